@@ -1,0 +1,44 @@
+# Two commands: `make demo` and `make test`. Each makes what it needs and is quick the second time.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint types layers unit docs lock clean
+.DEFAULT_GOAL := demo
+
+demo: .venv/.installed
+	@$(BIN)/tenpercent demo --out runs/demo
+
+test: lint types layers unit
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.installed
+	$(BIN)/mypy
+
+layers: .venv/.installed
+	$(BIN)/lint-imports
+
+unit: .venv/.installed
+	$(BIN)/python -m pytest -n 2
+
+docs: .venv/.installed
+	$(BIN)/python docs/make_cli.py
+
+# uv comes from the package index by hash, and installs the locked set by hash.
+.venv/.installed: requirements.lock requirements-uv.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --link-mode hardlink requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock:
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --extra all --group dev pyproject.toml -o requirements.lock
+	echo "uv" | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate - -o requirements-uv.lock
+
+clean:
+	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

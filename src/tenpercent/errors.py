@@ -1,0 +1,70 @@
+"""Everything that can go wrong, as a tree.
+
+    TenpercentError                exit status 1
+    ├── UsageError                 2  an argument or its value: says the value, the limit and the remedy
+    │   ├── SourceError            2  a source that is missing, empty or not what it was said to be
+    │   └── MissingExtraError      2  an optional dependency that is not installed: says the command
+    └── RunFolderError             1  a run folder that can't serve
+        ├── LockedError            1  another process works on the same stage: says who
+        └── StageError             1  a stage that has not run yet, or was made by something else
+
+Each message is one line that names the value, the limit and the remedy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from difflib import get_close_matches
+from types import ModuleType
+
+
+class TenpercentError(Exception):
+    """The root: one line for a person, never a traceback."""
+
+    exit_status = 1
+
+
+class UsageError(TenpercentError, ValueError):
+    """An argument has a value that can't be used."""
+
+    exit_status = 2
+
+
+class SourceError(UsageError):
+    """A source is missing, empty, unreadable or not of the kind it was said to be."""
+
+
+class MissingExtraError(UsageError, ImportError):
+    """An optional dependency is not installed."""
+
+
+class RunFolderError(TenpercentError):
+    """A run folder can't serve: another format, another source, not writable."""
+
+
+class LockedError(RunFolderError):
+    """Another process holds the stage."""
+
+
+class StageError(RunFolderError):
+    """A stage is missing, or what is stored was made with other settings."""
+
+
+def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
+    """Return ``"; did you mean a, b?"`` for the known names closest to `name`, or an empty string."""
+    found = get_close_matches(name, list(known), n=limit, cutoff=0.5)
+    return f"; did you mean {', '.join(found)}?" if found else ""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import `module`, or raise `MissingExtraError` naming the extra that brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        root = module.partition(".")[0]
+        if error.name is not None and error.name.partition(".")[0] != root:
+            raise  # the module is there, something it needs is broken: show that
+        raise MissingExtraError(
+            f"{root} is not installed; install it with: pip install 'tenpercent[{extra}]'"
+        ) from None

@@ -1,0 +1,49 @@
+"""What every source of images looks like, whatever it is read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ..store.files import fingerprint
+
+Raw = bytes | npt.NDArray[np.generic]  # an encoded image, or its pixels: [h, w] or [h, w, channels]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSource:
+    """Images with ids and labels, in the order of the source.
+
+    Attributes:
+        spec: what opens it again, as given on the command line (a path made absolute).
+        ids: one an image, each once; the path within the source where there is one, else the zero-padded row.
+        paths: the file within the source, or None.
+        labels: int64[n], the code of the class, −1 for none; None where the source has no labels.
+        class_names: the name of each code.
+        read: row -> encoded bytes or pixels. Raises OSError or `decode.Unreadable` where that image can't be read.
+        split: which split this is, or "" where the source has none.
+        skipped: what was passed over when listing, with counts, e.g. {"hidden files": 2, "not images": 1}.
+        splits: the names of all splits there are.
+    """
+
+    spec: str
+    ids: tuple[str, ...]
+    paths: tuple[str | None, ...]
+    labels: npt.NDArray[np.int64] | None
+    class_names: tuple[str, ...]
+    read: Callable[[int], Raw] = field(repr=False)
+    split: str = ""
+    skipped: dict[str, int] = field(default_factory=dict)
+    splits: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def fingerprint(self) -> str:
+        """A fingerprint of the ids, labels and class names: the same source gives the same, wherever it lies."""
+        labels = None if self.labels is None else self.labels.tolist()
+        return fingerprint([list(self.ids), labels, list(self.class_names), self.split])

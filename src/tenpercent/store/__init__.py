@@ -1,0 +1,1 @@
+"""What is on disk: embeddings, the run folder, its locks."""

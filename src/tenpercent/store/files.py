@@ -1,0 +1,75 @@
+"""Whole files or none: write under a temporary name, then rename."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import RunFolderError
+
+TEMPORARY = ".partial"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes the place of `path`, on failure it is removed.
+
+    Raises:
+        RunFolderError: the disk is full or the folder can't be written.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise RunFolderError(
+            f"can't write {path}: {error.strerror or error}; free some space or choose another --out"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_table(path: Path, table: pa.Table, metadata: dict[str, Any]) -> None:
+    """Write `table` as Parquet with `metadata` as JSON under the key ``tenpercent``; equal input, equal bytes."""
+    tagged = table.replace_schema_metadata({"tenpercent": json.dumps(metadata, sort_keys=True)})
+    with replacing(path) as temporary:
+        pq.write_table(tagged, temporary, compression="zstd", store_schema=True)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return the JSON that `write_table` stored in a Parquet file's schema; empty where there is none."""
+    raw = (pq.read_schema(path).metadata or {}).get(b"tenpercent")
+    return dict(json.loads(raw)) if raw else {}
+
+
+def remove_temporaries(output: Path) -> None:
+    """Remove what a killed process left half-written of `output`, a file or a folder of files.
+
+    Call it while holding the lock of the stage that writes `output`.
+    """
+    pattern = f"*{TEMPORARY}" if output.is_dir() else f"{output.name}.*{TEMPORARY}"
+    for path in (output if output.is_dir() else output.parent).glob(pattern):
+        path.unlink(missing_ok=True)
+
+
+def fingerprint(settings: Any) -> str:
+    """Return 16 hexadecimal digits that stand for `settings` (anything JSON can hold)."""
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,255 @@
+"""A run folder: `run.json` with the settings, versions, seeds and timings of each stage, and a lock a stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..errors import LockedError, RunFolderError, StageError
+from .files import fingerprint, remove_temporaries, write_text
+
+FORMAT = 1
+
+
+class Stage(StrEnum):
+    """The stages that write into a run folder, in their order."""
+
+    EMBED = "embed"
+    CLUSTER = "cluster"
+    SELECT = "select"
+    REPORT = "report"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run. Opening it touches nothing; `create` makes it."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: str | Path, source: dict[str, Any]) -> RunFolder:
+        """Make the folder for `source`, or go on with one made for the same source.
+
+        Args:
+            path: the folder.
+            source: a JSON description with the keys ``spec`` and ``fingerprint`` at least.
+
+        Raises:
+            RunFolderError: the folder belongs to another source or a newer format, or can't be written.
+        """
+        run = cls(Path(path))
+        if run.path.exists() and not run.path.is_dir():
+            raise RunFolderError(f"{run.path} is a file, not a folder; choose another --out")
+        if run.json_path.exists():
+            known = run.read()["source"]
+            if known["fingerprint"] != source["fingerprint"]:
+                raise RunFolderError(
+                    f"{run.path} holds a run of {known['spec']} ({known['fingerprint']}), not of {source['spec']} "
+                    f"({source['fingerprint']}) as it is now; choose another --out"
+                )
+            return run
+        if run.path.is_dir() and any(run.path.iterdir()) and not (run.path / "locks").exists():
+            raise RunFolderError(f"{run.path} is not empty and holds no run; choose another --out")
+        run._write({"format": FORMAT, "source": source, "stages": {}})
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open an existing run folder.
+
+        Raises:
+            RunFolderError: there is none, or its format is newer than this version reads.
+        """
+        run = cls(Path(path))
+        if not run.json_path.is_file():
+            raise RunFolderError(f"{run.path} is no run folder (no run.json); make one with: tenpercent run SOURCE --out {run.path}")
+        run.read()
+        return run
+
+    @property
+    def json_path(self) -> Path:
+        """Settings, versions, seeds and timings."""
+        return self.path / "run.json"
+
+    @property
+    def embeddings(self) -> Path:
+        """The folder of the embeddings' part files."""
+        return self.path / "embeddings"
+
+    @property
+    def rejected(self) -> Path:
+        """Images that could not be read: id, row, reason."""
+        return self.path / "rejected.parquet"
+
+    @property
+    def holdout(self) -> Path:
+        """Images held out before embedding: id, row, label."""
+        return self.path / "holdout.parquet"
+
+    @property
+    def training(self) -> Path:
+        """The embedding network's weights, checkpoint, settings and curve."""
+        return self.path / "training"
+
+    @property
+    def merges(self) -> Path:
+        """The first merges of the complete-linkage tree."""
+        return self.path / "merges.parquet"
+
+    @property
+    def selection(self) -> Path:
+        """One row an image: kept or removed, and by whom represented."""
+        return self.path / "selection.parquet"
+
+    @property
+    def report(self) -> Path:
+        """The page that shows what was found."""
+        return self.path / "report.html"
+
+    def read(self) -> dict[str, Any]:
+        """Return `run.json`.
+
+        Raises:
+            RunFolderError: it is not JSON, or of a newer format.
+        """
+        try:
+            content = json.loads(self.json_path.read_text(encoding="utf-8"))
+            version = int(content["format"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunFolderError(f"{self.json_path} can't be read ({error}); choose another --out") from None
+        if version > FORMAT:
+            raise RunFolderError(
+                f"{self.json_path} has format {version}, this version reads up to {FORMAT}; update tenpercent"
+            )
+        return dict(content)
+
+    def stage(self, stage: Stage) -> dict[str, Any] | None:
+        """Return what `record` stored for `stage`, or None where it has not finished."""
+        found = self.read()["stages"].get(stage)
+        return dict(found) if found is not None else None
+
+    def require(self, stage: Stage) -> dict[str, Any]:
+        """Return what `record` stored for `stage`.
+
+        Raises:
+            StageError: it has not finished; the message names the command that makes it.
+        """
+        found = self.stage(stage)
+        if found is None:
+            command = f"{stage} SOURCE --out {self.path}" if stage is Stage.EMBED else f"{stage} {self.path}"
+            raise StageError(f"{self.path} has no finished {stage} stage yet; make it with: tenpercent {command}")
+        return found
+
+    def record(self, stage: Stage, settings: dict[str, Any], seconds: float, **more: Any) -> None:
+        """Note that `stage` has finished with `settings`, in `seconds`; `more` is kept beside them."""
+        with self._short_lock():
+            content = self.read()
+            content["stages"][str(stage)] = {
+                "fingerprint": fingerprint(settings),
+                "settings": settings,
+                "seconds": round(seconds, 3),
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "versions": versions(),
+                "machine": machine(),
+                **more,
+            }
+            self._write(content)
+
+    def forget(self, stage: Stage) -> None:
+        """Take `stage` and every later one out of `run.json`: they are about to be made anew."""
+        with self._short_lock():
+            content = self.read()
+            later = list(Stage)[list(Stage).index(stage) :]
+            if any(content["stages"].pop(str(name), None) is not None for name in later):
+                self._write(content)
+
+    @contextmanager
+    def lock(self, stage: Stage) -> Iterator[None]:
+        """Hold `stage` against other processes, and clear what a killed one left half-written.
+
+        The lock is the kernel's: it ends with the process, however that ends.
+
+        Raises:
+            LockedError: another process holds it; the message names it.
+        """
+        folder = self._locks()
+        lock = FileLock(folder / f"{stage}.lock")
+        holder = folder / f"{stage}.holder.json"
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise LockedError(f"{self.path}: the {stage} stage is held by {_holder(holder)}; wait for it or choose another --out") from None
+        try:
+            write_text(holder, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S")}))
+            for output in self._outputs(stage):
+                remove_temporaries(output)
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def _outputs(self, stage: Stage) -> list[Path]:
+        """What `stage` writes: files, or folders of files."""
+        return {
+            Stage.EMBED: [self.rejected, self.holdout, self.embeddings, self.training],
+            Stage.CLUSTER: [self.merges],
+            Stage.SELECT: [self.selection],
+            Stage.REPORT: [self.report],
+        }[stage]
+
+    @contextmanager
+    def _short_lock(self) -> Iterator[None]:
+        with FileLock(self._locks() / "run.lock", timeout=60):
+            yield
+
+    def _locks(self) -> Path:
+        folder = self.path / "locks"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"can't write {self.path}: {error.strerror}; choose another --out") from None
+        return folder
+
+    def _write(self, content: dict[str, Any]) -> None:
+        write_text(self.json_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _holder(path: Path) -> str:
+    try:
+        who = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "another process"
+    return f"process {who['pid']} on {who['host']} since {who['since']}"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result may depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("tenpercent", "numpy", "numba", "pyarrow", "pillow", "torch", "torchvision", "timm"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Return the machine in words: processor and number of cores."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line for line in cpuinfo.read_text(errors="replace").splitlines() if line.startswith("model name")]
+        model = names[0].partition(":")[2].strip() if names else model
+    return {"processor": model, "cores": os.cpu_count()}
