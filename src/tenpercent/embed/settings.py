@@ -1,0 +1,207 @@
+"""What an embedder is to do, as plain frozen settings that a run folder can keep; nothing here imports torch."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from ..errors import UsageError, nearest
+
+
+class Precision(StrEnum):
+    """How the network's products are computed; the weights are float32 always."""
+
+    AUTO = "auto"  # a short measurement on the machine chooses
+    FLOAT32 = "float32"
+    BFLOAT16 = "bf16"
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """A network trained from scratch on the images and their labels (the paper, section 4).
+
+    Attributes:
+        network: a timm name (``resnetv2_*``); None for the 6n+2-layer network up to 64 pixels, else ``resnetv2_50``.
+        depth: layers of the 6n+2-layer network (8, 14, 20, 26, 32, ...); timm names carry their own.
+        epochs: passes over the images; None for `training.default_epochs`.
+        steps: batches, instead of epochs (the paper's CIFAR figures are 100,000).
+        batch: images a step.
+        seed: of weights, order and augmentation.
+        rate: the highest learning rate, after the warm-up.
+        weight_decay: of the optimiser; the same for all weights.
+        momentum: of the optimiser.
+        devices: processes, one a device; None for all GPUs there are, or one process on the processor.
+        precision: ``auto``, ``float32`` or ``bf16``.
+    """
+
+    network: str | None = None
+    depth: int = 32
+    epochs: int | None = None
+    steps: int | None = None
+    batch: int = 128
+    seed: int = 0
+    rate: float = 0.1
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+    devices: int | None = None
+    precision: str = Precision.AUTO
+
+    def __post_init__(self) -> None:
+        _check_length(self.epochs, self.steps)
+        _check_whole("batch", self.batch, 2)  # batch normalisation needs two
+        _check_seed(self.seed)
+        _check_real("rate", self.rate, above=0.0)
+        _check_real("weight_decay", self.weight_decay)
+        _check_real("momentum", self.momentum, below=1.0)
+        _check_devices(self.devices)
+        object.__setattr__(self, "precision", checked_precision(self.precision))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a run folder keeps; `from_json` takes it back."""
+        return {"embedder": "supervised", **asdict(self), "precision": str(self.precision)}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Return the settings that `as_json` gave."""
+        return cls(**{key: value for key, value in content.items() if key != "embedder"})
+
+
+@dataclass(frozen=True)
+class Timm:
+    """A model of timm, with its own weights or those of a local file, fine-tuned on the labels if asked.
+
+    Attributes:
+        name: the model's name in timm.
+        weights: a local file, safetensors or a state dict; None for the weights timm knows.
+        finetune: train on the labels, from these weights, before extraction.
+        epochs: passes of the fine-tuning; None for `training.default_epochs`.
+        steps: batches of the fine-tuning, instead of epochs.
+        batch: images a step.
+        seed: of order, augmentation and the new classifier's weights.
+        rate: the highest learning rate of the fine-tuning; a tenth of training from scratch.
+        weight_decay: of the optimiser.
+        momentum: of the optimiser.
+        devices: processes, one a device; None for all GPUs there are, or one process on the processor.
+        precision: ``auto``, ``float32`` or ``bf16``.
+    """
+
+    name: str
+    weights: Path | None = None
+    finetune: bool = False
+    epochs: int | None = None
+    steps: int | None = None
+    batch: int = 128
+    seed: int = 0
+    rate: float = 0.01
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+    devices: int | None = None
+    precision: str = Precision.AUTO
+
+    def __post_init__(self) -> None:
+        _check_length(self.epochs, self.steps)
+        _check_whole("batch", self.batch, 2)
+        _check_seed(self.seed)
+        _check_real("rate", self.rate, above=0.0)
+        _check_real("weight_decay", self.weight_decay)
+        _check_real("momentum", self.momentum, below=1.0)
+        _check_devices(self.devices)
+        object.__setattr__(self, "precision", checked_precision(self.precision))
+        if self.weights is not None:
+            object.__setattr__(self, "weights", Path(self.weights))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a run folder keeps, with a hash of the weights' file: another file is another embedder.
+
+        Raises:
+            UsageError: the weights' file can't be read.
+        """
+        content: dict[str, Any] = {"embedder": "timm", **asdict(self), "precision": str(self.precision)}
+        if self.weights is not None:
+            content["weights"] = str(self.weights)
+            content["weights_hash"] = file_hash(self.weights)
+        return content
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Return the settings that `as_json` gave."""
+        known = {key: value for key, value in content.items() if key not in ("embedder", "weights_hash")}
+        if known["weights"] is not None:
+            known["weights"] = Path(known["weights"])
+        return cls(**known)
+
+
+Settings = Supervised | Timm
+
+
+def file_hash(path: Path) -> str:
+    """Return 16 hexadecimal digits that stand for the bytes of a file.
+
+    Raises:
+        UsageError: it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8))
+    except OSError as error:
+        raise UsageError(
+            f"can't read the weights {path}: {error.strerror or error}; name a safetensors or state-dict file"
+        ) from None
+    return digest.hexdigest()
+
+
+def checked_precision(precision: str) -> Precision:
+    """Return the precision of that name.
+
+    Raises:
+        UsageError: there is none; the message offers the nearest.
+    """
+    names = [str(known) for known in Precision]
+    if precision not in names:
+        raise UsageError(
+            f"precision {precision!r} is not one of {', '.join(names)}{nearest(str(precision), names)}"
+        )
+    return Precision(precision)
+
+
+def _check_length(epochs: int | None, steps: int | None) -> None:
+    if epochs is not None and steps is not None:
+        raise UsageError(f"both epochs ({epochs}) and steps ({steps}) are given; give one of them")
+    if epochs is not None:
+        _check_whole("epochs", epochs, 1)
+    if steps is not None:
+        _check_whole("steps", steps, 1)
+
+
+def _check_devices(devices: int | None) -> None:
+    if devices is not None:
+        _check_whole("devices", devices, 1)
+
+
+def _check_seed(seed: int) -> None:
+    _check_whole("seed", seed, 0)
+    if seed >= 2**32:
+        raise UsageError(f"seed is {seed}; it must be a whole number below 2^32")
+
+
+def _check_whole(name: str, value: int, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+
+
+def _check_real(name: str, value: float, above: float | None = None, below: float | None = None) -> None:
+    ok = isinstance(value, int | float) and math.isfinite(value) and value >= 0
+    ok = ok and (above is None or value > above) and (below is None or value < below)
+    if not ok:
+        limit = (
+            f"above {above:g}"
+            if above is not None
+            else f"from 0 to below {below:g}"
+            if below is not None
+            else "at least 0"
+        )
+        raise UsageError(f"{name} is {value!r}; it must be a number {limit}")
