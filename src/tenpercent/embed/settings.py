@@ -1,4 +1,4 @@
-"""What an embedder is to do, as plain frozen settings that a run folder can keep; nothing here imports torch."""
+"""What an embedder is to do, as plain frozen settings that a run folder keeps; nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Supervised:
     """A network trained from scratch on the images and their labels (the paper, section 4).
 
     Attributes:
-        network: a timm name (``resnetv2_*``); None for the 6n+2-layer network up to 64 pixels, else ``resnetv2_50``.
+        network: a timm name (``resnetv2_*``); None for the 6n+2-layer one up to 64 pixels, else ``resnetv2_50``.
         depth: layers of the 6n+2-layer network (8, 14, 20, 26, 32, ...); timm names carry their own.
         epochs: passes over the images; None for `training.default_epochs`.
         steps: batches, instead of epochs (the paper's CIFAR figures are 100,000).
