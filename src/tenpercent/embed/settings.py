@@ -25,7 +25,7 @@ class Supervised:
     """A network trained from scratch on the images and their labels (the paper, section 4).
 
     Attributes:
-        network: a timm name (``resnetv2_*``); None for the 6n+2-layer one up to 64 pixels, else ``resnetv2_50``.
+        network: a timm name (``resnetv2_*``); None: the 6n+2-layer one up to 64 pixels, else ``resnetv2_50``.
         depth: layers of the 6n+2-layer network (8, 14, 20, 26, 32, ...); timm names carry their own.
         epochs: passes over the images; None for `training.default_epochs`.
         steps: batches, instead of epochs (the paper's CIFAR figures are 100,000).
