@@ -1,1 +1,72 @@
-"""x"""
+"""Find the images a training set does not need.
+
+    import tenpercent as tp
+
+    selection = tp.run("photos/", keep=0.9, out="runs/photos")
+    selection.kept, selection.removed, selection.groups()
+
+Importing it loads no torch and compiles nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# The packages embed, cluster, select and export share their names with the functions that people call.
+# A package binds its name here when it is first imported, so import all of them before the functions.
+from . import cluster as _cluster_package
+from . import embed as _embed_package
+from . import export as _export_package
+from . import select as _select_package
+from .embed.settings import Supervised, Timm
+from .errors import TenpercentError
+from .pipeline import Cut, cluster, embed, explain, export, report, run, select
+from .store.embeddings import Embeddings
+
+if TYPE_CHECKING:
+    from .images.sources import SourceOptions, open_source
+    from .select.compare import compare
+    from .select.merges import Merges
+    from .select.selection import Selection
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cut",
+    "Embeddings",
+    "Merges",
+    "Selection",
+    "SourceOptions",
+    "Supervised",
+    "TenpercentError",
+    "Timm",
+    "cluster",
+    "compare",
+    "embed",
+    "explain",
+    "export",
+    "open_source",
+    "report",
+    "run",
+    "select",
+]
+
+# Fetched when they are first used: numba takes most of a second to load.
+_LATER = {
+    "Merges": "select.merges",
+    "Selection": "select.selection",
+    "SourceOptions": "images.sources",
+    "compare": "select.compare",
+    "open_source": "images.sources",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -21,7 +22,7 @@ def quiet(on: bool = True) -> Iterator[None]:
         _quiet.reset(token)
 
 
-def bar(total: int, description: str, unit: str, initial: int = 0) -> tqdm[None]:
+def bar(total: int, description: str, unit: str, initial: int = 0) -> tqdm[Any]:
     """Return a bar to call ``update(k)`` on; it appears after two seconds, and only on a terminal."""
     return tqdm(
         total=total,

@@ -57,7 +57,9 @@ class Embeddings:
             if value is not None and len(value) != n:
                 raise UsageError(f"{name} has {len(value)} entries for {n} ids; give one an image")
         if not bool(np.all(self.ids[1:] > self.ids[:-1])):
-            raise UsageError("ids must be strictly increasing strings; use Embeddings.from_numpy to sort them")
+            raise UsageError(
+                "ids must be strictly increasing strings; use Embeddings.from_numpy to sort them"
+            )
 
     @classmethod
     def from_numpy(
@@ -91,7 +93,9 @@ class Embeddings:
             order_or_all = order
         zero = zero_or_broken_row(array)
         if zero is not None:
-            raise UsageError(f"the vector of {names[zero[0]]!r} (row {zero[0]}) {zero[1]}; remove that row or embed it again")
+            raise UsageError(
+                f"the vector of {names[zero[0]]!r} (row {zero[0]}) {zero[1]}; remove that row or embed it again"
+            )
         codes, known = label_codes(labels, class_names, n)
         found = cls(
             ids=names[order_or_all],
@@ -131,7 +135,9 @@ class Embeddings:
 
     def __repr__(self) -> str:
         labelled = "no labels" if self.labels is None else f"{len(self.class_names)} classes"
-        return f"Embeddings({len(self):,} × {self.width} {self.vectors.dtype}, layer {self.layer!r}, {labelled})"
+        return (
+            f"Embeddings({len(self):,} × {self.width} {self.vectors.dtype}, layer {self.layer!r}, {labelled})"
+        )
 
     # ---- on disk -----------------------------------------------------------------------------------------------
 
@@ -145,18 +151,26 @@ class Embeddings:
         """
         parts = part_files(folder)
         if not parts:
-            raise StageError(f"{folder} holds no embeddings; make them with: tenpercent embed SOURCE --out RUN")
+            raise StageError(
+                f"{folder} holds no embeddings; make them with: tenpercent embed SOURCE --out RUN"
+            )
         about = read_metadata(parts[0])
         if int(about.get("format", 0)) > FORMAT:
-            raise StageError(f"{parts[0]} has format {about['format']}, this version reads up to {FORMAT}; update tenpercent")
+            raise StageError(
+                f"{parts[0]} has format {about['format']}, this version reads up to {FORMAT}; update tenpercent"
+            )
         layers = stored_layers(parts[0])
         if layer not in layers:
-            raise UsageError(f"{folder} holds the layers {', '.join(layers)}, not {layer!r}{nearest(layer, layers)}")
+            raise UsageError(
+                f"{folder} holds the layers {', '.join(layers)}, not {layer!r}{nearest(layer, layers)}"
+            )
         columns = ["id", "row", "path", "label", "hash", layer]
         table = pa.concat_tables([pq.read_table(part, columns=columns) for part in parts])
         ids = np.asarray(table["id"].to_pylist(), dtype=object)
         order = np.argsort(ids, kind="stable")
-        flat = np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in table[layer].chunks])
+        flat = np.concatenate(
+            [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in table[layer].chunks]
+        )
         paths = np.asarray(table["path"].to_pylist(), dtype=object)
         labelled = bool(about["labelled"])
         return cls(
@@ -248,7 +262,8 @@ def check_unique(sorted_ids: Strings) -> None:
     twice = np.flatnonzero(sorted_ids[1:] == sorted_ids[:-1])
     if len(twice):
         raise UsageError(
-            f"the id {sorted_ids[twice[0]]!r} occurs more than once ({len(twice)} such); every image needs an id of its own"
+            f"the id {sorted_ids[twice[0]]!r} occurs more than once ({len(twice)} such); "
+            "every image needs an id of its own"
         )
 
 
@@ -265,7 +280,9 @@ def checked_vectors(vectors: npt.ArrayLike) -> Vectors:
         raise UsageError(f"vectors have dtype {array.dtype}; they must be real numbers (float32, say)")
     if array.shape[0] == 0 or array.shape[1] == 0:
         raise UsageError(f"vectors have shape {array.shape}; there must be at least one row and one column")
-    wanted: type[np.floating[Any]] = np.float64 if array.dtype.kind == "f" and array.dtype.itemsize >= 8 else np.float32
+    wanted: type[np.floating[Any]] = (
+        np.float64 if array.dtype.kind == "f" and array.dtype.itemsize >= 8 else np.float32
+    )
     return array if array.dtype == np.dtype(wanted) else array.astype(wanted)
 
 
@@ -296,11 +313,17 @@ def label_codes(
     if array.dtype.kind in "iu":
         codes = array.astype(np.int64)
         if codes.min() < -1:
-            raise UsageError(f"the label {codes.min()} is below -1; codes count from 0, and -1 means no label")
+            raise UsageError(
+                f"the label {codes.min()} is below -1; codes count from 0, and -1 means no label"
+            )
         highest = int(codes.max())
-        names = tuple(str(c) for c in range(highest + 1)) if class_names is None else tuple(map(str, class_names))
+        names = (
+            tuple(str(c) for c in range(highest + 1)) if class_names is None else tuple(map(str, class_names))
+        )
         if highest >= len(names):
-            raise UsageError(f"the label {highest} has no name among {len(names)} class names; give one a class")
+            raise UsageError(
+                f"the label {highest} has no name among {len(names)} class names; give one a class"
+            )
         return (None, ()) if highest < 0 else (codes, names)
     if array.dtype.kind in "UO" and all(isinstance(label, str) for label in array.tolist()):
         found, codes = np.unique(array.astype(str), return_inverse=True)

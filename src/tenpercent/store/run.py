@@ -74,7 +74,9 @@ class RunFolder:
         """
         run = cls(Path(path))
         if not run.json_path.is_file():
-            raise RunFolderError(f"{run.path} is no run folder (no run.json); make one with: tenpercent run SOURCE --out {run.path}")
+            raise RunFolderError(
+                f"{run.path} is no run folder (no run.json); make one with: tenpercent run SOURCE --out {run.path}"
+            )
         run.read()
         return run
 
@@ -149,7 +151,9 @@ class RunFolder:
         found = self.stage(stage)
         if found is None:
             command = f"{stage} SOURCE --out {self.path}" if stage is Stage.EMBED else f"{stage} {self.path}"
-            raise StageError(f"{self.path} has no finished {stage} stage yet; make it with: tenpercent {command}")
+            raise StageError(
+                f"{self.path} has no finished {stage} stage yet; make it with: tenpercent {command}"
+            )
         return found
 
     def record(self, stage: Stage, settings: dict[str, Any], seconds: float, **more: Any) -> None:
@@ -190,9 +194,16 @@ class RunFolder:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise LockedError(f"{self.path}: the {stage} stage is held by {_holder(holder)}; wait for it or choose another --out") from None
+            raise LockedError(
+                f"{self.path}: the {stage} stage is held by {_holder(holder)}; wait for it or choose another --out"
+            ) from None
         try:
-            write_text(holder, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S")}))
+            write_text(
+                holder,
+                json.dumps(
+                    {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S")}
+                ),
+            )
             for output in self._outputs(stage):
                 remove_temporaries(output)
             yield
@@ -234,6 +245,14 @@ def _holder(path: Path) -> str:
     return f"process {who['pid']} on {who['host']} since {who['since']}"
 
 
+def flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return nested settings as one level, the inner names alone."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found.update(flat(value) if isinstance(value, dict) else {key: value})
+    return found
+
+
 def versions() -> dict[str, str]:
     """Return the versions that a result may depend on."""
     found = {"python": platform.python_version()}
@@ -250,6 +269,8 @@ def machine() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line for line in cpuinfo.read_text(errors="replace").splitlines() if line.startswith("model name")]
+        names = [
+            line for line in cpuinfo.read_text(errors="replace").splitlines() if line.startswith("model name")
+        ]
         model = names[0].partition(":")[2].strip() if names else model
     return {"processor": model, "cores": os.cpu_count()}

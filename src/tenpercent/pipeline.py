@@ -1,0 +1,498 @@
+"""The whole flow, stage by stage: embed, cluster, select, report. Every stage resumes in its run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .embed.settings import Supervised
+from .errors import StageError, UsageError
+from .images.source import ImageSource
+from .images.sources import SourceOptions, open_source
+from .select.cut import Budget, Within, checked_choice
+from .select.cut import Cut as CutValues
+from .store.embeddings import LAYERS, Embeddings, Ints
+from .store.files import read_metadata, write_table
+from .store.run import RunFolder, Stage, flat
+
+if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
+    from .embed.encoders import Embedder
+    from .export import ExportSummary, Format
+    from .select.explain import Explanation
+    from .select.merges import Merges
+    from .select.selection import Selection
+
+log = logging.getLogger("tenpercent")
+
+NO_EMBEDDER = (
+    "{spec} has no labels to train an embedding with; embed it with weights at hand: "
+    "--embedder timm:NAME --weights FILE (or, from Python, any torch module or function)"
+)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How to cluster, and where to cut.
+
+    Attributes:
+        keep: the fraction kept, in (0, 1]; 0.9 where neither it nor `threshold` is given.
+        threshold: take every merge with height up to it, instead of `keep`.
+        budget: ``class`` (every class keeps the same fraction, the default) or ``global``.
+        keep_ids: images that must stay.
+        min_per_class: what each class keeps at least.
+        within: ``class`` or ``all``; None for class by class where there are labels.
+        layer: which layer's vectors, ``start``, ``middle`` or ``end`` (the paper, section 4.2).
+    """
+
+    keep: float | None = None
+    threshold: float | None = None
+    budget: Budget | str | None = None
+    keep_ids: tuple[str, ...] = ()
+    min_per_class: int = 1
+    within: Within | str | None = None
+    layer: str | None = None
+
+    def select(self, merges: Merges) -> Selection:
+        """Cut the tree; it must be deep enough already, else it is deepened in memory."""
+        return merges.select(
+            self.fraction,
+            threshold=self.threshold,
+            budget=self.budget,
+            keep_ids=self.keep_ids,
+            min_per_class=self.min_per_class,
+        )
+
+    @property
+    def fraction(self) -> float | None:
+        """The fraction kept, or None where a threshold cuts."""
+        return 0.9 if self.keep is None and self.threshold is None else self.keep
+
+
+@dataclass
+class _Clock:
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+
+def run(
+    source: str | Path,
+    *,
+    out: str | Path,
+    keep: float | None = None,
+    embedder: Embedder | None = None,
+    holdout: float = 0.0,
+    options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
+    cut: Cut | None = None,
+) -> Selection:
+    """Embed, cluster, select and report: the whole flow, resumed where it was interrupted.
+
+    Args:
+        source: a folder, ``hf:NAME``, ``torchvision:NAME``, ``digits``, Parquet or ready vectors.
+        out: the run folder.
+        keep: the fraction kept, in (0, 1]; 0.9 unless said. A shortcut for ``cut=Cut(keep=keep)``.
+        embedder: `Supervised` (default where there are labels), `Timm`, a torch module or a function.
+        holdout: the fraction of each class kept out of embedding and selection, for `evaluate`.
+        options: column names, split and the like.
+        cut: everything else about clustering and cutting.
+
+    Returns:
+        The selection, stored in the run folder beside the report.
+    """
+    if cut is None:
+        cut = Cut(keep=keep)
+    elif keep is not None:
+        raise UsageError("keep is given twice, alone and in cut; give it once")
+    check_cut(cut)
+    embed(source, out=out, embedder=embedder, holdout=holdout, options=options)
+    # Half as deep again as the cut, so that the report can show what lies beyond it.
+    fraction = cut.fraction
+    depth = None if fraction is None else max(1.5 * fraction - 0.5, 0.0)
+    folder = Path(out)
+    cluster(folder, keep=depth or fraction, threshold=cut.threshold, within=cut.within, layer=cut.layer)
+    selection = select(folder, cut)
+    report(folder)
+    return selection
+
+
+def check_cut(cut: Cut) -> CutValues:
+    """Refuse a cut that can't be made before anything is computed for it.
+
+    Raises:
+        UsageError: `keep`, `threshold`, `budget` or `min_per_class` is out of its range.
+    """
+    checked = CutValues.checked(cut.fraction, cut.threshold, cut.budget, cut.min_per_class)
+    if cut.within is not None:
+        checked_choice(cut.within, Within, "within")
+    if cut.layer is not None and cut.layer not in LAYERS:
+        raise UsageError(f"layer is {cut.layer!r}; it must be one of {', '.join(LAYERS)}")
+    return checked
+
+
+def embed(
+    source: str | Path,
+    *,
+    out: str | Path,
+    embedder: Embedder | None = None,
+    holdout: float = 0.0,
+    options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
+) -> Embeddings:
+    """Embed a source into a run folder, or go on where that was interrupted.
+
+    Args, raises: see `run`. Ready vectors are checked and left where they lie.
+
+    Returns:
+        The embeddings of the last layer, in id order.
+    """
+    clock = _Clock()
+    opened = open_source(source, options)
+    folder = RunFolder.create(out, describe(source, opened, options, holdout))
+    if isinstance(opened, Embeddings):
+        if embedder is not None or holdout:
+            raise UsageError(f"{source} holds vectors already; leave out the embedder and --holdout")
+        if folder.stage(Stage.EMBED) is None:
+            with folder.lock(Stage.EMBED):
+                folder.record(
+                    Stage.EMBED,
+                    {"embedder": "vectors"},
+                    clock.seconds,
+                    n=len(opened),
+                    layers={"end": opened.width},
+                )
+        return opened
+    chosen = default_embedder(opened) if embedder is None else embedder
+    rows, held_out = split_holdout(opened, holdout)
+    from .embed.encoders import embedder_json
+    from .embed.extract import embed_source
+
+    settings = {"embedder": embedder_json(chosen), "holdout": holdout}
+    done = folder.stage(Stage.EMBED)
+    if done is not None and embedder is None and done["settings"]["holdout"] == holdout:
+        return Embeddings.load(folder.embeddings)  # nothing asked for that could differ
+    if done is not None and done["settings"] == settings:
+        return Embeddings.load(folder.embeddings)
+    with folder.lock(Stage.EMBED):
+        if done is not None:
+            raise StageError(
+                f"{folder.path} holds embeddings made with {changed(done['settings'], settings)}; "
+                f"choose another --out, or delete {folder.path} to make them anew"
+            )
+        write_holdout(folder, opened, held_out)
+        summary = embed_source(opened, folder, chosen, rows)
+        folder.record(Stage.EMBED, settings, clock.seconds, **summary)
+    return Embeddings.load(folder.embeddings)
+
+
+def default_embedder(source: ImageSource) -> Embedder:
+    """Return the embedder for a source where none was asked for: trained on its labels.
+
+    Raises:
+        UsageError: the source has no labels.
+    """
+    if source.labels is None:
+        raise UsageError(NO_EMBEDDER.format(spec=source.spec))
+    return Supervised()
+
+
+def describe(
+    spec: str | Path, opened: ImageSource | Embeddings, options: SourceOptions, holdout: float
+) -> dict[str, Any]:
+    """Return what `run.json` says of a source: enough to open it again and to know it again."""
+    common = {
+        "options": options.as_json(),
+        "n": len(opened),
+        "class_names": list(opened.class_names),
+        "holdout": holdout,
+    }
+    if isinstance(opened, Embeddings):
+        path = str(Path(spec).resolve())
+        return {"spec": path, "kind": "vectors", "fingerprint": opened.content_fingerprint, **common}
+    return {
+        "spec": opened.spec,
+        "kind": "images",
+        "fingerprint": opened.fingerprint,
+        "split": opened.split,
+        "skipped": opened.skipped,
+        **common,
+    }
+
+
+def changed(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Name what differs between two settings: ``epochs 10, not 20``."""
+    flat_old, flat_new = flat(old), flat(new)
+    differ = [key for key in sorted(flat_old | flat_new) if flat_old.get(key) != flat_new.get(key)]
+    return (
+        ", ".join(f"{key} {flat_old.get(key)}, not {flat_new.get(key)}" for key in differ) or "other settings"
+    )
+
+
+def split_holdout(source: ImageSource, fraction: float) -> tuple[Ints, Ints]:
+    """Divide the rows of a source into those to use and those held out, the same fraction of each class.
+
+    Which image is held out depends on its id alone, so the order of the source does not matter.
+
+    Returns:
+        Two int64 arrays of rows, both ascending.
+
+    Raises:
+        UsageError: `fraction` is not in [0, 1).
+    """
+    if not (isinstance(fraction, (int, float)) and 0 <= fraction < 1):
+        raise UsageError(f"--holdout is {fraction}; it must be a fraction from 0 up to, but not including, 1")
+    everything = np.arange(len(source), dtype=np.int64)
+    if not fraction:
+        return everything, everything[:0]
+    draw = np.array(
+        [
+            hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+            for name in source.ids
+        ]
+    )
+    labels = np.zeros(len(source), dtype=np.int64) if source.labels is None else source.labels
+    held: list[Ints] = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        count = min(math.floor(fraction * len(rows) + 0.5), len(rows) - 1)
+        held.append(rows[np.argsort(draw[rows], kind="stable")[:count]])
+    out = np.sort(np.concatenate(held))
+    return np.setdiff1d(everything, out), out
+
+
+def write_holdout(folder: RunFolder, source: ImageSource, rows: Ints) -> None:
+    """Write which images are held out: id, row, label."""
+    if not len(rows):
+        return
+    labels = np.full(len(rows), -1, dtype=np.int64) if source.labels is None else source.labels[rows]
+    table = pa.table({"id": [source.ids[row] for row in rows], "row": rows, "label": labels})
+    write_table(folder.holdout, table, {"format": 1, "class_names": list(source.class_names)})
+
+
+def cluster(
+    what: str | Path | Embeddings,
+    keep: float | None = None,
+    *,
+    threshold: float | None = None,
+    within: Within | str | None = None,
+    layer: str | None = None,
+) -> Merges:
+    """Build the first merges of the complete-linkage tree, as deep as asked.
+
+    Args:
+        what: embeddings, or a run folder, which then stores the merges.
+        keep: the smallest fraction that the tree must be able to keep; 0.5 where neither it nor `threshold` is given.
+        threshold: the height that it must reach, instead of `keep`.
+        within: ``class`` or ``all``; None for class by class where there are labels.
+        layer: of a run folder, whose vectors to take: ``start``, ``middle`` or ``end`` (the default).
+    """
+    from .select.merges import cluster as cluster_embeddings
+
+    if keep is None and threshold is None:
+        keep = 0.5
+    if isinstance(what, Embeddings):
+        return cluster_embeddings(what, keep, threshold=threshold, within=within)
+    folder = RunFolder.open(what)
+    folder.require(Stage.EMBED)
+    embeddings = load_embeddings(folder, layer or "end")
+    with folder.lock(Stage.CLUSTER):
+        clock = _Clock()
+        stored = stored_merges(folder, embeddings, within)
+        if stored is not None and stored.covers(keep, threshold=threshold):
+            return stored
+        log.info("clustering %s images, %d values each", f"{len(embeddings):,}", embeddings.width)
+        merges = cluster_embeddings(embeddings, keep, threshold=threshold, within=within)
+        _store_merges(folder, merges, clock, keep=keep, threshold=threshold)
+        return merges
+
+
+def _store_merges(folder: RunFolder, merges: Merges, clock: _Clock, **depth: float | None) -> None:
+    folder.forget(Stage.CLUSTER)
+    merges.save(folder.merges)
+    settings = {"within": str(merges.within), "layer": merges.embeddings.layer, **depth}
+    folder.record(Stage.CLUSTER, settings, clock.seconds, merges=len(merges))
+
+
+def stored_merges(
+    folder: RunFolder, embeddings: Embeddings, within: Within | str | None = None
+) -> Merges | None:
+    """Return the stored merges of these embeddings, or None where there are none or they were made `within` another."""
+    from .select.merges import Merges
+
+    if folder.stage(Stage.CLUSTER) is None or not folder.merges.exists():
+        return None
+    about = read_metadata(folder.merges)
+    if about.get("origin") != embeddings.origin or (
+        within is not None and about.get("within") != str(Within(within))
+    ):
+        return None
+    return Merges.load(folder.merges, embeddings)
+
+
+def load_merges(folder: RunFolder) -> Merges:
+    """Return the stored merges with their embeddings.
+
+    Raises:
+        StageError: nothing has been clustered yet.
+    """
+    from .select.merges import Merges
+
+    settings = folder.require(Stage.CLUSTER)["settings"]
+    return Merges.load(folder.merges, load_embeddings(folder, settings["layer"]))
+
+
+def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
+    """Return a run's embeddings, from its part files or from where the ready vectors lie.
+
+    Raises:
+        StageError: the vectors have changed since.
+    """
+    source = folder.read()["source"]
+    if source["kind"] != "vectors":
+        return Embeddings.load(folder.embeddings, layer)
+    if layer != "end":
+        raise UsageError(f"ready vectors have no layer {layer!r}; leave out --layer")
+    opened = open_source(source["spec"], SourceOptions.from_json(source["options"]))
+    if not isinstance(opened, Embeddings) or opened.content_fingerprint != source["fingerprint"]:
+        raise StageError(
+            f"{source['spec']} has changed since {folder.path} was made; choose another --out and run again"
+        )
+    return opened
+
+
+def open_images(folder: RunFolder) -> ImageSource:
+    """Open the images that a run was made of.
+
+    Raises:
+        StageError: the run was made of ready vectors, or its images have changed.
+    """
+    source = folder.read()["source"]
+    if source["kind"] == "vectors":
+        raise StageError(f"{folder.path} was made of vectors ({source['spec']}) and has no images")
+    opened = open_source(source["spec"], SourceOptions.from_json(source["options"]))
+    if not isinstance(opened, ImageSource) or opened.fingerprint != source["fingerprint"]:
+        raise StageError(
+            f"{source['spec']} has changed since {folder.path} was made; choose another --out and run again"
+        )
+    return opened
+
+
+def select(what: str | Path, cut: Cut | None = None) -> Selection:
+    """Cut the stored tree of a run folder and store the selection; a deeper cut than the tree deepens it first.
+
+    Args:
+        what: a run folder.
+        cut: where to cut; keep 0.9 unless said. Its `within` and `layer`, where given, must be those clustered with.
+    """
+    cut = cut or Cut()
+    folder = RunFolder.open(what)
+    merges = load_merges(folder)
+    for name, asked, found in (
+        ("within", cut.within, str(merges.within)),
+        ("layer", cut.layer, merges.embeddings.layer),
+    ):
+        if asked is not None and str(asked) != found:
+            raise StageError(
+                f"{folder.path} was clustered with --{name} {found}, not {asked}; cluster it again: "
+                f"tenpercent cluster {folder.path} --{name} {asked}"
+            )
+    with folder.lock(Stage.SELECT):
+        clock = _Clock()
+        fraction = cut.fraction
+        depth = {"budget": cut.budget, "min_per_class": cut.min_per_class}
+        if not merges.covers(fraction, threshold=cut.threshold, **depth):
+            with folder.lock(Stage.CLUSTER):
+                deepening = _Clock()
+                log.info("the stored tree is not deep enough; deepening it")
+                merges = merges.deepened(fraction, threshold=cut.threshold, **depth)
+                _store_merges(folder, merges, deepening, keep=fraction, threshold=cut.threshold)
+        selection = cut.select(merges)
+        folder.forget(Stage.SELECT)
+        selection.save(folder.selection)
+        folder.record(
+            Stage.SELECT,
+            dict(selection.settings),
+            clock.seconds,
+            kept=len(selection.kept),
+            removed=len(selection.removed),
+            notes=list(selection.notes),
+        )
+    return load_selection(folder)
+
+
+def load_selection(folder: RunFolder) -> Selection:
+    """Return the stored selection.
+
+    Raises:
+        StageError: nothing has been selected yet.
+    """
+    from .select.selection import Selection
+
+    folder.require(Stage.SELECT)
+    return Selection.load(folder.selection)
+
+
+def report(what: str | Path) -> Path:
+    """Write a run's report: one self-contained HTML file.
+
+    Returns:
+        Its path.
+    """
+    from .show.report import Material, write_report
+
+    folder = RunFolder.open(what)
+    selection = load_selection(folder)
+    with folder.lock(Stage.REPORT):
+        clock = _Clock()
+        source: ImageSource | None = None
+        content = folder.read()
+        if content["source"]["kind"] == "images":
+            try:
+                source = open_images(folder)
+            except UsageError as gone:
+                log.warning("the report has no pictures: %s", gone)
+        merges = load_merges(folder)
+        rejected = pq.read_table(folder.rejected) if folder.rejected.exists() else None
+        write_report(folder.report, Material(merges.embeddings, merges, selection, source, rejected, content))
+        folder.record(Stage.REPORT, {}, clock.seconds)
+    return folder.report
+
+
+def explain(what: str | Path, name: str) -> Explanation:
+    """Say why one image of a run was removed or kept.
+
+    Args:
+        what: a run folder.
+        name: the image's id.
+
+    Raises:
+        UsageError: no image has that id; the nearest ids are offered.
+    """
+    folder = RunFolder.open(what)
+    return load_selection(folder).explain(name, load_merges(folder).embeddings)
+
+
+def export(what: str | Path, format: Format | str, to: str | Path) -> ExportSummary:  # noqa: A002 – the flag's name
+    """Write the kept images of a run in another tool's format.
+
+    Args:
+        what: a run folder.
+        format: ``indices``, ``folder``, ``csv`` or ``hf``.
+        to: where to; nothing there is overwritten.
+    """
+    from .export import Format
+    from .export import export as write
+
+    folder = RunFolder.open(what)
+    selection = load_selection(folder)
+    source = open_images(folder) if folder.read()["source"]["kind"] == "images" else None
+    return write(selection, source, Format(format), Path(to))

@@ -1,0 +1,126 @@
+"""What a run would do, and what it would take: ``run --dry-run``. Nothing is written."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .embed.encoders import Embedder
+from .errors import TenpercentError
+from .images.sources import SourceOptions, open_source
+from .pipeline import Cut, check_cut, default_embedder, split_holdout
+from .store.embeddings import Embeddings
+from .store.run import RunFolder, Stage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do.
+
+    Attributes:
+        stages: one line a stage, in order.
+        seconds: expected, of the stages not done yet.
+        memory_bytes: expected at the peak.
+        disk_bytes: expected in the run folder.
+    """
+
+    stages: tuple[str, ...]
+    seconds: float
+    memory_bytes: int
+    disk_bytes: int
+
+    def __str__(self) -> str:
+        memory, disk = size(self.memory_bytes), size(self.disk_bytes)
+        total = (
+            f"In all about {duration(self.seconds)}, {memory} of memory, {disk} of disk. Nothing was written."
+        )
+        return "\n".join([*self.stages, total])
+
+
+def plan(
+    source: str | Path,
+    *,
+    out: str | Path,
+    embedder: Embedder | None = None,
+    holdout: float = 0.0,
+    options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
+    cut: Cut | None = None,
+) -> Plan:
+    """Estimate a run from a short sample of its source; the arguments are those of `pipeline.run`.
+
+    Raises:
+        UsageError: the run would refuse these arguments.
+        RunFolderError: the run folder can't be used for this source.
+    """
+    cut = cut or Cut()
+    check_cut(cut)
+    opened = open_source(source, options)
+    folder = RunFolder(Path(out))
+    done = set()
+    if folder.json_path.exists():
+        known = folder.read()
+        same = opened.content_fingerprint if isinstance(opened, Embeddings) else opened.fingerprint
+        if known["source"]["fingerprint"] != same:
+            raise TenpercentError(f"{out} holds a run of {known['source']['spec']}; choose another --out")
+        done = set(known["stages"])
+    if isinstance(opened, Embeddings):
+        n, width = len(opened), opened.width
+        lines = [f"source   {source}: {n:,} vectors of {width} values; nothing to embed"]
+        seconds, memory, disk = 0.0, opened.vectors.nbytes, 0
+    else:
+        from .embed.estimate import estimate
+
+        chosen = embedder or default_embedder(opened)
+        rows, held_out = split_holdout(opened, holdout)
+        labelled = "no labels" if opened.labels is None else f"{len(opened.class_names)} classes"
+        held = f", {len(held_out):,} held out" if len(held_out) else ""
+        lines = [f"source   {opened.spec}: {len(rows):,} images, {labelled}{held}"]
+        if Stage.EMBED in done:
+            lines.append("embed    done already")
+            n, width, seconds, memory, disk = len(rows), 64, 0.0, 0, 0
+        else:
+            expected = estimate(opened, chosen, rows)
+            lines += [f"embed    {note}" for note in expected.notes]
+            lines.append(f"embed    about {duration(expected.seconds)}")
+            n, width = len(rows), expected.width
+            seconds, memory, disk = expected.seconds, expected.memory_bytes, expected.disk_bytes
+    classes = 1 if opened.labels is None or str(cut.within) == "all" else max(len(opened.class_names), 1)
+    clustering, held_in_memory = clustering_cost(n, width, classes)
+    lines.append(f"cluster  {n:,} images × {width} values in {classes} classes, about {duration(clustering)}")
+    lines.append(f"select   {describe_cut(cut)}; the report goes to {folder.report}")
+    return Plan(tuple(lines), seconds + clustering, max(memory, held_in_memory), disk + n * 100)
+
+
+def clustering_cost(n: int, width: int, classes: int) -> tuple[float, int]:
+    """Return the seconds and bytes that clustering n vectors takes: the products of all pairs, timed on one tile."""
+    side = 1024
+    tile = np.random.default_rng(0).standard_normal((side, width), dtype=np.float32)
+    tile @ tile.T  # the first product starts the threads
+    started = time.perf_counter()
+    np.count_nonzero(tile @ tile.T > 2 * width)
+    a_pair = (time.perf_counter() - started) / side**2
+    pairs = n * (n / classes) / 2
+    # Unit vectors in float64 and float32; a few pairs an image of 24 bytes each, held twice while they are sorted.
+    return 2 * pairs * a_pair, n * width * 12 + n * 10 * 48
+
+
+def describe_cut(cut: Cut) -> str:
+    """Return a cut in words."""
+    if cut.threshold is not None:
+        return f"every merge up to height {cut.threshold:g}"
+    return f"keep {cut.fraction:g} of {'each class' if str(cut.budget or 'class') == 'class' else 'all, lowest merges first'}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person would say them."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def size(count: int) -> str:
+    """Return bytes as a person would say them."""
+    return f"{count / 2**20:,.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"

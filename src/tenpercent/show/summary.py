@@ -1,0 +1,65 @@
+"""A run in a few lines for the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from ..select.selection import Selection
+from ..store.run import RunFolder, Stage, flat
+
+
+def describe_selection(selection: Selection) -> str:
+    """Return what was found in two lines and the selection's notes."""
+    n, removed = len(selection.ids), int(np.count_nonzero(~selection.kept_mask))
+    sizes = selection.group_size[selection.group_size > 1]
+    if not removed:
+        found = [f"All {n:,} images are kept: nothing was removed at this cut."]
+    else:
+        groups = len(np.unique(selection.group[selection.group_size > 1]))
+        farthest = float(selection.dissimilarity[~selection.kept_mask].max())
+        found = [
+            f"{removed:,} of {n:,} images ({removed / n:.1%}) show again what another image shows; "
+            f"{n - removed:,} are kept.",
+            f"They form {groups:,} redundant groups, the largest of {int(sizes.max()):,} images; every removed image "
+            f"is within {farthest:.2g} (1 − cosine) of the one kept for it.",
+        ]
+    return "\n".join([*found, *selection.notes])
+
+
+def describe_run(run: str | Path) -> str:
+    """Return what a finished run found and where its report is."""
+    folder = RunFolder.open(run)
+    lines = [describe_selection(Selection.load(folder.selection))]
+    rejected = pq.read_metadata(folder.rejected).num_rows if folder.rejected.exists() else 0
+    if rejected:
+        lines.append(f"{rejected:,} images could not be read; {folder.rejected} says why.")
+    skipped = folder.read()["source"].get("skipped") or {}
+    if skipped:
+        lines.append(
+            "Passed over: " + ", ".join(f"{count:,} {what}" for what, count in sorted(skipped.items())) + "."
+        )
+    lines.append(f"See them: {folder.report}")
+    return "\n".join(lines)
+
+
+def describe_folder(run: str | Path) -> str:
+    """Return what a run folder holds and what made it, a line a stage."""
+    folder = RunFolder.open(run)
+    content = folder.read()
+    source = content["source"]
+    lines = [
+        f"source   {source['spec']}: {source['n']:,} {source['kind']}, {len(source['class_names'])} classes"
+    ]
+    for stage in Stage:
+        found = content["stages"].get(stage)
+        if found is None:
+            lines.append(f"{stage:<8} not finished")
+            continue
+        settings = ", ".join(
+            f"{key} {value}" for key, value in sorted(flat(found["settings"]).items()) if value is not None
+        )
+        lines.append(f"{stage:<8} {found['finished']}, {found['seconds']:.1f} s: {settings}")
+    return "\n".join(lines)
