@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .embed.settings import Supervised
 from .errors import StageError, UsageError
+from .images.holdout import split_holdout, write_holdout
 from .images.source import ImageSource
 from .images.sources import SourceOptions, open_source
 from .select.cut import Budget, Within, checked_choice
 from .select.cut import Cut as CutValues
-from .store.embeddings import LAYERS, Embeddings, Ints
-from .store.files import read_metadata, write_table
+from .store.embeddings import LAYERS, Embeddings
 from .store.run import RunFolder, Stage, flat
 
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
@@ -237,47 +233,6 @@ def changed(old: dict[str, Any], new: dict[str, Any]) -> str:
     )
 
 
-def split_holdout(source: ImageSource, fraction: float) -> tuple[Ints, Ints]:
-    """Divide the rows of a source into those to use and those held out, the same fraction of each class.
-
-    Which image is held out depends on its id alone, so the order of the source does not matter.
-
-    Returns:
-        Two int64 arrays of rows, both ascending.
-
-    Raises:
-        UsageError: `fraction` is not in [0, 1).
-    """
-    if not (isinstance(fraction, (int, float)) and 0 <= fraction < 1):
-        raise UsageError(f"--holdout is {fraction}; it must be a fraction from 0 up to, but not including, 1")
-    everything = np.arange(len(source), dtype=np.int64)
-    if not fraction:
-        return everything, everything[:0]
-    draw = np.array(
-        [
-            hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            for name in source.ids
-        ]
-    )
-    labels = np.zeros(len(source), dtype=np.int64) if source.labels is None else source.labels
-    held: list[Ints] = []
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        count = min(math.floor(fraction * len(rows) + 0.5), len(rows) - 1)
-        held.append(rows[np.argsort(draw[rows], kind="stable")[:count]])
-    out = np.sort(np.concatenate(held))
-    return np.setdiff1d(everything, out), out
-
-
-def write_holdout(folder: RunFolder, source: ImageSource, rows: Ints) -> None:
-    """Write which images are held out: id, row, label."""
-    if not len(rows):
-        return
-    labels = np.full(len(rows), -1, dtype=np.int64) if source.labels is None else source.labels[rows]
-    table = pa.table({"id": [source.ids[row] for row in rows], "row": rows, "label": labels})
-    write_table(folder.holdout, table, {"format": 1, "class_names": list(source.class_names)})
-
-
 def cluster(
     what: str | Path | Embeddings,
     keep: float | None = None,
@@ -296,6 +251,7 @@ def cluster(
         layer: of a run folder, whose vectors to take: ``start``, ``middle`` or ``end`` (the default).
     """
     from .select.merges import cluster as cluster_embeddings
+    from .select.stored import load_embeddings, stored_merges
 
     if keep is None and threshold is None:
         keep = 0.5
@@ -322,70 +278,6 @@ def _store_merges(folder: RunFolder, merges: Merges, clock: _Clock, **depth: flo
     folder.record(Stage.CLUSTER, settings, clock.seconds, merges=len(merges))
 
 
-def stored_merges(
-    folder: RunFolder, embeddings: Embeddings, within: Within | str | None = None
-) -> Merges | None:
-    """Return the stored merges of these embeddings, or None where there are none or they were made `within` another."""
-    from .select.merges import Merges
-
-    if folder.stage(Stage.CLUSTER) is None or not folder.merges.exists():
-        return None
-    about = read_metadata(folder.merges)
-    if about.get("origin") != embeddings.origin or (
-        within is not None and about.get("within") != str(Within(within))
-    ):
-        return None
-    return Merges.load(folder.merges, embeddings)
-
-
-def load_merges(folder: RunFolder) -> Merges:
-    """Return the stored merges with their embeddings.
-
-    Raises:
-        StageError: nothing has been clustered yet.
-    """
-    from .select.merges import Merges
-
-    settings = folder.require(Stage.CLUSTER)["settings"]
-    return Merges.load(folder.merges, load_embeddings(folder, settings["layer"]))
-
-
-def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
-    """Return a run's embeddings, from its part files or from where the ready vectors lie.
-
-    Raises:
-        StageError: the vectors have changed since.
-    """
-    source = folder.read()["source"]
-    if source["kind"] != "vectors":
-        return Embeddings.load(folder.embeddings, layer)
-    if layer != "end":
-        raise UsageError(f"ready vectors have no layer {layer!r}; leave out --layer")
-    opened = open_source(source["spec"], SourceOptions.from_json(source["options"]))
-    if not isinstance(opened, Embeddings) or opened.content_fingerprint != source["fingerprint"]:
-        raise StageError(
-            f"{source['spec']} has changed since {folder.path} was made; choose another --out and run again"
-        )
-    return opened
-
-
-def open_images(folder: RunFolder) -> ImageSource:
-    """Open the images that a run was made of.
-
-    Raises:
-        StageError: the run was made of ready vectors, or its images have changed.
-    """
-    source = folder.read()["source"]
-    if source["kind"] == "vectors":
-        raise StageError(f"{folder.path} was made of vectors ({source['spec']}) and has no images")
-    opened = open_source(source["spec"], SourceOptions.from_json(source["options"]))
-    if not isinstance(opened, ImageSource) or opened.fingerprint != source["fingerprint"]:
-        raise StageError(
-            f"{source['spec']} has changed since {folder.path} was made; choose another --out and run again"
-        )
-    return opened
-
-
 def select(what: str | Path, cut: Cut | None = None) -> Selection:
     """Cut the stored tree of a run folder and store the selection; a deeper cut than the tree deepens it first.
 
@@ -393,6 +285,8 @@ def select(what: str | Path, cut: Cut | None = None) -> Selection:
         what: a run folder.
         cut: where to cut; keep 0.9 unless said. Its `within` and `layer`, where given, must be those clustered with.
     """
+    from .select.stored import load_merges, load_selection
+
     cut = cut or Cut()
     folder = RunFolder.open(what)
     merges = load_merges(folder)
@@ -429,24 +323,13 @@ def select(what: str | Path, cut: Cut | None = None) -> Selection:
     return load_selection(folder)
 
 
-def load_selection(folder: RunFolder) -> Selection:
-    """Return the stored selection.
-
-    Raises:
-        StageError: nothing has been selected yet.
-    """
-    from .select.selection import Selection
-
-    folder.require(Stage.SELECT)
-    return Selection.load(folder.selection)
-
-
 def report(what: str | Path) -> Path:
     """Write a run's report: one self-contained HTML file.
 
     Returns:
         Its path.
     """
+    from .select.stored import load_merges, load_selection, open_images
     from .show.report import Material, write_report
 
     folder = RunFolder.open(what)
@@ -477,6 +360,8 @@ def explain(what: str | Path, name: str) -> Explanation:
     Raises:
         UsageError: no image has that id; the nearest ids are offered.
     """
+    from .select.stored import load_merges, load_selection
+
     folder = RunFolder.open(what)
     return load_selection(folder).explain(name, load_merges(folder).embeddings)
 
@@ -491,6 +376,7 @@ def export(what: str | Path, format: Format | str, to: str | Path) -> ExportSumm
     """
     from .export import Format
     from .export import export as write
+    from .select.stored import load_selection, open_images
 
     folder = RunFolder.open(what)
     selection = load_selection(folder)

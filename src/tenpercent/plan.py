@@ -10,8 +10,9 @@ import numpy as np
 
 from .embed.encoders import Embedder
 from .errors import TenpercentError
+from .images.holdout import split_holdout
 from .images.sources import SourceOptions, open_source
-from .pipeline import Cut, check_cut, default_embedder, split_holdout
+from .pipeline import Cut, check_cut, default_embedder
 from .store.embeddings import Embeddings
 from .store.run import RunFolder, Stage
 
@@ -111,7 +112,8 @@ def describe_cut(cut: Cut) -> str:
     """Return a cut in words."""
     if cut.threshold is not None:
         return f"every merge up to height {cut.threshold:g}"
-    return f"keep {cut.fraction:g} of {'each class' if str(cut.budget or 'class') == 'class' else 'all, lowest merges first'}"
+    where = "all, lowest merges first" if cut.budget == "global" else "each class"
+    return f"keep {cut.fraction:g} of {where}"
 
 
 def duration(seconds: float) -> str:

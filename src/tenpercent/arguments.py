@@ -1,0 +1,227 @@
+"""The arguments of every command."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import __version__
+
+SOURCES = """\
+SOURCE is one of
+  FOLDER              a subfolder a class, or flat and unlabelled; train/, val/ and test/ on top are splits
+  hf:NAME[:SPLIT]     a data set of the Hugging Face hub, or a local one
+  FILE.parquet        a Parquet file or folder in the Hugging Face image layout, or with a vector column
+  torchvision:NAME    a data set of torchvision, below --data-dir
+  digits              1,797 handwritten digits that come with scikit-learn
+  VECTORS.npy         ready vectors, with --labels and --ids where there are any"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command; ``docs/cli.md`` is made from it."""
+    parser = _Parser(prog="tenpercent", description="Find the images a training set does not need.")
+    parser.add_argument("--version", action="version", version=f"tenpercent {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    demo = _command(commands, "demo", "the whole flow on digits that are bundled, no network")
+    demo.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), metavar="RUN", help="the run folder (runs/demo)"
+    )
+
+    run = _command(commands, "run", "embed, cluster, select and report", epilog=SOURCES)
+    _add_source(run)
+    _add_embedder(run)
+    _add_layer(run)
+    _add_within(run)
+    _add_cut(run)
+    run.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be done, with time, memory and disk; do nothing",
+    )
+
+    embed = _command(commands, "embed", "embed a source into a run folder", epilog=SOURCES)
+    _add_source(embed)
+    _add_embedder(embed)
+
+    cluster = _command(commands, "cluster", "build the tree of merges, exactly, as deep as asked")
+    _add_run(cluster)
+    depth = cluster.add_mutually_exclusive_group()
+    depth.add_argument(
+        "--keep", type=_number, metavar="FRACTION", help="the smallest fraction the tree must serve (0.5)"
+    )
+    depth.add_argument("--threshold", type=_number, metavar="HEIGHT", help="the height the tree must reach")
+    _add_within(cluster)
+    _add_layer(cluster)
+
+    select = _command(commands, "select", "cut the stored tree: which images stay")
+    _add_run(select)
+    _add_cut(select)
+
+    report = _command(commands, "report", "write RUN/report.html")
+    _add_run(report)
+
+    explain = _command(commands, "explain", "why an image was removed or kept")
+    _add_run(explain)
+    explain.add_argument(
+        "id", metavar="ID", help="the image's id: its path within the source, else its row number"
+    )
+
+    export = _command(commands, "export", "write the kept images in another tool's format")
+    _add_run(export)
+    export.add_argument(
+        "--format",
+        required=True,
+        metavar="indices|folder|csv|hf",
+        help="row numbers (.npy, .txt); class folders; all columns; a Hugging Face data set",
+    )
+    export.add_argument(
+        "--to", type=Path, required=True, metavar="PATH", help="where to; nothing there is overwritten"
+    )
+
+    info = _command(commands, "info", "what a run folder holds, and what made it")
+    _add_run(info)
+    return parser
+
+
+def _command(commands: Any, name: str, what: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=what,
+        description=what[0].upper() + what[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SOURCE", help="the images, or vectors that are there already")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="RUN", help="the run folder: made, or gone on with"
+    )
+    group = parser.add_argument_group("source")
+    group.add_argument("--split", metavar="NAME", help="of a source with splits (train)")
+    group.add_argument(
+        "--image-column", metavar="NAME", help="Parquet: the column of images, else found by its type"
+    )
+    group.add_argument(
+        "--label-column", metavar="NAME", help="Parquet: the column of labels, else found by its type"
+    )
+    group.add_argument("--embedding-column", metavar="NAME", help="Parquet: the column of ready vectors")
+    group.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where torchvision's data sets lie")
+    group.add_argument("--labels", type=Path, metavar="FILE", help="vectors: one label a row, .npy or .txt")
+    group.add_argument("--ids", type=Path, metavar="FILE", help="vectors: one id a row, .npy or .txt")
+    group.add_argument(
+        "--holdout",
+        type=_number,
+        default=0.0,
+        metavar="FRACTION",
+        help="of each class, kept out of everything for evaluation (0)",
+    )
+
+
+def _add_embedder(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("embedding")
+    group.add_argument(
+        "--embedder",
+        metavar="NAME",
+        help="supervised: trained on the labels (default where there are any); timm:NAME: any timm model",
+    )
+    group.add_argument(
+        "--weights", type=Path, metavar="FILE", help="timm: local weights, safetensors or a state dict"
+    )
+    group.add_argument(
+        "--finetune",
+        action="store_true",
+        default=None,
+        help="timm: train on the labels first, from these weights",
+    )
+    group.add_argument(
+        "--network",
+        metavar="NAME",
+        help="supervised: a resnetv2_* of timm, for images above 64 pixels (resnetv2_50)",
+    )
+    group.add_argument(
+        "--depth",
+        type=_whole,
+        metavar="LAYERS",
+        help="supervised: of the network for images up to 64 pixels: 8, 14, 20, … (32)",
+    )
+    group.add_argument(
+        "--epochs", type=_whole, metavar="N", help="length of the training; printed where not given"
+    )
+    group.add_argument("--steps", type=_whole, metavar="N", help="length of the training in batches, instead")
+    group.add_argument("--batch", type=_whole, metavar="N", help="images a step (128)")
+    group.add_argument("--seed", type=_whole, metavar="N", help="of weights, order and augmentation (0)")
+    group.add_argument(
+        "--precision",
+        metavar="auto|float32|bf16",
+        help="of the training; measured on the machine unless said",
+    )
+    group.add_argument(
+        "--devices",
+        type=_whole,
+        metavar="N",
+        help="processes that train together (all GPUs there are, else one)",
+    )
+
+
+def _add_layer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--layer", metavar="start|middle|end", help="whose vectors to cluster (end)")
+
+
+def _add_within(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--within",
+        metavar="class|all",
+        help="cluster class by class (default where there are labels) or everything together",
+    )
+
+
+def _add_cut(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("cut")
+    where = group.add_mutually_exclusive_group()
+    where.add_argument(
+        "--keep", type=_number, metavar="FRACTION", help="the fraction kept, above 0 and up to 1 (0.9)"
+    )
+    where.add_argument(
+        "--threshold",
+        type=_number,
+        metavar="HEIGHT",
+        help="take every merge up to this dissimilarity instead",
+    )
+    group.add_argument(
+        "--budget",
+        metavar="class|global",
+        help="the same fraction of each class, or the lowest merges of all (class)",
+    )
+    group.add_argument("--keep-ids", type=Path, metavar="FILE", help="images that must stay: one id a line")
+    group.add_argument(
+        "--min-per-class", type=_whole, default=1, metavar="N", help="what each class keeps at least (1)"
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
