@@ -1,0 +1,355 @@
+"""Images as pixels of one size: each read, hashed and decoded once, kept in memory where they fit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice, tee
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import torch
+from PIL import Image, ImageOps
+
+from ..errors import SourceError, TenpercentError
+from ..images.decode import Unreadable, decode
+from ..images.source import ImageSource, Raw
+from ..progress import bar
+
+SMALL = 64  # up to this larger side images stay as small as they are
+LARGE = 256  # larger ones get this shorter side, and a square of it is cut from the centre
+CHUNK = 16  # images a thread takes at a time while scanning
+AHEAD = 512  # images of one size decoded before they are asked for, at most 100 MB
+
+Ints = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+Size = tuple[int, int]  # height, width
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An image that can't be read: its id, its row in the source, and why."""
+
+    id: str
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """Images of one size, uint8 RGB, in memory or decoded when they are asked for: the same values either way.
+
+    Attributes:
+        source: where they come from.
+        rows: int64[m], the row of each in the source.
+        size: height and width, the same for all.
+        native: whether that is the size all of them have in the source.
+        kept: uint8[m, h, w, 3], or None where they are decoded when asked for.
+        limit: the memory in bytes that they had to fit into.
+    """
+
+    source: ImageSource = field(repr=False)
+    rows: Ints = field(repr=False)
+    size: Size
+    native: bool
+    kept: Bytes | None = field(repr=False)
+    limit: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all pixels are kept in memory."""
+        return self.kept is not None
+
+    @property
+    def bytes_needed(self) -> int:
+        """The memory that all pixels take, m · 3 · h · w."""
+        return len(self) * 3 * self.size[0] * self.size[1]
+
+    def describe(self) -> str:
+        """Return in words how many there are, of what size, and whether they are in memory."""
+        height, width = self.size
+        what = f"{len(self):,} images of {width}×{height} pixels ({self.bytes_needed / 1e6:,.0f} MB)"
+        if self.in_memory:
+            return f"{what}, decoded once into memory"
+        if self.bytes_needed <= self.limit:
+            return f"{what}, decoded when needed"
+        return f"{what}, decoded when needed: half of the free memory is {self.limit / 1e6:,.0f} MB"
+
+    def batch(self, indices: npt.ArrayLike) -> torch.Tensor:
+        """Return the images at `indices` (positions, 0 to m − 1) as uint8 [k, 3, h, w], channels last in memory.
+
+        Raises:
+            TenpercentError: an image that could be read before can't be read any more.
+        """
+        positions = np.asarray(indices, dtype=np.int64)
+        if self.kept is not None:
+            return _as_batch(self.kept[positions])
+        return next(self.batches([positions]))
+
+    def batches(self, order: Iterable[Ints]) -> Iterator[torch.Tensor]:
+        """Yield `batch(indices)` for each of `order`; what is not in memory is decoded ahead by threads.
+
+        Raises:
+            TenpercentError: an image that could be read before can't be read any more.
+        """
+        if self.kept is not None:
+            for indices in order:
+                yield self.batch(indices)
+            return
+        for images in self._ahead(order, lambda image: fit(image, self.size), ahead=AHEAD):
+            yield _as_batch(np.stack(images))
+
+    def originals(self, order: Iterable[Ints], transform: Callable[[Bytes], Any]) -> Iterator[list[Any]]:
+        """Yield for each of `order` a list of `transform(image)`, the image uint8[h, w, 3] at its own size.
+
+        Threads run `transform` ahead of the caller. Images are decoded again unless native ones are in memory.
+
+        Raises:
+            TenpercentError: an image that could be read before can't be read any more.
+        """
+        yield from self._ahead(order, transform, ahead=4 * workers())
+
+    def _ahead(
+        self, order: Iterable[Ints], transform: Callable[[Bytes], Any], ahead: int
+    ) -> Iterator[list[Any]]:
+        ours, theirs = tee(order)
+        positions = (position for indices in theirs for position in np.asarray(indices).tolist())
+        with closing(in_order(lambda position: transform(self._image(position)), positions, ahead)) as images:
+            for indices in ours:
+                yield list(islice(images, len(indices)))
+
+    def _image(self, position: int) -> Bytes:
+        if self.kept is not None and self.native:
+            return np.asarray(self.kept[position])
+        row = int(self.rows[position])
+        try:
+            return decode(self.source.read(row))
+        except (OSError, Unreadable) as error:
+            raise TenpercentError(
+                f"the image {self.source.ids[row]!r} could be read before, not now ({reason(error)}); leave "
+                " the source unchanged while it is embedded, then run the same command again"
+            ) from None
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """What one pass over the images found.
+
+    Attributes:
+        rows: int64[m], the rows that could be read, in the order asked for.
+        hashes: str[m], blake2b-128 of each image's bytes; of shape, dtype and values for arrays.
+        sizes: int64[m, 2], height and width of each.
+        rejected: the others.
+        pixels: the pixels of the readable ones, at one size.
+    """
+
+    rows: Ints
+    hashes: tuple[str, ...]
+    sizes: Ints
+    rejected: tuple[Rejected, ...]
+    pixels: Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """One image as a thread found it: its pixels as they are kept, or the reason why there are none."""
+
+    row: int
+    hash: str = ""
+    size: Size = (0, 0)
+    pixels: Bytes | None = None
+    reason: str = ""
+
+
+def scan(source: ImageSource, rows: Ints, *, memory_limit: int | None = None, large: bool = True) -> Scan:
+    """Read, hash and decode the images at `rows` once, and keep their pixels where they fit into memory.
+
+    All pixels are brought to one size, which depends on the images alone:
+
+    - all alike and at most 64 pixels on the larger side: as they are;
+    - different, but none above 64: the most common size (of equally common ones the smallest), the others
+      scaled to cover it and cut at the centre;
+    - any above 64: 256 on the shorter side, and a square cut from the centre.
+
+    Args:
+        source: the images.
+        rows: int64[n], which of them, each once.
+        memory_limit: bytes the pixels may take; None for half of the memory that is free.
+        large: False keeps no pixels once an image is above 64: for encoders with transforms of their own.
+
+    Raises:
+        SourceError: there are no rows.
+        TenpercentError: more than half of the images can't be read.
+    """
+    if len(rows) == 0:
+        raise SourceError(f"{source.spec} has no images to embed; name a source that has some")
+    limit = psutil.virtual_memory().available // 2 if memory_limit is None else memory_limit
+    kept = _Kept(len(rows), limit, large)
+    seen: list[_Seen] = []
+    rejected: list[Rejected] = []
+    chunks = (rows[start : start + CHUNK].tolist() for start in range(0, len(rows), CHUNK))
+    with bar(len(rows), "reading", "images") as progress:
+        for chunk in in_order(lambda part: [_look(source, row) for row in part], chunks, ahead=4 * workers()):
+            for found in chunk:
+                if found.pixels is None:
+                    rejected.append(Rejected(source.ids[found.row], found.row, found.reason))
+                else:
+                    kept.add(found.pixels)
+                    seen.append(_Seen(found.row, found.hash, found.size))
+            progress.update(len(chunk))
+    if 2 * len(rejected) > len(rows):
+        raise TenpercentError(
+            f"{len(rejected):,} of {len(rows):,} images of {source.spec} can't be read, more than half "
+            f"(the first: {rejected[0].id!r}, {rejected[0].reason}); repair the source or name another"
+        )
+    sizes = np.asarray([found.size for found in seen], dtype=np.int64)
+    readable = np.asarray([found.row for found in seen], dtype=np.int64)
+    size = canvas(found.size for found in seen)
+    native = bool((sizes == size).all())
+    pixels = Pixels(source, readable, size, native, kept.finish(size), limit)
+    return Scan(readable, tuple(found.hash for found in seen), sizes, tuple(rejected), pixels)
+
+
+def canvas(sizes: Iterable[Size]) -> Size:
+    """Return the one size, height and width, that images of these sizes are brought to; see `scan`."""
+    counts = Counter(sizes)
+    if max(max(size) for size in counts) > SMALL:
+        return LARGE, LARGE
+    return min(counts, key=lambda size: (-counts[size], size[0] * size[1], size))
+
+
+def fit(image: Bytes, size: Size) -> Bytes:
+    """Return uint8[h, w, 3] of `size`: scaled to cover it (bicubic, antialiased), then cut at the centre."""
+    if image.shape[:2] == size:
+        return image
+    scaled = ImageOps.fit(Image.fromarray(image), (size[1], size[0]), method=Image.Resampling.BICUBIC)
+    return np.asarray(scaled)
+
+
+def content_hash(raw: Raw) -> str:
+    """Return 32 hexadecimal digits for encoded bytes, or for the shape, dtype and values of an array."""
+    digest = hashlib.blake2b(digest_size=16)
+    if isinstance(raw, bytes):
+        digest.update(raw)
+    else:
+        digest.update(f"{raw.shape}{raw.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(raw).tobytes())
+    return digest.hexdigest()
+
+
+def reason(error: Exception) -> str:
+    """Return in words why an image can't be read, without its path: the id says that."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def workers() -> int:
+    """Return how many threads decode: one a processor this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Generator[Result, None, None]:
+    """Yield ``function(item)`` for each item in order; threads work at most `ahead` items before the caller."""
+    with ThreadPoolExecutor(workers(), thread_name_prefix="decode") as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+class _Kept:
+    """Pixels as they come in, in one array for all: given up as soon as they can't fit."""
+
+    def __init__(self, total: int, limit: int, large: bool) -> None:
+        self._total, self._limit, self._large = total, limit, large
+        self._array: Bytes | None = None
+        self._others: dict[int, Bytes] = {}  # small images of another size than the array's
+        self._others_bytes = 0
+        self._count = 0
+        self._given_up = False
+
+    def add(self, pixels: Bytes) -> None:
+        """Take the next readable image: at its own size up to `SMALL`, else at `LARGE`."""
+        position, self._count = self._count, self._count + 1
+        if self._given_up:
+            return
+        size = pixels.shape[:2]
+        large = max(size) > SMALL
+        if self._array is None or (large and max(self._array.shape[1:3]) <= SMALL):
+            self._allocate(size, position, fits=self._large or not large)
+            if self._given_up:
+                return
+        assert self._array is not None
+        if size == self._array.shape[1:3]:
+            self._array[position] = pixels
+        elif max(self._array.shape[1:3]) > SMALL:
+            self._array[position] = fit(pixels, (LARGE, LARGE))
+        else:
+            self._others[position] = pixels
+            self._others_bytes += pixels.nbytes
+            if self._others_bytes > self._limit:
+                self._give_up()
+
+    def finish(self, size: Size) -> Bytes | None:
+        """Return the pixels of all images at `size`, uint8[m, h, w, 3], or None where they don't fit."""
+        if self._given_up or self._array is None or self._count * 3 * size[0] * size[1] > self._limit:
+            return None
+        if self._array.shape[1:3] == size:
+            for position, pixels in self._others.items():
+                self._array[position] = fit(pixels, size)
+            return self._array[: self._count]
+        return self._at(size, self._array, self._count, self._count)
+
+    def _allocate(self, size: Size, count: int, fits: bool) -> None:
+        """Make the array for images of `size` and bring the first `count` into it, or give up."""
+        if not fits or self._total * 3 * size[0] * size[1] > self._limit:
+            self._give_up()
+        elif self._array is None:
+            self._array = np.empty((self._total, *size, 3), np.uint8)
+        else:
+            self._array, self._others = self._at(size, self._array, count, self._total), {}
+
+    def _give_up(self) -> None:
+        self._given_up, self._array, self._others = True, None, {}
+
+    def _at(self, size: Size, array: Bytes, count: int, total: int) -> Bytes:
+        made = np.empty((total, *size, 3), np.uint8)
+        for position in range(count):
+            made[position] = fit(self._others.get(position, array[position]), size)
+        return made
+
+
+def _look(source: ImageSource, row: int) -> _Seen:
+    """Read and decode one image; what can't be read is a reason, never an exception."""
+    try:
+        raw = source.read(row)
+        image = decode(raw)
+    except (OSError, Unreadable) as error:
+        return _Seen(row, reason=reason(error))
+    size = (int(image.shape[0]), int(image.shape[1]))
+    small = max(size) <= SMALL
+    return _Seen(row, content_hash(raw), size, image if small else fit(image, (LARGE, LARGE)))
+
+
+def _as_batch(images: Bytes) -> torch.Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
