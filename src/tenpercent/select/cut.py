@@ -1,0 +1,231 @@
+"""A cut of the merges: what was asked for, checked once, and which merges it takes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from numbers import Integral, Real
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UsageError, nearest
+from ..store.embeddings import Ints
+from .allotment import allot
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+class Within(StrEnum):
+    """Where merges may happen: inside each class only, or among all images."""
+
+    CLASS = "class"
+    ALL = "all"
+
+
+class Budget(StrEnum):
+    """How `keep` is spent: the same fraction of every class, or the lowest merges of all classes together."""
+
+    CLASS = "class"
+    GLOBAL = "global"
+
+
+Choice = TypeVar("Choice", Within, Budget)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What to take of the merges: exactly one of `keep` and `threshold` is set.
+
+    Attributes:
+        keep: the fraction of images to keep, in (0, 1].
+        threshold: take every merge with height ≤ this.
+        budget: how `keep` is spent.
+        min_per_class: no class goes below this number of images (or its size).
+    """
+
+    keep: float | None
+    threshold: float | None = None
+    budget: Budget = Budget.CLASS
+    min_per_class: int = 1
+
+    @classmethod
+    def checked(
+        cls,
+        keep: object = None,
+        threshold: object = None,
+        budget: object = None,
+        min_per_class: object = 1,
+    ) -> Cut:
+        """Check what a caller gave.
+
+        Raises:
+            UsageError: a value out of its range, both or neither of `keep` and `threshold`, or a budget
+                beside a threshold.
+        """
+        if (keep is None) == (threshold is None):
+            what = (
+                "neither keep nor threshold"
+                if keep is None
+                else f"both keep {keep!r} and threshold {threshold!r}"
+            )
+            raise UsageError(f"{what} given; give exactly one, e.g. keep=0.9")
+        if threshold is not None and budget is not None:
+            raise UsageError(
+                f"budget {str(budget)!r} says how keep is spent and means nothing beside a threshold; leave it out"
+            )
+        return cls(
+            keep=None if keep is None else checked_keep(keep),
+            threshold=None if threshold is None else checked_threshold(threshold),
+            budget=Budget.CLASS if budget is None else checked_choice(budget, Budget, "budget"),
+            min_per_class=_checked_minimum(min_per_class),
+        )
+
+    def wanted(self, n: int) -> int:
+        """The number of images out of `n` that `keep` asks for."""
+        if self.keep is None:
+            raise ValueError("a threshold asks for no number of images")
+        return round(self.keep * n)
+
+
+def checked_keep(keep: object) -> float:
+    """Return `keep` as a float.
+
+    Raises:
+        UsageError: it is not a number in (0, 1].
+    """
+    value = _real(keep)
+    if value is None or not 0 < value <= 1:
+        raise UsageError(
+            f"keep is {keep!r}; it must be a number above 0 and at most 1, e.g. 0.9 to keep nine images in ten"
+        )
+    return value
+
+
+def checked_threshold(threshold: object) -> float:
+    """Return `threshold` as a float.
+
+    Raises:
+        UsageError: it is not a finite number ≥ 0.
+    """
+    value = _real(threshold)
+    if value is None or not math.isfinite(value) or value < 0:
+        raise UsageError(
+            f"threshold is {threshold!r}; it must be a number from 0 (equal) to 2 (opposite), e.g. 0.01"
+        )
+    return value + 0.0  # −0.0 is 0.0
+
+
+def checked_choice(value: object, kind: type[Choice], name: str) -> Choice:
+    """Return `value` as a member of the enum `kind`.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    known = [str(member) for member in kind]
+    if not isinstance(value, str) or value not in known:
+        raise UsageError(f"{name} is {value!r}; it must be {' or '.join(known)}{nearest(str(value), known)}")
+    return kind(value)
+
+
+def _checked_minimum(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
+        raise UsageError(f"min_per_class is {value!r}; it must be a whole number of at least 1")
+    return int(value)
+
+
+def _real(value: object) -> float | None:
+    """Return a number as a float, anything else (text, bool) as None."""
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool | np.bool_) else None
+
+
+# ---- which merges ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """Merges seen as a list to cut: the class of each, in order of (height, a, b).
+
+    Attributes:
+        sizes: int64[c], images of each class.
+        smallest: int64[c], position in id order of each class's first image.
+        of_class: int64[m], the index of each merge's class.
+        height: float64[m], ascending.
+        complete_to: float64[c], every merge of the class with height ≤ it is here; inf for the whole tree.
+    """
+
+    sizes: Ints
+    smallest: Ints
+    of_class: Ints
+    height: Floats
+    complete_to: Floats
+
+    def taken(self, cut: Cut) -> Bools:
+        """Return which merges `cut` takes, bool[m]; supposes that the merges go deep enough (`missing` is empty)."""
+        if cut.keep is not None and cut.budget is Budget.CLASS:
+            return self._rank() < self._depths(cut)[self.of_class]
+        allowed = self._rank() < self._limits(cut)[self.of_class]
+        if cut.threshold is not None:
+            return allowed & (self.height <= cut.threshold)
+        return allowed & (np.cumsum(allowed) <= self._removals(cut))
+
+    def missing(self, cut: Cut) -> list[Request]:
+        """Return what must still be clustered before `cut` can be taken, class by class; empty when nothing.
+
+        For a global budget the answer may take a second round: first enough merges, whose height bounds the
+        cut from above, then every class up to that height.
+        """
+        if cut.threshold is not None:
+            return self._up_to_height(cut, cut.threshold)
+        if cut.budget is Budget.CLASS:
+            return self._up_to_count(cut)
+        wanted = self._removals(cut)
+        heights = self.height[self._rank() < self._limits(cut)[self.of_class]]
+        if len(heights) < wanted:
+            return self._up_to_count(cut)
+        return self._up_to_height(cut, float(heights[wanted - 1])) if wanted else []
+
+    def _up_to_count(self, cut: Cut) -> list[Request]:
+        depths = self._depths(cut)
+        short = np.isfinite(self.complete_to) & (self._stored() < depths)
+        return [Request(int(c), merges=int(depths[c])) for c in np.flatnonzero(short)]
+
+    def _up_to_height(self, cut: Cut, height: float) -> list[Request]:
+        short = (self.complete_to < height) & (self._stored() < self._limits(cut))
+        return [Request(int(c), height=height) for c in np.flatnonzero(short)]
+
+    def _removals(self, cut: Cut) -> int:
+        n = int(self.sizes.sum())
+        return n - cut.wanted(n)
+
+    def _depths(self, cut: Cut) -> Ints:
+        """Merges of each class under a budget a class."""
+        wanted = cut.wanted(int(self.sizes.sum()))
+        return self.sizes - allot(self.sizes, self.smallest, wanted, cut.min_per_class)
+
+    def _limits(self, cut: Cut) -> Ints:
+        """Merges of each class that leave it its minimum."""
+        return self.sizes - np.minimum(cut.min_per_class, self.sizes)
+
+    def _stored(self) -> Ints:
+        return np.bincount(self.of_class, minlength=len(self.sizes))
+
+    def _rank(self) -> Ints:
+        """The number of each merge within its class, from 0."""
+        order = np.argsort(self.of_class, kind="stable")
+        starts = np.cumsum(self._stored()) - self._stored()
+        rank = np.empty(len(self.of_class), dtype=np.int64)
+        rank[order] = np.arange(len(order)) - starts[self.of_class[order]]
+        return rank
+
+
+@dataclass(frozen=True)
+class Request:
+    """A class to cluster deeper: at least `merges` merges of it, or all up to `height`."""
+
+    index: int
+    merges: int | None = None
+    height: float | None = None

@@ -1,0 +1,151 @@
+"""Why one image was kept or removed, in plain sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..store.embeddings import Embeddings
+from .outside import nearest_outside
+
+if TYPE_CHECKING:
+    from .selection import Selection
+
+SHOWN = 20  # members that the text lists; it says how many more there are
+
+
+@dataclass(frozen=True)
+class Member:
+    """An image beside its dissimilarity to another, its class and whether it is kept."""
+
+    id: str
+    dissimilarity: float
+    class_name: str | None
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one image was kept or removed; `str` says it in sentences.
+
+    Attributes:
+        id: the image.
+        class_name: its class, or None.
+        kept: whether it stays.
+        group: the number of its group.
+        representative: the id of the image that stands for the group.
+        dissimilarity: to the representative.
+        diameter: the largest dissimilarity within the group.
+        members: all images of the group with their dissimilarity to the representative, which comes first.
+        cut_height: the height of the last merge taken in its class, 0 where none was.
+        within_all: whether images of different classes may share a group.
+        outside: the image nearest to this one outside the group, where embeddings were at hand and there is one.
+    """
+
+    id: str
+    class_name: str | None
+    kept: bool
+    group: int
+    representative: str
+    dissimilarity: float
+    diameter: float
+    members: tuple[Member, ...]
+    cut_height: float
+    within_all: bool
+    outside: Member | None = None
+
+    def __str__(self) -> str:
+        return "\n".join([self._verdict(), *self._group(), self._cut(), *self._outside()])
+
+    __repr__ = __str__
+
+    def _verdict(self) -> str:
+        of_class = "" if self.class_name is None else f" (class {self.class_name})"
+        name = f"{self.id}{of_class}"
+        if len(self.members) == 1:
+            return f"{name} is kept: no other image is in its group."
+        size = f"group {self.group}, {len(self.members):,} images"
+        if self.id == self.representative:
+            return f"{name} is kept: it stands for {size}."
+        if self.kept:
+            return f"{name} is kept because it was asked for; it is in {size}, for which {self.representative} stands."
+        return (
+            f"{name} is removed: {self.representative} stands for it, at dissimilarity {self.dissimilarity:.6f} "
+            f"({size})."
+        )
+
+    def _group(self) -> list[str]:
+        if len(self.members) == 1:
+            return []
+        lines = [
+            f"No two images of the group are further apart than {self.diameter:.6f}. From {self.representative}:"
+        ]
+        for member in self.members[:SHOWN]:
+            state = "kept" if member.kept else "removed"
+            mixed = (
+                f", class {member.class_name}" if self.within_all and member.class_name is not None else ""
+            )
+            here = "  <- this image" if member.id == self.id else ""
+            lines.append(f"  {member.dissimilarity:.6f}  {member.id}  ({state}{mixed}){here}")
+        if len(self.members) > SHOWN:
+            lines.append(f"  … and {len(self.members) - SHOWN:,} more")
+        return lines
+
+    def _cut(self) -> str:
+        if self.within_all:
+            where = "among all images"
+        else:
+            where = "among images without a label" if self.class_name is None else "in this class"
+        if self.cut_height == 0 and len(self.members) == 1:
+            return f"Nothing further apart than 0 was merged {where}."
+        return f"The cut {where} took merges up to height {self.cut_height:.6f}."
+
+    def _outside(self) -> list[str]:
+        if self.outside is None:
+            return []
+        of_class = "" if self.outside.class_name is None else f", class {self.outside.class_name}"
+        state = "kept" if self.outside.kept else "removed"
+        found = f"{self.outside.id} ({state}{of_class}), at {self.outside.dissimilarity:.6f}"
+        return [f"The nearest image outside the group is {found}."]
+
+
+def explain(selection: Selection, position: int, embeddings: Embeddings | None = None) -> Explanation:
+    """Explain the image at `position` of a selection.
+
+    Args:
+        selection: the selection.
+        position: in id order.
+        embeddings: those it was made from, to name the nearest image outside the group; None leaves it out.
+    """
+    members = np.flatnonzero(selection.group == selection.group[position])
+    representative = int(selection.representative[position])
+    order = np.lexsort((members, selection.dissimilarity[members], members != representative))
+    return Explanation(
+        id=selection.ids[position],
+        class_name=selection.class_name(position),
+        kept=bool(selection.kept_mask[position]),
+        group=int(selection.group[position]),
+        representative=selection.ids[representative],
+        dissimilarity=float(selection.dissimilarity[position]),
+        diameter=float(selection.group_diameter[position]),
+        members=tuple(_member(selection, int(m), float(selection.dissimilarity[m])) for m in members[order]),
+        cut_height=selection.class_cut(position).height,
+        within_all=selection.settings["within"] == "all",
+        outside=None if embeddings is None else _nearest(selection, position, embeddings),
+    )
+
+
+def _nearest(selection: Selection, position: int, embeddings: Embeddings) -> Member | None:
+    found, dissimilarity = nearest_outside(embeddings.vectors, selection.group, np.asarray([position]))
+    return _member(selection, int(found[0]), float(dissimilarity[0])) if found[0] >= 0 else None
+
+
+def _member(selection: Selection, position: int, dissimilarity: float) -> Member:
+    return Member(
+        selection.ids[position],
+        dissimilarity,
+        selection.class_name(position),
+        bool(selection.kept_mask[position]),
+    )

@@ -1,0 +1,120 @@
+"""The groups that merges make, and the image that stands for each group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numba
+import numpy as np
+
+from ..cluster.distances import dissimilarities, unit_vectors
+from ..store.embeddings import Ints, Vectors
+from .cut import Floats
+
+TIE = 1e-12  # closeness to the centre that counts as equal
+BLOCK_BYTES = 256 * 2**20  # unit vectors held at a time, unless one group alone has more
+
+
+def groups_of(n: int, a: Ints, b: Ints) -> Ints:
+    """Return the group of each of `n` images after the merges (a, b), numbered by smallest member; int64[n]."""
+    return _numbered(_roots(n, a, b))
+
+
+def representatives(vectors: Vectors, group: Ints) -> tuple[Ints, Floats]:
+    """Find the image that stands for each group, and everyone's dissimilarity to it.
+
+    The representative is the member with the largest u·s, where s is the sum of the group's unit vectors in id
+    order: the member nearest to the centre by cosine. Values within 1e-12 of the largest are ties and go to the
+    smallest id, so a group of two keeps its smaller id.
+
+    Args:
+        vectors: [n, d] in id order; float32, or float64 as given.
+        group: int64[n], numbered from 0 without gaps.
+
+    Returns:
+        The position of each image's representative, int64[n], and the dissimilarity to it, float64[n].
+    """
+    n = len(group)
+    representative = np.arange(n, dtype=np.int64)
+    dissimilarity = np.zeros(n, dtype=np.float64)
+    sizes = np.bincount(group)
+    several = sizes >= 2
+    members = np.argsort(group, kind="stable")[np.repeat(several, sizes)]
+    sizes = sizes[several]
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    for first, last in _blocks(starts, BLOCK_BYTES // (8 * vectors.shape[1])):
+        positions = members[starts[first] : starts[last]]
+        units = unit_vectors(vectors[positions])
+        central = np.repeat(_central(units, starts[first : last + 1] - starts[first]), sizes[first:last])
+        representative[positions] = positions[central]
+        dissimilarity[positions] = dissimilarities(units, np.arange(len(positions)), central)
+    return representative, dissimilarity
+
+
+def _blocks(starts: Ints, rows: int) -> Iterator[tuple[int, int]]:
+    """Yield runs [first, last) of groups with at most `rows` members together, one group at least."""
+    first, count = 0, len(starts) - 1
+    while first < count:
+        last = int(np.searchsorted(starts, starts[first] + rows, side="right")) - 1
+        last = min(max(last, first + 1), count)
+        yield first, last
+        first = last
+
+
+@numba.njit(cache=True, nogil=True)
+def _roots(n: int, a: Ints, b: Ints) -> Ints:
+    """Union-find whose root is the smallest member of each group."""
+    parent = np.arange(n)
+    for k in range(len(a)):
+        x, y = a[k], b[k]
+        while parent[x] != x:
+            parent[x] = parent[parent[x]]
+            x = parent[x]
+        while parent[y] != y:
+            parent[y] = parent[parent[y]]
+            y = parent[y]
+        if x < y:
+            parent[y] = x
+        else:
+            parent[x] = y
+    for i in range(n):  # parents are smaller, so they are roots already
+        parent[i] = parent[parent[i]]
+    return parent
+
+
+def _numbered(roots: Ints) -> Ints:
+    """Number the groups by their root, the smallest member."""
+    is_root = roots == np.arange(len(roots))
+    return np.asarray((np.cumsum(is_root) - 1)[roots], dtype=np.int64)
+
+
+@numba.njit(cache=True, nogil=True)
+def _central(units: Floats, starts: Ints) -> Ints:
+    """The row of each group's representative; rows starts[g] … starts[g+1] are group g, in id order.
+
+    Every sum runs in one fixed order, without fused multiply-add, so it gives the same bits everywhere.
+    """
+    width = units.shape[1]
+    chosen = np.empty(len(starts) - 1, dtype=np.int64)
+    total = np.empty(width)
+    closeness = np.empty(0)
+    for g in range(len(starts) - 1):
+        start, end = starts[g], starts[g + 1]
+        if end - start > len(closeness):
+            closeness = np.empty(end - start)
+        total[:] = 0.0
+        for row in range(start, end):
+            for k in range(width):
+                total[k] += units[row, k]
+        largest = -np.inf
+        for row in range(start, end):
+            value = 0.0
+            for k in range(width):
+                value += units[row, k] * total[k]
+            closeness[row - start] = value
+            largest = max(largest, value)
+        for row in range(start, end):
+            if closeness[row - start] >= largest - TIE:
+                chosen[g] = row
+                break
+    return chosen
