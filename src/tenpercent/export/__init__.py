@@ -1,0 +1,54 @@
+"""What is kept, written as a training reads it: row numbers, a folder, CSV, a Hugging Face data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from .kept import Kept
+from .summary import ExportSummary, Format
+
+if TYPE_CHECKING:
+    from ..images.source import ImageSource
+    from ..select.selection import Selection
+
+__all__ = ["ExportSummary", "Format", "export"]
+
+
+def export(selection: Selection, source: ImageSource | None, format: Format | str, to: Path) -> ExportSummary:  # noqa: A002
+    """Write the kept images of `selection`, in the order of the source.
+
+    Args:
+        selection: what is kept.
+        source: the images it was made from; None for ready vectors, which have none.
+        format: `indices` (``indices.npy``, int64[k], and ``indices.txt``: row numbers in the source),
+            `folder` (a subfolder a class; hard links to the source's files where that is possible),
+            `csv` (a row a kept image, with all columns of ``selection.table``),
+            `hf` (a folder for ``datasets.load_from_disk`` and a Parquet file beside it).
+        to: the folder to make, the file for `csv`; written whole or not at all, and never over anything.
+
+    Returns:
+        What was written, where.
+
+    Raises:
+        UsageError: `to` is taken or lies within the source; `folder` or `hf` of ready vectors.
+        MissingExtraError: `hf` without the package `datasets`.
+        StageError: the source is not the one the selection was made from.
+        TenpercentError: an image can't be read any more, the disk is full, or `to` can't be written.
+    """
+    from . import folder, hf, rows
+
+    format = Format.of(format)  # noqa: A001
+    kept = Kept.of(selection)
+    if format is Format.INDICES:
+        return rows.write_indices(kept, to)
+    if format is Format.CSV:
+        return rows.write_csv(kept, to)
+    if source is None:
+        raise UsageError(
+            f"this run was made from ready vectors: it has no images for the format {format.value!r}; "
+            f"choose --format indices or csv"
+        )
+    kept.check(source)
+    return (folder.write_folder if format is Format.FOLDER else hf.write_dataset)(kept, source, to)

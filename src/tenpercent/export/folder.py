@@ -1,0 +1,108 @@
+"""The kept images as a folder with a subfolder a class, as torchvision's ImageFolder reads it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+from ..images.source import ImageSource
+from ..progress import bar
+from .encoded import gone, named, read_encoded
+from .kept import Kept
+from .names import Names, safe_name, shortened
+from .summary import ExportSummary, Format
+from .targets import building, check_free, check_outside, place
+
+# What a file system says that can't link here: another device, not supported, not ours, too many links.
+NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+def write_folder(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
+    """Write each kept image into the subfolder of its class; images without a label go beside the subfolders.
+
+    Files of the source are hard-linked where the file system can, else copied; other images are written with
+    the bytes they came with, or as PNG where they came as pixels.
+
+    Raises:
+        UsageError: `to` is not empty or lies within the source.
+        TenpercentError: an image can't be read, or `to` can't be written.
+    """
+    check_free(to)
+    check_outside(to, source)
+    how: Counter[str] = Counter()
+    with building(to) as temporary, bar(len(kept), "Writing images", "images") as progress:
+        folders = class_folders(kept.class_names, temporary)
+        names: dict[Path, Names] = {}
+        names[temporary] = Names()
+        for folder in folders.values():
+            names[temporary].free(folder.name)
+            names[folder] = Names()
+        for row, class_name in zip(kept.rows.tolist(), kept.class_names, strict=True):
+            folder = temporary if class_name is None else folders[class_name]
+            how[write_image(source, row, folder, names[folder])] += 1
+            progress.update(1)
+        (done,) = place({temporary: to})
+    return ExportSummary(Format.FOLDER, (done,), len(kept), notes(how, kept.class_names))
+
+
+def class_folders(class_names: list[str | None], root: Path) -> dict[str, Path]:
+    """Make a folder in `root` for each class there is, and return them by class name."""
+    taken = Names()
+    known = sorted({name for name in class_names if name is not None})
+    folders = {name: root / taken.free(safe_name(name)) for name in known}
+    for folder in folders.values():
+        folder.mkdir()
+    return folders
+
+
+def write_image(source: ImageSource, row: int, folder: Path, names: Names) -> str:
+    """Put one image into `folder` and return how: ``linked``, ``copied`` or ``written``."""
+    name = safe_name(PurePosixPath(source.paths[row] or source.ids[row]).name)
+    file = source_file(source, row)
+    if file is not None:
+        return link_or_copy(file, folder / names.free(name))
+    data = read_encoded(source, row)
+    try:
+        name = named(data, name)
+    except OSError as error:
+        raise gone(source, row, error) from error
+    (folder / names.free(shortened(name))).write_bytes(data)
+    return "written"
+
+
+def source_file(source: ImageSource, row: int) -> Path | None:
+    """Return the file of one image, or None where the source is no folder of images."""
+    path = source.paths[row]
+    root = Path(source.spec)
+    if path is None or not root.is_dir():
+        return None
+    file = root / path
+    return file.resolve() if file.is_file() else None
+
+
+def link_or_copy(file: Path, target: Path) -> str:
+    """Make `target` another name of `file`, or a copy where the file system can't."""
+    try:
+        os.link(file, target)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        shutil.copy2(file, target)
+        return "copied"
+    return "linked"
+
+
+def notes(how: Counter[str], class_names: list[str | None]) -> tuple[str, ...]:
+    """Say how the files came about, and what ImageFolder will pass over."""
+    said = []
+    if how["linked"]:
+        said.append(f"{how['linked']:,} are hard links: to change one is to change the source's file")
+    if how["copied"]:
+        said.append(f"{how['copied']:,} are copies: the file system can't link there")
+    unlabelled = class_names.count(None)
+    if 0 < unlabelled < len(class_names):
+        said.append(f"{unlabelled:,} have no label and lie beside the class folders")
+    return tuple(said)

@@ -1,0 +1,58 @@
+"""The kept images of a selection in the order of the source: what every format writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import StageError
+from ..images.source import ImageSource
+
+if TYPE_CHECKING:
+    from ..select.selection import Selection
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """The kept images.
+
+    Attributes:
+        table: the selection's columns, one row a kept image, in the order of the source.
+    """
+
+    table: pa.Table
+
+    @classmethod
+    def of(cls, selection: Selection) -> Kept:
+        """Take the kept rows of `selection.table`, sorted by their row in the source."""
+        table = selection.table
+        return cls(table.filter(pc.field("kept")).sort_by("row"))
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """int64[k], increasing: the rows in the source."""
+        return np.asarray(self.table["row"].to_numpy(), dtype=np.int64)
+
+    @property
+    def class_names(self) -> list[str | None]:
+        """The class of each image; None for an image without a label."""
+        return list(self.table["class_name"].to_pylist())
+
+    def check(self, source: ImageSource) -> None:
+        """Raise `StageError` where `source` is not the one these rows are of."""
+        ids = self.table["id"].to_pylist()
+        for row, name in zip(self.rows.tolist(), ids, strict=True):
+            if row >= len(source) or source.ids[row] != name:
+                there = repr(source.ids[row]) if row < len(source) else "nothing"
+                raise StageError(
+                    f"{source.spec} has changed since the run was made: row {row} was {name!r}, is {there}; "
+                    f"bring the old source back or run again into another folder"
+                )

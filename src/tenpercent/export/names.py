@@ -1,0 +1,46 @@
+"""File and folder names that any file system takes, made of ids and class names that may hold anything."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+
+LONGEST = 200  # bytes: file systems allow 255, and a name may still get a number and another extension
+UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+
+
+def safe_name(text: str) -> str:
+    """Return `text` as one plain name: no separators, no control characters, not hidden, not too long."""
+    name = UNSAFE.sub("_", unicodedata.normalize("NFC", text)).rstrip(" .")
+    if not name or name[0] in ". " or RESERVED.match(name):
+        name = f"_{name.lstrip(' .')}"
+    return shortened(name)
+
+
+def shortened(name: str) -> str:
+    """Cut `name` to `LONGEST` bytes, taken off before its extension."""
+    stem, extension = os.path.splitext(name)  # noqa: PTH122
+    if len(os.fsencode(extension)) > 20:
+        stem, extension = name, ""
+    while len(os.fsencode(stem + extension)) > LONGEST:
+        stem = stem[:-1]
+    return stem + extension
+
+
+class Names:
+    """Gives out names within one folder, each once even where upper and lower case are the same."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def free(self, name: str) -> str:
+        """Return `name`, or `name` with the first number that makes it new: ``cat.jpg``, ``cat-2.jpg``."""
+        stem, extension = os.path.splitext(name)  # noqa: PTH122
+        candidate, number = name, 1
+        while candidate.casefold() in self._taken:
+            number += 1
+            candidate = f"{stem}-{number}{extension}"
+        self._taken.add(candidate.casefold())
+        return candidate

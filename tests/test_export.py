@@ -1,0 +1,404 @@
+"""Exports are read back by the tools that would use them."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import datasets
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision.datasets import ImageFolder
+
+from tenpercent.errors import StageError, TenpercentError, UsageError
+from tenpercent.export import Format, export, folder
+from tenpercent.export.kept import Kept
+from tenpercent.export.names import Names, safe_name
+from tenpercent.images.source import ImageSource
+
+
+def picture(value: int, kind: str = "PNG", size: tuple[int, int] = (6, 5)) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.new("RGB", size, (value, 255 - value, value // 2)).save(file, format=kind)
+    return file.getvalue()
+
+
+def selection_of(source: ImageSource, kept: set[int]) -> Any:
+    """What an export needs of a selection: its table, one row an image in id order."""
+    order = sorted(range(len(source)), key=lambda row: source.ids[row])
+    codes = [-1 if source.labels is None else int(source.labels[row]) for row in order]
+    keeper = source.ids[min(kept)]
+    columns = {
+        "id": pa.array([source.ids[row] for row in order], pa.string()),
+        "row": pa.array(order, pa.int64()),
+        "path": pa.array([source.paths[row] for row in order], pa.string()),
+        "label": pa.array([None if code < 0 else code for code in codes], pa.int64()),
+        "class_name": pa.array(
+            [None if code < 0 else source.class_names[code] for code in codes], pa.string()
+        ),
+        "kept": pa.array([row in kept for row in order]),
+        "group": pa.array(range(len(order)), pa.int64()),
+        "group_size": pa.array([1] * len(order), pa.int64()),
+        "representative": pa.array(
+            [source.ids[row] if row in kept else keeper for row in order], pa.string()
+        ),
+        "dissimilarity": pa.array(np.linspace(0, 0.1, len(order))),
+        "group_diameter": pa.array(np.zeros(len(order))),
+    }
+    return SimpleNamespace(table=pa.table(columns))
+
+
+def in_memory(
+    images: list[Any], class_names: tuple[str, ...] = (), labels: list[int] | None = None
+) -> ImageSource:
+    return ImageSource(
+        spec="memory",
+        ids=tuple(f"{row:02d}" for row in range(len(images))),
+        paths=(None,) * len(images),
+        labels=None if labels is None else np.array(labels, dtype=np.int64),
+        class_names=class_names,
+        read=lambda row: images[row],
+    )
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> ImageSource:
+    """A folder whose order is not the order of its ids, with a class of a strange name and one image unlabelled."""
+    classes = ("cat", "dog & bone")
+    where = [("z.png", 0), ("a.jpg", 1), ("m.png", 0), ("b.JPG", 1), ("loose.png", -1), ("k.png", 0)]
+    paths = [f"{classes[label]}/{name}" if label >= 0 else name for name, label in where]
+    for number, path in enumerate(paths):
+        file = tmp_path / "photos" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(picture(number * 20, "JPEG" if path.lower().endswith("jpg") else "PNG"))
+    return ImageSource(
+        spec=str(tmp_path / "photos"),
+        ids=tuple(paths),
+        paths=tuple(paths),
+        labels=np.array([label for _, label in where], dtype=np.int64),
+        class_names=classes,
+        read=lambda row: (tmp_path / "photos" / paths[row]).read_bytes(),
+    )
+
+
+KEPT = {5, 0, 3, 1}
+
+
+def left_over(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("*") if "partial" in path.name]
+
+
+# ---- indices and CSV ---------------------------------------------------------------------------------------------
+
+
+def test_indices_are_the_kept_rows_in_the_order_of_the_source(photos: ImageSource, tmp_path: Path) -> None:
+    summary = export(selection_of(photos, KEPT), photos, Format.INDICES, tmp_path / "out" / "kept")
+    rows = np.load(tmp_path / "out" / "kept" / "indices.npy", allow_pickle=False)
+    assert rows.dtype == np.int64
+    assert rows.tolist() == [0, 1, 3, 5]
+    assert np.loadtxt(tmp_path / "out" / "kept" / "indices.txt", dtype=int).tolist() == [0, 1, 3, 5]
+    assert summary.images == 4
+    assert "4 kept images" in str(summary)
+    assert left_over(tmp_path) == []
+
+
+def test_csv_is_read_by_pandas_with_all_columns(photos: ImageSource, tmp_path: Path) -> None:
+    selection = selection_of(photos, KEPT | {4})
+    export(selection, None, Format.CSV, tmp_path / "kept.csv")
+    frame = pd.read_csv(tmp_path / "kept.csv")
+    assert frame.columns.tolist() == selection.table.column_names
+    assert frame["row"].tolist() == [0, 1, 3, 4, 5]
+    assert frame["id"].tolist() == [photos.ids[row] for row in [0, 1, 3, 4, 5]]
+    assert frame["kept"].dtype == bool and frame["kept"].all()
+    assert frame["class_name"].isna().tolist() == [False, False, False, True, False]
+    expected = selection.table.to_pandas().set_index("row")["dissimilarity"]
+    assert frame["dissimilarity"].tolist() == expected[[0, 1, 3, 4, 5]].tolist()  # every digit of it
+
+
+@settings(max_examples=40, deadline=None)
+@given(ids=st.lists(st.text(st.characters(codec="utf-8"), max_size=12), min_size=1, max_size=6, unique=True))
+def test_csv_keeps_every_id(ids: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    source = replace(in_memory([None] * len(ids)), ids=tuple(ids))
+    to = tmp_path_factory.mktemp("csv") / "kept.csv"
+    export(selection_of(source, set(range(len(ids)))), None, Format.CSV, to)
+    read = pa.csv.read_csv(
+        to,
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pa.csv.ConvertOptions(column_types={"id": pa.string()}, strings_can_be_null=False),
+    )
+    assert read["id"].to_pylist() == ids
+
+
+def test_csv_ids_with_commas_quotes_and_newlines_reach_pandas(tmp_path: Path) -> None:
+    ids = ('a,"b"', "c\nd", "0012", "é日本", "e\r\nf", "NA")
+    source = replace(in_memory([None] * len(ids)), ids=ids)
+    export(selection_of(source, set(range(len(ids)))), None, Format.CSV, tmp_path / "kept.csv")
+    frame = pd.read_csv(tmp_path / "kept.csv", dtype={"id": str}, keep_default_na=False, lineterminator="\n")
+    assert frame["id"].tolist() == list(ids)
+
+
+# ---- folder ------------------------------------------------------------------------------------------------------
+
+
+def test_folder_is_read_by_image_folder(photos: ImageSource, tmp_path: Path) -> None:
+    to = tmp_path / "kept"
+    summary = export(selection_of(photos, KEPT | {4}), photos, Format.FOLDER, to)
+    found = ImageFolder(str(to))
+    assert found.classes == ["cat", "dog & bone"]
+    assert [(Path(path).name, label) for path, label in found.samples] == [
+        ("k.png", 0),
+        ("z.png", 0),
+        ("a.jpg", 1),
+        ("b.JPG", 1),
+    ]
+    assert found[0][0].size == (6, 5)
+    assert (to / "loose.png").read_bytes() == photos.read(4)
+    assert "1 have no label" in str(summary)
+    assert left_over(tmp_path) == []
+
+
+def test_folder_links_to_the_source_on_the_same_file_system(photos: ImageSource, tmp_path: Path) -> None:
+    summary = export(selection_of(photos, KEPT), photos, Format.FOLDER, tmp_path / "kept")
+    assert (tmp_path / "kept/cat/z.png").samefile(tmp_path / "photos/cat/z.png")
+    assert "4 are hard links" in str(summary)
+
+
+def test_folder_copies_where_the_file_system_cant_link(
+    photos: ImageSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    summary = export(selection_of(photos, KEPT), photos, Format.FOLDER, tmp_path / "kept")
+    copy = tmp_path / "kept/cat/z.png"
+    assert copy.read_bytes() == photos.read(0)
+    assert not copy.samefile(tmp_path / "photos/cat/z.png")
+    assert "4 are copies" in str(summary)
+
+
+def test_a_link_in_the_source_is_exported_as_the_file_it_names(photos: ImageSource, tmp_path: Path) -> None:
+    (tmp_path / "photos/cat/z.png").unlink()
+    (tmp_path / "photos/cat/z.png").symlink_to("k.png")
+    export(selection_of(photos, {0}), photos, Format.FOLDER, tmp_path / "kept")
+    written = tmp_path / "kept/cat/z.png"
+    assert not written.is_symlink()
+    assert written.read_bytes() == photos.read(5)
+
+
+def test_bytes_keep_their_encoding_and_get_the_right_extension(tmp_path: Path) -> None:
+    kinds = ["JPEG", "PNG", "WEBP", "BMP", "TIFF"]
+    images = [picture(value, kind) for value, kind in enumerate(kinds)]
+    source = replace(in_memory(images), paths=("one.JPEG", "two.jpg", None, "four", "five.tiff"))
+    export(selection_of(source, set(range(5))), source, Format.FOLDER, tmp_path / "kept")
+    written = {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
+    names = ["one.JPEG", "two.jpg.png", "02.webp", "four.bmp", "five.tiff"]
+    assert written == dict(zip(names, images, strict=True))
+
+
+def test_pixels_become_png_without_loss(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    images = [
+        random.integers(0, 256, (8, 7), dtype=np.uint8),
+        random.integers(0, 256, (8, 7, 3), dtype=np.uint8),
+        random.integers(0, 65536, (8, 7), dtype=np.uint16),
+    ]
+    source = in_memory(images, ("one class",), [0, 0, 0])
+    export(selection_of(source, {0, 1, 2}), source, Format.FOLDER, tmp_path / "kept")
+    for row, image in enumerate(images):
+        with PIL.Image.open(tmp_path / f"kept/one class/{row:02d}.png") as read:
+            np.testing.assert_array_equal(np.asarray(read), image)
+
+
+def test_names_that_clash_or_lead_elsewhere_stay_in_the_folder(tmp_path: Path) -> None:
+    images = [picture(value) for value in range(5)]
+    source = replace(
+        in_memory(images, ("../../etc", "..", "a/b"), [0, 0, 1, 2, 2]),
+        ids=("one/x.png", "two/x.png", "../../up.png", "/abs.png", "three/X.PNG"),
+        paths=("one/x.png", "two/x.png", "../../up.png", "/abs.png", "three/X.PNG"),
+    )
+    export(selection_of(source, set(range(5))), source, Format.FOLDER, tmp_path / "in" / "kept")
+    files = sorted(
+        str(path.relative_to(tmp_path / "in" / "kept")) for path in tmp_path.rglob("*.*") if path.is_file()
+    )
+    assert files == ["_/up.png", "__.._etc/x-2.png", "__.._etc/x.png", "a_b/X.PNG", "a_b/abs.png"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=300))
+def test_every_name_is_one_plain_part_of_a_path(text: str) -> None:
+    name = safe_name(text)
+    assert name and Path(name).name == name and name not in (".", "..") and name[0] != "."
+    assert len(os.fsencode(name.encode("utf-8", "replace").decode())) <= 255
+    assert not set(name) & set('/\\:*?"<>|\0\n')
+
+
+def test_names_are_given_out_once_whatever_their_case() -> None:
+    names = Names()
+    assert [names.free(name) for name in ("a.png", "A.png", "a-2.png", "a.png")] == [
+        "a.png",
+        "A-2.png",
+        "a-2-2.png",
+        "a-3.png",
+    ]
+
+
+# ---- Hugging Face ------------------------------------------------------------------------------------------------
+
+
+def test_hf_is_read_by_datasets_from_disk_and_from_parquet(photos: ImageSource, tmp_path: Path) -> None:
+    to = tmp_path / "kept"
+    summary = export(selection_of(photos, KEPT | {4}), photos, Format.HF, to)
+    assert summary.paths == (to, tmp_path / "kept.parquet")
+    saved = datasets.load_from_disk(str(to))
+    parquet = datasets.load_dataset(
+        "parquet", data_files=str(tmp_path / "kept.parquet"), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    for found in (saved, parquet):
+        assert found.features == datasets.Features(
+            id=datasets.Value("string"),
+            image=datasets.Image(),
+            label=datasets.ClassLabel(names=["cat", "dog & bone"]),
+        )
+        assert found["id"][:] == [photos.ids[row] for row in [0, 1, 3, 4, 5]]
+        assert found["label"][:] == [0, 1, 1, -1, 0]
+        raw = found.cast_column("image", datasets.Image(decode=False))
+        assert [image["bytes"] for image in raw["image"]] == [photos.read(row) for row in [0, 1, 3, 4, 5]]
+        assert found[0]["image"].size == (6, 5)
+    assert left_over(tmp_path) == []
+
+
+def test_hf_of_unlabelled_pixels(tmp_path: Path) -> None:
+    images = [np.full((4, 4), value, dtype=np.uint8) for value in range(3)]
+    source = in_memory(images)
+    export(selection_of(source, {2, 1}), source, Format.HF, tmp_path / "kept")
+    found = datasets.load_from_disk(str(tmp_path / "kept"))
+    assert found.column_names == ["id", "image"]
+    assert [np.asarray(image).max() for image in found["image"]] == [1, 2]
+
+
+def test_hf_leaves_the_bars_of_datasets_as_they_were(photos: ImageSource, tmp_path: Path) -> None:
+    datasets.enable_progress_bars()
+    export(selection_of(photos, KEPT), photos, Format.HF, tmp_path / "kept")
+    assert not datasets.are_progress_bars_disabled()
+
+
+# ---- what can go wrong -------------------------------------------------------------------------------------------
+
+ALL = [Format.INDICES, Format.FOLDER, Format.CSV, Format.HF]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_nothing_is_overwritten(photos: ImageSource, tmp_path: Path, kind: Format) -> None:
+    to = tmp_path / "taken"
+    if kind is Format.CSV:
+        to.write_text("mine")
+    else:
+        to.mkdir()
+        (to / "mine.txt").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match=r"never overwrites; choose another --to"):
+        export(selection_of(photos, KEPT), photos, kind, to)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_hf_refuses_a_parquet_file_that_is_there(photos: ImageSource, tmp_path: Path) -> None:
+    (tmp_path / "kept.parquet").write_text("mine")
+    with pytest.raises(UsageError, match=r"kept\.parquet exists already"):
+        export(selection_of(photos, KEPT), photos, Format.HF, tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("kind", [Format.INDICES, Format.FOLDER, Format.HF])
+def test_an_empty_folder_is_filled(photos: ImageSource, tmp_path: Path, kind: Format) -> None:
+    (tmp_path / "kept").mkdir()
+    export(selection_of(photos, KEPT), photos, kind, tmp_path / "kept")
+    assert any((tmp_path / "kept").iterdir())
+
+
+@pytest.mark.parametrize("kind", [Format.FOLDER, Format.HF])
+def test_ready_vectors_have_no_images(photos: ImageSource, tmp_path: Path, kind: Format) -> None:
+    with pytest.raises(UsageError, match="choose --format indices or csv"):
+        export(selection_of(photos, KEPT), None, kind, tmp_path / "kept")
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "photos"]
+
+
+@pytest.mark.parametrize("kind", [Format.FOLDER, Format.HF])
+def test_an_export_into_its_own_source_is_refused(photos: ImageSource, tmp_path: Path, kind: Format) -> None:
+    with pytest.raises(UsageError, match="lies within the source"):
+        export(selection_of(photos, KEPT), photos, kind, tmp_path / "photos" / "cat" / "kept")
+
+
+@pytest.mark.parametrize("kind", [Format.FOLDER, Format.HF])
+def test_an_image_that_is_gone_leaves_nothing_half_written(
+    photos: ImageSource, tmp_path: Path, kind: Format
+) -> None:
+    (tmp_path / "photos" / "dog & bone" / "b.JPG").unlink()
+    with pytest.raises(TenpercentError, match=r"'dog & bone/b\.JPG' .* can't be read: No such file"):
+        export(selection_of(photos, KEPT), photos, kind, tmp_path / "kept")
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "photos"]
+
+
+@pytest.mark.parametrize("kind", [Format.FOLDER, Format.HF])
+def test_another_source_is_refused(photos: ImageSource, tmp_path: Path, kind: Format) -> None:
+    other = replace(photos, ids=("new.png", *photos.ids[:-1]))
+    with pytest.raises(StageError, match=r"row 0 was 'cat/z\.png', is 'new\.png'"):
+        export(selection_of(photos, KEPT), other, kind, tmp_path / "kept")
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    photos: ImageSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path, target: Path) -> str:
+        if target.name == "b.JPG":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(file, target)
+
+    real = folder.link_or_copy
+    monkeypatch.setattr(folder, "link_or_copy", full)
+    with pytest.raises(TenpercentError, match="No space left on device; free some space") as error:
+        export(selection_of(photos, KEPT), photos, Format.FOLDER, tmp_path / "kept")
+    assert "\n" not in str(error.value)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "photos"]
+
+
+def test_a_target_below_a_file_is_one_line(photos: ImageSource, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match=r"leads through .*, which is a file"):
+        export(selection_of(photos, KEPT), photos, Format.INDICES, tmp_path / "file" / "kept")
+
+
+def test_indices_and_csv_say_what_kind_of_target_they_make(photos: ImageSource, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"two files in a folder"):
+        export(selection_of(photos, KEPT), None, Format.INDICES, tmp_path / "kept.npy")
+    with pytest.raises(UsageError, match=r"CSV is one file; choose --to .*kept\.csv"):
+        export(selection_of(photos, KEPT), None, Format.CSV, tmp_path)
+
+
+def test_an_unknown_format_names_those_there_are(photos: ImageSource, tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"'folders' is none of indices, folder, csv, hf; did you mean folder"
+    ):
+        export(selection_of(photos, KEPT), None, "folders", tmp_path / "kept")
+
+
+def test_kept_is_sorted_by_row_whatever_the_ids(photos: ImageSource) -> None:
+    kept = Kept.of(selection_of(photos, KEPT))
+    assert kept.rows.tolist() == [0, 1, 3, 5]
+    assert kept.class_names == ["cat", "dog & bone", "dog & bone", "cat"]
+
+
+def test_parquet_carries_its_features_without_datasets(photos: ImageSource, tmp_path: Path) -> None:
+    export(selection_of(photos, KEPT), photos, Format.HF, tmp_path / "kept")
+    assert b"huggingface" in pq.read_schema(tmp_path / "kept.parquet").metadata
