@@ -25,7 +25,8 @@ from .pipeline import Cut, cluster, embed, explain, export, report, run, select
 from .store.embeddings import Embeddings
 
 if TYPE_CHECKING:
-    from .images.sources import SourceOptions, open_source
+    from .images.options import SourceOptions
+    from .images.sources import open_source
     from .select.compare import compare
     from .select.merges import Merges
     from .select.selection import Selection
@@ -56,7 +57,7 @@ __all__ = [
 _LATER = {
     "Merges": "select.merges",
     "Selection": "select.selection",
-    "SourceOptions": "images.sources",
+    "SourceOptions": "images.options",
     "compare": "select.compare",
     "open_source": "images.sources",
 }

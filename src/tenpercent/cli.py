@@ -17,7 +17,7 @@ from .progress import quiet
 
 if TYPE_CHECKING:
     from .embed.encoders import Embedder
-    from .images.sources import SourceOptions
+    from .images.options import SourceOptions
     from .pipeline import Cut
 
 
@@ -131,7 +131,7 @@ def run_info(arguments: argparse.Namespace) -> None:
 
 
 def _options(arguments: argparse.Namespace) -> SourceOptions:
-    from .images.sources import SourceOptions
+    from .images.options import SourceOptions
 
     return SourceOptions(
         split=arguments.split,

@@ -14,7 +14,8 @@ from .embed.settings import Supervised
 from .errors import StageError, UsageError
 from .images.holdout import split_holdout, write_holdout
 from .images.source import ImageSource
-from .images.sources import SourceOptions, open_source
+from .images.options import SourceOptions
+from .images.sources import open_source
 from .select.cut import Budget, Within, checked_choice
 from .select.cut import Cut as CutValues
 from .store.embeddings import LAYERS, Embeddings

@@ -11,7 +11,8 @@ import numpy as np
 from .embed.encoders import Embedder
 from .errors import TenpercentError
 from .images.holdout import split_holdout
-from .images.sources import SourceOptions, open_source
+from .images.options import SourceOptions
+from .images.sources import open_source
 from .pipeline import Cut, check_cut, default_embedder
 from .store.embeddings import Embeddings
 from .store.run import RunFolder, Stage

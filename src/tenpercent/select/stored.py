@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..errors import StageError, UsageError
 from ..images.source import ImageSource
-from ..images.sources import SourceOptions, open_source
+from ..images.options import SourceOptions
+from ..images.sources import open_source
 from ..store.embeddings import Embeddings
 from ..store.files import read_metadata
 from ..store.run import RunFolder, Stage

@@ -176,8 +176,8 @@ class RunFolder:
         with self._short_lock():
             content = self.read()
             later = list(Stage)[list(Stage).index(stage) :]
-            if any(content["stages"].pop(str(name), None) is not None for name in later):
-                self._write(content)
+            content["stages"] = {name: found for name, found in content["stages"].items() if name not in later}
+            self._write(content)
 
     @contextmanager
     def lock(self, stage: Stage) -> Iterator[None]:

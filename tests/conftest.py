@@ -1,0 +1,49 @@
+"""What several tests need: small real inputs, and where the large ones lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def cifar10() -> Path:
+    """The folder of the real CIFAR-10, or skip."""
+    folder = Path(os.environ.get("TENPERCENT_CIFAR10", ROOT.parent / "shared" / "data" / "cifar10"))
+    if not (folder / "resnet32-train.npy").is_file():
+        pytest.skip(f"the real CIFAR-10 is not there ({folder}); TENPERCENT_CIFAR10 names its folder")
+    return folder
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    """60 vectors in 3 classes as vectors.npy and labels.npy, a third of them in tight pairs."""
+    generator = np.random.default_rng(0)
+    rows = generator.standard_normal((60, 8)).astype(np.float32)
+    rows[40:] = rows[:20] * 1.5 + 0.001 * generator.standard_normal((20, 8)).astype(np.float32)
+    np.save(tmp_path / "vectors.npy", rows)
+    np.save(tmp_path / "labels.npy", np.arange(60) % 20 % 3)
+    return tmp_path / "vectors.npy"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """48 small colour images in 2 class folders, one of them broken, beside a text file."""
+    generator = np.random.default_rng(1)
+    folder = tmp_path / "photos"
+    for label, name in enumerate(["cat", "dog"]):
+        (folder / name).mkdir(parents=True)
+        base = generator.integers(0, 256, (12, 16, 16, 3))
+        for number in range(24):
+            noise = generator.integers(-4, 5, (16, 16, 3))
+            pixels = np.clip(base[number % 12] + noise + 10 * label, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number:02d}.png")
+    (folder / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a photo")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
