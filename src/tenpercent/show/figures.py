@@ -1,0 +1,226 @@
+"""The report's plots: matplotlib drawings as inline SVG that follow the page's colours, light or dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+# Drawn in these, then replaced by the page's CSS variables, so that one drawing serves light and dark.
+INK, MUTED, RULE, BAR, LINE, HIGH, LOW, CUT = (f"#0{digit}0{digit}0{digit}" for digit in range(1, 9))
+COLOURS = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    RULE: "var(--rule)",
+    BAR: "var(--bar)",
+    LINE: "var(--line)",
+    HIGH: "var(--high)",
+    LOW: "var(--low)",
+    CUT: "var(--kept)",
+}
+STYLE: Any = {  # matplotlib's keys are a Literal of three hundred names
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tenpercent",
+    "font.size": 11,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": MUTED,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "path.simplify": True,
+}
+SIZE_TICKS = (2, 5, 10, 20, 50, 100, 200, 500, *(10**power for power in range(3, 9)))
+EXACT_BARS = 40  # beyond this size the axis of sizes is logarithmic
+POINTS = 24_000  # that all curves of a figure share: far finer than the screen
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """The merges of one class in order of height.
+
+    Attributes:
+        fraction: float64[k], the fraction of its images that the merges so far would remove, ascending.
+        height: float64[k], the height of each merge, ascending.
+        cut: how many of them the selection takes.
+    """
+
+    fraction: Floats
+    height: Floats
+    cut: int
+
+
+def sizes_figure(sizes: Ints, counts: Ints, name: str, *, largest: int, most: int, width: int = 230) -> str:
+    """Draw the number of groups by size on a logarithmic axis (the paper, Figs 4, 7, 10).
+
+    Args:
+        sizes, counts: int64[k], as `tables.group_sizes` returns them.
+        name: what the figure is called on its page; its ids begin with it.
+        largest, most: the ends of the two axes, so that panels can share them.
+        width: in pixels.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _blank(width, 150 if width < 400 else 240, left=34, bottom=34)
+        logarithmic = largest > EXACT_BARS
+        if len(sizes) and logarithmic:
+            axes.vlines(sizes, 0.5, counts, colors=BAR, linewidth=1.6)
+            axes.plot(sizes, counts, "o", markersize=3, color=BAR)
+        elif len(sizes):
+            axes.bar(sizes, counts, width=0.72, color=BAR, linewidth=0)
+        axes.set_yscale("log")
+        axes.set_ylim(0.5, max(most, 2) * 1.6)
+        powers = 10.0 ** np.arange(0, max(int(np.ceil(np.log10(max(most, 2) * 1.6))), 1))
+        axes.yaxis.set_major_locator(FixedLocator(powers.tolist()))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(_count))
+        axes.grid(axis="y", color=RULE, linewidth=0.7)
+        if logarithmic:
+            axes.set_xscale("log")
+            axes.set_xlim(1.8, largest * 1.15)
+            ticks = [tick for tick in SIZE_TICKS if tick <= largest]
+            wanted = ticks if width >= 400 else ticks[:: max(len(ticks) // 4, 1)]
+            axes.xaxis.set_major_locator(FixedLocator(wanted))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_minor_locator(NullLocator())
+        else:
+            axes.set_xlim(1.3, max(largest, 5) + 0.7)
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2))
+        axes.xaxis.set_major_formatter(FuncFormatter(_count))
+        axes.set_xlabel("images in the group")
+        total = int(counts.sum()) if len(counts) else 0
+        end = int(sizes[-1]) if len(sizes) else 0
+        words = f"{total:,} groups of 2 to {end:,} images" if total else "no group of two or more"
+        return inline(figure, name, f"Bar chart: number of groups by size; {words}.")
+
+
+def curve_figure(curves: Sequence[Curve], name: str, *, high: int | None, low: int | None, width: int) -> str:
+    """Draw the height of each merge against the fraction removed, with the cut marked on every curve.
+
+    Args:
+        curves: one a class, or one alone.
+        name: what the figure is called on its page.
+        high, low: the curves to pick out in colour, or None.
+        width: in pixels; narrow drawings keep their letters readable on a phone.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _blank(width, 270 if width < 500 else 350, left=52, bottom=40)
+        each = int(np.clip(POINTS // max(len(curves), 1), 24, 600))
+        many = len(curves) > 1
+        picked = {high: HIGH, low: LOW} if many else {0: INK}
+        for number, curve in enumerate(curves):
+            if not len(curve.height):
+                continue
+            at = np.unique(np.linspace(0, len(curve.height) - 1, each).round().astype(np.int64))
+            front = number in picked
+            axes.plot(
+                curve.fraction[at],
+                curve.height[at],
+                color=picked.get(number, LINE),
+                linewidth=1.8 if front else 1.0,
+                alpha=1.0 if front or len(curves) <= 40 else 0.5,
+                zorder=3 if front else 2,
+            )
+        marks = [(c.fraction[c.cut - 1], c.height[c.cut - 1]) for c in curves if c.cut]
+        _mark_cut(axes, marks)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.margins(x=0.02)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5 if width < 500 else 8))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.grid(axis="y", color=RULE, linewidth=0.7)
+        axes.set_xlabel("removed" + (" of the class" if many else ""))
+        axes.set_ylabel("height of the merge")
+        return inline(figure, name, _in_words(curves, marks))
+
+
+def _mark_cut(axes: Axes, marks: list[tuple[float, float]]) -> None:
+    """Put a dot on each curve where it is cut, and a line where the cuts share a fraction or a height."""
+    if not marks:
+        return
+    x, y = np.array(marks).T
+    axes.plot(x, y, "o", markersize=5 if len(marks) <= 40 else 2.5, color=CUT, zorder=4, linestyle="none")
+    if np.ptp(x) <= 0.02:  # every class loses the same fraction, but for rounding
+        axes.axvline(float(np.median(x)), color=CUT, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+    if len(marks) == 1 or np.ptp(x) > 0.02:
+        axes.axhline(float(y.max()), color=CUT, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+
+
+def _in_words(curves: Sequence[Curve], marks: list[tuple[float, float]]) -> str:
+    many = f"{len(curves):,} curve{'s' * (len(curves) > 1)}"
+    what = f"Line chart: height of the merge against fraction removed, {many}."
+    if not marks:
+        return f"{what} Nothing is cut."
+    x, y = np.array(marks).T
+    heights = f"heights from {y.min():.3g} to {y.max():.3g}" if len(marks) > 1 else f"height {y.max():.3g}"
+    return f"{what} The cut is at {100 * np.median(x):.1f}% removed, at {heights}."
+
+
+def _count(value: float, _: object) -> str:
+    return f"{value:,.0f}"
+
+
+def _blank(width: int, height: int, *, left: int, bottom: int) -> tuple[Figure, Axes]:
+    """Return a figure of width × height pixels (one point is one unit of the SVG) with its axes."""
+    figure = Figure(figsize=(width / 72, height / 72))
+    FigureCanvasSVG(figure)
+    figure.patch.set_alpha(0)
+    box = (left / width, bottom / height, 1 - (left + 8) / width, 1 - (bottom + 8) / height)
+    axes = figure.add_axes(box)
+    axes.patch.set_alpha(0)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=3)
+    return figure, axes
+
+
+def inline(figure: Figure, name: str, label: str) -> str:
+    """Return `figure` as an <svg> element for a page that holds others.
+
+    Its ids begin with `name`, its colours are the page's, it has a text alternative and no style sheet.
+    """
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    used = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text))
+    text = re.sub(r' id="([^"]*)"', lambda at: f' id="{name}-{at[1]}"' if at[1] in used else "", text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
+    text = re.sub(r'(?:xlink:)?href="#([^"]+)"', rf'href="#{name}-\1"', text)
+    for drawn, shown in COLOURS.items():
+        text = text.replace(drawn, shown)
+    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
+    text = re.sub(r"\s*\n\s*", "\n", text)
+    box = re.search(r'viewBox="[^"]*"', text)
+    assert box is not None
+    width = re.search(r'width="([\d.]+)pt"', text)
+    assert width is not None
+    head = (
+        f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" {box[0]} role="img" '
+        f'aria-label="{escape(label, quote=True)}" style="max-width:{width[1]}px">'
+    )
+    return re.sub(r"<svg[^>]*>", lambda _: head, text, count=1)

@@ -1,0 +1,294 @@
+"""Which groups a person gets to see, and their pictures within a page's budget of bytes."""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ..errors import UsageError
+from ..images.decode import Unreadable
+from ..images.source import ImageSource
+from ..images.thumbnails import data_uri, thumbnail
+from .tables import Columns, Groups, Ints
+
+SIDE = 160  # pixels of a thumbnail; shown at 112, so that it is sharp on a dense screen
+TILES = 12  # pictures of one group, the kept one included
+GREEN = "#15803d"
+
+
+# ---- which groups --------------------------------------------------------------------------------------------------
+
+
+def largest(groups: Groups, limit: int) -> list[int]:
+    """Return the numbers of the largest groups of two or more; of equals the tighter first."""
+    found = groups.redundant
+    order = np.lexsort((found, groups.diameter[found], -groups.size[found]))
+    return [int(group) for group in found[order][:limit]]
+
+
+def tightest(groups: Groups, limit: int) -> list[int]:
+    """Return the numbers of the groups of two or more with the smallest diameter; of equals the larger first."""
+    found = groups.redundant
+    order = np.lexsort((found, -groups.size[found], groups.diameter[found]))
+    return [int(group) for group in found[order][:limit]]
+
+
+def spread(groups: Groups, limit: int) -> list[int]:
+    """Return the numbers of groups of two or more, evenly spread from the tightest to the widest."""
+    ordered = tightest(groups, len(groups))
+    return [ordered[at] for at in _evenly(len(ordered), limit)]
+
+
+def class_groups(groups: Groups, limit: int, each: int, shown: set[int]) -> list[tuple[int, list[int]]]:
+    """Choose groups of the same class to stand one above the other.
+
+    Args:
+        limit: how many classes, those with the most removed images first.
+        each: how many groups a class, its largest first; those not shown yet go before those that are.
+        shown: the numbers of groups that the page shows already.
+
+    Returns:
+        For each chosen class, in the order of the codes, its code and the numbers of its groups.
+    """
+    found = groups.redundant
+    codes = np.unique(groups.label[found])
+    removed = np.array([groups.removed[found[groups.label[found] == code]].sum() for code in codes])
+    chosen = np.sort(codes[np.lexsort((codes, -removed))][:limit]) if len(codes) else codes
+    ordered = np.array(largest(groups, len(groups)), dtype=np.int64)
+    views = []
+    for code in chosen.tolist():
+        mine = ordered[groups.label[ordered] == code].tolist()
+        fresh = [group for group in mine if group not in shown]
+        again = [group for group in mine if group in shown]
+        picked = sorted((fresh + again)[:each], key=mine.index)
+        views.append((code, picked))
+    return views
+
+
+def _evenly(count: int, limit: int) -> list[int]:
+    """Return at most `limit` of 0 … count − 1, evenly spread, first and last included."""
+    if count <= limit:
+        return list(range(count))
+    return [int(at) for at in np.unique(np.linspace(0, count - 1, limit).round())]
+
+
+# ---- their pictures ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Album:
+    """Thumbnails as data URIs, each made once, until the page's budget of bytes is spent.
+
+    Attributes:
+        source: where the images are, or None.
+        columns: the images' ids.
+        rows: int64[n], the row of each position in the source.
+        budget: how many bytes of pictures the page may carry.
+    """
+
+    source: ImageSource | None
+    columns: Columns
+    rows: Ints
+    budget: int
+    spent: int = 0
+    left_out: int = 0
+    unreadable: dict[int, str] = field(default_factory=dict)
+    _pictures: dict[int, str] = field(default_factory=dict)
+
+    def fetch(self, positions: list[int]) -> None:
+        """Make the thumbnails of `positions`, in the order of the source, which is the fast one to read."""
+        if self.source is None:
+            return
+        wanted = set(positions) - self._pictures.keys() - self.unreadable.keys()
+        for position in sorted(wanted, key=lambda at: int(self.rows[at])):
+            try:
+                picture = data_uri(thumbnail(self.source, int(self.rows[position]), SIDE))
+            except (OSError, Unreadable) as error:
+                self.unreadable[position] = str(error)
+                continue
+            self._pictures[position] = picture
+
+    def show(self, position: int) -> str | None:
+        """Return the picture of `position`, or None where there is none or the page has no room left."""
+        self.fetch([position])
+        picture = self._pictures.get(position)
+        if picture is None:
+            return None
+        if self.spent + len(picture) > self.budget:
+            self.left_out += 1
+            return None
+        self.spent += len(picture)
+        return picture
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture with what is said under it.
+
+    Attributes:
+        role: ``kept``, ``removed``, ``kept too`` (asked for by id) or ``outside``.
+        name: the image's id.
+        short: the id, shortened to fit under the picture.
+        label: the class where it is to be said, else "".
+        dissimilarity: to the kept image; None for the kept one.
+        picture: a data URI, or None.
+        crisp: show its pixels as squares.
+        alt: what the picture is, in words.
+        missing: why there is no picture.
+    """
+
+    role: str
+    name: str
+    short: str
+    label: str
+    dissimilarity: float | None
+    picture: str | None
+    crisp: bool
+    alt: str
+    missing: str
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """One group as the page shows it; `size` counts all its images, `tiles` holds those shown."""
+
+    title: str
+    size: int
+    diameter: float
+    tiles: tuple[Tile, ...]
+
+
+def members_shown(groups: Groups, group: int, limit: int = TILES) -> list[int]:
+    """Return the representative and the members to show with it, evenly spread from the nearest to the farthest."""
+    members = groups.of(group)
+    return [int(members[0]), *(int(members[1 + at]) for at in _evenly(len(members) - 1, limit - 1))]
+
+
+def tile(
+    album: Album, position: int, role: str, dissimilarity: float | None = None, say_class: bool = False
+) -> Tile:
+    """Return the picture of one image with its words."""
+    columns = album.columns
+    name = clean(str(columns.ids[position]))
+    label = columns.class_name(int(columns.labels[position])) if columns.labelled else ""
+    words = f"{role.capitalize()} image {shortened(name, 60)}"
+    if label:
+        words += f", {shortened(clean(label), 60)}"
+    if dissimilarity is not None:
+        words += f", dissimilarity {number(dissimilarity)} to the kept image"
+    picture = album.show(position)
+    missing = "" if picture else album.unreadable.get(position, "no picture")
+    return Tile(
+        role=role,
+        name=shortened(name, 300),
+        short=shortened(name, 18),
+        label=shortened(clean(label), 60) if say_class else "",
+        dissimilarity=dissimilarity,
+        picture=picture,
+        crisp=bool(picture and picture.startswith("data:image/png")),
+        alt=words,
+        missing=missing,
+    )
+
+
+def view_group(album: Album, groups: Groups, group: int, say_class: bool = False) -> GroupView:
+    """Return one group as the page shows it, the kept image first."""
+    columns = album.columns
+    positions = members_shown(groups, group)
+    album.fetch(positions)
+    tiles = [tile(album, positions[0], "kept", say_class=say_class)]
+    for position in positions[1:]:
+        role = "kept too" if columns.kept[position] else "removed"
+        tiles.append(tile(album, position, role, float(columns.dissimilarity[position]), say_class))
+    title = columns.class_name(int(groups.label[group])) if columns.labelled and not say_class else ""
+    return GroupView(clean(title), int(groups.size[group]), float(groups.diameter[group]), tuple(tiles))
+
+
+# ---- words ---------------------------------------------------------------------------------------------------------
+
+_STEERING = re.compile("[\u202a-\u202e\u2066-\u2069]")  # would turn the text around them, too
+
+
+def clean(text: str) -> str:
+    """Return `text` with what can't or mustn't be shown (control characters, lone surrogates) as a replacement sign."""
+    text = _STEERING.sub("\ufffd", text)
+    return "".join("\ufffd" if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in text)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return `text`, its middle replaced by an ellipsis where it is longer than `limit`: the ends tell ids apart."""
+    if len(text) <= limit:
+        return text
+    tail = limit * 2 // 3
+    return f"{text[: limit - tail - 1]}…{text[-tail:]}"
+
+
+def number(value: float) -> str:
+    """Return a dissimilarity with four decimals, or in powers of ten where these would hide it."""
+    if value == 0:
+        return "0"
+    if value >= 0.001:
+        return f"{value:.4f}"
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa} × 10{power}"
+
+
+# ---- one group as a picture of its own -----------------------------------------------------------------------------
+
+
+def group_picture(source: ImageSource, columns: Columns, rows: Ints, group: int, side: int = 96) -> bytes:
+    """Draw one group as a PNG on white: the kept image first, framed in green; under each its dissimilarity to it.
+
+    Args:
+        source: the images.
+        columns: the selection, as `tables.columns_of` returns it.
+        rows: int64[n], the row of each position in the source (`Embeddings.rows`).
+        group: its number.
+        side: pixels of each image's longer side.
+
+    Raises:
+        UsageError: there is no such group.
+    """
+    members = np.flatnonzero(columns.group == group)
+    if not len(members):
+        raise UsageError(
+            f"there is no group {group}; groups are numbered 0 to {int(columns.group.max(initial=-1))}"
+        )
+    order = np.lexsort((members, columns.dissimilarity[members], columns.representative[members] != members))
+    members = members[order]
+    across = min(len(members), 8)
+    down = -(-len(members) // across)
+    frame, gap, words = max(side // 24, 3), max(side // 8, 8), max(side // 6, 11)
+    wide, high = side + 2 * frame, side + 2 * frame + words + 4
+    canvas = Image.new("RGB", (across * (wide + gap) + gap, down * (high + gap) + gap), "white")
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(words)
+    for number_, position in enumerate(members.tolist()):
+        x = gap + (number_ % across) * (wide + gap)
+        y = gap + (number_ // across) * (high + gap)
+        kept = bool(columns.kept[position])
+        with Image.open(io.BytesIO(thumbnail(source, int(rows[position]), side))) as opened:
+            picture = opened.convert("RGB")
+        left, top = x + (wide - picture.width) // 2, y + (wide - picture.height) // 2
+        if kept:
+            box = (
+                left - frame,
+                top - frame,
+                left + picture.width + frame - 1,
+                top + picture.height + frame - 1,
+            )
+            draw.rectangle(box, fill=GREEN)
+        canvas.paste(picture, (left, top))
+        said = "kept" if kept else f"{columns.dissimilarity[position]:.4f}"
+        draw.text(
+            (x + wide / 2, y + wide + 2), said, fill=GREEN if kept else "#444444", font=font, anchor="ma"
+        )
+    file = io.BytesIO()
+    canvas.save(file, format="PNG", optimize=True)
+    return file.getvalue()

@@ -1,0 +1,317 @@
+"""The report of a run: one self-contained HTML file, from what was found down to settings and timings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ..images.source import ImageSource
+from ..select.merges import Merges
+from ..select.outside import nearest_outside
+from ..select.selection import Selection
+from ..store.embeddings import Embeddings
+from ..store.files import write_text
+from . import gallery
+from .curves import curves_of, extremes, height_at
+from .figures import curve_figure, sizes_figure
+from .gallery import Album, GroupView, Tile, clean, number, shortened, tile, view_group
+from .provenance import provenance
+from .tables import Columns, Groups, columns_of, group_sizes, groups_of, redundancy_table
+from .unlike import each_once, find_unlike_pairs
+
+LARGEST = 6  # groups shown of the largest, and of the tightest
+CLASSES = 12  # classes with a gallery and a panel of their own
+GROUPS_A_CLASS = 3
+TRIPLES = 12
+PAIRS = 24
+MIXED = 6
+REJECTED = 200
+PICTURES = 10_500_000  # bytes of pictures as text; tables and figures need far less than the rest of 15 MB
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a report is made of.
+
+    Attributes:
+        embeddings: the vectors.
+        merges: the tree, at least as deep as the selection.
+        selection: what is kept and removed.
+        source: the images; None for ready vectors, or where the images are gone (the page says so).
+        rejected: id, row and reason of the images that could not be read, or None for none.
+        run: the content of ``run.json``.
+    """
+
+    embeddings: Embeddings
+    merges: Merges
+    selection: Selection
+    source: ImageSource | None
+    rejected: pa.Table | None
+    run: dict[str, Any]
+
+
+def write_report(path: Path, material: Material) -> None:
+    """Write the report of a run, whole or not at all.
+
+    Args:
+        path: the HTML file.
+        material: what it is made of.
+
+    Raises:
+        RunFolderError: it can't be written.
+    """
+    text = render(material)
+    write_text(path, text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def render(material: Material) -> str:
+    """Return the report as HTML."""
+    environment = Environment(
+        loader=PackageLoader("tenpercent.show"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, count=_count, clean=clean, shortened=shortened)
+    page = _Page(material)
+    return environment.get_template("report.html.j2").render(page=page, **page.sections())
+
+
+@dataclass(frozen=True)
+class Triple:
+    """Two images of a group beside the nearest one outside it (the paper, Fig. 12)."""
+
+    kept: Tile
+    removed: Tile
+    outside: Tile | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two near images with different labels."""
+
+    one: Tile
+    other: Tile
+    dissimilarity: float
+
+
+class _Page:
+    """The sections of one page, made in its order, so that the budget of pictures goes to the first of them."""
+
+    def __init__(self, material: Material) -> None:
+        self.material = material
+        self.columns: Columns = columns_of(material.selection)
+        self.groups: Groups = groups_of(self.columns)
+        self.album = Album(material.source, self.columns, material.embeddings.rows, PICTURES)
+        self.mixed_groups = str(material.merges.within) == "all" and self.columns.labelled
+
+    @cached_property
+    def redundant(self) -> int:
+        """How many groups hold two or more images."""
+        return len(self.groups.redundant)
+
+    def sections(self) -> dict[str, Any]:
+        """Return what the template shows, by name."""
+        return {
+            "found": self.found(),
+            "galleries": self.galleries(),
+            "triples": self.triples(),
+            "sizes": self.sizes(),
+            "table": self.table(),
+            "curve": self.curve(),
+            "unlike": self.unlike(),
+            "mixed": self.mixed(),
+            "rejected": self.rejected(),
+            "provenance": provenance(self.material.run),
+            "pictures": self.pictures(),
+        }
+
+    def found(self) -> dict[str, Any]:
+        """The counts, and the guarantee."""
+        columns, groups = self.columns, self.groups
+        run, gone = self.material.run, ~columns.kept
+        source = run.get("source", {})
+        rejected = self.material.rejected
+        return {
+            "spec": clean(str(source.get("spec", "these vectors"))),
+            "n": len(columns),
+            "kept": int(columns.kept.sum()),
+            "removed": int(gone.sum()),
+            "redundant": self.redundant,
+            "largest": int(groups.size.max(initial=0)),
+            "classes": len(np.unique(columns.labels[columns.labels >= 0])),
+            "rejected": 0 if rejected is None else len(rejected),
+            "skipped": sorted(dict(source.get("skipped") or {}).items()),
+            "farthest": float(columns.dissimilarity[gone].max(initial=0.0)),
+            "widest": float(groups.diameter.max(initial=0.0)),
+            "notes": [clean(note) for note in self.material.selection.notes],
+            "within": str(self.material.merges.within),
+        }
+
+    def galleries(self) -> dict[str, Any]:
+        """The largest and the tightest groups, then groups of one class one above the other."""
+        groups = self.groups
+        big, tight = gallery.largest(groups, LARGEST), gallery.tightest(groups, LARGEST)
+        shown = {*big, *tight}
+        views: dict[str, Any] = {
+            "largest": self._views(big),
+            "tightest": self._views(tight),
+            "equal": int(np.count_nonzero(groups.diameter[groups.redundant] == 0)),
+            "classes": [],
+            "with_groups": 0,
+        }
+        if self.columns.labelled and not self.mixed_groups:
+            views["with_groups"] = len(np.unique(groups.label[groups.redundant]))
+            for code, chosen in gallery.class_groups(groups, CLASSES, GROUPS_A_CLASS, shown):
+                total = int(np.count_nonzero(groups.label[groups.redundant] == code))
+                views["classes"].append((clean(self.columns.class_name(code)), total, self._views(chosen)))
+        return views
+
+    def _views(self, chosen: Iterable[int]) -> list[GroupView]:
+        return [view_group(self.album, self.groups, group, self.mixed_groups) for group in chosen]
+
+    def triples(self) -> list[Triple]:
+        """Kept, removed, and the image nearest to the kept one outside the group."""
+        columns, groups = self.columns, self.groups
+        chosen = [group for group in gallery.spread(groups, TRIPLES) if groups.removed[group]]
+        kept = groups.representative[chosen]
+        nearest, distance = nearest_outside(self.material.embeddings.vectors, columns.group, kept)
+        found = []
+        for at, group in enumerate(chosen):
+            members = groups.of(group)
+            removed = int(members[~columns.kept[members]][-1])
+            outside = int(nearest[at])
+            self.album.fetch([int(kept[at]), removed] + [outside] * (outside >= 0))
+            said = columns.labelled
+            found.append(
+                Triple(
+                    tile(self.album, int(kept[at]), "kept", say_class=said),
+                    tile(self.album, removed, "removed", float(columns.dissimilarity[removed]), said),
+                    tile(self.album, outside, "outside", float(distance[at]), said) if outside >= 0 else None,
+                )
+            )
+        return found
+
+    def sizes(self) -> dict[str, Any]:
+        """The number of groups by size: a panel a class where there are few, one for all otherwise."""
+        groups = self.groups
+        sizes, counts = group_sizes(groups.size)
+        if not len(sizes):
+            return {"overall": "", "panels": [], "rows": [], "too_many": 0}
+        overall = sizes_figure(
+            sizes, counts, "sizes", largest=int(sizes[-1]), most=int(counts.max()), width=560
+        )
+        small = sizes_figure(
+            sizes, counts, "sizes-s", largest=int(sizes[-1]), most=int(counts.max()), width=320
+        )
+        codes = np.unique(groups.label[groups.redundant]).tolist() if self.columns.labelled else []
+        panels: list[tuple[str, int, Markup]] = []
+        if 1 < len(codes) <= CLASSES:
+            each = [group_sizes(groups.size[groups.label == code]) for code in codes]
+            most = max(int(count.max()) for _, count in each)
+            for code, (found, count) in zip(codes, each, strict=True):
+                panel = sizes_figure(found, count, f"sizes{code}", largest=int(sizes[-1]), most=most)
+                panels.append((clean(self.columns.class_name(code)), int(count.sum()), Markup(panel)))
+        rows = list(zip(sizes.tolist(), counts.tolist(), strict=True))
+        too_many = len(codes) if len(codes) > CLASSES else 0
+        return {
+            "overall": (Markup(overall), Markup(small)),
+            "panels": panels,
+            "rows": rows,
+            "too_many": too_many,
+        }
+
+    def table(self) -> dict[str, Any]:
+        """Table 1, with as many decimals as its smallest value needs."""
+        rows, overall = redundancy_table(self.columns, self.groups)
+        values = [row.mean for row in (*rows, overall) if row.mean]
+        decimals = int(np.clip(1 - np.floor(np.log10(min(values))), 4, 9)) if values else 4
+        return {"rows": rows, "overall": overall, "decimals": decimals}
+
+    def curve(self) -> dict[str, Any]:
+        """Height of the merges against the fraction removed, with the cut."""
+        codes, curves = curves_of(self.material.merges, self.columns, self.groups)
+        if not any(len(curve.height) for curve in curves):
+            return {"wide": "", "narrow": "", "curves": 0, "high": "", "low": ""}
+        high, low = extremes(codes, curves)
+        wide = curve_figure(curves, "curve", high=high, low=low, width=760)
+        narrow = curve_figure(curves, "curve-s", high=high, low=low, width=340)
+        names = [clean(self.columns.class_name(code)) for code in codes]
+        return {
+            "wide": Markup(wide),
+            "narrow": Markup(narrow),
+            "curves": len(curves),
+            "high": "" if high is None else (names[high], float(curves[high].height[curves[high].cut - 1])),
+            "low": "" if low is None else (names[low], float(curves[low].height[curves[low].cut - 1])),
+        }
+
+    def unlike(self) -> dict[str, Any] | None:
+        """Near-identical images with different labels; None where there are no two labels."""
+        columns = self.columns
+        if len(np.unique(columns.labels[columns.labels >= 0])) < 2:
+            return None
+        radius = float(self.groups.diameter.max(initial=0.0))
+        tenth = height_at(self.material.merges, round(0.1 * len(columns)))
+        found = find_unlike_pairs(self.material.embeddings.vectors, columns, min(radius, tenth))
+        if isinstance(found, str):
+            return {"refused": found, "pairs": []}
+        chosen = each_once(found.i, found.j, PAIRS)
+        self.album.fetch([int(at) for pair in chosen for at in (found.i[pair], found.j[pair])])
+        pairs = [
+            Pair(
+                self._labelled_tile(int(found.i[pair])),
+                self._labelled_tile(int(found.j[pair])),
+                float(found.d[pair]),
+            )
+            for pair in chosen
+        ]
+        images = len(np.unique(np.concatenate([found.i, found.j])))
+        return {"refused": "", "pairs": pairs, "count": len(found.d), "images": images, "search": found}
+
+    def _labelled_tile(self, position: int) -> Tile:
+        role = "kept" if self.columns.kept[position] else "removed"
+        return tile(self.album, position, role, say_class=True)
+
+    def mixed(self) -> dict[str, Any] | None:
+        """Groups whose images carry more than one label; None where grouping was class by class."""
+        if not self.mixed_groups:
+            return None
+        columns, groups = self.columns, self.groups
+        labelled = columns.labels >= 0
+        pairs = np.unique(np.stack([columns.group[labelled], columns.labels[labelled]]), axis=1)
+        labels = np.bincount(pairs[0], minlength=len(groups))
+        found = np.flatnonzero(labels > 1)
+        ordered = found[np.lexsort((found, groups.diameter[found]))]
+        return {"count": len(found), "views": self._views(ordered[:MIXED].tolist())}
+
+    def rejected(self) -> dict[str, Any]:
+        """What could not be read, and why."""
+        table = self.material.rejected
+        if table is None or not len(table):
+            return {"count": 0, "rows": []}
+        rows = table.slice(0, REJECTED).to_pylist()
+        cleaned = [(clean(str(row["id"])), row["row"], clean(str(row["reason"]))) for row in rows]
+        return {"count": len(table), "rows": cleaned}
+
+    def pictures(self) -> dict[str, Any]:
+        """Why pictures are missing, if any are; made last."""
+        kind = self.material.run.get("source", {}).get("kind", "vectors")
+        return {
+            "none": self.material.source is None,
+            "vectors": kind == "vectors",
+            "left_out": self.album.left_out,
+            "unreadable": len(self.album.unreadable),
+        }
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"

@@ -1,0 +1,115 @@
+"""Near-identical images that carry different labels: where to look for mistakes in the labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..cluster.distances import unit_vectors
+from ..cluster.neighbors import neighbor_graph
+from ..store.embeddings import Vectors
+from .tables import Columns, Floats, Ints
+
+MOST_IMAGES = 120_000  # all pairs of more than this take longer than a reader of a report should wait
+MOST_PAIRS = 4_000_000  # pairs of any labels that the search may gather
+SAMPLE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class UnlikePairs:
+    """Pairs of images with two labels, nearest first.
+
+    Attributes:
+        i, j: int64[p], the positions of the images of each pair.
+        d: float64[p], their dissimilarity.
+        radius: every such pair up to it is here.
+        asked: the radius that was asked for; larger than `radius` where it would have been too many pairs.
+    """
+
+    i: Ints
+    j: Ints
+    d: Floats
+    radius: float
+    asked: float
+
+
+def find_unlike_pairs(vectors: Vectors, columns: Columns, radius: float) -> UnlikePairs | str:
+    """Find all pairs of images with different labels within `radius`.
+
+    Args:
+        vectors: [n, d], as embedded.
+        columns: the labels.
+        radius: the largest dissimilarity that counts as near.
+
+    Returns:
+        The pairs, or in words why they were not searched for.
+    """
+    n = len(columns)
+    if n > MOST_IMAGES:
+        return f"Not searched for: comparing all pairs of {n:,} images takes too long (the limit is {MOST_IMAGES:,})."
+    units = unit_vectors(vectors)
+    affordable = affordable_radius(units, radius, MOST_PAIRS)
+    if affordable is None:
+        return (
+            f"Not searched for: so many images are equal that there are more than {MOST_PAIRS:,} equal pairs."
+        )
+    graph = neighbor_graph(units, affordable)
+    i, j = graph.i.astype(np.int64), graph.j.astype(np.int64)
+    return UnlikePairs(*unlike_pairs(i, j, graph.d, columns.labels), radius=affordable, asked=radius)
+
+
+def affordable_radius(units: Floats, radius: float, pairs: int) -> float | None:
+    """Return the largest radius up to `radius` within which a sample expects no more than `pairs` pairs.
+
+    Args:
+        units: float64[n, d], unit vectors.
+        radius: the radius wanted.
+        pairs: how many pairs may be expected.
+
+    Returns:
+        The radius, or None where equal vectors alone are more than that.
+    """
+    n = len(units)
+    rows = np.unique(np.linspace(0, max(n - 1, 0), min(n, SAMPLE)).round().astype(np.int64))
+    near: list[Floats] = []
+    for row in rows.tolist():
+        d = np.maximum(1.0 - units @ units[row], 0.0)
+        d[row] = np.inf
+        near.append(d[d <= radius])
+    found = np.sort(np.concatenate(near)) if near else np.empty(0)
+    allowed = int(pairs * 2 * len(rows) / max(n, 1))
+    if len(found) <= allowed:
+        return radius
+    fits = float(found[allowed]) * (1 - 1e-6)
+    return fits if fits > 1e-12 else None
+
+
+def unlike_pairs(i: Ints, j: Ints, d: Floats, labels: Ints) -> tuple[Ints, Ints, Floats]:
+    """Of pairs of near images keep those with two different labels, nearest first.
+
+    Args:
+        i, j: int64[p], positions of the two images of each pair, i < j.
+        d: float64[p], their dissimilarity.
+        labels: int64[n]; −1 (no label) differs from nothing.
+
+    Returns:
+        The pairs left, sorted by (d, i, j).
+    """
+    differ = (labels[i] != labels[j]) & (labels[i] >= 0) & (labels[j] >= 0)
+    i, j, d = i[differ], j[differ], d[differ]
+    order = np.lexsort((j, i, d))
+    return i[order], j[order], d[order]
+
+
+def each_once(i: Ints, j: Ints, limit: int) -> list[int]:
+    """Return the numbers of the first pairs, `limit` at most, without an image that an earlier one showed."""
+    seen: set[int] = set()
+    chosen: list[int] = []
+    for at, (one, other) in enumerate(zip(i.tolist(), j.tolist(), strict=True)):
+        if len(chosen) == limit:
+            break
+        if one not in seen and other not in seen:
+            seen.update((one, other))
+            chosen.append(at)
+    return chosen
