@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from ..store.files import fingerprint
 
 Raw = bytes | npt.NDArray[np.generic]  # an encoded image, or its pixels: [h, w] or [h, w, channels]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageSource:
     """Images with ids and labels, in the order of the source.
 
@@ -27,6 +28,8 @@ class ImageSource:
         split: which split this is, or "" where the source has none.
         skipped: what was passed over when listing, with counts, e.g. {"hidden files": 2, "not images": 1}.
         splits: the names of all splits there are.
+        columns: rows (ascending) -> all columns of those rows, batch by batch, with what the schema says of them;
+            None where the source is no table.
     """
 
     spec: str
@@ -38,9 +41,15 @@ class ImageSource:
     split: str = ""
     skipped: dict[str, int] = field(default_factory=dict)
     splits: tuple[str, ...] = ()
+    columns: Callable[[npt.NDArray[np.int64]], pa.RecordBatchReader] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        classes = "no labels" if self.labels is None else f"{len(self.class_names)} classes"
+        split = f", split {self.split!r}" if self.split else ""
+        return f"ImageSource({self.spec!r}, {len(self):,} images, {classes}{split})"
 
     @property
     def fingerprint(self) -> str:

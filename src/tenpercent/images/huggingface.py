@@ -1,0 +1,148 @@
+"""Data sets opened through the `datasets` library: from the hub, a local folder, or `save_to_disk`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ..errors import SourceError, require
+from ..progress import bar
+from ..store.embeddings import Embeddings, row_ids
+from .cells import bytes_of, ids_of
+from .columns import NO_CLASSES, find_columns, labels_of
+from .options import SourceOptions
+from .source import ImageSource, Raw
+from .splits import choose_split
+from .vectors import vectors_from_table
+
+
+def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddings:
+    """Open a data set of the hub, or a local folder that `datasets` understands, or one of `save_to_disk`.
+
+    Args:
+        name: the hub's name (``uoft-cs/cifar10``) or a path, perhaps with ``:SPLIT`` at the end.
+        options: split and columns.
+
+    Raises:
+        SourceError: it can't be found or loaded (offline, say), has no such split, or unclear columns.
+    """
+    name, options = split_off(name, options)
+    local = Path(name).expanduser()
+    folder = local.resolve() if local.exists() else None
+    spec = f"hf:{folder or name}"
+    dataset, chosen, splits = _load(str(folder or name), spec, options.split)
+    if len(dataset) == 0:
+        raise SourceError(
+            f"{spec} holds no rows in its split {chosen or 'train'}; choose another with --split"
+        )
+    columns = find_columns(dataset.features.arrow_schema, options, spec)
+    if columns.vector is not None:
+        wanted = [column for column in (columns.vector, columns.label, columns.id) if column is not None]
+        return vectors_from_table(_table(dataset, list(dict.fromkeys(wanted))), columns, spec)
+    labels, names = None, NO_CLASSES
+    if columns.label is not None:
+        labels, names = labels_of(_table(dataset, [columns.label])[columns.label], columns.class_names, spec)
+    image = columns.image or ""
+    cells = dataset.select_columns([image])
+    if type(cells.features[image]).__name__ == "Image":
+        cells = cells.cast_column(image, require("datasets", "images").Image(decode=False))
+
+    def read(row: int) -> Raw:
+        return bytes_of(cells[row][image], folder)
+
+    return ImageSource(
+        spec=spec,
+        ids=_paths_as_ids(cells, image, folder) or tuple(row_ids(len(cells)).tolist()),
+        paths=(None,) * len(cells),
+        labels=labels,
+        class_names=names,
+        read=read,
+        split=chosen,
+        splits=splits,
+    )
+
+
+def split_off(name: str, options: SourceOptions) -> tuple[str, SourceOptions]:
+    """Take ``:SPLIT`` off a name and put it into the options.
+
+    Raises:
+        SourceError: the options ask for another split.
+    """
+    if Path(name).expanduser().exists():
+        return name, options
+    found = re.fullmatch(r"(.+):(\w+(?:\.\w+)*)", name)
+    if found is None:
+        return name, options
+    if options.split not in (None, found[2]):
+        raise SourceError(f"hf:{name} and --split {options.split} ask for different splits; leave one out")
+    return found[1], replace(options, split=found[2])
+
+
+def _load(name: str, spec: str, split: str | None) -> tuple[Any, str, tuple[str, ...]]:
+    """Return the data set of the split taken, that split and all splits."""
+    datasets = require("datasets", "images")
+    folder = Path(name)
+    saved = any((folder / mark).is_file() for mark in ("state.json", "dataset_dict.json"))
+    with _quiet_bars(datasets):
+        try:
+            loaded = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
+        except Exception as error:  # builders, network and parsers raise nearly anything
+            raise SourceError(_reason(spec, folder.exists(), error)) from error
+    if isinstance(loaded, datasets.Dataset):
+        if split is not None and split != str(loaded.split):
+            choose_split(split, (), spec)
+        return loaded, "", ()
+    splits = tuple(map(str, loaded))
+    chosen = choose_split(split, splits, spec)
+    return loaded[chosen], chosen, splits
+
+
+def _reason(spec: str, local: bool, error: Exception) -> str:
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if local:
+        return (
+            f"{spec} can't be loaded by datasets ({first}); give a folder it can load, or one of image files"
+        )
+    return f"{spec} can't be loaded ({first}); check the name and the network, or give a folder that is there"
+
+
+@contextmanager
+def _quiet_bars(datasets: Any) -> Iterator[None]:
+    """Show no bars of `datasets` where the project's own would not be shown."""
+    ours = bar(total=1, description="", unit="row")
+    quiet = bool(ours.disable) or not sys.stderr.isatty()
+    ours.close()
+    was_on = not datasets.are_progress_bars_disabled()
+    if quiet and was_on:
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if quiet and was_on:
+            datasets.enable_progress_bars()
+
+
+def _table(dataset: Any, columns: list[str]) -> pa.Table:
+    table: pa.Table = dataset.select_columns(columns).with_format("arrow")[:]
+    return table
+
+
+def _paths_as_ids(cells: Any, image: str, folder: Path | None) -> tuple[str, ...] | None:
+    """Read the `path` of every cell without its bytes."""
+    kind = cells.features.arrow_schema.field(image).type
+    if not pa.types.is_struct(kind) or all(field.name != "path" for field in kind):
+        return None
+    paths: list[str | None] = []
+    for chunk in cells.data.column(image).chunks:  # memory-mapped: the bytes stay on disk
+        paths.extend(chunk.field("path").to_pylist())
+    indices = cells._indices  # set where rows were chosen or shuffled before save_to_disk
+    if indices is not None:
+        paths = [paths[row] for row in indices.column(0).to_pylist()]
+    return ids_of(paths, folder)

@@ -1,0 +1,159 @@
+"""Open a source by what a person calls it: a path, `hf:NAME`, `torchvision:NAME` or `digits`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import SourceError, nearest
+from ..store.embeddings import Embeddings
+from .digits import open_digits
+from .folder import list_folder, open_folder, passed_over
+from .huggingface import open_huggingface, split_off
+from .options import SourceOptions
+from .parquet import open_parquet
+from .source import ImageSource
+from .splits import NoSplitError, choose_split
+from .vectors import open_npy
+from .vision import open_torchvision
+
+__all__ = ["ImageSource", "SourceOptions", "open_source", "open_split"]
+
+_COLUMNS = ("image_column", "label_column", "embedding_column")
+
+
+class Prefix(StrEnum):
+    """What may stand before a colon."""
+
+    HF = "hf"
+    TORCHVISION = "torchvision"
+
+
+def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> ImageSource | Embeddings:  # noqa: B008
+    """Open a source of images, or of vectors that are there already.
+
+    Args:
+        spec: a folder of images, a Parquet file or folder, a `.npy` file, ``hf:NAME[:SPLIT]``,
+            ``torchvision:NAME`` or ``digits``. A `Path`, or a string with a slash, is always a path.
+        options: what applies to this kind of source.
+
+    Returns:
+        An `ImageSource` whose `spec` opens it again from anywhere (with the same options), or `Embeddings`.
+
+    Raises:
+        SourceError: missing, empty, unreadable, or not what it was said to be.
+        UsageError: an option that does not apply, or a value that can't be used.
+    """
+    prefix, name = _parse(spec)
+    if prefix is Prefix.HF:
+        options.allow("hf: sources", "split", *_COLUMNS)
+        return open_huggingface(name, options)
+    if prefix is Prefix.TORCHVISION:
+        options.allow("torchvision: sources", "split", "data_dir")
+        return open_torchvision(name, options.data_dir, options.split)
+    if spec == "digits":
+        options.allow("digits", "split")
+        return open_digits(options.split)
+    path = Path(name).expanduser()
+    try:
+        if not name or not path.exists():
+            raise SourceError(_missing(name))
+        if path.is_dir():
+            return _open_directory(path.resolve(), options)
+    except OSError as error:
+        raise SourceError(
+            f"{path} can't be read ({error.strerror}); allow reading it or give another source"
+        ) from None
+    return _open_file(path.resolve(), options)
+
+
+def open_split(spec: str | Path, options: SourceOptions, split: str) -> ImageSource | Embeddings | None:
+    """Open another split of a source, its labels as the codes that `open_source(spec, options)` has for the classes.
+
+    Args:
+        spec: as for `open_source`.
+        options: those the source was opened with.
+        split: the split, "test" say.
+
+    Returns:
+        The split, or None where the source has none of that name. Classes that only the other split has get codes
+        beyond those of the source.
+    """
+    base = open_source(spec, options)
+    if isinstance(base, ImageSource) and not base.splits:
+        return None
+    prefix, name = _parse(spec)
+    if prefix is Prefix.HF:
+        spec = f"hf:{split_off(name, replace(options, split=None))[0]}"
+    try:
+        other = open_source(spec, replace(options, split=split))
+    except NoSplitError:
+        return None
+    if isinstance(base, Embeddings):
+        return other
+    return with_classes(other, base.class_names) if isinstance(other, ImageSource) else other
+
+
+def with_classes(source: ImageSource, class_names: tuple[str, ...]) -> ImageSource:
+    """Return the source with labels as the codes of `class_names`; its other classes come after them."""
+    if source.labels is None or source.class_names == class_names:
+        return source
+    names = class_names + tuple(name for name in source.class_names if name not in class_names)
+    codes = np.array([names.index(name) for name in source.class_names] + [-1], dtype=np.int64)
+    return replace(source, labels=codes[source.labels], class_names=names)
+
+
+def _parse(spec: str | Path) -> tuple[Prefix | None, str]:
+    """Return the prefix, if there is one, and the rest; a `Path` has none."""
+    if isinstance(spec, Path):
+        return None, str(spec)
+    found = re.match(r"([A-Za-z]\w+):", spec)
+    if found is None or Path(spec).exists():
+        return None, spec
+    try:
+        return Prefix(found[1].lower()), spec[found.end() :]
+    except ValueError:
+        known = [f"{prefix}:" for prefix in Prefix]
+        raise SourceError(
+            f"{spec} begins with {found[0]!r}, which is no kind of source (known: {', '.join(known)})"
+            f"{nearest(found[0], known)}"
+        ) from None
+
+
+def _missing(name: str) -> str:
+    close = nearest(name, ["digits"])
+    return f"there is no {name!r}; give a folder, a .parquet or .npy file, hf:NAME, torchvision:NAME or digits{close}"
+
+
+def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embeddings:
+    if any((folder / mark).is_file() for mark in ("state.json", "dataset_dict.json")):
+        raise SourceError(f"{folder} was written by save_to_disk; open it as hf:{folder}")
+    listing = list_folder(folder)
+    if listing.images:
+        options.allow("a folder of images", "split")
+        return open_folder(listing, options.split)
+    if listing.parquets:
+        options.allow("a folder of Parquet files", "split", *_COLUMNS)
+        return open_parquet([folder / path for path in listing.parquets], folder, options)
+    raise SourceError(
+        f"{folder} holds no images{passed_over(listing.skipped)}; give a folder with image files in it"
+    )
+
+
+def _open_file(path: Path, options: SourceOptions) -> ImageSource | Embeddings:
+    ending = path.suffix.lower()
+    if ending in (".parquet", ".pq"):
+        options.allow("a Parquet file", "split", *_COLUMNS)
+        return open_parquet([path], path, options)
+    if ending == ".npy":
+        options.allow("a .npy file", "split", "labels", "ids")
+        if options.split is not None:
+            choose_split(options.split, (), str(path))
+        return open_npy(path, options.labels, options.ids)
+    raise SourceError(
+        f"{path} is a file, not a folder; give the folder of the images, or a .parquet or .npy file"
+    )
