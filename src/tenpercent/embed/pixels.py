@@ -161,6 +161,11 @@ class Scan:
     rejected: tuple[Rejected, ...]
     pixels: Pixels
 
+    @property
+    def alike(self) -> bool:
+        """Whether all images have one size in the source."""
+        return bool((self.sizes == self.sizes[0]).all())
+
 
 @dataclass(frozen=True, eq=False)
 class _Seen:

@@ -1,0 +1,262 @@
+"""The embedding stage: scan the images, train where the embedder is trained, extract part by part; resumable."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import StageError, TenpercentError, UsageError
+from ..images.source import ImageSource
+from ..progress import bar
+from ..store.embeddings import Part, in_batches, part_files, stored_layers, write_part, zero_or_broken_row
+from ..store.files import fingerprint, read_metadata, write_table, write_text
+from ..store.run import RunFolder
+from .encoders import Embedder, Encoder, Floats, embedder_json, encoder_for, is_trained
+from .pixels import Ints, Rejected, Scan, scan
+
+FORMAT = 1
+PART = 4096  # images a part file; fixed, so that a resumed run writes the same files
+SETTINGS = "settings.json"  # in the folder of the part files: what they are made with
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How the readable images are cut into parts, and the parts into the batches an encoder takes."""
+
+    n: int
+    batch: int
+
+    @property
+    def parts(self) -> int:
+        return -(-self.n // PART)
+
+    def part(self, number: int) -> slice:
+        """Return the positions of part `number`."""
+        return slice(number * PART, min((number + 1) * PART, self.n))
+
+    def batches(self, number: int) -> list[Ints]:
+        """Return the positions of each batch of part `number`: the same whatever was extracted before."""
+        part = self.part(number)
+        return [
+            np.arange(part.start + cut.start, part.start + cut.stop, dtype=np.int64)
+            for cut in in_batches(part.stop - part.start, self.batch)
+        ]
+
+
+def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: Ints) -> dict[str, Any]:
+    """Embed the images of `source` at `rows` into a run folder, or go on where that was interrupted.
+
+    Writes ``rejected.parquet`` (id, row, reason), the training's files where the embedder is trained, and
+    ``embeddings/part-*.parquet`` of 4,096 images each. Their bytes are the same whether or not it was interrupted.
+
+    Args:
+        source: the images.
+        run: the folder; its embed stage must be locked by the caller.
+        embedder: `Supervised`, `Timm`, a torch module (`ModuleEncoder`) or a function (`FunctionEncoder`). A
+            function is known by its name only: after a change inside it choose another run folder.
+        rows: int64[n], which images, in the order of the source.
+
+    Returns:
+        A summary for ``run.json``: counts, layers with their widths, what was trained, timings.
+
+    Raises:
+        UsageError: the embedder needs labels that the source lacks, or its weights don't serve.
+        StageError: the folder holds embeddings made with other settings, or of images that have changed.
+        TenpercentError: more than half of the images can't be read, or a vector has no direction.
+    """
+    check_labels(source, embedder, rows)
+    asked = {
+        "source": source.fingerprint,
+        "rows": fingerprint(rows.tolist()),
+        "embedder": known_by(embedder_json(embedder)),
+    }
+    check_stored(run, asked)
+    started = time.perf_counter()
+    found = scan(source, rows, large=is_trained(embedder))
+    scanned = time.perf_counter()
+    check_labels(source, embedder, found.rows)
+    made_of = {**asked, "images": fingerprint(list(found.hashes))}
+    check_stored(run, made_of)
+    origin = fingerprint(made_of)
+    check_parts(run, origin)
+    content = {"format": FORMAT, "origin": origin, **made_of}
+    write_text(run.embeddings / SETTINGS, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    write_rejected(run.rejected, found.rejected)
+    encoder, facts = encoder_for(embedder, found, source, run.training)
+    trained = time.perf_counter()
+    about = {"origin": origin, "class_names": list(source.class_names), "labelled": source.labels is not None}
+    extracted, widths = extract(encoder, found, source, run.embeddings, about)
+    finished = time.perf_counter()
+    return {
+        "n": len(found.rows),
+        "rejected": len(found.rejected),
+        "layers": widths,
+        **facts,
+        "pixels": found.pixels.describe(),
+        "in_memory": found.pixels.in_memory,
+        "timings": {
+            "scan": round(scanned - started, 3),
+            "train": round(trained - scanned, 3),
+            "extract": round(finished - trained, 3),
+        },
+        "extracted": extracted,
+        "images_per_second": round(extracted / max(finished - trained, 1e-9), 1),
+    }
+
+
+def check_labels(source: ImageSource, embedder: Embedder, rows: Ints) -> None:
+    """Raise `UsageError` where `embedder` is trained on labels and `rows` don't have those of two classes."""
+    if not is_trained(embedder):
+        return
+    remedy = "embed it with weights at hand: --embedder timm:NAME --weights FILE"
+    if source.labels is None:
+        raise UsageError(f"{source.spec} has no labels to train an embedding with; {remedy}")
+    codes = np.unique(source.labels[rows])
+    codes = codes[codes >= 0]
+    if len(codes) < 2:
+        what = f"one class only ({source.class_names[codes[0]]!r})" if len(codes) else "no labelled images"
+        raise UsageError(f"{source.spec} has {what}, and training an embedding takes two or more; {remedy}")
+
+
+def known_by(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return an embedder's settings without the path of its weights: their hash says which they are."""
+    return {
+        key: value for key, value in settings.items() if key != "weights" or "weights_hash" not in settings
+    }
+
+
+def check_stored(run: RunFolder, made_of: dict[str, Any]) -> None:
+    """Raise `StageError` naming what differs where the folder's embeddings were begun with something else."""
+    path = run.embeddings / SETTINGS
+    if not path.exists():
+        return
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        version, known = int(stored["format"]), dict(stored["embedder"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StageError(f"{path} can't be read ({error}); {_remedy(run)}") from None
+    if version > FORMAT:
+        raise StageError(f"{path} has format {version}, this version reads up to {FORMAT}; update tenpercent")
+    names = {
+        "source": "the source",
+        "rows": "which images are held out",
+        "images": "the contents of the images",
+    }
+    differ = [
+        f"{what} changed" for key, what in names.items() if key in made_of and stored[key] != made_of[key]
+    ]
+    differ += differences(known, made_of["embedder"])
+    if differ:
+        raise StageError(f"{run.path} holds embeddings made otherwise: {'; '.join(differ)}; {_remedy(run)}")
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Name the settings of an embedder that differ, with both values; of another kind of embedder only the kind."""
+    keys = sorted(old.keys() | new.keys()) if old.get("embedder") == new["embedder"] else ["embedder"]
+    return [f"{key} was {old.get(key)}, now {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
+
+
+def check_parts(run: RunFolder, origin: str) -> None:
+    """Raise `StageError` where a part file was made by something else."""
+    for part in part_files(run.embeddings):
+        if read_metadata(part).get("origin") != origin:
+            raise StageError(f"{part} was made with other settings or of other images; {_remedy(run)}")
+
+
+def write_rejected(path: Path, rejected: tuple[Rejected, ...]) -> None:
+    """Write the images that can't be read, in id order: id, row, reason; an empty table where there are none."""
+    ordered = sorted(rejected, key=lambda one: one.id)
+    columns = {
+        "id": pa.array([one.id for one in ordered], pa.string()),
+        "row": pa.array([one.row for one in ordered], pa.int64()),
+        "reason": pa.array([one.reason for one in ordered], pa.string()),
+    }
+    write_table(path, pa.table(columns), {"format": FORMAT})
+
+
+def extract(
+    encoder: Encoder, found: Scan, source: ImageSource, folder: Path, about: dict[str, Any]
+) -> tuple[int, dict[str, int]]:
+    """Write the part files that are not there yet.
+
+    Args:
+        encoder: what makes the vectors.
+        found: the readable images.
+        source: where they come from, for ids, paths and labels.
+        folder: the run's ``embeddings``.
+        about: the parts' metadata, see `store.embeddings.write_part`.
+
+    Returns:
+        How many images were extracted now, and the width of each layer.
+
+    Raises:
+        TenpercentError: a vector is zero, nan or infinite; the image is named.
+    """
+    layout = _Layout(len(found.rows), encoder.batch)
+    there = {path.name for path in part_files(folder)}
+    missing = [number for number in range(layout.parts) if f"part-{number:05d}.parquet" not in there]
+    count = sum(layout.part(number).stop - layout.part(number).start for number in missing)
+    order = (batch for number in missing for batch in layout.batches(number))
+    pixels = found.pixels
+    images: Iterator[Any]
+    transform = encoder.transform
+    images = pixels.batches(order) if transform is None else pixels.originals(order, transform)
+    widths: dict[str, int] = {}
+    with bar(layout.n, "extracting", "images", initial=layout.n - count) as progress:
+        for number in missing:
+            vectors: dict[str, list[Floats]] = {layer: [] for layer in encoder.layers}
+            for batch in layout.batches(number):
+                made = encoder.encode(next(images))
+                for layer in encoder.layers:
+                    ids = [source.ids[row] for row in found.rows[batch]]
+                    check_vectors(made[layer], ids, widths.setdefault(layer, made[layer].shape[1]))
+                    vectors[layer].append(made[layer])
+                progress.update(len(batch))
+            layers = {layer: np.concatenate(arrays) for layer, arrays in vectors.items()}
+            write_part(folder, number, _part(found, source, layout.part(number), layers), about)
+    return count, widths or stored_widths(folder)
+
+
+def check_vectors(vectors: Floats, ids: list[str], width: int) -> None:
+    """Raise `TenpercentError` where a batch has not one vector of `width` values an image, or one has no direction."""
+    if vectors.shape != (len(ids), width):
+        raise TenpercentError(
+            f"the embedder gave vectors of shape {vectors.shape} for a batch of {len(ids)} images and a width of "
+            f"{width}; it must give one vector an image, all of one width"
+        )
+    broken = zero_or_broken_row(vectors)
+    if broken is not None:
+        raise TenpercentError(
+            f"the vector of {ids[broken[0]]!r} {broken[1]}; leave that image out or choose another embedder"
+        )
+
+
+def stored_widths(folder: Path) -> dict[str, int]:
+    """Return the width of each layer of the part files of `folder`."""
+    first = part_files(folder)[0]
+    schema = pq.read_schema(first)
+    return {layer: schema.field(layer).type.list_size for layer in stored_layers(first)}
+
+
+def _part(found: Scan, source: ImageSource, cut: slice, layers: dict[str, Floats]) -> Part:
+    rows = found.rows[cut]
+    return Part(
+        ids=[source.ids[row] for row in rows],
+        rows=rows,
+        paths=[source.paths[row] for row in rows],
+        labels=np.full(len(rows), -1, dtype=np.int64) if source.labels is None else source.labels[rows],
+        hashes=found.hashes[cut],
+        layers=layers,
+    )
+
+
+def _remedy(run: RunFolder) -> str:
+    return f"choose another --out, or delete {run.embeddings} and {run.training} to make them anew"

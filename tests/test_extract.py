@@ -1,0 +1,236 @@
+"""The embedding stage writes the same bytes whether or not it was interrupted, and says what it can't go on with."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from tenpercent.embed import extract
+from tenpercent.embed.extract import embed_source
+from tenpercent.embed.settings import Supervised, Timm
+from tenpercent.errors import StageError, TenpercentError, UsageError
+from tenpercent.images.source import ImageSource, Raw
+from tenpercent.store.embeddings import Embeddings
+from tenpercent.store.run import RunFolder
+
+Images = npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]
+
+
+def mean_colours(images: Images) -> npt.NDArray[np.float64]:
+    return np.stack([image.mean((0, 1)) + 1 for image in images])
+
+
+def noise(seed: int, size: tuple[int, int] = (8, 8)) -> npt.NDArray[np.uint8]:
+    """Two kinds of images that a network can tell apart."""
+    bright = 128 * (seed % 2)
+    return np.random.default_rng(seed).integers(bright, bright + 128, (*size, 3), dtype=np.uint8)
+
+
+def png(image: npt.NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def source_of(raws: Sequence[Raw], labels: Sequence[int] | None = None, spec: str = "made") -> ImageSource:
+    ids = tuple(f"{row:04d}.png" for row in range(len(raws)))
+    codes = None if labels is None else np.asarray(labels, dtype=np.int64)
+    names = () if labels is None else ("dark", "light", "empty")
+    return ImageSource(spec, ids, ids, codes, names, raws.__getitem__)
+
+
+def labelled(n: int = 24) -> ImageSource:
+    return source_of([noise(seed) for seed in range(n)], [seed % 2 for seed in range(n)])
+
+
+def rows_of(source: ImageSource) -> npt.NDArray[np.int64]:
+    return np.arange(len(source), dtype=np.int64)
+
+
+def make_run(path: Path, source: ImageSource) -> RunFolder:
+    return RunFolder.create(path, {"spec": source.spec, "fingerprint": source.fingerprint})
+
+
+def embed(path: Path, source: ImageSource, embedder: Any) -> dict[str, Any]:
+    return embed_source(source, make_run(path, source), embedder, rows_of(source))
+
+
+def stored(path: Path) -> dict[str, bytes]:
+    files = [*(path / "embeddings").iterdir(), path / "rejected.parquet"]
+    return {file.name: file.read_bytes() for file in files}
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extract, "PART", 100)
+
+
+def test_what_is_stored(tmp_path: Path, small_parts: None) -> None:
+    raws: list[Raw] = [png(noise(seed)) for seed in range(250)]
+    raws[3] = b"broken"
+    source = source_of(raws, [row % 2 for row in range(250)])
+    summary = embed(tmp_path, source, mean_colours)
+    assert (summary["n"], summary["rejected"], summary["layers"]) == (249, 1, {"end": 3})
+    parts = sorted(path.name for path in (tmp_path / "embeddings").glob("part-*"))
+    assert parts == ["part-00000.parquet", "part-00001.parquet", "part-00002.parquet"]
+    rejected = pq.read_table(tmp_path / "rejected.parquet").to_pylist()
+    assert [(one["id"], one["row"]) for one in rejected] == [("0003.png", 3)] and rejected[0]["reason"]
+    found = Embeddings.load(tmp_path / "embeddings")
+    assert found.rows.tolist() == [row for row in range(250) if row != 3]
+    assert found.labels is not None and found.labels.tolist() == [row % 2 for row in found.rows]
+    assert found.paths is not None and found.paths[3] == "0004.png"
+    np.testing.assert_array_equal(
+        found.vectors, np.float32(mean_colours([noise(row) for row in found.rows.tolist()]))
+    )
+
+
+def test_nothing_rejected_is_written_too(tmp_path: Path) -> None:
+    embed(tmp_path, labelled(3), mean_colours)
+    table = pq.read_table(tmp_path / "rejected.parquet")
+    assert table.num_rows == 0 and table.column_names == ["id", "row", "reason"]
+
+
+def test_only_the_rows_asked_for(tmp_path: Path) -> None:
+    source = labelled(10)
+    embed_source(source, make_run(tmp_path, source), mean_colours, np.array([1, 4, 7]))
+    assert Embeddings.load(tmp_path / "embeddings").ids.tolist() == ["0001.png", "0004.png", "0007.png"]
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+
+
+@pytest.mark.parametrize("gone", [[1], [1, 2], [0, 1, 2], [0]])
+@pytest.mark.parametrize("embedder", [mean_colours, net()], ids=["function", "module"])
+def test_parts_that_are_missing_come_back_with_the_same_bytes(
+    tmp_path: Path, small_parts: None, embedder: Any, gone: list[int]
+) -> None:
+    source = labelled(230)
+    embed(tmp_path, source, embedder)
+    before = stored(tmp_path)
+    for number in gone:
+        (tmp_path / "embeddings" / f"part-{number:05d}.parquet").unlink()
+    summary = embed(tmp_path, source, embedder)
+    assert stored(tmp_path) == before
+    assert summary["extracted"] == sum([100, 100, 30][number] for number in gone)
+
+
+def test_an_interruption_at_any_batch_leaves_whole_parts_and_the_same_bytes(
+    tmp_path: Path, small_parts: None
+) -> None:
+    source = labelled(230)
+    embed(tmp_path / "undisturbed", source, mean_colours)
+
+    class Killed(BaseException):
+        pass
+
+    def fragile(calls: int) -> Callable[[Images], npt.NDArray[np.float64]]:
+        left = [calls]
+
+        def mean_colours_until_killed(images: Images) -> npt.NDArray[np.float64]:
+            if not left[0]:
+                raise Killed
+            left[0] -= 1
+            return mean_colours(images)
+
+        mean_colours_until_killed.__qualname__ = "mean_colours"
+        return mean_colours_until_killed
+
+    killed = tmp_path / "killed"
+    for calls in (0, 1, 2, 2):
+        with pytest.raises(Killed):
+            embed(killed, source, fragile(calls))
+        assert not list((killed / "embeddings").glob("*.partial"))
+    embed(killed, source, fragile(99))
+    assert stored(killed) == stored(tmp_path / "undisturbed")
+
+
+def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
+    source = labelled()
+    embed(tmp_path, source, mean_colours)
+
+    def other(images: Images) -> npt.NDArray[np.float64]:
+        return mean_colours(images)
+
+    with pytest.raises(StageError, match=r"function was .*mean_colours, now .*other.*--out.*delete"):
+        embed(tmp_path, source, other)
+    with pytest.raises(StageError, match="embedder was function, now module"):
+        embed(tmp_path, source, net())
+
+
+def test_other_weights_of_a_module_are_another_embedder(tmp_path: Path) -> None:
+    source, module = labelled(), net()
+    embed(tmp_path, source, module)
+    embed(tmp_path, source, net())
+    with torch.no_grad():
+        next(module.parameters()).add_(1)
+    with pytest.raises(StageError, match="weights_hash was"):
+        embed(tmp_path, source, module)
+
+
+def test_images_and_rows_that_changed_are_refused(tmp_path: Path) -> None:
+    raws: list[Raw] = [png(noise(seed)) for seed in range(6)]
+    source = source_of(raws)
+    embed(tmp_path, source, mean_colours)
+    with pytest.raises(StageError, match="held out"):
+        embed_source(source, make_run(tmp_path, source), mean_colours, np.arange(5))
+    raws[2] = png(noise(99))
+    with pytest.raises(StageError, match="contents of the images"):
+        embed(tmp_path, source, mean_colours)
+
+
+def test_a_part_of_something_else_is_refused(tmp_path: Path) -> None:
+    source = labelled()
+    embed(tmp_path, source, mean_colours)
+    (tmp_path / "embeddings" / "settings.json").unlink()
+    with pytest.raises(StageError, match="part-00000"):
+        embed(tmp_path, labelled(), net())
+
+
+@pytest.mark.parametrize(("value", "what"), [(0.0, "is zero"), (np.nan, "nan"), (np.inf, "nan or infinity")])
+def test_a_vector_without_a_direction_names_its_image(tmp_path: Path, value: float, what: str) -> None:
+    def broken(images: Images) -> npt.NDArray[np.float64]:
+        vectors = mean_colours(images)
+        vectors[5] = value
+        return vectors
+
+    with pytest.raises(TenpercentError, match=f"'0005.png' .*{what}"):
+        embed(tmp_path, labelled(), broken)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (24,), (24, 3, 4, 4)])
+def test_vectors_of_the_wrong_shape_are_an_error(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(TenpercentError, match="the embedder gave"):
+        embed(tmp_path, labelled(), lambda images: np.ones(shape))
+
+
+def test_labels_are_needed_where_the_embedder_is_trained(tmp_path: Path) -> None:
+    plain = source_of([noise(seed) for seed in range(4)])
+    one_class = source_of([noise(seed) for seed in range(4)], [1, 1, 1, -1])
+    for embedder in (Supervised(), Timm("test_resnet", finetune=True)):
+        with pytest.raises(UsageError, match=r"no labels.*--embedder timm:NAME --weights FILE"):
+            embed(tmp_path / "a", plain, embedder)
+        with pytest.raises(UsageError, match=r"one class only \('light'\).*--embedder timm:NAME"):
+            embed(tmp_path / "b", one_class, embedder)
+
+
+def test_one_class_is_found_out_after_the_broken_images_are_gone(tmp_path: Path) -> None:
+    raws: list[Raw] = [noise(0), noise(1), noise(2), b"broken"]
+    with pytest.raises(UsageError, match="one class only"):
+        embed(tmp_path, source_of(raws, [0, 0, 0, 1]), Supervised())
+
+
+def test_an_embedder_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="must be Supervised"):
+        embed(tmp_path, labelled(), "resnet")
