@@ -1,0 +1,166 @@
+"""From uint8 pixels to what a network takes: crop, flip and normalise, a whole batch at a time on its device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from .networks import SMALL, Size
+
+CROP = 224  # of larger images; `pixels` brings them to 256
+SAMPLE = 4096  # images that mean and deviation are taken from, evenly spaced
+
+Ints = npt.NDArray[np.int64]
+
+
+class PixelSource(Protocol):
+    """Images of one size, as `pixels.Pixels` gives them."""
+
+    @property
+    def size(self) -> Size:
+        """Height and width."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batches(self, order: Iterable[Ints]) -> Iterator[torch.Tensor]:
+        """Yield uint8[k, 3, h, w], channels last in memory, for each array of positions in `order`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """Where to cut each image of a batch.
+
+    Attributes:
+        top, left: int64[k], the crop's corner; below zero it reaches over the edge.
+        flip: bool[k], whether it is mirrored, left to right.
+    """
+
+    top: Ints
+    left: Ints
+    flip: npt.NDArray[np.bool_]
+
+    def part(self, which: slice) -> Crops:
+        """Return those of some of the images."""
+        return Crops(self.top[which], self.left[which], self.flip[which])
+
+
+@dataclass(frozen=True)
+class View:
+    """How pixels become the float32 images that a network takes.
+
+    Attributes:
+        mean, std: of each channel, on the scale 0 to 255.
+        crop: height and width of what the network sees, before `resize`.
+        pad: pixels that a training crop may reach over the edge; those show the image mirrored there.
+        resize: height and width that the crop is scaled to (for models that want one size), or None.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop: Size
+    pad: int
+    resize: Size | None = None
+
+    @classmethod
+    def of(cls, pixels: PixelSource) -> Self:
+        """Return the view for training from scratch.
+
+        Up to 64 pixels the image itself, crops reaching an eighth of its shorter side over the edge (4 of 32, as in
+        the paper's CIFAR experiments); larger ones 224 × 224 of the canvas. Mean and deviation are those of the data
+        (4,096 images, evenly spaced, or all there are).
+        """
+        height, width = pixels.size
+        small = max(height, width) <= SMALL
+        crop = (height, width) if small else (min(CROP, height), min(CROP, width))
+        mean, std = channel_statistics(pixels)
+        return cls(mean, std, crop, min(height, width) // 8 if small else 0)
+
+    def plain(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the centre of the images, normalised.
+
+        Args:
+            images: uint8[k, 3, h, w] on any device.
+
+        Returns:
+            float32[k, 3, *(resize or crop)], channels last in memory.
+        """
+        top, left = (images.shape[2] - self.crop[0]) // 2, (images.shape[3] - self.crop[1]) // 2
+        return self._normalised(images[:, :, top : top + self.crop[0], left : left + self.crop[1]])
+
+    def draw(self, random: np.random.Generator, count: int, size: Size) -> Crops:
+        """Draw a crop for each of `count` images of `size`, every other one mirrored on average."""
+        height, width = size
+        return Crops(
+            top=random.integers(-self.pad, height - self.crop[0] + self.pad + 1, count),
+            left=random.integers(-self.pad, width - self.crop[1] + self.pad + 1, count),
+            flip=random.integers(0, 2, count).astype(np.bool_),
+        )
+
+    def varied(self, images: torch.Tensor, crops: Crops) -> torch.Tensor:
+        """Return the crops of the images, normalised.
+
+        Args:
+            images: uint8[k, 3, h, w] on any device.
+            crops: one an image.
+
+        Returns:
+            float32[k, 3, *(resize or crop)], channels last in memory.
+        """
+        count, _, height, width = images.shape
+        rows = _mirrored(crops.top[:, None] + np.arange(self.crop[0]), height)
+        columns = _mirrored(crops.left[:, None] + np.arange(self.crop[1]), width)
+        columns[crops.flip] = columns[crops.flip, ::-1]
+        starts = torch.from_numpy((rows + np.arange(count)[:, None] * height) * width).to(images.device)
+        index = starts[:, :, None] + torch.from_numpy(columns).to(images.device)[:, None, :]
+        flat = images.permute(0, 2, 3, 1).reshape(count * height * width, 3)
+        chosen = flat.index_select(0, index.reshape(-1)).view(count, *self.crop, 3)
+        return self._normalised(chosen.permute(0, 3, 1, 2))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a run folder keeps; `from_json` takes it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Return the view that `as_json` gave."""
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+        return cls(**given)
+
+    def _normalised(self, images: torch.Tensor) -> torch.Tensor:
+        mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(3, 1, 1)
+        out = images.to(torch.float32, memory_format=torch.channels_last).sub_(mean).div_(std)
+        if self.resize is not None and self.resize != self.crop:
+            out = functional.interpolate(out, self.resize, mode="bilinear", antialias=True)
+        return out
+
+
+def channel_statistics(pixels: PixelSource) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel on the scale 0 to 255; a deviation is at least 1.
+
+    They are computed from counts of the 256 values, so neither the order nor the batches matter.
+    """
+    chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), SAMPLE)).round().astype(np.int64)
+    counts = np.zeros((3, 256), dtype=np.int64)
+    for images in pixels.batches(np.array_split(chosen, -(-len(chosen) // 256))):
+        for channel in range(3):
+            counts[channel] += torch.bincount(images[:, channel].reshape(-1), minlength=256).numpy()
+    values = np.arange(256)
+    share = counts / counts.sum(1, keepdims=True)
+    mean = share @ values
+    std = np.sqrt(np.maximum(share @ values**2 - mean**2, 1.0))
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _mirrored(index: Ints, side: int) -> Ints:
+    """Return positions within [0, side) for those up to `side` − 1 beyond: the edge is the mirror."""
+    found: Ints = (side - 1) - np.abs((side - 1) - np.abs(index))
+    return found

@@ -1,0 +1,172 @@
+"""The networks of the paper: pre-activation ResNets, with the three layers that embeddings are taken from.
+
+He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks", ECCV 2016: the 6n+2-layer network of its CIFAR
+experiments for small images, timm's ``resnetv2_*`` for larger ones. Both are trained from random weights.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.functional import relu
+
+from ..errors import UsageError, nearest, require
+
+SMALL = 64  # up to this larger side the 6n+2-layer network is taken
+LARGE_NETWORK = "resnetv2_50"
+WIDTHS = (16, 32, 64)
+
+Size = tuple[int, int]  # height, width
+
+
+class Block(nn.Module):
+    """Two 3×3 convolutions, each after batch normalisation and ReLU; the sum itself stays untouched."""
+
+    def __init__(self, width_in: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(width_in)
+        self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.shortcut = nn.Conv2d(width_in, width, 1, stride, bias=False) if width_in != width else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return float[k, width, h/stride, w/stride] for float[k, width_in, h, w]."""
+        active = relu(self.norm1(x), inplace=True)
+        short = x if self.shortcut is None else self.shortcut(active)
+        out: torch.Tensor = self.conv2(relu(self.norm2(self.conv1(active)), inplace=True))
+        return out + short
+
+
+class ResNet(nn.Module):
+    """The 6n+2-layer pre-activation network, widths 16-32-64.
+
+    Attributes:
+        widths: the number of values of each layer of `features`.
+    """
+
+    def __init__(self, depth: int, n_classes: int) -> None:
+        super().__init__()
+        blocks = (depth - 2) // 6
+        self.widths = {"start": WIDTHS[0], "middle": WIDTHS[1], "end": WIDTHS[2]}
+        self.stem = nn.Conv2d(3, WIDTHS[0], 3, 1, 1, bias=False)
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                Block(WIDTHS[max(stage - 1, 0)], width, 2 if stage else 1),
+                *(Block(width, width, 1) for _ in range(blocks - 1)),
+            )
+            for stage, width in enumerate(WIDTHS)
+        )
+        self.norm = nn.BatchNorm2d(WIDTHS[2])
+        self.classifier = nn.Linear(WIDTHS[2], n_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.classifier.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits, float[k, n_classes], of normalised images float[k, 3, h, w]."""
+        logits: torch.Tensor = self.classifier(self.features(x)["end"])
+        return logits
+
+    def features(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the pooled layers of normalised images float[k, 3, h, w].
+
+        ``start`` float[k, 16] after the first convolution, ``middle`` float[k, 32] after the second stage, ``end``
+        float[k, 64] the last average pooling. The paper, section 4.2, names the places; pooling the first two over
+        space is our reading.
+        """
+        start = self.stem(x)
+        middle = self.stages[1](self.stages[0](start))
+        end = relu(self.norm(self.stages[2](middle)), inplace=True)
+        return {"start": pooled(start), "middle": pooled(middle), "end": pooled(end)}
+
+
+class TimmResNet(nn.Module):
+    """A pre-activation ResNet of timm, from random weights, with the same layers.
+
+    Attributes:
+        widths: the number of values of each layer of `features`.
+    """
+
+    def __init__(self, name: str, n_classes: int) -> None:
+        super().__init__()
+        timm = require("timm", "images")
+        self.body = timm.create_model(name, pretrained=False, num_classes=n_classes)
+        reductions = {found["module"]: int(found["num_chs"]) for found in self.body.feature_info}
+        self.widths = {
+            "start": _stem_width(self.body.stem),
+            "middle": reductions["stages.1"],
+            "end": int(self.body.num_features),
+        }
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits, float[k, n_classes], of normalised images float[k, 3, h, w]."""
+        logits: torch.Tensor = self.body(x)
+        return logits
+
+    def features(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the pooled layers of normalised images float[k, 3, h, w].
+
+        ``start`` after the stem (the first convolution and its pooling), ``middle`` after the second of four stages,
+        ``end`` the last average pooling (2,048 values for depth 50 and 101).
+        """
+        body = self.body
+        start = body.stem(x)
+        middle = body.stages[1](body.stages[0](start))
+        end = body.norm(body.stages[3](body.stages[2](middle)))
+        return {
+            "start": pooled(start),
+            "middle": pooled(middle),
+            "end": body.forward_head(end, pre_logits=True).flatten(1),
+        }
+
+
+Network = ResNet | TimmResNet
+
+
+def build(network: str | None, depth: int, n_classes: int, size: Size) -> Network:
+    """Return an untrained network; its weights come from torch's random state.
+
+    Args:
+        network: a timm name (``resnetv2_*``), or None: the 6n+2-layer network up to 64 pixels, else ``resnetv2_50``.
+        depth: layers of the 6n+2-layer network; not used with a timm name.
+        n_classes: outputs of the classifier.
+        size: height and width of the images it will be given.
+
+    Raises:
+        UsageError: the depth is not 6n+2, or there is no such network; the message offers the nearest.
+    """
+    if network is None and max(size) <= SMALL:
+        return ResNet(checked_depth(depth), n_classes)
+    name = LARGE_NETWORK if network is None else network
+    known = require("timm", "images").list_models("resnetv2_*")
+    if name not in known:
+        raise UsageError(
+            f"there is no network {name!r}{nearest(name, known)}; "
+            "leave it out for the default, or take a resnetv2_* of timm"
+        )
+    return TimmResNet(name, n_classes)
+
+
+def checked_depth(depth: int) -> int:
+    """Return `depth` if it is 6n+2 with n ≥ 1.
+
+    Raises:
+        UsageError: it is not; the message names the nearest.
+    """
+    if depth < 8 or depth % 6 != 2:
+        lower = max(8, 2 + 6 * ((depth - 2) // 6))
+        near = f"{lower}" if depth < 8 else f"{lower} or {lower + 6}"
+        raise UsageError(f"depth is {depth}; this network has 6n+2 layers (8, 14, 20, ...): take {near}")
+    return depth
+
+
+def pooled(x: torch.Tensor) -> torch.Tensor:
+    """Return the mean over space, float[k, c] of float[k, c, h, w]."""
+    return x.mean((2, 3))
+
+
+def _stem_width(stem: nn.Module) -> int:
+    convolutions = [module for module in stem.modules() if isinstance(module, nn.Conv2d)]
+    return convolutions[-1].out_channels
