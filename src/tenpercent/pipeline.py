@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 from .embed.settings import Supervised
 from .errors import StageError, UsageError
 from .images.holdout import split_holdout, write_holdout
-from .images.source import ImageSource
 from .images.options import SourceOptions
+from .images.source import ImageSource
 from .images.sources import open_source
 from .select.cut import Budget, Within, checked_choice
 from .select.cut import Cut as CutValues
 from .store.embeddings import LAYERS, Embeddings
-from .store.run import RunFolder, Stage, flat
+from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
     from .embed.encoders import Embedder
@@ -115,7 +115,7 @@ def run(
     embed(source, out=out, embedder=embedder, holdout=holdout, options=options)
     # Half as deep again as the cut, so that the report can show what lies beyond it.
     fraction = cut.fraction
-    depth = None if fraction is None else max(1.5 * fraction - 0.5, 0.0)
+    depth = None if fraction is None else round(max(1.5 * fraction - 0.5, 0.0), 6)
     folder = Path(out)
     cluster(folder, keep=depth or fraction, threshold=cut.threshold, within=cut.within, layer=cut.layer)
     selection = select(folder, cut)
@@ -180,13 +180,8 @@ def embed(
     if done is not None and done["settings"] == settings:
         return Embeddings.load(folder.embeddings)
     with folder.lock(Stage.EMBED):
-        if done is not None:
-            raise StageError(
-                f"{folder.path} holds embeddings made with {changed(done['settings'], settings)}; "
-                f"choose another --out, or delete {folder.path} to make them anew"
-            )
+        summary = embed_source(opened, folder, chosen, rows)  # refuses what was begun with other settings
         write_holdout(folder, opened, held_out)
-        summary = embed_source(opened, folder, chosen, rows)
         folder.record(Stage.EMBED, settings, clock.seconds, **summary)
     return Embeddings.load(folder.embeddings)
 
@@ -223,15 +218,6 @@ def describe(
         "skipped": opened.skipped,
         **common,
     }
-
-
-def changed(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """Name what differs between two settings: ``epochs 10, not 20``."""
-    flat_old, flat_new = flat(old), flat(new)
-    differ = [key for key in sorted(flat_old | flat_new) if flat_old.get(key) != flat_new.get(key)]
-    return (
-        ", ".join(f"{key} {flat_old.get(key)}, not {flat_new.get(key)}" for key in differ) or "other settings"
-    )
 
 
 def cluster(
@@ -303,7 +289,7 @@ def select(what: str | Path, cut: Cut | None = None) -> Selection:
     with folder.lock(Stage.SELECT):
         clock = _Clock()
         fraction = cut.fraction
-        depth = {"budget": cut.budget, "min_per_class": cut.min_per_class}
+        depth: dict[str, Any] = {"budget": cut.budget, "min_per_class": cut.min_per_class}
         if not merges.covers(fraction, threshold=cut.threshold, **depth):
             with folder.lock(Stage.CLUSTER):
                 deepening = _Clock()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..errors import StageError, UsageError
-from ..images.source import ImageSource
 from ..images.options import SourceOptions
+from ..images.source import ImageSource
 from ..images.sources import open_source
 from ..store.embeddings import Embeddings
 from ..store.files import read_metadata
@@ -22,7 +22,7 @@ def stored_merges(
         return None
     about = read_metadata(folder.merges)
     if about.get("origin") != embeddings.origin or (
-        within is not None and about.get("within") != str(Within(within))
+        within is not None and about.get("within") != str(within)
     ):
         return None
     return Merges.load(folder.merges, embeddings)
@@ -81,4 +81,5 @@ def load_selection(folder: RunFolder) -> Selection:
         StageError: nothing has been selected yet.
     """
     folder.require(Stage.SELECT)
-    return Selection.load(folder.selection)
+    source = folder.read()["source"]
+    return Selection.load(folder.selection).with_source(source["spec"], source["options"], source["n"])
