@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ from tenpercent.export import Format, export, folder
 from tenpercent.export.kept import Kept
 from tenpercent.export.names import Names, safe_name
 from tenpercent.images.source import ImageSource
+from tenpercent.images.sources import open_source
 
 
 def picture(value: int, kind: str = "PNG", size: tuple[int, int] = (6, 5)) -> bytes:
@@ -402,3 +404,153 @@ def test_kept_is_sorted_by_row_whatever_the_ids(photos: ImageSource) -> None:
 def test_parquet_carries_its_features_without_datasets(photos: ImageSource, tmp_path: Path) -> None:
     export(selection_of(photos, KEPT), photos, Format.HF, tmp_path / "kept")
     assert b"huggingface" in pq.read_schema(tmp_path / "kept.parquet").metadata
+
+
+# ---- sources that are tables already -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> datasets.Dataset:
+    """A data set with more columns than an image and a label, and one label missing."""
+    features = datasets.Features(
+        img=datasets.Image(),
+        fine=datasets.ClassLabel(names=["ant", "bee", "cow"]),
+        taken=datasets.Value("timestamp[ms]"),
+        box=datasets.Sequence(datasets.Value("float32"), length=4),
+        grid=datasets.Array2D((2, 2), "int8"),
+    )
+    rows = [
+        {
+            "img": {"bytes": picture(10 * number), "path": f"{number}.png"},
+            "fine": [0, 1, 2, -1, 1, 0, 2][number],
+            "taken": number,
+            "box": [number / 2] * 4,
+            "grid": [[number, 0], [0, 1]],
+        }
+        for number in range(7)
+    ]
+    return datasets.Dataset.from_list(rows, features=features)
+
+
+TABLE_KEPT = {6, 0, 3, 4}
+
+
+def check_table(found: datasets.Dataset, table: datasets.Dataset) -> None:
+    expected = table.select(sorted(TABLE_KEPT))
+    assert found.features == table.features
+    raw = datasets.Image(decode=False)
+    assert found.cast_column("img", raw).to_list() == expected.cast_column("img", raw).to_list()
+    assert found[0]["img"].size == (6, 5)
+
+
+def read_both(to: Path, cache: Path) -> list[datasets.Dataset]:
+    parquet = datasets.load_dataset(
+        "parquet", data_files=f"{to}.parquet", split="train", cache_dir=str(cache)
+    )
+    return [datasets.load_from_disk(str(to)), parquet]
+
+
+def test_hf_keeps_all_columns_and_features_of_parquet(table: datasets.Dataset, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    table.select(range(3)).to_parquet(tmp_path / "in" / "a.parquet", batch_size=2)
+    table.select(range(3, 7)).to_parquet(tmp_path / "in" / "b.parquet")
+    source = open_source(tmp_path / "in")
+    assert isinstance(source, ImageSource)
+    export(selection_of(source, TABLE_KEPT), source, Format.HF, tmp_path / "kept")
+    for found in read_both(tmp_path / "kept", tmp_path / "cache"):
+        check_table(found, table)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_hf_keeps_all_columns_and_features_of_a_data_set(
+    table: datasets.Dataset, tmp_path: Path, shuffled: bool
+) -> None:
+    table = table.shuffle(seed=1) if shuffled else table
+    table.save_to_disk(tmp_path / "in")
+    source = open_source(f"hf:{tmp_path / 'in'}")
+    assert isinstance(source, ImageSource)
+    export(selection_of(source, TABLE_KEPT), source, Format.HF, tmp_path / "kept")
+    for found in read_both(tmp_path / "kept", tmp_path / "cache"):
+        check_table(found, table)
+
+
+def test_hf_takes_in_the_files_that_a_data_set_names(
+    photos: ImageSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An `imagefolder` holds paths only; what is exported must not need them."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "photos" / "loose.png").unlink()
+    source = open_source(f"hf:{photos.spec}")
+    assert isinstance(source, ImageSource)
+    expected = [source.read(row) for row in (0, 2)]
+    export(selection_of(source, {0, 2}), source, Format.HF, tmp_path / "kept")
+    shutil.rmtree(tmp_path / "photos")
+    for found in read_both(tmp_path / "kept", tmp_path / "cache"):
+        raw = found.cast_column("image", datasets.Image(decode=False))
+        assert [image["bytes"] for image in raw["image"]] == expected
+
+
+def test_parquet_without_features_gets_its_images_declared(tmp_path: Path) -> None:
+    images = [{"bytes": picture(value), "path": None} for value in range(3)]
+    plain = pa.table(
+        {
+            "image": pa.array(images, pa.struct({"bytes": pa.binary(), "path": pa.string()})),
+            "label": ["ant", "bee", "ant"],
+        }
+    )
+    pq.write_table(plain, tmp_path / "in.parquet")
+    source = open_source(tmp_path / "in.parquet")
+    assert isinstance(source, ImageSource)
+    export(selection_of(source, {0, 2}), source, Format.HF, tmp_path / "kept")
+    found = datasets.load_from_disk(str(tmp_path / "kept"))
+    assert found.features == datasets.Features(image=datasets.Image(), label=datasets.Value("string"))
+    assert found["label"][:] == ["ant", "ant"]
+    assert found[1]["image"].getpixel((0, 0)) == (2, 253, 1)
+
+
+def test_folder_of_a_table_has_its_original_bytes(table: datasets.Dataset, tmp_path: Path) -> None:
+    table.to_parquet(tmp_path / "in.parquet")
+    source = open_source(tmp_path / "in.parquet")
+    assert isinstance(source, ImageSource)
+    export(selection_of(source, TABLE_KEPT), source, Format.FOLDER, tmp_path / "kept")
+    found = ImageFolder(str(tmp_path / "kept"))
+    assert found.classes == ["ant", "bee", "cow"]
+    assert [Path(path).read_bytes() for path, _ in found.samples] == [picture(0), picture(40), picture(60)]
+    assert (tmp_path / "kept" / "3.png").read_bytes() == picture(30)  # the one without a label
+
+
+def test_a_table_that_is_gone_is_an_error_of_the_source(table: datasets.Dataset, tmp_path: Path) -> None:
+    table.to_parquet(tmp_path / "in.parquet")
+    source = open_source(tmp_path / "in.parquet")
+    assert isinstance(source, ImageSource)
+    (tmp_path / "in.parquet").unlink()
+    with pytest.raises(TenpercentError, match=r"in\.parquet can't be read: .*No such file"):
+        export(selection_of(source, TABLE_KEPT), source, Format.HF, tmp_path / "kept")
+    assert not any("kept" in path.name for path in tmp_path.iterdir())
+
+
+def test_parquet_that_names_files_is_exported_with_their_bytes(photos: ImageSource, tmp_path: Path) -> None:
+    names = list(photos.ids[:3])
+    cells = [{"bytes": None, "path": name} for name in names]
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    pq.write_table(
+        pa.table({"image": pa.array(cells, kind), "n": [1, 2, 3]}), tmp_path / "photos" / "in.parquet"
+    )
+    source = open_source(tmp_path / "photos" / "in.parquet")
+    assert isinstance(source, ImageSource)
+    export(selection_of(source, {0, 2}), source, Format.HF, tmp_path / "kept")
+    found = datasets.load_from_disk(str(tmp_path / "kept")).cast_column("image", datasets.Image(decode=False))
+    assert [image["bytes"] for image in found["image"]] == [photos.read(0), photos.read(2)]
+    assert found["n"][:] == [1, 3]
+
+
+def test_parquet_files_of_different_columns_keep_all_of_them(table: datasets.Dataset, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    table.select(range(3)).to_parquet(tmp_path / "in" / "a.parquet")
+    table.select(range(3, 7)).remove_columns("taken").to_parquet(tmp_path / "in" / "b.parquet")
+    source = open_source(tmp_path / "in")
+    assert isinstance(source, ImageSource)
+    export(selection_of(source, TABLE_KEPT), source, Format.HF, tmp_path / "kept")
+    found = datasets.load_from_disk(str(tmp_path / "kept"))
+    assert found.features == table.features
+    assert [taken is None for taken in found["taken"]] == [False, True, True, True]

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import require
+from ..errors import TenpercentError, require
+from ..images.decode import Unreadable
 from ..images.source import ImageSource
 from ..progress import bar
 from .encoded import read_encoded
@@ -18,14 +19,14 @@ from .kept import Kept
 from .summary import ExportSummary, Format
 from .targets import building, check_free, check_outside, place
 
-ROWS_IN_GROUP = 100  # images are large: small row groups, as the Hub's own files have
-BYTES_IN_GROUP = 64 << 20
+BATCH = 100  # rows of a row group: images are large, and the Hub's own files have small ones
+BATCH_BYTES = 64 << 20
 
 
 def write_dataset(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
     """Write the folder `to` for ``datasets.load_from_disk`` and the file ``to.parquet``.
 
-    A source that is a data set already keeps all its columns and features. Of others the columns are ``id``,
+    A source that is a table already keeps all its columns and features. Of others the columns are ``id``,
     ``image`` (the bytes they came with, PNG where they came as pixels) and, where there are labels, ``label``
     with the names of the classes.
 
@@ -39,10 +40,9 @@ def write_dataset(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
     check_free(to, parquet)
     check_outside(to, source)
     with building(to) as temporary, silent(datasets):
-        folder, file = temporary / "dataset", temporary / "data.parquet"
-        write_parquet(kept, source, features(datasets, source), file)
-        dataset = datasets.Dataset.from_parquet(str(file), cache_dir=str(temporary / "cache"))
-        dataset.save_to_disk(folder)
+        folder, table, file = temporary / "dataset", temporary / "rows.arrow", temporary / "rows.parquet"
+        write_rows(datasets, rows_of(datasets, kept, source), len(kept), table, file)
+        datasets.Dataset.from_file(str(table)).save_to_disk(folder)
         paths = place({folder: to, file: parquet})
     return ExportSummary(Format.HF, paths, len(kept))
 
@@ -59,24 +59,83 @@ def silent(datasets: Any) -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def features(datasets: Any, source: ImageSource) -> Any:
-    """Return the features of a source that has none of its own."""
+def write_rows(datasets: Any, rows: pa.RecordBatchReader, n: int, table: Path, file: Path) -> None:
+    """Write n rows as an Arrow stream, which `datasets` opens without a copy, and as Parquet."""
+    schema = features(datasets, rows.schema).arrow_schema
+    with (
+        pa.OSFile(str(table), "wb") as sink,
+        pa.ipc.new_stream(sink, schema) as arrow,
+        pq.ParquetWriter(file, schema) as parquet,
+        bar(n, "Writing images", "images") as progress,
+    ):
+        for batch in rows:
+            if len(batch) == 0:
+                continue  # `datasets` can't read a file whose first row group is empty
+            typed = datasets.table.table_cast(pa.Table.from_batches([batch], rows.schema), schema)
+            arrow.write_table(typed)
+            parquet.write_table(typed)
+            progress.update(len(typed))
+
+
+def features(datasets: Any, schema: pa.Schema) -> Any:
+    """Return the features that `schema` declares; what looks like an image but is not declared becomes one."""
+    found = datasets.Features.from_arrow_schema(schema)
+    image = datasets.Image()
+    undeclared = [field.name for field in schema if field.type == image.pa_type]
+    return datasets.Features(
+        {**found, **{name: image for name in undeclared if isinstance(found[name], dict)}}
+    )
+
+
+def rows_of(datasets: Any, kept: Kept, source: ImageSource) -> pa.RecordBatchReader:
+    """Return the kept rows of `source` with its own columns, or with those that every source has."""
+    if source.columns is not None:
+        with reading(source):
+            rows = source.columns(kept.rows)
+        return pa.RecordBatchReader.from_batches(rows.schema, with_bytes(kept, source, rows))
     columns = {"id": datasets.Value("string"), "image": datasets.Image()}
     if source.labels is not None:
         columns["label"] = datasets.ClassLabel(names=list(source.class_names))
-    return datasets.Features(columns)
+    schema = datasets.Features(columns).arrow_schema
+    batches = (pa.RecordBatch.from_pylist(group, schema=schema) for group in groups(kept, source))
+    return pa.RecordBatchReader.from_batches(schema, batches)
 
 
-def write_parquet(kept: Kept, source: ImageSource, features: Any, file: Path) -> None:
-    """Write the kept images of `source` as Parquet with `features` in its schema, a row group at a time."""
-    schema = features.arrow_schema
-    with pq.ParquetWriter(file, schema) as writer, bar(len(kept), "Writing images", "images") as progress:
-        for group in row_groups(kept, source):
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
-            progress.update(len(group))
+@contextmanager
+def reading(source: ImageSource) -> Iterator[None]:
+    """Tell what goes wrong with the source from what goes wrong with the target."""
+    try:
+        yield
+    except (OSError, pa.ArrowException, Unreadable) as error:
+        reason = " ".join(str(error).split())
+        raise TenpercentError(f"{source.spec} can't be read: {reason}; bring it back or run again") from error
 
 
-def row_groups(kept: Kept, source: ImageSource) -> Iterator[list[dict[str, Any]]]:
+def with_bytes(kept: Kept, source: ImageSource, rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a table; an image that is only the name of a file beside it comes with its bytes."""
+    images = [number for number, field in enumerate(rows.schema) if is_image(field.type)]
+    done = 0
+    while True:
+        with reading(source):
+            batch = next(rows, None)
+        if batch is None:
+            return
+        these = kept.rows[done : done + len(batch)].tolist()
+        done += len(batch)
+        if len(images) == 1 and batch.column(images[0]).field("bytes").null_count:
+            cells = zip(these, batch.column(images[0]).to_pylist(), strict=True)
+            whole = [{**cell, "bytes": cell["bytes"] or read_encoded(source, row)} for row, cell in cells]
+            field = rows.schema.field(images[0])
+            batch = batch.set_column(images[0], field, pa.array(whole, field.type))
+        yield batch
+
+
+def is_image(kind: pa.DataType) -> bool:
+    """Return whether a column of this type holds images as `datasets` keeps them."""
+    return bool(pa.types.is_struct(kind) and {field.name for field in kind} == {"bytes", "path"})
+
+
+def groups(kept: Kept, source: ImageSource) -> Iterator[list[dict[str, Any]]]:
     """Yield the kept images as rows, in groups that fit into memory."""
     group: list[dict[str, Any]] = []
     size = 0
@@ -85,7 +144,7 @@ def row_groups(kept: Kept, source: ImageSource) -> Iterator[list[dict[str, Any]]
         entry = {"id": source.ids[row], "image": {"bytes": data, "path": source.paths[row]}}
         group.append(entry if source.labels is None else {**entry, "label": int(source.labels[row])})
         size += len(data)
-        if len(group) == ROWS_IN_GROUP or size >= BYTES_IN_GROUP:
+        if len(group) == BATCH or size >= BATCH_BYTES:
             yield group
             group, size = [], 0
     if group:

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ..errors import SourceError, require
@@ -66,7 +68,16 @@ def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddi
         read=read,
         split=chosen,
         splits=splits,
+        columns=lambda rows: _reader(dataset, rows),
     )
+
+
+def _reader(dataset: Any, rows: npt.NDArray[np.int64]) -> pa.RecordBatchReader:
+    """Return all columns of the given rows, a few at a time; images that lie in files beside it with their bytes."""
+    embedded = require("datasets.table", "images").embed_table_storage
+    taken = dataset.select(rows).with_format("arrow")
+    batches = (batch for table in taken.iter(batch_size=100) for batch in embedded(table).to_batches())
+    return pa.RecordBatchReader.from_batches(dataset.features.arrow_schema, batches)
 
 
 def split_off(name: str, options: SourceOptions) -> tuple[str, SourceOptions]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -22,6 +23,7 @@ from .source import ImageSource, Raw
 from .splits import choose_split, split_of_file
 from .vectors import vectors_from_table
 
+BATCH = 100  # rows read at a time where all columns are wanted: images are large
 CACHE_BYTES = 512 * 2**20  # row groups kept for random access: a set of this size is read from disk once
 
 
@@ -89,6 +91,24 @@ class Files:
         """Read whole columns of all files (``"image.path"`` for a field of a struct)."""
         tables = [pq.ParquetFile(path).read(columns=list(names)) for path in self.paths]
         return pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+
+    def reader(self, rows: npt.NDArray[np.int64]) -> pa.RecordBatchReader:
+        """Return all columns of the given rows (ascending) a few at a time; a column that one file lacks is null."""
+        schemas = [footer.schema.to_arrow_schema() for footer in self.metadata]
+        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        return pa.RecordBatchReader.from_batches(schema, self._batches(rows, schema))
+
+    def _batches(self, rows: npt.NDArray[np.int64], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        start = 0
+        for path, footer in zip(self.paths, self.metadata, strict=True):
+            with pq.ParquetFile(path, metadata=footer, memory_map=True) as opened:
+                for batch in opened.iter_batches(batch_size=BATCH):
+                    first, end = np.searchsorted(rows, [start, start + len(batch)])
+                    start += len(batch)
+                    if first < end:
+                        found = pa.table(batch).take(pa.array(rows[first:end] - (start - len(batch))))
+                        whole = pa.concat_tables([schema.empty_table(), found], promote_options="permissive")
+                        yield from whole.to_batches()
 
 
 class RowGroups:
@@ -186,6 +206,7 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
         split=chosen,
         skipped={"Parquet files outside the splits": outside} if outside else {},
         splits=splits,
+        columns=files.reader,
     )
 
 
