@@ -1,0 +1,140 @@
+"""The documents say what the program does: commands, names and links in them are real."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import tenpercent
+from tenpercent.cli import build_parser
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"!?\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)|<(?:img|source)[^>]+src(?:set)?=\"([^\"]+)\"")
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    found = load(ROOT / "docs" / "make_cli.py").commands(build_parser())
+    assert isinstance(found, dict)
+    return found
+
+
+def code_lines(page: Path) -> list[str]:
+    """The lines of a page that stand in blocks of code."""
+    text = page.read_text(encoding="utf-8")
+    fenced = [line for block in FENCE.findall(text) for line in block.splitlines()[1:-1]]
+    indented = [line[4:] for line in FENCE.sub("", text).splitlines() if line.startswith("    ")]
+    return [line.strip().removeprefix("$ ") for line in fenced + indented]
+
+
+def calls(page: Path) -> list[str]:
+    return [line for line in code_lines(page) if line.startswith("tenpercent ")]
+
+
+def test_the_page_of_commands_is_current() -> None:
+    stored = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert stored == load(ROOT / "docs" / "make_cli.py").render(), "docs/cli.md is old; run: make docs"
+
+
+def test_every_command_and_argument_has_help() -> None:
+    make_cli = load(ROOT / "docs" / "make_cli.py")
+    assert set(make_cli.helps(build_parser())) == set(commands())
+    assert all(make_cli.helps(build_parser()).values())
+    silent = [
+        f"{name} {make_cli.spelled(action)}"
+        for name, command in commands().items()
+        for _, actions in make_cli.options(command)
+        for action in actions
+        if not action.help
+    ]
+    assert silent == []
+
+
+@pytest.mark.parametrize("command", sorted(commands()))
+def test_help_of_a_command_is_printed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        build_parser().parse_args([command, "--help"])
+    assert stop.value.code == 0
+    assert f"tenpercent {command}" in capsys.readouterr().out
+
+
+def test_the_commands_of_the_readme_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    found = calls(ROOT / "README.md")
+    assert found, "README.md shows no command"
+    for call in found:
+        try:
+            build_parser().parse_args(shlex.split(call, comments=True)[1:])
+        except SystemExit as stop:
+            assert not stop.code, f"README.md: {call}: {capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_flags_named_on_a_page_exist(page: Path) -> None:
+    known = commands()
+    for call in calls(page):
+        words = call.split()
+        if words[1].startswith("-") or words[1].isupper():
+            continue
+        assert words[1] in known, f"{page.name}: {call}"
+        flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", call.partition(" #")[0]))
+        there = {flag for action in known[words[1]]._actions for flag in action.option_strings}
+        assert flags <= there, f"{page.name}: {call}"
+
+
+def test_the_names_of_the_library_in_the_readme_exist() -> None:
+    code = "\n".join(code_lines(ROOT / "README.md"))
+    names = set(re.findall(r"\btp\.(\w+)", code))
+    assert names, "README.md shows no Python"
+    assert names <= set(tenpercent.__all__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make_targets_named_on_a_page_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z]+)`", page.read_text(encoding="utf-8")))
+    named |= {line.split()[1] for line in code_lines(page) if re.match(r"make [a-z]", line)}
+    assert named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for link in (first or second for first, second in LINK.findall(text)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        file, _, heading = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert target.is_relative_to(ROOT), f"{page.name}: {link} leads out of the project"
+        if heading:
+            assert heading in headings(target), f"{page.name}: {link}"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that a Markdown page offers, made as GitHub makes them."""
+    lines = FENCE.sub("", page.read_text(encoding="utf-8")).splitlines()
+    titles = [line.lstrip("#").strip().lower() for line in lines if line.startswith("#")]
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}
+
+
+def test_the_citation_and_the_changelog_are_of_this_version() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {tenpercent.__version__}\n" in citation
+    assert "1901.11409" in citation
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert tenpercent.__version__ in changelog

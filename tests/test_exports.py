@@ -1,0 +1,64 @@
+"""The public names, pinned: adding or taking away one is a decision."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import tenpercent
+
+NAMES = [
+    "Cut",
+    "Embeddings",
+    "Merges",
+    "Selection",
+    "SourceOptions",
+    "Supervised",
+    "TenpercentError",
+    "Timm",
+    "cluster",
+    "compare",
+    "embed",
+    "explain",
+    "export",
+    "open_source",
+    "report",
+    "run",
+    "select",
+]
+
+
+def test_the_public_names() -> None:
+    assert sorted(tenpercent.__all__) == NAMES
+    assert set(NAMES) <= set(dir(tenpercent))
+    for name in NAMES:
+        assert getattr(tenpercent, name) is not None
+
+
+def test_the_names_are_functions_also_where_a_package_has_the_same_name() -> None:
+    import tenpercent.cluster
+    import tenpercent.embed
+    import tenpercent.export
+    import tenpercent.select
+
+    for name in ("cluster", "embed", "export", "select"):
+        assert callable(getattr(tenpercent, name)), name
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    code = "import sys, tenpercent; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {
+        "torch",
+        "torchvision",
+        "timm",
+        "datasets",
+        "lightning_fabric",
+        "ray",
+        "numba",
+        "matplotlib",
+        "sklearn",
+    }
+    assert heavy & set(loaded) == set()
