@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .figures import Curve
-from .tables import Columns, Groups, Ints
+from .tables import Columns, Floats, Groups, Ints
 
 if TYPE_CHECKING:
     from ..select.merges import Merges
@@ -26,18 +26,21 @@ def curves_of(merges: Merges, columns: Columns, groups: Groups) -> tuple[tuple[i
     if str(merges.within) == "all" or not columns.labelled:
         taken = len(columns) - len(groups)
         return (), [_curve(height, len(columns), taken)]
-    codes = np.unique(columns.labels).tolist()
-    ordered = [code for code in codes if code >= 0] + [code for code in codes if code < 0]
-    curves = []
     merged = columns.labels[a]
-    for code in ordered:
-        images = int(np.count_nonzero(columns.labels == code))
-        taken = images - int(np.count_nonzero(groups.label == code))
-        curves.append(_curve(height[merged == code], images, taken))
-    return tuple(ordered), curves
+    order = np.lexsort((height, merged))
+    codes = np.unique(columns.labels)
+    codes = np.concatenate([codes[codes >= 0], codes[codes < 0]])
+    first = np.searchsorted(merged[order], codes, "left")
+    last = np.searchsorted(merged[order], codes, "right")
+    images, left = np.bincount(columns.labels + 1), np.bincount(groups.label + 1)
+    curves = [
+        _curve(height[order[start:end]], int(images[code + 1]), int(images[code + 1] - left[code + 1]))
+        for code, start, end in zip(codes.tolist(), first.tolist(), last.tolist(), strict=True)
+    ]
+    return tuple(codes.tolist()), curves
 
 
-def _curve(height: np.ndarray, images: int, taken: int) -> Curve:
+def _curve(height: Floats, images: int, taken: int) -> Curve:
     fraction = np.arange(1, len(height) + 1, dtype=np.float64) / max(images, 1)
     return Curve(fraction, np.sort(height), min(taken, len(height)))
 

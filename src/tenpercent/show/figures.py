@@ -51,6 +51,7 @@ STYLE: Any = {  # matplotlib's keys are a Literal of three hundred names
     "path.simplify": True,
 }
 SIZE_TICKS = (2, 5, 10, 20, 50, 100, 200, 500, *(10**power for power in range(3, 9)))
+EVERY_TICK = 12  # up to this size each has its number on the axis
 EXACT_BARS = 40  # beyond this size the axis of sizes is logarithmic
 POINTS = 24_000  # that all curves of a figure share: far finer than the screen
 
@@ -80,7 +81,7 @@ def sizes_figure(sizes: Ints, counts: Ints, name: str, *, largest: int, most: in
         width: in pixels.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = _blank(width, 150 if width < 400 else 240, left=34, bottom=34)
+        figure, axes = _blank(width, 150 if width < 400 else 240, left=34 if width < 300 else 52, bottom=34)
         logarithmic = largest > EXACT_BARS
         if len(sizes) and logarithmic:
             axes.vlines(sizes, 0.5, counts, colors=BAR, linewidth=1.6)
@@ -104,9 +105,14 @@ def sizes_figure(sizes: Ints, counts: Ints, name: str, *, largest: int, most: in
             axes.xaxis.set_minor_locator(NullLocator())
         else:
             axes.set_xlim(1.3, max(largest, 5) + 0.7)
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2))
+            if largest <= EVERY_TICK:
+                axes.xaxis.set_major_locator(FixedLocator(list(range(2, max(largest, 5) + 1))))
+            else:
+                axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2))
         axes.xaxis.set_major_formatter(FuncFormatter(_count))
         axes.set_xlabel("images in the group")
+        if width >= 300:
+            axes.set_ylabel("groups")
         total = int(counts.sum()) if len(counts) else 0
         end = int(sizes[-1]) if len(sizes) else 0
         words = f"{total:,} groups of 2 to {end:,} images" if total else "no group of two or more"

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import re
 import unicodedata
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from ..errors import UsageError
 from ..images.decode import Unreadable
 from ..images.source import ImageSource
 from ..images.thumbnails import data_uri, thumbnail
 from .tables import Columns, Groups, Ints
 
 SIDE = 160  # pixels of a thumbnail; shown at 112, so that it is sharp on a dense screen
-TILES = 12  # pictures of one group, the kept one included
-GREEN = "#15803d"
+TILES = 16  # pictures of one group, the kept one included
+IN_A_ROW = 8  # of them, where groups of a class stand one above the other
 
 
 # ---- which groups --------------------------------------------------------------------------------------------------
@@ -196,10 +193,12 @@ def tile(
     )
 
 
-def view_group(album: Album, groups: Groups, group: int, say_class: bool = False) -> GroupView:
+def view_group(
+    album: Album, groups: Groups, group: int, say_class: bool = False, limit: int = TILES
+) -> GroupView:
     """Return one group as the page shows it, the kept image first."""
     columns = album.columns
-    positions = members_shown(groups, group)
+    positions = members_shown(groups, group, limit)
     album.fetch(positions)
     tiles = [tile(album, positions[0], "kept", say_class=say_class)]
     for position in positions[1:]:
@@ -237,58 +236,3 @@ def number(value: float) -> str:
     mantissa, _, exponent = f"{value:.1e}".partition("e")
     power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{mantissa} × 10{power}"
-
-
-# ---- one group as a picture of its own -----------------------------------------------------------------------------
-
-
-def group_picture(source: ImageSource, columns: Columns, rows: Ints, group: int, side: int = 96) -> bytes:
-    """Draw one group as a PNG on white: the kept image first, framed in green; under each its dissimilarity to it.
-
-    Args:
-        source: the images.
-        columns: the selection, as `tables.columns_of` returns it.
-        rows: int64[n], the row of each position in the source (`Embeddings.rows`).
-        group: its number.
-        side: pixels of each image's longer side.
-
-    Raises:
-        UsageError: there is no such group.
-    """
-    members = np.flatnonzero(columns.group == group)
-    if not len(members):
-        raise UsageError(
-            f"there is no group {group}; groups are numbered 0 to {int(columns.group.max(initial=-1))}"
-        )
-    order = np.lexsort((members, columns.dissimilarity[members], columns.representative[members] != members))
-    members = members[order]
-    across = min(len(members), 8)
-    down = -(-len(members) // across)
-    frame, gap, words = max(side // 24, 3), max(side // 8, 8), max(side // 6, 11)
-    wide, high = side + 2 * frame, side + 2 * frame + words + 4
-    canvas = Image.new("RGB", (across * (wide + gap) + gap, down * (high + gap) + gap), "white")
-    draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(words)
-    for number_, position in enumerate(members.tolist()):
-        x = gap + (number_ % across) * (wide + gap)
-        y = gap + (number_ // across) * (high + gap)
-        kept = bool(columns.kept[position])
-        with Image.open(io.BytesIO(thumbnail(source, int(rows[position]), side))) as opened:
-            picture = opened.convert("RGB")
-        left, top = x + (wide - picture.width) // 2, y + (wide - picture.height) // 2
-        if kept:
-            box = (
-                left - frame,
-                top - frame,
-                left + picture.width + frame - 1,
-                top + picture.height + frame - 1,
-            )
-            draw.rectangle(box, fill=GREEN)
-        canvas.paste(picture, (left, top))
-        said = "kept" if kept else f"{columns.dissimilarity[position]:.4f}"
-        draw.text(
-            (x + wide / 2, y + wide + 2), said, fill=GREEN if kept else "#444444", font=font, anchor="ma"
-        )
-    file = io.BytesIO()
-    canvas.save(file, format="PNG", optimize=True)
-    return file.getvalue()

@@ -173,11 +173,13 @@ class _Page:
             views["with_groups"] = len(np.unique(groups.label[groups.redundant]))
             for code, chosen in gallery.class_groups(groups, CLASSES, GROUPS_A_CLASS, shown):
                 total = int(np.count_nonzero(groups.label[groups.redundant] == code))
-                views["classes"].append((clean(self.columns.class_name(code)), total, self._views(chosen)))
+                views["classes"].append(
+                    (clean(self.columns.class_name(code)), total, self._views(chosen, gallery.IN_A_ROW))
+                )
         return views
 
-    def _views(self, chosen: Iterable[int]) -> list[GroupView]:
-        return [view_group(self.album, self.groups, group, self.mixed_groups) for group in chosen]
+    def _views(self, chosen: Iterable[int], limit: int = gallery.TILES) -> list[GroupView]:
+        return [view_group(self.album, self.groups, group, self.mixed_groups, limit) for group in chosen]
 
     def triples(self) -> list[Triple]:
         """Kept, removed, and the image nearest to the kept one outside the group."""

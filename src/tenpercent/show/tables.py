@@ -169,34 +169,44 @@ def redundancy_table(columns: Columns, groups: Groups | None = None) -> tuple[tu
         The rows of the classes in order of their codes (none without labels), and the row over all.
     """
     groups = groups_of(columns) if groups is None else groups
-    everything = np.ones(len(columns), dtype=np.bool_)
-    overall = _row("all", columns, everything, groups, np.ones(len(groups), dtype=np.bool_))
+    everything = np.zeros(len(columns), dtype=np.int64)
+    (overall,) = _rows(("all",), columns, groups, everything)
     if not columns.labelled:
         return (), overall
-    codes = np.unique(columns.labels).tolist()
-    ordered = [code for code in codes if code >= 0] + [code for code in codes if code < 0]
-    rows = [
-        _row(columns.class_name(code), columns, columns.labels == code, groups, groups.label == code)
-        for code in ordered
-    ]
-    return tuple(rows), overall
+    codes = np.unique(columns.labels)
+    codes = np.concatenate([codes[codes >= 0], codes[codes < 0]])
+    place = np.empty(len(columns.class_names) + 1, dtype=np.int64)
+    place[codes] = np.arange(len(codes))  # the code −1 goes to the last place
+    names = tuple(columns.class_name(code) for code in codes.tolist())
+    return _rows(names, columns, groups, place[columns.labels]), overall
 
 
-def _row(name: str, columns: Columns, images: Bools, groups: Groups, chosen: Bools) -> ClassRow:
-    redundant = chosen & (groups.size >= 2)
-    means = groups.mean[redundant & (groups.removed > 0)]
-    kept = int(np.count_nonzero(columns.kept & images))
-    total = int(np.count_nonzero(images))
-    found = int(np.count_nonzero(redundant))
-    return ClassRow(
-        name=name,
-        images=total,
-        kept=kept,
-        removed=total - kept,
-        groups=found,
-        largest=int(groups.size[redundant].max()) if found else min(total, 1),
-        diameter=float(groups.diameter[redundant].max()) if found else None,
-        mean=float(means.mean()) if len(means) else None,
+def _rows(names: tuple[str, ...], columns: Columns, groups: Groups, place: Ints) -> tuple[ClassRow, ...]:
+    """Return one row a name; `place` says for each image which one it belongs to."""
+    count = len(names)
+    images = np.bincount(place, minlength=count)
+    kept = np.bincount(place[columns.kept], minlength=count)
+    redundant = groups.redundant
+    of = place[groups.representative[redundant]]
+    found = np.bincount(of, minlength=count)
+    largest, diameter = np.ones(count, dtype=np.int64), np.zeros(count)
+    np.maximum.at(largest, of, groups.size[redundant])
+    np.maximum.at(diameter, of, groups.diameter[redundant])
+    counted = groups.removed[redundant] > 0
+    total = np.bincount(of[counted], weights=groups.mean[redundant][counted], minlength=count)
+    means = np.bincount(of[counted], minlength=count)
+    return tuple(
+        ClassRow(
+            name=name,
+            images=int(images[at]),
+            kept=int(kept[at]),
+            removed=int(images[at] - kept[at]),
+            groups=int(found[at]),
+            largest=int(largest[at]),
+            diameter=float(diameter[at]) if found[at] else None,
+            mean=float(total[at] / means[at]) if means[at] else None,
+        )
+        for at, name in enumerate(names)
     )
 
 
