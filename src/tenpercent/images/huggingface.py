@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -35,10 +36,12 @@ def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddi
     Raises:
         SourceError: it can't be found or loaded (offline, say), has no such split, or unclear columns.
     """
+    asked = options.split
     name, options = split_off(name, options)
     local = Path(name).expanduser()
     folder = local.resolve() if local.exists() else None
-    spec = f"hf:{folder or name}"
+    in_name = f":{options.split}" if asked is None and options.split is not None else ""
+    spec = f"hf:{folder or name}{in_name}"
     dataset, chosen, splits = _load(str(folder or name), spec, options.split)
     if len(dataset) == 0:
         raise SourceError(
@@ -126,16 +129,20 @@ def _reason(spec: str, local: bool, error: Exception) -> str:
 
 @contextmanager
 def _quiet_bars(datasets: Any) -> Iterator[None]:
-    """Show no bars of `datasets` where the project's own would not be shown."""
+    """Show no bars of `datasets` where the project's own would not be shown, and no log of each retry."""
     ours = bar(total=1, description="", unit="row")
     quiet = bool(ours.disable) or not sys.stderr.isatty()
     ours.close()
     was_on = not datasets.are_progress_bars_disabled()
     if quiet and was_on:
         datasets.disable_progress_bars()
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        hub.setLevel(level)
         if quiet and was_on:
             datasets.enable_progress_bars()
 

@@ -138,7 +138,7 @@ class RowGroups:
         try:
             with pq.ParquetFile(path, metadata=footer, memory_map=True) as opened:
                 values = opened.read_row_group(number, columns=[self._column]).column(0)
-        except pa.ArrowException as error:
+        except (OSError, pa.ArrowException) as error:
             reason = " ".join(str(error).split())
             raise Unreadable(f"row group {number} of {path.name} can't be read: {reason}") from error
         self._held[group] = values
