@@ -535,7 +535,7 @@ def test_hf_that_can_not_be_loaded_is_one_line(
 
     monkeypatch.setattr(datasets, "load_dataset", offline)
     with pytest.raises(
-        SourceError, match=r"hf:nobody/nothing can't be loaded .*check the name and the network"
+        SourceError, match=r"hf:nobody/nothing:test can't be loaded .*check the name and the network"
     ) as caught:
         opened("hf:nobody/nothing:test")
     assert "\n" not in str(caught.value)
