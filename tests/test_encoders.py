@@ -22,9 +22,10 @@ from tenpercent.embed.encoders import (
     embedder_json,
     evaluating,
     state_hash,
-    timm_model,
 )
-from tenpercent.embed.settings import Supervised, Timm
+from tenpercent.embed.precision import Choice
+from tenpercent.embed.settings import Precision, Supervised, Timm
+from tenpercent.embed.weights import timm_model
 from tenpercent.errors import TenpercentError, UsageError
 
 MODEL = "test_resnet"
@@ -57,7 +58,7 @@ def weights(request: pytest.FixtureRequest, tmp_path: Path, model: nn.Module) ->
 
 
 def test_timm_gives_the_models_features_through_its_own_transforms(weights: Path, model: nn.Module) -> None:
-    encoder = TimmEncoder(timm_model(Timm(MODEL, weights)), CPU)
+    encoder = TimmEncoder(timm_model(Timm(MODEL, weights)), Choice(Precision.FLOAT32), CPU)
     images = [noise((200, 170), 1), noise((50, 60), 2)]
     found = encoder.encode([encoder.transform(image) for image in images])["end"]
     config = timm.data.resolve_data_config({}, model=model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
+import timm
 import torch
 from PIL import Image
 from torch import nn
 
-from tenpercent.embed import extract
+from tenpercent.embed import encoders, extract
 from tenpercent.embed.extract import embed_source
-from tenpercent.embed.settings import Supervised, Timm
+from tenpercent.embed.precision import Choice
+from tenpercent.embed.settings import Precision, Supervised, Timm
 from tenpercent.errors import StageError, TenpercentError, UsageError
 from tenpercent.images.source import ImageSource, Raw
 from tenpercent.store.embeddings import Embeddings
@@ -192,10 +195,21 @@ def test_images_and_rows_that_changed_are_refused(tmp_path: Path) -> None:
 
 def test_a_part_of_something_else_is_refused(tmp_path: Path) -> None:
     source = labelled()
+    for name, embedder in (("a", mean_colours), ("b", net())):
+        embed(tmp_path / name, source, embedder)
+    part = "embeddings/part-00000.parquet"
+    (tmp_path / "b" / part).rename(tmp_path / "a" / part)
+    with pytest.raises(StageError, match=r"part-00000.* was made with other settings"):
+        embed(tmp_path / "a", source, mean_colours)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"format": 1}', "[1]", '{"format": 99}'])
+def test_settings_that_can_not_be_read_are_an_error(tmp_path: Path, content: str) -> None:
+    source = labelled()
     embed(tmp_path, source, mean_colours)
-    (tmp_path / "embeddings" / "settings.json").unlink()
-    with pytest.raises(StageError, match="part-00000"):
-        embed(tmp_path, labelled(), net())
+    (tmp_path / "embeddings" / "settings.json").write_text(content)
+    with pytest.raises(StageError, match=r"settings\.json"):
+        embed(tmp_path, source, mean_colours)
 
 
 @pytest.mark.parametrize(("value", "what"), [(0.0, "is zero"), (np.nan, "nan"), (np.inf, "nan or infinity")])
@@ -234,3 +248,89 @@ def test_one_class_is_found_out_after_the_broken_images_are_gone(tmp_path: Path)
 def test_an_embedder_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="must be Supervised"):
         embed(tmp_path, labelled(), "resnet")
+
+
+def fast(**more: Any) -> Supervised:
+    return Supervised(depth=8, epochs=2, batch=16, precision="float32", **more)
+
+
+def test_a_trained_network_stores_three_layers_and_goes_on_where_it_was(
+    tmp_path: Path, small_parts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = labelled(130)
+    summary = embed(tmp_path / "a", source, fast())
+    assert summary["layers"] == {"start": 16, "middle": 32, "end": 64}
+    assert (summary["epochs"], summary["precision"], summary["in_memory"]) == (2, "float32", True)
+    assert set(summary["timings"]) == {"scan", "train", "extract"}
+    before = stored(tmp_path / "a")
+    weights = (tmp_path / "a" / "training" / "weights.safetensors").read_bytes()
+    (tmp_path / "a" / "embeddings" / "part-00001.parquet").unlink()
+    assert embed(tmp_path / "a", source, fast())["extracted"] == 30
+    assert stored(tmp_path / "a") == before
+    assert (tmp_path / "a" / "training" / "weights.safetensors").read_bytes() == weights
+    # Pixels that don't fit into memory give the same bytes.
+    monkeypatch.setattr(extract, "scan", partial(extract.scan, memory_limit=0))
+    assert not embed(tmp_path / "b", source, fast())["in_memory"]
+    assert stored(tmp_path / "b") == before
+
+
+def test_images_without_a_label_are_embedded_too(tmp_path: Path) -> None:
+    source = source_of(
+        [noise(seed) for seed in range(40)], [seed % 2 if seed < 36 else -1 for seed in range(40)]
+    )
+    embed(tmp_path, source, fast())
+    found = Embeddings.load(tmp_path / "embeddings", "middle")
+    assert found.vectors.shape == (40, 32) and found.labels is not None and found.labels[-1] == -1
+
+
+def test_another_setting_of_the_training_is_named(tmp_path: Path) -> None:
+    source = labelled()
+    embed(tmp_path, source, fast())
+    with pytest.raises(StageError, match="seed was 0, now 1"):
+        embed(tmp_path, source, fast(seed=1))
+    (tmp_path / "embeddings" / "settings.json").unlink()
+    with pytest.raises(StageError, match=r"settings\.json is gone"):
+        embed(tmp_path, source, fast())
+
+
+def test_rectangular_images_of_several_sizes_are_trained_on(tmp_path: Path) -> None:
+    source = source_of(
+        [noise(s, (9, 14) if s % 3 else (12, 12)) for s in range(30)], [s % 2 for s in range(30)]
+    )
+    assert "14×9" in embed(tmp_path, source, fast())["pixels"]
+
+
+def save_weights(path: Path) -> Path:
+    torch.manual_seed(3)
+    torch.save(timm.create_model("test_resnet", pretrained=False).state_dict(), path)
+    return path
+
+
+def test_a_model_of_timm_with_local_weights_chooses_its_precision_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = iter([Choice(Precision.BFLOAT16, rates={"bf16": 2.0})])
+    monkeypatch.setattr(encoders, "choose", lambda *asked: next(choices))
+    weights = save_weights(tmp_path / "a.pt")
+    source = source_of([png(noise(seed, (20 + seed, 30))) for seed in range(5)])
+    summary = embed(tmp_path / "run", source, Timm("test_resnet", weights))
+    assert summary["layers"] == {"end": 96} and summary["network"] == "test_resnet"
+    assert summary["precision"] == "bf16"
+    before = stored(tmp_path / "run")
+    (tmp_path / "run" / "embeddings" / "part-00000.parquet").unlink()
+    moved = weights.rename(tmp_path / "b.pt")
+    embed(tmp_path / "run", source, Timm("test_resnet", moved))
+    assert stored(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("size", [(8, 8), (40, 70)])
+def test_a_model_of_timm_fine_tuned_on_the_labels(tmp_path: Path, size: tuple[int, int]) -> None:
+    weights = save_weights(tmp_path / "a.pt")
+    source = source_of([noise(seed, size) for seed in range(12)], [seed % 2 for seed in range(12)])
+    tuned = Timm("test_resnet", weights, finetune=True, epochs=1, batch=6, precision="float32")
+    summary = embed(tmp_path / "run", source, tuned)
+    assert summary["layers"] == {"end": 96} and summary["epochs"] == 1
+    assert (tmp_path / "run" / "training" / "weights.safetensors").exists()
+    embed(tmp_path / "plain", source, Timm("test_resnet", weights, precision="float32"))
+    found, plain = (Embeddings.load(tmp_path / name / "embeddings") for name in ("run", "plain"))
+    assert not np.allclose(found.vectors, plain.vectors)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,13 +16,17 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ..errors import TenpercentError, UsageError, nearest, require
+from ..errors import TenpercentError, UsageError, require
 from ..images.source import ImageSource
-from .pixels import Scan
-from .settings import Supervised, Timm
+from .augment import View
+from .networks import SMALL, ResNet, TimmResNet
+from .pixels import Pixels, Scan
+from .precision import Choice, choose
+from .settings import Precision, Supervised, Timm
+from .training import Trained, train
+from .weights import timm_model
 
 timm = require("timm", "images")
-log = logging.getLogger("tenpercent")
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -53,6 +57,37 @@ class Encoder(Protocol):
         ...
 
 
+class NetworkEncoder:
+    """A network trained on the images.
+
+    It gets what it got in training, without chance: the centre of the pixels, normalised. One trained from scratch
+    gives its three layers, each pooled over space; a fine-tuned model of timm its pooled features.
+    """
+
+    transform = None
+
+    def __init__(self, trained: Trained) -> None:
+        network = trained.network.to(trained.device).to(memory_format=trained.choice.layout).eval()
+        self._trained = trained
+        self._features: Callable[[torch.Tensor], dict[str, torch.Tensor]]
+        if isinstance(network, ResNet | TimmResNet):
+            self._features = network.features
+            self.layers: tuple[str, ...] = ("start", "middle", "end")
+        else:
+            self._features, self.layers = partial(_before_classifier, network), ("end",)
+        seen = trained.view.resize or trained.view.crop
+        self.batch = 256 if max(seen) <= SMALL else 32
+
+    def encode(self, images: torch.Tensor) -> dict[str, Floats]:
+        """Return the vectors of each layer, float32[k, d], of uint8[k, 3, h, w]."""
+        trained = self._trained
+        with torch.inference_mode():
+            plain = trained.view.plain(images.to(trained.device))
+            with trained.choice.autocast(trained.device):
+                found = self._features(plain.contiguous(memory_format=trained.choice.layout))
+            return {layer: as_vectors(found[layer]) for layer in self.layers}
+
+
 class TimmEncoder:
     """A model of timm without its classifier, fed through the model's own evaluation transforms.
 
@@ -62,11 +97,11 @@ class TimmEncoder:
     layers = ("end",)
     batch = 64
 
-    def __init__(self, model: nn.Module, device: torch.device, bfloat16: bool = False) -> None:
+    def __init__(self, model: nn.Module, choice: Choice, device: torch.device) -> None:
         config = timm.data.resolve_data_config({}, model=model)
         self._transform = timm.data.create_transform(**config, is_training=False)
-        self._model = model.to(device).to(memory_format=torch.channels_last).eval()
-        self._device, self._bfloat16 = device, bfloat16
+        self._model = model.to(device).to(memory_format=choice.layout).eval()
+        self.choice, self._device = choice, device
 
     def transform(self, image: Bytes) -> torch.Tensor:
         """Return float32[3, h, w], resized, cut and normalised as the model was trained for."""
@@ -75,11 +110,8 @@ class TimmEncoder:
 
     def encode(self, images: list[torch.Tensor]) -> dict[str, Floats]:
         """Return ``end``, float32[k, d], of transformed images."""
-        batch = torch.stack(images).to(self._device, memory_format=torch.channels_last)
-        with (
-            torch.inference_mode(),
-            torch.autocast(self._device.type, torch.bfloat16, enabled=self._bfloat16),
-        ):
+        batch = torch.stack(images).to(self._device, memory_format=self.choice.layout)
+        with torch.inference_mode(), self.choice.autocast(self._device):
             return {"end": as_vectors(self._model(batch))}
 
 
@@ -161,29 +193,65 @@ def is_trained(embedder: Embedder) -> bool:
     return isinstance(embedder, Supervised) or (isinstance(embedder, Timm) and embedder.finetune)
 
 
-def encoder_for(
-    embedder: Embedder, found: Scan, source: ImageSource, folder: Path
+def trained_encoder(
+    embedder: Supervised | Timm, found: Scan, source: ImageSource, folder: Path
 ) -> tuple[Encoder, dict[str, Any]]:
-    """Return the encoder of an embedder, trained first where it is to be trained.
+    """Train an embedder on the labels of the images, or go on with that, and return its encoder.
+
+    Args:
+        embedder: the network, from scratch or from a model of timm.
+        found: the readable images.
+        source: where they come from; it has labels.
+        folder: of the training.
+
+    Returns:
+        The encoder, and what there is to say about the training for ``run.json``.
+    """
+    assert source.labels is not None
+    classes = len(source.class_names)
+    start = None
+    if isinstance(embedder, Timm):
+        model = timm_model(embedder, classes)
+        start = model, _model_view(model, found.pixels)
+    trained = train(found.pixels, source.labels[found.rows], classes, embedder, folder, start)
+    return NetworkEncoder(trained), trained.facts
+
+
+def ready_encoder(
+    embedder: Timm | nn.Module | Callable[[Any], Any], alike: bool, choice: Choice | None
+) -> tuple[Encoder, dict[str, Any]]:
+    """Return the encoder of an embedder that needs no training.
 
     Args:
         embedder: what the caller asked for.
-        found: the images.
-        source: where they come from, for their labels.
-        folder: of the training.
+        alike: whether all images have one size.
+        choice: the precision a run that is resumed began with; None to choose.
 
     Returns:
         The encoder, and what there is to say about it for ``run.json``.
     """
     if isinstance(embedder, Timm):
-        return TimmEncoder(timm_model(embedder), torch.device("cpu")), {"network": embedder.name}
+        model, where = timm_model(embedder), best_device()
+        if choice is None:
+            size = timm.data.resolve_data_config({}, model=model)["input_size"][1:]
+            choice = choose(model, size, where, Precision(embedder.precision))
+        facts = {
+            "network": embedder.name,
+            "precision": str(choice.precision),
+            "channels_last": choice.channels_last,
+        }
+        return TimmEncoder(model, choice, where), facts
     if isinstance(embedder, nn.Module):
         return ModuleEncoder(embedder), {"network": type(embedder).__qualname__}
-    if callable(embedder):
-        return FunctionEncoder(embedder, found.alike), {
-            "network": getattr(embedder, "__qualname__", "function")
-        }
-    raise NotImplementedError
+    name = getattr(embedder, "__qualname__", type(embedder).__qualname__)
+    return FunctionEncoder(embedder, alike), {"network": name}
+
+
+def best_device() -> torch.device:
+    """Return the first GPU there is, else the processor."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def embedder_json(embedder: Embedder) -> dict[str, Any]:
@@ -223,90 +291,16 @@ def state_hash(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def timm_model(settings: Timm, n_classes: int = 0) -> nn.Module:
-    """Build a model of timm with its weights.
-
-    Args:
-        settings: its name and, if local, the file of its weights.
-        n_classes: outputs of a new classifier for fine-tuning; 0 for none.
-
-    Raises:
-        UsageError: timm knows no such model, its weights can't be fetched, or the file doesn't fit the model.
-    """
-    name = settings.name
-    if not timm.is_model(name):
-        raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
-    if settings.weights is not None:
-        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=n_classes)
-        load_weights(model, settings.weights)
-        return model
-    try:
-        model = timm.create_model(name, pretrained=True, num_classes=n_classes)
-    except Exception as error:  # the hub raises many kinds: no such weights, no network, no access
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UsageError(
-            f"the weights of {name} can't be fetched ({first}); name a local file with --weights FILE"
-        ) from error
-    return model
+def _model_view(model: nn.Module, pixels: Pixels) -> View:
+    """Return the view for fine-tuning: normalised and scaled as the model of timm was trained, cropped by chance."""
+    config = timm.data.resolve_data_config({}, model=model)
+    return replace(
+        View.of(pixels),
+        mean=tuple(255 * value for value in config["mean"]),
+        std=tuple(255 * value for value in config["std"]),
+        resize=tuple(config["input_size"][1:]),
+    )
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load the weights of a local file, safetensors or a state dict, into a model of timm.
-
-    Only the classifier may differ: the file's is left out, and said so, where the model has none or another.
-
-    Raises:
-        UsageError: the file can't be read, or its weights are not those of this model.
-    """
-    state = read_weights(path)
-    wanted = model.state_dict()
-    head = _head(model)
-    fits = {key: value for key, value in state.items() if key in wanted and wanted[key].shape == value.shape}
-    other = [key for key in state if key not in fits]
-    missing = [key for key in wanted if key not in fits]
-    strange = [key for key in (*other, *missing) if not key.startswith(head)]
-    if strange or not fits:
-        raise UsageError(
-            f"{path} doesn't hold the weights of this model: {len(strange)} of its {len(wanted)} keys are missing, "
-            f"unexpected or of another shape ({', '.join(strange[:3])}); name the model it was saved from"
-        )
-    if other:
-        log.info("%s: left out its classifier (%s)", path, ", ".join(other))
-    model.load_state_dict(fits, strict=False)
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Return the state dict of a local file; nothing in it is ever executed (``weights_only``).
-
-    Raises:
-        UsageError: it can't be read or holds something else.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors import SafetensorError
-            from safetensors.torch import load_file
-
-            try:
-                return load_file(path)
-            except SafetensorError as error:
-                raise ValueError(str(error)) from None
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UsageError(
-            f"can't read the weights {path} ({first}); name a safetensors or state-dict file"
-        ) from None
-    for key in ("state_dict", "model"):  # as training scripts wrap it
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise UsageError(
-            f"{path} holds no state dict (names and tensors); save one with torch.save(model.state_dict())"
-        )
-    return {str(key).removeprefix("module."): value for key, value in found.items()}
-
-
-def _head(model: nn.Module) -> tuple[str, ...]:
-    """Return how the names of a timm model's classifier begin."""
-    names = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
-    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
+def _before_classifier(model: Any, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {"end": model.forward_head(model.forward_features(images), pre_logits=True)}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import StageError, TenpercentError, UsageError
+from ..errors import TenpercentError, UsageError
 from ..images.source import ImageSource
 from ..progress import bar
 from ..store.embeddings import Part, in_batches, part_files, stored_layers, write_part, zero_or_broken_row
-from ..store.files import fingerprint, read_metadata, write_table, write_text
+from ..store.files import fingerprint, write_table
 from ..store.run import RunFolder
-from .encoders import Embedder, Encoder, Floats, embedder_json, encoder_for, is_trained
+from .encoders import (
+    Embedder,
+    Encoder,
+    Floats,
+    TimmEncoder,
+    embedder_json,
+    is_trained,
+    ready_encoder,
+    trained_encoder,
+)
+from .origin import Origin, stored_choice
 from .pixels import Ints, Rejected, Scan, scan
+from .settings import Supervised, Timm
 
 FORMAT = 1
 PART = 4096  # images a part file; fixed, so that a resumed run writes the same files
-SETTINGS = "settings.json"  # in the folder of the part files: what they are made with
 
 
 @dataclass(frozen=True)
@@ -73,26 +82,23 @@ def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: 
         TenpercentError: more than half of the images can't be read, or a vector has no direction.
     """
     check_labels(source, embedder, rows)
-    asked = {
-        "source": source.fingerprint,
-        "rows": fingerprint(rows.tolist()),
-        "embedder": known_by(embedder_json(embedder)),
-    }
-    check_stored(run, asked)
+    asked = Origin.of(source, rows, embedder_json(embedder))
+    asked.check(run)
     started = time.perf_counter()
     found = scan(source, rows, large=is_trained(embedder))
     scanned = time.perf_counter()
     check_labels(source, embedder, found.rows)
-    made_of = {**asked, "images": fingerprint(list(found.hashes))}
-    check_stored(run, made_of)
-    origin = fingerprint(made_of)
-    check_parts(run, origin)
-    content = {"format": FORMAT, "origin": origin, **made_of}
-    write_text(run.embeddings / SETTINGS, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    origin = replace(asked, images=fingerprint(list(found.hashes)))
+    origin.check(run)
+    origin.write(run, stored_choice(run))
     write_rejected(run.rejected, found.rejected)
-    encoder, facts = encoder_for(embedder, found, source, run.training)
+    encoder, facts = _encoder(embedder, found, source, run, origin)
     trained = time.perf_counter()
-    about = {"origin": origin, "class_names": list(source.class_names), "labelled": source.labels is not None}
+    about = {
+        "origin": origin.fingerprint,
+        "class_names": list(source.class_names),
+        "labelled": source.labels is not None,
+    }
     extracted, widths = extract(encoder, found, source, run.embeddings, about)
     finished = time.perf_counter()
     return {
@@ -124,51 +130,6 @@ def check_labels(source: ImageSource, embedder: Embedder, rows: Ints) -> None:
     if len(codes) < 2:
         what = f"one class only ({source.class_names[codes[0]]!r})" if len(codes) else "no labelled images"
         raise UsageError(f"{source.spec} has {what}, and training an embedding takes two or more; {remedy}")
-
-
-def known_by(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return an embedder's settings without the path of its weights: their hash says which they are."""
-    return {
-        key: value for key, value in settings.items() if key != "weights" or "weights_hash" not in settings
-    }
-
-
-def check_stored(run: RunFolder, made_of: dict[str, Any]) -> None:
-    """Raise `StageError` naming what differs where the folder's embeddings were begun with something else."""
-    path = run.embeddings / SETTINGS
-    if not path.exists():
-        return
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        version, known = int(stored["format"]), dict(stored["embedder"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StageError(f"{path} can't be read ({error}); {_remedy(run)}") from None
-    if version > FORMAT:
-        raise StageError(f"{path} has format {version}, this version reads up to {FORMAT}; update tenpercent")
-    names = {
-        "source": "the source",
-        "rows": "which images are held out",
-        "images": "the contents of the images",
-    }
-    differ = [
-        f"{what} changed" for key, what in names.items() if key in made_of and stored[key] != made_of[key]
-    ]
-    differ += differences(known, made_of["embedder"])
-    if differ:
-        raise StageError(f"{run.path} holds embeddings made otherwise: {'; '.join(differ)}; {_remedy(run)}")
-
-
-def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Name the settings of an embedder that differ, with both values; of another kind of embedder only the kind."""
-    keys = sorted(old.keys() | new.keys()) if old.get("embedder") == new["embedder"] else ["embedder"]
-    return [f"{key} was {old.get(key)}, now {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
-
-
-def check_parts(run: RunFolder, origin: str) -> None:
-    """Raise `StageError` where a part file was made by something else."""
-    for part in part_files(run.embeddings):
-        if read_metadata(part).get("origin") != origin:
-            raise StageError(f"{part} was made with other settings or of other images; {_remedy(run)}")
 
 
 def write_rejected(path: Path, rejected: tuple[Rejected, ...]) -> None:
@@ -258,5 +219,14 @@ def _part(found: Scan, source: ImageSource, cut: slice, layers: dict[str, Floats
     )
 
 
-def _remedy(run: RunFolder) -> str:
-    return f"choose another --out, or delete {run.embeddings} and {run.training} to make them anew"
+def _encoder(
+    embedder: Embedder, found: Scan, source: ImageSource, run: RunFolder, origin: Origin
+) -> tuple[Encoder, dict[str, Any]]:
+    """Return the encoder, trained first where it is to be, and what there is to say about it."""
+    if isinstance(embedder, Supervised) or (isinstance(embedder, Timm) and embedder.finetune):
+        return trained_encoder(embedder, found, source, run.training)
+    choice = stored_choice(run)
+    encoder, facts = ready_encoder(embedder, found.alike, choice)
+    if choice is None and isinstance(encoder, TimmEncoder):
+        origin.write(run, encoder.choice)
+    return encoder, facts

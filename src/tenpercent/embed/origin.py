@@ -1,0 +1,117 @@
+"""What a run's embeddings are made of, kept beside them; going on with anything else is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import StageError
+from ..images.source import ImageSource
+from ..store.embeddings import Ints, part_files
+from ..store.files import fingerprint, read_metadata, write_text
+from ..store.run import RunFolder
+from .precision import Choice
+
+FORMAT = 1
+SETTINGS = "settings.json"  # in the folder of the part files, and in that of the training
+
+_NAMES = {
+    "source": "the source",
+    "rows": "which images are held out",
+    "images": "the contents of the images",
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What embeddings are made of.
+
+    Attributes:
+        source: the source's fingerprint.
+        rows: a fingerprint of which of its images.
+        embedder: what tells the embedder from others (`encoders.embedder_json`).
+        images: a fingerprint of the contents of the readable images; "" before they have been read.
+    """
+
+    source: str
+    rows: str
+    embedder: dict[str, Any]
+    images: str = ""
+
+    @classmethod
+    def of(cls, source: ImageSource, rows: Ints, embedder: dict[str, Any]) -> Origin:
+        """Return the origin as far as it is known before the images are read.
+
+        Of local weights the hash counts, not where their file lies.
+        """
+        known = {k: v for k, v in embedder.items() if k != "weights" or "weights_hash" not in embedder}
+        return cls(source.fingerprint, fingerprint(rows.tolist()), known)
+
+    @property
+    def fingerprint(self) -> str:
+        """What the part files repeat."""
+        return fingerprint([self.source, self.rows, self.embedder, self.images])
+
+    def check(self, run: RunFolder) -> None:
+        """Compare with what is stored.
+
+        Raises:
+            StageError: the folder holds embeddings or a training of something else; the message names it.
+        """
+        path = run.embeddings / SETTINGS
+        remedy = f"choose another --out, or delete {run.embeddings} and {run.training} to make them anew"
+        if not path.exists():
+            if (run.training / SETTINGS).exists() or part_files(run.embeddings):
+                raise StageError(f"{path} is gone, which says what {run.path} holds; {remedy}")
+            return
+        stored = _read(path, remedy)
+        differ = [
+            f"{what} changed" for key, what in _NAMES.items() if getattr(self, key) not in ("", stored[key])
+        ]
+        differ += differences(stored["embedder"], self.embedder)
+        if differ:
+            raise StageError(f"{run.path} holds embeddings made otherwise: {'; '.join(differ)}; {remedy}")
+        for part in part_files(run.embeddings) if self.images else []:
+            if read_metadata(part).get("origin") != self.fingerprint:
+                raise StageError(f"{part} was made with other settings or of other images; {remedy}")
+
+    def write(self, run: RunFolder, choice: Choice | None) -> None:
+        """Keep this beside the part files, with the precision that a resumed run must not choose again."""
+        content = {
+            "format": FORMAT,
+            "source": self.source,
+            "rows": self.rows,
+            "images": self.images,
+            "embedder": self.embedder,
+            "choice": None if choice is None else choice.as_json(),
+        }
+        write_text(run.embeddings / SETTINGS, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def stored_choice(run: RunFolder) -> Choice | None:
+    """Return the precision that a run was begun with, or None where it is still to be chosen."""
+    path = run.embeddings / SETTINGS
+    content = _read(path, "delete it") if path.exists() else {}
+    return None if content.get("choice") is None else Choice.from_json(content["choice"])
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Name the settings of an embedder that differ, with both values; of another kind of embedder only the kind."""
+    keys = sorted(old.keys() | new.keys()) if old.get("embedder") == new["embedder"] else ["embedder"]
+    return [f"{key} was {old.get(key)}, now {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
+
+
+def _read(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        content = dict(json.loads(path.read_text(encoding="utf-8")))
+        version = int(content["format"])
+        missing = {*_NAMES, "embedder", "choice"} - content.keys()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StageError(f"{path} can't be read ({error}); {remedy}") from None
+    if version > FORMAT:
+        raise StageError(f"{path} has format {version}, this version reads up to {FORMAT}; update tenpercent")
+    if missing:
+        raise StageError(f"{path} lacks {', '.join(sorted(missing))}; {remedy}")
+    return content

@@ -1,0 +1,105 @@
+"""Models of timm with their weights: from a local file, never executing anything in it, or from the hub."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..errors import UsageError, nearest, require
+from .settings import Timm
+
+timm = require("timm", "images")
+log = logging.getLogger("tenpercent")
+
+
+def timm_model(settings: Timm, n_classes: int = 0) -> nn.Module:
+    """Build a model of timm with its weights.
+
+    Args:
+        settings: its name and, if local, the file of its weights.
+        n_classes: outputs of a new classifier for fine-tuning; 0 for none.
+
+    Raises:
+        UsageError: timm knows no such model, its weights can't be fetched, or the file doesn't fit the model.
+    """
+    name = settings.name
+    if not timm.is_model(name):
+        raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
+    if settings.weights is not None:
+        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=n_classes)
+        load_weights(model, settings.weights)
+        return model
+    try:
+        model = timm.create_model(name, pretrained=True, num_classes=n_classes)
+    except Exception as error:  # the hub raises many kinds: no such weights, no network, no access
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UsageError(
+            f"the weights of {name} can't be fetched ({first}); name a local file with --weights FILE"
+        ) from error
+    return model
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load the weights of a local file, safetensors or a state dict, into a model of timm.
+
+    Only the classifier may differ: the file's is left out, and said so, where the model has none or another.
+
+    Raises:
+        UsageError: the file can't be read, or its weights are not those of this model.
+    """
+    state = read_weights(path)
+    wanted = model.state_dict()
+    head = _head(model)
+    fits = {key: value for key, value in state.items() if key in wanted and wanted[key].shape == value.shape}
+    other = [key for key in state if key not in fits]
+    missing = [key for key in wanted if key not in fits]
+    strange = [key for key in (*other, *missing) if not key.startswith(head)]
+    if strange or not fits:
+        raise UsageError(
+            f"{path} doesn't hold the weights of this model: {len(strange)} of its {len(wanted)} keys are missing, "
+            f"unexpected or of another shape ({', '.join(strange[:3])}); name the model it was saved from"
+        )
+    if other:
+        log.info("%s: left out its classifier (%s)", path, ", ".join(other))
+    model.load_state_dict(fits, strict=False)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Return the state dict of a local file; nothing in it is ever executed (``weights_only``).
+
+    Raises:
+        UsageError: it can't be read or holds something else.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors import SafetensorError
+            from safetensors.torch import load_file
+
+            try:
+                return load_file(path)
+            except SafetensorError as error:
+                raise ValueError(str(error)) from None
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UsageError(
+            f"can't read the weights {path} ({first}); name a safetensors or state-dict file"
+        ) from None
+    for key in ("state_dict", "model"):  # as training scripts wrap it
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise UsageError(
+            f"{path} holds no state dict (names and tensors); save one with torch.save(model.state_dict())"
+        )
+    return {str(key).removeprefix("module."): value for key, value in found.items()}
+
+
+def _head(model: nn.Module) -> tuple[str, ...]:
+    """Return how the names of a timm model's classifier begin."""
+    names = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
