@@ -90,10 +90,9 @@ def test_a_cut_is_the_same_however_deep_the_tree_was(
     assert selection.table.equals(whole.select(**cut).table)
     assert selection.table.equals(deep.select(**cut).table)
 
-    sizes = {int(c): int((embeddings.labels == c).sum()) for c in whole.classes} if classes else {-2: n}
+    code_of = np.full(n, -2) if embeddings.labels is None else embeddings.labels
+    sizes = {int(code): int((code_of == code).sum()) for code in whole.classes}
     tree, taken, left = by_definition(embeddings, str(whole.within)), [], dict(sizes)
-    code_of = np.full(n, -2) if not classes else embeddings.labels
-    assert code_of is not None
     for height, a, b in tree:  # the definition of each cut, one merge after another
         code = int(code_of[a])
         if left[code] <= min(minimum, sizes[code]) or (kind == "threshold" and height > keep):

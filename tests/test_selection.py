@@ -148,9 +148,7 @@ def test_keep_ids_stay_beside_their_groups_keeper() -> None:
     assert set(after.kept) == {*before.kept, extra}
     assert before.table.drop(["kept"]).equals(after.table.drop(["kept"]))
     assert after.settings["keep_ids"] == 2
-    assert after.notes == (
-        "2 images were to be kept: 1 stand for their group anyway, 1 are kept beside their group's keeper",
-    )
+    assert after.notes == ("keep_ids names 2 images: 1 kept as keeper of their group, 1 kept beside it",)
     assert sum(cut.kept for cut in after.classes) == sum(cut.groups for cut in after.classes) + 1
     assert "because it was asked for" in str(after.explain(extra))
 
@@ -215,6 +213,12 @@ def test_a_file_that_can_not_serve_says_why(tmp_path: Path) -> None:
         Selection.load(path, some(seed=1))
     write_table(path, pq.read_table(path), {**read_metadata(path), "format": 99})
     with pytest.raises(StageError, match="has format 99"):
+        Selection.load(path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(StageError, match=r"is damaged.*tenpercent select"):
+        Selection.load(path)
+    pq.write_table(plain().table, path)
+    with pytest.raises(StageError, match="not written by tenpercent"):
         Selection.load(path)
 
 
@@ -319,9 +323,7 @@ def test_a_comparison_counts_each_image_once() -> None:
 def test_reprs_say_the_counts_and_escape_ids() -> None:
     vectors = np.array([[1, 0], [1, 1e-4], [0, 1]])
     selection = cluster(Embeddings.from_numpy(vectors, ids=["<b>'\"&", "b", "c"])).select(threshold=0.1)
-    assert repr(selection) == (
-        "Selection(2 of 3 images kept, 1 removed; 1 groups of two or more, the largest of 2)"
-    )
+    assert repr(selection) == "Selection(2 of 3 images kept, 1 removed, redundant groups: 1 (largest 2))"
     html = selection._repr_html_()
     assert "2 of 3 images kept" in html and "&lt;b&gt;&#x27;&quot;&amp;" in html and "<b>'" not in html
 
@@ -339,3 +341,5 @@ def test_a_notebook_shows_pictures_where_the_source_opens() -> None:
 def test_a_selection_is_frozen() -> None:
     with pytest.raises(AttributeError):
         plain().group = np.zeros(40)  # type: ignore[misc]
+    with pytest.raises(ValueError, match="read-only"):
+        plain().kept_mask[0] = False

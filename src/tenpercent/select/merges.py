@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..cluster.linkage import first_merges
-from ..errors import StageError, UsageError
+from ..errors import UsageError
 from ..progress import bar
 from ..store.embeddings import Embeddings, Ints
-from ..store.files import read_metadata, write_table
+from ..store.files import write_table
 from .cut import Bools, Budget, Cut, Floats, Request, Steps, Within, checked_choice
+from .files import read_stage
 from .representatives import groups_of, representatives
 from .selection import ClassCut, Selection, positions_of
 
@@ -47,6 +47,10 @@ class Merges:
     height: Floats
     classes: Ints
     complete_to: Floats
+
+    def __post_init__(self) -> None:
+        for array in (self.a, self.b, self.height, self.classes, self.complete_to):
+            array.flags.writeable = False
 
     # ---- cutting -------------------------------------------------------------------------------------------------
 
@@ -225,22 +229,10 @@ class Merges:
         """Read ``merges.parquet`` back beside the embeddings it was made from.
 
         Raises:
-            StageError: there is none, it is of a newer format, or it was made from other embeddings.
+            StageError: there is none, it is damaged, of a newer format, or made from other embeddings.
         """
         path = Path(path)
-        if not path.is_file():
-            raise StageError(f"{path} does not exist; make it with: tenpercent cluster {path.parent}")
-        about = read_metadata(path)
-        if int(about.get("format", 0)) > FORMAT:
-            raise StageError(
-                f"{path} has format {about['format']}, this version reads up to {FORMAT}; update tenpercent"
-            )
-        if about.get("origin") != embeddings.origin or about.get("n") != len(embeddings):
-            raise StageError(
-                f"{path} was made from other embeddings ({about.get('origin')}, layer {about.get('layer')}) than these "
-                f"({embeddings.origin}, layer {embeddings.layer}); make it anew with: tenpercent cluster {path.parent}"
-            )
-        table = pq.read_table(path)
+        table, about = read_stage(path, FORMAT, embeddings, f"tenpercent cluster {path.parent}")
         return cls(
             embeddings=embeddings,
             within=Within(about["within"]),
@@ -312,7 +304,7 @@ def _notes(cut: Cut, classes: tuple[ClassCut, ...], asked: int, extra: int) -> t
             )
     if asked:
         notes.append(
-            f"{asked:,} images were to be kept: {asked - extra:,} stand for their group anyway, "
-            f"{extra:,} are kept beside their group's keeper"
+            f"keep_ids names {asked:,} images: {asked - extra:,} kept as keeper of their group, "
+            f"{extra:,} kept beside it"
         )
     return tuple(notes)

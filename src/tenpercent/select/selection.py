@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from ..errors import StageError, UsageError, nearest
+from ..errors import UsageError, nearest
 from ..store.embeddings import Embeddings, Ints, Strings
-from ..store.files import read_metadata, write_table
+from ..store.files import write_table
 from .cut import Bools, Floats
 from .explain import Explanation, explain
+from .files import read_stage
 from .notebook import selection_html
 from .subset import checked_subset
 
@@ -88,6 +88,10 @@ class Selection:
     notes: tuple[str, ...] = ()
     origin: str = ""
     source: dict[str, Any] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        for name in ("kept_mask", "group", "group_size", "representative", "dissimilarity", "group_diameter"):
+            getattr(self, name).flags.writeable = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -199,9 +203,8 @@ class Selection:
     def __repr__(self) -> str:
         kept, n = int(self.kept_mask.sum()), len(self)
         several = len(np.unique(self.group[self.group_size > 1]))
-        largest = f", the largest of {int(self.group_size.max()):,}" if several else ""
-        found = f"{kept:,} of {n:,} images kept, {n - kept:,} removed; {several:,} groups of two or more"
-        return f"Selection({found}{largest})"
+        largest = f" (largest {int(self.group_size.max()):,})" if several else ""
+        return f"Selection({kept:,} of {n:,} images kept, {n - kept:,} removed, redundant groups: {several:,}{largest})"
 
     def _repr_html_(self) -> str:
         return selection_html(self)
@@ -213,6 +216,7 @@ class Selection:
         about = {
             "format": FORMAT,
             "origin": self.origin,
+            "n": len(self),
             "settings": self.settings,
             "notes": list(self.notes),
             "labelled": self.labels is not None,
@@ -230,24 +234,10 @@ class Selection:
             embeddings: where given, the selection must have been made from them.
 
         Raises:
-            StageError: there is none, it is of a newer format, or it was made from other embeddings.
+            StageError: there is none, it is damaged, of a newer format, or made from other embeddings.
         """
         path = Path(path)
-        if not path.is_file():
-            raise StageError(
-                f"{path} does not exist; make it with: tenpercent select {path.parent} --keep 0.9"
-            )
-        about = read_metadata(path)
-        if int(about.get("format", 0)) > FORMAT:
-            raise StageError(
-                f"{path} has format {about['format']}, this version reads up to {FORMAT}; update tenpercent"
-            )
-        if embeddings is not None and about.get("origin") != embeddings.origin:
-            raise StageError(
-                f"{path} was made from other embeddings ({about.get('origin')}) than these ({embeddings.origin}); "
-                f"make it anew with: tenpercent select {path.parent} --keep 0.9"
-            )
-        table = pq.read_table(path)
+        table, about = read_stage(path, FORMAT, embeddings, f"tenpercent select {path.parent} --keep 0.9")
         paths = np.asarray(table["path"].to_pylist(), dtype=object)
         return cls(
             ids=np.asarray(table["id"].to_pylist(), dtype=object),
