@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
@@ -133,19 +134,14 @@ def curve_figure(curves: Sequence[Curve], name: str, *, high: int | None, low: i
         each = int(np.clip(POINTS // max(len(curves), 1), 24, 600))
         many = len(curves) > 1
         picked = {high: HIGH, low: LOW} if many else {0: INK}
-        for number, curve in enumerate(curves):
-            if not len(curve.height):
-                continue
-            at = np.unique(np.linspace(0, len(curve.height) - 1, each).round().astype(np.int64))
-            front = number in picked
-            axes.plot(
-                curve.fraction[at],
-                curve.height[at],
-                color=picked.get(number, LINE),
-                linewidth=1.8 if front else 1.0,
-                alpha=1.0 if front or len(curves) <= 40 else 0.5,
-                zorder=3 if front else 2,
-            )
+        lines = [_points(curve, each) for curve in curves]
+        behind = [line for number, line in enumerate(lines) if len(line) and number not in picked]
+        opacity = 1.0 if len(curves) <= 40 else 0.5
+        axes.add_collection(LineCollection(behind, colors=LINE, linewidths=1.0, alpha=opacity, zorder=2))
+        for number, colour in picked.items():
+            if number is not None and len(lines[number]):
+                axes.plot(*lines[number].T, color=colour, linewidth=1.8, zorder=3)
+        axes.autoscale_view()
         marks = [(c.fraction[c.cut - 1], c.height[c.cut - 1]) for c in curves if c.cut]
         _mark_cut(axes, marks)
         axes.set_xlim(left=0)
@@ -159,6 +155,14 @@ def curve_figure(curves: Sequence[Curve], name: str, *, high: int | None, low: i
         axes.set_xlabel("removed" + (" of the class" if many else ""))
         axes.set_ylabel("height of the merge")
         return inline(figure, name, _in_words(curves, marks))
+
+
+def _points(curve: Curve, most: int) -> Floats:
+    """Return the points of a curve, [k, 2], thinned to `most` of them, first and last included."""
+    if not len(curve.height):
+        return np.empty((0, 2))
+    at = np.unique(np.linspace(0, len(curve.height) - 1, most).round().astype(np.int64))
+    return np.column_stack([curve.fraction[at], curve.height[at]])
 
 
 def _mark_cut(axes: Axes, marks: list[tuple[float, float]]) -> None:

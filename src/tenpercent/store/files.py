@@ -37,7 +37,8 @@ def replacing(path: Path) -> Iterator[Path]:
             f"can't write {path}: {error.strerror or error}; free some space or choose another --out"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if path.parent.is_dir():  # else there is nothing to remove, and asking would be the next error
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
