@@ -22,6 +22,11 @@ def quiet(on: bool = True) -> Iterator[None]:
         _quiet.reset(token)
 
 
+def is_quiet() -> bool:
+    """Return whether bars are off here, for handing it on to another process."""
+    return _quiet.get()
+
+
 def bar(total: int, description: str, unit: str, initial: int = 0) -> tqdm[Any]:
     """Return a bar to call ``update(k)`` on; it appears after two seconds, and only on a terminal."""
     return tqdm(

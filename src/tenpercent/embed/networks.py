@@ -42,12 +42,14 @@ class ResNet(nn.Module):
     """The 6n+2-layer pre-activation network, widths 16-32-64.
 
     Attributes:
+        depth: its number of layers.
         widths: the number of values of each layer of `features`.
     """
 
     def __init__(self, depth: int, n_classes: int) -> None:
         super().__init__()
         blocks = (depth - 2) // 6
+        self.depth = depth
         self.widths = {"start": WIDTHS[0], "middle": WIDTHS[1], "end": WIDTHS[2]}
         self.stem = nn.Conv2d(3, WIDTHS[0], 3, 1, 1, bias=False)
         self.stages = nn.ModuleList(
@@ -86,12 +88,14 @@ class TimmResNet(nn.Module):
     """A pre-activation ResNet of timm, from random weights, with the same layers.
 
     Attributes:
+        name: its name in timm.
         widths: the number of values of each layer of `features`.
     """
 
     def __init__(self, name: str, n_classes: int) -> None:
         super().__init__()
         timm = require("timm", "images")
+        self.name = name
         self.body = timm.create_model(name, pretrained=False, num_classes=n_classes)
         reductions = {found["module"]: int(found["num_chs"]) for found in self.body.feature_info}
         self.widths = {

@@ -1,0 +1,113 @@
+"""Which precision and memory layout are fastest here: a few passes of the network itself, measured."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from .networks import Size
+from .settings import Precision
+
+PAYS = 1.3  # how much faster than float32 with channels last another choice must be: less could be noise
+ROUNDS = 3
+BATCH = (
+    32  # images of 32 × 32 pixels; of larger ones as many as have the same number of pixels, but two at least
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the network's passes are computed.
+
+    Attributes:
+        precision: ``float32``, or ``bf16`` for autocast to bfloat16; never ``auto``.
+        channels_last: the layout in memory.
+        rates: images a second, forward and backward, of each combination that was measured; empty if none was.
+    """
+
+    precision: Precision
+    channels_last: bool = True
+    rates: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """The memory format that goes with `channels_last`."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Return the context that forward passes belong into."""
+        if self.precision is Precision.BFLOAT16:
+            return torch.autocast(device.type, torch.bfloat16)
+        return nullcontext()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a run folder keeps; `from_json` takes it back."""
+        return {**asdict(self), "precision": str(self.precision)}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Return the choice that `as_json` gave."""
+        return cls(**{**content, "precision": Precision(content["precision"])})
+
+
+def choose(network: nn.Module, size: Size, device: torch.device, precision: Precision) -> Choice:
+    """Return the precision asked for, or with ``auto`` the fastest by a short measurement.
+
+    Float32 with channels last stays unless another combination is at least 1.3 times as fast, so that noise does not
+    decide: the choice changes the last bits of every vector. `network` is left as it was.
+
+    Args:
+        network: gives logits for float32[k, 3, *size]; on any device.
+        size: height and width of its images.
+        device: where it is to run.
+        precision: ``auto``, ``float32`` or ``bf16``.
+    """
+    if precision is not Precision.AUTO:
+        return Choice(precision)
+    default = Choice(Precision.FLOAT32)
+    if device.type not in ("cpu", "cuda"):
+        return default
+    wanted = [Choice(p, last) for p in (Precision.FLOAT32, Precision.BFLOAT16) for last in (True, False)]
+    batch = min(max(2, BATCH * 32 * 32 // (size[0] * size[1])), 4 * BATCH)
+    seconds: dict[str, list[float]] = {_name(choice): [] for choice in wanted}
+    trial = copy.deepcopy(network).to(device)
+    for turn in range(ROUNDS + 1):
+        for choice in wanted:
+            spent = _seconds(trial, choice, (batch, 3, *size), device)
+            if turn:  # the first turn warms up
+                seconds[_name(choice)].append(spent)
+    rates = {name: round(batch / statistics.median(found), 1) for name, found in seconds.items()}
+    best = max(wanted, key=lambda choice: rates[_name(choice)])
+    chosen = best if rates[_name(best)] >= PAYS * rates[_name(default)] else default
+    return Choice(chosen.precision, chosen.channels_last, rates)
+
+
+def _name(choice: Choice) -> str:
+    return f"{choice.precision}, {'channels last' if choice.channels_last else 'contiguous'}"
+
+
+def _seconds(network: nn.Module, choice: Choice, shape: tuple[int, ...], device: torch.device) -> float:
+    """Return how long one forward and backward pass takes."""
+    network.to(memory_format=choice.layout).train()
+    images = torch.zeros(shape, device=device).to(memory_format=choice.layout)
+    labels = torch.zeros(shape[0], dtype=torch.int64, device=device)
+    _wait(device)
+    start = time.perf_counter()
+    with choice.autocast(device):
+        loss = cross_entropy(network(images), labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

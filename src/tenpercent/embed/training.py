@@ -1,0 +1,249 @@
+"""Train a network on images and labels, once and for all: checked, resumable, with its files in one folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from ..errors import StageError, TenpercentError, UsageError
+from ..progress import is_quiet
+from ..store.files import fingerprint, write_text
+from .augment import Ints, PixelSource, View
+from .loop import CHECKPOINT, CURVE, WEIGHTS, Job, MappedPixels, run_epochs
+from .networks import ResNet, Size, TimmResNet, build
+from .precision import Choice, choose
+from .processes import Devices, devices_for, launch
+from .settings import Precision, Settings, Supervised
+
+FORMAT = 1
+SETTINGS = "settings.json"
+PIXELS = "pixels.bin"  # while several processes train
+IMAGES_SEEN = 500_000  # by default a training passes over at most so many images ...
+MOST_EPOCHS, LEAST_EPOCHS = 30, 10  # ... in at most 30 epochs, but in no less than 10 ...
+LEAST_STEPS = 400  # ... and in no less than 400 batches
+
+log = logging.getLogger("tenpercent")
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a training is.
+
+    Attributes:
+        epochs: passes over the images, the last one maybe in part.
+        batches: of an epoch, all of nearly the same size.
+        steps: batches in all.
+    """
+
+    epochs: int
+    batches: int
+    steps: int
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained network and all that its use takes.
+
+    Attributes:
+        network: in evaluation mode, on `device`; for training from scratch it has ``features(x)`` and ``widths``.
+        view: ``view.plain(images)`` makes uint8[k, 3, h, w] on `device` into what the network takes.
+        choice: ``choice.autocast(device)`` is the context for its passes.
+        device: where it is.
+        facts: what a run keeps: network, epochs, steps, precision with rates, training accuracy, seconds.
+    """
+
+    network: nn.Module = field(repr=False)
+    view: View
+    choice: Choice
+    device: torch.device
+    facts: dict[str, Any]
+
+
+def default_epochs(n: int, batch: int) -> int:
+    """Return the default length: 30 epochs while that is at most 500,000 images, 10 at least, 400 batches at least.
+
+    So 10 epochs for CIFAR's 50,000 images and 34 for the 1,437 digits.
+    """
+    batches = _batches(n, batch)
+    return max(min(MOST_EPOCHS, IMAGES_SEEN // n), LEAST_EPOCHS, math.ceil(LEAST_STEPS / batches))
+
+
+def length(n: int, settings: Settings) -> Length:
+    """Return how long the training of `n` labelled images is."""
+    batches = _batches(n, settings.batch)
+    if settings.steps is not None:
+        return Length(math.ceil(settings.steps / batches), batches, settings.steps)
+    epochs = settings.epochs or default_epochs(n, settings.batch)
+    return Length(epochs, batches, epochs * batches)
+
+
+def train(
+    pixels: PixelSource,
+    labels: Ints,
+    n_classes: int,
+    settings: Settings,
+    folder: Path,
+    start: tuple[nn.Module, View] | None = None,
+) -> Trained:
+    """Train a network, go on with an interrupted training, or load a finished one.
+
+    SGD with momentum, a linear warm-up over 2.5% of the steps and a cosine to 0, random crops and flips (the paper,
+    section 4). Order and augmentation follow from (seed, epoch), so a training that was interrupted ends with the
+    same weights on the same machine and number of threads; at most one epoch is lost.
+
+    Args:
+        pixels: m images.
+        labels: int64[m], codes below `n_classes`; images with −1 take no part.
+        n_classes: outputs of the classifier.
+        settings: `Supervised`, or `Timm` together with `start`.
+        folder: gets ``settings.json``, ``curve.json``, ``weights.safetensors`` and while it lasts ``checkpoint.pt``.
+        start: the network to fine-tune and what it takes; None to train from scratch.
+
+    Raises:
+        UsageError: fewer than two classes, or more devices than the images or the machine allow.
+        StageError: the folder holds another training.
+        TenpercentError: the loss became nan or infinite.
+    """
+    places = np.flatnonzero(labels >= 0)
+    _check_classes(labels[places])
+    devices = devices_for(settings.devices)
+    planned = length(len(places), settings)
+    if len(places) // planned.batches < 2 * devices.count:
+        raise UsageError(
+            f"{len(places)} images in batches of {settings.batch} are too few for {devices.count} devices; "
+            "two images a device are the least: take fewer devices"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = start[0] if start is not None else _scratch(settings, n_classes, pixels.size)
+    origin = fingerprint([_known_by(settings), list(pixels.size), labels.tolist(), n_classes])
+    view, choice = _stored(folder, origin) or _begin(
+        folder, origin, pixels, network, settings, start, devices
+    )
+    if not (folder / WEIGHTS).exists():
+        log.info("training for %d epochs, %d steps, in %s", planned.epochs, planned.steps, choice.precision)
+        alone = devices.count == 1
+        job = Job(
+            pixels=pixels if alone else MappedPixels.write(pixels, folder / PIXELS),
+            labels=labels,
+            places=places,
+            network=network,
+            view=view,
+            choice=choice,
+            settings=settings,
+            batches=planned.batches,
+            steps=planned.steps,
+            threads=max(1, torch.get_num_threads() // (devices.count if devices.kind == "cpu" else 1)),
+            folder=folder,
+            quiet=is_quiet(),
+        )
+        failure = launch(devices, choice, run_epochs, job)
+        (folder / PIXELS).unlink(missing_ok=True)
+        if failure is not None:
+            raise TenpercentError(failure)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    network.load_state_dict(load_file(folder / WEIGHTS))
+    network.to(devices.first, memory_format=choice.layout).eval()  # type: ignore[call-overload]
+    return Trained(network, view, choice, devices.first, _facts(network, choice, devices, planned, folder))
+
+
+def _check_classes(labels: Ints) -> None:
+    codes = np.unique(labels)
+    if len(codes) < 2:
+        raise UsageError(
+            f"the labelled images have {len(codes)} class{'' if len(codes) == 1 else 'es'}, and training takes two or "
+            "more; embed with weights at hand: --embedder timm:NAME --weights FILE"
+        )
+
+
+def _scratch(settings: Settings, n_classes: int, size: Size) -> nn.Module:
+    if not isinstance(settings, Supervised):
+        raise UsageError(f"fine-tuning {settings.name} takes its weights; give the network to start from")
+    return build(settings.network, settings.depth, n_classes, size)
+
+
+def _known_by(settings: Settings) -> dict[str, Any]:
+    """Return the settings that the weights depend on: those of a file by their hash, not where it lies."""
+    return {key: value for key, value in settings.as_json().items() if key != "weights"}
+
+
+def _begin(
+    folder: Path,
+    origin: str,
+    pixels: PixelSource,
+    network: nn.Module,
+    settings: Settings,
+    start: tuple[nn.Module, View] | None,
+    devices: Devices,
+) -> tuple[View, Choice]:
+    """Choose view and precision, and keep them: a resumed training must not choose again."""
+    view = start[1] if start is not None else View.of(pixels)
+    choice = choose(network, view.resize or view.crop, devices.first, Precision(settings.precision))
+    content = {
+        "format": FORMAT,
+        "origin": origin,
+        "settings": settings.as_json(),
+        "view": view.as_json(),
+        "choice": choice.as_json(),
+    }
+    write_text(folder / SETTINGS, json.dumps(content, indent=2) + "\n")
+    return view, choice
+
+
+def _stored(folder: Path, origin: str) -> tuple[View, Choice] | None:
+    """Return what `_begin` kept, or None where there is nothing yet."""
+    path = folder / SETTINGS
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version, known = int(content["format"]), content["origin"]
+        if version == FORMAT and known == origin:
+            return View.from_json(content["view"]), Choice.from_json(content["choice"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StageError(f"{path} can't be read ({error}); choose another --out") from None
+    if version > FORMAT:
+        raise StageError(f"{path} has format {version}, this version reads up to {FORMAT}; update tenpercent")
+    raise StageError(
+        f"{folder} holds a training with other images or settings ({known}, not {origin}); "
+        "choose another --out, or delete it to train anew"
+    )
+
+
+def _batches(n: int, batch: int) -> int:
+    """Return how many batches n images make: equal to within one image, at most `batch`, none of a single one."""
+    return max(1, min(math.ceil(n / batch), n // 2))
+
+
+def _facts(
+    network: nn.Module, choice: Choice, devices: Devices, planned: Length, folder: Path
+) -> dict[str, Any]:
+    curve = json.loads((folder / CURVE).read_text(encoding="utf-8"))
+    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["settings"]
+    name = settings.get("name") or settings["network"]
+    if isinstance(network, ResNet):
+        name = f"resnet-{network.depth}"
+    elif isinstance(network, TimmResNet):
+        name = network.name
+    return {
+        "network": name,
+        "epochs": planned.epochs,
+        "steps": planned.steps,
+        "precision": str(choice.precision),
+        "channels_last": choice.channels_last,
+        "rates": choice.rates,
+        "device": devices.kind,
+        "devices": devices.count,
+        "train_loss": curve[-1]["loss"],
+        "train_accuracy": curve[-1]["accuracy"],
+        "train_seconds": round(sum(epoch["seconds"] for epoch in curve), 3),
+    }
