@@ -170,9 +170,12 @@ def _walk_shells(units: Doubles, merges: int | None, height: float | None, affor
             break
         radius = _wider(sample, reached, affordable - len(clusters.a))
         if radius <= reached:
+            fits = (
+                done * 9 // 10
+            )  # asked for exactly `done`, the radii would be others and could stop a little earlier
             raise MemoryBudgetError(
                 f"{merges:,} merges of {n:,} vectors need more than the {in_words(affordable)} that may be used; "
-                f"{done:,} merges fit (keep {1 - done / n:.4f}), or give more memory"
+                f"{fits:,} merges (keep {1 - fits / n:.2f}) should fit, or give more memory"
             )
     a, b, heights = (np.concatenate(column) for column in zip(*shells, strict=True))
     return Linkage(a, b, heights, math.inf if done == n - 1 else reached)
@@ -192,14 +195,14 @@ def _wider(sample: PairSample, radius: float, affordable: int) -> float:
 def _too_deep(sample: PairSample, merges: int | None, radius: float, affordable: int) -> str:
     """Say what a cut needs, what may be used and what would fit, before any pair is collected."""
     n, pairs = sample.points, sample.pairs(radius)
-    asked = f"height {radius:.6g}" if merges is None else f"{merges:,} merges"
-    hundredths = [f for f in range(1, 96) if sample.pairs(sample.first_radius(f / 100)) <= affordable]
-    share = max(hundredths, default=0)
-    fits = (
-        f"height {sample.radius(0.9 * affordable):.6g}" if merges is None else f"{share * n // 100:,} merges"
-    )
-    kept = "" if merges is None else f" (keep {1 - share / 100:.2f})"
+    fitting = sample.radius(0.9 * affordable)
+    mutual = (
+        int(np.searchsorted(sample.nearest, fitting)) * n // (2 * len(sample.nearest))
+    )  # two points a merge
+    asked, fits = f"height {radius:.6g}", f"height {fitting:.6g}"
+    if merges is not None:
+        asked, fits = f"{merges:,} merges", f"{mutual:,} merges (keep {1 - mutual / n:.2f})"
     return (
         f"{asked} of {n:,} vectors needs about {in_words(pairs)} for {pairs:,.0f} pairs, and {in_words(affordable)} "
-        f"may be used; about {fits} fits{kept}, or give more memory"
+        f"may be used; {fits} should fit, or give more memory"
     )
