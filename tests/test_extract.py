@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from PIL import Image
 from torch import nn
 
 from tenpercent.embed import encoders, extract
+from tenpercent.embed.estimate import estimate
 from tenpercent.embed.extract import embed_source
 from tenpercent.embed.precision import Choice
 from tenpercent.embed.settings import Precision, Supervised, Timm
@@ -71,6 +72,15 @@ def embed(path: Path, source: ImageSource, embedder: Any) -> dict[str, Any]:
 def stored(path: Path) -> dict[str, bytes]:
     files = [*(path / "embeddings").iterdir(), path / "rejected.parquet"]
     return {file.name: file.read_bytes() for file in files}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tests that run side by side must not wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -332,5 +342,39 @@ def test_a_model_of_timm_fine_tuned_on_the_labels(tmp_path: Path, size: tuple[in
     assert summary["layers"] == {"end": 96} and summary["epochs"] == 1
     assert (tmp_path / "run" / "training" / "weights.safetensors").exists()
     embed(tmp_path / "plain", source, Timm("test_resnet", weights, precision="float32"))
+    embed(tmp_path / "again", source, tuned)
+    assert stored(tmp_path / "again") == stored(tmp_path / "run")
     found, plain = (Embeddings.load(tmp_path / name / "embeddings") for name in ("run", "plain"))
     assert not np.allclose(found.vectors, plain.vectors)
+
+
+@pytest.mark.parametrize("kind", ["supervised", "large", "timm", "finetune", "module", "function"])
+def test_an_estimate_writes_nothing_and_says_what_would_be_done(tmp_path: Path, kind: str) -> None:
+    size = (8, 8) if kind != "large" else (70, 80)
+    source = source_of([noise(seed, size) for seed in range(300)], [seed % 2 for seed in range(300)])
+    weights = save_weights(tmp_path / "a.pt")
+    embedder, width, word = {
+        "supervised": (fast(), 64, "resnet-8: 2 epochs, 38 steps"),
+        "large": (Supervised(network="resnetv2_18", epochs=1), 512, "resnetv2_18: 1 epochs, 3 steps"),
+        "timm": (Timm("test_resnet"), 96, "fetched"),
+        "finetune": (
+            Timm("test_resnet", weights, finetune=True, epochs=3, batch=8),
+            96,
+            "fine-tuned: 3 epochs",
+        ),
+        "module": (net(), 8, "Sequential"),
+        "function": (mean_colours, 3, "mean_colours"),
+    }[kind]
+    found = estimate(source, embedder, rows_of(source))  # type: ignore[arg-type]
+    assert found.width == width and word in " ".join(found.notes)
+    assert "300 images of" in found.notes[0]
+    assert found.seconds == pytest.approx(sum(found.stages.values())) and found.seconds > 0
+    assert (found.stages["train"] > 0) == (kind in ("supervised", "large", "finetune"))
+    assert found.memory_bytes > 0 and found.disk_bytes >= 300 * 4 * width
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_an_estimate_refuses_what_the_run_would_refuse() -> None:
+    source = source_of([noise(seed) for seed in range(4)])
+    with pytest.raises(UsageError, match="no labels"):
+        estimate(source, Supervised(), rows_of(source))

@@ -212,7 +212,7 @@ def trained_encoder(
     start = None
     if isinstance(embedder, Timm):
         model = timm_model(embedder, classes)
-        start = model, _model_view(model, found.pixels)
+        start = model, model_view(model, found.pixels)
     trained = train(found.pixels, source.labels[found.rows], classes, embedder, folder, start)
     return NetworkEncoder(trained), trained.facts
 
@@ -291,7 +291,7 @@ def state_hash(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _model_view(model: nn.Module, pixels: Pixels) -> View:
+def model_view(model: nn.Module, pixels: Pixels) -> View:
     """Return the view for fine-tuning: normalised and scaled as the model of timm was trained, cropped by chance."""
     config = timm.data.resolve_data_config({}, model=model)
     return replace(

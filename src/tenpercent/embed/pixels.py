@@ -72,20 +72,9 @@ class Pixels:
         """Whether all pixels are kept in memory."""
         return self.kept is not None
 
-    @property
-    def bytes_needed(self) -> int:
-        """The memory that all pixels take, m · 3 · h · w."""
-        return len(self) * 3 * self.size[0] * self.size[1]
-
     def describe(self) -> str:
         """Return in words how many there are, of what size, and whether they are in memory."""
-        height, width = self.size
-        what = f"{len(self):,} images of {width}×{height} pixels ({self.bytes_needed / 1e6:,.0f} MB)"
-        if self.in_memory:
-            return f"{what}, decoded once into memory"
-        if self.bytes_needed <= self.limit:
-            return f"{what}, decoded when needed"
-        return f"{what}, decoded when needed: half of the free memory is {self.limit / 1e6:,.0f} MB"
+        return describe(len(self), self.size, self.in_memory, self.limit)
 
     def batch(self, indices: npt.ArrayLike) -> torch.Tensor:
         """Return the images at `indices` (positions, 0 to m − 1) as uint8 [k, 3, h, w], channels last in memory.
@@ -200,7 +189,7 @@ def scan(source: ImageSource, rows: Ints, *, memory_limit: int | None = None, la
     """
     if len(rows) == 0:
         raise SourceError(f"{source.spec} has no images to embed; name a source that has some")
-    limit = psutil.virtual_memory().available // 2 if memory_limit is None else memory_limit
+    limit = memory_for_pixels() if memory_limit is None else memory_limit
     kept = _Kept(len(rows), limit, large)
     seen: list[_Seen] = []
     rejected: list[Rejected] = []
@@ -225,6 +214,22 @@ def scan(source: ImageSource, rows: Ints, *, memory_limit: int | None = None, la
     native = bool((sizes == size).all())
     pixels = Pixels(source, readable, size, native, kept.finish(size), limit)
     return Scan(readable, tuple(found.hash for found in seen), sizes, tuple(rejected), pixels)
+
+
+def memory_for_pixels() -> int:
+    """Return the bytes that pixels may take: half of the memory that is free."""
+    return int(psutil.virtual_memory().available // 2)
+
+
+def describe(count: int, size: Size, in_memory: bool, limit: int) -> str:
+    """Return in words how many images there are, of what size, and whether they are kept in memory."""
+    needed = count * 3 * size[0] * size[1]
+    what = f"{count:,} images of {size[1]}×{size[0]} pixels ({_megabytes(needed)})"
+    if in_memory:
+        return f"{what}, decoded once into memory"
+    if needed <= limit:
+        return f"{what}, decoded when needed"
+    return f"{what}, decoded when needed: half of the free memory is {_megabytes(limit)}"
 
 
 def canvas(sizes: Iterable[Size]) -> Size:
@@ -358,3 +363,7 @@ def _look(source: ImageSource, row: int) -> _Seen:
 
 def _as_batch(images: Bytes) -> torch.Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB" if count >= 1e7 else f"{count / 1e6:.1f} MB"

@@ -26,20 +26,40 @@ def timm_model(settings: Timm, n_classes: int = 0) -> nn.Module:
     Raises:
         UsageError: timm knows no such model, its weights can't be fetched, or the file doesn't fit the model.
     """
-    name = settings.name
-    if not timm.is_model(name):
-        raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
     if settings.weights is not None:
-        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=n_classes)
+        model = untrained_model(settings, n_classes)
         load_weights(model, settings.weights)
         return model
+    _check_name(settings.name)
     try:
-        model = timm.create_model(name, pretrained=True, num_classes=n_classes)
+        return _create(settings, n_classes, pretrained=True)
     except Exception as error:  # the hub raises many kinds: no such weights, no network, no access
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
-            f"the weights of {name} can't be fetched ({first}); name a local file with --weights FILE"
+            f"the weights of {settings.name} can't be fetched ({first}); name a local file with --weights FILE"
         ) from error
+
+
+def untrained_model(settings: Timm, n_classes: int = 0) -> nn.Module:
+    """Build a model of timm with random weights: enough to time it.
+
+    Raises:
+        UsageError: timm knows no such model.
+    """
+    _check_name(settings.name)
+    return _create(settings, n_classes, pretrained=False)
+
+
+def _check_name(name: str) -> None:
+    if not timm.is_model(name):
+        raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
+
+
+def _create(settings: Timm, n_classes: int, pretrained: bool) -> nn.Module:
+    """Build the model; the weights of a new classifier follow from the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        model: nn.Module = timm.create_model(settings.name, pretrained=pretrained, num_classes=n_classes)
     return model
 
 
