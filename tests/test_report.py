@@ -293,7 +293,7 @@ def test_groups_over_all_images_show_which_hold_several_labels() -> None:
     page = checked(render(material))
     assert "grouped over all images together" in page.text
     assert f"{mixed} groups hold images with different labels" in page.text
-    assert "Groups of the same class" not in page.text
+    assert "A group stands with the class of its kept image." in page.text
 
 
 def test_without_labels_there_are_no_parts_by_class() -> None:

@@ -169,7 +169,7 @@ class _Page:
             "classes": [],
             "with_groups": 0,
         }
-        if self.columns.labelled and not self.mixed_groups:
+        if self.columns.labelled:
             views["with_groups"] = len(np.unique(groups.label[groups.redundant]))
             for code, chosen in gallery.class_groups(groups, CLASSES, GROUPS_A_CLASS, shown):
                 total = int(np.count_nonzero(groups.label[groups.redundant] == code))

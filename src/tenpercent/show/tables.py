@@ -52,8 +52,11 @@ class Columns:
         return bool(np.any(self.labels >= 0))
 
     def class_name(self, label: int) -> str:
-        """Return the name of a class in words; −1 is "no label"."""
-        return self.class_names[label] if label >= 0 else NO_LABEL
+        """Return the name of a class in words: "cat", "class 7" where that is a number; −1 is "no label"."""
+        if label < 0:
+            return NO_LABEL
+        name = self.class_names[label]
+        return f"class {name}" if name.isdecimal() else name
 
 
 def columns_of(selection: Selection) -> Columns:
