@@ -48,7 +48,7 @@ def building(target: Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = os.strerror(error.errno) if error.errno else str(error)
         remedy = "free some space or choose another --to"
         raise TenpercentError(f"can't write {target}: {reason}; {remedy}") from error
     finally:
