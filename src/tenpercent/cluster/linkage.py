@@ -98,7 +98,8 @@ def first_merges(
 
     found = twins if len(points) > 1 else Linkage(twins.a, twins.b, twins.height, math.inf)
     if len(points) > 1 and not (merges is not None and merges <= len(twins)):
-        above = _walk_shells(units, merges and merges - len(twins), height, affordable_pairs(memory))
+        more = None if merges is None else merges - len(twins)
+        above = _walk_shells(units, more, height, affordable_pairs(memory))
         found = Linkage(
             np.concatenate([twins.a, points[above.a]]),
             np.concatenate([twins.b, points[above.b]]),

@@ -6,7 +6,7 @@ import psutil
 
 from ..errors import TenpercentError
 
-# Measured at the peak, per pair: found and joined (2 × 16 bytes), or ordered (8) and sorted (16) and walked (up to 40).
+# An upper bound per pair at the peak: found and joined (2 × 16), or ordered (8), sorted (16) and walked (up to 48).
 BYTES_PER_PAIR = 72
 MOST_PAIRS = 1 << 29  # the walk numbers the two ends of each pair with 32 bits
 

@@ -60,7 +60,7 @@ def filter_margin(width: int) -> float:
     rounding both vectors to float32 changes each product by a factor in (1 ± u)², and multiplying and adding d of
     them, in any order and with or without fused multiply-add, by a further factor within 1 ± γ_d. Together that is
     within 1 ± γ_(d+2). As Σ|uₖvₖ| ≤ |u||v|, which is 1 but for float64's rounding, the error of p is at most
-    γ_(d+2), plus what float64 adds: less than (d + 4)·2⁻⁵⁰ in all. That, and what is lost below float32's smallest
+    γ_(d+2), plus what float64 adds: less than (d + 6)·2⁻⁵⁰ in all. That, and what is lost below float32's smallest
     number, is far less than γ_(d+4) − γ_(d+2) ≥ 2⁻²³ for d ≤ 2²⁰. Hence γ_(d+4). The whole of it: docs/clustering.md.
     """
     if width > WIDEST:
