@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -114,14 +115,21 @@ def run_epochs(processes: Processes, job: Job) -> str | None:
     Returns:
         None, or why the training failed: the same in all processes, so that none waits for another.
     """
+    with (
+        threads(job.threads),
+        quiet(job.quiet or processes.global_rank > 0),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+    ):
+        return _run_epochs(processes, job)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Within this context torch computes with `count` threads."""
     before = torch.get_num_threads()
-    torch.set_num_threads(job.threads)
+    torch.set_num_threads(count)
     try:
-        with (
-            quiet(job.quiet or processes.global_rank > 0),
-            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-        ):
-            return _run_epochs(processes, job)
+        yield
     finally:
         torch.set_num_threads(before)
 

@@ -17,7 +17,8 @@ from .networks import Size
 from .settings import Precision
 
 PAYS = 1.3  # how much faster than float32 with channels last another choice must be: less could be noise
-ROUNDS = 3
+ROUNDS = 3  # that count; one before them warms up
+ENOUGH = 6.0  # seconds after which no further round begins, once one has counted
 BATCH = (
     32  # images of 32 × 32 pixels; of larger ones as many as have the same number of pixels, but two at least
 )
@@ -79,10 +80,13 @@ def choose(network: nn.Module, size: Size, device: torch.device, precision: Prec
     batch = min(max(2, BATCH * 32 * 32 // (size[0] * size[1])), 4 * BATCH)
     seconds: dict[str, list[float]] = {_name(choice): [] for choice in wanted}
     trial = copy.deepcopy(network).to(device)
+    end = time.perf_counter() + ENOUGH
     for turn in range(ROUNDS + 1):
+        if turn > 1 and time.perf_counter() > end:
+            break
         for choice in wanted:
             spent = _seconds(trial, choice, (batch, 3, *size), device)
-            if turn:  # the first turn warms up
+            if turn:
                 seconds[_name(choice)].append(spent)
     rates = {name: round(batch / statistics.median(found), 1) for name, found in seconds.items()}
     best = max(wanted, key=lambda choice: rates[_name(choice)])

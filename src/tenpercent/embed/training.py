@@ -18,7 +18,7 @@ from ..errors import StageError, TenpercentError, UsageError
 from ..progress import is_quiet
 from ..store.files import fingerprint, write_text
 from .augment import Ints, PixelSource, View
-from .loop import CHECKPOINT, CURVE, WEIGHTS, Job, MappedPixels, run_epochs
+from .loop import CHECKPOINT, CURVE, WEIGHTS, Job, MappedPixels, run_epochs, threads
 from .networks import ResNet, Size, TimmResNet, build
 from .precision import Choice, choose
 from .processes import Devices, devices_for, launch
@@ -26,10 +26,11 @@ from .settings import Precision, Settings, Supervised
 
 FORMAT = 1
 SETTINGS = "settings.json"
+TINY = 16 * 16  # up to so many pixels one thread trains: see `threads_for`
 PIXELS = "pixels.bin"  # while several processes train
 IMAGES_SEEN = 500_000  # by default a training passes over at most so many images ...
 MOST_EPOCHS, LEAST_EPOCHS = 30, 10  # ... in at most 30 epochs, but in no less than 10 ...
-LEAST_STEPS = 400  # ... and in no less than 400 batches
+LEAST_STEPS = 300  # ... and in no less than 300 batches
 
 log = logging.getLogger("tenpercent")
 
@@ -69,9 +70,9 @@ class Trained:
 
 
 def default_epochs(n: int, batch: int) -> int:
-    """Return the default length: 30 epochs while that is at most 500,000 images, 10 at least, 400 batches at least.
+    """Return the default length: 30 epochs while that is at most 500,000 images, 10 at least, 300 batches at least.
 
-    So 10 epochs for CIFAR's 50,000 images and 34 for the 1,437 digits.
+    So 10 epochs for CIFAR's 50,000 images and 30 for the 1,437 digits.
     """
     batches = _batches(n, batch)
     return max(min(MOST_EPOCHS, IMAGES_SEEN // n), LEAST_EPOCHS, math.ceil(LEAST_STEPS / batches))
@@ -84,6 +85,17 @@ def length(n: int, settings: Settings) -> Length:
         return Length(math.ceil(settings.steps / batches), batches, settings.steps)
     epochs = settings.epochs or default_epochs(n, settings.batch)
     return Length(epochs, batches, epochs * batches)
+
+
+def threads_for(size: Size, devices: Devices) -> int:
+    """Return how many threads each process trains with; the last bits of the weights depend on it.
+
+    One for images of up to 16 × 16 pixels: what a thread does between two meetings with the others is so little
+    there that a second one gains a third on an idle machine, and on a busy one the waiting costs many times that.
+    """
+    if size[0] * size[1] <= TINY:
+        return 1
+    return max(1, torch.get_num_threads() // (devices.count if devices.kind == "cpu" else 1))
 
 
 def train(
@@ -142,7 +154,7 @@ def train(
             settings=settings,
             batches=planned.batches,
             steps=planned.steps,
-            threads=max(1, torch.get_num_threads() // (devices.count if devices.kind == "cpu" else 1)),
+            threads=threads_for(pixels.size, devices),
             folder=folder,
             quiet=is_quiet(),
         )
@@ -187,7 +199,8 @@ def _begin(
 ) -> tuple[View, Choice]:
     """Choose view and precision, and keep them: a resumed training must not choose again."""
     view = start[1] if start is not None else View.of(pixels)
-    choice = choose(network, view.resize or view.crop, devices.first, Precision(settings.precision))
+    with threads(threads_for(pixels.size, devices)):
+        choice = choose(network, view.resize or view.crop, devices.first, Precision(settings.precision))
     content = {
         "format": FORMAT,
         "origin": origin,
