@@ -355,7 +355,7 @@ def test_an_estimate_writes_nothing_and_says_what_would_be_done(tmp_path: Path, 
     weights = save_weights(tmp_path / "a.pt")
     embedder, width, word = {
         "supervised": (fast(), 64, "resnet-8: 2 epochs, 38 steps"),
-        "large": (Supervised(network="resnetv2_18", epochs=1), 512, "resnetv2_18: 1 epochs, 3 steps"),
+        "large": (Supervised(network="resnetv2_18", epochs=1), 512, "resnetv2_18: 1 epoch, 3 steps"),
         "timm": (Timm("test_resnet"), 96, "fetched"),
         "finetune": (
             Timm("test_resnet", weights, finetune=True, epochs=3, batch=8),

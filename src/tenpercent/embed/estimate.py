@@ -110,8 +110,9 @@ def estimate(source: ImageSource, embedder: Embedder, rows: Ints) -> Estimate:
     check_labels(source, embedder, rows)
     limit = memory_for_pixels()
     with quiet():
-        started = time.perf_counter()
         found = scan(source, _spread(rows), large=is_trained(embedder))
+        started = time.perf_counter()  # the first time also opens files and loads decoders
+        scan(source, _spread(rows), large=is_trained(embedder))
         read = (time.perf_counter() - started) / len(found.rows)
     size, n = found.pixels.size, len(rows)
     needed = n * 3 * size[0] * size[1]
@@ -158,7 +159,8 @@ def _trained(embedder: Supervised | Timm, sample: _Sample, classes: int) -> _Mea
     encoder = NetworkEncoder(Trained(network, view, choice, devices.first, {}))
     batch = pixels.batch(np.arange(few) % len(pixels))
     encode, widths = _encode(encoder, batch, few)
-    words = f"{planned.epochs} epochs, {planned.steps:,} steps at {few / step:,.0f} images/s in {choice.precision}"
+    many = "epoch" if planned.epochs == 1 else "epochs"
+    words = f"{planned.epochs} {many}, {planned.steps:,} steps at {few / step:,.0f} images/s in {choice.precision}"
     weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     return _Measured(
         train=train,
