@@ -39,7 +39,7 @@ def export(selection: Selection, source: ImageSource | None, format: Format | st
     """
     from . import folder, hf, rows
 
-    format = Format.of(format)  # noqa: A001
+    format = Format(format)  # noqa: A001
     kept = Kept.of(selection)
     if format is Format.INDICES:
         return rows.write_indices(kept, to)

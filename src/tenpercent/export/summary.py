@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NoReturn
 
 from ..errors import UsageError, nearest
 
@@ -18,17 +19,11 @@ class Format(StrEnum):
     HF = "hf"
 
     @classmethod
-    def of(cls, name: str) -> Format:
-        """Return the format called `name`.
-
-        Raises:
-            UsageError: there is none.
-        """
-        try:
-            return cls(name)
-        except ValueError:
-            known = [one.value for one in cls]
-            raise UsageError(f"format {name!r} is none of {', '.join(known)}{nearest(name, known)}") from None
+    def _missing_(cls, value: object) -> NoReturn:
+        """Refuse any other name, and offer the nearest."""
+        known = [one.value for one in cls]
+        close = nearest(str(value), known)
+        raise UsageError(f"--format is {value!r}; it must be one of {', '.join(known)}{close}")
 
 
 @dataclass(frozen=True)
