@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from .embed.settings import Supervised
-from .errors import StageError, UsageError
+from .errors import StageError, UsageError, require
 from .images.holdout import split_holdout, write_holdout
 from .images.options import SourceOptions
 from .images.source import ImageSource
@@ -170,6 +170,7 @@ def embed(
         return opened
     chosen = default_embedder(opened) if embedder is None else embedder
     rows, held_out = split_holdout(opened, holdout)
+    require("torch", "images")
     from .embed.encoders import embedder_json
     from .embed.extract import embed_source
 

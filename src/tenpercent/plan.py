@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .embed.encoders import Embedder
-from .errors import TenpercentError
+from .errors import RunFolderError, require
 from .images.holdout import split_holdout
 from .images.options import SourceOptions
 from .images.sources import open_source
 from .pipeline import Cut, check_cut, default_embedder
 from .store.embeddings import Embeddings
 from .store.run import RunFolder, Stage
+
+if TYPE_CHECKING:
+    from .embed.encoders import Embedder
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,14 @@ def plan(
         known = folder.read()
         same = opened.content_fingerprint if isinstance(opened, Embeddings) else opened.fingerprint
         if known["source"]["fingerprint"] != same:
-            raise TenpercentError(f"{out} holds a run of {known['source']['spec']}; choose another --out")
+            raise RunFolderError(f"{out} holds a run of {known['source']['spec']}; choose another --out")
         done = set(known["stages"])
     if isinstance(opened, Embeddings):
         n, width = len(opened), opened.width
         lines = [f"source   {source}: {n:,} vectors of {width} values; nothing to embed"]
         seconds, memory, disk = 0.0, opened.vectors.nbytes, 0
     else:
+        require("torch", "images")
         from .embed.estimate import estimate
 
         chosen = embedder or default_embedder(opened)

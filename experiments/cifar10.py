@@ -1,0 +1,124 @@
+"""The whole flow on the real CIFAR-10, and what came out of it for the docs.
+
+    python experiments/cifar10.py --data FOLDER --out runs/cifar10 --epochs 30
+
+FOLDER holds ``train.parquet`` and ``test.parquet`` in the layout of the Hugging Face data set. Called again it goes on
+where it was interrupted. It writes ``docs/cifar10.json`` (counts, Table 1, largest groups, accuracy of the embedding
+network on the test images, seconds of each stage, peak memory, versions, machine) and three galleries to
+``docs/pictures``. The text of ``docs/cifar10.md`` is written by hand from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+from collections.abc import Iterable
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import tenpercent as tp
+from tenpercent.embed.augment import View
+from tenpercent.embed.networks import build
+from tenpercent.embed.pixels import scan
+from tenpercent.images.source import ImageSource
+from tenpercent.select.stored import open_images
+from tenpercent.show.gallery import class_groups, largest, tightest
+from tenpercent.show.picture import group_picture
+from tenpercent.show.tables import columns_of, groups_of, redundancy_table
+from tenpercent.store.run import RunFolder
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+DEPTH = 32
+
+
+def main() -> None:
+    """Run, measure, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="holds train.parquet and test.parquet")
+    parser.add_argument("--out", type=Path, default=Path("runs/cifar10"), help="the run folder")
+    parser.add_argument("--epochs", type=int, default=30, help="of the embedding network")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    embedder = tp.Supervised(depth=DEPTH, epochs=arguments.epochs, seed=arguments.seed)
+    selection = tp.run(arguments.data / "train.parquet", out=arguments.out, keep=0.9, embedder=embedder)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    run = RunFolder.open(arguments.out)
+    found = facts(run, selection, test_accuracy(run, arguments.data / "test.parquet"), peak)
+    (DOCS / "cifar10.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    draw_galleries(run, selection)
+    print(f"test accuracy {found['test_accuracy']:.4f}; wrote {DOCS / 'cifar10.json'} and three galleries")
+
+
+def test_accuracy(run: RunFolder, test: Path) -> float:
+    """Return the share of the test images that the embedding network classifies rightly."""
+    source = tp.open_source(test)
+    if not isinstance(source, ImageSource) or source.labels is None:
+        raise SystemExit(f"{test} holds no labelled images")
+    view = View.from_json(json.loads((run.training / "settings.json").read_text())["view"])
+    network = build(None, DEPTH, len(source.class_names), view.crop)
+    network.load_state_dict(load_file(run.training / "weights.safetensors"))
+    network.eval()
+    found = scan(source, np.arange(len(source), dtype=np.int64))
+    labels = torch.from_numpy(source.labels[found.rows])
+    order = [np.arange(at, min(at + 500, len(labels)), dtype=np.int64) for at in range(0, len(labels), 500)]
+    with torch.inference_mode():
+        guesses = [network(view.plain(images)).argmax(1) for images in found.pixels.batches(order)]
+    return float((torch.cat(guesses) == labels).float().mean())
+
+
+def facts(run: RunFolder, selection: tp.Selection, accuracy: float, peak: int) -> dict[str, Any]:
+    """Return the figures of the docs page."""
+    columns = columns_of(selection)
+    groups = groups_of(columns)
+    rows, overall = redundancy_table(columns, groups)
+    sizes, counts = np.unique(groups.size, return_counts=True)
+    return {
+        "counts": {"images": len(selection), "kept": len(selection.kept), "removed": len(selection.removed)},
+        "test_accuracy": accuracy,
+        "groups_by_size": dict(zip(sizes.tolist(), counts.tolist(), strict=True)),
+        "classes": [asdict(cut) for cut in selection.classes],
+        "table_1": [asdict(row) for row in (*rows, overall)],
+        "largest_groups": [
+            [str(selection.ids[position]) for position in groups.of(group)] for group in largest(groups, 5)
+        ],
+        "peak_memory_mib": peak,
+        "training_curve": json.loads((run.training / "curve.json").read_text()),
+        "stages": run.read()["stages"],
+    }
+
+
+def draw_galleries(run: RunFolder, selection: tp.Selection) -> None:
+    """Draw the largest groups, the tightest, and of each class two one above the other."""
+    source = open_images(run)
+    groups = groups_of(columns_of(selection))
+    of_classes = [group for _, pair in class_groups(groups, limit=10, each=2, shown=set()) for group in pair]
+    galleries = {"largest": largest(groups, 8), "tightest": tightest(groups, 24), "classes": of_classes}
+    (DOCS / "pictures").mkdir(exist_ok=True)
+    for name, chosen in galleries.items():
+        rows = [Image.open(BytesIO(group_picture(source, selection, group, side=64))) for group in chosen]
+        across = 4 if name == "tightest" else 1 if name == "largest" else 2
+        sheet(rows, across).save(DOCS / "pictures" / f"cifar10-{name}.png", optimize=True)
+
+
+def sheet(pictures: Iterable[Image.Image], across: int) -> Image.Image:
+    """Put pictures into rows of `across`, left-aligned, each as wide as the widest."""
+    found = list(pictures)
+    wide, high = max(picture.width for picture in found), max(picture.height for picture in found)
+    page = Image.new("RGB", (wide * across, high * -(-len(found) // across)), "white")
+    for at, picture in enumerate(found):
+        page.paste(picture, (at % across * wide, at // across * high))
+    return page
+
+
+if __name__ == "__main__":
+    main()
