@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import math
@@ -136,7 +137,8 @@ def threads(count: int) -> Iterator[None]:
 
 def _run_epochs(processes: Processes, job: Job) -> str | None:
     settings, device = job.settings, processes.device
-    network = job.network.to(device, memory_format=job.choice.layout).train()  # type: ignore[call-overload]
+    network = copy.deepcopy(job.network)
+    network.to(device, memory_format=job.choice.layout).train()  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=settings.rate,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -142,5 +143,11 @@ def launch(
         strategy="ddp_spawn" if devices.count > 1 else "auto",
         precision="bf16-mixed" if choice.precision is Precision.BFLOAT16 else "32-true",
     )
-    result: Result = fabric.launch(function, job)
+    # As bytes: each process gets a copy of its own, not the tensors of this one through shared memory.
+    result: Result = fabric.launch(_unpacked, pickle.dumps((function, job)))
     return result
+
+
+def _unpacked(processes: Processes, packed: bytes) -> Any:
+    function, job = pickle.loads(packed)
+    return function(processes, job)

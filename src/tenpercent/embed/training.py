@@ -29,8 +29,8 @@ SETTINGS = "settings.json"
 TINY = 16 * 16  # up to so many pixels one thread trains: see `threads_for`
 PIXELS = "pixels.bin"  # while several processes train
 IMAGES_SEEN = 500_000  # by default a training passes over at most so many images ...
-MOST_EPOCHS, LEAST_EPOCHS = 30, 10  # ... in at most 30 epochs, but in no less than 10 ...
-LEAST_STEPS = 300  # ... and in no less than 300 batches
+MOST_EPOCHS, LEAST_EPOCHS = 20, 10  # ... in at most 20 epochs, but in no less than 10 ...
+LEAST_STEPS = 200  # ... and in no less than 200 batches
 
 log = logging.getLogger("tenpercent")
 
@@ -70,9 +70,9 @@ class Trained:
 
 
 def default_epochs(n: int, batch: int) -> int:
-    """Return the default length: 30 epochs while that is at most 500,000 images, 10 at least, 300 batches at least.
+    """Return the default length: 20 epochs while that is at most 500,000 images, 10 at least, 200 batches at least.
 
-    So 10 epochs for CIFAR's 50,000 images and 30 for the 1,437 digits.
+    So 10 epochs for CIFAR's 50,000 images and 20 for the 1,437 digits.
     """
     batches = _batches(n, batch)
     return max(min(MOST_EPOCHS, IMAGES_SEEN // n), LEAST_EPOCHS, math.ceil(LEAST_STEPS / batches))
