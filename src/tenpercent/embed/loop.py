@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
@@ -24,8 +24,10 @@ from ..store.files import replacing, write_text
 from .augment import Ints, PixelSource, View
 from .networks import Size
 from .precision import Choice
-from .processes import Processes
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.json"
@@ -110,7 +112,7 @@ def learning_rate(step: int, steps: int, highest: float) -> float:
     return highest * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (steps - warm_up)))
 
 
-def run_epochs(processes: Processes, job: Job) -> str | None:
+def run_epochs(fabric: Fabric, job: Job) -> str | None:
     """Train in this process, from the checkpoint if there is one; the first process writes.
 
     Returns:
@@ -118,10 +120,10 @@ def run_epochs(processes: Processes, job: Job) -> str | None:
     """
     with (
         threads(job.threads),
-        quiet(job.quiet or processes.global_rank > 0),
+        quiet(job.quiet or fabric.global_rank > 0),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
     ):
-        return _run_epochs(processes, job)
+        return _run_epochs(fabric, job)
 
 
 @contextmanager
@@ -135,8 +137,8 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _run_epochs(processes: Processes, job: Job) -> str | None:
-    settings, device = job.settings, processes.device
+def _run_epochs(fabric: Fabric, job: Job) -> str | None:
+    settings, device = job.settings, fabric.device
     network = copy.deepcopy(job.network)
     network.to(device, memory_format=job.choice.layout).train()  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
@@ -146,45 +148,45 @@ def _run_epochs(processes: Processes, job: Job) -> str | None:
         weight_decay=settings.weight_decay,
     )
     curve = _resume(job.folder / CHECKPOINT, network, optimizer, device)
-    wrapped, optimizer = processes.setup(network, optimizer)
+    wrapped, optimizer = fabric.setup(network, optimizer)
     epochs = math.ceil(job.steps / job.batches)
     total = job.steps * len(job.places) // job.batches
     done = len(curve) * len(job.places)
     with bar(total, f"training, {epochs} epochs", "images", initial=min(done, total)) as progress:
         for epoch in range(len(curve), epochs):
             started = time.perf_counter()
-            found = _epoch(processes, job, wrapped, optimizer, epoch, progress.update)
+            found = _epoch(fabric, job, wrapped, optimizer, epoch, progress.update)
             curve.append({"epoch": epoch + 1, **found, "seconds": round(time.perf_counter() - started, 3)})
             if not math.isfinite(found["loss"]):
                 return (
                     f"the loss became {found['loss']} in epoch {epoch + 1} at a learning rate of {settings.rate:g}; "
                     "train in another folder with a lower rate or with precision float32"
                 )
-            if processes.global_rank == 0:
+            if fabric.global_rank == 0:
                 _save(job.folder, network, optimizer, curve)
-            processes.barrier()
-    if processes.global_rank == 0:
+            fabric.barrier()
+    if fabric.global_rank == 0:
         state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
         with replacing(job.folder / WEIGHTS) as temporary:
             temporary.write_bytes(save(state))
-    processes.barrier()
+    fabric.barrier()
     return None
 
 
 def _epoch(
-    processes: Processes,
+    fabric: Fabric,
     job: Job,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     epoch: int,
     advance: Any,
 ) -> dict[str, float]:
-    """Run one epoch; everything random follows from (seed, epoch), for whole batches, however many processes."""
+    """Run one epoch; everything random follows from (seed, epoch), for whole batches, however many fabric."""
     settings, device, rank, world = (
         job.settings,
-        processes.device,
-        processes.global_rank,
-        processes.world_size,
+        fabric.device,
+        fabric.global_rank,
+        fabric.world_size,
     )
     random = np.random.default_rng([settings.seed, epoch])
     first = epoch * job.batches
@@ -200,18 +202,18 @@ def _epoch(
             group["lr"] = rate
         inputs = job.view.varied(images.to(device), crops[number].part(parts[number]))
         labels = torch.from_numpy(job.labels[mine[number]]).to(device)
-        with processes.autocast():
+        with fabric.autocast():
             logits = network(inputs.contiguous(memory_format=job.choice.layout))
             loss = cross_entropy(logits, labels)
         optimizer.zero_grad()
-        processes.backward(loss)
+        fabric.backward(loss)
         optimizer.step()
         with torch.no_grad():
             totals[0] += loss * len(labels)
             totals[1] += (logits.argmax(1) == labels).sum()
             totals[2] += len(labels)
         advance(len(order[number]))
-    summed, right, count = processes.all_reduce(totals, group=None, reduce_op="sum").tolist()
+    summed, right, count = cast(torch.Tensor, fabric.all_reduce(totals, reduce_op="sum")).tolist()
     return {"loss": summed / count, "accuracy": right / count, "rate": rate}
 
 

@@ -1,91 +1,24 @@
-"""Where a training runs: this process on the processor, or Lightning Fabric's processes, one a device."""
+"""Where a training runs: Lightning Fabric in this process, or in several, one a device."""
 
 from __future__ import annotations
 
 import logging
 import pickle
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import nn
 
 from ..errors import UsageError, require
 from .precision import Choice
 from .settings import Precision
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-
-
-class Processes(Protocol):
-    """What the training loop needs of Lightning Fabric."""
-
-    @property
-    def device(self) -> torch.device:
-        """The device of this process."""
-        ...
-
-    @property
-    def world_size(self) -> int:
-        """How many processes there are."""
-        ...
-
-    @property
-    def global_rank(self) -> int:
-        """Which of them this is; 0 writes."""
-        ...
-
-    def setup(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
-        """Return both, ready for this device, gradients averaged over the processes."""
-        ...
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context that forward passes belong into."""
-        ...
-
-    def backward(self, tensor: torch.Tensor) -> Any:
-        """Run the backward pass."""
-        ...
-
-    def all_reduce(self, data: torch.Tensor, group: None, reduce_op: str) -> Any:
-        """Return a tensor summed over the processes."""
-        ...
-
-    def barrier(self) -> Any:
-        """Wait for all processes."""
-        ...
-
-
-@dataclass(frozen=True)
-class OneProcess:
-    """This process on the processor: the same face, without Fabric's import of several seconds."""
-
-    choice: Choice
-    device = torch.device("cpu")
-    world_size = 1
-    global_rank = 0
-
-    def setup(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
-        """Return both as they are."""
-        return module, optimizer
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Return the context that forward passes belong into."""
-        return self.choice.autocast(self.device)
-
-    def backward(self, tensor: torch.Tensor) -> None:
-        """Run the backward pass."""
-        tensor.backward()  # type: ignore[no-untyped-call]
-
-    def all_reduce(self, data: torch.Tensor, group: None, reduce_op: str) -> torch.Tensor:
-        """Return the tensor as it is."""
-        return data
-
-    def barrier(self) -> None:
-        """Wait for nobody."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +55,7 @@ def devices_for(count: int | None) -> Devices:
     return Devices("cpu", count or 1)
 
 
-def launch(
-    devices: Devices, choice: Choice, function: Callable[[Processes, Job], Result], job: Job
-) -> Result:
+def launch(devices: Devices, choice: Choice, function: Callable[[Fabric, Job], Result], job: Job) -> Result:
     """Return what `function` gives in the first process.
 
     Args:
@@ -133,8 +64,6 @@ def launch(
         function: called in each process.
         job: handed to it.
     """
-    if devices == Devices("cpu", 1):
-        return function(OneProcess(choice), job)
     fabric_module = require("lightning_fabric", "images")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = fabric_module.Fabric(
@@ -143,11 +72,14 @@ def launch(
         strategy="ddp_spawn" if devices.count > 1 else "auto",
         precision="bf16-mixed" if choice.precision is Precision.BFLOAT16 else "32-true",
     )
+    if devices.count == 1:
+        fabric.launch()
+        return function(fabric, job)
     # As bytes: each process gets a copy of its own, not the tensors of this one through shared memory.
     result: Result = fabric.launch(_unpacked, pickle.dumps((function, job)))
     return result
 
 
-def _unpacked(processes: Processes, packed: bytes) -> Any:
+def _unpacked(fabric: Fabric, packed: bytes) -> Any:
     function, job = pickle.loads(packed)
-    return function(processes, job)
+    return function(fabric, job)
