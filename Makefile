@@ -20,14 +20,16 @@ types: .venv/.installed
 layers: .venv/.installed
 	$(BIN)/lint-imports
 
+# Two workers of one thread each: threads of two workers that wait for each other on two cores cost ten times.
 unit: .venv/.installed
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 docs: .venv/.installed
 	$(BIN)/python docs/make_cli.py
 
 # uv comes from the package index by hash, and installs the locked set by hash.
 .venv/.installed: requirements.lock requirements-uv.lock pyproject.toml
+	@echo "Installing what is locked into .venv (some 6 GB, most of it torch) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --link-mode hardlink requirements.lock
