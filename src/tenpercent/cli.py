@@ -100,6 +100,8 @@ def run_select(arguments: argparse.Namespace) -> None:
     from .show.summary import describe_selection
 
     _say(describe_selection(select(arguments.run, _cut(arguments))))
+    if (arguments.run / "report.html").exists():
+        _say(f"The report still shows the cut before; make it anew with: tenpercent report {arguments.run}")
 
 
 def run_report(arguments: argparse.Namespace) -> None:
