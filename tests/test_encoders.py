@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,12 @@ def test_timm_gives_the_models_features_through_its_own_transforms(weights: Path
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-6)
 
 
+def test_timm_is_loaded_for_its_models_only() -> None:
+    code = "import sys, tenpercent.embed.extract, tenpercent.embed.estimate; print('timm' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "False"
+
+
 def test_the_classifier_left_out_is_said(
     tmp_path: Path, model: nn.Module, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -112,8 +120,9 @@ def test_files_that_are_no_weights_are_refused_and_never_executed(tmp_path: Path
     (tmp_path / "text.pt").write_text("hello")
     (tmp_path / "empty.pt").touch()
     (tmp_path / "text.safetensors").write_text("hello")
+    (tmp_path / "bytes.pt").write_bytes(bytes(range(256)))
     torch.save([1, 2], tmp_path / "list.pt")
-    for name in ("evil.pt", "text.pt", "empty.pt", "text.safetensors", "list.pt", "absent.pt"):
+    for name in ("evil.pt", "text.pt", "bytes.pt", "empty.pt", "text.safetensors", "list.pt", "absent.pt"):
         with pytest.raises(UsageError, match=name) as caught:
             timm_model(Timm(MODEL, tmp_path / name))
         assert "\n" not in str(caught.value)
@@ -177,7 +186,8 @@ def test_a_function_gets_one_array_or_a_list() -> None:
 
 
 @pytest.mark.parametrize(
-    "found", [np.ones(3), np.ones((3, 2, 2)), np.array([["a"]]), np.ones((2, 2), complex), None]
+    "found",
+    [np.ones(3), np.ones((3, 2, 2)), np.array([["a"]]), np.ones((2, 2), complex), None, [[1.0], [1.0, 2.0]]],
 )
 def test_what_is_no_matrix_of_real_numbers_is_refused(found: Any) -> None:
     with pytest.raises(TenpercentError, match="real vectors"):

@@ -22,11 +22,10 @@ from .augment import View
 from .networks import SMALL, ResNet, TimmResNet
 from .pixels import Pixels, Scan
 from .precision import Choice, choose
+from .processes import devices_for
 from .settings import Precision, Supervised, Timm
 from .training import Trained, train
 from .weights import timm_model
-
-timm = require("timm", "images")
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -98,8 +97,8 @@ class TimmEncoder:
     batch = 64
 
     def __init__(self, model: nn.Module, choice: Choice, device: torch.device) -> None:
-        config = timm.data.resolve_data_config({}, model=model)
-        self._transform = timm.data.create_transform(**config, is_training=False)
+        transforms = require("timm.data", "images")
+        self._transform = transforms.create_transform(**_data_config(model), is_training=False)
         self._model = model.to(device).to(memory_format=choice.layout).eval()
         self.choice, self._device = choice, device
 
@@ -165,7 +164,13 @@ def as_vectors(found: Any) -> Floats:
     Raises:
         TenpercentError: it is no matrix of real numbers.
     """
-    array = found.detach().float().cpu().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
+    try:
+        array = found.detach().float().cpu().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged rows, tensors on a GPU
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TenpercentError(
+            f"what the embedder gave is no array ({first}); it must give real vectors [k, d], one row an image"
+        ) from error
     if array.ndim > 2 and array.size == array.shape[0] * array.shape[1]:
         array = array.reshape(array.shape[:2])  # [k, d, 1, 1], as an average pooling leaves it
     if array.ndim != 2 or array.dtype.kind not in "fiu":
@@ -231,9 +236,9 @@ def ready_encoder(
         The encoder, and what there is to say about it for ``run.json``.
     """
     if isinstance(embedder, Timm):
-        model, where = timm_model(embedder), best_device()
+        model, where = timm_model(embedder), devices_for(1).first
         if choice is None:
-            size = timm.data.resolve_data_config({}, model=model)["input_size"][1:]
+            size = _data_config(model)["input_size"][1:]
             choice = choose(model, size, where, Precision(embedder.precision))
         facts = {
             "network": embedder.name,
@@ -245,13 +250,6 @@ def ready_encoder(
         return ModuleEncoder(embedder), {"network": type(embedder).__qualname__}
     name = getattr(embedder, "__qualname__", type(embedder).__qualname__)
     return FunctionEncoder(embedder, alike), {"network": name}
-
-
-def best_device() -> torch.device:
-    """Return the first GPU there is, else the processor."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def embedder_json(embedder: Embedder) -> dict[str, Any]:
@@ -293,13 +291,18 @@ def state_hash(module: nn.Module) -> str:
 
 def model_view(model: nn.Module, pixels: Pixels) -> View:
     """Return the view for fine-tuning: normalised and scaled as the model of timm was trained, cropped by chance."""
-    config = timm.data.resolve_data_config({}, model=model)
+    config = _data_config(model)
     return replace(
         View.of(pixels),
         mean=tuple(255 * value for value in config["mean"]),
         std=tuple(255 * value for value in config["std"]),
         resize=tuple(config["input_size"][1:]),
     )
+
+
+def _data_config(model: nn.Module) -> dict[str, Any]:
+    """Return how a model of timm wants its images."""
+    return dict(require("timm.data", "images").resolve_data_config({}, model=model))
 
 
 def _before_classifier(model: Any, images: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -26,8 +26,8 @@ from .encoders import (
     ready_encoder,
 )
 from .extract import check_labels
-from .networks import build
-from .pixels import SMALL, Ints, Scan, describe, memory_for_pixels, scan
+from .networks import SMALL, build
+from .pixels import Ints, Scan, describe, memory_for_pixels, scan
 from .precision import Choice, choose
 from .processes import devices_for
 from .settings import Precision, Supervised, Timm

@@ -22,15 +22,14 @@ from ..errors import SourceError, TenpercentError
 from ..images.decode import Unreadable, decode
 from ..images.source import ImageSource, Raw
 from ..progress import bar
+from .networks import SMALL, Size
 
-SMALL = 64  # up to this larger side images stay as small as they are
-LARGE = 256  # larger ones get this shorter side, and a square of it is cut from the centre
+LARGE = 256  # images above `SMALL` get this shorter side, and a square of it is cut from the centre
 CHUNK = 16  # images a thread takes at a time while scanning
 AHEAD = 512  # images of one size decoded before they are asked for, at most 100 MB
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
-Size = tuple[int, int]  # height, width
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -128,7 +127,7 @@ class Pixels:
         except (OSError, Unreadable) as error:
             raise TenpercentError(
                 f"the image {self.source.ids[row]!r} could be read before, not now ({reason(error)}); leave "
-                " the source unchanged while it is embedded, then run the same command again"
+                "the source unchanged while it is embedded, then run the same command again"
             ) from None
 
 
@@ -156,7 +155,7 @@ class Scan:
         return bool((self.sizes == self.sizes[0]).all())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)  # there is one an image
 class _Seen:
     """One image as a thread found it: its pixels as they are kept, or the reason why there are none."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from pathlib import Path
 
 import torch
@@ -12,7 +11,6 @@ from torch import nn
 from ..errors import UsageError, nearest, require
 from .settings import Timm
 
-timm = require("timm", "images")
 log = logging.getLogger("tenpercent")
 
 
@@ -51,12 +49,14 @@ def untrained_model(settings: Timm, n_classes: int = 0) -> nn.Module:
 
 
 def _check_name(name: str) -> None:
+    timm = require("timm", "images")
     if not timm.is_model(name):
         raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
 
 
 def _create(settings: Timm, n_classes: int, pretrained: bool) -> nn.Module:
     """Build the model; the weights of a new classifier follow from the seed."""
+    timm = require("timm", "images")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model: nn.Module = timm.create_model(settings.name, pretrained=pretrained, num_classes=n_classes)
@@ -96,19 +96,15 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """
     try:
         if path.suffix == ".safetensors":
-            from safetensors import SafetensorError
             from safetensors.torch import load_file
 
-            try:
-                return load_file(path)
-            except SafetensorError as error:
-                raise ValueError(str(error)) from None
+            return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch's unpickler raises nearly anything on files that are no weights
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
             f"can't read the weights {path} ({first}); name a safetensors or state-dict file"
-        ) from None
+        ) from error
     for key in ("state_dict", "model"):  # as training scripts wrap it
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
