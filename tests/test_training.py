@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
 
-from tenpercent.embed import precision, training
+from tenpercent.embed import loop, precision, training
 from tenpercent.embed.loop import MappedPixels, learning_rate
 from tenpercent.embed.precision import Choice, choose
 from tenpercent.embed.processes import devices_for
@@ -96,6 +96,34 @@ def test_interrupted_it_ends_with_the_same_bytes(tmp_path: Path, stop_after: int
     done = max(0, (stop_after - 1) // 8)  # one batch of statistics, eight an epoch
     assert len(rest.asked) == (4 - done) * 8
     assert not (tmp_path / "broken" / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("broken_off", ["write_text", "replacing"])
+def test_a_kill_while_the_last_epoch_is_kept_costs_that_epoch_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken_off: str
+) -> None:
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    array, labels = stripes(64)
+    one_epoch = replace(QUICK, epochs=1)
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(loop, broken_off, killed)  # writes the curve, writes the checkpoint
+        train(Images(array), labels, 3, one_epoch, tmp_path)
+    found = train(Images(array), labels, 3, one_epoch, tmp_path)
+    curve = json.loads((tmp_path / "curve.json").read_text())
+    assert [epoch["epoch"] for epoch in curve] == [1]
+    assert found.facts["train_loss"] == curve[0]["loss"]
+
+
+def test_what_a_kill_left_beside_whole_weights_goes(tmp_path: Path) -> None:
+    array, labels = stripes(64)
+    train(Images(array), labels, 3, QUICK, tmp_path)
+    whole = sorted(tmp_path.iterdir())
+    for name in ("checkpoint.pt", "pixels.bin"):
+        (tmp_path / name).write_bytes(b"left")
+    train(Images(array), labels, 3, QUICK, tmp_path)
+    assert sorted(tmp_path.iterdir()) == whole
 
 
 def test_a_finished_training_is_loaded_and_not_repeated(tmp_path: Path) -> None:
@@ -213,6 +241,15 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
         "weights.safetensors",
     ]
     assert all(bool(value.isfinite().all()) for value in load_file(tmp_path / "weights.safetensors").values())
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_is_said_in_one_line(tmp_path: Path) -> None:
+    array, labels = stripes(60)
+    (tmp_path / "checkpoint.pt").mkdir()
+    with pytest.raises(TenpercentError, match=r"one of 2 training processes failed \(.*directory") as caught:
+        train(Images(array), labels, 3, replace(QUICK, devices=2), tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_too_few_images_for_the_devices_are_refused(tmp_path: Path) -> None:

@@ -225,9 +225,11 @@ def _save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, cu
     }
     written = io.BytesIO()  # torch's own writing to a file hides that the disk is full
     torch.save(state, written)
+    # The curve first: after a kill between the two the epoch is repeated, its curve too. The other way round the
+    # curve would lack an epoch that nothing repeats.
+    write_text(folder / CURVE, json.dumps(curve, indent=1) + "\n")
     with replacing(folder / CHECKPOINT) as temporary:
         temporary.write_bytes(written.getbuffer())
-    write_text(folder / CURVE, json.dumps(curve, indent=1) + "\n")
 
 
 def _resume(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> Curve:

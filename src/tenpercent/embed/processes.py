@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-from ..errors import UsageError, require
+from ..errors import TenpercentError, UsageError, require
 from .precision import Choice
 from .settings import Precision
 
@@ -63,6 +64,9 @@ def launch(devices: Devices, choice: Choice, function: Callable[[Fabric, Job], R
         choice: the precision.
         function: called in each process.
         job: handed to it.
+
+    Raises:
+        TenpercentError: one of several processes failed or was killed.
     """
     fabric_module = require("lightning_fabric", "images")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -76,7 +80,14 @@ def launch(devices: Devices, choice: Choice, function: Callable[[Fabric, Job], R
         fabric.launch()
         return function(fabric, job)
     # As bytes: each process gets a copy of its own, not the tensors of this one through shared memory.
-    result: Result = fabric.launch(_unpacked, pickle.dumps((function, job)))
+    try:
+        result: Result = fabric.launch(_unpacked, pickle.dumps((function, job)))
+    except (ProcessExitedException, ProcessRaisedException) as error:
+        last = str(error).strip().splitlines()[-1]  # of the process's traceback: what was raised
+        raise TenpercentError(
+            f"one of {devices.count} training processes failed ({last}); mend that and run the same command again: "
+            "it goes on from the last whole epoch"
+        ) from error
     return result
 
 

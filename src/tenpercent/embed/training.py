@@ -162,7 +162,8 @@ def train(
         (folder / PIXELS).unlink(missing_ok=True)
         if failure is not None:
             raise TenpercentError(failure)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    for passing in (CHECKPOINT, PIXELS):  # either may be left by a kill after the weights were whole
+        (folder / passing).unlink(missing_ok=True)
     network.load_state_dict(load_file(folder / WEIGHTS))
     network.to(devices.first, memory_format=choice.layout).eval()  # type: ignore[call-overload]
     return Trained(network, view, choice, devices.first, _facts(network, choice, devices, planned, folder))
