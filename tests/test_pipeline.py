@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,16 @@ def test_a_second_run_repeats_nothing_and_changes_no_byte(run: Path, photos: Pat
 def test_other_settings_are_refused_and_named(run: Path, photos: Path) -> None:
     with pytest.raises(StageError, match="epochs was 2, now 3"):
         tp.embed(photos, out=run, embedder=tp.Supervised(depth=8, epochs=3, batch=16, precision="float32"))
+
+
+def test_embeddings_and_training_that_were_deleted_are_made_anew(run: Path, photos: Path) -> None:
+    before = {name: (run / name).read_bytes() for name in STORED}
+    shutil.rmtree(run / "embeddings")
+    with pytest.raises(StageError, match=r"delete .*embeddings and .*training to make them anew"):
+        tp.run(photos, out=run, keep=0.75, embedder=QUICK)
+    shutil.rmtree(run / "training")  # as the message says
+    tp.run(photos, out=run, keep=0.75, embedder=QUICK)
+    assert {name: (run / name).read_bytes() for name in STORED} == before
 
 
 def test_layers_come_from_one_training(run: Path) -> None:

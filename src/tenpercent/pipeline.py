@@ -18,7 +18,7 @@ from .images.source import ImageSource
 from .images.sources import open_source
 from .select.cut import Budget, Within, checked_choice
 from .select.cut import Cut as CutValues
-from .store.embeddings import LAYERS, Embeddings
+from .store.embeddings import LAYERS, Embeddings, stored_count
 from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
@@ -154,10 +154,9 @@ def embed(
     """
     clock = _Clock()
     opened = open_source(source, options)
-    folder = RunFolder.create(out, describe(source, opened, options, holdout))
     if isinstance(opened, Embeddings):
-        if embedder is not None or holdout:
-            raise UsageError(f"{source} holds vectors already; leave out the embedder and --holdout")
+        check_vectors_alone(source, embedder, holdout)
+        folder = RunFolder.create(out, describe(source, opened, options, holdout))
         if folder.stage(Stage.EMBED) is None:
             with folder.lock(Stage.EMBED):
                 folder.record(
@@ -172,19 +171,29 @@ def embed(
     rows, held_out = split_holdout(opened, holdout)
     require("torch", "images")
     from .embed.encoders import embedder_json
-    from .embed.extract import embed_source
+    from .embed.extract import check_labels, embed_source
 
+    check_labels(opened, chosen, rows)
     settings = {"embedder": embedder_json(chosen), "holdout": holdout}
+    folder = RunFolder.create(out, describe(source, opened, options, holdout))
     done = folder.stage(Stage.EMBED)
-    if done is not None and embedder is None and done["settings"]["holdout"] == holdout:
-        return Embeddings.load(folder.embeddings)  # nothing asked for that could differ
-    if done is not None and done["settings"] == settings:
-        return Embeddings.load(folder.embeddings)
+    if done is not None and stored_count(folder.embeddings) == done["n"]:
+        made = done["settings"]
+        if made == settings or (embedder is None and made["holdout"] == holdout):
+            return Embeddings.load(folder.embeddings)  # nothing asked for that could differ
     with folder.lock(Stage.EMBED):
         summary = embed_source(opened, folder, chosen, rows)  # refuses what was begun with other settings
         write_holdout(folder, opened, held_out)
+        if done is not None:  # part files were deleted: what was made from them may be of others
+            folder.forget(Stage.EMBED)
         folder.record(Stage.EMBED, settings, clock.seconds, **summary)
     return Embeddings.load(folder.embeddings)
+
+
+def check_vectors_alone(source: str | Path, embedder: Embedder | None, holdout: float) -> None:
+    """Raise `UsageError` where a source of ready vectors comes with an embedder or a hold-out."""
+    if embedder is not None or holdout:
+        raise UsageError(f"{source} holds vectors already; leave out the embedder and --holdout")
 
 
 def default_embedder(source: ImageSource) -> Embedder:
@@ -247,20 +256,20 @@ def cluster(
         return cluster_embeddings(what, keep, threshold=threshold, within=within)
     folder = RunFolder.open(what)
     folder.require(Stage.EMBED)
-    embeddings = load_embeddings(folder, layer or "end")
-    with folder.lock(Stage.CLUSTER):
+    with folder.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
+        embeddings = load_embeddings(folder, layer or "end")
         clock = _Clock()
         stored = stored_merges(folder, embeddings, within)
         if stored is not None and stored.covers(keep, threshold=threshold):
             return stored
         log.info("clustering %s images, %d values each", f"{len(embeddings):,}", embeddings.width)
         merges = cluster_embeddings(embeddings, keep, threshold=threshold, within=within)
+        folder.forget(Stage.CLUSTER)
         _store_merges(folder, merges, clock, keep=keep, threshold=threshold)
         return merges
 
 
 def _store_merges(folder: RunFolder, merges: Merges, clock: _Clock, **depth: float | None) -> None:
-    folder.forget(Stage.CLUSTER)
     merges.save(folder.merges)
     settings = {"within": str(merges.within), "layer": merges.embeddings.layer, **depth}
     folder.record(Stage.CLUSTER, settings, clock.seconds, merges=len(merges))
@@ -273,21 +282,13 @@ def select(what: str | Path, cut: Cut | None = None) -> Selection:
         what: a run folder.
         cut: where to cut; keep 0.9 unless said. Its `within` and `layer`, where given, must be those clustered with.
     """
-    from .select.stored import load_merges, load_selection
+    from .select.stored import load_merges, with_source
 
     cut = cut or Cut()
     folder = RunFolder.open(what)
-    merges = load_merges(folder)
-    for name, asked, found in (
-        ("within", cut.within, str(merges.within)),
-        ("layer", cut.layer, merges.embeddings.layer),
-    ):
-        if asked is not None and str(asked) != found:
-            raise StageError(
-                f"{folder.path} was clustered with --{name} {found}, not {asked}; cluster it again: "
-                f"tenpercent cluster {folder.path} --{name} {asked}"
-            )
-    with folder.lock(Stage.SELECT):
+    with folder.lock(Stage.SELECT, Stage.REPORT):
+        merges = load_merges(folder)
+        _check_clustered_so(folder, merges, cut)
         clock = _Clock()
         fraction = cut.fraction
         depth: dict[str, Any] = {"budget": cut.budget, "min_per_class": cut.min_per_class}
@@ -296,6 +297,8 @@ def select(what: str | Path, cut: Cut | None = None) -> Selection:
                 deepening = _Clock()
                 log.info("the stored tree is not deep enough; deepening it")
                 merges = merges.deepened(fraction, threshold=cut.threshold, **depth)
+                # The record of the clustering stays: both files are of one tree, and a kill leaves one of them.
+                folder.forget(Stage.SELECT)
                 _store_merges(folder, merges, deepening, keep=fraction, threshold=cut.threshold)
         selection = cut.select(merges)
         folder.forget(Stage.SELECT)
@@ -308,7 +311,20 @@ def select(what: str | Path, cut: Cut | None = None) -> Selection:
             removed=len(selection.removed),
             notes=list(selection.notes),
         )
-    return load_selection(folder)
+    return with_source(selection, folder)
+
+
+def _check_clustered_so(folder: RunFolder, merges: Merges, cut: Cut) -> None:
+    """Raise `StageError` where the stored tree is within another, or of another layer, than `cut` says."""
+    for name, asked, found in (
+        ("within", cut.within, str(merges.within)),
+        ("layer", cut.layer, merges.embeddings.layer),
+    ):
+        if asked is not None and str(asked) != found:
+            raise StageError(
+                f"{folder.path} was clustered with --{name} {found}, not {asked}; cluster it again: "
+                f"tenpercent cluster {folder.path} --{name} {asked}"
+            )
 
 
 def report(what: str | Path) -> Path:
@@ -321,9 +337,11 @@ def report(what: str | Path) -> Path:
     from .show.report import Material, write_report
 
     folder = RunFolder.open(what)
-    selection = load_selection(folder)
+    folder.require(Stage.SELECT)
     with folder.lock(Stage.REPORT):
         clock = _Clock()
+        merges = load_merges(folder)
+        selection = load_selection(folder, merges.embeddings)
         source: ImageSource | None = None
         content = folder.read()
         if content["source"]["kind"] == "images":
@@ -331,7 +349,6 @@ def report(what: str | Path) -> Path:
                 source = open_images(folder)
             except UsageError as gone:
                 log.warning("the report has no pictures: %s", gone)
-        merges = load_merges(folder)
         rejected = pq.read_table(folder.rejected) if folder.rejected.exists() else None
         write_report(folder.report, Material(merges.embeddings, merges, selection, source, rejected, content))
         folder.record(Stage.REPORT, {}, clock.seconds)
@@ -351,7 +368,9 @@ def explain(what: str | Path, name: str) -> Explanation:
     from .select.stored import load_merges, load_selection
 
     folder = RunFolder.open(what)
-    return load_selection(folder).explain(name, load_merges(folder).embeddings)
+    folder.require(Stage.SELECT)
+    embeddings = load_merges(folder).embeddings
+    return load_selection(folder, embeddings).explain(name, embeddings)
 
 
 def export(what: str | Path, format: Format | str, to: str | Path) -> ExportSummary:  # noqa: A002 – the flag's name
