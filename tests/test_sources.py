@@ -418,6 +418,21 @@ def test_a_damaged_row_group_is_an_unreadable_image(tmp_path: Path) -> None:
     assert decode(source.read(7)).shape == (4, 4, 3)  # the other row group is whole
 
 
+def test_a_damaged_column_of_labels_is_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.parquet", table(8, label=pa.array([0, 1] * 4)))
+    group = pq.read_metadata(path).row_group(0)
+    (column,) = (
+        group.column(at) for at in range(group.num_columns) if group.column(at).path_in_schema == "label"
+    )
+    start = column.dictionary_page_offset or column.data_page_offset
+    raw = bytearray(path.read_bytes())
+    raw[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+    path.write_bytes(bytes(raw))
+    with pytest.raises(SourceError, match=r"x\.parquet can't be read as Parquet") as caught:
+        opened(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_row_groups_stay_within_their_memory_and_serve_threads(tmp_path: Path) -> None:
     path = write(tmp_path / "x.parquet", table(40), group=3)
     column = RowGroups(Files.open([path]), "img", capacity=1)
@@ -614,6 +629,28 @@ def test_torchvision_cifar10_in_its_own_files(tmp_path: Path, monkeypatch: pytes
     source = opened("torchvision:CIFAR10", data_dir=tmp_path)
     assert len(source) == 10 and source.class_names == ("plane", "car") and labels(source)[:2] == [1, 0]
     assert decode(source.read(0)).shape == (32, 32, 3)
+
+
+def test_torchvision_files_that_are_damaged_are_one_line(tmp_path: Path) -> None:
+    path = mnist(tmp_path) / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(SourceError, match="--data-dir") as caught:
+        opened("torchvision:MNIST", data_dir=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_image_that_torchvision_can_not_decode_is_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision import datasets
+
+    def broken(self: object, row: int) -> None:
+        raise SyntaxError("broken PNG\nfile")
+
+    source = opened("torchvision:MNIST", data_dir=mnist(tmp_path))
+    monkeypatch.setattr(datasets.MNIST, "__getitem__", broken)
+    with pytest.raises(Unreadable, match="broken or truncated: broken PNG file"):
+        source.read(0)
 
 
 def test_torchvision_names_and_folders_that_do_not_serve(tmp_path: Path) -> None:

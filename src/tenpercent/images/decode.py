@@ -72,13 +72,13 @@ def _from_bytes(raw: bytes) -> RGB:
     except (Unreadable, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Unreadable(f"too many pixels: {_one_line(error)}") from None
+        raise Unreadable(f"too many pixels: {one_line(error)}") from None
     except UnidentifiedImageError:
         raise Unreadable(f"not an image that Pillow can read ({len(raw):,} bytes)") from None
     except (
         Exception
     ) as error:  # Pillow's parsers raise nearly anything on broken files: each is a rejected image
-        raise Unreadable(f"broken or truncated: {_one_line(error)}") from error
+        raise Unreadable(f"broken or truncated: {one_line(error)}") from error
 
 
 def _refuse_bomb(image: Image.Image) -> None:
@@ -185,6 +185,7 @@ def _on_white(values: RGB) -> RGB:
     return ((values[:, :, :3] * alpha + (255 - alpha) * 255 + 127) // 255).astype(np.uint8)
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Return an error's message without line breaks, or its kind where it says nothing."""
     text = " ".join(str(error).split())
     return text or type(error).__name__

@@ -88,8 +88,12 @@ class Files:
                     )
 
     def columns(self, names: Sequence[str]) -> pa.Table:
-        """Read whole columns of all files (``"image.path"`` for a field of a struct)."""
-        tables = [pq.ParquetFile(path).read(columns=list(names)) for path in self.paths]
+        """Read whole columns of all files (``"image.path"`` for a field of a struct).
+
+        Raises:
+            SourceError: a file is damaged.
+        """
+        tables = [_read(path, names) for path in self.paths]
         return pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
 
     def reader(self, rows: npt.NDArray[np.int64]) -> pa.RecordBatchReader:
@@ -225,5 +229,16 @@ def _footer(path: Path) -> pq.FileMetaData:
     try:
         return pq.read_metadata(path)
     except (OSError, pa.ArrowException) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise SourceError(f"{path} can't be read as Parquet ({reason}); give a whole Parquet file") from None
+        raise _damaged(path, error) from None
+
+
+def _read(path: Path, names: Sequence[str]) -> pa.Table:
+    try:
+        return pq.ParquetFile(path).read(columns=list(names))
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> SourceError:
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return SourceError(f"{path} can't be read as Parquet ({reason}); give a whole Parquet file")

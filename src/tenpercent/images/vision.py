@@ -16,7 +16,7 @@ from ..errors import SourceError, UsageError, nearest, require
 from ..progress import bar
 from ..store.embeddings import row_ids
 from .columns import check_codes
-from .decode import as_rgb
+from .decode import Unreadable, as_rgb, one_line
 from .source import ImageSource, Raw
 from .splits import choose_split
 
@@ -95,8 +95,13 @@ def open_torchvision(name: str, data_dir: Path | None, split: str | None) -> Ima
     labels, class_names = check_codes(_labels(dataset), _class_names(dataset), f"torchvision:{name}")
 
     def read(row: int) -> Raw:
-        image = dataset[row][0]
-        return image if isinstance(image, bytes) else as_rgb(image)
+        try:
+            image = dataset[row][0]
+            return image if isinstance(image, bytes) else as_rgb(image)
+        except (OSError, Unreadable, MemoryError):
+            raise
+        except Exception as error:  # sets that decode by themselves raise nearly anything
+            raise Unreadable(f"broken or truncated: {one_line(error)}") from error
 
     return ImageSource(
         spec=f"torchvision:{name}",
@@ -127,13 +132,13 @@ def _construct(name: str, root: Path, split: dict[str, object]) -> Any:
         arguments["download"] = False
     try:
         return made(str(root), **arguments)
-    except (RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split()).partition(". ")[0]
+    except Exception as error:  # not there is a RuntimeError; damaged files give nearly anything
+        reason = one_line(error).partition(". ")[0]
         call = f"get it with: torchvision.datasets.{name}({str(root)!r}, download=True)"
         remedy = call if "download" in takes else "see torchvision's documentation for where to get it"
         raise SourceError(
             f"torchvision:{name} is not in {root} ({reason}); name its folder with --data-dir, or {remedy}"
-        ) from None
+        ) from error
 
 
 def _bytes_of_file(path: str | Path) -> bytes:
