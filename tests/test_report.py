@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 from sklearn.datasets import load_digits
 
 import tenpercent as tp
@@ -21,7 +21,7 @@ from tenpercent.errors import RunFolderError, UsageError
 from tenpercent.images.decode import Unreadable
 from tenpercent.images.source import ImageSource, Raw
 from tenpercent.show import report
-from tenpercent.show.picture import group_picture
+from tenpercent.show.picture import FONT, group_picture
 from tenpercent.show.report import Material, render, write_report
 
 RUN: dict[str, Any] = {
@@ -384,3 +384,9 @@ def test_one_group_as_a_picture_has_a_green_frame_around_the_kept_one() -> None:
     assert pixels.shape[1] > len(members) * 64
     with pytest.raises(UsageError, match="no group 99999"):
         group_picture(material.source, material.selection, 99999)
+
+
+def test_the_letters_of_a_picture_have_every_sign_of_a_number() -> None:
+    font = ImageFont.truetype(FONT, 16)
+    missing = bytes(font.getmask("\u0378"))
+    assert all(bytes(font.getmask(sign)) != missing for sign in "×⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -106,7 +106,7 @@ class Album:
             try:
                 picture = data_uri(thumbnail(self.source, int(self.rows[position]), SIDE))
             except (OSError, Unreadable) as error:
-                self.unreadable[position] = str(error)
+                self.unreadable[position] = clean(str(error))
                 continue
             self._pictures[position] = picture
 

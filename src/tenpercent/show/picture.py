@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -11,10 +13,12 @@ from ..errors import UsageError
 from ..images.source import ImageSource
 from ..images.thumbnails import thumbnail
 from ..select.selection import Selection
+from .gallery import number
 
 GREEN = "#15803d"
 GREY = "#444444"
 ACROSS = 8  # pictures in a row
+FONT = str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))  # it has × and raised digits
 
 
 def group_picture(source: ImageSource, selection: Selection, group: int, side: int = 96) -> bytes:
@@ -40,7 +44,7 @@ def group_picture(source: ImageSource, selection: Selection, group: int, side: i
     wide, high = side + 2 * frame + gap, side + 2 * frame + letters + gap
     canvas = Image.new("RGB", (across * wide + gap, down * high + gap), "white")
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(letters)
+    font = ImageFont.truetype(FONT, letters)
     for at, position in enumerate(members.tolist()):
         kept = bool(selection.kept_mask[position])
         with Image.open(io.BytesIO(thumbnail(source, int(selection.source_rows[position]), side))) as opened:
@@ -51,14 +55,9 @@ def group_picture(source: ImageSource, selection: Selection, group: int, side: i
             right, bottom = left + picture.width, top + picture.height
             draw.rectangle((left - frame, top - frame, right + frame - 1, bottom + frame - 1), fill=GREEN)
         canvas.paste(picture, (left, top))
-        words = "kept" if kept else _number(float(selection.dissimilarity[position]))
+        words = "kept" if kept else number(float(selection.dissimilarity[position]))
         middle, below = x + frame + side / 2, y + side + 2 * frame + 1
         draw.text((middle, below), words, fill=GREEN if kept else GREY, font=font, anchor="ma")
     file = io.BytesIO()
     canvas.save(file, format="PNG", optimize=True)
     return file.getvalue()
-
-
-def _number(value: float) -> str:
-    """Return a dissimilarity in the letters that Pillow's own font has."""
-    return f"{value:.4f}" if value >= 0.001 or value == 0 else f"{value:.0e}"
