@@ -223,6 +223,14 @@ def test_pixels_become_png_without_loss(tmp_path: Path) -> None:
             np.testing.assert_array_equal(np.asarray(read), image)
 
 
+def test_folder_says_what_image_folder_passes_over(tmp_path: Path) -> None:
+    source = in_memory([picture(1), picture(2, "GIF")], ("ant",), [0, 0])
+    summary = export(selection_of(source, {0, 1}), source, Format.FOLDER, tmp_path / "kept")
+    assert "1 end with .gif, which ImageFolder reads only with is_valid_file given" in str(summary)
+    assert len(ImageFolder(str(tmp_path / "kept"))) == 1
+    assert len(ImageFolder(str(tmp_path / "kept"), is_valid_file=lambda _: True)) == 2
+
+
 def test_names_that_clash_or_lead_elsewhere_stay_in_the_folder(tmp_path: Path) -> None:
     images = [picture(value) for value in range(5)]
     source = replace(
@@ -313,6 +321,16 @@ def test_nothing_is_overwritten(photos: ImageSource, tmp_path: Path, kind: Forma
     with pytest.raises(UsageError, match=r"never overwrites; choose another --to"):
         export(selection_of(photos, KEPT), photos, kind, to)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_the_current_folder_is_refused_like_any_other(
+    photos: ImageSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Format
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"choose (another )?--to"):
+        export(selection_of(photos, KEPT), photos, kind, Path())
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "photos"]
 
 
 def test_hf_refuses_a_parquet_file_that_is_there(photos: ImageSource, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def export(selection: Selection, source: ImageSource | None, format: Format | st
     from . import folder, hf, rows
 
     format = Format(format)  # noqa: A001
+    to = to if to.name else to.absolute()  # "." has no name, and what is written lies under one or beside it
     kept = Kept.of(selection)
     if format is Format.INDICES:
         return rows.write_indices(kept, to)

@@ -16,6 +16,8 @@ from .names import Names, safe_name, shortened
 from .summary import ExportSummary, Format
 from .targets import building, check_free, check_outside, place
 
+# The endings that torchvision's ImageFolder reads; it passes over all others without a word.
+IMAGE_FOLDER = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
 # What a file system says that can't link here: another device, not supported, not ours, too many links.
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -44,8 +46,9 @@ def write_folder(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
             folder = temporary if class_name is None else folders[class_name]
             how[write_image(source, row, folder, names[folder])] += 1
             progress.update(1)
+        endings = Counter(file.suffix.lower() for folder in folders.values() for file in folder.iterdir())
         (done,) = place({temporary: to})
-    return ExportSummary(Format.FOLDER, (done,), len(kept), notes(how, kept.class_names))
+    return ExportSummary(Format.FOLDER, (done,), len(kept), notes(how, kept.class_names, endings))
 
 
 def class_folders(class_names: list[str | None], root: Path) -> dict[str, Path]:
@@ -95,7 +98,7 @@ def link_or_copy(file: Path, target: Path) -> str:
     return "linked"
 
 
-def notes(how: Counter[str], class_names: list[str | None]) -> tuple[str, ...]:
+def notes(how: Counter[str], class_names: list[str | None], endings: Counter[str]) -> tuple[str, ...]:
     """Say how the files came about, and what ImageFolder will pass over."""
     said = []
     if how["linked"]:
@@ -105,4 +108,10 @@ def notes(how: Counter[str], class_names: list[str | None]) -> tuple[str, ...]:
     unlabelled = class_names.count(None)
     if 0 < unlabelled < len(class_names):
         said.append(f"{unlabelled:,} have no label and lie beside the class folders")
+    others = sorted(set(endings) - IMAGE_FOLDER)
+    if others:
+        count = sum(endings[ending] for ending in others)
+        said.append(
+            f"{count:,} end with {', '.join(others)}, which ImageFolder reads only with is_valid_file given"
+        )
     return tuple(said)

@@ -36,8 +36,9 @@ def write_dataset(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
         TenpercentError: an image can't be read, or `to` can't be written.
     """
     datasets = require("datasets", "export")
+    check_free(to)
     parquet = to.with_name(f"{to.name}.parquet")
-    check_free(to, parquet)
+    check_free(parquet)
     check_outside(to, source)
     with building(to) as temporary, silent(datasets):
         folder, table, file = temporary / "dataset", temporary / "rows.arrow", temporary / "rows.parquet"
