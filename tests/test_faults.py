@@ -131,6 +131,22 @@ def status_of(argv: list[str]) -> int:
         return int(stop.code or 0)
 
 
+BEFORE_ANYTHING_IS_WRITTEN = {
+    "missing source",
+    "keep nan",
+    "budget",
+    "within",
+    "unknown layer",
+    "nan",
+    "duplicate ids",
+    "flat folder",
+    "one class",
+    "holdout 1",
+    "embedder for vectors",
+    "keep-ids missing",
+}
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_bad_input_gets_one_line(
     name: str, tmp_path: Path, vectors: Path, capsys: pytest.CaptureFixture[str]
@@ -145,6 +161,7 @@ def test_bad_input_gets_one_line(
     assert "Traceback" not in captured.err
     assert "unpickled!" not in captured.out
     assert not (tmp_path / "run" / "selection.parquet").exists()
+    assert not (name in BEFORE_ANYTHING_IS_WRITTEN and (tmp_path / "run").exists())
 
 
 def test_report_before_select(vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

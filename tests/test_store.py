@@ -45,6 +45,23 @@ def test_what_a_killed_process_left_is_cleared_and_nothing_else(tmp_path: Path) 
         assert all(path.exists() for path in whole)
 
 
+def test_a_kill_while_the_folder_is_made_leaves_one_that_serves(tmp_path: Path) -> None:
+    (tmp_path / "run" / "locks").mkdir(parents=True)
+    (tmp_path / "run" / "run.json.12.partial").write_text('{"form')
+    (tmp_path / "run" / "locks" / "embed.holder.json.12.partial").write_text("{")
+    run = RunFolder.create(tmp_path / "run", SOURCE)
+    with run.lock(Stage.EMBED):
+        pass
+    assert run.read()["source"] == SOURCE
+    assert not list(run.path.rglob("*.partial"))
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    (tmp_path / "part-00000.parquet").write_bytes(b"PAR1 half a file")
+    with pytest.raises(StageError, match=r"part-00000\.parquet is damaged .*; delete it"):
+        Embeddings.load(tmp_path)
+
+
 def test_one_lock_a_stage(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", SOURCE)
     with run.lock(Stage.SELECT):
@@ -147,6 +164,7 @@ def test_row_ids_sort_as_rows() -> None:
         ({"labels": [0, 1]}, "labels have shape"),
         ({"labels": [0, -2, 1]}, "below -1"),
         ({"labels": [0, 1, 2], "class_names": ["a", "b"]}, "has no name"),
+        ({"labels": [0, 10**12, 1]}, "label 1000000000000 is above 999,999"),
         ({"labels": [0.5, 1.0, 2.0]}, "integer codes or names"),
         ({"ids": ["a", "b"]}, "2 ids for 3 vectors"),
         ({"ids": ["a", "b", "a"]}, "'a' occurs more than once"),

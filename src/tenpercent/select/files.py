@@ -30,8 +30,8 @@ def read_stage(
     if not path.is_file():
         raise StageError(f"{path} does not exist; make it with: {command}")
     try:
-        about, table = read_metadata(path), pq.read_table(path)
-    except pa.ArrowInvalid as error:
+        table, about = pq.read_table(path), read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
         raise StageError(
             f"{path} is damaged ({str(error).splitlines()[0]}); make it anew with: {command}"
         ) from None

@@ -10,20 +10,28 @@ from ..store.embeddings import Embeddings
 from ..store.files import read_metadata
 from ..store.run import RunFolder, Stage
 from .cut import Within
-from .merges import Merges
+from .merges import Merges, uncut
 from .selection import Selection
 
 
 def stored_merges(
     folder: RunFolder, embeddings: Embeddings, within: Within | str | None = None
 ) -> Merges | None:
-    """Return the stored merges of these embeddings, or None where there are none or they were made `within` another."""
+    """Return the stored merges of these embeddings, or None where there are none or they were made `within` another.
+
+    Args:
+        folder: the run.
+        embeddings: what the merges must be of.
+        within: ``class`` or ``all``; None for class by class where there are labels.
+
+    Raises:
+        StageError: they are damaged or of a newer format.
+    """
     if folder.stage(Stage.CLUSTER) is None or not folder.merges.exists():
         return None
     about = read_metadata(folder.merges)
-    if about.get("origin") != embeddings.origin or (
-        within is not None and about.get("within") != str(within)
-    ):
+    wanted = (embeddings.origin, str(uncut(embeddings, within).within))
+    if (about.get("origin"), about.get("within")) != wanted:
         return None
     return Merges.load(folder.merges, embeddings)
 
@@ -42,11 +50,17 @@ def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
     """Return a run's embeddings, from its part files or from where the ready vectors lie.
 
     Raises:
-        StageError: the vectors have changed since.
+        StageError: part files are missing, or the ready vectors have changed since.
     """
     source = folder.read()["source"]
     if source["kind"] != "vectors":
-        return Embeddings.load(folder.embeddings, layer)
+        found, n = Embeddings.load(folder.embeddings, layer), folder.require(Stage.EMBED)["n"]
+        if len(found) != n:
+            raise StageError(
+                f"{folder.embeddings} holds {len(found):,} of {n:,} images; make the others again with: "
+                f"tenpercent embed {source['spec']} --out {folder.path}"
+            )
+        return found
     if layer != "end":
         raise UsageError(f"ready vectors have no layer {layer!r}; leave out --layer")
     opened = open_source(source["spec"], SourceOptions.from_json(source["options"]))
@@ -74,12 +88,17 @@ def open_images(folder: RunFolder) -> ImageSource:
     return opened
 
 
-def load_selection(folder: RunFolder) -> Selection:
-    """Return the stored selection.
+def load_selection(folder: RunFolder, embeddings: Embeddings | None = None) -> Selection:
+    """Return the stored selection; where `embeddings` are given, it must have been made from them.
 
     Raises:
-        StageError: nothing has been selected yet.
+        StageError: nothing has been selected yet, or it was made from other embeddings.
     """
     folder.require(Stage.SELECT)
+    return with_source(Selection.load(folder.selection, embeddings), folder)
+
+
+def with_source(selection: Selection, folder: RunFolder) -> Selection:
+    """Return the same selection knowing the source of its run."""
     source = folder.read()["source"]
-    return Selection.load(folder.selection).with_source(source["spec"], source["options"], source["n"])
+    return selection.with_source(source["spec"], source["options"], source["n"])

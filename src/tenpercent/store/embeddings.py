@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import SourceError, StageError, UsageError, nearest
-from .files import fingerprint, read_metadata, write_table
+from .files import count_rows, fingerprint, read_columns, read_metadata, write_table
 
 FORMAT = 1
 LAYERS = ("start", "middle", "end")
+MOST_CLASSES = 1_000_000  # unnamed codes beyond are numbers of something else
 
 Strings = npt.NDArray[np.object_]  # Python strings: ids differ in length too much for a fixed width
 Ints = npt.NDArray[np.int64]
@@ -146,7 +147,7 @@ class Embeddings:
         """Read the part files of a run's ``embeddings`` folder, with the vectors of one layer.
 
         Raises:
-            StageError: there are none, or they are of a newer format.
+            StageError: there are none, or they are damaged or of a newer format.
             UsageError: they hold no such layer.
         """
         parts = part_files(folder)
@@ -165,7 +166,7 @@ class Embeddings:
                 f"{folder} holds the layers {', '.join(layers)}, not {layer!r}{nearest(layer, layers)}"
             )
         columns = ["id", "row", "path", "label", "hash", layer]
-        table = pa.concat_tables([pq.read_table(part, columns=columns) for part in parts])
+        table = pa.concat_tables([read_columns(part, columns) for part in parts])
         ids = np.asarray(table["id"].to_pylist(), dtype=object)
         order = np.argsort(ids, kind="stable")
         flat = np.concatenate(
@@ -229,6 +230,11 @@ def write_part(folder: Path, number: int, part: Part, about: dict[str, Any]) -> 
 def part_files(folder: Path) -> list[Path]:
     """Return the whole part files of `folder` in the order of the source."""
     return sorted(folder.glob("part-*.parquet"))
+
+
+def stored_count(folder: Path) -> int:
+    """Return how many images the part files of `folder` hold."""
+    return sum(count_rows(part) for part in part_files(folder))
 
 
 def stored_layers(part: Path) -> list[str]:
@@ -317,6 +323,11 @@ def label_codes(
                 f"the label {codes.min()} is below -1; codes count from 0, and -1 means no label"
             )
         highest = int(codes.max())
+        if class_names is None and highest >= MOST_CLASSES:
+            raise UsageError(
+                f"the label {highest} is above {MOST_CLASSES - 1:,}; codes count from 0: number the classes anew, "
+                "or give their names as labels"
+            )
         names = (
             tuple(str(c) for c in range(highest + 1)) if class_names is None else tuple(map(str, class_names))
         )

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import RunFolderError
+from ..errors import RunFolderError, StageError
 
 TEMPORARY = ".partial"
 
@@ -55,9 +55,44 @@ def write_table(path: Path, table: pa.Table, metadata: dict[str, Any]) -> None:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Return the JSON that `write_table` stored in a Parquet file's schema; empty where there is none."""
-    raw = (pq.read_schema(path).metadata or {}).get(b"tenpercent")
+    """Return the JSON that `write_table` stored in a Parquet file's schema; empty where there is none.
+
+    Raises:
+        StageError: the file is damaged.
+    """
+    with _whole(path):
+        raw = (pq.read_schema(path).metadata or {}).get(b"tenpercent")
     return dict(json.loads(raw)) if raw else {}
+
+
+def read_columns(path: Path, columns: list[str]) -> pa.Table:
+    """Return some columns of a Parquet file.
+
+    Raises:
+        StageError: the file is damaged.
+    """
+    with _whole(path):
+        return pq.read_table(path, columns=columns)
+
+
+def count_rows(path: Path) -> int:
+    """Return how many rows a Parquet file has.
+
+    Raises:
+        StageError: the file is damaged.
+    """
+    with _whole(path):
+        return int(pq.read_metadata(path).num_rows)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise StageError(
+            f"{path} is damaged ({str(error).splitlines()[0]}); delete it and repeat the command that made it"
+        ) from None
 
 
 def remove_temporaries(output: Path) -> None:

@@ -8,7 +8,7 @@ import platform
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
@@ -52,17 +52,19 @@ class RunFolder:
         run = cls(Path(path))
         if run.path.exists() and not run.path.is_dir():
             raise RunFolderError(f"{run.path} is a file, not a folder; choose another --out")
-        if run.json_path.exists():
-            known = run.read()["source"]
-            if known["fingerprint"] != source["fingerprint"]:
-                raise RunFolderError(
-                    f"{run.path} holds a run of {known['spec']} ({known['fingerprint']}), not of {source['spec']} "
-                    f"({source['fingerprint']}) as it is now; choose another --out"
-                )
-            return run
-        if run.path.is_dir() and any(run.path.iterdir()) and not (run.path / "locks").exists():
-            raise RunFolderError(f"{run.path} is not empty and holds no run; choose another --out")
-        run._write({"format": FORMAT, "source": source, "stages": {}})
+        if not run.json_path.exists():
+            # A process that was killed here leaves the folder of locks, which is made first.
+            if run.path.is_dir() and any(run.path.iterdir()) and not (run.path / "locks").exists():
+                raise RunFolderError(f"{run.path} is not empty and holds no run; choose another --out")
+            with run._short_lock():
+                if not run.json_path.exists():  # else another process was quicker
+                    run._write({"format": FORMAT, "source": source, "stages": {}})
+        known = run.read()["source"]
+        if known["fingerprint"] != source["fingerprint"]:
+            raise RunFolderError(
+                f"{run.path} holds a run of {known['spec']} ({known['fingerprint']}), not of {source['spec']} "
+                f"({source['fingerprint']}) as it is now; choose another --out"
+            )
         return run
 
     @classmethod
@@ -176,18 +178,28 @@ class RunFolder:
         with self._short_lock():
             content = self.read()
             later = list(Stage)[list(Stage).index(stage) :]
-            content["stages"] = {name: found for name, found in content["stages"].items() if name not in later}
+            content["stages"] = {
+                name: found for name, found in content["stages"].items() if name not in later
+            }
             self._write(content)
 
     @contextmanager
-    def lock(self, stage: Stage) -> Iterator[None]:
-        """Hold `stage` against other processes, and clear what a killed one left half-written.
+    def lock(self, *stages: Stage) -> Iterator[None]:
+        """Hold stages against other processes, and clear what a killed one left half-written.
 
+        Hold a stage to write it, and those after it too where their files are made from what is written.
         The lock is the kernel's: it ends with the process, however that ends.
 
         Raises:
-            LockedError: another process holds it; the message names it.
+            LockedError: another process holds one of them; the message names it.
         """
+        with ExitStack() as held:
+            for stage in stages:
+                held.enter_context(self._lock(stage))
+            yield
+
+    @contextmanager
+    def _lock(self, stage: Stage) -> Iterator[None]:
         folder = self._locks()
         lock = FileLock(folder / f"{stage}.lock")
         holder = folder / f"{stage}.holder.json"
@@ -204,7 +216,7 @@ class RunFolder:
                     {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S")}
                 ),
             )
-            for output in self._outputs(stage):
+            for output in (holder, *self._outputs(stage)):
                 remove_temporaries(output)
             yield
         finally:
@@ -222,7 +234,9 @@ class RunFolder:
 
     @contextmanager
     def _short_lock(self) -> Iterator[None]:
+        """Hold `run.json`, and clear what a killed process left of it."""
         with FileLock(self._locks() / "run.lock", timeout=60):
+            remove_temporaries(self.json_path)
             yield
 
     def _locks(self) -> Path:

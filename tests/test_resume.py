@@ -1,0 +1,97 @@
+"""What an earlier command, a kill or another process left in a run folder never mixes with what comes next."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import tenpercent as tp
+from tenpercent.errors import LockedError, StageError
+from tenpercent.pipeline import Cut
+from tenpercent.store.run import RunFolder, Stage
+
+
+@pytest.fixture
+def labelled(vectors: Path) -> tp.SourceOptions:
+    return tp.SourceOptions(labels=vectors.with_name("labels.npy"))
+
+
+def test_grouping_over_all_is_not_taken_over_by_the_next_run(
+    vectors: Path, labelled: tp.SourceOptions, tmp_path: Path
+) -> None:
+    tp.run(vectors, out=tmp_path / "run", options=labelled, cut=Cut(keep=0.8, within="all"))
+    tp.run(vectors, out=tmp_path / "run", options=labelled, keep=0.8)
+    tp.run(vectors, out=tmp_path / "fresh", options=labelled, keep=0.8)
+    for name in ("merges.parquet", "selection.parquet"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
+
+
+def test_a_kill_while_a_tree_is_deepened_leaves_one_that_serves(
+    vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    tp.run(vectors, out=run, keep=0.9)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "record", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tp.select(run, Cut(keep=0.3))
+    with pytest.raises(StageError, match="tenpercent select"):
+        tp.report(run)
+    assert len(tp.select(run, Cut(keep=0.3)).kept) == 18
+
+
+def test_what_is_made_from_a_stage_is_held_while_that_is_made_anew(vectors: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    tp.run(vectors, out=run)
+    with RunFolder.open(run).lock(Stage.REPORT):
+        with pytest.raises(LockedError, match=f"report stage is held by process {os.getpid()}"):
+            tp.select(run)
+        with pytest.raises(LockedError, match="report stage"):
+            tp.cluster(run, keep=0.2)
+    assert len(tp.select(run).kept) == 54
+
+
+def test_a_selection_of_other_embeddings_is_not_reported(vectors: Path, tmp_path: Path) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    tp.run(vectors, out=run)
+    (tmp_path / "ids.txt").write_text("\n".join(f"image-{row:02d}" for row in range(60)))
+    tp.run(vectors, out=other, options=tp.SourceOptions(ids=tmp_path / "ids.txt"))
+    (run / "selection.parquet").write_bytes((other / "selection.parquet").read_bytes())
+    with pytest.raises(StageError, match="made from other embeddings"):
+        tp.report(run)
+    with pytest.raises(StageError, match="made from other embeddings"):
+        tp.explain(run, "00")
+
+
+def test_a_damaged_tree_is_named_and_can_be_made_anew(vectors: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    tp.run(vectors, out=run)
+    whole = (run / "merges.parquet").read_bytes()
+    (run / "merges.parquet").write_bytes(whole[:-20])
+    for command in (tp.cluster, tp.select):
+        with pytest.raises(StageError, match=r"merges\.parquet is damaged"):
+            command(run)
+    (run / "merges.parquet").unlink()
+    tp.run(vectors, out=run)
+    assert (run / "merges.parquet").read_bytes() == whole
+
+
+def test_a_lost_part_is_missed_and_made_again(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    quick = tp.Supervised(depth=8, epochs=1, batch=16, precision="float32")
+    tp.run(photos, out=run, embedder=quick)
+    part = run / "embeddings" / "part-00000.parquet"
+    before = part.read_bytes()
+    part.unlink()
+    with pytest.raises(StageError, match="tenpercent embed"):
+        tp.select(run)
+    tp.embed(photos, out=run, embedder=quick)
+    assert part.read_bytes() == before
+    with pytest.raises(StageError, match="tenpercent select"):
+        tp.export(run, "csv", tmp_path / "kept.csv")
