@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from .errors import RunFolderError, require
 from .images.holdout import split_holdout
 from .images.options import SourceOptions
 from .images.sources import open_source
-from .pipeline import Cut, check_cut, default_embedder
+from .pipeline import Cut, check_cut, check_vectors_alone, default_embedder
 from .store.embeddings import Embeddings
 from .store.run import RunFolder, Stage
 
@@ -64,14 +64,15 @@ def plan(
     check_cut(cut)
     opened = open_source(source, options)
     folder = RunFolder(Path(out))
-    done = set()
+    done: dict[str, Any] = {}
     if folder.json_path.exists():
         known = folder.read()
         same = opened.content_fingerprint if isinstance(opened, Embeddings) else opened.fingerprint
         if known["source"]["fingerprint"] != same:
             raise RunFolderError(f"{out} holds a run of {known['source']['spec']}; choose another --out")
-        done = set(known["stages"])
+        done = known["stages"]
     if isinstance(opened, Embeddings):
+        check_vectors_alone(source, embedder, holdout)
         n, width = len(opened), opened.width
         lines = [f"source   {source}: {n:,} vectors of {width} values; nothing to embed"]
         seconds, memory, disk = 0.0, opened.vectors.nbytes, 0
@@ -79,14 +80,17 @@ def plan(
         require("torch", "images")
         from .embed.estimate import estimate
 
-        chosen = embedder or default_embedder(opened)
+        chosen = default_embedder(opened) if embedder is None else embedder
         rows, held_out = split_holdout(opened, holdout)
         labelled = "no labels" if opened.labels is None else f"{len(opened.class_names)} classes"
         held = f", {len(held_out):,} held out" if len(held_out) else ""
         lines = [f"source   {opened.spec}: {len(rows):,} images, {labelled}{held}"]
         if Stage.EMBED in done:
             lines.append("embed    done already")
-            n, width, seconds, memory, disk = len(rows), 64, 0.0, 0, 0
+            embedded = done[Stage.EMBED]
+            widths = embedded["layers"]
+            n, width = embedded["n"], widths.get(cut.layer, widths["end"])
+            seconds, memory, disk = 0.0, 0, 0
         else:
             expected = estimate(opened, chosen, rows)
             lines += [f"embed    {note}" for note in expected.notes]
