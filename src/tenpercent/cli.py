@@ -185,8 +185,8 @@ def _cut(arguments: argparse.Namespace) -> Cut:
 def _read_ids(path: Path | None) -> tuple[str, ...]:
     if path is None:
         return ()
-    try:
-        return tuple(line for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    try:  # split at newlines alone: ids are paths, which may hold the rarer separators of `splitlines`
+        return tuple(line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"can't read --keep-ids {path}: {error}; give a text file with one id a line"
