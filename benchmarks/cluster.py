@@ -25,7 +25,7 @@ import numpy.typing as npt
 import psutil
 import pyarrow.parquet as pq
 
-from tenpercent.cluster import first_merges
+from tenpercent.cluster.linkage import first_merges
 from tenpercent.store.files import write_text
 
 DATA = Path(__file__).parents[1] / "../shared/data/cifar10"

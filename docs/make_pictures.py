@@ -1,6 +1,6 @@
 """Draw the README's picture: the largest groups that ``make demo`` finds.
 
-    make demo && python docs/make_pictures.py
+make demo && python docs/make_pictures.py
 """
 
 from __future__ import annotations

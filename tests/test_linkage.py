@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist, squareform
 
-from tenpercent.cluster import Linkage, MemoryBudgetError, first_merges, neighbor_graph, unit_vectors
+from tenpercent.cluster.distances import unit_vectors
+from tenpercent.cluster.linkage import Linkage, first_merges
+from tenpercent.cluster.memory import MemoryBudgetError
+from tenpercent.cluster.neighbors import neighbor_graph
 from tenpercent.cluster.reference import complete_linkage
 from tenpercent.cluster.walk import singletons, walk
 from tenpercent.errors import UsageError

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenpercent.cluster import MemoryBudgetError, dissimilarities, neighbor_graph, unit_vectors
-from tenpercent.cluster.distances import distinct_rows
-from tenpercent.cluster.neighbors import filter_margin
+from tenpercent.cluster.distances import dissimilarities, distinct_rows, unit_vectors
+from tenpercent.cluster.memory import MemoryBudgetError
+from tenpercent.cluster.neighbors import filter_margin, neighbor_graph
 from tenpercent.cluster.sample import sample_pairs
 from tenpercent.errors import UsageError
 

@@ -154,13 +154,3 @@ def test_quiet_prints_nothing(vectors: Path, tmp_path: Path, capsys: pytest.Capt
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == ""
-
-
-def test_importing_loads_nothing_heavy() -> None:
-    import subprocess
-    import sys
-
-    heavy = "torch", "numba", "matplotlib", "datasets", "timm", "lightning_fabric", "sklearn"
-    code = f"import sys, tenpercent; print([name for name in {heavy} if name in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"

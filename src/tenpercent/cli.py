@@ -219,11 +219,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 for a failure, 2 for wrong usage, 130 for ctrl-C."""
     arguments = build_parser().parse_args(argv)
     log = logging.getLogger("tenpercent")
-    if not log.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)
     log.setLevel(logging.ERROR if arguments.quiet else logging.INFO)
+    try:
+        return _call(arguments)
+    finally:
+        log.removeHandler(handler)
+
+
+def _call(arguments: argparse.Namespace) -> int:
+    """Run a command, and turn what a person can act on into one line and an exit status."""
     try:
         with quiet(arguments.quiet):
             COMMANDS[arguments.command](arguments)

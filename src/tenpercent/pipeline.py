@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from .embed.settings import Supervised
@@ -111,30 +112,50 @@ def run(
         cut = Cut(keep=keep)
     elif keep is not None:
         raise UsageError("keep is given twice, alone and in cut; give it once")
-    check_cut(cut)
-    embed(source, out=out, embedder=embedder, holdout=holdout, options=options)
-    # Half as deep again as the cut, so that the report can show what lies beyond it.
-    fraction = cut.fraction
-    depth = None if fraction is None else round(max(1.5 * fraction - 0.5, 0.0), 6)
+    opened = open_source(source, options)
+    check_cut(cut, opened)
+    _embed(source, opened, out, embedder, holdout, options)
     folder = Path(out)
-    cluster(folder, keep=depth or fraction, threshold=cut.threshold, within=cut.within, layer=cut.layer)
+    _cluster_beyond(folder, cut)
     selection = select(folder, cut)
     report(folder)
     return selection
 
 
-def check_cut(cut: Cut) -> CutValues:
-    """Refuse a cut that can't be made before anything is computed for it.
+def _cluster_beyond(folder: Path, cut: Cut) -> None:
+    """Cluster somewhat deeper than the cut, so that the report can show what lies beyond it."""
+    from .cluster.memory import MemoryBudgetError
+
+    where: dict[str, Any] = {"threshold": cut.threshold, "within": cut.within, "layer": cut.layer}
+    fraction = cut.fraction
+    if fraction is not None:
+        deeper = round(fraction - min(0.05, (1 - fraction) / 2, fraction / 2), 6)
+        try:
+            cluster(folder, deeper, **where)
+            return
+        except MemoryBudgetError:
+            log.info("the tree ends at the cut: deeper would not fit into memory")
+    cluster(folder, fraction, **where)
+
+
+def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
+    """Refuse a cut that can't be made of a source before anything is computed for it.
 
     Raises:
-        UsageError: `keep`, `threshold`, `budget` or `min_per_class` is out of its range.
+        UsageError: `keep`, `threshold`, `budget` or `min_per_class` is out of its range, one of `keep_ids` is not in
+            the source, or it lacks the labels or layer asked for.
     """
-    checked = CutValues.checked(cut.fraction, cut.threshold, cut.budget, cut.min_per_class)
-    if cut.within is not None:
-        checked_choice(cut.within, Within, "within")
-    if cut.layer is not None and cut.layer not in LAYERS:
-        raise UsageError(f"layer is {cut.layer!r}; it must be one of {', '.join(LAYERS)}")
-    return checked
+    CutValues.checked(cut.fraction, cut.threshold, cut.budget, cut.min_per_class)
+    within = None if cut.within is None else checked_choice(cut.within, Within, "within")
+    if within is Within.CLASS and opened.labels is None:
+        raise UsageError(f"within is 'class', but {opened!r} has no labels; use within 'all' or give labels")
+    known = ("end",) if isinstance(opened, Embeddings) else LAYERS
+    if cut.layer is not None and cut.layer not in known:
+        raise UsageError(f"layer is {cut.layer!r}; {opened!r} has {', '.join(known)}")
+    if cut.keep_ids:
+        from .select.selection import positions_of
+
+        positions_of(np.sort(np.asarray(opened.ids, dtype=object)), cut.keep_ids, "keep_ids")
 
 
 def embed(
@@ -152,11 +173,22 @@ def embed(
     Returns:
         The embeddings of the last layer, in id order.
     """
+    return _embed(source, open_source(source, options), out, embedder, holdout, options)
+
+
+def _embed(
+    source: str | Path,
+    opened: ImageSource | Embeddings,
+    out: str | Path,
+    embedder: Embedder | None,
+    holdout: float,
+    options: SourceOptions,
+) -> Embeddings:
     clock = _Clock()
-    opened = open_source(source, options)
+    about = describe(source, opened, options, holdout)
     if isinstance(opened, Embeddings):
         check_vectors_alone(source, embedder, holdout)
-        folder = RunFolder.create(out, describe(source, opened, options, holdout))
+        folder = RunFolder.create(out, about)
         if folder.stage(Stage.EMBED) is None:
             with folder.lock(Stage.EMBED):
                 folder.record(
@@ -167,6 +199,11 @@ def embed(
                     layers={"end": opened.width},
                 )
         return opened
+    if embedder is None and RunFolder(Path(out)).json_path.exists():
+        folder = RunFolder.create(out, about)
+        done = _embedded(folder)
+        if done is not None and done["holdout"] == holdout:
+            return Embeddings.load(folder.embeddings)  # nothing asked for that could differ
     chosen = default_embedder(opened) if embedder is None else embedder
     rows, held_out = split_holdout(opened, holdout)
     require("torch", "images")
@@ -175,19 +212,23 @@ def embed(
 
     check_labels(opened, chosen, rows)
     settings = {"embedder": embedder_json(chosen), "holdout": holdout}
-    folder = RunFolder.create(out, describe(source, opened, options, holdout))
-    done = folder.stage(Stage.EMBED)
-    if done is not None and stored_count(folder.embeddings) == done["n"]:
-        made = done["settings"]
-        if made == settings or (embedder is None and made["holdout"] == holdout):
-            return Embeddings.load(folder.embeddings)  # nothing asked for that could differ
+    folder = RunFolder.create(out, about)
+    if _embedded(folder) == settings:
+        return Embeddings.load(folder.embeddings)
     with folder.lock(Stage.EMBED):
         summary = embed_source(opened, folder, chosen, rows)  # refuses what was begun with other settings
         write_holdout(folder, opened, held_out)
-        if done is not None:  # part files were deleted: what was made from them may be of others
-            folder.forget(Stage.EMBED)
+        folder.forget(Stage.EMBED)  # where part files were deleted, what was made from them may be of others
         folder.record(Stage.EMBED, settings, clock.seconds, **summary)
     return Embeddings.load(folder.embeddings)
+
+
+def _embedded(folder: RunFolder) -> dict[str, Any] | None:
+    """Return the settings that a run's embeddings were made with, or None where they are not all there."""
+    done = folder.stage(Stage.EMBED)
+    if done is None or stored_count(folder.embeddings) != done["n"]:
+        return None
+    return dict(done["settings"])
 
 
 def check_vectors_alone(source: str | Path, embedder: Embedder | None, holdout: float) -> None:
@@ -248,6 +289,7 @@ def cluster(
         layer: of a run folder, whose vectors to take: ``start``, ``middle`` or ``end`` (the default).
     """
     from .select.merges import cluster as cluster_embeddings
+    from .select.merges import uncut
     from .select.stored import load_embeddings, stored_merges
 
     if keep is None and threshold is None:
@@ -263,7 +305,7 @@ def cluster(
         if stored is not None and stored.covers(keep, threshold=threshold):
             return stored
         log.info("clustering %s images, %d values each", f"{len(embeddings):,}", embeddings.width)
-        merges = cluster_embeddings(embeddings, keep, threshold=threshold, within=within)
+        merges = (uncut(embeddings, within) if stored is None else stored).deepened(keep, threshold=threshold)
         folder.forget(Stage.CLUSTER)
         _store_merges(folder, merges, clock, keep=keep, threshold=threshold)
         return merges

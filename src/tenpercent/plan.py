@@ -61,8 +61,8 @@ def plan(
         RunFolderError: the run folder can't be used for this source.
     """
     cut = cut or Cut()
-    check_cut(cut)
     opened = open_source(source, options)
+    check_cut(cut, opened)
     folder = RunFolder(Path(out))
     done: dict[str, Any] = {}
     if folder.json_path.exists():

@@ -53,10 +53,13 @@ class Embeddings:
 
     def __post_init__(self) -> None:
         n = len(self.ids)
-        for name in ("rows", "vectors", "labels", "paths", "hashes"):
+        for name in ("ids", "rows", "vectors", "labels", "paths", "hashes"):
             value = getattr(self, name)
-            if value is not None and len(value) != n:
+            if value is None:
+                continue
+            if len(value) != n:
                 raise UsageError(f"{name} has {len(value)} entries for {n} ids; give one an image")
+            object.__setattr__(self, name, frozen(value))
         if not bool(np.all(self.ids[1:] > self.ids[:-1])):
             raise UsageError(
                 "ids must be strictly increasing strings; use Embeddings.from_numpy to sort them"
@@ -243,6 +246,13 @@ def stored_layers(part: Path) -> list[str]:
 
 
 # ---- checks at the edge ------------------------------------------------------------------------------------------
+
+
+def frozen(array: Any) -> Any:
+    """Return a view of an array that can't be written to; whoever owns the array may still write to it."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def row_ids(n: int) -> Strings:

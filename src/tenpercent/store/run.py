@@ -235,9 +235,18 @@ class RunFolder:
     @contextmanager
     def _short_lock(self) -> Iterator[None]:
         """Hold `run.json`, and clear what a killed process left of it."""
-        with FileLock(self._locks() / "run.lock", timeout=60):
+        lock = FileLock(self._locks() / "run.lock")
+        try:
+            lock.acquire(timeout=60)
+        except Timeout:
+            raise LockedError(
+                f"{self.json_path} has been held for a minute; stop the process that hangs on it"
+            ) from None
+        try:
             remove_temporaries(self.json_path)
             yield
+        finally:
+            lock.release()
 
     def _locks(self) -> Path:
         folder = self.path / "locks"
