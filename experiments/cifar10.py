@@ -128,22 +128,31 @@ def draw_galleries(run: RunFolder, selection: tp.Selection) -> None:
     """Draw the largest groups, the tightest, and of each class two one above the other."""
     source = open_images(run)
     groups = groups_of(columns_of(selection))
-    of_classes = [group for _, pair in class_groups(groups, limit=10, each=2, shown=set()) for group in pair]
-    galleries = {"largest": largest(groups, 8), "tightest": tightest(groups, 24), "classes": of_classes}
     (DOCS / "pictures").mkdir(exist_ok=True)
-    for name, chosen in galleries.items():
-        rows = [Image.open(BytesIO(group_picture(source, selection, group, side=64))) for group in chosen]
-        across = 4 if name == "tightest" else 1 if name == "largest" else 2
-        sheet(rows, across).save(DOCS / "pictures" / f"cifar10-{name}.png", optimize=True)
+
+    def rows(chosen: Iterable[int]) -> list[Image.Image]:
+        return [Image.open(BytesIO(group_picture(source, selection, group, side=64))) for group in chosen]
+
+    pairs = [sheet(rows(pair), 1) for _, pair in class_groups(groups, limit=10, each=2, shown=set())]
+    galleries = {
+        "largest": sheet(rows(largest(groups, 8)), 1),
+        "tightest": sheet(rows(tightest(groups, 24)), 4),
+        "classes": sheet(pairs, 2),
+    }
+    for name, gallery in galleries.items():
+        gallery.quantize(256).save(DOCS / "pictures" / f"cifar10-{name}.png", optimize=True)
 
 
-def sheet(pictures: Iterable[Image.Image], across: int) -> Image.Image:
-    """Put pictures into rows of `across`, left-aligned, each as wide as the widest."""
-    found = list(pictures)
-    wide, high = max(picture.width for picture in found), max(picture.height for picture in found)
-    page = Image.new("RGB", (wide * across, high * -(-len(found) // across)), "white")
-    for at, picture in enumerate(found):
-        page.paste(picture, (at % across * wide, at // across * high))
+def sheet(pictures: list[Image.Image], across: int) -> Image.Image:
+    """Put pictures into rows of `across`, left-aligned, each column as wide and each row as high as it must be."""
+    wide = [max(picture.width for picture in pictures[at::across]) for at in range(across)]
+    high = [
+        max(picture.height for picture in pictures[at : at + across])
+        for at in range(0, len(pictures), across)
+    ]
+    page = Image.new("RGB", (sum(wide), sum(high)), "white")
+    for at, picture in enumerate(pictures):
+        page.paste(picture, (sum(wide[: at % across]), sum(high[: at // across])))
     return page
 
 
