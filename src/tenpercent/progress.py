@@ -34,6 +34,7 @@ def bar(total: int, description: str, unit: str, initial: int = 0) -> tqdm[Any]:
         initial=initial,
         desc=description,
         unit=f" {unit}",
+        unit_scale=total >= 1_000_000,
         delay=2,
         disable=True if _quiet.get() else None,
         dynamic_ncols=True,
