@@ -242,10 +242,14 @@ def test_vectors_of_the_wrong_shape_are_an_error(tmp_path: Path, shape: tuple[in
 def test_labels_are_needed_where_the_embedder_is_trained(tmp_path: Path) -> None:
     plain = source_of([noise(seed) for seed in range(4)])
     one_class = source_of([noise(seed) for seed in range(4)], [1, 1, 1, -1])
-    for embedder in (Supervised(), Timm("test_resnet", finetune=True)):
-        with pytest.raises(UsageError, match=r"no labels.*--embedder timm:NAME --weights FILE"):
+    remedies = {
+        Supervised(): "--embedder timm:NAME --weights FILE",
+        Timm("test_resnet", finetune=True): "--finetune",
+    }
+    for embedder, remedy in remedies.items():
+        with pytest.raises(UsageError, match=rf"no labels.*{remedy}"):
             embed(tmp_path / "a", plain, embedder)
-        with pytest.raises(UsageError, match=r"one class only \('light'\).*--embedder timm:NAME"):
+        with pytest.raises(UsageError, match=rf"one class only \('light'\).*{remedy}"):
             embed(tmp_path / "b", one_class, embedder)
 
 

@@ -59,6 +59,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "keep nan": (lambda t, v: [str(v), "--keep", "nan"], "keep is nan"),
     "keep text": (lambda t, v: [str(v), "--keep", "most"], "'most' is not a number"),
     "threshold negative": (lambda t, v: [str(v), "--threshold", "-1"], "threshold is -1"),
+    "threshold above 2": (lambda t, v: [str(v), "--threshold", "5"], "threshold is 5"),
     "both cuts": (lambda t, v: [str(v), "--keep", "0.9", "--threshold", "0.1"], "not allowed with"),
     "budget": (lambda t, v: [str(v), "--budget", "globel"], "did you mean global"),
     "within": (lambda t, v: [str(v), "--within", "classes"], "did you mean class"),

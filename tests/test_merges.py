@@ -85,7 +85,7 @@ def test_a_cut_is_the_same_however_deep_the_tree_was(
     selection = shallow.select(**cut)
     deep = shallow.deepened(**cut)
     assert deep.covers(**cut) and deep.deepened(**cut) is deep
-    whole = cluster(embeddings, threshold=3.0)
+    whole = cluster(embeddings, keep=1e-9)  # the whole tree
     assert whole.covers(**cut) and np.isinf(whole.complete_to).all()
     assert selection.table.equals(whole.select(**cut).table)
     assert selection.table.equals(deep.select(**cut).table)
@@ -158,7 +158,7 @@ def test_the_file_comes_back_equal_and_equal_merges_give_equal_bytes(tmp_path: P
     again = cluster(some(30, classes=3, tied=True), keep=0.9).deepened(0.6)
     again.save(tmp_path / "again.parquet")
     assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "merges.parquet").read_bytes()
-    whole = cluster(embeddings, threshold=2.5)
+    whole = cluster(embeddings, keep=1e-9)  # the whole tree
     whole.save(tmp_path / "whole.parquet")
     assert read_metadata(tmp_path / "whole.parquet")["complete_to"] == [None] * len(whole.classes)
     assert np.isinf(Merges.load(tmp_path / "whole.parquet", embeddings).complete_to).all()

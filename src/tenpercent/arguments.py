@@ -207,7 +207,12 @@ def _add_cut(parser: argparse.ArgumentParser) -> None:
         metavar="class|global",
         help="the same fraction of each class, or the lowest merges of all (class)",
     )
-    group.add_argument("--keep-ids", type=Path, metavar="FILE", help="images that must stay: one id a line")
+    group.add_argument(
+        "--keep-ids",
+        type=Path,
+        metavar="FILE",
+        help="images that must stay, beside what --keep keeps: one id a line",
+    )
     group.add_argument(
         "--min-per-class", type=_whole, default=1, metavar="N", help="what each class keeps at least (1)"
     )

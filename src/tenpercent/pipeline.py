@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .embed.settings import Supervised
@@ -108,10 +109,7 @@ def run(
     Returns:
         The selection, stored in the run folder beside the report.
     """
-    if cut is None:
-        cut = Cut(keep=keep)
-    elif keep is not None:
-        raise UsageError("keep is given twice, alone and in cut; give it once")
+    cut = one_cut(cut, keep)
     opened = open_source(source, options)
     check_cut(cut, opened)
     _embed(source, opened, out, embedder, holdout, options)
@@ -120,6 +118,19 @@ def run(
     selection = select(folder, cut)
     report(folder)
     return selection
+
+
+def one_cut(cut: Cut | None, keep: float | None) -> Cut:
+    """Return the cut that a caller means who may give `keep` alone.
+
+    Raises:
+        UsageError: both are given.
+    """
+    if cut is None:
+        return Cut(keep=keep)
+    if keep is not None:
+        raise UsageError("keep is given twice, alone and in cut; give it once")
+    return cut
 
 
 def _cluster_beyond(folder: Path, cut: Cut) -> None:
@@ -294,6 +305,10 @@ def cluster(
 
     if keep is None and threshold is None:
         keep = 0.5
+    if isinstance(what, np.ndarray):
+        raise UsageError(
+            "cluster takes embeddings or a run folder, not an array; wrap it: Embeddings.from_numpy(array)"
+        )
     if isinstance(what, Embeddings):
         return cluster_embeddings(what, keep, threshold=threshold, within=within)
     folder = RunFolder.open(what)
@@ -317,16 +332,17 @@ def _store_merges(folder: RunFolder, merges: Merges, clock: _Clock, **depth: flo
     folder.record(Stage.CLUSTER, settings, clock.seconds, merges=len(merges))
 
 
-def select(what: str | Path, cut: Cut | None = None) -> Selection:
+def select(what: str | Path, cut: Cut | None = None, *, keep: float | None = None) -> Selection:
     """Cut the stored tree of a run folder and store the selection; a deeper cut than the tree deepens it first.
 
     Args:
         what: a run folder.
         cut: where to cut; keep 0.9 unless said. Its `within` and `layer`, where given, must be those clustered with.
+        keep: the fraction kept, a shortcut for ``cut=Cut(keep=keep)``.
     """
     from .select.stored import load_merges, with_source
 
-    cut = cut or Cut()
+    cut = one_cut(cut, keep)
     folder = RunFolder.open(what)
     with folder.lock(Stage.SELECT, Stage.REPORT):
         merges = load_merges(folder)
@@ -412,7 +428,23 @@ def explain(what: str | Path, name: str) -> Explanation:
     folder = RunFolder.open(what)
     folder.require(Stage.SELECT)
     embeddings = load_merges(folder).embeddings
+    if name not in embeddings.ids:
+        _say_why_absent(folder, name)
     return load_selection(folder, embeddings).explain(name, embeddings)
+
+
+def _say_why_absent(folder: RunFolder, name: str) -> None:
+    """Raise `UsageError` where an image took no part because it could not be read or was held out."""
+    wanted = pc.field("id") == name
+    if folder.rejected.exists():
+        for row in pq.read_table(folder.rejected).filter(wanted).to_pylist():
+            raise UsageError(
+                f"{name} took no part: it could not be read ({row['reason']}); mend or remove the file"
+            )
+    if folder.holdout.exists() and len(pq.read_table(folder.holdout).filter(wanted)):
+        raise UsageError(
+            f"{name} took no part: it is held out for evaluation (--holdout); ask for another image"
+        )
 
 
 def export(what: str | Path, format: Format | str, to: str | Path) -> ExportSummary:  # noqa: A002 – the flag's name

@@ -123,6 +123,8 @@ def check_labels(source: ImageSource, embedder: Embedder, rows: Ints) -> None:
     if not is_trained(embedder):
         return
     remedy = "embed it with weights at hand: --embedder timm:NAME --weights FILE"
+    if isinstance(embedder, Timm):
+        remedy = "leave out --finetune"
     if source.labels is None:
         raise UsageError(f"{source.spec} has no labels to train an embedding with; {remedy}")
     codes = np.unique(source.labels[rows])

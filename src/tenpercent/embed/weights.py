@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from pathlib import Path
 
 import torch
@@ -102,6 +103,10 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's unpickler raises nearly anything on files that are no weights
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if isinstance(
+            error, pickle.UnpicklingError
+        ):  # torch's words for it advise to run what is in the file
+            first = "it is no file of tensors alone"
         raise UsageError(
             f"can't read the weights {path} ({first}); name a safetensors or state-dict file"
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 from numbers import Integral, Real
@@ -109,10 +108,10 @@ def checked_threshold(threshold: object) -> float:
     """Return `threshold` as a float.
 
     Raises:
-        UsageError: it is not a finite number ≥ 0.
+        UsageError: it is not a number in [0, 2].
     """
     value = _real(threshold)
-    if value is None or not math.isfinite(value) or value < 0:
+    if value is None or not 0 <= value <= 2:
         raise UsageError(
             f"threshold is {threshold!r}; it must be a number from 0 (equal) to 2 (opposite), e.g. 0.01"
         )

@@ -202,7 +202,7 @@ class Selection:
 
     def __repr__(self) -> str:
         kept, n = int(self.kept_mask.sum()), len(self)
-        several = len(np.unique(self.group[self.group_size > 1]))
+        several = len(np.unique(self.group[~self.kept_mask]))
         largest = f" (largest {int(self.group_size.max()):,})" if several else ""
         return f"Selection({kept:,} of {n:,} images kept, {n - kept:,} removed, redundant groups: {several:,}{largest})"
 

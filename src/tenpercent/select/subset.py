@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 def checked_subset(selection: Selection, dataset: Dataset[Any]) -> Subset[Any]:
     """Return the kept images of `dataset`, in the order of the source.
 
-    The length must be the source's. Where the dataset has ``targets`` or ``labels``, one whole number an image,
-    they must agree: by class name where it has ``classes`` with the same names, else by code.
+    The length must be the source's where that is known (`Selection.with_source`), else no less than the rows need.
+    Where the dataset has ``targets`` or ``labels``, one whole number an image, they must agree: by class name where
+    it has ``classes`` with the same names, else by code.
 
     Raises:
         UsageError: they do not; the message names the first row that differs.
@@ -39,7 +40,8 @@ def _check_length(selection: Selection, length: int) -> None:
     if length < least or (known is not None and length != known):
         wanted = f"{known:,}" if known is not None else f"at least {least:,}"
         raise UsageError(
-            f"the dataset has {length:,} images, the source of this selection {wanted}; give that dataset"
+            f"the dataset has {length:,} images, the source of this selection {wanted}; give the dataset of the same "
+            "files (torchvision's ImageFolder takes hidden files, and passes over formats such as GIF)"
         )
 
 

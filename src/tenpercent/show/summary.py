@@ -18,12 +18,13 @@ def describe_selection(selection: Selection) -> str:
     if not removed:
         found = [f"All {n:,} images are kept: nothing was removed at this cut."]
     else:
-        groups = len(np.unique(selection.group[selection.group_size > 1]))
+        groups = len(np.unique(selection.group[~selection.kept_mask]))
+        form = "They form 1 redundant group" if groups == 1 else f"They form {groups:,} redundant groups"
         farthest = float(selection.dissimilarity[~selection.kept_mask].max())
         found = [
             f"{removed:,} of {n:,} images ({removed / n:.1%}) show again what another image shows; "
             f"{n - removed:,} are kept.",
-            f"They form {groups:,} redundant groups, the largest of {int(sizes.max()):,} images; every removed image "
+            f"{form}, the largest of {int(sizes.max()):,} images; every removed image "
             f"is within {farthest:.2g} (1 − cosine) of the one kept for it.",
         ]
     return "\n".join([*found, *selection.notes])
@@ -61,5 +62,9 @@ def describe_folder(run: str | Path) -> str:
         settings = ", ".join(
             f"{key} {value}" for key, value in sorted(flat(found["settings"]).items()) if value is not None
         )
-        lines.append(f"{stage:<8} {found['finished']}, {found['seconds']:.1f} s: {settings}")
+        counts = [
+            f"{found[name]:,} {name}" for name in ("rejected", "merges", "kept", "removed") if name in found
+        ]
+        said = ", ".join([*counts, settings] if settings else counts)
+        lines.append(f"{stage:<8} {found['finished']}, {found['seconds']:.1f} s{': ' if said else ''}{said}")
     return "\n".join(lines)
