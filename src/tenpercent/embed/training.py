@@ -91,7 +91,7 @@ def threads_for(size: Size, devices: Devices) -> int:
     """Return how many threads each process trains with; the last bits of the weights depend on it.
 
     One for images of up to 16 × 16 pixels: what a thread does between two meetings with the others is so little
-    there that a second one gains a third on an idle machine, and on a busy one the waiting costs many times that.
+    there that a second one gains little on an idle machine and loses half on a busy one (`benchmarks/threads.py`).
     """
     if size[0] * size[1] <= TINY:
         return 1
