@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import tenpercent as tp
+from tenpercent.cut import Cut
 from tenpercent.errors import LockedError, StageError
-from tenpercent.pipeline import Cut
 from tenpercent.store.run import RunFolder, Stage
 
 

@@ -19,9 +19,10 @@ from . import cluster as _cluster_package
 from . import embed as _embed_package
 from . import export as _export_package
 from . import select as _select_package
+from .cut import Cut
 from .embed.settings import Supervised, Timm
 from .errors import TenpercentError
-from .pipeline import Cut, cluster, embed, explain, export, report, run, select
+from .pipeline import cluster, embed, explain, export, report, run, select
 from .store.embeddings import Embeddings
 
 if TYPE_CHECKING:

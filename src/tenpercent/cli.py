@@ -16,9 +16,9 @@ from .errors import TenpercentError, UsageError
 from .progress import quiet
 
 if TYPE_CHECKING:
+    from .cut import Cut
     from .embed.encoders import Embedder
     from .images.options import SourceOptions
-    from .pipeline import Cut
 
 
 # ---- the commands ------------------------------------------------------------------------------------------------
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 def run_demo(arguments: argparse.Namespace) -> None:
     """``tenpercent demo``."""
-    from .pipeline import Cut, run
+    from .cut import Cut
+    from .pipeline import run
     from .show.summary import describe_run
 
     run("digits", out=arguments.out, cut=Cut(keep=0.9))
@@ -169,7 +170,7 @@ def _embedder(arguments: argparse.Namespace) -> Embedder | None:
 
 
 def _cut(arguments: argparse.Namespace) -> Cut:
-    from .pipeline import Cut
+    from .cut import Cut
 
     return Cut(
         keep=arguments.keep,

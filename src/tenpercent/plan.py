@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .cut import Cut, check_cut
 from .errors import RunFolderError, require
 from .images.holdout import split_holdout
 from .images.options import SourceOptions
 from .images.sources import open_source
-from .pipeline import Cut, check_cut, check_vectors_alone, default_embedder
+from .pipeline import check_vectors_alone, default_embedder
 from .store.embeddings import Embeddings
 from .store.run import RunFolder, Stage
 

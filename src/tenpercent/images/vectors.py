@@ -126,5 +126,5 @@ def _one_a_row(path: Path, text: bool = False) -> npt.NDArray[Any]:
         try:
             return np.array([int(line) for line in lines], dtype=np.int64)
         except (ValueError, OverflowError):
-            pass  # not codes, so names
-    return np.array(lines, dtype=object if text else np.str_)
+            return np.array(lines, dtype=np.str_)  # not codes, so names
+    return np.array(lines, dtype=object)

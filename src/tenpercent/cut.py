@@ -1,0 +1,89 @@
+"""How a caller says where to cluster and where to cut, checked before anything is computed for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import UsageError
+from .images.source import ImageSource
+from .select.cut import Budget, Within, checked_choice
+from .select.cut import Cut as CutValues
+from .store.embeddings import LAYERS, Embeddings
+
+if TYPE_CHECKING:
+    from .select.merges import Merges
+    from .select.selection import Selection
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How to cluster, and where to cut.
+
+    Attributes:
+        keep: the fraction kept, in (0, 1]; 0.9 where neither it nor `threshold` is given.
+        threshold: take every merge with height up to it, instead of `keep`.
+        budget: ``class`` (every class keeps the same fraction, the default) or ``global``.
+        keep_ids: images that must stay.
+        min_per_class: what each class keeps at least.
+        within: ``class`` or ``all``; None for class by class where there are labels.
+        layer: which layer's vectors, ``start``, ``middle`` or ``end`` (the paper, section 4.2).
+    """
+
+    keep: float | None = None
+    threshold: float | None = None
+    budget: Budget | str | None = None
+    keep_ids: tuple[str, ...] = ()
+    min_per_class: int = 1
+    within: Within | str | None = None
+    layer: str | None = None
+
+    def select(self, merges: Merges) -> Selection:
+        """Cut the tree; it must be deep enough already, else it is deepened in memory."""
+        return merges.select(
+            self.fraction,
+            threshold=self.threshold,
+            budget=self.budget,
+            keep_ids=self.keep_ids,
+            min_per_class=self.min_per_class,
+        )
+
+    @property
+    def fraction(self) -> float | None:
+        """The fraction kept, or None where a threshold cuts."""
+        return 0.9 if self.keep is None and self.threshold is None else self.keep
+
+
+def one_cut(cut: Cut | None, keep: float | None) -> Cut:
+    """Return the cut that a caller means who may give `keep` alone.
+
+    Raises:
+        UsageError: both are given.
+    """
+    if cut is None:
+        return Cut(keep=keep)
+    if keep is not None:
+        raise UsageError("keep is given twice, alone and in cut; give it once")
+    return cut
+
+
+def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
+    """Refuse a cut that can't be made of a source before anything is computed for it.
+
+    Raises:
+        UsageError: `keep`, `threshold`, `budget` or `min_per_class` is out of its range, one of `keep_ids` is not in
+            the source, or it lacks the labels or layer asked for.
+    """
+    CutValues.checked(cut.fraction, cut.threshold, cut.budget, cut.min_per_class)
+    within = None if cut.within is None else checked_choice(cut.within, Within, "within")
+    if within is Within.CLASS and opened.labels is None:
+        raise UsageError(f"within is 'class', but {opened!r} has no labels; use within 'all' or give labels")
+    known = ("end",) if isinstance(opened, Embeddings) else LAYERS
+    if cut.layer is not None and cut.layer not in known:
+        raise UsageError(f"layer is {cut.layer!r}; {opened!r} has {', '.join(known)}")
+    if cut.keep_ids:
+        from .select.selection import positions_of
+
+        positions_of(np.sort(np.asarray(opened.ids, dtype=object)), cut.keep_ids, "keep_ids")
