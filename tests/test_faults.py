@@ -133,6 +133,9 @@ def status_of(argv: list[str]) -> int:
 
 
 BEFORE_ANYTHING_IS_WRITTEN = {
+    "unknown model",
+    "unknown network",
+    "depth",
     "missing source",
     "keep nan",
     "budget",

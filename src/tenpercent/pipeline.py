@@ -148,10 +148,12 @@ def _embed(
     rows, held_out = split_holdout(opened, holdout)
     require("torch", "images")
     from .embed.encoders import embedder_json
-    from .embed.extract import check_labels, embed_source
+    from .embed.extract import check_embedder, check_labels, embed_source
 
     check_labels(opened, chosen, rows)
     settings = {"embedder": embedder_json(chosen), "holdout": holdout}
+    if not RunFolder(Path(out)).json_path.exists():
+        check_embedder(chosen)
     folder = RunFolder.create(out, about)
     if _embedded(folder) == settings:
         return Embeddings.load(folder.embeddings)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from ..errors import TenpercentError, UsageError
 from ..images.source import ImageSource
@@ -28,9 +29,11 @@ from .encoders import (
     ready_encoder,
     trained_encoder,
 )
+from .networks import SMALL, build
 from .origin import Origin, stored_choice
 from .pixels import Ints, Rejected, Scan, scan
 from .settings import Supervised, Timm
+from .weights import check_name, timm_model
 
 FORMAT = 1
 PART = 4096  # images a part file; fixed, so that a resumed run writes the same files
@@ -116,6 +119,17 @@ def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: 
         "extracted": extracted,
         "images_per_second": round(extracted / max(finished - trained, 1e-9), 1),
     }
+
+
+def check_embedder(embedder: Embedder) -> None:
+    """Raise `UsageError` where an embedder names a network or weights that don't serve, before anything is made."""
+    if isinstance(embedder, Supervised):
+        with torch.device("meta"):  # names and depth are checked, no weights are made
+            build(embedder.network, embedder.depth, 2, (SMALL, SMALL))
+    elif isinstance(embedder, Timm) and embedder.weights is not None:
+        timm_model(embedder)
+    elif isinstance(embedder, Timm):
+        check_name(embedder.name)
 
 
 def check_labels(source: ImageSource, embedder: Embedder, rows: Ints) -> None:

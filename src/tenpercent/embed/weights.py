@@ -29,7 +29,7 @@ def timm_model(settings: Timm, n_classes: int = 0) -> nn.Module:
         model = untrained_model(settings, n_classes)
         load_weights(model, settings.weights)
         return model
-    _check_name(settings.name)
+    check_name(settings.name)
     try:
         return _create(settings, n_classes, pretrained=True)
     except Exception as error:  # the hub raises many kinds: no such weights, no network, no access
@@ -45,11 +45,12 @@ def untrained_model(settings: Timm, n_classes: int = 0) -> nn.Module:
     Raises:
         UsageError: timm knows no such model.
     """
-    _check_name(settings.name)
+    check_name(settings.name)
     return _create(settings, n_classes, pretrained=False)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise `UsageError` where timm knows no such model; the nearest names are offered."""
     timm = require("timm", "images")
     if not timm.is_model(name):
         raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
