@@ -9,8 +9,7 @@ import numpy as np
 
 from .errors import UsageError
 from .images.source import ImageSource
-from .select.cut import Budget, Within, checked_choice
-from .select.cut import Cut as CutValues
+from .select.cut import Budget, CheckedCut, Within, checked_choice
 from .store.embeddings import LAYERS, Embeddings
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
         UsageError: `keep`, `threshold`, `budget` or `min_per_class` is out of its range, one of `keep_ids` is not in
             the source, or it lacks the labels or layer asked for.
     """
-    CutValues.checked(cut.fraction, cut.threshold, cut.budget, cut.min_per_class)
+    CheckedCut.of(cut.fraction, cut.threshold, cut.budget, cut.min_per_class)
     within = None if cut.within is None else checked_choice(cut.within, Within, "within")
     if within is Within.CLASS and opened.labels is None:
         raise UsageError(f"within is 'class', but {opened!r} has no labels; use within 'all' or give labels")

@@ -36,7 +36,7 @@ Choice = TypeVar("Choice", Within, Budget)
 
 
 @dataclass(frozen=True)
-class Cut:
+class CheckedCut:
     """What to take of the merges: exactly one of `keep` and `threshold` is set.
 
     Attributes:
@@ -52,13 +52,13 @@ class Cut:
     min_per_class: int = 1
 
     @classmethod
-    def checked(
+    def of(
         cls,
         keep: object = None,
         threshold: object = None,
         budget: object = None,
         min_per_class: object = 1,
-    ) -> Cut:
+    ) -> CheckedCut:
         """Check what a caller gave.
 
         Raises:
@@ -162,7 +162,7 @@ class Steps:
     height: Floats
     complete_to: Floats
 
-    def taken(self, cut: Cut) -> Bools:
+    def taken(self, cut: CheckedCut) -> Bools:
         """Return which merges `cut` takes, bool[m]; supposes that the merges go deep enough (`missing` is empty)."""
         if cut.keep is not None and cut.budget is Budget.CLASS:
             return self._rank() < self._depths(cut)[self.of_class]
@@ -171,7 +171,7 @@ class Steps:
             return allowed & (self.height <= cut.threshold)
         return allowed & (np.cumsum(allowed) <= self._removals(cut))
 
-    def missing(self, cut: Cut) -> list[Request]:
+    def missing(self, cut: CheckedCut) -> list[Request]:
         """Return what must still be clustered before `cut` can be taken, class by class; empty when nothing.
 
         For a global budget the answer may take a second round: first enough merges, whose height bounds the
@@ -187,25 +187,25 @@ class Steps:
             return self._up_to_count(cut)
         return self._up_to_height(cut, float(heights[wanted - 1])) if wanted else []
 
-    def _up_to_count(self, cut: Cut) -> list[Request]:
+    def _up_to_count(self, cut: CheckedCut) -> list[Request]:
         depths = self._depths(cut)
         short = np.isfinite(self.complete_to) & (self._stored() < depths)
         return [Request(int(c), merges=int(depths[c])) for c in np.flatnonzero(short)]
 
-    def _up_to_height(self, cut: Cut, height: float) -> list[Request]:
+    def _up_to_height(self, cut: CheckedCut, height: float) -> list[Request]:
         short = (self.complete_to < height) & (self._stored() < self._limits(cut))
         return [Request(int(c), height=height) for c in np.flatnonzero(short)]
 
-    def _removals(self, cut: Cut) -> int:
+    def _removals(self, cut: CheckedCut) -> int:
         n = int(self.sizes.sum())
         return n - cut.wanted(n)
 
-    def _depths(self, cut: Cut) -> Ints:
+    def _depths(self, cut: CheckedCut) -> Ints:
         """Merges of each class under a budget a class."""
         wanted = cut.wanted(int(self.sizes.sum()))
         return self.sizes - allot(self.sizes, self.smallest, wanted, cut.min_per_class)
 
-    def _limits(self, cut: Cut) -> Ints:
+    def _limits(self, cut: CheckedCut) -> Ints:
         """Merges of each class that leave it its minimum."""
         return self.sizes - np.minimum(cut.min_per_class, self.sizes)
 

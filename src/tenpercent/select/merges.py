@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..progress import bar
 from ..store.embeddings import Embeddings, Ints
 from ..store.files import write_table
-from .cut import Bools, Budget, Cut, Floats, Request, Steps, Within, checked_choice
+from .cut import Bools, Budget, CheckedCut, Floats, Request, Steps, Within, checked_choice
 from .files import read_stage
 from .representatives import groups_of, representatives
 from .selection import ClassCut, Selection, positions_of
@@ -76,7 +76,7 @@ class Merges:
         Raises:
             UsageError: a value out of its range, both or neither of `keep` and `threshold`, an unknown id.
         """
-        cut = Cut.checked(keep, threshold, budget, min_per_class)
+        cut = CheckedCut.of(keep, threshold, budget, min_per_class)
         wanted = positions_of(self.embeddings.ids, keep_ids, "keep_ids")
         deep = self._deepened(cut)
         taken = deep._steps.taken(cut)
@@ -124,7 +124,7 @@ class Merges:
         min_per_class: int = 1,
     ) -> bool:
         """Whether `select` with these values needs no further clustering."""
-        return not self._steps.missing(Cut.checked(keep, threshold, budget, min_per_class))
+        return not self._steps.missing(CheckedCut.of(keep, threshold, budget, min_per_class))
 
     def deepened(
         self,
@@ -135,9 +135,9 @@ class Merges:
         min_per_class: int = 1,
     ) -> Merges:
         """Return merges of the same tree that go deep enough for `select` with these values."""
-        return self._deepened(Cut.checked(keep, threshold, budget, min_per_class))
+        return self._deepened(CheckedCut.of(keep, threshold, budget, min_per_class))
 
-    def _deepened(self, cut: Cut) -> Merges:
+    def _deepened(self, cut: CheckedCut) -> Merges:
         merges = self
         while requests := merges._steps.missing(cut):
             merges = merges._with(requests)
@@ -264,7 +264,7 @@ def cluster(
     Raises:
         UsageError: a value out of its range, or ``within="class"`` without labels.
     """
-    cut = Cut.checked(DEFAULT_KEEP if keep is None and threshold is None else keep, threshold)
+    cut = CheckedCut.of(DEFAULT_KEEP if keep is None and threshold is None else keep, threshold)
     return uncut(embeddings, within)._deepened(cut)
 
 
@@ -292,7 +292,7 @@ def uncut(embeddings: Embeddings, within: Within | str | None = None) -> Merges:
     return Merges(embeddings, chosen, none, none, np.empty(0), classes, complete_to)
 
 
-def _notes(cut: Cut, classes: tuple[ClassCut, ...], asked: int, extra: int) -> tuple[str, ...]:
+def _notes(cut: CheckedCut, classes: tuple[ClassCut, ...], asked: int, extra: int) -> tuple[str, ...]:
     """What a person should know about a cut that did not come out as asked for."""
     notes = []
     if cut.keep is not None:

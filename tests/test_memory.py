@@ -1,0 +1,45 @@
+"""Sizes of memory as people write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tenpercent.errors import UsageError
+from tenpercent.select.memory import checked_memory, in_words
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [
+        ("4GiB", 4 << 30),
+        ("4GB", 4_000_000_000),
+        ("500MiB", 500 << 20),
+        (" 500 mb ", 500_000_000),
+        ("1.5GiB", 3 << 29),
+        ("1tib", 1 << 40),
+        ("2KB", 2000),
+        ("64B", 64),
+        ("123456", 123_456),
+        (123_456, 123_456),
+        (None, None),
+    ],
+)
+def test_a_size_is_read(written: int | str | None, size: int | None) -> None:
+    assert checked_memory(written) == size
+
+
+@pytest.mark.parametrize("written", ["4G", "", "GiB", "-3", "nan", "1e9", "4,5GiB", True, 4.0, b"4GiB"])
+def test_what_is_no_size_is_refused_with_one_that_is(written: object) -> None:
+    with pytest.raises(UsageError, match=r"memory is .*; it must be a number of bytes .* e\.g\. 4GiB"):
+        checked_memory(written)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("written", ["0", 0, -1, "0.0GiB", "0.1B"])
+def test_no_memory_at_all_is_refused(written: int | str) -> None:
+    with pytest.raises(UsageError, match=r"memory is .*; it must be above 0"):
+        checked_memory(written)
+
+
+@pytest.mark.parametrize("size", [1, 1023, 1024, 5000, 300 << 20, (9 << 30) + 1, 12 << 30, 10**13])
+def test_what_is_said_to_be_needed_is_enough_and_can_be_given(size: int) -> None:
+    assert size <= (checked_memory(in_words(size).replace(" ", "")) or 0) <= 1.1 * size + 1
