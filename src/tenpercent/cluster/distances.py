@@ -19,12 +19,62 @@ Positions = npt.NDArray[np.int32]
 SMALLEST = 1e-100
 
 
-def unit_vectors(vectors: npt.ArrayLike) -> Doubles:
-    """Divide each row by its norm, in float64.
+def as_rows(vectors: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Return a matrix of numbers as float64 where it is float64, else as float32; mapped from a file, it stays there.
+
+    Raises:
+        UsageError: not a matrix of real numbers with at least one column.
+    """
+    array = np.asarray(vectors)
+    if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiu":
+        raise UsageError(
+            f"vectors have shape {array.shape} and dtype {array.dtype}; they must be a matrix [n, d] of real numbers"
+        )
+    is_double = array.dtype.kind == "f" and array.dtype.itemsize >= 8
+    return np.ascontiguousarray(array, dtype=np.float64 if is_double else np.float32)
+
+
+def direction_of_rows(rows: npt.NDArray[Any]) -> Doubles:
+    """Return what makes each row a unit vector: float64[n, 3], two powers of two and the norm of the scaled row.
 
     The row is first scaled by the power of two that brings its largest magnitude into [½, 1), so that no square
     overflows or loses bits; the norm is the square root of the sum of squares in the order of the columns.
-    Rows that are a power of two apart have the same unit vector.
+
+    Raises:
+        UsageError: a row without a direction (zero, nan, infinite).
+    """
+    divisors = np.empty((len(rows), 3), dtype=np.float64)
+    broken = _directions(rows, divisors)
+    if broken >= 0:
+        what = "holds nan or infinity" if rows[broken].any() else "is zero and has no direction"
+        raise UsageError(f"the vector in row {broken} {what}; remove that row or embed it again")
+    return divisors
+
+
+def scale_of_rows(rows: npt.NDArray[Any]) -> Doubles:
+    """Return the one power of two that brings the largest magnitude of all rows into [½, 1): as `direction_of_rows`.
+
+    Raises:
+        UsageError: a row holds nan or infinity.
+    """
+    largest = 0.0
+    for start in range(0, len(rows), 4096):
+        block = rows[start : start + 4096]
+        finite = np.isfinite(block).all(axis=1)
+        if not finite.all():
+            row = start + int(np.argmin(finite))
+            raise UsageError(
+                f"the vector in row {row} holds nan or infinity; remove that row or embed it again"
+            )
+        largest = max(largest, float(np.abs(block).max()))
+    exponent = math.frexp(largest)[1]
+    half = -exponent // 2
+    one = [math.ldexp(1.0, half), math.ldexp(1.0, -exponent - half), 1.0]
+    return np.tile(np.asarray(one), (len(rows), 1))
+
+
+def unit_vectors(vectors: npt.ArrayLike) -> Doubles:
+    """Divide each row by its norm, in float64. Rows that are a power of two apart have the same unit vector.
 
     Args:
         vectors: [n, d] of real numbers; float64 is taken as it is, every other type as float32.
@@ -35,56 +85,59 @@ def unit_vectors(vectors: npt.ArrayLike) -> Doubles:
     Raises:
         UsageError: not a matrix of numbers, or a row without a direction (zero, nan, infinite).
     """
-    array = np.asarray(vectors)
-    if array.ndim != 2 or array.shape[1] == 0 or array.dtype.kind not in "fiu":
-        raise UsageError(
-            f"vectors have shape {array.shape} and dtype {array.dtype}; they must be a matrix [n, d] of real numbers"
-        )
-    is_double = array.dtype.kind == "f" and array.dtype.itemsize >= 8
-    rows = np.ascontiguousarray(array, dtype=np.float64 if is_double else np.float32)
-    units = np.empty(rows.shape, dtype=np.float64)
-    broken = _unit_rows(rows, units)
-    if broken >= 0:
-        what = "holds nan or infinity" if rows[broken].any() else "is zero and has no direction"
-        raise UsageError(f"the vector in row {broken} {what}; remove that row or embed it again")
-    units.flags.writeable = False
-    return units
+    rows = as_rows(vectors)
+    return _divided(rows, direction_of_rows(rows))
 
 
-def dissimilarities(units: Doubles, i: npt.NDArray[Any], j: npt.NDArray[Any]) -> Doubles:
-    """Return ½|u − v|² of pairs of unit vectors, which is 1 − cos: 0 for equal rows, symmetric, never negative.
+def scaled_rows(vectors: npt.ArrayLike) -> tuple[Doubles, float]:
+    """Scale all rows by one power of two, in float64, for the Euclidean metric.
 
     Args:
-        units: float64[n, d], from `unit_vectors`.
+        vectors: [n, d] of real numbers; float64 is taken as it is, every other type as float32.
+
+    Returns:
+        float64[n, d], read-only, C order, without −0, magnitudes below 1; and the scale.
+
+    Raises:
+        UsageError: not a matrix of numbers, or nan or infinity in it.
+    """
+    rows = as_rows(vectors)
+    divisors = scale_of_rows(rows)
+    return _divided(rows, divisors), float(divisors[0, 0] * divisors[0, 1]) if len(rows) else 1.0
+
+
+def _divided(rows: npt.NDArray[Any], divisors: Doubles) -> Doubles:
+    found = np.empty(rows.shape, dtype=np.float64)
+    _divide(rows, divisors, found)
+    found.flags.writeable = False
+    return found
+
+
+def dissimilarities(
+    units: Doubles, i: npt.NDArray[Any], j: npt.NDArray[Any], others: Doubles | None = None
+) -> Doubles:
+    """Return ½|u − v|² of pairs of points: of unit vectors 1 − cos. It is 0 for equal rows, symmetric, never negative.
+
+    Args:
+        units: float64[n, d], from `unit_vectors` or `scaled_rows`.
         i: integer[k], one row of each pair.
-        j: integer[k], the other row.
+        j: integer[k], the other row …
+        others: … of this matrix, where it is not `units` as well.
 
     Returns:
         float64[k].
     """
     found = np.empty(len(i), dtype=np.float64)
-    _half_squares(units, i, j, found)
+    _half_squares(units, units if others is None else others, i, j, found)
     return found
-
-
-def distinct_rows(units: Doubles) -> npt.NDArray[np.int64]:
-    """Return for each row the first position that holds an equal row: int64[n].
-
-    Args:
-        units: float64[n, d] without nan and without −0, so that equal means equal bits.
-    """
-    slots = np.full(1 << max(4, (2 * len(units) - 1).bit_length()), -1, dtype=np.int64)
-    first = np.empty(len(units), dtype=np.int64)
-    _first_equal(units.view(np.uint64), slots, first)
-    return first
 
 
 # ---- kernels: no fastmath, so neither reordered nor fused --------------------------------------------------------
 
 
 @njit(cache=True, nogil=True)
-def _unit_rows(rows: npt.NDArray[Any], units: Doubles) -> int:
-    """Fill `units`; return the first row without a direction, or −1."""
+def _directions(rows: npt.NDArray[Any], divisors: Doubles) -> int:
+    """Fill `divisors`; return the first row without a direction, or −1."""
     n, width = rows.shape
     for r in range(n):
         largest = 0.0
@@ -103,46 +156,39 @@ def _unit_rows(rows: npt.NDArray[Any], units: Doubles) -> int:
         for k in range(width):
             scaled = np.float64(rows[r, k]) * one * other
             square += scaled * scaled
-            units[r, k] = scaled
-        norm = math.sqrt(square)
-        for k in range(width):
-            value = units[r, k] / norm
-            units[r, k] = value if abs(value) >= SMALLEST else 0.0
+        divisors[r, 0], divisors[r, 1], divisors[r, 2] = one, other, math.sqrt(square)
     return -1
 
 
 @njit(cache=True, nogil=True)
-def _half_squares(units: Doubles, i: npt.NDArray[Any], j: npt.NDArray[Any], found: Doubles) -> None:
-    width = units.shape[1]
-    for p in range(len(i)):
-        a, b = i[p], j[p]
-        total = 0.0
-        for k in range(width):
-            difference = units[a, k] - units[b, k]
-            total += difference * difference
-        found[p] = 0.5 * total
+def _divide(rows: npt.NDArray[Any], divisors: Doubles, found: Doubles) -> None:
+    for r in range(rows.shape[0]):
+        one, other, norm = divisors[r, 0], divisors[r, 1], divisors[r, 2]
+        for k in range(rows.shape[1]):
+            value = np.float64(rows[r, k]) * one * other / norm
+            found[r, k] = value if abs(value) >= SMALLEST else 0.0
 
 
 @njit(cache=True, nogil=True)
-def _first_equal(
-    bits: npt.NDArray[np.uint64], slots: npt.NDArray[np.int64], first: npt.NDArray[np.int64]
+def _half_squares(
+    left: Doubles, right: Doubles, i: npt.NDArray[Any], j: npt.NDArray[Any], found: Doubles
 ) -> None:
-    """Put each row into a hash table of rows (open addressing); a slot holds the first of its equals."""
-    n, width = bits.shape
-    mask = np.uint64(len(slots) - 1)
-    for r in range(n):
-        code = np.uint64(14695981039346656037)
+    """Fill `found`; four pairs side by side, each summed in the order of the columns."""
+    width = left.shape[1]
+    even = len(i) - len(i) % 4
+    for p in range(0, even, 4):
+        a, b, c, d = left[i[p]], left[i[p + 1]], left[i[p + 2]], left[i[p + 3]]
+        s, t, u, v = right[j[p]], right[j[p + 1]], right[j[p + 2]], right[j[p + 3]]
+        one, two, three, four = 0.0, 0.0, 0.0, 0.0
         for k in range(width):
-            code = (code ^ bits[r, k]) * np.uint64(1099511628211)
-            code ^= code >> np.uint64(29)
-        slot = np.int64(code & mask)
-        while True:
-            other = slots[slot]
-            if other < 0:
-                slots[slot] = r
-                first[r] = r
-                break
-            if np.array_equal(bits[other], bits[r]):
-                first[r] = other
-                break
-            slot = (slot + 1) % len(slots)
+            one += (a[k] - s[k]) * (a[k] - s[k])
+            two += (b[k] - t[k]) * (b[k] - t[k])
+            three += (c[k] - u[k]) * (c[k] - u[k])
+            four += (d[k] - v[k]) * (d[k] - v[k])
+        found[p], found[p + 1], found[p + 2], found[p + 3] = 0.5 * one, 0.5 * two, 0.5 * three, 0.5 * four
+    for p in range(even, len(i)):
+        a, b = left[i[p]], right[j[p]]
+        total = 0.0
+        for k in range(width):
+            total += (a[k] - b[k]) * (a[k] - b[k])
+        found[p] = 0.5 * total

@@ -1,27 +1,64 @@
-"""How much memory the pairs may take, and the error that says what fits."""
+"""What a clustering may use, and the error that says what would fit."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
 from ..errors import TenpercentError
+from .threads import cpus
 
 # An upper bound per pair at the peak: found and joined (2 × 16), or ordered (8), sorted (16) and walked (up to 48).
 BYTES_PER_PAIR = 72
 MOST_PAIRS = 1 << 29  # the walk numbers the two ends of each pair with 32 bits
 
 
+@dataclass(frozen=True)
+class Resources:
+    """What a clustering may use. It decides how long it takes and whether it can be done, never what comes out.
+
+    Attributes:
+        memory: bytes for everything but the vectors themselves; None for half of what is free.
+        threads: None for as many as this process may use.
+        scratch: a folder for pairs that outgrow the memory, and to go on from after an interruption; None for a
+            temporary one, which is gone afterwards.
+    """
+
+    memory: int | None = None
+    threads: int | None = None
+    scratch: Path | None = None
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes may be used now."""
+        return psutil.virtual_memory().available // 2 if self.memory is None else self.memory
+
+    @property
+    def workers(self) -> int:
+        """How many threads may be used."""
+        return self.threads or cpus()
+
+
 class MemoryBudgetError(TenpercentError):
-    """The pairs that a cut needs don't fit into the memory budget: says needed, free and what fits."""
+    """A depth needs more memory than the budget: says needed, allowed and what fits.
+
+    Attributes:
+        needed: bytes, about.
+        allowed: bytes.
+        fits: how many merges should fit.
+        n: of how many vectors.
+    """
+
+    def __init__(self, asked: str, *, needed: int, allowed: int, fits: int, n: int) -> None:
+        self.needed, self.allowed, self.fits, self.n = needed, allowed, fits, n
+        super().__init__(
+            f"{asked} of {n:,} vectors needs about {in_words(needed)} of memory, and {in_words(allowed)} may be used; "
+            f"{fits:,} merges (keep {1 - fits / n:.2f}) should fit, or give more memory"
+        )
 
 
-def affordable_pairs(memory: int | None) -> int:
-    """Return how many pairs fit into `memory` bytes, or into half of what is free."""
-    budget = psutil.virtual_memory().available // 2 if memory is None else memory
-    return min(budget // BYTES_PER_PAIR, MOST_PAIRS)
-
-
-def in_words(count: float) -> str:
-    """Return the memory of so many pairs for a person to read."""
-    size = count * BYTES_PER_PAIR
+def in_words(size: float) -> str:
+    """Return a number of bytes for a person to read."""
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"

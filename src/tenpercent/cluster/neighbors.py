@@ -1,30 +1,35 @@
-"""Every pair of vectors within a radius, none missed: a float32 filter with a proven margin, then float64."""
+"""Every pair of points within a radius, none missed: cells leave most pairs out, a filter most others, float64 decides."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
 from threading import local
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
+from ..errors import TenpercentError
 from ..progress import bar
+from .cells import Candidates, Cells, make_cells
 from .distances import Doubles, Positions, dissimilarities
-from .memory import MemoryBudgetError, in_words
+from .filters import Filter, best_filter
+from .points import Points, Space
+from .threads import cpus, in_threads
+from .threads import one_blas_thread as one_blas_thread
 
-Singles = npt.NDArray[np.float32]
 Found = tuple[Positions, Positions, Doubles]
 
-TILE = 512  # a tile of products is 1 MiB: it stays in the cache of a core
-WIDEST = 1 << 20  # the margin's derivation wants (d + 4)·2⁻²⁴ well below 1
+
+class TooManyPairsError(TenpercentError):
+    """There are more pairs within a radius than the caller can take."""
+
+    def __init__(self, radius: float, found: int, most: int) -> None:
+        self.found = found
+        super().__init__(
+            f"there are {found:,} pairs or more within {radius:.6g}, and {most:,} may come; take a smaller radius"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +37,9 @@ class NeighborGraph:
     """All pairs of points with dissimilarity in (`above`, `radius`], in increasing (d, i, j).
 
     Attributes:
-        i: int32[k], the smaller position of each pair.
-        j: int32[k], the larger position.
-        d: float64[k], the dissimilarity.
+        i: int32[k], the smaller position of each pair; of two sets, the position in the left one.
+        j: int32[k], the larger position; of two sets, the position in the right one.
+        d: float64[k], the dissimilarity, ½|x − y|².
         radius: every pair up to it is here …
         above: … from this one on, which is left out; −1 where nothing is left out.
     """
@@ -53,120 +58,162 @@ class NeighborGraph:
         return len(self.d)
 
 
-def filter_margin(width: int) -> float:
-    """Return how far 1 − p can be from the canonical dissimilarity, p being a float32 dot product.
-
-    With u = 2⁻²⁴ and γₖ = ku/(1 − ku) (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1):
-    rounding both vectors to float32 changes each product by a factor in (1 ± u)², and multiplying and adding d of
-    them, in any order and with or without fused multiply-add, by a further factor within 1 ± γ_d. Together that is
-    within 1 ± γ_(d+2). As Σ|uₖvₖ| ≤ |u||v|, which is 1 but for float64's rounding, the error of p is at most
-    γ_(d+2), plus what float64 adds: less than (d + 6)·2⁻⁵⁰ in all. That, and what is lost below float32's smallest
-    number, is far less than γ_(d+4) − γ_(d+2) ≥ 2⁻²³ for d ≤ 2²⁰. Hence γ_(d+4). The whole of it: docs/clustering.md.
-    """
-    if width > WIDEST:
-        raise ValueError(f"vectors have {width} values; the float32 filter is proven for up to {WIDEST}")
-    k = (width + 4) * 2.0**-24
-    return k / (1.0 - k)
-
-
 def neighbor_graph(
-    units: Doubles,
+    points: Points,
     radius: float,
     *,
     above: float = -1.0,
-    tile: int = TILE,
-    threads: int | None = None,
     most: int | None = None,
+    threads: int | None = None,
+    cells: Cells | None = None,
+    multiply: Filter | None = None,
 ) -> NeighborGraph:
-    """Find every pair with `above` < dissimilarity ≤ `radius`.
+    """Find every pair of a set with `above` < dissimilarity ≤ `radius`.
 
-    Tiles of the upper triangle are multiplied in float32; what lies within radius + margin is computed again by
-    `dissimilarities`, which decides. So neither `tile` nor `threads` changes a bit of the result.
+    Neither cells nor tiles nor threads change a bit of the result: they only choose what is computed again by
+    `dissimilarities`, which decides, and never leave out a pair within the radius (cells.py, filters.py: the proofs).
 
     Args:
-        units: float64[n, d], from `unit_vectors`.
+        points: the set.
         radius: the largest dissimilarity that is wanted; infinity for all pairs.
         above: leave out pairs up to this one (those of a smaller radius, found before).
-        tile: rows and columns of a tile.
-        threads: how many to use; None for as many as this process may.
         most: how many pairs may come; None for any number.
-
-    Returns:
-        The pairs in increasing (d, i, j).
+        threads: how many to use; None for as many as this process may.
+        cells: how the points are divided; None for what pays.
+        multiply: how tiles are multiplied; None for what this machine does best.
 
     Raises:
-        MemoryBudgetError: there are more than `most`.
+        TooManyPairsError: there are more than `most`.
     """
-    n, width = units.shape
-    lowest = _round_down(1.0 - radius - filter_margin(width))
-    singles = units.astype(np.float32)
-    space = local()
+    join = _Join(points, points, radius, above, threads or cpus(), multiply or best_filter())
+    return join.graph(cells, most)
 
-    def compare(rows: int) -> Found:
-        """Compare one band of rows with itself and all later rows."""
-        if not hasattr(space, "product"):
-            space.product = np.empty((tile, tile), dtype=np.float32)
-            space.i, space.j = np.empty(tile * tile, dtype=np.int32), np.empty(tile * tile, dtype=np.int32)
-        left = singles[rows : rows + tile]
-        band = []
-        for columns in range(rows, n, tile):
-            right = singles[columns : columns + tile]
-            product = np.matmul(left, right.T, out=space.product[: len(left), : len(right)])
-            count = _at_least(product, lowest, rows, columns, space.i, space.j)
-            i, j = space.i[:count], space.j[:count]
-            d = dissimilarities(units, i, j)
-            keep = (d > above) & (d <= radius)
-            band.append((i[keep], j[keep], d[keep]))
-        return _joined(band)
 
-    found: list[Found] = []
-    total = 0
-    with bar(n * (n - 1) // 2, "Comparing", "pairs") as shown, one_blas_thread():
-        for rows, pairs in zip(
-            range(0, n, tile), _in_order(compare, range(0, n, tile), threads), strict=True
-        ):
-            found.append(pairs)
-            total += len(pairs[0])
-            if most is not None and total > most:
-                raise MemoryBudgetError(
-                    f"there are more than {most:,} pairs within {radius:.6g} ({in_words(most)} of memory), more than a "
-                    "sample said; ask for fewer merges, or give more memory"
+def near_pairs(
+    left: Points,
+    right: Points,
+    radius: float,
+    *,
+    most: int | None = None,
+    threads: int | None = None,
+    cells: Cells | None = None,
+    multiply: Filter | None = None,
+) -> NeighborGraph:
+    """Find every pair of one point of each of two sets with dissimilarity ≤ `radius`: the same function as within one.
+
+    Args:
+        left: one set; `i` counts in it.
+        right: the other one, which the cells divide; `j` counts in it.
+        radius, most, threads, cells, multiply: see `neighbor_graph`.
+
+    Raises:
+        ValueError: the points of the two sets differ in width.
+        TooManyPairsError: there are more than `most`.
+    """
+    if left.width != right.width:
+        raise ValueError(f"the left points have {left.width} values, the right ones {right.width}")
+    join = _Join(left, right, radius, -1.0, threads or cpus(), multiply or best_filter())
+    return join.graph(cells, most)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Rows to be compared with columns, all seen from one centre.
+
+    From row `first` on the rows are the columns themselves, and only those beyond the diagonal count. With it so many
+    pairs are `decided`: those of the columns with all rows, candidates or not.
+    """
+
+    rows: Positions
+    columns: Positions
+    first: int
+    centre: Doubles
+    decided: int
+
+
+class _Space(local):
+    """Each thread's own memory."""
+
+    def __init__(self) -> None:
+        self.left, self.right = Space(), Space()
+
+
+@dataclass(frozen=True)
+class _Join:
+    left: Points
+    right: Points
+    radius: float
+    above: float
+    threads: int
+    multiply: Filter
+    space: _Space = field(default_factory=_Space)
+
+    @property
+    def within(self) -> bool:
+        return self.left is self.right
+
+    def graph(self, cells: Cells | None, most: int | None) -> NeighborGraph:
+        n, m = len(self.left), len(self.right)
+        found: list[Found] = []
+        count = 0
+        pairs = n * (n - 1) // 2 if self.within else n * m
+        with bar(pairs, "Comparing", "pairs") as shown, one_blas_thread():
+            if pairs:
+                if cells is None:
+                    cells = make_cells(self.right, self.radius, n, self.threads)
+                for part, decided in self._parts(cells):
+                    found.append(part)
+                    count += len(part[0])
+                    if most is not None and count > most:
+                        raise TooManyPairsError(self.radius, count, most)
+                    shown.update(decided)
+        i, j, d = _joined(found)
+        found.clear()
+        order = _by_key(i, j, d)
+        return NeighborGraph(i[order], j[order], d[order], self.radius, self.above)
+
+    def _parts(self, cells: Cells) -> Iterator[tuple[Found, int]]:
+        """Yield pairs that were found, and how many pairs are decided by that."""
+        candidates = Candidates(cells, self.left, self.radius, within=self.within, threads=self.threads)
+        for group, near in candidates.groups():
+            blocks = list(
+                chain.from_iterable(
+                    self._blocks(cells, cell, rows) for cell, rows in zip(group, near, strict=True)
                 )
-            high = min(tile, n - rows)
-            shown.update(high * (high - 1) // 2 + high * (n - rows - high))
-    i, j, d = _joined(found)
-    found.clear()
-    order = _by_key(i, j, d)
-    return NeighborGraph(i[order], j[order], d[order], radius, above)
+            )
+            for block, part in zip(blocks, in_threads(self._compare, blocks, self.threads), strict=True):
+                yield part, block.decided
 
+    def _blocks(self, cells: Cells, cell: int, rows: Positions) -> Iterator[_Block]:
+        """Yield a cell's members by columns of a tile, the last first: they have the most rows."""
+        members = cells.members(cell)
+        wide = self.multiply.columns
+        for start in reversed(range(0, len(members), wide)):
+            columns = members[start : start + wide]
+            if self.within:
+                others = np.concatenate([rows, members[: start + len(columns)]])
+                before = int(cells.starts[cell]) + start
+                decided = len(columns) * before + len(columns) * (len(columns) - 1) // 2
+                yield _Block(others, columns, len(rows) + start, cells.centre(cell), decided)
+            else:
+                yield _Block(rows, columns, len(rows), cells.centre(cell), len(self.left) * len(columns))
 
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """Keep BLAS to one thread: the threads here are our own, a tile each."""
-    context: AbstractContextManager[Any] = _blas().limit(limits=1, user_api="blas")
-    return context
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # looks through all loaded libraries, too slow for once a class
-
-
-def cpus() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _in_order(work: Callable[[int], Found], starts: range, threads: int | None) -> Iterator[Found]:
-    """Yield work(start) for each start, in order, computed by several threads."""
-    workers = min(threads or cpus(), len(starts))
-    if workers <= 1:
-        yield from map(work, starts)
-        return
-    pool = ThreadPoolExecutor(workers)
-    try:
-        yield from pool.map(work, starts)
-    finally:
-        pool.shutdown(cancel_futures=True)  # on ctrl-C the bands not yet begun are dropped
+    def _compare(self, block: _Block) -> Found:
+        """Return all pairs of a block within the radius."""
+        right = self.right.seen_from(block.centre, block.columns, self.space.right)
+        parts = []
+        high = self.multiply.rows
+        for start in range(0, len(block.rows), high):
+            positions = block.rows[start : start + high]
+            left = self.left.seen_from(block.centre, positions, self.space.left)
+            r, c = self.multiply.near(left, right, self.radius, block.first - start)
+            d = dissimilarities(left.exact, r, c, right.exact)
+            keep = (d > self.above) & (d <= self.radius)
+            i, j = positions[r[keep]], block.columns[c[keep]]
+            if self.within:
+                i, j = np.minimum(i, j), np.maximum(i, j)
+            parts.append((i, j, d[keep]))
+        return _joined(parts)
 
 
 def _joined(parts: list[Found]) -> Found:
@@ -186,31 +233,3 @@ def _by_key(i: Positions, j: Positions, d: Doubles) -> npt.NDArray[np.int64]:
     run = order[tied]
     order[tied] = run[np.lexsort((j[run], i[run], d[run]))]
     return order
-
-
-def _round_down(value: float) -> np.float32:
-    """Return the largest float32 that is not above `value`."""
-    single = np.float32(value)
-    return single if float(single) <= value else np.nextafter(single, np.float32(-np.inf))
-
-
-@njit(cache=True, nogil=True)
-def _at_least(
-    product: Singles, lowest: np.float32, rows: int, columns: int, found_i: Positions, found_j: Positions
-) -> int:
-    """List the entries ≥ `lowest` above the diagonal; return how many."""
-    count = 0
-    height, width = product.shape
-    for r in range(height):
-        row = product[r]
-        hits = np.int32(0)
-        for c in range(width):  # branch-free, so it becomes vector instructions; most rows end here
-            hits += np.int32(1) if row[c] >= lowest else np.int32(0)
-        if hits == 0:
-            continue
-        for c in range(r + 1 if rows == columns else 0, width):
-            if row[c] >= lowest:
-                found_i[count] = rows + r
-                found_j[count] = columns + c
-                count += 1
-    return count

@@ -12,11 +12,10 @@ import numpy.typing as npt
 from numba import njit
 
 from .distances import Doubles
-from .neighbors import Singles
+from .points import Points, Singles, Space
 
-PRODUCTS = 2_000_000  # a sample has about this many products, and at least LEAST rows
-LEAST = 128
-BLOCK = 8192
+ROWS = 128
+BLOCK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,36 +55,47 @@ class PairSample:
         return float(np.quantile(self.nearest, quantile, method="higher"))
 
 
-def sample_pairs(units: Doubles) -> PairSample:
-    """Compare rows drawn with a fixed seed with all rows.
+def sample_pairs(points: Points) -> PairSample:
+    """Compare points drawn with a fixed seed with all points.
 
     Args:
-        units: float64[n, d] unit vectors, n ≥ 2.
+        points: n ≥ 2.
     """
-    n = len(units)
-    size = min(n, max(LEAST, PRODUCTS // n))
-    rows = np.sort(np.random.default_rng(0).choice(n, size, replace=False))
-    sampled = units[rows].astype(np.float32)
+    n = len(points)
+    size = min(n, ROWS)
+    drawn = np.sort(np.random.default_rng(0).choice(n, size, replace=False))
+    middle = points.take(drawn).mean(axis=0)
+    sampled = points.seen_from(middle, drawn)
     nearest = np.full(size, np.inf, dtype=np.float32)
     counts = np.zeros(1 << 15, dtype=np.int64)  # by the upper 16 bits of a float32: 128 classes an octave
+    space = Space()
     for start in range(0, n, BLOCK):
-        d = np.float32(1) - sampled @ units[start : start + BLOCK].astype(np.float32).T
-        np.clip(d, np.float32(1e-9), np.float32(2), out=d)
-        inside = np.flatnonzero((rows >= start) & (rows < start + BLOCK))
-        d[inside, rows[inside] - start] = np.inf  # a row is no neighbour of its own
-        np.minimum(nearest, d.min(axis=1), out=nearest)
-        _count_classes(d.view(np.uint32), counts)
+        block = points.seen_from(middle, np.arange(start, min(start + BLOCK, n)), space)
+        products = sampled.singles @ block.singles.T
+        inside = np.flatnonzero((drawn >= start) & (drawn < start + BLOCK))
+        products[inside, drawn[inside] - start] = -np.inf  # a point is no neighbour of its own
+        _count_classes(products, sampled.halves, block.halves, nearest, counts)
     codes = np.arange(len(counts), dtype=np.uint32)
     edges = ((codes + 1) << 16).view(np.float32)
-    keep = (edges > 0) & (edges < 2.1)  # beyond are infinity and nan
-    cumulative = np.asarray(np.cumsum(counts)[keep] * (n / (2.0 * size)), dtype=np.float64)
+    last = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 1
+    cumulative = np.asarray(np.cumsum(counts)[:last] * (n / (2.0 * size)), dtype=np.float64)
     nearest.sort()
-    return PairSample(n, nearest, edges[keep].astype(np.float64), cumulative)
+    return PairSample(n, nearest, edges[:last].astype(np.float64), cumulative)
 
 
 @njit(cache=True, nogil=True)
-def _count_classes(bits: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]) -> None:
-    """Count float32 numbers by their upper 16 bits."""
-    for r in range(bits.shape[0]):
-        for c in range(bits.shape[1]):
-            counts[bits[r, c] >> np.uint32(16)] += 1
+def _count_classes(
+    products: Singles, halves: Singles, others: Singles, nearest: Singles, counts: npt.NDArray[np.int64]
+) -> None:
+    """Count dissimilarities by the upper 16 bits of a float32, and keep the smallest of each row."""
+    row = np.empty(products.shape[1], dtype=np.float32)
+    bits = row.view(np.uint32)
+    for r in range(products.shape[0]):
+        smallest = nearest[r]
+        for c in range(products.shape[1]):
+            row[c] = max(halves[r] + (others[c] - products[r, c]), np.float32(1e-30))
+            smallest = min(smallest, row[c])
+        nearest[r] = smallest
+        for c in range(products.shape[1]):
+            if row[c] < np.inf:
+                counts[bits[c] >> np.uint32(16)] += 1

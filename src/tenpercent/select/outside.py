@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cluster.distances import dissimilarities, unit_vectors
-from ..cluster.neighbors import filter_margin
+from ..cluster.filters import relative_margin
 from ..store.embeddings import Ints, Vectors, in_batches
 from .cut import Floats
 
@@ -40,7 +40,7 @@ def nearest_outside(vectors: Vectors, group: Ints, positions: Ints) -> tuple[Int
 def _batch(vectors: Vectors, group: Ints, asked: Ints) -> tuple[Ints, Floats]:
     units = unit_vectors(vectors[asked])
     asked32 = units.astype(np.float32)
-    margin = 2 * filter_margin(vectors.shape[1])  # two products, each off by that much at most
+    margin = 2 * relative_margin(vectors.shape[1])  # two products, each off by that much at most
     nearest = np.full(len(asked), -1, dtype=np.int64)
     distance = np.full(len(asked), np.inf)
     closest = np.full(len(asked), -np.inf, dtype=np.float32)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..cluster.distances import unit_vectors
 from ..cluster.neighbors import neighbor_graph
+from ..cluster.points import Points
 from ..store.embeddings import Vectors
 from .tables import Columns, Floats, Ints
 
@@ -48,13 +48,13 @@ def find_unlike_pairs(vectors: Vectors, columns: Columns, radius: float) -> Unli
     n = len(columns)
     if n > MOST_IMAGES:
         return f"Not searched for: comparing all pairs of {n:,} images takes too long (the limit is {MOST_IMAGES:,})."
-    units = unit_vectors(vectors)
-    affordable = affordable_radius(units, radius, MOST_PAIRS)
+    points = Points.of(vectors)
+    affordable = affordable_radius(points.take(np.arange(n)), radius, MOST_PAIRS)
     if affordable is None:
         return (
             f"Not searched for: so many images are equal that there are more than {MOST_PAIRS:,} equal pairs."
         )
-    graph = neighbor_graph(units, affordable)
+    graph = neighbor_graph(points, affordable)
     i, j = graph.i.astype(np.int64), graph.j.astype(np.int64)
     return UnlikePairs(*unlike_pairs(i, j, graph.d, columns.labels), radius=affordable, asked=radius)
 

@@ -1,0 +1,339 @@
+"""Cells: which points can have a partner in which part of space, so that most pairs are never multiplied.
+
+Every point belongs to the nearest of a few hundred centres. Let x belong to centre o and y to centre c, and let
+|x − y| ≤ t. Then both of these hold:
+
+    |x − c| ≤ R(c) + t                       R(c) being the distance from c to its farthest member (triangle inequality),
+    |x − c|² − |x − o|² ≤ 2 |o − c| t        (the bisector).
+
+The second: f(z) = (|z − o|² − |z − c|²) / (2|o − c|) is the signed distance of z to the plane halfway between o and c:
+linear, with a gradient of length one. f(y) ≥ 0, for c is the centre nearest to y; |f(y) − f(x)| ≤ |x − y| ≤ t; hence
+−f(x) ≤ t. So the points that fail one of the tests have no partner in c, and the others, the candidates, are compared
+with all of c. Of two cells only the one that comes first looks for candidates in the other.
+
+All distances here come from float32 products with an error of at most ε, which both tests allow for; so "nearest" may
+be wrong by 2ε: f(y) ≥ −2ε / (2|o − c|), and the right side of the second test grows by 4ε in all. The centres decide
+how much is left to compare, never what is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import local
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from .distances import Doubles, Positions
+from .filters import TINY, relative_margin
+from .points import Indices, Points, Singles, Space
+from .threads import in_threads
+
+BLOCK = 1024
+GROUP = 256  # centres looked at together
+SEED = 0
+ROUNDS = 4  # of k-means; more change little
+# What a step costs, in multiplications of float32, roughly and the same everywhere: they choose, and change nothing.
+TILE_COST = 4e6  # to call for one tile
+WORTHWHILE = 4e9  # comparing everything costs less than thinking about it
+
+
+class Homes(NamedTuple):
+    """Where some points belong.
+
+    Attributes:
+        cell: int32[n], the nearest centre.
+        square: float32[n], its squared distance.
+        error: what squared distances to centres can be wrong by, ε.
+    """
+
+    cell: Positions
+    square: Singles
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Points by the nearest of some centres.
+
+    Attributes:
+        centres: float32[c, d], seen from `middle`.
+        order: int32[n], the points, cell by cell.
+        starts: int64[c + 1], where each cell begins in `order`.
+        middle: float64[d], about the middle of all points.
+        home: the cell of each point, and how far it is from its centre.
+        reach: float64[c], at least the distance from each centre to its farthest member.
+    """
+
+    centres: Singles
+    order: Positions
+    starts: Indices
+    middle: Doubles
+    home: Homes
+    reach: Doubles
+
+    def __len__(self) -> int:
+        """How many cells there are."""
+        return len(self.centres)
+
+    def centre(self, cell: int) -> Doubles:
+        """Return where a cell's centre is: float64[d]."""
+        centre: Doubles = self.middle + self.centres[cell]
+        return centre
+
+    def members(self, cell: int) -> Positions:
+        """Return the points of a cell: int32[k]."""
+        return self.order[self.starts[cell] : self.starts[cell + 1]]
+
+
+def one_cell(points: Points) -> Cells:
+    """Return a single cell: everything is compared with everything."""
+    n = len(points)
+    return Cells(
+        centres=np.zeros((1, points.width), dtype=np.float32),
+        order=np.arange(n, dtype=np.int32),
+        starts=np.asarray([0, n]),
+        middle=points.take(_drawn(points, 1024)).mean(axis=0) if n else np.zeros(points.width),
+        home=Homes(np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.float32), 0.0),
+        reach=np.asarray([np.inf]),
+    )
+
+
+def make_cells(points: Points, radius: float, rows: int, threads: int) -> Cells:
+    """Divide points into cells, as many as pay for a comparison within `radius`; one where none do.
+
+    Args:
+        points: what is divided.
+        radius: a dissimilarity, ½|x − y|².
+        rows: how many points each of them would be compared with: their own number, or that of another set.
+        threads: how many to use.
+    """
+    n = len(points)
+    whole = one_cell(points)
+    plain = n * rows * (points.width + TILE_COST / (256 * 1024))
+    if plain < WORTHWHILE or not np.isfinite(radius):
+        return whole
+    count = 1 << round(np.log2(1.4 * np.sqrt(n)))
+    sample = points.seen_from(whole.middle, _drawn(points, max(8 * count, 2048))).singles
+    centres = _k_means(sample, count)
+    left = _share_left(sample, centres, np.sqrt(2.0 * radius))
+    products = 3 * count * max(n, rows) + left * n * rows
+    if products * points.width + TILE_COST * count * (1 + left * rows / 256) > 0.7 * plain:
+        return whole
+    return _divide(points, centres, whole.middle, threads)
+
+
+def _drawn(points: Points, size: int) -> Indices:
+    n = len(points)
+    return np.sort(np.random.default_rng(SEED).choice(n, min(n, size), replace=False))
+
+
+def _share_left(sample: Singles, centres: Singles, t: float) -> float:
+    """Return which share of all pairs of a sample the tests leave."""
+    squares = _squares(sample, centres)
+    own = squares.argmin(axis=1)
+    nearest = squares[np.arange(len(sample)), own]
+    reach = np.zeros(len(centres), dtype=np.float32)
+    np.maximum.at(reach, own, nearest)
+    size = np.bincount(own, minlength=len(centres))
+    near = squares <= (np.sqrt(np.maximum(reach, 0.0)) + t) ** 2
+    near &= squares - nearest[:, None] <= 2.0 * t * np.sqrt(np.maximum(_squares(centres, centres), 0.0))[own]
+    return float((near * size).sum() / len(sample) ** 2)
+
+
+def _k_means(sample: Singles, count: int) -> Singles:
+    """Lloyd's algorithm, a few rounds: where the centres lie decides only the speed."""
+    centres = sample[np.random.default_rng(SEED).choice(len(sample), count, replace=False)]
+    for _ in range(ROUNDS):
+        own = _squares(sample, centres).argmin(axis=1)
+        size = np.bincount(own, minlength=count)
+        order = np.argsort(own, kind="stable")
+        filled = size > 0
+        begins = np.cumsum(size)[filled] - size[filled]
+        centres[filled] = np.add.reduceat(sample[order], begins, axis=0) / size[filled, None].astype(
+            np.float32
+        )
+    return centres
+
+
+def _squares(points: Singles, centres: Singles) -> Singles:
+    """Return squared distances, float32[n, c], wrong by at most ε."""
+    squares: Singles = points @ centres.T
+    squares *= np.float32(-2.0)
+    squares += 2 * _halves(points)[:, None]
+    squares += 2 * _halves(centres)
+    return squares
+
+
+def _divide(points: Points, centres: Singles, middle: Doubles, threads: int) -> Cells:
+    home = find_homes(points, centres, middle, threads)
+    farthest = np.zeros(len(centres), dtype=np.float32)
+    np.maximum.at(farthest, home.cell, home.square)
+    # Wide cells first: points look for partners in the later, narrower cells, where fewer of them are candidates.
+    rank = np.argsort(-farthest, kind="stable")
+    cell = np.argsort(rank).astype(np.int32)[home.cell]
+    order = np.argsort(cell, kind="stable").astype(np.int32)
+    return Cells(
+        centres=centres[rank],
+        order=order,
+        starts=np.searchsorted(cell[order], np.arange(len(centres) + 1)),
+        middle=middle,
+        home=Homes(cell, home.square, home.error),
+        reach=np.sqrt(farthest[rank].astype(np.float64) + home.error),
+    )
+
+
+def find_homes(points: Points, centres: Singles, middle: Doubles, threads: int) -> Homes:
+    """Find the nearest centre of each point."""
+    cell = np.empty(len(points), dtype=np.int32)
+    square = np.empty(len(points), dtype=np.float32)
+    halves = _halves(centres)
+    space = _Space()
+
+    def look(start: int) -> float:
+        end = min(start + BLOCK, len(points))
+        seen = points.seen_from(middle, np.arange(start, end, dtype=np.int32), space.points)
+        products = space.fit(len(seen.halves), len(centres))
+        np.matmul(seen.singles, centres.T, out=products)
+        _nearest(products, seen.halves, halves, cell[start:end], square[start:end])
+        return float(seen.halves.max())
+
+    farthest = max(in_threads(look, range(0, len(points), BLOCK), threads))
+    far = (np.sqrt(farthest) + np.sqrt(float(halves.max()))) ** 2
+    return Homes(cell, square, 2.0 * relative_margin(points.width) * 1.01 * far + TINY)
+
+
+def _halves(singles: Singles) -> Singles:
+    halves: Singles = np.einsum("ij,ij->i", singles, singles) * np.float32(0.5)
+    return halves
+
+
+class _Space(local):
+    """Each thread's own memory."""
+
+    def __init__(self) -> None:
+        self.points = Space()
+        self._products = np.empty(0, dtype=np.float32)
+
+    def fit(self, rows: int, columns: int) -> Singles:
+        if len(self._products) < rows * columns:
+            self._products = np.empty(rows * columns, dtype=np.float32)
+        return self._products[: rows * columns].reshape(rows, columns)
+
+
+@njit(cache=True, nogil=True)
+def _nearest(products: Singles, halves: Singles, others: Singles, cell: Positions, square: Singles) -> None:
+    """Find the smallest |x − c|² = 2 (½|x|² + ½|c|² − x·c) of each row."""
+    for r in range(products.shape[0]):
+        best, at = np.float32(np.inf), 0
+        for c in range(products.shape[1]):
+            rest = others[c] - products[r, c]
+            if rest < best:
+                best, at = rest, c
+        cell[r] = at
+        square[r] = max(np.float32(2.0) * (halves[r] + best), np.float32(0.0))
+
+
+# ---- candidates --------------------------------------------------------------------------------------------------
+
+
+class Candidates:
+    """Finds, for groups of cells, the points that can have a partner in them."""
+
+    def __init__(self, cells: Cells, points: Points, radius: float, *, within: bool, threads: int) -> None:
+        """Find out where each point belongs.
+
+        Args:
+            cells: of the points that partners are sought among.
+            points: those that may be candidates.
+            radius: a dissimilarity, ½|x − y|².
+            within: `points` are those in the cells; then only of earlier cells than the one asked about.
+            threads: how many to use.
+        """
+        self.cells, self.points, self.within, self.threads = cells, points, within, threads
+        self.order = cells.order if within else np.arange(len(points), dtype=np.int32)
+        self.space = _Space()
+        if len(cells) == 1:
+            return
+        self.home = cells.home if within else find_homes(points, cells.centres, cells.middle, threads)
+        error = max(self.home.error, cells.home.error)
+        t = np.sqrt(2.0 * radius) * (1.0 + 1e-6)
+        apart = np.sqrt(np.maximum(_squares(cells.centres, cells.centres), 0.0) + error) * (1.0 + 1e-6)
+        self.halves = _halves(cells.centres)
+        self.reach = _up((cells.reach + t) ** 2 + error)
+        self.bisector = _up(2.0 * t * apart + 4.0 * error)
+
+    def groups(self) -> Iterator[tuple[range, list[Positions]]]:
+        """Yield a range of cells, the last first, and the candidates of each of these cells: int32[k], unordered."""
+        for end in range(len(self.cells), 0, -GROUP):
+            group = range(max(0, end - GROUP), end)
+            yield group, self._of(group)
+
+    def _of(self, group: range) -> list[Positions]:
+        if len(self.cells) == 1:
+            return [self.order[:0] if self.within else self.order]
+        last = int(self.cells.starts[group.stop]) if self.within else len(self.points)
+        found = list(
+            in_threads(lambda start: self._look(start, last, group), range(0, last, BLOCK), self.threads)
+        )
+        cells = np.concatenate([cell for cell, _ in found])
+        points = np.concatenate([point for _, point in found])
+        points = points[np.argsort(cells, kind="stable")]
+        return np.split(points, np.cumsum(np.bincount(cells, minlength=len(group)))[:-1])
+
+    def _look(self, start: int, last: int, group: range) -> tuple[Positions, Positions]:
+        """Return the pairs of a cell (counted from the group's first) and a candidate among some points."""
+        positions = self.order[start : min(start + BLOCK, last)]
+        seen = self.points.seen_from(self.cells.middle, positions, self.space.points)
+        products = self.space.fit(len(positions), len(group))
+        columns = slice(group.start, group.stop)
+        np.matmul(seen.singles, self.cells.centres[columns].T, out=products)
+        row = np.empty(products.size, dtype=np.int32)
+        cell = np.empty(products.size, dtype=np.int32)
+        count = _near(
+            products,
+            seen.halves,
+            self.halves[columns],
+            self.home.cell[positions],
+            self.home.square[positions],
+            self.reach[columns],
+            self.bisector[:, columns],
+            group.start if self.within else -1,
+            row,
+            cell,
+        )
+        return cell[:count].copy(), positions[row[:count]]
+
+
+def _up(values: npt.NDArray[np.floating]) -> Singles:
+    """Round up to float32, and a little more, for the one addition that follows."""
+    return np.nextafter((values * (1.0 + 2.0**-22)).astype(np.float32), np.float32(np.inf))
+
+
+@njit(cache=True, nogil=True)
+def _near(
+    products: Singles,
+    halves: Singles,
+    others: Singles,
+    home: Positions,
+    square: Singles,
+    reach: Singles,
+    bisector: Singles,
+    first: int,
+    row: Positions,
+    cell: Positions,
+) -> int:
+    """List the rows and columns that pass both tests; return how many. With first ≥ 0, only cells beyond the home."""
+    count = 0
+    for r in range(products.shape[0]):
+        own = home[r]
+        near = square[r] * np.float32(1.0000005)
+        for c in range(max(0, own + 1 - first) if first >= 0 else 0, products.shape[1]):
+            distance = np.float32(2.0) * (halves[r] + (others[c] - products[r, c]))
+            row[count] = r
+            cell[count] = c
+            count += 1 if (distance <= reach[c]) & (distance <= near + bisector[own, c]) else 0
+    return count

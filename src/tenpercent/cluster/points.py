@@ -1,0 +1,200 @@
+"""The vectors as they are compared: rows in float64 made from what was given when they are needed, never all at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from ..errors import UsageError
+from .distances import SMALLEST, Doubles, as_rows, direction_of_rows, scale_of_rows
+
+Singles = npt.NDArray[np.float32]
+Positions = npt.NDArray[np.int32]
+Indices = npt.NDArray[np.int64]
+
+BLOCK = 4096  # rows made at a time where all are needed once
+
+
+class Metric(StrEnum):
+    """What is compared: directions (1 − cos) or positions in space."""
+
+    COSINE = "cosine"
+    EUCLIDEAN = "euclidean"
+
+
+class Space:
+    """Memory for points seen from a centre, used again and again: fresh pages cost more than what is written to them."""
+
+    def __init__(self) -> None:
+        self._exact = np.empty(0, dtype=np.float64)
+        self._singles = np.empty(0, dtype=np.float32)
+
+    def fit(self, count: int, width: int) -> tuple[Doubles, Singles]:
+        """Return float64[count, width] and float32[count, width], which the next call gives away again."""
+        size = count * width
+        if len(self._exact) < size:
+            self._exact, self._singles = np.empty(size), np.empty(size, dtype=np.float32)
+        return self._exact[:size].reshape(count, width), self._singles[:size].reshape(count, width)
+
+
+class Centred(NamedTuple):
+    """Some points seen from a centre.
+
+    Attributes:
+        exact: float64[k, d], the points themselves.
+        singles: float32[k, d], their difference to the centre.
+        halves: float32[k], half the squared length of each difference, about.
+    """
+
+    exact: Doubles
+    singles: Singles
+    halves: Singles
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """n points of d coordinates. Cosine: unit vectors. Euclidean: the rows, scaled by one power of two.
+
+    A point is made of its row when it is taken: row · 2^−e / norm. So vectors that are mapped from a file stay there.
+
+    Attributes:
+        rows: float32 or float64 [N, d], as given.
+        at: int64[n], the row of each point.
+        divisors: float64[N, 3]: two powers of two whose product brings the row into range, and its norm then.
+    """
+
+    rows: npt.NDArray[Any]
+    at: Indices
+    divisors: Doubles
+
+    @classmethod
+    def of(cls, vectors: npt.ArrayLike, metric: Metric | str = Metric.COSINE) -> Self:
+        """Look at every row once.
+
+        Args:
+            vectors: [n, d] of real numbers; float64 is taken as it is, every other type as float32.
+            metric: ``cosine`` or ``euclidean``.
+
+        Raises:
+            UsageError: not a matrix of numbers; nan or infinity; with cosine, a row that is zero.
+        """
+        if metric not in list(Metric):
+            raise UsageError(f"metric is {metric!r}; it can be {' or '.join(Metric)}")
+        rows = as_rows(vectors)
+        divisors = direction_of_rows(rows) if metric == Metric.COSINE else scale_of_rows(rows)
+        return cls(rows, np.arange(len(rows), dtype=np.int64), divisors)
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    @property
+    def width(self) -> int:
+        """How many coordinates a point has, d."""
+        return int(self.rows.shape[1])
+
+    @property
+    def scale(self) -> float:
+        """With the Euclidean metric, what the rows were multiplied by."""
+        return float(self.divisors[0, 0] * self.divisors[0, 1]) if len(self.divisors) else 1.0
+
+    def subset(self, positions: npt.NDArray[Any]) -> Points:
+        """Return some of the points, numbered anew."""
+        return replace(self, at=self.at[positions])
+
+    def take(self, positions: npt.NDArray[Any]) -> Doubles:
+        """Return points as float64[k, d], always with the same bits.
+
+        Args:
+            positions: integer[k].
+        """
+        found = np.empty((len(positions), self.width), dtype=np.float64)
+        _take(self.rows, self.at, self.divisors, positions, found)
+        return found
+
+    def seen_from(self, centre: Doubles, positions: npt.NDArray[Any], space: Space | None = None) -> Centred:
+        """Return points and, in float32, their difference to a centre.
+
+        Args:
+            centre: float64[d].
+            positions: integer[k].
+            space: where to, until it is used again; None for memory of its own.
+        """
+        exact, singles = (space or Space()).fit(len(positions), self.width)
+        _seen_from(self.rows, self.at, self.divisors, positions, centre, exact, singles)
+        return Centred(exact, singles, np.einsum("ij,ij->i", singles, singles) * np.float32(0.5))
+
+    def hashes(self) -> npt.NDArray[np.uint64]:
+        """Return a hash of each point's bits: uint64[n], equal for equal points."""
+        codes = np.empty(len(self), dtype=np.uint64)
+        for start in range(0, len(self), BLOCK):
+            block = self.take(np.arange(start, min(start + BLOCK, len(self))))
+            _hash_rows(block.view(np.uint64), codes[start : start + BLOCK])
+        return codes
+
+    def first_equals(self) -> Indices:
+        """Return for each point the first position that holds an equal point: int64[n]."""
+        codes = self.hashes()
+        order = np.argsort(codes, kind="stable")
+        first = np.arange(len(self), dtype=np.int64)
+        starts = np.flatnonzero(np.append(True, np.diff(codes[order]) != 0))
+        lengths = np.diff(np.append(starts, len(order)))
+        for start, length in zip(starts[lengths > 1], lengths[lengths > 1], strict=True):
+            run = order[start : start + length]
+            while len(run) > 1:  # once, but for two different points with one hash
+                head = self.take(run[:1])[0]
+                same = np.concatenate(
+                    [(self.take(run[k : k + BLOCK]) == head).all(axis=1) for k in range(0, len(run), BLOCK)]
+                )
+                first[run[same]] = run[0]
+                run = run[~same]
+        return first
+
+
+# ---- kernels: no fastmath, so neither reordered nor fused --------------------------------------------------------
+
+
+@njit(cache=True, nogil=True)
+def _take(
+    rows: npt.NDArray[Any], at: Indices, divisors: Doubles, positions: npt.NDArray[Any], found: Doubles
+) -> None:
+    for p in range(len(positions)):
+        row = at[positions[p]]
+        one, other, norm = divisors[row, 0], divisors[row, 1], divisors[row, 2]
+        for k in range(rows.shape[1]):
+            value = np.float64(rows[row, k]) * one * other / norm
+            found[p, k] = value if abs(value) >= SMALLEST else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _seen_from(
+    rows: npt.NDArray[Any],
+    at: Indices,
+    divisors: Doubles,
+    positions: npt.NDArray[Any],
+    centre: Doubles,
+    exact: Doubles,
+    singles: Singles,
+) -> None:
+    for p in range(len(positions)):
+        row = at[positions[p]]
+        one, other, norm = divisors[row, 0], divisors[row, 1], divisors[row, 2]
+        for k in range(rows.shape[1]):
+            value = np.float64(rows[row, k]) * one * other / norm
+            value = value if abs(value) >= SMALLEST else 0.0
+            exact[p, k] = value
+            singles[p, k] = np.float32(value - centre[k])
+
+
+@njit(cache=True, nogil=True)
+def _hash_rows(bits: npt.NDArray[np.uint64], codes: npt.NDArray[np.uint64]) -> None:
+    for r in range(bits.shape[0]):
+        code = np.uint64(14695981039346656037)
+        for k in range(bits.shape[1]):
+            code = (code ^ bits[r, k]) * np.uint64(1099511628211)
+            code ^= code >> np.uint64(29)
+        codes[r] = code
