@@ -1,4 +1,4 @@
-"""How much memory clustering may take, as people write it: ``4GiB``, ``500MB``, or bytes."""
+"""How much memory clustering may take, as people write it, and what to say where it is too little."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import re
 from decimal import Decimal
 from numbers import Integral
 
+from ..cluster.memory import MemoryBudgetError
 from ..errors import UsageError
+from .cut import CheckedCut
 
 UNITS = {
     "": 1,
@@ -49,3 +51,23 @@ def in_words(size: float) -> str:
             tenths = math.ceil(10 * size / least)
             return f"{tenths / 10:g} {unit}" if tenths < 100 else f"{math.ceil(size / least)} {unit}"
     return f"{math.ceil(size)} B"
+
+
+def too_deep(error: MemoryBudgetError, images: int, cut: CheckedCut) -> MemoryBudgetError:
+    """Say what it means for a cut that one class, of so many images, needs more than may be used."""
+    needed = in_words(error.needed)
+    remedy = f"give --memory {needed.replace(' ', '')} or more"
+    left = (
+        error.n - error.fits + 1
+    )  # groups; by rounding a class may be asked for one merge more than its share
+    keep = math.ceil(100 * left / images) / 100
+    over = f"needs about {needed}, and {in_words(error.allowed)} may be used"
+    if cut.keep is None:
+        fits = f", or --keep {keep:g}, which fits" if keep < 1 else ""
+        said = f"--threshold {cut.threshold:g} {over}; {remedy}{fits}"
+    elif cut.keep < keep < 1:
+        said = f"--keep {keep:g} fits, {cut.keep:g} needs about {needed}; {remedy}"
+    else:
+        said = f"--keep {cut.keep:g} {over}; {remedy}"
+    error.args = (said,)
+    return error

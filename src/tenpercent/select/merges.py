@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..cluster.linkage import first_merges
+from ..cluster.memory import Resources
+from ..cluster.walk import Counted
 from ..errors import UsageError
-from ..progress import bar
 from ..store.embeddings import Embeddings, Ints
 from ..store.files import write_table
-from .cut import Bools, Budget, CheckedCut, Floats, Request, Steps, Within, checked_choice
+from .counts import StoredCounts, save_counts
+from .cut import Bools, Budget, CheckedCut, Floats, Steps, Within, checked_choice
+from .deepening import deepened
 from .files import read_stage
+from .memory import checked_memory
 from .representatives import groups_of, representatives
 from .selection import ClassCut, Selection, positions_of
 
@@ -38,6 +42,8 @@ class Merges:
         classes: int64[c], the codes of the classes in order; −1 holds the images without a label, −2 all images.
         complete_to: float64[c], every merge of the class with height ≤ it is here; inf for the whole tree, −1
             for a class that no merge was asked of.
+        counts: by the code of a class, how many pairs the walk had seen between its clusters when the merges ended, the
+            clusters by their largest positions in id order; a deeper cut goes on from there where it is known.
     """
 
     embeddings: Embeddings
@@ -47,6 +53,7 @@ class Merges:
     height: Floats
     classes: Ints
     complete_to: Floats
+    counts: Mapping[int, Counted] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for array in (self.a, self.b, self.height, self.classes, self.complete_to):
@@ -62,6 +69,7 @@ class Merges:
         budget: Budget | str | None = None,
         keep_ids: Iterable[str] = (),
         min_per_class: int = 1,
+        memory: int | str | None = None,
     ) -> Selection:
         """Cut the tree and keep one image of each group; a cut deeper than what is stored clusters further first.
 
@@ -72,14 +80,17 @@ class Merges:
                 takes the lowest merges over all classes.
             keep_ids: images that must stay; each is kept beside its group's keeper.
             min_per_class: no class goes below this number of images, or its size.
+            memory: what clustering further may take, in bytes or as ``"4GiB"``; None for half of what is free.
 
         Raises:
             UsageError: a value out of its range, both or neither of `keep` and `threshold`, an unknown id.
+            MemoryBudgetError: the cut needs more memory: says what fits.
         """
         cut = CheckedCut.of(keep, threshold, budget, min_per_class)
+        resources = Resources(memory=checked_memory(memory))
         wanted = positions_of(self.embeddings.ids, keep_ids, "keep_ids")
-        deep = self._deepened(cut)
-        taken = deep._steps.taken(cut)
+        deep = deepened(self, cut, resources)
+        taken = deep.steps.taken(cut)
         a, b, height = deep.a[taken], deep.b[taken], deep.height[taken]
         group = groups_of(len(self.embeddings), a, b)
         representative, dissimilarity = representatives(self.embeddings.vectors, group)
@@ -124,7 +135,7 @@ class Merges:
         min_per_class: int = 1,
     ) -> bool:
         """Whether `select` with these values needs no further clustering."""
-        return not self._steps.missing(CheckedCut.of(keep, threshold, budget, min_per_class))
+        return not self.steps.missing(CheckedCut.of(keep, threshold, budget, min_per_class))
 
     def deepened(
         self,
@@ -133,44 +144,24 @@ class Merges:
         threshold: float | None = None,
         budget: Budget | str | None = None,
         min_per_class: int = 1,
+        resources: Resources | None = None,
     ) -> Merges:
-        """Return merges of the same tree that go deep enough for `select` with these values."""
-        return self._deepened(CheckedCut.of(keep, threshold, budget, min_per_class))
+        """Return merges of the same tree that go deep enough for `select` with these values.
 
-    def _deepened(self, cut: CheckedCut) -> Merges:
-        merges = self
-        while requests := merges._steps.missing(cut):
-            merges = merges._with(requests)
-        return merges
+        Args:
+            keep, threshold, budget, min_per_class: see `select`.
+            resources: what clustering may use; its `scratch`, where given, is where an interrupted call goes on from.
 
-    def _with(self, requests: list[Request]) -> Merges:
-        """Cluster the requested classes anew; the tree is unique, so what was there comes out again."""
-        again = np.zeros(len(self.classes), dtype=bool)
-        again[[request.index for request in requests]] = True
-        others = ~again[self._class_index[self.a]]
-        pieces = [(self.a[others], self.b[others], self.height[others])]
-        complete_to = self.complete_to.copy()
-        members = np.split(np.argsort(self._class_index, kind="stable"), np.cumsum(self._sizes)[:-1])
-        with bar(int(self._sizes[again].sum()), "cluster", "images") as progress:
-            for request in requests:
-                own = members[request.index]
-                vectors = (
-                    self.embeddings.vectors
-                    if len(own) == len(self.embeddings)
-                    else self.embeddings.vectors[own]
-                )
-                found = first_merges(vectors, merges=request.merges, height=request.height)
-                pieces.append((own[found.a], own[found.b], found.height))
-                complete_to[request.index] = found.complete_to
-                progress.update(len(own))
-        a, b, height = (np.concatenate(column) for column in zip(*pieces, strict=True))
-        order = np.lexsort((b, a, height))
-        return replace(self, a=a[order], b=b[order], height=height[order], complete_to=complete_to)
+        Raises:
+            UsageError: a value out of its range.
+            MemoryBudgetError: the cut needs more memory: says what fits.
+        """
+        return deepened(self, CheckedCut.of(keep, threshold, budget, min_per_class), resources or Resources())
 
     # ---- the classes ---------------------------------------------------------------------------------------------
 
     @cached_property
-    def _class_index(self) -> Ints:
+    def class_index(self) -> Ints:
         """The position in `classes` of each image's class, int64[n]."""
         labels = self.embeddings.labels
         if self.within is Within.ALL or labels is None:
@@ -178,25 +169,28 @@ class Merges:
         return np.searchsorted(self.classes, labels)
 
     @cached_property
-    def _sizes(self) -> Ints:
-        return np.bincount(self._class_index, minlength=len(self.classes))
+    def sizes(self) -> Ints:
+        """The number of images of each class, int64[c]."""
+        return np.bincount(self.class_index, minlength=len(self.classes))
 
     @cached_property
-    def _steps(self) -> Steps:
-        smallest = np.unique(self._class_index, return_index=True)[1]
-        return Steps(self._sizes, smallest, self._class_index[self.a], self.height, self.complete_to)
+    def steps(self) -> Steps:
+        """The merges as a list to cut."""
+        smallest = np.empty(len(self.classes), dtype=np.int64)
+        smallest[self.class_index[::-1]] = np.arange(len(self.embeddings))[::-1]  # the last to be written stays
+        return Steps(self.sizes, smallest, self.class_index[self.a], self.height, self.complete_to)
 
     def _class_cuts(self, taken: Bools, kept: Bools) -> tuple[ClassCut, ...]:
-        index = self._class_index[self.a[taken]]
+        index = self.class_index[self.a[taken]]
         highest = np.zeros(len(self.classes))
         np.maximum.at(highest, index, self.height[taken])
         merged = np.bincount(index, minlength=len(self.classes))
-        stay = np.bincount(self._class_index[kept], minlength=len(self.classes))
+        stay = np.bincount(self.class_index[kept], minlength=len(self.classes))
         names = [None if code < 0 else self.embeddings.class_names[code] for code in self.classes]
         return tuple(
             ClassCut(int(code), name, int(n), int(n - m), int(k), float(h))
             for code, name, n, m, k, h in zip(
-                self.classes, names, self._sizes, merged, stay, highest, strict=True
+                self.classes, names, self.sizes, merged, stay, highest, strict=True
             )
         )
 
@@ -212,7 +206,11 @@ class Merges:
     # ---- on disk -------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Write ``merges.parquet``: a, b, height, with what made them; equal merges give equal bytes."""
+        """Write ``merges.parquet``: a, b, height, with what made them, and the counts in a file beside it.
+
+        Equal merges give equal bytes. A process killed between the two files leaves counts that no merges claim.
+        """
+        save_counts(Path(path), self.counts, self._fingerprint)
         about: dict[str, Any] = {
             "format": FORMAT,
             "origin": self.embeddings.origin,
@@ -233,7 +231,7 @@ class Merges:
         """
         path = Path(path)
         table, about = read_stage(path, FORMAT, embeddings, f"tenpercent cluster {path.parent}")
-        return cls(
+        found = cls(
             embeddings=embeddings,
             within=Within(about["within"]),
             a=table["a"].to_numpy(),
@@ -244,6 +242,15 @@ class Merges:
                 [np.inf if h is None else h for h in about["complete_to"]], dtype=np.float64
             ),
         )
+        return replace(found, counts=StoredCounts(path, found._fingerprint))
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        """What the counts beside the stored merges name, so that they are not taken for others."""
+        digest = hashlib.blake2b(f"{self.embeddings.origin} {self.within}".encode(), digest_size=8)
+        for array in (self.a, self.b, self.height, self.classes, self.complete_to):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
 
 def cluster(
@@ -252,6 +259,7 @@ def cluster(
     *,
     threshold: float | None = None,
     within: Within | str | None = None,
+    resources: Resources | None = None,
 ) -> Merges:
     """Build the first merges of the complete-linkage tree under cosine dissimilarity, exactly.
 
@@ -260,12 +268,14 @@ def cluster(
         keep: deep enough to keep this fraction of each class (0.5 where nothing is said).
         threshold: instead, every merge with height ≤ it.
         within: ``class`` (default where there are labels) or ``all``.
+        resources: see `Merges.deepened`.
 
     Raises:
         UsageError: a value out of its range, or ``within="class"`` without labels.
+        MemoryBudgetError: the depth needs more memory: says what fits.
     """
     cut = CheckedCut.of(DEFAULT_KEEP if keep is None and threshold is None else keep, threshold)
-    return uncut(embeddings, within)._deepened(cut)
+    return deepened(uncut(embeddings, within), cut, resources or Resources())
 
 
 def uncut(embeddings: Embeddings, within: Within | str | None = None) -> Merges:

@@ -1,0 +1,181 @@
+"""Cluster classes side by side within one memory budget, and go on where an interrupted run stopped."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from ..cluster.linkage import Linkage, first_merges
+from ..cluster.memory import MemoryBudgetError, Resources
+from ..cluster.threads import one_blas_thread
+from ..errors import RunFolderError
+from ..progress import bar, is_quiet, quiet
+from ..store.embeddings import Ints, Vectors
+from .cut import CheckedCut
+from .memory import too_deep
+from .parts import Asked, FinishedClasses
+
+ALONE = 10_000  # a class of more images keeps all threads busy by itself, and stops sooner on ctrl-C that way
+
+
+@dataclass(frozen=True, eq=False)
+class ClassJob:
+    """A class to cluster.
+
+    Attributes:
+        asked: its code and how deep.
+        members: int64[k], the positions of its images in id order, ascending.
+        after: what is known of it already, to go on from; its positions count within the class, as do all results.
+    """
+
+    asked: Asked
+    members: Ints
+    after: Linkage | None = None
+
+    @property
+    def pairs(self) -> int:
+        """The number of pairs of its images."""
+        return len(self.members) * (len(self.members) - 1) // 2
+
+
+def cluster_classes(
+    vectors: Vectors,
+    jobs: Sequence[ClassJob],
+    cut: CheckedCut,
+    resources: Resources,
+    finished: FinishedClasses | None,
+) -> list[Linkage]:
+    """Cluster classes, each as deep as asked.
+
+    Small classes are done side by side, with a thread and an equal share of the memory each; a large one, or one that
+    needs more than a share, is done alone with all threads and all of the memory. Nothing of it shows in the result.
+
+    Args:
+        vectors: [n, d] in id order; rows are taken when a class has its turn, so a memory map stays one.
+        jobs: the classes.
+        cut: what they are clustered for, to say what would fit where this does not.
+        resources: what all of them together may use; what they spill goes to `finished`.
+        finished: what an interrupted run finished, and where what is finished now is kept; None to keep nothing.
+
+    Returns:
+        What each class came to, in the order of `jobs`.
+
+    Raises:
+        MemoryBudgetError: one class alone needs more than the whole budget.
+        RunFolderError: the disk is full; what was finished is kept.
+    """
+    found: dict[Asked, Linkage] = {}
+    if finished is not None:
+        found = {job.asked: linkage for job in jobs if (linkage := finished.find(job.asked)) is not None}
+    left = sorted((job for job in jobs if job.asked not in found), key=lambda job: -len(job.members))
+    try:
+        with _shown(left) as progress, one_blas_thread():
+            for job, linkage in _clustered(vectors, left, cut, resources, finished):
+                found[job.asked] = linkage
+                if finished is not None:
+                    finished.add(job.asked, linkage)
+                progress.update(job.pairs)
+    except BaseException:
+        if finished is not None:
+            with suppress(RunFolderError):  # the full disk may be what it is about
+                finished.write()
+        raise
+    return [found[job.asked] for job in jobs]
+
+
+def _shown(jobs: Sequence[ClassJob]) -> tqdm[Any]:
+    """Return one bar for several classes; a single one draws its own."""
+    with quiet(len(jobs) < 2 or is_quiet()):
+        return bar(sum(job.pairs for job in jobs), "Clustering", "pairs")
+
+
+def _clustered(
+    vectors: Vectors,
+    jobs: Sequence[ClassJob],
+    cut: CheckedCut,
+    resources: Resources,
+    finished: FinishedClasses | None,
+) -> Iterator[tuple[ClassJob, Linkage]]:
+    """Yield each class with what it came to, as they finish; `jobs` come largest first."""
+    large = _large(jobs, resources.workers)
+    alone, queue = deque(jobs[:large]), deque(jobs[large:])
+    workers = min(resources.workers, len(queue))
+    whole = replace(resources, memory=resources.bytes)
+    share = replace(whole, memory=whole.bytes // max(workers, 1), threads=1)
+    running: dict[Future[Linkage], ClassJob] = {}
+    pool = ThreadPoolExecutor(max(workers, 1))
+    try:
+        while alone or queue or running:
+            if alone and not running:
+                job = alone.popleft()
+                try:
+                    linkage = _merges_of(vectors, job, whole, finished)
+                except MemoryBudgetError as error:
+                    raise too_deep(error, len(job.members), cut) from None
+                yield job, linkage
+                continue
+            while queue and not alone and len(running) < workers:
+                job = queue.popleft()
+                running[pool.submit(_quietly, vectors, job, share, finished)] = job
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(future)
+                try:
+                    linkage = future.result()
+                except MemoryBudgetError:
+                    alone.append(job)  # once the others have ended it may have all of the memory
+                else:
+                    yield job, linkage
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _large(jobs: Sequence[ClassJob], threads: int) -> int:
+    """Return how many of `jobs`, largest first, are better done alone: too large, or more than a thread's part."""
+    if min(len(jobs), threads) < 2:
+        return len(jobs)
+    left = sum(job.pairs for job in jobs)
+    for count, job in enumerate(jobs):
+        if len(job.members) <= ALONE and job.pairs * threads <= left:
+            return count
+        left -= job.pairs
+    return len(jobs)
+
+
+def _quietly(
+    vectors: Vectors, job: ClassJob, resources: Resources, finished: FinishedClasses | None
+) -> Linkage:
+    """Cluster one class of several that share a bar."""
+    with quiet():
+        return _merges_of(vectors, job, resources, finished)
+
+
+def _merges_of(
+    vectors: Vectors, job: ClassJob, resources: Resources, finished: FinishedClasses | None
+) -> Linkage:
+    """Cluster one class, going on from the deepest that is known of it."""
+    known = [] if job.after is None else [job.after]
+    scratch = None
+    if finished is not None:
+        scratch = finished.scratch(job.asked.code)
+        known += finished.shallower(job.asked)
+    rows = vectors if len(job.members) == len(vectors) else vectors[job.members]
+    try:
+        return first_merges(
+            rows,
+            merges=job.asked.merges,
+            height=job.asked.height,
+            after=max(known, key=len, default=None),
+            resources=replace(resources, scratch=scratch),
+        )
+    except OSError as error:
+        if scratch is None:
+            raise
+        raise RunFolderError(
+            f"can't write {scratch}: {error.strerror or error}; free some space, and the same command goes on"
+        ) from error

@@ -1,0 +1,96 @@
+"""Cluster the classes whose stored merges don't reach a cut, going on from what is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..cluster.linkage import Linkage
+from ..cluster.memory import Resources
+from ..cluster.walk import Counted
+from ..store.embeddings import Ints
+from .clustering import ClassJob, cluster_classes
+from .cut import CheckedCut, Request
+from .parts import Asked, FinishedClasses
+
+if TYPE_CHECKING:
+    from .merges import Merges
+
+
+def deepened(merges: Merges, cut: CheckedCut, resources: Resources) -> Merges:
+    """Return merges of the same trees that reach `cut`; `merges` itself where they do already.
+
+    Args:
+        merges: what is known.
+        cut: what is wanted.
+        resources: what clustering may use; in a folder `scratch` it keeps what is finished and what outgrows the
+            memory, so that an interrupted call goes on from there. Deleting it is left to the caller.
+
+    Raises:
+        MemoryBudgetError: the cut needs more memory: says what fits.
+        RunFolderError: the disk is full.
+    """
+    finished: FinishedClasses | None = None
+    while requests := merges.steps.missing(cut):
+        if finished is None and resources.scratch is not None:
+            what = {"origin": merges.embeddings.origin, "within": str(merges.within)}
+            finished = FinishedClasses(resources.scratch, what)
+        jobs = _jobs(merges, requests)
+        found = cluster_classes(merges.embeddings.vectors, jobs, cut, resources, finished)
+        merges = _joined(merges, jobs, found)
+    return merges
+
+
+def _jobs(merges: Merges, requests: list[Request]) -> list[ClassJob]:
+    """Return what is to be clustered, each class with what is known of it."""
+    members = _split(merges.class_index, merges.sizes)
+    of_class = merges.class_index[merges.a]
+    steps = _split(of_class, np.bincount(of_class, minlength=len(merges.sizes)))
+    jobs = []
+    for request in requests:
+        code, own = int(merges.classes[request.index]), members[request.index]
+        reached = float(merges.complete_to[request.index])
+        after = None if reached < 0 else _known(merges, code, own, steps[request.index], reached)
+        jobs.append(ClassJob(Asked(code, request.merges, request.height), own, after))
+    return jobs
+
+
+def _known(merges: Merges, code: int, own: Ints, steps: Ints, reached: float) -> Linkage:
+    """Return what is known of one class, in positions within it."""
+    counts = merges.counts.get(code)
+    if counts is not None:
+        first, second = (np.searchsorted(own, column).astype(np.int32) for column in (counts.a, counts.b))
+        counts = Counted(first, second, counts.seen)
+    a, b = (np.searchsorted(own, column[steps]).astype(np.int64) for column in (merges.a, merges.b))
+    return Linkage(a, b, merges.height[steps], reached, counts)
+
+
+def _joined(merges: Merges, jobs: list[ClassJob], found: list[Linkage]) -> Merges:
+    """Put what some classes came to in the place of what was known of them, which it begins with."""
+    index = np.searchsorted(merges.classes, [job.asked.code for job in jobs])
+    anew = np.zeros(len(merges.classes), dtype=bool)
+    anew[index] = True
+    others = ~anew[merges.class_index[merges.a]]
+    pieces = [(merges.a[others], merges.b[others], merges.height[others])]
+    complete_to = merges.complete_to.copy()
+    complete_to[index] = [linkage.complete_to for linkage in found]
+    codes = {job.asked.code for job in jobs}
+    counts = {code: counted for code, counted in merges.counts.items() if code not in codes}
+    for job, linkage in zip(jobs, found, strict=True):
+        own = job.members
+        pieces.append((own[linkage.a], own[linkage.b], linkage.height))
+        if linkage.counted is not None:
+            first, second, seen = linkage.counted
+            counts[job.asked.code] = Counted(own[first].astype(np.int32), own[second].astype(np.int32), seen)
+    a, b, height = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    order = np.lexsort((b, a, height))
+    return replace(
+        merges, a=a[order], b=b[order], height=height[order], complete_to=complete_to, counts=counts
+    )
+
+
+def _split(of_class: Ints, sizes: Ints) -> list[Ints]:
+    """Return the positions of each class in `of_class`, ascending."""
+    return np.split(np.argsort(of_class, kind="stable"), np.cumsum(sizes)[:-1])

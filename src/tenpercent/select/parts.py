@@ -1,0 +1,152 @@
+"""Classes that an unfinished clustering has finished, in part files until the merges are whole."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from ..cluster.linkage import Linkage
+from ..cluster.walk import Counted
+from ..store.files import fingerprint, read_columns, remove_temporaries, write_table
+
+FORMAT = 1
+SECONDS = 2.0  # between two part files, so that a thousand small classes don't make a thousand slow writes
+TYPES = {"a": "i8", "b": "i8", "height": "f8", "counted_a": "i4", "counted_b": "i4", "counted_seen": "i8"}
+
+
+class Asked(NamedTuple):
+    """What was asked of a class: so many merges, or all up to a height."""
+
+    code: int
+    merges: int | None
+    height: float | None
+
+
+class FinishedClasses:
+    """The classes finished so far, by what was asked of them, in the run folder.
+
+    Merges are a pure function of the vectors and of what is asked. So a class that was asked for the same is taken
+    from here, whatever else has changed meanwhile, and the end is the bytes of an undisturbed run.
+
+    Attributes:
+        folder: where the part files lie, and a folder a class for what its clustering spills.
+    """
+
+    def __init__(self, scratch: Path, what: dict[str, Any]) -> None:
+        """Take up what an interrupted run left; the caller holds the lock of the stage.
+
+        Args:
+            scratch: the run's folder for what is of use only until a stage is done.
+            what: what is clustered; parts of anything else are removed.
+
+        Raises:
+            StageError: a part file is damaged.
+        """
+        self.folder = scratch / f"cluster-{fingerprint({'format': FORMAT, **what})}"
+        for other in scratch.glob("cluster-*"):
+            if other != self.folder:
+                shutil.rmtree(other)
+        if self.folder.is_dir():
+            remove_temporaries(self.folder)
+        parts = sorted(self.folder.glob("part-*.parquet"))
+        self._next = len(parts)
+        self._found: dict[Asked, Linkage] = {}
+        for part in parts:
+            self._found.update(_read(part))
+        self._of_class: dict[int, list[Linkage]] = {}
+        for asked, linkage in self._found.items():
+            self._of_class.setdefault(asked.code, []).append(linkage)
+        self._fresh: list[tuple[Asked, Linkage]] = []
+        self._written = time.monotonic()
+
+    def find(self, asked: Asked) -> Linkage | None:
+        """Return what this came to, or None where it is not finished."""
+        return self._found.get(asked)
+
+    def shallower(self, asked: Asked) -> list[Linkage]:
+        """Return what the class came to when less was asked of it, to go on from.
+
+        What went deeper is no help: cut back it would lack its counts, and whole it would depend on what came before.
+        """
+        return [
+            linkage
+            for linkage in self._of_class.get(asked.code, [])
+            if (asked.merges is not None and len(linkage) < asked.merges)
+            or (asked.height is not None and linkage.complete_to < asked.height)
+        ]
+
+    def scratch(self, code: int) -> Path:
+        """Return the folder that the clustering of a class may spill to; nothing need be there."""
+        return self.folder / f"class-{code}"
+
+    def add(self, asked: Asked, linkage: Linkage) -> None:
+        """Note that a class is finished, and write what has come together where the last time is `SECONDS` ago.
+
+        Raises:
+            RunFolderError: the disk is full; what was written before stays.
+        """
+        self._fresh.append((asked, linkage))
+        if time.monotonic() - self._written >= SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """Write the classes that are not on disk yet; what they spilled is of no use from then on.
+
+        Raises:
+            RunFolderError: the disk is full; what was written before stays.
+        """
+        if self._fresh:
+            write_table(
+                self.folder / f"part-{self._next:05d}.parquet", _table(self._fresh), {"format": FORMAT}
+            )
+            self._next += 1
+            for asked, _ in self._fresh:
+                shutil.rmtree(self.scratch(asked.code), ignore_errors=True)
+            self._fresh.clear()
+        self._written = time.monotonic()
+
+
+def _table(finished: Sequence[tuple[Asked, Linkage]]) -> pa.Table:
+    """Return one row a class, its arrays as lists."""
+    columns: dict[str, Any] = {
+        "code": pa.array([asked.code for asked, _ in finished], pa.int64()),
+        "merges": pa.array([asked.merges for asked, _ in finished], pa.int64()),
+        "up_to": pa.array([asked.height for asked, _ in finished], pa.float64()),
+        "complete_to": pa.array([linkage.complete_to for _, linkage in finished], pa.float64()),
+        "is_counted": pa.array([linkage.counted is not None for _, linkage in finished]),
+    }
+    rows = [_arrays(linkage) for _, linkage in finished]
+    for name, kind in TYPES.items():
+        arrays = [row[name] for row in rows]
+        offsets = np.concatenate([[0], np.cumsum([len(array) for array in arrays])])
+        values = np.concatenate(arrays).astype(kind, copy=False)
+        columns[name] = pa.LargeListArray.from_arrays(offsets, values)
+    return pa.table(columns)
+
+
+def _arrays(linkage: Linkage) -> dict[str, Any]:
+    counted = linkage.counted
+    edges = [[], [], []] if counted is None else [counted.a, counted.b, counted.seen]
+    return dict(zip(TYPES, [linkage.a, linkage.b, linkage.height, *edges], strict=True))
+
+
+def _read(part: Path) -> dict[Asked, Linkage]:
+    plain = ["code", "merges", "up_to", "complete_to", "is_counted"]
+    table = read_columns(part, [*plain, *TYPES]).combine_chunks()
+    lists = {name: table[name].combine_chunks() for name in TYPES}
+    values = {name: column.values.to_numpy() for name, column in lists.items()}
+    offsets = {name: column.offsets.to_numpy() for name, column in lists.items()}
+    found = {}
+    for row, (code, merges, up_to, complete_to, is_counted) in enumerate(
+        zip(*(table[name].to_pylist() for name in plain), strict=True)
+    ):
+        a, b, height, *edges = (values[name][offsets[name][row] : offsets[name][row + 1]] for name in TYPES)
+        counted = Counted(*edges) if is_counted else None
+        found[Asked(code, merges, up_to)] = Linkage(a, b, height, complete_to, counted)
+    return found
