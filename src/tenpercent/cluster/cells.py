@@ -3,7 +3,7 @@
 Every point belongs to the nearest of a few hundred centres. Let x belong to centre o and y to centre c, and let
 |x − y| ≤ t. Then both of these hold:
 
-    |x − c| ≤ R(c) + t                       R(c) being the distance from c to its farthest member (triangle inequality),
+    |x − c| ≤ R(c) + t                       (the triangle inequality; R(c): from c to its farthest member),
     |x − c|² − |x − o|² ≤ 2 |o − c| t        (the bisector).
 
 The second: f(z) = (|z − o|² − |z − c|²) / (2|o − c|) is the signed distance of z to the plane halfway between o and c:
@@ -20,8 +20,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from threading import local
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +79,30 @@ class Cells:
     def __len__(self) -> int:
         """How many cells there are."""
         return len(self.centres)
+
+    def save(self, path: Path) -> None:
+        """Write all arrays to a file, whole or not at all."""
+        unfinished = path.with_suffix(".unfinished.npz")
+        np.savez(
+            unfinished,
+            centres=self.centres,
+            order=self.order,
+            starts=self.starts,
+            middle=self.middle,
+            cell=self.home.cell,
+            square=self.home.square,
+            error=self.home.error,
+            reach=self.reach,
+        )
+        unfinished.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        with np.load(path) as found:
+            home = Homes(found["cell"], found["square"], float(found["error"]))
+            named = {name: found[name] for name in ("centres", "order", "starts", "middle", "reach")}
+        return cls(home=home, **named)
 
     def centre(self, cell: int) -> Doubles:
         """Return where a cell's centre is: float64[d]."""
@@ -266,13 +291,13 @@ class Candidates:
         self.reach = _up((cells.reach + t) ** 2 + error)
         self.bisector = _up(2.0 * t * apart + 4.0 * error)
 
-    def groups(self) -> Iterator[tuple[range, list[Positions]]]:
-        """Yield a range of cells, the last first, and the candidates of each of these cells: int32[k], unordered."""
+    def groups(self) -> Iterator[range]:
+        """Yield ranges of cells, the last first."""
         for end in range(len(self.cells), 0, -GROUP):
-            group = range(max(0, end - GROUP), end)
-            yield group, self._of(group)
+            yield range(max(0, end - GROUP), end)
 
-    def _of(self, group: range) -> list[Positions]:
+    def of(self, group: range) -> list[Positions]:
+        """Return the candidates of each cell of a group: int32[k], in no order that matters."""
         if len(self.cells) == 1:
             return [self.order[:0] if self.within else self.order]
         last = int(self.cells.starts[group.stop]) if self.within else len(self.points)

@@ -1,23 +1,46 @@
-"""Growing the tree: how far to look for pairs, when to look farther, and what fits into memory.
+"""Growing the tree: how far to look for pairs, when to look farther, when to finish densely, and what fits into memory.
 
 Nothing here decides what comes out. A radius only says which pairs are looked at together; what a walk over them leaves
-undecided the next one goes on with.
+undecided the next one goes on with, or the dense end, where most pairs would be needed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
+import shutil
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from .cells import Cells
 from .distances import Doubles
-from .memory import BYTES_PER_PAIR, MOST_PAIRS, MemoryBudgetError, Resources
-from .neighbors import NeighborGraph, TooManyPairsError, neighbor_graph
+from .filters import best_filter
+from .memory import MemoryBudgetError, Resources, in_words
+from .neighbors import Join
+from .pairs import BYTES_IN_MEMORY, RECORD, Pairs, PairStore, ScratchError
 from .points import Indices, Points
-from .sample import PairSample, sample_pairs
-from .walk import Clusters, Counted, counted, walk
+from .sample import sample_pairs
+from .walk import BYTES_PER_EDGE, Clusters, Counted, counted, walk
+
+BYTES_PER_POINT = 160  # what points, cells and clusters take
+MOST_PIECE = 1 << 28  # pairs walked at once
+
+# What a step costs on one thread of an ordinary processor, in seconds: these choose the faster way and nothing else.
+PAIR_SECONDS = 2.5e-7  # to find, sort and walk a pair
+COORDINATE_SECONDS = 1.5e-10  # of the exact dissimilarities of the dense end
+ENTRY_SECONDS = 1e-8  # of its matrix
+
+EDGES = 0.75  # the share of the memory for pairs of clusters that are counted
+LIVE = 0.5  # of n points and E pairs there are about LIVE · √(E·n) of them at a time, on real embeddings
+BYTES_PER_THREAD = 8 << 20  # products, what the filter passes, candidates
+BYTES_PER_COORDINATE = 16 << 10  # the rows and columns of a tile
+LEAST = 4 << 20  # below, pairs would come in too many small files
+
+SHALLOW = 0.6  # up to this fraction of merges the nearest neighbours of a sample tell the radius
 
 
 @dataclass(frozen=True)
@@ -26,7 +49,7 @@ class Task:
 
     Attributes:
         points: no two of them equal, but for those apart.
-        apart: int64[q], x·n + y of the pairs x < y that must never merge, increasing.
+        apart: int64[q, 2], pairs x < y that must never merge, sorted.
         merges: how many from nothing, or None for all up to …
         limit: … this height.
         resources: what may be used.
@@ -70,74 +93,248 @@ def grow(task: Task, start: Start) -> Grown:
     """Walk shell by shell until there are enough merges.
 
     Raises:
-        MemoryBudgetError: the pairs that this depth needs don't fit into memory.
+        MemoryBudgetError: this depth does not fit into memory.
+        ScratchError: pairs that outgrew the memory can't be written.
     """
-    n = len(task.points)
-    affordable = min(task.resources.bytes // BYTES_PER_PAIR, MOST_PAIRS)
-    sample = sample_pairs(task.points)
-    radius = task.limit if task.merges is None else max(sample.first_radius(task.merges / n), start.reached)
-    _check_fits(task, sample, radius, affordable)
-
-    clusters, reached = start.clusters, start.reached
-    merges = [(start.i, start.j, start.d)]
-    done = len(start.d)
-    while True:
-        graph = _pairs(task, radius, reached, affordable - len(clusters.a), done)
-        wanted = None if task.merges is None else task.merges - done
-        closing, clusters = walk(
-            clusters, graph.i, graph.j, graph.d, until=wanted, threads=task.resources.workers
-        )
-        shell = (graph.i[closing].astype(np.int64), graph.j[closing].astype(np.int64), graph.d[closing])
-        del graph
-        merges.append(shell)
-        done += len(closing)
-        enough = wanted is None or len(closing) >= wanted
-        reached = float(shell[2][-1]) if wanted is not None and enough else radius
-        if enough or math.isinf(radius) or done == n - 1:
+    growth = _Growth(task, start)
+    radius = growth.first_radius()
+    while not growth.walk_to(radius):
+        if growth.dense_pays():
+            growth.finish_densely()
             break
-        radius = _wider(sample, reached, affordable - len(clusters.a))
-        if radius <= reached:
-            raise _too_deep(task, BYTES_PER_PAIR * affordable * 2, done * 9 // 10)
-    i, j, d = (np.concatenate(column) for column in zip(*merges, strict=True))
-    return Grown(i, j, d, reached, counted(clusters))
+        radius = growth.next_radius()
+    growth.scratch.clear()
+    return growth.grown()
 
 
-def _pairs(task: Task, radius: float, above: float, most: int, done: int) -> NeighborGraph:
-    """Return the pairs of a shell that may merge."""
-    try:
-        graph = neighbor_graph(task.points, radius, above=above, most=most, threads=task.resources.workers)
-    except TooManyPairsError as error:
-        raise _too_deep(task, error.found * BYTES_PER_PAIR, done) from None
-    if not len(task.apart):
-        return graph
-    code = graph.i.astype(np.int64) * len(task.points) + graph.j
-    at = np.minimum(np.searchsorted(task.apart, code), len(task.apart) - 1)
-    free = task.apart[at] != code
-    return NeighborGraph(graph.i[free], graph.j[free], graph.d[free], radius, above)
+class _Growth:
+    """Where the growing stands: clusters after all pairs up to `reached`, and the merges so far."""
+
+    def __init__(self, task: Task, start: Start) -> None:
+        self.task = task
+        self.n = len(task.points)
+        self.sample = sample_pairs(task.points)
+        self.budget = Budget.of(task)
+        self.scratch = _Scratch(task)
+        self.codes = task.apart[:, 0] * self.n + task.apart[:, 1]
+        self.clusters = start.clusters
+        self.dense = False
+        self.reached = start.reached
+        self.merges = [(start.i, start.j, start.d)]
+        self.done = len(start.d)
+
+    # ---- how far -------------------------------------------------------------------------------------------------
+
+    def first_radius(self) -> float:
+        """Return a radius that probably holds the merges wanted; of a deep cut, the first part of them."""
+        if self.task.merges is None:
+            radius = self.task.limit
+        else:
+            fraction = self.task.merges / self.n
+            radius = max(self.sample.first_radius(min(fraction, SHALLOW)), self.reached)
+            if radius == self.reached > 0:
+                radius = self.next_radius()
+        self._check(radius)
+        return radius
+
+    def next_radius(self) -> float:
+        """Return a wider radius, by how merges have come with pairs so far.
+
+        The log-odds of the fraction merged grow with the logarithm of the pairs, the faster the deeper, on all
+        embeddings that were looked at: the slope so far overestimates the pairs that are needed, a little.
+        """
+        n, merges = self.n, self.task.merges or self.n
+        pairs = max(self.sample.pairs(self.reached), n / 4)
+        heights = np.concatenate([d for _, _, d in self.merges])
+        half = int(np.searchsorted(heights, self.sample.radius(pairs / 2), side="right"))
+        slope = max((_log_odds(self.done / n) - _log_odds(half / n)) / math.log(2.0), 0.3)
+        factor = math.exp((_log_odds(merges / n) - _log_odds(self.done / n)) / slope) * 1.2
+        radius = self.sample.radius(pairs * min(max(factor, 2.0), 8.0))
+        radius = max(radius, 1.2 * self.reached)
+        self._check(radius)
+        return radius
+
+    def dense_pays(self) -> bool:
+        """Whether the dense end is the faster way to the merges left, and fits."""
+        import importlib.util
+
+        if self.task.merges is None or importlib.util.find_spec("tenpercent.cluster.dense") is None:
+            return False
+        from .dense import dense_bytes
+
+        n, left = self.n, self.n - self.done
+        share = math.log(max(1.0 - self.task.merges / n, 0.5 / n)) / math.log(
+            max(1.0 - self.done / n, 0.5 / n)
+        )
+        pairs = min(self.sample.pairs(self.reached) * share**2, n * (n - 1) / 2)
+        sparse = pairs * PAIR_SECONDS
+        dense = n * n / 2 * self.task.points.width * COORDINATE_SECONDS + left * left * ENTRY_SECONDS
+        return dense < sparse and dense_bytes(left, n, self.task.points.width) < self.budget.bytes
+
+    # ---- what fits -----------------------------------------------------------------------------------------------
+
+    def _check(self, radius: float) -> None:
+        """Say what a depth needs, and what would fit, before any pair is collected for it."""
+        pairs = self.sample.pairs(radius)
+        if self._edges(pairs) > self.budget.edges:
+            fitting = self.sample.radius(self.budget.edges**2 / (LIVE**2 * self.n))
+            raise self._too_deep(self._edges(pairs), self.sample.merges(fitting))
+        beyond = (pairs - self.sample.pairs(self.reached) - self.budget.pairs) * RECORD.itemsize
+        if beyond > 0:
+            self.scratch.check(beyond)
+
+    def _edges(self, pairs: float) -> float:
+        """Return how many pairs of clusters are counted at a time, about: on real embeddings no more than this."""
+        return min(pairs, LIVE * math.sqrt(pairs * self.n))
+
+    def _too_deep(self, edges: float, fits: int) -> MemoryBudgetError:
+        task, budget = self.task, self.budget
+        asked = f"height {task.limit:.6g}" if task.merges is None else f"{task.merges:,} merges"
+        needed = budget.base + int(edges * BYTES_PER_EDGE / EDGES)
+        return MemoryBudgetError(asked, needed=needed, allowed=budget.bytes, fits=fits, n=self.n)
+
+    # ---- walking -------------------------------------------------------------------------------------------------
+
+    def walk_to(self, radius: float) -> bool:
+        """Walk all pairs up to a radius; return whether there is no more to do."""
+        task, workers = self.task, self.task.resources.workers
+        join = Join(task.points, task.points, radius, self.reached, workers, best_filter())
+        with self.scratch.store(join, self.budget.pairs) as store:
+            for pairs in store.pieces():
+                pairs = self._free(pairs)
+                wanted = None if task.merges is None else task.merges - self.done
+                closing, self.clusters = walk(self.clusters, *pairs, until=wanted, threads=workers)
+                self._add(
+                    pairs.i[closing].astype(np.int64), pairs.j[closing].astype(np.int64), pairs.d[closing]
+                )
+                if wanted is not None and len(closing) >= wanted:
+                    self.reached = float(pairs.d[closing[-1]])
+                    return True
+                if len(self.clusters.a) > self.budget.edges:
+                    raise self._too_deep(2.0 * len(self.clusters.a), self.done * 9 // 10)
+        self.reached = radius
+        return task.merges is None or math.isinf(radius) or self.done == self.n - 1
+
+    def finish_densely(self) -> None:
+        """Make the merges left from the matrix of all clusters."""
+        from .dense import dense_merges
+
+        task = self.task
+        wanted = self.n if task.merges is None else task.merges - self.done
+        i, j, d = dense_merges(
+            task.points.take(np.arange(self.n, dtype=np.int32)),
+            self.clusters.root,
+            apart=task.apart,
+            until=wanted,
+            threads=task.resources.workers,
+        )
+        self._add(i, j, d)
+        self.reached = float(d[-1]) if len(d) >= wanted else math.inf
+        self.dense = True
+
+    def _free(self, pairs: Pairs) -> Pairs:
+        """Leave out the pairs that must never merge."""
+        if not len(self.codes):
+            return pairs
+        code = pairs.i.astype(np.int64) * self.n + pairs.j
+        at = np.minimum(np.searchsorted(self.codes, code), len(self.codes) - 1)
+        free = self.codes[at] != code
+        return Pairs(pairs.i[free], pairs.j[free], pairs.d[free])
+
+    def _add(self, i: Indices, j: Indices, d: Doubles) -> None:
+        self.merges.append((i, j, d))
+        self.done += len(d)
+
+    def grown(self) -> Grown:
+        """Return all merges."""
+        i, j, d = (np.concatenate(column) for column in zip(*self.merges, strict=True))
+        return Grown(i, j, d, self.reached, None if self.dense else counted(self.clusters))
 
 
-def _check_fits(task: Task, sample: PairSample, radius: float, affordable: int) -> None:
-    """Say what a cut needs and what would fit before any pair is collected."""
-    pairs = sample.pairs(radius)
-    if pairs > affordable:
-        fitting = sample.radius(0.9 * affordable)
-        mutual = int(np.searchsorted(sample.nearest, fitting)) * sample.points // (2 * len(sample.nearest))
-        raise _too_deep(task, int(pairs * BYTES_PER_PAIR), mutual)  # two points a merge
+def _log_odds(fraction: float) -> float:
+    return math.log(max(fraction, 1e-9) / max(1.0 - fraction, 1e-9))
 
 
-def _too_deep(task: Task, needed: int, fits: int) -> MemoryBudgetError:
-    asked = f"height {task.limit:.6g}" if task.merges is None else f"{task.merges:,} merges"
-    return MemoryBudgetError(
-        asked, needed=needed, allowed=task.resources.bytes, fits=fits, n=len(task.points)
-    )
+# ---- resources ---------------------------------------------------------------------------------------------------
 
 
-def _wider(sample: PairSample, radius: float, affordable: int) -> float:
-    """Return a radius with about four times the pairs, or with as many as fit; `radius` itself where none do."""
-    pairs = max(sample.pairs(radius), sample.points / 4)
-    wider = max(sample.radius(4 * pairs), 1.5 * radius)
-    if sample.pairs(wider) - sample.pairs(radius) > affordable:
-        wider = max(sample.radius(sample.pairs(radius) + 0.8 * affordable), radius)
-        if sample.pairs(wider) < 1.1 * pairs:
-            return radius
-    return wider
+class Budget(NamedTuple):
+    """How the memory is divided.
+
+    Attributes:
+        bytes: all of it.
+        base: what points and clusters take.
+        pairs: how many pairs may be in memory as they are found, and how many are walked at a time.
+        edges: how many pairs of clusters may be counted at a time.
+    """
+
+    bytes: int
+    base: int
+    pairs: int
+    edges: int
+
+    @classmethod
+    def of(cls, task: Task) -> Budget:
+        """Divide what may be used.
+
+        Raises:
+            MemoryBudgetError: it is not enough to begin.
+        """
+        n = len(task.points)
+        tiles = task.resources.workers * (BYTES_PER_THREAD + BYTES_PER_COORDINATE * task.points.width)
+        base = n * BYTES_PER_POINT + tiles
+        rest = task.resources.bytes - base
+        if rest < LEAST:
+            raise MemoryBudgetError(
+                "any clustering", needed=base + LEAST, allowed=task.resources.bytes, fits=0, n=n
+            )
+        pairs = min(int(rest * (1 - EDGES) / 2 / BYTES_IN_MEMORY), MOST_PIECE)
+        return cls(task.resources.bytes, base, pairs, int(rest * EDGES / BYTES_PER_EDGE))
+
+
+class _Scratch:
+    """Where pairs lie that outgrow the memory, a folder for each shell, named after all that they depend on."""
+
+    def __init__(self, task: Task) -> None:
+        self.folder = task.resources.scratch
+        self.code = "" if self.folder is None else hashlib.sha256(task.points.hashes().tobytes()).hexdigest()
+        self.shells: list[Path] = []
+
+    def check(self, size: float) -> None:
+        """Raise `ScratchError` where so many bytes would not fit onto the disk."""
+        folder = Path(tempfile.gettempdir()) if self.folder is None else self.folder
+        there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+        free = shutil.disk_usage(there).free
+        if size > free:
+            raise ScratchError(
+                f"about {in_words(size)} of pairs outgrow the memory, and {folder} has {in_words(free)} free; free "
+                "space there, give more --memory, or ask for fewer merges"
+            )
+
+    def store(self, join: Join, room: int) -> PairStore:
+        """Return a store with all pairs of a join."""
+        if self.folder is None:
+            store = PairStore(room, None)
+            join.fill(store, join.divided())
+            return store
+        name = f"{self.code} {join.radius.hex()} {join.above.hex()} {join.multiply.columns}"
+        shell = self.folder / f"shell-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        self.shells.append(shell)
+        shell.mkdir(parents=True, exist_ok=True)
+        store = PairStore(room, shell)
+        join.fill(store, _kept(shell / "cells.npz", join))
+        return store
+
+    def clear(self) -> None:
+        """Remove what is no longer needed."""
+        for shell in self.shells:
+            shutil.rmtree(shell, ignore_errors=True)
+
+
+def _kept(path: Path, join: Join) -> Cells:
+    """Return the cells that an earlier process divided the points into, for its pairs are numbered by them."""
+    if path.exists():
+        return Cells.load(path)
+    cells = join.divided()
+    cells.save(path)
+    return cells

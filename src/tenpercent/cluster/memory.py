@@ -10,10 +10,6 @@ import psutil
 from ..errors import TenpercentError
 from .threads import cpus
 
-# An upper bound per pair at the peak: found and joined (2 × 16), or ordered (8), sorted (16) and walked (up to 48).
-BYTES_PER_PAIR = 72
-MOST_PAIRS = 1 << 29  # the walk numbers the two ends of each pair with 32 bits
-
 
 @dataclass(frozen=True)
 class Resources:
@@ -53,9 +49,10 @@ class MemoryBudgetError(TenpercentError):
 
     def __init__(self, asked: str, *, needed: int, allowed: int, fits: int, n: int) -> None:
         self.needed, self.allowed, self.fits, self.n = needed, allowed, fits, n
+        depth = f"{fits:,} merges (keep {1 - fits / n:.2f}) should fit, or " if fits > 0 else ""
         super().__init__(
             f"{asked} of {n:,} vectors needs about {in_words(needed)} of memory, and {in_words(allowed)} may be used; "
-            f"{fits:,} merges (keep {1 - fits / n:.2f}) should fit, or give more memory"
+            f"{depth}give more memory"
         )
 
 

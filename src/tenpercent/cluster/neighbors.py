@@ -1,25 +1,23 @@
-"""Every pair of points within a radius, none missed: cells leave most pairs out, a filter most others, float64 decides."""
+"""Every pair of points within a radius, none missed: cells leave out most, a filter most others, float64 decides."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from threading import local
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import TenpercentError
 from ..progress import bar
 from .cells import Candidates, Cells, make_cells
 from .distances import Doubles, Positions, dissimilarities
 from .filters import Filter, best_filter
-from .points import Points, Space
+from .pairs import Pairs, PairStore, in_order, joined
+from .points import Centred, Points, Space
 from .threads import cpus, in_threads
 from .threads import one_blas_thread as one_blas_thread
-
-Found = tuple[Positions, Positions, Doubles]
 
 
 class TooManyPairsError(TenpercentError):
@@ -85,7 +83,7 @@ def neighbor_graph(
     Raises:
         TooManyPairsError: there are more than `most`.
     """
-    join = _Join(points, points, radius, above, threads or cpus(), multiply or best_filter())
+    join = Join(points, points, radius, above, threads or cpus(), multiply or best_filter())
     return join.graph(cells, most)
 
 
@@ -112,23 +110,8 @@ def near_pairs(
     """
     if left.width != right.width:
         raise ValueError(f"the left points have {left.width} values, the right ones {right.width}")
-    join = _Join(left, right, radius, -1.0, threads or cpus(), multiply or best_filter())
+    join = Join(left, right, radius, -1.0, threads or cpus(), multiply or best_filter())
     return join.graph(cells, most)
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Rows to be compared with columns, all seen from one centre.
-
-    From row `first` on the rows are the columns themselves, and only those beyond the diagonal count. With it so many
-    pairs are `decided`: those of the columns with all rows, candidates or not.
-    """
-
-    rows: Positions
-    columns: Positions
-    first: int
-    centre: Doubles
-    decided: int
 
 
 class _Space(local):
@@ -138,8 +121,18 @@ class _Space(local):
         self.left, self.right = Space(), Space()
 
 
+class _Block(NamedTuple):
+    """Some members of a cell, from `start` on: compared with the cell's candidates and the members before them."""
+
+    cell: int
+    start: int
+    candidates: Positions
+
+
 @dataclass(frozen=True)
-class _Join:
+class Join:
+    """A comparison of two sets of points, or of one with itself."""
+
     left: Points
     right: Points
     radius: float
@@ -150,86 +143,94 @@ class _Join:
 
     @property
     def within(self) -> bool:
+        """Whether it is one set."""
         return self.left is self.right
 
+    def divided(self) -> Cells:
+        """Return the cells that pay."""
+        with one_blas_thread():
+            return make_cells(self.right, self.radius, len(self.left), self.threads)
+
     def graph(self, cells: Cells | None, most: int | None) -> NeighborGraph:
-        n, m = len(self.left), len(self.right)
-        found: list[Found] = []
+        """Return all pairs at once."""
+        found: list[Pairs] = []
         count = 0
-        pairs = n * (n - 1) // 2 if self.within else n * m
-        with bar(pairs, "Comparing", "pairs") as shown, one_blas_thread():
-            if pairs:
-                if cells is None:
-                    cells = make_cells(self.right, self.radius, n, self.threads)
-                for part, decided in self._parts(cells):
-                    found.append(part)
-                    count += len(part[0])
-                    if most is not None and count > most:
-                        raise TooManyPairsError(self.radius, count, most)
-                    shown.update(decided)
-        i, j, d = _joined(found)
+        for _, part in self.parts(cells or self.divided()):
+            found.append(part)
+            count += len(part.d)
+            if most is not None and count > most:
+                raise TooManyPairsError(self.radius, count, most)
+        everything = joined(found)
         found.clear()
-        order = _by_key(i, j, d)
-        return NeighborGraph(i[order], j[order], d[order], self.radius, self.above)
+        return NeighborGraph(*in_order(everything), self.radius, self.above)
 
-    def _parts(self, cells: Cells) -> Iterator[tuple[Found, int]]:
-        """Yield pairs that were found, and how many pairs are decided by that."""
+    def fill(self, store: PairStore, cells: Cells) -> None:
+        """Put all pairs into a store, from where it was filled before."""
+        for number, part in self.parts(cells, store.done):
+            store.add(number, part)
+
+    def parts(self, cells: Cells, done: int = 0) -> Iterator[tuple[int, Pairs]]:
+        """Yield pairs that were found, in pieces of work that are numbered; without the first `done` of them."""
+        n, m = len(self.left), len(self.right)
+        pairs = n * (n - 1) // 2 if self.within else n * m
+        if not pairs:
+            return
         candidates = Candidates(cells, self.left, self.radius, within=self.within, threads=self.threads)
-        for group, near in candidates.groups():
-            blocks = list(
-                chain.from_iterable(
-                    self._blocks(cells, cell, rows) for cell, rows in zip(group, near, strict=True)
-                )
-            )
-            for block, part in zip(blocks, in_threads(self._compare, blocks, self.threads), strict=True):
-                yield part, block.decided
+        number = 0
+        with bar(pairs, "Comparing", "pairs") as shown, one_blas_thread():
+            for group in candidates.groups():
+                places = [place for cell in reversed(group) for place in self._places(cells, cell)]
+                rest = places[max(0, done - number) :]
+                shown.update(sum(self._decided(cells, place) for place in places[: len(places) - len(rest)]))
+                number += len(places) - len(rest)
+                if not rest:
+                    continue
+                near = candidates.of(group)
+                blocks = [_Block(cell, start, near[cell - group.start]) for cell, start in rest]
 
-    def _blocks(self, cells: Cells, cell: int, rows: Positions) -> Iterator[_Block]:
-        """Yield a cell's members by columns of a tile, the last first: they have the most rows."""
-        members = cells.members(cell)
-        wide = self.multiply.columns
-        for start in reversed(range(0, len(members), wide)):
-            columns = members[start : start + wide]
-            if self.within:
-                others = np.concatenate([rows, members[: start + len(columns)]])
-                before = int(cells.starts[cell]) + start
-                decided = len(columns) * before + len(columns) * (len(columns) - 1) // 2
-                yield _Block(others, columns, len(rows) + start, cells.centre(cell), decided)
-            else:
-                yield _Block(rows, columns, len(rows), cells.centre(cell), len(self.left) * len(columns))
+                def compare(block: _Block) -> Pairs:
+                    return self._compare(cells, block)
 
-    def _compare(self, block: _Block) -> Found:
+                for place, part in zip(rest, in_threads(compare, blocks, self.threads), strict=True):
+                    yield number, part
+                    number += 1
+                    shown.update(self._decided(cells, place))
+
+    def _places(self, cells: Cells, cell: int) -> list[tuple[int, int]]:
+        """Return where a cell's members are cut into columns of a tile, the last first: they have the most rows."""
+        size = len(cells.members(cell))
+        return [(cell, start) for start in reversed(range(0, size, self.multiply.columns))]
+
+    def _decided(self, cells: Cells, place: tuple[int, int]) -> int:
+        """Return how many pairs are decided with some columns: those with all rows, candidates or not."""
+        cell, start = place
+        columns = min(len(cells.members(cell)) - start, self.multiply.columns)
+        if not self.within:
+            return len(self.left) * columns
+        return columns * (int(cells.starts[cell]) + start) + columns * (columns - 1) // 2
+
+    def _compare(self, cells: Cells, block: _Block) -> Pairs:
         """Return all pairs of a block within the radius."""
-        right = self.right.seen_from(block.centre, block.columns, self.space.right)
+        centre = cells.centre(block.cell)
+        members = cells.members(block.cell)
+        columns = members[block.start : block.start + self.multiply.columns]
+        rows, first = block.candidates, len(block.candidates)
+        if self.within:
+            rows = np.concatenate([rows, members[: block.start + len(columns)]])
+            first += block.start
+        right = self.right.seen_from(centre, columns, self.space.right)
         parts = []
         high = self.multiply.rows
-        for start in range(0, len(block.rows), high):
-            positions = block.rows[start : start + high]
-            left = self.left.seen_from(block.centre, positions, self.space.left)
-            r, c = self.multiply.near(left, right, self.radius, block.first - start)
-            d = dissimilarities(left.exact, r, c, right.exact)
+        for start in range(0, len(rows), high):
+            positions = rows[start : start + high]
+            left = self.left.seen_from(centre, positions, self.space.left)
+            skip = max(0, start - first)  # columns left of the diagonal
+            others = Centred(*(array[skip:] for array in right))
+            r, c = self.multiply.near(left, others, self.radius, first - start + skip)
+            d = dissimilarities(left.exact, r, c, others.exact)
             keep = (d > self.above) & (d <= self.radius)
-            i, j = positions[r[keep]], block.columns[c[keep]]
+            i, j = positions[r[keep]], columns[skip:][c[keep]]
             if self.within:
                 i, j = np.minimum(i, j), np.maximum(i, j)
-            parts.append((i, j, d[keep]))
-        return _joined(parts)
-
-
-def _joined(parts: list[Found]) -> Found:
-    if not parts:
-        return np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float64)
-    i, j, d = zip(*parts, strict=True)
-    return np.concatenate(i), np.concatenate(j), np.concatenate(d)
-
-
-def _by_key(i: Positions, j: Positions, d: Doubles) -> npt.NDArray[np.int64]:
-    """Return the order by (d, i, j): numpy's quick sort by d, then the runs of equal d put right."""
-    order = np.argsort(d)
-    equal = np.diff(d[order]) == 0.0
-    tied = np.zeros(len(d), dtype=np.bool_)
-    tied[1:] |= equal
-    tied[:-1] |= equal
-    run = order[tied]
-    order[tied] = run[np.lexsort((j[run], i[run], d[run]))]
-    return order
+            parts.append(Pairs(i, j, d[keep]))
+        return joined(parts)

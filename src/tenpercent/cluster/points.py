@@ -1,4 +1,4 @@
-"""The vectors as they are compared: rows in float64 made from what was given when they are needed, never all at once."""
+"""The vectors as they are compared: float64, made of the rows when they are needed, never all at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Metric(StrEnum):
 
 
 class Space:
-    """Memory for points seen from a centre, used again and again: fresh pages cost more than what is written to them."""
+    """Memory for points seen from a centre, used again and again: fresh pages cost more than writing to them."""
 
     def __init__(self) -> None:
         self._exact = np.empty(0, dtype=np.float64)
