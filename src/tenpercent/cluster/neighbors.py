@@ -225,7 +225,7 @@ class Join:
             positions = rows[start : start + high]
             left = self.left.seen_from(centre, positions, self.space.left)
             skip = max(0, start - first)  # columns left of the diagonal
-            others = Centred(*(array[skip:] for array in right))
+            others = Centred(right.exact[skip:], right.singles[skip:], right.halves[skip:])
             r, c = self.multiply.near(left, others, self.radius, first - start + skip)
             d = dissimilarities(left.exact, r, c, others.exact)
             keep = (d > self.above) & (d <= self.radius)
