@@ -11,9 +11,10 @@ linear, with a gradient of length one. f(y) ≥ 0, for c is the centre nearest t
 −f(x) ≤ t. So the points that fail one of the tests have no partner in c, and the others, the candidates, are compared
 with all of c. Of two cells only the one that comes first looks for candidates in the other.
 
-All distances here come from float32 products with an error of at most ε, which both tests allow for; so "nearest" may
-be wrong by 2ε: f(y) ≥ −2ε / (2|o − c|), and the right side of the second test grows by 4ε in all. The centres decide
-how much is left to compare, never what is found.
+All squared distances here come from float32 products. With an error of at most ε(x, c), which grows with the distances
+of x and c to the middle, c may be taken for the nearest centre of y when o is nearer by ε(y, c) + ε(y, o) in squares.
+So f(y) ≥ −(ε(y, c) + ε(y, o)) / (2|o − c|), and the right side of the second test grows by that and by as much for x;
+the first grows by ε(x, c). The centres decide how much is left to compare, never what is found.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ class Homes(NamedTuple):
     Attributes:
         cell: int32[n], the nearest centre.
         square: float32[n], its squared distance.
-        error: what squared distances to centres can be wrong by, ε.
+        farthest: float32[c], the largest ½|x|² of the points of each cell, seen from the middle.
     """
 
     cell: Positions
     square: Singles
-    error: float
+    farthest: Singles
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,7 @@ class Cells:
         middle: float64[d], about the middle of all points.
         home: the cell of each point, and how far it is from its centre.
         reach: float64[c], at least the distance from each centre to its farthest member.
+        left: which share of all pairs is left to compare, about.
     """
 
     centres: Singles
@@ -75,6 +77,7 @@ class Cells:
     middle: Doubles
     home: Homes
     reach: Doubles
+    left: float
 
     def __len__(self) -> int:
         """How many cells there are."""
@@ -91,8 +94,9 @@ class Cells:
             middle=self.middle,
             cell=self.home.cell,
             square=self.home.square,
-            error=self.home.error,
+            farthest=self.home.farthest,
             reach=self.reach,
+            left=self.left,
         )
         unfinished.replace(path)
 
@@ -100,9 +104,10 @@ class Cells:
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
         with np.load(path) as found:
-            home = Homes(found["cell"], found["square"], float(found["error"]))
+            home = Homes(found["cell"], found["square"], found["farthest"])
+            left = float(found["left"])
             named = {name: found[name] for name in ("centres", "order", "starts", "middle", "reach")}
-        return cls(home=home, **named)
+        return cls(home=home, left=left, **named)
 
     def centre(self, cell: int) -> Doubles:
         """Return where a cell's centre is: float64[d]."""
@@ -122,8 +127,9 @@ def one_cell(points: Points) -> Cells:
         order=np.arange(n, dtype=np.int32),
         starts=np.asarray([0, n]),
         middle=points.take(_drawn(points, 1024)).mean(axis=0) if n else np.zeros(points.width),
-        home=Homes(np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.float32), 0.0),
+        home=Homes(np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.float32), np.zeros(1, dtype=np.float32)),
         reach=np.asarray([np.inf]),
+        left=1.0,
     )
 
 
@@ -148,7 +154,7 @@ def make_cells(points: Points, radius: float, rows: int, threads: int) -> Cells:
     products = 3 * count * max(n, rows) + left * n * rows
     if products * points.width + TILE_COST * count * (1 + left * rows / 256) > 0.7 * plain:
         return whole
-    return _divide(points, centres, whole.middle, threads)
+    return _divide(points, centres, whole.middle, left, threads)
 
 
 def _drawn(points: Points, size: int) -> Indices:
@@ -193,7 +199,7 @@ def _squares(points: Singles, centres: Singles) -> Singles:
     return squares
 
 
-def _divide(points: Points, centres: Singles, middle: Doubles, threads: int) -> Cells:
+def _divide(points: Points, centres: Singles, middle: Doubles, left: float, threads: int) -> Cells:
     home = find_homes(points, centres, middle, threads)
     farthest = np.zeros(len(centres), dtype=np.float32)
     np.maximum.at(farthest, home.cell, home.square)
@@ -206,8 +212,11 @@ def _divide(points: Points, centres: Singles, middle: Doubles, threads: int) -> 
         order=order,
         starts=np.searchsorted(cell[order], np.arange(len(centres) + 1)),
         middle=middle,
-        home=Homes(cell, home.square, home.error),
-        reach=np.sqrt(farthest[rank].astype(np.float64) + home.error),
+        home=Homes(cell, home.square, home.farthest[rank]),
+        reach=np.sqrt(
+            farthest[rank] + _errors(home.farthest, _halves(centres), points.width).diagonal()[rank]
+        ),
+        left=left,
     )
 
 
@@ -215,20 +224,36 @@ def find_homes(points: Points, centres: Singles, middle: Doubles, threads: int) 
     """Find the nearest centre of each point."""
     cell = np.empty(len(points), dtype=np.int32)
     square = np.empty(len(points), dtype=np.float32)
+    half = np.empty(len(points), dtype=np.float32)
     halves = _halves(centres)
     space = _Space()
 
-    def look(start: int) -> float:
+    def look(start: int) -> None:
         end = min(start + BLOCK, len(points))
         seen = points.seen_from(middle, np.arange(start, end, dtype=np.int32), space.points)
         products = space.fit(len(seen.halves), len(centres))
         np.matmul(seen.singles, centres.T, out=products)
         _nearest(products, seen.halves, halves, cell[start:end], square[start:end])
-        return float(seen.halves.max())
+        half[start:end] = seen.halves
 
-    farthest = max(in_threads(look, range(0, len(points), BLOCK), threads))
-    far = (np.sqrt(farthest) + np.sqrt(float(halves.max()))) ** 2
-    return Homes(cell, square, 2.0 * relative_margin(points.width) * 1.01 * far + TINY)
+    for _ in in_threads(look, range(0, len(points), BLOCK), threads):
+        pass
+    farthest = np.zeros(len(centres), dtype=np.float32)
+    np.maximum.at(farthest, cell, half)
+    return Homes(cell, square, farthest)
+
+
+def _errors(farthest: Singles, centres: Singles, width: int) -> Doubles:
+    """Return what squared distances can be wrong by, ε: float64[o, c], of a point in cell o and centre c.
+
+    Args:
+        farthest: float32[c], the largest ½|x|² of the points of each cell.
+        centres: float32[c], ½|c|² of each centre.
+        width: how many values a point has.
+    """
+    far = np.sqrt(farthest.astype(np.float64))[:, None] + np.sqrt(centres.astype(np.float64))
+    errors: Doubles = 2.0 * relative_margin(width) * 1.01 * far**2 + TINY
+    return errors
 
 
 def _halves(singles: Singles) -> Singles:
@@ -284,12 +309,17 @@ class Candidates:
         if len(cells) == 1:
             return
         self.home = cells.home if within else find_homes(points, cells.centres, cells.middle, threads)
-        error = max(self.home.error, cells.home.error)
-        t = np.sqrt(2.0 * radius) * (1.0 + 1e-6)
-        apart = np.sqrt(np.maximum(_squares(cells.centres, cells.centres), 0.0) + error) * (1.0 + 1e-6)
         self.halves = _halves(cells.centres)
-        self.reach = _up((cells.reach + t) ** 2 + error)
-        self.bisector = _up(2.0 * t * apart + 4.0 * error)
+        mine = _errors(self.home.farthest, self.halves, points.width)  # of x: [its cell, the other centre]
+        theirs = _errors(
+            cells.home.farthest, self.halves, points.width
+        ).T  # of y: [the other centre, its cell]
+        between = _errors(self.halves, self.halves, points.width)
+        t = np.sqrt(2.0 * radius) * (1.0 + 1e-6)
+        apart = np.sqrt(np.maximum(_squares(cells.centres, cells.centres), 0.0) + between) * (1.0 + 1e-6)
+        self.reach = _up((cells.reach + t) ** 2 + mine)
+        wrong = mine + mine.diagonal()[:, None] + theirs + theirs.diagonal()
+        self.bisector = _up(2.0 * t * apart + wrong)
 
     def groups(self) -> Iterator[range]:
         """Yield ranges of cells, the last first."""
@@ -324,7 +354,7 @@ class Candidates:
             self.halves[columns],
             self.home.cell[positions],
             self.home.square[positions],
-            self.reach[columns],
+            self.reach[:, columns],
             self.bisector[:, columns],
             group.start if self.within else -1,
             row,
@@ -360,5 +390,5 @@ def _near(
             distance = np.float32(2.0) * (halves[r] + (others[c] - products[r, c]))
             row[count] = r
             cell[count] = c
-            count += 1 if (distance <= reach[c]) & (distance <= near + bisector[own, c]) else 0
+            count += 1 if (distance <= reach[own, c]) & (distance <= near + bisector[own, c]) else 0
     return count

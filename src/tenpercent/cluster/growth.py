@@ -18,7 +18,6 @@ import numpy as np
 
 from .cells import Cells
 from .distances import Doubles
-from .filters import best_filter
 from .memory import MemoryBudgetError, Resources, in_words
 from .neighbors import Join
 from .pairs import BYTES_IN_MEMORY, RECORD, Pairs, PairStore, ScratchError
@@ -198,7 +197,7 @@ class _Growth:
     def walk_to(self, radius: float) -> bool:
         """Walk all pairs up to a radius; return whether there is no more to do."""
         task, workers = self.task, self.task.resources.workers
-        join = Join(task.points, task.points, radius, self.reached, workers, best_filter())
+        join = Join(task.points, None, radius, self.reached, workers)
         with self.scratch.store(join, self.budget.pairs) as store:
             for pairs in store.pieces():
                 pairs = self._free(pairs)
@@ -315,14 +314,15 @@ class _Scratch:
         """Return a store with all pairs of a join."""
         if self.folder is None:
             store = PairStore(room, None)
-            join.fill(store, join.divided())
+            join.fill(store, join.cells())
             return store
-        name = f"{self.code} {join.radius.hex()} {join.above.hex()} {join.multiply.columns}"
+        name = f"{self.code} {join.radius.hex()} {join.above.hex()}"
         shell = self.folder / f"shell-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
         self.shells.append(shell)
         shell.mkdir(parents=True, exist_ok=True)
-        store = PairStore(room, shell)
-        join.fill(store, _kept(shell / "cells.npz", join))
+        cells = _kept(shell / "cells.npz", join)
+        store = PairStore(room, shell / f"columns-{join.filter(cells).columns}")  # the work is numbered by them
+        join.fill(store, cells)
         return store
 
     def clear(self) -> None:
@@ -335,6 +335,6 @@ def _kept(path: Path, join: Join) -> Cells:
     """Return the cells that an earlier process divided the points into, for its pairs are numbered by them."""
     if path.exists():
         return Cells.load(path)
-    cells = join.divided()
+    cells = join.cells()
     cells.save(path)
     return cells

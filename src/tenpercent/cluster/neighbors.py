@@ -83,8 +83,7 @@ def neighbor_graph(
     Raises:
         TooManyPairsError: there are more than `most`.
     """
-    join = Join(points, points, radius, above, threads or cpus(), multiply or best_filter())
-    return join.graph(cells, most)
+    return Join(points, None, radius, above, threads or cpus(), multiply).graph(cells, most)
 
 
 def near_pairs(
@@ -105,13 +104,17 @@ def near_pairs(
         radius, most, threads, cells, multiply: see `neighbor_graph`.
 
     Raises:
-        ValueError: the points of the two sets differ in width.
+        ValueError: the points of the two sets differ in width, or are not on one scale.
         TooManyPairsError: there are more than `most`.
     """
     if left.width != right.width:
         raise ValueError(f"the left points have {left.width} values, the right ones {right.width}")
-    join = Join(left, right, radius, -1.0, threads or cpus(), multiply or best_filter())
-    return join.graph(cells, most)
+    if (left.metric, left.scale) != (right.metric, right.scale):
+        raise ValueError(
+            f"the left points are {left.metric} scaled by {left.scale:g}, the right ones {right.metric} by "
+            f"{right.scale:g}; make them together, and take subsets"
+        )
+    return Join(left, right, radius, -1.0, threads or cpus(), multiply).graph(cells, most)
 
 
 class _Space(local):
@@ -131,31 +134,42 @@ class _Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Join:
-    """A comparison of two sets of points, or of one with itself."""
+    """A comparison of two sets of points or, without `right`, of one with itself."""
 
     left: Points
-    right: Points
+    right: Points | None
     radius: float
     above: float
     threads: int
-    multiply: Filter
+    multiply: Filter | None = None
     space: _Space = field(default_factory=_Space)
 
     @property
     def within(self) -> bool:
         """Whether it is one set."""
-        return self.left is self.right
+        return self.right is None
 
-    def divided(self) -> Cells:
+    @property
+    def divided(self) -> Points:
+        """The points that cells divide."""
+        return self.left if self.right is None else self.right
+
+    def cells(self) -> Cells:
         """Return the cells that pay."""
         with one_blas_thread():
-            return make_cells(self.right, self.radius, len(self.left), self.threads)
+            return make_cells(self.divided, self.radius, len(self.left), self.threads)
+
+    def filter(self, cells: Cells) -> Filter:
+        """Return how tiles are multiplied."""
+        n = len(self.left)
+        pairs = n * (n - 1) / 2 if self.within else n * len(self.divided)
+        return self.multiply or best_filter(self.left.width, cells.left * pairs)
 
     def graph(self, cells: Cells | None, most: int | None) -> NeighborGraph:
         """Return all pairs at once."""
         found: list[Pairs] = []
         count = 0
-        for _, part in self.parts(cells or self.divided()):
+        for _, part in self.parts(cells or self.cells()):
             found.append(part)
             count += len(part.d)
             if most is not None and count > most:
@@ -171,17 +185,25 @@ class Join:
 
     def parts(self, cells: Cells, done: int = 0) -> Iterator[tuple[int, Pairs]]:
         """Yield pairs that were found, in pieces of work that are numbered; without the first `done` of them."""
-        n, m = len(self.left), len(self.right)
+        n, m = len(self.left), len(self.divided)
         pairs = n * (n - 1) // 2 if self.within else n * m
         if not pairs:
             return
+        multiply = self.filter(cells)
         candidates = Candidates(cells, self.left, self.radius, within=self.within, threads=self.threads)
         number = 0
         with bar(pairs, "Comparing", "pairs") as shown, one_blas_thread():
             for group in candidates.groups():
-                places = [place for cell in reversed(group) for place in self._places(cells, cell)]
+                places = [
+                    place for cell in reversed(group) for place in self._places(cells, cell, multiply.columns)
+                ]
                 rest = places[max(0, done - number) :]
-                shown.update(sum(self._decided(cells, place) for place in places[: len(places) - len(rest)]))
+                shown.update(
+                    sum(
+                        self._decided(cells, place, multiply.columns)
+                        for place in places[: len(places) - len(rest)]
+                    )
+                )
                 number += len(places) - len(rest)
                 if not rest:
                     continue
@@ -189,44 +211,44 @@ class Join:
                 blocks = [_Block(cell, start, near[cell - group.start]) for cell, start in rest]
 
                 def compare(block: _Block) -> Pairs:
-                    return self._compare(cells, block)
+                    return self._compare(cells, block, multiply)
 
                 for place, part in zip(rest, in_threads(compare, blocks, self.threads), strict=True):
                     yield number, part
                     number += 1
-                    shown.update(self._decided(cells, place))
+                    shown.update(self._decided(cells, place, multiply.columns))
 
-    def _places(self, cells: Cells, cell: int) -> list[tuple[int, int]]:
+    def _places(self, cells: Cells, cell: int, wide: int) -> list[tuple[int, int]]:
         """Return where a cell's members are cut into columns of a tile, the last first: they have the most rows."""
         size = len(cells.members(cell))
-        return [(cell, start) for start in reversed(range(0, size, self.multiply.columns))]
+        return [(cell, start) for start in reversed(range(0, size, wide))]
 
-    def _decided(self, cells: Cells, place: tuple[int, int]) -> int:
+    def _decided(self, cells: Cells, place: tuple[int, int], wide: int) -> int:
         """Return how many pairs are decided with some columns: those with all rows, candidates or not."""
         cell, start = place
-        columns = min(len(cells.members(cell)) - start, self.multiply.columns)
+        columns = min(len(cells.members(cell)) - start, wide)
         if not self.within:
             return len(self.left) * columns
         return columns * (int(cells.starts[cell]) + start) + columns * (columns - 1) // 2
 
-    def _compare(self, cells: Cells, block: _Block) -> Pairs:
+    def _compare(self, cells: Cells, block: _Block, multiply: Filter) -> Pairs:
         """Return all pairs of a block within the radius."""
         centre = cells.centre(block.cell)
         members = cells.members(block.cell)
-        columns = members[block.start : block.start + self.multiply.columns]
+        columns = members[block.start : block.start + multiply.columns]
         rows, first = block.candidates, len(block.candidates)
         if self.within:
             rows = np.concatenate([rows, members[: block.start + len(columns)]])
             first += block.start
-        right = self.right.seen_from(centre, columns, self.space.right)
+        right = self.divided.seen_from(centre, columns, self.space.right)
         parts = []
-        high = self.multiply.rows
+        high = multiply.rows
         for start in range(0, len(rows), high):
             positions = rows[start : start + high]
             left = self.left.seen_from(centre, positions, self.space.left)
             skip = max(0, start - first)  # columns left of the diagonal
             others = Centred(right.exact[skip:], right.singles[skip:], right.halves[skip:])
-            r, c = self.multiply.near(left, others, self.radius, first - start + skip)
+            r, c = multiply.near(left, others, self.radius, first - start + skip)
             d = dissimilarities(left.exact, r, c, others.exact)
             keep = (d > self.above) & (d <= self.radius)
             i, j = positions[r[keep]], columns[skip:][c[keep]]

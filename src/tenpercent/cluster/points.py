@@ -66,11 +66,13 @@ class Points:
         rows: float32 or float64 [N, d], as given.
         at: int64[n], the row of each point.
         divisors: float64[N, 3]: two powers of two whose product brings the row into range, and its norm then.
+        metric: what they are compared by.
     """
 
     rows: npt.NDArray[Any]
     at: Indices
     divisors: Doubles
+    metric: Metric
 
     @classmethod
     def of(cls, vectors: npt.ArrayLike, metric: Metric | str = Metric.COSINE) -> Self:
@@ -87,7 +89,7 @@ class Points:
             raise UsageError(f"metric is {metric!r}; it can be {' or '.join(Metric)}")
         rows = as_rows(vectors)
         divisors = direction_of_rows(rows) if metric == Metric.COSINE else scale_of_rows(rows)
-        return cls(rows, np.arange(len(rows), dtype=np.int64), divisors)
+        return cls(rows, np.arange(len(rows), dtype=np.int64), divisors, Metric(metric))
 
     def __len__(self) -> int:
         return len(self.at)
@@ -99,8 +101,10 @@ class Points:
 
     @property
     def scale(self) -> float:
-        """With the Euclidean metric, what the rows were multiplied by."""
-        return float(self.divisors[0, 0] * self.divisors[0, 1]) if len(self.divisors) else 1.0
+        """What all rows were multiplied by; 1 with cosine, where each has a factor of its own."""
+        if self.metric is Metric.COSINE or not len(self.divisors):
+            return 1.0
+        return float(self.divisors[0, 0] * self.divisors[0, 1])
 
     def subset(self, positions: npt.NDArray[Any]) -> Points:
         """Return some of the points, numbered anew."""
@@ -141,17 +145,23 @@ class Points:
         codes = self.hashes()
         order = np.argsort(codes, kind="stable")
         first = np.arange(len(self), dtype=np.int64)
-        starts = np.flatnonzero(np.append(True, np.diff(codes[order]) != 0))
-        lengths = np.diff(np.append(starts, len(order)))
-        for start, length in zip(starts[lengths > 1], lengths[lengths > 1], strict=True):
-            run = order[start : start + length]
-            while len(run) > 1:  # once, but for two different points with one hash
-                head = self.take(run[:1])[0]
-                same = np.concatenate(
-                    [(self.take(run[k : k + BLOCK]) == head).all(axis=1) for k in range(0, len(run), BLOCK)]
-                )
-                first[run[same]] = run[0]
-                run = run[~same]
+        head = np.append(True, np.diff(codes[order]) != 0)
+        # Each point of a run with one hash is compared with the first of its run.
+        others, heads = order[~head], order[head][np.cumsum(head) - 1][~head]
+        while len(others):  # once, but where different points have one hash
+            same = np.concatenate(
+                [
+                    (self.take(others[k : k + BLOCK]) == self.take(heads[k : k + BLOCK])).all(axis=1)
+                    for k in range(0, len(others), BLOCK)
+                ]
+            )
+            first[others[same]] = heads[same]
+            others, heads = others[~same], heads[~same]
+            # What is left of a run has another first: the earliest of it.
+            if len(others):
+                fresh = np.append(True, heads[1:] != heads[:-1])
+                heads = others[fresh][np.cumsum(fresh) - 1]
+                others, heads = others[~fresh], heads[~fresh]
         return first
 
 
