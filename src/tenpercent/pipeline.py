@@ -19,6 +19,7 @@ from .images.holdout import split_holdout, write_holdout
 from .images.options import SourceOptions
 from .images.source import ImageSource
 from .images.sources import open_source
+from .select.memory import checked_memory
 from .store.embeddings import Embeddings, stored_count
 from .store.run import RunFolder, Stage
 
@@ -56,6 +57,7 @@ def run(
     holdout: float = 0.0,
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     cut: Cut | None = None,
+    memory: int | str | None = None,
 ) -> Selection:
     """Embed, cluster, select and report: the whole flow, resumed where it was interrupted.
 
@@ -67,35 +69,37 @@ def run(
         holdout: the fraction of each class kept out of embedding and selection, for `evaluate`.
         options: column names, split and the like.
         cut: everything else about clustering and cutting.
+        memory: what clustering may take, in bytes or as ``"4GiB"``; None for half of what is free.
 
     Returns:
         The selection, stored in the run folder beside the report.
     """
     cut = one_cut(cut, keep)
+    allowed = checked_memory(memory)
     opened = open_source(source, options)
     check_cut(cut, opened)
     _embed(source, opened, out, embedder, holdout, options)
     folder = Path(out)
-    _cluster_beyond(folder, cut)
-    selection = select(folder, cut)
+    _cluster_beyond(folder, cut, allowed)
+    selection = select(folder, cut, memory=allowed)
     report(folder)
     return selection
 
 
-def _cluster_beyond(folder: Path, cut: Cut) -> None:
+def _cluster_beyond(folder: Path, cut: Cut, memory: int | None) -> None:
     """Cluster somewhat deeper than the cut, so that the report can show what lies beyond it."""
     from .cluster.memory import MemoryBudgetError
 
-    where: dict[str, Any] = {"threshold": cut.threshold, "within": cut.within, "layer": cut.layer}
+    where: dict[str, Any] = {"within": cut.within, "layer": cut.layer, "memory": memory}
     fraction = cut.fraction
-    if fraction is not None:
-        deeper = round(fraction - min(0.05, (1 - fraction) / 2, fraction / 2), 6)
-        try:
-            cluster(folder, deeper, **where)
-            return
-        except MemoryBudgetError:
-            log.info("the tree ends at the cut: deeper would not fit into memory")
-    cluster(folder, fraction, **where)
+    if fraction is None:
+        cluster(folder, threshold=cut.threshold, **where)
+        return
+    try:
+        cluster(folder, round(fraction - min(0.05, (1 - fraction) / 2, fraction / 2), 6), **where)
+    except MemoryBudgetError:
+        cluster(folder, fraction, **where)
+        log.info("the tree ends at the cut: deeper would not fit into memory")
 
 
 def embed(
@@ -220,6 +224,7 @@ def cluster(
     threshold: float | None = None,
     within: Within | str | None = None,
     layer: str | None = None,
+    memory: int | str | None = None,
 ) -> Merges:
     """Build the first merges of the complete-linkage tree, as deep as asked.
 
@@ -229,11 +234,17 @@ def cluster(
         threshold: the height that it must reach, instead of `keep`.
         within: ``class`` or ``all``; None for class by class where there are labels.
         layer: of a run folder, whose vectors to take: ``start``, ``middle`` or ``end`` (the default).
+        memory: what may be used, in bytes or as ``"4GiB"``; None for half of what is free.
+
+    Raises:
+        MemoryBudgetError: this depth needs more memory: says what fits.
     """
+    from .cluster.memory import Resources
     from .select.merges import cluster as cluster_embeddings
     from .select.merges import uncut
     from .select.stored import load_embeddings, stored_merges
 
+    allowed = checked_memory(memory)
     if keep is None and threshold is None:
         keep = 0.5
     if isinstance(what, np.ndarray):
@@ -241,7 +252,8 @@ def cluster(
             "cluster takes embeddings or a run folder, not an array; wrap it: Embeddings.from_numpy(array)"
         )
     if isinstance(what, Embeddings):
-        return cluster_embeddings(what, keep, threshold=threshold, within=within)
+        resources = Resources(memory=allowed)
+        return cluster_embeddings(what, keep, threshold=threshold, within=within, resources=resources)
     folder = RunFolder.open(what)
     folder.require(Stage.EMBED)
     with folder.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
@@ -249,10 +261,14 @@ def cluster(
         clock = _Clock()
         stored = stored_merges(folder, embeddings, within)
         if stored is not None and stored.covers(keep, threshold=threshold):
+            folder.clear_scratch()  # a process that was killed when the merges were whole may have left it
             return stored
         log.info("clustering %s images, %d values each", f"{len(embeddings):,}", embeddings.width)
-        merges = (uncut(embeddings, within) if stored is None else stored).deepened(keep, threshold=threshold)
-        folder.forget(Stage.CLUSTER)
+        resources = Resources(memory=allowed, scratch=folder.scratch)
+        known = uncut(embeddings, within) if stored is None else stored
+        merges = known.deepened(keep, threshold=threshold, resources=resources)
+        # The record of a tree that only grows stays: a kill leaves one of both, and going on from it is the same again.
+        folder.forget(Stage.CLUSTER if stored is None else Stage.SELECT)
         _store_merges(folder, merges, clock, keep=keep, threshold=threshold)
         return merges
 
@@ -261,19 +277,31 @@ def _store_merges(folder: RunFolder, merges: Merges, clock: _Clock, **depth: flo
     merges.save(folder.merges)
     settings = {"within": str(merges.within), "layer": merges.embeddings.layer, **depth}
     folder.record(Stage.CLUSTER, settings, clock.seconds, merges=len(merges))
+    folder.clear_scratch()
 
 
-def select(what: str | Path, cut: Cut | None = None, *, keep: float | None = None) -> Selection:
+def select(
+    what: str | Path,
+    cut: Cut | None = None,
+    *,
+    keep: float | None = None,
+    memory: int | str | None = None,
+) -> Selection:
     """Cut the stored tree of a run folder and store the selection; a deeper cut than the tree deepens it first.
 
     Args:
         what: a run folder.
         cut: where to cut; keep 0.9 unless said. Its `within` and `layer`, where given, must be those clustered with.
         keep: the fraction kept, a shortcut for ``cut=Cut(keep=keep)``.
+        memory: what deepening may take, in bytes or as ``"4GiB"``; None for half of what is free.
+
+    Raises:
+        MemoryBudgetError: the cut needs more memory: says what fits.
     """
+    from .cluster.memory import Resources
     from .select.stored import load_merges, with_source
 
-    cut = one_cut(cut, keep)
+    cut, allowed = one_cut(cut, keep), checked_memory(memory)
     folder = RunFolder.open(what)
     with folder.lock(Stage.SELECT, Stage.REPORT):
         merges = load_merges(folder)
@@ -285,7 +313,8 @@ def select(what: str | Path, cut: Cut | None = None, *, keep: float | None = Non
             with folder.lock(Stage.CLUSTER):
                 deepening = _Clock()
                 log.info("the stored tree is not deep enough; deepening it")
-                merges = merges.deepened(fraction, threshold=cut.threshold, **depth)
+                resources = Resources(memory=allowed, scratch=folder.scratch)
+                merges = merges.deepened(fraction, threshold=cut.threshold, **depth, resources=resources)
                 # The record of the clustering stays: both files are of one tree, and a kill leaves one of them.
                 folder.forget(Stage.SELECT)
                 _store_merges(folder, merges, deepening, keep=fraction, threshold=cut.threshold)

@@ -13,14 +13,17 @@ from tqdm.auto import tqdm
 
 from ..cluster.linkage import Linkage, first_merges
 from ..cluster.memory import MemoryBudgetError, Resources
+from ..cluster.pairs import BYTES_IN_MEMORY
 from ..cluster.threads import one_blas_thread
 from ..errors import RunFolderError
 from ..progress import bar, is_quiet, quiet
 from ..store.embeddings import Ints, Vectors
 from .cut import CheckedCut
+from .forecast import forecast
 from .memory import too_deep
 from .parts import Asked, FinishedClasses
 
+MAY_SPILL = 0.1  # of the memory is what all pairs of a class may take that is given no folder to go on from
 ALONE = 10_000  # a class of more images keeps all threads busy by itself, and stops sooner on ctrl-C that way
 
 
@@ -115,9 +118,9 @@ def _clustered(
             if alone and not running:
                 job = alone.popleft()
                 try:
-                    linkage = _merges_of(vectors, job, whole, finished)
+                    linkage = _alone(vectors, job, whole, finished)
                 except MemoryBudgetError as error:
-                    raise too_deep(error, len(job.members), cut) from None
+                    raise _too_deep(error, vectors, [job, *alone, *queue], cut, whole) from None
                 yield job, linkage
                 continue
             while queue and not alone and len(running) < workers:
@@ -147,6 +150,19 @@ def _large(jobs: Sequence[ClassJob], threads: int) -> int:
     return len(jobs)
 
 
+def _alone(
+    vectors: Vectors, job: ClassJob, resources: Resources, finished: FinishedClasses | None
+) -> Linkage:
+    """Cluster one class with everything there is, but with fewer threads where their own memory is too much."""
+    while True:
+        try:
+            return _merges_of(vectors, job, resources, finished)
+        except MemoryBudgetError as error:
+            if error.fits or resources.workers == 1:
+                raise
+            resources = replace(resources, threads=resources.workers // 2)
+
+
 def _quietly(
     vectors: Vectors, job: ClassJob, resources: Resources, finished: FinishedClasses | None
 ) -> Linkage:
@@ -162,12 +178,12 @@ def _merges_of(
     known = [] if job.after is None else [job.after]
     scratch = None
     if finished is not None:
-        scratch = finished.scratch(job.asked.code)
         known += finished.shallower(job.asked)
-    rows = vectors if len(job.members) == len(vectors) else vectors[job.members]
+        if job.pairs * BYTES_IN_MEMORY > resources.bytes * MAY_SPILL:
+            scratch = finished.scratch(job.asked.code)
     try:
         return first_merges(
-            rows,
+            _rows(vectors, job),
             merges=job.asked.merges,
             height=job.asked.height,
             after=max(known, key=len, default=None),
@@ -179,3 +195,25 @@ def _merges_of(
         raise RunFolderError(
             f"can't write {scratch}: {error.strerror or error}; free some space, and the same command goes on"
         ) from error
+
+
+def _rows(vectors: Vectors, job: ClassJob) -> Vectors:
+    return vectors if len(job.members) == len(vectors) else vectors[job.members]
+
+
+def _too_deep(
+    error: MemoryBudgetError,
+    vectors: Vectors,
+    jobs: Sequence[ClassJob],
+    cut: CheckedCut,
+    resources: Resources,
+) -> MemoryBudgetError:
+    """Turn what one class lacks into what the cut lacks: no class may need more, each must be able to do what fits."""
+    needed, left = error.needed, (error.n - error.fits + 1) / len(jobs[0].members)
+    for job in jobs[1:] if error.fits else ():
+        if job.asked.merges:
+            expected = forecast(_rows(vectors, job), job.asked.merges, replace(resources, threads=1))
+            needed = max(needed, expected.needed)
+            if expected.fits < job.asked.merges:
+                left = max(left, 1 - (expected.fits - 1) / len(job.members))
+    return too_deep(error, needed, left, cut)

@@ -53,21 +53,24 @@ def in_words(size: float) -> str:
     return f"{math.ceil(size)} B"
 
 
-def too_deep(error: MemoryBudgetError, images: int, cut: CheckedCut) -> MemoryBudgetError:
-    """Say what it means for a cut that one class, of so many images, needs more than may be used."""
-    needed = in_words(error.needed)
-    remedy = f"give --memory {needed.replace(' ', '')} or more"
-    left = (
-        error.n - error.fits + 1
-    )  # groups; by rounding a class may be asked for one merge more than its share
-    keep = math.ceil(100 * left / images) / 100
-    over = f"needs about {needed}, and {in_words(error.allowed)} may be used"
+def too_deep(error: MemoryBudgetError, needed: int, left: float, cut: CheckedCut) -> MemoryBudgetError:
+    """Return `error` with what it means for a cut: what fits, what the cut needs, what to give.
+
+    Args:
+        error: that a class does not fit.
+        needed: the bytes of the class that needs most.
+        left: the fraction that every class can be brought down to, 1 or more where nothing fits.
+        cut: what was asked for.
+    """
+    remedy = f"give --memory {in_words(needed).replace(' ', '')} or more"
+    over = f"needs about {in_words(needed)}, and {in_words(error.allowed)} may be used"
+    keep = math.ceil(100 * left) / 100
     if cut.keep is None:
         fits = f", or --keep {keep:g}, which fits" if keep < 1 else ""
         said = f"--threshold {cut.threshold:g} {over}; {remedy}{fits}"
     elif cut.keep < keep < 1:
-        said = f"--keep {keep:g} fits, {cut.keep:g} needs about {needed}; {remedy}"
+        said = f"--keep {keep:g} fits, {cut.keep:g} needs about {in_words(needed)}; {remedy}"
     else:
         said = f"--keep {cut.keep:g} {over}; {remedy}"
-    error.args = (said,)
+    error.needed, error.args = needed, (said,)
     return error

@@ -177,7 +177,9 @@ class Merges:
     def steps(self) -> Steps:
         """The merges as a list to cut."""
         smallest = np.empty(len(self.classes), dtype=np.int64)
-        smallest[self.class_index[::-1]] = np.arange(len(self.embeddings))[::-1]  # the last to be written stays
+        smallest[self.class_index[::-1]] = np.arange(len(self.embeddings))[
+            ::-1
+        ]  # the last to be written stays
         return Steps(self.sizes, smallest, self.class_index[self.a], self.height, self.complete_to)
 
     def _class_cuts(self, taken: Bools, kept: Bools) -> tuple[ClassCut, ...]:

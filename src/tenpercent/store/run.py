@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -113,6 +114,16 @@ class RunFolder:
         return self.path / "merges.parquet"
 
     @property
+    def counts(self) -> Path:
+        """What a deeper cut goes on from, beside the merges."""
+        return self.path / "merges.counted.parquet"
+
+    @property
+    def scratch(self) -> Path:
+        """What is of use only until a stage is done: finished classes, pairs that outgrew the memory."""
+        return self.path / "scratch"
+
+    @property
     def selection(self) -> Path:
         """One row an image: kept or removed, and by whom represented."""
         return self.path / "selection.parquet"
@@ -183,6 +194,12 @@ class RunFolder:
             }
             self._write(content)
 
+    def clear_scratch(self) -> None:
+        """Remove what was of use only until the stage was done; the caller holds its lock."""
+        shutil.rmtree(
+            self.scratch, ignore_errors=True
+        )  # what can't be removed now is passed over the next time
+
     @contextmanager
     def lock(self, *stages: Stage) -> Iterator[None]:
         """Hold stages against other processes, and clear what a killed one left half-written.
@@ -227,7 +244,7 @@ class RunFolder:
         """What `stage` writes: files, or folders of files."""
         return {
             Stage.EMBED: [self.rejected, self.holdout, self.embeddings, self.training],
-            Stage.CLUSTER: [self.merges],
+            Stage.CLUSTER: [self.merges, self.counts],
             Stage.SELECT: [self.selection],
             Stage.REPORT: [self.report],
         }[stage]
