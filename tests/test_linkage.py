@@ -1,9 +1,11 @@
-"""The engine gives the reference's tree at every cut, ties and duplicates included; SciPy's where heights differ."""
+"""The engine gives the reference's tree at every cut, however it is reached; and refuses what has no tree."""
 
 from __future__ import annotations
 
 import math
-import os
+import tempfile
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,200 +13,372 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import pdist, squareform
 
-from tenpercent.cluster.distances import unit_vectors
-from tenpercent.cluster.linkage import Linkage, first_merges
-from tenpercent.cluster.memory import MemoryBudgetError
-from tenpercent.cluster.neighbors import neighbor_graph
-from tenpercent.cluster.reference import complete_linkage
-from tenpercent.cluster.walk import singletons, walk
-from tenpercent.errors import UsageError
-
-CIFAR10 = Path(os.environ.get("TENPERCENT_CIFAR10", Path(__file__).parents[1] / "../shared/data/cifar10"))
-
-
-def tie_heavy(kind, n, width, seed):
-    """Vectors full of what is hard: equal dissimilarities, equal rows, and rows that are nearly so."""
-    rng = np.random.default_rng(seed)
-    rows = rng.integers(-2, 3, size=(n, width)).astype(np.float64)
-    if kind == "equal":
-        rows = np.tile(rows[:1], (n, 1))
-    elif kind == "twins":
-        rows = rows[rng.integers(0, max(1, n // 3), size=n)]
-    elif kind == "multiples":
-        rows = rows[rng.integers(0, max(1, n // 2), size=n)] * rng.choice([1.0, 2, 3, 0.25, 7], size=(n, 1))
-    elif kind == "axes":
-        rows = np.eye(width)[rng.integers(0, width, size=n)] * rng.choice([-1.0, 1], size=(n, 1))
-    elif kind == "last bit":
-        rows = rows[rng.integers(0, max(1, n // 4), size=n)]
-        rows = np.where(rng.random(rows.shape) < 0.2, np.nextafter(rows, rng.choice([-9.0, 9])), rows)
-    rows[~rows.any(axis=1)] = 1.0
-    return rows.astype(np.float32) if kind == "float32" else rows
-
-
-KINDS = ("grid", "equal", "twins", "multiples", "axes", "last bit", "float32")
-inputs = st.builds(
-    tie_heavy, st.sampled_from(KINDS), st.integers(1, 60), st.integers(1, 16), st.integers(0, 10**9)
+from hard_vectors import (
+    METRICS,
+    assert_same,
+    first_of,
+    groups,
+    hard_inputs,
+    hard_vectors,
+    same_partition,
+    up_to,
 )
+from tenpercent.cluster.distances import dissimilarities, scaled_rows, unit_vectors
+from tenpercent.cluster.linkage import Linkage, first_merges
+from tenpercent.cluster.memory import MemoryBudgetError, Resources
+from tenpercent.cluster.reference import complete_linkage
+from tenpercent.errors import UsageError
+from tenpercent.select.representatives import groups_of, representatives
+
+metrics = st.sampled_from(METRICS)
 
 
-def assert_begins(whole, part, count):
-    """`part` has the bytes of the first `count` merges of `whole`."""
-    assert len(part) == count
-    for name in ("a", "b", "height"):
-        found, expected = getattr(part, name), getattr(whole, name)
-        assert found.dtype == expected.dtype
-        assert found.tobytes() == expected[:count].tobytes()
-
-
-def up_to(tree, height):
-    return int(np.searchsorted(tree.height, height, side="right"))
+def heights_near(tree, merges):
+    """The height of a merge and its neighbours among the floating-point numbers, none below 0."""
+    height = float(tree.height[merges - 1]) if merges else 0.0
+    return {height, max(0.0, float(np.nextafter(height, -1))), float(np.nextafter(height, math.inf))}
 
 
 @settings(deadline=None, max_examples=150)
-@given(vectors=inputs, cut=st.floats(0, 1))
-@example(vectors=np.ones((7, 3)), cut=0.5)
-@example(vectors=np.eye(9), cut=0.3)
-def test_the_engine_is_the_reference(vectors, cut):
+@given(vectors=hard_inputs(), metric=metrics, cut=st.floats(0, 1))
+@example(vectors=np.ones((7, 3)), metric="cosine", cut=0.5)
+@example(vectors=np.zeros((7, 3)), metric="euclidean", cut=0.5)
+@example(vectors=np.eye(9), metric="cosine", cut=0.3)
+def test_the_engine_is_the_reference(vectors, metric, cut):
     n = len(vectors)
-    tree = complete_linkage(vectors)
-    assert_begins(tree, first_merges(vectors, merges=n - 1), n - 1)
+    tree = complete_linkage(vectors, metric=metric)
+    assert_same(first_merges(vectors, merges=n - 1, metric=metric), tree)
+    assert_same(first_merges(vectors, height=math.inf, metric=metric), tree)
 
     wanted = round(cut * (n - 1))
-    found = first_merges(vectors, merges=wanted)
-    height = float(tree.height[wanted - 1]) if wanted else 0.0
-    assert_begins(tree, found, up_to(tree, height))
-    assert found.complete_to == (math.inf if len(found) == n - 1 else height)
+    assert_same(first_merges(vectors, merges=wanted, metric=metric), tree, *first_of(tree, wanted))
+    for near in heights_near(tree, wanted):
+        found = first_merges(vectors, height=near, metric=metric)
+        assert_same(found, tree, up_to(tree, near), math.inf if up_to(tree, near) == n - 1 else near)
 
-    for near in (height, np.nextafter(height, 0), np.nextafter(height, 3)):
-        found = first_merges(vectors, height=near)
-        assert_begins(tree, found, up_to(tree, near))
-        assert found.complete_to == (math.inf if len(found) == n - 1 else near)
+
+@settings(deadline=None, max_examples=6)
+@given(
+    vectors=st.builds(
+        hard_vectors,
+        st.sampled_from(["grid", "twins", "multiples", "last bit", "single", "balls"]),
+        st.integers(200, 500),
+        st.sampled_from([2, 5, 64]),
+        st.integers(0, 10**9),
+    ),
+    metric=metrics,
+)
+def test_a_few_hundred_vectors(vectors, metric):
+    n = len(vectors)
+    tree = complete_linkage(vectors, metric=metric)
+    for wanted in (n - 1, n * 9 // 10, n // 2, n // 10, n // 50):
+        assert_same(first_merges(vectors, merges=wanted, metric=metric), tree, *first_of(tree, wanted))
 
 
 @settings(deadline=None, max_examples=25)
-@given(
-    vectors=st.builds(
-        tie_heavy, st.sampled_from(KINDS), st.integers(1, 14), st.integers(1, 4), st.integers(0, 10**9)
-    )
-)
-def test_every_cut(vectors):
-    tree = complete_linkage(vectors)
+@given(vectors=hard_inputs(most=14, widest=4), metric=metrics)
+def test_every_cut(vectors, metric):
+    tree = complete_linkage(vectors, metric=metric)
     for wanted in range(len(vectors)):
-        found = first_merges(vectors, merges=wanted)
-        assert_begins(tree, found, up_to(tree, tree.height[wanted - 1] if wanted else 0.0))
-        assert_begins(tree, tree.prefix(wanted), len(found))
-        assert tree.prefix(wanted).complete_to == found.complete_to
+        found = first_merges(vectors, merges=wanted, metric=metric)
+        assert_same(found, tree, *first_of(tree, wanted))
+    for height in np.unique(tree.height):
+        found = first_merges(vectors, height=height, metric=metric)
+        assert_same(found, tree, up_to(tree, height), math.inf if height == tree.height[-1] else height)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
+@given(vectors=hard_inputs(most=40, widest=64), cut=st.floats(0, 1))
+def test_groups_and_representatives_are_those_of_the_reference(vectors, cut):
+    n = len(vectors)
+    found = first_merges(vectors, merges=round(cut * (n - 1)))
+    tree = complete_linkage(vectors)
+    count, _ = first_of(tree, round(cut * (n - 1)))
+    expected = groups(tree, n, count)
+    group = groups_of(n, found.a, found.b)
+    assert group.tolist() == expected.tolist()
+
+    # The member nearest to the group's centre by cosine; of those within 1e-12 of the nearest the first.
+    units = unit_vectors(vectors)
+    central = []
+    for own in group:
+        members = np.flatnonzero(expected == own)
+        closeness = units[members] @ units[members].sum(axis=0)
+        central.append(members[closeness >= closeness.max() - 1e-12][0])
+    representative, dissimilarity = representatives(vectors, group)
+    assert representative.tolist() == central
+    assert dissimilarity.tolist() == dissimilarities(units, np.arange(n), np.array(central)).tolist()
+    assert np.all(dissimilarity <= max(found.height, default=0.0))
+
+
+# ---- going on from a shallower tree ------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=80)
 @given(
-    n=st.integers(2, 60),
-    width=st.integers(1, 4),
-    seed=st.integers(0, 10**6),
-    radii=st.lists(st.floats(0, 2), max_size=5),
+    vectors=hard_inputs(most=50),
+    metric=metrics,
+    cuts=st.lists(st.floats(0, 1), min_size=2, max_size=4),
+    by_height=st.booleans(),
+    forget=st.booleans(),
 )
-def test_a_walk_in_shells_is_one_walk(n, width, seed, radii):
-    units = np.unique(unit_vectors(tie_heavy("grid", n, width, seed)), axis=0)
-    graph = neighbor_graph(units, math.inf)
-    closing, _ = walk(singletons(len(units)), graph.i, graph.j)
-    whole = [(graph.i[p], graph.j[p]) for p in closing]
-
-    clusters, reached, found = singletons(len(units)), -1.0, []
-    for radius in [*sorted(radii), math.inf]:
-        shell = neighbor_graph(units, radius, above=reached)
-        before = [array.copy() for array in clusters]
-        closing, after = walk(clusters, shell.i, shell.j)
-        assert all(
-            np.array_equal(one, other) for one, other in zip(before, clusters, strict=True)
-        )  # not changed
-        found += [(shell.i[p], shell.j[p]) for p in closing]
-        clusters, reached = after, radius
-    assert found == whole
-    assert len(clusters.a) == 0  # every count was filled
-    assert clusters.size.max() == len(units)
+def test_going_on_gives_the_same_bytes(vectors, metric, cuts, by_height, forget):
+    n = len(vectors)
+    tree = complete_linkage(vectors, metric=metric)
+    after = None
+    for cut in cuts:  # deeper, and sometimes less deep than what there is
+        wanted = round(cut * (n - 1))
+        depth = {"merges": wanted}
+        count, to = first_of(tree, wanted)
+        if by_height:
+            depth = {"height": float(tree.height[wanted - 1]) if wanted else 0.0}
+            to = math.inf if count == n - 1 else depth["height"]
+        found = first_merges(vectors, metric=metric, after=after, **depth)
+        assert_same(found, tree, count, to)
+        assert_counted(found, vectors, metric)
+        after = replace(found, counted=None) if forget else found
 
 
-@pytest.mark.parametrize(("n", "width"), [(400, 3), (700, 20)])
-def test_it_is_scipys_tree_where_heights_differ(n, width):
-    vectors = np.random.default_rng(n).normal(size=(n, width))
-    tree = first_merges(vectors, merges=n - 1)
-    scipys = linkage(vectors, "complete", "cosine")
-    assert np.abs(tree.height - scipys[:, 2]).max() < 1e-12
-    for keep in (0.9, 0.5, 0.1):
-        wanted = n - round(keep * n)
-        found = first_merges(vectors, merges=wanted)
-        assert_begins(tree, found, wanted)
-        theirs = fcluster(scipys, n - wanted, "maxclust")
-        assert len(set(zip(groups(found, n).tolist(), theirs.tolist(), strict=True))) == n - wanted
+def assert_counted(tree, vectors, metric):
+    """What goes with a tree to be gone on from, if anything, is what it says it is."""
+    if tree.counted is None:
+        return
+    a, b, seen = tree.counted
+    assert (a.dtype, b.dtype, seen.dtype) == (np.int32, np.int32, np.int64)
+    assert np.all(a < b) and np.all(np.diff(a.astype(np.int64) * len(vectors) + b) > 0)
+    rows, scale = (unit_vectors(vectors), 1.0) if metric == "cosine" else scaled_rows(vectors)
+    i, j = np.triu_indices(len(rows), 1)
+    d = dissimilarities(rows, i, j)
+    near = (d if metric == "cosine" else np.sqrt(2 * d) / scale) <= tree.complete_to
+    group = groups(tree, len(rows))
+    largest = np.zeros(len(rows), dtype=np.int64)
+    np.maximum.at(largest, group, np.arange(len(rows)))
+    ends = np.sort(largest[group][np.stack([i, j], axis=1)[near]], axis=1)
+    pairs, count = np.unique(ends[ends[:, 0] != ends[:, 1]], axis=0, return_counts=True)
+    assert np.array_equal(np.stack([a, b], axis=1), pairs.reshape(-1, 2))
+    if len(np.unique(rows, axis=0)) == len(rows):  # of equal rows one pair may stand for several
+        assert np.array_equal(seen, count)
 
 
-def groups(tree, n):
-    """The cluster of each point, numbered from 0, by following the merges."""
-    parent = list(range(n))
-    for a, b in zip(tree.a.tolist(), tree.b.tolist(), strict=True):
-        while parent[a] != a:
-            a = parent[a]
-        while parent[b] != b:
-            b = parent[b]
-        assert a != b  # a merge joins two clusters
-        parent[b] = a
-    for point in range(n):
-        root = point
-        while parent[root] != root:
-            root = parent[root]
-        parent[point] = root
-    return np.unique(parent, return_inverse=True)[1]
+def test_a_long_chain_of_depths():
+    vectors = hard_vectors("balls", 300, 8, 5)
+    tree = complete_linkage(vectors)
+    after = None
+    for wanted in range(0, 300, 13):
+        after = first_merges(vectors, merges=wanted, after=after)
+        assert_same(after, tree, *first_of(tree, wanted))
 
 
-def assert_is_complete_linkage(vectors, tree):
-    """By its definition, not by the engine's code: what any right answer has, whatever the order of ties."""
-    group = groups(tree, len(vectors))
-    order = np.argsort(group, kind="stable")
-    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    distances = squareform(pdist(vectors.astype(np.float64), "cosine"))[np.ix_(order, order)]
-    farthest = np.maximum.reduceat(np.maximum.reduceat(distances, starts, axis=0), starts, axis=1)
-    assert farthest.diagonal().max() <= tree.height[-1] + 1e-12  # each diameter is within the cut
-    np.fill_diagonal(farthest, np.inf)
-    assert farthest.min() >= tree.height[-1] - 1e-12  # no merge below the cut was left out
-    assert np.all(np.diff(tree.height) >= 0)
+# ---- memory, threads, scratch ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("keep", [0.95, 0.5, 0.05])
-def test_large_input_is_complete_linkage_by_definition(keep):
-    rng = np.random.default_rng(11)
-    centres = rng.normal(size=(60, 12))
-    vectors = (centres[rng.integers(0, 60, size=2500)] + 0.3 * rng.normal(size=(2500, 12))).astype(np.float32)
-    vectors[rng.integers(0, 2500, size=200)] = vectors[rng.integers(0, 2500, size=200)]
-    tree = first_merges(vectors, merges=round((1 - keep) * 2500))
-    assert_is_complete_linkage(vectors, tree)
+@settings(deadline=None, max_examples=40)
+@given(
+    vectors=hard_inputs(most=80),
+    metric=metrics,
+    cuts=st.lists(st.floats(0, 1), min_size=1, max_size=3),
+    threads=st.sampled_from([None, 1, 2]),
+    memory=st.sampled_from([None, 2**26, 2**30]),
+    scratch=st.booleans(),
+)
+def test_resources_change_no_byte(vectors, metric, cuts, threads, memory, scratch):
+    tree = complete_linkage(vectors, metric=metric)
+    with tempfile.TemporaryDirectory() as folder:
+        resources = Resources(memory=memory, threads=threads, scratch=Path(folder) if scratch else None)
+        for cut in cuts:  # the scratch folder of one depth, and of other vectors, is there at the next
+            wanted = round(cut * (len(vectors) - 1))
+            found = first_merges(vectors, merges=wanted, metric=metric, resources=resources)
+            assert_same(found, tree, *first_of(tree, wanted))
+            half = vectors[: (len(vectors) + 1) // 2]
+            found = first_merges(half, merges=len(half) - 1, metric=metric, resources=resources)
+            assert_same(found, complete_linkage(half, metric=metric))
 
 
-def test_many_equal_rows_are_no_work():
+def least_memory(vectors, metric, threads):
+    """About as little as any clustering of these vectors can do with."""
+    with pytest.raises(MemoryBudgetError, match="any clustering of") as said:
+        first_merges(
+            vectors, merges=len(vectors) - 1, metric=metric, resources=Resources(memory=1, threads=threads)
+        )
+    return said.value.needed + 1000
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_tree_in_little_memory_is_the_same_tree(tmp_path, metric, threads):
+    # A lattice: half a million pairs at a few hundred dissimilarities, so every part that is walked ends within a tie.
+    sides = np.indices((10, 10, 10)).reshape(3, -1).T + 1.0
+    vectors = np.random.default_rng(13).permutation(sides)
+    tree = complete_linkage(vectors, metric=metric)
+    little = least_memory(vectors, metric, threads)
+    for merges in (100, 600, 990):
+        for scratch in (None, tmp_path):
+            resources = Resources(memory=little, threads=threads, scratch=scratch)
+            found = first_merges(vectors, merges=merges, metric=metric, resources=resources)
+            assert_same(found, tree, *first_of(tree, merges))
+    found = first_merges(vectors, height=tree.height[700], metric=metric, resources=resources)
+    assert_same(found, tree, up_to(tree, tree.height[700]), tree.height[700])
+
+
+def test_too_deep_for_the_memory_says_what_fits():
+    vectors = np.random.default_rng(12).normal(size=(4000, 8))
+    for memory in (0, 1, 1_000_000):
+        for depth in ({"merges": 3700}, {"height": 0.5}):
+            with pytest.raises(
+                MemoryBudgetError, match=r"of 4,000 vectors needs about .* may be used"
+            ) as said:
+                first_merges(vectors, resources=Resources(memory=memory, threads=1), **depth)
+            assert "\n" not in str(said.value)
+    enough = Resources(memory=said.value.needed + 1000, threads=1)
+    assert len(first_merges(vectors, merges=400, resources=enough)) == 400
+    assert MemoryBudgetError.exit_status == 1
+
+
+# ---- equal rows, the smallest inputs, every type of array --------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_many_equal_rows_are_no_work(metric):
     # 40,000 equal rows would be 800 million pairs at dissimilarity 0.
     vectors = np.ones((40_000, 4), dtype=np.float32)
     vectors[::4000] = [1, 2, 3, 4]
-    tree = first_merges(vectors, merges=39_999, memory=1 << 20)
+    tree = first_merges(vectors, merges=39_999, metric=metric, resources=Resources(memory=1 << 26))
     assert tree.complete_to == math.inf
     assert np.count_nonzero(tree.height) == 1
     assert (tree.a[-1], tree.b[-1]) == (36_000, 39_999)
     assert np.all(np.lexsort((tree.b, tree.a, tree.height)) == np.arange(39_999))
 
 
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("n", [0, 1, 2])
-def test_the_smallest_inputs(n):
-    tree = first_merges(np.eye(2)[:n], merges=max(n - 1, 0))
-    assert len(tree) == max(n - 1, 0)
-    assert tree.complete_to == math.inf
-    assert first_merges(np.eye(2)[:n], height=2.0).height.tolist() == [1.0] * max(n - 1, 0)
+def test_the_smallest_inputs(n, metric):
+    for depth in ({"merges": max(n - 1, 0)}, {"height": 2.0}, {"height": math.inf}):
+        tree = first_merges(np.eye(2)[:n], metric=metric, **depth)
+        assert tree.height.tolist() == [1.0 if metric == "cosine" else math.sqrt(2)] * max(n - 1, 0)
+        assert tree.complete_to == math.inf
+        assert (tree.a.dtype, tree.b.dtype, tree.height.dtype) == (np.int64, np.int64, np.float64)
 
 
 def test_antipodal_rows():
     vectors = np.array([[1.0, 0], [-1, 0], [1, 1e-8], [-3, 0]])
     tree = first_merges(vectors, merges=3)
-    assert_begins(complete_linkage(vectors), tree, 3)
+    assert_same(tree, complete_linkage(vectors))
     assert tree.height[-1] == 2.0
+    both = np.concatenate([np.eye(30), -np.eye(30)])
+    assert_same(first_merges(both, merges=59), complete_linkage(both))
+
+
+def test_heights_that_tie_though_half_their_squares_do_not():
+    # ½(1 + 2⁻⁵²) and ½ are different, the distances √(1 + 2⁻⁵²) and 1 are not: they come together, the smaller first.
+    vectors = np.array([[0.0, 0, 0], [1, 2**-26, 0], [0, 0, 8], [1, 0, 8]])
+    tree = complete_linkage(vectors, metric="euclidean")
+    assert list(zip(tree.a.tolist(), tree.b.tolist(), strict=True)) == [(2, 3), (0, 1), (1, 2)]
+    assert tree.height[:2].tolist() == [1, 1]
+    for depth in ({"merges": 1}, {"merges": 2}, {"height": 1.0}):
+        assert_same(first_merges(vectors, metric="euclidean", **depth), tree, 2, 1.0)
+    assert len(first_merges(vectors, metric="euclidean", height=np.nextafter(1.0, 0))) == 0
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("size", [2.0**-1060, 1e-300, 1e-60, 1e60, 1e300])
+def test_tiny_and_huge_values(size, metric):
+    vectors = hard_vectors("balls", 60, 5, 3) * size
+    tree = complete_linkage(vectors, metric=metric)
+    assert_same(first_merges(vectors, merges=59, metric=metric), tree)
+    assert_same(first_merges(vectors, merges=30, metric=metric), tree, *first_of(tree, 30))
+    assert_same(
+        first_merges(vectors, height=tree.height[40], metric=metric),
+        tree,
+        up_to(tree, tree.height[40]),
+        tree.height[40],
+    )
+
+
+FORMS = {
+    "float16": lambda rows: rows.astype(np.float16),
+    "float32": lambda rows: rows.astype(np.float32),
+    "float64": lambda rows: rows,
+    "big-endian": lambda rows: rows.astype(">f8"),
+    "big-endian float32": lambda rows: rows.astype(">f4"),
+    "int8": lambda rows: rows.astype(np.int8),
+    "int64": lambda rows: rows.astype(np.int64),
+    "list": lambda rows: rows.tolist(),
+    "Fortran order": np.asfortranarray,
+    "every second row": lambda rows: np.repeat(rows, 2, axis=0)[::2],
+    "every third column": lambda rows: np.repeat(rows, 3, axis=1)[:, ::3],
+    "backwards": lambda rows: rows[::-1].copy()[::-1],
+    "transposed": lambda rows: rows.T.copy().T,
+    "subclass": lambda rows: rows.view(np.memmap),
+}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("form", FORMS)
+def test_every_type_of_array_gives_the_same_tree(form, metric):
+    rows = np.random.default_rng(3).integers(-9, 10, size=(70, 6)).astype(np.float64)
+    rows[::7] = rows[1]
+    tree = complete_linkage(rows, metric=metric)
+    given = FORMS[form](rows)
+    if isinstance(given, np.ndarray):
+        given.flags.writeable = False
+    assert_same(first_merges(given, merges=69, metric=metric), tree)
+    assert_same(first_merges(given, merges=30, metric=metric), tree, *first_of(tree, 30))
+    assert np.array_equal(given, rows)  # it is not changed
+
+
+def test_a_mapped_file_gives_the_same_tree(tmp_path):
+    rows = hard_vectors("single", 90, 7, 1)
+    np.save(tmp_path / "rows.npy", rows)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    assert_same(first_merges(mapped, merges=89), complete_linkage(rows))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_broken_row_is_named(value, metric, dtype):
+    vectors = np.ones((6000, 3), dtype=dtype)
+    vectors[5000, 1] = value
+    with pytest.raises(UsageError, match="row 5000 holds nan or infinity"):
+        first_merges(vectors, merges=1, metric=metric)
+
+
+def test_a_zero_row_has_no_direction_but_a_place():
+    vectors = np.array([[1.0, 0], [0, 0], [0, 3], [-0.0, 0]])
+    with pytest.raises(UsageError, match="row 1 is zero and has no direction"):
+        first_merges(vectors, merges=1)
+    tree = first_merges(vectors, merges=3, metric="euclidean")
+    assert list(zip(tree.a.tolist(), tree.b.tolist(), strict=True)) == [(1, 3), (0, 3), (0, 2)]
+    assert tree.height.tolist() == [0, 1, math.sqrt(10)]
+
+
+# ---- what is refused, and what can't be changed ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({}, "either merges or height"),
+        ({"merges": 1, "height": 0.5}, "either merges or height"),
+        ({"merges": -1}, "merges is -1; 3 vectors have from 0 to 2"),
+        ({"merges": 3}, "merges is 3; 3 vectors have from 0 to 2"),
+        ({"height": -0.1}, "height is -0.1"),
+        ({"height": math.nan}, "height is nan"),
+        ({"merges": 1, "metric": "manhattan"}, "metric is 'manhattan'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(wrong, message):
+    with pytest.raises(UsageError, match=message):
+        first_merges(np.eye(3), **wrong)
+
+
+@pytest.mark.parametrize(
+    "vectors", [np.ones(3), np.ones((2, 3, 4)), np.ones((3, 0)), [["a", "b"]], [[1j, 2]]]
+)
+def test_what_is_no_matrix_of_numbers_is_refused(vectors):
+    with pytest.raises(UsageError, match=r"must be .*matrix"):
+        first_merges(vectors, merges=0)
 
 
 def test_a_linkage_cannot_be_changed():
@@ -217,79 +391,19 @@ def test_a_linkage_cannot_be_changed():
     assert isinstance(tree, Linkage)
 
 
-@pytest.mark.parametrize(
-    ("depth", "message"),
-    [
-        ({}, "either merges or height"),
-        ({"merges": 1, "height": 0.5}, "either merges or height"),
-        ({"merges": -1}, "merges is -1; 3 vectors have from 0 to 2"),
-        ({"merges": 3}, "merges is 3; 3 vectors have from 0 to 2"),
-        ({"height": -0.1}, "height is -0.1"),
-        ({"height": math.nan}, "height is nan"),
-    ],
-)
-def test_a_depth_that_makes_no_sense_is_refused(depth, message):
-    with pytest.raises(UsageError, match=message):
-        first_merges(np.eye(3), **depth)
+# ---- SciPy, where heights differ ---------------------------------------------------------------------------------
 
 
-# ---- memory ------------------------------------------------------------------------------------------------------
-
-
-def test_too_deep_for_the_memory_says_what_fits():
-    vectors = np.random.default_rng(12).normal(size=(4000, 8))
-    memory = 1_000_000
-    needs = r"3,700 merges of 4,000 vectors needs .* pairs, and 1\.0 MiB may be used"
-    with pytest.raises(MemoryBudgetError, match=needs) as said:
-        first_merges(vectors, merges=3700, memory=memory)
-    fits = int(str(said.value).split("used; ")[1].split(" merges")[0].replace(",", ""))
-    assert 1000 < fits < 3700
-    assert f"(keep {1 - fits / 4000:.2f})" in str(said.value)
-    assert len(first_merges(vectors, merges=fits, memory=memory)) == fits
-
-    with pytest.raises(
-        MemoryBudgetError, match=r"height 0\.5 of 4,000 vectors needs .* may be used; height"
-    ) as said:
-        first_merges(vectors, height=0.5, memory=memory)
-    fits = float(str(said.value).split("used; height ")[1].split()[0])
-    assert len(first_merges(vectors, height=fits, memory=memory)) > 1000
-    assert MemoryBudgetError.exit_status == 1
-
-
-def test_a_depth_that_turns_out_too_deep_says_how_far_it_came():
-    vectors = np.random.default_rng(12).normal(size=(4000, 8))
-    with pytest.raises(MemoryBudgetError, match="3,000 merges of 4,000 vectors need more than") as said:
-        first_merges(vectors, merges=3000, memory=1_000_000)
-    fits = int(str(said.value).split("used; ")[1].split(" merges")[0].replace(",", ""))
-    assert 1000 < fits < 3000
-    assert len(first_merges(vectors, merges=fits, memory=1_000_000)) == fits
-
-
-def test_a_tree_in_small_memory_is_the_same_tree():
-    # Shells of few pairs each: the walk goes on from one to the next.
-    vectors = np.random.default_rng(13).normal(size=(500, 30))
-    whole = first_merges(vectors, merges=499)
-    assert_begins(whole, first_merges(vectors, merges=300, memory=72 * 40_000), 300)
-
-
-# ---- real vectors ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def cifar10():
-    pq = pytest.importorskip("pyarrow.parquet")
-    if not (CIFAR10 / "resnet32-train.npy").exists():
-        pytest.skip(f"no CIFAR-10 vectors in {CIFAR10}; set TENPERCENT_CIFAR10 to their folder")
-    labels = pq.read_table(CIFAR10 / "train.parquet", columns=["label"])["label"].to_numpy()
-    return np.load(CIFAR10 / "resnet32-train.npy"), labels
-
-
-def test_real_vectors_of_a_class_give_scipys_tree(cifar10):
-    vectors, labels = cifar10
-    vectors = vectors[labels == 3][:2000]
-    scipys = linkage(vectors.astype(np.float64), "complete", "cosine")
-    tree = first_merges(vectors, merges=1000)
-    assert np.abs(tree.height - scipys[: len(tree), 2]).max() < 1e-12
-    theirs = fcluster(scipys, 1000, "maxclust")
-    assert len(set(zip(groups(tree, 2000).tolist(), theirs.tolist(), strict=True))) == 1000
-    assert_is_complete_linkage(vectors, tree)
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("n", "width"), [(400, 3), (700, 20)])
+def test_it_is_scipys_tree_where_heights_differ(n, width, metric):
+    vectors = np.random.default_rng(n).normal(size=(n, width))
+    tree = first_merges(vectors, merges=n - 1, metric=metric)
+    scipys = linkage(vectors, "complete", metric)
+    assert np.abs(tree.height - scipys[:, 2]).max() < 1e-12
+    assert all(one < other for one, other in pairwise(tree.height))
+    for keep in (0.9, 0.5, 0.1):
+        wanted = n - round(keep * n)
+        found = first_merges(vectors, merges=wanted, metric=metric)
+        assert_same(found, tree, wanted, tree.height[wanted - 1])
+        assert same_partition(groups(found, n), fcluster(scipys, n - wanted, "maxclust"))

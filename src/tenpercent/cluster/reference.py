@@ -2,53 +2,58 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from .distances import dissimilarities, unit_vectors
+from .distances import dissimilarities, scaled_rows, unit_vectors
 from .linkage import Linkage
+from .twins import forbidden_pairs
 
-Key = tuple[float, int, int]
 
-
-def complete_linkage(vectors: npt.ArrayLike) -> Linkage:
+def complete_linkage(
+    vectors: npt.ArrayLike,
+    *,
+    metric: Literal["cosine", "euclidean"] = "cosine",
+    cannot_link: npt.ArrayLike | None = None,
+) -> Linkage:
     """Return the whole tree, in O(n³) steps.
 
     The dissimilarity of two clusters is the largest (d, smaller position, larger position) over their cross pairs,
-    compared in this order; each step merges the two clusters where it is smallest.
+    compared in this order, d being ½|x − y|² of the unit vectors or, for "euclidean", of the rows. Each step merges
+    the two clusters where it is smallest. A pair in `cannot_link` has d = ∞, and no merge is at ∞.
 
     Args:
-        vectors: [n, d] of real numbers, no row zero.
+        vectors: [n, d] of real numbers; for "cosine" no row zero.
+        metric: what heights are: d itself ("cosine"), or |x − y| ("euclidean").
+        cannot_link: int[k, 2], positions that must not share a cluster.
     """
-    units = unit_vectors(vectors)
-    n = len(units)
-    pairs = list(combinations(range(n), 2))
-    i, j = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
-    key = dict(
-        zip(
-            pairs,
-            zip(dissimilarities(units, i, j).tolist(), i.tolist(), j.tolist(), strict=True),
-            strict=True,
-        )
-    )
+    rows, scale = (unit_vectors(vectors), 1.0) if metric == "cosine" else scaled_rows(vectors)
+    n = len(rows)
+    i, j = np.triu_indices(n, 1)
+    d = dissimilarities(rows, i, j)
+    forbidden = forbidden_pairs(cannot_link, n)
 
-    clusters = [{point} for point in range(n)]
-    merges: list[Key] = []
-    while len(clusters) > 1:
-        farthest = {
-            (x, y): max(key[min(p, q), max(p, q)] for p in clusters[x] for q in clusters[y])
-            for x, y in combinations(range(len(clusters)), 2)
-        }
-        x, y = min(farthest, key=farthest.__getitem__)
-        merges.append(farthest[x, y])
-        clusters[x] |= clusters[y]
-        del clusters[y]
+    # Keys are compared, never added up, so the rank of a key among all of them is as good as the key.
+    order = np.lexsort((j, i, d))
+    rank = np.full((n, n), np.inf)
+    rank[i[order], j[order]] = np.arange(len(order))
+    rank[forbidden[:, 0], forbidden[:, 1]] = np.inf
+    rank = np.minimum(rank, rank.T)
 
-    return Linkage(
-        a=np.asarray([a for _, a, _ in merges], dtype=np.int64),
-        b=np.asarray([b for _, _, b in merges], dtype=np.int64),
-        height=np.asarray([height for height, _, _ in merges], dtype=np.float64),
-        complete_to=np.inf,
-    )
+    # A cluster's row and column are those of one of its members; its other members' are at infinity.
+    merges = []
+    for _ in range(n - 1):
+        x, y = divmod(int(np.argmin(rank)), n)
+        if rank[x, y] == np.inf:
+            break
+        merges.append(order[int(rank[x, y])])
+        farther = np.maximum(rank[x], rank[y])  # the largest key of x ∪ y and each other cluster
+        rank[y], rank[:, y] = np.inf, np.inf
+        rank[x], rank[:, x] = farther, farther
+        rank[[x, y], x] = np.inf
+
+    closing = np.asarray(merges, dtype=np.int64)
+    height = d[closing] if metric == "cosine" else np.sqrt(2.0 * d[closing]) / scale
+    return Linkage(i[closing].astype(np.int64), j[closing].astype(np.int64), height, complete_to=np.inf)
