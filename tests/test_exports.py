@@ -10,6 +10,7 @@ import tenpercent
 NAMES = [
     "Cut",
     "Embeddings",
+    "Leaks",
     "Merges",
     "Selection",
     "SourceOptions",
@@ -21,6 +22,7 @@ NAMES = [
     "embed",
     "explain",
     "export",
+    "leaks",
     "open_source",
     "report",
     "run",
@@ -39,9 +41,10 @@ def test_the_names_are_functions_also_where_a_package_has_the_same_name() -> Non
     import tenpercent.cluster
     import tenpercent.embed
     import tenpercent.export
+    import tenpercent.leaks
     import tenpercent.select
 
-    for name in ("cluster", "embed", "export", "select"):
+    for name in ("cluster", "embed", "export", "leaks", "select"):
         assert callable(getattr(tenpercent, name)), name
 
 

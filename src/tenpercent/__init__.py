@@ -13,21 +13,24 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# The packages embed, cluster, select and export share their names with the functions that people call.
+# The packages embed, cluster, select, export and leaks share their names with the functions that people call.
 # A package binds its name here when it is first imported, so import all of them before the functions.
 from . import cluster as _cluster_package
 from . import embed as _embed_package
 from . import export as _export_package
+from . import leaks as _leaks_package
 from . import select as _select_package
 from .cut import Cut
 from .embed.settings import Supervised, Timm
 from .errors import TenpercentError
+from .leaks.find import leaks
 from .pipeline import cluster, embed, explain, export, report, run, select
 from .store.embeddings import Embeddings
 
 if TYPE_CHECKING:
     from .images.options import SourceOptions
     from .images.sources import open_source
+    from .leaks.result import Leaks
     from .select.compare import compare
     from .select.merges import Merges
     from .select.selection import Selection
@@ -37,6 +40,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Cut",
     "Embeddings",
+    "Leaks",
     "Merges",
     "Selection",
     "SourceOptions",
@@ -48,6 +52,7 @@ __all__ = [
     "embed",
     "explain",
     "export",
+    "leaks",
     "open_source",
     "report",
     "run",
@@ -56,6 +61,7 @@ __all__ = [
 
 # Fetched when they are first used: numba takes most of a second to load.
 _LATER = {
+    "Leaks": "leaks.result",
     "Merges": "select.merges",
     "Selection": "select.selection",
     "SourceOptions": "images.options",

@@ -39,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_embedder(run)
     _add_layer(run)
     _add_within(run)
+    _add_memory(run)
     _add_cut(run)
     run.add_argument(
         "--dry-run",
@@ -59,9 +60,11 @@ def build_parser() -> argparse.ArgumentParser:
     depth.add_argument("--threshold", type=_number, metavar="HEIGHT", help="the height the tree must reach")
     _add_within(cluster)
     _add_layer(cluster)
+    _add_memory(cluster)
 
     select = _command(commands, "select", "cut the stored tree: which images stay")
     _add_run(select)
+    _add_memory(select)
     _add_cut(select)
 
     report = _command(commands, "report", "write RUN/report.html")
@@ -85,9 +88,64 @@ def build_parser() -> argparse.ArgumentParser:
         "--to", type=Path, required=True, metavar="PATH", help="where to; nothing there is overwritten"
     )
 
+    _add_leaks(commands)
+
     info = _command(commands, "info", "what a run folder holds, and what made it")
     _add_run(info)
     return parser
+
+
+def _add_leaks(commands: Any) -> None:
+    leaks = _command(
+        commands,
+        "leaks",
+        "find the test images that have a twin in the training set",
+        epilog="TRAIN and TEST are run folders, or sources. " + SOURCES,
+    )
+    leaks.add_argument("train", metavar="TRAIN", help="the training set: a run folder or a source")
+    leaks.add_argument(
+        "test",
+        metavar="TEST",
+        nargs="?",
+        help="the test set, likewise; without it the test split of TRAIN's source",
+    )
+    leaks.add_argument(
+        "--threshold",
+        type=_number,
+        metavar="HEIGHT",
+        help="the largest dissimilarity of twins (as near as the nearest 1%% of the training images are)",
+    )
+    leaks.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/leaks"),
+        metavar="FOLDER",
+        help="for the page, the table and what is embedded (runs/leaks)",
+    )
+    leaks.add_argument("--table", type=Path, metavar="FILE", help="the pairs once more, as .csv or .parquet")
+    leaks.add_argument(
+        "--fail-above", type=_whole, metavar="N", help="exit with 1 where more than N test images have a twin"
+    )
+    leaks.add_argument(
+        "--export",
+        metavar="indices|folder|csv|hf",
+        help="write the test images without a twin, in this format",
+    )
+    leaks.add_argument(
+        "--to", type=Path, metavar="PATH", help="where --export writes; nothing is overwritten"
+    )
+    leaks.add_argument("--layer", metavar="start|middle|end", help="whose vectors to compare (end)")
+    group = leaks.add_argument_group("sources")
+    for side in ("train", "test"):
+        group.add_argument(f"--{side}-split", metavar="NAME", help=f"of a source with splits ({side})")
+        group.add_argument(
+            f"--{side}-labels", type=Path, metavar="FILE", help="vectors: one label a row, .npy or .txt"
+        )
+        group.add_argument(
+            f"--{side}-ids", type=Path, metavar="FILE", help="vectors: one id a row, .npy or .txt"
+        )
+    _add_columns(group)
+    _add_embedder(leaks)
 
 
 def _command(commands: Any, name: str, what: str, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -113,14 +171,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("source")
     group.add_argument("--split", metavar="NAME", help="of a source with splits (train)")
-    group.add_argument(
-        "--image-column", metavar="NAME", help="Parquet: the column of images, else found by its type"
-    )
-    group.add_argument(
-        "--label-column", metavar="NAME", help="Parquet: the column of labels, else found by its type"
-    )
-    group.add_argument("--embedding-column", metavar="NAME", help="Parquet: the column of ready vectors")
-    group.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where torchvision's data sets lie")
+    _add_columns(group)
     group.add_argument("--labels", type=Path, metavar="FILE", help="vectors: one label a row, .npy or .txt")
     group.add_argument("--ids", type=Path, metavar="FILE", help="vectors: one id a row, .npy or .txt")
     group.add_argument(
@@ -130,6 +181,17 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
         metavar="FRACTION",
         help="of each class, kept out of everything for evaluation (0)",
     )
+
+
+def _add_columns(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--image-column", metavar="NAME", help="Parquet: the column of images, else found by its type"
+    )
+    group.add_argument(
+        "--label-column", metavar="NAME", help="Parquet: the column of labels, else found by its type"
+    )
+    group.add_argument("--embedding-column", metavar="NAME", help="Parquet: the column of ready vectors")
+    group.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where torchvision's data sets lie")
 
 
 def _add_embedder(parser: argparse.ArgumentParser) -> None:
@@ -187,6 +249,14 @@ def _add_within(parser: argparse.ArgumentParser) -> None:
         "--within",
         metavar="class|all",
         help="cluster class by class (default where there are labels) or everything together",
+    )
+
+
+def _add_memory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="what clustering may take beside the vectors, e.g. 4GiB (half of what is free)",
     )
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -52,6 +53,7 @@ def run_run(arguments: argparse.Namespace) -> None:
                     holdout=arguments.holdout,
                     options=options,
                     cut=cut,
+                    memory=arguments.memory,
                 )
             )
         )
@@ -63,6 +65,7 @@ def run_run(arguments: argparse.Namespace) -> None:
         holdout=arguments.holdout,
         options=options,
         cut=cut,
+        memory=arguments.memory,
     )
     _say(describe_run(arguments.out))
 
@@ -91,6 +94,7 @@ def run_cluster(arguments: argparse.Namespace) -> None:
         threshold=arguments.threshold,
         within=arguments.within,
         layer=arguments.layer,
+        memory=arguments.memory,
     )
     _say(f"{len(merges):,} merges of {len(merges.embeddings):,} images: {arguments.run / 'merges.parquet'}")
 
@@ -100,7 +104,7 @@ def run_select(arguments: argparse.Namespace) -> None:
     from .pipeline import select
     from .show.summary import describe_selection
 
-    _say(describe_selection(select(arguments.run, _cut(arguments))))
+    _say(describe_selection(select(arguments.run, _cut(arguments), memory=arguments.memory)))
     if (arguments.run / "report.html").exists():
         _say(f"The report still shows the cut before; make it anew with: tenpercent report {arguments.run}")
 
@@ -126,6 +130,28 @@ def run_export(arguments: argparse.Namespace) -> None:
     _say(str(export(arguments.run, arguments.format, arguments.to)))
 
 
+def run_leaks(arguments: argparse.Namespace) -> None:
+    """``tenpercent leaks``."""
+    from .leaks.find import leaks
+    from .leaks.outcome import check_outcome, describe_leaks, finish
+
+    outcome = check_outcome(arguments.table, arguments.export, arguments.to, arguments.fail_above)
+    train_options, test_options = _options_of_both(arguments)
+    found = leaks(
+        arguments.train,
+        arguments.test,
+        threshold=arguments.threshold,
+        embedder=_embedder(arguments),
+        out=arguments.out,
+        train_options=train_options,
+        test_options=test_options,
+        layer=arguments.layer,
+    )
+    _say(describe_leaks(found, arguments.out))
+    for line in finish(found, outcome):
+        _say(line)
+
+
 def run_info(arguments: argparse.Namespace) -> None:
     """``tenpercent info``."""
     from .show.summary import describe_folder
@@ -133,18 +159,32 @@ def run_info(arguments: argparse.Namespace) -> None:
     _say(describe_folder(arguments.run))
 
 
-def _options(arguments: argparse.Namespace) -> SourceOptions:
+def _options(arguments: argparse.Namespace, side: str = "") -> SourceOptions:
     from .images.options import SourceOptions
 
     return SourceOptions(
-        split=arguments.split,
+        split=getattr(arguments, f"{side}split"),
         image_column=arguments.image_column,
         label_column=arguments.label_column,
         embedding_column=arguments.embedding_column,
         data_dir=arguments.data_dir,
-        labels=arguments.labels,
-        ids=arguments.ids,
+        labels=getattr(arguments, f"{side}labels"),
+        ids=getattr(arguments, f"{side}ids"),
     )
+
+
+def _options_of_both(arguments: argparse.Namespace) -> tuple[SourceOptions, SourceOptions]:
+    """Return the options of TRAIN and of TEST; the names of columns are for those that are sources of their own."""
+    train, test = _options(arguments, "train_"), _options(arguments, "test_")
+    no_columns = dict.fromkeys(("image_column", "label_column", "embedding_column", "data_dir"))
+    done = [
+        name is not None and (Path(name) / "run.json").is_file() for name in (arguments.train, arguments.test)
+    ]
+    if done[0] and arguments.test is not None and not done[1]:
+        train = replace(train, **no_columns)
+    if arguments.test is None or (done[1] and not done[0]):
+        test = replace(test, **no_columns)
+    return train, test
 
 
 def _embedder(arguments: argparse.Namespace) -> Embedder | None:
@@ -209,6 +249,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "report": run_report,
     "explain": run_explain,
     "export": run_export,
+    "leaks": run_leaks,
     "info": run_info,
 }
 

@@ -1,0 +1,72 @@
+"""What tells the network that made a run's vectors from others: only vectors of one network can be compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..embed.settings import file_hash
+from ..errors import StageError
+from ..store.embeddings import stored_count
+from ..store.run import RunFolder, Stage
+
+BORROWED = "the network of another run"
+WEIGHTS = "weights.safetensors"  # as `embed.loop` calls it, which loads torch
+
+
+def is_trained(stored: dict[str, Any]) -> bool:
+    """Return whether the embedder that a run folder describes was trained on the run's own labels."""
+    return stored["embedder"] == "supervised" or bool(stored["embedder"] == "timm" and stored["finetune"])
+
+
+def identity_of(run: RunFolder) -> dict[str, Any]:
+    """Return what tells the network that made a run's vectors from others, as JSON can hold it.
+
+    A trained network is known by a hash of its weights, a model of timm by its name and the hash of its local weights,
+    a module by its class and a hash of its weights, a function by its name.
+
+    Args:
+        run: embedded from images.
+
+    Raises:
+        StageError: it is not embedded yet, or the weights of its training are gone.
+    """
+    stored = run.require(Stage.EMBED)["settings"]["embedder"]
+    kind = stored["embedder"]
+    if kind == BORROWED:
+        return {key: value for key, value in stored.items() if key != "embedder"}
+    if is_trained(stored):
+        weights = run.training / WEIGHTS
+        if not weights.is_file():
+            raise StageError(
+                f"{weights} is gone, which says which network made the vectors of {run.path}; bring it back, or "
+                f"delete {run.embeddings} and {run.training} and embed again"
+            )
+        return {"network": "trained", "weights_hash": file_hash(weights)}
+    if kind == "timm":
+        return {"network": f"timm:{stored['name']}", "weights_hash": stored.get("weights_hash")}
+    if kind == "module":
+        return {"network": stored["class"], "weights_hash": stored["weights_hash"]}
+    return {"network": stored["function"], "weights_hash": None}
+
+
+def borrowed(run: RunFolder) -> dict[str, Any]:
+    """Return what a folder says of its embedder where the network of a run made its vectors.
+
+    Raises:
+        StageError: see `identity_of`.
+    """
+    return {"embedder": BORROWED, **identity_of(run)}
+
+
+def is_borrowed(folder: RunFolder, made_by: dict[str, Any]) -> bool:
+    """Return whether a folder's vectors are all there, and made by what `borrowed` describes."""
+    done = folder.stage(Stage.EMBED)
+    if done is None or done["settings"] != {"embedder": made_by, "holdout": 0.0}:
+        return False
+    return bool(stored_count(folder.embeddings) == done["n"])
+
+
+def said(identity: dict[str, Any]) -> str:
+    """Return an identity in words."""
+    weights = identity["weights_hash"]
+    return f"{identity['network']} (weights {weights})" if weights else str(identity["network"])

@@ -1,0 +1,211 @@
+"""Twins across two sets of vectors, and how near nearest neighbours are: arrays in, arrays out, nothing left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from ..cluster.distances import dissimilarities
+from ..cluster.neighbors import TooManyPairsError, near_pairs
+from ..cluster.points import Points
+from ..errors import UsageError
+from ..store.embeddings import Ints, Vectors
+
+Floats = npt.NDArray[np.float64]
+
+BYTES_PER_TWIN = 240  # an upper bound at the peak: found, sorted and written with both ids and labels
+AT_ONCE = 1 << 24  # pairs that are held while only the nearest of them counts
+PROBE = 256  # points that the first radius is guessed from
+SMALLEST = 1e-6  # the first radius at least: a float32 product can't tell less
+LARGEST = 2.5  # no dissimilarity is larger
+
+
+@dataclass(frozen=True, eq=False)
+class Distinct:
+    """The different vectors of a set, each once, so that a thousand equal images are one point.
+
+    Attributes:
+        points: p of them, in order of their first image.
+        of: int64[n], the point of each image.
+        count: int64[p], how many images are equal to it.
+    """
+
+    points: Points
+    of: Ints
+    count: Ints
+
+    @classmethod
+    def among(cls, vectors: Vectors) -> Distinct:
+        """Find them.
+
+        Args:
+            vectors: [n, d], n ≥ 1.
+        """
+        points = Points.of(vectors)
+        first, of, count = np.unique(points.first_equals(), return_inverse=True, return_counts=True)
+        return cls(points.subset(first), of.reshape(-1).astype(np.int64), count.astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.count)
+
+
+def twins(
+    left: Distinct, right: Distinct, radius: float, most: int | None = None
+) -> tuple[Ints, Ints, Floats]:
+    """Return every pair of an image of `left` and one of `right` within `radius`, equal ones included.
+
+    Args:
+        left, right: the two sets.
+        radius: the largest dissimilarity.
+        most: how many pairs may come; None for as many as fit into half of the free memory.
+
+    Returns:
+        Positions in the left set, positions in the right one, dissimilarities; sorted by these, then by position.
+
+    Raises:
+        UsageError: there are more.
+    """
+    if most is None:
+        most = psutil.virtual_memory().available // 2 // BYTES_PER_TWIN
+    try:
+        found = near_pairs(left.points, right.points, radius, most=most)
+    except TooManyPairsError:
+        raise _too_many(radius, most) from None
+    a, b, d = found.i.astype(np.int64), found.j.astype(np.int64), found.d
+    if int((left.count[a] * right.count[b]).sum()) > most:
+        raise _too_many(radius, most)
+    at, i = _spread(left.of, left.count, a)
+    back, j = _spread(right.of, right.count, b[at])
+    i, d = i[back], d[at][back]
+    order = np.lexsort((j, i, d))
+    return i[order], j[order], d[order]
+
+
+def _too_many(radius: float, most: int) -> UsageError:
+    return UsageError(
+        f"more than {most:,} pairs of a test and a training image are within the threshold {radius:.6g}, and no more "
+        "fit into half of the free memory; give a smaller --threshold"
+    )
+
+
+def _spread(of: Ints, count: Ints, kinds: Ints) -> tuple[Ints, Ints]:
+    """Replace each of some kinds by its members.
+
+    Args:
+        of: int64[n], the kind of each member.
+        count: int64[p], how many members each kind has.
+        kinds: int64[k].
+
+    Returns:
+        Where in `kinds` each member comes from, and the members, in order.
+    """
+    members = np.argsort(of, kind="stable").astype(np.int64)
+    start = np.cumsum(count) - count
+    counts = count[kinds]
+    at = np.repeat(np.arange(len(kinds), dtype=np.int64), counts)
+    within = np.arange(len(at), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
+    return at, members[start[kinds[at]] + within]
+
+
+def nearest_other(side: Distinct, asked: Ints, share: float, least: float) -> tuple[Floats, float]:
+    """Find for some points of a set the nearest other point, as far as a share of them has one.
+
+    Args:
+        side: the set.
+        asked: int64[k], which of its points.
+        share: of those asked, this share has its nearest other point within the radius that comes back.
+        least: … which is this at least.
+
+    Returns:
+        float64[k], the dissimilarity to the nearest other point, inf where that is beyond the radius; the radius.
+    """
+    nearest = np.full(len(asked), np.inf)
+    wanted = rank(share, len(asked))
+    for radius in _radii(side, side.points.subset(asked)):
+        left = np.flatnonzero(np.isinf(nearest))
+        nearest[left] = nearest_within(side.points.subset(asked[left]), side.points, radius, asked[left])
+        if np.count_nonzero(nearest <= radius) >= wanted and radius >= least:
+            break
+    reached = float(np.partition(nearest, wanted - 1)[wanted - 1]) if wanted else np.inf
+    radius = max(least, reached) if np.isfinite(reached) else max(least, 0.0)
+    nearest[nearest > radius] = np.inf
+    return nearest, radius
+
+
+def rank(share: float, count: int) -> int:
+    """Return how many of `count` are a `share` of them: the nearest whole number, but one at least."""
+    return min(max(1, round(share * count)), count)
+
+
+def nearest_across(left: Distinct, right: Distinct, radius: float) -> Floats:
+    """Return the dissimilarity of each point of `left` to the nearest of `right`: float64[p], inf beyond `radius`."""
+    nearest = np.full(len(left), np.inf)
+    for step in (*(r for r in _radii(right, left.points) if r < radius), radius):
+        rest = np.flatnonzero(np.isinf(nearest))
+        if not len(rest):
+            break
+        nearest[rest] = nearest_within(left.points.subset(rest), right.points, step)
+    return nearest
+
+
+def nearest_within(left: Points, right: Points, radius: float, own: Ints | None = None) -> Floats:
+    """Return the dissimilarity of each point of `left` to the nearest of `right`: float64[k], inf beyond `radius`.
+
+    Where the pairs are too many to hold at once, the points are taken in halves.
+
+    Args:
+        left, right: the points.
+        radius: the largest dissimilarity.
+        own: int64[k], the place of each left point in `right`, which doesn't count; None where it has none.
+    """
+    nearest = np.full(len(left), np.inf)
+    try:
+        found = near_pairs(left, right, radius, most=AT_ONCE if len(left) > 1 else None)
+    except TooManyPairsError:
+        half = len(left) // 2
+        for part in (slice(0, half), slice(half, len(left))):
+            places = np.arange(len(left), dtype=np.int64)[part]
+            nearest[part] = nearest_within(
+                left.subset(places), right, radius, None if own is None else own[part]
+            )
+        return nearest
+    keep = slice(None) if own is None else found.j != own[found.i]
+    np.minimum.at(nearest, found.i[keep], found.d[keep])
+    return nearest
+
+
+def _radii(right: Distinct, left: Points) -> list[float]:
+    """Return radii to try in turn, doubling: who is found within one is not asked again, so the pairs stay few."""
+    few = np.unique(np.linspace(0, max(len(left) - 1, 0), min(len(left), PROBE)).round().astype(np.int64))
+    probe = left.take(few).astype(np.float32)
+    closest = np.full(len(few), np.inf, dtype=np.float32)
+    for start in range(0, len(right), 8192):
+        block = right.points.take(np.arange(start, min(start + 8192, len(right))))
+        d = np.float32(1) - probe @ block.astype(np.float32).T
+        d[d < SMALLEST] = np.inf  # itself, among others
+        closest = np.minimum(closest, d.min(axis=1))
+    radius = float(np.clip(closest.min(initial=np.inf), SMALLEST, LARGEST))
+    radii = [radius]
+    while radii[-1] < LARGEST:
+        radii.append(min(2 * radii[-1], LARGEST))
+    return radii
+
+
+def same_codes(left: Ints, right: Ints) -> tuple[Ints, Ints]:
+    """Return the positions of every two equal codes, one of each side."""
+    codes, of, count = np.unique(right, return_inverse=True, return_counts=True)
+    place = np.minimum(np.searchsorted(codes, left), len(codes) - 1)
+    i = np.flatnonzero(codes[place] == left).astype(np.int64)
+    at, j = _spread(of.reshape(-1).astype(np.int64), count.astype(np.int64), place[i])
+    return i[at], j
+
+
+def between(left: Vectors, right: Vectors, i: Ints, j: Ints) -> Floats:
+    """Return the dissimilarity of ``left[i[k]]`` and ``right[j[k]]``: float64[k]."""
+    if not len(i):
+        return np.empty(0)
+    points = np.arange(len(i), dtype=np.int64)
+    return dissimilarities(Points.of(left[i]).take(points), points, points, Points.of(right[j]).take(points))

@@ -1,0 +1,164 @@
+"""The network behind a run's vectors: how it is told from others, and how other images get vectors from it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ..embed.augment import View
+from ..embed.encoders import Embedder, Encoder, NetworkEncoder, embedder_json, ready_encoder
+from ..embed.extract import extract, write_rejected
+from ..embed.loop import WEIGHTS
+from ..embed.networks import Size, build
+from ..embed.origin import Origin, differences, stored_choice
+from ..embed.pixels import Scan, scan
+from ..embed.precision import Choice
+from ..embed.processes import devices_for
+from ..embed.settings import Supervised, Timm
+from ..embed.training import SETTINGS, Trained
+from ..embed.weights import untrained_model
+from ..errors import StageError, UsageError
+from ..images.source import ImageSource
+from ..store.files import fingerprint
+from ..store.run import RunFolder, Stage
+from .identity import BORROWED, is_trained
+
+
+def embed_like(
+    run: RunFolder,
+    source: ImageSource,
+    folder: RunFolder,
+    made_by: dict[str, Any],
+    embedder: Embedder | None,
+) -> None:
+    """Give the images of another source vectors from the network of a run, or go on where that was interrupted.
+
+    They see what the run's own images saw without chance: the same size of pixels, cut and normalised alike.
+
+    Args:
+        run: embedded already.
+        source: the other images.
+        folder: a run folder for their vectors.
+        made_by: what tells the network from others, see `identity.borrowed`.
+        embedder: needed where the run's is a module or a function, which no folder can keep.
+
+    Raises:
+        StageError: the network is gone, or `folder` holds vectors of other images or of another network.
+        UsageError: the embedder is not the one of the run, or is needed and not given.
+        TenpercentError: more than half of the images can't be read.
+    """
+    started = time.perf_counter()
+    load = _loader(run, embedder)
+    rows = np.arange(len(source), dtype=np.int64)
+    with folder.lock(Stage.EMBED):
+        asked = Origin.of(source, rows, made_by)
+        asked.check(folder)
+        found = _as_seen_by(run, scan(source, rows))
+        encoder = load(found)
+        origin = replace(asked, images=fingerprint(list(found.hashes)))
+        origin.check(folder)
+        origin.write(folder, None)
+        write_rejected(folder.rejected, found.rejected)
+        about = {
+            "origin": origin.fingerprint,
+            "class_names": list(source.class_names),
+            "labelled": source.labels is not None,
+        }
+        _, widths = extract(encoder, found, source, folder.embeddings, about)
+        folder.forget(Stage.EMBED)
+        folder.record(
+            Stage.EMBED,
+            {"embedder": made_by, "holdout": 0.0},
+            time.perf_counter() - started,
+            n=len(found.rows),
+            rejected=len(found.rejected),
+            layers=widths,
+            pixels=found.pixels.describe(),
+        )
+
+
+def _as_seen_by(run: RunFolder, found: Scan) -> Scan:
+    """Bring scanned images to the size that the run's images were brought to."""
+    pixels = found.pixels
+    said = re.search(r" of (\d+)×(\d+) pixels", str(run.require(Stage.EMBED).get("pixels", "")))
+    size: Size = pixels.size if said is None else (int(said[2]), int(said[1]))
+    if pixels.size == size:
+        return found
+    return replace(found, pixels=replace(pixels, size=size, native=False, kept=None))
+
+
+def _loader(run: RunFolder, embedder: Embedder | None) -> Callable[[Scan], Encoder]:
+    """Return what makes the encoder of a run, once its images are scanned; what is missing is an error now.
+
+    Raises:
+        StageError: the run's network or weights are gone, damaged or others than they were.
+        UsageError: the embedder is not the one of the run, or is needed and not given.
+    """
+    stored = run.require(Stage.EMBED)["settings"]["embedder"]
+    if embedder is not None:
+        _check_same(run, stored, embedder)
+    if is_trained(stored):
+        trained = _trained(run)
+        return lambda _: NetworkEncoder(trained)
+    if stored["embedder"] == "timm":
+        model = embedder if isinstance(embedder, Timm) else Timm.from_json(stored)
+        if model.weights is not None and model.as_json()["weights_hash"] != stored["weights_hash"]:
+            raise StageError(
+                f"{model.weights} has changed since {run.path} was embedded with it; bring the old file back, or "
+                "embed again"
+            )
+        return lambda found: ready_encoder(model, found.alike, stored_choice(run))[0]
+    if stored["embedder"] == BORROWED:
+        raise StageError(
+            f"{run.path} was embedded by the network of another run; give that run, which holds the network"
+        )
+    if embedder is None or isinstance(embedder, Supervised | Timm):
+        name = stored.get("class") or stored.get("function")
+        raise UsageError(
+            f"{run.path} was embedded by {name}, which a run folder can't keep; give it again, from Python: "
+            "tp.leaks(…, embedder=…)"
+        )
+    return lambda found: ready_encoder(embedder, found.alike, None)[0]
+
+
+def _check_same(run: RunFolder, stored: dict[str, Any], embedder: Embedder) -> None:
+    """Raise `UsageError` where an embedder is given that is not the one of the run."""
+    asked = embedder_json(embedder)
+    by_hash = "weights_hash" in stored and "weights_hash" in asked
+    unlike = differences(stored, {**asked, "weights": stored.get("weights")} if by_hash else asked)
+    if unlike:
+        raise UsageError(
+            f"{run.path} was embedded otherwise: {'; '.join(unlike)}; leave out the embedder, and its own is taken"
+        )
+
+
+def _trained(run: RunFolder) -> Trained:
+    """Load the network that a run trained.
+
+    Raises:
+        StageError: its files are gone or damaged.
+    """
+    path, classes = run.training / SETTINGS, len(run.read()["source"]["class_names"])
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        view, choice = View.from_json(content["view"]), Choice.from_json(content["choice"])
+        if content["settings"]["embedder"] == "timm":
+            network = untrained_model(Timm.from_json(content["settings"]), classes)
+        else:
+            settings = Supervised.from_json(content["settings"])
+            network = build(settings.network, settings.depth, classes, view.crop)
+        network.load_state_dict(load_file(run.training / WEIGHTS))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise StageError(
+            f"the network of {run.path} can't be loaded ({' '.join(str(error).split())[:200]}); bring {run.training} "
+            f"back, or delete it and {run.embeddings} and embed again"
+        ) from None
+    return Trained(network, view, choice, devices_for(None).first, {})

@@ -1,0 +1,103 @@
+"""What the command makes of the leaks: words for the terminal, a table, the clean test set, an exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import TenpercentError, UsageError
+from ..export import Format
+from .clean import check_export
+from .find import PAGE, TABLE
+from .growth import threshold_rows
+from .result import Leaks, check_table
+
+
+class LeaksError(TenpercentError):
+    """More test images have a twin in the training set than a caller allows: exit status 1."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is wanted of the leaks beside the page.
+
+    Attributes:
+        table: where to write the pairs as CSV or Parquet, or None.
+        format: how to write the test images without a twin, or None.
+        to: where to write them.
+        allowed: how many test images may have a twin; None for any number.
+    """
+
+    table: Path | None
+    format: Format | None
+    to: Path | None
+    allowed: int | None
+
+
+def check_outcome(table: Path | None, format: str | None, to: Path | None, allowed: int | None) -> Outcome:  # noqa: A002
+    """Check what is wanted before anything is computed for it.
+
+    Raises:
+        UsageError: another ending than .csv or .parquet, no such format, no target or a taken one, a negative number.
+    """
+    if table is not None:
+        check_table(table)
+    if allowed is not None and allowed < 0:
+        raise UsageError(f"--fail-above is {allowed}; it must be a whole number, 0 or more")
+    if format is None and to is not None:
+        raise UsageError(f"--to {to} says where, but not what to write; give --export FORMAT as well")
+    return Outcome(table, None if format is None else check_export(format, to), to, allowed)
+
+
+def finish(found: Leaks, outcome: Outcome) -> Iterator[str]:
+    """Write what is wanted and say so, a line each.
+
+    Raises:
+        LeaksError: more test images have a twin than are allowed; everything is written by then.
+    """
+    if outcome.table is not None:
+        found.save(outcome.table)
+        yield f"{len(found.i):,} pairs: {outcome.table}"
+    if outcome.format is not None and outcome.to is not None:
+        yield str(found.export(outcome.format, outcome.to))
+    if outcome.allowed is not None and len(found) > outcome.allowed:
+        raise LeaksError(
+            f"{len(found):,} test images have a twin in the training set within {found.threshold:.6g}, more than "
+            f"--fail-above {outcome.allowed:,}; take them out of either set, or allow more"
+        )
+
+
+def describe_leaks(found: Leaks, out: Path | None) -> str:
+    """Return in words what was found, with the counts at several thresholds."""
+    n, train = len(found.test), len(found.train)
+    have = "has" if len(found) == 1 else "have"
+    lines = [
+        f"{len(found):,} of {n:,} test images ({found.share:.2%}) {have} a twin among {train:,} training images "
+        f"within {found.threshold:.4g} (1 − cosine)."
+    ]
+    lines += [said for said in [_counted(found)] if said]
+    lines += ["", "  threshold   test images with a twin   training images among themselves"]
+    for row in threshold_rows(found):
+        mark = ">" if row.taken else " "
+        lines.append(
+            f"{mark} {row.threshold:<9.4g} {row.test:>12,} {row.test_share:>10.2%} {row.train_share:>22.2%}"
+        )
+    lines += ["", *found.notes]
+    if out is not None:
+        lines.append(f"See them: {out / PAGE}; all pairs: {out / TABLE}")
+    return "\n".join(lines)
+
+
+def _counted(found: Leaks) -> str:
+    """Return in words how many leaks are equal files or carry another label, as far as that is known."""
+    said: list[str] = []
+    if not len(found):
+        return ""
+    for count, what in (
+        (found.equal_files, "the same file as a training image"),
+        (found.other_label, "labelled otherwise than the nearest twin"),
+    ):
+        if count is not None:
+            said.append(f"{count:,} {'is' if count == 1 else 'are'} {what}" if count else f"none is {what}")
+    return f"Of these {', '.join(said)}." if said else ""

@@ -1,0 +1,221 @@
+"""The page of the leaks: one self-contained HTML file that shows test images beside their twins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ..show.gallery import Album, Tile, clean, number, shortened, tile
+from ..show.provenance import flat
+from ..show.tables import Columns
+from ..store.embeddings import Ints
+from ..store.files import write_text
+from .growth import growth_figure, threshold_rows
+from .result import Leaks, Side
+
+SHOWN = 200  # leaking test images with pictures, the nearest
+TWINS = 5  # twins shown of each
+UNLIKE = 24
+REJECTED = 100
+PICTURES = {"test": 3_500_000, "train": 7_000_000}  # bytes of pictures as text
+
+
+@dataclass(frozen=True)
+class Card:
+    """A leaking test image beside its nearest twins.
+
+    Attributes:
+        test: the test image.
+        twins: the nearest training images, nearest first.
+        total: how many twins it has in all.
+        unlike: whether it carries another label than its nearest twin.
+    """
+
+    test: Tile
+    twins: tuple[Tile, ...]
+    total: int
+    unlike: bool
+
+
+def write_page(path: Path, found: Leaks, record: dict[str, Any]) -> None:
+    """Write the page, whole or not at all.
+
+    Args:
+        path: the HTML file.
+        found: the leaks.
+        record: settings, versions and machine, see `find`.
+
+    Raises:
+        RunFolderError: it can't be written.
+    """
+    write_text(path, render(found, record).encode("utf-8", "replace").decode("utf-8"))
+
+
+def render(found: Leaks, record: dict[str, Any]) -> str:
+    """Return the page as HTML."""
+    environment = Environment(
+        loader=PackageLoader("tenpercent.show"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=number, count=_count, clean=clean, shortened=shortened, percent=_percent
+    )
+    return environment.get_template("leaks.html.j2").render(**_Page(found, record).sections())
+
+
+class _Page:
+    """The sections of the page, made in its order, so that the budget of pictures goes to the first of them."""
+
+    def __init__(self, found: Leaks, record: dict[str, Any]) -> None:
+        self.found, self.record = found, record
+        self.test, self.train = _album(found.test, "test"), _album(found.train, "train")
+        # Pairs are sorted by dissimilarity; within a test image they stay so.
+        order = np.argsort(found.i, kind="stable")
+        images, start, count = np.unique(found.i[order], return_index=True, return_counts=True)
+        self._pairs = {
+            int(image): order[at : at + many] for image, at, many in zip(images, start, count, strict=True)
+        }
+
+    def sections(self) -> dict[str, Any]:
+        """Return what the template shows, by name."""
+        found = self.found
+        return {
+            "found": found,
+            "test": _about(found.test),
+            "train": _about(found.train),
+            "cards": self.cards(found.nearest[:SHOWN]),
+            "unlike": self.unlike(),
+            "rows": threshold_rows(found),
+            "chart": self.chart(),
+            "classes": self.classes(),
+            "rejected": self.rejected(),
+            "settings": self.settings(),
+            "pictures": self.pictures(),
+        }
+
+    def cards(self, chosen: Iterable[int]) -> list[Card]:
+        """Return a card for each of some pairs: its test image, with all its twins."""
+        images = [int(self.found.i[pair]) for pair in chosen]
+        self.test.fetch(images)
+        self.train.fetch([int(self.found.j[pair]) for image in images for pair in self._pairs[image][:TWINS]])
+        return [self._card(image) for image in images]
+
+    def _card(self, image: int) -> Card:
+        found, pairs = self.found, self._pairs[image]
+        twins = []
+        for pair in pairs[:TWINS].tolist():
+            d = float(found.dissimilarity[pair])
+            twin = tile(self.train, int(found.j[pair]), "training", say_class=True)
+            equal = found.equal is not None and bool(found.equal[pair])
+            said = f"dissimilarity {number(d)} to the test image{', the same file' if equal else ''}"
+            twins.append(
+                replace(twin, role="equal" if equal else "twin", dissimilarity=d, alt=f"{twin.alt}, {said}")
+            )
+        shown = tile(self.test, image, "test", say_class=True)
+        return Card(shown, tuple(twins), len(pairs), found.same_label[pairs[0]] is False)
+
+    def unlike(self) -> dict[str, Any] | None:
+        """Twins that carry another label; None where labels don't compare."""
+        if self.found.other_label is None:
+            return None
+        nearest = self.found.nearest
+        differ = [int(pair) for pair in nearest if self.found.same_label[pair] is False]
+        return {"count": len(differ), "cards": self.cards(differ[:UNLIKE])}
+
+    def chart(self) -> dict[str, Any]:
+        """How many images have a twin within each radius."""
+        growth = self.found.growth
+        if growth.radius <= 0:
+            return {"wide": "", "narrow": ""}
+        wide = growth_figure(growth, self.found.threshold, "growth", width=760)
+        narrow = growth_figure(growth, self.found.threshold, "growth-s", width=340)
+        return {"wide": Markup(wide), "narrow": Markup(narrow)}
+
+    def classes(self) -> list[dict[str, Any]]:
+        """Counts of each class of the test set."""
+        names = np.asarray([name or "no label" for name in self.found.test.label_names], dtype=object)
+        if self.found.test.embeddings.labels is None:
+            return []
+        of = names[self.found.i[self.found.nearest]]
+        differ = np.asarray([self.found.same_label[pair] is False for pair in self.found.nearest], dtype=bool)
+        return [
+            {
+                "name": clean(str(name)),
+                "images": int(images),
+                "leaking": int(np.count_nonzero(of == name)),
+                "unlike": int(np.count_nonzero(differ & (of == name))),
+            }
+            for name, images in zip(*np.unique(names.astype(str), return_counts=True), strict=True)
+        ]
+
+    def rejected(self) -> list[tuple[str, int, list[tuple[str, str]]]]:
+        """What could not be read of each set."""
+        rows = []
+        for name, side in (("training", self.found.train), ("test", self.found.test)):
+            if side.rejected is not None and len(side.rejected):
+                listed = side.rejected.slice(0, REJECTED).to_pylist()
+                said = [(clean(str(row["id"])), clean(str(row["reason"]))) for row in listed]
+                rows.append((name, len(side.rejected), said))
+        return rows
+
+    def settings(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """What made the page, as tables."""
+        tables = [(name, self.record[name]) for name in ("train", "test", "settings", "versions", "machine")]
+        return [
+            (name, [(key, _words(value)) for key, value in flat(table) if value is not None])
+            for name, table in tables
+        ]
+
+    def pictures(self) -> dict[str, Any]:
+        """Why pictures are missing, if any are; made last."""
+        return {
+            "none": [side.spec for side in (self.found.train, self.found.test) if side.source is None],
+            "left_out": self.test.left_out + self.train.left_out,
+            "unreadable": len(self.test.unreadable) + len(self.train.unreadable),
+        }
+
+
+def _album(side: Side, name: str) -> Album:
+    """Return the pictures of one set; its columns are those of a selection that keeps everything."""
+    n = len(side)
+    embeddings = side.embeddings
+    nothing: Ints = np.arange(n, dtype=np.int64)
+    columns = Columns(
+        ids=embeddings.ids,
+        kept=np.ones(n, dtype=np.bool_),
+        group=nothing,
+        representative=nothing,
+        dissimilarity=np.zeros(n),
+        diameter=np.zeros(n),
+        labels=np.full(n, -1, dtype=np.int64) if embeddings.labels is None else embeddings.labels,
+        class_names=embeddings.class_names,
+    )
+    return Album(side.source, columns, embeddings.rows, PICTURES[name])
+
+
+def _about(side: Side) -> dict[str, Any]:
+    return {"spec": clean(side.spec), "images": len(side)}
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"
+
+
+def _percent(value: float) -> str:
+    """Return a share in percent, with as many decimals as tell it from nothing."""
+    if value and value < 0.001:
+        return f"{value:.3%}"
+    return f"{value:.2%}" if value < 0.1 else f"{value:.1%}"
+
+
+def _words(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else clean(str(value))

@@ -1,0 +1,291 @@
+"""What was found: the test images with a twin in the training set, their twins, and how that grows with the radius."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import csv
+
+from ..errors import UsageError
+from ..images.source import ImageSource
+from ..store.embeddings import Embeddings, Ints, Strings, frozen
+from ..store.files import replacing, write_table
+
+if TYPE_CHECKING:
+    from ..export import ExportSummary, Format
+
+FORMAT = 1
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One of the two sets.
+
+    Attributes:
+        spec: where it comes from, in words.
+        embeddings: its vectors, in id order.
+        source: its images, for pictures and exports; None where there are none (any more).
+        network: what tells the network that made the vectors from others; None where that is not known.
+        rejected: id, row and reason of the images that could not be read.
+        held_out: how many images its run keeps out of everything.
+    """
+
+    spec: str
+    embeddings: Embeddings
+    source: ImageSource | None = field(default=None, repr=False)
+    network: dict[str, Any] | None = None
+    rejected: pa.Table | None = field(default=None, repr=False)
+    held_out: int = 0
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    @cached_property
+    def label_names(self) -> Strings:
+        """The name of each image's class, None where it has no label."""
+        labels = self.embeddings.labels
+        if labels is None:
+            return np.full(len(self), None, dtype=object)
+        return np.asarray([*self.embeddings.class_names, None], dtype=object)[labels]
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """How many images have a twin within a radius, for every radius up to one.
+
+    Attributes:
+        test: float64[a], the dissimilarity of test images to their nearest training image, ascending; those beyond
+            `radius` are left out, and an equal file counts as 0.
+        test_images: how many test images there are.
+        train: float64[b], the same of training images among themselves.
+        train_images: how many training images were asked.
+        radius: both are complete up to it.
+    """
+
+    test: Floats
+    test_images: int
+    train: Floats
+    train_images: int
+    radius: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "test", frozen(self.test))
+        object.__setattr__(self, "train", frozen(self.train))
+
+    def leaking(self, threshold: float) -> int:
+        """Return how many test images have a twin within `threshold`.
+
+        Raises:
+            UsageError: it is beyond `radius`.
+        """
+        self._check(threshold)
+        return int(np.searchsorted(self.test, threshold, "right"))
+
+    def among_training(self, threshold: float) -> float:
+        """Return the share of training images that have a twin among the others within `threshold`.
+
+        Raises:
+            UsageError: it is beyond `radius`.
+        """
+        self._check(threshold)
+        return float(np.searchsorted(self.train, threshold, "right")) / max(self.train_images, 1)
+
+    def _check(self, threshold: float) -> None:
+        if not threshold <= self.radius:
+            raise UsageError(
+                f"the threshold {threshold} is beyond {self.radius:.6g}, up to which twins were looked for; "
+                f"look for them again with threshold={threshold}"
+            )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Leaks:
+    """Pairs of a test image and a training image within the threshold, sorted by (dissimilarity, test id, train id).
+
+    Attributes:
+        train, test: the two sets.
+        threshold: the largest dissimilarity of twins; equal files are twins at any threshold.
+        chosen: whether the caller chose it; else it is derived from the training set.
+        i: int64[p], the position of each pair's test image, in id order.
+        j: int64[p], that of its training image.
+        dissimilarity: float64[p].
+        equal: bool[p], whether the two files are equal, byte by byte; None where files are not known.
+        growth: how many there are within other thresholds.
+        notes: what a person should know about the outcome, in sentences.
+    """
+
+    train: Side
+    test: Side
+    threshold: float
+    chosen: bool
+    i: Ints
+    j: Ints
+    dissimilarity: Floats
+    equal: Bools | None
+    growth: Growth
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("i", "j", "dissimilarity", "equal"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, frozen(getattr(self, name)))
+
+    def __len__(self) -> int:
+        return len(self.nearest)
+
+    @cached_property
+    def nearest(self) -> Ints:
+        """The pair of each leaking test image and its nearest twin, nearest first; int64[k]."""
+        _, first = np.unique(self.i, return_index=True)
+        return np.sort(first).astype(np.int64)
+
+    @property
+    def ids(self) -> Strings:
+        """The ids of the leaking test images, nearest first, equally near ones by id."""
+        return self.test.embeddings.ids[self.i[self.nearest]]
+
+    @property
+    def share(self) -> float:
+        """The share of test images that leak."""
+        return len(self) / len(self.test)
+
+    @property
+    def equal_files(self) -> int | None:
+        """How many test images are, byte by byte, a training image; None where files are not known."""
+        return None if self.equal is None else len(np.unique(self.i[self.equal]))
+
+    @cached_property
+    def same_label(self) -> npt.NDArray[np.object_]:
+        """Of each pair whether both carry the same class name; None where one has no label, or names don't compare."""
+        ours, theirs = self.test.label_names[self.i], self.train.label_names[self.j]
+        found = np.full(len(self.i), None, dtype=object)
+        if labels_compare(self.test, self.train):
+            known = np.asarray(
+                [a is not None and b is not None for a, b in zip(ours, theirs, strict=True)], bool
+            )
+            found[known] = ours[known] == theirs[known]
+        return found
+
+    @property
+    def other_label(self) -> int | None:
+        """How many leaking test images carry another label than their nearest twin; None where labels don't compare."""
+        if not labels_compare(self.test, self.train):
+            return None
+        return int(np.count_nonzero(self.same_label[self.nearest] == False))  # noqa: E712 – None is neither
+
+    @cached_property
+    def clean_mask(self) -> Bools:
+        """Which test images have no twin; bool[n] in id order."""
+        mask = np.ones(len(self.test), dtype=np.bool_)
+        mask[self.i] = False
+        return mask
+
+    @property
+    def clean(self) -> Strings:
+        """The ids of the test images without a twin, in id order."""
+        return self.test.embeddings.ids[self.clean_mask]
+
+    @property
+    def clean_rows(self) -> Ints:
+        """Row numbers in the test source of the images without a twin, ascending; int64[k]."""
+        return np.sort(self.test.embeddings.rows[self.clean_mask])
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """One row a pair: test_id, train_id, dissimilarity, test_label, train_label, same_label, equal_file,
+        test_row, train_row."""
+        test, train = self.test.embeddings, self.train.embeddings
+        pairs = len(self.i)
+        equal = pa.nulls(pairs, pa.bool_()) if self.equal is None else pa.array(self.equal)
+        return pa.table(
+            {
+                "test_id": pa.array(test.ids[self.i], pa.string()),
+                "train_id": pa.array(train.ids[self.j], pa.string()),
+                "dissimilarity": pa.array(self.dissimilarity, pa.float64()),
+                "test_label": pa.array(self.test.label_names[self.i], pa.string()),
+                "train_label": pa.array(self.train.label_names[self.j], pa.string()),
+                "same_label": pa.array(self.same_label, pa.bool_()),
+                "equal_file": equal,
+                "test_row": pa.array(test.rows[self.i], pa.int64()),
+                "train_row": pa.array(train.rows[self.j], pa.int64()),
+            }
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write `table` as CSV or Parquet, whichever the ending says; equal results give equal bytes.
+
+        Raises:
+            UsageError: the name ends with neither ``.csv`` nor ``.parquet``.
+            RunFolderError: it can't be written.
+        """
+        path = check_table(path)
+        if path.suffix == ".csv":
+            options = csv.WriteOptions(include_header=True, quoting_style="needed")
+            with replacing(path) as temporary:
+                csv.write_csv(self.table, temporary, options)
+            return
+        about = {
+            "format": FORMAT,
+            "threshold": self.threshold,
+            "train": self.train.embeddings.origin,
+            "test": self.test.embeddings.origin,
+            "test_images": len(self.test),
+            "train_images": len(self.train),
+            "leaking": len(self),
+        }
+        write_table(path, self.table, about)
+
+    def export(self, format: Format | str, to: str | Path) -> ExportSummary:  # noqa: A002 – the flag's name
+        """Write the test images without a twin in another tool's format.
+
+        Args:
+            format: ``indices``, ``folder``, ``csv`` or ``hf``.
+            to: where to; nothing there is overwritten.
+
+        Raises:
+            UsageError: `to` is taken, or ready vectors, which are no images, are asked for as such.
+        """
+        from .clean import export_clean
+
+        return export_clean(self, format, Path(to))
+
+    def __repr__(self) -> str:
+        return (
+            f"Leaks({len(self):,} of {len(self.test):,} test images have a twin among {len(self.train):,} training "
+            f"images within {self.threshold:.6g}, {len(self.i):,} pairs)"
+        )
+
+
+def labels_compare(one: Side, other: Side) -> bool:
+    """Return whether the labels of two sets say the same things: whether any class name is in both."""
+    return bool(_used_names(one) & _used_names(other))
+
+
+def _used_names(side: Side) -> set[str]:
+    labels = side.embeddings.labels
+    if labels is None:
+        return set()
+    return {side.embeddings.class_names[code] for code in np.unique(labels).tolist() if code >= 0}
+
+
+def check_table(path: str | Path) -> Path:
+    """Return a table's path.
+
+    Raises:
+        UsageError: the name ends with neither ``.csv`` nor ``.parquet``.
+    """
+    path = Path(path)
+    if path.suffix not in (".csv", ".parquet"):
+        raise UsageError(
+            f"the table {path} ends with {path.suffix!r}; give a name that ends with .csv or .parquet"
+        )
+    return path

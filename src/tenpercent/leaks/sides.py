@@ -1,0 +1,263 @@
+"""The two sets that are compared, opened: run folders, vectors, or images that are embedded first, by one network."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow.parquet as pq
+
+from ..errors import SourceError, StageError, UsageError, require
+from ..images.huggingface import split_off
+from ..images.options import SourceOptions
+from ..images.source import ImageSource
+from ..images.sources import open_source
+from ..images.splits import NoSplitError
+from ..pipeline import describe, embed
+from ..store.embeddings import Embeddings
+from ..store.run import RunFolder, Stage
+from .identity import borrowed, identity_of, is_borrowed, said
+from .result import Side
+
+if TYPE_CHECKING:
+    from ..embed.encoders import Embedder
+
+log = logging.getLogger("tenpercent")
+
+Spec = str | Path | Embeddings
+Opened = RunFolder | ImageSource | Embeddings
+
+
+class Asked(NamedTuple):
+    """A set as a caller names it.
+
+    Attributes:
+        role: ``TRAIN`` or ``TEST``.
+        spec: a source, a run folder or embeddings.
+        options: of the source.
+        opened: what it is.
+    """
+
+    role: str
+    spec: Spec
+    options: SourceOptions
+    opened: Opened
+
+
+def open_train(spec: Spec, options: SourceOptions) -> Asked:
+    """Open the training set.
+
+    Raises:
+        UsageError, RunFolderError: it can't be opened, or the options don't apply to it.
+    """
+    return Asked("TRAIN", spec, options, _opened(spec, options))
+
+
+def open_test(spec: Spec | None, options: SourceOptions, train: Asked) -> Asked:
+    """Open the test set: of a source with splits the split `test`, unless another is asked for.
+
+    Args:
+        spec: None for the test split of the training set's own source.
+        options: of the source; the split is taken from here where it is given.
+        train: the training set.
+
+    Raises:
+        UsageError, RunFolderError: it can't be opened, has no such split, or is the training set itself.
+    """
+    if spec is None:
+        options.allow("the test split of TRAIN's own source", "split")
+        return _other_split(options.split or "test", train)
+    opened = _opened(spec, options)
+    if options.split is None and not isinstance(opened, RunFolder) and isinstance(spec, str | Path):
+        opened, options = _test_split(spec, options, opened)
+    same = isinstance(spec, str | Path) and isinstance(train.spec, str | Path)
+    if same and _place(spec) == _place(train.spec) and _split(opened) == _split(train.opened):
+        raise UsageError(
+            f"TRAIN and TEST are both {spec}, where every image would be its own twin; give another TEST, or of a "
+            "source with splits another --test-split"
+        )
+    return Asked("TEST", spec, options, opened)
+
+
+def _opened(spec: Spec, options: SourceOptions) -> Opened:
+    if isinstance(spec, Embeddings):
+        options.allow("embeddings")
+        return spec
+    if (Path(spec) / "run.json").is_file():
+        options.allow("a run folder")
+        return RunFolder.open(spec)
+    return open_source(spec, options)
+
+
+def _other_split(split: str, train: Asked) -> Asked:
+    """Open another split of the training set's source."""
+    spec, options, opened = train.spec, train.options, train.opened
+    if isinstance(opened, RunFolder):
+        source = opened.read()["source"]
+        spec, options = source["spec"], SourceOptions.from_json(source["options"])
+        opened = open_source(spec, options)
+    missing = (
+        f"{spec} has no split {split!r}; give the test set as TEST, or name another split with --test-split"
+    )
+    if isinstance(spec, Embeddings) or (isinstance(opened, ImageSource) and not opened.splits):
+        raise SourceError(missing)
+    if isinstance(spec, str) and spec.lower().startswith("hf:"):
+        spec = f"hf:{split_off(spec[3:], replace(options, split=None))[0]}"
+    if split == _split(opened):
+        raise UsageError(f"the split {split!r} of {spec} is TRAIN itself; name another with --test-split")
+    options = replace(options, split=split, labels=None, ids=None)
+    try:
+        return Asked("TEST", spec, options, open_source(spec, options))
+    except NoSplitError:
+        raise SourceError(missing) from None
+
+
+def _test_split(spec: str | Path, options: SourceOptions, opened: Opened) -> tuple[Opened, SourceOptions]:
+    """Return the split `test` where a source has splits and its name says none; else what is opened already."""
+    named = isinstance(spec, str) and spec.lower().startswith("hf:")
+    if named and split_off(str(spec)[3:], SourceOptions())[1].split is not None:
+        return opened, options
+    if isinstance(opened, ImageSource) and not opened.splits:
+        return opened, options
+    if isinstance(opened, Embeddings) and not named and not Path(str(spec)).is_dir():
+        return opened, options
+    wanted = replace(options, split="test")
+    try:
+        return open_source(spec, wanted), wanted
+    except NoSplitError:
+        if isinstance(opened, Embeddings):
+            return opened, options
+        raise SourceError(
+            f"{spec} has no split 'test', only {', '.join(opened.splits)}; choose one with --test-split"  # type: ignore[union-attr]
+        ) from None
+
+
+def _split(opened: Opened) -> str:
+    return opened.split if isinstance(opened, ImageSource) else ""
+
+
+def _place(spec: Spec | None) -> str:
+    """Return what two names of the same source have in common."""
+    path = Path(str(spec)).expanduser()
+    return str(path.resolve()) if path.exists() else str(spec)
+
+
+# ---- vectors for both --------------------------------------------------------------------------------------------
+
+
+def vectors_of(
+    train: Asked, test: Asked, embedder: Embedder | None, out: Path | None, layer: str | None
+) -> tuple[Side, Side]:
+    """Embed what is not embedded yet, by one network, and return both sets with their vectors.
+
+    Args:
+        train, test: the sets.
+        embedder: for images that no run has embedded; None for a network trained on the training set's labels.
+        out: the folder whose ``train`` and ``test`` become run folders of what is embedded here.
+        layer: whose vectors; None for the last.
+
+    Raises:
+        UsageError: images beside ready vectors, or an embedder where there is nothing to embed with it.
+        StageError: two networks made the vectors, or two widths.
+    """
+    _check_pair(train, test, embedder, out)
+    if isinstance(train.opened, ImageSource):
+        train = _embedded(train, test, embedder, out)
+    if isinstance(test.opened, ImageSource):
+        test = _embedded(test, train, embedder, out)
+    sides = _side(train, layer), _side(test, layer)
+    _check_comparable(*sides)
+    return sides
+
+
+def _check_pair(train: Asked, test: Asked, embedder: Embedder | None, out: Path | None) -> None:
+    images = [one for one in (train, test) if isinstance(one.opened, ImageSource)]
+    ready = [one for one in (train, test) if _is_vectors(one.opened)]
+    if images and ready:
+        raise UsageError(
+            f"{images[0].role} holds images and {ready[0].role} ready vectors, and what made those is not known; give "
+            "both as images, or both as vectors of one network"
+        )
+    if not images and embedder is not None:
+        raise UsageError("TRAIN and TEST are embedded already; leave out the embedder")
+    if images and out is None:
+        raise UsageError(
+            f"{images[0].role} holds images that are not embedded yet; say where with out=FOLDER"
+        )
+
+
+def _is_vectors(opened: Opened) -> bool:
+    if isinstance(opened, RunFolder):
+        return bool(opened.read()["source"]["kind"] == "vectors")
+    return isinstance(opened, Embeddings)
+
+
+def _embedded(asked: Asked, other: Asked, embedder: Embedder | None, out: Path | None) -> Asked:
+    """Embed the images of one set, by the network of the other one where that is embedded already."""
+    assert isinstance(asked.opened, ImageSource)
+    assert out is not None
+    to = out / asked.role.lower()
+    if not isinstance(other.opened, RunFolder):
+        assert not isinstance(asked.spec, Embeddings)
+        embed(asked.spec, out=to, embedder=embedder, options=asked.options)
+        return asked._replace(opened=RunFolder.open(to))
+    made_by = borrowed(other.opened)
+    folder = RunFolder.create(to, describe(asked.opened.spec, asked.opened, asked.options, 0.0))
+    if not is_borrowed(folder, made_by):
+        require("torch", "images")
+        from .network import embed_like
+
+        log.info(
+            "embedding %s images of %s by the network of %s", f"{len(asked.opened):,}", asked.role, other.role
+        )
+        embed_like(other.opened, asked.opened, folder, made_by, embedder)
+    return asked._replace(opened=folder)
+
+
+def _side(asked: Asked, layer: str | None) -> Side:
+    from ..select.stored import load_embeddings, open_images
+
+    opened = asked.opened
+    if isinstance(opened, Embeddings):
+        if layer is not None and layer != opened.layer:
+            raise UsageError(
+                f"layer is {layer!r}; {asked.role} holds ready vectors without layers; leave it out"
+            )
+        named = asked.role if isinstance(asked.spec, Embeddings) else str(asked.spec)
+        return Side(named, opened)
+    assert isinstance(opened, RunFolder)
+    opened.require(Stage.EMBED)
+    embeddings = load_embeddings(opened, layer or "end")
+    about = opened.read()["source"]
+    split = f", split {about['split']}" if about.get("split") else ""
+    if about["kind"] == "vectors":
+        return Side(about["spec"], embeddings)
+    source: ImageSource | None = None
+    try:
+        source = open_images(opened)
+    except UsageError as gone:
+        log.warning("no pictures of %s: %s", asked.role, gone)
+    return Side(
+        spec=f"{about['spec']}{split}",
+        embeddings=embeddings,
+        source=source,
+        network=identity_of(opened),
+        rejected=pq.read_table(opened.rejected) if opened.rejected.exists() else None,
+        held_out=pq.read_metadata(opened.holdout).num_rows if opened.holdout.exists() else 0,
+    )
+
+
+def _check_comparable(train: Side, test: Side) -> None:
+    """Raise `StageError` where the vectors are of two networks, or of two widths."""
+    if train.network is not None and test.network is not None and train.network != test.network:
+        raise StageError(
+            f"TRAIN was embedded by {said(train.network)}, TEST by {said(test.network)}, and vectors of two networks "
+            "can't be compared; give TEST as a source of images, and TRAIN's network embeds it"
+        )
+    if train.embeddings.width != test.embeddings.width:
+        raise UsageError(
+            f"the vectors of TRAIN have {train.embeddings.width} values, those of TEST {test.embeddings.width}; "
+            "give vectors of one network"
+        )
