@@ -112,10 +112,10 @@ def join(settings: Settings) -> Iterator[Any]:
     from tenpercent.cluster.neighbors import neighbor_graph
     from tenpercent.cluster.points import Points
 
+    multiply = _filter(settings.get("product", "float32"))  # may import torch
     yield
     points = Points.of(np.load(settings["vectors"]))
     cells = one_cell(points) if settings.get("plain") else None
-    multiply = _filter(settings.get("product", "float32"))
 
     def work(chosen: Any = multiply) -> Any:
         return neighbor_graph(
@@ -157,23 +157,16 @@ class Counting:
 
 
 def _filter(product: str) -> Any:
-    """Return the engine's filter that multiplies in this format.
-
-    Raises:
-        NotMeasured: the engine has none.
-    """
-    from tenpercent.cluster import filters
-
+    """Return the engine's filter that multiplies in this format on the processor."""
     if product == "float32":
-        return filters.SinglesFilter()
-    found = {
-        one.product.name: one
-        for one in vars(filters).values()
-        if isinstance(one, type) and hasattr(getattr(one, "product", None), "name")
-    }
-    if product not in found:
-        raise NotMeasured(f"the engine has no filter in {product} on this machine")
-    return found[product]()
+        from tenpercent.cluster.filters import SinglesFilter
+
+        return SinglesFilter()
+    from tenpercent.cluster.accelerators import TorchFilter
+
+    found = TorchFilter("cpu")
+    assert found.product.name == product
+    return found
 
 
 def cuda(settings: Settings) -> Iterator[Any]:

@@ -109,10 +109,10 @@ TARGETS = (
     ),
     Target("two threads instead of one, the join", "×", 1.7, of("threads", "gains", "join", "median")),
     Target(
-        "two threads instead of one, class by class",
+        "two cores instead of one, class by class, from array to selection",
         "×",
         1.7,
-        of("threads", "gains", "engine, class by class", "median"),
+        of("threads", "gains", "selection, class by class", "median"),
     ),
     Target("first call after installation, beside later calls", "s", 3, compiling),
 )

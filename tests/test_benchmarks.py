@@ -137,12 +137,11 @@ def test_all_pairs_and_what_is_missed(tmp_path: Path) -> None:
 
     codes = np.append(np.load(truth)[3:], [78 * 80 + 79] * 2)  # three are gone, one far pair is there twice
     assert groups.against_truth(codes, truth) == {"pairs": len(i) - 2, "missed": 3, "added": 1}
-    kept = np.ones(80, dtype=bool)
-    kept[[i[0], j[0]]] = False
-    settings = {"radius": 0.1, "truth": truth}
-    alone = sum((d[x] <= 0.1)[kept].sum() == 0 for x in (i[0], j[0]))
-    found = groups.missed(vectors, np.arange(80), kept, None, settings)
-    assert (found["kept"], found["removed, none kept within the radius"]) == (78, alone)
+    kept = random.random(80) < 0.5
+    near_kept = [kept[row] or bool((kept & (d[row] <= 0.1)).any()) for row in range(80)]
+    found = groups.missed(vectors, np.arange(80), kept, None, {"radius": 0.1, "truth": truth})
+    assert found["kept"] == kept.sum()
+    assert found["removed, none kept within the radius"] == near_kept.count(False) > 0
 
 
 # ---- processes -------------------------------------------------------------------------------------------------------
@@ -207,7 +206,8 @@ def test_a_ratio_is_the_median_over_the_rounds() -> None:
 def test_a_quick_row_is_measured_written_and_not_measured_twice(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "cluster.py"), "--quick", "--rows", "join"]
     command += ["--scratch", str(tmp_path), "--out", str(tmp_path / "out.json")]
-    first = subprocess.run(command, capture_output=True, text=True, check=True)
+    first = subprocess.run(command, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr
     result = json.loads((tmp_path / "out.json").read_text())
     row = result["rows"]["join"]
     ours = row["contestants"]["tenpercent"]["facts"]
@@ -215,7 +215,8 @@ def test_a_quick_row_is_measured_written_and_not_measured_twice(tmp_path: Path) 
     assert ours["pairs"] == ours["against float64"]["pairs"] > 100
     assert "--peers" in row["contestants"]["faiss range_search"]["not measured"]
     assert result["quick"] and "not measured" in first.stdout
-    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
     assert again.stdout.startswith("join: there already")
     assert json.loads((tmp_path / "out.json").read_text()) == result
     result["machine"]["cores"] = 64
