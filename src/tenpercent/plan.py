@@ -15,6 +15,7 @@ from .images.holdout import split_holdout
 from .images.options import SourceOptions
 from .images.sources import open_source
 from .pipeline import check_vectors_alone, default_embedder
+from .select.memory import checked_memory
 from .store.embeddings import Embeddings
 from .store.run import RunFolder, Stage
 
@@ -54,6 +55,7 @@ def plan(
     holdout: float = 0.0,
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     cut: Cut | None = None,
+    memory: int | str | None = None,
 ) -> Plan:
     """Estimate a run from a short sample of its source; the arguments are those of `pipeline.run`.
 
@@ -61,7 +63,7 @@ def plan(
         UsageError: the run would refuse these arguments.
         RunFolderError: the run folder can't be used for this source.
     """
-    cut = cut or Cut()
+    cut, allowed = cut or Cut(), checked_memory(memory)
     opened = open_source(source, options)
     check_cut(cut, opened)
     folder = RunFolder(Path(out))
@@ -76,7 +78,7 @@ def plan(
         check_vectors_alone(source, embedder, holdout)
         n, width = len(opened), opened.width
         lines = [f"source   {source}: {n:,} vectors of {width} values; nothing to embed"]
-        seconds, memory, disk = 0.0, opened.vectors.nbytes, 0
+        seconds, held, disk = 0.0, opened.vectors.nbytes, 0
     else:
         require("torch", "images")
         from .embed.estimate import estimate
@@ -84,38 +86,70 @@ def plan(
         chosen = default_embedder(opened) if embedder is None else embedder
         rows, held_out = split_holdout(opened, holdout)
         labelled = "no labels" if opened.labels is None else f"{len(opened.class_names)} classes"
-        held = f", {len(held_out):,} held out" if len(held_out) else ""
-        lines = [f"source   {opened.spec}: {len(rows):,} images, {labelled}{held}"]
+        apart = f", {len(held_out):,} held out" if len(held_out) else ""
+        lines = [f"source   {opened.spec}: {len(rows):,} images, {labelled}{apart}"]
         if Stage.EMBED in done:
             lines.append("embed    done already")
             embedded = done[Stage.EMBED]
             widths = embedded["layers"]
             n, width = embedded["n"], widths.get(cut.layer, widths["end"])
-            seconds, memory, disk = 0.0, 0, 0
+            seconds, held, disk = 0.0, 0, 0
         else:
             expected = estimate(opened, chosen, rows)
             lines += [f"embed    {note}" for note in expected.notes]
             lines.append(f"embed    about {duration(expected.seconds)}")
             n, width = len(rows), expected.width
-            seconds, memory, disk = expected.seconds, expected.memory_bytes, expected.disk_bytes
+            seconds, held, disk = expected.seconds, expected.memory_bytes, expected.disk_bytes
     classes = 1 if opened.labels is None or str(cut.within) == "all" else max(len(opened.class_names), 1)
-    clustering, held_in_memory = clustering_cost(n, width, classes)
-    lines.append(f"cluster  {n:,} images × {width} values in {classes} classes, about {duration(clustering)}")
+    clustering = clustering_seconds(n, width, classes)
+    lines.append(
+        f"cluster  {n:,} images × {width} values in {classes} classes, at most {duration(clustering)}"
+    )
+    if isinstance(opened, Embeddings):
+        needed, note = clustering_memory(opened, cut, allowed)
+        lines.append(f"cluster  {note}")
+    else:
+        needed = n * width * 4 + n * 1024  # the vectors, and what clusters and counts of a shallow cut take
     lines.append(f"select   {describe_cut(cut)}; the report goes to {folder.report}")
-    return Plan(tuple(lines), seconds + clustering, max(memory, held_in_memory), disk + n * 100)
+    return Plan(tuple(lines), seconds + clustering, max(held, needed), disk + n * 100)
 
 
-def clustering_cost(n: int, width: int, classes: int) -> tuple[float, int]:
-    """Return the seconds and bytes that clustering n vectors takes: the products of all pairs, timed on one tile."""
+def clustering_memory(embeddings: Embeddings, cut: Cut, memory: int | None) -> tuple[int, str]:
+    """Return the bytes that clustering takes with the vectors, and what to say of it; the largest class decides."""
+    from .cluster.memory import MemoryBudgetError, Resources
+    from .select.forecast import forecast
+    from .select.merges import uncut
+
+    tree = uncut(embeddings, cut.within)
+    largest = int(tree.sizes.argmax())
+    members = np.flatnonzero(tree.class_index == largest)
+    merges = 0 if cut.fraction is None else len(members) - round(cut.fraction * len(members))
+    resources = Resources(memory=memory)
+    may = f"{size(resources.bytes)} may be used"
+    if not merges:
+        return embeddings.vectors.nbytes, f"{may} beside the vectors"
+    rows = embeddings.vectors if len(members) == len(embeddings) else embeddings.vectors[members]
+    try:
+        expected = forecast(rows, merges, resources)
+    except MemoryBudgetError as error:
+        return embeddings.vectors.nbytes + error.needed, str(error)
+    fits = f"; keep {1 - expected.fits / len(members):.2f} should fit" if expected.fits < merges else ""
+    note = f"the largest class takes about {size(expected.needed)} beside the vectors, and {may}{fits}"
+    return embeddings.vectors.nbytes + expected.needed, note
+
+
+def clustering_seconds(n: int, width: int, classes: int) -> float:
+    """Return how long clustering n vectors takes at most: the products of all pairs, timed on one tile.
+
+    Of many near vectors most pairs are never multiplied, so it may take a small part of that.
+    """
     side = 1024
     tile = np.random.default_rng(0).standard_normal((side, width), dtype=np.float32)
     tile @ tile.T  # the first product starts the threads
     started = time.perf_counter()
     np.count_nonzero(tile @ tile.T > 2 * width)
     a_pair = (time.perf_counter() - started) / side**2
-    pairs = n * (n / classes) / 2
-    # Unit vectors in float64 and float32; a few pairs an image of 24 bytes each, held twice while they are sorted.
-    return 2 * pairs * a_pair, n * width * 12 + n * 10 * 48
+    return n * (n / classes) * a_pair
 
 
 def describe_cut(cut: Cut) -> str:
