@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .cells import Cells
+from .dense import dense_bytes, dense_merges
 from .distances import Doubles
 from .memory import MemoryBudgetError, Resources, in_words
 from .neighbors import Join
@@ -155,12 +156,8 @@ class _Growth:
 
     def dense_pays(self) -> bool:
         """Whether the dense end is the faster way to the merges left, and fits."""
-        import importlib.util
-
-        if self.task.merges is None or importlib.util.find_spec("tenpercent.cluster.dense") is None:
+        if self.task.merges is None:
             return False
-        from .dense import dense_bytes
-
         n, left = self.n, self.n - self.done
         share = math.log(max(1.0 - self.task.merges / n, 0.5 / n)) / math.log(
             max(1.0 - self.done / n, 0.5 / n)
@@ -216,8 +213,6 @@ class _Growth:
 
     def finish_densely(self) -> None:
         """Make the merges left from the matrix of all clusters."""
-        from .dense import dense_merges
-
         task = self.task
         wanted = self.n if task.merges is None else task.merges - self.done
         i, j, d = dense_merges(
@@ -321,7 +316,9 @@ class _Scratch:
         self.shells.append(shell)
         shell.mkdir(parents=True, exist_ok=True)
         cells = _kept(shell / "cells.npz", join)
-        store = PairStore(room, shell / f"columns-{join.filter(cells).columns}")  # the work is numbered by them
+        store = PairStore(
+            room, shell / f"columns-{join.filter(cells).columns}"
+        )  # the work is numbered by them
         join.fill(store, cells)
         return store
 
