@@ -1,10 +1,10 @@
 """The dense end of a deep cut: the clusters that are left, finished from the matrix of all their farthest pairs.
 
-When most is merged, the pairs that a walk would need fill most of the matrix of all pairs. Then it is faster to compute
-the farthest pair (d, i, j) of every two of the m clusters left, and to build the rest of the tree from that m × m matrix.
+When most is merged, the pairs that a walk would need fill most of the matrix of all pairs. Then it is faster to find
+the farthest pair (d, i, j) of every two of the m clusters left, and to build the rest of the tree from that matrix.
 
-**Why it is the same tree.** The matrix holds what complete linkage compares, and (A ∪ B, C) has the larger of the keys of
-(A, C) and (B, C). Follow nearest neighbours from any cluster: each step's key is smaller than the one before, so the
+**Why it is the same tree.** The matrix holds what complete linkage compares, and (A ∪ B, C) has the larger of the keys
+of (A, C) and (B, C). Follow nearest neighbours from any cluster: each step's key is smaller than the one before, so the
 chain ends in two clusters that are nearest to each other. Merge these at once. Whatever else merges before or after, no
 key that either of the two has ever becomes smaller, since keys of unions are maxima: the two stay nearest to each other
 until they merge, in every order, and so in that of complete linkage (the nearest-neighbour chain: Murtagh, 1983; for

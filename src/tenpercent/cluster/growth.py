@@ -41,6 +41,7 @@ BYTES_PER_COORDINATE = 16 << 10  # the rows and columns of a tile
 LEAST = 4 << 20  # below, pairs would come in too many small files
 
 SHALLOW = 0.6  # up to this fraction of merges the nearest neighbours of a sample tell the radius
+BEGINNING = (0.5, 2.1)  # of deeper cuts: about this fraction first, and then what pays
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,10 @@ class _Growth:
             radius = self.task.limit
         else:
             fraction = self.task.merges / self.n
-            radius = max(self.sample.first_radius(min(fraction, SHALLOW)), self.reached)
+            first = (
+                self.sample.radius_of(fraction) if fraction <= SHALLOW else self.sample.radius_of(*BEGINNING)
+            )
+            radius = max(first, self.reached)
             if radius == self.reached > 0:
                 radius = self.next_radius()
         self._check(radius)

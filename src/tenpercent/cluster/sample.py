@@ -43,14 +43,14 @@ class PairSample:
         at = int(np.searchsorted(self.cumulative, pairs))
         return float(self.edges[at]) if at < len(self.edges) - 1 else np.inf
 
-    def first_radius(self, fraction: float) -> float:
-        """Return a radius that probably holds the merges of a `fraction` of the points, not many more.
+    def radius_of(self, fraction: float, generous: float = 2.8) -> float:
+        """Return a radius that holds the merges of a `fraction` of the points, about.
 
         On embeddings the n·f-th merge has a height that 1 − (1 − f)^x of the points have a neighbour within, with x
-        from 2.0 to 2.6 for f up to 0.6 (measured on CIFAR-10's classes, all of it, and subsets). A little more is
-        taken here: to fall short costs another comparison, pairs too many cost little.
+        from 2.0 to 2.6 for f up to 0.6 (measured on CIFAR-10's classes, all of it, and subsets). Where falling short
+        costs another comparison a little more is taken: pairs too many cost little.
         """
-        quantile = 1.0 - (1.0 - fraction) ** 2.8
+        quantile = 1.0 - (1.0 - fraction) ** generous
         return float(np.quantile(self.nearest, quantile, method="higher")) * (1.0 + 1e-5)
 
     def merges(self, radius: float) -> int:

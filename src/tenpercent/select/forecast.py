@@ -42,7 +42,7 @@ def forecast(vectors: Vectors, merges: int, resources: Resources) -> Forecast:
     n = len(points)
     budget = Budget.of(Task(points, np.empty((0, 2), dtype=np.int64), merges, math.inf, resources))
     sample = sample_pairs(points)
-    pairs = sample.pairs(sample.first_radius(min(merges / n, SHALLOW)))
+    pairs = sample.pairs(sample.radius_of(min(merges / n, SHALLOW)))
     edges = min(pairs, LIVE * math.sqrt(pairs * n))
     reachable = sample.radius(budget.edges**2 / (LIVE**2 * n))
     fits = n - 1 if math.isinf(reachable) else sample.merges(reachable)
