@@ -2,155 +2,35 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import speed_plot
+from speed_targets import ANONYMOUS, RSS, SKLEARN, TARGETS, number, scale, verdict
+
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "benchmarks"))
+
+from growth import growth_line  # noqa: E402
+
 RESULT = ROOT / "benchmarks" / "cluster.json"
 PAGE = ROOT / "docs" / "speed.md"
 PLOT = ROOT / "docs" / "pictures" / "speed.svg"
-PLOTTING = ROOT / "docs" / "speed_plot.py"
-GROWTH = ROOT / "benchmarks" / "growth.py"
 BEGIN = "<!-- From benchmarks/cluster.json by docs/make_speed.py; change it there. -->\n"
 END = "<!-- End of what docs/make_speed.py writes. -->\n"
 
-SKLEARN = (
-    16.6  # seconds that scikit-learn takes class by class on the machine that the targets in seconds are for
-)
 Rows = dict[str, Any]
-Value = float | None
-
-
-@dataclass(frozen=True)
-class Target:
-    """One thing to reach.
-
-    Attributes:
-        work: what is done.
-        unit: of the value: ``s``, ``×``, ``MB`` or ``pairs``.
-        limit: the largest value allowed; with ``×``, the smallest.
-        value: takes the rows; None where it was not measured.
-    """
-
-    work: str
-    unit: str
-    limit: float
-    value: Callable[[Rows], Value]
-
-
-def of(row: str, *keys: str) -> Callable[[Rows], Value]:
-    """Return a function that looks a value up in the rows."""
-
-    def value(rows: Rows) -> Value:
-        found: Any = rows.get(row, {})
-        for key in keys:
-            found = found.get(key, {}) if isinstance(found, dict) else {}
-        return None if isinstance(found, dict) else float(found)
-
-    return value
-
-
-def times(row: str, label: str) -> Callable[[Rows], Value]:
-    return of(row, "ratios", label, "median")
-
-
-def ours(row: str, key: str) -> Callable[[Rows], Value]:
-    return of(row, "contestants", "tenpercent", key)
-
-
-def compiling(rows: Rows) -> Value:
-    """Return how much longer the first call after installation takes than later calls."""
-    row = rows.get("first-call", {})
-    if "first calls" not in row:
-        return None
-    first, later = sorted(row["first calls"]), sorted(row["later calls"])
-    return float(first[len(first) // 2] - later[len(later) // 2])
-
-
-def wrong_pairs(rows: Rows) -> Value:
-    """Return the pairs that the join misses or adds, held against float64."""
-    found = rows.get("join", {}).get("contestants", {}).get("tenpercent", {}).get("facts", {})
-    return None if not found else float(sum(found["against float64"][key] for key in ("missed", "added")))
-
-
-RSS, ANONYMOUS = "MB above imports", "anonymous MB above imports"
-BY_CLASS = "class by class, keep 90%"
-TARGETS = (
-    Target(f"{BY_CLASS}, from array to selection", "s", 0.6, ours("classes-0.9", "seconds")),
-    Target(f"{BY_CLASS}: scikit-learn takes", "×", 25, times("classes-0.9", "scikit-learn")),
-    Target(f"{BY_CLASS}: fastcluster takes", "×", 15, times("classes-0.9", "fastcluster")),
-    Target("class by class, keep 50%: scikit-learn takes", "×", 10, times("classes-0.5", "scikit-learn")),
-    Target("class by class, keep 10%: scikit-learn takes", "×", 5, times("classes-0.1", "scikit-learn")),
-    Target("all together, keep 90%, from array to selection", "s", 1.7, ours("together-0.9", "seconds")),
-    Target("all together, keep 90%: memory above the imports", "MB", 500, ours("together-0.9", RSS)),
-    Target("all together, keep 90%: scikit-learn takes", "×", 250, times("sklearn-together", "scikit-learn")),
-    Target("all together, keep 50%, from array to selection", "s", 6, ours("together-0.5", "seconds")),
-    Target("all together, keep 50%: memory above the imports", "MB", 1000, ours("together-0.5", RSS)),
-    Target("the join alone: faiss range search takes", "×", 8, times("join", "faiss range_search")),
-    Target("the join alone: pairs missed or added", "pairs", 0, wrong_pairs),
-    Target("1.28M × 64 together, keep 90% (to reach: 1M)", "s", 300, ours("growth-1280000", "seconds")),
-    Target("1.28M × 64 together: memory above the imports", "MB", 6000, ours("growth-1280000", RSS)),
-    Target(
-        "1.28M × 2,048 in 1,000 classes, beside reading the file",
-        "s",
-        120,
-        of("million-2048", "seconds beside reading, cold"),
-    ),
-    Target(
-        "1.28M × 2,048 in 1,000 classes: anonymous memory above the imports",
-        "MB",
-        3000,
-        ours("million-2048", ANONYMOUS),
-    ),
-    Target("two threads instead of one, the join", "×", 1.7, of("threads", "gains", "join", "median")),
-    Target(
-        "two cores instead of one, class by class, from array to selection",
-        "×",
-        1.7,
-        of("threads", "gains", "selection, class by class", "median"),
-    ),
-    Target("first call after installation, beside later calls", "s", 3, compiling),
-)
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------
 
 
-def number(value: float, unit: str = "") -> str:
-    """Return a value with three digits or so: 0.412 s, 1,240 MB, 26 ×."""
-    text = f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
-    return f"{text} {unit}".strip()
-
-
-def scale(rows: Rows) -> float | None:
-    """Return how much slower this machine was than the one that the targets in seconds are for."""
-    seconds = of("classes-0.9", "contestants", "scikit-learn", "seconds")(rows)
-    return None if seconds is None else seconds / SKLEARN
-
-
-def limit(target: Target, rows: Rows) -> float:
-    """Return what is to be reached on this machine."""
-    scaled = target.unit == "s" and not target.work.startswith("first call")
-    return target.limit * (scale(rows) or 1.0) if scaled else target.limit
-
-
-def verdict(target: Target, rows: Rows) -> tuple[str, str, str]:
-    """Return the value, what was to be reached, and whether it was."""
-    most, value = limit(target, rows), target.value(rows)
-    sign = "≥" if target.unit == "×" else "≤"
-    asked = number(most, target.unit) if target.limit else "none"
-    asked = asked if not target.limit else f"{sign} {asked}"
-    if most != target.limit:
-        asked += f" (there {number(target.limit)})"
-    if value is None:
-        return "not measured", asked, "–"
-    reached = value >= most if sign == "≥" else value <= most
-    return number(value, target.unit), asked, "reached" if reached else "**missed**"
+def calls(result: Rows) -> str:
+    """Return how many calls the seconds of a contestant are the median of."""
+    return str(max(1, len(result["later"])))
 
 
 def table(head: tuple[str, ...], lines: Iterator[tuple[str, ...]]) -> str:
@@ -286,7 +166,7 @@ def _differences(rows: Rows) -> str:
 def _growth(rows: Rows, plotted: bool) -> str:
     sizes = [row for name, row in rows.items() if name.startswith("growth-") and "contestants" in row]
     lines = [
-        (f"{row['n']:,}", number(one["seconds"]), number(one[RSS]), str(max(1, len(one["later"]))))
+        (f"{row['n']:,}", number(one["seconds"]), number(one[RSS]), calls(one))
         for row in sizes
         if "seconds" in (one := row["contestants"]["tenpercent"])
     ]
@@ -297,7 +177,7 @@ def _growth(rows: Rows, plotted: bool) -> str:
         "show are in [made.py](../benchmarks/made.py).\n\n"
     )
     text += table(("vectors", "seconds", "MB above the imports", "calls"), iter(lines))
-    line = _load(GROWTH).growth_line(rows)
+    line = growth_line(rows)
     if line:
         text += (
             f"\nBy least squares over {line['sizes']} sizes the seconds grow as n^{line['exponent']:.2f}; the line "
@@ -327,12 +207,12 @@ def _widths(rows: Rows) -> str:
             if label == "peak products":
                 continue
             if "not measured" in one:
-                lines.append((f"{row['width']:,}", label, f"not measured: {one['not measured']}", ""))
+                lines.append((f"{row['width']:,}", label, f"not measured: {one['not measured']}", "", ""))
             else:
-                lines.append((f"{row['width']:,}", label, number(one["seconds"]), f"{share:.0%}"))
+                lines.append((f"{row['width']:,}", label, number(one["seconds"]), f"{share:.0%}", calls(one)))
     if not lines:
         return ""
-    head = ("values", "filter", "seconds", "share of the peak product rate")
+    head = ("values", "filter", "seconds", "share of the peak product rate", "calls")
     return "### Width: the join of 50,000 rows\n\n" + table(head, iter(lines))
 
 
@@ -345,12 +225,18 @@ def _classes(rows: Rows) -> str:
                 lines.append((f"{row['width']:,}", label, f"not measured: {one['not measured']}", "", ""))
             else:
                 memory = number(one[ANONYMOUS])
-                lines.append(
-                    (f"{row['width']:,}", label, number(one["first"]), number(one["seconds"]), memory)
-                )
+                seconds = number(one["first"]), number(one["seconds"])
+                lines.append((f"{row['width']:,}", label, *seconds, memory, calls(one)))
     if not lines:
         return ""
-    head = ("values", "", "seconds, cold file", "seconds, file in memory", "anonymous MB above the imports")
+    head = (
+        "values",
+        "",
+        "seconds, cold file",
+        "seconds, file in memory",
+        "anonymous MB above the imports",
+        "calls",
+    )
     return "### 1,280,000 rows in 1,000 classes, mapped from disk\n\n" + table(head, iter(lines))
 
 
@@ -369,14 +255,6 @@ def _first(rows: Rows) -> str:
     )
 
 
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def put(page: str, part: str) -> str:
     """Return the page with what stands between the two markers replaced."""
     before, rest = page.split(BEGIN)
@@ -388,7 +266,7 @@ def main() -> None:
     result = json.loads(RESULT.read_text(encoding="utf-8"))
     if result["quick"]:
         raise SystemExit(f"{RESULT} comes from --quick, which measures nothing of interest")
-    plotted = bool(_load(PLOTTING).draw(result["rows"], PLOT))
+    plotted = bool(speed_plot.draw(result["rows"], PLOT))
     PAGE.write_text(put(PAGE.read_text(encoding="utf-8"), render(result, plotted)), encoding="utf-8")
     print(f"wrote {PAGE}")
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.append(str(ROOT / "benchmarks"))
+sys.path += [str(ROOT / "benchmarks"), str(ROOT / "docs")]
 
 import groups  # noqa: E402
 import made  # noqa: E402
+import make_speed  # noqa: E402
 import measure  # noqa: E402
+import speed_plot  # noqa: E402
+import speed_targets  # noqa: E402
 from growth import growth_line  # noqa: E402
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -27,15 +28,6 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /
 @pytest.fixture(scope="module")
 def digits() -> tuple[Any, Any]:
     return made.real(None)
-
-
-def page_maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_speed", ROOT / "docs" / "make_speed.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["make_speed"] = module  # its dataclass looks for it there
-    spec.loader.exec_module(module)
-    return module
 
 
 # ---- data ------------------------------------------------------------------------------------------------------------
@@ -229,10 +221,9 @@ def test_a_quick_row_is_measured_written_and_not_measured_twice(tmp_path: Path) 
 
 
 def test_the_page_is_made_from_the_json() -> None:
-    maker = page_maker()
-    page = maker.PAGE.read_text(encoding="utf-8")
-    result = json.loads(maker.RESULT.read_text(encoding="utf-8"))
-    assert page == maker.put(page, maker.render(result, maker.PLOT.exists())), (
+    page = make_speed.PAGE.read_text(encoding="utf-8")
+    result = json.loads(make_speed.RESULT.read_text(encoding="utf-8"))
+    assert page == make_speed.put(page, make_speed.render(result, make_speed.PLOT.exists())), (
         "docs/speed.md is old; run: python docs/make_speed.py"
     )
 
@@ -251,13 +242,16 @@ def rows_with(seconds: float, sklearn: float) -> dict[str, Any]:
 
 
 def test_a_target_in_seconds_scales_with_scikit_learn_and_a_missed_one_is_called_so() -> None:
-    maker = page_maker()
-    seconds, ratio = maker.TARGETS[:2]
-    assert maker.verdict(seconds, rows_with(0.5, 16.6)) == ("0.5 s", "≤ 0.6 s", "reached")
-    assert maker.verdict(seconds, rows_with(0.5, 8.3)) == ("0.5 s", "≤ 0.3 s (there 0.6)", "**missed**")
-    assert maker.verdict(ratio, rows_with(0.5, 8.3)) == ("16.6 ×", "≥ 25 ×", "**missed**")
-    assert maker.verdict(ratio, rows_with(0.3, 8.3))[2] == "reached"
-    assert maker.verdict(ratio, {}) == ("not measured", "≥ 25 ×", "–")
+    seconds, ratio = speed_targets.TARGETS[:2]
+    assert speed_targets.verdict(seconds, rows_with(0.5, 16.6)) == ("0.5 s", "≤ 0.6 s", "reached")
+    assert speed_targets.verdict(seconds, rows_with(0.5, 8.3)) == (
+        "0.5 s",
+        "≤ 0.3 s (there 0.6)",
+        "**missed**",
+    )
+    assert speed_targets.verdict(ratio, rows_with(0.5, 8.3)) == ("16.6 ×", "≥ 25 ×", "**missed**")
+    assert speed_targets.verdict(ratio, rows_with(0.3, 8.3))[2] == "reached"
+    assert speed_targets.verdict(ratio, {}) == ("not measured", "≥ 25 ×", "–")
 
 
 def growth_rows(power: float) -> dict[str, Any]:
@@ -279,10 +273,8 @@ def test_the_growth_exponent_is_the_slope_of_the_line() -> None:
 
 
 def test_the_plot_needs_two_sizes_and_comes_out_the_same_twice(tmp_path: Path) -> None:
-    maker = page_maker()
-    plot = maker._load(maker.PLOTTING)
-    assert not plot.draw({}, tmp_path / "none.svg")
+    assert not speed_plot.draw({}, tmp_path / "none.svg")
     assert not (tmp_path / "none.svg").exists()
     for name in ("one.svg", "two.svg"):
-        assert plot.draw(growth_rows(1.4), tmp_path / name)
+        assert speed_plot.draw(growth_rows(1.4), tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
