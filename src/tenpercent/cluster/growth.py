@@ -10,6 +10,7 @@ import hashlib
 import math
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -53,6 +54,7 @@ class Task:
         apart: int64[q, 2], pairs x < y that must never merge, sorted.
         merges: how many from nothing, or None for all up to …
         limit: … this height.
+        ties: returns the largest d that is reported as the same height as a given one.
         resources: what may be used.
     """
 
@@ -60,6 +62,7 @@ class Task:
     apart: Indices
     merges: int | None
     limit: float
+    ties: Callable[[float], float]
     resources: Resources
 
 
@@ -197,37 +200,54 @@ class _Growth:
 
     def walk_to(self, radius: float) -> bool:
         """Walk all pairs up to a radius; return whether there is no more to do."""
-        task, workers = self.task, self.task.resources.workers
-        join = Join(task.points, None, radius, self.reached, workers)
+        task = self.task
+        radius = task.ties(radius)
+        join = Join(task.points, None, radius, self.reached, task.resources.workers)
+        stop = math.inf
         with self.scratch.store(join, self.budget.pairs) as store:
             for pairs in store.pieces():
-                pairs = self._free(pairs)
-                wanted = None if task.merges is None else task.merges - self.done
-                closing, self.clusters = walk(self.clusters, *pairs, until=wanted, threads=workers)
-                self._add(
-                    pairs.i[closing].astype(np.int64), pairs.j[closing].astype(np.int64), pairs.d[closing]
-                )
-                if wanted is not None and len(closing) >= wanted:
-                    self.reached = float(pairs.d[closing[-1]])
-                    return True
-                if len(self.clusters.a) > self.budget.edges:
-                    raise self._too_deep(2.0 * len(self.clusters.a), self.done * 9 // 10)
+                rest = self._free(pairs)
+                if math.isinf(stop) and self._walk(rest, task.merges):
+                    self.reached = float(self.merges[-1][2][-1])
+                    stop = task.ties(self.reached)
+                    rest = _between(rest, self.reached, stop)
+                    self._walk(rest, None)
+                elif not math.isinf(stop):
+                    self._walk(_between(rest, self.reached, stop), None)
+                if len(pairs.d) and pairs.d[-1] > stop:
+                    break
+        if not math.isinf(stop):
+            return True
         self.reached = radius
         return task.merges is None or math.isinf(radius) or self.done == self.n - 1
+
+    def _walk(self, pairs: Pairs, merges: int | None) -> bool:
+        """Walk some pairs, until there are enough merges in all; return whether there are."""
+        wanted = None if merges is None else merges - self.done
+        closing, self.clusters = walk(
+            self.clusters, *pairs, until=wanted, threads=self.task.resources.workers
+        )
+        self._add(pairs.i[closing].astype(np.int64), pairs.j[closing].astype(np.int64), pairs.d[closing])
+        if wanted is not None and len(closing) >= wanted:
+            return True
+        if len(self.clusters.a) > self.budget.edges:
+            raise self._too_deep(2.0 * len(self.clusters.a), self.done * 9 // 10)
+        return False
 
     def finish_densely(self) -> None:
         """Make the merges left from the matrix of all clusters."""
         task = self.task
-        wanted = self.n if task.merges is None else task.merges - self.done
+        everything = task.points.take(np.arange(self.n, dtype=np.int32))
         i, j, d = dense_merges(
-            task.points.take(np.arange(self.n, dtype=np.int32)),
-            self.clusters.root,
-            apart=task.apart,
-            until=wanted,
-            threads=task.resources.workers,
+            everything, self.clusters.root, apart=task.apart, threads=task.resources.workers
         )
+        wanted = self.n if task.merges is None else task.merges - self.done
+        self.reached = math.inf
+        if wanted <= len(d):
+            self.reached = float(d[wanted - 1])
+            count = int(np.searchsorted(d, task.ties(self.reached), side="right"))
+            i, j, d = i[:count], j[:count], d[:count]
         self._add(i, j, d)
-        self.reached = float(d[-1]) if len(d) >= wanted else math.inf
         self.dense = True
 
     def _free(self, pairs: Pairs) -> Pairs:
@@ -247,6 +267,12 @@ class _Growth:
         """Return all merges."""
         i, j, d = (np.concatenate(column) for column in zip(*self.merges, strict=True))
         return Grown(i, j, d, self.reached, None if self.dense else counted(self.clusters))
+
+
+def _between(pairs: Pairs, above: float, upto: float) -> Pairs:
+    """Return those of some sorted pairs with above < d ≤ upto."""
+    part = slice(*(int(np.searchsorted(pairs.d, end, side="right")) for end in (above, upto)))
+    return Pairs(pairs.i[part], pairs.j[part], pairs.d[part])
 
 
 def _log_odds(fraction: float) -> float:

@@ -111,7 +111,11 @@ def first_merges(
     exact = metric == Metric.COSINE
     limit = math.inf if height is None else height if exact else _half_square(height, points.scale)
     more = None if merges is None else merges - len(twins.a)
-    task = Task(points, twins.apart, more, limit, resources or Resources())
+
+    def ties(d: float) -> float:
+        return d if exact else _half_square(math.sqrt(2.0 * d) / points.scale, points.scale)
+
+    task = Task(points, twins.apart, more, limit, ties, resources or Resources())
     grown = grow(task, _start(after if exact else None, merges, limit, n, twins))
     heights = grown.d if exact else np.sqrt(2.0 * grown.d) / points.scale
     whole = len(twins.a) + len(heights) == n - 1 or math.isinf(grown.complete_to)
