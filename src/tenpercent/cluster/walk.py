@@ -12,42 +12,84 @@ else they would have merged when it filled: a merge adds C's counts with A and w
 parts were. So every largest cross pair is still to come, and the first of them to come is the smallest: its clusters
 are the next that complete linkage merges, and they are the first whose count fills. ∎
 
-So a walk over all pairs up to some radius gives exactly the merges up to that height, and a later walk over the pairs
-beyond it goes on where this one stopped: clusters and counts are all it needs to know (`Clusters`). A pair within one
-cluster never comes: all cross pairs were seen before the merge.
+**Going on.** So a walk over all pairs up to some radius gives exactly the merges up to that height, and a later walk
+over the pairs beyond it goes on where this one stopped: clusters and counts are all it needs to know (`Clusters`).
+They in turn are the merges and, for each two clusters, how many of the walked pairs lie between them, however the walk
+was cut into parts: hence the one form in which they are returned and stored (`Counted`). A pair within one cluster
+decides nothing and is dropped: all cross pairs were seen before the merge, so it comes only when a caller counts again.
+
+**Stopping.** After all pairs with d ≤ h the walk stands exactly where the tree does at height h, for whatever comes
+later was not needed. So a walk that has made enough merges takes the pairs that tie in d with the last of them, which
+may close more, and no other.
+
+**Components.** A pair changes the count of its two clusters, and a merge the counts of its two with others. So, taking
+clusters as vertices and the counted pairs and those to come as edges, what happens in one connected component depends
+on the pairs of that component alone. Components are walked apart, each over its pairs in their order, by several
+threads; the merges are put back in order by the pairs that closed them.
 
 **Cost.** Each counted cluster pair is an edge between two clusters. A merge hands the edges of the cluster with fewer
-to the one with more and adds up those that meet. With E pairs that is O(E log E) steps in all (Φ = Σ deg·log deg grows
-by at least one for each edge handed over, falls by at most log E + 2 at each end of an edge that vanishes, and ends at
-no more than 2E·log 2E) and O(E) memory.
+to the one with more and adds up those that meet. With E pairs that is O(E log E) steps in all (Φ = Σ len·log len over
+the lists grows by at least one for each entry handed over, falls by at most log E + 2 for each entry dropped, and ends
+at no more than 2E·log 2E) and memory for the edges that exist at one time, on real vectors 3 to 30 for 100 pairs.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from .distances import Positions
+from .components import Shares, fixed, flatten, shares, united
+from .distances import Doubles, Positions
+from .threads import in_threads
 
 Counts = npt.NDArray[np.int64]
+Table = npt.NDArray[np.int64]
+Lists = npt.NDArray[np.int32]
+
+# What an edge takes at the peak, when the table grows and old and new are there together: the table is at most ¾ full,
+# so 16/¾ bytes for the old slots and twice as many for the new; entries of lists are 8 bytes, two to an edge and on
+# real vectors one more left behind, in an array up to twice too long: 48; the counts of before or after: 16.
+# A pair takes nothing beside its own i, j and d.
+BYTES_PER_EDGE = 128
+
+APART = 100_000  # fewer pairs are walked before a second thread has begun
+MOST_ENTRIES = 2**31 - 1  # the entries of lists are numbered with 32 bits
+NEVER = 2**62
+# A walk's tally: edges there are, entries ever used, the first of those free again, merges, the pair of the last.
+EDGES, USED, FREE, MERGES, LAST = range(5)
 
 
 class Clusters(NamedTuple):
-    """Where a walk stands.
+    """Where a walk stands: the same bytes for the same pairs, however the walk was cut and by however many threads.
 
     Attributes:
-        root: int32[n], the point that stands for each point's cluster.
-        size: int64[n], the number of points of the cluster, at its root.
-        a: int32[e], one root of each pair of clusters that has been counted …
-        b: int32[e], … the other root …
-        seen: int64[e], … and how many of the size[a]·size[b] pairs between them were seen.
+        root: int32[n], the largest point of each point's cluster, which stands for it.
+        size: int64[n], the number of points of the cluster, at its root; elsewhere 0.
+        a: int32[e], the smaller root of each pair of clusters that has been counted …
+        b: int32[e], … the larger one, sorted by (a, b) …
+        seen: int64[e], … and how many of the size[a]·size[b] pairs between them were seen, at least one, not all.
     """
 
     root: Positions
     size: Counts
+    a: Positions
+    b: Positions
+    seen: Counts
+
+
+class Counted(NamedTuple):
+    """What a walk has counted: with the merges all that is needed to go on (`restored`).
+
+    Attributes:
+        a: int32[e], one cluster of each pair of clusters, by its largest point …
+        b: int32[e], … the other, a < b, sorted by (a, b) …
+        seen: int64[e], … and how many pairs between them were seen.
+    """
+
     a: Positions
     b: Positions
     seen: Counts
@@ -61,94 +103,237 @@ def singletons(n: int) -> Clusters:
     )
 
 
-def walk(clusters: Clusters, i: Positions, j: Positions) -> tuple[Counts, Clusters]:
+def counted(clusters: Clusters) -> Counted:
+    """Return what there is to store beside the merges."""
+    return Counted(clusters.a, clusters.b, clusters.seen)
+
+
+def restored(n: int, a: npt.NDArray[Any], b: npt.NDArray[Any], counts: Counted) -> Clusters:
+    """Return where a walk stood that made the merges `a`, `b` of n points and counted `counts`.
+
+    Args:
+        n: how many points there are.
+        a: integer[m], a point of one cluster of each merge.
+        b: integer[m], a point of the other.
+        counts: as `counted` gave it.
+    """
+    return _standing(united(np.arange(n, dtype=np.int32), a, b), *counts)
+
+
+def walk(
+    clusters: Clusters,
+    i: npt.NDArray[Any],
+    j: npt.NDArray[Any],
+    d: Doubles | None = None,
+    *,
+    until: int | None = None,
+    threads: int = 1,
+) -> tuple[Counts, Clusters]:
     """Walk pairs in the order given and merge clusters as their counts fill.
 
     Args:
         clusters: where the walk before stood; it is not changed.
-        i: int32[k], a point of each pair; the pairs in increasing (d, i, j), and beyond all pairs walked before.
-        j: int32[k], the other point.
+        i: integer[k], a point of each pair; the pairs in increasing (d, i, j), and beyond all pairs walked before.
+        j: integer[k], the other point.
+        d: float64[k], the dissimilarities; needed with `until`.
+        until: stop at this many merges, when all pairs that tie in d with the last of them are walked; with 0 at once.
+        threads: how many to use where there are components to walk apart; the result is the same.
 
     Returns:
-        The positions in `i` of the pairs that closed a merge, increasing, and where the walk stands now.
+        The positions in `i` of the pairs that closed a merge, increasing, and where the walk stands now: after all
+        pairs, or, where there are `until` merges or more, after those with d ≤ d[closing[-1]].
     """
-    capacity = len(clusters.a) + len(i)
-    if capacity >= 1 << 30:
-        raise ValueError(f"{capacity} pairs; the walk numbers them with 32 bits, up to {1 << 30}")
-    root, size = clusters.root.copy(), clusters.size.copy()
-    edges = Edges(
-        end=np.empty(2 * capacity, dtype=np.int32),
-        following=np.empty(2 * capacity, dtype=np.int32),
-        before=np.empty(2 * capacity, dtype=np.int32),
-        seen=np.empty(capacity, dtype=np.int64),
-        head=np.full(len(root), -1, dtype=np.int32),
-        degree=np.zeros(len(root), dtype=np.int32),
-        slots=np.full(1 << max(4, (2 * capacity - 1).bit_length()), -1, dtype=np.int32),
+    if until is not None and (d is None or until < 0):
+        raise ValueError(f"until is {until}; it needs the dissimilarities d and must be 0 or more")
+    if until == 0:
+        return np.empty(0, dtype=np.int64), clusters
+    i, j, heights = fixed(i), fixed(j), fixed(np.empty(0) if until is None or d is None else d, np.float64)
+    n = len(clusters.root)
+    state = State(
+        root=clusters.root.copy(),
+        size=clusters.size.copy(),
+        closing=np.full(n, -1, dtype=np.int64),
+        head=np.full(n, -1, dtype=np.int32),
+        length=np.zeros(n, dtype=np.int32),
     )
-    used = _restore(edges, clusters.a, clusters.b, clusters.seen)
-    closing = np.empty(len(root), dtype=np.int64)
-    merged = _walk(root, size, edges, used, i, j, closing)
-    a, b, count = _live(edges)
-    return closing[:merged].copy(), Clusters(root, size, a, b, count)
+    share = None
+    if threads > 1 and len(i) >= APART:
+        share = shares(united(state.root, clusters.a, clusters.b, i, j), i, threads)
+    if share is None:
+        edges = [
+            _walk_share(state, clusters, (i, j, heights), until or NEVER, np.zeros(n, dtype=np.uint16), 0)
+        ]
+    else:
+        walk_share = partial(_walk_share, state, clusters, (i, j, heights), NEVER, share)
+        edges = list(in_threads(walk_share, range(threads), threads))
+    closing = np.sort(state.closing[state.closing >= 0])
+    if share is not None and until is not None and len(closing) >= until:
+        # The merges up to this height are right whatever came later, but counts went on: count again up to here.
+        end = int(np.searchsorted(heights, heights[closing[until - 1]], side="right"))
+        if end < len(i):
+            return walk(clusters, i[:end], j[:end], threads=threads)
+    flatten(state.root)
+    keys, seen = (np.concatenate(column) for column in zip(*edges, strict=True))
+    return closing, _standing(state.root, *_ends(keys), seen)
+
+
+def _walk_share(
+    state: State,
+    clusters: Clusters,
+    pairs: tuple[Positions, Positions, Doubles],
+    until: int,
+    share: Shares,
+    mine: int,
+) -> tuple[Counts, Counts]:
+    """Walk the pairs of some components; return the keys and the counts of the edges they end with."""
+    own = share[clusters.a] == mine
+    edges = int(np.count_nonzero(own))
+    table = _empty(1 << max(4, (4 * edges // 3).bit_length()))
+    entries = np.empty((max(32, 3 * edges), 2), dtype=np.int32)
+    tally = np.array([0, 0, -1, 0, -1])
+    _restore(state, table, entries, tally, clusters.a[own], clusters.b[own], clusters.seen[own])
+    at = 0
+    while (at := _walk(state, table, entries, tally, pairs, until, share, mine, at)) < len(pairs[0]):
+        if tally[USED] + 2 > len(entries):
+            if len(entries) > MOST_ENTRIES // 2:
+                raise OverflowError(
+                    f"the walk counts {tally[EDGES]:,} pairs of clusters at a time and can't number more; "
+                    "ask for fewer merges"
+                )
+            entries = np.concatenate([entries, np.empty_like(entries)])
+        if tally[EDGES] >= _room(len(table)):
+            wider = _empty(2 * len(table))
+            _rehash(table, wider)
+            table = wider
+    table = table[table[:, 0] >= 0]
+    return table[:, 0], table[:, 1]
+
+
+def _standing(root: Positions, a: Positions, b: Positions, seen: Counts) -> Clusters:
+    """Return clusters and counts in their one form, from any roots."""
+    n = len(root)
+    largest = np.empty(n, dtype=np.int32)
+    largest[root] = np.arange(n, dtype=np.int32)  # of equal indices the last is assigned
+    root = largest[root]
+    one, other = root[a], root[b]
+    keys = np.minimum(one, other).astype(np.int64) << 32 | np.maximum(one, other)
+    order = np.argsort(keys)
+    return Clusters(root, np.bincount(root, minlength=n), *_ends(keys[order]), seen[order])
+
+
+def _ends(keys: Counts) -> tuple[Positions, Positions]:
+    """Return the two clusters of each key."""
+    return (keys >> 32).astype(np.int32), (keys & 0xFFFFFFFF).astype(np.int32)
 
 
 # ---- the walk itself ---------------------------------------------------------------------------------------------
 
 
-class Edges(NamedTuple):
-    """Counted pairs of clusters, as a graph: edge e has the half-edges 2e and 2e + 1, each in its cluster's list.
+class State(NamedTuple):
+    """What the walks of all components share, each touching the entries of its own points only.
 
-    `end[h]` is the cluster that half-edge h belongs to, so `end[h ^ 1]` is the other one. `following` and `before`
-    make the lists, `head` their beginnings. `slots` is a hash table (open addressing) from two clusters to their edge.
+    Each counted pair (a, b) is in the list of a and in that of b. Entry e of a list is `entries[e]`: a point of the
+    other cluster, and the entry that follows; `head` has the first of each list. An edge that vanishes leaves its
+    entries: whoever comes by and finds no such edge in the table drops them.
+
+    Attributes:
+        root: int32[n], the way to the point that stands for each point's cluster.
+        size: int64[n], the number of points of the cluster, at its root.
+        closing: int64[n], the position of the pair that ended the cluster of this root, or −1.
+        head: int32[n], the first entry of the list of the cluster of this root, or −1.
+        length: int32[n], and how many entries it has.
     """
 
-    end: Positions
-    following: Positions
-    before: Positions
-    seen: Counts
+    root: Positions
+    size: Counts
+    closing: Counts
     head: Positions
-    degree: Positions
-    slots: Positions
+    length: Positions
 
 
 @njit(cache=True, nogil=True)
 def _walk(
-    root: Positions, size: Counts, edges: Edges, used: int, i: Positions, j: Positions, closing: Counts
+    state: State,
+    table: Table,
+    entries: Lists,
+    tally: Counts,
+    pairs: tuple[Positions, Positions, Doubles],
+    until: int,
+    share: Shares,
+    mine: int,
+    at: int,
 ) -> int:
-    """Walk the pairs; fill `closing`, return its length."""
-    merged = 0
-    free = -1  # edges that vanished, a list through `following`
-    for pair in range(len(i)):
+    """Walk the pairs of one share from position `at` on; return where there was no room for another edge, or the end.
+
+    What every pair goes through stands here and makes no call that hands over arrays, which would double the time.
+    """
+    root, size, closing, _, length = state
+    i, j, d = pairs
+    for pair in range(at, len(i)):
+        if share[i[pair]] != mine:
+            continue
+        if tally[MERGES] >= until and d[pair] > d[tally[LAST]]:
+            break
         a, b = _find(root, i[pair]), _find(root, j[pair])
+        if a == b:
+            continue
         full = size[a] * size[b]
         if full > 1:
-            slot = _slot(edges, a, b)
-            edge = int(edges.slots[slot])
-            if edge < 0:
-                if free >= 0:
-                    edge, free = free, int(edges.following[2 * free])
-                else:
-                    edge, used = used, used + 1
-                _insert(edges, slot, edge, a, b, 1)
-                continue  # one pair of several
-            edges.seen[edge] += 1
-            if edges.seen[edge] < full:
+            key = _key(a, b)
+            slot = _slot(table, key)
+            if table[slot, 0] != key:
+                if tally[EDGES] >= _room(len(table)) or tally[USED] + 2 > len(entries):
+                    return pair
+                _insert(state, table, entries, tally, slot, a, b, 1)
                 continue
-            _erase(edges, slot)
-            _unlink(edges, 2 * edge)
-            _unlink(edges, 2 * edge + 1)
-            edges.following[2 * edge] = free
-            free = edge
-        if edges.degree[a] > edges.degree[b]:
+            table[slot, 1] += 1
+            if table[slot, 1] < full:
+                continue
+            _erase(table, slot)
+            tally[EDGES] -= 1
+        if length[a] > length[b]:
             a, b = b, a
-        free = _hand_over(edges, a, b, free)
+        _hand_over(state, table, entries, tally, a, b)
         root[a] = b
         size[b] += size[a]
-        closing[merged] = pair
-        merged += 1
-    for point in range(len(root)):
-        root[point] = _find(root, point)
-    return merged
+        closing[a] = pair
+        tally[MERGES] += 1
+        tally[LAST] = pair
+    return len(i)
+
+
+@njit(cache=True, nogil=True)
+def _insert(
+    state: State, table: Table, entries: Lists, tally: Counts, slot: int, a: int, b: int, seen: int
+) -> None:
+    """Put a new edge in: at its slot, and in the lists of both clusters."""
+    table[slot, 0], table[slot, 1] = _key(a, b), seen
+    tally[EDGES] += 1
+    for owner, other in ((a, b), (b, a)):
+        entry = tally[FREE]
+        if entry >= 0:
+            tally[FREE] = entries[entry, 1]
+        else:
+            entry = tally[USED]
+            tally[USED] += 1
+        _link(state, entries, entry, owner, other)
+
+
+@njit(cache=True, nogil=True)
+def _link(state: State, entries: Lists, entry: int, owner: int, other: int) -> None:
+    entries[entry, 0], entries[entry, 1] = other, state.head[owner]
+    state.head[owner] = entry
+    state.length[owner] += 1
+
+
+@njit(cache=True, nogil=True)
+def _restore(
+    state: State, table: Table, entries: Lists, tally: Counts, a: Positions, b: Positions, seen: Counts
+) -> None:
+    """Put the counts of an earlier walk in; there is room for them."""
+    for edge in range(len(a)):
+        slot = _slot(table, _key(a[edge], b[edge]))
+        _insert(state, table, entries, tally, slot, a[edge], b[edge], seen[edge])
 
 
 @njit(cache=True, nogil=True)
@@ -161,126 +346,93 @@ def _find(root: Positions, point: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _hand_over(edges: Edges, a: int, b: int, free: int) -> int:
-    """Give all edges of cluster a to b, adding the counts of those that meet; return the head of the free list."""
-    half = int(edges.head[a])
-    while half >= 0:
-        following = int(edges.following[half])
-        edge, c = half >> 1, edges.end[half ^ 1]
-        _erase(edges, _slot(edges, a, c))
-        slot = _slot(edges, b, c)
-        other = edges.slots[slot]
-        if other >= 0:
-            edges.seen[other] += edges.seen[edge]
-            _unlink(edges, half ^ 1)
-            edges.following[2 * edge] = free
-            free = edge
-        else:
-            edges.slots[slot] = edge
-            _link(edges, half, b)
-        half = following
-    edges.head[a] = -1
-    edges.degree[a] = 0
-    return free
+def _hand_over(state: State, table: Table, entries: Lists, tally: Counts, a: int, b: int) -> None:
+    """Give all edges of cluster a to b, adding the counts of those that meet."""
+    entry = state.head[a]
+    while entry >= 0:
+        following = entries[entry, 1]
+        c = _find(state.root, entries[entry, 0])
+        kept = False
+        slot = _slot(table, _key(a, c))
+        if table[slot, 0] >= 0:
+            seen = table[slot, 1]
+            _erase(table, slot)
+            key = _key(b, c)
+            slot = _slot(table, key)
+            if table[slot, 0] >= 0:
+                table[slot, 1] += seen
+                tally[EDGES] -= 1
+            else:  # c's entry for a leads to b from now on
+                table[slot, 0], table[slot, 1] = key, seen
+                _link(state, entries, entry, b, c)
+                kept = True
+        if not kept:
+            entries[entry, 1] = tally[FREE]
+            tally[FREE] = entry
+        entry = following
+    state.head[a] = -1
+    state.length[a] = 0
 
 
-# ---- lists and hash table of edges -------------------------------------------------------------------------------
-
-
-@njit(cache=True, nogil=True)
-def _link(edges: Edges, half: int, cluster: int) -> None:
-    head = edges.head[cluster]
-    edges.end[half] = cluster
-    edges.following[half] = head
-    edges.before[half] = -1
-    if head >= 0:
-        edges.before[head] = half
-    edges.head[cluster] = half
-    edges.degree[cluster] += 1
+# ---- the hash table of edges -------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True)
-def _unlink(edges: Edges, half: int) -> None:
-    before, following = edges.before[half], edges.following[half]
-    if before >= 0:
-        edges.following[before] = following
-    else:
-        edges.head[edges.end[half]] = following
-    if following >= 0:
-        edges.before[following] = before
-    edges.degree[edges.end[half]] -= 1
+def _key(a: int, b: int) -> int:
+    return int(np.int64(min(a, b)) << 32 | np.int64(max(a, b)))
 
 
 @njit(cache=True, nogil=True)
-def _home(a: int, b: int, slots: int) -> int:
-    """Return the slot where the search for two clusters begins, the same for (a, b) and (b, a)."""
-    code = np.uint64(min(a, b)) << np.uint64(32) | np.uint64(max(a, b))
+def _home(key: int, slots: int) -> int:
+    """Return the slot where the search for a key begins."""
+    code = np.uint64(key)
     code = (code ^ (code >> np.uint64(31))) * np.uint64(0x7FB5D329728EA185)
     code = (code ^ (code >> np.uint64(27))) * np.uint64(0x81DADEF4BC2DD44D)
     return int(np.int64((code ^ (code >> np.uint64(33))) & np.uint64(slots - 1)))
 
 
 @njit(cache=True, nogil=True)
-def _slot(edges: Edges, a: int, b: int) -> int:
-    """Return the slot of the edge between two clusters, or the empty slot where it belongs."""
-    mask = len(edges.slots) - 1
-    slot = _home(a, b, len(edges.slots))
-    while True:
-        edge = int(edges.slots[slot])
-        if edge < 0:
-            return slot
-        one, other = edges.end[2 * edge], edges.end[2 * edge + 1]
-        if (one == a and other == b) or (one == b and other == a):
-            return slot
+def _slot(table: Table, key: int) -> int:
+    """Return the slot of a key, or the empty slot where it belongs."""
+    mask = len(table) - 1
+    slot = _home(key, len(table))
+    while table[slot, 0] >= 0 and table[slot, 0] != key:
         slot = (slot + 1) & mask
+    return slot
 
 
 @njit(cache=True, nogil=True)
-def _insert(edges: Edges, slot: int, edge: int, a: int, b: int, count: int) -> None:
-    edges.slots[slot] = edge
-    edges.seen[edge] = count
-    _link(edges, 2 * edge, a)
-    _link(edges, 2 * edge + 1, b)
-
-
-@njit(cache=True, nogil=True)
-def _erase(edges: Edges, slot: int) -> None:
-    """Empty a slot and move later edges back, so that no search meets a gap before its edge."""
-    mask = len(edges.slots) - 1
+def _erase(table: Table, slot: int) -> None:
+    """Empty a slot and move later keys back, so that no search meets a gap before its key."""
+    mask = len(table) - 1
     gap = slot
     while True:
         slot = (slot + 1) & mask
-        edge = int(edges.slots[slot])
-        if edge < 0:
+        if table[slot, 0] < 0:
             break
-        home = _home(edges.end[2 * edge], edges.end[2 * edge + 1], len(edges.slots))
-        if (slot - home) & mask >= (slot - gap) & mask:
-            edges.slots[gap] = edge
+        if (slot - _home(table[slot, 0], len(table))) & mask >= (slot - gap) & mask:
+            table[gap, 0], table[gap, 1] = table[slot, 0], table[slot, 1]
             gap = slot
-    edges.slots[gap] = -1
+    table[gap, 0] = -1
 
 
 @njit(cache=True, nogil=True)
-def _restore(edges: Edges, a: Positions, b: Positions, count: Counts) -> int:
-    """Put the counts of an earlier walk in; return how many edges there are."""
-    for edge in range(len(a)):
-        _insert(edges, _slot(edges, a[edge], b[edge]), edge, a[edge], b[edge], count[edge])
-    return len(a)
+def _rehash(table: Table, wider: Table) -> None:
+    """Copy all keys and counts into an empty table."""
+    for old in range(len(table)):
+        if table[old, 0] >= 0:
+            slot = _slot(wider, table[old, 0])
+            wider[slot, 0], wider[slot, 1] = table[old, 0], table[old, 1]
 
 
 @njit(cache=True, nogil=True)
-def _live(edges: Edges) -> Any:
-    """Return the counted pairs of clusters: roots, other roots, counts."""
-    live = 0
-    for slot in range(len(edges.slots)):
-        live += edges.slots[slot] >= 0
-    a, b = np.empty(live, dtype=np.int32), np.empty(live, dtype=np.int32)
-    count = np.empty(live, dtype=np.int64)
-    at = 0
-    for slot in range(len(edges.slots)):
-        edge = int(edges.slots[slot])
-        if edge >= 0:
-            a[at], b[at] = edges.end[2 * edge], edges.end[2 * edge + 1]
-            count[at] = edges.seen[edge]
-            at += 1
-    return a, b, count
+def _room(slots: int) -> int:
+    """Return how many keys a table may hold: fuller, and searches become long."""
+    return slots // 4 * 3
+
+
+def _empty(slots: int) -> Table:
+    """Return a table of keys, −1 where there is none, and counts."""
+    table = np.empty((slots, 2), dtype=np.int64)
+    table[:, 0] = -1
+    return table
