@@ -145,7 +145,7 @@ class Points:
         codes = self.hashes()
         order = np.argsort(codes, kind="stable")
         first = np.arange(len(self), dtype=np.int64)
-        head = np.append(True, np.diff(codes[order]) != 0)
+        head = np.append(True, np.diff(codes[order]) != 0)[: len(order)]
         # Each point of a run with one hash is compared with the first of its run.
         others, heads = order[~head], order[head][np.cumsum(head) - 1][~head]
         while len(others):  # once, but where different points have one hash
