@@ -3,21 +3,25 @@
 Seen from a centre c, with x' = x − c and y' = y − c, the dissimilarity is ½|x'|² + ½|y'|² − x'·y'. The filter computes
 the product p of the rounded differences and passes every pair with
 
-    p − ½|y'|² ≥ ½|x'|² − r − margin,        margin = γ · ½(|x'| + |y'|)².
+    p − ½|y'|² ≥ ½|x'|² − r − margin,        margin = γ |x'||y'| + γ₁ (½|x'|² + ½|y'|²) + TINY.
 
-**Why none is lost.** Write u for the unit roundoff of float32, 2⁻²⁴, and γₖ = ku/(1 − ku) (Higham, Accuracy and
-Stability of Numerical Algorithms, section 3.1). A product format rounds its inputs by at most v each, adds with at
-most w a step and rounds what comes out by at most z. Then p differs from x'·y' by at most
-(2v + v² + γ'_d(w) + z)(1 + small) · |x'||y'|, by Cauchy–Schwarz; the halves, kept in float32, by γ_(d+2) of
-themselves; the subtraction rounds by u of its terms. All of it is at most γ · (|x'||y'| + ½|x'|² + ½|y'|²), and the
-bracket is ½(|x'| + |y'|)². Float64's own rounding and numbers lost below float32's range are in the slack of γ and in
-TINY. docs/clustering.md has every step. Since only the differences count, a centre among the points makes the margin
-small: this is what lets eight bits (bfloat16) tell near from far, and what keeps a tight ball of points apart.
+**Why none is lost.** The product is wrong by a multiple of |x'||y'| (Cauchy–Schwarz), each half by a multiple of
+itself, and what the subtraction and float64 round is a multiple of these as well. What is lost below float32's range,
+flushed to zero or not, is in TINY. With d values, and for a format (`Format`) w the roundoff of the additions, v of
+what is multiplied beyond float32 and z of what comes out,
+
+    γ = T (1 + 4T),        T = (d + 8)w / (1 − (d + 8)w) + 2v + v² + z,
+
+where the second factor pays for products of errors and for |x'| and |y'| being known only about; γ₁ is γ for float32,
+in which the halves are summed. docs/clustering.md has every step. Only differences count: a centre among the points
+makes the margin small. This is what lets eight bits (bfloat16) tell near from far, and what keeps a tight ball of
+points apart.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from threading import local
 from typing import Protocol
@@ -29,7 +33,12 @@ from .distances import Positions
 from .points import Centred, Singles
 
 WIDEST = 1 << 20  # beyond, γ is no longer small
-TINY = 2.0**-120  # more than what products below float32's smallest number can lose, for up to WIDEST columns
+# Whatever has a result below float32's range loses 2⁻¹²⁶ at most, in all less than 5 · 2²⁰ · 2⁻¹²⁶ for WIDEST values.
+TINY = 2.0**-100
+# Multiplications. Below the one, a processor takes less than about a minute, and to import torch takes seconds;
+# below the other, it is not worth looking even where torch is there already.
+WORTH_IMPORTING = 3e12
+WORTH_LOOKING = 1e11
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,9 @@ class Format:
 
     Attributes:
         name: for people.
-        inputs: the unit roundoff v of what is multiplied.
-        sums: the unit roundoff w of the additions. Tensor cores may cut off instead of rounding: twice as much.
+        inputs: the unit roundoff v of what is multiplied, where it is shorter than float32.
+        sums: the unit roundoff w of the additions, 2⁻²⁴ where each is rounded to the nearest float32. The units for
+            matrices align what they add with the largest of it and cut off the rest: 2⁻²² covers that.
         output: the unit roundoff z of what comes out.
     """
 
@@ -49,13 +59,13 @@ class Format:
     output: float
 
 
-SINGLE = Format("float32", 2.0**-24, 2.0**-24, 0.0)
-TF32 = Format("tf32", 2.0**-11, 2.0**-22, 0.0)
-BF16 = Format("bfloat16", 2.0**-8, 2.0**-22, 2.0**-8)  # comes out in bfloat16 too
+SINGLE = Format("float32", 0.0, 2.0**-24, 0.0)
+TF32 = Format("tf32", 2.0**-10, 2.0**-22, 0.0)  # 11 bits, cut off rather than rounded on some devices
+BF16 = Format("bfloat16", 2.0**-8, 2.0**-22, 2.0**-8)  # 8 bits; comes out in bfloat16 too
 
 
 def relative_margin(width: int, product: Format = SINGLE) -> float:
-    """Return γ of the module's docstring, for vectors of `width` values.
+    """Return γ: a product of vectors of `width` values is wrong by no more than this share of |x||y|.
 
     Raises:
         ValueError: more than 2²⁰ values, for which the proof does not hold.
@@ -63,10 +73,8 @@ def relative_margin(width: int, product: Format = SINGLE) -> float:
     if width > WIDEST:
         raise ValueError(f"vectors have {width} values; the filter is proven for up to {WIDEST}")
     steps = (width + 8) * product.sums
-    sums = steps / (1.0 - steps)
-    once = 2.0 * product.inputs + product.inputs**2 + product.output
-    # The second factor covers products of errors, and |x'| and |y'| being known to within γ only.
-    return (sums + once) * (1.0 + 4.0 * (sums + once))
+    first_order = steps / (1.0 - steps) + 2.0 * product.inputs + product.inputs**2 + product.output
+    return first_order * (1.0 + 4.0 * first_order)
 
 
 class Filter(Protocol):
@@ -114,22 +122,26 @@ class SinglesFilter:
 
 
 def lowest_products(left: Centred, right: Centred, radius: float, product: Format) -> Singles:
-    """Return, for each point of `left`, what p − ½|y'|² is at least for a pair within `radius`: float32, rounded down."""
+    """Return for each point of `left` what p − ½|y'|² is at least within `radius`: float32[k], rounded down."""
     lowest = np.empty(len(left.halves), dtype=np.float32)
-    margin = relative_margin(left.singles.shape[1], product)
-    _lowest(left.halves, right.halves, radius, margin, lowest)
+    width = left.singles.shape[1]
+    _lowest(
+        left.halves, right.halves, radius, relative_margin(width, product), relative_margin(width), lowest
+    )
     return lowest
 
 
 @njit(cache=True, nogil=True)
-def _lowest(halves: Singles, others: Singles, radius: float, margin: float, lowest: Singles) -> None:
-    farthest = 0.0
+def _lowest(
+    halves: Singles, others: Singles, radius: float, margin: float, of_halves: float, lowest: Singles
+) -> None:
+    farthest = TINY
     for c in range(len(others)):
-        farthest = max(farthest, np.float64(others[c]))
+        farthest = max(farthest, np.float64(others[c]) + TINY)
     for r in range(len(halves)):
-        half = np.float64(halves[r])
-        # ½(|x'| + |y'|)² with ½|x'|² and ½|y'|² at hand
-        bound = half - radius - margin * (math.sqrt(half) + math.sqrt(farthest)) ** 2 - TINY
+        half = np.float64(halves[r]) + TINY
+        wrong = margin * 2.0 * math.sqrt(half * farthest) + of_halves * (half + farthest) + 2.0 * TINY
+        bound = half - radius - wrong
         single = np.float32(bound)
         lowest[r] = np.nextafter(single, np.float32(-np.inf)) if single > bound else single
 
@@ -157,6 +169,16 @@ def _at_least(
     return count
 
 
-def best_filter() -> Filter:
-    """Return the filter of this machine."""
+def best_filter(width: int = 0, products: float = 0.0) -> Filter:
+    """Return the filter that this machine is fastest with; all of them lead to the same pairs.
+
+    Args:
+        width: how many values a vector has.
+        products: how many pairs are to be multiplied, about.
+    """
+    work = width * products
+    if work >= (WORTH_LOOKING if "torch" in sys.modules else WORTH_IMPORTING):
+        from .accelerators import accelerated  # which imports this module, and torch
+
+        return accelerated(width) or SinglesFilter()
     return SinglesFilter()

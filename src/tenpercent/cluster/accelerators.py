@@ -1,0 +1,244 @@
+"""The filter on units that multiply matrices in few bits: a GPU's tensor cores, a processor's bfloat16. torch does it.
+
+What it passes is decided by the same float64 function as with any filter, so the pairs are the same, bit for bit.
+
+A GPU's tensor cores multiply exactly, but align the products and the sum so far with the largest of them and cut off
+what is beyond some 24 bits, a handful of terms at a time (Fasi, Higham, Mikaitis and Pranesh, *Numerical behavior of
+NVIDIA tensor cores*, PeerJ Computer Science 7:e330, 2021; Khattak and Mikaitis, *Accurate models of NVIDIA tensor
+cores*, arXiv 2512.07004, up to Blackwell). `Format.sums` of 2⁻²² covers it; docs/clustering.md has the sum.
+
+Nothing here depends on how torch is set. A bfloat16 product that comes out in bfloat16 may on a GPU be a sum of parts
+which were rounded to bfloat16 as well, and nobody says of how many; so there it comes out in float32. A float32
+product may be cut to TF32, so it always has TF32's margin.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from threading import Lock, local
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .distances import Positions
+from .filters import BF16, SINGLE, TF32, Filter, Format, SinglesFilter, lowest_products
+from .points import Centred, Singles
+from .threads import one_blas_thread
+
+Tensor = Any  # torch.Tensor; torch may not be installed
+
+HITS = 1 << 22  # listed at a time: their positions take 64 MiB
+VALUES = 1 << 25  # multiplied again at a time: 128 MiB for each side
+ROOM = 4 << 30  # bytes of a GPU that must be free
+FASTER = 1.2  # times that a processor's bfloat16 must be faster than its float32: more pairs pass its filter
+UNITS = {"avx512_bf16", "amx_bf16"}  # how Linux calls a processor's bfloat16
+
+
+class _There(NamedTuple):
+    """Points seen from a centre, on the device: as they are multiplied, in float32, and their halves."""
+
+    short: Tensor
+    singles: Tensor
+    halves: Tensor
+
+
+class TorchFilter:
+    """Multiplies with torch, in large tiles, on any device that it knows.
+
+    Attributes:
+        rows, columns: the largest tile.
+        product: the format, with what comes out on this device.
+        again: whether what passes is multiplied again in float32 on the device, so that fewer pairs come back.
+    """
+
+    def __init__(self, device: str, product: Format = BF16, *, again: bool | None = None) -> None:
+        """Look whether the device can do it.
+
+        Args:
+            device: ``cpu`` or ``cuda``, or what else torch calls one.
+            product: `BF16`, or `TF32` for float32 that the device may cut to TF32. (The processor takes float32 as it
+                is, unless torch is set to shorten it to bfloat16: there only tests use this.)
+            again: see above; None for wherever the device is not the processor.
+
+        Raises:
+            ImportError: there is no torch.
+            ValueError: it is no format for this.
+            TypeError, RuntimeError: this torch, or this device, can't.
+        """
+        if product not in (BF16, TF32):
+            raise ValueError(f"product is {product.name}; it can be {BF16.name} or {TF32.name}")
+        self._torch = importlib.import_module("torch")
+        self._device = self._torch.device(device)
+        self._on_cpu = self._device.type == "cpu"
+        self._is_short = product is BF16
+        self.rows, self.columns = (1024, 2048) if self._on_cpu else (2048, 8192)
+        self.product = replace(product, output=product.output if self._on_cpu else 0.0)
+        self.again = not self._on_cpu if again is None else again
+        self._threads = self._torch.get_num_threads()
+        self._busy = Lock()
+        self._space = local()
+        one = self._there(Centred(np.ones((8, 8)), np.ones((8, 8), np.float32), np.full(8, 4.0, np.float32)))
+        self._multiplied(one, one)
+
+    def near(self, left: Centred, right: Centred, radius: float, first: int) -> tuple[Positions, Positions]:
+        """See `Filter`. The same `right` again is taken for the same points: it stays on the device."""
+        lowest = lowest_products(left, right, radius, self.product)
+        limits = lowest_products(left, right, radius, SINGLE) if self.again else lowest
+        with self._alone(), self._torch.inference_mode():
+            x, y = self._there(left), self._kept(right)
+            rest = self._multiplied(x, y).float().sub_(y.halves)
+            hits = rest >= self._moved(lowest)[:, None]
+            if first < len(lowest):
+                hits.triu_(1 - first)
+            listed = list(self._listed(hits, x, y, self._moved(limits)))
+        if not listed:
+            return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32)
+        i, j = zip(*listed, strict=True)
+        return np.concatenate(i), np.concatenate(j)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep a GPU to one tile at a time, so that its memory lasts, and torch on the processor to one thread."""
+        if not self._on_cpu:
+            with self._busy:
+                yield
+            return
+        # This sets the threads of the one that calls, and of those that begin later.
+        self._torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            self._torch.set_num_threads(self._threads)
+
+    def _moved(self, array: Singles) -> Tensor:
+        # A copy also on the processor: what came from a file may be read-only, which torch warns of.
+        return self._torch.tensor(array, device=self._device)
+
+    def _there(self, points: Centred) -> _There:
+        singles = self._moved(points.singles)
+        return _There(singles.bfloat16() if self._is_short else singles, singles, self._moved(points.halves))
+
+    def _kept(self, right: Centred) -> _There:
+        space = self._space
+        if getattr(space, "right", None) is not right:
+            space.right, space.there = right, self._there(right)
+        there: _There = space.there
+        return there
+
+    def _multiplied(self, x: _There, y: _There) -> Tensor:
+        if self._is_short and not self._on_cpu:
+            return self._torch.mm(x.short, y.short.T, out_dtype=self._torch.float32)
+        return self._torch.mm(x.short, y.short.T)
+
+    def _listed(
+        self, hits: Tensor, x: _There, y: _There, limits: Tensor
+    ) -> Iterator[tuple[Positions, Positions]]:
+        """Yield the positions of hits, some rows at a time: a tile may be full of them."""
+        ends = hits.sum(dim=1).cumsum(dim=0).cpu().numpy()
+        start = 0
+        while start < len(ends):
+            before = ends[start - 1] if start else 0
+            stop = max(start + 1, int(np.searchsorted(ends, before + HITS, side="right")))
+            if ends[stop - 1] > before:
+                r, c = hits[start:stop].nonzero(as_tuple=True)
+                r += start
+                if self.again:
+                    keep = self._still_near(x, y, r, c, limits)
+                    r, c = r[keep], c[keep]
+                yield r.int().cpu().numpy(), c.int().cpu().numpy()
+            start = stop
+
+    def _still_near(self, x: _There, y: _There, r: Tensor, c: Tensor, limits: Tensor) -> Tensor:
+        """Ask the same of some pairs in float32. It is no matrix product, so nothing can shorten it."""
+        step = max(1, VALUES // x.singles.shape[1])
+        products = [
+            (x.singles[r[k : k + step]] * y.singles[c[k : k + step]]).sum(dim=1)
+            for k in range(0, len(r), step)
+        ]
+        return self._torch.cat(products) - y.halves[c] >= limits[r]
+
+
+def accelerated(width: int) -> Filter | None:
+    """Return the filter that is faster here than numpy's float32, if there is one.
+
+    Args:
+        width: how many values a vector has.
+    """
+    if not _is_there():
+        return None
+    return _on_gpu() or (_on_cpu(width) if _has_units() else None)
+
+
+def _is_there() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+@cache
+def _on_gpu() -> TorchFilter | None:
+    if not _has_driver():
+        return None
+    torch = importlib.import_module("torch")
+    if not torch.cuda.is_available() or torch.version.cuda is None:
+        return None  # the margin is read off NVIDIA's units only
+    if torch.cuda.get_device_capability() < (8, 0) or torch.cuda.mem_get_info()[0] < ROOM:
+        return None
+    try:
+        return TorchFilter("cuda", BF16)
+    except TypeError:  # a torch that can't let bfloat16 come out in float32
+        return TorchFilter("cuda", TF32)
+
+
+@cache
+def _on_cpu(width: int) -> TorchFilter | None:
+    """Try both on random vectors."""
+    short, single = TorchFilter("cpu", BF16), SinglesFilter()
+    with one_blas_thread():
+        return short if _seconds(single, width) > FASTER * _seconds(short, width) else None
+
+
+def _has_driver() -> bool:
+    """Return whether there is a driver of NVIDIA's: to ask torch instead takes seconds, where it is not loaded yet."""
+    for name in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def _has_units(info: Path = Path("/proc/cpuinfo")) -> bool:
+    """Return whether the processor multiplies bfloat16 itself, as far as Linux says."""
+    try:
+        lines = info.read_text().splitlines()
+    except OSError:
+        return False  # no Linux
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    return not UNITS.isdisjoint(flags.split())
+
+
+def _seconds(multiply: Filter, width: int) -> float:
+    """Return what a pair costs: the best of three tiles in which next to nothing is near."""
+    rng = np.random.default_rng(0)
+    sides = []
+    for size in (multiply.rows, multiply.columns):
+        singles = rng.standard_normal((size, width), dtype=np.float32)
+        sides.append(
+            Centred(
+                singles.astype(np.float64), singles, np.einsum("ij,ij->i", singles, singles) / np.float32(2.0)
+            )
+        )
+    times = []
+    for _ in range(4):
+        start = time.perf_counter()
+        multiply.near(sides[0], sides[1], 0.0, multiply.rows)
+        times.append(time.perf_counter() - start)
+    return min(times[1:]) / (multiply.rows * multiply.columns)
