@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,16 +10,19 @@ import numpy.typing as npt
 import psutil
 
 from ..cluster.distances import dissimilarities
-from ..cluster.neighbors import TooManyPairsError, near_pairs
+from ..cluster.neighbors import TooManyPairsError, near_pairs, neighbor_graph
 from ..cluster.points import Points
 from ..errors import UsageError
-from ..store.embeddings import Ints, Vectors
+from ..store.embeddings import Ints, Vectors, in_batches
 
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 
 BYTES_PER_TWIN = 240  # an upper bound at the peak: found, sorted and written with both ids and labels
 AT_ONCE = 1 << 24  # pairs that are held while only the nearest of them counts
 PROBE = 256  # points that the first radius is guessed from
+ROOM = 1.5  # times the share wanted: so that the guess seldom falls short
+BLOCK = 8192  # points that these are compared with at a time
 SMALLEST = 1e-6  # the first radius at least: a float32 product can't tell less
 LARGEST = 2.5  # no dissimilarity is larger
 
@@ -124,7 +128,7 @@ def nearest_other(side: Distinct, asked: Ints, share: float, least: float) -> tu
     """
     nearest = np.full(len(asked), np.inf)
     wanted = rank(share, len(asked))
-    for radius in _radii(side, side.points.subset(asked)):
+    for radius in _radii(side.points.subset(asked), side.points, None, share):
         left = np.flatnonzero(np.isinf(nearest))
         nearest[left] = nearest_within(side.points.subset(asked[left]), side.points, radius, asked[left])
         if np.count_nonzero(nearest <= radius) >= wanted and radius >= least:
@@ -143,7 +147,7 @@ def rank(share: float, count: int) -> int:
 def nearest_across(left: Distinct, right: Distinct, radius: float) -> Floats:
     """Return the dissimilarity of each point of `left` to the nearest of `right`: float64[p], inf beyond `radius`."""
     nearest = np.full(len(left), np.inf)
-    for step in (*(r for r in _radii(right, left.points) if r < radius), radius):
+    for step in (*(r for r in _radii(left.points, right.points, radius) if r < radius), radius):
         rest = np.flatnonzero(np.isinf(nearest))
         if not len(rest):
             break
@@ -162,8 +166,14 @@ def nearest_within(left: Points, right: Points, radius: float, own: Ints | None 
         own: int64[k], the place of each left point in `right`, which doesn't count; None where it has none.
     """
     nearest = np.full(len(left), np.inf)
+    most = AT_ONCE if len(left) > 1 else None
     try:
-        found = near_pairs(left, right, radius, most=AT_ONCE if len(left) > 1 else None)
+        if own is not None and len(own) == len(right):  # all of a set among themselves: each pair once
+            found = neighbor_graph(right, radius, most=most)
+            np.minimum.at(nearest, found.i, found.d)
+            np.minimum.at(nearest, found.j, found.d)
+            return nearest
+        found = near_pairs(left, right, radius, most=most)
     except TooManyPairsError:
         half = len(left) // 2
         for part in (slice(0, half), slice(half, len(left))):
@@ -177,21 +187,40 @@ def nearest_within(left: Points, right: Points, radius: float, own: Ints | None 
     return nearest
 
 
-def _radii(right: Distinct, left: Points) -> list[float]:
-    """Return radii to try in turn, doubling: who is found within one is not asked again, so the pairs stay few."""
-    few = np.unique(np.linspace(0, max(len(left) - 1, 0), min(len(left), PROBE)).round().astype(np.int64))
+def _radii(left: Points, right: Points, wanted: float | None, share: float = 1.0) -> list[float]:
+    """Return radii to try in turn, doubling: who is found within one is not asked again.
+
+    Each step compares everything left anew, so the first is the one wanted, unless a look at some points expects too
+    many pairs within it. Then it is the first that finds anything, and the pairs stay few.
+
+    Args:
+        left, right: the points.
+        wanted: the radius wanted; None for the one within which, by that look, `share` of the left points have another.
+        share: used without `wanted`.
+    """
+    few = np.unique(np.linspace(0, len(left) - 1, min(len(left), PROBE)).round().astype(np.int64))
     probe = left.take(few).astype(np.float32)
     closest = np.full(len(few), np.inf, dtype=np.float32)
-    for start in range(0, len(right), 8192):
-        block = right.points.take(np.arange(start, min(start + 8192, len(right))))
-        d = np.float32(1) - probe @ block.astype(np.float32).T
-        d[d < SMALLEST] = np.inf  # itself, among others
-        closest = np.minimum(closest, d.min(axis=1))
-    radius = float(np.clip(closest.min(initial=np.inf), SMALLEST, LARGEST))
-    radii = [radius]
+    for d in _against(probe, right):
+        closest = np.minimum(
+            closest, np.where(d < SMALLEST, np.inf, d).min(axis=1)
+        )  # not itself, nor its equals
+    if wanted is None:
+        closest.sort()
+        wanted = float(closest[min(int(ROOM * share * len(few)), len(few) - 1)])
+    pairs = sum(np.count_nonzero(d <= wanted) for d in _against(probe, right)) * len(left) / len(few)
+    first = wanted if pairs <= AT_ONCE else float(closest.min())
+    radii = [float(np.clip(first, SMALLEST, LARGEST))]
     while radii[-1] < LARGEST:
         radii.append(min(2 * radii[-1], LARGEST))
     return radii
+
+
+def _against(probe: Singles, right: Points) -> Iterator[Singles]:
+    """Yield the dissimilarities of some points to all others, about, some columns at a time."""
+    for cut in in_batches(len(right), BLOCK):
+        block = right.take(np.arange(cut.start, cut.stop))
+        yield np.float32(1) - probe @ block.astype(np.float32).T
 
 
 def same_codes(left: Ints, right: Ints) -> tuple[Ints, Ints]:

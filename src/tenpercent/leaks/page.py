@@ -211,10 +211,7 @@ def _count(value: int) -> str:
 
 
 def _percent(value: float) -> str:
-    """Return a share in percent, with as many decimals as tell it from nothing."""
-    if value and value < 0.001:
-        return f"{value:.3%}"
-    return f"{value:.2%}" if value < 0.1 else f"{value:.1%}"
+    return f"{value:.2%}"
 
 
 def _words(value: Any) -> str:
