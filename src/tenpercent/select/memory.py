@@ -64,7 +64,7 @@ def too_deep(error: MemoryBudgetError, needed: int, left: float, cut: CheckedCut
     """
     remedy = f"give --memory {in_words(needed).replace(' ', '')} or more"
     over = f"needs about {in_words(needed)}, and {in_words(error.allowed)} may be used"
-    keep = math.ceil(100 * left) / 100
+    keep = math.ceil(100 * left - 1e-9) / 100
     if cut.keep is None:
         fits = f", or --keep {keep:g}, which fits" if keep < 1 else ""
         said = f"--threshold {cut.threshold:g} {over}; {remedy}{fits}"
