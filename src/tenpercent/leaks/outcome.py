@@ -100,4 +100,4 @@ def _counted(found: Leaks) -> str:
     ):
         if count is not None:
             said.append(f"{count:,} {'is' if count == 1 else 'are'} {what}" if count else f"none is {what}")
-    return f"Of these {', '.join(said)}." if said else ""
+    return f"Of these {' and '.join(said)}." if said else ""
