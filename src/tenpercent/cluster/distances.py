@@ -67,10 +67,10 @@ def scale_of_rows(rows: npt.NDArray[Any]) -> Doubles:
                 f"the vector in row {row} holds nan or infinity; remove that row or embed it again"
             )
         largest = max(largest, float(np.abs(block).max()))
-    exponent = math.frexp(largest)[1]
-    half = -exponent // 2
-    one = [math.ldexp(1.0, half), math.ldexp(1.0, -exponent - half), 1.0]
-    return np.tile(np.asarray(one), (len(rows), 1))
+    exponent = max(
+        math.frexp(largest)[1], -1022
+    )  # beyond, the scale would overflow; so far it is large enough
+    return np.tile(np.asarray([math.ldexp(1.0, -exponent), 1.0, 1.0]), (len(rows), 1))
 
 
 def unit_vectors(vectors: npt.ArrayLike) -> Doubles:
@@ -103,7 +103,18 @@ def scaled_rows(vectors: npt.ArrayLike) -> tuple[Doubles, float]:
     """
     rows = as_rows(vectors)
     divisors = scale_of_rows(rows)
-    return _divided(rows, divisors), float(divisors[0, 0] * divisors[0, 1]) if len(rows) else 1.0
+    return _divided(rows, divisors), float(divisors[0, 0]) if len(rows) else 1.0
+
+
+def lengths(d: Doubles, scale: float) -> Doubles:
+    """Return |x − y| of rows as they were given from ½|x − y|² of rows that were multiplied by a scale.
+
+    Args:
+        d: float64[k], or one number.
+        scale: a power of two, as `scaled_rows` returns it.
+    """
+    found: Doubles = np.sqrt(2.0 * d) / scale
+    return found
 
 
 def _divided(rows: npt.NDArray[Any], divisors: Doubles) -> Doubles:

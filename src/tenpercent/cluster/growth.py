@@ -10,7 +10,6 @@ import hashlib
 import math
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .cells import Cells
+from .components import united
 from .dense import dense_bytes, dense_merges
 from .distances import Doubles
 from .memory import MemoryBudgetError, Resources, in_words
@@ -52,9 +52,8 @@ class Task:
     Attributes:
         points: no two of them equal, but for those apart.
         apart: int64[q, 2], pairs x < y that must never merge, sorted.
-        merges: how many from nothing, or None for all up to …
+        merges: how many, or None for all up to …
         limit: … this height.
-        ties: returns the largest d that is reported as the same height as a given one.
         resources: what may be used.
     """
 
@@ -62,12 +61,14 @@ class Task:
     apart: Indices
     merges: int | None
     limit: float
-    ties: Callable[[float], float]
     resources: Resources
 
 
 class Start(NamedTuple):
-    """Where to go on from: clusters and counts after all pairs up to `reached`, and the merges that led there."""
+    """Where to go on from: clusters and counts after all pairs up to `reached`, and the merges that led there.
+
+    No pair lies at 0, but for those apart: so nothing is reached at 0.
+    """
 
     clusters: Clusters
     reached: float
@@ -82,14 +83,15 @@ class Grown(NamedTuple):
     Attributes:
         i, j: int64[m], the pair that closed each.
         d: float64[m], its dissimilarity.
-        complete_to: every merge up to this height is here; infinity where there are no more.
-        counted: the counts after all pairs up to there; None where they are not known.
+        whole: whether there are no more.
+        counted: the counts after all pairs up to the last d, and those reported at its height, or up to the limit; None
+            where they are not known.
     """
 
     i: Indices
     j: Indices
     d: Doubles
-    complete_to: float
+    whole: bool
     counted: Counted | None
 
 
@@ -101,12 +103,14 @@ def grow(task: Task, start: Start) -> Grown:
         ScratchError: pairs that outgrew the memory can't be written.
     """
     growth = _Growth(task, start)
-    radius = growth.first_radius()
+    if growth.done >= growth.wanted or growth.whole():
+        return growth.grown()
+    radius = growth.begin()
     while not growth.walk_to(radius):
         if growth.dense_pays():
             growth.finish_densely()
             break
-        radius = growth.next_radius()
+        radius = growth.wider()
     growth.scratch.clear()
     return growth.grown()
 
@@ -117,47 +121,47 @@ class _Growth:
     def __init__(self, task: Task, start: Start) -> None:
         self.task = task
         self.n = len(task.points)
-        self.sample = sample_pairs(task.points)
-        self.budget = Budget.of(task)
-        self.scratch = _Scratch(task)
-        self.codes = task.apart[:, 0] * self.n + task.apart[:, 1]
+        self.wanted = self.n if task.merges is None else task.merges
         self.clusters = start.clusters
         self.dense = False
         self.reached = start.reached
         self.merges = [(start.i, start.j, start.d)]
         self.done = len(start.d)
+        self.codes = task.apart[:, 0] * self.n + task.apart[:, 1]
 
     # ---- how far -------------------------------------------------------------------------------------------------
 
-    def first_radius(self) -> float:
-        """Return a radius that probably holds the merges wanted; of a deep cut, the first part of them."""
-        if self.task.merges is None:
-            radius = self.task.limit
+    def begin(self) -> float:
+        """Look at a sample; return a radius that probably holds the merges wanted or, of a deep cut, the first half."""
+        task = self.task
+        self.sample = sample_pairs(task.points)
+        self.budget = Budget.of(task)
+        self.scratch = _Scratch(task)
+        fraction = self.wanted / self.n
+        if task.merges is None:
+            radius = task.limit
+        elif fraction <= SHALLOW:
+            radius = self.sample.radius_of(fraction)
         else:
-            fraction = self.task.merges / self.n
-            first = (
-                self.sample.radius_of(fraction) if fraction <= SHALLOW else self.sample.radius_of(*BEGINNING)
-            )
-            radius = max(first, self.reached)
-            if radius == self.reached > 0:
-                radius = self.next_radius()
+            radius = self.sample.radius_of(*BEGINNING)
+        if radius <= self.reached and task.merges is not None:
+            return self.wider()
         self._check(radius)
         return radius
 
-    def next_radius(self) -> float:
+    def wider(self) -> float:
         """Return a wider radius, by how merges have come with pairs so far.
 
         The log-odds of the fraction merged grow with the logarithm of the pairs, the faster the deeper, on all
         embeddings that were looked at: the slope so far overestimates the pairs that are needed, a little.
         """
-        n, merges = self.n, self.task.merges or self.n
+        n = self.n
         pairs = max(self.sample.pairs(self.reached), n / 4)
         heights = np.concatenate([d for _, _, d in self.merges])
         half = int(np.searchsorted(heights, self.sample.radius(pairs / 2), side="right"))
         slope = max((_log_odds(self.done / n) - _log_odds(half / n)) / math.log(2.0), 0.3)
-        factor = math.exp((_log_odds(merges / n) - _log_odds(self.done / n)) / slope) * 1.2
-        radius = self.sample.radius(pairs * min(max(factor, 2.0), 8.0))
-        radius = max(radius, 1.2 * self.reached)
+        factor = math.exp((_log_odds(self.wanted / n) - _log_odds(self.done / n)) / slope) * 1.2
+        radius = max(self.sample.radius(pairs * min(max(factor, 2.0), 8.0)), 1.2 * self.reached)
         self._check(radius)
         return radius
 
@@ -165,14 +169,13 @@ class _Growth:
         """Whether the dense end is the faster way to the merges left, and fits."""
         if self.task.merges is None:
             return False
-        n, left = self.n, self.n - self.done
-        share = math.log(max(1.0 - self.task.merges / n, 0.5 / n)) / math.log(
-            max(1.0 - self.done / n, 0.5 / n)
-        )
+        n, width = self.n, self.task.points.width
+        left, end = max(n - self.done, 1), max(n - self.wanted, 0.5)
+        share = math.log(end / n) / math.log(min(left, n - 0.5) / n)
         pairs = min(self.sample.pairs(self.reached) * share**2, n * (n - 1) / 2)
         sparse = pairs * PAIR_SECONDS
-        dense = n * n / 2 * self.task.points.width * COORDINATE_SECONDS + left * left * ENTRY_SECONDS
-        return dense < sparse and dense_bytes(left, n, self.task.points.width) < self.budget.bytes
+        dense = n * n / 2 * width * COORDINATE_SECONDS + left * left * ENTRY_SECONDS
+        return dense < sparse and dense_bytes(left, n, width) < self.budget.bytes
 
     # ---- what fits -----------------------------------------------------------------------------------------------
 
@@ -201,7 +204,7 @@ class _Growth:
     def walk_to(self, radius: float) -> bool:
         """Walk all pairs up to a radius; return whether there is no more to do."""
         task = self.task
-        radius = task.ties(radius)
+        radius = self._level(radius)
         join = Join(task.points, None, radius, self.reached, task.resources.workers)
         stop = math.inf
         with self.scratch.store(join, self.budget.pairs) as store:
@@ -209,17 +212,17 @@ class _Growth:
                 rest = self._free(pairs)
                 if math.isinf(stop) and self._walk(rest, task.merges):
                     self.reached = float(self.merges[-1][2][-1])
-                    stop = task.ties(self.reached)
-                    rest = _between(rest, self.reached, stop)
-                    self._walk(rest, None)
-                elif not math.isinf(stop):
+                    stop = self._level(self.reached)
+                if not math.isinf(stop):
                     self._walk(_between(rest, self.reached, stop), None)
                 if len(pairs.d) and pairs.d[-1] > stop:
                     break
-        if not math.isinf(stop):
-            return True
-        self.reached = radius
-        return task.merges is None or math.isinf(radius) or self.done == self.n - 1
+        self.reached = min(stop, radius)
+        return not math.isinf(stop) or task.merges is None or math.isinf(radius) or self.whole()
+
+    def _level(self, d: float) -> float:
+        """Return the largest dissimilarity that is reported as the same height as `d`."""
+        return self.task.points.upto(float(self.task.points.heights(np.asarray(d))))
 
     def _walk(self, pairs: Pairs, merges: int | None) -> bool:
         """Walk some pairs, until there are enough merges in all; return whether there are."""
@@ -241,13 +244,9 @@ class _Growth:
         i, j, d = dense_merges(
             everything, self.clusters.root, apart=task.apart, threads=task.resources.workers
         )
-        wanted = self.n if task.merges is None else task.merges - self.done
-        self.reached = math.inf
-        if wanted <= len(d):
-            self.reached = float(d[wanted - 1])
-            count = int(np.searchsorted(d, task.ties(self.reached), side="right"))
-            i, j, d = i[:count], j[:count], d[:count]
-        self._add(i, j, d)
+        more = self.wanted - self.done
+        end = len(d) if more > len(d) else int(np.searchsorted(d, self._level(d[more - 1]), side="right"))
+        self._add(i[:end], j[:end], d[:end])
         self.dense = True
 
     def _free(self, pairs: Pairs) -> Pairs:
@@ -263,10 +262,24 @@ class _Growth:
         self.merges.append((i, j, d))
         self.done += len(d)
 
+    def whole(self) -> bool:
+        """Whether no two clusters may merge: there is one, or any two hold a pair apart."""
+        left = self.n - self.done
+        if left * (left - 1) // 2 > len(self.codes):
+            return False
+        root = self.clusters.root
+        if self.dense:
+            root = united(root, self.merges[-1][0], self.merges[-1][1])
+        a, b = root[self.task.apart.T]
+        return (
+            len(np.unique(np.minimum(a, b).astype(np.int64) * self.n + np.maximum(a, b)))
+            == left * (left - 1) // 2
+        )
+
     def grown(self) -> Grown:
         """Return all merges."""
         i, j, d = (np.concatenate(column) for column in zip(*self.merges, strict=True))
-        return Grown(i, j, d, self.reached, None if self.dense else counted(self.clusters))
+        return Grown(i, j, d, self.whole(), None if self.dense else counted(self.clusters))
 
 
 def _between(pairs: Pairs, above: float, upto: float) -> Pairs:

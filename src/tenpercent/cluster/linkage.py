@@ -44,7 +44,7 @@ class Linkage:
         height: float64[m], the dissimilarity of that pair: the diameter of the cluster that comes out.
         complete_to: every merge with height ≤ this one is here; infinity where the tree is whole.
         counted: what has been counted of the pairs up to `complete_to` between the clusters that are left, to go on
-            from; None where nobody can go on (the tree is whole), or where it is not known.
+            from; None where there is nothing to go on to (the tree is whole), or where it is not known.
     """
 
     a: Ints
@@ -99,42 +99,30 @@ def first_merges(
     n = len(points)
     _check_depth(n, merges, height)
     twins = collapse(points.first_equals(), cannot_link)
-    zeros = np.zeros(len(twins.a))
     if len(twins.points) < n:
         points = points.subset(twins.points)
-    if len(points) <= 1:
-        return Linkage(twins.a, twins.b, zeros, math.inf)
-    if merges is not None and merges <= len(twins.a):
-        none = np.empty(0, dtype=np.int32)
-        return Linkage(twins.a, twins.b, zeros, 0.0, Counted(none, none, none.astype(np.int64)))
+    more = None if merges is None else max(merges - len(twins.a), 0)
+    limit = math.inf if height is None else points.upto(height)
+    start = _start(points, twins, after, merges, limit)
+    grown = grow(Task(points, twins.apart, more, limit, resources or Resources()), start)
 
-    exact = metric == Metric.COSINE
-    limit = math.inf if height is None else height if exact else _half_square(height, points.scale)
-    more = None if merges is None else merges - len(twins.a)
-
-    def ties(d: float) -> float:
-        return d if exact else _half_square(math.sqrt(2.0 * d) / points.scale, points.scale)
-
-    task = Task(points, twins.apart, more, limit, ties, resources or Resources())
-    grown = grow(task, _start(after if exact else None, merges, limit, n, twins))
-    heights = grown.d if exact else np.sqrt(2.0 * grown.d) / points.scale
-    whole = len(twins.a) + len(heights) == n - 1 or math.isinf(grown.complete_to)
-    if whole:
+    place = twins.points
+    heights = np.concatenate([np.zeros(len(twins.a)), points.heights(grown.d)])
+    if grown.whole:
         complete_to = math.inf
     elif height is not None:
         complete_to = height
     else:
-        complete_to = float(heights[-1])
-    place = twins.points
-    counts = None if whole or not exact else grown.counted
+        complete_to = float(heights[-1]) if len(heights) else 0.0
+    counts = grown.counted
     if counts is not None:
         counts = Counted(place[counts.a].astype(np.int32), place[counts.b].astype(np.int32), counts.seen)
     return Linkage(
         np.concatenate([twins.a, place[grown.i]]),
         np.concatenate([twins.b, place[grown.j]]),
-        np.concatenate([zeros, heights]),
+        heights,
         complete_to,
-        counts,
+        None if grown.whole else counts,
     )
 
 
@@ -147,36 +135,27 @@ def _check_depth(n: int, merges: int | None, height: float | None) -> None:
         raise UsageError(f"height is {height}; it must be 0 or more")
 
 
-def _start(after: Linkage | None, merges: int | None, limit: float, n: int, twins: Collapsed) -> Start:
+def _start(
+    points: Points, twins: Collapsed, after: Linkage | None, merges: int | None, limit: float
+) -> Start:
     """Return where an earlier result ended, where it can be gone on from, else the very start."""
-    points = twins.points
-    begin = Start(singletons(len(points)), -1.0, np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+    place = twins.points
+    none = np.empty(0, dtype=np.int64)
+    begin = Start(singletons(len(place)), 0.0, none, none, np.empty(0))
     if after is None or after.counted is None:
         return begin
+    n = len(twins.points) + len(twins.a)
     if len(after) < len(twins.a) or (len(after) and int(after.b.max()) >= n):
         raise UsageError(f"after has {len(after):,} merges that are not of these {n:,} vectors; leave it out")
-    beyond = len(after) >= merges if merges is not None else after.complete_to > limit
+    reached = points.upto(after.complete_to)
+    beyond = len(after) >= merges if merges is not None else reached > limit
     if beyond:  # what is asked for is less than what is there, and must come out as if nothing had been there
         return begin
-    a, b = (np.searchsorted(points, column[len(twins.a) :]) for column in (after.a, after.b))
-    counts = after.counted
-    there = Counted(
-        np.searchsorted(points, counts.a).astype(np.int32),
-        np.searchsorted(points, counts.b).astype(np.int32),
-        counts.seen,
+    a, b = (np.searchsorted(place, column[len(twins.a) :]) for column in (after.a, after.b))
+    d = np.asarray([points.upto(height) for height in after.height[len(twins.a) :].tolist()])
+    counts = Counted(
+        np.searchsorted(place, after.counted.a).astype(np.int32),
+        np.searchsorted(place, after.counted.b).astype(np.int32),
+        after.counted.seen,
     )
-    return Start(restored(len(points), a, b, there), after.complete_to, a, b, after.height[len(twins.a) :])
-
-
-def _half_square(height: float, scale: float) -> float:
-    """Return the largest ½|x − y|² of scaled rows whose |x − y| is reported as no more than `height`."""
-
-    def reported(d: float) -> float:
-        return math.sqrt(2.0 * d) / scale
-
-    d = 0.5 * (height * scale) * (height * scale)
-    while d > 0.0 and reported(d) > height:
-        d = math.nextafter(d, 0.0)
-    while d < math.inf and reported(math.nextafter(d, math.inf)) <= height:
-        d = math.nextafter(d, math.inf)
-    return d
+    return Start(restored(len(place), a, b, counts), reached, a, b, d)

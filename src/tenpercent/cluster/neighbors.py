@@ -111,8 +111,8 @@ def near_pairs(
         raise ValueError(f"the left points have {left.width} values, the right ones {right.width}")
     if (left.metric, left.scale) != (right.metric, right.scale):
         raise ValueError(
-            f"the left points are {left.metric} scaled by {left.scale:g}, the right ones {right.metric} by "
-            f"{right.scale:g}; make them together, and take subsets"
+            f"the left points are {left.metric}, scaled by {left.scale}, the right ones {right.metric}, scaled by "
+            f"{right.scale}; make them together, and take subsets"
         )
     return Join(left, right, radius, -1.0, threads or cpus(), multiply).graph(cells, most)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from numba import njit
 
 from ..errors import UsageError
-from .distances import SMALLEST, Doubles, as_rows, direction_of_rows, scale_of_rows
+from .distances import SMALLEST, Doubles, as_rows, direction_of_rows, lengths, scale_of_rows
 
 Singles = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int32]
@@ -101,10 +102,24 @@ class Points:
 
     @property
     def scale(self) -> float:
-        """What all rows were multiplied by; 1 with cosine, where each has a factor of its own."""
-        if self.metric is Metric.COSINE or not len(self.divisors):
-            return 1.0
-        return float(self.divisors[0, 0] * self.divisors[0, 1])
+        """The power of two that all rows were multiplied by; 1 with cosine, where each has a factor of its own."""
+        return 1.0 if self.metric is Metric.COSINE or not len(self.divisors) else float(self.divisors[0, 0])
+
+    def heights(self, d: Doubles) -> Doubles:
+        """Return what dissimilarities are reported as: cosine d itself, Euclidean |x − y| of the rows as given."""
+        return d if self.metric is Metric.COSINE else lengths(d, self.scale)
+
+    def upto(self, height: float) -> float:
+        """Return the largest dissimilarity that is reported as no more than a height."""
+        if self.metric is Metric.COSINE or math.isinf(height):
+            return height
+        # Doubles that are not negative are ordered as their bits are; reported heights grow with them.
+        low, high = 0, int(np.float64(np.inf).view(np.int64))
+        while high - low > 1:
+            middle = (low + high) // 2
+            d = np.int64(middle).view(np.float64)
+            low, high = (middle, high) if self.heights(np.asarray(d)) <= height else (low, middle)
+        return float(np.int64(low).view(np.float64))
 
     def subset(self, positions: npt.NDArray[Any]) -> Points:
         """Return some of the points, numbered anew."""

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from .distances import dissimilarities, scaled_rows, unit_vectors
+from .distances import dissimilarities, lengths, scaled_rows, unit_vectors
 from .linkage import Linkage
 from .twins import forbidden_pairs
 
@@ -55,5 +55,5 @@ def complete_linkage(
         rank[[x, y], x] = np.inf
 
     closing = np.asarray(merges, dtype=np.int64)
-    height = d[closing] if metric == "cosine" else np.sqrt(2.0 * d[closing]) / scale
+    height = d[closing] if metric == "cosine" else lengths(d[closing], scale)
     return Linkage(i[closing].astype(np.int64), j[closing].astype(np.int64), height, complete_to=np.inf)
