@@ -1,4 +1,4 @@
-"""The canonical dissimilarity is the same bits as plain arithmetic, and the join within a radius loses no pair."""
+"""The join finds every pair within a radius, bit for bit, whatever cells, tiles and threads it is computed with."""
 
 from __future__ import annotations
 
@@ -9,224 +9,310 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenpercent.cluster.distances import dissimilarities, distinct_rows, unit_vectors
-from tenpercent.cluster.memory import MemoryBudgetError
-from tenpercent.cluster.neighbors import filter_margin, neighbor_graph
+from brute_force import (
+    CELLS,
+    assert_graph_is,
+    bad_cells,
+    cells_around,
+    pairs_between,
+    pairs_within,
+)
+from tenpercent.cluster import cells as cells_module
+from tenpercent.cluster.cells import one_cell
+from tenpercent.cluster.filters import SinglesFilter
+from tenpercent.cluster.neighbors import TooManyPairsError, near_pairs, neighbor_graph
+from tenpercent.cluster.points import Points
 from tenpercent.cluster.sample import sample_pairs
-from tenpercent.errors import UsageError
+
+METRICS = ("cosine", "euclidean")
 
 
-def all_pairs(units):
-    """Every pair by brute force, in increasing (d, i, j)."""
-    i, j = np.triu_indices(len(units), 1)
-    d = dissimilarities(units, i, j)
-    order = np.lexsort((j, i, d))
-    return i[order], j[order], d[order]
+def tiles(rows, columns):
+    """Return a filter with tiles of this size."""
+    multiply = SinglesFilter()
+    multiply.rows, multiply.columns = rows, columns
+    return multiply
 
 
-def assert_graph_is(graph, pairs):
-    for found, expected in zip((graph.i, graph.j, graph.d), pairs, strict=True):
-        assert np.array_equal(found, expected)
+def few_values(n, width, seed, metric):
+    """Return points of few whole coordinates: equal ones, ties, and with the Euclidean metric zero rows."""
+    rows = np.random.default_rng(seed).integers(-2, 3, size=(n, width)).astype(float)
+    if metric == "cosine":
+        rows[~rows.any(axis=1)] = 1
+    return Points.of(rows, metric)
 
 
-# ---- the canonical dissimilarity ---------------------------------------------------------------------------------
+def some_radii(d):
+    """Return radii that are exactly the dissimilarity of a pair."""
+    return sorted({0.0, *(float(np.quantile(d, q, method="lower")) for q in (0.0, 0.01, 0.3, 0.5, 1.0))})
 
 
-def test_unit_vectors_and_dissimilarities_are_plain_arithmetic_in_index_order():
-    # Neither fused multiply-add nor another order of summation: both would show in the last bits.
-    rows = np.random.default_rng(1).normal(size=(20, 333)).astype(np.float32)
-    expected = []
-    for row in rows.tolist():
-        scale = 2.0 ** -math.frexp(max(map(abs, row)))[1]
-        square = 0.0
-        for x in row:
-            square += (x * scale) * (x * scale)
-        expected.append([x * scale / math.sqrt(square) for x in row])
-    units = unit_vectors(rows)
-    assert np.array_equal(units, np.asarray(expected))
-    for i, j in ((0, 1), (5, 19), (3, 3)):
-        total = 0.0
-        for u, v in zip(expected[i], expected[j], strict=True):
-            total += (u - v) * (u - v)
-        assert dissimilarities(units, np.array([i]), np.array([j]))[0] == 0.5 * total
-        assert dissimilarities(units, np.array([j]), np.array([i]))[0] == 0.5 * total
+# ---- one set -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("power", [-1070, -600, -30, 40, 900])
-def test_a_power_of_two_changes_no_bit(power):
-    rows = np.random.default_rng(2).integers(-9, 10, size=(50, 7)) + 0.5
-    assert np.array_equal(unit_vectors(np.ldexp(rows, power)), unit_vectors(rows))
+@settings(deadline=None, max_examples=80)
+@given(
+    n=st.integers(0, 70),
+    width=st.integers(1, 8),
+    metric=st.sampled_from(METRICS),
+    kind=st.sampled_from(CELLS),
+    tile=st.tuples(st.integers(1, 50), st.integers(1, 50)),
+    threads=st.integers(1, 3),
+    quantile=st.floats(0, 1),
+    seed=st.integers(0, 10**6),
+)
+def test_every_pair_is_found_at_any_radius(n, width, metric, kind, tile, threads, quantile, seed):
+    points = few_values(n, width, seed, metric)
+    d = pairs_within(points)[2]
+    radius = float(np.quantile(d, quantile, method="lower")) if len(d) else 0.5
+    how = {
+        "cells": bad_cells(kind, points, np.random.default_rng(seed)),
+        "multiply": tiles(*tile),
+        "threads": threads,
+    }
+    assert_graph_is(neighbor_graph(points, radius, **how), pairs_within(points, radius))
+    assert_graph_is(neighbor_graph(points, math.inf, above=radius, **how), pairs_within(points, above=radius))
 
 
-def test_nothing_overflows_or_underflows():
-    rows = np.array([[1e308, 1e308], [1e-308, 1e-308], [5e-324, 0.0], [1e308, 1e-308], [-0.0, 3.0]])
-    units = unit_vectors(rows)
-    half = math.sqrt(0.5)
-    expected = [[half, half], [half, half], [1, 0], [1, 0], [0, 1]]
-    assert np.allclose(units, expected, rtol=0, atol=1e-15)
-    assert not np.signbit(units).any()
+@pytest.mark.parametrize("metric", METRICS)
+def test_cells_tiles_and_threads_change_no_bit(metric, monkeypatch):
+    rng = np.random.default_rng(4)
+    points = Points.of(rng.normal(size=(1500, 4)), metric)
+    radius = float(np.quantile(pairs_within(points)[2], 0.01))
+    pairs = pairs_within(points, radius)
+    assert len(pairs[2]) > 10_000
+    monkeypatch.setattr(cells_module, "GROUP", 5)
+    for kind in CELLS:
+        cells = bad_cells(kind, points, rng)
+        for rows, columns, threads in ((256, 1024, 1), (50, 40, 3), (2000, 2000, 2)):
+            if kind == "each" and threads == 3:
+                continue
+            graph = neighbor_graph(
+                points, radius, cells=cells, multiply=tiles(rows, columns), threads=threads
+            )
+            assert_graph_is(graph, pairs)
+    with pytest.raises(ValueError, match="read-only"):
+        graph.d[0] = 0
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_cells_that_pay_change_no_bit(metric, monkeypatch):
+    monkeypatch.setattr(cells_module, "WORTHWHILE", 0)
+    monkeypatch.setattr(cells_module, "TILE_COST", 100.0)
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(20, 12))[rng.integers(0, 20, size=1200)] + 0.02 * rng.normal(size=(1200, 12))
+    points = Points.of(rows, metric)
+    d = pairs_within(points)[2]
+    for radius in (float(d[0]), float(d[500]), float(d[20_000])):
+        assert len(cells_module.make_cells(points, radius, 1200, 1)) > 8
+        assert_graph_is(neighbor_graph(points, radius), pairs_within(points, radius))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_order_of_the_rows_changes_nothing_but_positions(metric):
+    rng = np.random.default_rng(6)
+    rows = rng.integers(-4, 5, size=(300, 3)) + 0.5
+    radius = some_radii(pairs_within(Points.of(rows, metric))[2])[2]
+    graph = neighbor_graph(Points.of(rows, metric), radius)
+    assert len(graph) > 1000
+    order = rng.permutation(300)
+    other = neighbor_graph(Points.of(rows[order], metric), radius)
+    assert other.d.tobytes() == graph.d.tobytes()
+    i, j = np.minimum(order[other.i], order[other.j]), np.maximum(order[other.i], order[other.j])
+    back = np.lexsort((j, i, other.d))
+    assert_graph_is(graph, (i[back], j[back], other.d[back]))
+
+
+# ---- vectors that are hard to tell apart, or hard to hold --------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [1, 2, 64, 513, 4096])
+@pytest.mark.parametrize("spread", [1e-16, 1e-9, 1e-5, 1e-3])
+def test_near_copies_are_found_at_exactly_their_dissimilarity(width, spread):
+    # Seen from the origin, float32 could not tell these apart.
+    rng = np.random.default_rng(7)
+    base = rng.normal(size=width)
+    rows = base * (1 + spread * rng.choice([-1.0, 0.0, 1.0], size=(60, width)))
+    for metric in METRICS:
+        points = Points.of(rows, metric)
+        around_nothing = cells_around(points, np.zeros((1, width)))
+        for radius in some_radii(pairs_within(points)[2]):
+            for cells in (None, around_nothing, bad_cells("twice", points, rng)):
+                assert_graph_is(neighbor_graph(points, radius, cells=cells), pairs_within(points, radius))
+
+
+def test_vectors_that_differ_in_the_last_bit():
+    base = np.random.default_rng(8).normal(size=4096)
+    rows = np.tile(base, (40, 1))
+    for at in range(1, 40):
+        rows[at, at * 97] = np.nextafter(rows[at, at * 97], np.inf)
+    for metric in METRICS:
+        points = Points.of(rows, metric)
+        d = pairs_within(points)[2]
+        assert 0 < d.max() < 1e-28
+        for radius in some_radii(d):
+            for cells in (None, cells_around(points, np.zeros((1, 4096)))):
+                assert_graph_is(neighbor_graph(points, radius, cells=cells), pairs_within(points, radius))
+
+
+def far_from_the_origin(rng):
+    return 1e6 + rng.uniform(-1, 1, size=(80, 7))
+
+
+def tiny(rng):
+    return 1e-20 * rng.normal(size=(80, 7))
+
+
+def huge(rng):
+    return 1e300 * rng.normal(size=(80, 7))
+
+
+def of_all_sizes(rng):
+    return 10.0 ** rng.uniform(-60, 3, size=(80, 1)) * rng.normal(size=(80, 7))
+
+
+def with_zeros(rng):
+    return np.concatenate([np.zeros((3, 7)), tiny(rng), [[0.0] * 6 + [1.0]], -np.zeros((2, 7))])
+
+
+def uniform_on_the_sphere(rng):
+    return rng.normal(size=(200, 30))
+
+
+def a_tight_ball(rng):
+    return rng.normal(size=50) + 1e-9 * rng.normal(size=(200, 50))
+
+
+def equal_but_one(rng):
+    return np.concatenate([np.tile(rng.normal(size=20), (60, 1)), rng.normal(size=(1, 20))])
 
 
 @pytest.mark.parametrize(
-    "change",
+    "make",
     [
-        np.asfortranarray,
-        lambda x: x.astype(">f4"),
-        lambda x: np.repeat(x, 2, axis=1)[:, ::2],
-        lambda x: x.astype(np.float64),
+        far_from_the_origin,
+        tiny,
+        huge,
+        of_all_sizes,
+        with_zeros,
+        uniform_on_the_sphere,
+        a_tight_ball,
+        equal_but_one,
     ],
 )
-def test_layout_and_byte_order_do_not_matter(change):
-    rows = np.random.default_rng(3).normal(size=(40, 9)).astype(np.float32)
-    changed = change(rows)
-    changed.flags.writeable = False
-    assert np.array_equal(unit_vectors(changed), unit_vectors(rows))
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_pair_is_found_wherever_the_vectors_lie(make, metric):
+    rng = np.random.default_rng(9)
+    rows = make(rng)
+    if metric == "cosine":
+        rows = rows[rows.any(axis=1)]
+    points = Points.of(rows, metric)
+    d = pairs_within(points)[2]
+    for radius in (*some_radii(d), math.inf):
+        pairs = pairs_within(points, radius)
+        assert_graph_is(neighbor_graph(points, radius), pairs)
+        for kind in CELLS:
+            cells = bad_cells(kind, points, rng)
+            assert_graph_is(neighbor_graph(points, radius, cells=cells, multiply=tiles(32, 16)), pairs)
 
 
-@pytest.mark.parametrize(
-    ("row", "what"),
-    [([0, 0], "zero"), ([np.nan, 1], "nan"), ([1, np.inf], "nan or infinity"), ([1, -np.inf], "nan")],
-)
-def test_a_row_without_direction_is_named(row, what):
-    with pytest.raises(UsageError, match=f"row 2 .*{what}"):
-        unit_vectors(np.array([[1, 2], [3, 4], row, [0, 0]], dtype=float))
+def test_a_tight_ball_is_told_apart_by_the_filter():
+    # Seen from within the ball: else all pairs would be computed in float64.
+    points = Points.of(a_tight_ball(np.random.default_rng(10)))
+    seen = points.seen_from(one_cell(points).middle, np.arange(200))
+    d = pairs_within(points)[2]
+    passed = SinglesFilter().near(seen, seen, float(np.quantile(d, 0.01)), 0)[0]
+    assert len(passed) < 0.02 * len(d)
 
 
-@pytest.mark.parametrize("vectors", [np.ones(3), np.ones((2, 0)), np.array([["a"]]), np.array([[object()]])])
-def test_what_is_no_matrix_of_numbers_is_refused(vectors):
-    with pytest.raises(UsageError, match="matrix"):
-        unit_vectors(vectors)
-
-
-def test_zero_means_equal():
-    # The smallest differences there are: one unit in the last place, and a coordinate just above the one that counts.
-    rows = np.array([[1.0, 0.0], [1.0, 1e-99], [1.0, 1e-101], [1.0, np.nextafter(1e-99, 1)], [-1.0, 0.0]])
-    units = unit_vectors(rows)
-    i, j = np.triu_indices(len(rows), 1)
-    d = dissimilarities(units, i, j)
-    same = (units[i] == units[j]).all(axis=1)
-    assert np.array_equal(d == 0, same)
-    assert same.sum() == 1
-    assert distinct_rows(units).tolist() == [0, 1, 0, 3, 4]
-
-
-@settings(deadline=None)
-@given(st.integers(1, 60), st.integers(1, 3), st.integers(0, 10**6))
-def test_distinct_rows_are_the_first_of_their_equals(n, width, seed):
-    units = np.random.default_rng(seed).integers(0, 3, size=(n, width)).astype(float)
-    seen: dict[bytes, int] = {}
-    assert distinct_rows(units).tolist() == [
-        seen.setdefault(row.tobytes(), at) for at, row in enumerate(units)
-    ]
-
-
-# ---- the join ----------------------------------------------------------------------------------------------------
+# ---- two sets ----------------------------------------------------------------------------------------------------
 
 
 @settings(deadline=None, max_examples=60)
 @given(
-    n=st.integers(1, 80),
-    width=st.integers(1, 12),
-    tile=st.integers(1, 90),
+    sizes=st.tuples(st.integers(0, 40), st.integers(0, 60)),
+    width=st.integers(1, 6),
+    metric=st.sampled_from(METRICS),
+    kind=st.sampled_from(CELLS),
+    tile=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     quantile=st.floats(0, 1),
     seed=st.integers(0, 10**6),
 )
-def test_the_join_finds_every_pair_at_any_radius(n, width, tile, quantile, seed):
-    rng = np.random.default_rng(seed)
-    rows = rng.integers(-2, 3, size=(n, width)).astype(float)
-    rows[~rows.any(axis=1)] = 1
-    units = unit_vectors(rows)
-    i, j, d = all_pairs(units)
-    radius = (
-        float(np.quantile(d, quantile, method="lower")) if len(d) else 0.5
-    )  # exactly a pair's dissimilarity
-    near = d <= radius
-    graph = neighbor_graph(units, radius, tile=tile, threads=2)
-    assert_graph_is(graph, (i[near], j[near], d[near]))
-    rest = neighbor_graph(units, np.inf, above=radius, tile=tile, threads=1)
-    assert_graph_is(rest, (i[~near], j[~near], d[~near]))
+def test_every_pair_of_two_sets_is_found(sizes, width, metric, kind, tile, quantile, seed):
+    n, m = sizes
+    points = few_values(n + m, width, seed, metric)
+    left, right = points.subset(np.arange(n)), points.subset(np.arange(n, n + m))
+    d = pairs_between(left, right)[2]
+    radius = float(np.quantile(d, quantile, method="lower")) if len(d) else 0.5
+    cells = bad_cells(kind, right, np.random.default_rng(seed))
+    for how in ({"cells": cells, "multiply": tiles(*tile), "threads": 2}, {}):
+        assert_graph_is(near_pairs(left, right, radius, **how), pairs_between(left, right, radius))
+    if len(d):
+        assert_graph_is(near_pairs(left, right, math.inf, cells=cells), pairs_between(left, right))
 
 
-def test_tiles_and_threads_change_no_bit():
-    units = unit_vectors(np.random.default_rng(4).normal(size=(1500, 6)))
-    graphs = [
-        neighbor_graph(units, 0.1, tile=tile, threads=threads)
-        for tile, threads in ((512, 1), (100, 3), (64, 2))
-    ]
-    assert len(graphs[0]) > 1000
-    for graph in graphs[1:]:
-        assert_graph_is(graph, (graphs[0].i, graphs[0].j, graphs[0].d))
-    with pytest.raises(ValueError, match="read-only"):
-        graphs[0].d[0] = 0
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_set_beside_itself_has_each_pair_twice_and_each_point_with_itself(metric):
+    points = few_values(60, 4, 11, metric)
+    radius = some_radii(pairs_within(points)[2])[2]
+    one = neighbor_graph(points, radius)
+    for other in (points, points.subset(np.arange(60))):
+        graph = near_pairs(points, other, radius)
+        assert_graph_is(graph, pairs_between(points, points, radius))
+        assert len(graph) == 2 * len(one) + 60
+        below = graph.i < graph.j
+        assert_graph_is(one, (graph.i[below], graph.j[below], graph.d[below]))
 
 
-@pytest.mark.parametrize("width", [1, 64, 4096])
-@pytest.mark.parametrize("spread", [1e-16, 1e-9, 1e-5, 1e-3])
-def test_near_copies_are_found_at_exactly_their_dissimilarity(width, spread):
-    # At this spread float32 can't tell the vectors apart; the margin has to let them all through to float64.
-    rng = np.random.default_rng(5)
-    base = rng.normal(size=width)
-    units = unit_vectors(base * (1 + spread * rng.choice([-1.0, 0.0, 1.0], size=(60, width))))
-    i, j, d = all_pairs(units)
-    for at in (0, len(d) // 3, len(d) // 2, len(d) - 1):
-        near = d <= d[at]
-        assert_graph_is(neighbor_graph(units, float(d[at])), (i[near], j[near], d[near]))
+def test_the_sides_can_be_exchanged():
+    points = few_values(90, 4, 12, "euclidean")
+    left, right = points.subset(np.arange(20)), points.subset(np.arange(20, 90))
+    radius = some_radii(pairs_between(left, right)[2])[2]
+    one, other = near_pairs(left, right, radius), near_pairs(right, left, radius)
+    order = np.lexsort((other.i, other.j, other.d))
+    assert len(one) > 20
+    assert_graph_is(one, (other.j[order], other.i[order], other.d[order]))
 
 
-def test_vectors_that_differ_in_the_last_bit():
-    base = np.random.default_rng(6).normal(size=4096)
-    rows = np.tile(base, (40, 1))
-    for at in range(1, 40):
-        rows[at, at * 97] = np.nextafter(rows[at, at * 97], np.inf)
-    units = unit_vectors(rows)
-    i, j, d = all_pairs(units)
-    assert 0 < d.max() < 1e-28
-    for radius in (0.0, float(np.median(d)), float(d.max())):
-        near = d <= radius
-        assert_graph_is(neighbor_graph(units, radius), (i[near], j[near], d[near]))
+def test_two_sets_that_can_not_be_compared_are_refused():
+    wide, narrow = Points.of(np.ones((2, 3))), Points.of(np.ones((2, 2)))
+    with pytest.raises(ValueError, match="left points have 3 values, the right ones 2"):
+        near_pairs(wide, narrow, 0.1)
+    one, other = (Points.of(np.full((2, 3), size), "euclidean") for size in (1.0, 8.0))
+    with pytest.raises(ValueError, match="make them together, and take subsets"):
+        near_pairs(one, other, 0.1)
+    with pytest.raises(ValueError, match="make them together, and take subsets"):
+        near_pairs(one, wide, 0.1)
 
 
-def rounding_errors(width):
-    """How far 1 − p is from the truth for vectors made to round badly, summed badly: one by one, and by BLAS."""
-    rng = np.random.default_rng(width)
-    equal = np.ones((1, width))
-    unlucky = np.float64(np.float32(rng.uniform(0.5, 1, size=(8, width)))) * (1 + 0.999 * 2.0**-24)
-    falling = np.exp(-rng.uniform(0, 3, size=(4, width)))
-    units = unit_vectors(np.concatenate([equal, unlucky, falling, -unlucky[:2]]))
-    single = units.astype(np.float32)
-    i, j = (x.ravel() for x in np.indices((len(units), len(units))))
-    truth = dissimilarities(units, i, j)
-    one_by_one = np.cumsum(single[i] * single[j], axis=1, dtype=np.float32)[:, -1]
-    by_blas = (single @ single.T).ravel()
-    return np.maximum(abs(1.0 - one_by_one - truth), abs(1.0 - by_blas - truth))
-
-
-def test_the_margin_covers_the_rounding_of_unlucky_vectors():
-    largest = 0.0
-    for width in [1, 2, 3, 7, 64, 512, *range(3000, 4100, 61), 4096]:
-        errors = rounding_errors(width)
-        assert errors.max() <= filter_margin(width)
-        largest = max(largest, errors.max() / filter_margin(width))
-    assert largest > 0.1  # the bound is not idle: a tenth of the margin would lose pairs
-
-
-def test_the_margin_is_refused_where_it_is_not_proven():
-    with pytest.raises(ValueError, match="proven"):
-        filter_margin(1 << 21)
+# ---- limits ------------------------------------------------------------------------------------------------------
 
 
 def test_more_pairs_than_allowed_is_an_error_and_never_a_cut():
-    units = unit_vectors(np.random.default_rng(7).normal(size=(300, 3)))
-    pairs = len(neighbor_graph(units, 0.1))
-    assert len(neighbor_graph(units, 0.1, most=pairs)) == pairs
-    with pytest.raises(MemoryBudgetError, match=f"more than {pairs - 1:,} pairs"):
-        neighbor_graph(units, 0.1, most=pairs - 1)
+    points = Points.of(np.random.default_rng(13).normal(size=(300, 3)))
+    pairs = len(neighbor_graph(points, 0.1))
+    assert len(neighbor_graph(points, 0.1, most=pairs)) == pairs
+    with pytest.raises(
+        TooManyPairsError, match=f"{pairs:,} pairs or more within 0.1, and {pairs - 1:,} may come"
+    ):
+        neighbor_graph(points, 0.1, most=pairs - 1)
+    part = points.subset(np.arange(50))
+    both = len(near_pairs(part, points, 0.1))
+    with pytest.raises(TooManyPairsError) as raised:
+        near_pairs(part, points, 0.1, most=0, multiply=tiles(7, 7))
+    assert 0 < raised.value.found < both
+
+
+def test_equal_points_are_within_a_radius_of_zero_and_not_above_it():
+    points = Points.of(np.zeros((5, 2)), "euclidean")
+    assert_graph_is(neighbor_graph(points, 0.0), pairs_within(points))
+    assert len(neighbor_graph(points, 0.0, above=0.0)) == 0
 
 
 def test_the_sample_estimates_the_pairs_there_are():
-    units = unit_vectors(np.random.default_rng(8).normal(size=(3000, 4)))
-    sample = sample_pairs(units)
+    points = Points.of(np.random.default_rng(14).normal(size=(3000, 4)))
+    sample = sample_pairs(points)
     for radius in (0.01, 0.1, 1.0):
-        assert sample.pairs(radius) == pytest.approx(len(neighbor_graph(units, radius)), rel=0.15)
+        assert sample.pairs(radius) == pytest.approx(len(neighbor_graph(points, radius)), rel=0.15)
         assert sample.radius(sample.pairs(radius)) == pytest.approx(radius, rel=0.02)
     assert sample.pairs(3.0) == pytest.approx(3000 * 2999 / 2)
