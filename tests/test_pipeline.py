@@ -159,6 +159,35 @@ def test_a_dry_run_writes_nothing(photos: Path, tmp_path: Path, capsys: pytest.C
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("command", ["run", "cluster", "select"])
+def test_too_little_memory_is_one_line(
+    command: str, vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(tmp_path / "run")
+    if command == "run":
+        words = ["run", str(vectors), "--out", run]
+    else:
+        tp.run(vectors, out=run, keep=0.9)
+        words = [command, run]
+    assert main([*words, "--keep", "0.5", "--memory", "lots"]) == 2
+    assert "memory is 'lots'; it must be" in capsys.readouterr().err
+    assert main([*words, "--keep", "0.5", "--memory", "1MiB"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("tenpercent: error: --keep 0.5 needs about ")
+    give = said.split("give --memory ")[1].removesuffix(" or more")
+    assert main([*words, "--keep", "0.5", "--memory", give]) == 0
+
+
+def test_a_dry_run_of_vectors_says_what_clustering_takes(
+    vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(vectors), "--out", str(tmp_path / "run"), "--dry-run", "--memory", "100MiB"]) == 0
+    assert "beside the vectors, and 100 MiB may be used" in capsys.readouterr().out
+    assert main(["run", str(vectors), "--out", str(tmp_path / "run"), "--dry-run", "--memory", "1MiB"]) == 0
+    assert "needs about" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
 def test_quiet_prints_nothing(vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(vectors), "--out", str(tmp_path / "run"), "--quiet"]) == 0
     captured = capsys.readouterr()

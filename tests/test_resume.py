@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tenpercent as tp
+from tenpercent.cluster import memory
+from tenpercent.cluster.linkage import Linkage, first_merges
 from tenpercent.cut import Cut
 from tenpercent.errors import LockedError, StageError
+from tenpercent.select import clustering, merges
 from tenpercent.store.run import RunFolder, Stage
 
 
@@ -44,6 +49,66 @@ def test_a_kill_while_a_tree_is_deepened_leaves_one_that_serves(
     with pytest.raises(StageError, match="tenpercent select"):
         tp.report(run)
     assert len(tp.select(run, Cut(keep=0.3)).kept) == 18
+
+
+def test_an_interrupted_clustering_goes_on_class_by_class(
+    vectors: Path, labelled: tp.SourceOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, calls = tmp_path / "run", []
+
+    def interrupted(rows: Any, **asked: Any) -> Linkage:
+        calls.append(len(rows))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return first_merges(rows, **asked)
+
+    tp.run(vectors, out=tmp_path / "fresh", options=labelled, keep=0.6)
+    monkeypatch.setattr(clustering, "first_merges", interrupted)
+    monkeypatch.setattr(memory, "cpus", lambda: 1)
+    with pytest.raises(KeyboardInterrupt):
+        tp.run(vectors, out=run, options=labelled, keep=0.6)
+    assert len(list(run.glob("scratch/cluster-*/part-00000.parquet"))) == 1
+    tp.run(vectors, out=run, options=labelled, keep=0.6)
+    assert len(calls) == 4  # the one interrupted, and the one that had not begun
+    assert not (run / "scratch").exists()
+    for name in ("merges.parquet", "merges.counted.parquet", "selection.parquet"):
+        assert (run / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
+
+
+@pytest.mark.parametrize(("place", "name"), [(merges, "write_table"), (RunFolder, "record")])
+@pytest.mark.parametrize("command", [tp.cluster, tp.select])
+def test_a_kill_while_a_deeper_tree_is_stored_costs_nothing(
+    place: object,
+    name: str,
+    command: Callable[..., object],
+    vectors: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, fresh = tmp_path / "run", tmp_path / "fresh"
+    for out in (run, fresh):
+        tp.run(vectors, out=out, keep=0.9)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            command(run, keep=0.7)
+    for out in (run, fresh):
+        command(out, keep=0.7)
+    assert not (run / "scratch").exists()
+    for stored in ("merges.parquet", "merges.counted.parquet", "selection.parquet"):
+        assert (run / stored).read_bytes() == (fresh / stored).read_bytes()
+
+
+def test_what_a_kill_left_when_all_was_stored_is_cleared(vectors: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    tp.run(vectors, out=run)
+    (run / "scratch" / "cluster-0").mkdir(parents=True)
+    tp.run(vectors, out=run)
+    assert not (run / "scratch").exists()
 
 
 def test_what_is_made_from_a_stage_is_held_while_that_is_made_anew(vectors: Path, tmp_path: Path) -> None:
