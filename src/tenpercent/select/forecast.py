@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..cluster.growth import EDGES, LIVE, SHALLOW, Budget, Task
+from ..cluster.growth import BEGINNING, EDGES, LEAST, LIVE, SHALLOW, Budget, Task
 from ..cluster.memory import Resources
 from ..cluster.points import Points
 from ..cluster.sample import sample_pairs
@@ -40,10 +40,12 @@ def forecast(vectors: Vectors, merges: int, resources: Resources) -> Forecast:
     """
     points = Points.of(vectors)
     n = len(points)
-    budget = Budget.of(Task(points, np.empty((0, 2), dtype=np.int64), merges, math.inf, resources))
-    sample = sample_pairs(points)
-    pairs = sample.pairs(sample.radius_of(min(merges / n, SHALLOW)))
+    none = np.empty((0, 2), dtype=np.int64)
+    task = Task(points=points, apart=none, merges=merges, limit=math.inf, resources=resources)
+    budget, sample = Budget.of(task), sample_pairs(points)
+    first = sample.radius_of(merges / n) if merges <= SHALLOW * n else sample.radius_of(*BEGINNING)
+    pairs = sample.pairs(first)
     edges = min(pairs, LIVE * math.sqrt(pairs * n))
     reachable = sample.radius(budget.edges**2 / (LIVE**2 * n))
     fits = n - 1 if math.isinf(reachable) else sample.merges(reachable)
-    return Forecast(budget.base + int(edges * BYTES_PER_EDGE / EDGES), fits)
+    return Forecast(budget.base + max(int(edges * BYTES_PER_EDGE / EDGES), LEAST), fits)
