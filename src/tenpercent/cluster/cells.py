@@ -270,6 +270,12 @@ class _Space(local):
     def __init__(self) -> None:
         self.points = Space()
         self._products = np.empty(0, dtype=np.float32)
+        self._listed = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32)
+
+    def list(self, size: int) -> tuple[Positions, Positions]:
+        if len(self._listed[0]) < size:
+            self._listed = np.empty(size, dtype=np.int32), np.empty(size, dtype=np.int32)
+        return self._listed
 
     def fit(self, rows: int, columns: int) -> Singles:
         if len(self._products) < rows * columns:
@@ -349,8 +355,7 @@ class Candidates:
         products = self.space.fit(len(positions), len(group))
         columns = slice(group.start, group.stop)
         np.matmul(seen.singles, self.cells.centres[columns].T, out=products)
-        row = np.empty(products.size, dtype=np.int32)
-        cell = np.empty(products.size, dtype=np.int32)
+        row, cell = self.space.list(products.size)
         count = _near(
             products,
             seen.halves,

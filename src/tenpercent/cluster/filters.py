@@ -88,8 +88,8 @@ class Filter(Protocol):
         """Return positions in `left` and `right`, int32[k] each, of every pair with dissimilarity ≤ `radius`, and more.
 
         Args:
-            left: at most `rows` points …
-            right: … and at most `columns`, seen from the same centre.
+            left: some points …
+            right: … and at most `columns` others, seen from the same centre; in all no more than a tile has products.
             radius: not negative; may be infinity.
             first: row r is paired with the columns > r − first only (the rows from `first` on are the columns
                 themselves); the number of rows, or more, where they are others.
@@ -131,7 +131,7 @@ def lowest_products(left: Centred, right: Centred, radius: float, product: Forma
     return lowest
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True)
 def _lowest(
     halves: Singles, others: Singles, radius: float, margin: float, of_halves: float, lowest: Singles
 ) -> None:

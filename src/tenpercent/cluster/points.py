@@ -144,8 +144,9 @@ class Points:
             space: where to, until it is used again; None for memory of its own.
         """
         exact, singles = (space or Space()).fit(len(positions), self.width)
-        _seen_from(self.rows, self.at, self.divisors, positions, centre, exact, singles)
-        return Centred(exact, singles, np.einsum("ij,ij->i", singles, singles) * np.float32(0.5))
+        halves = np.empty(len(positions), dtype=np.float32)
+        _seen_from(self.rows, self.at, self.divisors, positions, centre, exact, singles, halves)
+        return Centred(exact, singles, halves)
 
     def hashes(self) -> npt.NDArray[np.uint64]:
         """Return a hash of each point's bits: uint64[n], equal for equal points."""
@@ -204,15 +205,27 @@ def _seen_from(
     centre: Doubles,
     exact: Doubles,
     singles: Singles,
+    halves: Singles,
 ) -> None:
+    width = rows.shape[1]
+    fours = width - width % 4
     for p in range(len(positions)):
         row = at[positions[p]]
         one, other, norm = divisors[row, 0], divisors[row, 1], divisors[row, 2]
-        for k in range(rows.shape[1]):
+        for k in range(width):
             value = np.float64(rows[row, k]) * one * other / norm
             value = value if abs(value) >= SMALLEST else 0.0
             exact[p, k] = value
             singles[p, k] = np.float32(value - centre[k])
+        s, t, u, v = np.float32(0.0), np.float32(0.0), np.float32(0.0), np.float32(0.0)
+        for k in range(0, fours, 4):
+            s += singles[p, k] * singles[p, k]
+            t += singles[p, k + 1] * singles[p, k + 1]
+            u += singles[p, k + 2] * singles[p, k + 2]
+            v += singles[p, k + 3] * singles[p, k + 3]
+        for k in range(fours, width):
+            s += singles[p, k] * singles[p, k]
+        halves[p] = np.float32(0.5) * ((s + t) + (u + v))
 
 
 @njit(cache=True, nogil=True)
