@@ -15,7 +15,7 @@ infinity; a cluster with nothing else left around it is done, for unions are at 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,10 @@ from numba import njit
 from .distances import Doubles, Positions
 from .threads import in_threads
 
-Codes = npt.NDArray[np.int64]
+Codes = npt.NDArray[Any]  # i·n + j of a pair: uint32 where that is enough, else int64; ordered as (i, j)
 COLUMNS = 256  # a block of them stays in a core's cache, for every row
-BAND = 64  # points at least whose rows one thread computes at a time
+BAND = 256  # points, about, whose rows one thread computes at a time
+TILE = 32  # rows and columns turned over at a time
 
 
 class DenseMerges(NamedTuple):
@@ -39,7 +40,11 @@ class DenseMerges(NamedTuple):
 
 def dense_bytes(clusters: int, points: int, width: int) -> int:
     """Return how many bytes the dense end takes: two matrices of the clusters, and the points twice."""
-    return 16 * clusters * clusters + 16 * points * width + 64 * points
+    return (8 + _code_type(points).itemsize) * clusters * clusters + 16 * points * width + 64 * points
+
+
+def _code_type(points: int) -> np.dtype[Any]:
+    return np.dtype(np.uint32 if points <= 1 << 16 else np.int64)
 
 
 def dense_merges(
@@ -72,9 +77,9 @@ def dense_merges(
         place[order] = cluster
         x, y = place[apart].T
         height[x, y] = height[y, x] = np.inf
-    d, pair = np.empty(len(height)), np.empty(len(height), dtype=np.int64)
+    d, pair = np.empty(len(height)), np.empty(len(height), dtype=code.dtype)
     count = _chain(height, code, d, pair)
-    d, pair = d[:count], pair[:count]
+    d, pair = d[:count], pair[:count].astype(np.int64)
     first = np.lexsort((pair, d))
     if until is not None and until < count:
         first = (
@@ -94,7 +99,8 @@ def _farthest_pairs(points: Doubles, cluster: Codes, position: Codes, threads: i
         threads: how many to use.
     """
     m = int(cluster[-1]) + 1
-    height, code = np.full((m, m), -1.0), np.zeros((m, m), dtype=np.int64)
+    height = np.full((m, m), -1.0)
+    code = np.zeros((m, m), dtype=_code_type(len(points)))
     starts = np.searchsorted(cluster, np.arange(m + 1))
     columns = np.ascontiguousarray(points.T)
     edges = np.unique(np.searchsorted(starts, np.append(np.arange(0, len(points), BAND), len(points))))
@@ -150,17 +156,20 @@ def _fold(
                     if d >= height[a, b]:
                         i, j = position[p], position[low + c]
                         pair = min(i, j) * n + max(i, j)
-                        if d > height[a, b] or pair > code[a, b]:
+                        if d > height[a, b] or pair > np.int64(code[a, b]):
                             height[a, b] = d
                             code[a, b] = pair
 
 
 @njit(cache=True, nogil=True)
 def _mirror(height: Doubles, code: Codes) -> None:
-    for a in range(len(height)):
-        for b in range(a + 1, len(height)):
-            height[b, a] = height[a, b]
-            code[b, a] = code[a, b]
+    m = len(height)
+    for top in range(0, m, TILE):
+        for left in range(top, m, TILE):
+            for a in range(top, min(top + TILE, m)):
+                for b in range(max(left, a + 1), min(left + TILE, m)):
+                    height[b, a] = height[a, b]
+                    code[b, a] = code[a, b]
 
 
 @njit(cache=True, nogil=True)
@@ -214,5 +223,6 @@ def _without(left: Codes, size: int, cluster: int) -> int:
     at = 0
     while left[at] != cluster:
         at += 1
-    left[at : size - 1] = left[at + 1 : size].copy()
+    for after in range(at + 1, size):
+        left[after - 1] = left[after]
     return size - 1
