@@ -314,8 +314,8 @@ def test_other_images_get_the_vectors_that_the_network_gives_its_own(
     }
     copies = tmp_path / "copies"
     shutil.copytree(photos / "train", copies)
-    # Twenty images of another size: by themselves they would be brought to that, not to the run's.
-    for number in range(20):
+    # Most images are of another size: by themselves they would all be brought to that, not to the run's.
+    for number in range(30):
         (copies / "cat" / f"large-{number}.png").write_bytes(encoded(noise(5000 + number, 24)))
     run = tmp_path / "run"
     own = tp.embed(photos, out=run, embedder=embedders[kind])
@@ -601,6 +601,17 @@ def test_what_ids_hold_is_shown_and_never_run(tmp_path: Path) -> None:
     assert "\u202e" not in text
     assert "<b>" not in text.replace("<b>test</b>", "").replace("<b>0</b>", "").replace("<b>1</b>", "")
     checked(text)
+
+
+def test_what_file_names_hold_is_shown_and_never_run(photos: Path, tmp_path: Path) -> None:
+    (photos / "test/cat/0.png").rename(photos / "test/cat/<script>alert(1).png")
+    (photos / "train/cat/7.png").rename(photos / "train/cat/'\"><iframe>.png")
+    (photos / "train/dog").rename(photos / "train/<b>dog")
+    tp.leaks(photos, embedder=pixels, threshold=0.05, out=tmp_path / "out")
+    text = (tmp_path / "out/leaks.html").read_text()
+    words = checked(text)  # which refuses scripts and frames
+    assert "<b>dog" not in text
+    assert "alert(1).png" in words
 
 
 def test_pictures_beyond_the_budget_are_counted(
