@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import TenpercentError
 from ..progress import bar
 from .cells import Candidates, Cells, make_cells
-from .distances import Doubles, Positions, dissimilarities
+from .distances import Doubles, Positions, pairs_within
 from .filters import Filter, best_filter
 from .pairs import Pairs, PairStore, in_order, joined
 from .points import Centred, Points, Space
@@ -248,11 +248,10 @@ class Join:
             left = self.left.seen_from(centre, positions, self.space.left)
             skip = max(0, start - first)  # columns left of the diagonal
             others = Centred(right.exact[skip:], right.singles[skip:], right.halves[skip:])
-            r, c = multiply.near(left, others, self.radius, first - start + skip)
-            d = dissimilarities(left.exact, r, c, others.exact)
-            keep = (d > self.above) & (d <= self.radius)
-            i, j = positions[r[keep]], columns[skip:][c[keep]]
-            if self.within:
-                i, j = np.minimum(i, j), np.maximum(i, j)
-            parts.append(Pairs(i, j, d[keep]))
+            near = multiply.near(left, others, self.radius, first - start + skip)
+            names = positions, columns[skip:]
+            found = pairs_within(
+                left.exact, others.exact, near, names, self.above, self.radius, within=self.within
+            )
+            parts.append(Pairs(*found))
         return joined(parts)
