@@ -242,7 +242,9 @@ class Join:
             first += block.start
         right = self.divided.seen_from(centre, columns, self.space.right)
         parts = []
-        high = multiply.rows * min(4, multiply.columns // len(columns))  # fewer and larger steps where cells are narrow
+        high = multiply.rows * min(
+            4, multiply.columns // len(columns)
+        )  # fewer and larger steps where cells are narrow
         for start in range(0, len(rows), high):
             positions = rows[start : start + high]
             left = self.left.seen_from(centre, positions, self.space.left)
