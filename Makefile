@@ -34,6 +34,10 @@ docs: .venv/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --link-mode hardlink requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@echo "Compiling the clustering, once ..."
+	@$(BIN)/python -c "import numpy, tenpercent as tp; \
+	  few = numpy.random.default_rng(0).normal(size=(300, 8)).astype('f4'); \
+	  tp.cluster(tp.Embeddings.from_numpy(few), keep=0.1).select(keep=0.5)"
 	@touch $@
 
 lock:
