@@ -249,7 +249,7 @@ class Join:
             positions = rows[start : start + high]
             left = self.left.seen_from(centre, positions, self.space.left)
             skip = max(0, start - first)  # columns left of the diagonal
-            others = Centred(right.exact[skip:], right.singles[skip:], right.halves[skip:])
+            others = Centred(right.exact[skip:], right.singles[skip:], right.halves[skip:]) if skip else right
             near = multiply.near(left, others, self.radius, first - start + skip)
             names = positions, columns[skip:]
             found = pairs_within(
