@@ -295,6 +295,15 @@ def test_tiny_and_huge_values(size, metric):
     )
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("height", [5e-324, 1e-200, 1e160, 1e308])
+def test_tiny_and_huge_heights(height, metric):
+    vectors = hard_vectors("balls", 60, 5, 3)
+    tree = complete_linkage(vectors, metric=metric)
+    count, to = (0, height) if height < 1 else (59, math.inf)
+    assert_same(first_merges(vectors, height=height, metric=metric), tree, count, to)
+
+
 FORMS = {
     "float16": lambda rows: rows.astype(np.float16),
     "float32": lambda rows: rows.astype(np.float32),
