@@ -439,6 +439,19 @@ def test_the_fastest_filter_is_chosen(machine):
     assert isinstance(best_filter(64, much), SinglesFilter)
 
 
+def test_a_torch_that_can_not_be_loaded_is_done_without(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for look in ("_is_there", "_has_driver", "_has_units"):
+        monkeypatch.setattr(accelerators, look, lambda: True)
+    accelerators._on_gpu.cache_clear()
+    accelerators._on_cpu.cache_clear()
+    try:
+        assert isinstance(best_filter(64, 1e13), SinglesFilter)
+    finally:
+        accelerators._on_gpu.cache_clear()
+        accelerators._on_cpu.cache_clear()
+
+
 def test_bfloat16_units_are_found_by_name(tmp_path):
     info = tmp_path / "cpuinfo"
     assert not accelerators._has_units(info)

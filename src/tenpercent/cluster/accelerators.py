@@ -39,6 +39,7 @@ HITS = 1 << 22  # listed at a time: their positions take 64 MiB
 VALUES = 1 << 25  # multiplied again at a time: 128 MiB for each side
 ROOM = 4 << 30  # bytes of a GPU that must be free
 FASTER = 1.2  # times that a processor's bfloat16 must be faster than its float32: more pairs pass its filter
+CANT = (ImportError, OSError, RuntimeError)  # a torch that is broken, a GPU that is taken: numpy can
 UNITS = {"avx512_bf16", "amx_bf16"}  # how Linux calls a processor's bfloat16
 
 
@@ -78,7 +79,7 @@ class TorchFilter:
         self._torch = importlib.import_module("torch")
         self._device = self._torch.device(device)
         self._on_cpu = self._device.type == "cpu"
-        self._is_short = product is BF16
+        self._is_short = product == BF16
         self.rows, self.columns = (1024, 2048) if self._on_cpu else (2048, 8192)
         self.product = replace(product, output=product.output if self._on_cpu else 0.0)
         self.again = not self._on_cpu if again is None else again
@@ -172,9 +173,7 @@ def accelerated(width: int) -> Filter | None:
     Args:
         width: how many values a vector has.
     """
-    if not _is_there():
-        return None
-    return _on_gpu() or (_on_cpu(width) if _has_units() else None)
+    return (_on_gpu() or _on_cpu(width)) if _is_there() else None
 
 
 def _is_there() -> bool:
@@ -185,21 +184,29 @@ def _is_there() -> bool:
 def _on_gpu() -> TorchFilter | None:
     if not _has_driver():
         return None
-    torch = importlib.import_module("torch")
-    if not torch.cuda.is_available() or torch.version.cuda is None:
-        return None  # the margin is read off NVIDIA's units only
-    if torch.cuda.get_device_capability() < (8, 0) or torch.cuda.mem_get_info()[0] < ROOM:
-        return None
     try:
-        return TorchFilter("cuda", BF16)
-    except TypeError:  # a torch that can't let bfloat16 come out in float32
-        return TorchFilter("cuda", TF32)
+        torch = importlib.import_module("torch")
+        if not torch.cuda.is_available() or torch.version.cuda is None:
+            return None  # the margin is read off NVIDIA's units only
+        if torch.cuda.get_device_capability() < (8, 0) or torch.cuda.mem_get_info()[0] < ROOM:
+            return None
+        try:
+            return TorchFilter("cuda", BF16)
+        except TypeError:  # a torch that can't let bfloat16 come out in float32
+            return TorchFilter("cuda", TF32)
+    except CANT:
+        return None
 
 
 @cache
 def _on_cpu(width: int) -> TorchFilter | None:
     """Try both on random vectors."""
-    short, single = TorchFilter("cpu", BF16), SinglesFilter()
+    if not _has_units():
+        return None
+    try:
+        short, single = TorchFilter("cpu", BF16), SinglesFilter()
+    except CANT:
+        return None
     with one_blas_thread():
         return short if _seconds(single, width) > FASTER * _seconds(short, width) else None
 
