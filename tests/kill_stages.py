@@ -153,8 +153,8 @@ def moment_of_clustering(out: Path) -> Moment:
     if any(out.glob("scratch/cluster-*/part-*.parquet")):
         return Moment.CLASSES
     latest = 0.0
-    for path in out.glob("scratch/cluster-*/class-*/**/*"):
-        with suppress(FileNotFoundError):  # it was there a moment ago
+    with suppress(FileNotFoundError):  # it was there a moment ago
+        for path in out.glob("scratch/cluster-*/class-*/**/*"):
             latest = max(latest, path.stat().st_mtime if path.suffix == ".npy" else 1.0)
     if latest <= 1.0:
         return Moment.JOIN if latest else Moment.START
@@ -252,8 +252,8 @@ def benches(folder: Path, arguments: argparse.Namespace) -> Iterator[tuple[Bench
         make_vectors(made, arguments.vectors, arguments.seed)
         embed = ["embed", str(made / "vectors.npy"), "--labels", str(made / "labels.npy")]
         Bench(tuple(embed), moment_of_run).finish(folder / "embedded")
-        for within, memory in (("class", arguments.memory_a_class), ("all", arguments.memory)):
-            words = ["cluster", "--within", within, "--keep", "0.4", "--memory", memory]
+        for within, keep, memory in (("class", "0.5", "20MiB"), ("all", "0.6", "32MiB")):
+            words = ["cluster", "--within", within, "--keep", keep, "--memory", memory]
             yield Bench(tuple(words), moment_of_clustering, folder / "embedded"), arguments.clusterings
 
 
@@ -265,8 +265,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments, the images and the vectors (0)")
     parser.add_argument("--images", type=int, default=4300, help="how many images (4300: two part files)")
     parser.add_argument("--vectors", type=int, default=40_000, help="how many vectors (40000)")
-    parser.add_argument("--memory", default="40MiB", help="for all vectors together (40MiB)")
-    parser.add_argument("--memory-a-class", default="24MiB", help="for those of a class (24MiB)")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="kill-stages-"))
     differ: list[str] = []

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 STORED = ("selection.parquet", "merges.parquet", "rejected.parquet", "embeddings/part-00000.parquet")
@@ -34,9 +38,9 @@ def resize(folder: Path, size: str) -> None:
     subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
 
 
-def run(source: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "tenpercent", "run", str(source), "--out", str(out), *more]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    whole = [sys.executable, "-m", "tenpercent", *map(str, words)]
+    return subprocess.run(whole, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,7 @@ def test_a_full_disk(
     full = set()
     for size in sizes:
         resize(small_disk, size)
-        done = run(source, out, *more)
+        done = command("run", source, "--out", out, *more)
         errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
         assert done.returncode == 1, (size, done.stderr)
         assert len(errors) == 1
@@ -73,7 +77,56 @@ def test_a_full_disk(
         full.add(errors[0])
     assert len(full) > 1  # not always at the same file
     resize(small_disk, "64m")
-    assert run(source, out, *more).returncode == 0
-    assert run(source, tmp_path / "roomy", *more).returncode == 0
+    assert command("run", source, "--out", out, *more).returncode == 0
+    assert command("run", source, "--out", tmp_path / "roomy", *more).returncode == 0
     for name in stored:
         assert (out / name).read_bytes() == (tmp_path / "roomy" / name).read_bytes()
+
+
+@pytest.fixture
+def spilling(tmp_path: Path) -> tuple[Path, list[str]]:
+    """20,000 vectors, and arguments with which their pairs outgrow the memory."""
+    rows = np.random.default_rng(0).standard_normal((20_000, 16)).astype(np.float32)
+    np.save(tmp_path / "many.npy", rows)
+    return tmp_path / "many.npy", ["--keep", "0.5", "--memory", "45MiB"]
+
+
+@pytest.mark.parametrize("size", ["200k", "1200k"])
+def test_a_disk_too_small_for_the_pairs(
+    size: str, spilling: tuple[Path, list[str]], small_disk: Path
+) -> None:
+    source, more = spilling
+    resize(small_disk, size)
+    assert command("embed", source, "--out", small_disk / "run").returncode == 0
+    done = command("cluster", small_disk / "run", *more)
+    assert done.returncode == 1
+    errors = done.stderr.splitlines()[1:]  # after what is begun
+    assert len(errors) == 1 and "run/scratch/" in errors[0]
+    assert re.search("No space left on device; free some|MiB of pairs .*; free space there", errors[0])
+
+
+def test_a_disk_that_fills_up_while_pairs_spill(
+    spilling: tuple[Path, list[str]], tmp_path: Path, small_disk: Path
+) -> None:
+    source, more = spilling
+    resize(small_disk, "64m")
+    for out in (small_disk / "run", tmp_path / "roomy"):
+        assert command("embed", source, "--out", out).returncode == 0
+    words = [sys.executable, "-m", "tenpercent", "cluster", str(small_disk / "run"), *more]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not any(small_disk.glob("run/scratch/**/pairs-*.npy")):
+            time.sleep(0.005)
+        with (small_disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            while True:
+                filler.write(bytes(4096))
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert process.returncode == 1, said
+    errors = [line for line in said.splitlines() if "error" in line.lower()]
+    assert len(errors) == 1 and "No space left" in errors[0] and "Traceback" not in said
+    (small_disk / "filler").unlink()
+    for out in (small_disk / "run", tmp_path / "roomy"):
+        assert command("cluster", out, *more).returncode == 0
+    for name in ("merges.parquet", "merges.counted.parquet"):
+        assert (small_disk / "run" / name).read_bytes() == (tmp_path / "roomy" / name).read_bytes()
+    assert not (small_disk / "run" / "scratch").exists()
