@@ -254,7 +254,7 @@ def _errors(farthest: Singles, centres: Singles, width: int) -> Doubles:
         centres: float32[c], ½|c|² of each centre.
         width: how many values a point has.
     """
-    far = np.sqrt(farthest.astype(np.float64))[:, None] + np.sqrt(centres.astype(np.float64))
+    far = np.sqrt(farthest.astype(np.float64) + TINY)[:, None] + np.sqrt(centres.astype(np.float64) + TINY)
     errors: Doubles = 2.0 * relative_margin(width) * 1.01 * far**2 + TINY
     return errors
 
