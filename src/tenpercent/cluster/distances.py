@@ -113,7 +113,8 @@ def lengths(d: Doubles, scale: float) -> Doubles:
         d: float64[k], or one number.
         scale: a power of two, as `scaled_rows` returns it.
     """
-    found: Doubles = np.sqrt(2.0 * d) / scale
+    with np.errstate(over="ignore"):  # a length beyond the largest double is infinite
+        found: Doubles = np.sqrt(2.0 * d) / scale
     return found
 
 
