@@ -7,25 +7,30 @@ the farthest pair (d, i, j) of every two of the m clusters left, and to build th
 of (A, C) and (B, C). Follow nearest neighbours from any cluster: each step's key is smaller than the one before, so the
 chain ends in two clusters that are nearest to each other. Merge these at once. Whatever else merges before or after, no
 key that either of the two has ever becomes smaller, since keys of unions are maxima: the two stay nearest to each other
-until they merge, in every order, and so in that of complete linkage (the nearest-neighbour chain: Murtagh, 1983; for
-reducible linkages in general: Müllner, arXiv 1109.2378, section 3.2). All keys differ, so there are no ties to be
-settled otherwise. Sorted by key, these are the merges of complete linkage. Clusters that hold a forbidden pair are at
-infinity; a cluster with nothing else left around it is done, for unions are at infinity too.
+until they merge, in every order, and so in that of complete linkage (the nearest-neighbour chain: Murtagh, 1983;
+Müllner, arXiv 1109.2378, proves it for all reducible linkages). All keys differ, so there are no ties to be settled
+otherwise. Sorted by key, these are the merges of complete linkage. Clusters that hold a forbidden pair are at infinity;
+a cluster with nothing else left around it is done, for unions are at infinity too.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from ..progress import bar
+from .components import fixed
 from .distances import Doubles, Positions
 from .threads import in_threads
 
 Codes = npt.NDArray[Any]  # i·n + j of a pair: uint32 where that is enough, else int64; ordered as (i, j)
-COLUMNS = 256  # a block of them stays in a core's cache, for every row
+COLUMNS = 128  # pairs of one row that are summed side by side …
+ROWS = 32  # … for so many rows, one after the other, …
+CHUNK = 16  # … so many coordinates of the columns at a time: they stay in the innermost cache
 BAND = 256  # points, about, whose rows one thread computes at a time
 TILE = 32  # rows and columns turned over at a time
 
@@ -38,9 +43,10 @@ class DenseMerges(NamedTuple):
     d: Doubles
 
 
-def dense_bytes(clusters: int, points: int, width: int) -> int:
-    """Return how many bytes the dense end takes: two matrices of the clusters, and the points twice."""
-    return (8 + _code_type(points).itemsize) * clusters * clusters + 16 * points * width + 64 * points
+def dense_bytes(clusters: int, points: int, width: int, *, threads: int = 1) -> int:
+    """Return how many bytes the dense end takes: two matrices, the points as float64, and a tile for each thread."""
+    matrices = (8 + _code_type(points).itemsize) * clusters * clusters
+    return matrices + points * (8 * width + 96) + threads * 8 * COLUMNS * (width + ROWS + 2)
 
 
 def _code_type(points: int) -> np.dtype[Any]:
@@ -68,14 +74,14 @@ def dense_merges(
         At most m − 1 merges, fewer with `apart`.
     """
     n = len(root)
+    if n == 0:
+        none = np.empty(0, dtype=np.int64)
+        return DenseMerges(none, none, np.empty(0))
     cluster = np.unique(root, return_inverse=True)[1]
     order = np.argsort(cluster, kind="stable")
-    cluster = cluster[order]
-    height, code = _farthest_pairs(units[order], cluster, order, threads)
+    height, code = _farthest_pairs(fixed(units, np.float64), fixed(order), fixed(cluster[order]), threads)
     if apart is not None and len(apart):
-        place = np.empty(n, dtype=np.int64)
-        place[order] = cluster
-        x, y = place[apart].T
+        x, y = cluster[np.asarray(apart)].T
         height[x, y] = height[y, x] = np.inf
     d, pair = np.empty(len(height)), np.empty(len(height), dtype=code.dtype)
     count = _chain(height, code, d, pair)
@@ -89,27 +95,32 @@ def dense_merges(
     return DenseMerges(pair // n, pair % n, d)
 
 
-def _farthest_pairs(points: Doubles, cluster: Codes, position: Codes, threads: int) -> tuple[Doubles, Codes]:
-    """Return d and i·n + j of the farthest pair of every two clusters: float64[m, m] and int64[m, m].
+def _farthest_pairs(
+    units: Doubles, order: Positions, cluster: Positions, threads: int
+) -> tuple[Doubles, Codes]:
+    """Return d and i·n + j of the farthest pair of every two clusters: float64[m, m] and integers[m, m].
 
     Args:
-        points: float64[n, d], cluster by cluster.
-        cluster: int64[n], the cluster of each, ascending.
-        position: int64[n], the position of each: i and j.
+        units: float64[n, d], the points.
+        order: int32[n], the points cluster by cluster, ascending within each.
+        cluster: int32[n], the cluster of each of these, ascending.
         threads: how many to use.
     """
-    m = int(cluster[-1]) + 1
+    n, m = len(order), int(cluster[-1]) + 1
     height = np.full((m, m), -1.0)
-    code = np.zeros((m, m), dtype=_code_type(len(points)))
+    code = np.zeros((m, m), dtype=_code_type(n))
     starts = np.searchsorted(cluster, np.arange(m + 1))
-    columns = np.ascontiguousarray(points.T)
-    edges = np.unique(np.searchsorted(starts, np.append(np.arange(0, len(points), BAND), len(points))))
+    edges = np.unique(np.searchsorted(starts, np.append(np.arange(0, n, BAND), n))).tolist()
 
-    def fold(band: tuple[int, int]) -> None:
-        _fold(points, columns, cluster, position, starts, band[0], band[1], height, code)
+    def fold(band: tuple[int, int]) -> int:
+        first, last = band
+        _fold(units, order, cluster, starts, first, last, height, code)
+        rows, after = int(starts[last] - starts[first]), int(n - starts[last])
+        return rows * (rows - 1) // 2 + rows * after
 
-    for _ in in_threads(fold, zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True), threads):
-        pass
+    with bar(n * (n - 1) // 2, "Comparing", "pairs") as shown:
+        for pairs in in_threads(fold, list(pairwise(edges)), threads):
+            shown.update(pairs)
     _mirror(height, code)
     return height, code
 
@@ -119,46 +130,87 @@ def _farthest_pairs(points: Doubles, cluster: Codes, position: Codes, threads: i
 
 @njit(cache=True, nogil=True)
 def _fold(
-    points: Doubles,
-    columns: Doubles,
-    cluster: Codes,
-    position: Codes,
-    starts: Codes,
+    units: Doubles,
+    order: Positions,
+    cluster: Positions,
+    starts: npt.NDArray[np.int64],
     first: int,
     last: int,
     height: Doubles,
     code: Codes,
 ) -> None:
-    """Find the farthest pairs of clusters first … last − 1 with all later ones.
-
-    Many pairs are summed side by side, each in the order of the coordinates: the bits of `dissimilarities`.
-    """
-    n, width = points.shape
-    total = np.empty(COLUMNS, dtype=np.float64)
+    """Find the farthest pairs of clusters first … last − 1 with all later ones."""
+    n, width = units.shape
+    panel, sums = np.zeros((width, COLUMNS)), np.empty((ROWS, COLUMNS))
+    farthest, which = np.empty(COLUMNS), np.empty(COLUMNS, dtype=np.int64)
     for begin in range(starts[first + 1], n, COLUMNS):
         end = min(begin + COLUMNS, n)
-        for a in range(first, last):
-            low = max(begin, starts[a + 1])
-            if low >= end:
-                continue
-            sums = total[: end - low]
-            for p in range(starts[a], starts[a + 1]):
-                sums[:] = 0.0
-                for k in range(width):
-                    x = points[p, k]
-                    others = columns[k, low:end]
-                    for c in range(len(sums)):
-                        difference = x - others[c]
-                        sums[c] += difference * difference
-                for c in range(len(sums)):
-                    d = 0.5 * sums[c]
-                    b = cluster[low + c]
+        for c in range(begin, end):
+            for k in range(width):
+                panel[k, c - begin] = units[order[c], k]
+        for top in range(starts[first], starts[last], ROWS):
+            if cluster[top] >= cluster[end - 1]:
+                break
+            rows = order[top : min(top + ROWS, starts[last])]
+            _add_squares(units, rows, panel, sums)
+            r = 0
+            while r < len(rows):
+                a, begun = cluster[top + r], r
+                while r < len(rows) and cluster[top + r] == a:
+                    _take_farther(sums[r], rows[r], farthest, which, r == begun)
+                    r += 1
+                for c in range(max(begin, starts[a + 1]), end):
+                    d, b = farthest[c - begin], cluster[c]
                     if d >= height[a, b]:
-                        i, j = position[p], position[low + c]
+                        i, j = which[c - begin], order[c]
                         pair = min(i, j) * n + max(i, j)
                         if d > height[a, b] or pair > np.int64(code[a, b]):
                             height[a, b] = d
                             code[a, b] = pair
+
+
+@njit(cache=True, nogil=True)
+def _take_farther(sums: Doubles, point: int, farthest: Doubles, which: Codes, begin: bool) -> None:
+    """Put half of the sums and their point where they are not nearer than what is there.
+
+    With equal d the key of a later point and the same other is the larger, and the points come in order.
+    """
+    if begin:
+        farthest[:] = -1.0
+    for c in range(COLUMNS):
+        half, most, best = 0.5 * sums[c], farthest[c], which[c]
+        farther = half >= most
+        farthest[c] = half if farther else most
+        which[c] = point if farther else best
+
+
+@njit(cache=True, nogil=True)
+def _add_squares(units: Doubles, rows: Positions, panel: Doubles, sums: Doubles) -> None:
+    """Fill sums[r, c] with Σ (u − v)² of units[rows[r]] and column c of the panel, in the order of the coordinates.
+
+    Each sum is a lane of its own, added to in that order, so it has the bits of a loop over one pair, and neighbouring
+    lanes become one vector instruction. Four coordinates are taken at a time, so that sums are fetched less often.
+    """
+    width = len(panel)
+    sums[:] = 0.0
+    for begin in range(0, width, CHUNK):
+        end = min(begin + CHUNK, width)
+        for r in range(len(rows)):
+            row, total = units[rows[r]], sums[r]
+            k = begin
+            while k + 4 <= end:
+                w, x, y, z = row[k], row[k + 1], row[k + 2], row[k + 3]
+                one, two, three, four = panel[k], panel[k + 1], panel[k + 2], panel[k + 3]
+                for c in range(COLUMNS):
+                    e, f, g, h = w - one[c], x - two[c], y - three[c], z - four[c]
+                    total[c] = (((total[c] + e * e) + f * f) + g * g) + h * h
+                k += 4
+            while k < end:
+                x, one = row[k], panel[k]
+                for c in range(COLUMNS):
+                    e = x - one[c]
+                    total[c] += e * e
+                k += 1
 
 
 @njit(cache=True, nogil=True)
