@@ -112,7 +112,7 @@ def test_a_walk_in_any_parts_is_the_definition(graph, cuts, threads):
 
 
 @settings(deadline=None, max_examples=120)
-@given(graph=graphs, begun=st.floats(0, 1), until=st.floats(0, 1.2), threads=st.sampled_from([1, 2]))
+@given(graph=graphs, begun=st.floats(0, 1), until=st.floats(0, 1.2), threads=st.sampled_from([1, 3]))
 def test_a_walk_stops_at_a_height(graph, begun, until, threads):
     n, i, j, d = graph
     start = int(np.searchsorted(d, d[int(begun * (len(d) - 1))])) if len(d) else 0
@@ -166,7 +166,7 @@ def test_a_larger_walk_outgrows_its_tables(radius):
         assert found.tolist() == closing
         assert_stands(clusters, n, i, j, closing, len(i))
     half = closing[len(closing) // 2]
-    found, clusters = walk(singletons(n), i, j, d, until=len(closing) // 2 + 1, threads=2)
+    found, clusters = walk(singletons(n), i, j, d, until=len(closing) // 2 + 1, threads=3)
     end = int(np.searchsorted(d, d[half], side="right"))
     assert found.tolist() == [p for p in closing if p < end]
     assert_stands(clusters, n, i, j, closing, end)

@@ -157,7 +157,8 @@ def walk(
         length=np.zeros(n, dtype=np.int32),
     )
     share = None
-    if threads > 1 and len(i) >= APART:
+    # With a stop, threads walk everything and then again up to it: two would take longer than one that stops by itself.
+    if threads > (1 if until is None else 2) and len(i) >= APART:
         share = shares(united(state.root, clusters.a, clusters.b, i, j), i, threads)
     if share is None:
         edges = [
