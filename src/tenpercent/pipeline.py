@@ -206,7 +206,7 @@ def describe(
     }
     if isinstance(opened, Embeddings):
         path = str(Path(spec).resolve())
-        return {"spec": path, "kind": "vectors", "fingerprint": opened.content_fingerprint, **common}
+        return {"spec": path, "kind": "vectors", "fingerprint": opened.origin, **common}
     return {
         "spec": opened.spec,
         "kind": "images",

@@ -70,7 +70,7 @@ def plan(
     done: dict[str, Any] = {}
     if folder.json_path.exists():
         known = folder.read()
-        same = opened.content_fingerprint if isinstance(opened, Embeddings) else opened.fingerprint
+        same = opened.origin if isinstance(opened, Embeddings) else opened.fingerprint
         if known["source"]["fingerprint"] != same:
             raise RunFolderError(f"{out} holds a run of {known['source']['spec']}; choose another --out")
         done = known["stages"]

@@ -64,7 +64,7 @@ def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
     if layer != "end":
         raise UsageError(f"ready vectors have no layer {layer!r}; leave out --layer")
     opened = open_source(source["spec"], SourceOptions.from_json(source["options"]))
-    if not isinstance(opened, Embeddings) or opened.content_fingerprint != source["fingerprint"]:
+    if not isinstance(opened, Embeddings) or opened.origin != source["fingerprint"]:
         raise StageError(
             f"{source['spec']} has changed since {folder.path} was made; choose another --out and run again"
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from .files import count_rows, fingerprint, read_columns, read_metadata, write_t
 
 FORMAT = 1
 LAYERS = ("start", "middle", "end")
+BLOCK_BYTES = 32 * 2**20  # of vectors looked at at a time
 MOST_CLASSES = 1_000_000  # unnamed codes beyond are numbers of something else
 
 Strings = npt.NDArray[np.object_]  # Python strings: ids differ in length too much for a fixed width
@@ -97,11 +99,6 @@ class Embeddings:
             order_or_all: Any = slice(None)  # already in id order: no copy, so a memory map stays one
         else:
             order_or_all = order
-        zero = zero_or_broken_row(array)
-        if zero is not None:
-            raise UsageError(
-                f"the vector of {names[zero[0]]!r} (row {zero[0]}) {zero[1]}; remove that row or embed it again"
-            )
         codes, known = label_codes(labels, class_names, n)
         found = cls(
             ids=names[order_or_all],
@@ -110,21 +107,35 @@ class Embeddings:
             labels=None if codes is None else codes[order_or_all],
             class_names=known,
         )
-        return replace(found, origin=found.content_fingerprint)
+        return replace(found, origin=found._checked_fingerprint())
 
-    @cached_property
-    def content_fingerprint(self) -> str:
-        """A fingerprint of the ids, labels and vectors themselves."""
-        import hashlib
+    def _checked_fingerprint(self) -> str:
+        """Return a fingerprint of the ids, labels and vectors themselves: the origin of vectors that were ready.
 
+        Raises:
+            UsageError: a row that is zero, or holds nan or infinity.
+        """
         digest = hashlib.blake2b(digest_size=8)
         digest.update("\0".join(self.ids.tolist()).encode("utf-8", "surrogatepass"))
         if self.labels is not None:
             digest.update(self.labels.tobytes())
             digest.update("\0".join(self.class_names).encode("utf-8", "surrogatepass"))
         digest.update(f"{self.vectors.dtype.str}{self.vectors.shape}".encode())
-        for start in range(0, len(self), 65536):
-            digest.update(np.ascontiguousarray(self.vectors[start : start + 65536]).data)
+        rows = max(1, BLOCK_BYTES // self.vectors[:1].nbytes)
+        with ThreadPoolExecutor(
+            1
+        ) as beside:  # one pass for both: vectors may be a file larger than the memory
+            for part in in_batches(len(self), rows):
+                block = self.vectors[part]
+                hashed = beside.submit(digest.update, np.ascontiguousarray(block).data)
+                broken = zero_or_broken_row(block)
+                hashed.result()
+                if broken is not None:
+                    row = part.start + broken[0]
+                    raise UsageError(
+                        f"the vector of {self.ids[row]!r} (row {self.rows[row]}) {broken[1]}; remove that row or embed "
+                        "it again"
+                    )
         return digest.hexdigest()
 
     def __len__(self) -> int:
@@ -310,13 +321,10 @@ def checked_vectors(vectors: npt.ArrayLike) -> Vectors:
 
 def zero_or_broken_row(vectors: Vectors) -> tuple[int, str] | None:
     """Return the first row without a direction and what is wrong with it, or None."""
-    for start in range(0, len(vectors), 65536):
-        block = vectors[start : start + 65536]
-        bad = np.flatnonzero(~np.isfinite(block).all(axis=1) | ~block.any(axis=1))
-        if len(bad):
-            what = "is zero and has no direction" if not block[bad[0]].any() else "holds nan or infinity"
-            return start + int(bad[0]), what
-    return None
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1))
+    if not len(bad):
+        return None
+    return int(bad[0]), "holds nan or infinity" if vectors[bad[0]].any() else "is zero and has no direction"
 
 
 def label_codes(
