@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import itertools
 import re
 import subprocess
 import sys
@@ -355,12 +356,11 @@ def test_rows_that_are_equally_near_but_for_rounding_are_a_tie(metric: str) -> N
 
 
 def test_the_mean_of_near_rows_far_from_the_origin_keeps_its_digits() -> None:
-    step = 2.0**-20
-    near = 1e6 + step * np.array([[0, 0], [4, 0], [0, 4], [4, 4], [3, 2]])  # the last is nearest to the mean
-    X = np.concatenate([near, [[0.0, 0.0]]])
-    assert CompleteLinkage(2, metric="euclidean").fit(X).representative_indices_.tolist() == [4, 5]
-    square = 1e6 + step * np.array([[0, 0], [4, 0], [0, 4], [4, 4]])  # all equally near
-    assert CompleteLinkage(1, metric="euclidean").fit(square[::-1]).representative_indices_.tolist() == [0]
+    place, step = np.array([2.0**30, 2.0**29, 2.0**28]), 2.0**-20
+    X = np.concatenate([place + step * np.eye(3), [[0.0, 0.0, 0.0]]])  # the first three are equally near
+    for order in itertools.permutations(range(3)):
+        fitted = CompleteLinkage(2, metric="euclidean").fit(X[[*order, 3]])
+        assert fitted.representative_indices_.tolist() == [0, 3]
 
 
 @pytest.mark.parametrize("power", [-600, 600])
