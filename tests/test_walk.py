@@ -80,8 +80,9 @@ graphs = st.builds(
 
 @pytest.fixture(scope="module", autouse=True)
 def threads_for_few():
-    """Let threads walk what is small and one large component as well."""
+    """Let threads walk what is small and one large component as well, and tables begin small."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walks, "BEGIN", 0)
         patch.setattr(walks, "APART", 1)
         patch.setattr(components, "MOSTLY", 1.0)
         yield

@@ -57,6 +57,9 @@ Lists = npt.NDArray[np.int32]
 BYTES_PER_EDGE = 128
 
 APART = 100_000  # fewer pairs are walked before a second thread has begun
+BEGIN = (
+    1 << 15
+)  # edges that there is room for at first, where there are many pairs: short walks need not grow
 MOST_ENTRIES = 2**31 - 1  # the entries of lists are numbered with 32 bits
 NEVER = 2**62
 # A walk's tally: edges there are, entries ever used, the first of those free again, merges, the pair of the last.
@@ -189,8 +192,9 @@ def _walk_share(
     """Walk the pairs of some components; return the keys and the counts of the edges they end with."""
     own = share[clusters.a] == mine
     edges = int(np.count_nonzero(own))
-    table = _empty(1 << max(4, (4 * edges // 3).bit_length()))
-    entries = np.empty((max(32, 3 * edges), 2), dtype=np.int32)
+    room = edges + min(len(pairs[0]) // 8, BEGIN) + 8
+    table = _empty(1 << (4 * room // 3).bit_length())
+    entries = np.empty((3 * room, 2), dtype=np.int32)
     tally = np.array([0, 0, -1, 0, -1])
     _restore(state, table, entries, tally, clusters.a[own], clusters.b[own], clusters.seen[own])
     at = 0
