@@ -132,6 +132,7 @@ def _clustered(
                     linkage = future.result()
                 except MemoryBudgetError:
                     alone.append(job)  # once the others have ended it may have all of the memory
+                    alone = deque(sorted(alone, key=lambda job: (-len(job.members), job.asked.code)))
                 else:
                     yield job, linkage
     finally:
