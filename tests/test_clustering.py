@@ -375,6 +375,6 @@ def test_damaged_counts_are_named_when_they_are_wanted(tmp_path: Path) -> None:
 
 def test_a_whole_tree_has_no_counts(tmp_path: Path) -> None:
     stored(cluster(some(), 0.7), tmp_path / "run")
-    whole = cluster(some(), 1e-9)
+    whole = cluster(some(), 0.7).deepened(1e-9)
     whole.save(tmp_path / "run" / "merges.parquet")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["merges.parquet"]

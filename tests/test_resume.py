@@ -75,7 +75,9 @@ def test_an_interrupted_clustering_goes_on_class_by_class(
         assert (run / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
 
 
-@pytest.mark.parametrize(("place", "name"), [(merges, "write_table"), (RunFolder, "record")])
+@pytest.mark.parametrize(
+    ("place", "name"), [(merges, "save_counts"), (merges, "write_table"), (RunFolder, "record")]
+)
 @pytest.mark.parametrize("command", [tp.cluster, tp.select])
 def test_a_kill_while_a_deeper_tree_is_stored_costs_nothing(
     place: object,
