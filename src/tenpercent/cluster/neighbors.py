@@ -190,9 +190,9 @@ class Join:
         if not pairs:
             return
         multiply = self.filter(cells)
-        candidates = Candidates(cells, self.left, self.radius, within=self.within, threads=self.threads)
         number = 0
         with bar(pairs, "Comparing", "pairs") as shown, one_blas_thread():
+            candidates = Candidates(cells, self.left, self.radius, within=self.within, threads=self.threads)
             for group in candidates.groups():
                 places = [
                     place for cell in reversed(group) for place in self._places(cells, cell, multiply.columns)

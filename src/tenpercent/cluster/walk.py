@@ -57,9 +57,7 @@ Lists = npt.NDArray[np.int32]
 BYTES_PER_EDGE = 128
 
 APART = 100_000  # fewer pairs are walked before a second thread has begun
-BEGIN = (
-    1 << 15
-)  # edges that there is room for at first, where there are many pairs: short walks need not grow
+BEGIN = 1 << 15  # edges that a walk over many pairs has room for at first: a short one need not grow
 MOST_ENTRIES = 2**31 - 1  # the entries of lists are numbered with 32 bits
 NEVER = 2**62
 # A walk's tally: edges there are, entries ever used, the first of those free again, merges, the pair of the last.
