@@ -1,0 +1,1 @@
+"""The proof: train from scratch on what is kept, beside random subsets and the full set."""
