@@ -4,6 +4,7 @@
     ├── UsageError                 2  an argument or its value: says the value, the limit and the remedy
     │   ├── SourceError            2  a source that is missing, empty or not what it was said to be
     │   └── MissingExtraError      2  an optional dependency that is not installed: says the command
+    ├── TrainingFailedError        1  a training whose loss is no number any more: that trial is marked, others go on
     ├── MemoryBudgetError          1  clustering needs more memory than there is: says what fits (`cluster/memory.py`)
     └── RunFolderError             1  a run folder that can't serve
         ├── LockedError            1  another process works on the same stage: says who
@@ -42,6 +43,10 @@ class MissingExtraError(UsageError, ImportError):
 
 class RunFolderError(TenpercentError):
     """A run folder can't serve: another format, another source, not writable."""
+
+
+class TrainingFailedError(TenpercentError):
+    """A training came to nothing: its loss became nan or infinite."""
 
 
 class LockedError(RunFolderError):

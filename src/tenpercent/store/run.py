@@ -133,6 +133,11 @@ class RunFolder:
         """The page that shows what was found."""
         return self.path / "report.html"
 
+    @property
+    def results(self) -> Path:
+        """One row a training, of those that test what was selected."""
+        return self.path / "results.parquet"
+
     def read(self) -> dict[str, Any]:
         """Return `run.json`.
 

@@ -1,0 +1,138 @@
+"""Which images an arm trains on: all, a random draw, a selection, or a list of somebody's own."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UsageError
+from ..select.merges import Merges
+from ..store.embeddings import Embeddings
+from .trials import FULL, RANDOM, SEMANTIC, Trial
+
+Ints = npt.NDArray[np.int64]
+Known = Callable[[int, str], Merges]  # the tree of an embedding and a layer
+
+
+@dataclass(frozen=True, eq=False)
+class Arms:
+    """What there is to choose images by.
+
+    Attributes:
+        embeddings: the training images, in id order; every position below counts in them.
+        merges: (embedding, layer) -> the tree that ``semantic`` cuts.
+        budget: ``class`` or ``global``, as for `Merges.select`.
+        lists: the arms that are lists: positions, int64[k] ascending.
+    """
+
+    embeddings: Embeddings
+    merges: Known
+    budget: str
+    lists: dict[str, Ints]
+
+    def positions(self, trial: Trial, seed: int) -> Ints:
+        """Return the images that a trial trains on: int64[k], ascending, those with a label.
+
+        Raises:
+            UsageError: there is no such arm.
+        """
+        chosen = self._chosen(trial, seed)
+        labels = self.embeddings.labels
+        return chosen if labels is None else chosen[labels[chosen] >= 0]
+
+    def _chosen(self, trial: Trial, seed: int) -> Ints:
+        if trial.arm in self.lists:
+            return self.lists[trial.arm]
+        if trial.arm == FULL:
+            return np.arange(len(self.embeddings), dtype=np.int64)
+        if trial.arm == RANDOM:
+            return self._random(trial.fraction, seed)
+        if trial.arm == SEMANTIC:
+            return self._semantic(trial.fraction, trial.embedding, trial.layer)
+        raise UsageError(_unknown(trial.arm, self.lists))
+
+    def _semantic(self, fraction: float, embedding: int, layer: str) -> Ints:
+        tree = self.merges(embedding, layer)
+        return np.flatnonzero(tree.select(fraction, budget=self.budget).kept_mask)
+
+    def _random(self, fraction: float, seed: int) -> Ints:
+        """Draw as many images of each class as the selection keeps of it; over all images where it knows no classes."""
+        tree = self.merges(0, "end")
+        kept = tree.select(fraction, budget=self.budget).kept_mask
+        index = tree.class_index
+        counts = np.bincount(index[kept], minlength=len(tree.classes))
+        draw = np.random.default_rng(seed).permutation(len(index))  # a rank for each image
+        order = np.lexsort((draw, index))  # class by class, in random order
+        place = np.arange(len(order)) - np.searchsorted(index[order], index[order])
+        return np.sort(order[place < counts[index[order]]])
+
+
+def check_arms(arms: Sequence[str], lists: Sequence[str]) -> None:
+    """Raise `UsageError` where an arm has no meaning."""
+    for arm in arms:
+        if arm not in (FULL, RANDOM, SEMANTIC):
+            raise UsageError(_unknown(arm, lists))
+
+
+def _unknown(arm: str, lists: Sequence[str] | dict[str, Any]) -> str:
+    known = ", ".join((FULL, RANDOM, SEMANTIC, *lists))
+    return f"--arms names {arm!r}; known are {known}, or NAME=FILE with row numbers or ids"
+
+
+def read_list(path: Path, embeddings: Embeddings) -> Ints:
+    """Read a list of images: row numbers of the source, or ids.
+
+    Args:
+        path: ``.npy`` (integers, or strings), ``.txt`` (one a line), or ``.csv`` with a column ``row`` or ``id``.
+        embeddings: the training images.
+
+    Returns:
+        Their positions in id order, int64[k], ascending.
+
+    Raises:
+        UsageError: it can't be read, is empty, names an image twice or one that there is none of.
+    """
+    try:
+        found = _entries(path)
+    except (OSError, ValueError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(
+            f"can't read {path} ({error}); give .npy, .txt with a row number or id a line, or .csv with a column row or id"
+        ) from None
+    if not len(found):
+        raise UsageError(f"{path} names no images; give at least two of each class")
+    ids = {name: position for position, name in enumerate(embeddings.ids.tolist())}
+    if isinstance(found[0], str) and found[0] not in ids and all(str(one).isdigit() for one in found):
+        found = [int(one) for one in found]
+    by = ids if isinstance(found[0], str) else {row: p for p, row in enumerate(embeddings.rows.tolist())}
+    unknown = [one for one in found if one not in by]
+    if unknown:
+        raise UsageError(
+            f"{path} names {unknown[0]!r}, which is no image of this run ({len(unknown):,} of {len(found):,} are not); "
+            "give row numbers of the source, or ids"
+        )
+    positions = np.unique(np.asarray([by[one] for one in found], dtype=np.int64))
+    if len(positions) < len(found):
+        raise UsageError(f"{path} names {len(found) - len(positions):,} images twice; name each once")
+    return positions
+
+
+def _entries(path: Path) -> list[Any]:
+    if path.suffix == ".npy":
+        array = np.load(path, allow_pickle=False)
+        if array.ndim != 1 or array.dtype.kind not in "iuUS":
+            raise ValueError(f"it has shape {array.shape} and dtype {array.dtype}")
+        return [one.decode() if isinstance(one, bytes) else one for one in array.tolist()]
+    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix == ".csv":
+        rows = list(csv.DictReader(text.splitlines()))
+        column = next((name for name in ("row", "id") if rows and name in rows[0]), None)
+        if rows and column is None:
+            raise ValueError(f"its columns are {', '.join(rows[0])}")
+        return [int(one[column]) if column == "row" else one[column] for one in rows]
+    return [line for line in text.split("\n") if line.strip()]

@@ -1,0 +1,103 @@
+"""The images that trainings are judged by: never seen by the embedding or the selection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from ..errors import SourceError, UsageError
+from ..images.options import SourceOptions
+from ..images.source import ImageSource
+from ..images.sources import open_source, open_split, with_classes
+from ..store.embeddings import Embeddings
+from ..store.run import RunFolder
+
+OWN_SPLITS = ("test", "validation")
+HELD_OUT = "held out"
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationSet:
+    """Labelled images to test on.
+
+    Attributes:
+        source: where they come from; labels as the codes of the training images' classes.
+        rows: int64[m], which of them, all labelled.
+        name: for people: ``test``, ``validation``, ``held out`` or the source's name.
+    """
+
+    source: ImageSource
+    rows: npt.NDArray[np.int64]
+    name: str
+
+
+def evaluation_set(
+    run: RunFolder, images: ImageSource, test: str | None, options: SourceOptions
+) -> EvaluationSet:
+    """Return what to test on: `test` where it is given, else what was held out, else the source's own split.
+
+    Args:
+        run: the run folder.
+        images: the source of the training images.
+        test: another source, or None.
+        options: of `test`.
+
+    Raises:
+        UsageError: there is none; it has classes that the training images lack, no labels, or is the training set.
+    """
+    if test is not None:
+        return _labelled(_opened(test, options, images), str(test), images)
+    options.allow("the run's own evaluation set")
+    if run.holdout.exists():
+        rows = pq.read_table(run.holdout, columns=["row"])["row"].to_numpy()
+        return _labelled(images, HELD_OUT, images, rows)
+    about = run.read()["source"]
+    for split in OWN_SPLITS:
+        if split == images.split:
+            continue
+        found = open_split(about["spec"], SourceOptions.from_json(about["options"]), split)
+        if isinstance(found, ImageSource) and found.split != images.split:
+            return _labelled(found, found.split, images)
+    raise UsageError(
+        f"{images.spec} has no test or validation split to judge trainings by; name labelled images with "
+        "--test SOURCE, or begin a new run with --holdout 0.1"
+    )
+
+
+def _opened(spec: str, options: SourceOptions, images: ImageSource) -> ImageSource:
+    found = open_source(spec, options)
+    if isinstance(found, ImageSource) and options.split is None and "test" in found.splits:
+        found = open_split(spec, options, "test") or found
+    if isinstance(found, Embeddings):
+        raise SourceError(
+            f"--test {spec} holds vectors, and trainings are judged by images; give their source"
+        )
+    if (found.spec, found.split) == (images.spec, images.split):
+        raise UsageError(f"--test {spec} is the training set itself; give images that no training sees")
+    return with_classes(found, images.class_names)
+
+
+def _labelled(
+    source: ImageSource, name: str, images: ImageSource, rows: npt.NDArray[np.int64] | None = None
+) -> EvaluationSet:
+    if source.labels is None:
+        raise UsageError(
+            f"the images to test on ({name}) have no labels; give labelled ones with --test SOURCE"
+        )
+    rows = np.arange(len(source)) if rows is None else rows
+    rows = rows[source.labels[rows] >= 0]
+    if not len(rows):
+        raise UsageError(
+            f"none of the images to test on ({name}) has a label; give others with --test SOURCE"
+        )
+    highest = int(source.labels[rows].max())
+    if highest >= len(images.class_names):
+        unknown = source.class_names[highest]
+        raise UsageError(
+            f"the images to test on ({name}) have a class {unknown!r} that the training images lack "
+            f"({len(images.class_names)} classes); leave those images out"
+        )
+    return EvaluationSet(source, rows, name)

@@ -1,0 +1,119 @@
+"""What an experiment trains: arm × fraction × trial, each with a seed of its own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import UsageError
+
+FULL, RANDOM, SEMANTIC = "full", "random", "semantic"
+WHOLE = 1.0  # the fraction of the arm `full`
+
+
+@dataclass(frozen=True, order=True)
+class Trial:
+    """One training from scratch.
+
+    Attributes:
+        trial: its number, from 0.
+        embedding: which embedding the images were chosen by, 0 for the run's own.
+        layer: of which layer.
+        fraction: of the images, in (0, 1]; 1 for the arm ``full``.
+        arm: how the images are chosen.
+    """
+
+    trial: int
+    embedding: int
+    layer: str
+    fraction: float
+    arm: str
+
+    @property
+    def name(self) -> str:
+        """A name for files, different for different trials."""
+        code = hashlib.blake2b(self.arm.encode(), digest_size=4).hexdigest()
+        plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in self.arm)[:40]
+        arm = plain if plain == self.arm else f"{plain}-{code}"
+        chosen = "" if self.arm in (FULL, RANDOM) else f"-{self.layer}-{self.embedding}"
+        return f"{arm}{chosen}-{self.fraction!r}-{self.trial:03d}"
+
+    def seed(self, run: str) -> int:
+        """Return the seed of weights, batches and draws: from run, arm, fraction and trial, in [0, 2³¹).
+
+        Args:
+            run: the fingerprint of the images.
+        """
+        text = f"{run} {self.arm} {self.layer} {self.embedding} {self.fraction!r} {self.trial}"
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little") >> 1
+
+    def __str__(self) -> str:
+        where = "" if self.arm == FULL else f" {100 * self.fraction:g}%"
+        return f"{self.arm}{where}, trial {self.trial + 1}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which trials there are to be.
+
+    Attributes:
+        arms: ``full``, ``random``, ``semantic`` or another strategy, each once.
+        fractions: in (0, 1), each once; the arm ``full`` takes none of them.
+        trials: how many of each.
+        layers: whose vectors the images are chosen by; ``full`` and ``random`` know none.
+        embeddings: how many embeddings they are chosen by.
+        lists: arms that are lists of images, with their fractions.
+    """
+
+    arms: tuple[str, ...]
+    fractions: tuple[float, ...]
+    trials: int
+    layers: tuple[str, ...] = ("end",)
+    embeddings: int = 1
+    lists: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_once("--arms", [*self.arms, *(name for name, _ in self.lists)])
+        _check_once("--keep", self.fractions)
+        _check_once("--layer", self.layers)
+        for fraction in self.fractions:
+            if not (isinstance(fraction, int | float) and 0 < fraction < 1):
+                raise UsageError(
+                    f"--keep is {fraction}; it must be above 0 and below 1: all images are the arm full"
+                )
+        for name, count in (("--trials", self.trials), ("--embeddings", self.embeddings)):
+            if not (isinstance(count, int) and count >= 1):
+                raise UsageError(f"{name} is {count}; it must be a whole number from 1 on")
+        if not self.fractions and set(self.arms) - {FULL}:
+            raise UsageError("no fraction to evaluate at; give some: --keep 0.9 0.8")
+        if not self.arms and not self.lists:
+            raise UsageError("no arms to compare; give some: --arms full random semantic")
+
+    def all(self) -> list[Trial]:
+        """Return all trials in the order in which they are worth most: each one of everything, then the next of each.
+
+        So whatever is there when somebody stops can be compared.
+        """
+        found = []
+        for trial in range(self.trials):
+            if FULL in self.arms:
+                found.append(Trial(trial, 0, "end", WHOLE, FULL))
+            found += [Trial(trial, 0, "end", fraction, name) for name, fraction in self.lists]
+            for fraction in self.fractions:
+                for arm in self.arms:
+                    if arm == RANDOM:
+                        found.append(Trial(trial, 0, "end", fraction, arm))
+                    elif arm != FULL:
+                        found += [
+                            Trial(trial, embedding, layer, fraction, arm)
+                            for embedding in range(self.embeddings)
+                            for layer in self.layers
+                        ]
+        return found
+
+
+def _check_once(flag: str, values: Sequence[object]) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise UsageError(f"{flag} names {value} twice; name each once")
