@@ -83,9 +83,9 @@ def test_a_plan_has_every_trial_once_and_comparable_ones_first() -> None:
     trials = PLAN.all()
     assert len(trials) == len(set(trials)) == 3 * (1 + 2 * 2)
     assert [trial.trial for trial in trials] == sorted(trial.trial for trial in trials)
-    assert Counter((trial.arm, trial.fraction) for trial in trials) == {
-        key: 3 for key in [("full", 1.0), *((a, f) for a in ("random", "semantic") for f in (0.9, 0.5))]
-    }
+    assert Counter((trial.arm, trial.fraction) for trial in trials) == dict.fromkeys(
+        [("full", 1.0), *((a, f) for a in ("random", "semantic") for f in (0.9, 0.5))], 3
+    )
     several = Plan(("full", "random", "semantic"), (0.9,), 2, layers=("start", "end"), embeddings=3)
     assert Counter(trial.arm for trial in several.all()) == {"full": 2, "random": 2, "semantic": 12}
 
