@@ -102,7 +102,8 @@ def read_list(path: Path, embeddings: Embeddings) -> Ints:
         found = _entries(path)
     except (OSError, ValueError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(
-            f"can't read {path} ({error}); give .npy, .txt with a row number or id a line, or .csv with column row or id"
+            f"can't read {path} ({error}); give .npy, .txt with a row number or id a line, or .csv with a column row "
+            "or id"
         ) from None
     if not len(found):
         raise UsageError(f"{path} names no images; give at least two of each class")
