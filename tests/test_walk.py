@@ -11,6 +11,7 @@ from tenpercent.cluster import components
 from tenpercent.cluster import walk as walks
 from tenpercent.cluster.components import shares, united
 from tenpercent.cluster.walk import Counted, counted, restored, singletons, walk
+from tenpercent.errors import TenpercentError
 
 
 def grid_pairs(n, width, values, seed, radius=np.inf):
@@ -219,7 +220,7 @@ def test_until_needs_dissimilarities():
 def test_more_edges_than_can_be_numbered_are_refused(monkeypatch):
     monkeypatch.setattr(walks, "MOST_ENTRIES", 100)
     i, j, _ = grid_pairs(60, 3, 20, 0)
-    with pytest.raises(OverflowError, match=r"counts \d+ pairs of clusters at a time .* fewer merges"):
+    with pytest.raises(TenpercentError, match=r"counts \d+ pairs of clusters at a time .* fewer merges"):
         walk(singletons(60), i, j)
 
 

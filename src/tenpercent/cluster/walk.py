@@ -42,6 +42,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from ..errors import TenpercentError
 from .components import Shares, fixed, flatten, shares, united
 from .distances import Doubles, Positions
 from .threads import in_threads
@@ -199,7 +200,7 @@ def _walk_share(
     while (at := _walk(state, table, entries, tally, pairs, until, share, mine, at)) < len(pairs[0]):
         if tally[USED] + 2 > len(entries):
             if len(entries) > MOST_ENTRIES // 2:
-                raise OverflowError(
+                raise TenpercentError(
                     f"the walk counts {tally[EDGES]:,} pairs of clusters at a time and can't number more; "
                     "ask for fewer merges"
                 )
