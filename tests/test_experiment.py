@@ -20,7 +20,7 @@ from tenpercent.errors import StageError, TrainingFailedError, UsageError
 from tenpercent.evaluate import claims as claiming
 from tenpercent.evaluate.arms import Arms, check_arms, read_list
 from tenpercent.evaluate.claims import Claims
-from tenpercent.evaluate.experiment import run_trials
+from tenpercent.evaluate.experiment import Tally, missing, run_trials, tally
 from tenpercent.evaluate.results import Results, packed, unpacked
 from tenpercent.evaluate.trials import Plan, Trial
 from tenpercent.store.files import write_table
@@ -201,8 +201,9 @@ def test_an_unknown_arm_is_refused() -> None:
 
 def test_each_training_is_done_once_and_has_a_row(tmp_path: Path) -> None:
     found, trainer = embeddings(), Trainer()
-    tally = run_trials(PLAN.all(), arms_of(found), results_in(tmp_path), "p", trainer)
-    assert (tally.done, tally.trained, tally.failed, tally.elsewhere) == (15, 15, (), ())
+    results = results_in(tmp_path)
+    assert run_trials(PLAN.all(), arms_of(found), results, "p", trainer) == 15
+    assert tally(PLAN.all(), results, "p") == Tally(15, (), ())
     table = results_in(tmp_path).rebuild()
     assert len(table) == 15
     rows = {(r["arm"], r["fraction"], r["trial"]): r for r in table.to_pylist()}
@@ -212,20 +213,21 @@ def test_each_training_is_done_once_and_has_a_row(tmp_path: Path) -> None:
         assert [found.rows[list(p)].tolist() for p in positions] == [unpacked(row["kept"], 120).tolist()]
     more = Trainer()
     wider = Plan(("full", "random", "semantic"), (0.9, 0.5, 0.7), 4)
-    tally = run_trials(wider.all(), arms_of(found), results_in(tmp_path), "p", more)
-    assert (tally.trained, len(more.seen)) == (28 - 15, 28 - 15)
-    assert run_trials(PLAN.all(), arms_of(found), results_in(tmp_path), "other", Trainer()).trained == 15
+    assert missing(wider.all(), results, "p") == 28 - 15
+    assert run_trials(wider.all(), arms_of(found), results, "p", more) == len(more.seen) == 28 - 15
+    assert run_trials(PLAN.all(), arms_of(found), results, "other", Trainer()) == 15
     assert len(results_in(tmp_path).rebuild()) == 28 + 15
 
 
 def test_a_training_that_fails_is_marked_and_others_go_on(tmp_path: Path) -> None:
     trainer = Trainer(fails=4)
-    tally = run_trials(PLAN.all(), arms_of(embeddings()), results_in(tmp_path), "p", trainer)
-    assert tally.done == 15 and len(tally.failed) == 1 and "nan" in tally.failed[0][1]
+    assert run_trials(PLAN.all(), arms_of(embeddings()), results_in(tmp_path), "p", trainer) == 15
+    found = tally(PLAN.all(), results_in(tmp_path), "p")
+    assert found.done == 14 and len(found.failed) == 1 and "nan" in found.failed[0][1]
     rows = results_in(tmp_path).rebuild().to_pylist()
     failed = [row for row in rows if row["status"] == "failed"]
     assert len(failed) == 1 and failed[0]["accuracy"] is None and "nan" in failed[0]["reason"]
-    assert run_trials(PLAN.all(), arms_of(embeddings()), results_in(tmp_path), "p", Trainer()).trained == 0
+    assert run_trials(PLAN.all(), arms_of(embeddings()), results_in(tmp_path), "p", Trainer()) == 0
 
 
 def test_an_interruption_leaves_whole_rows_and_the_rest_is_trained_later(tmp_path: Path) -> None:
@@ -244,7 +246,7 @@ def test_an_interruption_leaves_whole_rows_and_the_rest_is_trained_later(tmp_pat
     assert len(results_in(tmp_path).rebuild()) == 6
     assert len(list((tmp_path / "trainings").glob("*/checkpoint"))) == 1  # to go on from
     assert not list((tmp_path / "trainings").glob("*.claim"))
-    assert run_trials(PLAN.all(), arms_of(embeddings()), results_in(tmp_path), "p", Trainer()).trained == 9
+    assert run_trials(PLAN.all(), arms_of(embeddings()), results_in(tmp_path), "p", Trainer()) == 9
     assert not list((tmp_path / "trainings").glob("*/checkpoint"))
 
 
@@ -266,6 +268,12 @@ def test_rows_are_packed_without_loss() -> None:
     for n in (1, 7, 8, 9, 1000):
         rows = np.sort(random.choice(n, n // 2, replace=False))
         assert unpacked(packed(rows, n), n).tolist() == rows.tolist()
+
+
+def test_no_more_is_begun_when_it_is_not_to_go_on(tmp_path: Path) -> None:
+    answers = iter([True, True, False])
+    arms, results = arms_of(embeddings()), results_in(tmp_path)
+    assert run_trials(PLAN.all(), arms, results, "p", Trainer(), lambda: next(answers)) == 2
 
 
 # ---- several processes -------------------------------------------------------------------------------------------
@@ -297,6 +305,14 @@ def test_stale_claims_are_taken_over(who: dict[str, Any], age: float, free: bool
     os.utime(path, (time.time() - age,) * 2)
     with Claims(tmp_path).claim("a") as ours:
         assert ours == free
+
+
+def test_what_others_are_at_is_told(tmp_path: Path) -> None:
+    results = results_in(tmp_path)
+    with Claims(results.folder).claim(results.path(PLAN.all()[3], "p").stem):
+        assert run_trials(PLAN.all(), arms_of(embeddings()), results, "p", Trainer()) == 14
+        found = tally(PLAN.all(), results, "p")
+    assert found == Tally(14, (), ((PLAN.all()[3], f"process {os.getpid()} on {socket.gethostname()}"),))
 
 
 def test_half_a_claim_is_free(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     _add_leaks(commands)
+    _add_evaluate(commands)
 
     info = _command(commands, "info", "what a run folder holds, and what made it")
     _add_run(info)
@@ -146,6 +147,65 @@ def _add_leaks(commands: Any) -> None:
         )
     _add_columns(group)
     _add_embedder(leaks)
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = _command(
+        commands,
+        "evaluate",
+        "train from scratch on what is kept, beside random subsets and the full set",
+        epilog="What is trained already is not trained again: more trials, arms and fractions add to "
+        "RUN/results.parquet. Several processes may share RUN.",
+    )
+    _add_run(evaluate)
+    evaluate.add_argument(
+        "--keep", type=_number, nargs="+", default=[0.9], metavar="FRACTION", help="the fractions kept (0.9)"
+    )
+    evaluate.add_argument(
+        "--arms",
+        nargs="+",
+        default=["full", "random", "semantic"],
+        metavar="ARM",
+        help="how images are chosen: full, random, semantic, or NAME=FILE with row numbers or ids "
+        "(full random semantic)",
+    )
+    evaluate.add_argument(
+        "--trials", type=_whole, metavar="N", help="trainings of each, with different seeds (the preset's)"
+    )
+    evaluate.add_argument(
+        "--layer",
+        nargs="+",
+        default=["end"],
+        metavar="LAYER",
+        help="whose vectors the images are chosen by (end)",
+    )
+    group = evaluate.add_argument_group("evaluation set")
+    group.add_argument(
+        "--test",
+        metavar="SOURCE",
+        help="labelled images to test on (what --holdout held out, else the source's test or validation split)",
+    )
+    group.add_argument("--test-split", metavar="NAME", help="of a source with splits (test)")
+    _add_columns(group)
+    _add_protocol(evaluate)
+
+
+def _add_protocol(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--preset", metavar="NAME", help="the settings of every training; see tenpercent presets"
+    )
+    group.add_argument(
+        "--length",
+        metavar="steps|epochs",
+        help="the same number of steps for every size of subset, or the same epochs (the preset's)",
+    )
+    group.add_argument("--steps", type=_whole, metavar="N", help="batches of a training (the preset's)")
+    group.add_argument("--epochs", type=_whole, metavar="N", help="passes over the images, instead")
+    group.add_argument("--network", metavar="NAME", help="another network than the preset's")
+    group.add_argument("--depth", type=_whole, metavar="LAYERS", help="of the 6n+2-layer network")
+    group.add_argument("--batch", type=_whole, metavar="N", help="images a step (the preset's)")
+    group.add_argument("--precision", metavar="auto|float32|bf16", help="of the training (the preset's)")
 
 
 def _command(commands: Any, name: str, what: str, epilog: str | None = None) -> argparse.ArgumentParser:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
-from .errors import StageError, UsageError, require
+from .errors import StageError, TenpercentError, UsageError, require
 from .images.options import SourceOptions
 from .images.source import ImageSource
 from .pipeline import cluster
+from .progress import quiet
 from .store.embeddings import Embeddings, Ints
 from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from .evaluate.arms import Arms
     from .evaluate.evaluation_set import EvaluationSet
-    from .evaluate.experiment import Tally, Train
+    from .evaluate.experiment import Tally
     from .evaluate.presets import Protocol
+    from .evaluate.results import Results
+    from .evaluate.training import TrainingData
+    from .evaluate.trials import Plan
     from .select.merges import Merges
 
 log = logging.getLogger("tenpercent")
@@ -79,45 +86,82 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
         UsageError: no labels, nothing to test on, an unknown arm, a fraction out of its range.
         StageError: results of other images or of a newer version are in the way.
     """
-    from .evaluate.arms import Arms, check_arms
-    from .evaluate.evaluation_set import evaluation_set
-    from .evaluate.experiment import run_trials
-    from .evaluate.results import Results
-    from .evaluate.trials import Plan
-    from .select.stored import load_embeddings, open_images
+    from .evaluate.experiment import missing, run_trials, tally
 
-    run = RunFolder.open(what)
-    run.require(Stage.EMBED)
-    images = open_images(run)
-    embeddings = load_embeddings(run)
-    _check_labels(run, embeddings)
-    judged = evaluation_set(run, images, asked.test, asked.test_options)
-    names, lists = _split_arms(asked.arms, embeddings)
-    check_arms(names, tuple(lists))
-    plan = Plan(
-        names,
-        asked.keep,
-        asked.trials,
-        asked.layers,
-        lists=tuple((name, len(found) / len(embeddings)) for name, found in lists.items()),
-    )
-    trees = _Trees(run, min(asked.keep, default=1.0))
-    arms = Arms(embeddings, trees.tree, trees.budget, lists)
-    about = f"{run.read()['source']['fingerprint']}-{embeddings.origin}"
-    results = Results(run, about)
-    results.rebuild()  # refuses what is in the way before anything is trained
-    log.info("testing on %s images (%s)", f"{len(judged.rows):,}", judged.name)
-    train = _trainer(images, embeddings, judged, protocol)
-    key = protocol.fingerprint
-    tally = run_trials(plan.all(), arms, results, key, train)
-    return Evaluation(results.rebuild(), tally, key)
+    ready = _Ready.of(RunFolder.open(what), asked)
+    ready.results.rebuild()  # refuses what is in the way before anything is trained
+    trials, key = ready.plan.all(), protocol.fingerprint
+    left = missing(trials, ready.results, key)
+    if left:
+        require("torch", "images")
+        from .evaluate.training import at_once, train_once
+
+        log.info(
+            "%d trainings; testing on %s images (%s)", left, f"{len(ready.judged.rows):,}", ready.judged.name
+        )
+        data = ready.data()
+        with _Beside(what, asked, protocol, min(at_once(data, protocol), left) - 1):
+            run_trials(trials, ready.arms, ready.results, key, partial(train_once, data, protocol))
+    return Evaluation(ready.results.rebuild(), tally(trials, ready.results, key), key)
 
 
-def _check_labels(run: RunFolder, embeddings: Embeddings) -> None:
-    if embeddings.labels is None or not (embeddings.labels >= 0).any():
-        raise UsageError(
-            f"the images of {run.path} have no labels, and every arm is judged by learning them; give a source that "
-            "has labels"
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """All that trainings take, opened and checked; no image is read yet."""
+
+    images: ImageSource
+    embeddings: Embeddings
+    judged: EvaluationSet
+    arms: Arms
+    plan: Plan
+    results: Results
+
+    @classmethod
+    def of(cls, run: RunFolder, asked: Asked) -> Self:
+        from .evaluate.arms import Arms, check_arms
+        from .evaluate.evaluation_set import evaluation_set
+        from .evaluate.results import Results
+        from .evaluate.trials import Plan
+        from .select.stored import load_embeddings, open_images
+
+        run.require(Stage.EMBED)
+        images, embeddings = open_images(run), load_embeddings(run)
+        if embeddings.labels is None or not (embeddings.labels >= 0).any():
+            raise UsageError(
+                f"the images of {run.path} have no labels, and every arm is judged by learning them; give a source "
+                "that has labels"
+            )
+        judged = evaluation_set(run, images, asked.test, asked.test_options)
+        names, lists = _split_arms(asked.arms, embeddings)
+        check_arms(names, tuple(lists))
+        sizes = tuple((name, len(found) / len(embeddings)) for name, found in lists.items())
+        plan = Plan(names, asked.keep, asked.trials, asked.layers, lists=sizes)
+        trees = _Trees(run, min(asked.keep, default=1.0))
+        about = f"{run.read()['source']['fingerprint']}-{embeddings.origin}"
+        arms = Arms(embeddings, trees.tree, trees.budget, lists)
+        return cls(images, embeddings, judged, arms, plan, Results(run, about))
+
+    def data(self) -> TrainingData:
+        """Read all images."""
+        from .embed.pixels import scan
+        from .evaluate.training import TrainingData
+
+        seen, test = scan(self.images, self.embeddings.rows), scan(self.judged.source, self.judged.rows)
+        if seen.rejected:
+            raise StageError(
+                f"the image {seen.rejected[0].id!r} could be read when it was embedded, not now "
+                f"({seen.rejected[0].reason}); bring it back, or begin a new run"
+            )
+        for lost in test.rejected:
+            log.warning("not tested on %s: %s", lost.id, lost.reason)
+        assert self.embeddings.labels is not None
+        assert self.judged.source.labels is not None
+        return TrainingData(
+            pixels=seen.pixels,
+            labels=self.embeddings.labels,
+            test_pixels=test.pixels,
+            test_labels=self.judged.source.labels[test.rows],
+            n_classes=len(self.embeddings.class_names),
         )
 
 
@@ -142,10 +186,10 @@ class _Trees:
 
     def __init__(self, run: RunFolder, least: float) -> None:
         self.run, self.least = run, least
-        settings = (run.stage(Stage.CLUSTER) or {"settings": {}})["settings"]
-        self.within = settings.get("within")
-        self.layer = settings.get("layer", "end")
-        self.budget = ((run.stage(Stage.SELECT) or {"settings": {}})["settings"].get("budget")) or "class"
+        clustered = (run.stage(Stage.CLUSTER) or {"settings": {}})["settings"]
+        selected = (run.stage(Stage.SELECT) or {"settings": {}})["settings"]
+        self.within, self.layer = clustered.get("within"), clustered.get("layer", "end")
+        self.budget: str = selected.get("budget") or "class"
         self.known: dict[tuple[int, str], Merges] = {}
 
     def tree(self, embedding: int, layer: str) -> Merges:
@@ -163,38 +207,38 @@ class _Trees:
         return cluster(load_embeddings(self.run, layer), self.least, within=self.within)
 
 
-def _trainer(images: ImageSource, embeddings: Embeddings, judged: EvaluationSet, protocol: Protocol) -> Train:
-    """Read the images once, and return what trains on some of them; nothing is read before it is first called."""
-    require("torch", "images")
-    from .embed.pixels import scan
-    from .evaluate.training import TrainingData, train_once
+# ---- several trainings at once -----------------------------------------------------------------------------------
 
-    assert embeddings.labels is not None
-    loaded: list[TrainingData] = []
 
-    def data() -> TrainingData:
-        if not loaded:
-            seen, test = scan(images, embeddings.rows), scan(judged.source, judged.rows)
-            if seen.rejected:
-                raise StageError(
-                    f"the image {seen.rejected[0].id!r} could be read when it was embedded, not now "
-                    f"({seen.rejected[0].reason}); bring it back, or begin a new run"
-                )
-            for lost in test.rejected:
-                log.warning("not tested on %s: %s", lost.id, lost.reason)
-            assert judged.source.labels is not None and embeddings.labels is not None
-            loaded.append(
-                TrainingData(
-                    pixels=seen.pixels,
-                    labels=embeddings.labels,
-                    test_pixels=test.pixels,
-                    test_labels=judged.source.labels[test.rows],
-                    n_classes=len(embeddings.class_names),
-                )
-            )
-        return loaded[0]
+class _Beside:
+    """Processes that take trials of the same folder, for as long as this context lasts."""
 
-    def train(positions: Ints, seed: int, folder: Path) -> Any:
-        return train_once(data(), np.asarray(positions), protocol, seed, folder)
+    def __init__(self, what: str | Path, asked: Asked, protocol: Protocol, count: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        arguments = (what, asked, protocol, os.getpid())
+        self.processes = [context.Process(target=_share, args=arguments, daemon=True) for _ in range(count)]
 
-    return train
+    def __enter__(self) -> None:
+        for process in self.processes:
+            process.start()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        for process in self.processes:
+            if kind is not None:
+                process.terminate()
+            process.join()
+
+
+def _share(what: str | Path, asked: Asked, protocol: Protocol, parent: int) -> None:
+    """Train what nobody is at, until all is done or the process that began this one is gone."""
+    from .evaluate.experiment import run_trials
+    from .evaluate.training import train_once
+
+    with (
+        quiet(True),
+        suppress(KeyboardInterrupt, TenpercentError),
+    ):  # the first process meets the same and says so
+        ready = _Ready.of(RunFolder.open(what), asked)
+        train = partial(train_once, ready.data(), protocol)
+        left = lambda: os.getppid() == parent  # noqa: E731
+        run_trials(ready.plan.all(), ready.arms, ready.results, protocol.fingerprint, train, left)

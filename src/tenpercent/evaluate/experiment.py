@@ -24,27 +24,51 @@ if TYPE_CHECKING:  # torch is loaded by whoever trains
 log = logging.getLogger("tenpercent")
 
 Ints = npt.NDArray[np.int64]
+MEASURED = (
+    "accuracy",
+    "top5",
+    "best_accuracy",
+    "loss",
+    "test_loss",
+    "class_accuracy",
+    "removed_accuracy",
+    "curve",
+    "steps",
+    "epochs",
+    "seconds",
+)
+
 Train = Callable[[Ints, int, Path], "Outcome"]  # (positions, seed, folder for checkpoints)
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of the trials of a plan.
+    """How far the trials of a plan are.
 
     Attributes:
-        done: how many are there, by this process or before.
-        trained: how many this process trained.
-        failed: those that failed, with the reason.
+        done: how many came to something.
+        failed: those that came to nothing, with the reason.
         elsewhere: those that other processes are at, with who.
     """
 
     done: int
-    trained: int
     failed: tuple[tuple[Trial, str], ...]
     elsewhere: tuple[tuple[Trial, str], ...]
 
 
-def run_trials(trials: Sequence[Trial], arms: Arms, results: Results, protocol: str, train: Train) -> Tally:
+def missing(trials: Sequence[Trial], results: Results, protocol: str) -> int:
+    """Return how many trials there is no row of yet."""
+    return sum(not results.done(trial, protocol) for trial in trials)
+
+
+def run_trials(
+    trials: Sequence[Trial],
+    arms: Arms,
+    results: Results,
+    protocol: str,
+    train: Train,
+    goes_on: Callable[[], bool] = lambda: True,
+) -> int:
     """Train what is not there yet, one after the other; each row is on disk as soon as it is known.
 
     Args:
@@ -53,74 +77,54 @@ def run_trials(trials: Sequence[Trial], arms: Arms, results: Results, protocol: 
         results: where rows go.
         protocol: the fingerprint of how `train` trains.
         train: trains once; it resumes from what it left in its folder.
+        goes_on: asked before each training.
 
     Returns:
-        What became of them. A training that another process is at is left to it.
+        How many were trained here. One that another process is at is left to it.
     """
     claims = Claims(results.folder)
     trained = 0
-    failed: list[tuple[Trial, str]] = []
-    elsewhere: list[tuple[Trial, str]] = []
     for number, trial in enumerate(trials, start=1):
         if results.done(trial, protocol):
             continue
+        if not goes_on():
+            break
         name = results.path(trial, protocol).stem
         with claims.claim(name) as ours:
-            if not ours:
-                elsewhere.append((trial, claims.holder(name) or "a process that has just ended"))
-                continue
-            if results.done(trial, protocol):  # another process was at it until a moment ago
+            if not ours or results.done(trial, protocol):  # or another process was at it until a moment ago
                 continue
             log.info("training %d of %d: %s", number, len(trials), trial)
-            scratch = results.folder / name
-            try:
-                results.add(trial, protocol, _trained(trial, arms, results, train, scratch))
-            except TrainingFailedError as error:
-                log.warning("%s failed: %s", trial, error)
-                failed.append((trial, str(error)))
-                results.add(trial, protocol, _failed(trial, arms, results, str(error)))
-            shutil.rmtree(scratch, ignore_errors=True)
+            results.add(trial, protocol, _row(trial, arms, results, train, results.folder / name))
+            shutil.rmtree(results.folder / name, ignore_errors=True)
             trained += 1
-    elsewhere = [(trial, who) for trial, who in elsewhere if not results.done(trial, protocol)]
-    done = sum(results.done(trial, protocol) for trial in trials)
-    return Tally(done, trained, tuple(failed), tuple(elsewhere))
+    return trained
 
 
-def _trained(trial: Trial, arms: Arms, results: Results, train: Train, scratch: Path) -> dict[str, Any]:
+def tally(trials: Sequence[Trial], results: Results, protocol: str) -> Tally:
+    """Return how far trials are, by what lies in their folder."""
+    claims = Claims(results.folder)
+    failed, elsewhere, done = [], [], 0
+    for trial in trials:
+        if results.done(trial, protocol):
+            reason = results.failure(trial, protocol)
+            if reason is None:
+                done += 1
+            else:
+                failed.append((trial, reason))
+        elif (who := claims.holder(results.path(trial, protocol).stem)) is not None:
+            elsewhere.append((trial, who))
+    return Tally(done, tuple(failed), tuple(elsewhere))
+
+
+def _row(trial: Trial, arms: Arms, results: Results, train: Train, scratch: Path) -> dict[str, Any]:
+    """Train once; return what there is to say of it, also where it fails."""
     seed = trial.seed(results.about)
     positions = arms.positions(trial, seed)
-    outcome = train(positions, seed, scratch)
-    return {
-        **_begun(positions, seed, arms),
-        "status": DONE,
-        **{
-            name: getattr(outcome, name)
-            for name in (
-                "accuracy",
-                "top5",
-                "best_accuracy",
-                "loss",
-                "test_loss",
-                "removed_accuracy",
-                "steps",
-                "epochs",
-                "seconds",
-            )
-        },
-        "class_accuracy": list(outcome.class_accuracy),
-        "curve": list(outcome.curve),
-    }
-
-
-def _failed(trial: Trial, arms: Arms, results: Results, reason: str) -> dict[str, Any]:
-    seed = trial.seed(results.about)
-    return {**_begun(arms.positions(trial, seed), seed, arms), "status": FAILED, "reason": reason}
-
-
-def _begun(positions: Ints, seed: int, arms: Arms) -> dict[str, Any]:
     rows = arms.embeddings.rows
-    return {
-        "seed": seed,
-        "n": len(positions),
-        "kept": packed(rows[positions], int(rows.max()) + 1),
-    }
+    begun = {"seed": seed, "n": len(positions), "kept": packed(rows[positions], int(rows.max()) + 1)}
+    try:
+        outcome = train(positions, seed, scratch)
+    except TrainingFailedError as error:
+        log.warning("%s failed: %s", trial, error)
+        return {**begun, "status": FAILED, "reason": str(error)}
+    return {**begun, "status": DONE, **{name: getattr(outcome, name) for name in MEASURED}}

@@ -85,6 +85,11 @@ class Results:
         """Whether a training is there already, done or failed."""
         return self.path(trial, protocol).exists()
 
+    def failure(self, trial: Trial, protocol: str) -> str | None:
+        """Return why a training that is there failed, or None where it did not."""
+        row = pq.read_table(self.path(trial, protocol), columns=["status", "reason"]).to_pylist()[0]
+        return str(row["reason"]) if row["status"] == FAILED else None
+
     def add(self, trial: Trial, protocol: str, row: dict[str, Any]) -> None:
         """Write one training, and the table of all anew.
 
