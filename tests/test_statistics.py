@@ -153,7 +153,7 @@ CASES = {
     Verdict.LOSS: (
         made(-0.18, 0.11),
         "keeping 90% costs 0.18 ± 0.11 points against the full set (95% interval, 10 trials; a loss; "
-        "whether a margin of 0.2 is met is open: about 424 trials of each would tell)",
+        "whether a margin of 0.2 is met is open: about 425 trials of each would tell)",
     ),
     Verdict.OPEN: (
         made(-0.05, 0.3),
@@ -230,7 +230,7 @@ def test_rivals() -> None:
     assert rival_sentence(worse, "A", "B") == "A is 0.30 ± 0.11 points worse than B (95% interval, 10 trials)"
     assert rival_sentence(near, "A", "B").startswith("A is +0.02 ± 0.10 points from B")
     assert rival_sentence(near, "A", "B").endswith("less than 0.2 apart either way)")
-    assert "which of the two is better is open: about 130 trials of each" in rival_sentence(unclear, "A", "B")
+    assert "which of the two is better is open: about 162 trials of each" in rival_sentence(unclear, "A", "B")
     assert cost(worse, "A") == "A costs 0.30 ± 0.11 points against the full set"
 
 
@@ -265,7 +265,7 @@ def test_the_trials_said_to_be_needed_decide_four_times_in_five() -> None:
 
     assert power(n) == pytest.approx(0.8, abs=0.05)
     assert power(n) >= 0.78
-    assert power(n - 2) < 0.76
+    assert power(n - 3) < 0.76
 
 
 def test_needed_trials_at_the_edges() -> None:
@@ -320,18 +320,18 @@ def simulate(loss: float, margin: float, seed: int, times: int, n: int, m: int) 
 
 
 def test_intervals_cover_the_truth_95_times_in_100() -> None:
-    found = simulate(0.1, 0.2, seed=1, times=1500, n=4, m=6)
+    found = simulate(0.1, 0.2, seed=1, times=1000, n=4, m=6)
     covered = np.mean([(c.low or 0) <= -0.1 <= (c.high or 0) for c in found])
-    assert covered == pytest.approx(0.95, abs=0.02)  # three and a half standard errors
+    assert covered == pytest.approx(0.95, abs=0.02)  # three standard errors
     single = np.random.default_rng(2).normal(0.9, 0.003, (3000, 3))
     inside = [(s.low or 0) <= 0.9 <= (s.high or 0) for s in map(summary, single)]
     assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
 
 
 def test_a_true_loss_of_the_margin_is_called_as_good_5_times_in_100_at_most() -> None:
-    found = simulate(0.3, 0.3, seed=3, times=1500, n=5, m=5)
+    found = simulate(0.3, 0.3, seed=3, times=1000, n=5, m=5)
     held = np.mean([c.verdict.holds for c in found])
-    assert 0.02 < held < 0.065  # three standard errors above 5%; not below what 5% means
+    assert 0.03 < held < 0.07  # three standard errors about 5%
     assert np.mean([c.equivalent for c in found]) <= held
     gained = [compare(x, y, 0.3) for x, y in np.random.default_rng(4).normal(0.9, 0.002, (1000, 2, 6))]
     assert np.mean([c.verdict is Verdict.BETTER for c in gained]) == pytest.approx(0.025, abs=0.015)
@@ -516,15 +516,15 @@ def test_failed_trainings_are_replaced_while_numbers_are_left() -> None:
 
 
 def test_a_look_has_its_own_trials_of_the_full_set() -> None:
-    """More of the full set's trials, made for an earlier fraction, change no later look."""
-    generator = np.random.default_rng(3)
-    full, arm = generator.normal(0.9, 0.002, 6).tolist(), generator.normal(0.9, 0.002, 3).tolist()
-    few = rows(*trials("full", 1.0, full[:3]), *trials("semantic", 0.9, arm))
-    many = rows(*trials("full", 1.0, [*full[:3], 0.2, 0.2, 0.2]), *trials("semantic", 0.9, arm))
-    assert look(np.array(arm), np.array(full[:3]), 0.3, 6) is Answer.GO_ON
-    assert [t for t in open_trainings(few, 0.3, [0.9], 6) if t.arm != "full"] == list(
-        open_trainings(many, 0.3, [0.9], 6)
-    )
+    """More of the full set's trials, made for an earlier fraction, change no look at fewer."""
+    arm = [0.9, 0.901, 0.899]
+    full = [0.9, 0.902, 0.898]
+    assert look(compare(arm, full, 0.3), 6) is Answer.GO_ON
+    few = rows(*trials("full", 1.0, full), *trials("semantic", 0.9, arm))
+    many = rows(*trials("full", 1.0, [*full, 0.2, 0.2, 0.2]), *trials("semantic", 0.9, arm))
+    wanted = [training for training in open_trainings(few, 0.3, [0.9], 6) if training.arm != "full"]
+    assert len(wanted) == 3
+    assert wanted == list(open_trainings(many, 0.3, [0.9], 6))
 
 
 @pytest.mark.parametrize(
@@ -553,15 +553,15 @@ def test_a_search_through_mixed_results_is_refused(change: str) -> None:
 
 def test_a_fraction_that_loses_the_margin_is_confirmed_5_times_in_100_at_most() -> None:
     """All looks together, at the fraction where a false confirmation is likeliest."""
-    times, most, margin = 1200, 12, 0.3
+    times, most, margin = 800, 12, 0.3
     generator = np.random.default_rng(5)
     full = generator.normal(0.9, 0.002, (times, most))
     arm = generator.normal(0.9 - margin / 100, 0.002, (times, most))
     confirmed = naive = 0
     for a, b in zip(arm, full, strict=True):
-        answers = [look(a[:k], b[:k], margin, most) for k in looks(most)]
-        ended = next(answer for answer in answers if answer is not Answer.GO_ON)
-        confirmed += ended is Answer.CONFIRMED
-        naive += any(compare(a[:k], b[:k], margin).verdict.holds for k in looks(most))
+        found = [compare(a[:k], b[:k], margin) for k in looks(most)]
+        answers = [look(one, most) for one in found]
+        confirmed += next(answer for answer in answers if answer is not Answer.GO_ON) is Answer.CONFIRMED
+        naive += any(one.verdict.holds for one in found)
     assert confirmed / times < 0.05
     assert naive / times > 0.07  # what looking without paying would do

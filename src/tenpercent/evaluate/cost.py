@@ -71,7 +71,8 @@ def cost_sentence(cost: Cost) -> str:
     if cost.trainings is None:
         return f"{spent} A training takes {means}: {cost.why}."
     often = "1 training" if cost.trainings == 1 else f"{cost.trainings:,} trainings"
-    return f"{spent} A training takes {means}: {duration(cost.saved)} saved, even after {often}."
+    paid = f"{duration(cost.saved)} saved each time, which pays for the preparation after {often}"
+    return f"{spent} A training takes {means}: {paid}."
 
 
 def duration(seconds: float) -> str:
@@ -80,4 +81,4 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

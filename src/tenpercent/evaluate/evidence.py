@@ -17,6 +17,7 @@ from .statistics import MARGIN, Comparison, Floats, Summary, compare, summary, v
 
 FULL = "full"
 RANDOM = "random"
+SEMANTIC = "semantic"
 BLIND = (FULL, RANDOM)  # arms that no embedding enters into
 NEEDED = ("arm", "fraction", "trial", "seed", "embedding", "layer", "accuracy", "status", "protocol")
 
@@ -102,7 +103,8 @@ class Evidence:
 
     Attributes:
         protocol: the fingerprint of the settings that all of them share.
-        points: `full` first, `random` last, other arms by name; within an arm by layer, then from the largest fraction.
+        points: `full` and `semantic` first, `random` last, other arms by name; within an arm by layer, then from
+            the largest fraction.
         margin: the loss in points that is still accepted.
     """
 
@@ -204,7 +206,7 @@ def gather(table: pa.Table, margin: float = MARGIN) -> tuple[Evidence, ...]:
 
 def _order(key: tuple[str, str, float]) -> tuple[int, str, int, str, float]:
     arm, layer, fraction = key
-    place = {FULL: 0, RANDOM: 2}.get(arm, 1)
+    place = {FULL: 0, SEMANTIC: 1, RANDOM: 3}.get(arm, 2)
     layers = ("start", "middle", "end")
     depth = layers.index(layer) if layer in layers else len(layers)
     return place, arm, depth, layer, -fraction

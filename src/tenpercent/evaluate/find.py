@@ -28,12 +28,12 @@ from enum import StrEnum
 
 import numpy as np
 import pyarrow as pa
-from scipy import stats
+from scipy.special import chdtri
 
 from ..errors import UsageError
 from .evidence import BLIND, FULL, Evidence, Point, gather
 from .sentences import cost, percent
-from .statistics import ALPHA, Comparison, Floats, compare, needed_trials, pooled_spread
+from .statistics import ALPHA, Comparison, Floats, compare, needed_trials
 
 FIRST_LOOK = 3  # trials
 LOW_END = (
@@ -95,34 +95,30 @@ def looks(most_trials: int) -> tuple[int, ...]:
     return (*found, most_trials)
 
 
-def look(arm: Floats, full: Floats, margin: float, most_trials: int) -> Answer:
-    """Say what two equally many first trials show, at a look's share of the 5%.
+def look(found: Comparison, most_trials: int) -> Answer:
+    """Say what equally many first trials of an arm and of the full set show, at this look's share of the 5%.
 
     Args:
-        arm, full: float[k], accuracies in 0..1, where k is one of `looks`.
-        margin: in points.
+        found: the comparison of the two.
         most_trials: of each side.
     """
-    share = ALPHA * len(arm) / sum(looks(most_trials))
-    found = compare(arm, full, margin)
+    planned = looks(most_trials)
+    share = ALPHA * found.trials / sum(planned)
     if found.loss_p is not None and found.loss_p <= share:
         return Answer.CONFIRMED
     if found.loss_p is not None and 1 - found.loss_p <= share:
         return Answer.REFUSED
-    if len(arm) == most_trials or _hopeless(found, arm, full, most_trials):
+    if found.trials == most_trials or _hopeless(found, ALPHA * most_trials / sum(planned), most_trials):
         return Answer.OPEN
     return Answer.GO_ON
 
 
-def _hopeless(found: Comparison, arm: Floats, full: Floats, most_trials: int) -> bool:
+def _hopeless(found: Comparison, share: float, most_trials: int) -> bool:
     """Whether the trials allowed would not do even if nothing were lost and the spread were as small as it can be."""
-    spread = pooled_spread(arm, full)
-    if spread is None:
+    if found.spread is None:
         return False
-    freedom = spread[1]
-    smallest = 100 * spread[0] * float(np.sqrt(freedom / stats.chi2.ppf(LOW_END, freedom)))
-    planned = looks(most_trials)
-    share = ALPHA * most_trials / sum(planned)
+    freedom = found.trials + found.reference_trials - 2
+    smallest = found.spread * float(np.sqrt(freedom / chdtri(freedom, 1 - LOW_END)))
     return needed_trials(smallest, max(found.difference, 0.0) + found.margin, share) > most_trials
 
 
@@ -179,7 +175,8 @@ def _walk(
             if following:
                 return tuple(sorted(following, key=lambda one: (one.trial, one.arm != FULL)))
             mine, full = (_accuracies(evidence, *side)[:trials] for side in ((arm, fraction), (FULL, 1.0)))
-            answer, found = look(mine, full, margin, most_trials), compare(mine, full, margin)
+            found = compare(mine, full, margin)
+            answer = look(found, most_trials)
             if answer is Answer.CONFIRMED:
                 confirmed = fraction, found
                 break

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .evidence import BLIND, FULL, RANDOM, Evidence, Point
+from .evidence import BLIND, FULL, RANDOM, SEMANTIC, Evidence, Point
 from .sentences import percent, rival_sentence, sentence
 from .statistics import MOST_NEEDED, Comparison, Verdict
-
-SEMANTIC = "semantic"
 
 
 @dataclass(frozen=True)
@@ -35,10 +33,12 @@ class Lead:
     Attributes:
         text: one or two sentences.
         fraction: the smallest fraction down to which the accuracy holds; None for none.
+        claims: what it rests on: the claim of that fraction, and of the next smaller one, as far as there are.
     """
 
     text: str
     fraction: float | None
+    claims: tuple[Claim, ...]
 
 
 def main_arm(evidence: Evidence) -> str | None:
@@ -71,7 +71,7 @@ def claims(evidence: Evidence, arm: str, layer: str | None = None) -> tuple[Clai
             counts = _against(point, random)
             said = rival_sentence(rival, in_words(point), "random subsets of its size", counts)
         subject = f"keeping {percent(point.fraction)}"
-        if arm != SEMANTIC:
+        if named(point) != SEMANTIC:
             subject += f" by {named(point)}"
         full = evidence.full
         assert full is not None  # there is a comparison with it
@@ -88,11 +88,11 @@ def lead(evidence: Evidence) -> Lead:
     """
     arm = main_arm(evidence)
     if arm is None:
-        return Lead("No training on a subset is done yet.", None)
+        return Lead("No training on a subset is done yet.", None, ())
     made = claims(evidence, arm)
     if not made:
         missing = "the full set" if evidence.full is None else f"the arm {arm}"
-        return Lead(f"No training of {missing} is done, so nothing can be compared.", None)
+        return Lead(f"No training of {missing} is done, so nothing can be compared.", None, ())
     held: Claim | None = None
     stopped: Claim | None = None
     for claim in made:
@@ -104,7 +104,8 @@ def lead(evidence: Evidence) -> Lead:
     said = [] if held is None else [_holds(held, by)]
     if stopped is not None:
         said.append(_stops(stopped, by if held is None else ""))
-    return Lead(" ".join(said), None if held is None else held.point.fraction)
+    rests = tuple(claim for claim in (held, stopped) if claim is not None)
+    return Lead(" ".join(said), None if held is None else held.point.fraction, rests)
 
 
 def in_words(point: Point) -> str:
