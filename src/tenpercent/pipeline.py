@@ -21,6 +21,7 @@ from .images.source import ImageSource
 from .images.sources import open_source
 from .select.memory import checked_memory
 from .store.embeddings import Embeddings, stored_count
+from .store.files import read_table
 from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
@@ -345,8 +346,15 @@ def _check_clustered_so(folder: RunFolder, merges: Merges, cut: Cut) -> None:
             )
 
 
-def report(what: str | Path) -> Path:
+def report(what: str | Path, margin: float | None = None) -> Path:
     """Write a run's report: one self-contained HTML file.
+
+    Where trainings have tried the selection, the report shows what they prove, and tables and figures of it for
+    papers are written into ``evidence/``.
+
+    Args:
+        what: a run folder.
+        margin: the loss in points of accuracy that the trainings are held against; None for 0.2.
 
     Returns:
         Its path.
@@ -368,7 +376,15 @@ def report(what: str | Path) -> Path:
             except UsageError as gone:
                 log.warning("the report has no pictures: %s", gone)
         rejected = pq.read_table(folder.rejected) if folder.rejected.exists() else None
-        write_report(folder.report, Material(merges.embeddings, merges, selection, source, rejected, content))
+        results = read_table(folder.results) if folder.results.exists() else None
+        material = Material(
+            merges.embeddings, merges, selection, source, rejected, content, results=results, margin=margin
+        )
+        write_report(folder.report, material)
+        if results is not None:
+            from .show.evidence import write_evidence
+
+            write_evidence(folder.evidence, results, tuple(selection.class_names), margin)
         folder.record(Stage.REPORT, {}, clock.seconds)
     return folder.report
 

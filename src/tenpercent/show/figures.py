@@ -23,6 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 # Drawn in these, then replaced by the page's CSS variables, so that one drawing serves light and dark.
 INK, MUTED, RULE, BAR, LINE, HIGH, LOW, CUT = (f"#0{digit}0{digit}0{digit}" for digit in range(1, 9))
+ARMS = (*(f"#0{letter}0{letter}0{letter}" for letter in "abcdef"), "#1a1a1a")  # of an experiment, see `arms`
 COLOURS = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
@@ -32,6 +33,7 @@ COLOURS = {
     HIGH: "var(--high)",
     LOW: "var(--low)",
     CUT: "var(--kept)",
+    **{colour: f"var(--arm{number})" for number, colour in enumerate(ARMS, 1)},
 }
 STYLE: Any = {  # matplotlib's keys are a Literal of three hundred names
     "svg.fonttype": "none",
@@ -82,7 +84,7 @@ def sizes_figure(sizes: Ints, counts: Ints, name: str, *, largest: int, most: in
         width: in pixels.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = _blank(width, 150 if width < 400 else 240, left=34 if width < 300 else 52, bottom=34)
+        figure, axes = blank(width, 150 if width < 400 else 240, left=34 if width < 300 else 52, bottom=34)
         logarithmic = largest > EXACT_BARS
         if len(sizes) and logarithmic:
             axes.vlines(sizes, 0.5, counts, colors=BAR, linewidth=1.6)
@@ -130,7 +132,7 @@ def curve_figure(curves: Sequence[Curve], name: str, *, high: int | None, low: i
         width: in pixels; narrow drawings keep their letters readable on a phone.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = _blank(width, 270 if width < 500 else 350, left=52, bottom=40)
+        figure, axes = blank(width, 270 if width < 500 else 350, left=52, bottom=40)
         each = int(np.clip(POINTS // max(len(curves), 1), 24, 600))
         many = len(curves) > 1
         picked = {high: HIGH, low: LOW} if many else {0: INK}
@@ -191,7 +193,7 @@ def _count(value: float, _: object) -> str:
     return f"{value:,.0f}"
 
 
-def _blank(width: int, height: int, *, left: int, bottom: int) -> tuple[Figure, Axes]:
+def blank(width: int, height: int, *, left: int, bottom: int) -> tuple[Figure, Axes]:
     """Return a figure of width × height pixels (one point is one unit of the SVG) with its axes."""
     figure = Figure(figsize=(width / 72, height / 72))
     FigureCanvasSVG(figure)

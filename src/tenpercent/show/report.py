@@ -48,6 +48,8 @@ class Material:
         source: the images; None for ready vectors, or where the images are gone (the page says so).
         rejected: id, row and reason of the images that could not be read, or None for none.
         run: the content of ``run.json``.
+        results: the trainings that try the selection, or None for none.
+        margin: the loss in points of accuracy that they are held against; None for the usual one.
     """
 
     embeddings: Embeddings
@@ -56,6 +58,8 @@ class Material:
     source: ImageSource | None
     rejected: pa.Table | None
     run: dict[str, Any]
+    results: pa.Table | None = None
+    margin: float | None = None
 
 
 def write_report(path: Path, material: Material) -> None:
@@ -123,6 +127,7 @@ class _Page:
         """Return what the template shows, by name."""
         return {
             "found": self.found(),
+            "evidence": self.evidence(),
             "galleries": self.galleries(),
             "triples": self.triples(),
             "sizes": self.sizes(),
@@ -156,6 +161,17 @@ class _Page:
             "notes": [clean(note) for note in self.material.selection.notes],
             "within": str(self.material.merges.within),
         }
+
+    def evidence(self) -> dict[str, Any] | None:
+        """What trainings show of the selection; None where there are none."""
+        if self.material.results is None:
+            return None
+        from .evidence import (
+            section,
+        )  # brings SciPy's statistics, which a page without trainings does not need
+
+        material = self.material
+        return section(material.results, material.run, self.columns.class_names, material.margin)
 
     def galleries(self) -> dict[str, Any]:
         """The largest and the tightest groups, then groups of one class one above the other."""

@@ -65,6 +65,16 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return dict(json.loads(raw)) if raw else {}
 
 
+def read_table(path: Path) -> pa.Table:
+    """Return a whole Parquet file.
+
+    Raises:
+        StageError: the file is damaged.
+    """
+    with _whole(path):
+        return pq.read_table(path)
+
+
 def read_columns(path: Path, columns: list[str]) -> pa.Table:
     """Return some columns of a Parquet file.
 

@@ -135,8 +135,13 @@ class RunFolder:
 
     @property
     def results(self) -> Path:
-        """One row a training, of those that test what was selected."""
+        """One row a training of the experiment that tries the selection."""
         return self.path / "results.parquet"
+
+    @property
+    def evidence(self) -> Path:
+        """The folder of tables and figures of what the trainings show."""
+        return self.path / "evidence"
 
     def read(self) -> dict[str, Any]:
         """Return `run.json`.
@@ -251,7 +256,7 @@ class RunFolder:
             Stage.EMBED: [self.rejected, self.holdout, self.embeddings, self.training],
             Stage.CLUSTER: [self.merges, self.counts],
             Stage.SELECT: [self.selection],
-            Stage.REPORT: [self.report],
+            Stage.REPORT: [self.report, self.evidence],
         }[stage]
 
     @contextmanager

@@ -1,0 +1,382 @@
+"""The section "Does it hold?" of a report, the files for papers, and the words for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ..evaluate.classes import class_means
+from ..evaluate.cost import cost_of, cost_sentence, duration
+from ..evaluate.evidence import BLIND, FULL, RANDOM, Evidence, Point, gather
+from ..evaluate.findings import Claim, claims, in_words, lead, main_arm
+from ..evaluate.sentences import percent
+from ..evaluate.statistics import MARGIN, Verdict
+from ..store.files import write_text
+from .arms import Look, looks_of
+from .evidence_figures import Line, Sheet, class_figure, epochs_figure, fraction_figure, on_page, save
+from .evidence_series import class_lines, fraction_lines, layer_lines, level_of, traces_of
+from .evidence_tables import (
+    Row,
+    class_name,
+    count_text,
+    csv_table,
+    difference_text,
+    interval_text,
+    latex_table,
+    markdown_table,
+    rows_of,
+    spread_text,
+    text_table,
+    worst_text,
+)
+from .gallery import clean
+
+SAID = {  # beside a sentence, in one word
+    Verdict.BETTER: "better",
+    Verdict.AS_GOOD: "holds",
+    Verdict.SMALL_LOSS: "holds",
+    Verdict.LOSS: "open",
+    Verdict.WORSE: "loses",
+    Verdict.OPEN: "open",
+    Verdict.UNKNOWN: "open",
+}
+FAILURES = 20  # named; of more the number is said
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What several parts of one protocol's section share.
+
+    Attributes:
+        evidence: the trainings.
+        looks: of each arm.
+        class_names: the name of each code.
+        arm: spoken of first; None where no subset was trained.
+        fraction: that curves and classes are shown at; None likewise.
+    """
+
+    evidence: Evidence
+    looks: dict[str, Look]
+    class_names: tuple[str, ...]
+    arm: str | None
+    fraction: float | None
+
+    def points(self) -> list[Point]:
+        """The full set, the main arm and the others at the fraction shown, as far as they were trained."""
+        if self.fraction is None:
+            return []
+        layers = {arm: self.evidence.main_layer(arm) for arm in self.evidence.arms}
+        order = sorted(layers, key=lambda arm: (arm != FULL, arm != self.arm))
+        found = [
+            self.evidence.point(arm, 1.0 if arm == FULL else self.fraction, layers[arm]) for arm in order
+        ]
+        return [point for point in found if point is not None and point.done]
+
+
+def describe_evidence(table: pa.Table, margin: float | None = None) -> str:
+    """Return what an experiment shows for the terminal: the first sentence, a table, and sentences of the main arm.
+
+    Args:
+        table: the rows of ``results.parquet``.
+        margin: the loss in points that is still accepted; None for the usual one.
+    """
+    parts = []
+    found = gather(table, MARGIN if margin is None else margin)
+    if not found:
+        return "No training is done yet."
+    for evidence in found:
+        lines = [f"Protocol {evidence.protocol}:"] if len(found) > 1 else []
+        lines += [lead(evidence).text, "", text_table(rows_of(evidence)), ""]
+        arm = main_arm(evidence)
+        for claim in () if arm is None else claims(evidence, arm):
+            lines.append(f"{_sentence_case(claim.text)}.")
+            lines += [f"  {_sentence_case(claim.rival)}."] if claim.rival else []
+        lines += (
+            [f"{len(evidence.failures)} failed: {'; '.join(evidence.failures)}"] if evidence.failures else []
+        )
+        parts.append("\n".join(lines).rstrip())
+    return "\n\n".join(parts)
+
+
+def section(
+    table: pa.Table, run: dict[str, Any], class_names: Sequence[str], margin: float | None = None
+) -> dict[str, Any] | None:
+    """Return what the template shows of an experiment, or None where there is no training.
+
+    Args:
+        table: the rows of ``results.parquet``.
+        run: the content of ``run.json``, for the seconds of its stages.
+        class_names: the name of each code.
+        margin: the loss in points that is still accepted; None for the usual one.
+    """
+    found = gather(table, MARGIN if margin is None else margin)
+    looks = looks_of(arm for evidence in found for arm in evidence.arms)
+    names = tuple(clean(name) for name in class_names)
+    blocks = [_block(_shown(one, looks, names), f"evidence{at}", run) for at, one in enumerate(found)]
+    return {"blocks": blocks, "margin": found[0].margin} if blocks else None
+
+
+def _shown(evidence: Evidence, looks: dict[str, Look], names: tuple[str, ...]) -> Shown:
+    arm = main_arm(evidence)
+    holds = lead(evidence).fraction
+    if arm is not None and holds is None:
+        series = evidence.series(arm, evidence.main_layer(arm))
+        holds = series[0].fraction if series else None
+    return Shown(evidence, looks, names, arm, holds)
+
+
+def _block(shown: Shown, name: str, run: dict[str, Any]) -> dict[str, Any]:
+    """Everything of one protocol."""
+    evidence = shown.evidence
+    first = lead(evidence)
+    rows = rows_of(evidence)
+    told = {claim.text for claim in first.claims}
+    others = [claim for claim in _all_claims(evidence) if claim.text not in told]
+    return {
+        "protocol": evidence.protocol,
+        "trials": evidence.trials,
+        "lead": first.text,
+        "holds": first.fraction is not None,
+        "claims": [_claim(claim) for claim in first.claims],
+        "others": [_claim(claim) for claim in others],
+        "fractions": _fractions(shown, name),
+        "layers": _layers(shown, f"{name}-layers"),
+        "rows": [_table_row(shown, row) for row in rows],
+        "curves": _curves(shown, f"{name}-curves"),
+        "classes": _classes(shown, f"{name}-classes"),
+        "details": [_detail_row(shown, row) for row in rows],
+        "cost": _cost(shown, run),
+        "spreads": _spreads(evidence),
+        "failures": [clean(line) for line in evidence.failures[:FAILURES]],
+        "failed": len(evidence.failures),
+    }
+
+
+def _all_claims(evidence: Evidence) -> list[Claim]:
+    """The main arm first, then the others by name, every layer."""
+    first = main_arm(evidence)
+    arms = sorted(
+        (arm for arm in evidence.arms if arm != FULL), key=lambda arm: (arm != first, arm == RANDOM, arm)
+    )
+    found = []
+    for arm in arms:
+        layers = sorted(evidence.layers(arm), key=lambda layer: layer != evidence.main_layer(arm))
+        found += [claim for layer in layers for claim in claims(evidence, arm, layer)]
+    return found
+
+
+def _claim(claim: Claim) -> dict[str, str]:
+    return {
+        "verdict": SAID[claim.comparison.verdict],
+        "text": clean(_sentence_case(claim.text)),
+        "rival": clean(_sentence_case(claim.rival)),
+    }
+
+
+def _sentence_case(text: str) -> str:
+    return text[:1].upper() + text[1:] if text.startswith("keeping") else text
+
+
+def _fractions(shown: Shown, name: str) -> dict[str, Any]:
+    """Accuracy against the fraction, one line an arm."""
+    lines, level = fraction_lines(shown.evidence, shown.looks), level_of(shown.evidence)
+    return _twice(name, lines, level, _in_words(lines), level)
+
+
+def _layers(shown: Shown, name: str) -> dict[str, Any] | None:
+    lines = layer_lines(shown.evidence, shown.arm) if shown.arm is not None else []
+    level = level_of(shown.evidence)
+    return _twice(name, lines, level, _in_words(lines), level) if lines else None
+
+
+def _twice(name: str, lines: list[Line], level: Any, words: str, key_level: Any) -> dict[str, Any]:
+    wide = fraction_figure(lines, level, Sheet.PAGE, 760)
+    narrow = fraction_figure(lines, level, Sheet.PAGE, 340)
+    return {
+        "wide": on_page(wide, name, words),
+        "narrow": on_page(narrow, f"{name}-s", words),
+        "key": [(line.look.swatch, clean(line.name)) for line in lines],
+        "level": key_level is not None,
+        "hollow": any(line.low.size and not _all_known(line) for line in lines),
+    }
+
+
+def _all_known(line: Line) -> bool:
+    return bool((line.low == line.low).all())
+
+
+def _in_words(lines: Sequence[Line]) -> str:
+    said = "; ".join(
+        f"{line.name} {line.y[0]:.2f}% at {line.x[0]:g}% kept to {line.y[-1]:.2f}% at {line.x[-1]:g}%"
+        for line in lines
+    )
+    return clean(f"Line chart: test accuracy against the fraction kept. {said}.")
+
+
+def _curves(shown: Shown, name: str) -> dict[str, Any] | None:
+    """Training loss, test accuracy and its last half against epochs; None where no curve was kept."""
+    points = shown.points()
+    loss = traces_of(points, shown.looks, "loss", 1)
+    accuracy = traces_of(points, shown.looks, "test_accuracy", 100)
+    if not accuracy:
+        return None
+    half = max(float(trace.epochs[-1]) for trace in accuracy) / 2
+    figures = [
+        ("Training loss", epochs_figure(loss, "training loss", Sheet.PAGE, 370)) if loss else None,
+        ("Test accuracy", epochs_figure(accuracy, "test accuracy, %", Sheet.PAGE, 370)),
+        ("Its last half, enlarged", epochs_figure(accuracy, "test accuracy, %", Sheet.PAGE, 370, half)),
+    ]
+    made = [
+        (
+            title,
+            on_page(figure, f"{name}{at}", f"Line chart: {title.lower()} against epochs, one line an arm."),
+        )
+        for at, (title, figure) in enumerate(pair for pair in figures if pair is not None)
+    ]
+    assert shown.fraction is not None
+    key = [(trace.look.swatch, clean(trace.name)) for trace in accuracy]
+    return {"figures": made, "key": key, "kept": percent(shown.fraction)}
+
+
+def _classes(shown: Shown, name: str) -> dict[str, Any] | None:
+    """Accuracy per class at the fraction shown, against the full set; None where classes were not measured."""
+    full = shown.evidence.full
+    points = [point for point in shown.points() if point.arm != FULL]
+    if full is None or not points:
+        return None
+    lines, codes = class_lines(points, full, shown.looks, shown.evidence.margin)
+    if not lines:
+        return None
+    names = [class_name(code, shown.class_names) for code in codes]
+    words = f"Dot plot: accuracy of {len(codes)} classes against the full set, {len(lines)} arms."
+    every = [full, *points]
+    means = [class_means(point) for point in every]
+    return {
+        "wide": on_page(class_figure(lines, names, Sheet.PAGE, 760), name, words),
+        "narrow": on_page(class_figure(lines, names, Sheet.PAGE, 340), f"{name}-s", words),
+        "key": [(line.look.swatch, clean(line.name)) for line in lines],
+        "heads": [in_words(point) if point.arm != FULL else FULL for point in every],
+        "rows": [
+            (label, [f"{100 * mean[code]:.2f}" if len(mean) > code else "–" for mean in means])
+            for label, code in zip(names, codes, strict=True)
+        ],
+        "left_out": int((means[0] == means[0]).sum()) - len(codes),
+        "kept": percent(points[0].fraction),
+    }
+
+
+def _table_row(shown: Shown, row: Row) -> dict[str, Any]:
+    verdict = None if row.full is None else row.full.verdict
+    return {
+        "name": clean(row.name),
+        "swatch": shown.looks[row.point.arm].swatch,
+        "kept": percent(row.point.fraction),
+        "images": count_text(row.images),
+        "trials": len(row.point.done),
+        "failed": len(row.point.failed),
+        "accuracy": spread_text(row.accuracy),
+        "interval": interval_text(row.accuracy),
+        "full": difference_text(row.full),
+        "random": difference_text(row.random),
+        "verdict": "" if verdict is None else SAID[verdict],
+        "all": row.point.arm == FULL,
+    }
+
+
+def _detail_row(shown: Shown, row: Row) -> dict[str, Any]:
+    lowest = "–"
+    if row.lowest is not None:
+        lowest = f"{class_name(row.lowest[0], shown.class_names)} {100 * row.lowest[1]:.2f}"
+    return {
+        "name": clean(row.name),
+        "swatch": shown.looks[row.point.arm].swatch,
+        "kept": percent(row.point.fraction),
+        "best": spread_text(row.best),
+        "top5": spread_text(row.top5),
+        "removed": spread_text(row.removed),
+        "lowest": lowest,
+        "worst": worst_text(row, shown.class_names),
+        "steps": count_text(float(row.point.values("steps").mean())),
+        "epochs": f"{row.epochs:.1f}" if row.epochs == row.epochs else "–",
+        "seconds": duration(row.seconds) if row.seconds == row.seconds else "–",
+    }
+
+
+def _cost(shown: Shown, run: dict[str, Any]) -> str:
+    """What was spent and saved at the fraction shown; empty where it is not known."""
+    full = shown.evidence.full
+    points = [point for point in shown.points() if point.arm == shown.arm]
+    stages = run.get("stages", {})
+    if full is None or not points or shown.arm in BLIND or "embed" not in stages:
+        return ""
+    seconds = {
+        name: float(stages.get(name, {}).get("seconds") or 0) for name in ("embed", "cluster", "select")
+    }
+    found = cost_of(points[0], full, seconds["embed"], seconds["cluster"] + seconds["select"])
+    return "" if found is None else cost_sentence(found)
+
+
+def _spreads(evidence: Evidence) -> list[str]:
+    """What several embeddings add to the spread of the trials."""
+    found = [(point, point.spread_of_embeddings) for point in evidence.points]
+    return [
+        clean(
+            f"{in_words(point)}: the accuracy varies by {100 * spread[1]:.2f} points between trials of one embedding "
+            f"and by {100 * spread[0]:.2f} more between {point.embeddings} embeddings (standard deviations)."
+        )
+        for point, spread in found
+        if spread is not None
+    ]
+
+
+def write_evidence(
+    folder: Path, table: pa.Table, class_names: Sequence[str] = (), margin: float | None = None
+) -> None:
+    """Write tables and figures for papers: table.md, table.tex, table.csv, and each figure as SVG and PNG.
+
+    The tables in Markdown and LaTeX and the figures are of the protocol with the most trainings; table.csv has all.
+
+    Args:
+        folder: where to; files of the same names are replaced.
+        table: the rows of ``results.parquet``.
+        class_names: the name of each code.
+        margin: the loss in points that is still accepted; None for the usual one.
+
+    Raises:
+        RunFolderError: it can't be written.
+    """
+    found = gather(table, MARGIN if margin is None else margin)
+    if not found:
+        return
+    rows = rows_of(found[0])
+    write_text(folder / "table.md", markdown_table(rows))
+    write_text(folder / "table.tex", latex_table(rows))
+    write_text(folder / "table.csv", csv_table(found, class_names))
+    shown = _shown(found[0], looks_of(found[0].arms), tuple(class_names))
+    paper, width = Sheet.PAPER, 640
+    level = level_of(found[0])
+    lines = fraction_lines(found[0], shown.looks)
+    if lines:
+        save(fraction_figure(lines, level, paper, width), folder / "accuracy")
+    layers = layer_lines(found[0], shown.arm) if shown.arm is not None else []
+    if layers:
+        save(fraction_figure(layers, level, paper, width), folder / "layers")
+    accuracy = traces_of(shown.points(), shown.looks, "test_accuracy", 100)
+    loss = traces_of(shown.points(), shown.looks, "loss", 1)
+    if loss:
+        save(epochs_figure(loss, "training loss", paper, width), folder / "loss-curve")
+    if accuracy:
+        half = max(float(trace.epochs[-1]) for trace in accuracy) / 2
+        save(epochs_figure(accuracy, "test accuracy, %", paper, width), folder / "accuracy-curve")
+        save(epochs_figure(accuracy, "test accuracy, %", paper, width, half), folder / "accuracy-curve-end")
+    full = found[0].full
+    if full is not None:
+        points = [point for point in shown.points() if point.arm != FULL]
+        dots, codes = class_lines(points, full, shown.looks, found[0].margin)
+        if dots:
+            names = [class_name(code, class_names) for code in codes]
+            save(class_figure(dots, names, paper, width), folder / "classes")

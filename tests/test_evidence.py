@@ -1,0 +1,436 @@
+"""What is shown of an experiment: the words, the tables, the figures, the section of the report and the files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from made_trainings import CLASSES, LOST, experiment, failed, table, training
+from PIL import Image
+from test_report import Page, digits
+
+import tenpercent as tp
+from tenpercent.errors import RunFolderError, StageError
+from tenpercent.evaluate.classes import lowest_class, worst_class
+from tenpercent.evaluate.cost import Cost, cost_of, cost_sentence, duration
+from tenpercent.evaluate.evidence import Evidence, Point, gather
+from tenpercent.evaluate.findings import claims, lead, main_arm
+from tenpercent.show.arms import looks_of
+from tenpercent.show.evidence import describe_evidence, section, write_evidence
+from tenpercent.show.evidence_figures import PAPER, Sheet, fraction_figure, on_page
+from tenpercent.show.evidence_series import fraction_lines, level_of, traces_of
+from tenpercent.show.evidence_tables import csv_table, latex_table, markdown_table, rows_of
+from tenpercent.show.figures import COLOURS
+from tenpercent.show.report import render
+
+RUN: dict[str, Any] = {
+    "stages": {"embed": {"seconds": 600.0}, "cluster": {"seconds": 9.0}, "select": {"seconds": 1.0}}
+}
+
+
+def evidence(rows: list[dict[str, Any]], margin: float = 0.2) -> Evidence:
+    (found,) = gather(table(rows), margin)
+    return found
+
+
+def at(found: Evidence, arm: str, fraction: float, layer: str = "end") -> Point:
+    point = found.point(arm, fraction, layer)
+    assert point is not None
+    return point
+
+
+def moved(
+    points: dict[float, float], trials: int = 6, arm: str = "semantic", **changes: Any
+) -> list[dict[str, Any]]:
+    """The full set at 90%, and an arm that is off by so many points at each fraction, hardly varying."""
+    generator = np.random.default_rng(0)
+    wiggle = 0.0002 * np.resize([-1, 1, 0], trials)
+    rows = [training("full", 1.0, t, 0.9 + wiggle[t], generator) for t in range(trials)]
+    for fraction, off in points.items():
+        rows += [
+            training(arm, fraction, t, 0.9 + off / 100 + wiggle[t], generator, **changes)
+            for t in range(trials)
+        ]
+    return rows
+
+
+# --- findings ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("points", "text", "fraction"),
+    [
+        (
+            {0.9: 0.0, 0.8: -0.05, 0.7: -2.0},
+            "Keeping 80% is as good as the full set, within 0.2 points. Keeping 70% loses more than 0.2 points.",
+            0.8,
+        ),
+        ({0.9: 0.5}, "Keeping 90% beats the full set.", 0.9),
+        ({0.9: -1.0, 0.8: 0.0}, "Keeping 90% loses more than 0.2 points.", None),
+        ({0.9: 0.0}, "Keeping 90% is as good as the full set, within 0.2 points.", 0.9),
+    ],
+)
+def test_the_first_sentence_goes_down_only_as_long_as_all_holds(
+    points: dict[float, float], text: str, fraction: float | None
+) -> None:
+    found = lead(evidence(moved(points)))
+    assert (found.text, found.fraction) == (text, fraction)
+
+
+def test_the_first_sentence_where_little_is_known() -> None:
+    assert lead(evidence([training("full", 1.0, 0, 0.9, np.random.default_rng(0))])).text == (
+        "No training on a subset is done yet."
+    )
+    alone = [row for row in moved({0.9: 0.0}) if row["arm"] != "full"]
+    assert "No training of the full set is done" in lead(evidence(alone)).text
+    single = lead(evidence(moved({0.9: 0.0}, trials=1)))
+    assert single.text == "What keeping 90% costs can’t be told: one trial has no interval."
+    noisy = lead(evidence(experiment(trials=2, fractions=(0.9,), spread=1.0)))
+    assert re.search(r"open; (about|more than) [\d,]+ of each would be needed\.$", noisy.text)
+    other = moved({0.9: 0.0}, arm="mine")
+    assert lead(evidence(other)).text.startswith("Keeping 90% by mine is as good")
+    random = moved({0.9: 0.0}, arm="random")
+    assert lead(evidence(random)).text.startswith("Random subsets of 90% are as good")
+    assert main_arm(evidence(random + [row for row in other if row["arm"] == "mine"])) == "mine"
+
+
+def test_claims_compare_with_the_full_set_and_with_random() -> None:
+    found = evidence(experiment(trials=8))
+    made = claims(found, "semantic")
+    assert [claim.point.fraction for claim in made] == [0.95, 0.9, 0.8, 0.7, 0.5]
+    for claim in made:
+        assert -claim.comparison.difference == pytest.approx(LOST[claim.point.fraction], abs=0.25)
+        assert claim.text.startswith(f"keeping {100 * claim.point.fraction:g}% costs ")
+        assert "points better than random subsets of its size (95% interval, 8 trials)" in claim.rival
+    assert [claim.rival for claim in claims(found, "random")] == [""] * 5
+
+
+def test_several_embeddings_are_counted_in_words() -> None:
+    rows = moved({0.9: 0.0}) + [row | {"embedding": 1} for row in moved({0.9: 0.1}) if row["arm"] != "full"]
+    (claim,) = claims(evidence(rows), "semantic")
+    assert "2 embeddings, 12 trials against 6" in claim.text
+    shown = section(table(rows), RUN, CLASSES)
+    assert shown is not None
+    assert "between 2 embeddings" in shown["blocks"][0]["spreads"][0]
+
+
+# --- classes and cost --------------------------------------------------------------------------------------------
+
+
+def test_the_worst_class_is_named_and_held_against_chance() -> None:
+    rows = moved({0.9: 0.0}, trials=6)
+    for row in rows:
+        noise = np.random.default_rng(row["seed"] % 1000).normal(0, 0.001, 10)
+        ruined = 0.05 * (row["arm"] == "semantic") * (np.arange(10) == 7)
+        row["class_accuracy"] = (0.9 - 0.1 * (np.arange(10) == 2) + noise - ruined).tolist()
+    found = evidence(rows)
+    full, point = at(found, "full", 1.0, ""), at(found, "semantic", 0.9)
+    worst = worst_class(point, full, 0.2)
+    assert worst is not None
+    assert (worst.code, worst.shown) == (7, True)
+    assert worst.comparison.difference == pytest.approx(-5, abs=0.3)
+    assert worst.comparison.zero_p is not None
+    assert worst.p == pytest.approx(10 * worst.comparison.zero_p)
+    assert lowest_class(point) == (2, pytest.approx(0.8, abs=0.002))
+    same = [row for row in rows if row["arm"] == "full"]
+    twin = evidence(same + [row | {"arm": "semantic", "fraction": 0.9} for row in same])
+    chance = worst_class(at(twin, "semantic", 0.9), at(twin, "full", 1.0, ""), 0.2)
+    assert chance is not None
+    assert not chance.shown
+
+
+def test_a_class_that_the_test_set_lacks_is_left_out() -> None:
+    rows = moved({0.9: 0.0})
+    for row in rows:
+        row["class_accuracy"][4] = float("nan")
+        row["class_accuracy"][5] = None
+    found = evidence(rows)
+    worst = worst_class(at(found, "semantic", 0.9), at(found, "full", 1.0, ""), 0.2)
+    assert worst is not None
+    assert worst.code not in (4, 5)
+    shown = section(table(rows), RUN, CLASSES)
+    assert shown is not None
+    assert len(shown["blocks"][0]["classes"]["rows"]) == 8
+    for row in rows:
+        row["class_accuracy"] = None
+    assert lowest_class(at(evidence(rows), "semantic", 0.9)) is None
+    bare = section(table(rows), RUN, CLASSES)
+    assert bare is not None
+    assert bare["blocks"][0]["classes"] is None
+
+
+def cost(rows: list[dict[str, Any]]) -> Cost:
+    found = evidence(rows)
+    made = cost_of(at(found, "semantic", 0.9), at(found, "full", 1.0, ""), 600, 10)
+    assert made is not None
+    return made
+
+
+def test_the_cost_and_when_it_is_paid_back() -> None:
+    rows = [row | {"seconds": 1000.0 if row["arm"] == "full" else 900.0} for row in moved({0.9: 0.0})]
+    saved = cost(rows)
+    assert (saved.saved, saved.trainings) == (100.0, 7)  # 610 seconds of preparation
+    assert cost_sentence(saved) == (
+        "Embedding took 10.0 min, clustering and selection 10 s. A training takes 15.0 min on 90%, 16.7 min on "
+        "everything: 100 s saved each time, which pays for the preparation after 7 trainings."
+    )
+    steps = cost([row | {"steps": 39_000} for row in rows])
+    assert (steps.saved, steps.trainings) == (0.0, None)
+    assert "every size trains the same number of steps (39,000), so training saves nothing." in cost_sentence(
+        steps
+    )
+    elsewhere = [row | ({"machine": "{}"} if row["arm"] == "full" else {}) for row in rows]
+    assert "different machines" in cost_sentence(cost(elsewhere))
+    slower = [row | {"seconds": 800.0 if row["arm"] == "full" else 900.0} for row in rows]
+    assert "were no faster" in cost_sentence(cost(slower))
+
+
+def test_durations() -> None:
+    assert [duration(s) for s in (0.44, 31.4, 99.9, 100, 252, 5399, 5400, 90_000)] == [
+        "0.4 s",
+        "31 s",
+        "100 s",
+        "100 s",
+        "4.2 min",
+        "90.0 min",
+        "1.5 h",
+        "25.0 h",
+    ]
+
+
+# --- tables ------------------------------------------------------------------------------------------------------
+
+
+def test_the_words_for_the_terminal() -> None:
+    rows = [*experiment(trials=4, fractions=(0.9, 0.8)), failed("random", 0.8, 4)]
+    text = describe_evidence(table(rows))
+    lines = text.splitlines()
+    assert lines[0] == lead(evidence(rows)).text
+    assert (
+        lines[2].split() == "arm kept images trials accuracy 95% interval against full against random".split()
+    )
+    assert [line.split()[:4] for line in lines[3:8]] == [
+        ["full", "100%", "50,000", "4"],
+        ["semantic", "90%", "45,000", "4"],
+        ["semantic", "80%", "40,000", "4"],
+        ["random", "90%", "45,000", "4"],
+        ["random", "80%", "40,000", "4"],
+    ]
+    assert "Keeping 90% costs " in text
+    assert "  semantic at 90% is " in text
+    assert "1 failed: random at 80%, trial 4: loss is nan at step 1200" in text
+    assert describe_evidence(table([])) == "No training is done yet."
+    both = describe_evidence(table([*rows, *(row | {"protocol": "zz"} for row in rows[:3])]))
+    assert both.startswith("Protocol 5f2c9a7e01b3d486:")
+    assert "Protocol zz:" in both
+
+
+def test_the_csv_has_everything_in_full_precision() -> None:
+    found = evidence([*experiment(trials=3, fractions=(0.9,)), failed("semantic", 0.9, 3)])
+    read = list(csv.DictReader(io.StringIO(csv_table([found], CLASSES))))
+    assert [row["arm"] for row in read] == ["full", "semantic", "random"]
+    (row,) = [row for row in read if row["arm"] == "semantic"]
+    point = at(found, "semantic", 0.9)
+    values = point.values("accuracy")
+    assert float(row["accuracy_mean"]) == values.mean()
+    assert float(row["accuracy_std"]) == pytest.approx(values.std(ddof=1), rel=1e-12)
+    compared = found.against_full(point)
+    assert compared is not None
+    assert (float(row["full_difference"]), row["verdict"]) == (compared.difference, str(compared.verdict))
+    assert (row["trials"], row["failed"], row["worst_class"]) == ("3", "1", row["worst_class"])
+    assert row["worst_class"] in CLASSES
+    assert read[0]["full_difference"] == row["top5_mean"] == ""
+
+
+def test_tables_for_papers() -> None:
+    found = evidence(experiment(trials=3, fractions=(0.9,)) + moved({0.9: 0.0}, arm="mine_50%|x")[6:])
+    rows = rows_of(found)
+    markdown = markdown_table(rows).splitlines()
+    assert len({line.replace("\\|", "").count("|") for line in markdown[: 2 + len(rows)]}) == 1
+    latex = latex_table(rows)
+    assert r"\toprule" in latex
+    assert r"mine\_50\%|x & 90\% & 45,000" in latex
+    assert latex.count(r" \\") == len(rows) + 1
+    assert not re.search(r"(?<!\\)[%_#]", latex.split("\n", 1)[1])  # the first line is a comment on purpose
+    assert "±" not in latex
+    assert "−" not in latex
+
+
+# --- figures -----------------------------------------------------------------------------------------------------
+
+
+def test_arms_look_the_same_wherever_they_are() -> None:
+    few, many = (
+        looks_of(["full", "semantic"]),
+        looks_of(["semantic", "mine", "random", "full", "yours", "kcenter"]),
+    )
+    assert few["semantic"] == many["semantic"]
+    assert looks_of(["random"])["random"] == many["random"]
+    crowd = looks_of([f"arm {number:02d}" for number in range(30)] + ["semantic", "random"])
+    assert len({(look.colour, look.sign) for look in crowd.values()}) == 33
+    for look in crowd.values():
+        assert look.colour in COLOURS
+        assert look.colour in PAPER
+        ElementTree.fromstring(look.swatch)
+
+
+def test_the_main_figure_shows_what_was_measured() -> None:
+    found = evidence(
+        experiment(trials=4, fractions=(0.9, 0.5))
+        + [training("semantic", 0.7, 0, 0.91, np.random.default_rng(0))]
+    )
+    lines = fraction_lines(found, looks_of(found.arms))
+    assert [line.name for line in lines] == ["semantic", "random"]
+    assert lines[0].x.tolist() == [90, 70, 50]
+    point = at(found, "semantic", 0.9)
+    assert point.accuracy is not None
+    assert lines[0].y[0] == pytest.approx(100 * point.accuracy.mean)
+    assert np.isfinite(lines[0].low).tolist() == [True, False, True]  # one trial has no interval
+    level = level_of(found)
+    assert level is not None
+    text = on_page(fraction_figure(lines, level, Sheet.PAGE, 760), "x", "Words about it.")
+    ElementTree.fromstring(text)
+    assert not re.search(r"#[0-9a-fA-F]{6}\b", re.sub(r"(url\(|href=\")#[^)\"]+", "", text))
+    assert "var(--arm1)" in text
+    for tick in ("50%", "70%", "90%", "100%"):
+        assert f">{tick}<" in text
+    again = on_page(fraction_figure(lines, level, Sheet.PAGE, 760), "x", "Words about it.")
+    assert text == again
+
+
+@pytest.mark.parametrize("fractions", [(0.9,), (0.999,), (0.01, 0.011, 0.012, 0.9)])
+def test_odd_fractions_draw(fractions: tuple[float, ...]) -> None:
+    found = evidence(moved(dict.fromkeys(fractions, 0.0), trials=1))
+    lines = fraction_lines(found, looks_of(found.arms))
+    for width in (340, 760):
+        ElementTree.fromstring(
+            on_page(fraction_figure(lines, None, Sheet.PAGE, width), "x", "Words about it.")
+        )
+
+
+def test_traces_are_means_where_all_trials_are_known() -> None:
+    def curve(*pairs: tuple[float, float | None]) -> list[dict[str, Any]]:
+        return [{"epoch": epoch, "loss": loss, "step": 0} for epoch, loss in pairs]
+
+    rows = moved({0.9: 0.0}, trials=2)
+    mine = [row for row in rows if row["arm"] == "semantic"]
+    mine[0]["curve"] = curve((1, 2.0), (2, 1.0), (4, float("nan")))
+    mine[1]["curve"] = curve((0, 9.0), (1, 4.0), (3, 2.0), (5, None))
+    point = at(evidence(rows), "semantic", 0.9)
+    (trace,) = traces_of([point], looks_of(["semantic"]), "loss", 2)
+    assert trace.epochs.tolist() == [1, 2]
+    assert trace.mean.tolist() == [6, 4]  # twice the means of 2 and 4, and of 1 and 3
+    assert [values.tolist() for _, values in trace.trials] == [[4, 2], [18, 8, 4]]
+    for row in mine:
+        row["curve"] = []
+    assert traces_of([at(evidence(rows), "semantic", 0.9)], looks_of(["semantic"]), "loss", 1) == []
+
+
+# --- the page and the files --------------------------------------------------------------------------------------
+
+
+def everything() -> list[dict[str, Any]]:
+    rows = experiment(trials=3, fractions=(0.9, 0.8))
+    rows += [row | {"layer": "start", "seed": row["seed"] + 1} for row in rows if row["arm"] == "semantic"]
+    return [*rows, failed("semantic", 0.8, 3, "loss is nan <b>& more</b>")]
+
+
+def test_the_report_has_a_section_where_there_are_trainings() -> None:
+    material = digits()
+    plain = render(material)
+    assert "Does it hold?" not in plain
+    text = render(replace(material, results=table(everything()), margin=0.5))
+    page = Page(text)
+    sections = [attributes["id"] for attributes in page.all("section")]
+    assert sections[:3] == ["found", "evidence", "groups"]
+    assert {"href": "#evidence"} in page.all("a")
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert lead(evidence(everything(), 0.5)).text in page.text
+    assert "a margin of 0.5 is" in page.text
+    assert (
+        "1 training failed and counts in no mean: semantic at 80%, trial 3: loss is nan <b>& more</b>"
+        in page.text
+    )
+    for words in (
+        "The layers compared",
+        "How the trainings went",
+        "Class by class",
+        "Its last half, enlarged",
+    ):
+        assert words in page.text
+    assert page.text.index("Keeping 90% costs") < page.text.index("against random, points")
+    other = render(
+        replace(
+            material, results=table([*everything(), *(row | {"protocol": "zz"} for row in moved({0.9: 0.0}))])
+        )
+    )
+    assert "protocol zz" in Page(other).text
+    assert "Does it hold?" not in render(replace(material, results=table([])))
+
+
+def test_a_page_of_one_trial_says_that_it_has_no_interval() -> None:
+    rows = [
+        row | {"curve": None, "class_accuracy": None, "seconds": None} for row in moved({0.9: -0.1}, trials=1)
+    ]
+    text = render(replace(digits(), results=table(rows)))
+    page = Page(text)
+    assert "What keeping 90% costs can’t be told: one trial has no interval." in page.text
+    assert "hollow: no interval" in page.text
+    assert "± " not in page.text[
+        page.text.index("Keeping 90% costs") : page.text.index("Of a difference")
+    ].replace("mean ± std", "")
+
+
+def test_files_for_papers(tmp_path: Path) -> None:
+    write_evidence(tmp_path / "evidence", table(everything()), CLASSES)
+    names = {path.name for path in (tmp_path / "evidence").iterdir()}
+    figures = {"accuracy", "layers", "loss-curve", "accuracy-curve", "accuracy-curve-end", "classes"}
+    assert names == {"table.md", "table.tex", "table.csv"} | {
+        f"{f}.{kind}" for f in figures for kind in ("svg", "png")
+    }
+    for name in figures:
+        drawn = (tmp_path / "evidence" / f"{name}.svg").read_text(encoding="utf-8")
+        ElementTree.fromstring(drawn)
+        assert not any(placeholder in drawn for placeholder in COLOURS)
+        assert "var(" not in drawn
+        with Image.open(tmp_path / "evidence" / f"{name}.png") as picture:
+            assert picture.width > 1000
+    with Image.open(tmp_path / "evidence" / "accuracy.png") as picture:
+        seen = {tuple(colour[:3]) for _, colour in picture.convert("RGB").getcolors(10**6) or ()}
+    assert {(0x0B, 0x62, 0xA8), (0xC4, 0x50, 0x0A), (0x1B, 0x1D, 0x1F)} <= seen
+    first = {path.name: path.read_bytes() for path in (tmp_path / "evidence").iterdir()}
+    write_evidence(tmp_path / "evidence", table(everything()), CLASSES)
+    assert first == {path.name: path.read_bytes() for path in (tmp_path / "evidence").iterdir()}
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunFolderError, match="can't write"):
+        write_evidence(tmp_path / "file", table(everything()))
+    write_evidence(tmp_path / "none", table([]))
+    assert not (tmp_path / "none").exists()
+
+
+def test_report_reads_the_results_of_a_run(vectors: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    labels = tp.images.options.SourceOptions(labels=str(vectors.parent / "labels.npy"))
+    tp.run(vectors, out=run, keep=0.8, options=labels)
+    assert "Does it hold?" not in (run / "report.html").read_text(encoding="utf-8")
+    pq.write_table(table(moved({0.9: -0.4}, trials=4)), run / "results.parquet")
+    tp.report(run)
+    text = (run / "report.html").read_text(encoding="utf-8")
+    assert "Keeping 90% loses more than 0.2 points." in text
+    tp.report(run, margin=1.0)
+    assert "as good as the full set, within 1 points" in (run / "report.html").read_text(encoding="utf-8")
+    assert "1.0" in (run / "evidence" / "table.csv").read_text(encoding="utf-8")
+    assert "embed" in json.loads((run / "run.json").read_text())["stages"]
+    (run / "results.parquet").write_bytes(b"PAR1 but not whole")
+    with pytest.raises(StageError, match="is damaged"):
+        tp.report(run)
