@@ -26,10 +26,16 @@ from tenpercent.cluster.points import Points
 torch_is_here = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 
 
-def centred(exact, centre=None):
+def centred(rows, centre=None):
     """Return rows, but for a power of two, as they are seen from a centre."""
-    points = Points.of(exact, "euclidean")
+    points = Points.of(rows, "euclidean")
     return points.seen_from(np.zeros(points.width) if centre is None else centre, np.arange(len(points)))
+
+
+def exact(rows):
+    """Return these rows themselves, but for that power of two."""
+    points = Points.of(rows, "euclidean")
+    return points.take(np.arange(len(points)))
 
 
 # ---- products as bad as the proof allows -------------------------------------------------------------------------
@@ -57,10 +63,10 @@ def cut_off(numbers, unit):
 
 def tensor_cores(left, right, terms):
     """Return products as a matrix unit makes them: exact, so many at once aligned with the largest, cut off at 2⁻²³."""
-    exact = left[:, None, :].astype(np.float64) * right[None, :, :]
-    total = np.zeros(exact.shape[:2])
-    for start in range(0, exact.shape[2], terms):
-        group = np.concatenate([total[:, :, None], exact[:, :, start : start + terms]], axis=2)
+    products = left[:, None, :].astype(np.float64) * right[None, :, :]
+    total = np.zeros(products.shape[:2])
+    for start in range(0, products.shape[2], terms):
+        group = np.concatenate([total[:, :, None], products[:, :, start : start + terms]], axis=2)
         largest = np.abs(group).max(axis=2)
         unit = np.ldexp(1.0, np.frexp(np.where(largest > 0, largest, 1.0))[1] - 1 - 23)
         total = cut_off(group, unit[:, :, None]).sum(axis=2)
@@ -117,11 +123,12 @@ def unlucky(width):
 def margins_used(way, width):
     """Return what share of its margin each pair of unlucky vectors needs, at a radius of exactly its dissimilarity."""
     product, multiplied = PRODUCTS[way]
-    seen = centred(unlucky(width))
+    rows = unlucky(width)
+    seen = centred(rows)
     i, j = (side.ravel() for side in np.indices((len(seen.halves), len(seen.halves))))
     rest = (multiplied(seen.singles, seen.singles) - seen.halves).ravel().astype(np.float64)
     halves = seen.halves.astype(np.float64)
-    needed = halves[i] - dissimilarities(seen.exact, i, j) - rest
+    needed = halves[i] - dissimilarities(exact(rows), i, j) - rest
     margin = relative_margin(width, product) * 2.0 * np.sqrt(halves[i] * halves[j])
     return needed / (margin + relative_margin(width) * (halves[i] + halves[j]))
 
@@ -226,10 +233,10 @@ def test_limits_are_rounded_down():
     for radius in (0.0, 0.1, 2.0, 1e300, math.inf):
         lowest = filters.lowest_products(seen, seen, radius, SINGLE)
         half, far = seen.halves.astype(np.float64) + TINY, float(seen.halves.max()) + TINY
-        exact = half - radius - relative_margin(5) * (np.sqrt(half) + np.sqrt(far)) ** 2 - 2.0 * TINY
+        bound = half - radius - relative_margin(5) * (np.sqrt(half) + np.sqrt(far)) ** 2 - 2.0 * TINY
         assert lowest.dtype == np.float32
-        assert (lowest <= exact + 1e-15).all()
-        assert (np.nextafter(lowest, np.float32(np.inf)) >= exact - 1e-15).all()
+        assert (lowest <= bound + 1e-15).all()
+        assert (np.nextafter(lowest, np.float32(np.inf)) >= bound - 1e-15).all()
 
 
 # ---- filters -----------------------------------------------------------------------------------------------------
@@ -262,26 +269,26 @@ each_filter = pytest.mark.parametrize(
 def test_a_filter_passes_all_that_is_near_on_its_side_of_the_diagonal(made, shape, first, radius, seed):
     height, width, values = shape
     rng = np.random.default_rng(seed)
-    left, right = (centred(rng.integers(-4, 5, size=(k, values)) / 8 + 0.25) for k in (height, width))
-    i, j = made().near(left, right, radius, first)
+    left, right = (rng.integers(-4, 5, size=(k, values)) / 8 + 0.25 for k in (height, width))
+    i, j = made().near(centred(left), centred(right), radius, first)
     assert i.dtype == j.dtype == np.int32
     passed = set(zip(i.tolist(), j.tolist(), strict=True))
     assert len(passed) == len(i)
     r, c = (side.ravel() for side in np.indices((height, width)))
     r, c = r[c > r - first], c[c > r - first]
     assert passed <= set(zip(r.tolist(), c.tolist(), strict=True))
-    near = dissimilarities(left.exact, r, c, right.exact) <= radius
+    near = dissimilarities(exact(left), r, c, exact(right)) <= radius
     assert passed >= set(zip(r[near].tolist(), c[near].tolist(), strict=True))
 
 
 @each_filter
 def test_a_filter_leaves_out_most_of_what_is_far(made):
     rng = np.random.default_rng(2)
-    left, right = (centred(rng.uniform(-0.5, 0.5, size=(200, 32))) for _ in range(2))
+    left, right = (rng.uniform(-0.5, 0.5, size=(200, 32)) for _ in range(2))
     r, c = (side.ravel() for side in np.indices((200, 200)))
-    d = dissimilarities(left.exact, r, c, right.exact)
+    d = dissimilarities(exact(left), r, c, exact(right))
     radius = float(np.quantile(d, 0.01))
-    assert len(made().near(left, right, radius, 200)[0]) < 0.05 * len(d)
+    assert len(made().near(centred(left), centred(right), radius, 200)[0]) < 0.05 * len(d)
 
 
 def tie_heavy(n, width):
@@ -341,11 +348,10 @@ def test_hits_are_listed_piece_by_piece(monkeypatch, again):
 @torch_is_here
 def test_asking_again_in_float32_leaves_out_what_eight_bits_can_not_tell():
     rng = np.random.default_rng(4)
-    points = centred(
-        0.5 + 0.01 * rng.uniform(-1, 1, size=(300, 16))
-    )  # far from the centre: the margin is wide
+    rows = 0.5 + 0.01 * rng.uniform(-1, 1, size=(300, 16))  # far from the centre: the margin is wide
+    points = centred(rows)
     r, c = (side.ravel() for side in np.indices((300, 300)))
-    near = (dissimilarities(points.exact, r, c) <= 2e-4).sum()
+    near = (dissimilarities(exact(rows), r, c) <= 2e-4).sum()
     counts = [
         len(accelerators.TorchFilter("cpu", BF16, again=again).near(points, points, 2e-4, 300)[0])
         for again in (False, True)

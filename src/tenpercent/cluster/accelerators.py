@@ -86,7 +86,7 @@ class TorchFilter:
         self._threads = self._torch.get_num_threads()
         self._busy = Lock()
         self._space = local()
-        one = self._there(Centred(np.ones((8, 8)), np.ones((8, 8), np.float32), np.full(8, 4.0, np.float32)))
+        one = self._there(Centred(np.ones((8, 8), np.float32), np.full(8, 4.0, np.float32)))
         self._multiplied(one, one)
 
     def near(self, left: Centred, right: Centred, radius: float, first: int) -> tuple[Positions, Positions]:
@@ -238,11 +238,7 @@ def _seconds(multiply: Filter, width: int) -> float:
     sides = []
     for size in (multiply.rows, multiply.columns):
         singles = rng.standard_normal((size, width), dtype=np.float32)
-        sides.append(
-            Centred(
-                singles.astype(np.float64), singles, np.einsum("ij,ij->i", singles, singles) / np.float32(2.0)
-            )
-        )
+        sides.append(Centred(singles, np.einsum("ij,ij->i", singles, singles) / np.float32(2.0)))
     times = []
     for _ in range(4):
         start = time.perf_counter()

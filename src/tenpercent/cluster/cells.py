@@ -181,8 +181,10 @@ def _share_left(sample: Singles, centres: Singles, t: float) -> float:
 def _k_means(sample: Singles, count: int) -> Singles:
     """Lloyd's algorithm, a few rounds: where the centres lie decides only the speed."""
     centres = sample[np.random.default_rng(SEED).choice(len(sample), count, replace=False)]
+    halves = _halves(sample)
+    own, square = np.empty(len(sample), dtype=np.int32), np.empty(len(sample), dtype=np.float32)
     for _ in range(ROUNDS):
-        own = _squares(sample, centres).argmin(axis=1)
+        _nearest(sample @ centres.T, halves, _halves(centres), own, square)
         size = np.bincount(own, minlength=count)
         order = np.argsort(own, kind="stable")
         filled = size > 0

@@ -140,38 +140,8 @@ def dissimilarities(
         float64[k].
     """
     found = np.empty(len(i), dtype=np.float64)
-    _half_squares(units, units if others is None else others, i, j, found)
+    half_squares(units, units if others is None else others, i, j, found)
     return found
-
-
-def pairs_within(
-    left: Doubles,
-    right: Doubles,
-    near: tuple[Positions, Positions],
-    names: tuple[Positions, Positions],
-    above: float,
-    radius: float,
-    *,
-    within: bool,
-) -> tuple[Positions, Positions, Doubles]:
-    """Decide which pairs lie within a radius, by `dissimilarities` and by nothing else.
-
-    Args:
-        left: float64[n, d], some points.
-        right: float64[m, d], others.
-        near: int32[k] each, rows of `left` and of `right`.
-        names: int32[n] and int32[m], what the points are called.
-        above: pairs up to this dissimilarity are left out, and those beyond …
-        radius: … this one.
-        within: whether the names are of one set: the smaller one comes first then.
-
-    Returns:
-        The names of the pairs that stay, int32 each, and their dissimilarities, float64.
-    """
-    d = np.empty(len(near[0]), dtype=np.float64)
-    i, j = np.empty(len(d), dtype=np.int32), np.empty(len(d), dtype=np.int32)
-    count = _pairs_within(left, right, *near, *names, above, radius, within, i, j, d)
-    return i[:count], j[:count], d[:count]
 
 
 # ---- kernels: no fastmath, so neither reordered nor fused --------------------------------------------------------
@@ -212,7 +182,7 @@ def _divide(rows: npt.NDArray[Any], divisors: Doubles, found: Doubles) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _half_squares(
+def half_squares(
     left: Doubles, right: Doubles, i: npt.NDArray[Any], j: npt.NDArray[Any], found: Doubles
 ) -> None:
     """Fill `found`; four pairs side by side, each summed in the order of the columns."""
@@ -234,32 +204,3 @@ def _half_squares(
         for k in range(width):
             total += (a[k] - b[k]) * (a[k] - b[k])
         found[p] = 0.5 * total
-
-
-@njit(cache=True, nogil=True)
-def _pairs_within(
-    left: Doubles,
-    right: Doubles,
-    r: Positions,
-    c: Positions,
-    rows: Positions,
-    columns: Positions,
-    above: float,
-    radius: float,
-    within: bool,
-    i: Positions,
-    j: Positions,
-    d: Doubles,
-) -> int:
-    """Fill `i`, `j` and `d`; return how many pairs stay."""
-    _half_squares(left, right, r, c, d)
-    count = 0
-    for p in range(len(r)):
-        found = d[p]
-        if above < found and found <= radius:
-            x, y = rows[r[p]], columns[c[p]]
-            if within and x > y:
-                x, y = y, x
-            i[count], j[count], d[count] = x, y, found
-            count += 1
-    return count

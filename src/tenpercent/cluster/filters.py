@@ -112,12 +112,14 @@ class SinglesFilter:
         space = self._space
         if not hasattr(space, "product"):
             space.product = np.empty((self.rows, self.columns), dtype=np.float32)
+            space.lowest = np.empty(self.rows * self.columns, dtype=np.float32)
             space.found = np.empty((2, self.rows * self.columns), dtype=np.int32)
         height, width = len(left.halves), len(right.halves)
         product = space.product.ravel()[: height * width].reshape(height, width)
         np.matmul(left.singles, right.singles.T, out=product)
-        lowest = lowest_products(left, right, radius, self.product)
-        count = _at_least(product, right.halves, lowest, first, space.found[0], space.found[1])
+        margin, lowest = relative_margin(left.singles.shape[1]), space.lowest[:height]
+        found = space.found[0], space.found[1]
+        count = _near(product, left.halves, right.halves, radius, margin, first, lowest, *found)
         return space.found[0, :count], space.found[1, :count]
 
 
@@ -131,7 +133,7 @@ def lowest_products(left: Centred, right: Centred, radius: float, product: Forma
     return lowest
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _lowest(
     halves: Singles, others: Singles, radius: float, margin: float, of_halves: float, lowest: Singles
 ) -> None:
@@ -147,10 +149,19 @@ def _lowest(
 
 
 @njit(cache=True, nogil=True)
-def _at_least(
-    product: Singles, halves: Singles, lowest: Singles, first: int, found_i: Positions, found_j: Positions
+def _near(
+    product: Singles,
+    own: Singles,
+    halves: Singles,
+    radius: float,
+    margin: float,
+    first: int,
+    lowest: Singles,
+    found_i: Positions,
+    found_j: Positions,
 ) -> int:
     """List the entries with product − halves ≥ lowest, right of the diagonal that begins in row `first`."""
+    _lowest(own, halves, radius, margin, margin, lowest)
     count = 0
     height, width = product.shape
     for r in range(height):

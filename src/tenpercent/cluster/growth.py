@@ -134,7 +134,7 @@ class _Growth:
     def begin(self) -> float:
         """Look at a sample; return a radius that probably holds the merges wanted or, of a deep cut, the first half."""
         task = self.task
-        self.sample = sample_pairs(task.points)
+        self.sample = sample_pairs(task.points, task.resources.workers)
         self.budget = Budget.of(task)
         self.scratch = _Scratch(task)
         fraction = self.wanted / self.n

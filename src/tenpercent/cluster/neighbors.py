@@ -12,7 +12,8 @@ import numpy as np
 from ..errors import TenpercentError
 from ..progress import bar
 from .cells import Candidates, Cells, make_cells
-from .distances import Doubles, Positions, pairs_within
+from .distances import Doubles, Positions
+from .exact import Exact, pairs_within
 from .filters import Filter, best_filter
 from .pairs import Pairs, PairStore, in_order, joined
 from .points import Centred, Points, Space
@@ -122,6 +123,7 @@ class _Space(local):
 
     def __init__(self) -> None:
         self.left, self.right = Space(), Space()
+        self.exact = Exact(), Exact()
 
 
 class _Block(NamedTuple):
@@ -241,6 +243,7 @@ class Join:
             rows = np.concatenate([rows, members[: block.start + len(columns)]])
             first += block.start
         right = self.divided.seen_from(centre, columns, self.space.right)
+        exact = self.space.exact[1].of(self.divided, columns)
         parts = []
         high = multiply.rows * min(
             4, multiply.columns // len(columns)
@@ -249,11 +252,16 @@ class Join:
             positions = rows[start : start + high]
             left = self.left.seen_from(centre, positions, self.space.left)
             skip = max(0, start - first)  # columns left of the diagonal
-            others = Centred(right.exact[skip:], right.singles[skip:], right.halves[skip:]) if skip else right
-            near = multiply.near(left, others, self.radius, first - start + skip)
-            names = positions, columns[skip:]
-            found = pairs_within(
-                left.exact, others.exact, near, names, self.above, self.radius, within=self.within
+            others = Centred(right.singles[skip:], right.halves[skip:]) if skip else right
+            r, c = multiply.near(left, others, self.radius, first - start + skip)
+            parts.append(
+                pairs_within(
+                    self.space.exact[0].of(self.left, positions),
+                    exact,
+                    (r, c + skip if skip else c),
+                    self.above,
+                    self.radius,
+                    within=self.within,
+                )
             )
-            parts.append(Pairs(*found))
         return joined(parts)

@@ -32,27 +32,24 @@ class Space:
     """Memory for points seen from a centre, used again and again: fresh pages cost more than writing to them."""
 
     def __init__(self) -> None:
-        self._exact = np.empty(0, dtype=np.float64)
         self._singles = np.empty(0, dtype=np.float32)
 
-    def fit(self, count: int, width: int) -> tuple[Doubles, Singles]:
-        """Return float64[count, width] and float32[count, width], which the next call gives away again."""
+    def fit(self, count: int, width: int) -> Singles:
+        """Return float32[count, width], which the next call gives away again."""
         size = count * width
-        if len(self._exact) < size:
-            self._exact, self._singles = np.empty(size), np.empty(size, dtype=np.float32)
-        return self._exact[:size].reshape(count, width), self._singles[:size].reshape(count, width)
+        if len(self._singles) < size:
+            self._singles = np.empty(size, dtype=np.float32)
+        return self._singles[:size].reshape(count, width)
 
 
 class Centred(NamedTuple):
     """Some points seen from a centre.
 
     Attributes:
-        exact: float64[k, d], the points themselves.
         singles: float32[k, d], their difference to the centre.
         halves: float32[k], half the squared length of each difference, about.
     """
 
-    exact: Doubles
     singles: Singles
     halves: Singles
 
@@ -136,17 +133,17 @@ class Points:
         return found
 
     def seen_from(self, centre: Doubles, positions: npt.NDArray[Any], space: Space | None = None) -> Centred:
-        """Return points and, in float32, their difference to a centre.
+        """Return the difference of points to a centre, in float32.
 
         Args:
             centre: float64[d].
             positions: integer[k].
             space: where to, until it is used again; None for memory of its own.
         """
-        exact, singles = (space or Space()).fit(len(positions), self.width)
+        singles = (space or Space()).fit(len(positions), self.width)
         halves = np.empty(len(positions), dtype=np.float32)
-        _seen_from(self.rows, self.at, self.divisors, positions, centre, exact, singles, halves)
-        return Centred(exact, singles, halves)
+        _seen_from(self.rows, self.at, self.divisors, positions, centre, singles, halves)
+        return Centred(singles, halves)
 
     def hashes(self) -> npt.NDArray[np.uint64]:
         """Return a hash of each point's bits: uint64[n], equal for equal points."""
@@ -184,26 +181,31 @@ class Points:
 # ---- kernels: no fastmath, so neither reordered nor fused --------------------------------------------------------
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def make_point(row: npt.NDArray[Any], divisors: Doubles, point: Doubles) -> None:
+    """Fill `point`, always with the same bits."""
+    one, other, norm = divisors[0], divisors[1], divisors[2]
+    for k in range(len(row)):
+        value = np.float64(row[k]) * one * other / norm
+        point[k] = value if abs(value) >= SMALLEST else 0.0
+
+
 @njit(cache=True, nogil=True)
 def _take(
     rows: npt.NDArray[Any], at: Indices, divisors: Doubles, positions: npt.NDArray[Any], found: Doubles
 ) -> None:
     for p in range(len(positions)):
         row = at[positions[p]]
-        one, other, norm = divisors[row, 0], divisors[row, 1], divisors[row, 2]
-        for k in range(rows.shape[1]):
-            value = np.float64(rows[row, k]) * one * other / norm
-            found[p, k] = value if abs(value) >= SMALLEST else 0.0
+        make_point(rows[row], divisors[row], found[p])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _seen_from(
     rows: npt.NDArray[Any],
     at: Indices,
     divisors: Doubles,
     positions: npt.NDArray[Any],
     centre: Doubles,
-    exact: Doubles,
     singles: Singles,
     halves: Singles,
 ) -> None:
@@ -212,10 +214,9 @@ def _seen_from(
     for p in range(len(positions)):
         row = at[positions[p]]
         one, other, norm = divisors[row, 0], divisors[row, 1], divisors[row, 2]
-        for k in range(width):
+        for k in range(width):  # the division without a check for zero, so it becomes vector instructions
             value = np.float64(rows[row, k]) * one * other / norm
             value = value if abs(value) >= SMALLEST else 0.0
-            exact[p, k] = value
             singles[p, k] = np.float32(value - centre[k])
         s, t, u, v = np.float32(0.0), np.float32(0.0), np.float32(0.0), np.float32(0.0)
         for k in range(0, fours, 4):

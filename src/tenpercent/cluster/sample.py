@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-from .distances import Doubles
-from .points import Points, Singles, Space
+from .distances import Doubles, Positions
+from .points import Indices, Points, Singles, Space
+from .threads import in_threads, one_blas_thread
 
 ROWS = 128
-BLOCK = 4096
+BLOCK = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,26 +59,36 @@ class PairSample:
         return int(self.points * (1.0 - (1.0 - within) ** (1.0 / 2.8)) * 0.9)
 
 
-def sample_pairs(points: Points) -> PairSample:
+def sample_pairs(points: Points, threads: int = 1) -> PairSample:
     """Compare points drawn with a fixed seed with all points.
 
     Args:
         points: n ≥ 2.
+        threads: how many to use.
     """
     n = len(points)
     size = min(n, ROWS)
     drawn = np.sort(np.random.default_rng(0).choice(n, size, replace=False))
     middle = points.take(drawn).mean(axis=0)
     sampled = points.seen_from(middle, drawn)
-    nearest = np.full(size, np.inf, dtype=np.float32)
-    counts = np.zeros(1 << 15, dtype=np.int64)  # by the upper 16 bits of a float32: 128 classes an octave
-    space = Space()
-    for start in range(0, n, BLOCK):
-        block = points.seen_from(middle, np.arange(start, min(start + BLOCK, n)), space)
-        products = sampled.singles @ block.singles.T
-        inside = np.flatnonzero((drawn >= start) & (drawn < start + BLOCK))
-        products[inside, drawn[inside] - start] = -np.inf  # a point is no neighbour of its own
-        _count_classes(products, sampled.halves, block.halves, nearest, counts)
+
+    def look(mine: range) -> tuple[Singles, Indices]:
+        nearest = np.full(size, np.inf, dtype=np.float32)
+        counts = np.zeros(1 << 15, dtype=np.int64)  # by the upper 16 bits of a float32: 128 classes an octave
+        space = Space()
+        for start in mine:
+            block = points.seen_from(middle, np.arange(start, min(start + BLOCK, n), dtype=np.int32), space)
+            products = sampled.singles @ block.singles.T
+            inside = np.flatnonzero((drawn >= start) & (drawn < start + BLOCK))
+            products[inside, drawn[inside] - start] = -np.inf  # a point is no neighbour of its own
+            _count_classes(products, products.view(np.int32), sampled.halves, block.halves, nearest, counts)
+        return nearest, counts
+
+    starts = range(0, n, BLOCK)
+    shares = [starts[k::threads] for k in range(threads)]
+    with one_blas_thread():
+        all_nearest, all_counts = zip(*in_threads(look, shares, threads), strict=True)
+    nearest, counts = np.min(all_nearest, axis=0), np.sum(all_counts, axis=0)
     codes = np.arange(len(counts), dtype=np.uint32)
     edges = ((codes + 1) << 16).view(np.float32)
     last = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 1
@@ -89,17 +99,29 @@ def sample_pairs(points: Points) -> PairSample:
 
 @njit(cache=True, nogil=True)
 def _count_classes(
-    products: Singles, halves: Singles, others: Singles, nearest: Singles, counts: npt.NDArray[np.int64]
+    products: Singles,
+    bits: Positions,
+    halves: Singles,
+    others: Singles,
+    nearest: Singles,
+    counts: Indices,
 ) -> None:
-    """Count dissimilarities by the upper 16 bits of a float32, and keep the smallest of each row."""
-    row = np.empty(products.shape[1], dtype=np.float32)
-    bits = row.view(np.uint32)
+    """Count dissimilarities by the upper 16 bits of a float32, and keep the smallest of each row.
+
+    Args:
+        products: float32[s, b]; they are overwritten.
+        bits: the same memory as int32.
+        halves, others: float32[s], float32[b].
+        nearest: float32[s], the smallest so far.
+        counts: int64[2¹⁵], how many of each class so far.
+    """
     for r in range(products.shape[0]):
         smallest = nearest[r]
         for c in range(products.shape[1]):
-            row[c] = max(halves[r] + (others[c] - products[r, c]), np.float32(1e-30))
-            smallest = min(smallest, row[c])
+            d = max(halves[r] + (others[c] - products[r, c]), np.float32(1e-30))
+            products[r, c] = d
+            smallest = min(smallest, d)
         nearest[r] = smallest
         for c in range(products.shape[1]):
-            if row[c] < np.inf:
-                counts[bits[c] >> np.uint32(16)] += 1
+            if products[r, c] < np.inf:
+                counts[bits[r, c] >> 16] += 1

@@ -1,0 +1,102 @@
+"""What decides: the pairs that a filter passed, in float64, of points that are made when they are first needed.
+
+Most candidates have no partner. So a tile is multiplied in float32, and only the points of pairs that pass are made in
+float64, once each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from .distances import Doubles, Positions, half_squares
+from .pairs import Pairs
+from .points import Points, make_point
+
+Side = tuple[npt.NDArray[Any], npt.NDArray[np.int64], Doubles, Positions, Doubles, npt.NDArray[np.bool_]]
+
+
+class Exact:
+    """Memory for some points in float64, used again and again: fresh pages cost more than writing to them."""
+
+    def __init__(self) -> None:
+        self._points = np.empty(0)
+        self._made = np.empty(0, dtype=np.bool_)
+
+    def of(self, points: Points, positions: Positions) -> Side:
+        """Return room for points, none of them made; the next call gives it away again.
+
+        Args:
+            points: where they are from.
+            positions: int32[k].
+        """
+        count, size = len(positions), len(positions) * points.width
+        if len(self._points) < size or len(self._made) < count:
+            self._points, self._made = np.empty(size), np.empty(count, dtype=np.bool_)
+        made = self._made[:count]
+        made[:] = False
+        exact = self._points[:size].reshape(count, points.width)
+        return points.rows, points.at, points.divisors, positions, exact, made
+
+
+def pairs_within(
+    left: Side, right: Side, near: tuple[Positions, Positions], above: float, radius: float, *, within: bool
+) -> Pairs:
+    """Decide which pairs lie within a radius, by `dissimilarities` and by nothing else.
+
+    Args:
+        left: some points.
+        right: others.
+        near: int32[k] each, which of `left` and which of `right`.
+        above: pairs up to this dissimilarity are left out, and those beyond …
+        radius: … this one.
+        within: whether they are of one set: the smaller position comes first then.
+    """
+    d = np.empty(len(near[0]), dtype=np.float64)
+    i, j = np.empty(len(d), dtype=np.int32), np.empty(len(d), dtype=np.int32)
+    count = _pairs_within(left, right, *near, above, radius, within, i, j, d) if len(d) else 0
+    return Pairs(i[:count], j[:count], d[:count])
+
+
+@njit(cache=True, nogil=True)
+def _pairs_within(
+    left: Side,
+    right: Side,
+    r: Positions,
+    c: Positions,
+    above: float,
+    radius: float,
+    within: bool,
+    i: Positions,
+    j: Positions,
+    d: Doubles,
+) -> int:
+    """Fill `i`, `j` and `d`; return how many pairs stay."""
+    _make(left, r)
+    _make(right, c)
+    half_squares(left[4], right[4], r, c, d)
+    rows, columns = left[3], right[3]
+    count = 0
+    for p in range(len(r)):
+        found = d[p]
+        if above < found and found <= radius:
+            x, y = rows[r[p]], columns[c[p]]
+            if within and x > y:
+                x, y = y, x
+            i[count], j[count], d[count] = x, y, found
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _make(side: Side, wanted: Positions) -> None:
+    """Make the points that are wanted and not there yet."""
+    rows, at, divisors, positions, exact, made = side
+    for p in wanted:
+        if not made[p]:
+            made[p] = True
+            row = at[positions[p]]
+            make_point(rows[row], divisors[row], exact[p])
