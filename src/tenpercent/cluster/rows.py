@@ -9,7 +9,7 @@ import numpy.typing as npt
 from numba import njit
 
 from .dense import COLUMNS, ROWS, _add_squares
-from .distances import Doubles
+from .distances import Doubles, Positions
 
 Panels = npt.NDArray[np.float64]  # [p, d, COLUMNS]: points as columns, side by side
 
@@ -42,14 +42,12 @@ def grid_of(units: Doubles) -> Grid:
 
 
 @njit(cache=True, nogil=True)
-def fill_rows(
-    units: Doubles, rows: npt.NDArray[np.int64], panels: Panels, n: int, sums: Doubles, found: Doubles
-) -> None:
+def fill_rows(units: Doubles, rows: Positions, panels: Panels, n: int, sums: Doubles, found: Doubles) -> None:
     """Fill found[r, c] with the dissimilarity of units[rows[r]] and point c of the panels.
 
     Args:
         units: float64[m, d], some points.
-        rows: int64[r], which of them.
+        rows: int32[r], which of them.
         panels: float64[p, d, COLUMNS], others, of `grid_of`.
         n: how many points the panels hold.
         sums: float64[ROWS, COLUMNS], to work in.

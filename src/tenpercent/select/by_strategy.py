@@ -30,14 +30,16 @@ from .strategies.scored import PRUNED, hardest, stratified
 from .strategies.semdedup import semdedup
 from .strategies.strategy import SCORED, STOPS_AT_THRESHOLD, CheckedStrategy, Strategy
 
-TREE_DEPTH = 4  # the tree that images are drawn along is built until its groups could keep this many images each
+TREE_DEPTH = (
+    4  # the tree that images are drawn along is built until its groups could keep this many images each
+)
 
 
 def select_by(
     embeddings: Embeddings,
-    strategy: Strategy | str,
     keep: float | None = None,
     *,
+    strategy: Strategy | str,
     threshold: float | None = None,
     within: Within | str | None = None,
     seed: int = 0,
@@ -45,13 +47,13 @@ def select_by(
 ) -> Selection:
     """Choose which images stay by any strategy, and find what stands for each that goes.
 
-    Whatever the strategy, a class keeps as many images as it does by ``semantic``; a removed image is represented by the
-    kept image that is nearest to it, of its class with ``within="class"``.
+    Whatever the strategy, a class keeps as many images as it does by ``semantic``. A removed image is represented by
+    the kept image that is nearest to it, of its class with ``within="class"``.
 
     Args:
         embeddings: the vectors.
-        strategy: its name, with a value after a colon where it has one (``"mixed:0.3"``).
         keep: the fraction of images to keep, in (0, 1].
+        strategy: its name, with a value after a colon where it has one (``"mixed:0.3"``).
         threshold: instead, of ``semantic``, ``kcenter`` and ``graph-remove``: the dissimilarity to stop at.
         within: ``class`` (default where there are labels) or ``all``.
         seed: of what is drawn, 0 or more; the same for strategies that draw nothing.
@@ -63,7 +65,9 @@ def select_by(
     """
     chosen, cut = CheckedStrategy.of(strategy), CheckedCut.of(keep, threshold)
     if cut.threshold is not None and chosen.name not in STOPS_AT_THRESHOLD:
-        raise UsageError(f"strategy {chosen.name} stops at no threshold ({cut.threshold:g}); give keep instead")
+        raise UsageError(
+            f"strategy {chosen.name} stops at no threshold ({cut.threshold:g}); give keep instead"
+        )
     ranked = checked_scores(scores, chosen, embeddings)
     first = checked_seed(seed)
     if chosen.name is Strategy.SEMANTIC:
@@ -129,7 +133,9 @@ class _Task:
         if name is Strategy.RANDOM:
             return draw(len(one.members), count, rng)
         if name is Strategy.GRAPH_REMOVE:
-            return graph_remove(vectors, count, math.inf if self.cut.threshold is None else self.cut.threshold)
+            return graph_remove(
+                vectors, count, math.inf if self.cut.threshold is None else self.cut.threshold
+            )
         if name in (Strategy.SPREAD, Strategy.MIXED):
             return self._along_tree(one, rng)
         units = unit_vectors(vectors)
@@ -173,17 +179,21 @@ def checked_scores(
     if strategy.name not in SCORED:
         if scores is not None:
             raise UsageError(
-                f"strategy {strategy.name} takes no scores; leave them out, or choose one of {', '.join(sorted(SCORED))}"
+                f"strategy {strategy.name} takes no scores; leave them out, or choose {', '.join(sorted(SCORED))}"
             )
         return None
     if scores is None:
         raise UsageError(f"strategy {strategy.name} needs a score of each image from a training; give scores")
     array = np.asarray(scores)
     if array.ndim != 1 or array.dtype.kind not in "fiub":
-        raise UsageError(f"scores have shape {array.shape} and dtype {array.dtype}; they must be numbers, one a row")
+        raise UsageError(
+            f"scores have shape {array.shape} and dtype {array.dtype}; they must be numbers, one a row"
+        )
     rows = int(embeddings.rows.max()) + 1
     if len(array) < rows:
-        raise UsageError(f"there are {len(array):,} scores, but images up to row {rows - 1:,}; give one a row")
+        raise UsageError(
+            f"there are {len(array):,} scores, but images up to row {rows - 1:,}; give one a row"
+        )
     found = array.astype(np.float64)[embeddings.rows]
     wrong = np.flatnonzero(~np.isfinite(found))
     if len(wrong):
@@ -216,7 +226,9 @@ def _classes(merges: Merges, cut: CheckedCut) -> list[OneClass]:
     ]
 
 
-def _selection(task: _Task, classes: Sequence[OneClass], kept: npt.NDArray[np.bool_], found: Keepers) -> Selection:
+def _selection(
+    task: _Task, classes: Sequence[OneClass], kept: npt.NDArray[np.bool_], found: Keepers
+) -> Selection:
     embeddings, cut = task.embeddings, task.cut
     smallest = np.full(len(kept), len(kept))
     np.minimum.at(smallest, found.keeper, np.arange(len(kept)))

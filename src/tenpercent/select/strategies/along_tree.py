@@ -8,9 +8,9 @@ Put the images in the order of the tree's leaves, where every group of every cut
 - every image stays with the same probability, count / n, as in a random draw (`spread`);
 - **guarantee**: of the m images of any group of any cut of the tree, m · count / n stay, rounded down or up.
 
-`mixed` lies between that and `semantic`: a group of s images in the cut that `semantic` would take weighs s^α, each of its
-images s^(α − 1), and an image stays with a probability in proportion to that. α = 1 is `spread`, α = 0 keeps one image of
-each group, as `semantic` does, but a random one.
+`mixed` lies between that and `semantic`: a group of s images in the cut that `semantic` would take weighs s^α, each of
+its images s^(α − 1), and an image stays with a probability in proportion to that. α = 1 is `spread`, α = 0 keeps one
+image of each group, as `semantic` does, but a random one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import numpy as np
 from numba import njit
 
 from ...store.embeddings import Ints
-from ..cut import Floats
 
 ALPHA = 0.5
 UNIT = 1 << 16  # weights are whole numbers, in units of 1 / UNIT
@@ -37,11 +36,11 @@ def leaf_order(n: int, a: Ints, b: Ints) -> Ints:
     return np.asarray(_leaf_order(n, np.ascontiguousarray(a), np.ascontiguousarray(b)), dtype=np.int64)
 
 
-def weights_of(sizes: Floats, alpha: float) -> Ints:
+def weights_of(sizes: Ints, alpha: float) -> Ints:
     """Return size^(α − 1) in whole units, at least one; int64[n].
 
     Args:
-        sizes: the size of each image's group.
+        sizes: int64[n], the size of each image's group.
         alpha: from 0 (groups weigh the same) to 1 (images weigh the same).
     """
     if alpha == 1.0:

@@ -58,7 +58,7 @@ def _chosen(units: Doubles, panels: Panels, kept_rows: Doubles, count: int) -> n
     nearest = np.full(n, NOTHING)
     heap = [(0.0, 0) for _ in range(0)]  # (−what it would add, position)
     for top in range(0, n, ROWS):
-        rows = np.arange(top, min(top + ROWS, n))
+        rows = np.arange(top, min(top + ROWS, n)).astype(np.int32)
         fill_rows(units, rows, panels, n, sums, block)
         for r in range(len(rows)):
             if top + r < known:
@@ -67,7 +67,7 @@ def _chosen(units: Doubles, panels: Panels, kept_rows: Doubles, count: int) -> n
     heapq.heapify(heap)
     when = np.zeros(n, dtype=np.int64)  # how many were chosen when each value was computed
     chosen = np.empty(count, dtype=np.int64)
-    one = np.empty(1, dtype=np.int64)
+    one = np.empty(1, dtype=np.int32)
     for k in range(count):
         while True:
             _, x = heapq.heappop(heap)

@@ -83,5 +83,3 @@ def _drop(i: Ints, j: Ints, left: Bools, count: int) -> None:
         if left[i[p]] and left[j[p]]:
             left[j[p]] = False
             count -= 1
-
-

@@ -15,11 +15,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
 from ...cluster.dense import COLUMNS, ROWS, _add_squares
-from ...cluster.distances import Doubles
+from ...cluster.distances import Doubles, Positions
 from ...cluster.rows import Panels, grid_of
 from ...store.embeddings import Ints
 from ..cut import Floats
@@ -48,11 +47,9 @@ def kcenter(units: Floats, count: int, threshold: float = -math.inf) -> Ints:
 
 
 @njit(cache=True, nogil=True)
-def _chosen(
-    units: Doubles, panels: Panels, first: int, count: int, threshold: float
-) -> npt.NDArray[np.int64]:
+def _chosen(units: Doubles, panels: Panels, first: int, count: int, threshold: float) -> Positions:
     n, many = len(units), len(panels)
-    chosen = np.empty(count, dtype=np.int64)
+    chosen = np.empty(count, dtype=np.int32)
     nearest = np.full((many, COLUMNS), np.inf)
     nearest[many - 1, n - (many - 1) * COLUMNS :] = CHOSEN  # no images
     seen = np.zeros(many, dtype=np.int64)  # how many of the chosen each panel was compared with
@@ -62,7 +59,7 @@ def _chosen(
     nearest[first // COLUMNS, first % COLUMNS] = CHOSEN
     for k in range(1, count):
         while True:
-            p = np.argmax(bound)  # the first of equal ones, so the smallest position
+            p = int(np.argmax(bound))  # the first of equal ones, so the smallest position
             if seen[p] == k:
                 break
             while seen[p] < k:
@@ -75,7 +72,7 @@ def _chosen(
             bound[p] = nearest[p].max()
         if bound[p] <= threshold:
             return chosen[:k]
-        c = np.argmax(nearest[p])
+        c = int(np.argmax(nearest[p]))
         chosen[k] = p * COLUMNS + c
         nearest[p, c] = CHOSEN
         bound[p] = nearest[p].max()

@@ -66,7 +66,7 @@ def spherical_kmeans(units: Floats, start: Floats) -> tuple[Ints, Floats]:
     centroids = np.array(start)
     of = np.full(len(units), -1, dtype=np.int64)
     for _ in range(ITERATIONS):
-        found, d = _nearest(centroids, grid.panels, len(units))
+        found, _ = _nearest(centroids, grid.panels, len(units))
         if np.array_equal(found, of):
             break
         of = found
@@ -81,7 +81,7 @@ def _nearest(centroids: Doubles, panels: Doubles, n: int) -> tuple[npt.NDArray[n
     of, nearest = np.zeros(n, dtype=np.int64), np.full(n, np.inf)
     sums, block = np.empty((ROWS, COLUMNS)), np.empty((ROWS, n))
     for top in range(0, len(centroids), ROWS):
-        rows = np.arange(top, min(top + ROWS, len(centroids)))
+        rows = np.arange(top, min(top + ROWS, len(centroids))).astype(np.int32)
         fill_rows(centroids, rows, panels, n, sums, block)
         for r in range(len(rows)):
             for x in range(n):

@@ -96,12 +96,16 @@ class CheckedStrategy:
 def _checked_value(strategy: Strategy, text: str) -> float:
     if strategy not in VALUES:
         takers = ", ".join(VALUES)
-        raise UsageError(f"strategy {strategy} takes no value, but {text!r} is given; those that do: {takers}")
+        raise UsageError(
+            f"strategy {strategy} takes no value, but {text!r} is given; those that do: {takers}"
+        )
     what, low, high = VALUES[strategy]
     try:
         value = float(text)
     except ValueError:
         value = float("nan")
     if not low <= value <= high or (strategy is Strategy.SEMDEDUP and value != int(value)):
-        raise UsageError(f"strategy {strategy} has the value {text!r}; it must be {what}, from {low:g} to {high:g}")
+        raise UsageError(
+            f"strategy {strategy} has the value {text!r}; it must be {what}, from {low:g} to {high:g}"
+        )
     return value
