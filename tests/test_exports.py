@@ -27,6 +27,7 @@ NAMES = [
     "report",
     "run",
     "select",
+    "select_by",
 ]
 
 

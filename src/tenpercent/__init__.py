@@ -24,7 +24,7 @@ from .cut import Cut
 from .embed.settings import Supervised, Timm
 from .errors import TenpercentError
 from .leaks.find import leaks
-from .pipeline import cluster, embed, explain, export, report, run, select
+from .pipeline import cluster, embed, explain, export, report, run, select, select_by
 from .store.embeddings import Embeddings
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ __all__ = [
     "report",
     "run",
     "select",
+    "select_by",
 ]
 
 # Fetched when they are first used: numba takes most of a second to load.

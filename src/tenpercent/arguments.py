@@ -62,10 +62,13 @@ def build_parser() -> argparse.ArgumentParser:
     _add_layer(cluster)
     _add_memory(cluster)
 
-    select = _command(commands, "select", "cut the stored tree: which images stay")
+    select = _command(
+        commands, "select", "cut the stored tree, or choose by another strategy: which images stay"
+    )
     _add_run(select)
     _add_memory(select)
     _add_cut(select)
+    _add_strategy(select)
 
     report = _command(commands, "report", "write RUN/report.html")
     _add_run(report)
@@ -345,6 +348,21 @@ def _add_cut(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--min-per-class", type=_whole, default=1, metavar="N", help="what each class keeps at least (1)"
+    )
+
+
+def _add_strategy(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("strategy")
+    group.add_argument(
+        "--strategy",
+        default="semantic",
+        metavar="NAME[:VALUE]",
+        help="semantic (default: the tree), random, kcenter, graph-remove, graph-add, semdedup[:CLUSTERS], el2n, "
+        "forgetting, ccs[:SHARE], spread, mixed[:POWER]",
+    )
+    group.add_argument("--seed", type=_whole, metavar="N", help="of what a strategy draws (0)")
+    group.add_argument(
+        "--scores", type=Path, metavar="FILE", help="el2n, forgetting, ccs: a score a row of the source, .npy"
     )
 
 

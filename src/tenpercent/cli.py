@@ -10,16 +10,19 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .arguments import build_parser
 from .errors import TenpercentError, UsageError
 from .progress import quiet
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from .cut import Cut
     from .embed.encoders import Embedder
     from .images.options import SourceOptions
+    from .select.selection import Selection
 
 
 # ---- the commands ------------------------------------------------------------------------------------------------
@@ -104,9 +107,51 @@ def run_select(arguments: argparse.Namespace) -> None:
     from .pipeline import select
     from .show.summary import describe_selection
 
-    _say(describe_selection(select(arguments.run, _cut(arguments), memory=arguments.memory)))
+    cut = _cut(arguments)
+    if arguments.strategy == "semantic":
+        _refuse(arguments, ("seed", "scores"), "--strategy semantic")
+        _say(describe_selection(select(arguments.run, cut, memory=arguments.memory)))
+    else:
+        _say(describe_selection(_select_by(arguments, cut)))
     if (arguments.run / "report.html").exists():
         _say(f"The report still shows the cut before; make it anew with: tenpercent report {arguments.run}")
+
+
+def _select_by(arguments: argparse.Namespace, cut: Cut) -> Selection:
+    from .pipeline import select_by
+    from .select.strategies.strategy import CheckedStrategy
+
+    strategy = CheckedStrategy.of(arguments.strategy)
+    alone = ("budget", "keep_ids", "memory", *(() if strategy.draws else ("seed",)))
+    _refuse(arguments, alone, f"--strategy {strategy}")
+    if cut.min_per_class != 1:
+        raise UsageError(
+            f"--min-per-class {cut.min_per_class} has no meaning for --strategy {strategy}; leave it out"
+        )
+    return select_by(
+        arguments.run,
+        cut.fraction,
+        strategy=str(strategy),
+        threshold=cut.threshold,
+        seed=arguments.seed or 0,
+        scores=None if arguments.scores is None else _read_scores(arguments.scores),
+    )
+
+
+def _refuse(arguments: argparse.Namespace, names: Sequence[str], beside: str) -> None:
+    """Raise `UsageError` where a flag is given that has no meaning beside another."""
+    for name in names:
+        if getattr(arguments, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} has no meaning for {beside}; leave it out")
+
+
+def _read_scores(path: Path) -> npt.NDArray[Any]:
+    import numpy as np
+
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"can't read --scores {path}: {error}; give an array of numbers as .npy") from None
 
 
 def run_report(arguments: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
     from .select.explain import Explanation
     from .select.merges import Merges
     from .select.selection import Selection
+    from .select.strategies.strategy import Strategy
 
 log = logging.getLogger("tenpercent")
 
@@ -320,17 +322,72 @@ def select(
                 folder.forget(Stage.SELECT)
                 _store_merges(folder, merges, deepening, keep=fraction, threshold=cut.threshold)
         selection = cut.select(merges)
-        folder.forget(Stage.SELECT)
-        selection.save(folder.selection)
-        folder.record(
-            Stage.SELECT,
-            dict(selection.settings),
-            clock.seconds,
-            kept=len(selection.kept),
-            removed=len(selection.removed),
-            notes=list(selection.notes),
-        )
+        _store_selection(folder, selection, clock)
     return with_source(selection, folder)
+
+
+def select_by(
+    what: str | Path | Embeddings,
+    keep: float | None = None,
+    *,
+    strategy: Strategy | str,
+    threshold: float | None = None,
+    within: Within | str | None = None,
+    seed: int = 0,
+    scores: npt.ArrayLike | None = None,
+) -> Selection:
+    """Choose which images stay by another strategy than the tree: docs/strategies.md compares them.
+
+    Args:
+        what: embeddings, or a run folder, which then stores the selection. Of a run folder that is clustered, its layer
+            and `within` are taken.
+        strategy: ``random``, ``kcenter``, ``graph-remove``, ``graph-add``, ``semdedup``, ``el2n``, ``forgetting``,
+            ``ccs``, ``spread``, ``mixed`` or ``semantic``; some take a value, ``"mixed:0.3"``.
+        keep, threshold, within, seed, scores: see `select.by_strategy.select_by`.
+
+    Raises:
+        UsageError: a value out of its range or without a meaning for the strategy, or scores that don't fit.
+        StageError: the run folder holds no embeddings.
+    """
+    from .select.by_strategy import select_by as select_embeddings
+    from .select.stored import load_embeddings, with_source
+
+    how: dict[str, Any] = {"strategy": strategy, "threshold": threshold, "seed": seed, "scores": scores}
+    if isinstance(what, Embeddings):
+        return select_embeddings(what, keep, within=within, **how)
+    folder = RunFolder.open(what)
+    folder.require(Stage.EMBED)
+    _check_one_score_a_row(scores, folder)
+    with folder.lock(Stage.SELECT, Stage.REPORT):
+        clock = _Clock()
+        clustered = (folder.stage(Stage.CLUSTER) or {"settings": {}})["settings"]
+        embeddings = load_embeddings(folder, clustered.get("layer", "end"))
+        where = clustered.get("within") if within is None else within
+        selection = select_embeddings(embeddings, keep, within=where, **how)
+        _store_selection(folder, selection, clock)
+    return with_source(selection, folder)
+
+
+def _check_one_score_a_row(scores: npt.ArrayLike | None, folder: RunFolder) -> None:
+    """Raise `UsageError` where there are not as many scores as the source has images."""
+    n = int(folder.read()["source"]["n"])
+    if scores is not None and np.shape(scores)[:1] != (n,):
+        raise UsageError(
+            f"scores have shape {np.shape(scores)} for a source of {n:,} images; give one a row of the source"
+        )
+
+
+def _store_selection(folder: RunFolder, selection: Selection, clock: _Clock) -> None:
+    folder.forget(Stage.SELECT)
+    selection.save(folder.selection)
+    folder.record(
+        Stage.SELECT,
+        dict(selection.settings),
+        clock.seconds,
+        kept=len(selection.kept),
+        removed=len(selection.removed),
+        notes=list(selection.notes),
+    )
 
 
 def _check_clustered_so(folder: RunFolder, merges: Merges, cut: Cut) -> None:

@@ -39,9 +39,10 @@ class Explanation:
         dissimilarity: to the representative.
         diameter: the largest dissimilarity within the group.
         members: all images of the group with their dissimilarity to the representative, which comes first.
-        cut_height: the height of the last merge taken in its class, 0 where none was.
+        cut_height: the height of the last merge taken in its class, 0 where none was; else see `ClassCut.height`.
         within_all: whether images of different classes may share a group.
         outside: the image nearest to this one outside the group, where embeddings were at hand and there is one.
+        strategy: how the images were chosen.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Explanation:
     cut_height: float
     within_all: bool
     outside: Member | None = None
+    strategy: str = "semantic"
 
     def __str__(self) -> str:
         return "\n".join([self._verdict(), *self._group(), self._cut(), *self._outside()])
@@ -98,6 +100,11 @@ class Explanation:
             where = "among all images"
         else:
             where = "among images without a label" if self.class_name is None else "in this class"
+        if self.strategy != "semantic":
+            return (
+                f"Images were chosen by {self.strategy}; {where} none that is removed is farther than "
+                f"{self.cut_height:.6f} from the one kept for it."
+            )
         if self.cut_height == 0 and len(self.members) == 1:
             return f"Nothing further apart than 0 was merged {where}."
         return f"The cut {where} took merges up to height {self.cut_height:.6f}."
@@ -134,6 +141,7 @@ def explain(selection: Selection, position: int, embeddings: Embeddings | None =
         cut_height=selection.class_cut(position).height,
         within_all=selection.settings["within"] == "all",
         outside=None if embeddings is None else _nearest(selection, position, embeddings),
+        strategy=selection.strategy,
     )
 
 

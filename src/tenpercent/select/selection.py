@@ -38,7 +38,8 @@ class ClassCut:
         images: how many it has.
         groups: how many groups they make: the images kept, but for `keep_ids`.
         kept: how many stay.
-        height: the height of the last merge taken, 0 where none was.
+        height: the height of the last merge taken, 0 where none was; of a strategy without merges the radius: the
+            largest dissimilarity of a removed image to its keeper.
     """
 
     code: int
@@ -153,6 +154,11 @@ class Selection:
             if sizes[g] < min_size:
                 return
             yield order[starts[g] : starts[g] + sizes[g]]
+
+    @property
+    def strategy(self) -> str:
+        """How the images were chosen: ``semantic`` by the tree, else the name of the strategy with its value."""
+        return str(self.settings.get("strategy", "semantic"))
 
     def position(self, image: str) -> int:
         """Return the position in id order of an id.

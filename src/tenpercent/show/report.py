@@ -116,7 +116,7 @@ class _Page:
         self.columns: Columns = columns_of(material.selection)
         self.groups: Groups = groups_of(self.columns)
         self.album = Album(material.source, self.columns, material.embeddings.rows, PICTURES)
-        self.mixed_groups = str(material.merges.within) == "all" and self.columns.labelled
+        self.mixed_groups = material.selection.settings["within"] == "all" and self.columns.labelled
 
     @cached_property
     def redundant(self) -> int:
@@ -159,7 +159,7 @@ class _Page:
             "farthest": float(columns.dissimilarity[gone].max(initial=0.0)),
             "widest": float(groups.diameter.max(initial=0.0)),
             "notes": [clean(note) for note in self.material.selection.notes],
-            "within": str(self.material.merges.within),
+            "within": self.material.selection.settings["within"],
         }
 
     def evidence(self) -> dict[str, Any] | None:
@@ -257,9 +257,10 @@ class _Page:
 
     def curve(self) -> dict[str, Any]:
         """Height of the merges against the fraction removed, with the cut."""
+        strategy = self.material.selection.strategy
         codes, curves = curves_of(self.material.merges, self.columns, self.groups)
-        if not any(len(curve.height) for curve in curves):
-            return {"wide": "", "narrow": "", "curves": 0, "high": "", "low": ""}
+        if strategy != "semantic" or not any(len(curve.height) for curve in curves):
+            return {"wide": "", "narrow": "", "curves": 0, "high": "", "low": "", "strategy": clean(strategy)}
         high, low = extremes(codes, curves)
         wide = curve_figure(curves, "curve", high=high, low=low, width=760)
         narrow = curve_figure(curves, "curve-s", high=high, low=low, width=340)

@@ -21,9 +21,11 @@ def describe_selection(selection: Selection) -> str:
         groups = len(np.unique(selection.group[~selection.kept_mask]))
         form = "They form 1 redundant group" if groups == 1 else f"They form {groups:,} redundant groups"
         farthest = float(selection.dissimilarity[~selection.kept_mask].max())
+        what = "show again what another image shows"
+        if selection.strategy != "semantic":
+            what = f"are left out by {selection.strategy}"
         found = [
-            f"{removed:,} of {n:,} images ({removed / n:.1%}) show again what another image shows; "
-            f"{n - removed:,} are kept.",
+            f"{removed:,} of {n:,} images ({removed / n:.1%}) {what}; {n - removed:,} are kept.",
             f"{form}, the largest of {int(sizes.max()):,} images; every removed image "
             f"is within {farthest:.2g} (1 − cosine) of the one kept for it.",
         ]

@@ -1,0 +1,284 @@
+"""Select by any strategy: the same counts, and the same `Selection`, whoever chose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+
+import numpy as np
+import numpy.typing as npt
+
+from ..cluster.distances import unit_vectors
+from ..cluster.memory import Resources
+from ..cluster.threads import cpus, in_threads
+from ..errors import UsageError
+from ..store.embeddings import Embeddings, Ints
+from .allotment import allot
+from .cut import CheckedCut, Floats, Within
+from .keepers import Keepers, keepers_of
+from .merges import Merges, cluster, uncut
+from .representatives import groups_of
+from .selection import ClassCut, Selection
+from .strategies.along_tree import ALPHA, leaf_order, systematic, weights_of
+from .strategies.draw import draw
+from .strategies.graph_add import graph_add
+from .strategies.graph_remove import graph_remove
+from .strategies.kcenter import kcenter
+from .strategies.scored import PRUNED, hardest, stratified
+from .strategies.semdedup import semdedup
+from .strategies.strategy import SCORED, STOPS_AT_THRESHOLD, CheckedStrategy, Strategy
+
+TREE_DEPTH = (
+    4  # the tree that images are drawn along is built until its groups could keep this many images each
+)
+
+
+def select_by(
+    embeddings: Embeddings,
+    keep: float | None = None,
+    *,
+    strategy: Strategy | str,
+    threshold: float | None = None,
+    within: Within | str | None = None,
+    seed: int = 0,
+    scores: npt.ArrayLike | None = None,
+) -> Selection:
+    """Choose which images stay by any strategy, and find what stands for each that goes.
+
+    Whatever the strategy, a class keeps as many images as it does by ``semantic``. A removed image is represented by
+    the kept image that is nearest to it, of its class with ``within="class"``.
+
+    Args:
+        embeddings: the vectors.
+        keep: the fraction of images to keep, in (0, 1].
+        strategy: its name, with a value after a colon where it has one (``"mixed:0.3"``).
+        threshold: instead, of ``semantic``, ``kcenter`` and ``graph-remove``: the dissimilarity to stop at.
+        within: ``class`` (default where there are labels) or ``all``.
+        seed: of what is drawn, 0 or more; the same for strategies that draw nothing.
+        scores: [N], by row of the source, larger is harder: of ``el2n``, ``forgetting`` and ``ccs``, which need it.
+
+    Raises:
+        UsageError: a value out of its range or without a meaning for the strategy, or scores that don't fit.
+        MemoryBudgetError: the tree of ``semantic``, ``spread`` or ``mixed`` needs more memory: says what fits.
+    """
+    chosen, cut = CheckedStrategy.of(strategy), CheckedCut.of(keep, threshold)
+    if cut.threshold is not None and chosen.name not in STOPS_AT_THRESHOLD:
+        raise UsageError(
+            f"strategy {chosen.name} stops at no threshold ({cut.threshold:g}); give keep instead"
+        )
+    ranked = checked_scores(scores, chosen, embeddings)
+    first = checked_seed(seed)
+    if chosen.name is Strategy.SEMANTIC:
+        return cluster(embeddings, keep, threshold=threshold, within=within).select(keep, threshold=threshold)
+    merges = _tree(embeddings, chosen, cut, within)
+    classes = _classes(merges, cut)
+    task = _Task(embeddings, chosen, cut, merges, ranked, first)
+    kept = np.zeros(len(embeddings), dtype=bool)
+    keepers = Keepers(np.arange(len(embeddings)), np.zeros(len(embeddings)), np.zeros(len(embeddings)))
+    # What looks for near pairs has threads of its own.
+    threads = 1 if chosen.name is Strategy.GRAPH_REMOVE else cpus()
+    for one, stay in zip(classes, in_threads(task.chosen, classes, threads), strict=True):
+        kept[one.members[stay]] = True
+        units = unit_vectors(embeddings.vectors[one.members])
+        found = keepers_of(units, kept[one.members])
+        keepers.keeper[one.members] = one.members[found.keeper]
+        keepers.dissimilarity[one.members] = found.dissimilarity
+        keepers.diameter[one.members] = found.diameter
+    return _selection(task, classes, kept, keepers)
+
+
+@dataclass(frozen=True, eq=False)
+class OneClass:
+    """The images that are chosen from together.
+
+    Attributes:
+        code: of the class; −1 without a label, −2 all images.
+        members: int64[k], their positions in id order, ascending.
+        count: how many are to stay, or may.
+    """
+
+    code: int
+    members: Ints
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What was asked for, checked.
+
+    Attributes:
+        merges: the tree to draw along; without merges where the strategy needs none.
+        scores: float64[n] in id order, or None.
+    """
+
+    embeddings: Embeddings
+    strategy: CheckedStrategy
+    cut: CheckedCut
+    merges: Merges
+    scores: Floats | None
+    seed: int
+
+    def chosen(self, one: OneClass) -> Ints:
+        """Return which of a class's images stay, as positions among them."""
+        name, value, count = self.strategy.name, self.strategy.value, one.count
+        rng = np.random.default_rng([self.seed, one.code + 2])
+        vectors = self.embeddings.vectors[one.members]
+        if self.scores is not None:
+            scores = self.scores[one.members]
+            if name is Strategy.CCS:
+                return stratified(scores, count, rng, PRUNED if value is None else value)
+            return hardest(scores, count)
+        if name is Strategy.RANDOM:
+            return draw(len(one.members), count, rng)
+        if name is Strategy.GRAPH_REMOVE:
+            return graph_remove(
+                vectors, count, math.inf if self.cut.threshold is None else self.cut.threshold
+            )
+        if name in (Strategy.SPREAD, Strategy.MIXED):
+            return self._along_tree(one, rng)
+        units = unit_vectors(vectors)
+        if name is Strategy.KCENTER:
+            return kcenter(units, count, -math.inf if self.cut.threshold is None else self.cut.threshold)
+        if name is Strategy.GRAPH_ADD:
+            return graph_add(units, count)
+        return semdedup(units, count, rng, None if value is None else int(value))
+
+    def _along_tree(self, one: OneClass, rng: np.random.Generator) -> Ints:
+        """Draw along the leaves of the class's tree."""
+        n = len(one.members)
+        own = np.isin(self.merges.a, one.members)
+        a, b = (np.searchsorted(one.members, column[own]) for column in (self.merges.a, self.merges.b))
+        order = leaf_order(n, a, b)
+        group = groups_of(n, a[: n - one.count], b[: n - one.count])
+        alpha = 1.0 if self.strategy.name is Strategy.SPREAD else self.strategy.value
+        weights = weights_of(np.bincount(group)[group], ALPHA if alpha is None else alpha)
+        return order[systematic(weights[order], one.count, float(rng.random()))]
+
+
+def checked_seed(seed: object) -> int:
+    """Return a seed.
+
+    Raises:
+        UsageError: it is no whole number of at least 0.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or int(seed) < 0:
+        raise UsageError(f"seed is {seed!r}; it must be a whole number of at least 0")
+    return int(seed)
+
+
+def checked_scores(
+    scores: npt.ArrayLike | None, strategy: CheckedStrategy, embeddings: Embeddings
+) -> Floats | None:
+    """Return the score of each image in id order, float64[n], or None for a strategy without.
+
+    Raises:
+        UsageError: they are missing, have no meaning, don't fit the source, or are no numbers.
+    """
+    if strategy.name not in SCORED:
+        if scores is not None:
+            raise UsageError(
+                f"strategy {strategy.name} takes no scores; leave them out, or choose {', '.join(sorted(SCORED))}"
+            )
+        return None
+    if scores is None:
+        raise UsageError(f"strategy {strategy.name} needs a score of each image from a training; give scores")
+    array = np.asarray(scores)
+    if array.ndim != 1 or array.dtype.kind not in "fiub":
+        raise UsageError(
+            f"scores have shape {array.shape} and dtype {array.dtype}; they must be numbers, one a row"
+        )
+    rows = int(embeddings.rows.max()) + 1
+    if len(array) < rows:
+        raise UsageError(
+            f"there are {len(array):,} scores, but images up to row {rows - 1:,}; give one a row"
+        )
+    found = array.astype(np.float64)[embeddings.rows]
+    wrong = np.flatnonzero(~np.isfinite(found))
+    if len(wrong):
+        raise UsageError(
+            f"the score of {embeddings.ids[wrong[0]]!r} (row {embeddings.rows[wrong[0]]}) is {found[wrong[0]]}; "
+            "give a finite number"
+        )
+    return found
+
+
+def _tree(
+    embeddings: Embeddings, strategy: CheckedStrategy, cut: CheckedCut, within: Within | str | None
+) -> Merges:
+    """Return the merges to draw along, or none at all."""
+    if strategy.name not in (Strategy.SPREAD, Strategy.MIXED) or cut.keep is None:
+        return uncut(embeddings, within)
+    return cluster(embeddings, cut.keep / TREE_DEPTH, within=within, resources=Resources())
+
+
+def _classes(merges: Merges, cut: CheckedCut) -> list[OneClass]:
+    """Return the classes with how many of each may stay: all of them where a threshold stops."""
+    sizes = merges.sizes
+    counts = sizes
+    if cut.keep is not None:
+        counts = allot(sizes, merges.steps.smallest, cut.wanted(int(sizes.sum())), cut.min_per_class)
+    members = np.split(np.argsort(merges.class_index, kind="stable"), np.cumsum(sizes)[:-1])
+    return [
+        OneClass(code, own, count)
+        for code, own, count in zip(merges.classes.tolist(), members, counts.tolist(), strict=True)
+    ]
+
+
+def _selection(
+    task: _Task, classes: Sequence[OneClass], kept: npt.NDArray[np.bool_], found: Keepers
+) -> Selection:
+    embeddings, cut = task.embeddings, task.cut
+    smallest = np.full(len(kept), len(kept))
+    np.minimum.at(smallest, found.keeper, np.arange(len(kept)))
+    _, group = np.unique(smallest[found.keeper], return_inverse=True)
+    return Selection(
+        ids=embeddings.ids,
+        source_rows=embeddings.rows,
+        paths=embeddings.paths,
+        labels=embeddings.labels,
+        class_names=embeddings.class_names,
+        kept_mask=kept,
+        group=group,
+        group_size=np.bincount(group)[group],
+        representative=found.keeper,
+        dissimilarity=found.dissimilarity,
+        group_diameter=found.diameter,
+        classes=tuple(_class_cut(embeddings, one, kept, found) for one in classes),
+        settings={
+            "keep": cut.keep,
+            "threshold": cut.threshold,
+            "budget": None if cut.keep is None else str(cut.budget),
+            "within": str(task.merges.within),
+            "layer": embeddings.layer,
+            "min_per_class": cut.min_per_class,
+            "keep_ids": 0,
+            "strategy": str(task.strategy),
+            "seed": task.seed if task.strategy.draws else None,
+            "radius": float(found.dissimilarity.max()),
+            "guarantee": task.strategy.guarantee,
+        },
+        notes=_notes(task, kept),
+        origin=embeddings.origin,
+    )
+
+
+def _class_cut(
+    embeddings: Embeddings, one: OneClass, kept: npt.NDArray[np.bool_], found: Keepers
+) -> ClassCut:
+    count = int(kept[one.members].sum())
+    name = None if one.code < 0 else embeddings.class_names[one.code]
+    radius = float(found.dissimilarity[one.members].max())
+    return ClassCut(one.code, name, len(one.members), count, count, radius)
+
+
+def _notes(task: _Task, kept: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+    cut, n, count = task.cut, len(kept), int(kept.sum())
+    said = [f"Chosen by {task.strategy}, not by merges; its guarantee: {task.strategy.guarantee}."]
+    if cut.keep is not None and count > cut.wanted(n):
+        said.append(
+            f"keep {cut.keep:g} of {n:,} images is {cut.wanted(n):,}, but at least one a class is {count:,}; "
+            f"{count:,} images are kept"
+        )
+    return tuple(said)

@@ -1,0 +1,80 @@
+"""Greedy farthest point: each choice is the image farthest from those chosen before it (Gonzalez, 1985).
+
+**Guarantee.** Let r be the covering radius that comes out: the largest dissimilarity of an image to its nearest chosen
+one. Then k chosen images and the farthest one are k + 1 images no two of which are nearer than r. Any other k images
+leave two of these to one keeper, so one of them is at least half as far from it, in the length of chords √(2d), which
+obeys the triangle inequality. So no choice of k images has a covering radius below r/4.
+
+**Cost.** A panel of images is compared with what was chosen since it was last looked at only when it may hold the
+farthest image: dissimilarities to the nearest chosen image only fall, so an old one is an upper bound. That changes
+no choice; it compares a panel with many chosen images while they are in the cache.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from ...cluster.dense import COLUMNS, ROWS, _add_squares
+from ...cluster.distances import Doubles, Positions
+from ...cluster.rows import Panels, grid_of
+from ...store.embeddings import Ints
+from ..cut import Floats
+from ..representatives import representatives
+
+CHOSEN = -1.0  # stands in the place of the dissimilarity of an image that is chosen
+
+
+def kcenter(units: Floats, count: int, threshold: float = -math.inf) -> Ints:
+    """Choose images far from one another.
+
+    The first is the representative of all: the image nearest to their centre. Each next one has the largest
+    dissimilarity to its nearest chosen image; ties go to the smallest position.
+
+    Args:
+        units: float64[n, d], unit vectors in id order.
+        count: how many to choose at most, from 1 to n.
+        threshold: stop earlier, when no image is farther than this from its nearest chosen one.
+
+    Returns:
+        int64[k], the positions in the order they were chosen.
+    """
+    first = int(representatives(units, np.zeros(len(units), dtype=np.int64))[0][0])
+    grid = grid_of(units)
+    return np.asarray(_chosen(grid.units, grid.panels, first, count, threshold), dtype=np.int64)
+
+
+@njit(cache=True, nogil=True)
+def _chosen(units: Doubles, panels: Panels, first: int, count: int, threshold: float) -> Positions:
+    n, many = len(units), len(panels)
+    chosen = np.empty(count, dtype=np.int32)
+    nearest = np.full((many, COLUMNS), np.inf)
+    nearest[many - 1, n - (many - 1) * COLUMNS :] = CHOSEN  # no images
+    seen = np.zeros(many, dtype=np.int64)  # how many of the chosen each panel was compared with
+    bound = np.full(many, np.inf)  # of the dissimilarities in each panel
+    sums = np.empty((ROWS, COLUMNS))
+    chosen[0] = first
+    nearest[first // COLUMNS, first % COLUMNS] = CHOSEN
+    for k in range(1, count):
+        while True:
+            p = int(np.argmax(bound))  # the first of equal ones, so the smallest position
+            if seen[p] == k:
+                break
+            while seen[p] < k:
+                some = chosen[seen[p] : min(seen[p] + ROWS, k)]
+                _add_squares(units, some, panels[p], sums)
+                for r in range(len(some)):
+                    for c in range(COLUMNS):
+                        nearest[p, c] = min(nearest[p, c], 0.5 * sums[r, c])
+                seen[p] += len(some)
+            bound[p] = nearest[p].max()
+        if bound[p] <= threshold:
+            return chosen[:k]
+        c = int(np.argmax(nearest[p]))
+        chosen[k] = p * COLUMNS + c
+        nearest[p, c] = CHOSEN
+        bound[p] = nearest[p].max()
+        # The panel has not seen its own new image: its bound stays one, and is looked at again when it is the largest.
+    return chosen
