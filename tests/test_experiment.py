@@ -192,8 +192,22 @@ def test_a_matrix_is_no_list(tmp_path: Path) -> None:
 
 
 def test_an_unknown_arm_is_refused() -> None:
-    with pytest.raises(UsageError, match="--arms names 'semantics'; known are full, random, semantic"):
-        check_arms(("full", "semantics"), ())
+    with pytest.raises(UsageError, match="--arms names 'semantics'; known are full, .*did you mean semantic"):
+        check_arms(("full", "semantics"))
+    with pytest.raises(UsageError, match="el2n needs the scores of a training"):
+        check_arms(("el2n",))
+    with pytest.raises(UsageError, match="mixed has the value '7'"):
+        check_arms(("mixed:7",))
+    check_arms(("full", "random", "semantic", "kcenter", "mixed:0.5"))
+
+
+@pytest.mark.parametrize("arm", ["kcenter", "spread", "mixed:0.5"])
+def test_every_strategy_is_an_arm(arm: str) -> None:
+    found = embeddings()
+    arms = arms_of(found)
+    chosen = [arms.positions(Trial(0, 0, "end", 0.5, arm), seed) for seed in (3, 3)]
+    expected = tp.select_by(found, 0.5, strategy=arm, seed=3).kept_mask
+    assert chosen[0].tolist() == chosen[1].tolist() == np.flatnonzero(expected).tolist()
 
 
 # ---- trainings and their results ---------------------------------------------------------------------------------

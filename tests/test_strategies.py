@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hard_vectors import hard_inputs, hard_vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import tenpercent as tp
+from hard_vectors import hard_inputs, hard_vectors
 from slow_strategies import (
     plain_diameters,
     plain_graph_add,
@@ -23,8 +25,6 @@ from slow_strategies import (
     plain_semdedup,
     plain_stratified,
 )
-
-import tenpercent as tp
 from tenpercent.cli import main
 from tenpercent.cluster.dense import COLUMNS
 from tenpercent.cluster.distances import dissimilarities, unit_vectors
@@ -39,7 +39,7 @@ from tenpercent.select.strategies.draw import draw
 from tenpercent.select.strategies.graph_add import graph_add
 from tenpercent.select.strategies.graph_remove import graph_remove
 from tenpercent.select.strategies.kcenter import kcenter
-from tenpercent.select.strategies.scored import STRATA, hardest, stratified, strata_of
+from tenpercent.select.strategies.scored import STRATA, hardest, strata_of, stratified
 from tenpercent.select.strategies.semdedup import semdedup, spherical_kmeans
 from tenpercent.select.strategies.strategy import SCORED, CheckedStrategy, Strategy
 

@@ -41,7 +41,7 @@ class Asked:
 
     Attributes:
         keep: fractions kept, each above 0 and below 1.
-        arms: ``full``, ``random``, ``semantic``, or NAME=FILE with row numbers or ids.
+        arms: ``full``, strategies (``random``, ``semantic``, …), or NAME=FILE with row numbers or ids.
         trials: trainings of each.
         layers: whose vectors the images are chosen by.
         test: a source of images to test on, None for the run's own.
@@ -133,7 +133,7 @@ class _Ready:
             )
         judged = evaluation_set(run, images, asked.test, asked.test_options)
         names, lists = _split_arms(asked.arms, embeddings)
-        check_arms(names, tuple(lists))
+        check_arms(names)
         sizes = tuple((name, len(found) / len(embeddings)) for name, found in lists.items())
         plan = Plan(names, asked.keep, asked.trials, asked.layers, lists=sizes)
         trees = _Trees(run, min(asked.keep, default=1.0))

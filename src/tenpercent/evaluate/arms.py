@@ -1,4 +1,4 @@
-"""Which images an arm trains on: all, a random draw, a selection, or a list of somebody's own."""
+"""Which images an arm trains on: all, a random draw, those of a strategy, or a list of somebody's own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError
+from ..errors import UsageError, nearest
+from ..select.by_strategy import select_by
 from ..select.merges import Merges
+from ..select.strategies.strategy import SCORED, CheckedStrategy, Strategy
 from ..store.embeddings import Embeddings
 from .trials import FULL, RANDOM, SEMANTIC, Trial
 
@@ -55,7 +57,9 @@ class Arms:
             return self._random(trial.fraction, seed)
         if trial.arm == SEMANTIC:
             return self._semantic(trial.fraction, trial.embedding, trial.layer)
-        raise UsageError(_unknown(trial.arm, self.lists))
+        tree = self.merges(trial.embedding, trial.layer)
+        chosen = select_by(tree.embeddings, trial.fraction, strategy=trial.arm, within=tree.within, seed=seed)
+        return np.flatnonzero(chosen.kept_mask)
 
     def _semantic(self, fraction: float, embedding: int, layer: str) -> Ints:
         tree = self.merges(embedding, layer)
@@ -73,16 +77,22 @@ class Arms:
         return np.sort(order[place < counts[index[order]]])
 
 
-def check_arms(arms: Sequence[str], lists: Sequence[str]) -> None:
-    """Raise `UsageError` where an arm has no meaning."""
+def check_arms(arms: Sequence[str]) -> None:
+    """Raise `UsageError` where an arm has no meaning, or would need more than the vectors.
+
+    Args:
+        arms: without those that are lists.
+    """
+    known = [FULL, *(str(one) for one in Strategy if one not in SCORED)]
     for arm in arms:
-        if arm not in (FULL, RANDOM, SEMANTIC):
-            raise UsageError(_unknown(arm, lists))
-
-
-def _unknown(arm: str, lists: Sequence[str] | dict[str, Any]) -> str:
-    known = ", ".join((FULL, RANDOM, SEMANTIC, *lists))
-    return f"--arms names {arm!r}; known are {known}, or NAME=FILE with row numbers or ids"
+        if arm.partition(":")[0] not in known:
+            scored = f"{arm} needs the scores of a training: " if arm.partition(":")[0] in SCORED else ""
+            raise UsageError(
+                f"--arms names {arm!r}; {scored}known are {', '.join(known)}, or NAME=FILE with row numbers or ids"
+                f"{nearest(arm, known)}"
+            )
+        if arm != FULL:
+            CheckedStrategy.of(arm)
 
 
 def read_list(path: Path, embeddings: Embeddings) -> Ints:
