@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from .errors import StageError, TenpercentError, UsageError, require
+from .errors import LockedError, StageError, TenpercentError, UsageError, require
 from .images.options import SourceOptions
 from .images.source import ImageSource
-from .pipeline import cluster
 from .progress import quiet
 from .store.embeddings import Embeddings, Ints
 from .store.run import RunFolder, Stage
+from .trees import Trees
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from .evaluate.arms import Arms
     from .evaluate.evaluation_set import EvaluationSet
     from .evaluate.experiment import Tally
+    from .evaluate.find import Done
     from .evaluate.presets import Protocol
     from .evaluate.results import Results
     from .evaluate.training import TrainingData
     from .evaluate.trials import Plan
-    from .select.merges import Merges
 
 log = logging.getLogger("tenpercent")
 
@@ -44,6 +44,7 @@ class Asked:
         arms: ``full``, strategies (``random``, ``semantic``, …), or NAME=FILE with row numbers or ids.
         trials: trainings of each.
         layers: whose vectors the images are chosen by.
+        embeddings: how many trainings of the embedding they are chosen by.
         test: a source of images to test on, None for the run's own.
         test_options: column names, split and the like of `test`.
     """
@@ -52,6 +53,7 @@ class Asked:
     arms: tuple[str, ...] = ("full", "random", "semantic")
     trials: int = 10
     layers: tuple[str, ...] = ("end",)
+    embeddings: int = 1
     test: str | None = None
     test_options: SourceOptions = field(default_factory=SourceOptions)
 
@@ -96,13 +98,72 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
         require("torch", "images")
         from .evaluate.training import at_once, train_once
 
-        log.info(
-            "%d trainings; testing on %s images (%s)", left, f"{len(ready.judged.rows):,}", ready.judged.name
-        )
+        ready.announce(left)
+        ready.trees.make(sorted({(trial.embedding, trial.layer) for trial in trials}))
         data = ready.data()
         with _Beside(what, asked, protocol, min(at_once(data, protocol), left) - 1):
             run_trials(trials, ready.arms, ready.results, key, partial(train_once, data, protocol))
     return Evaluation(ready.results.rebuild(), tally(trials, ready.results, key), key)
+
+
+def find(what: str | Path, asked: Asked, protocol: Protocol, margin: float) -> tuple[Evaluation, Done]:
+    """Search the smallest fraction whose loss against the full set stays within a margin, with 95% confidence.
+
+    Trainings are made one after the other, where they decide (`evaluate.find`); all of them are kept, and those that
+    are there already count.
+
+    Args:
+        what: a run folder, made of labelled images.
+        asked: `keep` are the fractions to try, `trials` the most of each side, and the one arm besides ``full`` is the
+            one searched.
+        protocol: how to train.
+        margin: in points of accuracy, above 0.
+
+    Returns:
+        All trainings, and what the search came to.
+
+    Raises:
+        UsageError: see `evaluate`; or not one arm to search.
+    """
+    from .evaluate.experiment import missing, run_trials, tally
+    from .evaluate.find import Done, find_step
+    from .evaluate.trials import FULL, Trial
+
+    (arm, *others) = [arm for arm in asked.arms if arm not in (FULL, "random")] or [FULL]
+    if arm == FULL or others or len(asked.layers) > 1 or asked.embeddings > 1:
+        raise UsageError(
+            f"--find searches one arm, of one layer and embedding, against full; asked for are {', '.join(asked.arms)}"
+        )
+    if not margin > 0:
+        raise UsageError(f"--margin is {margin:g}; it must be above 0, in points of accuracy, e.g. 0.3")
+    require("torch", "images")
+    from .evaluate.training import train_once
+
+    ready = _Ready.of(RunFolder.open(what), asked)
+    key, layer = protocol.fingerprint, asked.layers[0]
+    data: TrainingData | None = None
+    tried: list[Trial] = []
+    while True:
+        table = _searched(ready.results.rebuild(), key, arm, layer)
+        step = find_step(table, margin, asked.keep, asked.trials, arm)
+        if isinstance(step, Done):
+            return Evaluation(ready.results.rebuild(), tally(tried, ready.results, key), key), step
+        whole = step.arm == FULL
+        trial = Trial(step.trial, 0, "end" if whole else layer, step.fraction, step.arm)
+        if data is None:
+            data = ready.data()
+        run_trials([trial], ready.arms, ready.results, key, partial(train_once, data, protocol))
+        if missing([trial], ready.results, key):
+            raise LockedError(f"another process trains {trial} in {what}; wait for it, then search again")
+        tried.append(trial)
+
+
+def _searched(table: pa.Table, protocol: str, arm: str, layer: str) -> pa.Table:
+    """Return the rows that a search looks at: of one protocol, layer and embedding."""
+    import pyarrow.compute as pc
+
+    one = (pc.field("protocol") == protocol) & (pc.field("embedding") == 0)
+    return table.filter(one & ((pc.field("arm") != arm) | (pc.field("layer") == layer)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +173,7 @@ class _Ready:
     images: ImageSource
     embeddings: Embeddings
     judged: EvaluationSet
+    trees: Trees
     arms: Arms
     plan: Plan
     results: Results
@@ -135,11 +197,17 @@ class _Ready:
         names, lists = _split_arms(asked.arms, embeddings)
         check_arms(names)
         sizes = tuple((name, len(found) / len(embeddings)) for name, found in lists.items())
-        plan = Plan(names, asked.keep, asked.trials, asked.layers, lists=sizes)
-        trees = _Trees(run, min(asked.keep, default=1.0))
+        plan = Plan(names, asked.keep, asked.trials, asked.layers, asked.embeddings, sizes)
+        trees = Trees(run, min(asked.keep, default=1.0))
         about = f"{run.read()['source']['fingerprint']}-{embeddings.origin}"
         arms = Arms(embeddings, trees.tree, trees.budget, lists)
-        return cls(images, embeddings, judged, arms, plan, Results(run, about))
+        return cls(images, embeddings, judged, trees, arms, plan, Results(run, about))
+
+    def announce(self, count: int) -> None:
+        """Say what is about to begin."""
+        log.info(
+            "%d trainings; testing on %s images (%s)", count, f"{len(self.judged.rows):,}", self.judged.name
+        )
 
     def data(self) -> TrainingData:
         """Read all images."""
@@ -179,32 +247,6 @@ def _split_arms(arms: Sequence[str], embeddings: Embeddings) -> tuple[tuple[str,
         else:
             lists[name] = read_list(Path(path), embeddings)
     return tuple(names), lists
-
-
-class _Trees:
-    """The trees that selections are cut from: the stored one for its layer, others made when they are needed."""
-
-    def __init__(self, run: RunFolder, least: float) -> None:
-        self.run, self.least = run, least
-        clustered = (run.stage(Stage.CLUSTER) or {"settings": {}})["settings"]
-        selected = (run.stage(Stage.SELECT) or {"settings": {}})["settings"]
-        self.within, self.layer = clustered.get("within"), clustered.get("layer", "end")
-        self.budget: str = selected.get("budget") or "class"
-        self.known: dict[tuple[int, str], Merges] = {}
-
-    def tree(self, embedding: int, layer: str) -> Merges:
-        """Return the tree of an embedding and a layer, as deep as the smallest fraction asked for."""
-        key = (embedding, layer)
-        if key not in self.known:
-            self.known[key] = self._made(layer)
-        return self.known[key]
-
-    def _made(self, layer: str) -> Merges:
-        from .select.stored import load_embeddings
-
-        if layer == self.layer:  # deepened where it must be, and stored
-            return cluster(self.run.path, self.least, within=self.within, layer=layer)
-        return cluster(load_embeddings(self.run, layer), self.least, within=self.within)
 
 
 # ---- several trainings at once -----------------------------------------------------------------------------------

@@ -1,0 +1,94 @@
+"""The trees that an evaluation cuts its selections from: the stored one, those of other layers, of other embeddings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .embed.settings import Supervised
+from .errors import StageError, UsageError
+from .images.options import SourceOptions
+from .pipeline import cluster, embed
+from .store.embeddings import Embeddings
+from .store.run import RunFolder, Stage
+
+if TYPE_CHECKING:
+    from .select.merges import Merges
+
+log = logging.getLogger("tenpercent")
+
+
+class Trees:
+    """Trees as deep as the smallest fraction asked for, each made when it is first needed.
+
+    Attributes:
+        budget: ``class`` or ``global``, as the run's own selection was cut.
+    """
+
+    def __init__(self, run: RunFolder, least: float) -> None:
+        """Look at how the run was clustered and cut.
+
+        Args:
+            run: embedded already.
+            least: the smallest fraction that is to be kept.
+        """
+        clustered = (run.stage(Stage.CLUSTER) or {"settings": {}})["settings"]
+        selected = (run.stage(Stage.SELECT) or {"settings": {}})["settings"]
+        self.budget: str = selected.get("budget") or "class"
+        self._run, self._least = run, least
+        self._within, self._layer = clustered.get("within"), clustered.get("layer", "end")
+        self._known: dict[tuple[int, str], Merges] = {}
+
+    def tree(self, embedding: int, layer: str) -> Merges:
+        """Return the tree of an embedding (0: the run's own) and a layer."""
+        key = (embedding, layer)
+        if key not in self._known:
+            self._known[key] = self._made(embedding, layer)
+        return self._known[key]
+
+    def make(self, wanted: Iterable[tuple[int, str]]) -> None:
+        """Make trees now that trainings will need: embeddings take long, and are made by one process alone."""
+        for embedding, layer in wanted:
+            self.tree(embedding, layer)
+
+    def _made(self, embedding: int, layer: str) -> Merges:
+        from .select.stored import load_embeddings
+
+        if embedding == 0 and layer == self._layer:  # deepened where it must be, and stored
+            return cluster(self._run.path, self._least, within=self._within, layer=layer)
+        run = self._run if embedding == 0 else self._again(embedding)
+        return cluster(load_embeddings(run, layer), self._least, within=self._within)
+
+    def _again(self, embedding: int) -> RunFolder:
+        """Embed the same images once more, with another seed, in a folder of its own."""
+        from .select.stored import load_embeddings
+
+        about = self._run.read()["source"]
+        settings = self._run.require(Stage.EMBED)["settings"]
+        if settings["embedder"]["embedder"] != "supervised":
+            raise UsageError(
+                f"--embeddings {embedding + 1} trains the embedding again, and that of {self._run.path} was not trained "
+                "from scratch; leave it out"
+            )
+        first = Supervised.from_json(settings["embedder"])
+        folder = self._run.path / "embeddings-again" / str(embedding)
+        log.info("embedding %d, with seed %d", embedding + 1, first.seed + embedding)
+        embed(
+            about["spec"],
+            out=folder,
+            embedder=replace(first, seed=first.seed + embedding),
+            holdout=settings["holdout"],
+            options=SourceOptions.from_json(about["options"]),
+        )
+        found = RunFolder.open(folder)
+        _check_same_images(load_embeddings(found), load_embeddings(self._run), found)
+        return found
+
+
+def _check_same_images(found: Embeddings, first: Embeddings, run: RunFolder) -> None:
+    if found.ids.tolist() != first.ids.tolist():
+        raise StageError(
+            f"{run.path} holds {len(found):,} images, and not the same {len(first):,} as the first embedding; delete it"
+        )
