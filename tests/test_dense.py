@@ -8,9 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tenpercent.cluster import dense
-from tenpercent.cluster.components import fixed
 from tenpercent.cluster.dense import dense_bytes, dense_merges
-from tenpercent.cluster.distances import dissimilarities
+from tenpercent.cluster.distances import dissimilarities, fixed
 from tenpercent.cluster.walk import singletons, walk
 
 

@@ -6,11 +6,11 @@ import math
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from .cluster.distances import as_rows, scale_of_rows
+from .cluster.kernels import kernel
 from .cluster.linkage import Linkage, first_merges
 from .errors import MissingExtraError, UsageError, require
 from .select.dendrogram import children
@@ -145,7 +145,7 @@ def _representatives(rows: Rows, labels: Ints, metric: str) -> Ints:
     return chosen
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _nearest_to_mean(rows: npt.NDArray[Any], one: float, other: float, members: Ints, starts: Ints) -> Ints:
     """The member nearest to the mean; members[starts[g]] … members[starts[g + 1] − 1] are cluster g, ascending.
 

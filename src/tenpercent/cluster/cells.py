@@ -27,10 +27,10 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from .distances import Doubles, Positions
 from .filters import TINY, relative_margin
+from .kernels import kernel
 from .points import Indices, Points, Singles, Space
 from .threads import in_threads
 
@@ -285,7 +285,7 @@ class _Space(local):
         return self._products[: rows * columns].reshape(rows, columns)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _nearest(products: Singles, halves: Singles, others: Singles, cell: Positions, square: Singles) -> None:
     """Find the smallest |x − c|² = 2 (½|x|² + ½|c|² − x·c) of each row."""
     for r in range(products.shape[0]):
@@ -295,7 +295,8 @@ def _nearest(products: Singles, halves: Singles, others: Singles, cell: Position
             if rest < best:
                 best, at = rest, c
         cell[r] = at
-        square[r] = max(np.float32(2.0) * (halves[r] + best), np.float32(0.0))
+        nearest = np.float32(2.0) * (halves[r] + best)
+        square[r] = nearest if nearest > np.float32(0.0) else np.float32(0.0)
 
 
 # ---- candidates --------------------------------------------------------------------------------------------------
@@ -378,7 +379,7 @@ def _up(values: npt.NDArray[np.floating]) -> Singles:
     return np.nextafter((values * (1.0 + 2.0**-22)).astype(np.float32), np.float32(np.inf))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _near(
     products: Singles,
     halves: Singles,
@@ -396,7 +397,8 @@ def _near(
     for r in range(products.shape[0]):
         own = home[r]
         near = square[r] * np.float32(1.0000005)
-        for c in range(max(0, own + 1 - first) if first >= 0 else 0, products.shape[1]):
+        begin = own + 1 - first if first >= 0 and own >= first else 0
+        for c in range(begin, products.shape[1]):
             distance = np.float32(2.0) * (halves[r] + (others[c] - products[r, c]))
             row[count] = r
             cell[count] = c

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from .distances import Positions
+from .distances import Positions, fixed
+from .kernels import inner, kernel
 
 Shares = npt.NDArray[np.uint16]
 
@@ -16,18 +16,12 @@ MOSTLY = 0.9  # a component with more than this share of the pairs leaves nothin
 LARGE = 1000  # so many components are dealt to the threads one by one, the others in turn
 
 
-def fixed(array: npt.NDArray[Any], dtype: npt.DTypeLike = np.int32) -> npt.NDArray[Any]:
-    """Return a read-only view in C order: kernels are compiled for one type of array, whatever the caller has."""
-    view: npt.NDArray[Any] = np.ascontiguousarray(array, dtype=dtype).view()
-    view.flags.writeable = False
-    return view
-
-
 def united(root: Positions, *pairs: npt.NDArray[Any]) -> Positions:
     """Return a root of each point's component, when a[k] and b[k] are in one for every k.
 
     Args:
-        root: int32[n], from an earlier call, or each point itself; it is not changed.
+        root: int32[n], from an earlier call, or each point itself; it is not changed. Roots that are the smallest
+            points of their components remain so.
         pairs: a, b and perhaps another a, b: integer[k] each.
     """
     component = root.copy()
@@ -62,23 +56,26 @@ def shares(component: Positions, i: Positions, threads: int) -> Shares | None:
     return share[component]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def flatten(root: Positions) -> None:
     """Make each point's way to its root one step."""
     for point in range(len(root)):
-        root[point] = _find(root, point)
+        root[point] = find(root, np.int32(point))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _unite(root: Positions, a: Positions, b: Positions) -> None:
     for k in range(len(a)):
-        one, other = _find(root, a[k]), _find(root, b[k])
-        root[max(one, other)] = min(one, other)
+        one, other = find(root, a[k]), find(root, b[k])
+        if one < other:
+            root[other] = one
+        else:
+            root[one] = other
 
 
-@njit(cache=True, nogil=True)
-def _find(root: Positions, point: int) -> int:
-    """Return the root, halving the path to it."""
+@inner
+def find(root: Positions, point: int) -> int:
+    """Return the root of a point's component, halving the path to it."""
     while root[point] != point:
         root[point] = root[root[point]]
         point = root[point]

@@ -20,11 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from ..progress import bar
-from .components import fixed
-from .distances import Doubles, Positions
+from .distances import Doubles, Positions, fixed
+from .kernels import inner, kernel
 from .threads import in_threads
 
 Codes = npt.NDArray[Any]  # i·n + j of a pair: uint32 where that is enough, else int64; ordered as (i, j)
@@ -128,7 +127,7 @@ def _farthest_pairs(
 # ---- kernels: no fastmath, so neither reordered nor fused --------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fold(
     units: Doubles,
     order: Positions,
@@ -169,7 +168,7 @@ def _fold(
                             code[a, b] = pair
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _take_farther(sums: Doubles, point: int, farthest: Doubles, which: Codes, begin: bool) -> None:
     """Put half of the sums and their point where they are not nearer than what is there.
 
@@ -184,7 +183,7 @@ def _take_farther(sums: Doubles, point: int, farthest: Doubles, which: Codes, be
         which[c] = point if farther else best
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _add_squares(units: Doubles, rows: Positions, panel: Doubles, sums: Doubles) -> None:
     """Fill sums[r, c] with Σ (u − v)² of units[rows[r]] and column c of the panel, in the order of the coordinates.
 
@@ -213,7 +212,7 @@ def _add_squares(units: Doubles, rows: Positions, panel: Doubles, sums: Doubles)
                 k += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mirror(height: Doubles, code: Codes) -> None:
     m = len(height)
     for top in range(0, m, TILE):
@@ -224,7 +223,7 @@ def _mirror(height: Doubles, code: Codes) -> None:
                     code[b, a] = code[a, b]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _chain(height: Doubles, code: Codes, d: Doubles, pair: Codes) -> int:
     """Merge along chains of nearest neighbours; fill `d` and `pair` with the keys, return how many merges."""
     m = len(height)
@@ -269,7 +268,7 @@ def _chain(height: Doubles, code: Codes, d: Doubles, pair: Codes) -> int:
     return merged
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _without(left: Codes, size: int, cluster: int) -> int:
     """Take a cluster out of those that may merge, keeping their order; return how many are left."""
     at = 0

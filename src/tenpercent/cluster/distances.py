@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from ..errors import UsageError
+from .kernels import inner, kernel
 
 Doubles = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.int32]
@@ -19,8 +19,17 @@ Positions = npt.NDArray[np.int32]
 SMALLEST = 1e-100
 
 
+def fixed(array: npt.NDArray[Any], dtype: npt.DTypeLike = np.int32) -> npt.NDArray[Any]:
+    """Return a read-only view in C order: kernels are compiled for one type of array, whatever the caller has."""
+    view: npt.NDArray[Any] = np.ascontiguousarray(array, dtype=dtype).view()
+    view.flags.writeable = False
+    return view
+
+
 def as_rows(vectors: npt.ArrayLike) -> npt.NDArray[Any]:
     """Return a matrix of numbers as float64 where it is float64, else as float32; mapped from a file, it stays there.
+
+    It can't be written to.
 
     Raises:
         UsageError: not a matrix of real numbers with at least one column.
@@ -31,7 +40,7 @@ def as_rows(vectors: npt.ArrayLike) -> npt.NDArray[Any]:
             f"vectors have shape {array.shape} and dtype {array.dtype}; they must be a matrix [n, d] of real numbers"
         )
     is_double = array.dtype.kind == "f" and array.dtype.itemsize >= 8
-    return np.ascontiguousarray(array, dtype=np.float64 if is_double else np.float32)
+    return fixed(array, np.float64 if is_double else np.float32)
 
 
 def direction_of_rows(rows: npt.NDArray[Any]) -> Doubles:
@@ -120,7 +129,7 @@ def lengths(d: Doubles, scale: float) -> Doubles:
 
 def _divided(rows: npt.NDArray[Any], divisors: Doubles) -> Doubles:
     found = np.empty(rows.shape, dtype=np.float64)
-    _divide(rows, divisors, found)
+    make_points(rows, np.arange(len(rows)), divisors, found)
     found.flags.writeable = False
     return found
 
@@ -140,14 +149,15 @@ def dissimilarities(
         float64[k].
     """
     found = np.empty(len(i), dtype=np.float64)
-    half_squares(units, units if others is None else others, i, j, found)
+    left = fixed(units, np.float64)
+    half_squares(left, left if others is None else fixed(others, np.float64), fixed(i), fixed(j), found)
     return found
 
 
 # ---- kernels: no fastmath, so neither reordered nor fused --------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _directions(rows: npt.NDArray[Any], divisors: Doubles) -> int:
     """Fill `divisors`; return the first row without a direction, or −1."""
     n, width = rows.shape
@@ -157,7 +167,7 @@ def _directions(rows: npt.NDArray[Any], divisors: Doubles) -> int:
             magnitude = abs(np.float64(rows[r, k]))
             if not magnitude < np.inf:
                 return r
-            largest = max(largest, magnitude)
+            largest = magnitude if magnitude > largest else largest
         if largest == 0.0:
             return r
         # 2^-exponent itself may overflow where the row is subnormal; its two halves can't.
@@ -172,16 +182,25 @@ def _directions(rows: npt.NDArray[Any], divisors: Doubles) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
-def _divide(rows: npt.NDArray[Any], divisors: Doubles, found: Doubles) -> None:
-    for r in range(rows.shape[0]):
-        one, other, norm = divisors[r, 0], divisors[r, 1], divisors[r, 2]
-        for k in range(rows.shape[1]):
-            value = np.float64(rows[r, k]) * one * other / norm
-            found[r, k] = value if abs(value) >= SMALLEST else 0.0
+@kernel
+def make_points(
+    rows: npt.NDArray[Any], which: npt.NDArray[np.int64], divisors: Doubles, found: Doubles
+) -> None:
+    """Fill `found` with some rows as they are compared, always with the same bits."""
+    for p in range(len(which)):
+        make_point(rows, which[p], divisors, found, p)
 
 
-@njit(cache=True, nogil=True)
+@inner
+def make_point(rows: npt.NDArray[Any], row: int, divisors: Doubles, found: Doubles, p: int) -> None:
+    """Fill found[p] with a row as it is compared."""
+    one, other, norm = divisors[row, 0], divisors[row, 1], divisors[row, 2]
+    for k in range(rows.shape[1]):
+        value = np.float64(rows[row, k]) * one * other / norm
+        found[p, k] = value if abs(value) >= SMALLEST else 0.0
+
+
+@kernel
 def half_squares(
     left: Doubles, right: Doubles, i: npt.NDArray[Any], j: npt.NDArray[Any], found: Doubles
 ) -> None:
@@ -189,18 +208,20 @@ def half_squares(
     width = left.shape[1]
     even = len(i) - len(i) % 4
     for p in range(0, even, 4):
-        a, b, c, d = left[i[p]], left[i[p + 1]], left[i[p + 2]], left[i[p + 3]]
-        s, t, u, v = right[j[p]], right[j[p + 1]], right[j[p + 2]], right[j[p + 3]]
+        a, b, c, d = i[p], i[p + 1], i[p + 2], i[p + 3]
+        s, t, u, v = j[p], j[p + 1], j[p + 2], j[p + 3]
         one, two, three, four = 0.0, 0.0, 0.0, 0.0
         for k in range(width):
-            one += (a[k] - s[k]) * (a[k] - s[k])
-            two += (b[k] - t[k]) * (b[k] - t[k])
-            three += (c[k] - u[k]) * (c[k] - u[k])
-            four += (d[k] - v[k]) * (d[k] - v[k])
+            w, x, y, z = left[a, k], left[b, k], left[c, k], left[d, k]
+            w, x, y, z = w - right[s, k], x - right[t, k], y - right[u, k], z - right[v, k]
+            one += w * w
+            two += x * x
+            three += y * y
+            four += z * z
         found[p], found[p + 1], found[p + 2], found[p + 3] = 0.5 * one, 0.5 * two, 0.5 * three, 0.5 * four
     for p in range(even, len(i)):
-        a, b = left[i[p]], right[j[p]]
         total = 0.0
         for k in range(width):
-            total += (a[k] - b[k]) * (a[k] - b[k])
+            w = left[i[p], k] - right[j[p], k]
+            total += w * w
         found[p] = 0.5 * total

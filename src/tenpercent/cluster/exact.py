@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from .distances import Doubles, Positions, half_squares
+from .distances import Doubles, Positions, fixed, half_squares, make_point
+from .kernels import inner, kernel
 from .pairs import Pairs
-from .points import Points, make_point
+from .points import Points
 
-Side = tuple[npt.NDArray[Any], npt.NDArray[np.int64], Doubles, Positions, Doubles, npt.NDArray[np.bool_]]
+# Rows, which of them, their divisors; their positions; which are made, where they are written, where they are read.
+Side = tuple[
+    npt.NDArray[Any], npt.NDArray[np.int64], Doubles, Positions, npt.NDArray[np.bool_], Doubles, Doubles
+]
 
 
 class Exact:
@@ -39,7 +42,8 @@ class Exact:
         made = self._made[:count]
         made[:] = False
         exact = self._points[:size].reshape(count, points.width)
-        return points.rows, points.at, points.divisors, positions, exact, made
+        which = points.at[positions]
+        return points.rows, which, points.divisors, positions, made, exact, fixed(exact, np.float64)
 
 
 def pairs_within(
@@ -57,11 +61,13 @@ def pairs_within(
     """
     d = np.empty(len(near[0]), dtype=np.float64)
     i, j = np.empty(len(d), dtype=np.int32), np.empty(len(d), dtype=np.int32)
-    count = _pairs_within(left, right, *near, above, radius, within, i, j, d) if len(d) else 0
+    if not len(d):
+        return Pairs(i, j, d)
+    count = _pairs_within(left, right, fixed(near[0]), fixed(near[1]), above, radius, within, i, j, d)
     return Pairs(i[:count], j[:count], d[:count])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pairs_within(
     left: Side,
     right: Side,
@@ -77,7 +83,7 @@ def _pairs_within(
     """Fill `i`, `j` and `d`; return how many pairs stay."""
     _make(left, r)
     _make(right, c)
-    half_squares(left[4], right[4], r, c, d)
+    half_squares(left[6], right[6], r, c, d)
     rows, columns = left[3], right[3]
     count = 0
     for p in range(len(r)):
@@ -91,12 +97,12 @@ def _pairs_within(
     return count
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _make(side: Side, wanted: Positions) -> None:
     """Make the points that are wanted and not there yet."""
-    rows, at, divisors, positions, exact, made = side
-    for p in wanted:
+    rows, which, divisors, _, made, exact, _ = side
+    for k in range(len(wanted)):
+        p = np.int64(wanted[k])
         if not made[p]:
             made[p] = True
-            row = at[positions[p]]
-            make_point(rows[row], divisors[row], exact[p])
+            make_point(rows, which[p], divisors, exact, p)

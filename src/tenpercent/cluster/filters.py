@@ -27,9 +27,9 @@ from threading import local
 from typing import Protocol
 
 import numpy as np
-from numba import njit
 
 from .distances import Positions
+from .kernels import kernel
 from .points import Centred, Singles
 
 WIDEST = 1 << 20  # beyond, γ is no longer small
@@ -133,13 +133,14 @@ def lowest_products(left: Centred, right: Centred, radius: float, product: Forma
     return lowest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lowest(
     halves: Singles, others: Singles, radius: float, margin: float, of_halves: float, lowest: Singles
 ) -> None:
     farthest = TINY
     for c in range(len(others)):
-        farthest = max(farthest, np.float64(others[c]) + TINY)
+        far = np.float64(others[c]) + TINY
+        farthest = far if far > farthest else farthest
     for r in range(len(halves)):
         half = np.float64(halves[r]) + TINY
         wrong = margin * 2.0 * math.sqrt(half * farthest) + of_halves * (half + farthest) + 2.0 * TINY
@@ -148,7 +149,7 @@ def _lowest(
         lowest[r] = np.nextafter(single, np.float32(-np.inf)) if single > bound else single
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _near(
     product: Singles,
     own: Singles,
@@ -172,7 +173,7 @@ def _near(
             hits += np.int32(1) if row[c] - halves[c] >= limit else np.int32(0)
         if hits == 0:
             continue
-        for c in range(max(0, r - first + 1), width):
+        for c in range(r - first + 1 if r >= first else 0, width):
             if row[c] - halves[c] >= limit:
                 found_i[count] = r
                 found_j[count] = c

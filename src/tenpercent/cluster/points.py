@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from ..errors import UsageError
-from .distances import SMALLEST, Doubles, as_rows, direction_of_rows, lengths, scale_of_rows
+from .distances import SMALLEST, Doubles, as_rows, direction_of_rows, lengths, make_points, scale_of_rows
+from .kernels import kernel
 
 Singles = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int32]
@@ -129,7 +129,7 @@ class Points:
             positions: integer[k].
         """
         found = np.empty((len(positions), self.width), dtype=np.float64)
-        _take(self.rows, self.at, self.divisors, positions, found)
+        make_points(self.rows, self.at[positions], self.divisors, found)
         return found
 
     def seen_from(self, centre: Doubles, positions: npt.NDArray[Any], space: Space | None = None) -> Centred:
@@ -142,7 +142,7 @@ class Points:
         """
         singles = (space or Space()).fit(len(positions), self.width)
         halves = np.empty(len(positions), dtype=np.float32)
-        _seen_from(self.rows, self.at, self.divisors, positions, centre, singles, halves)
+        _seen_from(self.rows, self.at[positions], self.divisors, centre, singles, halves)
         return Centred(singles, halves)
 
     def hashes(self) -> npt.NDArray[np.uint64]:
@@ -181,40 +181,21 @@ class Points:
 # ---- kernels: no fastmath, so neither reordered nor fused --------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def make_point(row: npt.NDArray[Any], divisors: Doubles, point: Doubles) -> None:
-    """Fill `point`, always with the same bits."""
-    one, other, norm = divisors[0], divisors[1], divisors[2]
-    for k in range(len(row)):
-        value = np.float64(row[k]) * one * other / norm
-        point[k] = value if abs(value) >= SMALLEST else 0.0
-
-
-@njit(cache=True, nogil=True)
-def _take(
-    rows: npt.NDArray[Any], at: Indices, divisors: Doubles, positions: npt.NDArray[Any], found: Doubles
-) -> None:
-    for p in range(len(positions)):
-        row = at[positions[p]]
-        make_point(rows[row], divisors[row], found[p])
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _seen_from(
     rows: npt.NDArray[Any],
-    at: Indices,
+    which: Indices,
     divisors: Doubles,
-    positions: npt.NDArray[Any],
     centre: Doubles,
     singles: Singles,
     halves: Singles,
 ) -> None:
     width = rows.shape[1]
     fours = width - width % 4
-    for p in range(len(positions)):
-        row = at[positions[p]]
+    for p in range(len(which)):
+        row = which[p]
         one, other, norm = divisors[row, 0], divisors[row, 1], divisors[row, 2]
-        for k in range(width):  # the division without a check for zero, so it becomes vector instructions
+        for k in range(width):
             value = np.float64(rows[row, k]) * one * other / norm
             value = value if abs(value) >= SMALLEST else 0.0
             singles[p, k] = np.float32(value - centre[k])
@@ -229,7 +210,7 @@ def _seen_from(
         halves[p] = np.float32(0.5) * ((s + t) + (u + v))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hash_rows(bits: npt.NDArray[np.uint64], codes: npt.NDArray[np.uint64]) -> None:
     for r in range(bits.shape[0]):
         code = np.uint64(14695981039346656037)

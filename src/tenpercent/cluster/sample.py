@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from .distances import Doubles, Positions
+from .kernels import kernel
 from .points import Indices, Points, Singles, Space
 from .threads import in_threads, one_blas_thread
 
@@ -97,7 +97,7 @@ def sample_pairs(points: Points, threads: int = 1) -> PairSample:
     return PairSample(n, nearest, edges[:last].astype(np.float64), cumulative)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_classes(
     products: Singles,
     bits: Positions,
@@ -118,9 +118,10 @@ def _count_classes(
     for r in range(products.shape[0]):
         smallest = nearest[r]
         for c in range(products.shape[1]):
-            d = max(halves[r] + (others[c] - products[r, c]), np.float32(1e-30))
+            d = halves[r] + (others[c] - products[r, c])
+            d = d if d > np.float32(1e-30) else np.float32(1e-30)
             products[r, c] = d
-            smallest = min(smallest, d)
+            smallest = d if d < smallest else smallest
         nearest[r] = smallest
         for c in range(products.shape[1]):
             if products[r, c] < np.inf:

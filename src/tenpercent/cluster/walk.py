@@ -40,11 +40,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from ..errors import TenpercentError
-from .components import Shares, fixed, flatten, shares, united
-from .distances import Doubles, Positions
+from .components import Shares, find, flatten, shares, united
+from .distances import Doubles, Positions, fixed
+from .kernels import inner, kernel
 from .threads import in_threads
 
 Counts = npt.NDArray[np.int64]
@@ -59,6 +59,7 @@ BYTES_PER_EDGE = 128
 
 APART = 100_000  # fewer pairs are walked before a second thread has begun
 BEGIN = 1 << 15  # edges that a walk over many pairs has room for at first: a short one need not grow
+FULL = 0.75  # of a table at most: fuller, and searches become long
 MOST_ENTRIES = 2**31 - 1  # the entries of lists are numbered with 32 bits
 NEVER = 2**62
 # A walk's tally: edges there are, entries ever used, the first of those free again, merges, the pair of the last.
@@ -205,7 +206,7 @@ def _walk_share(
                     "ask for fewer merges"
                 )
             entries = np.concatenate([entries, np.empty_like(entries)])
-        if tally[EDGES] >= _room(len(table)):
+        if tally[EDGES] >= FULL * len(table):
             wider = _empty(2 * len(table))
             _rehash(table, wider)
             table = wider
@@ -255,7 +256,7 @@ class State(NamedTuple):
     length: Positions
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _walk(
     state: State,
     table: Table,
@@ -278,7 +279,7 @@ def _walk(
             continue
         if tally[MERGES] >= until and d[pair] > d[tally[LAST]]:
             break
-        a, b = _find(root, i[pair]), _find(root, j[pair])
+        a, b = find(root, i[pair]), find(root, j[pair])
         if a == b:
             continue
         full = size[a] * size[b]
@@ -286,9 +287,9 @@ def _walk(
             key = _key(a, b)
             slot = _slot(table, key)
             if table[slot, 0] != key:
-                if tally[EDGES] >= _room(len(table)) or tally[USED] + 2 > len(entries):
+                if tally[EDGES] >= FULL * len(table) or tally[USED] + 2 > len(entries):
                     return pair
-                _insert(state, table, entries, tally, slot, a, b, 1)
+                _insert(state, table, entries, tally, slot, a, b, np.int64(1))
                 continue
             table[slot, 1] += 1
             if table[slot, 1] < full:
@@ -306,7 +307,7 @@ def _walk(
     return len(i)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _insert(
     state: State, table: Table, entries: Lists, tally: Counts, slot: int, a: int, b: int, seen: int
 ) -> None:
@@ -314,23 +315,23 @@ def _insert(
     table[slot, 0], table[slot, 1] = _key(a, b), seen
     tally[EDGES] += 1
     for owner, other in ((a, b), (b, a)):
-        entry = tally[FREE]
+        entry = np.int32(tally[FREE])
         if entry >= 0:
             tally[FREE] = entries[entry, 1]
         else:
-            entry = tally[USED]
+            entry = np.int32(tally[USED])
             tally[USED] += 1
         _link(state, entries, entry, owner, other)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _link(state: State, entries: Lists, entry: int, owner: int, other: int) -> None:
     entries[entry, 0], entries[entry, 1] = other, state.head[owner]
     state.head[owner] = entry
     state.length[owner] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _restore(
     state: State, table: Table, entries: Lists, tally: Counts, a: Positions, b: Positions, seen: Counts
 ) -> None:
@@ -340,22 +341,13 @@ def _restore(
         _insert(state, table, entries, tally, slot, a[edge], b[edge], seen[edge])
 
 
-@njit(cache=True, nogil=True)
-def _find(root: Positions, point: int) -> int:
-    """Return the root of a point's cluster, halving the path to it."""
-    while root[point] != point:
-        root[point] = root[root[point]]
-        point = root[point]
-    return point
-
-
-@njit(cache=True, nogil=True)
+@inner
 def _hand_over(state: State, table: Table, entries: Lists, tally: Counts, a: int, b: int) -> None:
     """Give all edges of cluster a to b, adding the counts of those that meet."""
     entry = state.head[a]
     while entry >= 0:
         following = entries[entry, 1]
-        c = _find(state.root, entries[entry, 0])
+        c = find(state.root, entries[entry, 0])
         kept = False
         slot = _slot(table, _key(a, c))
         if table[slot, 0] >= 0:
@@ -381,31 +373,31 @@ def _hand_over(state: State, table: Table, entries: Lists, tally: Counts, a: int
 # ---- the hash table of edges -------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
-def _key(a: int, b: int) -> int:
-    return int(np.int64(min(a, b)) << 32 | np.int64(max(a, b)))
+@inner
+def _key(a: int, b: int) -> np.int64:
+    return np.int64(a) << 32 | b if a < b else np.int64(b) << 32 | a
 
 
-@njit(cache=True, nogil=True)
-def _home(key: int, slots: int) -> int:
+@inner
+def _home(key: int, slots: int) -> np.int64:
     """Return the slot where the search for a key begins."""
     code = np.uint64(key)
     code = (code ^ (code >> np.uint64(31))) * np.uint64(0x7FB5D329728EA185)
     code = (code ^ (code >> np.uint64(27))) * np.uint64(0x81DADEF4BC2DD44D)
-    return int(np.int64((code ^ (code >> np.uint64(33))) & np.uint64(slots - 1)))
+    return np.int64((code ^ (code >> np.uint64(33))) & np.uint64(slots - 1))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _slot(table: Table, key: int) -> int:
     """Return the slot of a key, or the empty slot where it belongs."""
     mask = len(table) - 1
-    slot = _home(key, len(table))
+    slot: int = _home(key, len(table))
     while table[slot, 0] >= 0 and table[slot, 0] != key:
         slot = (slot + 1) & mask
     return slot
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _erase(table: Table, slot: int) -> None:
     """Empty a slot and move later keys back, so that no search meets a gap before its key."""
     mask = len(table) - 1
@@ -420,19 +412,13 @@ def _erase(table: Table, slot: int) -> None:
     table[gap, 0] = -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _rehash(table: Table, wider: Table) -> None:
     """Copy all keys and counts into an empty table."""
     for old in range(len(table)):
         if table[old, 0] >= 0:
             slot = _slot(wider, table[old, 0])
             wider[slot, 0], wider[slot, 1] = table[old, 0], table[old, 1]
-
-
-@njit(cache=True, nogil=True)
-def _room(slots: int) -> int:
-    """Return how many keys a table may hold: fuller, and searches become long."""
-    return slots // 4 * 3
 
 
 def _empty(slots: int) -> Table:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
+from ..cluster.kernels import kernel
 from ..errors import UsageError, nearest, require
 from ..store.embeddings import Ints, Strings
 from .cut import Bools, Floats
@@ -161,7 +161,7 @@ def _matrix(merges: Merges, positions: Ints, steps: Ints) -> Floats:
     return np.column_stack([nodes, merges.height[steps], sizes]).astype(np.float64)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _children(n: int, a: Ints, b: Ints, nodes: Ints, sizes: Ints) -> None:
     """Union-find over nodes: parents have larger numbers, and the root is the last node of its cluster."""
     parent = np.arange(n + len(a))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numba
 import numpy as np
 
-from ..cluster.distances import dissimilarities, unit_vectors
+from ..cluster.components import united
+from ..cluster.distances import Positions, dissimilarities, unit_vectors
+from ..cluster.kernels import kernel
 from ..store.embeddings import Ints, Vectors
 from .cut import Floats
 
@@ -17,7 +18,7 @@ BLOCK_BYTES = 256 * 2**20  # unit vectors held at a time, unless one group alone
 
 def groups_of(n: int, a: Ints, b: Ints) -> Ints:
     """Return the group of each of `n` images after the merges (a, b), numbered by smallest member; int64[n]."""
-    return _numbered(_roots(n, a, b))
+    return _numbered(united(np.arange(n, dtype=np.int32), a, b))
 
 
 def representatives(vectors: Vectors, group: Ints) -> tuple[Ints, Floats]:
@@ -45,7 +46,10 @@ def representatives(vectors: Vectors, group: Ints) -> tuple[Ints, Floats]:
     for first, last in _blocks(starts, BLOCK_BYTES // (8 * vectors.shape[1])):
         positions = members[starts[first] : starts[last]]
         units = unit_vectors(vectors[positions])
-        central = np.repeat(_central(units, starts[first : last + 1] - starts[first]), sizes[first:last])
+        chosen = np.empty(last - first, dtype=np.int64)
+        total, closeness = np.empty(units.shape[1]), np.empty(sizes[first:last].max())
+        _central(units, starts[first : last + 1] - starts[first], total, closeness, chosen)
+        central = np.repeat(chosen, sizes[first:last])
         representative[positions] = positions[central]
         dissimilarity[positions] = dissimilarities(units, np.arange(len(positions)), central)
     return representative, dissimilarity
@@ -61,48 +65,23 @@ def _blocks(starts: Ints, rows: int) -> Iterator[tuple[int, int]]:
         first = last
 
 
-@numba.njit(cache=True, nogil=True)
-def _roots(n: int, a: Ints, b: Ints) -> Ints:
-    """Union-find whose root is the smallest member of each group."""
-    parent = np.arange(n)
-    for k in range(len(a)):
-        x, y = a[k], b[k]
-        while parent[x] != x:
-            parent[x] = parent[parent[x]]
-            x = parent[x]
-        while parent[y] != y:
-            parent[y] = parent[parent[y]]
-            y = parent[y]
-        if x < y:
-            parent[y] = x
-        else:
-            parent[x] = y
-    for i in range(n):  # parents are smaller, so they are roots already
-        parent[i] = parent[parent[i]]
-    return parent
-
-
-def _numbered(roots: Ints) -> Ints:
+def _numbered(roots: Positions) -> Ints:
     """Number the groups by their root, the smallest member."""
     is_root = roots == np.arange(len(roots))
     return np.asarray((np.cumsum(is_root) - 1)[roots], dtype=np.int64)
 
 
-@numba.njit(cache=True, nogil=True)
-def _central(units: Floats, starts: Ints) -> Ints:
-    """The row of each group's representative; rows starts[g] … starts[g+1] are group g, in id order.
+@kernel
+def _central(units: Floats, starts: Ints, total: Floats, closeness: Floats, chosen: Ints) -> None:
+    """Fill in the row of each group's representative; rows starts[g] … starts[g+1] are group g, in id order.
 
     Every sum runs in one fixed order, without fused multiply-add, so it gives the same bits everywhere.
     """
     width = units.shape[1]
-    chosen = np.empty(len(starts) - 1, dtype=np.int64)
-    total = np.empty(width)
-    closeness = np.empty(0)
-    for g in range(len(starts) - 1):
+    for g in range(len(chosen)):
         start, end = starts[g], starts[g + 1]
-        if end - start > len(closeness):
-            closeness = np.empty(end - start)
-        total[:] = 0.0
+        for k in range(width):
+            total[k] = 0.0
         for row in range(start, end):
             for k in range(width):
                 total[k] += units[row, k]
@@ -112,9 +91,8 @@ def _central(units: Floats, starts: Ints) -> Ints:
             for k in range(width):
                 value += units[row, k] * total[k]
             closeness[row - start] = value
-            largest = max(largest, value)
-        for row in range(start, end):
-            if closeness[row - start] >= largest - TIE:
-                chosen[g] = row
-                break
-    return chosen
+            largest = value if value > largest else largest
+        row = start
+        while not closeness[row - start] >= largest - TIE:
+            row += 1
+        chosen[g] = row
