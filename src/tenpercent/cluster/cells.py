@@ -211,7 +211,7 @@ def _divide(points: Points, centres: Singles, middle: Doubles, left: float, thre
     # Wide cells first: points look for partners in the later, narrower cells, where fewer of them are candidates.
     rank = np.argsort(-farthest, kind="stable")
     cell = np.argsort(rank).astype(np.int32)[home.cell]
-    order = np.argsort(cell, kind="stable").astype(np.int32)
+    order = _by_cell(cell).astype(np.int32)
     return Cells(
         centres=centres[rank],
         order=order,
@@ -223,6 +223,14 @@ def _divide(points: Points, centres: Singles, middle: Doubles, left: float, thre
         ),
         left=left,
     )
+
+
+def _by_cell(cells: Positions) -> Indices:
+    """Return the order that sorts cells, equal ones as they come: in 16 bits, which numpy counts and does not compare.
+
+    There are no more than 2¹⁶ cells, for 2³¹ points.
+    """
+    return np.argsort(cells.astype(np.uint16), kind="stable")
 
 
 def find_homes(points: Points, centres: Singles, middle: Doubles, threads: int) -> Homes:
@@ -348,7 +356,7 @@ class Candidates:
         )
         cells = np.concatenate([cell for cell, _ in found])
         points = np.concatenate([point for _, point in found])
-        points = points[np.argsort(cells, kind="stable")]
+        points = points[_by_cell(cells)]
         return np.split(points, np.cumsum(np.bincount(cells, minlength=len(group)))[:-1])
 
     def _look(self, start: int, last: int, group: range) -> tuple[Positions, Positions]:
