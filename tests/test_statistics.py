@@ -290,6 +290,14 @@ def test_more_trials_are_asked_for_than_there_are(seed: int, n: int, m: int) -> 
     assert (found.needed is None) == (found.verdict not in (Verdict.OPEN, Verdict.LOSS))
 
 
+def test_more_is_asked_for_where_as_many_did_not_do() -> None:
+    """Five equal trials have no interval; by the spread of the other side two would be enough."""
+    found = compare([0.9] * 5, [0.9001, 0.9, 0.9001, 0.9, 0.9])
+    assert found.verdict is Verdict.UNKNOWN
+    assert needed_trials(found.spread or 0, found.difference + found.margin) == 2
+    assert found.needed == 6
+
+
 def test_pooled_spread() -> None:
     assert pooled_spread([1.0], [2.0]) is None
     assert pooled_spread([1.0, 3.0], [5.0]) == (pytest.approx(math.sqrt(2)), 1)
@@ -320,21 +328,21 @@ def simulate(loss: float, margin: float, seed: int, times: int, n: int, m: int) 
 
 
 def test_intervals_cover_the_truth_95_times_in_100() -> None:
-    found = simulate(0.1, 0.2, seed=1, times=1000, n=4, m=6)
+    found = simulate(0.1, 0.2, seed=1, times=700, n=4, m=6)
     covered = np.mean([(c.low or 0) <= -0.1 <= (c.high or 0) for c in found])
-    assert covered == pytest.approx(0.95, abs=0.02)  # three standard errors
+    assert covered == pytest.approx(0.95, abs=0.025)  # three standard errors
     single = np.random.default_rng(2).normal(0.9, 0.003, (3000, 3))
     inside = [(s.low or 0) <= 0.9 <= (s.high or 0) for s in map(summary, single)]
     assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
 
 
 def test_a_true_loss_of_the_margin_is_called_as_good_5_times_in_100_at_most() -> None:
-    found = simulate(0.3, 0.3, seed=3, times=1000, n=5, m=5)
+    found = simulate(0.3, 0.3, seed=3, times=800, n=5, m=5)
     held = np.mean([c.verdict.holds for c in found])
-    assert 0.03 < held < 0.07  # three standard errors about 5%
+    assert 0.027 < held < 0.073  # three standard errors about 5%
     assert np.mean([c.equivalent for c in found]) <= held
-    gained = [compare(x, y, 0.3) for x, y in np.random.default_rng(4).normal(0.9, 0.002, (1000, 2, 6))]
-    assert np.mean([c.verdict is Verdict.BETTER for c in gained]) == pytest.approx(0.025, abs=0.015)
+    gained = [compare(x, y, 0.3) for x, y in np.random.default_rng(4).normal(0.9, 0.002, (500, 2, 6))]
+    assert np.mean([c.verdict is Verdict.BETTER for c in gained]) == pytest.approx(0.025, abs=0.02)
 
 
 # --- the table ---------------------------------------------------------------------------------------------------
@@ -414,10 +422,10 @@ def test_points_come_in_their_order() -> None:
     (evidence,) = gather(rows(*given_rows))
     assert [(p.arm, p.layer, p.fraction) for p in evidence.points] == [
         ("full", "", 1.0),
-        ("kcenter", "end", 0.9),
         ("semantic", "start", 0.9),
         ("semantic", "end", 0.9),
         ("semantic", "end", 0.5),
+        ("kcenter", "end", 0.9),
         ("random", "", 0.5),
     ]
     assert evidence.main_layer("semantic") == "end"
@@ -553,7 +561,7 @@ def test_a_search_through_mixed_results_is_refused(change: str) -> None:
 
 def test_a_fraction_that_loses_the_margin_is_confirmed_5_times_in_100_at_most() -> None:
     """All looks together, at the fraction where a false confirmation is likeliest."""
-    times, most, margin = 800, 12, 0.3
+    times, most, margin = 400, 12, 0.3
     generator = np.random.default_rng(5)
     full = generator.normal(0.9, 0.002, (times, most))
     arm = generator.normal(0.9 - margin / 100, 0.002, (times, most))

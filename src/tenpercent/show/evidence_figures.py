@@ -266,10 +266,16 @@ def _draw_line(axes: Axes, line: Line, shift: float, sheet: Sheet) -> None:
     ends = np.concatenate([line.low[known], line.high[known]])
     axes.plot(np.tile(x[known], 2), ends, "_", color=colour, markersize=7, markeredgewidth=1.6, zorder=3)
     axes.plot(x[known], line.y[known], line.look.sign, color=colour, markersize=6, zorder=4, label=line.name)
-    hollow = {"markerfacecolor": "none", "markeredgewidth": 1.6}
-    said = {} if known.any() else {"label": line.name}
     axes.plot(
-        x[~known], line.y[~known], line.look.sign, color=colour, markersize=6, zorder=4, **hollow, **said
+        x[~known],
+        line.y[~known],
+        line.look.sign,
+        color=colour,
+        markersize=6,
+        markerfacecolor="none",
+        markeredgewidth=1.6,
+        zorder=4,
+        label="_" if known.any() else line.name,  # named once
     )
 
 
