@@ -13,18 +13,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# The packages embed, cluster, select, export and leaks share their names with the functions that people call.
+# The packages embed, cluster, select, export, leaks and probe share their names with the functions that people call.
 # A package binds its name here when it is first imported, so import all of them before the functions.
 from . import cluster as _cluster_package
 from . import embed as _embed_package
 from . import export as _export_package
 from . import leaks as _leaks_package
+from . import probe as _probe_package
 from . import select as _select_package
 from .cut import Cut
-from .embed.settings import Supervised, Timm
+from .embed.settings import SelfSupervised, Supervised, Timm
 from .errors import TenpercentError
 from .leaks.find import leaks
 from .pipeline import cluster, embed, explain, export, report, run, select, select_by
+from .probe.compare import probe
 from .store.embeddings import Embeddings
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ __all__ = [
     "Leaks",
     "Merges",
     "Selection",
+    "SelfSupervised",
     "SourceOptions",
     "Supervised",
     "TenpercentError",
@@ -54,6 +57,7 @@ __all__ = [
     "export",
     "leaks",
     "open_source",
+    "probe",
     "report",
     "run",
     "select",

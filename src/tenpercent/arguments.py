@@ -92,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     _add_leaks(commands)
+    _add_probe(commands)
     _add_evaluate(commands)
 
     info = _command(commands, "info", "what a run folder holds, and what made it")
@@ -150,6 +151,55 @@ def _add_leaks(commands: Any) -> None:
         )
     _add_columns(group)
     _add_embedder(leaks)
+
+
+def _add_probe(commands: Any) -> None:
+    probe = _command(
+        commands,
+        "probe",
+        "how well embeddings tell classes apart, side by side, on images they have not used",
+        epilog="A run is judged by the images it holds out, else by its source's test or validation split; its own "
+        "network embeds them.",
+    )
+    probe.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="run folders with labels")
+    probe.add_argument(
+        "--layer",
+        nargs="+",
+        default=["end"],
+        metavar="LAYER",
+        help="of the runs, whose vectors: start, middle, end (end)",
+    )
+    probe.add_argument(
+        "--vectors",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="ready vectors, .npy; a fifth of them is judged by the others",
+    )
+    probe.add_argument("--labels", type=Path, metavar="FILE", help="of --vectors: one a row, .npy or .txt")
+    probe.add_argument(
+        "--timm", nargs="+", default=[], metavar="NAME", help="models of timm, which embed --images first"
+    )
+    probe.add_argument(
+        "--images", metavar="SOURCE", help="for --timm: labelled images (those of the first RUN)"
+    )
+    probe.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="for a single --timm: local weights, not those of the hub",
+    )
+    probe.add_argument(
+        "--test", metavar="SOURCE", help="labelled images to judge by, instead of the runs' own"
+    )
+    probe.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/probe"),
+        metavar="FOLDER",
+        help="for table, figure and what is embedded (runs/probe)",
+    )
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -262,10 +312,14 @@ def _add_embedder(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--embedder",
         metavar="NAME",
-        help="supervised: trained on the labels (default where there are any); timm:NAME: any timm model",
+        help="supervised: trained on the labels (default where there are any); selfsupervised: trained without "
+        "labels (default elsewhere); timm:NAME: any timm model",
     )
     group.add_argument(
-        "--weights", type=Path, metavar="FILE", help="timm: local weights, safetensors or a state dict"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="timm, and selfsupervised with --network: local weights to start from, safetensors or a state dict",
     )
     group.add_argument(
         "--finetune",
@@ -276,19 +330,26 @@ def _add_embedder(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--network",
         metavar="NAME",
-        help="supervised: a resnetv2_* of timm, for images above 64 pixels (resnetv2_50)",
+        help="supervised, selfsupervised: a resnetv2_* of timm, for images above 64 pixels (resnetv2_50); "
+        "selfsupervised with --weights: any timm model",
     )
     group.add_argument(
         "--depth",
         type=_whole,
         metavar="LAYERS",
-        help="supervised: of the network for images up to 64 pixels: 8, 14, 20, … (32)",
+        help="of the network for images up to 64 pixels: 8, 14, 20, … (32)",
+    )
+    group.add_argument(
+        "--dim",
+        type=_whole,
+        metavar="N",
+        help="selfsupervised: values of the vectors that are stored and clustered (64)",
     )
     group.add_argument(
         "--epochs", type=_whole, metavar="N", help="length of the training; printed where not given"
     )
     group.add_argument("--steps", type=_whole, metavar="N", help="length of the training in batches, instead")
-    group.add_argument("--batch", type=_whole, metavar="N", help="images a step (128)")
+    group.add_argument("--batch", type=_whole, metavar="N", help="images a step (128; selfsupervised 256)")
     group.add_argument("--seed", type=_whole, metavar="N", help="of weights, order and augmentation (0)")
     group.add_argument(
         "--precision",

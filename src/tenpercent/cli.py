@@ -197,6 +197,27 @@ def run_leaks(arguments: argparse.Namespace) -> None:
         _say(line)
 
 
+def run_probe(arguments: argparse.Namespace) -> None:
+    """``tenpercent probe``."""
+    from .embed.settings import Timm
+    from .probe.compare import Ready, probe
+
+    if arguments.labels is not None and not arguments.vectors:
+        raise UsageError(f"--labels {arguments.labels} is of --vectors FILE; give those, or leave it out")
+    found = probe(
+        [
+            *arguments.runs,
+            *(Ready(file, arguments.labels) for file in arguments.vectors),
+            *(Timm(name, arguments.weights) for name in arguments.timm),
+        ],
+        layers=arguments.layer,
+        out=arguments.out,
+        images=arguments.images,
+        test=arguments.test,
+    )
+    _say(f"{found}\nTable and figure: {arguments.out}")
+
+
 def run_info(arguments: argparse.Namespace) -> None:
     """``tenpercent info``."""
     from .show.summary import describe_folder
@@ -234,24 +255,33 @@ def _options_of_both(arguments: argparse.Namespace) -> tuple[SourceOptions, Sour
 
 def _embedder(arguments: argparse.Namespace) -> Embedder | None:
     """Return the embedder that the flags ask for, or None where none is given."""
-    from .embed.settings import Supervised, Timm
+    from .embed.settings import SelfSupervised, Supervised, Timm
 
     shared = ("epochs", "steps", "batch", "seed", "precision", "devices")
-    chosen = {"supervised": ("network", "depth", *shared), "timm": ("weights", "finetune", *shared)}
+    chosen = {
+        "supervised": ("network", "depth", *shared),
+        "timm": ("weights", "finetune", *shared),
+        "selfsupervised": ("network", "weights", "dim", "depth", *shared),
+    }
     kind, _, name = (arguments.embedder or "supervised").partition(":")
     if kind not in chosen or (kind == "timm") != bool(name):
-        raise UsageError(f"--embedder is {arguments.embedder!r}; it must be supervised or timm:NAME")
-    given = {flag: getattr(arguments, flag) for flag in {*chosen["supervised"], *chosen["timm"]}}
+        raise UsageError(
+            f"--embedder is {arguments.embedder!r}; it must be supervised, selfsupervised or timm:NAME"
+        )
+    given = {flag: getattr(arguments, flag) for flag in sorted({*sum(chosen.values(), ())})}
     given = {flag: value for flag, value in given.items() if value is not None}
     if arguments.embedder is None and not given:
         return None
     stray = sorted(set(given) - set(chosen[kind]))
     if stray:
-        other = "timm:NAME" if kind == "supervised" else "supervised"
+        other = next(known for known, flags in chosen.items() if stray[0] in flags)
+        other = "timm:NAME" if other == "timm" else other
         raise UsageError(
             f"--{stray[0]} has no meaning for --embedder {kind}; leave it out, or use --embedder {other}"
         )
-    return Timm(name=name, **given) if kind == "timm" else Supervised(**given)
+    if kind == "timm":
+        return Timm(name=name, **given)
+    return SelfSupervised(**given) if kind == "selfsupervised" else Supervised(**given)
 
 
 def _cut(arguments: argparse.Namespace) -> Cut:
@@ -295,6 +325,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "explain": run_explain,
     "export": run_export,
     "leaks": run_leaks,
+    "probe": run_probe,
     "info": run_info,
 }
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .cut import Cut, check_cut, one_cut
-from .embed.settings import Supervised
+from .embed.settings import SelfSupervised, Supervised
 from .errors import StageError, UsageError, require
 from .images.holdout import split_holdout, write_holdout
 from .images.options import SourceOptions
@@ -35,11 +35,6 @@ if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
     from .select.strategies.strategy import Strategy
 
 log = logging.getLogger("tenpercent")
-
-NO_EMBEDDER = (
-    "{spec} has no labels to train an embedding with; embed it with weights at hand: "
-    "--embedder timm:NAME --weights FILE (or, from Python, any torch module or function)"
-)
 
 
 @dataclass
@@ -68,7 +63,8 @@ def run(
         source: a folder, ``hf:NAME``, ``torchvision:NAME``, ``digits``, Parquet or ready vectors.
         out: the run folder.
         keep: the fraction kept, in (0, 1]; 0.9 unless said. A shortcut for ``cut=Cut(keep=keep)``.
-        embedder: `Supervised` (default where there are labels), `Timm`, a torch module or a function.
+        embedder: `Supervised` (the default where there are labels), `SelfSupervised` (where there are none), `Timm`,
+            a torch module or a function.
         holdout: the fraction of each class kept out of embedding and selection, for `evaluate`.
         options: column names, split and the like.
         cut: everything else about clustering and cutting.
@@ -187,14 +183,8 @@ def check_vectors_alone(source: str | Path, embedder: Embedder | None, holdout: 
 
 
 def default_embedder(source: ImageSource) -> Embedder:
-    """Return the embedder for a source where none was asked for: trained on its labels.
-
-    Raises:
-        UsageError: the source has no labels.
-    """
-    if source.labels is None:
-        raise UsageError(NO_EMBEDDER.format(spec=source.spec))
-    return Supervised()
+    """Return the embedder where none was asked for: trained on the labels, or without them where there are none."""
+    return Supervised() if source.labels is not None else SelfSupervised()
 
 
 def describe(

@@ -93,7 +93,7 @@ class View:
             float32[k, 3, *(resize or crop)], channels last in memory.
         """
         top, left = (images.shape[2] - self.crop[0]) // 2, (images.shape[3] - self.crop[1]) // 2
-        return self._normalised(images[:, :, top : top + self.crop[0], left : left + self.crop[1]])
+        return self._resized(images[:, :, top : top + self.crop[0], left : left + self.crop[1]])
 
     def draw(self, random: np.random.Generator, count: int, size: Size) -> Crops:
         """Draw a crop for each of `count` images of `size`, every other one mirrored on average."""
@@ -122,7 +122,13 @@ class View:
         index = starts[:, :, None] + torch.from_numpy(columns).to(images.device)[:, None, :]
         flat = images.permute(0, 2, 3, 1).reshape(count * height * width, 3)
         chosen = flat.index_select(0, index.reshape(-1)).view(count, *self.crop, 3)
-        return self._normalised(chosen.permute(0, 3, 1, 2))
+        return self._resized(chosen.permute(0, 3, 1, 2))
+
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images of values from 0 to 255, normalised, channels last in memory, at their own size."""
+        mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(3, 1, 1)
+        return images.to(torch.float32, memory_format=torch.channels_last, copy=True).sub_(mean).div_(std)
 
     def as_json(self) -> dict[str, Any]:
         """Return what a run folder keeps; `from_json` takes it back."""
@@ -134,10 +140,8 @@ class View:
         given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
         return cls(**given)
 
-    def _normalised(self, images: torch.Tensor) -> torch.Tensor:
-        mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(3, 1, 1)
-        out = images.to(torch.float32, memory_format=torch.channels_last).sub_(mean).div_(std)
+    def _resized(self, images: torch.Tensor) -> torch.Tensor:
+        out = self.normalised(images)
         if self.resize is not None and self.resize != self.crop:
             out = functional.interpolate(out, self.resize, mode="bilinear", antialias=True)
         return out

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,18 +17,18 @@ from torch import nn
 
 from ..errors import TenpercentError, UsageError, require
 from ..images.source import ImageSource
-from .augment import View
-from .networks import SMALL, ResNet, TimmResNet
-from .pixels import Pixels, Scan
+from .networks import SMALL, ResNet, TimmResNet, Unlabelled
+from .pixels import Scan
 from .precision import Choice, choose
 from .processes import devices_for
-from .settings import Precision, Supervised, Timm
+from .selfsupervised import train_unlabelled
+from .settings import Precision, SelfSupervised, Settings, Supervised, Timm
 from .training import Trained, train
-from .weights import timm_model
+from .weights import data_config, model_view, timm_model
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
-Embedder = Supervised | Timm | nn.Module | Callable[[Any], Any]
+Embedder = Supervised | SelfSupervised | Timm | nn.Module | Callable[[Any], Any]
 
 
 class Encoder(Protocol):
@@ -60,7 +59,8 @@ class NetworkEncoder:
     """A network trained on the images.
 
     It gets what it got in training, without chance: the centre of the pixels, normalised. One trained from scratch
-    gives its three layers, each pooled over space; a fine-tuned model of timm its pooled features.
+    gives its three layers, each pooled over space; a fine-tuned model of timm its pooled features; one trained
+    without labels ends in as many values as it was asked for.
     """
 
     transform = None
@@ -69,9 +69,9 @@ class NetworkEncoder:
         network = trained.network.to(trained.device).to(memory_format=trained.choice.layout).eval()
         self._trained = trained
         self._features: Callable[[torch.Tensor], dict[str, torch.Tensor]]
-        if isinstance(network, ResNet | TimmResNet):
+        if isinstance(network, ResNet | TimmResNet | Unlabelled):
             self._features = network.features
-            self.layers: tuple[str, ...] = ("start", "middle", "end")
+            self.layers: tuple[str, ...] = tuple(network.widths)
         else:
             self._features, self.layers = partial(_before_classifier, network), ("end",)
         seen = trained.view.resize or trained.view.crop
@@ -98,7 +98,7 @@ class TimmEncoder:
 
     def __init__(self, model: nn.Module, choice: Choice, device: torch.device) -> None:
         transforms = require("timm.data", "images")
-        self._transform = transforms.create_transform(**_data_config(model), is_training=False)
+        self._transform = transforms.create_transform(**data_config(model), is_training=False)
         self._model = model.to(device).to(memory_format=choice.layout).eval()
         self.choice, self._device = choice, device
 
@@ -194,24 +194,32 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def is_trained(embedder: Embedder) -> bool:
+    """Return whether an embedder is trained on the images before it gives vectors."""
+    return isinstance(embedder, SelfSupervised) or needs_labels(embedder)
+
+
+def needs_labels(embedder: Embedder) -> bool:
     """Return whether an embedder is trained on the images' labels before it gives vectors."""
     return isinstance(embedder, Supervised) or (isinstance(embedder, Timm) and embedder.finetune)
 
 
 def trained_encoder(
-    embedder: Supervised | Timm, found: Scan, source: ImageSource, folder: Path
+    embedder: Settings, found: Scan, source: ImageSource, folder: Path
 ) -> tuple[Encoder, dict[str, Any]]:
-    """Train an embedder on the labels of the images, or go on with that, and return its encoder.
+    """Train an embedder on the images, or go on with that, and return its encoder.
 
     Args:
         embedder: the network, from scratch or from a model of timm.
         found: the readable images.
-        source: where they come from; it has labels.
+        source: where they come from; it has labels, unless `embedder` does without.
         folder: of the training.
 
     Returns:
         The encoder, and what there is to say about the training for ``run.json``.
     """
+    if isinstance(embedder, SelfSupervised):
+        trained = train_unlabelled(found.pixels, embedder, folder)
+        return NetworkEncoder(trained), trained.facts
     assert source.labels is not None
     classes = len(source.class_names)
     start = None
@@ -238,7 +246,7 @@ def ready_encoder(
     if isinstance(embedder, Timm):
         model, where = timm_model(embedder), devices_for(1).first
         if choice is None:
-            size = _data_config(model)["input_size"][1:]
+            size = data_config(model)["input_size"][1:]
             choice = choose(model, size, where, Precision(embedder.precision))
         facts = {
             "network": embedder.name,
@@ -261,7 +269,7 @@ def embedder_json(embedder: Embedder) -> dict[str, Any]:
     Raises:
         UsageError: it is no embedder, or the file of its weights can't be read.
     """
-    if isinstance(embedder, Supervised | Timm):
+    if isinstance(embedder, Settings):
         return embedder.as_json()
     kind = type(embedder)
     if isinstance(embedder, nn.Module):
@@ -274,7 +282,8 @@ def embedder_json(embedder: Embedder) -> dict[str, Any]:
             "function": f"{getattr(embedder, '__module__', kind.__module__)}.{name}",
         }
     raise UsageError(
-        f"the embedder is {embedder!r}; it must be Supervised(…), Timm(…), a torch module or a function"
+        f"the embedder is {embedder!r}; it must be Supervised(…), SelfSupervised(…), Timm(…), a torch module or "
+        "a function"
     )
 
 
@@ -287,22 +296,6 @@ def state_hash(module: nn.Module) -> str:
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             digest.update(flat.tobytes())
     return digest.hexdigest()
-
-
-def model_view(model: nn.Module, pixels: Pixels) -> View:
-    """Return the view for fine-tuning: normalised and scaled as the model of timm was trained, cropped by chance."""
-    config = _data_config(model)
-    return replace(
-        View.of(pixels),
-        mean=tuple(255 * value for value in config["mean"]),
-        std=tuple(255 * value for value in config["std"]),
-        resize=tuple(config["input_size"][1:]),
-    )
-
-
-def _data_config(model: nn.Module) -> dict[str, Any]:
-    """Return how a model of timm wants its images."""
-    return dict(require("timm.data", "images").resolve_data_config({}, model=model))
 
 
 def _before_classifier(model: Any, images: torch.Tensor) -> dict[str, torch.Tensor]:

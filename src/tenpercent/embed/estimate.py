@@ -11,7 +11,6 @@ import numpy as np
 import psutil
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from ..images.source import ImageSource
 from ..progress import quiet
@@ -22,17 +21,19 @@ from .encoders import (
     NetworkEncoder,
     TimmEncoder,
     is_trained,
-    model_view,
+    needs_labels,
     ready_encoder,
 )
 from .extract import check_labels
+from .loop import Task
 from .networks import SMALL, build
 from .pixels import Ints, Scan, describe, memory_for_pixels, scan
 from .precision import Choice, choose
 from .processes import devices_for
-from .settings import Precision, Supervised, Timm
-from .training import Trained, length
-from .weights import load_weights, untrained_model
+from .selfsupervised import Twins, check_images, check_network, start_of
+from .settings import Precision, SelfSupervised, Settings, Supervised, Timm
+from .training import Classes, Trained, length
+from .weights import load_weights, model_view, untrained_model
 
 BLOCKS, BLOCK = (
     4,
@@ -71,14 +72,14 @@ class _Sample:
     Attributes:
         found: the sample, scanned.
         n: images in all.
-        labelled: of those, how many have a label.
+        shown: of those, how many a training is shown: those with a label where it takes labels.
         read: seconds to read and decode one.
         fits: whether the pixels of all fit into memory.
     """
 
     found: Scan
     n: int
-    labelled: int
+    shown: int
     read: float
     fits: bool
 
@@ -117,9 +118,14 @@ def estimate(source: ImageSource, embedder: Embedder, rows: Ints) -> Estimate:
     size, n = found.pixels.size, len(rows)
     needed = n * 3 * size[0] * size[1]
     keeps = is_trained(embedder) or max(size) <= SMALL
-    labelled = 0 if source.labels is None else int((source.labels[rows] >= 0).sum())
-    sample = _Sample(found, n, labelled, read, fits=keeps and needed <= limit)
-    if isinstance(embedder, Supervised) or (isinstance(embedder, Timm) and embedder.finetune):
+    shown = n
+    if needs_labels(embedder):
+        assert source.labels is not None
+        shown = int((source.labels[rows] >= 0).sum())
+    sample = _Sample(found, n, shown, read, fits=keeps and needed <= limit)
+    if isinstance(embedder, Supervised | SelfSupervised) or (
+        isinstance(embedder, Timm) and embedder.finetune
+    ):
         measured = _trained(embedder, sample, max(len(source.class_names), 2))
     else:
         measured = _ready(embedder, sample)
@@ -137,28 +143,36 @@ def estimate(source: ImageSource, embedder: Embedder, rows: Ints) -> Estimate:
     )
 
 
-def _trained(embedder: Supervised | Timm, sample: _Sample, classes: int) -> _Measured:
+def _trained(embedder: Settings, sample: _Sample, classes: int) -> _Measured:
     pixels = sample.found.pixels
     devices = devices_for(embedder.devices)
     network: nn.Module
+    task: Task
     if isinstance(embedder, Timm):
         network = untrained_model(embedder, classes)
         if embedder.weights is not None:
             load_weights(network, embedder.weights)
         view = model_view(network, pixels)
+    elif isinstance(embedder, SelfSupervised):
+        check_network(embedder)
+        check_images(embedder, pixels)
+        network, given = start_of(embedder, pixels)
+        view = given or View.of(pixels)
     else:
         network = build(embedder.network, embedder.depth, classes, pixels.size)
         view = View.of(pixels)
+    labels = np.zeros(len(pixels), dtype=np.int64)
+    task = Twins(view) if isinstance(embedder, SelfSupervised) else Classes(labels, view)
     seen = view.resize or view.crop
     choice = _choice(network, seen, devices.first, Precision(embedder.precision))
     few = embedder.batch if max(seen) <= SMALL else min(FEW, embedder.batch)
-    step, memory = _step(network, view, choice, devices.first, pixels.batch(np.arange(few) % len(pixels)))
-    planned = length(sample.labelled, embedder)
-    images = planned.steps * sample.labelled / planned.batches
+    places = np.arange(few) % len(pixels)
+    step, memory = _step(network, task, choice, devices.first, pixels.batch(places), places)
+    planned = length(sample.shown, embedder)
+    images = planned.steps * sample.shown / planned.batches
     train = images * (step / few / devices.count + (0 if sample.fits else sample.read))
     encoder = NetworkEncoder(Trained(network, view, choice, devices.first, {}))
-    batch = pixels.batch(np.arange(few) % len(pixels))
-    encode, widths = _encode(encoder, batch, few)
+    encode, widths = _encode(encoder, pixels.batch(places), few)
     many = "epoch" if planned.epochs == 1 else "epochs"
     words = f"{planned.epochs} {many}, {planned.steps:,} steps at {few / step:,.0f} images/s in {choice.precision}"
     weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
@@ -221,21 +235,25 @@ def _choice(network: nn.Module, size: tuple[int, int], device: torch.device, wan
 
 
 def _step(
-    network: nn.Module, view: View, choice: Choice, device: torch.device, images: torch.Tensor
+    network: nn.Module,
+    task: Task,
+    choice: Choice,
+    device: torch.device,
+    images: torch.Tensor,
+    places: Ints,
 ) -> tuple[float, int]:
     """Return the seconds of a training step (the fastest of three) and the memory it takes."""
     network.to(device).to(memory_format=choice.layout).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=0.9)
-    labels = torch.zeros(len(images), dtype=torch.int64, device=device)
     seconds: list[float] = []
     process = psutil.Process()
     before = peak = process.memory_info().rss
     for _ in range(STEPS):
         started = time.perf_counter()
-        crops = view.draw(np.random.default_rng(0), len(images), (images.shape[2], images.shape[3]))
-        plain = view.varied(images.to(device), crops).contiguous(memory_format=choice.layout)
+        drawn = task.draw(np.random.default_rng(0), len(images), (images.shape[2], images.shape[3]))
+        inputs = task.inputs(images.to(device), drawn).contiguous(memory_format=choice.layout)
         with choice.autocast(device):
-            loss = cross_entropy(network(plain), labels)
+            loss, _ = task.loss(network(inputs), places)
         peak = max(peak, process.memory_info().rss)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -255,8 +273,10 @@ def _encode(encoder: Encoder, batch: Any, count: int) -> tuple[float, tuple[int,
     return max(min(seconds), 1e-9) / count, tuple(made[layer].shape[1] for layer in encoder.layers)
 
 
-def _name(embedder: Supervised | Timm, network: nn.Module) -> str:
+def _name(embedder: Settings, network: nn.Module) -> str:
     if isinstance(embedder, Timm):
         return f"{embedder.name}, fine-tuned"
+    if isinstance(embedder, SelfSupervised):
+        return f"{getattr(network, 'name', '')}, without labels"
     depth = getattr(network, "depth", None)
     return f"resnet-{depth}" if depth is not None else str(getattr(network, "name", embedder.network))

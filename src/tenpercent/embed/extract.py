@@ -26,13 +26,15 @@ from .encoders import (
     TimmEncoder,
     embedder_json,
     is_trained,
+    needs_labels,
     ready_encoder,
     trained_encoder,
 )
 from .networks import SMALL, build
 from .origin import Origin, stored_choice
 from .pixels import Ints, Rejected, Scan, scan
-from .settings import Supervised, Timm
+from .selfsupervised import check_images, check_network
+from .settings import SelfSupervised, Supervised, Timm
 from .weights import check_name, timm_model
 
 FORMAT = 1
@@ -72,8 +74,9 @@ def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: 
     Args:
         source: the images.
         run: the folder; its embed stage must be locked by the caller.
-        embedder: `Supervised`, `Timm`, a torch module (`ModuleEncoder`) or a function (`FunctionEncoder`). A
-            function is known by its name only: after a change inside it choose another run folder.
+        embedder: `Supervised`, `SelfSupervised`, `Timm`, a torch module (`ModuleEncoder`) or a function
+            (`FunctionEncoder`). A function is known by its name only: after a change inside it choose another run
+            folder.
         rows: int64[n], which images, in the order of the source.
 
     Returns:
@@ -91,6 +94,8 @@ def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: 
     found = scan(source, rows, large=is_trained(embedder))
     scanned = time.perf_counter()
     check_labels(source, embedder, found.rows)
+    if isinstance(embedder, SelfSupervised):
+        check_images(embedder, found.pixels)
     origin = replace(asked, images=fingerprint(list(found.hashes)))
     origin.check(run)
     origin.write(run, stored_choice(run))
@@ -126,6 +131,8 @@ def check_embedder(embedder: Embedder) -> None:
     if isinstance(embedder, Supervised):
         with torch.device("meta"):  # names and depth are checked, no weights are made
             build(embedder.network, embedder.depth, 2, (SMALL, SMALL))
+    elif isinstance(embedder, SelfSupervised):
+        check_network(embedder)
     elif isinstance(embedder, Timm) and embedder.weights is not None:
         timm_model(embedder)
     elif isinstance(embedder, Timm):
@@ -134,9 +141,9 @@ def check_embedder(embedder: Embedder) -> None:
 
 def check_labels(source: ImageSource, embedder: Embedder, rows: Ints) -> None:
     """Raise `UsageError` where `embedder` is trained on labels and `rows` don't have those of two classes."""
-    if not is_trained(embedder):
+    if not needs_labels(embedder):
         return
-    remedy = "embed it with weights at hand: --embedder timm:NAME --weights FILE"
+    remedy = "embed it without: --embedder selfsupervised, or with weights at hand: --embedder timm:NAME --weights FILE"
     if isinstance(embedder, Timm):
         remedy = "leave out --finetune"
     if source.labels is None:
@@ -239,7 +246,9 @@ def _encoder(
     embedder: Embedder, found: Scan, source: ImageSource, run: RunFolder, origin: Origin
 ) -> tuple[Encoder, dict[str, Any]]:
     """Return the encoder, trained first where it is to be, and what there is to say about it."""
-    if isinstance(embedder, Supervised) or (isinstance(embedder, Timm) and embedder.finetune):
+    if isinstance(embedder, Supervised | SelfSupervised) or (
+        isinstance(embedder, Timm) and embedder.finetune
+    ):
         return trained_encoder(embedder, found, source, run.training)
     choice = stored_choice(run)
     encoder, facts = ready_encoder(embedder, found.alike, choice)

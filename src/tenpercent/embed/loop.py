@@ -11,17 +11,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import numpy as np
 import torch
 from safetensors.torch import save
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from ..progress import bar, quiet
 from ..store.files import replacing, write_text
-from .augment import Ints, PixelSource, View
+from .augment import Ints, PixelSource
 from .networks import Size
 from .precision import Choice
 from .settings import Settings
@@ -71,16 +70,31 @@ class MappedPixels:
             yield torch.from_numpy(mapped[places]).permute(0, 3, 1, 2)
 
 
+class Task(Protocol):
+    """What a network learns: what it is shown of a batch, and its loss."""
+
+    def draw(self, random: np.random.Generator, count: int, size: Size) -> Any:
+        """Draw what chance decides for `count` images of `size`; its ``part(slice)`` is that of some of them."""
+        ...
+
+    def inputs(self, images: torch.Tensor, drawn: Any) -> torch.Tensor:
+        """Return what the network is given for uint8[k, 3, h, w]: float32[m, 3, height, width], m ≥ k."""
+        ...
+
+    def loss(self, outputs: torch.Tensor, places: Ints) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the mean loss over the k images at `places`, and how many of them came out right."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """All that a process needs to train; where there are several it is pickled for each.
 
     Attributes:
         pixels: m images.
-        labels: int64[m].
-        places: int64[n], the images that have a label.
+        places: int64[n], those to train on.
+        task: what to learn.
         network: with its first weights.
-        view: what the network takes.
         choice: precision and layout.
         settings: seed, rate, momentum, weight decay.
         batches: of an epoch.
@@ -91,10 +105,9 @@ class Job:
     """
 
     pixels: PixelSource
-    labels: Ints
     places: Ints
+    task: Task
     network: nn.Module
-    view: View
     choice: Choice
     settings: Settings
     batches: int
@@ -191,7 +204,7 @@ def _epoch(
     random = np.random.default_rng([settings.seed, epoch])
     first = epoch * job.batches
     order = np.array_split(job.places[random.permutation(len(job.places))], job.batches)[: job.steps - first]
-    crops = [job.view.draw(random, len(places), job.pixels.size) for places in order]
+    drawn = [job.task.draw(random, len(places), job.pixels.size) for places in order]
     parts = [slice(len(places) * rank // world, len(places) * (rank + 1) // world) for places in order]
     mine = [places[part] for places, part in zip(order, parts, strict=True)]
     totals = torch.zeros(3, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
@@ -200,21 +213,20 @@ def _epoch(
         rate = learning_rate(first + number, job.steps, settings.rate)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        inputs = job.view.varied(images.to(device), crops[number].part(parts[number]))
-        labels = torch.from_numpy(job.labels[mine[number]]).to(device)
+        inputs = job.task.inputs(images.to(device), drawn[number].part(parts[number]))
         with fabric.autocast():
-            logits = network(inputs.contiguous(memory_format=job.choice.layout))
-            loss = cross_entropy(logits, labels)
+            outputs = network(inputs.contiguous(memory_format=job.choice.layout))
+            loss, right = job.task.loss(outputs, mine[number])
         optimizer.zero_grad()
         fabric.backward(loss)
         optimizer.step()
         with torch.no_grad():
-            totals[0] += loss * len(labels)
-            totals[1] += (logits.argmax(1) == labels).sum()
-            totals[2] += len(labels)
+            totals[0] += loss * len(images)
+            totals[1] += right
+            totals[2] += len(images)
         advance(len(order[number]))
-    summed, right, count = cast(torch.Tensor, fabric.all_reduce(totals, reduce_op="sum")).tolist()
-    return {"loss": summed / count, "accuracy": right / count, "rate": rate}
+    summed, found, count = cast(torch.Tensor, fabric.all_reduce(totals, reduce_op="sum")).tolist()
+    return {"loss": summed / count, "accuracy": found / count, "rate": rate}
 
 
 def _save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, curve: Curve) -> None:

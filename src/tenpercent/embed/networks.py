@@ -6,6 +6,8 @@ experiments for small images, timm's ``resnetv2_*`` for larger ones. Both are tr
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn.functional import relu
@@ -15,6 +17,7 @@ from ..errors import UsageError, nearest, require
 SMALL = 64  # up to this larger side the 6n+2-layer network is taken
 LARGE_NETWORK = "resnetv2_50"
 WIDTHS = (16, 32, 64)
+HIDDEN = 256  # values between the vectors of an unlabelled network and what its loss compares
 
 Size = tuple[int, int]  # height, width
 
@@ -60,11 +63,12 @@ class ResNet(nn.Module):
             for stage, width in enumerate(WIDTHS)
         )
         self.norm = nn.BatchNorm2d(WIDTHS[2])
-        self.classifier = nn.Linear(WIDTHS[2], n_classes)
+        self.classifier = nn.Linear(WIDTHS[2], n_classes) if n_classes else nn.Identity()
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(self.classifier.bias)
+        if isinstance(self.classifier, nn.Linear):
+            nn.init.zeros_(self.classifier.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits, float[k, n_classes], of normalised images float[k, 3, h, w]."""
@@ -126,6 +130,59 @@ class TimmResNet(nn.Module):
         }
 
 
+class TimmBody(nn.Module):
+    """Any model of timm without its classifier, as a network with one layer.
+
+    Attributes:
+        name: its name in timm.
+        widths: the number of values of its layer.
+    """
+
+    def __init__(self, name: str, model: Any) -> None:
+        super().__init__()
+        self.name = name
+        self.body = model
+        self.widths = {"end": int(getattr(model, "head_hidden_size", None) or model.num_features)}
+
+    def features(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the pooled features of normalised images float[k, 3, h, w]."""
+        return {"end": self.body(x)}
+
+
+class Unlabelled(nn.Module):
+    """A network that ends in as many values as asked for; those are its vectors, and the loss sees them projected.
+
+    Attributes:
+        name: of the network before its last layer.
+        widths: the number of values of each layer of `features`.
+    """
+
+    def __init__(self, body: ResNet | TimmResNet | TimmBody, dim: int) -> None:
+        super().__init__()
+        width = body.widths["end"]
+        self.name = f"resnet-{body.depth}" if isinstance(body, ResNet) else body.name
+        if dim > width:
+            raise UsageError(
+                f"dim is {dim}; the last layer of {self.name} has {width} values: ask for {width} at most"
+            )
+        self.widths = {**body.widths, "end": dim}
+        self.body = body
+        self.last = nn.Identity() if dim == width else nn.Linear(width, dim)
+        self.projection = nn.Sequential(
+            nn.Linear(dim, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, dim)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the loss compares, float[k, dim], for normalised images float[k, 3, h, w]."""
+        projected: torch.Tensor = self.projection(self.features(x)["end"])
+        return projected
+
+    def features(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the layers of the network, the last one float[k, dim]."""
+        found = self.body.features(x)
+        return {**found, "end": self.last(found["end"])}
+
+
 Network = ResNet | TimmResNet
 
 
@@ -135,7 +192,7 @@ def build(network: str | None, depth: int, n_classes: int, size: Size) -> Networ
     Args:
         network: a timm name (``resnetv2_*``), or None: the 6n+2-layer network up to 64 pixels, else ``resnetv2_50``.
         depth: layers of the 6n+2-layer network; not used with a timm name.
-        n_classes: outputs of the classifier.
+        n_classes: outputs of the classifier; 0 for none.
         size: height and width of the images it will be given.
 
     Raises:

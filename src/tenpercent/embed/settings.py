@@ -121,10 +121,7 @@ class Timm:
             UsageError: the weights' file can't be read.
         """
         content: dict[str, Any] = {"embedder": "timm", **asdict(self), "precision": str(self.precision)}
-        if self.weights is not None:
-            content["weights"] = str(self.weights)
-            content["weights_hash"] = file_hash(self.weights)
-        return content
+        return _with_hash(content, self.weights)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
@@ -135,7 +132,78 @@ class Timm:
         return cls(**known)
 
 
-Settings = Supervised | Timm
+@dataclass(frozen=True)
+class SelfSupervised:
+    """A network trained without labels: two views of an image are to lie together, apart from those of others.
+
+    Attributes:
+        network: a timm name; None: the 6n+2-layer one up to 64 pixels, else ``resnetv2_50``. Random weights start it
+            (``resnetv2_*`` only), unless `weights` are given.
+        weights: a local file of `network`'s weights to start from, safetensors or a state dict.
+        dim: values of the last layer, those that are stored and clustered.
+        depth: layers of the 6n+2-layer network (8, 14, 20, 26, 32, ...); timm names carry their own.
+        epochs: passes over the images; None for `training.default_epochs`.
+        steps: batches, instead of epochs.
+        batch: images a step, each seen twice; the others of a batch are what an image is told from.
+        seed: of weights, order and views.
+        rate: the highest learning rate, after the warm-up.
+        weight_decay: of the optimiser.
+        momentum: of the optimiser.
+        devices: processes, one a device; None for all GPUs there are, or one process on the processor.
+        precision: ``auto``, ``float32`` or ``bf16``.
+    """
+
+    network: str | None = None
+    weights: Path | None = None
+    dim: int = 64
+    depth: int = 32
+    epochs: int | None = None
+    steps: int | None = None
+    batch: int = 256
+    seed: int = 0
+    rate: float = 0.2
+    weight_decay: float = 5e-4
+    momentum: float = 0.9
+    devices: int | None = None
+    precision: str = Precision.AUTO
+
+    def __post_init__(self) -> None:
+        _check_length(self.epochs, self.steps)
+        _check_whole("dim", self.dim, 2)  # one value has two directions
+        _check_whole("batch", self.batch, 2)  # an image is told from another
+        _check_seed(self.seed)
+        _check_real("rate", self.rate, above=0.0)
+        _check_real("weight_decay", self.weight_decay)
+        _check_real("momentum", self.momentum, below=1.0)
+        _check_devices(self.devices)
+        object.__setattr__(self, "precision", checked_precision(self.precision))
+        if self.weights is not None:
+            object.__setattr__(self, "weights", Path(self.weights))
+            if self.network is None:
+                raise UsageError(f"weights is {self.weights} without a network; name the timm model it is of")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a run folder keeps, with a hash of the weights' file: another file is another embedder.
+
+        Raises:
+            UsageError: the weights' file can't be read.
+        """
+        content: dict[str, Any] = {
+            "embedder": "selfsupervised",
+            **asdict(self),
+            "precision": str(self.precision),
+        }
+        return _with_hash(content, self.weights)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Return the settings that `as_json` gave."""
+        return cls(
+            **{key: value for key, value in content.items() if key not in ("embedder", "weights_hash")}
+        )
+
+
+Settings = Supervised | Timm | SelfSupervised
 
 
 def file_hash(path: Path) -> str:
@@ -152,6 +220,13 @@ def file_hash(path: Path) -> str:
             f"can't read the weights {path}: {error.strerror or error}; name a safetensors or state-dict file"
         ) from None
     return digest.hexdigest()
+
+
+def _with_hash(content: dict[str, Any], weights: Path | None) -> dict[str, Any]:
+    """Return settings as JSON can hold them, with the hash of a file of weights."""
+    if weights is None:
+        return content
+    return {**content, "weights": str(weights), "weights_hash": file_hash(weights)}
 
 
 def checked_precision(precision: str) -> Precision:

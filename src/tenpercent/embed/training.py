@@ -1,11 +1,14 @@
-"""Train a network on images and labels, once and for all: checked, resumable, with its files in one folder."""
+"""Train a network, on labels or without, once and for all: checked, resumable, with its files in one folder."""
 
 from __future__ import annotations
 
 import json
 import logging
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +16,14 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from ..errors import StageError, TenpercentError, UsageError
 from ..progress import is_quiet
 from ..store.files import fingerprint, write_text
-from .augment import Ints, PixelSource, View
-from .loop import CHECKPOINT, CURVE, WEIGHTS, Job, MappedPixels, run_epochs, threads
-from .networks import ResNet, Size, TimmResNet, build
+from .augment import Crops, Ints, PixelSource, View
+from .loop import CHECKPOINT, CURVE, WEIGHTS, Job, MappedPixels, Task, run_epochs, threads
+from .networks import ResNet, Size, TimmResNet, Unlabelled, build
 from .precision import Choice, choose
 from .processes import Devices, devices_for, launch
 from .settings import Precision, Settings, Supervised
@@ -69,6 +73,57 @@ class Trained:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What is to be trained, on what, and where it is kept.
+
+    Attributes:
+        pixels: m images.
+        places: int64[n], those to train on.
+        network: with its first weights.
+        task: what to learn, given the view of the images.
+        settings: length, seed, rates, devices, precision.
+        origin: a fingerprint of all that the weights depend on.
+        folder: gets ``settings.json``, ``curve.json``, ``weights.safetensors`` and while it lasts ``checkpoint.pt``.
+        view: what the network takes; None for the view of training from scratch.
+    """
+
+    pixels: PixelSource
+    places: Ints
+    network: nn.Module = field(repr=False)
+    task: Callable[[View], Task]
+    settings: Settings
+    origin: str
+    folder: Path
+    view: View | None
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """To guess the class of each image, cropped and mirrored by chance.
+
+    Attributes:
+        labels: int64[m], the code of each image's class.
+        view: what the network takes.
+    """
+
+    labels: Ints
+    view: View
+
+    def draw(self, random: np.random.Generator, count: int, size: Size) -> Crops:
+        """Draw a crop for each image."""
+        return self.view.draw(random, count, size)
+
+    def inputs(self, images: torch.Tensor, drawn: Crops) -> torch.Tensor:
+        """Return the crops, normalised."""
+        return self.view.varied(images, drawn)
+
+    def loss(self, outputs: torch.Tensor, places: Ints) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the mean cross-entropy of the logits, and how many guesses are right."""
+        labels = torch.from_numpy(self.labels[places]).to(outputs.device)
+        return cross_entropy(outputs, labels), (outputs.argmax(1) == labels).sum()
+
+
 def default_epochs(n: int, batch: int) -> int:
     """Return the default length: 20 epochs while that is at most 500,000 images, 10 at least, 200 batches at least.
 
@@ -79,7 +134,7 @@ def default_epochs(n: int, batch: int) -> int:
 
 
 def length(n: int, settings: Settings) -> Length:
-    """Return how long the training of `n` labelled images is."""
+    """Return how long the training on `n` images is."""
     batches = _batches(n, settings.batch)
     if settings.steps is not None:
         return Length(math.ceil(settings.steps / batches), batches, settings.steps)
@@ -127,29 +182,47 @@ def train(
     """
     places = np.flatnonzero(labels >= 0)
     _check_classes(labels[places])
+    with seeded(settings.seed):
+        network = start[0] if start is not None else _scratch(settings, n_classes, pixels.size)
+    return carry_out(
+        Lesson(
+            pixels=pixels,
+            places=places,
+            network=network,
+            task=partial(Classes, labels),
+            settings=settings,
+            origin=fingerprint([known_by(settings), list(pixels.size), labels.tolist(), n_classes]),
+            folder=folder,
+            view=None if start is None else start[1],
+        )
+    )
+
+
+def carry_out(lesson: Lesson) -> Trained:
+    """Train as a lesson says, go on with an interrupted training, or load a finished one.
+
+    Raises:
+        UsageError: more devices than the images or the machine allow.
+        StageError: the folder holds another training.
+        TenpercentError: the loss became nan or infinite.
+    """
+    pixels, settings, folder, network = lesson.pixels, lesson.settings, lesson.folder, lesson.network
     devices = devices_for(settings.devices)
-    planned = length(len(places), settings)
-    if len(places) // planned.batches < 2 * devices.count:
+    planned = length(len(lesson.places), settings)
+    if len(lesson.places) // planned.batches < 2 * devices.count:
         raise UsageError(
-            f"{len(places)} images in batches of {settings.batch} are too few for {devices.count} devices; "
+            f"{len(lesson.places)} images in batches of {settings.batch} are too few for {devices.count} devices; "
             "two images a device are the least: take fewer devices"
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        network = start[0] if start is not None else _scratch(settings, n_classes, pixels.size)
-    origin = fingerprint([_known_by(settings), list(pixels.size), labels.tolist(), n_classes])
-    view, choice = _stored(folder, origin) or _begin(
-        folder, origin, pixels, network, settings, start, devices
-    )
+    view, choice = _stored(folder, lesson.origin) or _begin(lesson, devices)
     if not (folder / WEIGHTS).exists():
         log.info("training for %d epochs, %d steps, in %s", planned.epochs, planned.steps, choice.precision)
         alone = devices.count == 1
         job = Job(
             pixels=pixels if alone else MappedPixels.write(pixels, folder / PIXELS),
-            labels=labels,
-            places=places,
+            places=lesson.places,
+            task=lesson.task(view),
             network=network,
-            view=view,
             choice=choice,
             settings=settings,
             batches=planned.batches,
@@ -169,6 +242,14 @@ def train(
     return Trained(network, view, choice, devices.first, _facts(network, choice, devices, planned, folder))
 
 
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Within this context torch's random state is that of a seed; the state of before comes back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
 def _check_classes(labels: Ints) -> None:
     codes = np.unique(labels)
     if len(codes) < 2:
@@ -180,36 +261,31 @@ def _check_classes(labels: Ints) -> None:
 
 def _scratch(settings: Settings, n_classes: int, size: Size) -> nn.Module:
     if not isinstance(settings, Supervised):
-        raise UsageError(f"fine-tuning {settings.name} takes its weights; give the network to start from")
+        raise UsageError(f"{settings} takes the weights to start from; give the network with them")
     return build(settings.network, settings.depth, n_classes, size)
 
 
-def _known_by(settings: Settings) -> dict[str, Any]:
+def known_by(settings: Settings) -> dict[str, Any]:
     """Return the settings that the weights depend on: those of a file by their hash, not where it lies."""
     return {key: value for key, value in settings.as_json().items() if key != "weights"}
 
 
-def _begin(
-    folder: Path,
-    origin: str,
-    pixels: PixelSource,
-    network: nn.Module,
-    settings: Settings,
-    start: tuple[nn.Module, View] | None,
-    devices: Devices,
-) -> tuple[View, Choice]:
+def _begin(lesson: Lesson, devices: Devices) -> tuple[View, Choice]:
     """Choose view and precision, and keep them: a resumed training must not choose again."""
-    view = start[1] if start is not None else View.of(pixels)
+    pixels, settings = lesson.pixels, lesson.settings
+    view = View.of(pixels) if lesson.view is None else lesson.view
     with threads(threads_for(pixels.size, devices)):
-        choice = choose(network, view.resize or view.crop, devices.first, Precision(settings.precision))
+        choice = choose(
+            lesson.network, view.resize or view.crop, devices.first, Precision(settings.precision)
+        )
     content = {
         "format": FORMAT,
-        "origin": origin,
+        "origin": lesson.origin,
         "settings": settings.as_json(),
         "view": view.as_json(),
         "choice": choice.as_json(),
     }
-    write_text(folder / SETTINGS, json.dumps(content, indent=2) + "\n")
+    write_text(lesson.folder / SETTINGS, json.dumps(content, indent=2) + "\n")
     return view, choice
 
 
@@ -246,7 +322,7 @@ def _facts(
     name = settings.get("name") or settings["network"]
     if isinstance(network, ResNet):
         name = f"resnet-{network.depth}"
-    elif isinstance(network, TimmResNet):
+    elif isinstance(network, TimmResNet | Unlabelled):
         name = network.name
     return {
         "network": name,

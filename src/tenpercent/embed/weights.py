@@ -1,15 +1,18 @@
-"""Models of timm with their weights: from a local file, never executing anything in it, or from the hub."""
+"""Models of timm: their weights, from a local file, never executing anything in it, or the hub; and their view."""
 
 from __future__ import annotations
 
 import logging
 import pickle
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..errors import UsageError, nearest, require
+from .augment import PixelSource, View
 from .settings import Timm
 
 log = logging.getLogger("tenpercent")
@@ -119,6 +122,22 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             f"{path} holds no state dict (names and tensors); save one with torch.save(model.state_dict())"
         )
     return {str(key).removeprefix("module."): value for key, value in found.items()}
+
+
+def model_view(model: nn.Module, pixels: PixelSource) -> View:
+    """Return the view for fine-tuning: normalised and scaled as the model of timm was trained, cropped by chance."""
+    config = data_config(model)
+    return replace(
+        View.of(pixels),
+        mean=tuple(255 * value for value in config["mean"]),
+        std=tuple(255 * value for value in config["std"]),
+        resize=tuple(config["input_size"][1:]),
+    )
+
+
+def data_config(model: nn.Module) -> dict[str, Any]:
+    """Return how a model of timm wants its images."""
+    return dict(require("timm.data", "images").resolvedata_config({}, model=model))
 
 
 def _head(model: nn.Module) -> tuple[str, ...]:

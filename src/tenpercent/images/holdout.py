@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -28,16 +29,27 @@ def split_holdout(source: ImageSource, fraction: float) -> tuple[Ints, Ints]:
     """
     if not (isinstance(fraction, (int, float)) and 0 <= fraction < 1):
         raise UsageError(f"--holdout is {fraction}; it must be a fraction from 0 up to, but not including, 1")
-    everything = np.arange(len(source), dtype=np.int64)
-    if not fraction:
+    labels = np.zeros(len(source), dtype=np.int64) if source.labels is None else source.labels
+    return draw_holdout(source.ids, labels, fraction)
+
+
+def draw_holdout(ids: Sequence[str], labels: Ints, fraction: float) -> tuple[Ints, Ints]:
+    """Divide positions into those to use and those held out, by a hash of each id; one of each class stays in use.
+
+    Args:
+        ids: str[n].
+        labels: int64[n], the class of each.
+        fraction: of each class, in [0, 1).
+
+    Returns:
+        Two int64 arrays of positions, both ascending.
+    """
+    everything = np.arange(len(ids), dtype=np.int64)
+    if not fraction or not len(ids):
         return everything, everything[:0]
     draw = np.array(
-        [
-            hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            for name in source.ids
-        ]
+        [hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest() for name in ids]
     )
-    labels = np.zeros(len(source), dtype=np.int64) if source.labels is None else source.labels
     held: list[Ints] = []
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)

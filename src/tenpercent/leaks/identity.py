@@ -14,8 +14,9 @@ WEIGHTS = "weights.safetensors"  # as `embed.loop` calls it, which loads torch
 
 
 def is_trained(stored: dict[str, Any]) -> bool:
-    """Return whether the embedder that a run folder describes was trained on the run's own labels."""
-    return stored["embedder"] == "supervised" or bool(stored["embedder"] == "timm" and stored["finetune"])
+    """Return whether the embedder that a run folder describes was trained on the run's own images."""
+    kind = stored["embedder"]
+    return kind in ("supervised", "selfsupervised") or bool(kind == "timm" and stored["finetune"])
 
 
 def identity_of(run: RunFolder) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import nn
 
 from ..embed.augment import View
 from ..embed.encoders import Embedder, Encoder, NetworkEncoder, embedder_json, ready_encoder
@@ -22,7 +23,8 @@ from ..embed.origin import Origin, differences, stored_choice
 from ..embed.pixels import Scan, scan
 from ..embed.precision import Choice
 from ..embed.processes import devices_for
-from ..embed.settings import Supervised, Timm
+from ..embed.selfsupervised import network_for
+from ..embed.settings import SelfSupervised, Supervised, Timm
 from ..embed.training import SETTINGS, Trained
 from ..embed.weights import untrained_model
 from ..errors import StageError, UsageError
@@ -120,7 +122,7 @@ def _loader(run: RunFolder, embedder: Embedder | None) -> Callable[[Scan], Encod
         raise StageError(
             f"{run.path} was embedded by the network of another run; give that run, which holds the network"
         )
-    if embedder is None or isinstance(embedder, Supervised | Timm):
+    if embedder is None or isinstance(embedder, Supervised | SelfSupervised | Timm):
         name = stored.get("class") or stored.get("function")
         raise UsageError(
             f"{run.path} was embedded by {name}, which a run folder can't keep; give it again, from Python: "
@@ -150,8 +152,11 @@ def _trained(run: RunFolder) -> Trained:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         view, choice = View.from_json(content["view"]), Choice.from_json(content["choice"])
+        network: nn.Module
         if content["settings"]["embedder"] == "timm":
             network = untrained_model(Timm.from_json(content["settings"]), classes)
+        elif content["settings"]["embedder"] == "selfsupervised":
+            network = network_for(SelfSupervised.from_json(content["settings"]), view.crop)
         else:
             settings = Supervised.from_json(content["settings"])
             network = build(settings.network, settings.depth, classes, view.crop)

@@ -1,0 +1,217 @@
+"""Train a network without labels: two views of an image are to lie together, apart from those of all others.
+
+SimCLR (Chen et al., 2020, arXiv 2002.05709): the loss is `lightly`'s, and the views are made by `views`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import TenpercentError, UsageError, require
+from ..store.files import fingerprint
+from .augment import Ints, PixelSource, View
+from .networks import ResNet, Size, TimmBody, TimmResNet, Unlabelled, build
+from .settings import SelfSupervised, Timm
+from .training import Lesson, Trained, carry_out, known_by, seeded
+from .views import Strength, Variations, draw, views
+from .weights import check_name, load_weights, model_view, untrained_model
+
+TEMPERATURE = 0.2
+COLLAPSED = 0.01  # below this spread all images have nearly the same vector
+LOOKED_AT = 1000  # images that the spread is taken from, evenly spaced
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """What makes the two views of each image of a batch."""
+
+    first: Variations
+    second: Variations
+
+    def part(self, which: slice) -> Pair:
+        """Return those of some of the images."""
+        return Pair(self.first.part(which), self.second.part(which))
+
+
+@dataclass(frozen=True, eq=False)
+class Twins:
+    """To tell the other view of each image from all other views of the batch.
+
+    Attributes:
+        view: what the network takes.
+        criterion: the loss of two sets of vectors, float[k, d] each, the views of the same images in the same order.
+    """
+
+    view: View
+    criterion: nn.Module = field(default_factory=lambda: _contrast())
+
+    def draw(self, random: np.random.Generator, count: int, size: Size) -> Pair:
+        """Draw two views of each image."""
+        strength = Strength.of(size)
+        return Pair(draw(random, count, strength), draw(random, count, strength))
+
+    def inputs(self, images: torch.Tensor, drawn: Pair) -> torch.Tensor:
+        """Return the first views of all images and then the second ones, normalised."""
+        size = self.view.resize or self.view.crop
+        both = [views(images, variations, size) for variations in (drawn.first, drawn.second)]
+        return self.view.normalised(torch.cat(both))
+
+    def loss(self, outputs: torch.Tensor, places: Ints) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the mean contrast, and how many images are nearest to their other view; each view counts half."""
+        first, second = outputs.float().chunk(2)
+        with torch.no_grad():
+            unit = nn.functional.normalize(torch.cat([first, second]), dim=1)
+            likeness = (unit @ unit.T).fill_diagonal_(-2)
+            other = torch.arange(len(unit), device=unit.device).roll(len(first))
+            found = (likeness.argmax(1) == other).sum() / 2
+        loss: torch.Tensor = self.criterion(first, second)
+        return loss, found
+
+
+def train_unlabelled(pixels: PixelSource, settings: SelfSupervised, folder: Path) -> Trained:
+    """Train a network on images without their labels, go on with an interrupted training, or load a finished one.
+
+    Args:
+        pixels: m images, all of which take part.
+        settings: network, dim, length and so on.
+        folder: gets the training's files, see `training.Lesson`.
+
+    Returns:
+        The network with `facts`, among them ``spread`` (see `spread`).
+
+    Raises:
+        UsageError: see `check_images`; or the weights are not those of the network.
+        StageError: the folder holds another training.
+        TenpercentError: the loss became nan or infinite, or the vectors collapsed.
+    """
+    check_images(settings, pixels)
+    network, view = start_of(settings, pixels)
+    trained = carry_out(
+        Lesson(
+            pixels=pixels,
+            places=np.arange(len(pixels), dtype=np.int64),
+            network=network,
+            task=Twins,
+            settings=settings,
+            origin=fingerprint([known_by(settings), list(pixels.size), len(pixels)]),
+            folder=folder,
+            view=view,
+        )
+    )
+    found = spread(trained, pixels)
+    if found < COLLAPSED and not _all_equal(pixels):
+        raise TenpercentError(
+            f"the training collapsed: all images have nearly the same vector (spread {found:.2g}, {COLLAPSED:g} is the "
+            "least); train in another folder with more --epochs or another --seed"
+        )
+    return replace(trained, facts={**trained.facts, "dim": settings.dim, "spread": round(found, 4)})
+
+
+def start_of(settings: SelfSupervised, pixels: PixelSource) -> tuple[Unlabelled, View | None]:
+    """Return the network with its first weights, random or of a file, and the view that goes with those of a file.
+
+    Raises:
+        UsageError: the weights are not those of the network.
+    """
+    network = network_for(settings, pixels.size)
+    if settings.weights is None:
+        return network, None
+    model = timm_part(network)
+    load_weights(model, settings.weights)
+    return network, model_view(model, pixels)
+
+
+def timm_part(network: Unlabelled) -> nn.Module:
+    """Return the model of timm within a network that is one but for its end."""
+    assert isinstance(network.body, TimmResNet | TimmBody)
+    model: nn.Module = network.body.body
+    return model
+
+
+def network_for(settings: SelfSupervised, size: Size) -> Unlabelled:
+    """Return the network with random weights that follow from the seed.
+
+    Args:
+        settings: its name or depth, and its width.
+        size: height and width of the images.
+
+    Raises:
+        UsageError: there is no such network, or its last layer has fewer values than `dim`.
+    """
+    with seeded(settings.seed):
+        body: ResNet | TimmResNet | TimmBody
+        if settings.network is None or settings.weights is None or settings.network.startswith("resnetv2_"):
+            body = build(settings.network, settings.depth, 0, size)
+        else:
+            body = TimmBody(settings.network, untrained_model(Timm(settings.network, seed=settings.seed)))
+        return Unlabelled(body, settings.dim)
+
+
+def check_images(settings: SelfSupervised, pixels: PixelSource) -> None:
+    """Raise `UsageError` where there is a single image, or `dim` is beyond the network that images of this size get."""
+    if len(pixels) < 2:
+        raise UsageError(
+            f"training without labels tells images from each other, and there is {len(pixels)}; give two or more, "
+            "or embed with weights at hand: --embedder timm:NAME --weights FILE"
+        )
+    with torch.device("meta"):  # no weights are made
+        network_for(settings, pixels.size)
+
+
+def check_network(settings: SelfSupervised) -> None:
+    """Raise `UsageError` where network, weights, dim or the library that training takes don't serve.
+
+    Where no network is named, it depends on the images which one is taken, and `dim` is checked when that is known.
+    """
+    require("lightly.loss", "selfsupervised")
+    if settings.network is None:
+        with torch.device("meta"):  # the depth is checked, no weights are made
+            build(None, settings.depth, 0, (1, 1))
+        return
+    if settings.weights is not None:
+        check_name(settings.network)
+    network = network_for(settings, (1, 1))
+    if settings.weights is not None:
+        load_weights(timm_part(network), settings.weights)
+
+
+def spread(trained: Trained, pixels: PixelSource) -> float:
+    """Return how far the vectors are spread over the sphere: 0 where all have one direction, 1 where none prevails.
+
+    It is the root of the summed variances of the unit vectors' values, √(1 − |mean|²), of up to 1,000 images.
+    """
+    network = trained.network
+    assert isinstance(network, Unlabelled)
+    chosen = _looked_at(pixels)
+    total, count = torch.zeros(network.widths["end"], dtype=torch.float64), 0
+    for images in pixels.batches(np.array_split(chosen, -(-len(chosen) // 64))):
+        with torch.inference_mode(), trained.choice.autocast(trained.device):
+            plain = trained.view.plain(images.to(trained.device))
+            end = network.features(plain.contiguous(memory_format=trained.choice.layout))["end"]
+        total += nn.functional.normalize(end.cpu().double(), dim=1).sum(0)
+        count += len(images)
+    return float((1 - (total / count).square().sum()).clamp(min=0).sqrt())
+
+
+def _looked_at(pixels: PixelSource) -> Ints:
+    return np.linspace(0, len(pixels) - 1, min(len(pixels), LOOKED_AT)).round().astype(np.int64)
+
+
+def _all_equal(pixels: PixelSource) -> bool:
+    """Return whether those images are the same: then their vectors should be."""
+    chosen = _looked_at(pixels)
+    first = next(iter(pixels.batches([chosen[:1]])))
+    return all(
+        bool((images == first).all()) for images in pixels.batches(np.array_split(chosen, len(chosen)))
+    )
+
+
+def _contrast() -> nn.Module:
+    """Return the contrastive loss of `lightly`, which takes the two views of a batch (NT-Xent)."""
+    loss: nn.Module = require("lightly.loss", "selfsupervised").NTXentLoss(temperature=TEMPERATURE)
+    return loss

@@ -1,0 +1,234 @@
+"""Embeddings side by side: how often neighbours and a linear classifier name the class of images not seen before."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..embed.settings import Timm
+from ..errors import UsageError
+from ..images.options import SourceOptions
+from ..images.sources import open_source
+from ..store.embeddings import Embeddings
+from ..store.files import write_text
+from ..store.run import machine, versions
+from .measure import NEIGHBOURS, interval, linear_accuracy, neighbours_accuracy
+
+if TYPE_CHECKING:
+    from .candidates import Candidate
+
+log = logging.getLogger("tenpercent")
+
+FORMAT = 1
+TABLE, RECORD, FIGURE = "probe.csv", "probe.json", "probe.svg"
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A file of ready vectors.
+
+    Attributes:
+        file: ``.npy``.
+        labels: one a row, ``.npy`` or ``.txt``.
+    """
+
+    file: Path
+    labels: Path | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found of one embedding.
+
+    Attributes:
+        embedding: its name.
+        layer: of the network.
+        width: values of a vector.
+        images: that the classifiers learnt from.
+        tested: images that they were asked about.
+        classes: of the training images.
+        judged: which images those are.
+        neighbours: how many voted.
+        knn: accuracy of the neighbours, 0 to 1, with its 95% interval.
+        linear: accuracy of the linear classifier, likewise.
+        note: what to know about it, or "".
+    """
+
+    embedding: str
+    layer: str
+    width: int
+    images: int
+    tested: int
+    classes: int
+    judged: str
+    neighbours: int
+    knn: float
+    knn_low: float
+    knn_high: float
+    linear: float
+    linear_low: float
+    linear_high: float
+    note: str
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Embeddings side by side, in the order they were given."""
+
+    rows: tuple[Row, ...]
+
+    def __str__(self) -> str:
+        """The table for a terminal."""
+        head = ("embedding", "layer", "values", "images", "tested on", "kNN", "linear")
+        lines = [head, *(_cells(row) for row in self.rows)]
+        widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
+        text = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
+        ]
+        notes = [f"{row.embedding}, {row.layer}: {row.note}." for row in self.rows if row.note]
+        return "\n".join([*(line.rstrip() for line in text), *dict.fromkeys(notes)])
+
+    def as_csv(self) -> str:
+        """Return all columns as CSV."""
+        file = io.StringIO()
+        writer = csv.DictWriter(file, list(Row.__dataclass_fields__), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in self.rows)
+        return file.getvalue()
+
+
+def probe(
+    what: Sequence[str | Path | Ready | Embeddings | Timm],
+    *,
+    layers: Sequence[str] = ("end",),
+    out: str | Path = "runs/probe",
+    images: str | None = None,
+    test: str | None = None,
+) -> Probe:
+    """Measure how well embeddings tell classes apart on images that they have not used.
+
+    Args:
+        what: run folders, whose own networks embed the test images; ready vectors, of which a fifth is judged by the
+            others; models of timm, which embed `images` first.
+        layers: of run folders, whose vectors to take.
+        out: the folder for the table, the figure and the vectors that are made here; the same call goes on there.
+        images: the source for models of timm; None for that of the first run, with what it holds out.
+        test: labelled images to judge the runs by; None for what a run holds out, or its source's own split.
+
+    Raises:
+        UsageError: nothing to compare, no labels, one class, no images to judge by.
+        StageError: a run is not embedded, or its network is gone.
+    """
+    from .candidates import of_run, of_vectors, timm_run
+    from .figure import probe_figure
+
+    if not what:
+        raise UsageError("there is nothing to probe; give run folders, --vectors FILE or --timm NAME")
+    folder = _own_folder(Path(out))
+    runs = [Path(one) for one in what if isinstance(one, str | Path)]
+    rows: list[Row] = []
+    for one in what:
+        if isinstance(one, Timm):
+            run = timm_run(one, images, runs, folder)
+            found = of_run(run, ("end",), test, folder)
+        elif isinstance(one, Embeddings | Ready):
+            opened = one if isinstance(one, Embeddings) else _opened(one)
+            name = one.file.stem if isinstance(one, Ready) else "vectors"
+            found = [of_vectors(name, opened, "the embedding may have seen the images it is judged by")]
+        else:
+            found = of_run(Path(one), layers, test, folder)
+        rows += [measured(candidate) for candidate in found]
+    table = Probe(tuple(rows))
+    write_text(folder / TABLE, table.as_csv())
+    write_text(folder / FIGURE, probe_figure(table.rows))
+    write_text(folder / RECORD, json.dumps(_record(table), indent=2, ensure_ascii=False) + "\n")
+    return table
+
+
+def measured(candidate: Candidate) -> Row:
+    """Return the accuracies of one embedding."""
+    log.info("probing %s, layer %s", candidate.name, candidate.layer)
+    four = (candidate.train, candidate.labels, candidate.test, candidate.test_labels)
+    tested, k = len(candidate.test), min(NEIGHBOURS, len(candidate.train))
+    knn = neighbours_accuracy(*four, k=k)
+    linear, converged = linear_accuracy(*four)
+    notes = [candidate.note] if candidate.note else []
+    if k < NEIGHBOURS:
+        notes.append(f"{k} neighbours vote, as there are no more training images")
+    if not converged:
+        notes.append("the linear classifier did not converge")
+    knn_low, knn_high = interval(knn, tested)
+    linear_low, linear_high = interval(linear, tested)
+    return Row(
+        embedding=candidate.name,
+        layer=candidate.layer,
+        width=candidate.train.shape[1],
+        images=len(candidate.train),
+        tested=tested,
+        classes=len(set(candidate.labels.tolist())),
+        judged=candidate.judged,
+        neighbours=k,
+        knn=knn,
+        knn_low=knn_low,
+        knn_high=knn_high,
+        linear=linear,
+        linear_low=linear_low,
+        linear_high=linear_high,
+        note="; ".join(notes),
+    )
+
+
+def _opened(ready: Ready) -> Embeddings:
+    opened = open_source(ready.file, SourceOptions(labels=ready.labels))
+    if not isinstance(opened, Embeddings):
+        raise UsageError(
+            f"--vectors {ready.file} holds images; embed them first: tenpercent embed {ready.file} --out RUN"
+        )
+    return opened
+
+
+def _own_folder(out: Path) -> Path:
+    """Return the folder for what is found, marked as such.
+
+    Raises:
+        UsageError: it holds other things.
+    """
+    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).exists():
+        raise UsageError(f"{out} is not empty and holds no probe; choose another --out")
+    if not (out / RECORD).exists():
+        write_text(out / RECORD, json.dumps({"format": FORMAT}) + "\n")
+    return out
+
+
+def _record(found: Probe) -> dict[str, Any]:
+    """Return what is kept beside the table: the rows, the versions, the machine."""
+    return {
+        "format": FORMAT,
+        "rows": [asdict(row) for row in found.rows],
+        "versions": {**versions(), "scikit-learn": metadata.version("scikit-learn")},
+        "machine": machine(),
+    }
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.embedding,
+        row.layer,
+        f"{row.width:,}",
+        f"{row.images:,}",
+        f"{row.tested:,} ({row.judged})",
+        _percent(row.knn, row.knn_low, row.knn_high),
+        _percent(row.linear, row.linear_low, row.linear_high),
+    )
+
+
+def _percent(value: float, low: float, high: float) -> str:
+    """Return an accuracy in percent with the larger side of its interval: chance in the test images alone."""
+    return f"{100 * value:.1f} ± {100 * max(high - value, value - low):.1f}"

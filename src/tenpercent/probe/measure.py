@@ -1,0 +1,110 @@
+"""How well vectors tell classes apart: by the nearest neighbours and by a linear classifier. Arrays in, numbers out."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import UsageError, require
+
+NEIGHBOURS = 20
+TEMPERATURE = 0.07  # of a neighbour's weight exp(cosine / temperature): Wu et al., 2018, arXiv 1805.01978
+ITERATIONS = 1000  # that the linear classifier may take
+BLOCK_BYTES = 64 * 2**20  # of cosines at a time
+NORMAL = 1.959964  # 95% of a normal distribution lie within so many deviations
+
+Ints = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.floating[Any]]
+
+
+def neighbours_accuracy(
+    train: Vectors, labels: Ints, test: Vectors, test_labels: Ints, k: int = NEIGHBOURS
+) -> float:
+    """Return the part of test vectors whose class wins among the k training vectors nearest by cosine.
+
+    Each neighbour's vote weighs exp(cosine / 0.07); of equal votes the smaller code wins.
+
+    Args:
+        train: float[n, d], no row zero.
+        labels: int64[n], codes from 0.
+        test: float[m, d].
+        test_labels: int64[m].
+        k: neighbours that vote; at most n.
+
+    Raises:
+        UsageError: k is not from 1 to n, or there is a single class.
+    """
+    check_classes(labels)
+    if not 1 <= k <= len(train):
+        raise UsageError(f"{k} neighbours are to vote, and there are {len(train)} training vectors")
+    ours, theirs = _unit(train), _unit(test)
+    classes = int(labels.max()) + 1
+    right = 0
+    rows = max(1, BLOCK_BYTES // (4 * len(ours)))
+    for start in range(0, len(theirs), rows):
+        cosine = theirs[start : start + rows] @ ours.T
+        nearest = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
+        weight = np.exp(np.take_along_axis(cosine, nearest, axis=1).astype(np.float64) / TEMPERATURE)
+        cells = np.arange(len(cosine))[:, None] * classes + labels[nearest]
+        votes = np.bincount(cells.reshape(-1), weight.reshape(-1), minlength=len(cosine) * classes)
+        guesses = votes.reshape(len(cosine), classes).argmax(axis=1)
+        right += int((guesses == test_labels[start : start + rows]).sum())
+    return right / len(theirs)
+
+
+def linear_accuracy(train: Vectors, labels: Ints, test: Vectors, test_labels: Ints) -> tuple[float, bool]:
+    """Return the accuracy of a multinomial logistic regression, and whether it converged.
+
+    Each value is standardised over the training vectors first; the penalty is scikit-learn's default (C = 1).
+
+    Args:
+        train, labels, test, test_labels: as for `neighbours_accuracy`.
+
+    Raises:
+        UsageError: there is a single class.
+    """
+    check_classes(labels)
+    linear = require("sklearn.linear_model", "sklearn")
+    exceptions = require("sklearn.exceptions", "sklearn")
+    mean, std = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
+    std[std == 0] = 1.0
+    classifier = linear.LogisticRegression(max_iter=ITERATIONS)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        classifier.fit((train - mean) / std, labels)
+    converged = True
+    for warning in said:
+        if issubclass(warning.category, exceptions.ConvergenceWarning):
+            converged = False
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    guesses = classifier.predict((test - mean) / std)
+    return float((guesses == test_labels).mean()), converged
+
+
+def interval(accuracy: float, n: int) -> tuple[float, float]:
+    """Return the 95% interval of an accuracy measured on n images (Wilson, 1927): chance in those images alone."""
+    z = NORMAL
+    middle = (accuracy + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(accuracy * (1 - accuracy) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def check_classes(labels: Ints) -> None:
+    """Raise `UsageError` where vectors are of one class only."""
+    codes = np.unique(labels)
+    if len(codes) < 2:
+        raise UsageError(
+            f"the vectors have {len(codes)} class{'' if len(codes) == 1 else 'es'}, and to tell apart takes two; "
+            "give vectors of two classes or more"
+        )
+
+
+def _unit(vectors: Vectors) -> npt.NDArray[np.float32]:
+    wide = vectors.astype(np.float64)
+    found: npt.NDArray[np.float32] = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
+    return found
