@@ -4,6 +4,7 @@
     ├── UsageError                 2  an argument or its value: says the value, the limit and the remedy
     │   ├── SourceError            2  a source that is missing, empty or not what it was said to be
     │   └── MissingExtraError      2  an optional dependency that is not installed: says the command
+    ├── TrainingFailedError    1  the loss of a training became nan or infinite
     ├── MemoryBudgetError          1  clustering needs more memory than there is: says what fits (`cluster/memory.py`)
     └── RunFolderError             1  a run folder that can't serve
         ├── LockedError            1  another process works on the same stage: says who
@@ -38,6 +39,10 @@ class SourceError(UsageError):
 
 class MissingExtraError(UsageError, ImportError):
     """An optional dependency is not installed."""
+
+
+class TrainingFailedError(TenpercentError):
+    """The loss of a training became nan or infinite."""
 
 
 class RunFolderError(TenpercentError):

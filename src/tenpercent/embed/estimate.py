@@ -148,7 +148,7 @@ def _trained(embedder: Supervised | Timm, sample: _Sample, classes: int) -> _Mea
         view = model_view(network, pixels)
     else:
         network = build(embedder.network, embedder.depth, classes, pixels.size)
-        view = View.of(pixels)
+        view = View.of(pixels, embedder.recipe)
     seen = view.resize or view.crop
     choice = _choice(network, seen, devices.first, Precision(embedder.precision))
     few = embedder.batch if max(seen) <= SMALL else min(FEW, embedder.batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ..errors import StageError, TenpercentError, UsageError
+from ..errors import StageError, TrainingFailedError, UsageError
 from ..progress import is_quiet
 from ..store.files import fingerprint, write_text
-from .augment import Ints, PixelSource, View
-from .loop import CHECKPOINT, CURVE, WEIGHTS, Job, MappedPixels, run_epochs, threads
-from .networks import ResNet, Size, TimmResNet, build
+from .augment import SAMPLE, Ints, PixelSource, View, spread
+from .fast import FastNetwork
+from .loop import CHECKPOINT, CURVE, WEIGHTS, Job, MappedPixels, run, threads
+from .measure import Exam
+from .networks import ResNet, Size, TimmResNet, build, check_fit
 from .precision import Choice, choose
 from .processes import Devices, devices_for, launch
 from .settings import Precision, Settings, Supervised
@@ -27,7 +29,7 @@ from .settings import Precision, Settings, Supervised
 FORMAT = 1
 SETTINGS = "settings.json"
 TINY = 16 * 16  # up to so many pixels one thread trains: see `threads_for`
-PIXELS = "pixels.bin"  # while several processes train
+PIXELS, EXAM = "pixels.bin", "exam.bin"  # while several processes train
 IMAGES_SEEN = 500_000  # by default a training passes over at most so many images ...
 MOST_EPOCHS, LEAST_EPOCHS = 20, 10  # ... in at most 20 epochs, but in no less than 10 ...
 LEAST_STEPS = 200  # ... and in no less than 200 batches
@@ -43,11 +45,18 @@ class Length:
         epochs: passes over the images, the last one maybe in part.
         batches: of an epoch, all of nearly the same size.
         steps: batches in all.
+        marks: after so many steps the curve gets an entry; empty for the ends of the epochs.
     """
 
     epochs: int
     batches: int
     steps: int
+    marks: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.marks:
+            ends = tuple(min((epoch + 1) * self.batches, self.steps) for epoch in range(self.epochs))
+            object.__setattr__(self, "marks", ends)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +83,13 @@ def default_epochs(n: int, batch: int) -> int:
 
     So 10 epochs for CIFAR's 50,000 images and 20 for the 1,437 digits.
     """
-    batches = _batches(n, batch)
+    batches = batches_of(n, batch)
     return max(min(MOST_EPOCHS, IMAGES_SEEN // n), LEAST_EPOCHS, math.ceil(LEAST_STEPS / batches))
 
 
 def length(n: int, settings: Settings) -> Length:
     """Return how long the training of `n` labelled images is."""
-    batches = _batches(n, settings.batch)
+    batches = batches_of(n, settings.batch)
     if settings.steps is not None:
         return Length(math.ceil(settings.steps / batches), batches, settings.steps)
     epochs = settings.epochs or default_epochs(n, settings.batch)
@@ -105,12 +114,15 @@ def train(
     settings: Settings,
     folder: Path,
     start: tuple[nn.Module, View] | None = None,
+    planned: Length | None = None,
+    exam: Exam | None = None,
 ) -> Trained:
     """Train a network, go on with an interrupted training, or load a finished one.
 
-    SGD with momentum, a linear warm-up over 2.5% of the steps and a cosine to 0, random crops and flips (the paper,
-    section 4). Order and augmentation follow from (seed, epoch), so a training that was interrupted ends with the
-    same weights on the same machine and number of threads; at most one epoch is lost.
+    SGD with momentum, and unless the recipe says otherwise a linear warm-up over 2.5% of the steps and a cosine to 0,
+    random crops and flips (the paper, section 4). Order and augmentation follow from (seed, epoch), so a training that
+    was interrupted ends with the same weights on the same machine and number of threads; at most an epoch or half a
+    minute is lost, whichever is less.
 
     Args:
         pixels: m images.
@@ -119,16 +131,20 @@ def train(
         settings: `Supervised`, or `Timm` together with `start`.
         folder: gets ``settings.json``, ``curve.json``, ``weights.safetensors`` and while it lasts ``checkpoint.pt``.
         start: the network to fine-tune and what it takes; None to train from scratch.
+        planned: how long, and where the curve has its entries; None for what the settings say, at the ends of epochs.
+        exam: images that the network is asked about at each mark but the last, when it is done.
 
     Raises:
-        UsageError: fewer than two classes, or more devices than the images or the machine allow.
+        UsageError: fewer than two classes, more devices than the images or the machine allow, or a network that does
+            not fit the images.
         StageError: the folder holds another training.
-        TenpercentError: the loss became nan or infinite.
+        TrainingFailedError: the loss became nan or infinite.
     """
     places = np.flatnonzero(labels >= 0)
     _check_classes(labels[places])
     devices = devices_for(settings.devices)
-    planned = length(len(places), settings)
+    own = length(len(places), settings)
+    planned = planned or own
     if len(places) // planned.batches < 2 * devices.count:
         raise UsageError(
             f"{len(places)} images in batches of {settings.batch} are too few for {devices.count} devices; "
@@ -137,32 +153,52 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         network = start[0] if start is not None else _scratch(settings, n_classes, pixels.size)
-    origin = fingerprint([_known_by(settings), list(pixels.size), labels.tolist(), n_classes])
-    view, choice = _stored(folder, origin) or _begin(
-        folder, origin, pixels, network, settings, start, devices
-    )
+    known = [_known_by(settings), list(pixels.size), labels.tolist(), n_classes]
+    if planned != own or exam is not None:
+        known += [
+            [planned.steps, list(planned.marks)],
+            exam is not None and exam.labels[exam.places].tolist(),
+        ]
+    origin = fingerprint(known)
+    kept = _stored(folder, origin)
+    if kept is None:
+        view = start[1] if start is not None else View.of(pixels, settings.recipe, places)
+        if start is None:
+            name = getattr(settings, "network", None) or type(network).__name__
+            check_fit(network, name, n_classes, view.resize or view.crop)
+        kept = view, _begin(folder, origin, view, network, settings, devices)
+    view, choice = kept
     if not (folder / WEIGHTS).exists():
         log.info("training for %d epochs, %d steps, in %s", planned.epochs, planned.steps, choice.precision)
         alone = devices.count == 1
+        if isinstance(network, FastNetwork):
+            sample = next(iter(pixels.batches([spread(places, SAMPLE)])))
+            network.whiten(view.plain(sample))
+        if exam is not None and not alone:
+            exam = replace(exam, pixels=MappedPixels.write(exam.pixels, folder / EXAM))
         job = Job(
             pixels=pixels if alone else MappedPixels.write(pixels, folder / PIXELS),
             labels=labels,
             places=places,
+            n_classes=n_classes,
             network=network,
             view=view,
             choice=choice,
             settings=settings,
             batches=planned.batches,
             steps=planned.steps,
+            marks=planned.marks,
+            exam=exam,
             threads=threads_for(pixels.size, devices),
             folder=folder,
             quiet=is_quiet(),
         )
-        failure = launch(devices, choice, run_epochs, job)
-        (folder / PIXELS).unlink(missing_ok=True)
+        failure = launch(devices, choice, run, job)
+        for mapped in (PIXELS, EXAM):
+            (folder / mapped).unlink(missing_ok=True)
         if failure is not None:
-            raise TenpercentError(failure)
-    for passing in (CHECKPOINT, PIXELS):  # either may be left by a kill after the weights were whole
+            raise TrainingFailedError(failure)
+    for passing in (CHECKPOINT, PIXELS, EXAM):  # either may be left by a kill after the weights were whole
         (folder / passing).unlink(missing_ok=True)
     network.load_state_dict(load_file(folder / WEIGHTS))
     network.to(devices.first, memory_format=choice.layout).eval()  # type: ignore[call-overload]
@@ -190,18 +226,12 @@ def _known_by(settings: Settings) -> dict[str, Any]:
 
 
 def _begin(
-    folder: Path,
-    origin: str,
-    pixels: PixelSource,
-    network: nn.Module,
-    settings: Settings,
-    start: tuple[nn.Module, View] | None,
-    devices: Devices,
-) -> tuple[View, Choice]:
-    """Choose view and precision, and keep them: a resumed training must not choose again."""
-    view = start[1] if start is not None else View.of(pixels)
-    with threads(threads_for(pixels.size, devices)):
-        choice = choose(network, view.resize or view.crop, devices.first, Precision(settings.precision))
+    folder: Path, origin: str, view: View, network: nn.Module, settings: Settings, devices: Devices
+) -> Choice:
+    """Choose the precision, and keep it and the view: a resumed training must not choose again."""
+    seen = view.resize or view.crop
+    with threads(threads_for(seen, devices)):
+        choice = choose(network, seen, devices.first, Precision(settings.precision))
     content = {
         "format": FORMAT,
         "origin": origin,
@@ -210,7 +240,7 @@ def _begin(
         "choice": choice.as_json(),
     }
     write_text(folder / SETTINGS, json.dumps(content, indent=2) + "\n")
-    return view, choice
+    return choice
 
 
 def _stored(folder: Path, origin: str) -> tuple[View, Choice] | None:
@@ -233,7 +263,7 @@ def _stored(folder: Path, origin: str) -> tuple[View, Choice] | None:
     )
 
 
-def _batches(n: int, batch: int) -> int:
+def batches_of(n: int, batch: int) -> int:
     """Return how many batches n images make: equal to within one image, at most `batch`, none of a single one."""
     return max(1, min(math.ceil(n / batch), n // 2))
 
@@ -246,7 +276,7 @@ def _facts(
     name = settings.get("name") or settings["network"]
     if isinstance(network, ResNet):
         name = f"resnet-{network.depth}"
-    elif isinstance(network, TimmResNet):
+    elif isinstance(network, TimmResNet | FastNetwork):
         name = network.name
     return {
         "network": name,
