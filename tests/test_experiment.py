@@ -192,7 +192,9 @@ def test_a_matrix_is_no_list(tmp_path: Path) -> None:
 
 
 def test_an_unknown_arm_is_refused() -> None:
-    with pytest.raises(UsageError, match="--arms names 'semantics'; known are full, .*did you mean semantic"):
+    with pytest.raises(
+        UsageError, match=r"--arms names 'semantics'; known are full, .*did you mean semantic"
+    ):
         check_arms(("full", "semantics"))
     with pytest.raises(UsageError, match="el2n needs the scores of a training"):
         check_arms(("el2n",))

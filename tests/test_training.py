@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tenpercent.embed import loop, precision, training
-from tenpercent.embed.loop import MappedPixels, learning_rate
+from tenpercent.embed.loop import MappedPixels
 from tenpercent.embed.precision import Choice, choose
 from tenpercent.embed.processes import devices_for
+from tenpercent.embed.recipe import learning_rate
 from tenpercent.embed.settings import Precision, Supervised, Timm
 from tenpercent.embed.training import default_epochs, length, train
 from tenpercent.errors import StageError, TenpercentError, UsageError

@@ -41,12 +41,12 @@ class MissingExtraError(UsageError, ImportError):
     """An optional dependency is not installed."""
 
 
+class TrainingFailedError(TenpercentError):
+    """The loss of a training became nan or infinite."""
+
+
 class RunFolderError(TenpercentError):
     """A run folder can't serve: another format, another source, not writable."""
-
-
-class TrainingFailedError(TenpercentError):
-    """A training came to nothing: its loss became nan or infinite."""
 
 
 class LockedError(RunFolderError):

@@ -69,8 +69,8 @@ class Trees:
         settings = self._run.require(Stage.EMBED)["settings"]
         if settings["embedder"]["embedder"] != "supervised":
             raise UsageError(
-                f"--embeddings {embedding + 1} trains the embedding again, and that of {self._run.path} was not trained "
-                "from scratch; leave it out"
+                f"--embeddings {embedding + 1} trains the embedding again, and that of {self._run.path} was not "
+                "trained from scratch; leave it out"
             )
         first = Supervised.from_json(settings["embedder"])
         folder = self._run.path / "embeddings-again" / str(embedding)

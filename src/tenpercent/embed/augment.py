@@ -12,9 +12,12 @@ import torch
 from torch.nn import functional
 
 from .networks import SMALL, Size
+from .recipe import DEFAULT, Recipe, Statistics
 
 CROP = 224  # of larger images; `pixels` brings them to 256
 SAMPLE = 4096  # images that mean and deviation are taken from, evenly spaced
+# Mean and deviation of each channel that models of ImageNet are normalised with, on the scale 0 to 255.
+IMAGENET = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 Ints = npt.NDArray[np.int64]
 
@@ -70,18 +73,31 @@ class View:
     resize: Size | None = None
 
     @classmethod
-    def of(cls, pixels: PixelSource) -> Self:
+    def of(
+        cls,
+        pixels: PixelSource,
+        recipe: Recipe = DEFAULT,
+        places: Ints | None = None,
+    ) -> Self:
         """Return the view for training from scratch.
 
-        Up to 64 pixels the image itself, crops reaching an eighth of its shorter side over the edge (4 of 32, as in
-        the paper's CIFAR experiments); larger ones 224 × 224 of the canvas. Mean and deviation are those of the data
-        (4,096 images, evenly spaced, or all there are).
+        Up to 64 pixels the image itself, crops reaching over the edge as the recipe has it, else an eighth of its
+        shorter side (4 of 32, as in the paper's CIFAR experiments); larger ones 224 × 224 of the canvas. Mean and
+        deviation are those of the data (4,096 images, evenly spaced, or all there are), or ImageNet's.
+
+        Args:
+            pixels: m images.
+            recipe: says how far crops reach, and whose mean and deviation.
+            places: int64[k], the images that these are of; None for all.
         """
         height, width = pixels.size
         small = max(height, width) <= SMALL
         crop = (height, width) if small else (min(CROP, height), min(CROP, width))
-        mean, std = channel_statistics(pixels)
-        return cls(mean, std, crop, min(height, width) // 8 if small else 0)
+        mean, std = (
+            IMAGENET if recipe.statistics is Statistics.IMAGENET else channel_statistics(pixels, places)
+        )
+        pad = min(height, width) // 8 if recipe.pad is None else recipe.pad
+        return cls(mean, std, crop, pad if small else 0)
 
     def plain(self, images: torch.Tensor) -> torch.Tensor:
         """Return the centre of the images, normalised.
@@ -147,12 +163,23 @@ class View:
         return out
 
 
-def channel_statistics(pixels: PixelSource) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def spread(places: Ints, count: int) -> Ints:
+    """Return `count` of the places, evenly spaced, or all where there are fewer."""
+    return places[np.linspace(0, len(places) - 1, min(len(places), count)).round().astype(np.int64)]
+
+
+def channel_statistics(
+    pixels: PixelSource, places: Ints | None = None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each channel on the scale 0 to 255; a deviation is at least 1.
 
     They are computed from counts of the 256 values, so neither the order nor the batches matter.
+
+    Args:
+        pixels: m images.
+        places: int64[k], which of them; None for all.
     """
-    chosen = np.linspace(0, len(pixels) - 1, min(len(pixels), SAMPLE)).round().astype(np.int64)
+    chosen = spread(np.arange(len(pixels)) if places is None else places, SAMPLE)
     counts = np.zeros((3, 256), dtype=np.int64)
     for images in pixels.batches(np.array_split(chosen, -(-len(chosen) // 256))):
         for channel in range(3):

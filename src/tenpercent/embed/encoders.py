@@ -17,7 +17,7 @@ from torch import nn
 
 from ..errors import TenpercentError, UsageError, require
 from ..images.source import ImageSource
-from .networks import SMALL, ResNet, TimmResNet, Unlabelled
+from .networks import SMALL, Layered, Unlabelled
 from .pixels import Scan
 from .precision import Choice, choose
 from .processes import devices_for
@@ -69,7 +69,7 @@ class NetworkEncoder:
         network = trained.network.to(trained.device).to(memory_format=trained.choice.layout).eval()
         self._trained = trained
         self._features: Callable[[torch.Tensor], dict[str, torch.Tensor]]
-        if isinstance(network, ResNet | TimmResNet | Unlabelled):
+        if isinstance(network, Layered | Unlabelled):
             self._features = network.features
             self.layers: tuple[str, ...] = tuple(network.widths)
         else:

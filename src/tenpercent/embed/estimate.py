@@ -160,9 +160,9 @@ def _trained(embedder: Settings, sample: _Sample, classes: int) -> _Measured:
         view = given or View.of(pixels)
     else:
         network = build(embedder.network, embedder.depth, classes, pixels.size)
-        view = View.of(pixels)
+        view = View.of(pixels, embedder.recipe)
     labels = np.zeros(len(pixels), dtype=np.int64)
-    task = Twins(view) if isinstance(embedder, SelfSupervised) else Classes(labels, view)
+    task = Twins(view) if isinstance(embedder, SelfSupervised) else Classes(labels, view, embedder)
     seen = view.resize or view.crop
     choice = _choice(network, seen, devices.first, Precision(embedder.precision))
     few = embedder.batch if max(seen) <= SMALL else min(FEW, embedder.batch)
@@ -250,7 +250,7 @@ def _step(
     before = peak = process.memory_info().rss
     for _ in range(STEPS):
         started = time.perf_counter()
-        drawn = task.draw(np.random.default_rng(0), len(images), (images.shape[2], images.shape[3]))
+        drawn = task.draw(np.random.default_rng(0), places, 0, (images.shape[2], images.shape[3]))
         inputs = task.inputs(images.to(device), drawn).contiguous(memory_format=choice.layout)
         with choice.autocast(device):
             loss, _ = task.loss(network(inputs), places)

@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps on this process's part of each batch, a checkpoint after each epoch."""
+"""The training loop: steps on this process's part of each batch, a checkpoint at each mark and every half minute."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from torch import nn
 
 from ..progress import bar, quiet
 from ..store.files import replacing, write_text
-from .augment import Ints, PixelSource
+from .augment import Ints, PixelSource, View
+from .measure import Exam, ask
 from .networks import Size
 from .precision import Choice
+from .recipe import learning_rate
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.json"
 WEIGHTS = "weights.safetensors"
-WARM_UP = 0.025  # of all steps: the paper's 2,500 of 100,000
+SAVE_AFTER = 30.0  # seconds of training that a kill may cost, and the checkpoint that is being written
+AGREE_EVERY = 10  # steps, where several processes must agree on whether a checkpoint is due
 
 Curve = list[dict[str, Any]]
 
@@ -73,8 +76,8 @@ class MappedPixels:
 class Task(Protocol):
     """What a network learns: what it is shown of a batch, and its loss."""
 
-    def draw(self, random: np.random.Generator, count: int, size: Size) -> Any:
-        """Draw what chance decides for `count` images of `size`; its ``part(slice)`` is that of some of them."""
+    def draw(self, random: np.random.Generator, places: Ints, epoch: int, size: Size) -> Any:
+        """Draw what chance decides for the images at `places`, of `size`; its ``part(slice)`` is that of some."""
         ...
 
     def inputs(self, images: torch.Tensor, drawn: Any) -> torch.Tensor:
@@ -95,10 +98,13 @@ class Job:
         places: int64[n], those to train on.
         task: what to learn.
         network: with its first weights.
+        view: what the network takes.
         choice: precision and layout.
-        settings: seed, rate, momentum, weight decay.
+        settings: seed, rate, momentum, weight decay, recipe.
         batches: of an epoch.
         steps: in all.
+        marks: increasing, the last is `steps`: after so many steps the curve gets an entry.
+        exam: what the network is asked at each mark but the last, when it is done; None for nothing.
         threads: of each process.
         folder: for checkpoint, curve and weights.
         quiet: no bars.
@@ -108,24 +114,19 @@ class Job:
     places: Ints
     task: Task
     network: nn.Module
+    view: View
     choice: Choice
     settings: Settings
     batches: int
     steps: int
+    marks: tuple[int, ...]
+    exam: Exam | None
     threads: int
     folder: Path
     quiet: bool
 
 
-def learning_rate(step: int, steps: int, highest: float) -> float:
-    """Return the rate of `step` (from 0): linear warm-up to `highest`, then half a cosine towards 0 (the paper, 4)."""
-    warm_up = round(WARM_UP * steps)
-    if step < warm_up:
-        return highest * (step + 1) / warm_up
-    return highest * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (steps - warm_up)))
-
-
-def run_epochs(fabric: Fabric, job: Job) -> str | None:
+def run(fabric: Fabric, job: Job) -> str | None:
     """Train in this process, from the checkpoint if there is one; the first process writes.
 
     Returns:
@@ -136,7 +137,7 @@ def run_epochs(fabric: Fabric, job: Job) -> str | None:
         quiet(job.quiet or fabric.global_rank > 0),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
     ):
-        return _run_epochs(fabric, job)
+        return _run(fabric, job)
 
 
 @contextmanager
@@ -150,34 +151,76 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _run_epochs(fabric: Fabric, job: Job) -> str | None:
-    settings, device = job.settings, fabric.device
+@dataclass
+class _Progress:
+    """Where a training is.
+
+    Attributes:
+        step: steps done.
+        curve: one entry a mark passed.
+        totals: float64[3] on the device: of this process's images since the last mark the sum of the losses, how many
+            were right, and how many there were.
+        seconds: of training since the last mark.
+    """
+
+    step: int
+    curve: Curve
+    totals: torch.Tensor
+    seconds: float
+
+
+def _run(fabric: Fabric, job: Job) -> str | None:
+    device = fabric.device
     network = copy.deepcopy(job.network)
     network.to(device, memory_format=job.choice.layout).train()  # type: ignore[call-overload]
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=settings.rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
-    curve = _resume(job.folder / CHECKPOINT, network, optimizer, device)
+    optimizer, factors = make_optimizer(network, job.settings)
+    at = _resume(job, network, optimizer, device)
+    if fabric.global_rank > 0:
+        at.totals.zero_()  # the checkpoint has those of all processes
     wrapped, optimizer = fabric.setup(network, optimizer)
     epochs = math.ceil(job.steps / job.batches)
     total = job.steps * len(job.places) // job.batches
-    done = len(curve) * len(job.places)
+    done = at.step * len(job.places) // job.batches
+    started = saved = time.perf_counter()
     with bar(total, f"training, {epochs} epochs", "images", initial=min(done, total)) as progress:
-        for epoch in range(len(curve), epochs):
-            started = time.perf_counter()
-            found = _epoch(fabric, job, wrapped, optimizer, epoch, progress.update)
-            curve.append({"epoch": epoch + 1, **found, "seconds": round(time.perf_counter() - started, 3)})
-            if not math.isfinite(found["loss"]):
-                return (
-                    f"the loss became {found['loss']} in epoch {epoch + 1} at a learning rate of {settings.rate:g}; "
-                    "train in another folder with a lower rate or with precision float32"
-                )
+        for number, places, drawn, images in _batches(job, at.step, fabric.global_rank, fabric.world_size):
+            rate = learning_rate(number, job.steps, job.settings.rate, job.settings.recipe)
+            for group, factor in zip(optimizer.param_groups, factors, strict=True):
+                group["lr"] = rate * factor
+            inputs = job.task.inputs(images.to(device), drawn)
+            with fabric.autocast():
+                outputs = wrapped(inputs.contiguous(memory_format=job.choice.layout))
+                loss, right = job.task.loss(outputs, places)
+            optimizer.zero_grad()
+            fabric.backward(loss)
+            optimizer.step()
+            with torch.no_grad():
+                at.totals[0] += loss * len(places)
+                at.totals[1] += right
+                at.totals[2] += len(places)
+            at.step = number + 1
+            progress.update(at.step * len(job.places) // job.batches - done)
+            done = at.step * len(job.places) // job.batches
+            marked = at.step == job.marks[len(at.curve)]
+            if not marked and not _is_due(fabric, at.step, saved):
+                continue
+            at.totals = cast(torch.Tensor, fabric.all_reduce(at.totals, reduce_op="sum"))
+            at.seconds += time.perf_counter() - started
+            if not math.isfinite(float(at.totals[0])):
+                return _broken(job, at)
+            if marked:
+                at.curve.append(_entry(job, at, rate))
+                if job.exam is not None and at.step < job.steps and fabric.global_rank == 0:
+                    answers = ask(network, job.view, job.choice, device, job.exam)
+                    at.curve[-1] |= {"test_accuracy": answers.accuracy, "test_loss": answers.loss}
+                at.totals.zero_()
+                at.seconds = 0.0
             if fabric.global_rank == 0:
-                _save(job.folder, network, optimizer, curve)
+                _save(job.folder, network, optimizer, at)
+            else:
+                at.totals.zero_()
             fabric.barrier()
+            started = saved = time.perf_counter()
     if fabric.global_rank == 0:
         state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
         with replacing(job.folder / WEIGHTS) as temporary:
@@ -186,70 +229,105 @@ def _run_epochs(fabric: Fabric, job: Job) -> str | None:
     return None
 
 
-def _epoch(
-    fabric: Fabric,
-    job: Job,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    epoch: int,
-    advance: Any,
-) -> dict[str, float]:
-    """Run one epoch; everything random follows from (seed, epoch), for whole batches, however many fabric."""
-    settings, device, rank, world = (
-        job.settings,
-        fabric.device,
-        fabric.global_rank,
-        fabric.world_size,
+def make_optimizer(network: nn.Module, settings: Settings) -> tuple[torch.optim.Optimizer, list[float]]:
+    """Return the optimiser of what is to be trained, and for each of its groups the multiple of the rate it takes."""
+    recipe = settings.recipe
+    trained = [weights for weights in network.parameters() if weights.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": trained}]
+    factors = [1.0]
+    if recipe.bias_rate != 1 or not recipe.bias_decay:
+        groups = [{"params": [weights for weights in trained if weights.ndim > 1]}]
+        biases = [weights for weights in trained if weights.ndim <= 1]
+        groups += [{"params": biases, "weight_decay": settings.weight_decay if recipe.bias_decay else 0.0}]
+        factors = [1.0, recipe.bias_rate]
+    optimizer = torch.optim.SGD(
+        groups,
+        lr=settings.rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=recipe.nesterov,
     )
-    random = np.random.default_rng([settings.seed, epoch])
-    first = epoch * job.batches
-    order = np.array_split(job.places[random.permutation(len(job.places))], job.batches)[: job.steps - first]
-    drawn = [job.task.draw(random, len(places), job.pixels.size) for places in order]
-    parts = [slice(len(places) * rank // world, len(places) * (rank + 1) // world) for places in order]
-    mine = [places[part] for places, part in zip(order, parts, strict=True)]
-    totals = torch.zeros(3, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
-    rate = 0.0
-    for number, images in enumerate(job.pixels.batches(mine)):
-        rate = learning_rate(first + number, job.steps, settings.rate)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        inputs = job.task.inputs(images.to(device), drawn[number].part(parts[number]))
-        with fabric.autocast():
-            outputs = network(inputs.contiguous(memory_format=job.choice.layout))
-            loss, right = job.task.loss(outputs, mine[number])
-        optimizer.zero_grad()
-        fabric.backward(loss)
-        optimizer.step()
-        with torch.no_grad():
-            totals[0] += loss * len(images)
-            totals[1] += right
-            totals[2] += len(images)
-        advance(len(order[number]))
-    summed, found, count = cast(torch.Tensor, fabric.all_reduce(totals, reduce_op="sum")).tolist()
-    return {"loss": summed / count, "accuracy": found / count, "rate": rate}
+    return optimizer, factors
 
 
-def _save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, curve: Curve) -> None:
+def _batches(job: Job, step: int, rank: int, world: int) -> Iterator[tuple[int, Ints, Any, torch.Tensor]]:
+    """Yield number, places, what was drawn and images of each step from `step` on: this process's part of its batch.
+
+    Everything random follows from (seed, epoch), for whole batches, however many processes there are.
+    """
+    seed, n = job.settings.seed, len(job.places)
+    while step < job.steps:
+        epoch, begun = divmod(step, job.batches)
+        random = np.random.default_rng([seed, epoch])
+        order = np.array_split(job.places[random.permutation(n)], job.batches)[
+            : job.steps - epoch * job.batches
+        ]
+        drawn = [job.task.draw(random, places, epoch, job.pixels.size) for places in order]
+        parts = [slice(len(places) * rank // world, len(places) * (rank + 1) // world) for places in order]
+        mine = [places[part] for places, part in zip(order, parts, strict=True)][begun:]
+        for number, images in enumerate(job.pixels.batches(mine), begun):
+            yield step, mine[number - begun], drawn[number].part(parts[number]), images
+            step += 1
+
+
+def _is_due(fabric: Fabric, step: int, saved: float) -> bool:
+    """Return whether a checkpoint is due between two marks: the same in all processes."""
+    if fabric.world_size == 1:
+        return time.perf_counter() - saved > SAVE_AFTER
+    return step % AGREE_EVERY == 0 and fabric.broadcast(time.perf_counter() - saved > SAVE_AFTER)
+
+
+def _entry(job: Job, at: _Progress, rate: float) -> dict[str, Any]:
+    """Return what the curve says of the steps since the last mark."""
+    summed, right, count = at.totals.tolist()
+    epochs = at.step / job.batches
+    return {
+        "epoch": math.ceil(epochs) if job.exam is None else epochs,
+        **({} if job.exam is None else {"step": at.step}),
+        "loss": summed / count,
+        "accuracy": right / count,
+        "rate": rate,
+        "seconds": round(at.seconds, 3),
+    }
+
+
+def _broken(job: Job, at: _Progress) -> str:
+    return (
+        f"the loss became {float(at.totals[0])} in epoch {math.ceil(at.step / job.batches)} at a learning rate of "
+        f"{job.settings.rate:g}; train in another folder with a lower rate or with precision float32"
+    )
+
+
+def _save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, at: _Progress) -> None:
     state = {
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "curve": json.dumps(curve),
+        "curve": json.dumps(at.curve),
+        "step": at.step,
+        "totals": at.totals,
+        "seconds": at.seconds,
     }
     written = io.BytesIO()  # torch's own writing to a file hides that the disk is full
     torch.save(state, written)
-    # The curve first: after a kill between the two the epoch is repeated, its curve too. The other way round the
-    # curve would lack an epoch that nothing repeats.
-    write_text(folder / CURVE, json.dumps(curve, indent=1) + "\n")
+    # The curve first: after a kill between the two the steps are repeated, their curve too. The other way round the
+    # curve would lack an entry that nothing repeats.
+    write_text(folder / CURVE, json.dumps(at.curve, indent=1) + "\n")
     with replacing(folder / CHECKPOINT) as temporary:
         temporary.write_bytes(written.getbuffer())
 
 
-def _resume(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> Curve:
-    """Take up the checkpoint, if there is one, and return its curve: one entry an epoch done."""
+def _resume(
+    job: Job, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> _Progress:
+    """Take up the checkpoint, if there is one, and return how far it is."""
+    totals = torch.zeros(3, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
+    path = job.folder / CHECKPOINT
     if not path.exists():
-        return []
+        return _Progress(0, [], totals, 0.0)
     state = torch.load(path, map_location=device, weights_only=True)
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     curve: Curve = json.loads(state["curve"])
-    return curve
+    if "step" not in state:  # written when checkpoints were at the ends of epochs alone
+        return _Progress(min(len(curve) * job.batches, job.steps), curve, totals, 0.0)
+    return _Progress(state["step"], curve, state["totals"], state["seconds"])

@@ -1,11 +1,13 @@
 """The networks of the paper: pre-activation ResNets, with the three layers that embeddings are taken from.
 
 He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks", ECCV 2016: the 6n+2-layer network of its CIFAR
-experiments for small images, timm's ``resnetv2_*`` for larger ones. Both are trained from random weights.
+experiments for small images, timm's ``resnetv2_*`` for larger ones. Both are trained from random weights, as is any
+other network that `build` is asked for by name.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -13,6 +15,8 @@ from torch import nn
 from torch.nn.functional import relu
 
 from ..errors import UsageError, nearest, require
+from . import fast
+from .fast import FastNetwork
 
 SMALL = 64  # up to this larger side the 6n+2-layer network is taken
 LARGE_NETWORK = "resnetv2_50"
@@ -89,7 +93,7 @@ class ResNet(nn.Module):
 
 
 class TimmResNet(nn.Module):
-    """A pre-activation ResNet of timm, from random weights, with the same layers.
+    """A ResNet of timm, pre-activation or plain, from random weights, with the same layers.
 
     Attributes:
         name: its name in timm.
@@ -102,9 +106,10 @@ class TimmResNet(nn.Module):
         self.name = name
         self.body = timm.create_model(name, pretrained=False, num_classes=n_classes)
         reductions = {found["module"]: int(found["num_chs"]) for found in self.body.feature_info}
+        self.plain = "layer2" in reductions
         self.widths = {
-            "start": _stem_width(self.body.stem),
-            "middle": reductions["stages.1"],
+            "start": reductions["act1"] if self.plain else _stem_width(self.body.stem),
+            "middle": reductions["layer2" if self.plain else "stages.1"],
             "end": int(self.body.num_features),
         }
 
@@ -120,9 +125,14 @@ class TimmResNet(nn.Module):
         ``end`` the last average pooling (2,048 values for depth 50 and 101).
         """
         body = self.body
-        start = body.stem(x)
-        middle = body.stages[1](body.stages[0](start))
-        end = body.norm(body.stages[3](body.stages[2](middle)))
+        if self.plain:
+            start = body.maxpool(body.act1(body.bn1(body.conv1(x))))
+            middle = body.layer2(body.layer1(start))
+            end = body.layer4(body.layer3(middle))
+        else:
+            start = body.stem(x)
+            middle = body.stages[1](body.stages[0](start))
+            end = body.norm(body.stages[3](body.stages[2](middle)))
         return {
             "start": pooled(start),
             "middle": pooled(middle),
@@ -183,31 +193,107 @@ class Unlabelled(nn.Module):
         return {**found, "end": self.last(found["end"])}
 
 
-Network = ResNet | TimmResNet
+Layered = ResNet | TimmResNet | FastNetwork  # those with the three layers
 
 
-def build(network: str | None, depth: int, n_classes: int, size: Size) -> Network:
+def build(network: str | None, depth: int, n_classes: int, size: Size) -> nn.Module:
     """Return an untrained network; its weights come from torch's random state.
 
     Args:
-        network: a timm name (``resnetv2_*``), or None: the 6n+2-layer network up to 64 pixels, else ``resnetv2_50``.
-        depth: layers of the 6n+2-layer network; not used with a timm name.
+        network: a timm name, ``fast``, a function as ``module:name`` that makes a network for a number of classes, or
+            None: the 6n+2-layer network up to 64 pixels, else ``resnetv2_50``.
+        depth: layers of the 6n+2-layer network; not used with a name.
         n_classes: outputs of the classifier; 0 for none.
         size: height and width of the images it will be given.
 
+    Returns:
+        A `Layered` network, or another one that gives logits.
+
     Raises:
-        UsageError: the depth is not 6n+2, or there is no such network; the message offers the nearest.
+        UsageError: the depth is not 6n+2, there is no such network (the message offers the nearest), or it takes
+            images of another size.
     """
     if network is None and max(size) <= SMALL:
         return ResNet(checked_depth(depth), n_classes)
     name = LARGE_NETWORK if network is None else network
-    known = require("timm", "images").list_models("resnetv2_*")
+    if name == fast.NAME:
+        _check_fast(size)
+        return FastNetwork(n_classes)
+    if ":" in name:
+        return _of_function(name, n_classes)
+    timm = require("timm", "images")
+    known = timm.list_models()
     if name not in known:
         raise UsageError(
             f"there is no network {name!r}{nearest(name, known)}; "
-            "leave it out for the default, or take a resnetv2_* of timm"
+            f"leave it out for the default, or take {fast.NAME}, a name of timm, or a function as module:name"
         )
-    return TimmResNet(name, n_classes)
+    if name.startswith("resnetv2_") or name in timm.list_models(module="resnet"):
+        return TimmResNet(name, n_classes)
+    model: nn.Module = timm.create_model(name, pretrained=False, num_classes=n_classes)
+    return model
+
+
+def check_fit(network: nn.Module, name: str, n_classes: int, size: Size) -> None:
+    """Raise `UsageError` where a network doesn't give logits for images of a size; it is left as it was.
+
+    Args:
+        network: on the processor.
+        name: as it was asked for.
+        n_classes: how many logits are wanted.
+        size: height and width of the images.
+    """
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            found = network(torch.zeros(2, 3, *size))
+        said = (
+            f"gives {tuple(found.shape)}"
+            if isinstance(found, torch.Tensor)
+            else f"gives {type(found).__name__}"
+        )
+        right = isinstance(found, torch.Tensor) and found.shape == (2, n_classes)
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        said, right = f"fails ({(str(error) or type(error).__name__).splitlines()[0]})", False
+    finally:
+        network.train(was_training)
+    if not right:
+        raise UsageError(
+            f"the network {name} {said} for two images of {size[0]} × {size[1]} pixels, not (2, {n_classes}) logits; "
+            "take another network, or leave it out for the default"
+        )
+
+
+def _check_fast(size: Size) -> None:
+    if min(size) < fast.LEAST or max(size) > SMALL:
+        raise UsageError(
+            f"the images are {size[0]} × {size[1]} pixels and the network {fast.NAME} takes {fast.LEAST} to {SMALL}; "
+            "leave out the network for the default one"
+        )
+
+
+def _of_function(name: str, n_classes: int) -> nn.Module:
+    """Return what the function ``module:name`` makes.
+
+    Raises:
+        UsageError: there is no such function, or it makes something else.
+    """
+    module, _, inside = name.partition(":")
+    try:
+        found: Any = import_module(module)
+        for part in inside.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"there is no function {name!r} ({error}); name one that can be imported, as module:name"
+        ) from None
+    network = found(n_classes)
+    if not isinstance(network, nn.Module):
+        raise UsageError(
+            f"{name} gave {type(network).__name__} for {n_classes} classes; it must give a torch module"
+        )
+    return network
 
 
 def checked_depth(depth: int) -> int:

@@ -15,7 +15,7 @@ from torch import nn
 from ..errors import TenpercentError, UsageError, require
 from ..store.files import fingerprint
 from .augment import Ints, PixelSource, View
-from .networks import ResNet, Size, TimmBody, TimmResNet, Unlabelled, build
+from .networks import Size, TimmBody, TimmResNet, Unlabelled, build
 from .settings import SelfSupervised, Timm
 from .training import Lesson, Trained, carry_out, known_by, seeded
 from .views import Strength, Variations, draw, views
@@ -50,10 +50,10 @@ class Twins:
     view: View
     criterion: nn.Module = field(default_factory=lambda: _contrast())
 
-    def draw(self, random: np.random.Generator, count: int, size: Size) -> Pair:
+    def draw(self, random: np.random.Generator, places: Ints, epoch: int, size: Size) -> Pair:
         """Draw two views of each image."""
         strength = Strength.of(size)
-        return Pair(draw(random, count, strength), draw(random, count, strength))
+        return Pair(draw(random, len(places), strength), draw(random, len(places), strength))
 
     def inputs(self, images: torch.Tensor, drawn: Pair) -> torch.Tensor:
         """Return the first views of all images and then the second ones, normalised."""
@@ -144,7 +144,7 @@ def network_for(settings: SelfSupervised, size: Size) -> Unlabelled:
         UsageError: there is no such network, or its last layer has fewer values than `dim`.
     """
     with seeded(settings.seed):
-        body: ResNet | TimmResNet | TimmBody
+        body: nn.Module
         if settings.network is None or settings.weights is None or settings.network.startswith("resnetv2_"):
             body = build(settings.network, settings.depth, 0, size)
         else:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ..errors import UsageError, nearest
+from .recipe import DEFAULT, Recipe
 
 
 class Precision(StrEnum):
@@ -25,7 +28,8 @@ class Supervised:
     """A network trained from scratch on the images and their labels (the paper, section 4).
 
     Attributes:
-        network: a timm name (``resnetv2_*``); None: the 6n+2-layer one up to 64 pixels, else ``resnetv2_50``.
+        network: a timm name, ``fast`` (`fast.FastNetwork`), or ``module:name`` of a function that makes a network for
+            a number of classes (`function_name`); None: the 6n+2-layer one up to 64 pixels, else ``resnetv2_50``.
         depth: layers of the 6n+2-layer network (8, 14, 20, 26, 32, ...); timm names carry their own.
         epochs: passes over the images; None for `training.default_epochs`.
         steps: batches, instead of epochs (the paper's CIFAR figures are 100,000).
@@ -36,6 +40,7 @@ class Supervised:
         momentum: of the optimiser.
         devices: processes, one a device; None for all GPUs there are, or one process on the processor.
         precision: ``auto``, ``float32`` or ``bf16``.
+        recipe: schedule, augmentation and all else.
     """
 
     network: str | None = None
@@ -49,8 +54,11 @@ class Supervised:
     momentum: float = 0.9
     devices: int | None = None
     precision: str = Precision.AUTO
+    recipe: Recipe = DEFAULT
 
     def __post_init__(self) -> None:
+        if callable(self.network):
+            object.__setattr__(self, "network", function_name(self.network))
         _check_length(self.epochs, self.steps)
         _check_whole("batch", self.batch, 2)  # batch normalisation needs two
         _check_seed(self.seed)
@@ -61,13 +69,16 @@ class Supervised:
         object.__setattr__(self, "precision", checked_precision(self.precision))
 
     def as_json(self) -> dict[str, Any]:
-        """Return what a run folder keeps; `from_json` takes it back."""
-        return {"embedder": "supervised", **asdict(self), "precision": str(self.precision)}
+        """Return what a run folder keeps; `from_json` takes it back. A default recipe is not written."""
+        content = {"embedder": "supervised", **asdict(self), "precision": str(self.precision)}
+        content["recipe"] = self.recipe.as_json()
+        return content if content["recipe"] else {k: v for k, v in content.items() if k != "recipe"}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """Return the settings that `as_json` gave."""
-        return cls(**{key: value for key, value in content.items() if key != "embedder"})
+        known = {key: value for key, value in content.items() if key not in ("embedder", "recipe")}
+        return cls(**known, recipe=Recipe.from_json(content.get("recipe", {})))
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,8 @@ class Timm:
         devices: processes, one a device; None for all GPUs there are, or one process on the processor.
         precision: ``auto``, ``float32`` or ``bf16``.
     """
+
+    recipe: ClassVar[Recipe] = DEFAULT  # as in training from scratch
 
     name: str
     weights: Path | None = None
@@ -152,6 +165,8 @@ class SelfSupervised:
         devices: processes, one a device; None for all GPUs there are, or one process on the processor.
         precision: ``auto``, ``float32`` or ``bf16``.
     """
+
+    recipe: ClassVar[Recipe] = Recipe()  # as in training on labels
 
     network: str | None = None
     weights: Path | None = None
@@ -227,6 +242,24 @@ def _with_hash(content: dict[str, Any], weights: Path | None) -> dict[str, Any]:
     if weights is None:
         return content
     return {**content, "weights": str(weights), "weights_hash": file_hash(weights)}
+
+
+def function_name(function: Callable[[int], Any]) -> str:
+    """Return ``module:name`` of a function, by which another process finds it.
+
+    Raises:
+        UsageError: it can't be found by its name: a lambda, a local function, an object.
+    """
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    found: Any = sys.modules.get(module or "")
+    for part in (name or "?").split("."):
+        found = getattr(found, part, None)
+    if found is not function:
+        raise UsageError(
+            f"the network {function!r} can't be found again by its name; give a function of a module: "
+            "def NAME(n_classes): return …"
+        )
+    return f"{module}:{name}"
 
 
 def checked_precision(precision: str) -> Precision:

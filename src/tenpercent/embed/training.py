@@ -7,31 +7,34 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from ..errors import StageError, TenpercentError, UsageError
+from ..errors import StageError, TrainingFailedError, UsageError
 from ..progress import is_quiet
 from ..store.files import fingerprint, write_text
-from .augment import Crops, Ints, PixelSource, View
-from .loop import CHECKPOINT, CURVE, WEIGHTS, Job, MappedPixels, Task, run_epochs, threads
-from .networks import ResNet, Size, TimmResNet, Unlabelled, build
+from .augment import SAMPLE, Crops, Ints, PixelSource, View, spread
+from .fast import FastNetwork
+from .loop import CHECKPOINT, CURVE, WEIGHTS, Job, MappedPixels, Task, run, threads
+from .measure import Exam
+from .networks import ResNet, Size, TimmResNet, Unlabelled, build, check_fit
 from .precision import Choice, choose
 from .processes import Devices, devices_for, launch
+from .recipe import Flip
 from .settings import Precision, Settings, Supervised
 
 FORMAT = 1
 SETTINGS = "settings.json"
 TINY = 16 * 16  # up to so many pixels one thread trains: see `threads_for`
-PIXELS = "pixels.bin"  # while several processes train
+PIXELS, EXAM = "pixels.bin", "exam.bin"  # while several processes train
 IMAGES_SEEN = 500_000  # by default a training passes over at most so many images ...
 MOST_EPOCHS, LEAST_EPOCHS = 20, 10  # ... in at most 20 epochs, but in no less than 10 ...
 LEAST_STEPS = 200  # ... and in no less than 200 batches
@@ -47,11 +50,18 @@ class Length:
         epochs: passes over the images, the last one maybe in part.
         batches: of an epoch, all of nearly the same size.
         steps: batches in all.
+        marks: after so many steps the curve gets an entry; empty for the ends of the epochs.
     """
 
     epochs: int
     batches: int
     steps: int
+    marks: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.marks:
+            ends = tuple(min((epoch + 1) * self.batches, self.steps) for epoch in range(self.epochs))
+            object.__setattr__(self, "marks", ends)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +96,9 @@ class Lesson:
         origin: a fingerprint of all that the weights depend on.
         folder: gets ``settings.json``, ``curve.json``, ``weights.safetensors`` and while it lasts ``checkpoint.pt``.
         view: what the network takes; None for the view of training from scratch.
+        planned: how long, and where the curve has its entries; None for what the settings say, at the ends of epochs.
+        exam: images that the network is asked about at each mark but the last, when it is done.
+        n_classes: how many logits it must give for images of this size; None where it gives something else.
     """
 
     pixels: PixelSource
@@ -96,6 +109,9 @@ class Lesson:
     origin: str
     folder: Path
     view: View | None
+    planned: Length | None = None
+    exam: Exam | None = None
+    n_classes: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,23 +121,50 @@ class Classes:
     Attributes:
         labels: int64[m], the code of each image's class.
         view: what the network takes.
+        settings: the seed, and the recipe for flips, smoothing and the weights of classes.
+        weights: float32[C], of each class in the loss; None where all count as often as they come.
     """
 
     labels: Ints
     view: View
+    settings: Settings
+    weights: torch.Tensor | None = None
 
-    def draw(self, random: np.random.Generator, count: int, size: Size) -> Crops:
+    def draw(self, random: np.random.Generator, places: Ints, epoch: int, size: Size) -> Crops:
         """Draw a crop for each image."""
-        return self.view.draw(random, count, size)
+        crops = self.view.draw(random, len(places), size)
+        flip = self.settings.recipe.flip
+        if flip is Flip.RANDOM:
+            return crops
+        if flip is Flip.NONE:
+            return replace(crops, flip=np.zeros(len(places), np.bool_))
+        first = np.random.default_rng(self.settings.seed).integers(0, 2, len(self.labels)).astype(np.bool_)
+        return replace(crops, flip=first[places] ^ bool(epoch % 2))
 
     def inputs(self, images: torch.Tensor, drawn: Crops) -> torch.Tensor:
         """Return the crops, normalised."""
         return self.view.varied(images, drawn)
 
     def loss(self, outputs: torch.Tensor, places: Ints) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the mean cross-entropy of the logits, and how many guesses are right."""
+        """Return the mean cross-entropy of the logits, and how many guesses are right.
+
+        With weights it is the weighted mean, so that rare classes count as much as frequent ones.
+        """
         labels = torch.from_numpy(self.labels[places]).to(outputs.device)
-        return cross_entropy(outputs, labels), (outputs.argmax(1) == labels).sum()
+        weights = None if self.weights is None else self.weights.to(outputs.device)
+        loss = cross_entropy(outputs, labels, weights, label_smoothing=self.settings.recipe.smoothing)
+        return loss, (outputs.argmax(1) == labels).sum()
+
+
+def class_weights(labels: Ints, n_classes: int) -> npt.NDArray[np.float64]:
+    """Return n / (C · n_c) for each class c, 0 for one without images (the article).
+
+    Args:
+        labels: int64[n], of the images trained on.
+        n_classes: C.
+    """
+    counts = np.bincount(labels, minlength=n_classes)
+    return np.divide(len(labels), n_classes * counts, out=np.zeros(n_classes), where=counts > 0)
 
 
 def default_epochs(n: int, batch: int) -> int:
@@ -129,13 +172,13 @@ def default_epochs(n: int, batch: int) -> int:
 
     So 10 epochs for CIFAR's 50,000 images and 20 for the 1,437 digits.
     """
-    batches = _batches(n, batch)
+    batches = batches_of(n, batch)
     return max(min(MOST_EPOCHS, IMAGES_SEEN // n), LEAST_EPOCHS, math.ceil(LEAST_STEPS / batches))
 
 
 def length(n: int, settings: Settings) -> Length:
     """Return how long the training on `n` images is."""
-    batches = _batches(n, settings.batch)
+    batches = batches_of(n, settings.batch)
     if settings.steps is not None:
         return Length(math.ceil(settings.steps / batches), batches, settings.steps)
     epochs = settings.epochs or default_epochs(n, settings.batch)
@@ -160,12 +203,15 @@ def train(
     settings: Settings,
     folder: Path,
     start: tuple[nn.Module, View] | None = None,
+    planned: Length | None = None,
+    exam: Exam | None = None,
 ) -> Trained:
     """Train a network, go on with an interrupted training, or load a finished one.
 
-    SGD with momentum, a linear warm-up over 2.5% of the steps and a cosine to 0, random crops and flips (the paper,
-    section 4). Order and augmentation follow from (seed, epoch), so a training that was interrupted ends with the
-    same weights on the same machine and number of threads; at most one epoch is lost.
+    SGD with momentum, and unless the recipe says otherwise a linear warm-up over 2.5% of the steps and a cosine to 0,
+    random crops and flips (the paper, section 4). Order and augmentation follow from (seed, epoch), so a training that
+    was interrupted ends with the same weights on the same machine and number of threads; at most an epoch or half a
+    minute is lost, whichever is less.
 
     Args:
         pixels: m images.
@@ -174,26 +220,41 @@ def train(
         settings: `Supervised`, or `Timm` together with `start`.
         folder: gets ``settings.json``, ``curve.json``, ``weights.safetensors`` and while it lasts ``checkpoint.pt``.
         start: the network to fine-tune and what it takes; None to train from scratch.
+        planned: how long, and where the curve has its entries; None for what the settings say, at the ends of epochs.
+        exam: images that the network is asked about at each mark but the last, when it is done.
 
     Raises:
-        UsageError: fewer than two classes, or more devices than the images or the machine allow.
+        UsageError: fewer than two classes, more devices than the images or the machine allow, or a network that does
+            not fit the images.
         StageError: the folder holds another training.
-        TenpercentError: the loss became nan or infinite.
+        TrainingFailedError: the loss became nan or infinite.
     """
     places = np.flatnonzero(labels >= 0)
     _check_classes(labels[places])
     with seeded(settings.seed):
         network = start[0] if start is not None else _scratch(settings, n_classes, pixels.size)
+    known: list[Any] = [known_by(settings), list(pixels.size), labels.tolist(), n_classes]
+    if (planned is not None and planned != length(len(places), settings)) or exam is not None:
+        known.append(None if planned is None else [planned.steps, list(planned.marks)])
+        known.append(None if exam is None else exam.labels[exam.places].tolist())
+    weights = (
+        torch.from_numpy(class_weights(labels[places], n_classes)).float()
+        if settings.recipe.class_weights
+        else None
+    )
     return carry_out(
         Lesson(
             pixels=pixels,
             places=places,
             network=network,
-            task=partial(Classes, labels),
+            task=lambda view: Classes(labels, view, settings, weights),
             settings=settings,
-            origin=fingerprint([known_by(settings), list(pixels.size), labels.tolist(), n_classes]),
+            origin=fingerprint(known),
             folder=folder,
             view=None if start is None else start[1],
+            planned=planned,
+            exam=exam,
+            n_classes=n_classes if start is None else None,
         )
     )
 
@@ -204,11 +265,11 @@ def carry_out(lesson: Lesson) -> Trained:
     Raises:
         UsageError: more devices than the images or the machine allow.
         StageError: the folder holds another training.
-        TenpercentError: the loss became nan or infinite.
+        TrainingFailedError: the loss became nan or infinite.
     """
     pixels, settings, folder, network = lesson.pixels, lesson.settings, lesson.folder, lesson.network
     devices = devices_for(settings.devices)
-    planned = length(len(lesson.places), settings)
+    planned = lesson.planned or length(len(lesson.places), settings)
     if len(lesson.places) // planned.batches < 2 * devices.count:
         raise UsageError(
             f"{len(lesson.places)} images in batches of {settings.batch} are too few for {devices.count} devices; "
@@ -218,24 +279,34 @@ def carry_out(lesson: Lesson) -> Trained:
     if not (folder / WEIGHTS).exists():
         log.info("training for %d epochs, %d steps, in %s", planned.epochs, planned.steps, choice.precision)
         alone = devices.count == 1
+        if isinstance(network, FastNetwork):
+            sample = next(iter(pixels.batches([spread(lesson.places, SAMPLE)])))
+            network.whiten(view.plain(sample))
+        exam = lesson.exam
+        if exam is not None and not alone:
+            exam = replace(exam, pixels=MappedPixels.write(exam.pixels, folder / EXAM))
         job = Job(
             pixels=pixels if alone else MappedPixels.write(pixels, folder / PIXELS),
             places=lesson.places,
             task=lesson.task(view),
             network=network,
+            view=view,
             choice=choice,
             settings=settings,
             batches=planned.batches,
             steps=planned.steps,
+            marks=planned.marks,
+            exam=exam,
             threads=threads_for(pixels.size, devices),
             folder=folder,
             quiet=is_quiet(),
         )
-        failure = launch(devices, choice, run_epochs, job)
-        (folder / PIXELS).unlink(missing_ok=True)
+        failure = launch(devices, choice, run, job)
+        for mapped in (PIXELS, EXAM):
+            (folder / mapped).unlink(missing_ok=True)
         if failure is not None:
-            raise TenpercentError(failure)
-    for passing in (CHECKPOINT, PIXELS):  # either may be left by a kill after the weights were whole
+            raise TrainingFailedError(failure)
+    for passing in (CHECKPOINT, PIXELS, EXAM):  # either may be left by a kill after the weights were whole
         (folder / passing).unlink(missing_ok=True)
     network.load_state_dict(load_file(folder / WEIGHTS))
     network.to(devices.first, memory_format=choice.layout).eval()  # type: ignore[call-overload]
@@ -273,11 +344,13 @@ def known_by(settings: Settings) -> dict[str, Any]:
 def _begin(lesson: Lesson, devices: Devices) -> tuple[View, Choice]:
     """Choose view and precision, and keep them: a resumed training must not choose again."""
     pixels, settings = lesson.pixels, lesson.settings
-    view = View.of(pixels) if lesson.view is None else lesson.view
-    with threads(threads_for(pixels.size, devices)):
-        choice = choose(
-            lesson.network, view.resize or view.crop, devices.first, Precision(settings.precision)
-        )
+    view = View.of(pixels, settings.recipe, lesson.places) if lesson.view is None else lesson.view
+    seen = view.resize or view.crop
+    if lesson.n_classes is not None:
+        name = getattr(settings, "network", None) or type(lesson.network).__name__
+        check_fit(lesson.network, name, lesson.n_classes, seen)
+    with threads(threads_for(seen, devices)):
+        choice = choose(lesson.network, seen, devices.first, Precision(settings.precision))
     content = {
         "format": FORMAT,
         "origin": lesson.origin,
@@ -309,7 +382,7 @@ def _stored(folder: Path, origin: str) -> tuple[View, Choice] | None:
     )
 
 
-def _batches(n: int, batch: int) -> int:
+def batches_of(n: int, batch: int) -> int:
     """Return how many batches n images make: equal to within one image, at most `batch`, none of a single one."""
     return max(1, min(math.ceil(n / batch), n // 2))
 
@@ -322,7 +395,7 @@ def _facts(
     name = settings.get("name") or settings["network"]
     if isinstance(network, ResNet):
         name = f"resnet-{network.depth}"
-    elif isinstance(network, TimmResNet | Unlabelled):
+    elif isinstance(network, TimmResNet | FastNetwork | Unlabelled):
         name = network.name
     return {
         "network": name,

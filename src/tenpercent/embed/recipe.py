@@ -1,0 +1,128 @@
+"""How a network is trained beside its highest rate, as plain frozen options; nothing here imports torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any, Self
+
+from ..errors import UsageError, nearest
+
+
+class Schedule(StrEnum):
+    """How the learning rate falls after its linear warm-up."""
+
+    COSINE = "cosine"  # half a cosine towards 0 (the paper, section 4)
+    LINEAR = "linear"  # a straight line towards 0
+    DROPS = "drops"  # constant, multiplied by `drop_factor` at each of `drops`
+
+
+class Flip(StrEnum):
+    """Which images are mirrored, left to right, in training."""
+
+    RANDOM = "random"  # each one in every second epoch on average
+    ALTERNATE = "alternate"  # each one in every second epoch exactly, the first drawn by chance
+    NONE = "none"
+
+
+class Statistics(StrEnum):
+    """What mean and deviation the images are normalised with."""
+
+    DATA = "data"  # of the images trained on
+    IMAGENET = "imagenet"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training does beside its rate, momentum and weight decay.
+
+    Attributes:
+        schedule: of the learning rate.
+        warm_up: the fraction of all steps over which the rate rises; the paper's 2,500 of 100,000.
+        drops: for `Schedule.DROPS` the fractions of all steps at which the rate drops.
+        drop_factor: what it is multiplied by there.
+        nesterov: whether the momentum is Nesterov's.
+        bias_rate: the rate of biases and of the scales of normalisations, as a multiple of the others' rate.
+        bias_decay: whether those decay like the other weights.
+        smoothing: of the labels: the share of a label that is spread evenly over all classes.
+        class_weights: whether the loss of class c has the weight n / (C · n_c), from the images trained on.
+        pad: pixels that a crop may reach over the edge; None for an eighth of the shorter side up to 64 pixels.
+        flip: which images are mirrored.
+        statistics: what the images are normalised with.
+    """
+
+    schedule: Schedule = Schedule.COSINE
+    warm_up: float = 0.025
+    drops: tuple[float, ...] = (0.6, 0.8)
+    drop_factor: float = 0.1
+    nesterov: bool = False
+    bias_rate: float = 1.0
+    bias_decay: bool = True
+    smoothing: float = 0.0
+    class_weights: bool = False
+    pad: int | None = None
+    flip: Flip = Flip.RANDOM
+    statistics: Statistics = Statistics.DATA
+
+    def __post_init__(self) -> None:
+        for name, kind in (("schedule", Schedule), ("flip", Flip), ("statistics", Statistics)):
+            object.__setattr__(self, name, _member(name, kind, getattr(self, name)))
+        object.__setattr__(self, "drops", tuple(self.drops))
+        _check_share("warm_up", self.warm_up)
+        _check_share("smoothing", self.smoothing)
+        for drop in self.drops:
+            _check_share("a drop of the rate", drop)
+        for name in ("drop_factor", "bias_rate"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise UsageError(f"{name} is {value!r}; it must be a number above 0")
+        if self.pad is not None and (not isinstance(self.pad, int) or self.pad < 0):
+            raise UsageError(f"pad is {self.pad!r}; it must be a whole number of at least 0")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the options that differ from the default: one that comes later leaves the older ones as they are."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        default = {field.name: field.default for field in fields(self)}
+        plain = {name: value for name, value in given.items() if value != default[name]}
+        return {name: _plain(value) for name, value in plain.items()}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Return the recipe that `as_json` gave."""
+        return cls(**content)
+
+
+def _member(name: str, kind: type[StrEnum], value: str) -> StrEnum:
+    known = [str(member) for member in kind]
+    if value not in known:
+        raise UsageError(f"{name} {value!r} is not one of {', '.join(known)}{nearest(str(value), known)}")
+    return kind(value)
+
+
+def _check_share(name: str, value: float) -> None:
+    if not (math.isfinite(value) and 0 <= value < 1):
+        raise UsageError(f"{name} is {value!r}; it must be a number from 0 to below 1")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, StrEnum):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+DEFAULT = Recipe()
+
+
+def learning_rate(step: int, steps: int, highest: float, recipe: Recipe = DEFAULT) -> float:
+    """Return the rate of `step` (from 0): linear warm-up to `highest`, then as the recipe's schedule has it."""
+    warm_up = round(recipe.warm_up * steps)
+    if step < warm_up:
+        return highest * (step + 1) / warm_up
+    if recipe.schedule is Schedule.DROPS:
+        passed = sum(step >= round(drop * steps) for drop in recipe.drops)
+        return highest * float(recipe.drop_factor**passed)
+    done = (step - warm_up) / (steps - warm_up)
+    if recipe.schedule is Schedule.LINEAR:
+        return highest * (1 - done)
+    return highest * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (steps - warm_up)))
