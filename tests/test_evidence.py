@@ -109,7 +109,7 @@ def test_the_first_sentence_where_little_is_known() -> None:
     single = lead(evidence(moved({0.9: 0.0}, trials=1)))
     assert single.text == "What keeping 90% costs can’t be told: one trial has no interval."
     noisy = lead(evidence(experiment(trials=2, fractions=(0.9,), spread=1.0)))
-    assert re.search(r"open; (about|more than) [\d,]+ of each would be needed\.$", noisy.text)
+    assert re.search(r"open; (about|more than) [\d,]+ trials of each would be needed\.$", noisy.text)
     other = moved({0.9: 0.0}, arm="mine")
     assert lead(evidence(other)).text.startswith("Keeping 90% by mine is as good")
     random = moved({0.9: 0.0}, arm="random")
@@ -387,6 +387,7 @@ def test_a_page_of_one_trial_says_that_it_has_no_interval() -> None:
     page = Page(text)
     assert "What keeping 90% costs can’t be told: one trial has no interval." in page.text
     assert "hollow: no interval" in page.text
+    assert "interval shaded" not in page.text
     assert "± " not in page.text[
         page.text.index("Keeping 90% costs") : page.text.index("Of a difference")
     ].replace("mean ± std", "")

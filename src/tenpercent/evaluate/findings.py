@@ -135,7 +135,7 @@ def _stops(claim: Claim, by: str) -> str:
         return f"What keeping {kept}{by} costs can’t be told: {found.missing}."
     needed = found.needed
     much = "more than " if needed is not None and needed > MOST_NEEDED else "about "
-    trials = "" if needed is None else f"; {much}{min(needed, MOST_NEEDED):,} of each would be needed"
+    trials = "" if needed is None else f"; {much}{min(needed, MOST_NEEDED):,} trials of each would be needed"
     if found.verdict is Verdict.LOSS:
         return f"Keeping {kept}{by} loses something; whether it is less than {found.margin:g} points is open{trials}."
     return f"Whether keeping {kept}{by} is as good is open{trials}."

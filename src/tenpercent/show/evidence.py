@@ -17,7 +17,7 @@ from ..evaluate.sentences import percent
 from ..evaluate.statistics import MARGIN, Verdict
 from ..store.files import write_text
 from .arms import Look, looks_of
-from .evidence_figures import Line, Sheet, class_figure, epochs_figure, fraction_figure, on_page, save
+from .evidence_figures import Level, Line, Sheet, class_figure, epochs_figure, fraction_figure, on_page, save
 from .evidence_series import class_lines, fraction_lines, layer_lines, level_of, traces_of
 from .evidence_tables import (
     Row,
@@ -184,23 +184,26 @@ def _sentence_case(text: str) -> str:
 def _fractions(shown: Shown, name: str) -> dict[str, Any]:
     """Accuracy against the fraction, one line an arm."""
     lines, level = fraction_lines(shown.evidence, shown.looks), level_of(shown.evidence)
-    return _twice(name, lines, level, _in_words(lines), level)
+    return _twice(name, lines, level)
 
 
 def _layers(shown: Shown, name: str) -> dict[str, Any] | None:
     lines = layer_lines(shown.evidence, shown.arm) if shown.arm is not None else []
     level = level_of(shown.evidence)
-    return _twice(name, lines, level, _in_words(lines), level) if lines else None
+    return _twice(name, lines, level) if lines else None
 
 
-def _twice(name: str, lines: list[Line], level: Any, words: str, key_level: Any) -> dict[str, Any]:
+def _twice(name: str, lines: list[Line], level: Level | None) -> dict[str, Any]:
+    """The figure for wide and narrow screens, and what its key says."""
+    words = _in_words(lines)
     wide = fraction_figure(lines, level, Sheet.PAGE, 760)
     narrow = fraction_figure(lines, level, Sheet.PAGE, 340)
     return {
         "wide": on_page(wide, name, words),
         "narrow": on_page(narrow, f"{name}-s", words),
         "key": [(line.look.swatch, clean(line.name)) for line in lines],
-        "level": key_level is not None,
+        "level": level is not None,
+        "shaded": level is not None and level.low is not None,
         "hollow": any(line.low.size and not _all_known(line) for line in lines),
     }
 

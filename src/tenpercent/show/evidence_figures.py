@@ -244,7 +244,11 @@ def _draw_level(axes: Axes, level: Level, sheet: Sheet) -> None:
     if level.low is not None and level.high is not None:
         axes.axhspan(level.low, level.high, color=sheet.tint(INK), alpha=0.09, linewidth=0, zorder=0)
     axes.axhline(
-        level.mean, color=sheet.tint(INK), linewidth=1.6, zorder=1, label="full set, 95% interval shaded"
+        level.mean,
+        color=sheet.tint(INK),
+        linewidth=1.6,
+        zorder=1,
+        label="full set" if level.low is None else "full set, 95% interval shaded",
     )
     axes.plot([100], [level.mean], "D", color=sheet.tint(INK), markersize=6, zorder=4)
     axes.axhline(
