@@ -94,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_leaks(commands)
     _add_probe(commands)
     _add_evaluate(commands)
+    _command(commands, "presets", "the settings of trainings that have a name, each with its source")
 
     info = _command(commands, "info", "what a run folder holds, and what made it")
     _add_run(info)
@@ -231,6 +232,25 @@ def _add_evaluate(commands: Any) -> None:
         default=["end"],
         metavar="LAYER",
         help="whose vectors the images are chosen by (end)",
+    )
+    evaluate.add_argument(
+        "--embeddings",
+        type=_whole,
+        default=1,
+        metavar="K",
+        help="train the embedding K times, with other seeds, and choose by each (1)",
+    )
+    evaluate.add_argument(
+        "--margin",
+        type=_number,
+        metavar="POINTS",
+        help="the loss in points of accuracy that is still accepted (0.2)",
+    )
+    evaluate.add_argument(
+        "--find",
+        action="store_true",
+        help="search the smallest fraction of --keep whose loss stays within --margin with 95%% confidence, with up "
+        "to --trials trainings of each",
     )
     group = evaluate.add_argument_group("evaluation set")
     group.add_argument(

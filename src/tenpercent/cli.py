@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .cut import Cut
     from .embed.encoders import Embedder
+    from .evaluation import Asked
     from .images.options import SourceOptions
     from .select.selection import Selection
 
@@ -218,6 +219,54 @@ def run_probe(arguments: argparse.Namespace) -> None:
     _say(f"{found}\nTable and figure: {arguments.out}")
 
 
+def run_evaluate(arguments: argparse.Namespace) -> None:
+    """``tenpercent evaluate``."""
+    from .evaluation import evaluate, find, finish, protocol_of
+
+    protocol, trials = protocol_of(arguments.run, arguments.preset)
+    given = ("length", "steps", "epochs", "network", "depth", "batch", "precision")
+    protocol = protocol.but(**{name: getattr(arguments, name) for name in given})
+    asked = _asked(arguments, trials)
+    if arguments.find:
+        evaluation, ended = find(
+            arguments.run, asked, protocol, arguments.margin if arguments.margin is not None else 0.2
+        )
+        _say(f"{ended.sentence[0].upper()}{ended.sentence[1:]}.\n")
+    else:
+        evaluation = evaluate(arguments.run, asked, protocol)
+    _say(finish(arguments.run, evaluation, arguments.margin))
+
+
+def run_presets(_: argparse.Namespace) -> None:
+    """``tenpercent presets``."""
+    from .evaluate.presets import describe_presets
+
+    _say(describe_presets())
+
+
+def _asked(arguments: argparse.Namespace, trials: int) -> Asked:
+    """Return what the flags ask to compare."""
+    from .evaluation import Asked
+    from .images.options import SourceOptions
+
+    options = SourceOptions(
+        split=arguments.test_split,
+        image_column=arguments.image_column,
+        label_column=arguments.label_column,
+        embedding_column=arguments.embedding_column,
+        data_dir=arguments.data_dir,
+    )
+    return Asked(
+        keep=tuple(arguments.keep),
+        arms=tuple(arguments.arms),
+        trials=trials if arguments.trials is None else arguments.trials,
+        layers=tuple(arguments.layer),
+        embeddings=arguments.embeddings,
+        test=arguments.test,
+        test_options=options,
+    )
+
+
 def run_info(arguments: argparse.Namespace) -> None:
     """``tenpercent info``."""
     from .show.summary import describe_folder
@@ -326,6 +375,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "export": run_export,
     "leaks": run_leaks,
     "probe": run_probe,
+    "evaluate": run_evaluate,
+    "presets": run_presets,
     "info": run_info,
 }
 

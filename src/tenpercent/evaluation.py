@@ -7,14 +7,16 @@ import multiprocessing
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from .errors import LockedError, StageError, TenpercentError, UsageError, require
+from .embed.settings import Supervised
+from .errors import LockedError, StageError, TenpercentError, TrainingFailedError, UsageError, require
 from .images.options import SourceOptions
 from .images.source import ImageSource
+from .pipeline import report
 from .progress import quiet
 from .store.embeddings import Embeddings, Ints
 from .store.run import RunFolder, Stage
@@ -104,6 +106,37 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
         with _Beside(what, asked, protocol, min(at_once(data, protocol), left) - 1):
             run_trials(trials, ready.arms, ready.results, key, partial(train_once, data, protocol))
     return Evaluation(ready.results.rebuild(), tally(trials, ready.results, key), key)
+
+
+def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
+    """Return how to train, and how often: a preset's, or as the run's own embedding was trained.
+
+    A preset that differs from how the embedding was trained is warned of: in the paper both are the same.
+
+    Args:
+        what: a run folder.
+        name: of a preset; None for the settings of the embedding.
+
+    Raises:
+        UsageError: no such preset; or none is named, and the embedding was not trained from scratch.
+    """
+    from .evaluate.presets import Protocol, preset
+
+    run = RunFolder.open(what)
+    embedder = run.require(Stage.EMBED)["settings"]["embedder"]
+    own = Supervised.from_json(embedder) if embedder["embedder"] == "supervised" else None
+    if name is not None:
+        found = preset(name)
+        settings = found.protocol.settings
+        if own is not None and replace(own, seed=0, devices=settings.devices) != settings:
+            log.warning("the embedding was trained with other settings than --preset %s", name)
+        return found.protocol, found.trials
+    if own is None:
+        raise UsageError(
+            f"the embedding of {run.path} was not trained from scratch, so it does not say how to train; "
+            "name settings with --preset (tenpercent presets lists them)"
+        )
+    return Protocol(own), Asked().trials
 
 
 def find(what: str | Path, asked: Asked, protocol: Protocol, margin: float) -> tuple[Evaluation, Done]:
@@ -247,6 +280,41 @@ def _split_arms(arms: Sequence[str], embeddings: Embeddings) -> tuple[tuple[str,
         else:
             lists[name] = read_list(Path(path), embeddings)
     return tuple(names), lists
+
+
+def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None) -> str:
+    """Write the report anew where there is one to be had, and the tables and figures; return what is known, in words.
+
+    Args:
+        what: the run folder.
+        evaluation: what came out.
+        margin: the loss in points that is still accepted; None for the usual one.
+
+    Raises:
+        TrainingFailedError: trainings failed: says which, once everything is written.
+    """
+    import pyarrow.compute as pc
+
+    from .show.evidence import describe_evidence, write_evidence
+
+    run = RunFolder.open(what)
+    mine = evaluation.table.filter(pc.field("protocol") == evaluation.protocol)
+    lines = [describe_evidence(mine, margin)]
+    for trial, who in evaluation.tally.elsewhere:
+        lines.append(f"{trial}: {who} is at it.")
+    if run.stage(Stage.SELECT) is not None:
+        lines.append(f"See it: {report(run.path, margin)}")
+    else:
+        names = tuple(run.read()["source"]["class_names"])
+        write_evidence(run.evidence, evaluation.table, names, margin)
+        lines.append(f"Tables and figures: {run.evidence}")
+    if evaluation.tally.failed:
+        trial, reason = evaluation.tally.failed[0]
+        raise TrainingFailedError(
+            f"{len(evaluation.tally.failed)} trainings failed, {evaluation.tally.done} did not (the first: {trial}: "
+            f"{reason}); all are in {run.results}"
+        )
+    return "\n".join(lines)
 
 
 # ---- several trainings at once -----------------------------------------------------------------------------------

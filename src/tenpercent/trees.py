@@ -54,10 +54,13 @@ class Trees:
             self.tree(embedding, layer)
 
     def _made(self, embedding: int, layer: str) -> Merges:
-        from .select.stored import load_embeddings
+        from .select.stored import load_embeddings, load_merges
 
-        if embedding == 0 and layer == self._layer:  # deepened where it must be, and stored
-            return cluster(self._run.path, self._least, within=self._within, layer=layer)
+        if embedding == 0 and layer == self._layer:
+            if self._run.stage(Stage.CLUSTER) is None:
+                return cluster(self._run.path, self._least, within=self._within, layer=layer)
+            # Not stored: a deeper tree on disk would make the run's own selection be made anew.
+            return load_merges(self._run).deepened(self._least)
         run = self._run if embedding == 0 else self._again(embedding)
         return cluster(load_embeddings(run, layer), self._least, within=self._within)
 

@@ -167,7 +167,7 @@ class Unlabelled(nn.Module):
         widths: the number of values of each layer of `features`.
     """
 
-    def __init__(self, body: ResNet | TimmResNet | TimmBody, dim: int) -> None:
+    def __init__(self, body: Layered | TimmBody, dim: int) -> None:
         super().__init__()
         width = body.widths["end"]
         self.name = f"resnet-{body.depth}" if isinstance(body, ResNet) else body.name

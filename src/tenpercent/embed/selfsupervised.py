@@ -15,7 +15,7 @@ from torch import nn
 from ..errors import TenpercentError, UsageError, require
 from ..store.files import fingerprint
 from .augment import Ints, PixelSource, View
-from .networks import Size, TimmBody, TimmResNet, Unlabelled, build
+from .networks import Layered, Size, TimmBody, TimmResNet, Unlabelled, build
 from .settings import SelfSupervised, Timm
 from .training import Lesson, Trained, carry_out, known_by, seeded
 from .views import Strength, Variations, draw, views
@@ -144,9 +144,11 @@ def network_for(settings: SelfSupervised, size: Size) -> Unlabelled:
         UsageError: there is no such network, or its last layer has fewer values than `dim`.
     """
     with seeded(settings.seed):
-        body: nn.Module
+        body: Layered | TimmBody
         if settings.network is None or settings.weights is None or settings.network.startswith("resnetv2_"):
-            body = build(settings.network, settings.depth, 0, size)
+            found = build(settings.network, settings.depth, 0, size)
+            assert isinstance(found, Layered)  # the names that `check_network` lets through
+            body = found
         else:
             body = TimmBody(settings.network, untrained_model(Timm(settings.network, seed=settings.seed)))
         return Unlabelled(body, settings.dim)

@@ -103,6 +103,6 @@ def _is_gone(who: dict[str, Any]) -> bool:
     if who["host"] != socket.gethostname():
         return False
     try:
-        return abs(psutil.Process(who["pid"]).create_time() - who["started"]) > 1.0
+        return bool(abs(psutil.Process(who["pid"]).create_time() - who["started"]) > 1.0)
     except psutil.NoSuchProcess:
         return True
