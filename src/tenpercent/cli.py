@@ -228,9 +228,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     protocol = protocol.but(**{name: getattr(arguments, name) for name in given})
     asked = _asked(arguments, trials)
     if arguments.find:
-        evaluation, ended = find(
-            arguments.run, asked, protocol, arguments.margin if arguments.margin is not None else 0.2
-        )
+        evaluation, ended = find(arguments.run, asked, protocol, arguments.margin)
         _say(f"{ended.sentence[0].upper()}{ended.sentence[1:]}.\n")
     else:
         evaluation = evaluate(arguments.run, asked, protocol)

@@ -139,7 +139,9 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
     return Protocol(own), Asked().trials
 
 
-def find(what: str | Path, asked: Asked, protocol: Protocol, margin: float) -> tuple[Evaluation, Done]:
+def find(
+    what: str | Path, asked: Asked, protocol: Protocol, margin: float | None = None
+) -> tuple[Evaluation, Done]:
     """Search the smallest fraction whose loss against the full set stays within a margin, with 95% confidence.
 
     Trainings are made one after the other, where they decide (`evaluate.find`); all of them are kept, and those that
@@ -150,7 +152,7 @@ def find(what: str | Path, asked: Asked, protocol: Protocol, margin: float) -> t
         asked: `keep` are the fractions to try, `trials` the most of each side, and the one arm besides ``full`` is the
             one searched.
         protocol: how to train.
-        margin: in points of accuracy, above 0.
+        margin: in points of accuracy, above 0; None for the usual one.
 
     Returns:
         All trainings, and what the search came to.
@@ -160,6 +162,7 @@ def find(what: str | Path, asked: Asked, protocol: Protocol, margin: float) -> t
     """
     from .evaluate.experiment import missing, run_trials, tally
     from .evaluate.find import Done, find_step
+    from .evaluate.statistics import MARGIN
     from .evaluate.trials import FULL, Trial
 
     (arm, *others) = [arm for arm in asked.arms if arm not in (FULL, "random")] or [FULL]
@@ -167,6 +170,7 @@ def find(what: str | Path, asked: Asked, protocol: Protocol, margin: float) -> t
         raise UsageError(
             f"--find searches one arm, of one layer and embedding, against full; asked for are {', '.join(asked.arms)}"
         )
+    margin = MARGIN if margin is None else margin
     if not margin > 0:
         raise UsageError(f"--margin is {margin:g}; it must be above 0, in points of accuracy, e.g. 0.3")
     require("torch", "images")
