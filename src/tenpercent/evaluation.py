@@ -128,7 +128,7 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
     if name is not None:
         found = preset(name)
         settings = found.protocol.settings
-        if own is not None and replace(own, seed=0, devices=settings.devices) != settings:
+        if own is not None and replace(own, seed=settings.seed, devices=settings.devices) != settings:
             log.warning("the embedding was trained with other settings than --preset %s", name)
         return found.protocol, found.trials
     if own is None:

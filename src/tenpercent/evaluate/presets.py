@@ -1,59 +1,56 @@
-"""How trainings are done that are to be compared: everything but the images and the seed; and settings by name."""
+"""The settings that all trainings of an experiment share, and those that have a name; nothing here imports torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
 from ..embed.recipe import Flip, Recipe, Schedule, Statistics
-from ..embed.settings import Supervised
+from ..embed.settings import Precision, Supervised
 from ..errors import UsageError, nearest
 from ..store.files import fingerprint
 
-EVALUATIONS = 20  # looks at the test set during a training: enough for a curve, and cheap
+APART = ("seed", "devices")  # settings of a training in which those of one protocol may differ
 
 
 class Length(StrEnum):
     """What is the same for subsets of every size."""
 
-    STEPS = "steps"  # as many batches as the full set gets (the paper)
-    EPOCHS = "epochs"  # as many passes over the images (the article)
+    STEPS = "steps"  # as in the paper
+    EPOCHS = "epochs"  # as in the article
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Everything that the trainings of an experiment share.
+    """What all trainings of an experiment share.
 
     Attributes:
-        settings: network, length on the full set, batch, rates and recipe; its seed is not used.
-        length: what a smaller set keeps of the full set's length.
-        evaluations: how often the test set is looked at, evenly spread, the end included.
-        mirrored: whether a test image is also shown mirrored, and the mean of both logits taken.
+        training: network, length, rate and all else of a training; its seed is not used.
+        length: whether subsets of every size get the steps, or the epochs, that `training` gives the full set.
+        evaluations: how often the test set is looked at, evenly over the steps, the last time after the last.
+        mirrored: whether a test image and its mirror image are asked about together: the mean of their logits.
     """
 
-    settings: Supervised
+    training: Supervised
     length: Length = Length.STEPS
-    evaluations: int = EVALUATIONS
+    evaluations: int = 20
     mirrored: bool = False
 
     def __post_init__(self) -> None:
-        known = [str(length) for length in Length]
-        if self.length not in known:
-            raise UsageError(f"--length is {self.length!r}; it must be {' or '.join(known)}")
-        object.__setattr__(self, "length", Length(self.length))
-        if not (isinstance(self.evaluations, int) and self.evaluations >= 1):
-            raise UsageError(f"evaluations is {self.evaluations!r}; it must be a whole number from 1 on")
-        object.__setattr__(self, "settings", replace(self.settings, seed=0))
+        object.__setattr__(self, "length", checked_length(self.length))
+        if (
+            isinstance(self.evaluations, bool)
+            or not isinstance(self.evaluations, int)
+            or self.evaluations < 1
+        ):
+            raise UsageError(f"evaluations is {self.evaluations!r}; it must be a whole number of at least 1")
 
     def as_json(self) -> dict[str, Any]:
-        """Return what results are kept with; `from_json` takes it back."""
-        settings = {
-            key: value for key, value in self.settings.as_json().items() if key not in ("seed", "devices")
-        }
+        """Return what an experiment keeps; `from_json` takes it back."""
         return {
-            "settings": settings,
+            "training": self.training.as_json(),
             "length": str(self.length),
             "evaluations": self.evaluations,
             "mirrored": self.mirrored,
@@ -62,241 +59,331 @@ class Protocol:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """Return the protocol that `as_json` gave."""
-        return cls(**{**content, "settings": Supervised.from_json(content["settings"])})
+        return cls(**{**content, "training": Supervised.from_json(content["training"])})
 
     @property
     def fingerprint(self) -> str:
-        """What results of the same protocol have in common."""
-        return fingerprint(self.as_json())
+        """16 hexadecimal digits that are the same for two protocols that train alike but for the seed."""
+        content = self.as_json()
+        content["training"] = {key: value for key, value in content["training"].items() if key not in APART}
+        return fingerprint(content)
 
-    def but(self, **given: Any) -> Protocol:
-        """Return the protocol with some values changed, those that are not None.
+    def override(
+        self,
+        *,
+        steps: int | None = None,
+        epochs: int | None = None,
+        network: str | None = None,
+        batch: int | None = None,
+        precision: str | None = None,
+        length: Length | str | None = None,
+    ) -> Protocol:
+        """Return this protocol with other values where they are given; steps take the place of epochs, and back.
 
-        Args:
-            given: attributes of `Protocol` or of its settings; `steps` and `epochs` exclude each other.
+        Raises:
+            UsageError: a value can't be, or steps and epochs are both given.
         """
-        changed = {name: value for name, value in given.items() if value is not None}
-        if "steps" in changed and "epochs" in changed:
-            raise UsageError(
-                f"--steps {changed['steps']} and --epochs {changed['epochs']} are two lengths; give one of them"
-            )
-        own = {name: changed.pop(name) for name in ("length", "evaluations", "mirrored") if name in changed}
-        if "steps" in changed or "epochs" in changed:
-            changed = {"steps": None, "epochs": None, **changed}
-        return replace(self, settings=replace(self.settings, **changed), **own)
+        given = {"network": network, "batch": batch, "precision": precision}
+        changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if steps is not None or epochs is not None:
+            changed |= {"steps": steps, "epochs": epochs}
+        return replace(
+            self,
+            training=replace(self.training, **changed),
+            length=self.length if length is None else checked_length(length),
+        )
 
 
-@dataclass(frozen=True)
-class Line:
-    """A setting of a preset, and where it comes from."""
+class Origin(StrEnum):
+    """Where the value of a setting comes from."""
 
-    setting: str
-    value: str
-    source: str
+    PAPER = "the paper"
+    UNCONFIRMED = "arXiv 1901.11409, not confirmed"
+    ARTICLE = "the article"
+    OPEN = "ours: open in the article"
+    OURS = "ours"
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings by name.
+    """A protocol with a name.
 
     Attributes:
-        name: what it is called.
-        what: one line about it.
-        protocol: how it trains.
-        trials: how many trainings of each arm and fraction.
-        lines: each setting with its source.
-        notes: what else there is to know.
+        name: for ``--preset``.
+        about: what it is for, in a sentence.
+        protocol: its settings.
+        trials: trainings of each arm and fraction.
+        within: ``class`` or ``all``: where the selection looks for groups, and what the random arm draws from.
+        best: whether the headline is the best accuracy over the evaluations, not the final one.
+        origins: of the settings that are not ours, by their names in `settings_of`.
     """
 
     name: str
-    what: str
+    about: str
     protocol: Protocol
     trials: int
-    lines: tuple[Line, ...]
-    notes: tuple[str, ...] = ()
+    within: str
+    best: bool
+    origins: dict[str, Origin]
 
 
-PAPER, UNCONFIRMED = "the paper", "arXiv 1901.11409, not confirmed"
-ARTICLE, OPEN, OURS = "the article", "ours; open in the article", "ours"
-
-
-def _paper_cifar() -> Preset:
-    settings = Supervised(depth=32, steps=100_000, batch=128, rate=0.1, momentum=0.9, weight_decay=1e-4)
-    return Preset(
-        "paper-cifar",
-        "the paper's protocol for CIFAR-10 and CIFAR-100",
-        Protocol(settings, Length.STEPS),
-        trials=10,
-        lines=(
-            Line("network", "ResNet-32, pre-activation", PAPER),
-            Line("length", "100,000 steps for every size", PAPER),
-            Line("trials", "10", PAPER),
-            Line("batch", "128", UNCONFIRMED),
-            Line("rate", "0.1, cosine to 0", UNCONFIRMED),
-            Line("warm-up", "2,500 steps", UNCONFIRMED),
-            Line("momentum", "0.9", UNCONFIRMED),
-            Line("weight decay", "1e-4", UNCONFIRMED),
-            Line("augmentation", "crops reaching 4 pixels over the edge, flips", OURS),
-        ),
-    )
-
-
-def _paper_imagenet() -> Preset:
-    recipe = Recipe(warm_up=5_000 / 120_000, nesterov=True)
-    settings = Supervised(
-        "resnetv2_101", steps=120_000, batch=1024, rate=0.4, momentum=0.9, weight_decay=1e-4, recipe=recipe
-    )
-    return Preset(
-        "paper-imagenet",
-        "the paper's protocol for ImageNet; several GPUs",
-        Protocol(settings, Length.STEPS),
-        trials=5,
-        lines=(
-            Line("network", "ResNet-101, pre-activation, 2,048 values", PAPER),
-            Line("warm-up", "from 0 over 5,000 steps", PAPER),
-            Line("length", "120,000 steps for every size", UNCONFIRMED),
-            Line("trials", "5", UNCONFIRMED),
-            Line("batch", "1,024", UNCONFIRMED),
-            Line("rate", "0.4, cosine to 0", UNCONFIRMED),
-            Line("momentum", "0.9, Nesterov", UNCONFIRMED),
-            Line("weight decay", "1e-4", UNCONFIRMED),
-            Line("augmentation", "random crops of 224 from 256 pixels, flips", OURS),
-        ),
-        notes=("The labels of ImageNet's test set are not public: accuracy is that of the validation set.",),
-    )
-
-
-def _article_fashion() -> Preset:
-    recipe = Recipe(
-        schedule=Schedule.DROPS,
-        warm_up=0.0,
-        drops=(0.6, 0.8),
-        drop_factor=0.1,
-        class_weights=True,
-        pad=0,
-        statistics=Statistics.IMAGENET,
-    )
-    settings = Supervised(
-        "resnet34", epochs=100, batch=128, rate=0.1, momentum=0.9, weight_decay=1e-4, recipe=recipe
-    )
-    return Preset(
-        "article-fashion",
-        "the article's protocol for Fashion-MNIST",
-        Protocol(settings, Length.EPOCHS, evaluations=100),
-        trials=1,
-        lines=(
-            Line("network", "ResNet-34 from scratch", ARTICLE),
-            Line("length", "100 epochs for every size", ARTICLE),
-            Line("batch", "128, SGD", ARTICLE),
-            Line("schedule", "the rate drops at epochs 60 and 80", ARTICLE),
-            Line("images", "grey to RGB, normalised by ImageNet's mean and deviation", ARTICLE),
-            Line("augmentation", "flips, in training only", ARTICLE),
-            Line("loss", "cross-entropy, class weights n / (C · n_c) of the subset itself", ARTICLE),
-            Line("trials", "1", ARTICLE),
-            Line("selection", "over everything together: run … --within all", ARTICLE),
-            Line("rate", "0.1, divided by 10 at each drop", OPEN),
-            Line("momentum, decay", "0.9, 1e-4", OPEN),
-        ),
-        notes=(
-            "The article's headline is the best test accuracy over the epochs, which is optimistic; the final one is "
-            "shown beside it.",
-            "With --within all the random arm is drawn over all images, as the article draws it.",
-            "Torchvision's Fashion-MNIST has 60,000 training images; the article says 50,000.",
-        ),
-    )
-
-
-def _fast() -> Preset:
-    recipe = Recipe(
-        schedule=Schedule.LINEAR,
-        warm_up=0.23,
-        nesterov=True,
-        bias_rate=64.0,
-        bias_decay=False,
-        smoothing=0.2,
-        pad=2,
-        flip=Flip.ALTERNATE,
-    )
-    settings = Supervised(
-        "fast", epochs=10, batch=512, rate=1.5, momentum=0.85, weight_decay=1.33e-3, recipe=recipe
-    )
-    return Preset(
-        "fast",
-        "small images on a processor: learns in few passes",
-        Protocol(settings, Length.STEPS, mirrored=True),
-        trials=3,
-        lines=(
-            Line("network", "whitening, three groups of two convolutions, widths 32-128-128", OURS),
-            Line("length", "10 epochs of the full set, the same steps for every size", OURS),
-            Line(
-                "batch, rate",
-                "512, 1.5, up over 23% of the steps and down to 0 in a line",
-                "arXiv 2404.00498, changed",
-            ),
-            Line("momentum", "0.85, Nesterov", "arXiv 2404.00498"),
-            Line("biases", "64 times the rate, no decay", "arXiv 2404.00498, changed"),
-            Line("smoothing", "0.2", "arXiv 2404.00498"),
-            Line(
-                "augmentation",
-                "crops reaching 2 pixels over the edge; each image mirrored every other epoch",
-                "arXiv 2404.00498",
-            ),
-            Line("test", "mean of the image's and its mirror image's logits", "arXiv 2404.00498"),
-        ),
-    )
-
-
-def _digits() -> Preset:
-    settings = Supervised(
-        depth=8, epochs=12, batch=64, rate=0.1, precision="float32", recipe=Recipe(flip=Flip.NONE, pad=1)
-    )
-    return Preset(
-        "digits",
-        "the bundled digits, in seconds",
-        Protocol(settings, Length.STEPS, evaluations=6),
-        trials=10,
-        lines=(
-            Line("network", "ResNet-8, pre-activation", OURS),
-            Line("length", "12 epochs of the full set, the same steps for every size", OURS),
-            Line("batch, rate", "64, 0.1", OURS),
-            Line(
-                "augmentation",
-                "crops reaching 1 pixel over the edge; no flips: a mirrored digit is none",
-                OURS,
-            ),
-            Line("trials", "10", OURS),
-        ),
-    )
-
-
-_MAKERS: dict[str, Callable[[], Preset]] = {
-    "paper-cifar": _paper_cifar,
-    "paper-imagenet": _paper_imagenet,
-    "article-fashion": _article_fashion,
-    "fast": _fast,
-    "digits": _digits,
-}
+def settings_of(preset: Preset) -> Iterator[tuple[str, str, Origin]]:
+    """Yield name, value in words and origin of each setting of a preset, made from the settings themselves."""
+    for name, value in _words(preset):
+        yield name, value, preset.origins.get(name, Origin.OURS)
 
 
 def preset(name: str) -> Preset:
-    """Return a preset.
+    """Return the preset of that name.
 
     Raises:
-        UsageError: there is none of that name; the nearest are offered.
+        UsageError: there is none; the message offers the nearest.
     """
-    if name not in _MAKERS:
-        raise UsageError(f"--preset is {name!r}; known are {', '.join(_MAKERS)}{nearest(name, _MAKERS)}")
-    return _MAKERS[name]()
+    if name not in PRESETS:
+        raise UsageError(
+            f"preset {name!r} is not one of {', '.join(PRESETS)}{nearest(name, PRESETS)}; "
+            "tenpercent presets prints what they are"
+        )
+    return PRESETS[name]
 
 
 def describe_presets() -> str:
-    """Return all presets for a person to read: each setting with its source."""
-    parts = []
-    for name in _MAKERS:
-        found = preset(name)
-        width = max(len(line.setting) for line in found.lines)
-        wide = max(len(line.value) for line in found.lines)
-        lines = [f"{name}: {found.what}"]
-        lines += [f"  {line.setting:<{width}}  {line.value:<{wide}}  {line.source}" for line in found.lines]
-        parts.append("\n".join([*lines, *(f"  {note}" for note in found.notes)]))
-    return "\n\n".join(parts)
+    """Return all presets as tables: each setting, its value, and where that comes from."""
+    blocks = []
+    for known in PRESETS.values():
+        rows = list(settings_of(known))
+        widths = [max(len(row[column]) for row in rows) for column in range(2)]
+        lines = [f"  {name:{widths[0]}}  {value:{widths[1]}}  {origin}" for name, value, origin in rows]
+        blocks.append("\n".join([f"{known.name}: {known.about}", "", *lines]))
+    return "\n\n".join(blocks)
+
+
+def checked_length(length: str) -> Length:
+    """Return the length of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    names = [str(known) for known in Length]
+    if length not in names:
+        raise UsageError(f"length {length!r} is not one of {', '.join(names)}{nearest(str(length), names)}")
+    return Length(length)
+
+
+def _words(preset: Preset) -> Iterator[tuple[str, str]]:
+    protocol, training = preset.protocol, preset.protocol.training
+    recipe = training.recipe
+    network = f"resnet-{training.depth} v2 up to 64 pixels" if training.network is None else training.network
+    yield "network", network
+    yield "length", _amount(training)
+    yield "same for every size", str(protocol.length)
+    yield "batch", f"{training.batch:,} images"
+    yield "optimiser", "SGD"
+    yield "momentum", f"{training.momentum:g}" + (", Nesterov's" if recipe.nesterov else "")
+    yield "weight decay", f"{training.weight_decay:g}" + ("" if recipe.bias_decay else ", none of biases")
+    yield (
+        "rate",
+        f"{training.rate:g}" + ("" if recipe.bias_rate == 1 else f", biases {recipe.bias_rate:g} times that"),
+    )
+    yield "schedule", _schedule(recipe)
+    if recipe.schedule is Schedule.DROPS:
+        yield "drop factor", f"{recipe.drop_factor:g}"
+    yield "warm-up", _warm_up(training)
+    yield "label smoothing", f"{recipe.smoothing:g}"
+    yield "class weights", "n / (C · n_c), of the subset's own counts" if recipe.class_weights else "none"
+    yield "crops", _crops(recipe)
+    yield "mirrored in training", FLIPS[recipe.flip]
+    yield "normalised by", STATISTICS[recipe.statistics]
+    yield (
+        "tested on",
+        "each test image and its mirror image" if protocol.mirrored else "each test image as it is",
+    )
+    yield "evaluations", f"{protocol.evaluations}"
+    yield (
+        "headline",
+        "best test accuracy over the evaluations (optimistic)" if preset.best else "final test accuracy",
+    )
+    yield "precision", PRECISIONS[Precision(training.precision)]
+    yield "trials", f"{preset.trials}"
+    where = "class by class" if preset.within == "class" else "over everything together"
+    yield "selection", where
+    yield "random arm", f"drawn {where}" if preset.within == "class" else "drawn from all images"
+
+
+FLIPS = {
+    Flip.RANDOM: "each image every second time on average",
+    Flip.ALTERNATE: "each image in every second epoch",
+    Flip.NONE: "none",
+}
+STATISTICS = {
+    Statistics.DATA: "mean and deviation of the images trained on",
+    Statistics.IMAGENET: "ImageNet's mean and deviation",
+}
+PRECISIONS = {
+    Precision.AUTO: "the fastest on the machine, measured",
+    Precision.FLOAT32: "float32",
+    Precision.BFLOAT16: "bfloat16, weights in float32",
+}
+
+
+def _amount(training: Supervised) -> str:
+    return (
+        f"{training.steps:,} steps"
+        if training.steps is not None
+        else f"{training.epochs} epochs of the full set"
+    )
+
+
+def _schedule(recipe: Recipe) -> str:
+    if recipe.schedule is Schedule.DROPS:
+        places = " and ".join(f"{100 * drop:g}%" for drop in recipe.drops)
+        return f"constant, drops at {places} of the length"
+    return "half a cosine to 0" if recipe.schedule is Schedule.COSINE else "a straight line to 0"
+
+
+def _warm_up(training: Supervised) -> str:
+    share = training.recipe.warm_up
+    if share == 0:
+        return "none"
+    if training.steps is None:
+        return f"from 0 over {100 * share:g}% of the steps"
+    return f"from 0 over {round(share * training.steps):,} steps"
+
+
+def _crops(recipe: Recipe) -> str:
+    if recipe.pad == 0:
+        return "none up to 64 pixels"
+    reach = "an eighth of the side" if recipe.pad is None else f"{recipe.pad} pixels"
+    return f"up to 64 pixels {reach} over the edge, mirrored there"
+
+
+_NOT_CONFIRMED = dict.fromkeys(
+    ("batch", "optimiser", "momentum", "weight decay", "rate", "schedule", "same for every size"),
+    Origin.UNCONFIRMED,
+)
+_OF_THE_ARTICLE = dict.fromkeys(
+    (
+        "network",
+        "length",
+        "same for every size",
+        "batch",
+        "optimiser",
+        "schedule",
+        "class weights",
+        "mirrored in training",
+        "normalised by",
+        "headline",
+        "selection",
+        "random arm",
+    ),
+    Origin.ARTICLE,
+)
+_LEFT_OPEN = dict.fromkeys(
+    ("momentum", "weight decay", "rate", "drop factor", "warm-up", "crops"), Origin.OPEN
+)
+
+PAPER_CIFAR = Preset(
+    name="paper-cifar",
+    about="the paper's CIFAR experiments, for a GPU",
+    protocol=Protocol(Supervised(depth=32, steps=100_000, rate=0.1)),
+    trials=10,
+    within="class",
+    best=False,
+    origins={
+        **_NOT_CONFIRMED,
+        "warm-up": Origin.UNCONFIRMED,
+        **dict.fromkeys(("network", "length", "trials", "selection"), Origin.PAPER),
+    },
+)
+PAPER_IMAGENET = Preset(
+    name="paper-imagenet",
+    about="the paper's ImageNet experiments, for several GPUs; tested on the validation images",
+    protocol=Protocol(
+        Supervised(
+            network="resnetv2_101",
+            steps=120_000,
+            batch=1024,
+            rate=0.4,
+            recipe=Recipe(warm_up=5_000 / 120_000, nesterov=True),
+        )
+    ),
+    trials=5,
+    within="class",
+    best=False,
+    origins={
+        **_NOT_CONFIRMED,
+        **dict.fromkeys(("length", "trials"), Origin.UNCONFIRMED),
+        **dict.fromkeys(("network", "warm-up", "selection"), Origin.PAPER),
+    },
+)
+ARTICLE_FASHION = Preset(
+    name="article-fashion",
+    about="the article's Fashion-MNIST experiment (it says 50,000 training images; torchvision's set has 60,000)",
+    protocol=Protocol(
+        Supervised(
+            network="resnet34",
+            epochs=100,
+            rate=0.1,
+            weight_decay=1e-4,
+            recipe=Recipe(
+                schedule=Schedule.DROPS,
+                warm_up=0.0,
+                drops=(0.6, 0.8),
+                drop_factor=0.1,
+                class_weights=True,
+                pad=0,
+                statistics=Statistics.IMAGENET,
+            ),
+        ),
+        length=Length.EPOCHS,
+        evaluations=100,
+    ),
+    trials=5,
+    within="all",
+    best=True,
+    origins={**_OF_THE_ARTICLE, **_LEFT_OPEN},
+)
+FAST = Preset(
+    name="fast",
+    about="images of 32 pixels on a processor, where 100,000 steps are out of reach",
+    protocol=Protocol(
+        Supervised(
+            network="fast",
+            epochs=8,
+            batch=256,
+            rate=0.375,
+            momentum=0.85,
+            weight_decay=1.3e-3,
+            recipe=Recipe(
+                schedule=Schedule.LINEAR,
+                warm_up=0.23,
+                nesterov=True,
+                bias_rate=64.0,
+                bias_decay=False,
+                smoothing=0.2,
+                pad=2,
+                flip=Flip.ALTERNATE,
+            ),
+        ),
+        evaluations=4,
+        mirrored=True,
+    ),
+    trials=10,
+    within="class",
+    best=False,
+    origins={},
+)
+DIGITS = Preset(
+    name="digits",
+    about="the bundled digits of 8 × 8 pixels, in seconds",
+    protocol=Protocol(
+        Supervised(depth=8, steps=200, batch=64, precision=Precision.FLOAT32, recipe=Recipe(flip=Flip.NONE)),
+        evaluations=5,
+    ),
+    trials=10,
+    within="class",
+    best=False,
+    origins={},
+)
+
+PRESETS = {known.name: known for known in (PAPER_CIFAR, PAPER_IMAGENET, ARTICLE_FASHION, FAST, DIGITS)}

@@ -1,9 +1,8 @@
-"""One training of an experiment, from scratch, judged by images that it does not see."""
+"""One training from scratch on some of the images, and how good the network is that comes out."""
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,22 @@ import numpy as np
 from ..embed.augment import Ints, PixelSource
 from ..embed.loop import CURVE
 from ..embed.measure import Answers, Exam, ask
-from ..embed.training import TINY, Length, Trained, batches_of, length, train
+from ..embed.training import Length as Course
+from ..embed.training import Trained, batches_of, default_epochs, train
 from ..errors import UsageError
-from .presets import Length as Same
-from .presets import Protocol
-
-MOST_REMOVED = 10_000  # of the images left out so many are asked about, evenly spaced
+from .presets import Length, Protocol
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """All images of an experiment.
+    """The images of an experiment.
 
     Attributes:
-        pixels: n images to train on.
-        labels: int64[n], −1 for none.
-        test_pixels: m images to be judged by.
-        test_labels: int64[m], from 0 to n_classes − 1.
-        n_classes: how many classes there are.
+        pixels: m images, of which subsets are trained on.
+        labels: int64[m], codes below `n_classes`; images with −1 are never trained on, and not tested either.
+        test_pixels: the test images, of the same size.
+        test_labels: int64[t], the same codes.
+        n_classes: of both.
     """
 
     pixels: PixelSource
@@ -39,24 +36,51 @@ class TrainingData:
     test_labels: Ints
     n_classes: int
 
+    def __post_init__(self) -> None:
+        if tuple(self.test_pixels.size) != tuple(self.pixels.size):
+            test, ours = _by(self.test_pixels), _by(self.pixels)
+            raise UsageError(
+                f"the test images are {test} pixels and the training images {ours}; bring them to one size first"
+            )
+        for name, pixels, labels in (
+            ("training", self.pixels, self.labels),
+            ("test", self.test_pixels, self.test_labels),
+        ):
+            if len(pixels) != len(labels):
+                raise UsageError(
+                    f"there are {len(pixels)} {name} images and {len(labels)} labels; give one for each"
+                )
+        if len(self.test_labels) == 0:
+            raise UsageError("there are no test images; name a test set that has some")
+        most = max(int(self.labels.max(initial=-1)), int(self.test_labels.max()))
+        if most >= self.n_classes:
+            where = "test" if int(self.test_labels.max()) == most else "training"
+            raise UsageError(
+                f"the {where} set has class code {most} and the training data {self.n_classes} classes (up to code "
+                f"{self.n_classes - 1}); leave out images of other classes"
+            )
+        if int(self.test_labels.min()) < 0:
+            unknown = int((self.test_labels < 0).sum())
+            raise UsageError(f"{unknown} test images have no label; leave them out of the test set")
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True)
 class Outcome:
-    """What a training came to; the columns of the results.
+    """What one training gave.
 
     Attributes:
-        accuracy: of the end, on the test images, 0 to 1.
-        top5: share of test images whose class is among the five best guesses; None up to ten classes.
-        best_accuracy: the highest of all evaluations, which is optimistic.
-        loss: of the training images since the evaluation before the last.
-        test_loss: mean cross-entropy of the test images at the end.
-        class_accuracy: of each class; nan where no test image is of it.
-        removed_accuracy: on training images that this one did not get, 10,000 of them where there are more, evenly
-            spaced; None where it got all.
-        curve: one entry an evaluation: step, epoch, loss, test_accuracy, test_loss, seconds (of training, summed up).
-        steps: batches trained.
-        epochs: passes over its images.
-        seconds: of training alone.
+        accuracy: of the test images the share that the network is right about at the end, 0 to 1.
+        top5: the share whose class is among its five best guesses; None up to ten classes.
+        best_accuracy: the best accuracy over the evaluations: optimistic, as the test images choose it.
+        loss: of the training images, as trained (varied, smoothed, weighted), mean since the evaluation before.
+        test_loss: the mean cross-entropy of the test images.
+        class_accuracy: by class code; nan for a class without test images.
+        removed_accuracy: of the labelled images that were not trained on; None where there are none.
+        curve: one entry an evaluation: step, epoch, loss (as above), test_accuracy, test_loss, and the seconds of
+            training since the entry before.
+        steps: of the training.
+        epochs: passes over the images trained on.
+        seconds: of training alone, without the evaluations.
     """
 
     accuracy: float
@@ -64,105 +88,117 @@ class Outcome:
     best_accuracy: float
     loss: float
     test_loss: float
-    class_accuracy: list[float]
+    class_accuracy: tuple[float, ...]
     removed_accuracy: float | None
-    curve: list[dict[str, float]]
+    curve: tuple[dict[str, float], ...]
     steps: int
     epochs: float
     seconds: float
 
 
-def train_once(data: TrainingData, protocol: Protocol, positions: Ints, seed: int, folder: Path) -> Outcome:
-    """Train from scratch on some images, or go on with that, and judge the network.
+def train_once(data: TrainingData, places: Ints, protocol: Protocol, seed: int, folder: Path) -> Outcome:
+    """Train a network from random weights on some of the images and test it, or go on with that.
 
-    Weights, order and augmentation follow from the seed: the same call gives the same weights on the same machine and
-    number of threads, interrupted or not.
+    Weights, order and augmentation follow from `seed` alone. A training that was killed goes on from its last
+    checkpoint in `folder` and ends with the same weights on the same machine with the same number of threads; one
+    that is finished is tested again, not repeated. The folder can go when the outcome is kept.
 
     Args:
-        data: all images.
-        protocol: how.
-        positions: int64[k], which to train on, each with a label.
-        seed: in [0, 2³¹).
-        folder: for checkpoints; a call that was interrupted goes on from there.
+        data: the images.
+        places: int64[k], positions of the images trained on, each once, in any order.
+        protocol: what all trainings of the experiment share.
+        seed: 0 to 2^32 − 1.
+        folder: of this training alone.
 
     Raises:
-        UsageError: the test images are of another size, fewer than two classes, a network that does not fit.
+        UsageError: a position is not of a labelled image, or is there twice; the images have one class only; the
+            network doesn't fit them.
+        StageError: the folder holds another training.
         TrainingFailedError: the loss became nan or infinite.
     """
-    if data.test_pixels.size != data.pixels.size:
-        (a, b), (c, d) = data.test_pixels.size, data.pixels.size
-        raise UsageError(
-            f"the images to test on are {a} × {b} pixels, those to train on {c} × {d}; give images of the same size"
-        )
-    labels = np.full(len(data.labels), -1, dtype=np.int64)
-    labels[positions] = data.labels[positions]
-    planned = plan(protocol, len(positions), int((data.labels >= 0).sum()))
-    everything = np.arange(len(data.test_labels), dtype=np.int64)
-    exam = Exam(data.test_pixels, data.test_labels, everything, protocol.mirrored)
-    settings = replace(protocol.settings, seed=seed)
+    labels = _labels_of(data, places)
+    settings = replace(protocol.training, seed=seed)
+    planned = course(protocol, len(places), int((data.labels >= 0).sum()))
+    exam = Exam(data.test_pixels, data.test_labels, np.arange(len(data.test_labels)), protocol.mirrored)
     trained = train(data.pixels, labels, data.n_classes, settings, folder, planned=planned, exam=exam)
-    curve = json.loads((folder / CURVE).read_text(encoding="utf-8"))
-    return _outcome(trained, data, exam, labels, planned, curve)
-
-
-def plan(protocol: Protocol, n: int, full: int) -> Length:
-    """Return how long a training on `n` of `full` images is, and when the test set is looked at."""
-    whole, batches = length(full, protocol.settings), batches_of(n, protocol.settings.batch)
-    steps = whole.steps
-    if protocol.length is Same.EPOCHS:
-        steps = max(1, round(whole.steps / whole.batches * batches))
-    marks = {max(1, round(steps * k / protocol.evaluations)) for k in range(1, protocol.evaluations + 1)}
-    return Length(-(-steps // batches), batches, steps, tuple(sorted(marks)))
-
-
-def at_once(data: TrainingData, protocol: Protocol) -> int:
-    """Return how many trainings at once are faster than one after the other.
-
-    Up to 16 × 16 pixels a training takes one thread (`embed.training.threads_for`), so there is one for each
-    processor; larger images keep all threads busy.
-    """
-    small = data.pixels.size[0] * data.pixels.size[1] <= TINY and protocol.settings.devices in (None, 1)
-    return len(os.sched_getaffinity(0)) if small and hasattr(os, "sched_getaffinity") else 1
-
-
-def _outcome(
-    trained: Trained,
-    data: TrainingData,
-    exam: Exam,
-    labels: Ints,
-    planned: Length,
-    stored: list[dict[str, Any]],
-) -> Outcome:
-    found = _asked(trained, exam)
-    stored[-1] |= {"test_accuracy": found.accuracy, "test_loss": found.loss}
-    curve, seconds = [], 0.0
-    for entry in stored:
-        seconds += entry["seconds"]
-        names = ("step", "epoch", "loss", "test_accuracy", "test_loss")
-        curve.append({**{name: entry[name] for name in names}, "seconds": round(seconds, 3)})
-    counts = np.bincount(data.test_labels, minlength=data.n_classes)
-    right = np.bincount(data.test_labels[found.right], minlength=data.n_classes)
-    left_out = np.flatnonzero((labels < 0) & (data.labels >= 0))
+    answers = _asked(trained, exam)
+    left_out = np.flatnonzero((data.labels >= 0) & (labels < 0))
     removed = None
     if len(left_out):
-        few = left_out[
-            np.linspace(0, len(left_out) - 1, min(len(left_out), MOST_REMOVED)).round().astype(np.int64)
-        ]
-        removed = _asked(trained, Exam(data.pixels, data.labels, few, exam.mirrored)).accuracy
+        removed = _asked(trained, Exam(data.pixels, data.labels, left_out, protocol.mirrored)).accuracy
+    curve = _curve(folder, answers)
     return Outcome(
-        accuracy=found.accuracy,
-        top5=None if found.among is None else float(found.among.mean()),
+        accuracy=answers.accuracy,
+        top5=None if answers.among is None else float(answers.among.mean()),
         best_accuracy=max(entry["test_accuracy"] for entry in curve),
         loss=curve[-1]["loss"],
-        test_loss=found.loss,
-        class_accuracy=np.divide(right, counts, out=np.full(len(counts), np.nan), where=counts > 0).tolist(),
+        test_loss=answers.loss,
+        class_accuracy=_by_class(answers, data.test_labels, data.n_classes),
         removed_accuracy=removed,
         curve=curve,
         steps=planned.steps,
         epochs=planned.steps / planned.batches,
-        seconds=round(seconds, 3),
+        seconds=round(sum(entry["seconds"] for entry in curve), 3),
     )
+
+
+def course(protocol: Protocol, n: int, n_full: int) -> Course:
+    """Return how long the training of `n` of `n_full` images is, and after which steps it is tested.
+
+    The batches of an epoch are of nearly the same size, at most the protocol's. Steps that the protocol gives in epochs
+    are those of the full set, and epochs that it gives in steps too.
+    """
+    training = protocol.training
+    own, full = batches_of(n, training.batch), batches_of(n_full, training.batch)
+    steps = training.steps
+    if steps is None:
+        steps = full * (training.epochs or default_epochs(n_full, training.batch))
+    if protocol.length is Length.EPOCHS:
+        steps = max(1, round(steps * own / full))
+    looks = protocol.evaluations
+    marks = sorted({-(-steps * look // looks) for look in range(1, looks + 1)})
+    return Course(-(-steps // own), own, steps, tuple(marks))
+
+
+def _labels_of(data: TrainingData, places: Ints) -> Ints:
+    """Return the labels with −1 for the images that are not trained on."""
+    m = len(data.labels)
+    if len(places) and (int(places.min()) < 0 or int(places.max()) >= m):
+        raise UsageError(
+            f"a position is {int(places.max())} or below 0 and there are {m} images; give 0 to {m - 1}"
+        )
+    if len(np.unique(places)) < len(places):
+        raise UsageError(f"{len(places) - len(np.unique(places))} positions are there twice; give each once")
+    unlabelled = int((data.labels[places] < 0).sum())
+    if unlabelled:
+        raise UsageError(f"{unlabelled} of the images to train on have no label; leave them out")
+    labels = np.full(m, -1, dtype=np.int64)
+    labels[places] = data.labels[places]
+    classes = len(np.unique(data.labels[places]))
+    if classes < 2:
+        raise UsageError(
+            f"the {len(places)} images to train on have {classes} class{'' if classes == 1 else 'es'}; keep two or more"
+        )
+    return labels
 
 
 def _asked(trained: Trained, exam: Exam) -> Answers:
     return ask(trained.network, trained.view, trained.choice, trained.device, exam)
+
+
+def _curve(folder: Path, last: Answers) -> tuple[dict[str, float], ...]:
+    """Return the curve that the training left, its last entry with what was asked of the finished network."""
+    entries: list[dict[str, Any]] = json.loads((folder / CURVE).read_text(encoding="utf-8"))
+    entries[-1] |= {"test_accuracy": last.accuracy, "test_loss": last.loss}
+    names = ("step", "epoch", "loss", "test_accuracy", "test_loss", "seconds")
+    return tuple({name: entry[name] for name in names} for entry in entries)
+
+
+def _by_class(answers: Answers, labels: Ints, n_classes: int) -> tuple[float, ...]:
+    counts = np.bincount(labels, minlength=n_classes)
+    right = np.bincount(labels[answers.right], minlength=n_classes)
+    return tuple(np.divide(right, counts, out=np.full(n_classes, np.nan), where=counts > 0).tolist())
+
+
+def _by(pixels: PixelSource) -> str:
+    return f"{pixels.size[0]} × {pixels.size[1]}"
