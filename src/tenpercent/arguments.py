@@ -336,6 +336,11 @@ def _add_embedder(parser: argparse.ArgumentParser) -> None:
         "labels (default elsewhere); timm:NAME: any timm model",
     )
     group.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="supervised: the settings of a preset, see tenpercent presets; other flags override them",
+    )
+    group.add_argument(
         "--weights",
         type=Path,
         metavar="FILE",

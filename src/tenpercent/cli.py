@@ -225,7 +225,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 
     protocol, trials = protocol_of(arguments.run, arguments.preset)
     given = ("length", "steps", "epochs", "network", "depth", "batch", "precision")
-    protocol = protocol.but(**{name: getattr(arguments, name) for name in given})
+    protocol = protocol.override(**{name: getattr(arguments, name) for name in given})
     asked = _asked(arguments, trials)
     if arguments.find:
         evaluation, ended = find(arguments.run, asked, protocol, arguments.margin)
@@ -317,7 +317,7 @@ def _embedder(arguments: argparse.Namespace) -> Embedder | None:
         )
     given = {flag: getattr(arguments, flag) for flag in sorted({*sum(chosen.values(), ())})}
     given = {flag: value for flag, value in given.items() if value is not None}
-    if arguments.embedder is None and not given:
+    if arguments.embedder is None and arguments.preset is None and not given:
         return None
     stray = sorted(set(given) - set(chosen[kind]))
     if stray:
@@ -326,9 +326,24 @@ def _embedder(arguments: argparse.Namespace) -> Embedder | None:
         raise UsageError(
             f"--{stray[0]} has no meaning for --embedder {kind}; leave it out, or use --embedder {other}"
         )
+    if arguments.preset is not None:
+        if kind != "supervised":
+            raise UsageError(
+                f"--preset {arguments.preset} trains from scratch on labels and --embedder is {arguments.embedder}; "
+                "leave out one"
+            )
+        return _of_preset(arguments.preset, given)
     if kind == "timm":
         return Timm(name=name, **given)
     return SelfSupervised(**given) if kind == "selfsupervised" else Supervised(**given)
+
+
+def _of_preset(name: str, given: dict[str, Any]) -> Embedder:
+    """Return the training of a preset, with the flags that are given in the place of its own settings."""
+    from .evaluate.presets import preset
+
+    lengths = {"steps": None, "epochs": None} if {"steps", "epochs"} & set(given) else {}
+    return replace(preset(name).protocol.training, **{**lengths, **given})
 
 
 def _cut(arguments: argparse.Namespace) -> Cut:

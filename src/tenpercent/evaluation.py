@@ -127,7 +127,7 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
     own = Supervised.from_json(embedder) if embedder["embedder"] == "supervised" else None
     if name is not None:
         found = preset(name)
-        settings = found.protocol.settings
+        settings = found.protocol.training
         if own is not None and replace(own, seed=settings.seed, devices=settings.devices) != settings:
             log.warning("the embedding was trained with other settings than --preset %s", name)
         return found.protocol, found.trials

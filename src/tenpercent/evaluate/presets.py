@@ -74,6 +74,7 @@ class Protocol:
         steps: int | None = None,
         epochs: int | None = None,
         network: str | None = None,
+        depth: int | None = None,
         batch: int | None = None,
         precision: str | None = None,
         length: Length | str | None = None,
@@ -83,7 +84,7 @@ class Protocol:
         Raises:
             UsageError: a value can't be, or steps and epochs are both given.
         """
-        given = {"network": network, "batch": batch, "precision": precision}
+        given = {"network": network, "depth": depth, "batch": batch, "precision": precision}
         changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if steps is not None or epochs is not None:
             changed |= {"steps": steps, "epochs": epochs}

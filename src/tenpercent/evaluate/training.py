@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import numpy as np
 from ..embed.augment import Ints, PixelSource
 from ..embed.loop import CURVE
 from ..embed.measure import Answers, Exam, ask
+from ..embed.training import TINY, Trained, batches_of, default_epochs, train
 from ..embed.training import Length as Course
-from ..embed.training import Trained, batches_of, default_epochs, train
 from ..errors import UsageError
 from .presets import Length, Protocol
 
@@ -96,7 +97,7 @@ class Outcome:
     seconds: float
 
 
-def train_once(data: TrainingData, places: Ints, protocol: Protocol, seed: int, folder: Path) -> Outcome:
+def train_once(data: TrainingData, protocol: Protocol, places: Ints, seed: int, folder: Path) -> Outcome:
     """Train a network from random weights on some of the images and test it, or go on with that.
 
     Weights, order and augmentation follow from `seed` alone. A training that was killed goes on from its last
@@ -105,8 +106,8 @@ def train_once(data: TrainingData, places: Ints, protocol: Protocol, seed: int, 
 
     Args:
         data: the images.
-        places: int64[k], positions of the images trained on, each once, in any order.
         protocol: what all trainings of the experiment share.
+        places: int64[k], positions of the images trained on, each once, in any order.
         seed: 0 to 2^32 − 1.
         folder: of this training alone.
 
@@ -158,6 +159,17 @@ def course(protocol: Protocol, n: int, n_full: int) -> Course:
     looks = protocol.evaluations
     marks = sorted({-(-steps * look // looks) for look in range(1, looks + 1)})
     return Course(-(-steps // own), own, steps, tuple(marks))
+
+
+def at_once(data: TrainingData, protocol: Protocol) -> int:
+    """Return how many trainings at once are faster than one after the other.
+
+    Up to 16 × 16 pixels a training takes one thread (`embed.training.threads_for`), so there is one for each
+    processor; a training on larger images keeps all of them busy.
+    """
+    height, width = data.pixels.size
+    small = height * width <= TINY and protocol.training.devices in (None, 1)
+    return len(os.sched_getaffinity(0)) if small and hasattr(os, "sched_getaffinity") else 1
 
 
 def _labels_of(data: TrainingData, places: Ints) -> Ints:
