@@ -5,8 +5,8 @@
 
 LABELS is .npy, or Parquet with a column `label`. Each row is one selection, timed with its keepers and diameters, after
 a small one that compiles; a finished row is stored at once and not measured again while vectors, versions and machine
-are the same. What draws has seed 0. No scores of a training are at hand: `el2n`, `forgetting` and `ccs` get random numbers
-(seed 0), so that only their seconds mean something.
+are the same. What draws has seed 0. No scores of a training are at hand: `el2n`, `forgetting` and `ccs` get random
+numbers (seed 0), so that only their seconds mean something.
 """
 
 from __future__ import annotations
