@@ -48,7 +48,7 @@ NAMES = [str(name) for name in Strategy]
 OTHERS = [name for name in NAMES if name != "semantic"]
 
 counted = st.floats(0.0, 1.0).map(lambda share: lambda n: 1 + round(share * (n - 1)))  # a count from 1 to n
-quick = settings(deadline=None, max_examples=40)
+quick = settings(deadline=None, max_examples=25)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -93,12 +93,14 @@ def test_kcenter_is_its_definition(vectors: Vectors, of: Callable[[int], int], t
 def test_kcenter_of_many_panels_is_its_definition(kind: str) -> None:
     units = unit_vectors(hard_vectors(kind, 5 * COLUMNS + 3, 4, 1))
     first = int(representatives(units, np.zeros(len(units), dtype=np.int64))[0][0])
-    for count in (1, 2, 40, 200, len(units)):
+    for count in (1, 2, 40, 200):
         assert kcenter(units, count).tolist() == plain_kcenter(units, first, count, -math.inf)
 
 
 @quick
-@given(hard_inputs(), counted, st.sampled_from([math.inf, 0.0, 0.05, 0.3]), st.sampled_from([1, 5, 1 << 24]))
+@given(
+    hard_inputs(most=35), counted, st.sampled_from([math.inf, 0.0, 0.05, 0.3]), st.sampled_from([9, 1 << 24])
+)
 def test_graph_remove_is_its_definition(
     vectors: Vectors, of: Callable[[int], int], threshold: float, most: int
 ) -> None:
@@ -150,8 +152,8 @@ def test_kmeans_ends_where_nothing_changes_and_ties_go_to_the_first() -> None:
     matrix = plain_matrix(both)[9:, :9]
     assert of.tolist() == matrix.argmin(axis=1).tolist()
     assert d.tobytes() == matrix.min(axis=1).tobytes()
-    same, _ = spherical_kmeans(units, np.tile(units[:1], (3, 1)))
-    assert not same.any()
+    equal = np.tile(units[:1], (9, 1))
+    assert not spherical_kmeans(equal, equal[:3])[0].any()
 
 
 @quick
@@ -190,8 +192,8 @@ def test_a_smaller_draw_is_part_of_a_larger_one_and_all_are_equally_likely() -> 
 
 
 @quick
-@given(hard_inputs(most=50), st.integers(0, 10**6))
-def test_every_group_of_every_cut_lies_side_by_side(vectors: Vectors, seed: int) -> None:
+@given(hard_inputs(most=24))
+def test_every_group_of_every_cut_lies_side_by_side(vectors: Vectors) -> None:
     merges = tp.cluster(tp.Embeddings.from_numpy(vectors), keep=1 / len(vectors))
     n = len(vectors)
     order = leaf_order(n, merges.a, merges.b)
@@ -423,7 +425,6 @@ def test_kcenter_is_within_four_times_of_the_best_radius() -> None:
         ({"strategy": "random", "scores": np.ones(60)}, "takes no scores"),
         ({"strategy": "el2n"}, "needs a score"),
         ({"strategy": "el2n", "scores": np.ones(59)}, "59 scores, but images up to row 59"),
-        ({"strategy": "el2n", "scores": np.ones(61)}, "61 scores"),
         ({"strategy": "el2n", "scores": np.ones((60, 2))}, "one a row"),
         ({"strategy": "ccs", "scores": ["a"] * 60}, "one a row"),
         ({"strategy": "ccs", "scores": np.r_[np.ones(59), np.nan]}, "(row 59) is nan"),

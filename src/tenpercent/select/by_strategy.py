@@ -57,7 +57,8 @@ def select_by(
         threshold: instead, of ``semantic``, ``kcenter`` and ``graph-remove``: the dissimilarity to stop at.
         within: ``class`` (default where there are labels) or ``all``.
         seed: of what is drawn, 0 or more; the same for strategies that draw nothing.
-        scores: [N], by row of the source, larger is harder: of ``el2n``, ``forgetting`` and ``ccs``, which need it.
+        scores: [N], one a row of the source, larger is harder; ``el2n``, ``forgetting`` and ``ccs`` need them. Rows
+            that have no vector (unreadable, held out) have a score that is not looked at.
 
     Raises:
         UsageError: a value out of its range or without a meaning for the strategy, or scores that don't fit.
@@ -133,9 +134,9 @@ class _Task:
         if name is Strategy.RANDOM:
             return draw(len(one.members), count, rng)
         if name is Strategy.GRAPH_REMOVE:
-            return graph_remove(
-                vectors, count, math.inf if self.cut.threshold is None else self.cut.threshold
-            )
+            if self.cut.threshold is None:
+                return graph_remove(vectors, count)
+            return graph_remove(vectors, 1, self.cut.threshold)  # as many go as are near
         if name in (Strategy.SPREAD, Strategy.MIXED):
             return self._along_tree(one, rng)
         units = unit_vectors(vectors)

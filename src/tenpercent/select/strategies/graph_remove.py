@@ -24,6 +24,7 @@ from ...cluster.sample import sample_pairs
 from ...store.embeddings import Ints, Vectors
 from ..cut import Bools
 
+SAME = 1e-9  # of a radius: a shell is not made narrower than this
 MOST = 1 << 24  # pairs of a shell, about: 16 bytes each, and as much again while they are sorted
 
 
@@ -34,7 +35,7 @@ def graph_remove(vectors: Vectors, count: int, threshold: float = math.inf, most
         vectors: [n, d] in id order.
         count: how many are to be left, from 1 to n.
         threshold: the largest dissimilarity of a pair that is dropped.
-        most: how many pairs a shell may hold; it decides what is computed, never what comes out.
+        most: how many pairs a shell may hold, unless they have one dissimilarity; it never decides what comes out.
 
     Returns:
         int64[k], the positions that are left, ascending.
@@ -60,16 +61,14 @@ def graph_remove(vectors: Vectors, count: int, threshold: float = math.inf, most
 
 def _shell(points: Points, above: float, more: int, threshold: float, most: int) -> NeighborGraph:
     """Return all pairs from `above` to a radius that should be enough to drop `more`, or to where memory allows."""
-    sample = sample_pairs(points)
-    # At the last step every pair is looked at: a radius that falls short of the next pair would go on for ever.
-    wanted = sample.radius_of(min(1.0, 1.5 * more / len(points)))
-    radius = min(threshold, max(wanted, 1.25 * above) if above or wanted else math.inf)
+    wanted = sample_pairs(points).radius_of(min(1.0, 1.5 * more / len(points)))
+    radius = min(threshold, max(wanted, 1.25 * above))  # wider than before, however few it would be
     while True:
         try:
             return neighbor_graph(points, radius, above=above, most=most)
         except TooManyPairsError:
             narrower = above + (min(radius, 2.0) - above) / 2.0
-            if not above < narrower < radius:  # more pairs than that at one dissimilarity
+            if narrower - above < SAME * radius:  # more pairs than that at one dissimilarity: take them all
                 return neighbor_graph(points, radius, above=above)
             radius = narrower
 
