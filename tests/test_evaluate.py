@@ -1,0 +1,269 @@
+"""Evaluate, as a person calls it: trainings, their rows, what is said of them, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import tenpercent as tp
+from tenpercent.cli import main
+from tenpercent.embed.recipe import Flip, Recipe
+from tenpercent.errors import TrainingFailedError, UsageError
+from tenpercent.evaluate.presets import Protocol
+from tenpercent.evaluate.results import unpacked
+from tenpercent.evaluation import Asked, evaluate, find, finish
+from tenpercent.images.options import SourceOptions
+from tenpercent.store.run import RunFolder, Stage
+
+CLASSES = 3
+SHORT = Protocol(
+    tp.Supervised(depth=8, steps=8, batch=16, precision="float32", recipe=Recipe(flip=Flip.NONE)),
+    evaluations=2,
+)
+
+
+def draw_images(folder: Path, each: int, seed: int, side: int = 20, classes: int = CLASSES) -> None:
+    """Noisy images whose brightest third tells the class; larger than what trains in processes side by side."""
+    random = np.random.default_rng(seed)
+    for code in range(classes):
+        (folder / f"class{code}").mkdir(parents=True)
+        for number in range(each):
+            pixels = random.integers(0, 120, (side, side, 3)).astype(np.uint8)
+            pixels[code * side // 3 : (code + 1) * side // 3] += 100
+            Image.fromarray(pixels).save(folder / f"class{code}" / f"{number:03d}.png")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 images of each class to train on and 5 to test on."""
+    folder = tmp_path_factory.mktemp("photos")
+    draw_images(folder / "train", 20, 0)
+    draw_images(folder / "test", 5, 1)
+    return folder
+
+
+def embedded(source: Path, out: Path, **more: Any) -> Path:
+    tp.embed(source, out=out, embedder=SHORT.training, **more)
+    return out
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of them, evaluated once."""
+    out = embedded(photos, tmp_path_factory.mktemp("runs") / "run")
+    tp.cluster(out, 0.5)
+    tp.select(out, keep=0.8)
+    evaluate(out, Asked(keep=(0.5,), trials=2), SHORT)
+    return out
+
+
+def test_each_training_has_a_row_that_says_what_came_out(run: Path) -> None:
+    rows = pq.read_table(run / "results.parquet").to_pylist()
+    assert [(r["arm"], r["fraction"], r["trial"], r["n"]) for r in rows] == [
+        (arm, fraction, trial, n)
+        for arm, fraction, n in (("full", 1.0, 60), ("random", 0.5, 30), ("semantic", 0.5, 30))
+        for trial in range(2)
+    ]
+    assert len({row["seed"] for row in rows}) == len(rows)
+    for row in rows:
+        assert row["status"] == "done" and row["steps"] == 8 and row["top5"] is None
+        assert 0 <= row["accuracy"] <= row["best_accuracy"] <= 1
+        assert row["accuracy"] == pytest.approx(np.mean(row["class_accuracy"]))
+        assert [entry["step"] for entry in row["curve"]] == [4, 8]
+        assert row["curve"][-1]["test_accuracy"] == row["accuracy"]
+        assert (row["removed_accuracy"] is None) == (row["arm"] == "full")
+        assert len(unpacked(row["kept"], 60)) == row["n"]
+    kept = tp.cluster(tp.Embeddings.load(run / "embeddings"), 0.5).select(0.5).rows
+    assert [unpacked(r["kept"], 60).tolist() for r in rows if r["arm"] == "semantic"] == [kept.tolist()] * 2
+    assert pq.read_table(run / "selection.parquet").num_rows == 60  # the run's own selection stays as it was
+    assert RunFolder(run).stage(Stage.SELECT) is not None
+
+
+def test_what_is_there_is_not_trained_again_and_more_adds_to_it(run: Path) -> None:
+    before = pq.read_table(run / "results.parquet")
+    files = {path: path.stat().st_mtime_ns for path in (run / "trainings").glob("*.parquet")}
+    found = evaluate(run, Asked(keep=(0.5,), trials=2), SHORT)
+    assert found.table.equals(before) and found.tally.done == 6
+    more = evaluate(run, Asked(keep=(0.8,), arms=("kcenter",), trials=1), SHORT)
+    assert len(more.table) == 7 and more.tally.done == 1
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def test_what_is_known_is_said_and_shown(run: Path) -> None:
+    found = evaluate(run, Asked(keep=(0.5,), trials=2), SHORT)
+    said = finish(run, found)
+    assert "eeping 50%" in said and f"See it: {run / 'report.html'}" in said
+    assert {path.name for path in (run / "evidence").iterdir()} >= {"table.md", "table.tex", "table.csv"}
+    assert "Does it hold?" in (run / "report.html").read_text()
+
+
+def test_the_command_says_the_same(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", str(run), "--keep", "0.5", "--arms", "full", "semantic", "--trials", "1"]
+    assert main([*words, "--preset", "digits", "--steps", "4", "--batch", "16", "--length", "epochs"]) == 0
+    out, err = capsys.readouterr()
+    assert "one trial has no interval" in out and "the embedding was trained with other settings" in err
+    rows = [r for r in pq.read_table(run / "results.parquet").to_pylist() if r["steps"] < 8]
+    assert {(row["arm"], row["steps"]) for row in rows} == {("full", 4), ("semantic", 2)}
+
+
+def test_without_a_preset_trainings_are_like_the_embeddings(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(run), "--keep", "0.5", "--arms", "full", "--trials", "1"]) == 0
+    rows = pq.read_table(run / "results.parquet").to_pylist()
+    assert any(len(row["curve"]) == 8 for row in rows)  # 20 evaluations, but there are no more than 8 steps
+    assert "other settings" not in capsys.readouterr().err
+
+
+def test_what_is_held_out_is_seen_by_nothing_but_the_test(photos: Path, tmp_path: Path) -> None:
+    out = embedded(photos / "train", tmp_path / "run", holdout=0.2)
+    evaluate(out, Asked(keep=(0.5,), trials=1), SHORT)
+    held = set(pq.read_table(out / "holdout.parquet")["row"].to_pylist())
+    assert len(held) == 12
+    assert not held & set(tp.Embeddings.load(out / "embeddings").rows.tolist())
+    for row in pq.read_table(out / "results.parquet").to_pylist():
+        assert not held & set(unpacked(row["kept"], 60).tolist())
+        assert round(row["accuracy"] * 12, 9) == round(row["accuracy"] * 12)
+
+
+def test_a_list_of_images_is_an_arm(run: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "mine.npy", np.arange(0, 60, 4))
+    found = evaluate(run, Asked(arms=(f"mine={tmp_path / 'mine.npy'}",), keep=(), trials=1), SHORT)
+    (row,) = [row for row in found.table.to_pylist() if row["arm"] == "mine"]
+    assert (row["fraction"], row["n"]) == (0.25, 15)
+    assert unpacked(row["kept"], 60).tolist() == list(range(0, 60, 4))
+
+
+def test_several_embeddings_and_layers(photos: Path, tmp_path: Path) -> None:
+    out = embedded(photos, tmp_path / "run")
+    asked = Asked(keep=(0.5,), arms=("semantic",), trials=1, layers=("middle", "end"), embeddings=2)
+    rows = evaluate(out, asked, SHORT).table.to_pylist()
+    assert sorted((row["layer"], row["embedding"]) for row in rows) == [
+        (layer, embedding) for layer in ("end", "middle") for embedding in (0, 1)
+    ]
+    assert len({row["kept"] for row in rows}) > 1
+
+
+def test_a_search_ends_with_what_is_known(run: Path) -> None:
+    asked = Asked(keep=(0.9, 0.5), arms=("full", "semantic"), trials=3)
+    found, ended = find(run, asked, SHORT, margin=60.0)
+    assert ended.decided and ended.fraction == 0.5
+    assert found.tally.done >= 2
+    with pytest.raises(UsageError, match="--find searches one arm"):
+        find(run, Asked(arms=("semantic", "kcenter")), SHORT)
+    with pytest.raises(UsageError, match="--margin is 0"):
+        find(run, asked, SHORT, margin=0.0)
+
+
+# ---- what is refused ---------------------------------------------------------------------------------------------
+
+
+def test_nothing_to_test_on_names_both_flags(photos: Path, tmp_path: Path) -> None:
+    out = embedded(photos / "train", tmp_path / "run")
+    with pytest.raises(UsageError, match=r"--test SOURCE, or begin a new run with --holdout"):
+        evaluate(out, Asked(), SHORT)
+    found = evaluate(out, Asked(keep=(0.5,), arms=("full",), trials=1, test=str(photos / "test")), SHORT)
+    assert found.tally.done == 1
+    with pytest.raises(UsageError, match="is the training set itself"):
+        evaluate(out, Asked(test=str(photos / "train")), SHORT)
+
+
+def test_test_images_that_do_not_fit(photos: Path, tmp_path: Path) -> None:
+    out = embedded(photos / "train", tmp_path / "run")
+    draw_images(tmp_path / "more", 2, 0, classes=4)
+    with pytest.raises(UsageError, match="class 'class3' that the training images lack"):
+        evaluate(out, Asked(test=str(tmp_path / "more")), SHORT)
+    draw_images(tmp_path / "large", 2, 0, side=24)
+    with pytest.raises(UsageError, match="24 × 24 pixels and the training images 20 × 20"):
+        evaluate(out, Asked(keep=(), arms=("full",), trials=1, test=str(tmp_path / "large")), SHORT)
+    (tmp_path / "flat").mkdir()
+    Image.new("RGB", (20, 20)).save(tmp_path / "flat" / "a.png")
+    with pytest.raises(UsageError, match="have no labels"):
+        evaluate(out, Asked(test=str(tmp_path / "flat")), SHORT)
+
+
+def test_images_without_labels(tmp_path: Path) -> None:
+    (tmp_path / "flat").mkdir()
+    random = np.random.default_rng(0)
+    for number in range(4):
+        Image.fromarray(random.integers(0, 255, (8, 8, 3)).astype(np.uint8)).save(
+            tmp_path / "flat" / f"{number}.png"
+        )
+    tp.embed(
+        tmp_path / "flat",
+        out=tmp_path / "run",
+        embedder=lambda images: np.asarray(images, np.float32).reshape(len(images), -1)[:, :9],
+    )
+    with pytest.raises(UsageError, match="have no labels"):
+        evaluate(tmp_path / "run", Asked(), SHORT)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (Asked(arms=("semantics",)), "did you mean semantic"),
+        (Asked(keep=(1.5,)), "--keep is 1.5"),
+        (Asked(trials=0), "--trials is 0"),
+        (Asked(arms=("=x.npy",)), "a list is NAME=FILE"),
+        (Asked(test_options=SourceOptions(split="test")), "--split"),
+    ],
+)
+def test_what_makes_no_sense(asked: Asked, said: str, run: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        evaluate(run, asked, SHORT)
+
+
+def test_a_loss_that_is_no_number_marks_the_trial(photos: Path, tmp_path: Path) -> None:
+    out = embedded(photos, tmp_path / "run")
+    wild = Protocol(tp.Supervised(depth=8, steps=8, batch=16, rate=1e30, precision="float32"), evaluations=2)
+    found = evaluate(out, Asked(keep=(0.5,), arms=("full", "random"), trials=1), wild)
+    assert found.tally.done == 0 and len(found.tally.failed) == 2
+    assert {row["status"] for row in found.table.to_pylist()} == {"failed"}
+    with pytest.raises(TrainingFailedError, match="2 trainings failed, 0 did not"):
+        finish(out, found)
+
+
+# ---- kills and several processes ---------------------------------------------------------------------------------
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_evaluate import SHORT
+from tenpercent.embed import loop
+from tenpercent.evaluation import Asked, evaluate
+loop.SAVE_AFTER = 0.0
+evaluate({run!r}, Asked(keep=(0.5,), trials=1), SHORT)
+"""
+
+
+def test_a_kill_costs_nothing_that_shows(photos: Path, tmp_path: Path) -> None:
+    runs = [embedded(photos, tmp_path / name) for name in ("killed", "fresh")]
+    code = SCRIPT.format(tests=str(Path(__file__).parent), run=str(runs[0]))
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 120
+        while not list((runs[0] / "trainings").glob("*/checkpoint.pt")) and time.monotonic() < end:
+            assert process.poll() is None
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)
+    tables = [evaluate(run, Asked(keep=(0.5,), trials=1), SHORT).table for run in runs]
+    told = ["arm", "accuracy", "loss", "test_loss", "class_accuracy", "kept", "seed", "steps"]
+    assert tables[0].select(told).equals(tables[1].select(told))
+    assert not [path for path in (runs[0] / "trainings").iterdir() if path.is_dir()]
+
+
+def test_tiny_images_are_trained_on_by_several_processes(tmp_path: Path) -> None:
+    draw_images(tmp_path / "photos" / "train", 8, 0, side=8)
+    draw_images(tmp_path / "photos" / "test", 2, 1, side=8)
+    out = embedded(tmp_path / "photos", tmp_path / "run")
+    found = evaluate(out, Asked(keep=(0.5,), trials=2), SHORT)
+    assert found.tally.done == 6 and not list((out / "trainings").glob("*.claim"))
