@@ -137,7 +137,7 @@ def model_view(model: nn.Module, pixels: PixelSource) -> View:
 
 def data_config(model: nn.Module) -> dict[str, Any]:
     """Return how a model of timm wants its images."""
-    return dict(require("timm.data", "images").resolvedata_config({}, model=model))
+    return dict(require("timm.data", "images").resolve_data_config({}, model=model))
 
 
 def _head(model: nn.Module) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -139,7 +140,7 @@ def timm_run(model: Timm, images: str | None, runs: Sequence[Path], out: Path) -
     """
     options, holdout = SourceOptions(), 0.0
     if images is None:
-        about = RunFolder.open(runs[0]).read()["source"] if runs else {"kind": "vectors"}
+        about: dict[str, Any] = RunFolder.open(runs[0]).read()["source"] if runs else {"kind": "vectors"}
         if about["kind"] != "images":
             raise UsageError(
                 f"{model.name} embeds images, and no run with images is given; name them with --images SOURCE"
