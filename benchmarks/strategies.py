@@ -97,7 +97,9 @@ def measured(embeddings: tp.Embeddings, name: str, keep: float, within: str) -> 
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """Return the rows as a table, a line a strategy: seconds, mean and max at each keep."""
     keeps = sorted({row["keep"] for row in rows.values()}, reverse=True)
-    lines = ["| strategy | within | " + " | ".join(f"keep {k:g}: s, mean, max" for k in keeps) + " |"]
+    lines = [
+        "| strategy | within | " + " | ".join(f"keep {k:g}: s (processor), mean, max" for k in keeps) + " |"
+    ]
     lines.append("|---|---|" + "---|" * len(keeps))
     for name, within in dict.fromkeys((row["strategy"], row["within"]) for row in rows.values()):
         found = [rows.get(f"{name} {within} {k:g}") for k in keeps]
@@ -111,7 +113,7 @@ def cell(name: str, row: dict[str, Any] | None) -> str:
     if row is None:
         return "not measured"
     far = "–, –" if name.partition(":")[0] in SCORED else f"{row['mean']:.4f}, {row['max']:.3f}"
-    return f"{row['seconds']:.1f}, {far}"
+    return f"{row['seconds']:.1f} ({row['processor']:.1f}), {far}"
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from .dense import COLUMNS, ROWS, _add_squares
 from .distances import Doubles, Positions
+from .kernels import kernel
 
 Panels = npt.NDArray[np.float64]  # [p, d, COLUMNS]: points as columns, side by side
 
@@ -41,7 +41,7 @@ def grid_of(units: Doubles) -> Grid:
     return Grid(np.ascontiguousarray(units), panels)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fill_rows(units: Doubles, rows: Positions, panels: Panels, n: int, sums: Doubles, found: Doubles) -> None:
     """Fill found[r, c] with the dissimilarity of units[rows[r]] and point c of the panels.
 

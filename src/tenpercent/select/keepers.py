@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from ..cluster.distances import Doubles, dissimilarities
 from ..cluster.filters import relative_margin
+from ..cluster.kernels import kernel
 from ..cluster.threads import cpus, in_threads, one_blas_thread
 from ..store.embeddings import Ints, in_batches
 from .cut import Bools, Floats
@@ -106,7 +106,7 @@ def _nearest(units: Floats, asked: Ints, names: Ints, shown: npt.NDArray[np.floa
     return nearest, distance
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _widest(units: Doubles, order: Ints, chords: Floats, edges: Ints, groups: Ints, widest: Floats) -> None:
     """Fill `widest` for some groups; the images of each come in order of falling dissimilarity to the keeper."""
     width = units.shape[1]

@@ -16,8 +16,8 @@ image of each group, as `semantic` does, but a random one.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...cluster.kernels import kernel
 from ...store.embeddings import Ints
 
 ALPHA = 0.5
@@ -45,7 +45,7 @@ def weights_of(sizes: Ints, alpha: float) -> Ints:
     """
     if alpha == 1.0:
         return np.ones(len(sizes), dtype=np.int64)
-    return np.maximum(1, np.rint(UNIT * sizes ** (alpha - 1.0)).astype(np.int64))
+    return np.asarray(np.maximum(1, np.rint(UNIT * sizes ** (alpha - 1.0))), dtype=np.int64)
 
 
 def systematic(weights: Ints, count: int, start: float) -> Ints:
@@ -74,7 +74,7 @@ def systematic(weights: Ints, count: int, start: float) -> Ints:
     return np.flatnonzero(certain)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _leaf_order(n: int, a: Ints, b: Ints) -> Ints:
     root, last = np.arange(n), np.arange(n)  # of each group: its smallest position, and the end of its row
     after = np.full(n, -1)

@@ -19,10 +19,10 @@ import heapq
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from ...cluster.dense import COLUMNS, ROWS
 from ...cluster.distances import Doubles
+from ...cluster.kernels import inner, kernel
 from ...cluster.rows import Panels, fill_rows, grid_of
 from ...store.embeddings import Ints
 from ..cut import Floats
@@ -51,7 +51,7 @@ def graph_add(units: Floats, count: int, cache_bytes: int = CACHE_BYTES) -> Ints
     return np.asarray(_chosen(grid.units, grid.panels, kept_rows, count), dtype=np.int64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _chosen(units: Doubles, panels: Panels, kept_rows: Doubles, count: int) -> npt.NDArray[np.int64]:
     n, known = len(units), len(kept_rows)
     sums, block = np.empty((ROWS, COLUMNS)), np.empty((ROWS, n))
@@ -87,7 +87,7 @@ def _chosen(units: Doubles, panels: Panels, kept_rows: Doubles, count: int) -> n
     return chosen
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _added(nearest: Doubles, row: Doubles) -> float:
     """Return the sum of max(0, nearest − row), always added in the same order."""
     lanes = np.zeros(LANES)

@@ -16,8 +16,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ...cluster.kernels import kernel
 from ...cluster.neighbors import NeighborGraph, TooManyPairsError, neighbor_graph
 from ...cluster.points import Points
 from ...cluster.sample import sample_pairs
@@ -73,7 +73,7 @@ def _shell(points: Points, above: float, more: int, threshold: float, most: int)
             radius = narrower
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _drop(i: Ints, j: Ints, left: Bools, count: int) -> None:
     """Walk pairs in order and drop the larger position of each whose both are left, `count` times at most."""
     for p in range(len(i)):

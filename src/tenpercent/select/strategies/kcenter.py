@@ -15,10 +15,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from ...cluster.dense import COLUMNS, ROWS, _add_squares
 from ...cluster.distances import Doubles, Positions
+from ...cluster.kernels import kernel
 from ...cluster.rows import Panels, grid_of
 from ...store.embeddings import Ints
 from ..cut import Floats
@@ -46,7 +46,7 @@ def kcenter(units: Floats, count: int, threshold: float = -math.inf) -> Ints:
     return np.asarray(_chosen(grid.units, grid.panels, first, count, threshold), dtype=np.int64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _chosen(units: Doubles, panels: Panels, first: int, count: int, threshold: float) -> Positions:
     n, many = len(units), len(panels)
     chosen = np.empty(count, dtype=np.int32)

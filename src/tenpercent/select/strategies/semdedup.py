@@ -15,10 +15,10 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from ...cluster.dense import COLUMNS, ROWS
 from ...cluster.distances import Doubles, unit_vectors
+from ...cluster.kernels import kernel
 from ...cluster.rows import fill_rows, grid_of
 from ...store.embeddings import Ints
 from ..cut import Floats
@@ -73,10 +73,11 @@ def spherical_kmeans(units: Floats, start: Floats) -> tuple[Ints, Floats]:
         sums = _sums(grid.units, of, len(centroids))
         there = sums.any(axis=1)
         centroids[there] = unit_vectors(sums[there])
-    return _nearest(centroids, grid.panels, len(units))
+    of, to_centroid = _nearest(centroids, grid.panels, len(units))
+    return of, to_centroid
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _nearest(centroids: Doubles, panels: Doubles, n: int) -> tuple[npt.NDArray[np.int64], Doubles]:
     of, nearest = np.zeros(n, dtype=np.int64), np.full(n, np.inf)
     sums, block = np.empty((ROWS, COLUMNS)), np.empty((ROWS, n))
@@ -90,7 +91,7 @@ def _nearest(centroids: Doubles, panels: Doubles, n: int) -> tuple[npt.NDArray[n
     return of, nearest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sums(units: Doubles, of: npt.NDArray[np.int64], clusters: int) -> Doubles:
     sums = np.zeros((clusters, units.shape[1]))
     for x in range(len(of)):
@@ -99,7 +100,7 @@ def _sums(units: Doubles, of: npt.NDArray[np.int64], clusters: int) -> Doubles:
     return sums
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _clearance(units: Doubles, edges: npt.NDArray[np.int64]) -> Doubles:
     """Return for each image the dissimilarity to the nearest before it in its cluster; infinity for the first."""
     found = np.full(len(units), np.inf)
