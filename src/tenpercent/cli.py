@@ -355,9 +355,20 @@ def _cut(arguments: argparse.Namespace) -> Cut:
         budget=arguments.budget,
         keep_ids=_read_ids(arguments.keep_ids),
         min_per_class=arguments.min_per_class,
-        within=getattr(arguments, "within", None),
+        within=_within(arguments),
         layer=getattr(arguments, "layer", None),
     )
+
+
+def _within(arguments: argparse.Namespace) -> str | None:
+    """Return where to look for groups: as asked, else as a preset has it that looks at everything together."""
+    asked: str | None = getattr(arguments, "within", None)
+    name = getattr(arguments, "preset", None)
+    if asked is not None or name is None:
+        return asked
+    from .evaluate.presets import preset
+
+    return "all" if preset(name).within == "all" else None
 
 
 def _read_ids(path: Path | None) -> tuple[str, ...]:
