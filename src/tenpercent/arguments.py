@@ -94,6 +94,13 @@ def build_parser() -> argparse.ArgumentParser:
     _add_leaks(commands)
     _add_probe(commands)
     _add_evaluate(commands)
+    bench = _command(
+        commands, "bench", "evaluate several data sets, embedders and strategies, as a file asks for"
+    )
+    bench.add_argument(
+        "file", type=Path, metavar="FILE", help="TOML; docs/evidence.md shows one. Interrupted, it goes on"
+    )
+
     _command(commands, "presets", "the settings of trainings that have a name, each with its source")
 
     info = _command(commands, "info", "what a run folder holds, and what made it")

@@ -32,11 +32,16 @@ if TYPE_CHECKING:
 def run_demo(arguments: argparse.Namespace) -> None:
     """``tenpercent demo``."""
     from .cut import Cut
+    from .evaluate.presets import preset
+    from .evaluation import Asked, evaluate, finish
     from .pipeline import run
     from .show.summary import describe_run
 
     run("digits", out=arguments.out, cut=Cut(keep=0.9))
     _say(describe_run(arguments.out))
+    _say("\nDoes it hold? Three small trainings each of all images, of those kept and of random ones:")
+    evaluation = evaluate(arguments.out, Asked(keep=(0.9,), trials=3), preset("digits").protocol)
+    _say(finish(arguments.out, evaluation))
 
 
 def run_run(arguments: argparse.Namespace) -> None:
@@ -235,6 +240,13 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     _say(finish(arguments.run, evaluation, arguments.margin))
 
 
+def run_bench(arguments: argparse.Namespace) -> None:
+    """``tenpercent bench``."""
+    from .suite import bench, describe_suite
+
+    _say(describe_suite(bench(arguments.file)))
+
+
 def run_presets(_: argparse.Namespace) -> None:
     """``tenpercent presets``."""
     from .evaluate.presets import describe_presets
@@ -400,6 +412,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "leaks": run_leaks,
     "probe": run_probe,
     "evaluate": run_evaluate,
+    "bench": run_bench,
     "presets": run_presets,
     "info": run_info,
 }
