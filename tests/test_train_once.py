@@ -226,10 +226,9 @@ def test_killed_at_any_step_it_ends_with_the_same_bytes(
     for one, other in zip(whole.curve, again.curve, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
     assert isinstance(rest.pixels, Images)
-    first_of_rest = 12 - sum(len(places) > 0 for places in rest.pixels.asked)
-    assert first_of_rest == (stop_after - 1 if save_after == 0 else (stop_after - 1) // 3 * 3) - (
-        stop_after == 1
-    )
+    repeated_from = 12 - len(rest.pixels.asked)
+    done = stop_after - 1  # the first batch is of statistics
+    assert repeated_from == (done if save_after == 0 else done // 3 * 3)
 
 
 def test_a_finished_training_is_tested_again_not_repeated(tmp_path: Path) -> None:
@@ -355,7 +354,7 @@ def test_the_first_loss_is_the_one_of_the_recipe(
     expected = cross_entropy(
         network(images), torch.from_numpy(labels), given_weight, label_smoothing=smoothing
     )
-    assert found.loss == pytest.approx(float(expected), rel=1e-4)
+    assert found.loss == pytest.approx(expected.item(), rel=1e-4)
 
 
 def seen_by(

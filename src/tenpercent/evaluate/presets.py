@@ -350,7 +350,7 @@ FAST = Preset(
     protocol=Protocol(
         Supervised(
             network="fast",
-            epochs=8,
+            epochs=10,
             batch=256,
             rate=0.375,
             momentum=0.85,

@@ -1,0 +1,231 @@
+"""Compare one training with the network's own rate and with a plain loop, and two at once with one after the other.
+
+All in one run, in interleaved rounds, so that a busy moment of the machine hits everyone alike; medians count:
+
+- network: forward, backward and step on one batch that lies ready in memory; nothing can be faster;
+- ours: `tenpercent.evaluate.training.train_once`, its seconds of training, and those of its evaluations beside them;
+- plain: a DataLoader with two workers over the same pixels, RandomCrop, RandomHorizontalFlip, Normalize, float32;
+- two small trainings of 8 and of 32 pixels, in two processes with one thread each, and one after the other with all.
+
+    python benchmarks/train.py [--images 2048] [--rounds 3] [--out benchmarks/train.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from tenpercent.embed.networks import build
+from tenpercent.embed.settings import Supervised
+from tenpercent.evaluate.presets import PRESETS, Protocol
+from tenpercent.evaluate.training import TrainingData, train_once
+from tenpercent.progress import quiet
+from tenpercent.store.run import machine, versions
+
+SIDES = (8, 32)  # pixels of the small trainings
+CLASSES = 10
+
+
+class Made:
+    """Random images in memory, as `tenpercent.embed.pixels.Pixels` keeps them."""
+
+    def __init__(self, count: int, side: int) -> None:
+        random = np.random.default_rng(count)
+        self.array = random.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+        self.labels = np.arange(count) % CLASSES
+        self.size = (side, side)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def batches(self, order: Iterable[npt.NDArray[np.int64]]) -> Iterator[torch.Tensor]:
+        for places in order:
+            yield torch.from_numpy(self.array[places]).permute(0, 3, 1, 2)
+
+
+class Plain(Dataset[tuple[torch.Tensor, int]]):
+    """A data set as the tutorials write it."""
+
+    def __init__(self, images: Made) -> None:
+        self.images = images
+        side = images.size[0]
+        self.transform = transforms.Compose(
+            [
+                transforms.ToPILImage(),
+                transforms.RandomCrop(side, padding=side // 8),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize((0.49, 0.48, 0.45), (0.25, 0.24, 0.26)),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
+        return self.transform(self.images.array[row]), int(self.images.labels[row])
+
+
+def step_rate(protocol: Protocol, batch: int, steps: int) -> float:
+    """Return images a second of the network itself, forward, backward and step, on one batch in memory."""
+    training = protocol.training
+    network = build(training.network, training.depth, CLASSES, (32, 32)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trained = [weights for weights in network.parameters() if weights.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=0.01, momentum=0.9, weight_decay=1e-4)
+    images = torch.randn(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, CLASSES, (batch,))
+
+    def step() -> None:
+        loss = cross_entropy(network(images), labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    step()
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    return steps * batch / (time.perf_counter() - start)
+
+
+def our_seconds(protocol: Protocol, images: Made, test: Made) -> tuple[float, float]:
+    """Return the seconds of training of two epochs, and all that `train_once` took."""
+    data = TrainingData(images, images.labels, test, test.labels, CLASSES)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        found = train_once(data, protocol, np.arange(len(images)), 0, Path(folder))
+        return found.seconds, time.perf_counter() - start
+
+
+def plain_rate(protocol: Protocol, images: Made) -> float:
+    """Return images a second of the plain loop, second epoch of two."""
+    training = protocol.training
+    loader = DataLoader(
+        Plain(images), batch_size=training.batch, shuffle=True, num_workers=2, persistent_workers=True
+    )
+    network = build(training.network, training.depth, CLASSES, (32, 32))
+    trained = [weights for weights in network.parameters() if weights.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=0.01, momentum=0.9, weight_decay=1e-4)
+    start = 0.0
+    for _ in range(2):
+        start = time.perf_counter()
+        for inputs, labels in loader:
+            optimizer.zero_grad()
+            loss = cross_entropy(network(inputs), labels)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    return len(images) / (time.perf_counter() - start)
+
+
+def small(side: int, steps: int) -> None:
+    """Train once on small images of a side; what the processes of `at_once` run."""
+    images = Made(1024, side)
+    training = Supervised(depth=8, steps=steps, batch=64, precision="float32")
+    with quiet():
+        print(our_seconds(Protocol(training, evaluations=1), images, Made(64, side))[0])
+
+
+def at_once(side: int, steps: int) -> dict[str, float]:
+    """Return the seconds of two small trainings: of both at once, one thread each, and one after the other."""
+    call = [sys.executable, __file__, "--small", str(side), "--steps", str(steps)]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    both = [subprocess.Popen(call, env=one_thread, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    together = max(float(one.communicate()[0]) for one in both)
+    after = sum(
+        float(subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True).stdout) for _ in range(2)
+    )
+    return {f"{side} pixels, at once": together, f"{side} pixels, one after the other": after}
+
+
+def measure(names: list[str], count: int, rounds: int, steps: int) -> list[dict[str, float]]:
+    """Return what each round measured."""
+    images, test = Made(count, 32), Made(256, 32)
+    found = []
+    for number in range(rounds):
+        values: dict[str, float] = {}
+        for name in names:
+            training = PRESETS[name].protocol.training
+            short = Supervised(
+                network=training.network,
+                depth=training.depth,
+                epochs=2,
+                batch=training.batch,
+                precision="float32",
+                recipe=training.recipe,
+            )
+            protocol = Protocol(short, evaluations=2)
+            batches = max(2, count // short.batch)
+            before = step_rate(protocol, short.batch, batches)
+            seconds, whole = our_seconds(protocol, images, test)
+            after = step_rate(
+                protocol, short.batch, batches
+            )  # half before, half after: what drifts hits both
+            values[f"{name}, network"] = 2 / (1 / before + 1 / after)
+            values[f"{name}, ours"] = 2 * count / seconds
+            values[f"{name}, ours with all beside the training"] = 2 * count / whole
+            values[f"{name}, plain"] = plain_rate(protocol, images)
+        for side in SIDES:
+            values |= at_once(side, steps)
+        found.append(values)
+        print(f"round {number + 1}: " + ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
+    return found
+
+
+def main() -> None:
+    """Measure, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--images", type=int, default=2048, help="of each round and contestant")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=150, help="of the small trainings")
+    parser.add_argument("--presets", nargs="+", default=["paper-cifar", "fast"])
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/train.json"))
+    parser.add_argument("--small", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.small:
+        small(given.small, given.steps)
+        return
+    with quiet():
+        rounds = measure(given.presets, given.images, given.rounds, given.steps)
+    medians = {name: round(statistics.median(values[name] for values in rounds), 2) for name in rounds[0]}
+    pairs = [(f"{name}, network", f"{name}, ours") for name in given.presets]
+    pairs += [(f"{name}, ours", f"{name}, plain") for name in given.presets]
+    pairs += [(f"{side} pixels, one after the other", f"{side} pixels, at once") for side in SIDES]
+    ratios = {
+        f"{above} / {below}": round(statistics.median(values[above] / values[below] for values in rounds), 3)
+        for above, below in pairs
+    }
+    for name, value in {**medians, **ratios}.items():
+        print(f"{name:70} {value:10.2f}")
+    content: dict[str, Any] = {
+        "data": "random pixels; images a second, and seconds of two small trainings",
+        "images": given.images,
+        "steps": given.steps,
+        "threads": torch.get_num_threads(),
+        "machine": {**machine(), "system": platform.platform()},
+        "versions": versions(),
+        "medians": medians,
+        "ratios": ratios,
+        "rounds": rounds,
+    }
+    given.out.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
