@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -34,7 +35,18 @@ from tenpercent.store.embeddings import Embeddings
 from tenpercent.store.run import RunFolder
 
 QUICK = tp.SelfSupervised(depth=8, epochs=2, batch=32, precision="float32")
-FLAGS = ["--embedder", "selfsupervised", "--depth", "8", "--steps", "2", "--precision", "float32"]
+FLAGS = [
+    "--embedder",
+    "selfsupervised",
+    "--depth",
+    "8",
+    "--steps",
+    "2",
+    "--batch",
+    "16",
+    "--precision",
+    "float32",
+]
 
 
 class KilledError(Exception):
@@ -252,10 +264,18 @@ def test_spread_is_that_of_the_unit_vectors(tmp_path: Path) -> None:
     assert spread(found, images) == pytest.approx(float(deviation), abs=1e-6)
 
 
-@pytest.mark.slow
-def test_two_processes_train_one_network(tmp_path: Path) -> None:
-    found = train_unlabelled(Images(grains(64)), replace(QUICK, devices=2), tmp_path)
-    assert found.facts["devices"] == 2 and np.isfinite(found.facts["train_loss"])
+def test_several_processes_can_share_it() -> None:
+    """What they are handed pickles, and no weight is without a gradient, which they would wait for."""
+    task = pickle.loads(pickle.dumps(Twins(View((127.0,) * 3, (70.0,) * 3, (8, 8), 0))))
+    images = torch.from_numpy(grains(6)).permute(0, 3, 1, 2)
+    drawn = task.draw(np.random.default_rng(0), np.arange(6), 0, (8, 8))
+    part = task.inputs(images[2:4], drawn.part(slice(2, 4)))
+    torch.testing.assert_close(part, task.inputs(images, drawn)[[2, 3, 8, 9]])
+    first, second = part.chunk(2)
+    assert float((first - second).abs().mean()) > 0.1  # two views, not one twice
+    network = network_for(replace(QUICK, dim=16), (8, 8))
+    task.loss(network(part), np.arange(2))[0].backward()
+    assert [name for name, value in network.named_parameters() if value.grad is None] == []
 
 
 # ---- bad input -----------------------------------------------------------------------------------------------------
