@@ -77,7 +77,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "duplicate ids": (lambda t, v: [_vectors(t, ONES), "--ids", _file(t, "ids.txt", "a\nb\nb\nc\n")], "'b'"),
     "not a npy": (lambda t, v: [_file(t, "text.npy", "hello")], "text.npy"),
     "truncated npy": (lambda t, v: [_file(t, "cut.npy", v.read_bytes()[:-20])], "cut.npy"),
-    "flat folder": (lambda t, v: [_flat_images(t)], "--embedder timm:NAME --weights FILE"),
+    "one image without a label": (lambda t, v: [_flat_image(t)], "--embedder timm:NAME --weights FILE"),
     "one class": (lambda t, v: [_one_class(t)], "class"),
     "case": (lambda t, v: [_case(t)], "Cat"),
     "unknown embedder": (lambda t, v: [_two_classes(t), "--embedder", "superwised"], "superwised"),
@@ -102,8 +102,8 @@ def _images(folder: Path, count: int) -> None:
         Image.fromarray(np.full((8, 8, 3), 40 * number, dtype=np.uint8)).save(folder / f"{number}.png")
 
 
-def _flat_images(tmp_path: Path) -> str:
-    _images(tmp_path / "flat", 3)
+def _flat_image(tmp_path: Path) -> str:
+    _images(tmp_path / "flat", 1)
     return str(tmp_path / "flat")
 
 
@@ -143,7 +143,6 @@ BEFORE_ANYTHING_IS_WRITTEN = {
     "unknown layer",
     "nan",
     "duplicate ids",
-    "flat folder",
     "one class",
     "holdout 1",
     "embedder for vectors",
