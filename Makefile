@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types layers unit docs lock clean
+.PHONY: demo test lint types layers unit docs lock recompile clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/.installed
@@ -46,5 +46,9 @@ lock:
 	echo "uv" | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header --no-annotate - -o requirements-uv.lock
 
-clean:
+# numba knows a stored kernel by its own file: one that a kernel of another file calls may have changed since.
+recompile:
+	find src -name '*.nb[ci]' -delete
+
+clean: recompile
 	rm -rf .venv runs .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

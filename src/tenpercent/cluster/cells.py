@@ -9,7 +9,7 @@ Every point belongs to the nearest of a few hundred centres. Let x belong to cen
 The second: f(z) = (|z − o|² − |z − c|²) / (2|o − c|) is the signed distance of z to the plane halfway between o and c:
 linear, with a gradient of length one. f(y) ≥ 0, for c is the centre nearest to y; |f(y) − f(x)| ≤ |x − y| ≤ t; hence
 −f(x) ≤ t. So the points that fail one of the tests have no partner in c, and the others, the candidates, are compared
-with all of c. Of two cells only the one that comes first looks for candidates in the other.
+with all of c. Of two cells only the later one has candidates, points of the earlier one.
 
 All squared distances here come from float32 products. With an error of at most ε(x, c), which grows with the distances
 of x and c to the middle, c may be taken for the nearest centre of y when o is nearer by ε(y, c) + ε(y, o) in squares.

@@ -64,7 +64,9 @@ def pairs_within(
     if not len(d):
         return Pairs(i, j, d)
     count = _pairs_within(left, right, fixed(near[0]), fixed(near[1]), above, radius, within, i, j, d)
-    return Pairs(i[:count], j[:count], d[:count])
+    return Pairs(
+        i[:count].copy(), j[:count].copy(), d[:count].copy()
+    )  # what the filter passed may be much more
 
 
 @kernel

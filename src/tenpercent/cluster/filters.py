@@ -87,6 +87,8 @@ class Filter(Protocol):
     def near(self, left: Centred, right: Centred, radius: float, first: int) -> tuple[Positions, Positions]:
         """Return positions in `left` and `right`, int32[k] each, of every pair with dissimilarity ≤ `radius`, and more.
 
+        The arrays may be the thread's own: they are valid until its next call.
+
         Args:
             left: some points …
             right: … and at most `columns` others, seen from the same centre; in all no more than a tile has products.

@@ -37,8 +37,10 @@ ENTRY_SECONDS = 1e-8  # of its matrix
 
 EDGES = 0.75  # the share of the memory for pairs of clusters that are counted
 LIVE = 0.5  # of n points and E pairs there are about LIVE · √(E·n) of them at a time, on real embeddings
-BYTES_PER_THREAD = 8 << 20  # products, what the filter passes, candidates
-BYTES_PER_COORDINATE = 16 << 10  # the rows and columns of a tile
+BYTES_PER_THREAD = 12 << 20  # products, what the filter passes and what of it is near, candidates
+BYTES_PER_COORDINATE = (
+    28 << 10
+)  # 1,024 rows and 1,024 columns in float32 and float64, and a block of candidates
 LEAST = 4 << 20  # below, pairs would come in too many small files
 
 SHALLOW = 0.6  # up to this fraction of merges the nearest neighbours of a sample tell the radius
@@ -175,7 +177,8 @@ class _Growth:
         pairs = min(self.sample.pairs(self.reached) * share**2, n * (n - 1) / 2)
         sparse = pairs * PAIR_SECONDS
         dense = n * n / 2 * width * COORDINATE_SECONDS + left * left * ENTRY_SECONDS
-        return dense < sparse and dense_bytes(left, n, width) < self.budget.bytes
+        needed = dense_bytes(left, n, width, threads=self.task.resources.workers)
+        return dense < sparse and needed < self.budget.bytes
 
     # ---- what fits -----------------------------------------------------------------------------------------------
 

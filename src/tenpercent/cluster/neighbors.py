@@ -17,8 +17,7 @@ from .exact import Exact, pairs_within
 from .filters import Filter, best_filter
 from .pairs import Pairs, PairStore, in_order, joined
 from .points import Centred, Points, Space
-from .threads import cpus, in_threads
-from .threads import one_blas_thread as one_blas_thread
+from .threads import cpus, in_threads, one_blas_thread
 
 
 class TooManyPairsError(TenpercentError):
@@ -254,6 +253,8 @@ class Join:
             skip = max(0, start - first)  # columns left of the diagonal
             others = Centred(right.singles[skip:], right.halves[skip:]) if skip else right
             r, c = multiply.near(left, others, self.radius, first - start + skip)
+            if not len(r):
+                continue
             parts.append(
                 pairs_within(
                     self.space.exact[0].of(self.left, positions),

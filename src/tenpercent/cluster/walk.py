@@ -270,7 +270,7 @@ def _walk(
 ) -> int:
     """Walk the pairs of one share from position `at` on; return where there was no room for another edge, or the end.
 
-    What every pair goes through stands here and makes no call that hands over arrays, which would double the time.
+    What every pair goes through stands here: another function around it would double the time.
     """
     root, size, closing, _, length = state
     i, j, d = pairs
