@@ -1,8 +1,8 @@
 """How kernels are compiled: once an installation, without the interpreter's lock, and without what nobody calls.
 
-A first call waits for all that it needs, so those of every join and walk are written for one type of arguments (`distances.fixed`), take
-their memory from the caller and compare by themselves (np.empty, np.arange, min and max are kernels of their own, one a
-type), and leave out the wrappers that they do not need.
+A first call waits for all that it needs, so those of every join and walk are written for one type of arguments
+(`distances.fixed`), take their memory from the caller and compare by themselves (np.empty, np.arange, min and max are
+kernels of their own, one a type), and leave out the wrappers that they do not need.
 
 What is stored of a kernel is known by its own file alone: after a change of one that others call, `make recompile`.
 """
