@@ -220,7 +220,11 @@ def _add_evaluate(commands: Any) -> None:
     )
     _add_run(evaluate)
     evaluate.add_argument(
-        "--keep", type=_number, nargs="+", default=[0.9], metavar="FRACTION", help="the fractions kept (0.9)"
+        "--keep",
+        type=_number,
+        nargs="+",
+        metavar="FRACTION",
+        help="the fractions kept (0.9; with --find 0.95 0.9 0.8 0.7 0.5 0.3)",
     )
     evaluate.add_argument(
         "--arms",
@@ -236,9 +240,9 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "--layer",
         nargs="+",
-        default=["end"],
+        default=[],
         metavar="LAYER",
-        help="whose vectors the images are chosen by (end)",
+        help="whose vectors the images are chosen by (that which RUN was clustered by)",
     )
     evaluate.add_argument(
         "--embeddings",

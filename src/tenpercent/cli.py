@@ -226,8 +226,9 @@ def run_probe(arguments: argparse.Namespace) -> None:
 
 def run_evaluate(arguments: argparse.Namespace) -> None:
     """``tenpercent evaluate``."""
-    from .evaluation import evaluate, find, finish, protocol_of
+    from .evaluation import checked_margin, evaluate, find, finish, protocol_of
 
+    checked_margin(arguments.margin)
     protocol, trials = protocol_of(arguments.run, arguments.preset)
     given = ("length", "steps", "epochs", "network", "depth", "batch", "precision")
     protocol = protocol.override(**{name: getattr(arguments, name) for name in given})
@@ -256,7 +257,7 @@ def run_presets(_: argparse.Namespace) -> None:
 
 def _asked(arguments: argparse.Namespace, trials: int) -> Asked:
     """Return what the flags ask to compare."""
-    from .evaluation import Asked
+    from .evaluation import LADDER, Asked
     from .images.options import SourceOptions
 
     options = SourceOptions(
@@ -267,7 +268,7 @@ def _asked(arguments: argparse.Namespace, trials: int) -> Asked:
         data_dir=arguments.data_dir,
     )
     return Asked(
-        keep=tuple(arguments.keep),
+        keep=tuple(arguments.keep or (LADDER if arguments.find else Asked.keep)),
         arms=tuple(arguments.arms),
         trials=trials if arguments.trials is None else arguments.trials,
         layers=tuple(arguments.layer),

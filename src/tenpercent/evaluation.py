@@ -19,6 +19,7 @@ from .images.source import ImageSource
 from .pipeline import report
 from .progress import quiet
 from .store.embeddings import Embeddings, Ints
+from .store.files import fingerprint
 from .store.run import RunFolder, Stage
 from .trees import Trees
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tenpercent")
 
+LADDER = (0.95, 0.9, 0.8, 0.7, 0.5, 0.3)  # what a search tries where nothing is said
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -45,7 +48,7 @@ class Asked:
         keep: fractions kept, each above 0 and below 1.
         arms: ``full``, strategies (``random``, ``semantic``, …), or NAME=FILE with row numbers or ids.
         trials: trainings of each.
-        layers: whose vectors the images are chosen by.
+        layers: whose vectors the images are chosen by; none for the layer that the run was clustered by.
         embeddings: how many trainings of the embedding they are chosen by.
         test: a source of images to test on, None for the run's own.
         test_options: column names, split and the like of `test`.
@@ -54,7 +57,7 @@ class Asked:
     keep: tuple[float, ...] = (0.9,)
     arms: tuple[str, ...] = ("full", "random", "semantic")
     trials: int = 10
-    layers: tuple[str, ...] = ("end",)
+    layers: tuple[str, ...] = ()
     embeddings: int = 1
     test: str | None = None
     test_options: SourceOptions = field(default_factory=SourceOptions)
@@ -91,20 +94,24 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
         StageError: results of other images or of a newer version are in the way.
     """
     from .evaluate.experiment import missing, run_trials, tally
+    from .evaluate.trials import FULL
 
     ready = _Ready.of(RunFolder.open(what), asked)
     ready.results.rebuild()  # refuses what is in the way before anything is trained
-    trials, key = ready.plan.all(), protocol.fingerprint
+    trials, key = ready.plan.all(), ready.key(protocol)
     left = missing(trials, ready.results, key)
     if left:
         require("torch", "images")
         from .evaluate.training import at_once, train_once
 
         ready.announce(left)
-        ready.trees.make(sorted({(trial.embedding, trial.layer) for trial in trials}))
+        blind = {FULL, *ready.arms.lists}
+        ready.trees.make(sorted({(one.embedding, one.layer) for one in trials if one.arm not in blind}))
         data = ready.data()
         with _Beside(what, asked, protocol, min(at_once(data, protocol), left) - 1):
             run_trials(trials, ready.arms, ready.results, key, partial(train_once, data, protocol))
+        # What a process beside this one left, whatever became of it.
+        run_trials(trials, ready.arms, ready.results, key, partial(train_once, data, protocol))
     return Evaluation(ready.results.rebuild(), tally(trials, ready.results, key), key)
 
 
@@ -162,22 +169,19 @@ def find(
     """
     from .evaluate.experiment import missing, run_trials, tally
     from .evaluate.find import Done, find_step
-    from .evaluate.statistics import MARGIN
     from .evaluate.trials import FULL, Trial
 
     (arm, *others) = [arm for arm in asked.arms if arm not in (FULL, "random")] or [FULL]
-    if arm == FULL or others or len(asked.layers) > 1 or asked.embeddings > 1:
+    if arm == FULL or "=" in arm or others or len(asked.layers) > 1 or asked.embeddings > 1:
         raise UsageError(
             f"--find searches one arm, of one layer and embedding, against full; asked for are {', '.join(asked.arms)}"
         )
-    margin = MARGIN if margin is None else margin
-    if not margin > 0:
-        raise UsageError(f"--margin is {margin:g}; it must be above 0, in points of accuracy, e.g. 0.3")
+    margin = checked_margin(margin)
     require("torch", "images")
     from .evaluate.training import train_once
 
     ready = _Ready.of(RunFolder.open(what), asked)
-    key, layer = protocol.fingerprint, asked.layers[0]
+    key, layer = ready.key(protocol), ready.plan.layers[0]
     data: TrainingData | None = None
     tried: list[Trial] = []
     while True:
@@ -193,6 +197,21 @@ def find(
         if missing([trial], ready.results, key):
             raise LockedError(f"another process trains {trial} in {what}; wait for it, then search again")
         tried.append(trial)
+
+
+def checked_margin(margin: float | None) -> float:
+    """Return the margin in points of accuracy; the usual one for None.
+
+    Raises:
+        UsageError: it is not above 0.
+    """
+    from .evaluate.statistics import MARGIN
+
+    if margin is None:
+        return MARGIN
+    if not margin > 0:
+        raise UsageError(f"--margin is {margin:g}; it must be above 0, in points of accuracy, e.g. 0.3")
+    return margin
 
 
 def _searched(table: pa.Table, protocol: str, arm: str, layer: str) -> pa.Table:
@@ -234,11 +253,17 @@ class _Ready:
         names, lists = _split_arms(asked.arms, embeddings)
         check_arms(names)
         sizes = tuple((name, len(found) / len(embeddings)) for name, found in lists.items())
-        plan = Plan(names, asked.keep, asked.trials, asked.layers, asked.embeddings, sizes)
         trees = Trees(run, min(asked.keep, default=1.0))
+        plan = Plan(names, asked.keep, asked.trials, asked.layers or (trees.layer,), asked.embeddings, sizes)
         about = f"{run.read()['source']['fingerprint']}-{embeddings.origin}"
         arms = Arms(embeddings, trees.tree, trees.budget, lists)
         return cls(images, embeddings, judged, trees, arms, plan, Results(run, about))
+
+    def key(self, protocol: Protocol) -> str:
+        """Return what results that may be compared have in common: how was trained, chosen and tested."""
+        test = self.judged
+        judged = [test.source.fingerprint, test.source.split, test.rows.tolist()]
+        return fingerprint([protocol.fingerprint, judged, self.trees.within, self.trees.budget])
 
     def announce(self, count: int) -> None:
         """Say what is about to begin."""
@@ -272,15 +297,17 @@ class _Ready:
 
 def _split_arms(arms: Sequence[str], embeddings: Embeddings) -> tuple[tuple[str, ...], dict[str, Ints]]:
     """Return the arms that are known by name, and those that are lists, with their positions."""
-    from .evaluate.arms import read_list
+    from .evaluate.arms import is_known, read_list
 
     names, lists = [], {}
     for arm in arms:
         name, is_list, path = arm.partition("=")
         if not is_list:
             names.append(name)
-        elif not name or not path or name in lists:
-            raise UsageError(f"--arms is given {arm!r}; a list is NAME=FILE, each name once")
+        elif not name or not path or name in lists or is_known(name):
+            raise UsageError(
+                f"--arms is given {arm!r}; a list is NAME=FILE, each name once, and none that is an arm already"
+            )
         else:
             lists[name] = read_list(Path(path), embeddings)
     return tuple(names), lists
@@ -307,12 +334,18 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
     for trial, who in evaluation.tally.elsewhere:
         lines.append(f"{trial}: {who} is at it.")
     if run.stage(Stage.SELECT) is not None:
-        lines.append(f"See it: {report(run.path, margin)}")
+        try:
+            lines.append(f"See it: {report(run.path, margin)}")
+        except LockedError as held:
+            lines.append(
+                f"The report is not written anew ({held}); make it with: tenpercent report {run.path}"
+            )
     else:
         names = tuple(run.read()["source"]["class_names"])
         write_evidence(run.evidence, evaluation.table, names, margin)
         lines.append(f"Tables and figures: {run.evidence}")
     if evaluation.tally.failed:
+        log.info("%s", "\n".join(lines))
         trial, reason = evaluation.tally.failed[0]
         raise TrainingFailedError(
             f"{len(evaluation.tally.failed)} trainings failed, {evaluation.tally.done} did not (the first: {trial}: "
@@ -354,5 +387,5 @@ def _share(what: str | Path, asked: Asked, protocol: Protocol, parent: int) -> N
     ):  # the first process meets the same and says so
         ready = _Ready.of(RunFolder.open(what), asked)
         train = partial(train_once, ready.data(), protocol)
-        left = lambda: os.getppid() == parent  # noqa: E731
-        run_trials(ready.plan.all(), ready.arms, ready.results, protocol.fingerprint, train, left)
+        goes_on = lambda: os.getppid() == parent  # noqa: E731
+        run_trials(ready.plan.all(), ready.arms, ready.results, ready.key(protocol), train, goes_on)

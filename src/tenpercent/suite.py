@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .embed.settings import SelfSupervised, Supervised, Timm
-from .errors import UsageError, nearest
+from .errors import TrainingFailedError, UsageError, nearest
 from .evaluation import Asked, evaluate, protocol_of
 from .images.options import SourceOptions
 from .pipeline import embed
@@ -95,14 +95,24 @@ def read_suite(path: str | Path) -> Suite:
     if not content.get("data"):
         raise UsageError(f'{path} names no data set; add one: [[data]] with source = "digits"')
     embedders = content.get("embedder") or [{"name": "supervised"}]
+    data = tuple(_data(path, one) for one in content["data"])
+    for what, names in (
+        ("data", [one.name for one in data]),
+        ("embedder", [_label(one) for one in embedders]),
+    ):
+        if len({_safe(name) for name in names}) < len(names):
+            raise UsageError(
+                f"{path} has two [[{what}]] of one name ({', '.join(names)}); give each a {'name' if what == 'data' else 'label'} "
+                "of its own"
+            )
     asked = Asked(
         keep=tuple(content.get("keep", Asked.keep)),
-        arms=tuple(content.get("arms", Asked.arms)),
+        arms=tuple(_arm(path, str(arm)) for arm in content.get("arms", Asked.arms)),
         trials=content.get("trials", Asked.trials),
     )
     return Suite(
         out=path.parent / content.get("out", f"runs/{path.stem}"),
-        data=tuple(_data(path, one) for one in content["data"]),
+        data=data,
         embedders={_label(one): _embedder(path, one) for one in embedders},
         asked=asked,
         preset=content.get("preset"),
@@ -138,6 +148,12 @@ def _from(path: Path, source: str | None) -> str | None:
     if source is None or not (path.parent / source).exists():
         return source
     return str(path.parent / source)
+
+
+def _arm(path: Path, arm: str) -> str:
+    """Return an arm; a list's file counts from the folder of the suite's file."""
+    name, is_list, file = arm.partition("=")
+    return f"{name}={path.parent / file}" if is_list else arm
 
 
 def _label(table: dict[str, Any]) -> str:
@@ -177,11 +193,13 @@ def bench(path: str | Path) -> Path:
 
     Raises:
         UsageError: the file says something that has no meaning, or an experiment can't be done.
+        TrainingFailedError: trainings failed; all others are done and in the table.
     """
     from .show.suite_figure import write_suite_figure
 
     suite = read_suite(path)
     rows: list[dict[str, Any]] = []
+    failed: list[str] = []
     for data in suite.data:
         for label, embedder in suite.embedders.items():
             log.info("%s, embedded by %s", data.name, label)
@@ -191,7 +209,13 @@ def bench(path: str | Path) -> Path:
             found = evaluate(run, replace(suite.asked, test=data.test), protocol)
             rows += _rows(data.name, label, run, found.protocol)
             write_text(suite.out / "table.csv", _csv(rows))
-            write_suite_figure(suite.out / "figure.svg", rows)
+            if rows:
+                write_suite_figure(suite.out / "figure.svg", rows)
+            failed += [f"{data.name}, {label}, {trial}: {reason}" for trial, reason in found.tally.failed]
+    if failed:
+        raise TrainingFailedError(
+            f"{len(failed)} trainings failed (the first: {failed[0]}); {suite.out / 'table.csv'} has the others"
+        )
     return suite.out
 
 
@@ -205,10 +229,11 @@ def _rows(data: str, embedder: str, run: Path, protocol: str) -> Iterator[dict[s
     from .store.files import read_table
 
     table = read_table(RunFolder.open(run).results)
-    evidence: Evidence = next(one for one in gather(table) if one.protocol == protocol)
-    for point in evidence.points:
+    evidence: Evidence | None = next((one for one in gather(table) if one.protocol == protocol), None)
+    for point in () if evidence is None else evidence.points:
         if point.accuracy is None:
             continue
+        assert evidence is not None
         full, random = evidence.against_full(point), evidence.against_random(point)
         yield {
             "data": data,

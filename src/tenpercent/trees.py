@@ -25,6 +25,8 @@ class Trees:
 
     Attributes:
         budget: ``class`` or ``global``, as the run's own selection was cut.
+        within: ``class`` or ``all``, as the run was clustered, or will be.
+        layer: that it was clustered by.
     """
 
     def __init__(self, run: RunFolder, least: float) -> None:
@@ -38,7 +40,8 @@ class Trees:
         selected = (run.stage(Stage.SELECT) or {"settings": {}})["settings"]
         self.budget: str = selected.get("budget") or "class"
         self._run, self._least = run, least
-        self._within, self._layer = clustered.get("within"), clustered.get("layer", "end")
+        self.within: str = clustered.get("within") or "class"  # what is evaluated has labels
+        self.layer: str = clustered.get("layer", "end")
         self._known: dict[tuple[int, str], Merges] = {}
 
     def tree(self, embedding: int, layer: str) -> Merges:
@@ -56,13 +59,13 @@ class Trees:
     def _made(self, embedding: int, layer: str) -> Merges:
         from .select.stored import load_embeddings, load_merges
 
-        if embedding == 0 and layer == self._layer:
+        if embedding == 0 and layer == self.layer:
             if self._run.stage(Stage.CLUSTER) is None:
-                return cluster(self._run.path, self._least, within=self._within, layer=layer)
+                return cluster(self._run.path, self._least, within=self.within, layer=layer)
             # Not stored: a deeper tree on disk would make the run's own selection be made anew.
-            return load_merges(self._run).deepened(self._least)
+            return load_merges(self._run).deepened(self._least, budget=self.budget)
         run = self._run if embedding == 0 else self._again(embedding)
-        return cluster(load_embeddings(run, layer), self._least, within=self._within)
+        return cluster(load_embeddings(run, layer), self._least, within=self.within)
 
     def _again(self, embedding: int) -> RunFolder:
         """Embed the same images once more, with another seed, in a folder of its own."""

@@ -77,6 +77,11 @@ class Arms:
         return np.sort(order[place < counts[index[order]]])
 
 
+def is_known(name: str) -> bool:
+    """Whether a name is that of an arm, so that no list may have it."""
+    return name.partition(":")[0] in (FULL, *(str(one) for one in Strategy))
+
+
 def check_arms(arms: Sequence[str]) -> None:
     """Raise `UsageError` where an arm has no meaning, or would need more than the vectors.
 

@@ -24,8 +24,8 @@ class Claims:
     """The claims of one folder, ``NAME.claim`` each: JSON with process, host and a token.
 
     A claim lives as long as its file is touched. One whose process is known to be gone, on this machine, is free at
-    once. A process that was asleep for longer than `STALE` may find its claim taken: both then train the same, since
-    all that a trial does follows from its seed, and both write the same file.
+    once. A process that was asleep for longer than `STALE` may find its claim taken. Both then train the same, since
+    all that a trial does follows from its seed; the first to end writes the row and clears up, the other passes on.
     """
 
     def __init__(self, folder: Path) -> None:

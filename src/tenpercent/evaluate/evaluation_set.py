@@ -59,12 +59,17 @@ def evaluation_set(
         if split == images.split:
             continue
         found = open_split(about["spec"], SourceOptions.from_json(about["options"]), split)
-        if isinstance(found, ImageSource) and found.split != images.split:
+        if isinstance(found, ImageSource) and found.split != images.split and _has_labels(found):
             return _labelled(found, found.split, images)
     raise UsageError(
         f"{images.spec} has no test or validation split to judge trainings by; name labelled images with "
         "--test SOURCE, or begin a new run with --holdout 0.1"
     )
+
+
+def _has_labels(source: ImageSource) -> bool:
+    """Whether any image has a label: those of some test sets are not public, and the validation set serves then."""
+    return source.labels is not None and bool((source.labels >= 0).any())
 
 
 def _opened(spec: str, options: SourceOptions, images: ImageSource) -> ImageSource:

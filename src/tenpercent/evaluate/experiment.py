@@ -94,7 +94,15 @@ def run_trials(
             if not ours or results.done(trial, protocol):  # or another process was at it until a moment ago
                 continue
             log.info("training %d of %d: %s", number, len(trials), trial)
-            results.add(trial, protocol, _row(trial, arms, results, train, results.folder / name))
+            try:
+                row = _row(trial, arms, results, train, results.folder / name)
+            except (
+                FileNotFoundError
+            ):  # this process slept, another took the trial over, ended, and cleared up
+                if results.done(trial, protocol):
+                    continue
+                raise
+            results.add(trial, protocol, row)
             shutil.rmtree(results.folder / name, ignore_errors=True)
             trained += 1
     return trained

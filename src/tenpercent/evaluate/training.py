@@ -13,6 +13,7 @@ import numpy as np
 from ..embed.augment import Ints, PixelSource
 from ..embed.loop import CURVE
 from ..embed.measure import Answers, Exam, ask
+from ..embed.processes import devices_for
 from ..embed.training import TINY, Trained, batches_of, default_epochs, train
 from ..embed.training import Length as Course
 from ..errors import UsageError
@@ -168,7 +169,8 @@ def at_once(data: TrainingData, protocol: Protocol) -> int:
     processor; a training on larger images keeps all of them busy.
     """
     height, width = data.pixels.size
-    small = height * width <= TINY and protocol.training.devices in (None, 1)
+    where = devices_for(protocol.training.devices)
+    small = height * width <= TINY and (where.kind, where.count) == ("cpu", 1)
     return len(os.sched_getaffinity(0)) if small and hasattr(os, "sched_getaffinity") else 1
 
 

@@ -85,6 +85,7 @@ class Plan:
         for name, count in (("--trials", self.trials), ("--embeddings", self.embeddings)):
             if not (isinstance(count, int) and count >= 1):
                 raise UsageError(f"{name} is {count}; it must be a whole number from 1 on")
+        object.__setattr__(self, "fractions", tuple(float(fraction) for fraction in self.fractions))
         if not self.fractions and set(self.arms) - {FULL}:
             raise UsageError("no fraction to evaluate at; give some: --keep 0.9 0.8")
         if not self.arms and not self.lists:
