@@ -96,14 +96,13 @@ def read_suite(path: str | Path) -> Suite:
         raise UsageError(f'{path} names no data set; add one: [[data]] with source = "digits"')
     embedders = content.get("embedder") or [{"name": "supervised"}]
     data = tuple(_data(path, one) for one in content["data"])
-    for what, names in (
-        ("data", [one.name for one in data]),
-        ("embedder", [_label(one) for one in embedders]),
+    for what, key, names in (
+        ("data", "name", [one.name for one in data]),
+        ("embedder", "label", [_label(one) for one in embedders]),
     ):
         if len({_safe(name) for name in names}) < len(names):
             raise UsageError(
-                f"{path} has two [[{what}]] of one name ({', '.join(names)}); give each a {'name' if what == 'data' else 'label'} "
-                "of its own"
+                f"{path} has two [[{what}]] called the same ({', '.join(names)}); give each a {key} of its own"
             )
     asked = Asked(
         keep=tuple(content.get("keep", Asked.keep)),
