@@ -165,6 +165,30 @@ def test_a_search_ends_with_what_is_known(run: Path) -> None:
         find(run, asked, SHORT, margin=0.0)
 
 
+def test_results_of_another_test_set_or_tree_are_not_the_same(photos: Path, tmp_path: Path) -> None:
+    out = embedded(photos, tmp_path / "run")
+    draw_images(tmp_path / "other", 5, 2)
+    keys = set()
+    for asked in (
+        Asked(keep=(0.5,), arms=("random",), trials=1),
+        Asked((0.5,), ("random",), 1, test=str(tmp_path / "other")),
+    ):
+        found = evaluate(out, asked, SHORT)
+        assert found.tally.done == 1
+        keys.add(found.protocol)
+    tp.cluster(out, 0.5, within="all")
+    keys.add(evaluate(out, Asked((0.5,), ("random",), 1), SHORT).protocol)
+    assert len(keys) == 3 and len(pq.read_table(out / "results.parquet")) == 3
+
+
+def test_images_are_chosen_by_the_layer_that_the_run_was_clustered_by(photos: Path, tmp_path: Path) -> None:
+    out = embedded(photos, tmp_path / "run")
+    tp.cluster(out, 0.5, layer="middle")
+    (row,) = evaluate(out, Asked((0.5,), ("semantic",), 1), SHORT).table.to_pylist()
+    kept = tp.cluster(tp.Embeddings.load(out / "embeddings", "middle"), 0.5).select(0.5).rows
+    assert row["layer"] == "middle" and unpacked(row["kept"], 60).tolist() == kept.tolist()
+
+
 # ---- what is refused ---------------------------------------------------------------------------------------------
 
 
@@ -215,6 +239,7 @@ def test_images_without_labels(tmp_path: Path) -> None:
         (Asked(keep=(1.5,)), "--keep is 1.5"),
         (Asked(trials=0), "--trials is 0"),
         (Asked(arms=("=x.npy",)), "a list is NAME=FILE"),
+        (Asked(arms=("semantic=x.npy",)), "none that is an arm already"),
         (Asked(test_options=SourceOptions(split="test")), "--split"),
     ],
 )
