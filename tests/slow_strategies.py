@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from tenpercent.cluster.distances import dissimilarities
+from tenpercent.cluster.distances import dissimilarities, unit_vectors
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,20 +67,35 @@ def _eightfold(terms: Floats) -> float:
     return total
 
 
-def plain_semdedup(
-    units: Floats, of: npt.NDArray[np.int64], centroids: list[Floats | None], count: int
-) -> list[int]:
+def plain_kmeans(units: Floats, start: Floats) -> tuple[list[int], Floats]:
+    """Return the cluster of each image and the centroids; one whose images add up to nothing stays where it is."""
+    centroids, before = np.array(start), [-1] * len(units)
+    for _ in range(100):
+        of = plain_matrix(np.concatenate([centroids, units]))[len(centroids) :, : len(centroids)].argmin(
+            axis=1
+        )
+        if of.tolist() == before:
+            break
+        before = of.tolist()
+        for cluster in range(len(centroids)):
+            total = np.zeros(units.shape[1])
+            for unit in units[of == cluster]:
+                total = total + unit
+            if total.any():
+                centroids[cluster] = unit_vectors(total[None])[0]
+    return before, centroids
+
+
+def plain_semdedup(units: Floats, start: Floats, count: int) -> list[int]:
     """Raise ε until `count` are left: an image goes where one before it in its cluster is nearer than ε.
 
     Of images with the same clearance, those of the smallest positions stay.
     """
+    of, centroids = plain_kmeans(units, start)
     matrix = plain_matrix(units)
     clearance = np.full(len(units), math.inf)
     for cluster, centroid in enumerate(centroids):
-        members = np.flatnonzero(of == cluster).tolist()
-        if not members:
-            continue
-        assert centroid is not None
+        members = [x for x in range(len(units)) if of[x] == cluster]
         away = plain_matrix(np.concatenate([centroid[None], units[members]]))[0, 1:]
         order = sorted(range(len(members)), key=lambda m: (-away[m], members[m]))
         for at, m in enumerate(order):

@@ -21,6 +21,7 @@ from slow_strategies import (
     plain_graph_remove,
     plain_kcenter,
     plain_keepers,
+    plain_kmeans,
     plain_matrix,
     plain_semdedup,
     plain_stratified,
@@ -127,32 +128,17 @@ def test_semdedup_is_as_published(
 ) -> None:
     units, count = unit_vectors(vectors), of(len(vectors))
     wanted = min(round(math.sqrt(len(units))) if clusters is None else clusters, count)
-    of_cluster, _ = spherical_kmeans(units, units[draw(len(units), max(1, wanted), rng(seed))])
-    found = semdedup(units, count, rng(seed), clusters)
-    assert found.tolist() == plain_semdedup(units, of_cluster, centroids_of(units, of_cluster, wanted), count)
-
-
-def centroids_of(units: Vectors, of: Vectors, clusters: int) -> list[Vectors | None]:
-    """The directions of the sums, added in id order; None for nothing or a sum of zero."""
-    found: list[Vectors | None] = []
-    for cluster in range(max(1, clusters)):
-        total = np.zeros(units.shape[1])
-        for unit in units[of == cluster]:
-            total = total + unit
-        found.append(unit_vectors(total[None])[0] if total.any() else None)
-    return found
-
-
-def test_kmeans_ends_where_nothing_changes_and_ties_go_to_the_first() -> None:
-    units = unit_vectors(hard_vectors("balls", 200, 4, 3))
-    of, d = spherical_kmeans(units, units[draw(200, 9, rng())])
-    centroids = [c for c in centroids_of(units, of, 9) if c is not None]
-    assert len(centroids) == 9
+    start = units[draw(len(units), max(1, wanted), rng(seed))]
+    of_cluster, centroids = plain_kmeans(units, start)
+    found, d = spherical_kmeans(units, start)
+    assert found.tolist() == of_cluster
     both = np.concatenate([centroids, units])
-    matrix = plain_matrix(both)[9:, :9]
-    assert of.tolist() == matrix.argmin(axis=1).tolist()
-    assert d.tobytes() == matrix.min(axis=1).tobytes()
-    equal = np.tile(units[:1], (9, 1))
+    assert d.tolist() == plain_matrix(both)[len(start) :, : len(start)].min(axis=1).tolist()
+    assert semdedup(units, count, rng(seed), clusters).tolist() == plain_semdedup(units, start, count)
+
+
+def test_kmeans_of_equal_images_takes_the_first_centroid() -> None:
+    equal = unit_vectors(np.ones((9, 3)))
     assert not spherical_kmeans(equal, equal[:3])[0].any()
 
 
