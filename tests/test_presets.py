@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import tenpercent as tp
 from tenpercent.arguments import build_parser
-from tenpercent.cli import _embedder, _within, main
+from tenpercent.cli import main
 from tenpercent.embed.recipe import Flip, Recipe, Schedule, Statistics
 from tenpercent.embed.settings import Supervised, function_name
 from tenpercent.errors import UsageError
@@ -27,6 +27,7 @@ from tenpercent.evaluate.presets import (
     preset,
     settings_of,
 )
+from tenpercent.given import embedder_of, within_of
 
 
 def origins(name: str) -> dict[str, tuple[str, Origin]]:
@@ -180,20 +181,20 @@ def parsed(*flags: str) -> argparse.Namespace:
 
 
 def test_embedding_with_a_preset() -> None:
-    assert _embedder(parsed("--preset", "fast")) == PRESETS["fast"].protocol.training
-    found = _embedder(parsed("--preset", "fast", "--steps", "9", "--seed", "3"))
+    assert embedder_of(parsed("--preset", "fast")) == PRESETS["fast"].protocol.training
+    found = embedder_of(parsed("--preset", "fast", "--steps", "9", "--seed", "3"))
     assert found == replace(PRESETS["fast"].protocol.training, steps=9, epochs=None, seed=3)
     with pytest.raises(UsageError, match="leave out one"):
-        _embedder(parsed("--preset", "fast", "--embedder", "timm:resnet18"))
+        embedder_of(parsed("--preset", "fast", "--embedder", "timm:resnet18"))
     with pytest.raises(UsageError, match="preset 'fats'"):
-        _embedder(parsed("--preset", "fats"))
+        embedder_of(parsed("--preset", "fats"))
 
 
 def test_the_articles_preset_looks_at_everything_together() -> None:
-    assert _within(parsed("--preset", "article-fashion")) == "all"
-    assert _within(parsed("--preset", "article-fashion", "--within", "class")) == "class"
-    assert _within(parsed("--preset", "fast")) is None
-    assert _within(parsed()) is None
+    assert within_of(parsed("--preset", "article-fashion")) == "all"
+    assert within_of(parsed("--preset", "article-fashion", "--within", "class")) == "class"
+    assert within_of(parsed("--preset", "fast")) is None
+    assert within_of(parsed()) is None
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_a_suite_has_one_table_and_is_done_once(suite: Path, capsys: pytest.Capt
     ("old", "new", "said"),
     [
         ("trials = 1", "trial = 1", "has the key 'trial'; known are .*did you mean trials"),
-        ('name = "supervised"', 'name = "superb"', "has the name 'superb'"),
+        ('name = "supervised"', 'name = "superb"', "--embedder is 'superb'"),
         ("depth = 8", "deep = 8", "has the key 'deep'"),
         ('source = "photos"\n\n', "\n", "has no source"),
         ("keep = [0.5]", "keep = [0.5", "can't read"),

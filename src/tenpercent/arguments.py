@@ -7,6 +7,20 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
+from .flags import (
+    add_columns,
+    add_cut,
+    add_embedder,
+    add_layer,
+    add_memory,
+    add_protocol,
+    add_run,
+    add_source,
+    add_strategy,
+    add_within,
+    number,
+    whole,
+)
 
 SOURCES = """\
 SOURCE is one of
@@ -35,12 +49,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     run = _command(commands, "run", "embed, cluster, select and report", epilog=SOURCES)
-    _add_source(run)
-    _add_embedder(run)
-    _add_layer(run)
-    _add_within(run)
-    _add_memory(run)
-    _add_cut(run)
+    add_source(run)
+    add_embedder(run)
+    add_layer(run)
+    add_within(run)
+    add_memory(run)
+    add_cut(run)
     run.add_argument(
         "--dry-run",
         action="store_true",
@@ -48,39 +62,39 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     embed = _command(commands, "embed", "embed a source into a run folder", epilog=SOURCES)
-    _add_source(embed)
-    _add_embedder(embed)
+    add_source(embed)
+    add_embedder(embed)
 
     cluster = _command(commands, "cluster", "build the tree of merges, exactly, as deep as asked")
-    _add_run(cluster)
+    add_run(cluster)
     depth = cluster.add_mutually_exclusive_group()
     depth.add_argument(
-        "--keep", type=_number, metavar="FRACTION", help="the smallest fraction the tree must serve (0.5)"
+        "--keep", type=number, metavar="FRACTION", help="the smallest fraction the tree must serve (0.5)"
     )
-    depth.add_argument("--threshold", type=_number, metavar="HEIGHT", help="the height the tree must reach")
-    _add_within(cluster)
-    _add_layer(cluster)
-    _add_memory(cluster)
+    depth.add_argument("--threshold", type=number, metavar="HEIGHT", help="the height the tree must reach")
+    add_within(cluster)
+    add_layer(cluster)
+    add_memory(cluster)
 
     select = _command(
         commands, "select", "cut the stored tree, or choose by another strategy: which images stay"
     )
-    _add_run(select)
-    _add_memory(select)
-    _add_cut(select)
-    _add_strategy(select)
+    add_run(select)
+    add_memory(select)
+    add_cut(select)
+    add_strategy(select)
 
     report = _command(commands, "report", "write RUN/report.html")
-    _add_run(report)
+    add_run(report)
 
     explain = _command(commands, "explain", "why an image was removed or kept")
-    _add_run(explain)
+    add_run(explain)
     explain.add_argument(
         "id", metavar="ID", help="the image's id: its path within the source, else its row number"
     )
 
     export = _command(commands, "export", "write the kept images in another tool's format")
-    _add_run(export)
+    add_run(export)
     export.add_argument(
         "--format",
         required=True,
@@ -104,7 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
     _command(commands, "presets", "the settings of trainings that have a name, each with its source")
 
     info = _command(commands, "info", "what a run folder holds, and what made it")
-    _add_run(info)
+    add_run(info)
     return parser
 
 
@@ -124,7 +138,7 @@ def _add_leaks(commands: Any) -> None:
     )
     leaks.add_argument(
         "--threshold",
-        type=_number,
+        type=number,
         metavar="HEIGHT",
         help="the largest dissimilarity of twins (as near as the nearest 1%% of the training images are)",
     )
@@ -137,7 +151,7 @@ def _add_leaks(commands: Any) -> None:
     )
     leaks.add_argument("--table", type=Path, metavar="FILE", help="the pairs once more, as .csv or .parquet")
     leaks.add_argument(
-        "--fail-above", type=_whole, metavar="N", help="exit with 1 where more than N test images have a twin"
+        "--fail-above", type=whole, metavar="N", help="exit with 1 where more than N test images have a twin"
     )
     leaks.add_argument(
         "--export",
@@ -157,8 +171,8 @@ def _add_leaks(commands: Any) -> None:
         group.add_argument(
             f"--{side}-ids", type=Path, metavar="FILE", help="vectors: one id a row, .npy or .txt"
         )
-    _add_columns(group)
-    _add_embedder(leaks)
+    add_columns(group)
+    add_embedder(leaks)
 
 
 def _add_probe(commands: Any) -> None:
@@ -218,10 +232,10 @@ def _add_evaluate(commands: Any) -> None:
         epilog="What is trained already is not trained again: more trials, arms and fractions add to "
         "RUN/results.parquet. Several processes may share RUN.",
     )
-    _add_run(evaluate)
+    add_run(evaluate)
     evaluate.add_argument(
         "--keep",
-        type=_number,
+        type=number,
         nargs="+",
         metavar="FRACTION",
         help="the fractions kept (0.9; with --find 0.95 0.9 0.8 0.7 0.5 0.3)",
@@ -235,7 +249,7 @@ def _add_evaluate(commands: Any) -> None:
         "(full random semantic)",
     )
     evaluate.add_argument(
-        "--trials", type=_whole, metavar="N", help="trainings of each, with different seeds (the preset's)"
+        "--trials", type=whole, metavar="N", help="trainings of each, with different seeds (the preset's)"
     )
     evaluate.add_argument(
         "--layer",
@@ -246,14 +260,14 @@ def _add_evaluate(commands: Any) -> None:
     )
     evaluate.add_argument(
         "--embeddings",
-        type=_whole,
+        type=whole,
         default=1,
         metavar="K",
         help="train the embedding K times, with other seeds, and choose by each (1)",
     )
     evaluate.add_argument(
         "--margin",
-        type=_number,
+        type=number,
         metavar="POINTS",
         help="the loss in points of accuracy that is still accepted (0.2)",
     )
@@ -270,26 +284,8 @@ def _add_evaluate(commands: Any) -> None:
         help="labelled images to test on (what --holdout held out, else the source's test or validation split)",
     )
     group.add_argument("--test-split", metavar="NAME", help="of a source with splits (test)")
-    _add_columns(group)
-    _add_protocol(evaluate)
-
-
-def _add_protocol(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("training")
-    group.add_argument(
-        "--preset", metavar="NAME", help="the settings of every training; see tenpercent presets"
-    )
-    group.add_argument(
-        "--length",
-        metavar="steps|epochs",
-        help="the same number of steps for every size of subset, or the same epochs (the preset's)",
-    )
-    group.add_argument("--steps", type=_whole, metavar="N", help="batches of a training (the preset's)")
-    group.add_argument("--epochs", type=_whole, metavar="N", help="passes over the images, instead")
-    group.add_argument("--network", metavar="NAME", help="another network than the preset's")
-    group.add_argument("--depth", type=_whole, metavar="LAYERS", help="of the 6n+2-layer network")
-    group.add_argument("--batch", type=_whole, metavar="N", help="images a step (the preset's)")
-    group.add_argument("--precision", metavar="auto|float32|bf16", help="of the training (the preset's)")
+    add_columns(group)
+    add_protocol(evaluate)
 
 
 def _command(commands: Any, name: str, what: str, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -302,176 +298,3 @@ def _command(commands: Any, name: str, what: str, epilog: str | None = None) -> 
     )
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     return parser
-
-
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
-
-
-def _add_source(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE", help="the images, or vectors that are there already")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="RUN", help="the run folder: made, or gone on with"
-    )
-    group = parser.add_argument_group("source")
-    group.add_argument("--split", metavar="NAME", help="of a source with splits (train)")
-    _add_columns(group)
-    group.add_argument("--labels", type=Path, metavar="FILE", help="vectors: one label a row, .npy or .txt")
-    group.add_argument("--ids", type=Path, metavar="FILE", help="vectors: one id a row, .npy or .txt")
-    group.add_argument(
-        "--holdout",
-        type=_number,
-        default=0.0,
-        metavar="FRACTION",
-        help="of each class, kept out of everything for evaluation (0)",
-    )
-
-
-def _add_columns(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--image-column", metavar="NAME", help="Parquet: the column of images, else found by its type"
-    )
-    group.add_argument(
-        "--label-column", metavar="NAME", help="Parquet: the column of labels, else found by its type"
-    )
-    group.add_argument("--embedding-column", metavar="NAME", help="Parquet: the column of ready vectors")
-    group.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where torchvision's data sets lie")
-
-
-def _add_embedder(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("embedding")
-    group.add_argument(
-        "--embedder",
-        metavar="NAME",
-        help="supervised: trained on the labels (default where there are any); selfsupervised: trained without "
-        "labels (default elsewhere); timm:NAME: any timm model",
-    )
-    group.add_argument(
-        "--preset",
-        metavar="NAME",
-        help="supervised: the settings of a preset, see tenpercent presets; other flags override them",
-    )
-    group.add_argument(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="timm, and selfsupervised with --network: local weights to start from, safetensors or a state dict",
-    )
-    group.add_argument(
-        "--finetune",
-        action="store_true",
-        default=None,
-        help="timm: train on the labels first, from these weights",
-    )
-    group.add_argument(
-        "--network",
-        metavar="NAME",
-        help="supervised, selfsupervised: a resnetv2_* of timm, for images above 64 pixels (resnetv2_50); "
-        "selfsupervised with --weights: any timm model",
-    )
-    group.add_argument(
-        "--depth",
-        type=_whole,
-        metavar="LAYERS",
-        help="of the network for images up to 64 pixels: 8, 14, 20, … (32)",
-    )
-    group.add_argument(
-        "--dim",
-        type=_whole,
-        metavar="N",
-        help="selfsupervised: values of the vectors that are stored and clustered (64)",
-    )
-    group.add_argument(
-        "--epochs", type=_whole, metavar="N", help="length of the training; printed where not given"
-    )
-    group.add_argument("--steps", type=_whole, metavar="N", help="length of the training in batches, instead")
-    group.add_argument("--batch", type=_whole, metavar="N", help="images a step (128; selfsupervised 256)")
-    group.add_argument("--seed", type=_whole, metavar="N", help="of weights, order and augmentation (0)")
-    group.add_argument(
-        "--precision",
-        metavar="auto|float32|bf16",
-        help="of the training; measured on the machine unless said",
-    )
-    group.add_argument(
-        "--devices",
-        type=_whole,
-        metavar="N",
-        help="processes that train together (all GPUs there are, else one)",
-    )
-
-
-def _add_layer(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--layer", metavar="start|middle|end", help="whose vectors to cluster (end)")
-
-
-def _add_within(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--within",
-        metavar="class|all",
-        help="cluster class by class (default where there are labels) or everything together",
-    )
-
-
-def _add_memory(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--memory",
-        metavar="SIZE",
-        help="what clustering may take beside the vectors, e.g. 4GiB (half of what is free)",
-    )
-
-
-def _add_cut(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("cut")
-    where = group.add_mutually_exclusive_group()
-    where.add_argument(
-        "--keep", type=_number, metavar="FRACTION", help="the fraction kept, above 0 and up to 1 (0.9)"
-    )
-    where.add_argument(
-        "--threshold",
-        type=_number,
-        metavar="HEIGHT",
-        help="take every merge up to this dissimilarity instead",
-    )
-    group.add_argument(
-        "--budget",
-        metavar="class|global",
-        help="the same fraction of each class, or the lowest merges of all (class)",
-    )
-    group.add_argument(
-        "--keep-ids",
-        type=Path,
-        metavar="FILE",
-        help="images that must stay, beside what --keep keeps: one id a line",
-    )
-    group.add_argument(
-        "--min-per-class", type=_whole, default=1, metavar="N", help="what each class keeps at least (1)"
-    )
-
-
-def _add_strategy(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("strategy")
-    group.add_argument(
-        "--strategy",
-        default="semantic",
-        metavar="NAME[:VALUE]",
-        help="semantic (default: the tree), random, kcenter, graph-remove, graph-add, semdedup[:CLUSTERS], el2n, "
-        "forgetting, ccs[:SHARE], spread, mixed[:POWER]",
-    )
-    group.add_argument("--seed", type=_whole, metavar="N", help="of what a strategy draws (0)")
-    group.add_argument(
-        "--scores", type=Path, metavar="FILE", help="el2n, forgetting, ccs: a score a row of the source, .npy"
-    )
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None

@@ -8,21 +8,15 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from .arguments import build_parser
 from .errors import TenpercentError, UsageError
+from .given import asked_of, cut_of, embedder_of, options_of, options_of_both, read_scores, refuse
 from .progress import quiet
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from .cut import Cut
-    from .embed.encoders import Embedder
-    from .evaluation import Asked
-    from .images.options import SourceOptions
     from .select.selection import Selection
 
 
@@ -49,7 +43,7 @@ def run_run(arguments: argparse.Namespace) -> None:
     from .pipeline import run
     from .show.summary import describe_run
 
-    options, embedder, cut = _options(arguments), _embedder(arguments), _cut(arguments)
+    options, embedder, cut = options_of(arguments), embedder_of(arguments), cut_of(arguments)
     if arguments.dry_run:
         from .plan import plan
 
@@ -86,9 +80,9 @@ def run_embed(arguments: argparse.Namespace) -> None:
     embeddings = embed(
         arguments.source,
         out=arguments.out,
-        embedder=_embedder(arguments),
+        embedder=embedder_of(arguments),
         holdout=arguments.holdout,
-        options=_options(arguments),
+        options=options_of(arguments),
     )
     _say(f"{len(embeddings):,} images embedded, {embeddings.width} values each: {arguments.out}")
 
@@ -113,9 +107,9 @@ def run_select(arguments: argparse.Namespace) -> None:
     from .pipeline import select
     from .show.summary import describe_selection
 
-    cut = _cut(arguments)
+    cut = cut_of(arguments)
     if arguments.strategy == "semantic":
-        _refuse(arguments, ("seed", "scores"), "--strategy semantic")
+        refuse(arguments, ("seed", "scores"), "--strategy semantic")
         _say(describe_selection(select(arguments.run, cut, memory=arguments.memory)))
     else:
         _say(describe_selection(_select_by(arguments, cut)))
@@ -129,7 +123,7 @@ def _select_by(arguments: argparse.Namespace, cut: Cut) -> Selection:
 
     strategy = CheckedStrategy.of(arguments.strategy)
     alone = ("budget", "keep_ids", "memory", *(() if strategy.draws else ("seed",)))
-    _refuse(arguments, alone, f"--strategy {strategy}")
+    refuse(arguments, alone, f"--strategy {strategy}")
     if cut.min_per_class != 1:
         raise UsageError(
             f"--min-per-class {cut.min_per_class} has no meaning for --strategy {strategy}; leave it out"
@@ -140,24 +134,8 @@ def _select_by(arguments: argparse.Namespace, cut: Cut) -> Selection:
         strategy=str(strategy),
         threshold=cut.threshold,
         seed=arguments.seed or 0,
-        scores=None if arguments.scores is None else _read_scores(arguments.scores),
+        scores=None if arguments.scores is None else read_scores(arguments.scores),
     )
-
-
-def _refuse(arguments: argparse.Namespace, names: Sequence[str], beside: str) -> None:
-    """Raise `UsageError` where a flag is given that has no meaning beside another."""
-    for name in names:
-        if getattr(arguments, name) is not None:
-            raise UsageError(f"--{name.replace('_', '-')} has no meaning for {beside}; leave it out")
-
-
-def _read_scores(path: Path) -> npt.NDArray[Any]:
-    import numpy as np
-
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"can't read --scores {path}: {error}; give an array of numbers as .npy") from None
 
 
 def run_report(arguments: argparse.Namespace) -> None:
@@ -187,12 +165,12 @@ def run_leaks(arguments: argparse.Namespace) -> None:
     from .leaks.outcome import check_outcome, describe_leaks, finish
 
     outcome = check_outcome(arguments.table, arguments.export, arguments.to, arguments.fail_above)
-    train_options, test_options = _options_of_both(arguments)
+    train_options, test_options = options_of_both(arguments)
     found = leaks(
         arguments.train,
         arguments.test,
         threshold=arguments.threshold,
-        embedder=_embedder(arguments),
+        embedder=embedder_of(arguments),
         out=arguments.out,
         train_options=train_options,
         test_options=test_options,
@@ -232,7 +210,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     protocol, trials = protocol_of(arguments.run, arguments.preset)
     given = ("length", "steps", "epochs", "network", "depth", "batch", "precision")
     protocol = protocol.override(**{name: getattr(arguments, name) for name in given})
-    asked = _asked(arguments, trials)
+    asked = asked_of(arguments, trials)
     if arguments.find:
         evaluation, ended = find(arguments.run, asked, protocol, arguments.margin)
         _say(f"{ended.sentence[0].upper()}{ended.sentence[1:]}.\n")
@@ -255,144 +233,11 @@ def run_presets(_: argparse.Namespace) -> None:
     _say(describe_presets())
 
 
-def _asked(arguments: argparse.Namespace, trials: int) -> Asked:
-    """Return what the flags ask to compare."""
-    from .evaluation import LADDER, Asked
-    from .images.options import SourceOptions
-
-    options = SourceOptions(
-        split=arguments.test_split,
-        image_column=arguments.image_column,
-        label_column=arguments.label_column,
-        embedding_column=arguments.embedding_column,
-        data_dir=arguments.data_dir,
-    )
-    return Asked(
-        keep=tuple(arguments.keep or (LADDER if arguments.find else Asked.keep)),
-        arms=tuple(arguments.arms),
-        trials=trials if arguments.trials is None else arguments.trials,
-        layers=tuple(arguments.layer),
-        embeddings=arguments.embeddings,
-        test=arguments.test,
-        test_options=options,
-    )
-
-
 def run_info(arguments: argparse.Namespace) -> None:
     """``tenpercent info``."""
     from .show.summary import describe_folder
 
     _say(describe_folder(arguments.run))
-
-
-def _options(arguments: argparse.Namespace, side: str = "") -> SourceOptions:
-    from .images.options import SourceOptions
-
-    return SourceOptions(
-        split=getattr(arguments, f"{side}split"),
-        image_column=arguments.image_column,
-        label_column=arguments.label_column,
-        embedding_column=arguments.embedding_column,
-        data_dir=arguments.data_dir,
-        labels=getattr(arguments, f"{side}labels"),
-        ids=getattr(arguments, f"{side}ids"),
-    )
-
-
-def _options_of_both(arguments: argparse.Namespace) -> tuple[SourceOptions, SourceOptions]:
-    """Return the options of TRAIN and of TEST; the names of columns are for those that are sources of their own."""
-    train, test = _options(arguments, "train_"), _options(arguments, "test_")
-    no_columns = dict.fromkeys(("image_column", "label_column", "embedding_column", "data_dir"))
-    done = [
-        name is not None and (Path(name) / "run.json").is_file() for name in (arguments.train, arguments.test)
-    ]
-    if done[0] and arguments.test is not None and not done[1]:
-        train = replace(train, **no_columns)
-    if arguments.test is None or (done[1] and not done[0]):
-        test = replace(test, **no_columns)
-    return train, test
-
-
-def _embedder(arguments: argparse.Namespace) -> Embedder | None:
-    """Return the embedder that the flags ask for, or None where none is given."""
-    from .embed.settings import SelfSupervised, Supervised, Timm
-
-    shared = ("epochs", "steps", "batch", "seed", "precision", "devices")
-    chosen = {
-        "supervised": ("network", "depth", *shared),
-        "timm": ("weights", "finetune", *shared),
-        "selfsupervised": ("network", "weights", "dim", "depth", *shared),
-    }
-    kind, _, name = (arguments.embedder or "supervised").partition(":")
-    if kind not in chosen or (kind == "timm") != bool(name):
-        raise UsageError(
-            f"--embedder is {arguments.embedder!r}; it must be supervised, selfsupervised or timm:NAME"
-        )
-    given = {flag: getattr(arguments, flag) for flag in sorted({*sum(chosen.values(), ())})}
-    given = {flag: value for flag, value in given.items() if value is not None}
-    if arguments.embedder is None and arguments.preset is None and not given:
-        return None
-    stray = sorted(set(given) - set(chosen[kind]))
-    if stray:
-        other = next(known for known, flags in chosen.items() if stray[0] in flags)
-        other = "timm:NAME" if other == "timm" else other
-        raise UsageError(
-            f"--{stray[0]} has no meaning for --embedder {kind}; leave it out, or use --embedder {other}"
-        )
-    if arguments.preset is not None:
-        if kind != "supervised":
-            raise UsageError(
-                f"--preset {arguments.preset} trains from scratch on labels and --embedder is {arguments.embedder}; "
-                "leave out one"
-            )
-        return _of_preset(arguments.preset, given)
-    if kind == "timm":
-        return Timm(name=name, **given)
-    return SelfSupervised(**given) if kind == "selfsupervised" else Supervised(**given)
-
-
-def _of_preset(name: str, given: dict[str, Any]) -> Embedder:
-    """Return the training of a preset, with the flags that are given in the place of its own settings."""
-    from .evaluate.presets import preset
-
-    lengths = {"steps": None, "epochs": None} if {"steps", "epochs"} & set(given) else {}
-    return replace(preset(name).protocol.training, **{**lengths, **given})
-
-
-def _cut(arguments: argparse.Namespace) -> Cut:
-    from .cut import Cut
-
-    return Cut(
-        keep=arguments.keep,
-        threshold=arguments.threshold,
-        budget=arguments.budget,
-        keep_ids=_read_ids(arguments.keep_ids),
-        min_per_class=arguments.min_per_class,
-        within=_within(arguments),
-        layer=getattr(arguments, "layer", None),
-    )
-
-
-def _within(arguments: argparse.Namespace) -> str | None:
-    """Return where to look for groups: as asked, else as a preset has it that looks at everything together."""
-    asked: str | None = getattr(arguments, "within", None)
-    name = getattr(arguments, "preset", None)
-    if asked is not None or name is None:
-        return asked
-    from .evaluate.presets import preset
-
-    return "all" if preset(name).within == "all" else None
-
-
-def _read_ids(path: Path | None) -> tuple[str, ...]:
-    if path is None:
-        return ()
-    try:  # split at newlines alone: ids are paths, which may hold the rarer separators of `splitlines`
-        return tuple(line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"can't read --keep-ids {path}: {error}; give a text file with one id a line"
-        ) from None
 
 
 def _say(text: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .embed.settings import SelfSupervised, Supervised, Timm
+from .embed.settings import KINDS, named
 from .errors import TrainingFailedError, UsageError, nearest
 from .evaluation import Asked, evaluate, protocol_of
 from .images.options import SourceOptions
@@ -160,23 +160,13 @@ def _label(table: dict[str, Any]) -> str:
 
 
 def _embedder(path: Path, table: dict[str, Any]) -> Embedder:
-    kind, _, model = str(table.get("name", "supervised")).partition(":")
-    kinds: dict[str, type[Supervised | Timm | SelfSupervised]] = {
-        "supervised": Supervised,
-        "selfsupervised": SelfSupervised,
-        "timm": Timm,
-    }
-    if kind not in kinds or (kind == "timm") != bool(model):
-        raise UsageError(
-            f"[[embedder]] of {path} has the name {table.get('name')!r}; it must be supervised, selfsupervised or "
-            "timm:NAME"
-        )
-    known = {field.name for field in fields(kinds[kind])} - {"name", "recipe"}
+    kind, own = named(str(table.get("name", "supervised")))
+    known = {field.name for field in fields(KINDS[kind])} - {"name", "recipe"}
     _check_keys(f"[[embedder]] {kind} of {path}", table, {"name", "label", *known})
     given = {key: value for key, value in table.items() if key in known}
     if "weights" in given:
         given["weights"] = path.parent / given["weights"]
-    return Timm(name=model, **given) if kind == "timm" else kinds[kind](**given)
+    return KINDS[kind](**own, **given)
 
 
 def bench(path: str | Path) -> Path:

@@ -59,14 +59,7 @@ class Supervised:
     def __post_init__(self) -> None:
         if callable(self.network):
             object.__setattr__(self, "network", function_name(self.network))
-        _check_length(self.epochs, self.steps)
-        _check_whole("batch", self.batch, 2)  # batch normalisation needs two
-        _check_seed(self.seed)
-        _check_real("rate", self.rate, above=0.0)
-        _check_real("weight_decay", self.weight_decay)
-        _check_real("momentum", self.momentum, below=1.0)
-        _check_devices(self.devices)
-        object.__setattr__(self, "precision", checked_precision(self.precision))
+        _check_training(self)
 
     def as_json(self) -> dict[str, Any]:
         """Return what a run folder keeps; `from_json` takes it back. A default recipe is not written."""
@@ -116,14 +109,7 @@ class Timm:
     precision: str = Precision.AUTO
 
     def __post_init__(self) -> None:
-        _check_length(self.epochs, self.steps)
-        _check_whole("batch", self.batch, 2)
-        _check_seed(self.seed)
-        _check_real("rate", self.rate, above=0.0)
-        _check_real("weight_decay", self.weight_decay)
-        _check_real("momentum", self.momentum, below=1.0)
-        _check_devices(self.devices)
-        object.__setattr__(self, "precision", checked_precision(self.precision))
+        _check_training(self)
         if self.weights is not None:
             object.__setattr__(self, "weights", Path(self.weights))
 
@@ -183,15 +169,8 @@ class SelfSupervised:
     precision: str = Precision.AUTO
 
     def __post_init__(self) -> None:
-        _check_length(self.epochs, self.steps)
+        _check_training(self)
         _check_whole("dim", self.dim, 2)  # one value has two directions
-        _check_whole("batch", self.batch, 2)  # an image is told from another
-        _check_seed(self.seed)
-        _check_real("rate", self.rate, above=0.0)
-        _check_real("weight_decay", self.weight_decay)
-        _check_real("momentum", self.momentum, below=1.0)
-        _check_devices(self.devices)
-        object.__setattr__(self, "precision", checked_precision(self.precision))
         if self.weights is not None:
             object.__setattr__(self, "weights", Path(self.weights))
             if self.network is None:
@@ -219,6 +198,23 @@ class SelfSupervised:
 
 
 Settings = Supervised | Timm | SelfSupervised
+KINDS: dict[str, type[Settings]] = {
+    "supervised": Supervised,
+    "selfsupervised": SelfSupervised,
+    "timm": Timm,
+}
+
+
+def named(name: str) -> tuple[str, dict[str, Any]]:
+    """Return the kind of an embedder, a key of `KINDS`, and what its name says of it: of ``timm:NAME`` the model.
+
+    Raises:
+        UsageError: there is no such embedder.
+    """
+    kind, colon, model = name.partition(":")
+    if kind not in KINDS or (kind == "timm") != bool(model) or (colon and not model):
+        raise UsageError(f"--embedder is {name!r}; it must be supervised, selfsupervised or timm:NAME")
+    return kind, {"name": model} if model else {}
 
 
 def file_hash(path: Path) -> str:
@@ -274,6 +270,20 @@ def checked_precision(precision: str) -> Precision:
             f"precision {precision!r} is not one of {', '.join(names)}{nearest(str(precision), names)}"
         )
     return Precision(precision)
+
+
+def _check_training(settings: Settings) -> None:
+    """Check what all trainings have, and put the precision in the place of its name."""
+    _check_length(settings.epochs, settings.steps)
+    _check_whole(
+        "batch", settings.batch, 2
+    )  # batch normalisation needs two, and an image is told from another
+    _check_seed(settings.seed)
+    _check_real("rate", settings.rate, above=0.0)
+    _check_real("weight_decay", settings.weight_decay)
+    _check_real("momentum", settings.momentum, below=1.0)
+    _check_devices(settings.devices)
+    object.__setattr__(settings, "precision", checked_precision(settings.precision))
 
 
 def _check_length(epochs: int | None, steps: int | None) -> None:

@@ -1,0 +1,209 @@
+"""The flags that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_protocol(parser: argparse.ArgumentParser) -> None:
+    """How trainings are done that test a selection."""
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--preset", metavar="NAME", help="the settings of every training; see tenpercent presets"
+    )
+    group.add_argument(
+        "--length",
+        metavar="steps|epochs",
+        help="the same number of steps for every size of subset, or the same epochs (the preset's)",
+    )
+    group.add_argument("--steps", type=whole, metavar="N", help="batches of a training (the preset's)")
+    group.add_argument("--epochs", type=whole, metavar="N", help="passes over the images, instead")
+    group.add_argument("--network", metavar="NAME", help="another network than the preset's")
+    group.add_argument("--depth", type=whole, metavar="LAYERS", help="of the 6n+2-layer network")
+    group.add_argument("--batch", type=whole, metavar="N", help="images a step (the preset's)")
+    group.add_argument("--precision", metavar="auto|float32|bf16", help="of the training (the preset's)")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The run folder."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """A source, its options, and the run folder."""
+    parser.add_argument("source", metavar="SOURCE", help="the images, or vectors that are there already")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="RUN", help="the run folder: made, or gone on with"
+    )
+    group = parser.add_argument_group("source")
+    group.add_argument("--split", metavar="NAME", help="of a source with splits (train)")
+    add_columns(group)
+    group.add_argument("--labels", type=Path, metavar="FILE", help="vectors: one label a row, .npy or .txt")
+    group.add_argument("--ids", type=Path, metavar="FILE", help="vectors: one id a row, .npy or .txt")
+    group.add_argument(
+        "--holdout",
+        type=number,
+        default=0.0,
+        metavar="FRACTION",
+        help="of each class, kept out of everything for evaluation (0)",
+    )
+
+
+def add_columns(group: argparse._ArgumentGroup) -> None:
+    """What a source of tables or of torchvision may need to be told."""
+    group.add_argument(
+        "--image-column", metavar="NAME", help="Parquet: the column of images, else found by its type"
+    )
+    group.add_argument(
+        "--label-column", metavar="NAME", help="Parquet: the column of labels, else found by its type"
+    )
+    group.add_argument("--embedding-column", metavar="NAME", help="Parquet: the column of ready vectors")
+    group.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where torchvision's data sets lie")
+
+
+def add_embedder(parser: argparse.ArgumentParser) -> None:
+    """What makes the vectors."""
+    group = parser.add_argument_group("embedding")
+    group.add_argument(
+        "--embedder",
+        metavar="NAME",
+        help="supervised: trained on the labels (default where there are any); selfsupervised: trained without "
+        "labels (default elsewhere); timm:NAME: any timm model",
+    )
+    group.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="supervised: the settings of a preset, see tenpercent presets; other flags override them",
+    )
+    group.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="timm, and selfsupervised with --network: local weights to start from, safetensors or a state dict",
+    )
+    group.add_argument(
+        "--finetune",
+        action="store_true",
+        default=None,
+        help="timm: train on the labels first, from these weights",
+    )
+    group.add_argument(
+        "--network",
+        metavar="NAME",
+        help="supervised, selfsupervised: a resnetv2_* of timm, for images above 64 pixels (resnetv2_50); "
+        "selfsupervised with --weights: any timm model",
+    )
+    group.add_argument(
+        "--depth",
+        type=whole,
+        metavar="LAYERS",
+        help="of the network for images up to 64 pixels: 8, 14, 20, … (32)",
+    )
+    group.add_argument(
+        "--dim",
+        type=whole,
+        metavar="N",
+        help="selfsupervised: values of the vectors that are stored and clustered (64)",
+    )
+    group.add_argument(
+        "--epochs", type=whole, metavar="N", help="length of the training; printed where not given"
+    )
+    group.add_argument("--steps", type=whole, metavar="N", help="length of the training in batches, instead")
+    group.add_argument("--batch", type=whole, metavar="N", help="images a step (128; selfsupervised 256)")
+    group.add_argument("--seed", type=whole, metavar="N", help="of weights, order and augmentation (0)")
+    group.add_argument(
+        "--precision",
+        metavar="auto|float32|bf16",
+        help="of the training; measured on the machine unless said",
+    )
+    group.add_argument(
+        "--devices",
+        type=whole,
+        metavar="N",
+        help="processes that train together (all GPUs there are, else one)",
+    )
+
+
+def add_layer(parser: argparse.ArgumentParser) -> None:
+    """Whose vectors."""
+    parser.add_argument("--layer", metavar="start|middle|end", help="whose vectors to cluster (end)")
+
+
+def add_within(parser: argparse.ArgumentParser) -> None:
+    """Class by class, or everything together."""
+    parser.add_argument(
+        "--within",
+        metavar="class|all",
+        help="cluster class by class (default where there are labels) or everything together",
+    )
+
+
+def add_memory(parser: argparse.ArgumentParser) -> None:
+    """What clustering may take."""
+    parser.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="what clustering may take beside the vectors, e.g. 4GiB (half of what is free)",
+    )
+
+
+def add_cut(parser: argparse.ArgumentParser) -> None:
+    """Where the tree is cut."""
+    group = parser.add_argument_group("cut")
+    where = group.add_mutually_exclusive_group()
+    where.add_argument(
+        "--keep", type=number, metavar="FRACTION", help="the fraction kept, above 0 and up to 1 (0.9)"
+    )
+    where.add_argument(
+        "--threshold",
+        type=number,
+        metavar="HEIGHT",
+        help="take every merge up to this dissimilarity instead",
+    )
+    group.add_argument(
+        "--budget",
+        metavar="class|global",
+        help="the same fraction of each class, or the lowest merges of all (class)",
+    )
+    group.add_argument(
+        "--keep-ids",
+        type=Path,
+        metavar="FILE",
+        help="images that must stay, beside what --keep keeps: one id a line",
+    )
+    group.add_argument(
+        "--min-per-class", type=whole, default=1, metavar="N", help="what each class keeps at least (1)"
+    )
+
+
+def add_strategy(parser: argparse.ArgumentParser) -> None:
+    """How images are chosen."""
+    group = parser.add_argument_group("strategy")
+    group.add_argument(
+        "--strategy",
+        default="semantic",
+        metavar="NAME[:VALUE]",
+        help="semantic (default: the tree), random, kcenter, graph-remove, graph-add, semdedup[:CLUSTERS], el2n, "
+        "forgetting, ccs[:SHARE], spread, mixed[:POWER]",
+    )
+    group.add_argument("--seed", type=whole, metavar="N", help="of what a strategy draws (0)")
+    group.add_argument(
+        "--scores", type=Path, metavar="FILE", help="el2n, forgetting, ccs: a score a row of the source, .npy"
+    )
+
+
+def number(text: str) -> float:
+    """Return a flag's text as a number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+
+
+def whole(text: str) -> int:
+    """Return a flag's text as a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None

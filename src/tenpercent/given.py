@@ -1,0 +1,173 @@
+"""What the flags of a command ask for, as the values that the library takes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from .cut import Cut
+    from .embed.encoders import Embedder
+    from .evaluation import Asked
+    from .images.options import SourceOptions
+
+FLAGS = (  # of embedders
+    "batch",
+    "depth",
+    "devices",
+    "dim",
+    "epochs",
+    "finetune",
+    "network",
+    "precision",
+    "seed",
+    "steps",
+    "weights",
+)
+
+
+def options_of(arguments: argparse.Namespace, side: str = "") -> SourceOptions:
+    """Return what is said of a source; `side` stands before the names of flags that TRAIN and TEST have each."""
+    from .images.options import SourceOptions
+
+    return SourceOptions(
+        split=getattr(arguments, f"{side}split"),
+        image_column=arguments.image_column,
+        label_column=arguments.label_column,
+        embedding_column=arguments.embedding_column,
+        data_dir=arguments.data_dir,
+        labels=getattr(arguments, f"{side}labels"),
+        ids=getattr(arguments, f"{side}ids"),
+    )
+
+
+def options_of_both(arguments: argparse.Namespace) -> tuple[SourceOptions, SourceOptions]:
+    """Return the options of TRAIN and of TEST; the names of columns are for those that are sources of their own."""
+    train, test = options_of(arguments, "train_"), options_of(arguments, "test_")
+    no_columns = dict.fromkeys(("image_column", "label_column", "embedding_column", "data_dir"))
+    done = [
+        name is not None and (Path(name) / "run.json").is_file() for name in (arguments.train, arguments.test)
+    ]
+    if done[0] and arguments.test is not None and not done[1]:
+        train = replace(train, **no_columns)
+    if arguments.test is None or (done[1] and not done[0]):
+        test = replace(test, **no_columns)
+    return train, test
+
+
+def embedder_of(arguments: argparse.Namespace) -> Embedder | None:
+    """Return the embedder that the flags ask for, or None where none is given."""
+    from .embed.settings import KINDS, named
+
+    kind, own = named(arguments.embedder or "supervised")
+    takes = {name: {field.name for field in fields(known)} for name, known in KINDS.items()}
+    given = {flag: getattr(arguments, flag) for flag in FLAGS if getattr(arguments, flag) is not None}
+    if arguments.embedder is None and arguments.preset is None and not given:
+        return None
+    for flag in given:
+        if flag not in takes[kind]:
+            other = next(name for name in KINDS if flag in takes[name])
+            raise UsageError(
+                f"--{flag} has no meaning for --embedder {kind}; leave it out, or use --embedder "
+                f"{'timm:NAME' if other == 'timm' else other}"
+            )
+    if arguments.preset is None:
+        return KINDS[kind](**own, **given)
+    if kind != "supervised":
+        raise UsageError(
+            f"--preset {arguments.preset} trains from scratch on labels and --embedder is {arguments.embedder}; "
+            "leave out one"
+        )
+    return _of_preset(arguments.preset, given)
+
+
+def _of_preset(name: str, given: dict[str, Any]) -> Embedder:
+    """Return the training of a preset, with the flags that are given in the place of its own settings."""
+    from .evaluate.presets import preset
+
+    lengths = {"steps": None, "epochs": None} if {"steps", "epochs"} & set(given) else {}
+    return replace(preset(name).protocol.training, **{**lengths, **given})
+
+
+def cut_of(arguments: argparse.Namespace) -> Cut:
+    """Return where the tree is to be cut."""
+    from .cut import Cut
+
+    return Cut(
+        keep=arguments.keep,
+        threshold=arguments.threshold,
+        budget=arguments.budget,
+        keep_ids=_read_ids(arguments.keep_ids),
+        min_per_class=arguments.min_per_class,
+        within=within_of(arguments),
+        layer=getattr(arguments, "layer", None),
+    )
+
+
+def within_of(arguments: argparse.Namespace) -> str | None:
+    """Return where to look for groups: as asked, else as a preset has it that looks at everything together."""
+    asked: str | None = getattr(arguments, "within", None)
+    name = getattr(arguments, "preset", None)
+    if asked is not None or name is None:
+        return asked
+    from .evaluate.presets import preset
+
+    return "all" if preset(name).within == "all" else None
+
+
+def _read_ids(path: Path | None) -> tuple[str, ...]:
+    if path is None:
+        return ()
+    try:  # split at newlines alone: ids are paths, which may hold the rarer separators of `splitlines`
+        return tuple(line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"can't read --keep-ids {path}: {error}; give a text file with one id a line"
+        ) from None
+
+
+def asked_of(arguments: argparse.Namespace, trials: int) -> Asked:
+    """Return what the flags ask to compare."""
+    from .evaluation import LADDER, Asked
+    from .images.options import SourceOptions
+
+    options = SourceOptions(
+        split=arguments.test_split,
+        image_column=arguments.image_column,
+        label_column=arguments.label_column,
+        embedding_column=arguments.embedding_column,
+        data_dir=arguments.data_dir,
+    )
+    return Asked(
+        keep=tuple(arguments.keep or (LADDER if arguments.find else Asked.keep)),
+        arms=tuple(arguments.arms),
+        trials=trials if arguments.trials is None else arguments.trials,
+        layers=tuple(arguments.layer),
+        embeddings=arguments.embeddings,
+        test=arguments.test,
+        test_options=options,
+    )
+
+
+def refuse(arguments: argparse.Namespace, names: Sequence[str], beside: str) -> None:
+    """Raise `UsageError` where a flag is given that has no meaning beside another."""
+    for name in names:
+        if getattr(arguments, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} has no meaning for {beside}; leave it out")
+
+
+def read_scores(path: Path) -> npt.NDArray[Any]:
+    """Return the scores of a .npy file."""
+    import numpy as np
+
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"can't read --scores {path}: {error}; give an array of numbers as .npy") from None
