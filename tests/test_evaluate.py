@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,11 +18,14 @@ from PIL import Image
 
 import tenpercent as tp
 from tenpercent.cli import main
+from tenpercent.embed.precision import Choice
 from tenpercent.embed.recipe import Flip, Recipe
+from tenpercent.embed.settings import Precision
 from tenpercent.errors import TrainingFailedError, UsageError
+from tenpercent.evaluate import training
 from tenpercent.evaluate.presets import Protocol
 from tenpercent.evaluate.results import unpacked
-from tenpercent.evaluation import Asked, evaluate, find, finish
+from tenpercent.evaluation import Asked, evaluate, find, finish, protocol_of
 from tenpercent.images.options import SourceOptions
 from tenpercent.store.run import RunFolder, Stage
 
@@ -187,6 +191,53 @@ def test_images_are_chosen_by_the_layer_that_the_run_was_clustered_by(photos: Pa
     (row,) = evaluate(out, Asked((0.5,), ("semantic",), 1), SHORT).table.to_pylist()
     kept = tp.cluster(tp.Embeddings.load(out / "embeddings", "middle"), 0.5).select(0.5).rows
     assert row["layer"] == "middle" and unpacked(row["kept"], 60).tolist() == kept.tolist()
+
+
+def test_a_precision_that_is_measured_is_the_same_for_all(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+
+    def choose(*_: Any) -> Choice:
+        measured.append(1)
+        return Choice(Precision.BFLOAT16, channels_last=False)
+
+    monkeypatch.setattr(training, "choose", choose)
+    out = embedded(photos, tmp_path / "run")
+    auto = SHORT.override(precision="auto")
+    for trials in (1, 2):
+        evaluate(out, Asked((0.5,), ("random",), trials), auto)
+    (kept,) = (out / "trainings").glob("precision-*.json")
+    assert measured == [1] and json.loads(kept.read_text())["precision"] == "bf16"
+    whole = [row["accuracy"] for row in evaluate(out, Asked((0.5,), ("random",), 2), auto).table.to_pylist()]
+    other = embedded(photos, tmp_path / "other")
+    given = evaluate(other, Asked((0.5,), ("random",), 2), SHORT.override(precision="bf16")).table
+    assert given["accuracy"].to_pylist() == whole
+
+
+def test_random_draws_the_shares_of_the_runs_own_cut(photos: Path, tmp_path: Path) -> None:
+    out = embedded(photos, tmp_path / "run")
+    tp.cluster(out, 1 / 3, layer="middle")
+    tp.select(out, tp.Cut(keep=1 / 3, budget="global", min_per_class=2))
+    rows = evaluate(out, Asked((1 / 3,), ("random", "semantic"), 1), SHORT).table.to_pylist()
+    merges = tp.cluster(tp.Embeddings.load(out / "embeddings", "middle"), 1 / 3)
+    kept = merges.select(1 / 3, budget="global", min_per_class=2)
+    assert kept.labels is not None
+    shares = np.bincount(kept.labels[kept.kept_mask]).tolist()
+    assert sum(shares) == 20  # of three classes: the shares differ
+    assert unpacked(rows[1]["kept"], 60).tolist() == kept.rows.tolist()
+    assert np.bincount(unpacked(rows[0]["kept"], 60) // 20).tolist() == shares
+
+
+def test_what_takes_no_part_is_said(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out = embedded(photos, tmp_path / "run")
+    tp.cluster(out, 0.5)
+    ids = tp.Embeddings.load(out / "embeddings").ids
+    tp.select(out, tp.Cut(keep=0.5, keep_ids=tuple(ids[:2])))
+    evaluate(out, Asked((0.5,), ("full",), 1), SHORT)
+    assert "the 2 images that --keep-ids made stay take no part" in caplog.text
+    protocol_of(out, "article-fashion")
+    assert "--preset article-fashion chooses with --within all" in caplog.text
 
 
 # ---- what is refused ---------------------------------------------------------------------------------------------

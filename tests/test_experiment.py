@@ -55,7 +55,7 @@ def embeddings(n: int = 120, classes: int = 3) -> tp.Embeddings:
 
 def arms_of(found: tp.Embeddings, **lists: Any) -> Arms:
     tree = tp.cluster(found, 0.5)
-    return Arms(found, lambda embedding, layer: tree, "class", lists)
+    return Arms(found, lambda embedding, layer: tree, "end", {"budget": "class", "min_per_class": 1}, lists)
 
 
 def results_in(folder: Path, about: str = "images") -> Results:
@@ -264,6 +264,17 @@ def test_an_interruption_leaves_whole_rows_and_the_rest_is_trained_later(tmp_pat
     assert not list((tmp_path / "trainings").glob("*.claim"))
     assert run_trials(PLAN.all(), arms_of(embeddings()), results_in(tmp_path), "p", Trainer()) == 9
     assert not list((tmp_path / "trainings").glob("*/checkpoint"))
+
+
+def test_what_a_kill_left_after_the_row_is_cleared(tmp_path: Path) -> None:
+    trial, results, arms = PLAN.all()[0], results_in(tmp_path), arms_of(embeddings())
+    run_trials([trial], arms, results, "p", Trainer())
+    path = results.path(trial, "p")
+    (results.folder / path.stem).mkdir()
+    (results.folder / path.stem / "weights.safetensors").write_text("whole")
+    (results.folder / f"{path.name}.123.partial").write_text("half")
+    assert run_trials([trial], arms, results, "p", Trainer()) == 0
+    assert [left.name for left in results.folder.iterdir() if left.suffix in ("", ".partial")] == []
 
 
 def test_results_of_other_images_or_versions_are_refused(tmp_path: Path) -> None:

@@ -5,62 +5,31 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from .embed.settings import Supervised
-from .errors import LockedError, StageError, TenpercentError, TrainingFailedError, UsageError, require
-from .images.options import SourceOptions
-from .images.source import ImageSource
+from .errors import LockedError, TenpercentError, TrainingFailedError, UsageError
 from .pipeline import report
 from .progress import quiet
-from .store.embeddings import Embeddings, Ints
-from .store.files import fingerprint
+from .ready import Asked as Asked
+from .ready import Ready
 from .store.run import RunFolder, Stage
 from .trees import Trees
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .evaluate.arms import Arms
-    from .evaluate.evaluation_set import EvaluationSet
-    from .evaluate.experiment import Tally
+    from .evaluate.experiment import Tally, Train
     from .evaluate.find import Done
     from .evaluate.presets import Protocol
-    from .evaluate.results import Results
-    from .evaluate.training import TrainingData
-    from .evaluate.trials import Plan
+    from .evaluate.trials import Trial
 
 log = logging.getLogger("tenpercent")
 
 LADDER = (0.95, 0.9, 0.8, 0.7, 0.5, 0.3)  # what a search tries where nothing is said
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What an evaluation is to compare.
-
-    Attributes:
-        keep: fractions kept, each above 0 and below 1.
-        arms: ``full``, strategies (``random``, ``semantic``, …), or NAME=FILE with row numbers or ids.
-        trials: trainings of each.
-        layers: whose vectors the images are chosen by; none for the layer that the run was clustered by.
-        embeddings: how many trainings of the embedding they are chosen by.
-        test: a source of images to test on, None for the run's own.
-        test_options: column names, split and the like of `test`.
-    """
-
-    keep: tuple[float, ...] = (0.9,)
-    arms: tuple[str, ...] = ("full", "random", "semantic")
-    trials: int = 10
-    layers: tuple[str, ...] = ()
-    embeddings: int = 1
-    test: str | None = None
-    test_options: SourceOptions = field(default_factory=SourceOptions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,31 +63,26 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
         StageError: results of other images or of a newer version are in the way.
     """
     from .evaluate.experiment import missing, run_trials, tally
-    from .evaluate.trials import FULL
 
-    ready = _Ready.of(RunFolder.open(what), asked)
+    run = RunFolder.open(what)
+    ready = Ready.of(run, asked)
     ready.results.rebuild()  # refuses what is in the way before anything is trained
     trials, key = ready.plan.all(), ready.key(protocol)
     left = missing(trials, ready.results, key)
     if left:
-        require("torch", "images")
-        from .evaluate.training import at_once, train_once
-
         ready.announce(left)
-        blind = {FULL, *ready.arms.lists}
-        ready.trees.make(sorted({(one.embedding, one.layer) for one in trials if one.arm not in blind}))
-        data = ready.data()
-        with _Beside(what, asked, protocol, min(at_once(data, protocol), left) - 1):
-            run_trials(trials, ready.arms, ready.results, key, partial(train_once, data, protocol))
+        _warn(run, protocol)
+        ready.make_trees(trials)
+        train, at_once = ready.trainer(protocol)
+        with _Beside(what, asked, protocol, min(at_once, left) - 1):
+            run_trials(trials, ready.arms, ready.results, key, train)
         # What a process beside this one left, whatever became of it.
-        run_trials(trials, ready.arms, ready.results, key, partial(train_once, data, protocol))
+        run_trials(trials, ready.arms, ready.results, key, train)
     return Evaluation(ready.results.rebuild(), tally(trials, ready.results, key), key)
 
 
 def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
     """Return how to train, and how often: a preset's, or as the run's own embedding was trained.
-
-    A preset that differs from how the embedding was trained is warned of: in the paper both are the same.
 
     Args:
         what: a run folder.
@@ -130,20 +94,39 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
     from .evaluate.presets import Protocol, preset
 
     run = RunFolder.open(what)
-    embedder = run.require(Stage.EMBED)["settings"]["embedder"]
-    own = Supervised.from_json(embedder) if embedder["embedder"] == "supervised" else None
     if name is not None:
         found = preset(name)
-        settings = found.protocol.training
-        if own is not None and replace(own, seed=settings.seed, devices=settings.devices) != settings:
-            log.warning("the embedding was trained with other settings than --preset %s", name)
+        if run.stage(Stage.CLUSTER) is not None and Trees(run).within != found.within:
+            log.warning(
+                "--preset %s chooses with --within %s, and the run was clustered with --within %s",
+                name,
+                found.within,
+                Trees(run).within,
+            )
         return found.protocol, found.trials
+    own = _own_settings(run)
     if own is None:
         raise UsageError(
             f"the embedding of {run.path} was not trained from scratch, so it does not say how to train; "
             "name settings with --preset (tenpercent presets lists them)"
         )
     return Protocol(own), Asked().trials
+
+
+def _own_settings(run: RunFolder) -> Supervised | None:
+    """Return how the run's embedding was trained from scratch, or None where it was not."""
+    embedder = run.require(Stage.EMBED)["settings"]["embedder"]
+    return Supervised.from_json(embedder) if embedder["embedder"] == "supervised" else None
+
+
+def _warn(run: RunFolder, protocol: Protocol) -> None:
+    """Say what is otherwise than a person may think: in the paper the embedding and all trainings are alike."""
+    own, settings = _own_settings(run), protocol.training
+    if own is not None and replace(own, seed=settings.seed, devices=settings.devices) != settings:
+        log.warning("the embedding was trained with other settings than these trainings")
+    stay = (run.stage(Stage.SELECT) or {"settings": {}})["settings"].get("keep_ids")
+    if stay:
+        log.warning("the %d images that --keep-ids made stay take no part: the tree alone chooses", stay)
 
 
 def find(
@@ -177,12 +160,11 @@ def find(
             f"--find searches one arm, of one layer and embedding, against full; asked for are {', '.join(asked.arms)}"
         )
     margin = checked_margin(margin)
-    require("torch", "images")
-    from .evaluate.training import train_once
-
-    ready = _Ready.of(RunFolder.open(what), asked)
+    run = RunFolder.open(what)
+    ready = Ready.of(run, asked)
+    _warn(run, protocol)
     key, layer = ready.key(protocol), ready.plan.layers[0]
-    data: TrainingData | None = None
+    train: Train | None = None
     tried: list[Trial] = []
     while True:
         table = _searched(ready.results.rebuild(), key, arm, layer)
@@ -191,9 +173,9 @@ def find(
             return Evaluation(ready.results.rebuild(), tally(tried, ready.results, key), key), step
         whole = step.arm == FULL
         trial = Trial(step.trial, 0, "end" if whole else layer, step.fraction, step.arm)
-        if data is None:
-            data = ready.data()
-        run_trials([trial], ready.arms, ready.results, key, partial(train_once, data, protocol))
+        if train is None:
+            train, _ = ready.trainer(protocol)
+        run_trials([trial], ready.arms, ready.results, key, train)
         if missing([trial], ready.results, key):
             raise LockedError(f"another process trains {trial} in {what}; wait for it, then search again")
         tried.append(trial)
@@ -220,97 +202,6 @@ def _searched(table: pa.Table, protocol: str, arm: str, layer: str) -> pa.Table:
 
     one = (pc.field("protocol") == protocol) & (pc.field("embedding") == 0)
     return table.filter(one & ((pc.field("arm") != arm) | (pc.field("layer") == layer)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Ready:
-    """All that trainings take, opened and checked; no image is read yet."""
-
-    images: ImageSource
-    embeddings: Embeddings
-    judged: EvaluationSet
-    trees: Trees
-    arms: Arms
-    plan: Plan
-    results: Results
-
-    @classmethod
-    def of(cls, run: RunFolder, asked: Asked) -> Self:
-        from .evaluate.arms import Arms, check_arms
-        from .evaluate.evaluation_set import evaluation_set
-        from .evaluate.results import Results
-        from .evaluate.trials import Plan
-        from .select.stored import load_embeddings, open_images
-
-        run.require(Stage.EMBED)
-        images, embeddings = open_images(run), load_embeddings(run)
-        if embeddings.labels is None or not (embeddings.labels >= 0).any():
-            raise UsageError(
-                f"the images of {run.path} have no labels, and every arm is judged by learning them; give a source "
-                "that has labels"
-            )
-        judged = evaluation_set(run, images, asked.test, asked.test_options)
-        names, lists = _split_arms(asked.arms, embeddings)
-        check_arms(names)
-        sizes = tuple((name, len(found) / len(embeddings)) for name, found in lists.items())
-        trees = Trees(run, min(asked.keep, default=1.0))
-        plan = Plan(names, asked.keep, asked.trials, asked.layers or (trees.layer,), asked.embeddings, sizes)
-        about = f"{run.read()['source']['fingerprint']}-{embeddings.origin}"
-        arms = Arms(embeddings, trees.tree, trees.budget, lists)
-        return cls(images, embeddings, judged, trees, arms, plan, Results(run, about))
-
-    def key(self, protocol: Protocol) -> str:
-        """Return what results that may be compared have in common: how was trained, chosen and tested."""
-        test = self.judged
-        judged = [test.source.fingerprint, test.source.split, test.rows.tolist()]
-        return fingerprint([protocol.fingerprint, judged, self.trees.within, self.trees.budget])
-
-    def announce(self, count: int) -> None:
-        """Say what is about to begin."""
-        log.info(
-            "%d trainings; testing on %s images (%s)", count, f"{len(self.judged.rows):,}", self.judged.name
-        )
-
-    def data(self) -> TrainingData:
-        """Read all images."""
-        from .embed.pixels import scan
-        from .evaluate.training import TrainingData
-
-        seen, test = scan(self.images, self.embeddings.rows), scan(self.judged.source, self.judged.rows)
-        if seen.rejected:
-            raise StageError(
-                f"the image {seen.rejected[0].id!r} could be read when it was embedded, not now "
-                f"({seen.rejected[0].reason}); bring it back, or begin a new run"
-            )
-        for lost in test.rejected:
-            log.warning("not tested on %s: %s", lost.id, lost.reason)
-        assert self.embeddings.labels is not None
-        assert self.judged.source.labels is not None
-        return TrainingData(
-            pixels=seen.pixels,
-            labels=self.embeddings.labels,
-            test_pixels=test.pixels,
-            test_labels=self.judged.source.labels[test.rows],
-            n_classes=len(self.embeddings.class_names),
-        )
-
-
-def _split_arms(arms: Sequence[str], embeddings: Embeddings) -> tuple[tuple[str, ...], dict[str, Ints]]:
-    """Return the arms that are known by name, and those that are lists, with their positions."""
-    from .evaluate.arms import is_known, read_list
-
-    names, lists = [], {}
-    for arm in arms:
-        name, is_list, path = arm.partition("=")
-        if not is_list:
-            names.append(name)
-        elif not name or not path or name in lists or is_known(name):
-            raise UsageError(
-                f"--arms is given {arm!r}; a list is NAME=FILE, each name once, and none that is an arm already"
-            )
-        else:
-            lists[name] = read_list(Path(path), embeddings)
-    return tuple(names), lists
 
 
 def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None) -> str:
@@ -379,13 +270,12 @@ class _Beside:
 def _share(what: str | Path, asked: Asked, protocol: Protocol, parent: int) -> None:
     """Train what nobody is at, until all is done or the process that began this one is gone."""
     from .evaluate.experiment import run_trials
-    from .evaluate.training import train_once
 
-    with (
-        quiet(True),
-        suppress(KeyboardInterrupt, TenpercentError),
-    ):  # the first process meets the same and says so
-        ready = _Ready.of(RunFolder.open(what), asked)
-        train = partial(train_once, ready.data(), protocol)
-        goes_on = lambda: os.getppid() == parent  # noqa: E731
+    def goes_on() -> bool:
+        return os.getppid() == parent
+
+    # The first process takes up what is left, and meets and says whatever is wrong.
+    with quiet(True), suppress(KeyboardInterrupt, TenpercentError):
+        ready = Ready.of(RunFolder.open(what), asked)
+        train, _ = ready.trainer(protocol)
         run_trials(ready.plan.all(), ready.arms, ready.results, ready.key(protocol), train, goes_on)

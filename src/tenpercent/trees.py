@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .embed.settings import Supervised
 from .errors import StageError, UsageError
@@ -21,51 +20,48 @@ log = logging.getLogger("tenpercent")
 
 
 class Trees:
-    """Trees as deep as the smallest fraction asked for, each made when it is first needed.
+    """The trees of a run, each made when it is first needed.
 
     Attributes:
-        budget: ``class`` or ``global``, as the run's own selection was cut.
+        cut: how the run's own selection was cut beside its fraction, as `Merges.select` takes it.
         within: ``class`` or ``all``, as the run was clustered, or will be.
         layer: that it was clustered by.
     """
 
-    def __init__(self, run: RunFolder, least: float) -> None:
-        """Look at how the run was clustered and cut.
+    def __init__(self, run: RunFolder) -> None:
+        """Look at how a run was clustered and cut.
 
         Args:
             run: embedded already.
-            least: the smallest fraction that is to be kept.
         """
         clustered = (run.stage(Stage.CLUSTER) or {"settings": {}})["settings"]
         selected = (run.stage(Stage.SELECT) or {"settings": {}})["settings"]
-        self.budget: str = selected.get("budget") or "class"
-        self._run, self._least = run, least
+        self.cut: dict[str, Any] = {
+            "budget": selected.get("budget") or "class",
+            "min_per_class": selected.get("min_per_class") or 1,
+        }
         self.within: str = clustered.get("within") or "class"  # what is evaluated has labels
         self.layer: str = clustered.get("layer", "end")
-        self._known: dict[tuple[int, str], Merges] = {}
+        self._run = run
+        self._known: dict[tuple[float, int, str], Merges] = {}
 
-    def tree(self, embedding: int, layer: str) -> Merges:
-        """Return the tree of an embedding (0: the run's own) and a layer."""
-        key = (embedding, layer)
+    def tree(self, least: float, embedding: int, layer: str) -> Merges:
+        """Return the tree of an embedding (0: the run's own) and a layer, as deep as the fraction `least` takes."""
+        key = (least, embedding, layer)
         if key not in self._known:
-            self._known[key] = self._made(embedding, layer)
+            self._known[key] = self._made(*key)
         return self._known[key]
 
-    def make(self, wanted: Iterable[tuple[int, str]]) -> None:
-        """Make trees now that trainings will need: embeddings take long, and are made by one process alone."""
-        for embedding, layer in wanted:
-            self.tree(embedding, layer)
-
-    def _made(self, embedding: int, layer: str) -> Merges:
+    def _made(self, least: float, embedding: int, layer: str) -> Merges:
         from .select.stored import load_embeddings, load_merges
 
         if embedding == 0 and layer == self.layer:
             if self._run.stage(Stage.CLUSTER) is None:
-                return cluster(self._run.path, self._least, within=self.within, layer=layer)
+                return cluster(self._run.path, least, within=self.within, layer=layer)
             # Not stored: a deeper tree on disk would make the run's own selection be made anew.
-            return load_merges(self._run).deepened(self._least, budget=self.budget)
+            return load_merges(self._run).deepened(least, **self.cut)
         run = self._run if embedding == 0 else self._again(embedding)
-        return cluster(load_embeddings(run, layer), self._least, within=self.within)
+        return cluster(load_embeddings(run, layer), least, within=self.within)
 
     def _again(self, embedding: int) -> RunFolder:
         """Embed the same images once more, with another seed, in a folder of its own."""

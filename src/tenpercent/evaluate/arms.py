@@ -29,13 +29,15 @@ class Arms:
     Attributes:
         embeddings: the training images, in id order; every position below counts in them.
         merges: (embedding, layer) -> the tree that ``semantic`` cuts.
-        budget: ``class`` or ``global``, as for `Merges.select`.
+        layer: of the run's own tree, whose shares of classes ``random`` draws.
+        cut: how trees are cut beside the fraction: ``budget`` and ``min_per_class``, as for `Merges.select`.
         lists: the arms that are lists: positions, int64[k] ascending.
     """
 
     embeddings: Embeddings
     merges: Known
-    budget: str
+    layer: str
+    cut: dict[str, Any]
     lists: dict[str, Ints]
 
     def positions(self, trial: Trial, seed: int) -> Ints:
@@ -47,6 +49,12 @@ class Arms:
         chosen = self._chosen(trial, seed)
         labels = self.embeddings.labels
         return chosen if labels is None else chosen[labels[chosen] >= 0]
+
+    def chosen_by(self, trial: Trial) -> tuple[int, str] | None:
+        """Return embedding and layer of the tree that a trial's images are chosen by; None where by none."""
+        if trial.arm == FULL or trial.arm in self.lists:
+            return None
+        return (0, self.layer) if trial.arm == RANDOM else (trial.embedding, trial.layer)
 
     def _chosen(self, trial: Trial, seed: int) -> Ints:
         if trial.arm in self.lists:
@@ -63,12 +71,12 @@ class Arms:
 
     def _semantic(self, fraction: float, embedding: int, layer: str) -> Ints:
         tree = self.merges(embedding, layer)
-        return np.flatnonzero(tree.select(fraction, budget=self.budget).kept_mask)
+        return np.flatnonzero(tree.select(fraction, **self.cut).kept_mask)
 
     def _random(self, fraction: float, seed: int) -> Ints:
         """Draw as many images of each class as the selection keeps of it; over all images where it knows no classes."""
-        tree = self.merges(0, "end")
-        kept = tree.select(fraction, budget=self.budget).kept_mask
+        tree = self.merges(0, self.layer)
+        kept = tree.select(fraction, **self.cut).kept_mask
         index = tree.class_index
         counts = np.bincount(index[kept], minlength=len(tree.classes))
         draw = np.random.default_rng(seed).permutation(len(index))  # a rank for each image

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import TrainingFailedError
+from ..store.files import remove_temporaries
 from .arms import Arms
 from .claims import Claims
 from .results import DONE, FAILED, Results, packed
@@ -85,26 +86,28 @@ def run_trials(
     claims = Claims(results.folder)
     trained = 0
     for number, trial in enumerate(trials, start=1):
-        if results.done(trial, protocol):
+        path = results.path(trial, protocol)
+        scratch = results.folder / path.stem
+        if results.done(trial, protocol) and not scratch.exists():
             continue
         if not goes_on():
             break
-        name = results.path(trial, protocol).stem
-        with claims.claim(name) as ours:
-            if not ours or results.done(trial, protocol):  # or another process was at it until a moment ago
+        with claims.claim(path.stem) as ours:
+            if not ours:
                 continue
-            log.info("training %d of %d: %s", number, len(trials), trial)
-            try:
-                row = _row(trial, arms, results, train, results.folder / name)
-            except (
-                FileNotFoundError
-            ):  # this process slept, another took the trial over, ended, and cleared up
-                if results.done(trial, protocol):
-                    continue
-                raise
-            results.add(trial, protocol, row)
-            shutil.rmtree(results.folder / name, ignore_errors=True)
-            trained += 1
+            remove_temporaries(path)  # of a process that was killed while it wrote
+            if not results.done(trial, protocol):
+                log.info("training %d of %d: %s", number, len(trials), trial)
+                try:
+                    row = _row(trial, arms, results, train, scratch)
+                except FileNotFoundError:
+                    # This process slept; another took the trial over, ended and cleared up.
+                    if results.done(trial, protocol):
+                        continue
+                    raise
+                results.add(trial, protocol, row)
+                trained += 1
+            shutil.rmtree(scratch, ignore_errors=True)
     return trained
 
 

@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
-from ..embed.augment import Ints, PixelSource
-from ..embed.loop import CURVE
+from ..embed.augment import Ints, PixelSource, View
+from ..embed.loop import CURVE, threads
 from ..embed.measure import Answers, Exam, ask
+from ..embed.networks import build
+from ..embed.precision import choose
 from ..embed.processes import devices_for
-from ..embed.training import TINY, Trained, batches_of, default_epochs, train
+from ..embed.settings import Precision
+from ..embed.training import TINY, Trained, batches_of, default_epochs, seeded, threads_for, train
 from ..embed.training import Length as Course
 from ..errors import UsageError
+from ..store.files import write_text
+from ..store.run import machine
 from .presets import Length, Protocol
 
 
@@ -160,6 +166,29 @@ def course(protocol: Protocol, n: int, n_full: int) -> Course:
     looks = protocol.evaluations
     marks = sorted({-(-steps * look // looks) for look in range(1, looks + 1)})
     return Course(-(-steps // own), own, steps, tuple(marks))
+
+
+def settled(data: TrainingData, protocol: Protocol, path: Path) -> Protocol:
+    """Return the protocol with a precision: ``auto`` is measured once, for an experiment's trainings must be alike.
+
+    Args:
+        data: all images.
+        protocol: how.
+        path: the file that keeps what was chosen, for later calls and other processes.
+    """
+    training = protocol.training
+    if training.precision != Precision.AUTO:
+        return protocol
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            view = View.of(data.pixels, training.recipe)
+            seen, devices = view.resize or view.crop, devices_for(training.devices)
+            with seeded(0), threads(threads_for(seen, devices)):
+                network = build(training.network, training.depth, data.n_classes, data.pixels.size)
+                choice = choose(network, seen, devices.first, Precision.AUTO)
+            write_text(path, json.dumps(choice.as_json() | {"machine": machine()}, indent=2) + "\n")
+    return protocol.override(precision=json.loads(path.read_text(encoding="utf-8"))["precision"])
 
 
 def at_once(data: TrainingData, protocol: Protocol) -> int:

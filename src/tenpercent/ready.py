@@ -1,0 +1,164 @@
+"""What an evaluation takes, opened and checked: images, test set, trees, arms, plan and the results so far."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from .errors import StageError, UsageError, require
+from .images.options import SourceOptions
+from .images.source import ImageSource
+from .store.embeddings import Embeddings, Ints
+from .store.files import fingerprint
+from .store.run import RunFolder, Stage
+from .trees import Trees
+
+if TYPE_CHECKING:
+    from .evaluate.arms import Arms
+    from .evaluate.evaluation_set import EvaluationSet
+    from .evaluate.experiment import Train
+    from .evaluate.presets import Protocol
+    from .evaluate.results import Results
+    from .evaluate.training import TrainingData
+    from .evaluate.trials import Plan, Trial
+
+log = logging.getLogger("tenpercent")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an evaluation is to compare.
+
+    Attributes:
+        keep: fractions kept, each above 0 and below 1.
+        arms: ``full``, strategies (``random``, ``semantic``, …), or NAME=FILE with row numbers or ids.
+        trials: trainings of each.
+        layers: whose vectors the images are chosen by; none for the layer that the run was clustered by.
+        embeddings: how many trainings of the embedding they are chosen by.
+        test: a source of images to test on, None for the run's own.
+        test_options: column names, split and the like of `test`.
+    """
+
+    keep: tuple[float, ...] = (0.9,)
+    arms: tuple[str, ...] = ("full", "random", "semantic")
+    trials: int = 10
+    layers: tuple[str, ...] = ()
+    embeddings: int = 1
+    test: str | None = None
+    test_options: SourceOptions = field(default_factory=SourceOptions)
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """All that trainings take, opened and checked; no image is read yet."""
+
+    images: ImageSource
+    embeddings: Embeddings
+    judged: EvaluationSet
+    trees: Trees
+    arms: Arms
+    plan: Plan
+    results: Results
+
+    @classmethod
+    def of(cls, run: RunFolder, asked: Asked) -> Self:
+        """Open what a run folder and a question name, and check both.
+
+        Raises:
+            UsageError: no labels, nothing to test on, an unknown arm, a fraction out of its range.
+        """
+        from .evaluate.arms import Arms, check_arms
+        from .evaluate.evaluation_set import evaluation_set
+        from .evaluate.results import Results
+        from .evaluate.trials import Plan
+        from .select.stored import load_embeddings, open_images
+
+        run.require(Stage.EMBED)
+        images, embeddings = open_images(run), load_embeddings(run)
+        if embeddings.labels is None or not (embeddings.labels >= 0).any():
+            raise UsageError(
+                f"the images of {run.path} have no labels, and every arm is judged by learning them; give a source "
+                "that has labels"
+            )
+        judged = evaluation_set(run, images, asked.test, asked.test_options)
+        names, lists = _split_arms(asked.arms, embeddings)
+        check_arms(names)
+        sizes = tuple((name, len(found) / len(embeddings)) for name, found in lists.items())
+        trees = Trees(run)
+        plan = Plan(names, asked.keep, asked.trials, asked.layers or (trees.layer,), asked.embeddings, sizes)
+        about = f"{run.read()['source']['fingerprint']}-{embeddings.origin}"
+        least = min(asked.keep, default=1.0)
+        arms = Arms(embeddings, partial(trees.tree, least), trees.layer, trees.cut, lists)
+        return cls(images, embeddings, judged, trees, arms, plan, Results(run, about))
+
+    def key(self, protocol: Protocol) -> str:
+        """Return what results that may be compared have in common: how was trained, chosen and tested."""
+        test = self.judged
+        judged = [test.source.fingerprint, test.source.split, test.rows.tolist()]
+        return fingerprint([protocol.fingerprint, judged, self.trees.within, self.trees.cut])
+
+    def announce(self, count: int) -> None:
+        """Say what is about to begin."""
+        log.info(
+            "%d trainings; testing on %s images (%s)", count, f"{len(self.judged.rows):,}", self.judged.name
+        )
+
+    def make_trees(self, trials: Sequence[Trial]) -> None:
+        """Make the trees that trials are chosen by: embeddings take long, and are made by one process alone."""
+        for embedding, layer in sorted(
+            {found for one in trials if (found := self.arms.chosen_by(one)) is not None}
+        ):
+            self.arms.merges(embedding, layer)
+
+    def trainer(self, protocol: Protocol) -> tuple[Train, int]:
+        """Read all images; return what trains on some of them, and how many trainings at once are worth it."""
+        require("torch", "images")
+        from .evaluate.training import at_once, settled, train_once
+
+        data = self._data()
+        choice = self.results.folder / f"precision-{self.key(protocol)}.json"
+        return partial(train_once, data, settled(data, protocol, choice)), at_once(data, protocol)
+
+    def _data(self) -> TrainingData:
+        from .embed.pixels import scan
+        from .evaluate.training import TrainingData
+
+        seen, test = scan(self.images, self.embeddings.rows), scan(self.judged.source, self.judged.rows)
+        if seen.rejected:
+            raise StageError(
+                f"the image {seen.rejected[0].id!r} could be read when it was embedded, not now "
+                f"({seen.rejected[0].reason}); bring it back, or begin a new run"
+            )
+        for lost in test.rejected:
+            log.warning("not tested on %s: %s", lost.id, lost.reason)
+        assert self.embeddings.labels is not None
+        assert self.judged.source.labels is not None
+        return TrainingData(
+            pixels=seen.pixels,
+            labels=self.embeddings.labels,
+            test_pixels=test.pixels,
+            test_labels=self.judged.source.labels[test.rows],
+            n_classes=len(self.embeddings.class_names),
+        )
+
+
+def _split_arms(arms: Sequence[str], embeddings: Embeddings) -> tuple[tuple[str, ...], dict[str, Ints]]:
+    """Return the arms that are known by name, and those that are lists, with their positions."""
+    from .evaluate.arms import is_known, read_list
+
+    names, lists = [], {}
+    for arm in arms:
+        name, is_list, path = arm.partition("=")
+        if not is_list:
+            names.append(name)
+        elif not name or not path or name in lists or is_known(name):
+            raise UsageError(
+                f"--arms is given {arm!r}; a list is NAME=FILE, each name once, and none that is an arm already"
+            )
+        else:
+            lists[name] = read_list(Path(path), embeddings)
+    return tuple(names), lists
