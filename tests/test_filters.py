@@ -412,6 +412,9 @@ def test_a_gpu_leads_to_the_same_bytes(product):
 class Stand:
     """Stands for a filter that is never called."""
 
+    def tile_bytes(self, width):
+        return 1000 * width
+
 
 @pytest.fixture
 def machine(monkeypatch):
@@ -436,6 +439,8 @@ def test_the_fastest_filter_is_chosen(machine):
     assert isinstance(best_filter(64, much), SinglesFilter)
     machine(gpu=gpu, units=True)
     assert best_filter(64, much) is gpu
+    assert best_filter(64, much, room=64_000) is gpu
+    assert isinstance(best_filter(64, much, room=63_999), SinglesFilter)  # its tiles outgrow the memory
     assert isinstance(best_filter(64, 1e6), SinglesFilter)  # not worth looking
     assert isinstance(best_filter(), SinglesFilter)
     machine(gpu=gpu, torch=False)

@@ -169,6 +169,9 @@ def test_more_twins_than_fit_are_an_error_not_a_shorter_list() -> None:
     assert len(join.twins(left, right, 0.1, most=pairs)[0]) == pairs
     with pytest.raises(UsageError, match="give a smaller --threshold"):
         join.twins(left, right, 0.1, most=pairs - 1)
+    assert len(join.twins(left, right, 0.1, memory=pairs * join.BYTES_PER_TWIN)[0]) == pairs
+    with pytest.raises(UsageError, match="or more --memory"):
+        join.twins(left, right, 0.1, memory=pairs * join.BYTES_PER_TWIN - 1)
 
 
 def test_of_a_large_training_set_a_part_is_asked_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from tenpercent.cluster.filters import SinglesFilter
 from tenpercent.cluster.neighbors import TooManyPairsError, near_pairs, neighbor_graph
 from tenpercent.cluster.points import Points
 from tenpercent.cluster.sample import sample_pairs
+from tenpercent.cluster.threads import AHEAD, in_threads
 
 METRICS = ("cosine", "euclidean")
 
@@ -316,3 +318,17 @@ def test_the_sample_estimates_the_pairs_there_are():
         assert sample.pairs(radius) == pytest.approx(len(neighbor_graph(points, radius)), rel=0.15)
         assert sample.radius(sample.pairs(radius)) == pytest.approx(radius, rel=0.02)
     assert sample.pairs(3.0) == pytest.approx(3000 * 2999 / 2)
+
+
+def test_results_that_nobody_takes_do_not_pile_up():
+    made = []
+
+    def work(task):
+        made.append(task)
+        return task
+
+    results = in_threads(work, range(1000), threads=2)
+    assert next(results) == 0
+    time.sleep(0.05)
+    assert len(made) <= 2 * AHEAD
+    assert list(results) == list(range(1, 1000))

@@ -162,6 +162,7 @@ def _add_leaks(commands: Any) -> None:
         "--to", type=Path, metavar="PATH", help="where --export writes; nothing is overwritten"
     )
     leaks.add_argument("--layer", metavar="start|middle|end", help="whose vectors to compare (end)")
+    add_memory(leaks)
     group = leaks.add_argument_group("sources")
     for side in ("train", "test"):
         group.add_argument(f"--{side}-split", metavar="NAME", help=f"of a source with splits ({side})")

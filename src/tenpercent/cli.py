@@ -175,6 +175,7 @@ def run_leaks(arguments: argparse.Namespace) -> None:
         train_options=train_options,
         test_options=test_options,
         layer=arguments.layer,
+        memory=arguments.memory,
     )
     _say(describe_leaks(found, arguments.out))
     for line in finish(found, outcome):

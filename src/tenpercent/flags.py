@@ -144,7 +144,7 @@ def add_memory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory",
         metavar="SIZE",
-        help="what clustering may take beside the vectors, e.g. 4GiB (half of what is free)",
+        help="what pairs of vectors may take, e.g. 4GiB (half of what is free)",
     )
 
 

@@ -105,6 +105,13 @@ class TorchFilter:
         i, j = zip(*listed, strict=True)
         return np.concatenate(i), np.concatenate(j)
 
+    def tile_bytes(self, width: int) -> int:
+        """Return how many bytes of memory a thread takes for a tile, full of hits, of vectors of `width` values."""
+        # Each in float64 and float32, twice in the latter for torch, and in bfloat16.
+        points = (self.columns + max(self.rows, min(self.columns, 4 * self.rows))) * width * 18
+        # The product as it comes out, in float32 and as hits, listed in int64 and int32; of a GPU the list alone.
+        return points + self.rows * self.columns * (2 + 4 + 1 + 24 if self._on_cpu else 8)
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep a GPU to one tile at a time, so that its memory lasts, and torch on the processor to one thread."""
@@ -167,7 +174,7 @@ class TorchFilter:
         return self._torch.cat(products) - y.halves[c] >= limits[r]
 
 
-def accelerated(width: int) -> Filter | None:
+def accelerated(width: int) -> TorchFilter | None:
     """Return the filter that is faster here than numpy's float32, if there is one.
 
     Args:

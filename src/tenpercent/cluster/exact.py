@@ -6,7 +6,7 @@ float64, once each.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +16,27 @@ from .kernels import inner, kernel
 from .pairs import Pairs
 from .points import Points
 
-# Rows, which of them, their divisors; their positions; which are made, where they are written, where they are read.
-Side = tuple[
-    npt.NDArray[Any], npt.NDArray[np.int64], Doubles, Positions, npt.NDArray[np.bool_], Doubles, Doubles
-]
+
+class Side(NamedTuple):
+    """Some points that are made when they are first needed.
+
+    Attributes:
+        rows: [n, d], what they are made of.
+        which: int64[k], of these rows.
+        divisors: float64[n], what a row is divided by.
+        positions: int32[k], in the set.
+        made: bool[k], which are made.
+        written: float64[k, d], where they are made.
+        exact: the same, to read from.
+    """
+
+    rows: npt.NDArray[Any]
+    which: npt.NDArray[np.int64]
+    divisors: Doubles
+    positions: Positions
+    made: npt.NDArray[np.bool_]
+    written: Doubles
+    exact: Doubles
 
 
 class Exact:
@@ -43,7 +60,7 @@ class Exact:
         made[:] = False
         exact = self._points[:size].reshape(count, points.width)
         which = points.at[positions]
-        return points.rows, which, points.divisors, positions, made, exact, fixed(exact, np.float64)
+        return Side(points.rows, which, points.divisors, positions, made, exact, fixed(exact, np.float64))
 
 
 def pairs_within(
@@ -85,13 +102,12 @@ def _pairs_within(
     """Fill `i`, `j` and `d`; return how many pairs stay."""
     _make(left, r)
     _make(right, c)
-    half_squares(left[6], right[6], r, c, d)
-    rows, columns = left[3], right[3]
+    half_squares(left.exact, right.exact, r, c, d)
     count = 0
     for p in range(len(r)):
         found = d[p]
         if above < found and found <= radius:
-            x, y = rows[r[p]], columns[c[p]]
+            x, y = left.positions[r[p]], right.positions[c[p]]
             if within and x > y:
                 x, y = y, x
             i[count], j[count], d[count] = x, y, found
@@ -102,9 +118,8 @@ def _pairs_within(
 @inner
 def _make(side: Side, wanted: Positions) -> None:
     """Make the points that are wanted and not there yet."""
-    rows, which, divisors, _, made, exact, _ = side
     for k in range(len(wanted)):
         p = np.int64(wanted[k])
-        if not made[p]:
-            made[p] = True
-            make_point(rows, which[p], divisors, exact, p)
+        if not side.made[p]:
+            side.made[p] = True
+            make_point(side.rows, side.which[p], side.divisors, side.written, p)

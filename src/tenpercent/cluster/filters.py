@@ -183,16 +183,18 @@ def _near(
     return count
 
 
-def best_filter(width: int = 0, products: float = 0.0) -> Filter:
+def best_filter(width: int = 0, products: float = 0.0, room: float = math.inf) -> Filter:
     """Return the filter that this machine is fastest with; all of them lead to the same pairs.
 
     Args:
         width: how many values a vector has.
         products: how many pairs are to be multiplied, about.
+        room: bytes that a thread's tile may take beyond those of `SinglesFilter`.
     """
     work = width * products
     if work >= (WORTH_LOOKING if "torch" in sys.modules else WORTH_IMPORTING):
         from .accelerators import accelerated  # which imports this module, and torch
 
-        return accelerated(width) or SinglesFilter()
+        faster = accelerated(width)
+        return faster if faster is not None and faster.tile_bytes(width) <= room else SinglesFilter()
     return SinglesFilter()

@@ -208,7 +208,9 @@ class _Growth:
         """Walk all pairs up to a radius; return whether there is no more to do."""
         task = self.task
         radius = self._level(radius)
-        join = Join(task.points, None, radius, self.reached, task.resources.workers)
+        # Larger tiles may have what the walk over the pairs takes afterwards.
+        room = self.budget.pairs * BYTES_IN_MEMORY
+        join = Join(task.points, None, radius, self.reached, task.resources.workers, room=room)
         stop = math.inf
         with self.scratch.store(join, self.budget.pairs) as store:
             for pairs in store.pieces():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import local
@@ -135,7 +136,13 @@ class _Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Join:
-    """A comparison of two sets of points or, without `right`, of one with itself."""
+    """A comparison of two sets of points or, without `right`, of one with itself.
+
+    Attributes:
+        left, right, radius, above, threads, multiply: see `neighbor_graph` and `near_pairs`.
+        room: bytes that all tiles may take beyond those of `SinglesFilter`.
+        space: each thread's own memory.
+    """
 
     left: Points
     right: Points | None
@@ -143,6 +150,7 @@ class Join:
     above: float
     threads: int
     multiply: Filter | None = None
+    room: float = math.inf
     space: _Space = field(default_factory=_Space)
 
     @property
@@ -164,7 +172,7 @@ class Join:
         """Return how tiles are multiplied."""
         n = len(self.left)
         pairs = n * (n - 1) / 2 if self.within else n * len(self.divided)
-        return self.multiply or best_filter(self.left.width, cells.left * pairs)
+        return self.multiply or best_filter(self.left.width, cells.left * pairs, self.room / self.threads)
 
     def graph(self, cells: Cells | None, most: int | None) -> NeighborGraph:
         """Return all pairs at once."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+AHEAD = 8  # tasks a thread that are under way or done and not yet taken: no more results wait in memory
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -59,7 +62,13 @@ def in_threads(work: Callable[[Task], Result], tasks: Iterable[Task], threads: i
         yield from map(work, listed)
         return
     pool = ThreadPoolExecutor(workers)
+    begun: deque[Future[Result]] = deque()
     try:
-        yield from pool.map(work, listed)
+        for task in listed:
+            begun.append(pool.submit(work, task))
+            if len(begun) == workers * AHEAD:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)  # on ctrl-C the tasks not yet begun are dropped

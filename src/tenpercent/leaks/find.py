@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..images.options import SourceOptions
+from ..select.memory import checked_memory
 from ..store.embeddings import Embeddings, Ints
 from ..store.files import write_text
 from ..store.run import machine, versions
@@ -41,6 +42,7 @@ def leaks(
     train_options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     test_options: SourceOptions = SourceOptions(),  # noqa: B008
     layer: str | None = None,
+    memory: int | str | None = None,
 ) -> Leaks:
     """Find the test images that have a twin in the training set, exactly: every pair within the threshold.
 
@@ -55,6 +57,7 @@ def leaks(
             vectors that are made here; the same call again goes on there.
         train_options, test_options: column names, split and the like.
         layer: of run folders, whose vectors: ``start``, ``middle`` or ``end`` (the default).
+        memory: what the pairs of twins may take, in bytes or as ``"4GiB"``; None for half of what is free.
 
     Raises:
         UsageError: a set that can't be opened, images beside ready vectors, a threshold out of its range, or so wide
@@ -63,11 +66,12 @@ def leaks(
     """
     started = time.perf_counter()
     check_threshold(threshold)
+    allowed = checked_memory(memory)
     folder = None if out is None else _own_folder(Path(out))
     asked = open_train(train, train_options)
     other = open_test(test, test_options, asked)
     sides = vectors_of(asked, other, embedder, folder, layer)
-    found = compare(*sides, threshold)
+    found = compare(*sides, threshold, allowed)
     if folder is not None:
         from .page import write_page
 
@@ -97,7 +101,7 @@ def _own_folder(out: Path) -> Path:
     return out
 
 
-def compare(train: Side, test: Side, threshold: float | None) -> Leaks:
+def compare(train: Side, test: Side, threshold: float | None, memory: int | None = None) -> Leaks:
     """Find the twins of two sets whose vectors are there: see `leaks`."""
     from .join import Distinct, nearest_across, nearest_other, rank, twins
 
@@ -110,7 +114,7 @@ def compare(train: Side, test: Side, threshold: float | None) -> Leaks:
     if threshold is None:
         height = float(np.sort(others)[rank(NEAR, len(asked)) - 1])
         threshold = height if math.isfinite(height) else 0.0
-    i, j, d = twins(left, right, threshold)
+    i, j, d = twins(left, right, threshold, memory=memory)
     i, j, d, equal = _with_equal_files(train.embeddings, test.embeddings, (i, j, d))
     across = nearest_across(left, right, radius)[left.of]
     if equal is not None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
 from ..cluster.distances import dissimilarities
+from ..cluster.memory import Resources
 from ..cluster.neighbors import TooManyPairsError, near_pairs, neighbor_graph
 from ..cluster.points import Points
 from ..errors import UsageError
@@ -57,14 +57,15 @@ class Distinct:
 
 
 def twins(
-    left: Distinct, right: Distinct, radius: float, most: int | None = None
+    left: Distinct, right: Distinct, radius: float, most: int | None = None, memory: int | None = None
 ) -> tuple[Ints, Ints, Floats]:
     """Return every pair of an image of `left` and one of `right` within `radius`, equal ones included.
 
     Args:
         left, right: the two sets.
         radius: the largest dissimilarity.
-        most: how many pairs may come; None for as many as fit into half of the free memory.
+        most: how many pairs may come; None for as many as fit into the memory …
+        memory: … of so many bytes; None for half of what is free.
 
     Returns:
         Positions in the left set, positions in the right one, dissimilarities; sorted by these, then by position.
@@ -73,7 +74,7 @@ def twins(
         UsageError: there are more.
     """
     if most is None:
-        most = psutil.virtual_memory().available // 2 // BYTES_PER_TWIN
+        most = Resources(memory=memory).bytes // BYTES_PER_TWIN
     try:
         found = near_pairs(left.points, right.points, radius, most=most)
     except TooManyPairsError:
@@ -91,7 +92,7 @@ def twins(
 def _too_many(radius: float, most: int) -> UsageError:
     return UsageError(
         f"more than {most:,} pairs of a test and a training image are within the threshold {radius:.6g}, and no more "
-        "fit into half of the free memory; give a smaller --threshold"
+        "fit into the memory that may be used; give a smaller --threshold, or more --memory"
     )
 
 
