@@ -28,9 +28,9 @@ from tenpercent.embed.augment import View
 from tenpercent.embed.selfsupervised import Twins, network_for, spread, train_unlabelled
 from tenpercent.embed.training import Trained
 from tenpercent.embed.views import Strength, Variations, blurred, colours, draw, views
+from tenpercent.embedding import default_embedder
 from tenpercent.errors import MissingExtraError, StageError, TenpercentError, UsageError
 from tenpercent.leaks.network import embed_like
-from tenpercent.pipeline import default_embedder
 from tenpercent.store.embeddings import Embeddings
 from tenpercent.store.run import RunFolder
 

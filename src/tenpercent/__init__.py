@@ -23,9 +23,10 @@ from . import probe as _probe_package
 from . import select as _select_package
 from .cut import Cut
 from .embed.settings import SelfSupervised, Supervised, Timm
+from .embedding import embed
 from .errors import TenpercentError
 from .leaks.find import leaks
-from .pipeline import cluster, embed, explain, export, report, run, select, select_by
+from .pipeline import cluster, explain, export, report, run, select, select_by
 from .probe.compare import probe
 from .store.embeddings import Embeddings
 

@@ -11,6 +11,7 @@ from .flags import (
     add_columns,
     add_cut,
     add_embedder,
+    add_ignore_decisions,
     add_layer,
     add_memory,
     add_protocol,
@@ -82,10 +83,45 @@ def build_parser() -> argparse.ArgumentParser:
     add_run(select)
     add_memory(select)
     add_cut(select)
+    add_ignore_decisions(select)
     add_strategy(select)
 
     report = _command(commands, "report", "write RUN/report.html")
     add_run(report)
+    add_ignore_decisions(report)
+
+    review = _command(
+        commands,
+        "review",
+        "look at the groups in a browser, decide about images",
+        epilog="Decisions are kept in RUN/decisions.sqlite and hold at every fraction and after every new embedding.",
+    )
+    add_run(review)
+    review.add_argument(
+        "--port", type=whole, metavar="PORT", help="where to listen (8410, or the next that is free)"
+    )
+    review.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="other than this machine's own, others can open it",
+    )
+    review.add_argument("--no-browser", action="store_true", help="only print the address")
+
+    decisions = _command(
+        commands,
+        "decisions",
+        "list what was decided about images, or share it",
+    )
+    add_run(decisions)
+    share = decisions.add_mutually_exclusive_group()
+    share.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="write all decisions as lines of JSON; nothing is overwritten",
+    )
+    share.add_argument("--import", dest="read", type=Path, metavar="FILE", help="add those of such a file")
 
     explain = _command(commands, "explain", "why an image was removed or kept")
     add_run(explain)
@@ -104,6 +140,7 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--to", type=Path, required=True, metavar="PATH", help="where to; nothing there is overwritten"
     )
+    add_ignore_decisions(export)
 
     _add_leaks(commands)
     _add_probe(commands)
@@ -234,6 +271,7 @@ def _add_evaluate(commands: Any) -> None:
         "RUN/results.parquet. Several processes may share RUN.",
     )
     add_run(evaluate)
+    add_ignore_decisions(evaluate)
     evaluate.add_argument(
         "--keep",
         type=number,

@@ -75,7 +75,7 @@ def run_run(arguments: argparse.Namespace) -> None:
 
 def run_embed(arguments: argparse.Namespace) -> None:
     """``tenpercent embed``."""
-    from .pipeline import embed
+    from .embedding import embed
 
     embeddings = embed(
         arguments.source,
@@ -110,7 +110,13 @@ def run_select(arguments: argparse.Namespace) -> None:
     cut = cut_of(arguments)
     if arguments.strategy == "semantic":
         refuse(arguments, ("seed", "scores"), "--strategy semantic")
-        _say(describe_selection(select(arguments.run, cut, memory=arguments.memory)))
+        _say(
+            describe_selection(
+                select(
+                    arguments.run, cut, memory=arguments.memory, ignore_decisions=arguments.ignore_decisions
+                )
+            )
+        )
     else:
         _say(describe_selection(_select_by(arguments, cut)))
     if (arguments.run / "report.html").exists():
@@ -142,7 +148,7 @@ def run_report(arguments: argparse.Namespace) -> None:
     """``tenpercent report``."""
     from .pipeline import report
 
-    _say(str(report(arguments.run)))
+    _say(str(report(arguments.run, ignore_decisions=arguments.ignore_decisions)))
 
 
 def run_explain(arguments: argparse.Namespace) -> None:
@@ -156,7 +162,27 @@ def run_export(arguments: argparse.Namespace) -> None:
     """``tenpercent export``."""
     from .pipeline import export
 
-    _say(str(export(arguments.run, arguments.format, arguments.to)))
+    ignore = arguments.ignore_decisions
+    _say(str(export(arguments.run, arguments.format, arguments.to, ignore_decisions=ignore)))
+
+
+def run_review(arguments: argparse.Namespace) -> None:
+    """``tenpercent review``."""
+    from .review.serve import serve
+
+    serve(arguments.run, port=arguments.port, host=arguments.host, browser=not arguments.no_browser)
+
+
+def run_decisions(arguments: argparse.Namespace) -> None:
+    """``tenpercent decisions``."""
+    from .decisions.exchange import describe_decisions, read_into, write_from
+
+    if arguments.export is not None:
+        _say(write_from(arguments.run, arguments.export))
+    elif arguments.read is not None:
+        _say(read_into(arguments.run, arguments.read))
+    else:
+        _say(describe_decisions(arguments.run))
 
 
 def run_leaks(arguments: argparse.Namespace) -> None:
@@ -256,6 +282,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "report": run_report,
     "explain": run_explain,
     "export": run_export,
+    "review": run_review,
+    "decisions": run_decisions,
     "leaks": run_leaks,
     "probe": run_probe,
     "evaluate": run_evaluate,

@@ -177,6 +177,15 @@ def add_cut(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_ignore_decisions(parser: argparse.ArgumentParser) -> None:
+    """Whether what was decided at review counts."""
+    parser.add_argument(
+        "--ignore-decisions",
+        action="store_true",
+        help="as if nothing had been decided about any image (tenpercent review)",
+    )
+
+
 def add_strategy(parser: argparse.ArgumentParser) -> None:
     """How images are chosen."""
     group = parser.add_argument_group("strategy")

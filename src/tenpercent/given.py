@@ -153,6 +153,7 @@ def asked_of(arguments: argparse.Namespace, trials: int) -> Asked:
         embeddings=arguments.embeddings,
         test=arguments.test,
         test_options=options,
+        ignore_decisions=arguments.ignore_decisions,
     )
 
 

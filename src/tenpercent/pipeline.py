@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .cut import Cut, check_cut, one_cut
-from .embed.settings import SelfSupervised, Supervised
-from .errors import StageError, UsageError, require
-from .images.holdout import split_holdout, write_holdout
+from .decisions.log import DecisionLog
+from .embedding import Clock, embed_opened
+from .errors import StageError, UsageError
 from .images.options import SourceOptions
 from .images.source import ImageSource
 from .images.sources import open_source
 from .select.memory import checked_memory
-from .store.embeddings import Embeddings, stored_count
+from .store.embeddings import Embeddings
 from .store.files import read_table
 from .store.run import RunFolder, Stage
 
@@ -35,15 +33,6 @@ if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
     from .select.strategies.strategy import Strategy
 
 log = logging.getLogger("tenpercent")
-
-
-@dataclass
-class _Clock:
-    started: float = field(default_factory=time.perf_counter)
-
-    @property
-    def seconds(self) -> float:
-        return time.perf_counter() - self.started
 
 
 def run(
@@ -77,7 +66,7 @@ def run(
     allowed = checked_memory(memory)
     opened = open_source(source, options)
     check_cut(cut, opened)
-    _embed(source, opened, out, embedder, holdout, options)
+    embed_opened(source, opened, out, embedder, holdout, options)
     folder = Path(out)
     _cluster_beyond(folder, cut, allowed)
     selection = select(folder, cut, memory=allowed)
@@ -99,115 +88,6 @@ def _cluster_beyond(folder: Path, cut: Cut, memory: int | None) -> None:
     except MemoryBudgetError:
         cluster(folder, fraction, **where)
         log.info("the tree ends at the cut: deeper would not fit into memory")
-
-
-def embed(
-    source: str | Path,
-    *,
-    out: str | Path,
-    embedder: Embedder | None = None,
-    holdout: float = 0.0,
-    options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
-) -> Embeddings:
-    """Embed a source into a run folder, or go on where that was interrupted.
-
-    Args, raises: see `run`. Ready vectors are checked and left where they lie.
-
-    Returns:
-        The embeddings of the last layer, in id order.
-    """
-    return _embed(source, open_source(source, options), out, embedder, holdout, options)
-
-
-def _embed(
-    source: str | Path,
-    opened: ImageSource | Embeddings,
-    out: str | Path,
-    embedder: Embedder | None,
-    holdout: float,
-    options: SourceOptions,
-) -> Embeddings:
-    clock = _Clock()
-    about = describe(source, opened, options, holdout)
-    if isinstance(opened, Embeddings):
-        check_vectors_alone(source, embedder, holdout)
-        folder = RunFolder.create(out, about)
-        if folder.stage(Stage.EMBED) is None:
-            with folder.lock(Stage.EMBED):
-                folder.record(
-                    Stage.EMBED,
-                    {"embedder": "vectors"},
-                    clock.seconds,
-                    n=len(opened),
-                    layers={"end": opened.width},
-                )
-        return opened
-    if embedder is None and RunFolder(Path(out)).json_path.exists():
-        folder = RunFolder.create(out, about)
-        done = _embedded(folder)
-        if done is not None and done["holdout"] == holdout:
-            return Embeddings.load(folder.embeddings)  # nothing asked for that could differ
-    chosen = default_embedder(opened) if embedder is None else embedder
-    rows, held_out = split_holdout(opened, holdout)
-    require("torch", "images")
-    from .embed.encoders import embedder_json
-    from .embed.extract import check_embedder, check_labels, embed_source
-
-    check_labels(opened, chosen, rows)
-    settings = {"embedder": embedder_json(chosen), "holdout": holdout}
-    if not RunFolder(Path(out)).json_path.exists():
-        check_embedder(chosen)
-    folder = RunFolder.create(out, about)
-    if _embedded(folder) == settings:
-        return Embeddings.load(folder.embeddings)
-    with folder.lock(Stage.EMBED):
-        summary = embed_source(opened, folder, chosen, rows)  # refuses what was begun with other settings
-        write_holdout(folder, opened, held_out)
-        folder.forget(Stage.EMBED)  # where part files were deleted, what was made from them may be of others
-        folder.record(Stage.EMBED, settings, clock.seconds, **summary)
-    return Embeddings.load(folder.embeddings)
-
-
-def _embedded(folder: RunFolder) -> dict[str, Any] | None:
-    """Return the settings that a run's embeddings were made with, or None where they are not all there."""
-    done = folder.stage(Stage.EMBED)
-    if done is None or stored_count(folder.embeddings) != done["n"]:
-        return None
-    return dict(done["settings"])
-
-
-def check_vectors_alone(source: str | Path, embedder: Embedder | None, holdout: float) -> None:
-    """Raise `UsageError` where a source of ready vectors comes with an embedder or a hold-out."""
-    if embedder is not None or holdout:
-        raise UsageError(f"{source} holds vectors already; leave out the embedder and --holdout")
-
-
-def default_embedder(source: ImageSource) -> Embedder:
-    """Return the embedder where none was asked for: trained on the labels, or without them where there are none."""
-    return Supervised() if source.labels is not None else SelfSupervised()
-
-
-def describe(
-    spec: str | Path, opened: ImageSource | Embeddings, options: SourceOptions, holdout: float
-) -> dict[str, Any]:
-    """Return what `run.json` says of a source: enough to open it again and to know it again."""
-    common = {
-        "options": options.as_json(),
-        "n": len(opened),
-        "class_names": list(opened.class_names),
-        "holdout": holdout,
-    }
-    if isinstance(opened, Embeddings):
-        path = str(Path(spec).resolve())
-        return {"spec": path, "kind": "vectors", "fingerprint": opened.origin, **common}
-    return {
-        "spec": opened.spec,
-        "kind": "images",
-        "fingerprint": opened.fingerprint,
-        "split": opened.split,
-        "skipped": opened.skipped,
-        **common,
-    }
 
 
 def cluster(
@@ -251,7 +131,7 @@ def cluster(
     folder.require(Stage.EMBED)
     with folder.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
         embeddings = load_embeddings(folder, layer or "end")
-        clock = _Clock()
+        clock = Clock()
         stored = stored_merges(folder, embeddings, within)
         if stored is not None and stored.covers(keep, threshold=threshold):
             folder.clear_scratch()  # a process that was killed when the merges were whole may have left it
@@ -266,7 +146,11 @@ def cluster(
         return merges
 
 
-def _store_merges(folder: RunFolder, merges: Merges, clock: _Clock, **depth: float | None) -> None:
+def _store_merges(folder: RunFolder, merges: Merges, clock: Clock, **depth: float | None) -> None:
+    if merges.constraints.links:
+        merges.save(folder.decided)
+        folder.clear_scratch()
+        return
     merges.save(folder.merges)
     settings = {"within": str(merges.within), "layer": merges.embeddings.layer, **depth}
     folder.record(Stage.CLUSTER, settings, clock.seconds, merges=len(merges))
@@ -279,6 +163,7 @@ def select(
     *,
     keep: float | None = None,
     memory: int | str | None = None,
+    ignore_decisions: bool = False,
 ) -> Selection:
     """Cut the stored tree of a run folder and store the selection; a deeper cut than the tree deepens it first.
 
@@ -287,26 +172,27 @@ def select(
         cut: where to cut; keep 0.9 unless said. Its `within` and `layer`, where given, must be those clustered with.
         keep: the fraction kept, a shortcut for ``cut=Cut(keep=keep)``.
         memory: what deepening may take, in bytes or as ``"4GiB"``; None for half of what is free.
+        ignore_decisions: cut as if nothing had been decided about any image.
 
     Raises:
         MemoryBudgetError: the cut needs more memory: says what fits.
     """
     from .cluster.memory import Resources
-    from .select.stored import load_merges, with_source
+    from .select.stored import load_decided, with_source
 
     cut, allowed = one_cut(cut, keep), checked_memory(memory)
     folder = RunFolder.open(what)
     with folder.lock(Stage.SELECT, Stage.REPORT):
-        merges = load_merges(folder)
+        resources = Resources(memory=allowed, scratch=folder.scratch)
+        clock = Clock()
+        merges = load_decided(folder, ignore=ignore_decisions, resources=Resources(memory=allowed))
         _check_clustered_so(folder, merges, cut)
-        clock = _Clock()
         fraction = cut.fraction
         depth: dict[str, Any] = {"budget": cut.budget, "min_per_class": cut.min_per_class}
         if not merges.covers(fraction, threshold=cut.threshold, **depth):
             with folder.lock(Stage.CLUSTER):
-                deepening = _Clock()
+                deepening = Clock()
                 log.info("the stored tree is not deep enough; deepening it")
-                resources = Resources(memory=allowed, scratch=folder.scratch)
                 merges = merges.deepened(fraction, threshold=cut.threshold, **depth, resources=resources)
                 # The record of the clustering stays: both files are of one tree, and a kill leaves one of them.
                 folder.forget(Stage.SELECT)
@@ -349,7 +235,7 @@ def select_by(
     folder.require(Stage.EMBED)
     _check_one_score_a_row(scores, folder)
     with folder.lock(Stage.SELECT, Stage.REPORT):
-        clock = _Clock()
+        clock = Clock()
         clustered = (folder.stage(Stage.CLUSTER) or {"settings": {}})["settings"]
         embeddings = load_embeddings(folder, clustered.get("layer", "end"))
         where = clustered.get("within") if within is None else within
@@ -367,7 +253,45 @@ def _check_one_score_a_row(scores: npt.ArrayLike | None, folder: RunFolder) -> N
         )
 
 
-def _store_selection(folder: RunFolder, selection: Selection, clock: _Clock) -> None:
+def cut_again(folder: RunFolder, *, ignore_decisions: bool = False) -> None:
+    """Make the stored selection follow the decisions that hold now, cut as it was.
+
+    Args:
+        folder: the run.
+        ignore_decisions: make it as if nothing had been decided.
+
+    Raises:
+        StageError: nothing has been selected yet, or it was cut with ids that must stay, which are not known here.
+    """
+    from .select.stored import constraints_for, load_embeddings
+
+    settings = folder.require(Stage.SELECT)["settings"]
+    clustered = folder.stage(Stage.CLUSTER)
+    if clustered is None or (not DecisionLog(folder.path).version and "decisions" not in settings):
+        return
+    embeddings = load_embeddings(folder, clustered["settings"]["layer"])
+    constraints = constraints_for(folder, embeddings, ignore=ignore_decisions)
+    if constraints.fingerprint == settings.get("decisions", ""):
+        return
+    if "strategy" in settings:
+        log.warning("decisions take no part where images were chosen by %s", settings["strategy"])
+        return
+    if settings.get("keep_ids"):
+        raise StageError(
+            f"decisions have changed since {folder.path} was cut with --keep-ids; give these again: "
+            f"tenpercent select {folder.path} --keep {settings['keep']} --keep-ids …"
+        )
+    log.info("the decisions have changed since the images were selected: selecting them again")
+    cut = Cut(
+        keep=settings["keep"],
+        threshold=settings["threshold"],
+        budget=settings["budget"],
+        min_per_class=settings["min_per_class"],
+    )
+    select(folder.path, cut, ignore_decisions=ignore_decisions)
+
+
+def _store_selection(folder: RunFolder, selection: Selection, clock: Clock) -> None:
     folder.forget(Stage.SELECT)
     selection.save(folder.selection)
     folder.record(
@@ -393,8 +317,8 @@ def _check_clustered_so(folder: RunFolder, merges: Merges, cut: Cut) -> None:
             )
 
 
-def report(what: str | Path, margin: float | None = None) -> Path:
-    """Write a run's report: one self-contained HTML file.
+def report(what: str | Path, margin: float | None = None, *, ignore_decisions: bool = False) -> Path:
+    """Write a run's report: one self-contained HTML file. Decisions made since the cut cut again first.
 
     Where trainings have tried the selection, the report shows what they prove, and tables and figures of it for
     papers are written into ``evidence/``.
@@ -402,18 +326,19 @@ def report(what: str | Path, margin: float | None = None) -> Path:
     Args:
         what: a run folder.
         margin: the loss in points of accuracy that the trainings are held against; None for 0.2.
+        ignore_decisions: show the cut as if nothing had been decided about any image.
 
     Returns:
         Its path.
     """
-    from .select.stored import load_merges, load_selection, open_images
+    from .select.stored import load_decided, load_selection, open_images
     from .show.report import Material, write_report
 
     folder = RunFolder.open(what)
-    folder.require(Stage.SELECT)
+    cut_again(folder, ignore_decisions=ignore_decisions)
     with folder.lock(Stage.REPORT):
-        clock = _Clock()
-        merges = load_merges(folder)
+        clock = Clock()
+        merges = load_decided(folder, ignore=ignore_decisions)
         selection = load_selection(folder, merges.embeddings)
         source: ImageSource | None = None
         content = folder.read()
@@ -449,7 +374,7 @@ def explain(what: str | Path, name: str) -> Explanation:
     from .select.stored import load_merges, load_selection
 
     folder = RunFolder.open(what)
-    folder.require(Stage.SELECT)
+    cut_again(folder)
     embeddings = load_merges(folder).embeddings
     if name not in embeddings.ids:
         _say_why_absent(folder, name)
@@ -470,19 +395,27 @@ def _say_why_absent(folder: RunFolder, name: str) -> None:
         )
 
 
-def export(what: str | Path, format: Format | str, to: str | Path) -> ExportSummary:  # noqa: A002 – the flag's name
+def export(
+    what: str | Path,
+    format: Format | str,  # noqa: A002 – the flag's name
+    to: str | Path,
+    *,
+    ignore_decisions: bool = False,
+) -> ExportSummary:
     """Write the kept images of a run in another tool's format.
 
     Args:
         what: a run folder.
         format: ``indices``, ``folder``, ``csv`` or ``hf``.
         to: where to; nothing there is overwritten.
+        ignore_decisions: write the cut as if nothing had been decided about any image.
     """
     from .export import Format
     from .export import export as write
     from .select.stored import load_selection, open_images
 
     folder = RunFolder.open(what)
+    cut_again(folder, ignore_decisions=ignore_decisions)
     selection = load_selection(folder)
     source = open_images(folder) if folder.read()["source"]["kind"] == "images" else None
     return write(selection, source, Format(format), Path(to))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cut import Cut, check_cut
+from .embedding import check_vectors_alone, default_embedder
 from .errors import RunFolderError, require
 from .images.holdout import split_holdout
 from .images.options import SourceOptions
 from .images.sources import open_source
-from .pipeline import check_vectors_alone, default_embedder
 from .select.memory import checked_memory
 from .store.embeddings import Embeddings
 from .store.run import RunFolder, Stage

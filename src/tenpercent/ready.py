@@ -41,6 +41,7 @@ class Asked:
         embeddings: how many trainings of the embedding they are chosen by.
         test: a source of images to test on, None for the run's own.
         test_options: column names, split and the like of `test`.
+        ignore_decisions: choose images as if nothing had been decided about any.
     """
 
     keep: tuple[float, ...] = (0.9,)
@@ -50,11 +51,23 @@ class Asked:
     embeddings: int = 1
     test: str | None = None
     test_options: SourceOptions = field(default_factory=SourceOptions)
+    ignore_decisions: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """All that trainings take, opened and checked; no image is read yet."""
+    """All that trainings take, opened and checked; no image is read yet.
+
+    Attributes:
+        images: of the run.
+        embeddings: the run's own.
+        judged: what is tested on.
+        trees: that images are chosen by.
+        arms: which images each arm trains on.
+        plan: the trainings asked for.
+        results: those that are done.
+        decisions: a fingerprint of what was decided about images, "" where nothing was.
+    """
 
     images: ImageSource
     embeddings: Embeddings
@@ -63,6 +76,7 @@ class Ready:
     arms: Arms
     plan: Plan
     results: Results
+    decisions: str
 
     @classmethod
     def of(cls, run: RunFolder, asked: Asked) -> Self:
@@ -75,7 +89,7 @@ class Ready:
         from .evaluate.evaluation_set import evaluation_set
         from .evaluate.results import Results
         from .evaluate.trials import Plan
-        from .select.stored import load_embeddings, open_images
+        from .select.stored import constraints_for, load_embeddings, open_images
 
         run.require(Stage.EMBED)
         images, embeddings = open_images(run), load_embeddings(run)
@@ -88,18 +102,20 @@ class Ready:
         names, lists = _split_arms(asked.arms, embeddings)
         check_arms(names)
         sizes = tuple((name, len(found) / len(embeddings)) for name, found in lists.items())
-        trees = Trees(run)
+        trees = Trees(run, ignore_decisions=asked.ignore_decisions)
+        decisions = constraints_for(run, embeddings, ignore=asked.ignore_decisions).fingerprint
         plan = Plan(names, asked.keep, asked.trials, asked.layers or (trees.layer,), asked.embeddings, sizes)
         about = f"{run.read()['source']['fingerprint']}-{embeddings.origin}"
         least = min(asked.keep, default=1.0)
         arms = Arms(embeddings, partial(trees.tree, least), trees.layer, trees.cut, lists)
-        return cls(images, embeddings, judged, trees, arms, plan, Results(run, about))
+        return cls(images, embeddings, judged, trees, arms, plan, Results(run, about), decisions)
 
     def key(self, protocol: Protocol) -> str:
         """Return what results that may be compared have in common: how was trained, chosen and tested."""
         test = self.judged
         judged = [test.source.fingerprint, test.source.split, test.rows.tolist()]
-        return fingerprint([protocol.fingerprint, judged, self.trees.within, self.trees.cut])
+        decided = [self.decisions] if self.decisions else []
+        return fingerprint([protocol.fingerprint, judged, self.trees.within, self.trees.cut, *decided])
 
     def announce(self, count: int) -> None:
         """Say what is about to begin."""

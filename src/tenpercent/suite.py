@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .embed.settings import KINDS, named
+from .embedding import embed
 from .errors import TrainingFailedError, UsageError, nearest
 from .evaluation import Asked, evaluate, protocol_of
 from .images.options import SourceOptions
-from .pipeline import embed
 from .store.files import write_text
 from .store.run import RunFolder
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .embed.settings import Supervised
+from .embedding import embed
 from .errors import StageError, UsageError
 from .images.options import SourceOptions
-from .pipeline import cluster, embed
+from .pipeline import cluster
 from .store.embeddings import Embeddings
 from .store.run import RunFolder, Stage
 
@@ -28,11 +29,12 @@ class Trees:
         layer: that it was clustered by.
     """
 
-    def __init__(self, run: RunFolder) -> None:
+    def __init__(self, run: RunFolder, *, ignore_decisions: bool = False) -> None:
         """Look at how a run was clustered and cut.
 
         Args:
             run: embedded already.
+            ignore_decisions: grow the trees as if nothing had been decided about any image.
         """
         clustered = (run.stage(Stage.CLUSTER) or {"settings": {}})["settings"]
         selected = (run.stage(Stage.SELECT) or {"settings": {}})["settings"]
@@ -43,6 +45,7 @@ class Trees:
         self.within: str = clustered.get("within") or "class"  # what is evaluated has labels
         self.layer: str = clustered.get("layer", "end")
         self._run = run
+        self._ignore = ignore_decisions
         self._known: dict[tuple[float, int, str], Merges] = {}
 
     def tree(self, least: float, embedding: int, layer: str) -> Merges:
@@ -53,15 +56,18 @@ class Trees:
         return self._known[key]
 
     def _made(self, least: float, embedding: int, layer: str) -> Merges:
-        from .select.stored import load_embeddings, load_merges
+        from .select.stored import constraints_for, load_decided, load_embeddings
 
         if embedding == 0 and layer == self.layer:
             if self._run.stage(Stage.CLUSTER) is None:
-                return cluster(self._run.path, least, within=self.within, layer=layer)
+                cluster(self._run.path, least, within=self.within, layer=layer)
             # Not stored: a deeper tree on disk would make the run's own selection be made anew.
-            return load_merges(self._run).deepened(least, **self.cut)
+            return load_decided(self._run, ignore=self._ignore).deepened(least, **self.cut)
         run = self._run if embedding == 0 else self._again(embedding)
-        return cluster(load_embeddings(run, layer), least, within=self.within)
+        embeddings = load_embeddings(run, layer)
+        constraints = constraints_for(self._run, embeddings, ignore=self._ignore)
+        free = cluster(embeddings, least, within=self.within)
+        return free.under(constraints).deepened(least, **self.cut)
 
     def _again(self, embedding: int) -> RunFolder:
         """Embed the same images once more, with another seed, in a folder of its own."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow.parquet as pq
 
+from ..embedding import describe, embed
 from ..errors import SourceError, StageError, UsageError, require
 from ..images.huggingface import split_off
 from ..images.options import SourceOptions
 from ..images.source import ImageSource
 from ..images.sources import open_source
 from ..images.splits import NoSplitError
-from ..pipeline import describe, embed
 from ..store.embeddings import Embeddings
 from ..store.run import RunFolder, Stage
 from .identity import borrowed, identity_of, is_borrowed, said

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..embed.settings import Timm
+from ..embedding import describe, embed
 from ..errors import UsageError
 from ..evaluate.evaluation_set import EvaluationSet, evaluation_set
 from ..images.holdout import draw_holdout
 from ..images.options import SourceOptions
 from ..images.source import ImageSource
 from ..leaks.identity import borrowed, is_borrowed, is_trained
-from ..pipeline import describe, embed
 from ..select.stored import load_embeddings, open_images
 from ..store.embeddings import Embeddings, Ints, Vectors
 from ..store.files import fingerprint

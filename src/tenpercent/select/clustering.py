@@ -35,11 +35,13 @@ class ClassJob:
         asked: its code and how deep.
         members: int64[k], the positions of its images in id order, ascending.
         after: what is known of it already, to go on from; its positions count within the class, as do all results.
+        apart: int64[q, 2], pairs that never share a group, None for none.
     """
 
     asked: Asked
     members: Ints
     after: Linkage | None = None
+    apart: Ints | None = None
 
     @property
     def pairs(self) -> int:
@@ -187,6 +189,7 @@ def _merges_of(
             _rows(vectors, job),
             merges=job.asked.merges,
             height=job.asked.height,
+            cannot_link=job.apart,
             after=max(known, key=len, default=None),
             resources=replace(resources, scratch=scratch),
         )

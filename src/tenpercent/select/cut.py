@@ -162,48 +162,71 @@ class Steps:
     height: Floats
     complete_to: Floats
 
-    def taken(self, cut: CheckedCut) -> Bools:
-        """Return which merges `cut` takes, bool[m]; supposes that the merges go deep enough (`missing` is empty)."""
+    def taken(self, cut: CheckedCut, further: Ints | None = None) -> Bools:
+        """Return which merges `cut` takes, bool[m]; supposes that the merges go deep enough (`missing` is empty).
+
+        Args:
+            cut: the cut.
+            further: how many merges more of each class, int64[c], or of all with a global budget, int64[1].
+        """
         if cut.keep is not None and cut.budget is Budget.CLASS:
-            return self._rank() < self._depths(cut)[self.of_class]
-        allowed = self._rank() < self._limits(cut)[self.of_class]
+            depths = self.depths(cut) if further is None else self.depths(cut) + further
+            return self._rank() < depths[self.of_class]
+        allowed = self.allowed(cut)
         if cut.threshold is not None:
             return allowed & (self.height <= cut.threshold)
-        return allowed & (np.cumsum(allowed) <= self._removals(cut))
+        removals = self.removals(cut) if further is None else self.removals(cut) + int(further[0])
+        return allowed & (np.cumsum(allowed) <= removals)
 
-    def missing(self, cut: CheckedCut) -> list[Request]:
+    def missing(self, cut: CheckedCut, spare: Ints | None = None) -> list[Request]:
         """Return what must still be clustered before `cut` can be taken, class by class; empty when nothing.
 
         For a global budget the answer may take a second round: first enough merges, whose height bounds the
         cut from above, then every class up to that height.
+
+        Args:
+            cut: the cut.
+            spare: how many merges more of each class must be there, int64[c]; None for none.
         """
         if cut.threshold is not None:
             return self._up_to_height(cut, cut.threshold)
+        more = np.zeros(len(self.sizes), dtype=np.int64) if spare is None else spare
         if cut.budget is Budget.CLASS:
-            return self._up_to_count(cut)
-        wanted = self._removals(cut)
-        heights = self.height[self._rank() < self._limits(cut)[self.of_class]]
+            return self._up_to_count(cut, more)
+        wanted = min(self.removals(cut) + int(more.sum()), int(self._limits(cut).sum()))
+        heights = self.height[self.allowed(cut)]
         if len(heights) < wanted:
-            return self._up_to_count(cut)
+            return self._up_to_count(cut, more) or self._deeper(cut)
         return self._up_to_height(cut, float(heights[wanted - 1])) if wanted else []
 
-    def _up_to_count(self, cut: CheckedCut) -> list[Request]:
-        depths = self._depths(cut)
+    def allowed(self, cut: CheckedCut) -> Bools:
+        """Return the merges that leave each class its minimum, bool[m]."""
+        return self._rank() < self._limits(cut)[self.of_class]
+
+    def removals(self, cut: CheckedCut) -> int:
+        """Return how many images a cut by `keep` removes."""
+        n = int(self.sizes.sum())
+        return n - cut.wanted(n)
+
+    def depths(self, cut: CheckedCut) -> Ints:
+        """Return how many merges of each class a budget a class takes, int64[c]."""
+        wanted = cut.wanted(int(self.sizes.sum()))
+        return self.sizes - allot(self.sizes, self.smallest, wanted, cut.min_per_class)
+
+    def _up_to_count(self, cut: CheckedCut, more: Ints) -> list[Request]:
+        depths = np.minimum(self.depths(cut) + more, self.sizes - 1)
         short = np.isfinite(self.complete_to) & (self._stored() < depths)
         return [Request(int(c), merges=int(depths[c])) for c in np.flatnonzero(short)]
+
+    def _deeper(self, cut: CheckedCut) -> list[Request]:
+        """Where constraints leave some classes fewer merges than their share, the others make up for it."""
+        stored, limits = self._stored(), self._limits(cut)
+        short = np.isfinite(self.complete_to) & (stored < limits)
+        return [Request(int(c), merges=int(min(2 * stored[c] + 1, limits[c]))) for c in np.flatnonzero(short)]
 
     def _up_to_height(self, cut: CheckedCut, height: float) -> list[Request]:
         short = (self.complete_to < height) & (self._stored() < self._limits(cut))
         return [Request(int(c), height=height) for c in np.flatnonzero(short)]
-
-    def _removals(self, cut: CheckedCut) -> int:
-        n = int(self.sizes.sum())
-        return n - cut.wanted(n)
-
-    def _depths(self, cut: CheckedCut) -> Ints:
-        """Merges of each class under a budget a class."""
-        wanted = cut.wanted(int(self.sizes.sum()))
-        return self.sizes - allot(self.sizes, self.smallest, wanted, cut.min_per_class)
 
     def _limits(self, cut: CheckedCut) -> Ints:
         """Merges of each class that leave it its minimum."""

@@ -14,6 +14,7 @@ from ..store.embeddings import Ints
 from .clustering import ClassJob, cluster_classes
 from .cut import CheckedCut, Request
 from .parts import Asked, FinishedClasses
+from .rewalk import inside
 
 if TYPE_CHECKING:
     from .merges import Merges
@@ -33,9 +34,13 @@ def deepened(merges: Merges, cut: CheckedCut, resources: Resources) -> Merges:
         RunFolderError: the disk is full.
     """
     finished: FinishedClasses | None = None
-    while requests := merges.steps.missing(cut):
+    while requests := merges.missing(cut):
         if finished is None and resources.scratch is not None:
-            what = {"origin": merges.embeddings.origin, "within": str(merges.within)}
+            what = {
+                "origin": merges.embeddings.origin,
+                "within": str(merges.within),
+                "decisions": merges.constraints.links,
+            }
             finished = FinishedClasses(resources.scratch, what)
         jobs = _jobs(merges, requests)
         found = cluster_classes(merges.embeddings.vectors, jobs, cut, resources, finished)
@@ -46,14 +51,17 @@ def deepened(merges: Merges, cut: CheckedCut, resources: Resources) -> Merges:
 def _jobs(merges: Merges, requests: list[Request]) -> list[ClassJob]:
     """Return what is to be clustered, each class with what is known of it."""
     members = _split(merges.class_index, merges.sizes)
+    apart, alone = merges.constraints.apart, merges.constraints.alone
     of_class = merges.class_index[merges.a]
     steps = _split(of_class, np.bincount(of_class, minlength=len(merges.sizes)))
     jobs = []
     for request in requests:
         code, own = int(merges.classes[request.index]), members[request.index]
+        own = np.setdiff1d(own, alone, assume_unique=True)
+        depth = None if request.merges is None else min(request.merges, len(own) - 1)
         reached = float(merges.complete_to[request.index])
         after = None if reached < 0 else _known(merges, code, own, steps[request.index], reached)
-        jobs.append(ClassJob(Asked(code, request.merges, request.height), own, after))
+        jobs.append(ClassJob(Asked(code, depth, request.height), own, after, inside(apart, own)))
     return jobs
 
 

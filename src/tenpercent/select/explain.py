@@ -35,8 +35,9 @@ class Explanation:
         class_name: its class, or None.
         kept: whether it stays.
         group: the number of its group.
-        representative: the id of the image that stands for the group.
-        dissimilarity: to the representative.
+        representative: the id of the image that stands for the group; None where all of its images are removed by
+            decision.
+        dissimilarity: to the representative; nan where there is none.
         diameter: the largest dissimilarity within the group.
         members: all images of the group with their dissimilarity to the representative, which comes first.
         cut_height: the height of the last merge taken in its class, 0 where none was; else see `ClassCut.height`.
@@ -49,7 +50,7 @@ class Explanation:
     class_name: str | None
     kept: bool
     group: int
-    representative: str
+    representative: str | None
     dissimilarity: float
     diameter: float
     members: tuple[Member, ...]
@@ -66,13 +67,18 @@ class Explanation:
     def _verdict(self) -> str:
         of_class = "" if self.class_name is None else f" (class {self.class_name})"
         name = f"{self.id}{of_class}"
+        if self.representative is None:
+            return f"{name} is removed by decision, and no image stands for it: it is outside the guarantee."
         if len(self.members) == 1:
             return f"{name} is kept: no other image is in its group."
         size = f"group {self.group}, {len(self.members):,} images"
         if self.id == self.representative:
             return f"{name} is kept: it stands for {size}."
         if self.kept:
-            return f"{name} is kept because it was asked for; it is in {size}, for which {self.representative} stands."
+            return (
+                f"{name} is kept because it was asked for or decided; it is in {size}, for which "
+                f"{self.representative} stands."
+            )
         return (
             f"{name} is removed: {self.representative} stands for it, at dissimilarity {self.dissimilarity:.6f} "
             f"({size})."
@@ -82,7 +88,8 @@ class Explanation:
         if len(self.members) == 1:
             return []
         lines = [
-            f"No two images of the group are further apart than {self.diameter:.6f}. From {self.representative}:"
+            f"No two images of the group are further apart than {self.diameter:.6f}."
+            + ("" if self.representative is None else f" From {self.representative}:")
         ]
         for member in self.members[:SHOWN]:
             state = "kept" if member.kept else "removed"
@@ -90,7 +97,8 @@ class Explanation:
                 f", class {member.class_name}" if self.within_all and member.class_name is not None else ""
             )
             here = "  <- this image" if member.id == self.id else ""
-            lines.append(f"  {member.dissimilarity:.6f}  {member.id}  ({state}{mixed}){here}")
+            far = "       –" if self.representative is None else f"{member.dissimilarity:.6f}"
+            lines.append(f"  {far}  {member.id}  ({state}{mixed}){here}")
         if len(self.members) > SHOWN:
             lines.append(f"  … and {len(self.members) - SHOWN:,} more")
         return lines
@@ -134,7 +142,7 @@ def explain(selection: Selection, position: int, embeddings: Embeddings | None =
         class_name=selection.class_name(position),
         kept=bool(selection.kept_mask[position]),
         group=int(selection.group[position]),
-        representative=selection.ids[representative],
+        representative=None if representative < 0 else selection.ids[representative],
         dissimilarity=float(selection.dissimilarity[position]),
         diameter=float(selection.group_diameter[position]),
         members=tuple(_member(selection, int(m), float(selection.dissimilarity[m])) for m in members[order]),

@@ -14,15 +14,18 @@ import pyarrow as pa
 
 from ..cluster.memory import Resources
 from ..cluster.walk import Counted
-from ..errors import UsageError
+from ..decisions.constraints import NONE, Constraints
+from ..errors import StageError, UsageError
 from ..store.embeddings import Embeddings, Ints
 from ..store.files import write_table
 from .counts import StoredCounts, save_counts
-from .cut import Bools, Budget, CheckedCut, Floats, Steps, Within, checked_choice
+from .cut import Bools, Budget, CheckedCut, Floats, Request, Steps, Within, checked_choice
 from .deepening import deepened
 from .files import read_stage
 from .memory import checked_memory
+from .partition import Partition, further
 from .representatives import groups_of, representatives
+from .rewalk import rewalked
 from .selection import ClassCut, Selection, positions_of
 
 FORMAT = 1
@@ -44,6 +47,7 @@ class Merges:
             for a class that no merge was asked of.
         counts: by the code of a class, how many pairs the walk had seen between its clusters when the merges ended, the
             clusters by their largest positions in id order; a deeper cut goes on from there where it is known.
+        constraints: what was decided about images: the merges are those of the tree under them.
     """
 
     embeddings: Embeddings
@@ -54,6 +58,7 @@ class Merges:
     classes: Ints
     complete_to: Floats
     counts: Mapping[int, Counted] = field(default_factory=dict)
+    constraints: Constraints = NONE
 
     def __post_init__(self) -> None:
         for array in (self.a, self.b, self.height, self.classes, self.complete_to):
@@ -90,16 +95,27 @@ class Merges:
         resources = Resources(memory=checked_memory(memory))
         wanted = positions_of(self.embeddings.ids, keep_ids, "keep_ids")
         deep = deepened(self, cut, resources)
-        taken = deep.steps.taken(cut)
-        a, b, height = deep.a[taken], deep.b[taken], deep.height[taken]
-        group = groups_of(len(self.embeddings), a, b)
-        representative, dissimilarity = representatives(self.embeddings.vectors, group)
-        diameter = np.zeros(int(group.max()) + 1)
-        np.maximum.at(diameter, group[a], height)
-        kept = representative == np.arange(len(group))
+        part = deep._partition(cut)
+        representative, dissimilarity = representatives(self.embeddings.vectors, part.group)
+        kept = representative == np.arange(len(part.group))
+        decided = part.standing(part.decided)
+        representative[decided.members] = np.repeat(decided.representative, np.diff(decided.starts))
+        dissimilarity[decided.members] = decided.dissimilarity
+        kept[decided.members] = decided.kept
         extra = wanted[~kept[wanted]]
         kept[extra] = True
-        classes = deep._class_cuts(taken, kept)
+        classes = deep._class_cuts(part.taken, kept)
+        settings: dict[str, Any] = {
+            "keep": cut.keep,
+            "threshold": cut.threshold,
+            "budget": None if cut.keep is None else str(cut.budget),
+            "within": str(self.within),
+            "layer": self.embeddings.layer,
+            "min_per_class": cut.min_per_class,
+            "keep_ids": len(wanted),
+        }
+        if len(self.constraints):
+            settings["decisions"] = self.constraints.fingerprint
         return Selection(
             ids=self.embeddings.ids,
             source_rows=self.embeddings.rows,
@@ -107,24 +123,82 @@ class Merges:
             labels=self.embeddings.labels,
             class_names=self.embeddings.class_names,
             kept_mask=kept,
-            group=group,
-            group_size=np.bincount(group)[group],
+            group=part.group,
+            group_size=part.size[part.group],
             representative=representative,
             dissimilarity=dissimilarity,
-            group_diameter=diameter[group],
+            group_diameter=part.diameter[part.group],
             classes=classes,
-            settings={
-                "keep": cut.keep,
-                "threshold": cut.threshold,
-                "budget": None if cut.keep is None else str(cut.budget),
-                "within": str(self.within),
-                "layer": self.embeddings.layer,
-                "min_per_class": cut.min_per_class,
-                "keep_ids": len(wanted),
-            },
-            notes=_notes(cut, classes, len(wanted), len(extra)),
+            settings=settings,
+            notes=(*part.notes, *_asked_notes(len(wanted), len(extra))),
             origin=self.embeddings.origin,
         )
+
+    def partition(
+        self,
+        keep: float | None = None,
+        *,
+        threshold: float | None = None,
+        budget: Budget | str | None = None,
+        min_per_class: int = 1,
+    ) -> Partition:
+        """Cut the tree into groups, at once: who stands for a group is found when asked.
+
+        Args:
+            keep, threshold, budget, min_per_class: see `select`.
+
+        Raises:
+            UsageError: a value out of its range.
+            StageError: the tree does not go that deep.
+        """
+        cut = CheckedCut.of(keep, threshold, budget, min_per_class)
+        if self.missing(cut):
+            raise StageError(f"these merges don't reach {cut}; deepen them first (merges.deepened)")
+        return self._partition(cut)
+
+    def _partition(self, cut: CheckedCut) -> Partition:
+        more = None
+        if cut.keep is not None and len(self.constraints.counted):
+            pairs = (self.a, self.b, self.class_index)
+            more = further(self.embeddings.vectors, self.steps, pairs, cut, self.constraints)
+        taken = self.steps.taken(cut, more)
+        a, b, height = self.a[taken], self.b[taken], self.height[taken]
+        group = groups_of(len(self.embeddings), a, b)
+        diameter = np.zeros(int(group.max()) + 1)
+        diameter[group[a]] = height  # ascending: the last is the largest
+        return Partition(
+            vectors=self.embeddings.vectors,
+            constraints=self.constraints,
+            taken=taken,
+            group=group,
+            size=np.bincount(group),
+            diameter=diameter,
+            height=float(height[-1]) if len(height) else 0.0,
+            cut=cut,
+        )
+
+    def under(self, constraints: Constraints, resources: Resources | None = None) -> Merges:
+        """Return the tree under other constraints, as deep: walked again only where they matter.
+
+        Args:
+            constraints: those that hold from now on.
+            resources: what walking again may use.
+
+        Raises:
+            ValueError: these merges are under constraints already that changed the tree; begin with those without.
+            MemoryBudgetError: the pairs don't fit into memory.
+        """
+        if constraints.links == self.constraints.links:
+            return replace(self, constraints=constraints)
+        if self.constraints.links:
+            raise ValueError("these merges are under other constraints; begin with those under none")
+        return rewalked(self, constraints, resources or Resources())
+
+    def _spare(self) -> Ints | None:
+        """How many merges more than a cut takes each class must have, for images that stay beside their keeper."""
+        if not len(self.constraints.keep):
+            return None
+        return np.bincount(self.class_index[self.constraints.keep], minlength=len(self.classes))
 
     def covers(
         self,
@@ -135,7 +209,11 @@ class Merges:
         min_per_class: int = 1,
     ) -> bool:
         """Whether `select` with these values needs no further clustering."""
-        return not self.steps.missing(CheckedCut.of(keep, threshold, budget, min_per_class))
+        return not self.missing(CheckedCut.of(keep, threshold, budget, min_per_class))
+
+    def missing(self, cut: CheckedCut) -> list[Request]:
+        """Return what must still be clustered before `cut` can be taken, class by class; empty when nothing."""
+        return self.steps.missing(cut, self._spare())
 
     def deepened(
         self,
@@ -222,19 +300,32 @@ class Merges:
             "complete_to": [None if np.isinf(height) else height for height in self.complete_to.tolist()],
             "n": len(self.embeddings),
         }
+        if self.constraints.links:
+            about["decisions"] = self.constraints.links
         write_table(Path(path), pa.table({"a": self.a, "b": self.b, "height": self.height}), about)
 
     @classmethod
-    def load(cls, path: str | Path, embeddings: Embeddings) -> Merges:
+    def load(cls, path: str | Path, embeddings: Embeddings, constraints: Constraints = NONE) -> Merges:
         """Read ``merges.parquet`` back beside the embeddings it was made from.
 
+        Args:
+            path: the file.
+            embeddings: those it was made from.
+            constraints: those that it was made under.
+
         Raises:
-            StageError: there is none, it is damaged, of a newer format, or made from other embeddings.
+            StageError: there is none, it is damaged, of a newer format, or made from other embeddings or under other
+                constraints.
         """
         path = Path(path)
         table, about = read_stage(path, FORMAT, embeddings, f"tenpercent cluster {path.parent}")
+        if about.get("decisions", "") != constraints.links:
+            raise StageError(
+                f"{path} was made under other decisions; cluster again: tenpercent cluster {path.parent}"
+            )
         found = cls(
             embeddings=embeddings,
+            constraints=constraints,
             within=Within(about["within"]),
             a=table["a"].to_numpy(),
             b=table["b"].to_numpy(),
@@ -249,7 +340,8 @@ class Merges:
     @cached_property
     def _fingerprint(self) -> str:
         """What the counts beside the stored merges name, so that they are not taken for others."""
-        digest = hashlib.blake2b(f"{self.embeddings.origin} {self.within}".encode(), digest_size=8)
+        made_of = f"{self.embeddings.origin} {self.within}{self.constraints.links}"
+        digest = hashlib.blake2b(made_of.encode(), digest_size=8)
         for array in (self.a, self.b, self.height, self.classes, self.complete_to):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
@@ -304,19 +396,10 @@ def uncut(embeddings: Embeddings, within: Within | str | None = None) -> Merges:
     return Merges(embeddings, chosen, none, none, np.empty(0), classes, complete_to)
 
 
-def _notes(cut: CheckedCut, classes: tuple[ClassCut, ...], asked: int, extra: int) -> tuple[str, ...]:
-    """What a person should know about a cut that did not come out as asked for."""
-    notes = []
-    if cut.keep is not None:
-        n, groups = sum(c.images for c in classes), sum(c.groups for c in classes)
-        if groups > cut.wanted(n):
-            notes.append(
-                f"keep {cut.keep:g} of {n:,} images is {cut.wanted(n):,}, but at least {cut.min_per_class} a class "
-                f"(or all of a smaller one) is {groups:,}; {groups:,} groups are kept"
-            )
-    if asked:
-        notes.append(
-            f"keep_ids names {asked:,} images: {asked - extra:,} kept as keeper of their group, "
-            f"{extra:,} kept beside it"
-        )
-    return tuple(notes)
+def _asked_notes(asked: int, extra: int) -> tuple[str, ...]:
+    """What a person should know about images that were asked for by id."""
+    if not asked:
+        return ()
+    return (
+        f"keep_ids names {asked:,} images: {asked - extra:,} kept as keeper of their group, {extra:,} kept beside it",
+    )

@@ -7,6 +7,8 @@ from html import escape
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import TenpercentError
 from ..store.embeddings import Embeddings
 
@@ -43,8 +45,9 @@ def _group(selection: Selection, positions: list[int], picture: Picture | None) 
 def _cell(selection: Selection, position: int, picture: Picture | None) -> str:
     image = str(selection.ids[position])
     kept = bool(selection.kept_mask[position])
+    far = selection.dissimilarity[position]
     said = escape(
-        f"{image}: {'kept' if kept else 'removed'}, dissimilarity {selection.dissimilarity[position]:.4g}",
+        f"{image}: {'kept' if kept else 'removed'}" + ("" if np.isnan(far) else f", dissimilarity {far:.4g}"),
         quote=True,
     )
     border = f"border:3px solid {'#2e9e4f' if kept else 'transparent'};padding:1px;margin-right:2px"

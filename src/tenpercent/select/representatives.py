@@ -10,7 +10,7 @@ from ..cluster.components import united
 from ..cluster.distances import Positions, dissimilarities, unit_vectors
 from ..cluster.kernels import kernel
 from ..store.embeddings import Ints, Vectors
-from .cut import Floats
+from .cut import Bools, Floats
 
 TIE = 1e-12  # closeness to the centre that counts as equal
 BLOCK_BYTES = 256 * 2**20  # unit vectors held at a time, unless one group alone has more
@@ -46,13 +46,28 @@ def representatives(vectors: Vectors, group: Ints) -> tuple[Ints, Floats]:
     for first, last in _blocks(starts, BLOCK_BYTES // (8 * vectors.shape[1])):
         positions = members[starts[first] : starts[last]]
         units = unit_vectors(vectors[positions])
-        chosen = np.empty(last - first, dtype=np.int64)
-        total, closeness = np.empty(units.shape[1]), np.empty(sizes[first:last].max())
-        _central(units, starts[first : last + 1] - starts[first], total, closeness, chosen)
-        central = np.repeat(chosen, sizes[first:last])
-        representative[positions] = positions[central]
-        dissimilarity[positions] = dissimilarities(units, np.arange(len(positions)), central)
+        rows = central(units, starts[first : last + 1] - starts[first], np.ones(len(units), dtype=np.bool_))
+        keeper = np.repeat(rows, sizes[first:last])
+        representative[positions] = positions[keeper]
+        dissimilarity[positions] = dissimilarities(units, np.arange(len(positions)), keeper)
     return representative, dissimilarity
+
+
+def central(units: Floats, starts: Ints, allowed: Bools) -> Ints:
+    """Return the row of the member of each group that is nearest to its centre.
+
+    Args:
+        units: float64[m, d], unit vectors, group after group, each in id order.
+        starts: int64[k + 1], where each begins.
+        allowed: bool[m], which members may stand for their group; the centre is that of all.
+
+    Returns:
+        int64[k], −1 where no member may.
+    """
+    chosen = np.empty(len(starts) - 1, dtype=np.int64)
+    largest = int(np.diff(starts).max(initial=0))
+    _central(units, starts, allowed, np.empty(units.shape[1]), np.empty(largest), chosen)
+    return chosen
 
 
 def _blocks(starts: Ints, rows: int) -> Iterator[tuple[int, int]]:
@@ -72,7 +87,9 @@ def _numbered(roots: Positions) -> Ints:
 
 
 @kernel
-def _central(units: Floats, starts: Ints, total: Floats, closeness: Floats, chosen: Ints) -> None:
+def _central(
+    units: Floats, starts: Ints, allowed: Bools, total: Floats, closeness: Floats, chosen: Ints
+) -> None:
     """Fill in the row of each group's representative; rows starts[g] … starts[g+1] are group g, in id order.
 
     Every sum runs in one fixed order, without fused multiply-add, so it gives the same bits everywhere.
@@ -88,10 +105,16 @@ def _central(units: Floats, starts: Ints, total: Floats, closeness: Floats, chos
         largest = -np.inf
         for row in range(start, end):
             value = 0.0
+            if not allowed[row]:
+                closeness[row - start] = -np.inf
+                continue
             for k in range(width):
                 value += units[row, k] * total[k]
             closeness[row - start] = value
             largest = value if value > largest else largest
+        if largest == -np.inf:
+            chosen[g] = -1
+            continue
         row = start
         while not closeness[row - start] >= largest - TIE:
             row += 1

@@ -63,8 +63,9 @@ class Selection:
         kept_mask: bool[n].
         group: int64[n], numbered by smallest member.
         group_size: int64[n].
-        representative: int64[n], the position in id order of the image that stands for the group.
-        dissimilarity: float64[n], to the representative.
+        representative: int64[n], the position in id order of the image that stands for the group; −1 where all of
+            its images are removed by decision: they stand outside the guarantee.
+        dissimilarity: float64[n], to the representative; nan where there is none.
         group_diameter: float64[n], the largest dissimilarity within the group.
         classes: how each class was cut.
         settings: what was asked for.
@@ -115,7 +116,7 @@ class Selection:
     @cached_property
     def table(self) -> pa.Table:
         """One row an image: id, row, path, label, class_name, kept, group, group_size, representative (id),
-        dissimilarity, group_diameter."""
+        dissimilarity, group_diameter. The representative and the dissimilarity to it are null where there is none."""
         ids = pa.array(self.ids, pa.string())
         n = len(self)
         labels = np.full(n, -1, dtype=np.int64) if self.labels is None else self.labels
@@ -130,8 +131,8 @@ class Selection:
                 "kept": pa.array(self.kept_mask),
                 "group": pa.array(self.group, pa.int64()),
                 "group_size": pa.array(self.group_size, pa.int64()),
-                "representative": ids.take(pa.array(self.representative)),
-                "dissimilarity": pa.array(self.dissimilarity),
+                "representative": ids.take(pa.array(self.representative, mask=self.representative < 0)),
+                "dissimilarity": pa.array(self.dissimilarity, mask=self.representative < 0),
                 "group_diameter": pa.array(self.group_diameter),
             }
         )
@@ -255,6 +256,7 @@ class Selection:
             group=table["group"].to_numpy(),
             group_size=table["group_size"].to_numpy(),
             representative=pc.index_in(table["representative"], table["id"].combine_chunks())
+            .fill_null(-1)
             .to_numpy()
             .astype(np.int64),
             dissimilarity=table["dissimilarity"].to_numpy(),

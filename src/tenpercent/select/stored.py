@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
+import numpy as np
+
+from ..cluster.memory import Resources
+from ..decisions.constraints import NONE, Constraints
+from ..decisions.log import DecisionLog
+from ..decisions.meaning import constraints_of
 from ..errors import StageError, UsageError
 from ..images.options import SourceOptions
 from ..images.source import ImageSource
@@ -12,6 +20,8 @@ from ..store.run import RunFolder, Stage
 from .cut import Within
 from .merges import Merges, uncut
 from .selection import Selection
+
+log = logging.getLogger("tenpercent")
 
 
 def stored_merges(
@@ -44,6 +54,58 @@ def load_merges(folder: RunFolder) -> Merges:
     """
     settings = folder.require(Stage.CLUSTER)["settings"]
     return Merges.load(folder.merges, load_embeddings(folder, settings["layer"]))
+
+
+def constraints_for(folder: RunFolder, embeddings: Embeddings, *, ignore: bool = False) -> Constraints:
+    """Return what the decisions of a run mean for embeddings of its images.
+
+    Args:
+        folder: the run.
+        embeddings: of any network and layer.
+        ignore: return none, as if nothing had been decided.
+
+    Raises:
+        DamagedDecisionsError: they can't be read.
+    """
+    if ignore:
+        return NONE
+    constraints, unmatched = constraints_of(DecisionLog(folder.path).active(), embeddings)
+    if unmatched:
+        log.warning(
+            "%d images of decisions are not among these, by id or content (%s …); the decisions are kept",
+            len(unmatched),
+            unmatched[0].id,
+        )
+    return constraints
+
+
+def load_decided(folder: RunFolder, *, ignore: bool = False, resources: Resources | None = None) -> Merges:
+    """Return the merges under the decisions of a run, at least as deep as those without.
+
+    Args:
+        folder: the run.
+        ignore: return those without.
+        resources: what walking again may use where decisions are new.
+
+    Raises:
+        StageError: nothing has been clustered yet.
+    """
+    merges = load_merges(folder)
+    constraints = constraints_for(folder, merges.embeddings, ignore=ignore)
+    known = _stored_decided(folder, merges, constraints)
+    return merges.under(constraints, resources) if known is None else known
+
+
+def _stored_decided(folder: RunFolder, merges: Merges, constraints: Constraints) -> Merges | None:
+    """Return what is stored of the tree under these constraints, or None where that is nothing, or less deep."""
+    if not constraints.links or not folder.decided.exists():
+        return None
+    about = read_metadata(folder.decided)
+    wanted = (merges.embeddings.origin, str(merges.within), constraints.links)
+    if (about.get("origin"), about.get("within"), about.get("decisions")) != wanted:
+        return None
+    found = Merges.load(folder.decided, merges.embeddings, constraints)
+    return found if np.all(found.complete_to >= merges.complete_to) else None
 
 
 def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:

@@ -200,10 +200,12 @@ def view_group(
     columns = album.columns
     positions = members_shown(groups, group, limit)
     album.fetch(positions)
-    tiles = [tile(album, positions[0], "kept", say_class=say_class)]
+    stands = columns.stood_for[positions[0]]  # else all of them are removed by decision
+    tiles = [tile(album, positions[0], "kept" if stands else "removed", say_class=say_class)]
     for position in positions[1:]:
         role = "kept too" if columns.kept[position] else "removed"
-        tiles.append(tile(album, position, role, float(columns.dissimilarity[position]), say_class))
+        far = float(columns.dissimilarity[position]) if stands else None
+        tiles.append(tile(album, position, role, far, say_class))
     title = columns.class_name(int(groups.label[group])) if columns.labelled and not say_class else ""
     return GroupView(clean(title), int(groups.size[group]), float(groups.diameter[group]), tuple(tiles))
 

@@ -156,7 +156,8 @@ class _Page:
             "classes": len(np.unique(columns.labels[columns.labels >= 0])),
             "rejected": 0 if rejected is None else len(rejected),
             "skipped": sorted(dict(source.get("skipped") or {}).items()),
-            "farthest": float(columns.dissimilarity[gone].max(initial=0.0)),
+            "farthest": float(columns.dissimilarity[gone & columns.stood_for].max(initial=0.0)),
+            "outside": int((~columns.stood_for).sum()),
             "widest": float(groups.diameter.max(initial=0.0)),
             "notes": [clean(note) for note in self.material.selection.notes],
             "within": self.material.selection.settings["within"],
@@ -200,7 +201,7 @@ class _Page:
     def triples(self) -> list[Triple]:
         """Kept, removed, and the image nearest to the kept one outside the group."""
         columns, groups = self.columns, self.groups
-        chosen = [group for group in gallery.spread(groups, TRIPLES) if groups.removed[group]]
+        chosen = [group for group in gallery.spread(groups, TRIPLES) if self._has_pair(group)]
         kept = groups.representative[chosen]
         nearest, distance = nearest_outside(self.material.embeddings.vectors, columns.group, kept)
         found = []
@@ -218,6 +219,10 @@ class _Page:
                 )
             )
         return found
+
+    def _has_pair(self, group: int) -> bool:
+        """Whether a group has an image that is kept, and one that it is kept for."""
+        return bool(self.groups.removed[group] and self.columns.kept[self.groups.representative[group]])
 
     def sizes(self) -> dict[str, Any]:
         """The number of groups by size: a panel a class where there are few, one for all otherwise."""

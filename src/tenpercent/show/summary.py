@@ -20,14 +20,17 @@ def describe_selection(selection: Selection) -> str:
     else:
         groups = len(np.unique(selection.group[~selection.kept_mask]))
         form = "They form 1 redundant group" if groups == 1 else f"They form {groups:,} redundant groups"
-        farthest = float(selection.dissimilarity[~selection.kept_mask].max())
+        stood_for = ~selection.kept_mask & (selection.representative >= 0)
+        farthest = float(selection.dissimilarity[stood_for].max(initial=0.0))
+        without = removed - int(stood_for.sum())
+        but = f", but for {without:,} removed by decision with nothing kept in their place" if without else ""
         what = "show again what another image shows"
         if selection.strategy != "semantic":
             what = f"are left out by {selection.strategy}"
         found = [
             f"{removed:,} of {n:,} images ({removed / n:.1%}) {what}; {n - removed:,} are kept.",
-            f"{form}, the largest of {int(sizes.max()):,} images; every removed image "
-            f"is within {farthest:.2g} (1 − cosine) of the one kept for it.",
+            f"{form}, the largest of {int(sizes.max(initial=1)):,} images; every removed image "
+            f"is within {farthest:.2g} (1 − cosine) of the one kept for it{but}.",
         ]
     return "\n".join([*found, *selection.notes])
 

@@ -27,7 +27,7 @@ class Columns:
         ids: str[n].
         kept: bool[n].
         group: int64[n], numbered from 0 without gaps.
-        representative: int64[n], the position of the image kept for this one.
+        representative: int64[n], the position of the image kept for this one; −1 for none.
         dissimilarity: float64[n], to the representative.
         diameter: float64[n], of the image's group.
         labels: int64[n], the code of the class, −1 for none; all −1 where there are no labels.
@@ -45,6 +45,11 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def stood_for(self) -> Bools:
+        """Which images have one that is kept for them, or are kept; the others are outside the guarantee."""
+        return self.representative >= 0
 
     @property
     def labelled(self) -> bool:
@@ -86,7 +91,8 @@ class Groups:
         diameter: float64[g], the largest dissimilarity of two of its images.
         representative: int64[g], the position of the image kept for the others.
         label: int64[g], the class of the representative.
-        mean: float64[g], the mean dissimilarity of its removed images to the representative; nan for none.
+        mean: float64[g], the mean dissimilarity of its removed images to the representative; nan for
+            none, and where no image stands for the group.
         members: int64[n], positions by group: the representative, then the others by (dissimilarity, position).
         start: int64[g + 1], where each group begins in `members`.
     """
@@ -124,7 +130,9 @@ def groups_of(columns: Columns) -> Groups:
     start = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
     gone = ~columns.kept
     removed = np.bincount(columns.group[gone], minlength=count).astype(np.int64)
+    gone &= columns.stood_for  # the others have no dissimilarity
     total = np.bincount(columns.group[gone], weights=columns.dissimilarity[gone], minlength=count)
+    stood = np.bincount(columns.group[gone], minlength=count)
     first = members[start[:-1]]
     return Groups(
         size=size,
@@ -132,7 +140,7 @@ def groups_of(columns: Columns) -> Groups:
         diameter=columns.diameter[first],
         representative=first,
         label=columns.labels[first],
-        mean=np.divide(total, removed, out=np.full(count, np.nan), where=removed > 0),
+        mean=np.divide(total, stood, out=np.full(count, np.nan), where=stood > 0),
         members=members,
         start=start,
     )
@@ -195,7 +203,7 @@ def _rows(names: tuple[str, ...], columns: Columns, groups: Groups, place: Ints)
     largest, diameter = np.ones(count, dtype=np.int64), np.zeros(count)
     np.maximum.at(largest, of, groups.size[redundant])
     np.maximum.at(diameter, of, groups.diameter[redundant])
-    counted = groups.removed[redundant] > 0
+    counted = np.isfinite(groups.mean[redundant])
     total = np.bincount(of[counted], weights=groups.mean[redundant][counted], minlength=count)
     means = np.bincount(of[counted], minlength=count)
     return tuple(

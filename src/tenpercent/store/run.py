@@ -119,6 +119,16 @@ class RunFolder:
         return self.path / "merges.counted.parquet"
 
     @property
+    def decided(self) -> Path:
+        """The merges under the decisions of `decisions.sqlite`, where these change the tree."""
+        return self.path / "decided.parquet"
+
+    @property
+    def decided_counts(self) -> Path:
+        """What a deeper cut of these goes on from."""
+        return self.path / "decided.counted.parquet"
+
+    @property
     def scratch(self) -> Path:
         """What is of use only until a stage is done: finished classes, pairs that outgrew the memory."""
         return self.path / "scratch"
@@ -254,7 +264,7 @@ class RunFolder:
         """What `stage` writes: files, or folders of files."""
         return {
             Stage.EMBED: [self.rejected, self.holdout, self.embeddings, self.training],
-            Stage.CLUSTER: [self.merges, self.counts],
+            Stage.CLUSTER: [self.merges, self.counts, self.decided, self.decided_counts],
             Stage.SELECT: [self.selection],
             Stage.REPORT: [self.report, self.evidence],
         }[stage]

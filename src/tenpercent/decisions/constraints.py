@@ -1,0 +1,85 @@
+"""What decisions mean for embeddings: which images must stay, go, stand for their group, or not share one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..store.embeddings import Ints
+from ..store.files import fingerprint
+
+
+def _none() -> Ints:
+    return np.empty(0, dtype=np.int64)
+
+
+def _no_pairs() -> Ints:
+    return np.empty((0, 2), dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Constraints:
+    """Positions in id order.
+
+    Attributes:
+        apart: int64[k, 2], pairs that never share a group, x < y, unique, sorted.
+        alone: int64[k], images that share a group with no other, ascending.
+        keep: int64[k], images that stay beside the keeper of their group, ascending.
+        remove: int64[k], images that go, ascending; in none of the others but `apart`.
+        prefer: int64[k], images that stand for their group; of several in one group the last does.
+    """
+
+    apart: Ints = field(default_factory=_no_pairs)
+    alone: Ints = field(default_factory=_none)
+    keep: Ints = field(default_factory=_none)
+    remove: Ints = field(default_factory=_none)
+    prefer: Ints = field(default_factory=_none)
+
+    def __post_init__(self) -> None:
+        for array in (self.apart, self.alone, self.keep, self.remove, self.prefer):
+            array.flags.writeable = False
+
+    def __len__(self) -> int:
+        """How many images and pairs are decided about."""
+        return sum(len(array) for array in (self.apart, self.alone, self.keep, self.remove, self.prefer))
+
+    @property
+    def links(self) -> str:
+        """A fingerprint of what changes the tree, "" where nothing does."""
+        if not len(self.apart) and not len(self.alone):
+            return ""
+        return fingerprint([self.apart.tolist(), self.alone.tolist()])
+
+    @property
+    def fingerprint(self) -> str:
+        """A fingerprint of all of it, "" where nothing is decided."""
+        if not len(self):
+            return ""
+        parts = (self.apart, self.alone, self.keep, self.remove, self.prefer)
+        return fingerprint([part.tolist() for part in parts])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of each kind there are."""
+        named = {
+            "apart": self.apart,
+            "alone": self.alone,
+            "keep": self.keep,
+            "remove": self.remove,
+            "prefer": self.prefer,
+        }
+        return {name: len(array) for name, array in named.items() if len(array)}
+
+    @property
+    def counted(self) -> Ints:
+        """The images that make a group keep more or fewer than one image, ascending; int64[k]."""
+        return np.union1d(self.keep, self.remove)
+
+    @property
+    def standing(self) -> Ints:
+        """The images that decide which of their group stay, ascending; int64[k]."""
+        return np.union1d(self.counted, self.prefer)
+
+
+NONE = Constraints()

@@ -1,0 +1,116 @@
+"""Decisions as lines of JSON, to share them or to keep a copy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..store.files import write_text
+from ..store.run import RunFolder
+from .log import Decision, DecisionLog, ImageName, Kind
+
+SHOWN = 3  # images of a decision that are named
+
+
+def to_lines(decisions: Iterable[Decision]) -> str:
+    """Return one line of JSON a decision."""
+    return "".join(json.dumps(as_json(decision), ensure_ascii=False) + "\n" for decision in decisions)
+
+
+def as_json(decision: Decision) -> dict[str, Any]:
+    """Return a decision as JSON holds it."""
+    return {
+        "number": decision.number,
+        "time": decision.time,
+        "kind": str(decision.kind),
+        "images": [{"id": image.id, "hash": image.hash} for image in decision.images],
+        "note": decision.note,
+        "undone": decision.undone,
+    }
+
+
+def from_lines(text: str, name: str = "the file") -> tuple[Decision, ...]:
+    """Read what `to_lines` wrote.
+
+    Args:
+        text: lines of JSON; empty ones are passed over.
+        name: where they are from, for the error.
+
+    Raises:
+        UsageError: a line is none; says which.
+    """
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            found.append(_decision(json.loads(line)))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"line {number} of {name} is no decision ({error}); give what decisions --export wrote"
+            ) from None
+    return tuple(found)
+
+
+def _decision(content: dict[str, Any]) -> Decision:
+    images = tuple(
+        ImageName(str(image["id"]), None if image["hash"] is None else str(image["hash"]))
+        for image in content["images"]
+    )
+    return Decision(
+        number=int(content["number"]),
+        time=str(content["time"]),
+        kind=Kind(content["kind"]),
+        images=images,
+        note=str(content["note"]),
+        undone=bool(content["undone"]),
+    )
+
+
+def write_from(run: str | Path, path: Path) -> str:
+    """Write all decisions of a run into a file; return a line that says how many.
+
+    Raises:
+        UsageError: the file is there already.
+        RunFolderError: it can't be written.
+    """
+    decisions = DecisionLog(RunFolder.open(run).path).history()
+    if path.exists():
+        raise UsageError(f"{path} is there already; choose another --export")
+    write_text(path, to_lines(decisions))
+    return f"{len(decisions):,} decisions: {path}"
+
+
+def read_into(run: str | Path, path: Path) -> str:
+    """Add the decisions of a file to a run, but for those it has; return a line that says how many.
+
+    Raises:
+        UsageError: the file can't be read, or a line of it is no decision.
+    """
+    folder = RunFolder.open(run)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"can't read --import {path}: {error}; give what decisions --export wrote") from None
+    decisions = from_lines(text, str(path))
+    fresh = DecisionLog(folder.path).take_over(decisions)
+    return f"{fresh:,} of {len(decisions):,} decisions added, the others were there already"
+
+
+def describe_decisions(run: str | Path) -> str:
+    """Return all decisions of a run, a line each."""
+    decisions = DecisionLog(RunFolder.open(run).path).history()
+    if not decisions:
+        return f"Nothing is decided yet; look at the groups with: tenpercent review {run}"
+    return "\n".join(_line(decision) for decision in decisions)
+
+
+def _line(decision: Decision) -> str:
+    named = ", ".join(image.id for image in decision.images[:SHOWN])
+    more = f" and {len(decision.images) - SHOWN:,} more" if len(decision.images) > SHOWN else ""
+    note = f'  "{decision.note}"' if decision.note else ""
+    undone = "  (undone)" if decision.undone else ""
+    return f"{decision.number:>5}  {decision.time[:19]}  {decision.kind:<7} {named}{more}{note}{undone}"

@@ -1,0 +1,109 @@
+"""From the log of decisions to constraints on embeddings: an image is known by its id, else by its content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..store.embeddings import Embeddings, Ints
+from .constraints import Constraints
+from .log import Decision, ImageName, Kind
+
+
+class Meaning(NamedTuple):
+    """What decisions mean.
+
+    Attributes:
+        constraints: for the embeddings.
+        unmatched: the images that are not among them, neither by id nor by content, each once.
+    """
+
+    constraints: Constraints
+    unmatched: tuple[ImageName, ...]
+
+
+def constraints_of(decisions: Sequence[Decision], embeddings: Embeddings) -> Meaning:
+    """Return what the decisions that hold mean for these embeddings; of two about one image the later holds.
+
+    Args:
+        decisions: in the order they were made; those undone are passed over.
+        embeddings: an image whose id is gone is the one of the same content; of several, one that no decision names
+            by its id goes first, then the smaller id.
+    """
+    holding = [decision for decision in decisions if not decision.undone]
+    place = places(holding, embeddings)
+    keep: set[int] = set()
+    remove: set[int] = set()
+    alone: set[int] = set()
+    prefer: dict[int, None] = {}  # in order
+    apart: set[tuple[int, int]] = set()
+    for decision in holding:
+        found = [place[image] for image in decision.images if image in place]
+        if decision.kind is Kind.REMOVE:
+            remove.update(found)
+            keep.difference_update(found)
+            alone.difference_update(found)
+            for position in found:
+                prefer.pop(position, None)
+            continue
+        if decision.kind is Kind.APART:
+            if len(set(found)) == 2:
+                apart.add((min(found), max(found)))
+            continue
+        if decision.kind is Kind.ACCEPT:
+            continue
+        remove.difference_update(found)
+        if decision.kind is Kind.KEEP:
+            keep.update(found)
+        elif decision.kind is Kind.ALONE:
+            alone.update(found)
+        else:
+            for position in found:
+                prefer.pop(position, None)
+                prefer[position] = None
+    constraints = Constraints(
+        apart=np.asarray(sorted(apart), dtype=np.int64).reshape(-1, 2),
+        alone=_sorted(alone),
+        keep=_sorted(keep),
+        remove=_sorted(remove),
+        prefer=np.asarray(list(prefer), dtype=np.int64),
+    )
+    named = dict.fromkeys(image for decision in holding for image in decision.images)
+    return Meaning(constraints, tuple(image for image in named if image not in place))
+
+
+def places(decisions: Iterable[Decision], embeddings: Embeddings) -> dict[ImageName, int]:
+    """Return the position in id order of each image that decisions name, those left out that are not there."""
+    named = dict.fromkeys(image for decision in decisions for image in decision.images)
+    ids = embeddings.ids
+    found: dict[ImageName, int] = {}
+    for image in named:
+        at = int(np.searchsorted(ids, np.asarray([image.id], dtype=object))[0])
+        if at < len(ids) and ids[at] == image.id:
+            found[image] = at
+    lost = [image for image in named if image not in found and image.hash is not None]
+    if not lost or embeddings.hashes is None:
+        return found
+    taken, by_hash = set(found.values()), _by_hash(embeddings, {str(image.hash) for image in lost})
+    for image in lost:
+        same = by_hash.get(str(image.hash), [])
+        free = [position for position in same if position not in taken]
+        if same:
+            found[image] = (free or same)[0]
+            taken.add(found[image])
+    return found
+
+
+def _by_hash(embeddings: Embeddings, wanted: set[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    assert embeddings.hashes is not None
+    for position, code in enumerate(embeddings.hashes.tolist()):
+        if code in wanted:
+            found.setdefault(code, []).append(position)
+    return found
+
+
+def _sorted(positions: set[int]) -> Ints:
+    return np.asarray(sorted(positions), dtype=np.int64)

@@ -1,0 +1,142 @@
+"""Embed a source into a run folder: check it, embed what is not there yet, note what made it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .embed.settings import SelfSupervised, Supervised
+from .errors import UsageError, require
+from .images.holdout import split_holdout, write_holdout
+from .images.options import SourceOptions
+from .images.source import ImageSource
+from .images.sources import open_source
+from .store.embeddings import Embeddings, stored_count
+from .store.run import RunFolder, Stage
+
+if TYPE_CHECKING:  # torch is loaded where it is needed
+    from .embed.encoders import Embedder
+
+
+@dataclass
+class Clock:
+    """Seconds since it was made."""
+
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """How many have passed."""
+        return time.perf_counter() - self.started
+
+
+def embed(
+    source: str | Path,
+    *,
+    out: str | Path,
+    embedder: Embedder | None = None,
+    holdout: float = 0.0,
+    options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
+) -> Embeddings:
+    """Embed a source into a run folder, or go on where that was interrupted.
+
+    Args, raises: see `run`. Ready vectors are checked and left where they lie.
+
+    Returns:
+        The embeddings of the last layer, in id order.
+    """
+    return embed_opened(source, open_source(source, options), out, embedder, holdout, options)
+
+
+def embed_opened(
+    source: str | Path,
+    opened: ImageSource | Embeddings,
+    out: str | Path,
+    embedder: Embedder | None,
+    holdout: float,
+    options: SourceOptions,
+) -> Embeddings:
+    """Embed a source that was opened already: see `embed`."""
+    clock = Clock()
+    about = describe(source, opened, options, holdout)
+    if isinstance(opened, Embeddings):
+        check_vectors_alone(source, embedder, holdout)
+        folder = RunFolder.create(out, about)
+        if folder.stage(Stage.EMBED) is None:
+            with folder.lock(Stage.EMBED):
+                folder.record(
+                    Stage.EMBED,
+                    {"embedder": "vectors"},
+                    clock.seconds,
+                    n=len(opened),
+                    layers={"end": opened.width},
+                )
+        return opened
+    if embedder is None and RunFolder(Path(out)).json_path.exists():
+        folder = RunFolder.create(out, about)
+        done = _embedded(folder)
+        if done is not None and done["holdout"] == holdout:
+            return Embeddings.load(folder.embeddings)  # nothing asked for that could differ
+    chosen = default_embedder(opened) if embedder is None else embedder
+    rows, held_out = split_holdout(opened, holdout)
+    require("torch", "images")
+    from .embed.encoders import embedder_json
+    from .embed.extract import check_embedder, check_labels, embed_source
+
+    check_labels(opened, chosen, rows)
+    settings = {"embedder": embedder_json(chosen), "holdout": holdout}
+    if not RunFolder(Path(out)).json_path.exists():
+        check_embedder(chosen)
+    folder = RunFolder.create(out, about)
+    if _embedded(folder) == settings:
+        return Embeddings.load(folder.embeddings)
+    with folder.lock(Stage.EMBED):
+        summary = embed_source(opened, folder, chosen, rows)  # refuses what was begun with other settings
+        write_holdout(folder, opened, held_out)
+        folder.forget(Stage.EMBED)  # where part files were deleted, what was made from them may be of others
+        folder.record(Stage.EMBED, settings, clock.seconds, **summary)
+    return Embeddings.load(folder.embeddings)
+
+
+def _embedded(folder: RunFolder) -> dict[str, Any] | None:
+    """Return the settings that a run's embeddings were made with, or None where they are not all there."""
+    done = folder.stage(Stage.EMBED)
+    if done is None or stored_count(folder.embeddings) != done["n"]:
+        return None
+    return dict(done["settings"])
+
+
+def check_vectors_alone(source: str | Path, embedder: Embedder | None, holdout: float) -> None:
+    """Raise `UsageError` where a source of ready vectors comes with an embedder or a hold-out."""
+    if embedder is not None or holdout:
+        raise UsageError(f"{source} holds vectors already; leave out the embedder and --holdout")
+
+
+def default_embedder(source: ImageSource) -> Embedder:
+    """Return the embedder where none was asked for: trained on the labels, or without them where there are none."""
+    return Supervised() if source.labels is not None else SelfSupervised()
+
+
+def describe(
+    spec: str | Path, opened: ImageSource | Embeddings, options: SourceOptions, holdout: float
+) -> dict[str, Any]:
+    """Return what `run.json` says of a source: enough to open it again and to know it again."""
+    common = {
+        "options": options.as_json(),
+        "n": len(opened),
+        "class_names": list(opened.class_names),
+        "holdout": holdout,
+    }
+    if isinstance(opened, Embeddings):
+        path = str(Path(spec).resolve())
+        return {"spec": path, "kind": "vectors", "fingerprint": opened.origin, **common}
+    return {
+        "spec": opened.spec,
+        "kind": "images",
+        "fingerprint": opened.fingerprint,
+        "split": opened.split,
+        "skipped": opened.skipped,
+        **common,
+    }

@@ -1,0 +1,225 @@
+"""A cut of the tree as groups: quick, for it is a prefix of the merges; who stands for a group is found when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from ..cluster.distances import dissimilarities, unit_vectors
+from ..decisions.constraints import Constraints
+from ..store.embeddings import Ints, Vectors
+from .cut import Bools, Budget, CheckedCut, Floats, Steps
+from .representatives import central, groups_of
+
+
+class Standing(NamedTuple):
+    """Who stands for some groups.
+
+    Attributes:
+        members: int64[m], positions in id order, group after group: the keeper first, then by dissimilarity to it.
+        starts: int64[k + 1], where each group begins.
+        kept: bool[m].
+        dissimilarity: float64[m], to the keeper; nan where there is none.
+        representative: int64[k], the keeper; −1 where all images of a group are removed by decision.
+    """
+
+    members: Ints
+    starts: Ints
+    kept: Bools
+    dissimilarity: Floats
+    representative: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """The groups that a cut makes.
+
+    Attributes:
+        vectors: [n, d] in id order.
+        constraints: what was decided about images.
+        taken: bool[m], which merges.
+        group: int64[n], numbered by smallest member.
+        size: int64[g].
+        diameter: float64[g], the largest dissimilarity of two members.
+        height: of the cut: of the last merge taken, 0 where none was.
+        cut: what was asked for.
+    """
+
+    vectors: Vectors
+    constraints: Constraints
+    taken: Bools
+    group: Ints
+    size: Ints
+    diameter: Floats
+    height: float
+    cut: CheckedCut
+
+    @cached_property
+    def n_kept(self) -> int:
+        """How many images stay."""
+        return len(self.size) + sum(self._extra(group) for group in self.decided.tolist())
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about a cut that did not come out as asked for."""
+        notes = []
+        n, groups = len(self.group), len(self.size)
+        wanted = n if self.cut.keep is None else self.cut.wanted(n)
+        decided = len(self.constraints) > 0
+        if self.cut.keep is not None and groups > wanted and not decided:
+            notes.append(
+                f"keep {self.cut.keep:g} of {n:,} images is {wanted:,}, but at least {self.cut.min_per_class} a class "
+                f"(or all of a smaller one) is {groups:,}; {groups:,} groups are kept"
+            )
+        if decided:
+            told = ", ".join(f"{count:,} {name}" for name, count in self.constraints.counts.items())
+            notes.append(f"decisions hold: {told}")
+            if self.cut.keep is not None and self.n_kept != wanted:
+                notes.append(
+                    f"keep {self.cut.keep:g} of {n:,} images is {wanted:,}; decisions make it {self.n_kept:,}"
+                )
+        return tuple(notes)
+
+    @cached_property
+    def decided(self) -> Ints:
+        """The groups in which a decision says who stays, ascending; int64[k]."""
+        return np.unique(self.group[self.constraints.standing])
+
+    def members(self, groups: Ints) -> tuple[Ints, Ints]:
+        """Return the positions in some groups, group after group, ascending, and where each begins."""
+        starts = np.concatenate([[0], np.cumsum(self.size[groups])]).astype(np.int64)
+        edges = self._starts[groups]
+        offset = np.arange(starts[-1]) - np.repeat(starts[:-1], self.size[groups])
+        return self._order[np.repeat(edges, self.size[groups]) + offset], starts
+
+    def standing(self, groups: Ints) -> Standing:
+        """Find who stands for some groups.
+
+        Args:
+            groups: int64[k], their numbers.
+        """
+        members, starts = self.members(groups)
+        units = unit_vectors(self.vectors[members])
+        allowed = ~np.isin(members, self.constraints.remove)
+        row = central(units, starts, allowed)
+        for at in np.flatnonzero(np.isin(groups, self.group[self.constraints.prefer])).tolist():
+            own = members[starts[at] : starts[at + 1]]
+            last = [position for position in self.constraints.prefer.tolist() if position in own]
+            row[at] = starts[at] + int(np.searchsorted(own, last[-1]))
+        keeper = np.repeat(row, np.diff(starts))
+        there = keeper >= 0
+        dissimilarity = np.full(len(members), np.nan)
+        dissimilarity[there] = dissimilarities(units, np.flatnonzero(there), keeper[there])
+        is_keeper = np.arange(len(members)) == keeper
+        kept = is_keeper | (allowed & np.isin(members, self.constraints.keep))
+        order = np.lexsort(
+            (members, dissimilarity, ~is_keeper, np.repeat(np.arange(len(groups)), np.diff(starts)))
+        )
+        representative = np.where(row >= 0, members[row], -1)
+        return Standing(members[order], starts, kept[order], dissimilarity[order], representative)
+
+    @cached_property
+    def _order(self) -> Ints:
+        return np.argsort(self.group, kind="stable")
+
+    @cached_property
+    def _starts(self) -> Ints:
+        return np.cumsum(self.size) - self.size
+
+    def _extra(self, group: int) -> int:
+        """How many images more than one a group keeps."""
+        return kept_of(self.vectors, np.flatnonzero(self.group == group), self.constraints) - 1
+
+
+def kept_of(vectors: Vectors, members: Ints, constraints: Constraints) -> int:
+    """Return how many of a group's images stay: those that must, and the one that stands for it."""
+    if np.isin(members, constraints.remove).all():
+        return 0
+    forced = np.isin(members, constraints.keep)
+    if not forced.any():
+        return 1
+    preferred = [position for position in constraints.prefer.tolist() if position in members]
+    if preferred:
+        keeper = int(np.searchsorted(members, preferred[-1]))
+    else:
+        allowed = ~np.isin(members, constraints.remove)
+        starts = np.asarray([0, len(members)])
+        keeper = int(central(unit_vectors(vectors[members]), starts, allowed)[0])
+    return int(forced.sum()) + (not forced[keeper])
+
+
+# ---- how deep ----------------------------------------------------------------------------------------------------
+
+
+def further(
+    vectors: Vectors, steps: Steps, pairs: tuple[Ints, Ints, Ints], cut: CheckedCut, constraints: Constraints
+) -> Ints:
+    """Return how many merges more, or fewer, than a cut takes leave the number of images that it asks for.
+
+    Images that must stay beside their keeper are made up for by deeper merges, and groups that are removed whole by
+    shallower ones. Merges are taken until as many images stay as `keep` asks for: never fewer, and more only where the
+    next merge would leave fewer, or there is none.
+
+    Args:
+        vectors: [n, d] in id order.
+        steps: the merges.
+        pairs: a and b of the merges, int64[m] each, and the index of each image's class, int64[n].
+        cut: with `keep`.
+        constraints: what was decided.
+
+    Returns:
+        int64[c] for a budget a class; int64[1] for a global one.
+    """
+    a, b, class_index = pairs
+    spends = list(_spends(steps, cut, class_index, constraints.counted))
+    found = np.zeros(len(spends), dtype=np.int64)
+    for at, (order, depth, decided) in enumerate(spends):
+        if len(decided):
+            found[at] = _settled(vectors, a[order], b[order], depth, decided, constraints) - depth
+    return found
+
+
+def _spends(
+    steps: Steps, cut: CheckedCut, class_index: Ints, decided: Ints
+) -> Iterator[tuple[Ints, int, Ints]]:
+    """Yield the merges that may be taken, in order, how many are, and the images among them that are decided about."""
+    if cut.budget is Budget.GLOBAL:
+        yield np.flatnonzero(steps.allowed(cut)), steps.removals(cut), decided
+        return
+    depths = steps.depths(cut)
+    for index in range(len(steps.sizes)):
+        own = decided[class_index[decided] == index]
+        yield np.flatnonzero(steps.of_class == index) if len(own) else own, int(depths[index]), own
+
+
+def _settled(vectors: Vectors, a: Ints, b: Ints, depth: int, decided: Ints, constraints: Constraints) -> int:
+    """Return how many of the merges (a, b) to take, in order, so that `depth` images go."""
+    removed = int(np.isin(constraints.remove, decided).sum())
+    begin = min(max(depth - removed, 0), len(a))
+    group = groups_of(len(vectors), a[:begin], b[:begin]).copy()
+    extra = {
+        int(g): kept_of(vectors, np.flatnonzero(group == g), constraints) - 1
+        for g in np.unique(group[decided])
+    }
+    gone = begin - sum(extra.values())
+    for step in range(begin, len(a)):
+        if gone == depth:
+            return step
+        one, other = int(group[a[step]]), int(group[b[step]])
+        before, after = extra.get(one, 0) + extra.get(other, 0), 0
+        touched = one in extra or other in extra
+        if touched:
+            members = np.flatnonzero((group == one) | (group == other))
+            after = kept_of(vectors, members, constraints) - 1
+        if gone + 1 + before - after > depth:
+            return step
+        gone += 1 + before - after
+        group[group == other] = one
+        extra.pop(other, None)
+        if touched:
+            extra[one] = after
+    return len(a)

@@ -1,0 +1,129 @@
+"""The tree under pairs that must not share a group: walked again where they matter, and nowhere else.
+
+Merges up to height h are decided by the pairs with d ≤ h, and connected components of the graph of these pairs never
+interact (docs/clustering.md). So only the component that holds a constraint is walked again, to the height that the
+class's merges are complete to. There a pair apart is a pair at infinite dissimilarity, and an image alone is no point.
+A pair that no merge has brought together changes nothing: the walk would take every merge as before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..cluster.cells import one_cell
+from ..cluster.linkage import Linkage, first_merges
+from ..cluster.memory import Resources
+from ..cluster.neighbors import near_pairs
+from ..cluster.points import Points
+from ..decisions.constraints import Constraints
+from ..store.embeddings import Ints, Vectors
+from .cut import Bools, Floats
+from .representatives import groups_of
+
+if TYPE_CHECKING:
+    from .merges import Merges
+
+WHOLE = (
+    20_000  # a class of no more images is walked again whole, which takes less than to look for the component
+)
+LARGE = 0.25  # and so is a class of which the component is more than this share
+
+
+def rewalked(merges: Merges, constraints: Constraints, resources: Resources) -> Merges:
+    """Return the merges of the same depth under constraints.
+
+    Args:
+        merges: made under none that change the tree.
+        constraints: those that hold from now on.
+        resources: what walking again may use.
+
+    Raises:
+        MemoryBudgetError: the pairs don't fit into memory.
+    """
+    group = groups_of(len(merges.embeddings), merges.a, merges.b)
+    size = np.bincount(group)
+    x, y = constraints.apart.T
+    parted = constraints.apart[group[x] == group[y]]
+    single = constraints.alone[size[group[constraints.alone]] > 1]
+    seeds = np.union1d(parted.ravel(), single)
+    complete_to = merges.complete_to.copy()
+    stay = np.ones(len(merges), dtype=np.bool_)
+    pieces: list[tuple[Ints, Ints, Floats]] = []
+    counts = dict(merges.counts)
+    for index in np.unique(merges.class_index[_linked(constraints)]).tolist():
+        counts.pop(int(merges.classes[index]), None)  # they count pairs that are left out now
+        members = np.flatnonzero(merges.class_index == index)
+        free = np.setdiff1d(members, constraints.alone, assume_unique=True)
+        if len(free) < 2:
+            complete_to[index] = np.inf
+        own = seeds[merges.class_index[seeds] == index]
+        if not len(own):
+            continue
+        height = float(merges.complete_to[index])
+        inside = members[
+            _component(merges.embeddings.vectors[members], np.searchsorted(members, own), height)
+        ]
+        changed = np.zeros(len(merges.embeddings), dtype=np.bool_)
+        changed[inside] = True
+        stay &= ~changed[merges.a]
+        walked = np.intersect1d(inside, free, assume_unique=True)
+        found = _walked(merges.embeddings.vectors, walked, constraints.apart, height, resources)
+        pieces.append((walked[found.a], walked[found.b], found.height))
+    pieces.append((merges.a[stay], merges.b[stay], merges.height[stay]))
+    a, b, heights = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    order = np.lexsort((b, a, heights))
+    return replace(
+        merges,
+        a=a[order],
+        b=b[order],
+        height=heights[order],
+        complete_to=complete_to,
+        counts=counts,
+        constraints=constraints,
+    )
+
+
+def inside(pairs: Ints, members: Ints) -> Ints:
+    """Return the pairs that lie among some images, as positions among them; int64[k, 2].
+
+    Args:
+        pairs: int64[q, 2], positions in id order.
+        members: int64[m], positions in id order, ascending.
+    """
+    among = np.isin(pairs, members).all(axis=1)
+    return np.searchsorted(members, pairs[among]).astype(np.int64)
+
+
+def _linked(constraints: Constraints) -> Ints:
+    return np.union1d(constraints.apart.ravel(), constraints.alone)
+
+
+def _walked(vectors: Vectors, members: Ints, apart: Ints, height: float, resources: Resources) -> Linkage:
+    """Return the merges among some images up to a height; infinity for all there are."""
+    depth = {"merges": max(len(members) - 1, 0)} if np.isinf(height) else {"height": height}
+    return first_merges(vectors[members], cannot_link=inside(apart, members), resources=resources, **depth)
+
+
+def _component(vectors: Vectors, seeds: Ints, radius: float) -> Bools | slice:
+    """Return which images are connected to the seeds by pairs within a radius; all of them where that is quicker."""
+    n = len(vectors)
+    if n <= WHOLE or np.isinf(radius):
+        return slice(None)
+    points = Points.of(vectors)
+    reached = np.zeros(n, dtype=np.bool_)
+    reached[seeds] = True
+    rest = np.flatnonzero(~reached)
+    newest = seeds
+    radius = points.upto(radius)
+    while len(newest) and len(rest):
+        if n - len(rest) > LARGE * n:
+            return slice(None)
+        others = points.subset(rest)
+        found = near_pairs(points.subset(newest), others, radius, cells=one_cell(others))
+        newest = rest[np.unique(found.j)]
+        reached[newest] = True
+        rest = np.flatnonzero(~reached)
+    return reached
