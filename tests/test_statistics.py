@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tenpercent.errors import UsageError
-from tenpercent.evaluate.evidence import gather
+from tenpercent.evaluate.evidence import Point, gather
 from tenpercent.evaluate.find import Answer, Done, Train, find_step, look, looks, open_trainings
 from tenpercent.evaluate.sentences import cost, percent, plus_minus, rival_sentence, sentence, signed
 from tenpercent.evaluate.statistics import (
@@ -405,6 +405,21 @@ def test_the_mean_of_an_embedding_counts_once() -> None:
     assert point.counted == "3 embeddings, 6 trials"
     assert point.spread_of_embeddings is not None
     assert point.spread_of_embeddings[0] > 0
+
+
+def test_embeddings_overlap_in_what_they_keep_and_remove() -> None:
+    def chosen(embedding: int, *kept: int) -> dict[str, Any]:
+        mask = np.isin(np.arange(10), kept)
+        return {"embedding": embedding, "trial": 0, "kept": np.packbits(mask).tobytes()}
+
+    one, other, third = chosen(0, 0, 1, 2, 3, 4), chosen(1, 0, 1, 2, 3, 9), chosen(2, 5, 6, 7, 8, 9)
+    assert Point("semantic", "end", 0.5, (one, one), ()).overlap_of_embeddings is None
+    assert Point("random", "", 0.5, (one, other), ()).overlap_of_embeddings is None
+    assert Point("semantic", "end", 0.5, (one, one, other), ()).overlap_of_embeddings == (0.8, 0.8)
+    found = Point("semantic", "end", 0.5, (one, other, third), ()).overlap_of_embeddings
+    assert found is not None and found[0] == pytest.approx((0.8 + 0.0 + 0.2) / 3)
+    without = {"embedding": 1, "trial": 0, "kept": None}
+    assert Point("semantic", "end", 0.5, (one, without), ()).overlap_of_embeddings is None
 
 
 def test_points_come_in_their_order() -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+_watcher: ContextVar[Callable[[float], None] | None] = ContextVar("watcher", default=None)
 
 
 @contextmanager
@@ -27,9 +28,45 @@ def is_quiet() -> bool:
     return _quiet.get()
 
 
+@contextmanager
+def watched(by: Callable[[float], None]) -> Iterator[None]:
+    """Within this context `by` is called with the share that is done of each bar that is not quiet."""
+    token = _watcher.set(by)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+if TYPE_CHECKING:  # the class has a parameter in its stubs alone
+    _Bar = tqdm[Any]
+else:
+    _Bar = tqdm
+
+
+class _Watched(_Bar):
+    """A bar that tells how far it is, drawn or not."""
+
+    def tell(self, by: Callable[[float], None], total: int, initial: int) -> None:
+        self._by, self._of, self._seen = by, max(total, 1), initial
+
+    def update(self, n: float | None = 1) -> bool | None:
+        self._seen += int(n or 0)
+        self._by(self._seen / self._of)
+        return super().update(n)
+
+
 def bar(total: int, description: str, unit: str, initial: int = 0) -> tqdm[Any]:
     """Return a bar to call ``update(k)`` on; it appears after two seconds, and only on a terminal."""
-    return tqdm(
+    watcher = None if _quiet.get() else _watcher.get()
+    shown = _bar(tqdm if watcher is None else _Watched, total, description, unit, initial)
+    if isinstance(shown, _Watched) and watcher is not None:
+        shown.tell(watcher, total, initial)
+    return shown
+
+
+def _bar(kind: type[tqdm[Any]], total: int, description: str, unit: str, initial: int) -> tqdm[Any]:
+    return kind(
         total=total,
         initial=initial,
         desc=description,

@@ -7,6 +7,7 @@ of theirs serves every embedding and layer; it is counted once, by its seed.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,28 @@ class Point:
         if self.arm in BLIND or self.embeddings < 2:
             return None
         return variance_parts(self.values("accuracy"), np.array([row["embedding"] for row in self.done]))
+
+    @property
+    def overlap_of_embeddings(self) -> tuple[float, float] | None:
+        """How much is chosen alike by different embeddings; None for a single one, or rows that don't hold the choice.
+
+        Returns:
+            Of the images that one embedding keeps, the share that another keeps too, and the same of those removed:
+            means over pairs of embeddings. By chance these are the fraction kept and the fraction removed.
+        """
+        if self.arm in BLIND or self.embeddings < 2:
+            return None
+        chosen = {row["embedding"]: row.get("kept") for row in self.done}
+        if None in chosen.values():
+            return None
+        kept = [np.unpackbits(np.frombuffer(bits, np.uint8)).astype(bool) for bits in chosen.values()]
+        both, neither = [], []
+        for one, other in combinations(kept, 2):
+            alike, size = int((one & other).sum()), (one.sum() + other.sum()) / 2
+            removed = size / self.fraction - size
+            both.append(alike / size)
+            neither.append((removed - size + alike) / removed if removed > 0 else 1.0)
+        return float(np.mean(both)), float(np.mean(neither))
 
     @property
     def counted(self) -> str:

@@ -324,16 +324,22 @@ def _cost(shown: Shown, run: dict[str, Any]) -> str:
 
 
 def _spreads(evidence: Evidence) -> list[str]:
-    """What several embeddings add to the spread of the trials."""
-    found = [(point, point.spread_of_embeddings) for point in evidence.points]
-    return [
-        clean(
-            f"{in_words(point)}: the accuracy varies by {100 * spread[1]:.2f} points between trials of one embedding "
-            f"and by {100 * spread[0]:.2f} more between {point.embeddings} embeddings (standard deviations)."
-        )
-        for point, spread in found
-        if spread is not None
-    ]
+    """What several embeddings add to the spread of the trials, and how much they choose alike."""
+    lines = []
+    for point in evidence.points:
+        spread, overlap = point.spread_of_embeddings, point.overlap_of_embeddings
+        if spread is not None:
+            lines.append(
+                f"{in_words(point)}: the accuracy varies by {100 * spread[1]:.2f} points between trials of one "
+                f"embedding and by {100 * spread[0]:.2f} more between {point.embeddings} embeddings (standard deviations)."
+            )
+        if overlap is not None:
+            lines.append(
+                f"{in_words(point)}: of the images that one embedding keeps another keeps {100 * overlap[0]:.1f}% too, "
+                f"and of those it removes another removes {100 * overlap[1]:.1f}% (by chance "
+                f"{100 * point.fraction:g}% and {100 - 100 * point.fraction:g}%)."
+            )
+    return [clean(line) for line in lines]
 
 
 def write_evidence(
