@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import timm
+import torch
 from PIL import Image
 
 import tenpercent as tp
@@ -238,6 +240,27 @@ def test_what_takes_no_part_is_said(photos: Path, tmp_path: Path, caplog: pytest
     assert "the 2 images that --keep-ids made stay take no part" in caplog.text
     protocol_of(out, "article-fashion")
     assert "--preset article-fashion chooses with --within all" in caplog.text
+
+
+def test_trainings_may_begin_from_the_weights_of_a_model(photos: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pt"
+    torch.save(timm.create_model("test_resnet", num_classes=7).state_dict(), weights)
+    out = embedded(photos, tmp_path / "run")
+    base = SHORT.override(network="test_resnet", precision="auto")
+    tuned = base.fine_tuned(weights)
+    asked = Asked((0.5,), ("full", "semantic"), 1)
+    found = evaluate(out, asked, tuned)
+    assert [row["status"] for row in found.table.to_pylist()] == ["done", "done"]
+    assert Protocol.from_json(tuned.as_json()).fingerprint == tuned.fingerprint
+    moved = weights.rename(tmp_path / "moved.pt")
+    again = evaluate(out, asked, base.fine_tuned(moved))
+    assert again.table.equals(found.table)  # the same weights, wherever they lie
+    scratch = evaluate(out, asked, base)
+    assert len(scratch.table) == 4
+    with pytest.raises(UsageError, match="name a model of timm with --network"):
+        SHORT.fine_tuned(moved)
+    with pytest.raises(UsageError, match="choose network and depth before"):
+        tuned.override(depth=8)
 
 
 # ---- what is refused ---------------------------------------------------------------------------------------------

@@ -215,6 +215,6 @@ def test_recipes_that_make_no_sense(wrong: dict[str, object], said: str) -> None
 
 
 def test_a_function_is_known_by_its_name_if_it_has_one() -> None:
-    assert function_name(tp.embed) == "tenpercent.pipeline:embed"
+    assert function_name(tp.embed) == "tenpercent.embedding:embed"
     with pytest.raises(UsageError, match="can't be found again"):
         Supervised(network=lambda n_classes: None)  # type: ignore[arg-type]

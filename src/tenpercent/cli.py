@@ -237,6 +237,10 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     protocol, trials = protocol_of(arguments.run, arguments.preset)
     given = ("length", "steps", "epochs", "network", "depth", "batch", "precision")
     protocol = protocol.override(**{name: getattr(arguments, name) for name in given})
+    if arguments.finetune:
+        protocol = protocol.fine_tuned(arguments.weights)
+    elif arguments.weights is not None:
+        raise UsageError(f"--weights {arguments.weights} is for --finetune; give both, or leave it out")
     asked = asked_of(arguments, trials)
     if arguments.find:
         evaluation, ended = find(arguments.run, asked, protocol, arguments.margin)

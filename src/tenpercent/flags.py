@@ -23,6 +23,12 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--depth", type=whole, metavar="LAYERS", help="of the 6n+2-layer network")
     group.add_argument("--batch", type=whole, metavar="N", help="images a step (the preset's)")
     group.add_argument("--precision", metavar="auto|float32|bf16", help="of the training (the preset's)")
+    group.add_argument(
+        "--finetune",
+        action="store_true",
+        help="begin from the weights that timm knows of --network, at a tenth of the rate, not from random ones",
+    )
+    group.add_argument("--weights", type=Path, metavar="FILE", help="with --finetune: local weights instead")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

@@ -93,7 +93,7 @@ def _of_preset(name: str, given: dict[str, Any]) -> Embedder:
     from .evaluate.presets import preset
 
     lengths = {"steps": None, "epochs": None} if {"steps", "epochs"} & set(given) else {}
-    return replace(preset(name).protocol.training, **{**lengths, **given})
+    return replace(preset(name).training, **{**lengths, **given})
 
 
 def cut_of(arguments: argparse.Namespace) -> Cut:

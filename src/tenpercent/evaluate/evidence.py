@@ -92,8 +92,8 @@ class Point:
         """
         if self.arm in BLIND or self.embeddings < 2:
             return None
-        chosen = {row["embedding"]: row.get("kept") for row in self.done}
-        if None in chosen.values():
+        chosen = {row["embedding"]: row["kept"] for row in self.done if row.get("kept") is not None}
+        if len(chosen) < self.embeddings:
             return None
         kept = [np.unpackbits(np.frombuffer(bits, np.uint8)).astype(bool) for bits in chosen.values()]
         both, neither = [], []

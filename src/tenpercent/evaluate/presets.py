@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Self
 
 from ..embed.recipe import Flip, Recipe, Schedule, Statistics
-from ..embed.settings import Precision, Supervised
+from ..embed.settings import Precision, Supervised, Timm
 from ..errors import UsageError, nearest
 from ..store.files import fingerprint
 
-APART = ("seed", "devices")  # settings of a training in which those of one protocol may differ
+# Settings of a training in which those of one protocol may differ; weights are known by the hash of their file.
+APART = ("seed", "devices", "weights")
 
 
 class Length(StrEnum):
@@ -27,13 +29,14 @@ class Protocol:
     """What all trainings of an experiment share.
 
     Attributes:
-        training: network, length, rate and all else of a training; its seed is not used.
+        training: network, length, rate and all else of a training, from scratch or from the weights of a model of
+            timm; its seed is not used.
         length: whether subsets of every size get the steps, or the epochs, that `training` gives the full set.
         evaluations: how often the test set is looked at, evenly over the steps, the last time after the last.
         mirrored: whether a test image and its mirror image are asked about together: the mean of their logits.
     """
 
-    training: Supervised
+    training: Supervised | Timm
     length: Length = Length.STEPS
     evaluations: int = 20
     mirrored: bool = False
@@ -59,7 +62,10 @@ class Protocol:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """Return the protocol that `as_json` gave."""
-        return cls(**{**content, "training": Supervised.from_json(content["training"])})
+        kind: type[Timm] | type[Supervised] = (
+            Timm if content["training"]["embedder"] == "timm" else Supervised
+        )
+        return cls(**{**content, "training": kind.from_json(content["training"])})
 
     @property
     def fingerprint(self) -> str:
@@ -84,6 +90,10 @@ class Protocol:
         Raises:
             UsageError: a value can't be, or steps and epochs are both given.
         """
+        if isinstance(self.training, Timm) and (network is not None or depth is not None):
+            raise UsageError(
+                f"the network is {self.training.name}, with its weights; choose network and depth before fine_tuned"
+            )
         given = {"network": network, "depth": depth, "batch": batch, "precision": precision}
         changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if steps is not None or epochs is not None:
@@ -93,6 +103,31 @@ class Protocol:
             training=replace(self.training, **changed),
             length=self.length if length is None else checked_length(length),
         )
+
+    def fine_tuned(self, weights: Path | None = None) -> Protocol:
+        """Return this protocol beginning from a model's weights instead of from random ones, as long, at its own rate.
+
+        Args:
+            weights: a local file; None for those that timm knows.
+
+        Raises:
+            UsageError: the network is none of timm's.
+        """
+        own = self.training
+        if isinstance(own, Timm) or own.network is None or own.network == "fast" or ":" in own.network:
+            name = own.name if isinstance(own, Timm) else own.network or f"the network of {own.depth} layers"
+            raise UsageError(f"{name} has no weights to fine-tune from; name a model of timm with --network")
+        settings = Timm(
+            own.network,
+            weights,
+            finetune=True,
+            epochs=own.epochs,
+            steps=own.steps,
+            batch=own.batch,
+            devices=own.devices,
+            precision=own.precision,
+        )
+        return replace(self, training=settings)
 
 
 class Origin(StrEnum):
@@ -126,6 +161,12 @@ class Preset:
     within: str
     best: bool
     origins: dict[str, Origin]
+
+    @property
+    def training(self) -> Supervised:
+        """Its settings of a training: all presets train from scratch."""
+        assert isinstance(self.protocol.training, Supervised)
+        return self.protocol.training
 
 
 def settings_of(preset: Preset) -> Iterator[tuple[str, str, Origin]]:
@@ -172,7 +213,7 @@ def checked_length(length: str) -> Length:
 
 
 def _words(preset: Preset) -> Iterator[tuple[str, str]]:
-    protocol, training = preset.protocol, preset.protocol.training
+    protocol, training = preset.protocol, preset.training
     recipe = training.recipe
     network = f"resnet-{training.depth} v2 up to 64 pixels" if training.network is None else training.network
     yield "network", network

@@ -1,4 +1,4 @@
-"""One training from scratch on some of the images, and how good the network is that comes out."""
+"""One training on some of the images, and how good the network is that comes out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
+from torch import nn
 
 from ..embed.augment import Ints, PixelSource, View
 from ..embed.loop import CURVE, threads
@@ -17,9 +18,10 @@ from ..embed.measure import Answers, Exam, ask
 from ..embed.networks import build
 from ..embed.precision import choose
 from ..embed.processes import devices_for
-from ..embed.settings import Precision
+from ..embed.settings import Precision, Supervised, Timm
 from ..embed.training import TINY, Trained, batches_of, default_epochs, seeded, threads_for, train
 from ..embed.training import Length as Course
+from ..embed.weights import model_view, timm_model
 from ..errors import UsageError
 from ..store.files import write_text
 from ..store.run import machine
@@ -105,7 +107,7 @@ class Outcome:
 
 
 def train_once(data: TrainingData, protocol: Protocol, places: Ints, seed: int, folder: Path) -> Outcome:
-    """Train a network from random weights on some of the images and test it, or go on with that.
+    """Train a network on some of the images, from random weights or a model's own, and test it, or go on with that.
 
     Weights, order and augmentation follow from `seed` alone. A training that was killed goes on from its last
     checkpoint in `folder` and ends with the same weights on the same machine with the same number of threads; one
@@ -128,7 +130,8 @@ def train_once(data: TrainingData, protocol: Protocol, places: Ints, seed: int, 
     settings = replace(protocol.training, seed=seed)
     planned = course(protocol, len(places), int((data.labels >= 0).sum()))
     exam = Exam(data.test_pixels, data.test_labels, np.arange(len(data.test_labels)), protocol.mirrored)
-    trained = train(data.pixels, labels, data.n_classes, settings, folder, planned=planned, exam=exam)
+    start = _start(data, settings)
+    trained = train(data.pixels, labels, data.n_classes, settings, folder, start, planned, exam)
     answers = _asked(trained, exam)
     left_out = np.flatnonzero((data.labels >= 0) & (labels < 0))
     removed = None
@@ -182,10 +185,14 @@ def settled(data: TrainingData, protocol: Protocol, path: Path) -> Protocol:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
-            view = View.of(data.pixels, training.recipe)
+            start = _start(data, training)
+            view = View.of(data.pixels, training.recipe) if start is None else start[1]
             seen, devices = view.resize or view.crop, devices_for(training.devices)
             with seeded(0), threads(threads_for(seen, devices)):
-                network = build(training.network, training.depth, data.n_classes, data.pixels.size)
+                if isinstance(training, Timm):
+                    network = timm_model(training, data.n_classes)
+                else:
+                    network = build(training.network, training.depth, data.n_classes, data.pixels.size)
                 choice = choose(network, seen, devices.first, Precision.AUTO)
             write_text(path, json.dumps(choice.as_json() | {"machine": machine()}, indent=2) + "\n")
     return protocol.override(precision=json.loads(path.read_text(encoding="utf-8"))["precision"])
@@ -201,6 +208,14 @@ def at_once(data: TrainingData, protocol: Protocol) -> int:
     where = devices_for(protocol.training.devices)
     small = height * width <= TINY and (where.kind, where.count) == ("cpu", 1)
     return len(os.sched_getaffinity(0)) if small and hasattr(os, "sched_getaffinity") else 1
+
+
+def _start(data: TrainingData, settings: Supervised | Timm) -> tuple[nn.Module, View] | None:
+    """Return the network to fine-tune and what it takes, its classifier's weights by the seed; None from scratch."""
+    if isinstance(settings, Supervised):
+        return None
+    model = timm_model(settings, data.n_classes)
+    return model, model_view(model, data.pixels)
 
 
 def _labels_of(data: TrainingData, places: Ints) -> Ints:
