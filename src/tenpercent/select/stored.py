@@ -92,11 +92,11 @@ def load_decided(folder: RunFolder, *, ignore: bool = False, resources: Resource
     """
     merges = load_merges(folder)
     constraints = constraints_for(folder, merges.embeddings, ignore=ignore)
-    known = _stored_decided(folder, merges, constraints)
+    known = stored_decided(folder, merges, constraints)
     return merges.under(constraints, resources) if known is None else known
 
 
-def _stored_decided(folder: RunFolder, merges: Merges, constraints: Constraints) -> Merges | None:
+def stored_decided(folder: RunFolder, merges: Merges, constraints: Constraints) -> Merges | None:
     """Return what is stored of the tree under these constraints, or None where that is nothing, or less deep."""
     if not constraints.links or not folder.decided.exists():
         return None

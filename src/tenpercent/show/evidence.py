@@ -331,7 +331,8 @@ def _spreads(evidence: Evidence) -> list[str]:
         if spread is not None:
             lines.append(
                 f"{in_words(point)}: the accuracy varies by {100 * spread[1]:.2f} points between trials of one "
-                f"embedding and by {100 * spread[0]:.2f} more between {point.embeddings} embeddings (standard deviations)."
+                f"embedding and by {100 * spread[0]:.2f} more between {point.embeddings} embeddings (standard "
+                "deviations)."
             )
         if overlap is not None:
             lines.append(

@@ -1,0 +1,43 @@
+"""What trainings have shown of a run, in numbers to stand beside the slider."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ..errors import TenpercentError
+from ..store.files import read_table
+from ..store.run import RunFolder
+
+log = logging.getLogger("tenpercent")
+
+
+def accuracy(run: RunFolder) -> list[dict[str, Any]]:
+    """Return mean accuracy and its interval by arm and fraction, of the protocol with the most trainings."""
+    if not run.results.exists():
+        return []
+    from ..evaluate.evidence import gather  # loads SciPy's statistics, which takes seconds
+
+    try:
+        found = gather(read_table(run.results))
+    except TenpercentError as error:
+        log.warning("the page shows no accuracies: %s", error)
+        return []
+    if not found:
+        return []
+    rows = []
+    for point in found[0].points:
+        summary = point.accuracy
+        if summary is not None:
+            rows.append(
+                {
+                    "arm": point.arm,
+                    "layer": point.layer,
+                    "fraction": point.fraction,
+                    "trials": len(point.done),
+                    "mean": summary.mean,
+                    "low": summary.low,
+                    "high": summary.high,
+                }
+            )
+    return rows

@@ -1,0 +1,118 @@
+"""What a person decides on the page, written down, and how it is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..decisions.log import ConflictError, Decision, ImageName, Kind
+from ..decisions.meaning import places
+from .asked import Asked, RefusedError
+from .session import Session
+from .state import State
+from .views import checked_position, decision_view, group_views
+
+COUNTS = {Kind.PREFER: 1, Kind.APART: 2}
+
+
+def decide(session: Session, asked: Asked) -> dict[str, Any]:
+    """Write a decision down.
+
+    Args:
+        session: the run.
+        asked: kind, images (positions), note, seen, origin and keep.
+
+    Raises:
+        RefusedError: positions of other embeddings, images that are not there, or too few or many; a decision that
+            somebody has made meanwhile says the contrary; the decisions can't be read.
+    """
+    state = session.state
+    check_writable(state)
+    if asked["origin"] != state.embeddings.origin:
+        raise RefusedError(
+            409, "the run was embedded anew; load the page again, then decide", origin=state.embeddings.origin
+        )
+    kind, positions = Kind(asked["kind"]), [checked_position(state, position) for position in asked["images"]]
+    wanted = COUNTS.get(kind)
+    if len(set(positions)) < len(positions) or (wanted is not None and len(positions) != wanted):
+        number = (
+            "different images"
+            if wanted is None
+            else f"{wanted} {'image' if wanted == 1 else 'different images'}"
+        )
+        raise RefusedError(400, f"“{kind}” is given {len(positions)} images; give {number}")
+    names = [image_of(state, position) for position in positions]
+    try:
+        decision = session.log.add(kind, names, asked["note"] or "", asked["seen"])
+    except ConflictError as error:
+        session.refresh()
+        theirs = decision_view(session.state, error.decision)
+        raise RefusedError(409, str(error), conflict=theirs, version=error.version) from None
+    session.refresh()
+    state = session.state
+    answer = {"version": state.version, "decision": decision_view(state, decision)}
+    if asked["keep"] is None:
+        return answer
+    cut = state.checked(asked["keep"], None)
+    if not state.covers(cut):
+        return answer
+    groups = state.groups(cut)
+    shown = group_views(state, groups, groups.partition.group[positions[:1]])
+    return {**answer, "group": shown[0]}
+
+
+def take_back(session: Session, number: int | None) -> dict[str, Any]:
+    """Take a decision back, the last one where none is named."""
+    check_writable(session.state)
+    return _told(session, session.log.undo(number))
+
+
+def bring_back(session: Session) -> dict[str, Any]:
+    """Bring the decision back that was taken back last."""
+    check_writable(session.state)
+    return _told(session, session.log.redo())
+
+
+def history(session: Session, limit: int) -> dict[str, Any]:
+    """Return the last decisions, the newest first, with those taken back."""
+    state = session.state
+    known = () if state.damaged else session.log.history()
+    place = places(known[-limit:], state.embeddings)
+    shown: list[dict[str, Any]] = []
+    spent = 0
+    for decision in reversed(known[-limit:]):
+        view = decision_view(state, decision, place)
+        spent += len(view["note"]) + sum(len(image["id"]) for image in view["images"])
+        if shown and spent > 500_000:
+            break
+        shown.append(view)
+    return {
+        "version": state.version,
+        "decisions": shown,
+        "total": len(known),
+        "undo": state.undo,
+        "redo": state.redo,
+        "error": state.damaged or None,
+    }
+
+
+def image_of(state: State, position: int) -> ImageName:
+    """Return how a decision names an image: by id, and by the hash of its content where that is known."""
+    hashes = state.embeddings.hashes
+    return ImageName(str(state.embeddings.ids[position]), None if hashes is None else str(hashes[position]))
+
+
+def check_writable(state: State) -> None:
+    """Refuse to decide while the decisions made before can't be read.
+
+    Raises:
+        RefusedError: they can't.
+    """
+    if state.damaged:
+        raise RefusedError(409, state.damaged)
+
+
+def _told(session: Session, decision: Decision | None) -> dict[str, Any]:
+    session.refresh()
+    state = session.state
+    shown = None if decision is None else decision_view(state, decision, places([decision], state.embeddings))
+    return {"version": state.version, "decision": shown, "undo": state.undo, "redo": state.redo}

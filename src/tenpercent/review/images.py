@@ -1,0 +1,150 @@
+"""What the page shows of one image and of one group, as JSON: the file, the keeper, the neighbours, the tree."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import UsageError
+from ..images.decode import Unreadable, decode, formats
+from ..images.source import Raw
+from ..select.cut import CheckedCut
+from ..select.dendrogram import group_linkage
+from ..store.embeddings import Ints
+from .groups import Groups
+from .originals import GoneError
+from .state import State
+from .views import decision_view, distance, group_view, image_name, members_view, role
+
+MOST_LEAVES = 200  # of a group whose tree is drawn
+
+
+def image_view(state: State, cut: CheckedCut, position: int) -> dict[str, Any]:
+    """Return an image with its place in its group, and what is decided about it."""
+    groups, embeddings = state.groups(cut), state.embeddings
+    group = int(groups.partition.group[position])
+    standing = groups.partition.standing(np.asarray([group]))
+    entry = int(np.flatnonzero(standing.members == position)[0])
+    representative = int(standing.representative[0])
+    path = None if embeddings.paths is None else embeddings.paths[position]
+    about = [d for d in state.decisions if any(state.place.get(image) == position for image in d.images)]
+    return {
+        **image_name(state, position),
+        "path": None if path is None else str(path),
+        "row": int(embeddings.rows[position]),
+        **_file(state, position),
+        "role": role(bool(standing.kept[entry]), position == representative),
+        "d": distance(float(standing.dissimilarity[entry]), representative),
+        "keeper": None if representative < 0 else representative,
+        "group": group_view(state, groups, group, standing, 0),
+        "nearest_outside": _outside(state, groups, position),
+        "marks": list(state.marks.get(position, ())),
+        "decisions": [decision_view(state, decision) for decision in about[-100:]],
+        "version": state.version,
+    }
+
+
+def group_detail(state: State, cut: CheckedCut, key: int, page: tuple[int, int]) -> dict[str, Any]:
+    """Return the group that holds an image, with a page of its members and its tree.
+
+    Args:
+        state: the run.
+        cut: where it is cut.
+        key: a position in the group.
+        page: the offset among the members, and how many.
+    """
+    groups = state.groups(cut)
+    group = int(groups.partition.group[key])
+    standing = groups.partition.standing(np.asarray([group]))
+    offset, limit = page
+    entries = range(len(standing.members))[offset : offset + limit]
+    return {
+        **group_view(state, groups, group, standing, 0),
+        "offset": offset,
+        "members": members_view(state, standing, 0, entries),
+        "height_next": _height_next(state, groups, group),
+        "dendrogram": _tree(state, standing.members),
+        "version": state.version,
+    }
+
+
+def _outside(state: State, groups: Groups, position: int) -> dict[str, Any] | None:
+    found = state.nearby.outside(groups.partition.group, position)
+    return None if found is None else image_name(state, found[0]) | {"d": found[1]}
+
+
+def _height_next(state: State, groups: Groups, group: int) -> float | None:
+    """Return the height at which the group merges with another, None where the stored tree ends before."""
+    inside = groups.partition.group == group
+    joins = np.flatnonzero(inside[state.merges.a] != inside[state.merges.b])
+    return float(state.merges.height[joins[0]]) if len(joins) else None
+
+
+def _tree(state: State, members: Ints) -> dict[str, Any] | None:
+    """Return the merges of a group as brackets over its images side by side; None where they are one or too many.
+
+    A bracket [x1, x2, h1, h2, height] joins what stands at x1 and ends at height h1 with what stands at x2.
+    """
+    if not 2 <= len(members) <= MOST_LEAVES:
+        return None
+    positions = np.sort(members)
+    try:
+        Z, _ = group_linkage(state.merges, state.embeddings.ids[positions].tolist())
+    except UsageError:
+        return None  # a decision has made the group other than the tree has it
+    k = len(positions)
+    pairs, heights = Z[:, :2].astype(np.int64).tolist(), Z[:, 2].tolist()
+    order: list[int] = []
+    waiting = [2 * k - 2]
+    while waiting:
+        node = waiting.pop()
+        if node < k:
+            order.append(node)
+        else:
+            waiting.extend(reversed(pairs[node - k]))
+    at = dict(zip(order, map(float, range(k)), strict=True))
+    brackets = []
+    for step, ((one, other), height) in enumerate(zip(pairs, heights, strict=True)):
+        low, high = (0.0 if node < k else heights[node - k] for node in (one, other))
+        brackets.append([at[one], at[other], low, high, height])
+        at[k + step] = (at[one] + at[other]) / 2
+    return {"order": positions[order].tolist(), "merges": brackets}
+
+
+def _file(state: State, position: int) -> dict[str, Any]:
+    """Return size and format of an image's file, or why it can't be read."""
+    found: dict[str, Any] = {"width": None, "height": None, "bytes": None, "format": None}
+    if state.originals.source is None:
+        return {**found, "missing": None, "changed": False}
+    try:
+        raw = state.originals.read(position)
+        return {**found, **_measures(raw), "missing": None, "changed": _has_changed(state, position, raw)}
+    except (GoneError, Unreadable) as error:
+        return {**found, "missing": str(error), "changed": False}
+    except OSError as error:
+        return {**found, "missing": f"the image can't be read ({error.strerror or error})", "changed": False}
+
+
+def _has_changed(state: State, position: int, raw: Raw) -> bool:
+    """Whether an image's file is another than the one that was embedded."""
+    if state.embeddings.hashes is None or not isinstance(raw, bytes):
+        return False
+    return hashlib.blake2b(raw, digest_size=16).hexdigest() != str(state.embeddings.hashes[position])
+
+
+def _measures(raw: Raw) -> dict[str, Any]:
+    if not isinstance(raw, bytes):
+        height, width = decode(raw).shape[:2]
+        return {"width": width, "height": height, "format": "pixels"}
+    try:
+        with Image.open(io.BytesIO(raw), formats=formats()) as image:
+            width, height = image.size
+            if image.getexif().get(0x0112) in (5, 6, 7, 8):  # lies on its side as it is stored
+                width, height = height, width
+            return {"width": width, "height": height, "bytes": len(raw), "format": image.format}
+    except Exception as error:  # Pillow's parsers raise nearly anything on broken files
+        raise Unreadable(f"the file is no image any more ({type(error).__name__})") from error

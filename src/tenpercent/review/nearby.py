@@ -1,0 +1,57 @@
+"""The image nearest to another outside its group, soon enough for somebody who waits for it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from ..cluster.filters import relative_margin
+from ..select.outside import nearest_outside
+from ..store.embeddings import Embeddings, Ints, in_batches
+
+ROWS = 65_536  # vectors looked at at a time
+
+
+class Nearby:
+    """Looks among all images of some embeddings."""
+
+    def __init__(self, embeddings: Embeddings) -> None:
+        """Take the embeddings; nothing is computed yet."""
+        self.embeddings = embeddings
+
+    @cached_property
+    def _scale(self) -> npt.NDArray[np.float32]:
+        """One over the length of each vector, float32[n]."""
+        vectors = self.embeddings.vectors
+        scale = np.empty(len(vectors), dtype=np.float32)
+        for part in in_batches(len(vectors), ROWS):
+            scale[part] = 1.0 / np.linalg.norm(vectors[part].astype(np.float64), axis=1)
+        return scale
+
+    def outside(self, group: Ints, position: int) -> tuple[int, float] | None:
+        """Return the nearest image that is not in the same group with its dissimilarity; None where there is none.
+
+        A product in float32 drops what is farther than its rounding could explain; `nearest_outside` decides among the
+        rest, so the answer is its.
+
+        Args:
+            group: int64[n].
+            position: the image.
+        """
+        vectors, margin = self.embeddings.vectors, np.float32(4 * relative_margin(self.embeddings.width))
+        asked = np.asarray(vectors[position], dtype=np.float32) * self._scale[position]
+        others = group != group[position]
+        cosine = np.full(len(vectors), -np.inf, dtype=np.float32)
+        for part in in_batches(len(vectors), ROWS):
+            cosine[part] = (vectors[part].astype(np.float32, copy=False) @ asked) * self._scale[part]
+        cosine[~others] = -np.inf
+        closest = cosine.max()
+        if closest == -np.inf:
+            return None
+        near = np.flatnonzero(cosine >= closest - margin)
+        near = np.union1d(near, [position])
+        at = int(np.searchsorted(near, position))
+        found, dissimilarity = nearest_outside(vectors[near], group[near], np.asarray([at]))
+        return int(near[found[0]]), float(dissimilarity[0])

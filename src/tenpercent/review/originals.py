@@ -1,0 +1,116 @@
+"""The images that a run was made of, as far as they are there still."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UsageError
+from ..images.options import SourceOptions
+from ..images.source import ImageSource, Raw
+from ..images.sources import open_source
+from ..store.embeddings import Embeddings, Ints
+from ..store.run import RunFolder
+
+
+class GoneError(Exception):
+    """An image that is not there any more; the message is for a person."""
+
+
+@dataclass(frozen=True, eq=False)
+class Originals:
+    """Where the images of a run are now.
+
+    Attributes:
+        source: what reads them; None where there is nothing to read.
+        rows: int64[n], the row of each position in the source as it is now, −1 where it is not there.
+        note: what a person should know: images are gone, or there are none; None where all is as it was.
+    """
+
+    source: ImageSource | None
+    rows: Ints
+    note: str | None = None
+
+    def missing(self, position: int) -> str | None:
+        """Return why an image is not there, or None where it is, as far as that can be told without reading it."""
+        try:
+            self.state(position)
+        except GoneError as gone:
+            return str(gone)
+        return None
+
+    def read(self, position: int) -> Raw:
+        """Return an image as it is stored.
+
+        Raises:
+            GoneError: it is not there, or a link leads out of the folder of images.
+            Unreadable, OSError: it can't be read.
+        """
+        self.state(position)
+        assert self.source is not None  # else it has no state
+        row = int(self.rows[position])
+        file = self.file(position)
+        root = os.path.realpath(self.source.spec)
+        # Listing the folder followed no link out of it; one may have been put in a file's place since.
+        if file is not None and not os.path.realpath(file).startswith(root.rstrip(os.sep) + os.sep):
+            raise GoneError("the image is a link that leads out of the folder of images")
+        return self.source.read(row)
+
+    def file(self, position: int) -> Path | None:
+        """Return the file of an image of a folder; None where the source is none, or the name had to be rewritten."""
+        if self.source is None or not self._is_folder or self.rows[position] < 0:
+            return None
+        path = self.source.paths[int(self.rows[position])]
+        return None if path is None or "\\x" in path else Path(self.source.spec) / path
+
+    @cached_property
+    def _is_folder(self) -> bool:
+        return self.source is not None and self.source.columns is None and Path(self.source.spec).is_dir()
+
+    def state(self, position: int) -> str:
+        """Return what tells one state of an image's file from another: its time and size, "" where it is no file.
+
+        Raises:
+            GoneError: it is not there.
+        """
+        if self.source is None:
+            raise GoneError(self.note or "this run has no images")
+        if self.rows[position] < 0:
+            raise GoneError("the image was moved or deleted since it was embedded")
+        file = self.file(position)
+        if file is None:
+            return ""
+        try:
+            found = file.stat()
+        except FileNotFoundError:
+            raise GoneError("the image was moved or deleted since it was embedded") from None
+        except OSError as error:
+            raise GoneError(f"the image can't be read ({error.strerror})") from None
+        return f"{found.st_mtime_ns}-{found.st_size}"
+
+
+def open_originals(run: RunFolder, embeddings: Embeddings) -> Originals:
+    """Open the images of a run; where the source has changed since, those with the same ids."""
+    about = run.read()["source"]
+    nowhere = np.full(len(embeddings), -1, dtype=np.int64)
+    if about["kind"] == "vectors":
+        return Originals(None, nowhere, f"the run was made of vectors ({about['spec']}) and has no images")
+    try:
+        opened = open_source(about["spec"], SourceOptions.from_json(about["options"]))
+    except (UsageError, OSError) as error:
+        return Originals(None, nowhere, f"no pictures: {error}")
+    if not isinstance(opened, ImageSource):
+        return Originals(None, nowhere, f"no pictures: {about['spec']} holds vectors now")
+    if opened.fingerprint == about["fingerprint"]:
+        return Originals(opened, embeddings.rows)
+    row_of = {name: row for row, name in enumerate(opened.ids)}
+    rows = np.asarray([row_of.get(name, -1) for name in embeddings.ids.tolist()], dtype=np.int64)
+    gone = int((rows < 0).sum())
+    note = f"{about['spec']} has changed since it was embedded"
+    if gone:
+        note += f": {gone:,} of {len(rows):,} images are not there any more"
+    return Originals(opened, rows, note)

@@ -1,0 +1,74 @@
+// One group as a card: a line about it and a row of its images, the kept one first and framed in green.
+
+import { picture } from "./api.js";
+import { el, icon } from "./dom.js";
+import { state } from "./state.js";
+import { className, count, dissimilarity, KINDS, several, shortened } from "./words.js";
+
+/** The card of a group, or an empty one of the same height where it is still on its way. */
+export function card(group, index, total, fits, side) {
+  if (!group) return el("article", { class: "card waiting", "aria-busy": "true", "aria-posinset": index + 1, "aria-setsize": total, "aria-label": "Group on its way" });
+  const title = `group-${group.key}`;
+  const tiles = group.members.slice(0, group.size > fits ? fits - 1 : fits);
+  const rest = group.size - tiles.length;
+  const name = group.class_name === null ? "Group" : className(group.class_name);
+  return el(
+    "article",
+    { class: "card", "aria-labelledby": title, "aria-posinset": index + 1, "aria-setsize": total, data: { key: group.key, index } },
+    el(
+      "header",
+      {},
+      el("h3", { id: title, title: name }, el("bdi", {}, name)),
+      el("span", { class: "about" }, `${several(group.size, "image")} · `, el("span", { title: "diameter: the largest dissimilarity between two images of the group" }, dissimilarity(group.diameter))),
+      group.conflict && el("span", { class: "badge warn", title: "Images of this group carry different labels" }, icon("labels"), "labels differ"),
+      group.accepted ? el("span", { class: "badge good" }, icon("check"), "accepted") : group.decided && el("span", { class: "badge" }, "decided"),
+      el("span", { class: "card-tools" }, tool("accept", "check", "Accept this group (a)", group.accepted), tool("whole", "double", "Keep the whole group (g)")),
+    ),
+    el(
+      "div",
+      { class: "tiles", role: "listbox", "aria-multiselectable": "true", "aria-orientation": "horizontal", "aria-label": `Images of the group ${name}` },
+      tiles.map((member) => tile(member, side, group.conflict)),
+    ),
+    rest > 0 && el("button", { type: "button", class: "more", data: { more: group.key } }, el("b", {}, `+${count(rest)}`), el("span", {}, "show all")),
+  );
+}
+
+function tool(action, name, words, pressed = null) {
+  return el("button", { type: "button", class: "icon-button small", data: { action }, "aria-label": words, title: words, "aria-pressed": pressed === null ? null : String(pressed) }, icon(name));
+}
+
+/** One image as an option of its group's row. */
+export function tile(member, side = 160, withClass = false) {
+  const text = member.role === "removed" ? dissimilarity(member.d) : member.role;
+  const second = withClass && member.class_name !== null ? className(member.class_name) : shortened(member.id.split("/").at(-1) || member.id, side > 160 ? 20 : 12);
+  const name = [
+    member.role,
+    member.id,
+    member.class_name === null ? null : className(member.class_name),
+    member.d !== null && member.role !== "kept" ? `dissimilarity ${dissimilarity(member.d)}` : null,
+    ...member.marks.map((kind) => `decided: ${KINDS[kind]?.name ?? kind}`),
+    member.missing ? "file is gone" : null,
+  ];
+  return el(
+    "div",
+    { class: `tile ${member.role.replace(" ", "-")}`, role: "option", "aria-selected": "false", "aria-label": name.filter(Boolean).join(", "), tabindex: -1, data: { p: member.p }, title: member.id },
+    frame(member, side),
+    el("b", { class: "role" }, member.role === "removed" ? text : [icon("check"), text]),
+    el("bdi", { class: "id" }, second),
+    member.marks.length > 0 && el("span", { class: "marks" }, member.marks.map((kind) => icon(KINDS[kind]?.icon ?? "note"))),
+  );
+}
+
+/** An image in its frame; where there is none, words in its place. */
+export function frame(member, side) {
+  if (!state.run.has_images) return el("span", { class: "frame words" }, el("bdi", {}, shortened(member.id, 30)));
+  if (member.missing) return gone();
+  const box = el("span", { class: "frame" });
+  const image = el("img", { src: picture(member.p, side), alt: "", loading: "lazy", decoding: "async", draggable: "false" });
+  image.addEventListener("load", () => box.classList.toggle("crisp", image.naturalWidth < 100 && image.naturalHeight < 100));
+  image.addEventListener("error", () => box.replaceWith(gone()), { once: true });
+  box.append(image);
+  return box;
+}
+
+const gone = () => el("span", { class: "frame words gone" }, icon("gone"), el("span", {}, "file is gone"));

@@ -1,0 +1,70 @@
+// Two images: side by side, or in one place by turns, where the eye sees every difference.
+
+import { get } from "./api.js";
+import { button, el, openDialog } from "./dom.js";
+import { large } from "./details.js";
+import { say } from "./notices.js";
+import { state } from "./state.js";
+import { className, dissimilarity } from "./words.js";
+
+const TURN = 700; // ms an image stays while they turn by themselves: slower than three a second, which can harm
+
+/** Show two images, given by position. `turns` begins with both in one place. */
+export async function compare(one, other, { turns = false } = {}) {
+  let images;
+  try {
+    images = await Promise.all([one, other].map((p) => get(`api/images/${p}`, { keep: state.keep })));
+  } catch (error) {
+    say(error.message, { bad: true });
+    return;
+  }
+  let timer = null;
+  let front = 0;
+  const { dialog, body } = openDialog("Two images", { wide: true, className: "compare", onclose: () => clearInterval(timer) });
+  const figures = images.map((image) =>
+    el(
+      "figure",
+      { class: image.role.replace(" ", "-") },
+      large(image),
+      el("figcaption", {}, el("b", {}, image.role), ` `, el("bdi", {}, image.id), image.class_name !== null && el("small", {}, el("bdi", {}, className(image.class_name)))),
+    ),
+  );
+  const stage = el("div", { class: "stage" }, figures);
+  const turn = () => {
+    front = 1 - front;
+    figures.forEach((figure, number) => figure.classList.toggle("front", number === front));
+  };
+  const mode = button("In one place", { icon: "flicker", key: "f", onclick: () => both(!stage.classList.contains("one-place")) });
+  const swap = button("Other image", { key: "space", onclick: turn });
+  const play = button("Turn by itself", { onclick: () => playing(timer === null), "aria-pressed": "false" });
+  function both(inOnePlace) {
+    stage.classList.toggle("one-place", inOnePlace);
+    mode.setAttribute("aria-pressed", String(inOnePlace));
+    swap.hidden = play.hidden = !inOnePlace;
+    if (!inOnePlace) playing(false);
+  }
+  function playing(on) {
+    clearInterval(timer);
+    timer = on ? setInterval(turn, TURN) : null;
+    play.setAttribute("aria-pressed", String(on));
+  }
+  dialog.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "f") {
+      if (stage.classList.contains("one-place")) turn();
+      else both(true);
+    } else if (event.key === " " && stage.classList.contains("one-place")) turn();
+    else if (event.key === "s") both(false);
+    else return;
+    event.preventDefault();
+  });
+  figures[0].classList.add("front");
+  const [a, b] = images;
+  const apart = a.keeper === b.p ? a.d : b.keeper === a.p ? b.d : a.nearest_outside?.p === b.p ? a.nearest_outside.d : b.nearest_outside?.p === a.p ? b.nearest_outside.d : null;
+  body.append(
+    el("div", { class: "compare-tools" }, mode, swap, play, el("p", { class: "quiet" }, apart === null ? "" : `dissimilarity ${dissimilarity(apart)}`)),
+    stage,
+  );
+  both(turns);
+  mode.focus();
+}

@@ -1,0 +1,112 @@
+// Decisions: what they need, sending them, and what to do where somebody else has decided otherwise.
+
+import { ApiError, get, post } from "./api.js";
+import { conflict, withNote } from "./decide-dialogs.js";
+import { known } from "./feed.js";
+import { say } from "./notices.js";
+import { refresh } from "./refresh.js";
+import { state } from "./state.js";
+import { count, decided } from "./words.js";
+
+const MOST = 1000; // images of one decision, as the server has it
+
+/** What can be decided about the selected images now: [kind, images] or a line that says what is missing. */
+export function possible(kind) {
+  const images = [...state.selected];
+  if (!images.length) return "Select an image first.";
+  if (images.length > MOST) return `One decision names at most ${count(MOST)} images; ${count(images.length)} are selected.`;
+  if (kind === "prefer" && images.length !== 1) return "A group has one keeper: select one image.";
+  if (kind === "apart" && images.length === 1) {
+    const keeper = state.looked?.p === images[0] ? state.looked.keeper : null;
+    if (keeper !== null && keeper !== undefined && keeper !== images[0]) return { kind, images: [images[0], keeper] };
+    return "Select the two images that shall never share a group.";
+  }
+  if (kind === "apart" && images.length !== 2) return "Two images are never together: select exactly two.";
+  return { kind, images };
+}
+
+/** Decide about the selected images. */
+export async function decide(kind, note = "") {
+  const what = possible(kind);
+  if (typeof what === "string") return say(what, { bad: true });
+  return send(what.kind, what.images, note);
+}
+
+export async function accept(key = activeKey()) {
+  return ofGroup("accept", key, "");
+}
+
+/** Keep all images of a group. */
+export async function whole(key = activeKey()) {
+  return ofGroup("keep", key, "");
+}
+
+async function ofGroup(kind, key, note) {
+  if (key === null) return say("Look at an image of the group first.", { bad: true });
+  try {
+    const images = await membersOf(key);
+    if (kind === "keep" && images.length > MOST) {
+      return say(`One decision names at most ${count(MOST)} images, and this group has more: keep them in parts.`, { bad: true });
+    }
+    return await send(kind, images.slice(0, MOST), note);
+  } catch (error) {
+    return say(error.message, { bad: true });
+  }
+}
+
+/** The positions of a group's members, one more than a decision can name at most. */
+async function membersOf(key) {
+  const found = [];
+  for (;;) {
+    const { members, size } = await get(`api/groups/${key}`, { keep: state.keep, offset: found.length, limit: 200 });
+    found.push(...members.map((member) => member.p));
+    if (!members.length || found.length >= size || found.length > MOST) return found;
+  }
+}
+
+const activeKey = () => (state.active === null ? null : (known(state.active)?.key ?? state.looked?.group.key ?? state.active));
+
+/** Ask for a note, then decide. */
+export async function decideWithNote() {
+  if (!state.selected.size) return say("Select an image first.", { bad: true });
+  const answer = await withNote();
+  if (!answer) return null;
+  if (answer.kind === "accept" || answer.kind === "whole") {
+    return ofGroup(answer.kind === "whole" ? "keep" : "accept", activeKey(), answer.note);
+  }
+  return decide(answer.kind, answer.note);
+}
+
+async function send(kind, images, note, seen = state.version) {
+  try {
+    const { decision } = await post("api/decisions", { kind, images, note, seen, origin: state.run.origin, keep: state.keep });
+    say(`${decided(decision)}.`, { action: { words: "Undo", key: "u", onclick: () => undo(decision.number) } });
+    await refresh();
+  } catch (error) {
+    if (!(error instanceof ApiError)) return state.offline ? say("The server does not answer: nothing was decided.", { bad: true }) : Promise.reject(error);
+    if (error.body.conflict) {
+      if (await conflict(error.body.conflict, kind, images)) return send(kind, images, note, error.body.version);
+      return refresh();
+    }
+    say(error.message, { bad: true });
+  }
+  return null;
+}
+
+export async function undo(number = null) {
+  return back("api/undo", number === null ? {} : { number }, (decision) => (decision ? `Undone: ${decided(decision)}.` : "There is nothing to undo."));
+}
+
+export async function redo() {
+  return back("api/redo", {}, (decision) => (decision ? `Done again: ${decided(decision)}.` : "There is nothing to redo."));
+}
+
+async function back(path, body, words) {
+  try {
+    const { decision } = await post(path, body);
+    say(words(decision));
+    await refresh();
+  } catch (error) {
+    say(error instanceof ApiError ? error.message : "The server does not answer: nothing was changed.", { bad: true });
+  }
+}

@@ -1,0 +1,61 @@
+// Where the slider asks for more than the stored tree reaches: the offer to go deeper, and how far that is.
+
+import { get, post } from "./api.js";
+import { button, byId, el } from "./dom.js";
+import { reload } from "./cut.js";
+import { say, speak } from "./notices.js";
+import { set, state } from "./state.js";
+import { percent } from "./words.js";
+
+let bar = null;
+
+/** The offer, to stand in the list's place. */
+export function offerDeeper() {
+  const { keep, deepest } = state.deeper;
+  const go = button("Go deeper", { kind: "strong", onclick: () => start(go) });
+  const box = el(
+    "section",
+    { id: "deeper", class: "offer", "aria-labelledby": "deeper-title" },
+    el("h3", { id: "deeper-title" }, "The tree does not reach this far yet"),
+    el("p", {}, `It was built down to keep ${percent(deepest, state.run.n)} %. Going on to what you ask for takes from seconds to minutes and changes nothing above.`),
+    go,
+  );
+  box.dataset.keep = keep;
+  get("api/deepen").then(deepening, () => {}); // another page may have begun it already
+  return box;
+}
+
+async function start(go) {
+  go.disabled = true;
+  try {
+    await post("api/deepen", { keep: state.keep });
+    deepening({ state: "computing", done: 0 });
+  } catch (error) {
+    say(error.message, { bad: true });
+    go.disabled = false;
+  }
+}
+
+/** Show how far the deepening is; once it is ready, show the cut. */
+export async function deepening({ state: now, done, error }) {
+  const box = byId("deeper");
+  if (now === "computing" && box) {
+    if (!bar?.isConnected) {
+      bar = el("progress", { max: 1, "aria-label": "Going deeper" });
+      box.querySelector("button").replaceWith(bar);
+      speak("Going deeper");
+    }
+    if (done === null || done === undefined) bar.removeAttribute("value");
+    else bar.value = done;
+  } else if (now === "failed" && box && bar?.isConnected) {
+    bar.replaceWith(button("Try again", { kind: "strong", onclick: (event) => start(event.currentTarget) }));
+    say(`Going deeper failed: ${error}`, { bad: true });
+  }
+}
+
+/** The tree is deeper now: in this page or another. */
+export async function deepened() {
+  set({ run: await get("api/run") });
+  if (state.deeper) say("The tree reaches deeper now.");
+  await reload();
+}

@@ -1,0 +1,190 @@
+// What the panel shows of an image: itself, what becomes of it, its group and tree, what lies outside, its file.
+
+import { picture } from "./api.js";
+import { compare } from "./compare.js";
+import { accept, decide, decideWithNote, possible, undo, whole } from "./decide.js";
+import { dendrogram } from "./dendrogram.js";
+import { button, el, icon } from "./dom.js";
+import { frame, tile } from "./card.js";
+import { learn } from "./feed.js";
+import { pick, show } from "./pick.js";
+import { state } from "./state.js";
+import { bytes, className, count, decided, dissimilarity, KINDS, several, shortened, time } from "./words.js";
+
+export function details(image, group) {
+  learn(group);
+  return [
+    head(image),
+    actions(image, group),
+    image.decisions.length > 0 && made(image),
+    members(image, group),
+    group.dendrogram && tree(image, group),
+    outside(image),
+    file(image),
+  ].filter(Boolean);
+}
+
+function head(image) {
+  return el(
+    "section",
+    { class: "looked", "aria-label": "Image" },
+    el("div", { class: `big ${image.role.replace(" ", "-")}` }, large(image)),
+    el("h2", { class: "image-name" }, el("bdi", {}, image.id)),
+    verdict(image),
+  );
+}
+
+/** An image as large as there is room, or words in its place. */
+export function large(image) {
+  if (!state.run.has_images || image.missing) {
+    const words = image.missing ?? "This run holds vectors only: there is no picture.";
+    return el("span", { class: "frame words" }, icon("gone"), el("span", { dir: "auto" }, words));
+  }
+  const box = el("span", { class: "frame" });
+  const img = el("img", { src: picture(image.p, 1024), alt: image.id, decoding: "async" });
+  img.addEventListener("load", () => box.classList.toggle("crisp", img.naturalWidth < 200 && img.naturalHeight < 200));
+  img.addEventListener("error", () => box.replaceWith(el("span", { class: "frame words" }, icon("gone"), "The picture can’t be shown.")), { once: true });
+  box.append(img);
+  return box;
+}
+
+function verdict(image) {
+  const { group } = image;
+  if (image.role === "removed") {
+    if (image.keeper === null) return el("p", { class: "verdict" }, el("b", {}, "Removed"), " by decision, with no image kept for it: it stands outside the guarantee.");
+    return el("p", { class: "verdict" }, el("b", {}, "Removed"), `: ${dissimilarity(image.d)} from its keeper. `, link("Show the keeper", () => pick(image.keeper)));
+  }
+  if (image.role === "kept too") return el("p", { class: "verdict" }, el("b", { class: "kept-words" }, icon("check"), "Kept too"), `, ${dissimilarity(image.d)} from its group’s keeper. `, link("Show the keeper", () => pick(image.keeper)));
+  if (group.size === 1) return el("p", { class: "verdict" }, el("b", { class: "kept-words" }, icon("check"), "Kept"), ": alone in its group at this cut.");
+  const others = group.size - group.kept;
+  return el("p", { class: "verdict" }, el("b", { class: "kept-words" }, icon("check"), "Kept"), others > 0 ? `: stands for ${several(others, "removed image")}.` : ": none of its group is removed.");
+}
+
+const link = (words, onclick) => el("button", { type: "button", class: "link", onclick }, words);
+
+function actions(image, group) {
+  const off = (kind) => (typeof possible(kind) === "string" ? { "aria-disabled": "true", title: possible(kind) } : { title: KINDS[kind].about });
+  const act = (kind, words, key) => button(words, { icon: KINDS[kind].icon, key, onclick: () => decide(kind), data: { action: kind }, ...off(kind) });
+  const other = partner(image, group);
+  return el(
+    "section",
+    { class: "actions-grid", "aria-label": "Decide" },
+    act("prefer", "Make keeper", "p"),
+    act("keep", image.role === "removed" || image.role === "kept too" ? "Keep this too" : "Keep always", "k"),
+    act("remove", "Remove", "r"),
+    act("apart", state.selected.size === 2 ? "Never together" : "Not with keeper", "n"),
+    act("alone", "Never with any", "⇧n"),
+    group.size > 1 && button("Keep group", { icon: "double", key: "g", onclick: () => whole(group.key), data: { action: "whole" } }),
+    group.size > 1 && button(group.accepted ? "Accepted" : "Accept group", { icon: "check", key: "a", onclick: () => accept(group.key), data: { action: "accept" }, "aria-pressed": String(group.accepted) }),
+    button("With note …", { icon: "note", key: "m", onclick: decideWithNote, data: { action: "note" } }),
+    other !== null && button("Compare", { icon: "side", key: "c", onclick: () => compare(image.p, other), data: { action: "compare" } }),
+  );
+}
+
+/** With which image one is compared: its keeper, else the member farthest from it, else its neighbour outside. */
+export function partner(image, group) {
+  if (image.keeper !== null && image.keeper !== image.p) return image.keeper;
+  const others = group.members.filter((member) => member.p !== image.p);
+  return others.at(-1)?.p ?? image.nearest_outside?.p ?? null;
+}
+
+function made(image) {
+  const lines = image.decisions.map((decision) =>
+    el(
+      "li",
+      {},
+      icon(KINDS[decision.kind]?.icon ?? "note"),
+      el("span", {}, decided(decision), el("small", {}, time(decision.time)), decision.note && el("q", { dir: "auto" }, decision.note)),
+      button("Undo", { kind: "small", onclick: () => undo(decision.number), "aria-label": `Undo: ${decided(decision)}` }),
+    ),
+  );
+  return el("section", { "aria-label": "Decided about it" }, el("h3", {}, "Decided about it"), el("ul", { class: "made" }, lines));
+}
+
+function members(image, group) {
+  if (group.size === 1) return null;
+  const tiles = group.members.map((member) => {
+    const node = tile(member);
+    node.tabIndex = member.p === image.p ? 0 : -1;
+    node.classList.toggle("active", member.p === image.p);
+    node.setAttribute("aria-selected", String(state.selected.has(member.p)));
+    return node;
+  });
+  const row = el("div", { class: "member-tiles", role: "listbox", "aria-multiselectable": "true", "aria-label": "All images of the group" }, tiles);
+  const choose = (node, event) => pick(Number(node.dataset.p), { adding: event.ctrlKey || event.metaKey || event.shiftKey || state.severally });
+  row.addEventListener("click", (event) => {
+    const node = event.target.closest("[data-p]");
+    if (node) choose(node, event);
+  });
+  row.addEventListener("keydown", (event) => {
+    const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const node = event.target.closest("[data-p]");
+    if (by) tiles[tiles.indexOf(node) + by]?.focus();
+    else if (event.key === "Enter" || event.key === " ") choose(node, event);
+    else return;
+    event.preventDefault();
+  });
+  const left = group.size - group.members.length;
+  const next = group.height_next === null ? "" : ` At ${dissimilarity(group.height_next)} it merges with another group.`;
+  return el(
+    "section",
+    { id: "panel-group", "aria-labelledby": "panel-group-title" },
+    el("h3", { id: "panel-group-title" }, `Group of ${several(group.size, "image")}`, group.conflict && el("span", { class: "badge warn" }, icon("labels"), "labels differ")),
+    el("p", { class: "quiet" }, `No two of them are farther apart than ${dissimilarity(group.diameter)}.${next}`),
+    row,
+    left > 0 && el("p", { class: "quiet" }, `${count(left)} more, farther from the keeper, are not shown.`),
+  );
+}
+
+function tree(image, group) {
+  return el(
+    "section",
+    { "aria-labelledby": "tree-title" },
+    el("h3", { id: "tree-title" }, "How it was merged"),
+    dendrogram(group, image.p, (position) => pick(position)),
+  );
+}
+
+function outside(image) {
+  const near = image.nearest_outside;
+  if (!near) return null;
+  const nearer = image.d !== null && image.role === "removed" && near.d < image.d;
+  return el(
+    "section",
+    { "aria-labelledby": "outside-title" },
+    el("h3", { id: "outside-title" }, "Nearest image outside the group"),
+    el(
+      "div",
+      { class: "outside" },
+      el("button", { type: "button", class: "thumb", onclick: () => show(near.p), "aria-label": `Show ${near.id}` }, frame({ ...near, missing: false }, 160)),
+      el(
+        "p",
+        {},
+        el("b", {}, dissimilarity(near.d)),
+        near.class_name !== null && el("span", { class: "line" }, el("bdi", {}, className(near.class_name))),
+        el("bdi", { class: "quiet line", title: near.id }, shortened(near.id, 48)),
+        nearer && el("span", { class: "quiet line" }, "Nearer than the keeper: it lies too far from another image of this group, or carries another label."),
+        link("Compare", () => compare(image.p, near.p)),
+      ),
+    ),
+  );
+}
+
+function file(image) {
+  const rows = [
+    ["id", image.id],
+    ["path", image.path !== null && image.path !== image.id ? image.path : null],
+    ["class", image.class_name],
+    ["size", image.width === null ? null : `${count(image.width)} × ${count(image.height)} pixels`],
+    ["file", image.format === null ? null : [image.format, image.bytes === null ? null : bytes(image.bytes)].filter(Boolean).join(", ")],
+    ["row", count(image.row)],
+    ["dissimilarity", image.d === null || image.role === "kept" ? null : `${image.d.toPrecision(6)} to the keeper`],
+  ].filter(([, value]) => value !== null);
+  return el(
+    "section",
+    { "aria-labelledby": "file-title" },
+    el("h3", { id: "file-title" }, "The file"),
+    image.changed && el("p", { class: "problem" }, "The file was changed since its vector was made."),
+    el("dl", { class: "meta" }, rows.map(([name, value]) => [el("dt", {}, name), el("dd", {}, el("bdi", {}, value))])),
+  );
+}

@@ -1,0 +1,64 @@
+// Takes what is on screen along: stored in the run, as a file, or as the command that gives the same.
+
+import { download, post } from "./api.js";
+import { button, byId, el, icon, openDialog } from "./dom.js";
+import { say } from "./notices.js";
+import { state } from "./state.js";
+import { count, percent, several } from "./words.js";
+
+export function startExport() {
+  byId("export").addEventListener("click", open);
+}
+
+function open() {
+  const { dialog, body } = openDialog("Export this selection", { className: "export" });
+  const { cut, run, deeper } = state;
+  if (!cut || deeper) {
+    body.append(el("p", {}, "There is no selection at this fraction yet: the tree does not reach it."));
+    return;
+  }
+  const store = button("Store in the run", { icon: "check", kind: "strong", onclick: () => keep(store) });
+  body.append(
+    el("p", {}, `Keep ${percent(state.keep, run.n)} %: ${count(cut.kept)} of ${several(run.n, "image")} kept, ${count(cut.removed)} removed, with all decisions.`),
+    el("section", {}, el("h3", {}, "As the run’s selection"), el("p", { class: "quiet" }, "What report, export and evaluate go on with; the same as the command below."), store),
+    el(
+      "section",
+      {},
+      el("h3", {}, "As a file"),
+      el("p", { class: "actions" }, file("selection.csv", "All images (CSV)"), file("kept.txt", "Ids of those kept")),
+    ),
+    el("section", {}, el("h3", {}, "As a command"), lines("Command", cut.cli)),
+    el("section", {}, el("h3", {}, "In Python"), lines("Python", cut.python)),
+  );
+  store.focus();
+  async function keep(from) {
+    from.disabled = true;
+    try {
+      const stored = await post("api/select", { keep: state.keep });
+      say(`Stored: ${count(stored.kept)} kept, ${count(stored.removed)} removed.`);
+      dialog.close();
+    } catch (error) {
+      say(error.message, { bad: true });
+      from.disabled = false;
+    }
+  }
+}
+
+const file = (name, words) => el("a", { class: "button", href: download(name), download: name }, icon("export"), el("span", {}, words));
+
+function lines(what, text) {
+  const code = el("code", {}, text);
+  const copy = button("Copy", { icon: "copy", kind: "small", "aria-label": `Copy: ${what}`, onclick: () => toClipboard(text, code) });
+  return el("div", { class: "code" }, el("pre", { tabindex: 0, role: "region", "aria-label": what }, code), copy);
+}
+
+async function toClipboard(text, node) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say("Copied.");
+  } catch {
+    // The clipboard belongs to secure pages alone: then the text is marked, ready for Ctrl c.
+    getSelection().selectAllChildren(node);
+    say("Press Ctrl c to copy the marked text.");
+  }
+}

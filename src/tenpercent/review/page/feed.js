@@ -1,0 +1,241 @@
+// The list of groups. Only what is seen of it is in the page: cards have one height, groups are fetched by the dozen.
+
+import { get, isAbort, Latest } from "./api.js";
+import { card } from "./card.js";
+import { byId, el } from "./dom.js";
+import { empty } from "./empty.js";
+import { on, remembered, set, state } from "./state.js";
+import { Viewport } from "./viewport.js";
+
+const PAGE = 30;
+const REST = 60; // ms of quiet before groups are fetched while scrolling
+const TILES = { small: 64, medium: 88, large: 144 };
+const GAP = 8;
+
+const feed = byId("feed");
+const view = new Viewport(feed, draw);
+const fetching = new Latest();
+let groups = new Map(); // index in the list -> Group
+const cards = new Map(); // index -> its element
+const members = new Map(); // position -> {member, key}; of all that was loaded since the page opened
+let total = null;
+let size = remembered.get("tiles", "medium");
+let timer = null;
+let asked = "";
+let waiting = null; // {index, member}: to be focused once it is there
+
+export function startFeed() {
+  feed.setAttribute("role", "feed");
+  feed.setAttribute("aria-labelledby", "groups-title");
+  on("active selected", mark);
+  on("view", () => view.measure());
+  setTileSize(size);
+}
+
+/** What is known of an image in the list: its member and its group's key, or undefined. */
+export const known = (position) => members.get(position);
+export const learn = (group) => {
+  for (const member of group.members) members.set(member.p, { member, key: group.key, size: group.size });
+};
+export const groupAt = (index) => groups.get(index);
+export const length = () => total ?? 0;
+export const columns = () => view.columns;
+export const perCard = () => view.perCard;
+
+/** The place in the list of the group that holds an image, as far as it is loaded; −1 where it is not. */
+export function indexOf(position) {
+  const key = members.get(position)?.key;
+  for (const [index, group] of groups) if (group.key === key) return index;
+  return -1;
+}
+
+export function setTileSize(name) {
+  size = name in TILES ? name : "medium";
+  remembered.set("tiles", size);
+  feed.dataset.size = size;
+  view.layout({ tile: TILES[size], gap: GAP });
+}
+export const tileSize = () => size;
+
+/** Fetch what is seen anew, for another cut, filter or state of the decisions; until then the old stays. */
+export async function reload(keep = state.keep, { toTop = false } = {}) {
+  const [from] = toTop ? [0] : view.range(total ?? PAGE);
+  const offset = Math.max(0, Math.min(from, (total ?? 1) - 1));
+  const answer = await fetching.run((signal) => get("api/groups", { keep, ...state.filter, offset, limit: PAGE }, signal));
+  if (offset >= answer.total && answer.total > 0) {
+    total = answer.total;
+    view.toIndex(Math.max(0, total - 1), total);
+    return reload(keep);
+  }
+  groups = new Map();
+  take(answer);
+  if (toTop) view.toTop();
+  view.setCount(total);
+  draw();
+}
+
+/** Bring an image's group into view and give it the focus; false where the filters leave it out. */
+export async function jump(position, { focus = true } = {}) {
+  const params = { keep: state.keep, ...state.filter, around: position, limit: PAGE };
+  const answer = await fetching.run((signal) => get("api/groups", params, signal));
+  take(answer);
+  view.setCount(total);
+  if (answer.found === false) return false;
+  let index = indexOf(position);
+  if (index < 0) {
+    // Its group holds more images than a list shows: the group is the one that has it among its members.
+    const { key } = await get(`api/groups/${position}`, { keep: state.keep, limit: 1 });
+    index = [...groups].find(([, group]) => group.key === key)?.[0] ?? -1;
+    if (index < 0) return false;
+  }
+  const at = groups.get(index).members.findIndex((member) => member.p === position);
+  view.toIndex(index, total);
+  draw();
+  if (focus) focusTile(index, Math.max(0, at));
+  return true;
+}
+
+function take(answer) {
+  total = answer.total;
+  answer.groups.forEach((group, number) => {
+    groups.set(answer.offset + number, group);
+    learn(group);
+  });
+}
+
+/** Put the cards in place that are seen, and fetch those that are not there yet. */
+function draw() {
+  if (total === null) return;
+  const [from, to] = view.range(total);
+  const held = [...cards].find(([, node]) => node.contains(document.activeElement))?.[0];
+  const wanted = new Set();
+  for (let index = from; index < to; index += 1) wanted.add(index);
+  if (held !== undefined && held < total) wanted.add(held); // the focus must not fall out of the page
+  for (const [index, node] of cards) {
+    if (wanted.has(index)) continue;
+    node.remove();
+    cards.delete(index);
+  }
+  let before = null;
+  for (const index of [...wanted].sort((a, b) => b - a)) {
+    const node = cardAt(index);
+    view.put(node, index);
+    if (node.parentNode !== feed || node.nextSibling !== before) feed.insertBefore(node, before);
+    before = node;
+  }
+  mark();
+  empty(total);
+  const missing = [...wanted].filter((index) => !groups.has(index) && index >= from && index < to).sort((a, b) => a - b);
+  feed.setAttribute("aria-busy", String(missing.length > 0));
+  clearTimeout(timer);
+  if (missing.length) timer = setTimeout(fill, REST, missing[0]);
+  if (waiting && groups.has(waiting.index) && cards.has(waiting.index)) {
+    const { index, member } = waiting;
+    waiting = null;
+    focusTile(index, member);
+  }
+}
+
+function cardAt(index) {
+  const group = groups.get(index) ?? null;
+  const shows = `${total}|${view.perCard}|${size}|${group ? JSON.stringify(group) : ""}`;
+  const node = cards.get(index);
+  if (node?.shows === shows) return node;
+  const fresh = card(group, index, total, view.perCard, size === "large" ? 320 : 160);
+  fresh.shows = shows;
+  if (node) {
+    const held = node.contains(document.activeElement) ? document.activeElement : null;
+    node.replaceWith(fresh);
+    if (held) alike(fresh, held)?.focus({ preventScroll: true });
+  }
+  cards.set(index, fresh);
+  return fresh;
+}
+
+/** What takes the focus over in a card that was drawn anew: the same image or button, else its first image. */
+function alike(card, held) {
+  const { p, action, more } = held.dataset;
+  const name = p !== undefined ? `[data-p="${p}"]` : action ? `[data-action="${action}"]` : more ? "[data-more]" : "[data-p]";
+  return card.querySelector(name) ?? card.querySelector("[data-p]");
+}
+
+async function fill(offset) {
+  const params = { keep: state.keep, ...state.filter, offset, limit: PAGE };
+  asked = JSON.stringify(params);
+  const mine = asked;
+  try {
+    const answer = await fetching.run((signal) => get("api/groups", params, signal));
+    if (mine !== asked) return;
+    const changed = answer.total !== total;
+    take(answer);
+    if (changed) view.setCount(total);
+    draw();
+  } catch (error) {
+    if (!isAbort(error) && !state.offline) feed.setAttribute("aria-busy", "false");
+  }
+}
+
+/** Focus an image of a group, scrolled to where it is needed; fetched before where it must be. */
+export function focusTile(index, member) {
+  const group = groups.get(index);
+  const node = cards.get(index);
+  if (!group || !node) {
+    waiting = { index, member };
+    view.toIndex(index, total);
+    draw();
+    return null;
+  }
+  const tiles = node.querySelectorAll("[data-p]");
+  const tile = tiles[Math.min(member, tiles.length - 1)];
+  view.reveal(index);
+  tile?.focus({ preventScroll: true });
+  return tile ? Number(tile.dataset.p) : null;
+}
+
+/** Mark the active and the selected images; exactly one tile of the list is reached by the tab key. */
+function mark() {
+  let reached = null;
+  for (const [, node] of cards) {
+    let active = false;
+    for (const tile of node.querySelectorAll("[data-p]")) {
+      const position = Number(tile.dataset.p);
+      const isActive = position === state.active;
+      tile.classList.toggle("active", isActive);
+      tile.setAttribute("aria-selected", String(state.selected.has(position)));
+      tile.tabIndex = isActive ? 0 : -1;
+      if (isActive) reached = tile;
+      active ||= isActive;
+    }
+    node.classList.toggle("has-active", active);
+    for (const button of node.querySelectorAll("button")) button.tabIndex = active ? 0 : -1;
+  }
+  if (!reached) {
+    const first = feed.querySelector("[data-p]");
+    if (first) first.tabIndex = 0;
+  }
+}
+
+/** The positions between two images of the list, both with it, as far as the list is loaded. */
+export function between(one, other) {
+  const ends = [indexOf(one), indexOf(other)];
+  if (ends.includes(-1)) return [other];
+  const [low, high] = ends[0] <= ends[1] ? ends : [ends[1], ends[0]];
+  const row = [];
+  for (let index = low; index <= high; index += 1) {
+    const group = groups.get(index);
+    if (!group) return [other];
+    row.push(...group.members.map((member) => member.p));
+  }
+  const [a, b] = [row.indexOf(one), row.indexOf(other)];
+  if (a < 0 || b < 0) return [other];
+  return row.slice(Math.min(a, b), Math.max(a, b) + 1);
+}
+
+/** A filter or order was changed: from the top. */
+export function filtered(changes) {
+  set({ filter: { ...state.filter, ...changes } });
+  return reload(state.keep, { toTop: true }).catch((error) => {
+    if (isAbort(error)) return;
+    byId("feed-state").replaceChildren(el("p", { class: "problem" }, error.message));
+  });
+}

@@ -1,0 +1,58 @@
+// All decisions, the newest first: what, when, with which note; each can be taken back.
+
+import { get, picture } from "./api.js";
+import { redo, undo } from "./decide.js";
+import { button, byId, el, icon } from "./dom.js";
+import { show } from "./pick.js";
+import { on, state } from "./state.js";
+import { count, KINDS, several, shortened, time } from "./words.js";
+
+const LIMIT = 500;
+
+export function startHistory() {
+  on("view", () => drawHistory());
+}
+
+/** Draw them anew where they are on screen. */
+export async function drawHistory() {
+  if (state.view !== "decisions") return;
+  const answer = await get("api/decisions", { limit: LIMIT });
+  const held = answer.decisions.filter((decision) => !decision.undone).length;
+  const total = answer.total ?? answer.decisions.length;
+  const more = total - answer.decisions.length;
+  byId("view-decisions").replaceChildren(
+    el(
+      "div",
+      { class: "bar" },
+      el("h2", { id: "decisions-title" }, "Decisions"),
+      button("Undo the last", { icon: "undo", key: "u", onclick: () => undo(), disabled: !answer.undo }),
+      button("Redo", { icon: "redo", key: "y", onclick: () => redo(), disabled: !answer.redo }),
+    ),
+    el("p", { class: "quiet" }, total === 0 ? "" : `${several(held, "decision")} in force${more > 0 ? `; the ${count(more)} oldest are not shown` : ""}. They are in decisions.sqlite in the run’s folder.`),
+    total === 0 ? nothing() : el("ol", { class: "history" }, answer.decisions.map(line)),
+  );
+}
+
+function nothing() {
+  return el("div", { class: "empty" }, el("h3", {}, "Nothing is decided yet"), el("p", {}, "What you decide in the groups is listed here, and each can be taken back."));
+}
+
+function line(decision) {
+  const kind = KINDS[decision.kind];
+  const many = decision.n_images ?? decision.images.length;
+  const images = decision.images.slice(0, 6).map(({ p, id }) =>
+    p === null
+      ? el("li", { class: "away" }, icon("gone"), el("bdi", { title: id }, shortened(id, 40)), el("small", {}, "not in this run"))
+      : el("li", {}, el("button", { type: "button", class: "link", onclick: () => show(p), title: id }, state.run.has_images && el("img", { src: picture(p, 160), alt: "", loading: "lazy" }), el("bdi", {}, shortened(id, 40)))),
+  );
+  const left = many - images.length;
+  return el(
+    "li",
+    { class: decision.undone ? "undone" : "" },
+    el("span", { class: "what" }, icon(kind?.icon ?? "note"), el("b", {}, kind?.name ?? decision.kind), decision.undone && el("span", { class: "badge" }, "undone")),
+    el("time", { datetime: decision.time }, time(decision.time)),
+    el("ul", { class: "named" }, images, left > 0 && el("li", {}, `and ${several(left, "more", "more")}`)),
+    decision.note && el("q", { dir: "auto" }, decision.note),
+    !decision.undone && button("Undo", { kind: "small", onclick: () => undo(decision.number), "aria-label": `Undo decision ${decision.number}` }),
+  );
+}

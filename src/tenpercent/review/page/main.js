@@ -1,0 +1,94 @@
+// Starts the page: loads the run, then wakes each part.
+
+import { startAccuracy } from "./accuracy.js";
+import { ApiError, get } from "./api.js";
+import { moveTo, startCut } from "./cut.js";
+import { byId, button, el } from "./dom.js";
+import { startExport } from "./export.js";
+import { startFeed } from "./feed.js";
+import { startFilters } from "./filters.js";
+import { startFind } from "./find.js";
+import { startHistory } from "./history.js";
+import { startKeys } from "./keys.js";
+import { startMap } from "./map.js";
+import { say } from "./notices.js";
+import { startPanel } from "./panel.js";
+import { pick, startPick } from "./pick.js";
+import { place, startPlace } from "./place.js";
+import { startEvents } from "./refresh.js";
+import { startSelectionBar } from "./selection-bar.js";
+import { on, remembered, set, state } from "./state.js";
+
+const THEMES = { auto: "as the system", light: "light", dark: "dark" };
+
+async function start() {
+  startTheme();
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    byId("feed").querySelector("[tabindex='0']")?.focus();
+  });
+  let run;
+  try {
+    run = await get("api/run");
+  } catch (error) {
+    const words = error instanceof ApiError ? error.message : "The server does not answer.";
+    byId("headline").textContent = "The run can’t be shown";
+    byId("lead").replaceChildren(el("span", { class: "problem", dir: "auto" }, words), " ", button("Try again", { onclick: () => location.reload() }));
+    return;
+  }
+  const before = place();
+  set({ run, version: run.version, keep: before.keep ?? run.keep, filter: { ...state.filter, ...before.filter }, view: before.view ?? "groups" });
+  lead(run);
+  for (const wake of [startViews, startFeed, startFilters, startFind, startPick, startPanel, startSelectionBar, startHistory, startMap, startExport, startKeys, startAccuracy, startCut, startEvents]) wake();
+  await moveTo(state.keep);
+  if (before.image !== null && before.image < run.n) pick(before.image);
+  startPlace();
+}
+
+function lead(run) {
+  const together = run.labelled && run.within !== "all" ? " of one class" : "";
+  const words =
+    run.n === 1
+      ? "tenpercent finds the images a training set does not need. Here is nothing to compare."
+      : `Each group holds images${together} that say nearly the same: the one framed in green is kept, the others can go. ` +
+        "Move the slider to keep more or fewer; click an image to look closer and decide.";
+  byId("lead").replaceChildren(words, el("span", { id: "guarantee" }));
+}
+
+function startViews() {
+  const buttons = document.querySelectorAll("[data-view]");
+  for (const one of buttons) one.addEventListener("click", () => set({ view: one.dataset.view }));
+  const draw = () => {
+    for (const one of buttons) {
+      if (one.dataset.view === state.view) one.setAttribute("aria-current", "page");
+      else one.removeAttribute("aria-current");
+      byId(`view-${one.dataset.view}`).hidden = one.dataset.view !== state.view;
+    }
+    document.documentElement.dataset.view = state.view;
+  };
+  on("view", draw);
+  draw();
+}
+
+function startTheme() {
+  const root = document.documentElement;
+  byId("theme").addEventListener("click", () => {
+    const names = Object.keys(THEMES);
+    const next = names[(names.indexOf(root.dataset.theme ?? "auto") + 1) % names.length];
+    if (next === "auto") delete root.dataset.theme;
+    else root.dataset.theme = next;
+    remembered.set("theme", next);
+    named();
+    say(`Colours: ${THEMES[next]}.`);
+    dispatchEvent(new Event("themechange"));
+  });
+  const named = () => {
+    const words = `Colours: ${THEMES[root.dataset.theme ?? "auto"]}`;
+    byId("theme").title = words;
+    byId("theme").setAttribute("aria-label", words);
+  };
+  named();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("themechange")));
+}
+
+start();

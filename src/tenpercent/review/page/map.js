@@ -1,0 +1,92 @@
+// The map: all images as points, near where they are alike. Computed once, when it is first asked for.
+
+import { get, isAbort, post } from "./api.js";
+import { button, byId, el } from "./dom.js";
+import { MapPlot } from "./map-plot.js";
+import { say } from "./notices.js";
+import { on, state } from "./state.js";
+import { percent } from "./words.js";
+
+let plot = null;
+let shown = "";
+let method = null;
+
+export function startMap() {
+  on("view", () => {
+    if (state.view === "map") open().catch(failed);
+  });
+  if (state.view === "map") open().catch(failed);
+}
+
+async function open() {
+  if (plot) {
+    plot.resize();
+    return;
+  }
+  show(await get("api/map"));
+}
+
+/** What the server tells of the map's computation. */
+export function mapEvent(job) {
+  if (state.view === "map" && !plot) show(job);
+}
+
+function failed(error) {
+  if (!isAbort(error) && !state.offline) page("failed", el("p", { class: "problem" }, error.message));
+}
+
+function page(name, ...content) {
+  shown = name;
+  byId("view-map").replaceChildren(el("div", { class: "bar" }, el("h2", { id: "map-title" }, "Map")), ...content);
+}
+
+function show(job) {
+  method = job.method ?? method;
+  if (job.state === "ready") {
+    if (shown !== "loading") load().catch(failed);
+  } else if (job.state === "computing") {
+    if (shown !== "computing") {
+      page("computing", el("div", { class: "offer" }, el("h3", {}, "Laying out the map"), el("p", {}, "It is stored with the run; you can go on meanwhile."), el("progress", { id: "map-progress", max: 1, "aria-label": "Laying out the map" })));
+    }
+    const bar = byId("map-progress");
+    if (job.done === null || job.done === undefined) bar.removeAttribute("value");
+    else bar.value = job.done;
+  } else {
+    const go = button(job.state === "failed" ? "Try again" : "Lay out the map", { kind: "strong", onclick: () => compute(go) });
+    page(
+      job.state,
+      el(
+        "div",
+        { class: "offer" },
+        el("h3", {}, job.state === "failed" ? "The map could not be laid out" : "All images on one plane"),
+        el("p", { dir: "auto" }, job.state === "failed" ? job.error : "Images that are alike lie side by side. It is computed once, by UMAP, and stored with the run; about a minute for 50,000 images."),
+        go,
+      ),
+    );
+  }
+}
+
+async function compute(go) {
+  go.disabled = true;
+  try {
+    show(await post("api/map"));
+  } catch (error) {
+    say(error.message, { bad: true });
+    go.disabled = false;
+  }
+}
+
+async function load() {
+  const bar = el("progress", { max: 1, value: 0, "aria-label": "Loading the map" });
+  page("loading", el("div", { class: "offer" }, el("h3", {}, "Loading the map"), bar));
+  method ??= (await get("api/map")).method;
+  const fresh = new MapPlot(method);
+  await fresh.load((done) => {
+    bar.value = done;
+    bar.textContent = `${percent(done)} %`;
+  });
+  plot = fresh;
+  shown = "plot";
+  byId("view-map").replaceChildren(...plot.nodes());
+  plot.wake();
+}

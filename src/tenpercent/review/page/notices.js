@@ -1,0 +1,46 @@
+// What is said in passing: banners that stay until their cause is gone, short messages, words for screen readers.
+
+import { byId, button, el, icon } from "./dom.js";
+
+const LASTS = 8000; // ms; longer with a button, and never gone while it is pointed at or has the focus
+const shown = new Map();
+let speaking = null;
+
+/** Show a banner, or take it away where there are no words. */
+export function banner(name, words, action = null) {
+  if (shown.get(name)?.words === words) return;
+  shown.get(name)?.node.remove();
+  shown.delete(name);
+  if (!words) return;
+  const node = el("div", { class: "banner" }, icon("warn"), el("p", { dir: "auto" }, words), action && button(action.words, { onclick: action.onclick }));
+  shown.set(name, { words, node });
+  byId("banners").append(node);
+}
+
+/** Say something in passing, with a button to act on it. */
+export function say(words, { bad = false, action = null } = {}) {
+  const node = el(
+    "div",
+    { class: `toast ${bad ? "bad" : ""}` },
+    icon(bad ? "warn" : "check"),
+    el("p", { dir: "auto" }, words),
+    action && button(action.words, { key: action.key, onclick: () => { node.remove(); action.onclick(); } }),
+    el("button", { type: "button", class: "icon-button", "aria-label": "Dismiss", onclick: () => node.remove() }, icon("close")),
+  );
+  const box = byId("toasts");
+  while (box.children.length > 2) box.firstChild.remove();
+  box.append(node);
+  const leave = () => {
+    if (node.matches(":hover, :focus-within")) setTimeout(leave, 1000);
+    else node.remove();
+  };
+  setTimeout(leave, action || bad ? 2 * LASTS : LASTS);
+}
+
+/** Tell screen readers, once it has been quiet for a moment: the slider would talk without end. */
+export function speak(words) {
+  clearTimeout(speaking);
+  speaking = setTimeout(() => {
+    byId("spoken").textContent = words;
+  }, 600);
+}

@@ -1,0 +1,100 @@
+// The panel beside the list: the image looked at. On narrow screens it is a sheet over the page, opened by a tap.
+
+import { ApiError, get, isAbort, Latest } from "./api.js";
+import { byId, button, el, icon } from "./dom.js";
+import { details } from "./details.js";
+import { keysList } from "./keys.js";
+import { on, set, state } from "./state.js";
+
+const REST = 70; // ms on an image before its details are asked for: arrow keys run over many
+const wide = matchMedia("(min-width: 68rem)");
+const asking = new Latest();
+const panel = el("div", { class: "panel" });
+let sheet = null;
+let timer = null;
+let shownFor = null;
+
+export function startPanel() {
+  on("active cut", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => reloadPanel().catch(() => {}), state.active === shownFor ? 0 : REST);
+  });
+  wide.addEventListener("change", place);
+  place();
+  hint();
+}
+
+function place() {
+  if (wide.matches) {
+    sheet?.close();
+    byId("side").append(panel);
+  }
+}
+
+/** On a narrow screen, lay the panel over the page. */
+export function openSheet({ group = false } = {}) {
+  if (wide.matches) {
+    if (group) scrollToGroup();
+    return;
+  }
+  if (sheet) return;
+  const before = document.activeElement;
+  sheet = el("dialog", { class: "sheet", "aria-label": "The image looked at" }, el("button", { type: "button", class: "icon-button sheet-close", "aria-label": "Close", onclick: () => sheet.close() }, icon("close")), panel);
+  sheet.addEventListener("close", () => {
+    sheet.remove();
+    sheet = null;
+    if (before?.isConnected) before.focus({ preventScroll: true });
+    else byId("feed").querySelector("[tabindex='0']")?.focus({ preventScroll: true });
+  });
+  document.body.append(sheet);
+  sheet.showModal();
+  if (group) scrollToGroup();
+}
+
+function scrollToGroup() {
+  setTimeout(() => byId("panel-group")?.scrollIntoView({ block: "start" }), 2 * REST);
+}
+
+/** Ask for what is shown again; without an image, say how the page is used. */
+export async function reloadPanel() {
+  const position = state.active;
+  if (position === null) {
+    asking.stop();
+    set({ looked: null });
+    hint();
+    return;
+  }
+  if (state.deeper || !state.run) return;
+  try {
+    const [image, group] = await asking.run((signal) =>
+      Promise.all([
+        get(`api/images/${position}`, { keep: state.keep }, signal),
+        get(`api/groups/${position}`, { keep: state.keep, limit: 200 }, signal),
+      ]),
+    );
+    set({ looked: image });
+    const top = position === shownFor ? panel.parentNode?.scrollTop : 0;
+    const focused = panel.contains(document.activeElement) ? document.activeElement.dataset.action : null;
+    panel.replaceChildren(...details(image, group));
+    shownFor = position;
+    if (panel.parentNode) panel.parentNode.scrollTop = top;
+    if (focused) panel.querySelector(`[data-action="${focused}"]`)?.focus({ preventScroll: true });
+  } catch (error) {
+    if (isAbort(error)) return;
+    if (error instanceof ApiError) panel.replaceChildren(el("p", { class: "problem" }, error.message));
+  }
+}
+
+function hint() {
+  shownFor = null;
+  panel.replaceChildren(
+    el(
+      "section",
+      { class: "hint" },
+      el("h2", {}, "Look, then decide"),
+      el("p", {}, "Click an image to see it large, what it was grouped with and why. Decisions last: they hold at every fraction and after the next run."),
+      keysList(["ArrowKeys", "prefer", "keep", "remove", "apart", "accept", "undo"]),
+      button("All keys", { kind: "quiet", key: "?", onclick: () => byId("help").click() }),
+    ),
+  );
+}

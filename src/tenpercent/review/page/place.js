@@ -1,0 +1,38 @@
+// Where one is on the page, kept in the address: a reload comes back to it, and a copied address leads there.
+
+import { on, state } from "./state.js";
+
+const VIEWS = ["groups", "map", "decisions"];
+let timer = null;
+
+/** What the address says; null where it says nothing. */
+export function place() {
+  const said = new URLSearchParams(location.hash.slice(1));
+  const keep = Number(said.get("keep"));
+  const image = said.has("image") ? Number(said.get("image")) : null;
+  const filter = {};
+  for (const name of Object.keys(state.filter)) if (said.get(name)) filter[name] = said.get(name);
+  return {
+    keep: keep > 0 && keep <= 1 ? keep : null,
+    image: Number.isInteger(image) && image >= 0 ? image : null,
+    view: VIEWS.includes(said.get("view")) ? said.get("view") : null,
+    filter,
+  };
+}
+
+export function startPlace() {
+  on("keep filter view active", () => {
+    clearTimeout(timer);
+    timer = setTimeout(write, 300); // browsers allow no more than some hundred changes a minute
+  });
+}
+
+function write() {
+  const said = new URLSearchParams();
+  if (state.keep !== state.run.keep) said.set("keep", state.keep);
+  if (state.view !== "groups") said.set("view", state.view);
+  if (state.active !== null) said.set("image", state.active);
+  const plain = { order: "size", decided: "any" };
+  for (const [name, value] of Object.entries(state.filter)) if (value && value !== plain[name]) said.set(name, value);
+  history.replaceState(null, "", said.size ? `#${said}` : location.pathname + location.search);
+}

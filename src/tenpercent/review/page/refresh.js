@@ -1,0 +1,88 @@
+// Brings the page up to date after a decision, of this page or another, and listens to what the server tells.
+
+import { Follower, get } from "./api.js";
+import { reload } from "./cut.js";
+import { deepened, deepening } from "./deeper.js";
+import { byId } from "./dom.js";
+import { drawHistory } from "./history.js";
+import { mapEvent } from "./map.js";
+import { banner, say } from "./notices.js";
+import { reloadPanel } from "./panel.js";
+import { on, set, state } from "./state.js";
+
+const RETRY = 2000; // ms between two tries to reach a server that is gone
+const follower = new Follower(bring);
+let events = null;
+let retrying = null;
+
+/** Load all that decisions change. */
+export const refresh = () => follower.follow(true);
+
+async function bring() {
+  const run = await get("api/run");
+  if (run.origin !== state.run.origin) {
+    banner("origin", "The images were embedded anew since this page was opened.", { words: "Load the page again", onclick: () => location.reload() });
+    return;
+  }
+  set({ run });
+  await Promise.all([reload(), drawHistory(), reloadPanel()]);
+}
+
+export function startEvents() {
+  on("offline", offline);
+  on("run", header);
+  header();
+  listen();
+}
+
+function listen() {
+  events?.close();
+  events = new EventSource("api/events");
+  events.addEventListener("decisions", (event) => {
+    if (JSON.parse(event.data).version !== state.run.version) quietly(refresh());
+  });
+  events.addEventListener("map", (event) => mapEvent(JSON.parse(event.data)));
+  events.addEventListener("deepen", (event) => {
+    const job = JSON.parse(event.data);
+    deepening(job);
+    if (job.state === "ready") quietly(deepened());
+  });
+  events.addEventListener("selection", () => say("The selection is stored in the run."));
+  events.addEventListener("error", () => {
+    // A short break heals by itself; a server that refuses or is gone is asked for until it is back.
+    if (events.readyState === EventSource.CLOSED) set({ offline: true });
+    else setTimeout(() => events.readyState !== EventSource.OPEN && set({ offline: true }), RETRY);
+  });
+}
+
+const quietly = (work) => work.catch(() => {}); // a failed request has said so by its banner
+
+function offline() {
+  banner("offline", state.offline ? "The server does not answer. What you see stays here; nothing can be decided until it is back. Trying again …" : "");
+  document.documentElement.classList.toggle("offline", state.offline);
+  clearInterval(retrying);
+  if (!state.offline) return;
+  retrying = setInterval(async () => {
+    try {
+      const run = await get("api/run");
+      if (!state.offline && run) {
+        listen();
+        await refresh();
+      }
+    } catch (error) {
+      if (error.status === 403) banner("offline", "The server was started anew, with another address: open the address that it printed.");
+    }
+  }, RETRY);
+}
+
+function header() {
+  const { run } = state;
+  byId("run-name").textContent = run.name;
+  byId("undo").disabled = !run.undo;
+  byId("redo").disabled = !run.redo;
+  const total = Object.values(run.counts_by_kind).reduce((sum, number) => sum + number, 0);
+  byId("decision-count").hidden = total === 0;
+  byId("decision-count").textContent = total;
+  banner("damaged", run.decisions_error ? `${run.decisions_error} Until then you can look, but decide nothing.` : "");
+  document.documentElement.classList.toggle("read-only", Boolean(run.decisions_error));
+}

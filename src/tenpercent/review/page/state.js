@@ -1,0 +1,57 @@
+// What the page knows, in one place, and who wants to hear of a change.
+
+const values = {
+  run: null, // the answer of api/run
+  keep: 0.9, // the fraction asked for: the slider's place
+  cut: null, // the answer of api/cut for it; older while the new one is on its way
+  deeper: null, // {keep, deepest, error} where the tree does not reach that fraction
+  version: 0, // of the decisions that are on screen: what this person has seen
+  looked: null, // the answer of api/images/… for the image looked at
+  filter: { order: "size", class: "", min_size: "", max_size: "", text: "", decided: "any" },
+  view: "groups",
+  active: null, // position of the image looked at
+  selected: new Set(), // positions; holds the active one
+  severally: false, // each click adds or takes away
+  offline: false,
+};
+const listeners = new Map();
+
+export const state = new Proxy(values, {
+  set() {
+    throw new TypeError("state is changed by set()");
+  },
+});
+
+/** Take new values, then tell those who listen to them: all at once, so that nobody sees half a change. */
+export function set(changes) {
+  const changed = Object.keys(changes).filter((name) => values[name] !== changes[name]);
+  Object.assign(values, changes);
+  const told = new Set(changed.flatMap((name) => [...(listeners.get(name) ?? [])]));
+  for (const listener of told) listener();
+}
+
+/** Call a function whenever one of some values changes. */
+export function on(names, listener) {
+  for (const name of names.split(" ")) {
+    if (!listeners.has(name)) listeners.set(name, new Set());
+    listeners.get(name).add(listener);
+  }
+}
+
+/** What is remembered in this browser from one visit to the next; nothing where that is forbidden. */
+export const remembered = {
+  get(name, otherwise) {
+    try {
+      return localStorage.getItem(`tenpercent.${name}`) ?? otherwise;
+    } catch {
+      return otherwise;
+    }
+  },
+  set(name, value) {
+    try {
+      localStorage.setItem(`tenpercent.${name}`, value);
+    } catch {
+      // Forbidden: then it holds for this visit.
+    }
+  },
+};

@@ -1,0 +1,73 @@
+// Numbers, names and decisions in words: the same on every part of the page, and as in the report.
+
+const WHOLE = new Intl.NumberFormat("en");
+const SUPERSCRIPT = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
+
+export const count = (number) => WHOLE.format(number);
+
+/** "1 image", "12 images". */
+export const several = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+
+/** A dissimilarity with four decimals, or in powers of ten where these would hide it. */
+export function dissimilarity(value) {
+  if (value === null || value === undefined) return "–";
+  if (value === 0) return "0";
+  if (value >= 0.001) return value.toFixed(4);
+  const [mantissa, exponent] = value.toExponential(1).split("e");
+  const power = [...String(Number(exponent))].map((letter) => SUPERSCRIPT[letter]).join("");
+  return `${mantissa} × 10${power}`;
+}
+
+/** A fraction in percent with as many decimals as tell neighbouring cuts of n images apart, at most three. */
+export function percent(fraction, n = 1000) {
+  const decimals = Math.min(3, Math.max(1, Math.ceil(Math.log10(Math.max(n, 10))) - 2));
+  return (100 * fraction).toFixed(decimals).replace(/(\.\d)0+$/, "$1");
+}
+
+export function bytes(number) {
+  if (number === null || number === undefined) return "–";
+  const units = ["bytes", "kB", "MB", "GB"];
+  let unit = 0;
+  let value = number;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return unit === 0 ? several(number, "byte") : `${value.toPrecision(3)} ${units[unit]}`;
+}
+
+/** "class 7" where a class is named by a number, else its name. */
+export function className(name) {
+  return /^\d+$/u.test(name) ? `class ${name}` : name;
+}
+
+/** A long name with its two ends, the middle left out: folders begin alike, files end alike. */
+export function shortened(text, limit = 40) {
+  const letters = [...new Intl.Segmenter().segment(text)].map((part) => part.segment);
+  if (letters.length <= limit) return text;
+  const head = Math.floor((limit - 1) / 3);
+  return `${letters.slice(0, head).join("")}…${letters.slice(letters.length - (limit - 1 - head)).join("")}`;
+}
+
+export function time(text) {
+  const moment = new Date(text);
+  if (Number.isNaN(moment.getTime())) return text;
+  return moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
+
+export const KINDS = {
+  keep: { name: "Keep", done: "kept too", icon: "plus", about: "These images stay, beside their group’s keeper." },
+  remove: { name: "Remove", done: "removed", icon: "remove", about: "These images go, even where they are alone." },
+  prefer: { name: "Make keeper", done: "made keeper", icon: "star", about: "This image is its group’s keeper." },
+  apart: { name: "Never together", done: "never together", icon: "apart", about: "These two images never share a group." },
+  alone: { name: "Never with any", done: "never with any other", icon: "alone", about: "This image shares a group with no other." },
+  accept: { name: "Accept group", done: "accepted", icon: "check", about: "Looked at and found right." },
+};
+
+/** What a decision did, in a few words: "2 images never together". */
+export function decided(decision) {
+  const kind = KINDS[decision.kind];
+  const images = several(decision.n_images ?? decision.images.length, "image");
+  if (decision.kind === "accept") return `Group of ${images} accepted`;
+  return `${images} ${kind?.done ?? decision.kind}`;
+}

@@ -1,0 +1,176 @@
+"""Pictures of a run's images in the sizes of the page: decoded and encoded anew, and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+
+from PIL import Image
+
+from ..images.decode import RGB, as_rgb
+from ..images.source import Raw
+from ..images.thumbnails import thumbnail
+from ..store.embeddings import Embeddings
+from .originals import Originals
+
+log = logging.getLogger("tenpercent")
+
+SIDES = (160, 320, 1024)
+RECIPE = 1  # of how pictures are made; raise it when that changes
+MOST_BYTES = 512 * 2**20  # of pictures kept on disk
+
+
+class Picture(NamedTuple):
+    """A picture as it is sent."""
+
+    data: bytes
+    tag: str
+
+    @property
+    def kind(self) -> str:
+        """Its media type."""
+        return "image/png" if self.data.startswith(b"\x89PNG") else "image/jpeg"
+
+
+class Pictures:
+    """Makes pictures, and keeps those made in a folder; safe for threads and for several processes.
+
+    Where the folder can't be written or the disk is full, pictures are made each time anew, and that is said once.
+    """
+
+    def __init__(self, folder: Path, most: int = MOST_BYTES) -> None:
+        """Take the folder to keep pictures in, and how many bytes of them."""
+        self.folder, self.most = folder, most
+        self._writes = True
+        self._held: int | None = None
+        self._lock = Lock()
+
+    def tag(self, originals: Originals, embeddings: Embeddings, position: int, side: int) -> str:
+        """Return what tells this picture from all others, and from the same one when its file has changed.
+
+        Raises:
+            GoneError: the image is not there.
+        """
+        spec = "" if originals.source is None else originals.source.spec
+        code = "" if embeddings.hashes is None else embeddings.hashes[position]
+        parts = (RECIPE, side, spec, embeddings.ids[position], code, originals.state(position))
+        text = "\0".join(map(str, parts)).encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+    def picture(self, originals: Originals, embeddings: Embeddings, position: int, side: int) -> Picture:
+        """Return a picture of an image that fits a square of `side` pixels.
+
+        Raises:
+            GoneError: the image is not there.
+            Unreadable, OSError: it can't be read.
+        """
+        tag = self.tag(originals, embeddings, position, side)
+        data = self._kept(tag)
+        if data is None:
+            data = rendered(originals, position, side)
+            self._keep(tag, data)
+        return Picture(data, tag)
+
+    # ---- on disk -----------------------------------------------------------------------------------------------
+
+    def _path(self, tag: str) -> Path:
+        return self.folder / tag[:2] / tag[2:]
+
+    def _kept(self, tag: str) -> bytes | None:
+        try:
+            data = self._path(tag).read_bytes()
+        except OSError:
+            return None  # not made yet, or not readable: it is made anew
+        return data if _is_whole(data) else None
+
+    def _keep(self, tag: str, data: bytes) -> None:
+        if not self._writes:
+            return
+        path = self._path(tag)
+        partial = path.with_name(f"{path.name}.{os.getpid()}-{id(data):x}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(data)
+            partial.replace(path)
+            self._make_room(len(data))
+        except OSError as error:
+            self._writes = False
+            log.warning("pictures are not kept in %s (%s); each is made anew", self.folder, error.strerror)
+            try:
+                partial.unlink(missing_ok=True)
+            except OSError:
+                return  # what can't be written can't be removed either
+
+    def _make_room(self, added: int) -> None:
+        """Remove the oldest pictures down to half of the most, once there are more."""
+        with self._lock:
+            if self._held is None:
+                self._held = sum(size for _, size, _ in self._files())
+            else:
+                self._held += added
+            if self._held <= self.most:
+                return
+            for _, size, path in sorted(self._files()):
+                if self._held <= self.most // 2:
+                    break
+                Path(path).unlink(missing_ok=True)  # another process may have been quicker
+                self._held -= size
+
+    def _files(self) -> list[tuple[float, int, str]]:
+        """Return when each picture was made, its size and path."""
+        found = []
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                path = Path(folder) / name
+                try:
+                    about = path.stat()
+                except OSError:
+                    continue  # removed meanwhile
+                found.append((about.st_mtime, about.st_size, str(path)))
+        return found
+
+
+def rendered(originals: Originals, position: int, side: int) -> bytes:
+    """Return an image, encoded anew as PNG or JPEG, that fits a square of `side` pixels.
+
+    Raises:
+        GoneError: the image is not there.
+        Unreadable, OSError: it can't be read.
+    """
+    raw = originals.read(position)
+    pixels = _reduced(raw, side)
+    assert originals.source is not None  # it was read
+    at_hand = replace(originals.source, read=lambda _: raw if pixels is None else pixels)
+    return thumbnail(at_hand, int(originals.rows[position]), side)
+
+
+def _reduced(raw: Raw, side: int) -> RGB | None:
+    """Return a large JPEG decoded at half, a quarter or an eighth, twice as large as needed at least; None for others.
+
+    A photo of 12 million pixels takes a tenth of the time so.
+    """
+    if not isinstance(raw, bytes) or not raw.startswith(b"\xff\xd8"):
+        return None
+    try:
+        with Image.open(io.BytesIO(raw), formats=("JPEG",)) as image:
+            width, height = image.size
+            if max(width, height) < 4 * side or width * height > (Image.MAX_IMAGE_PIXELS or width * height):
+                return None
+            image.draft(None, (2 * side, 2 * side))
+            image.load()
+            return as_rgb(image)
+    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
+        return None  # the usual way says what is wrong with it
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether a picture has its end: a machine that lost power may have kept a part of the file."""
+    if data.startswith(b"\x89PNG"):
+        return data.endswith(b"IEND\xaeB`\x82")
+    return data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")

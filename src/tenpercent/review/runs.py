@@ -1,0 +1,110 @@
+"""What the page has the library do in the run folder: deepen the tree, store the selection."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..cluster.memory import Resources
+from ..cut import Cut
+from ..pipeline import select
+from ..progress import watched
+from ..select.cut import CheckedCut
+from ..select.selection import Selection
+from ..select.stored import load_decided
+from ..store.run import RunFolder, Stage
+from .events import Hub
+from .jobs import Job, Tell
+from .memo import Memo
+from .session import Session
+from .state import State
+
+
+class Runs:
+    """The library's stages, called for the page."""
+
+    def __init__(self, session: Session, hub: Hub) -> None:
+        """Take the run."""
+        self._session, self._hub = session, hub
+        self.deepening = Job("deepen", hub)
+        self._whole: Memo[Selection] = Memo(1)
+
+    def deepen(self, keep: float) -> dict[str, Any]:
+        """Begin to deepen the stored tree so that it reaches `keep`."""
+        state = self._session.state
+        cut = state.checked(keep, None)
+        if state.covers(cut):
+            return {"state": "ready", "done": 1.0, "error": None, "deepest_keep": state.deepest}
+        self.deepening.start(lambda tell: self._deepened(cut, tell))
+        return self.view()
+
+    def view(self) -> dict[str, Any]:
+        """Return how far the deepening is."""
+        return {**self.deepening.view(), "deepest_keep": self._session.state.deepest}
+
+    def select(self, keep: float) -> dict[str, Any]:
+        """Store the selection of a cut in the run, as ``tenpercent select`` does."""
+        state = self._session.state
+        cut = state.checked(keep, None)
+        state.require(cut)
+        wanted = Cut(keep=cut.keep, budget=cut.budget, min_per_class=cut.min_per_class)
+        selection = select(state.run.path, wanted)
+        self._session.refresh()
+        self._hub.publish("selection", {})
+        return {
+            "kept": len(selection.kept),
+            "removed": len(selection.removed),
+            "notes": list(selection.notes),
+        }
+
+    def selection(self, state: State, cut: CheckedCut) -> Selection:
+        """Return the whole selection of a cut; the last one is kept."""
+        state.require(cut)
+        budget = None if cut.keep is None else cut.budget
+        return self._whole.get(
+            (state.embeddings.origin, state.version, cut),
+            lambda: state.merges.select(
+                cut.keep, threshold=cut.threshold, budget=budget, min_per_class=cut.min_per_class
+            ),
+        )
+
+    def kept(self, state: State, cut: CheckedCut) -> bytes:
+        """Return which images stay, a bit each: position p is bit p % 8 of byte p // 8."""
+        mask: npt.NDArray[np.bool_] = self.selection(state, cut).kept_mask
+        return np.packbits(mask, bitorder="little").tobytes()
+
+    def _deepened(self, cut: CheckedCut, tell: Tell) -> dict[str, Any]:
+        with watched(tell):
+            deepen(self._session.run, cut)
+        self._session.reached = cut.keep
+        self._session.refresh()
+        return {"deepest_keep": self._session.state.deepest}
+
+
+def deepen(run: RunFolder, cut: CheckedCut) -> None:
+    """Store a tree that reaches a cut under the decisions that hold. What is selected stays: its cut is a part of it.
+
+    Raises:
+        LockedError: another process works on the tree.
+        MemoryBudgetError: the cut needs more memory: says what fits.
+    """
+    begun = time.perf_counter()
+    depth: dict[str, Any] = {"keep": cut.keep, "budget": cut.budget, "min_per_class": cut.min_per_class}
+    with run.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
+        tree = load_decided(run)
+        if tree.covers(**depth):
+            return
+        deeper = tree.deepened(**depth, resources=Resources(scratch=run.scratch))
+        if deeper.constraints.links:
+            deeper.save(run.decided)
+        else:
+            deeper.save(run.merges)
+            settings = {"within": str(deeper.within), "layer": deeper.embeddings.layer}
+            seconds = time.perf_counter() - begun
+            run.record(
+                Stage.CLUSTER, {**settings, "keep": cut.keep, "threshold": None}, seconds, merges=len(deeper)
+            )
+        run.clear_scratch()

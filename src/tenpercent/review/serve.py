@@ -1,0 +1,147 @@
+"""Start the server of the review page, say where it is, and end it with ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import sys
+import webbrowser
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError, require
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+log = logging.getLogger("tenpercent")
+
+PORT = 8410
+TRIED = 50  # ports from there on
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+END_AFTER = 2  # seconds that calls in progress get when the server ends
+
+
+def serve(
+    run: str | Path,
+    port: int | None = None,
+    host: str = "127.0.0.1",
+    *,
+    browser: bool = True,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve the review page of a run until ctrl-C.
+
+    Args:
+        run: the run folder.
+        port: to listen at; None for 8410, or the next one that is free.
+        host: the address to listen at; ``0.0.0.0`` for all, which lets other machines in that have the token.
+        browser: open the page, where there is a browser and a screen.
+        say: is given the address, which is all that is needed to open the page.
+
+    Raises:
+        UsageError: the port is taken or out of its range, the host is no address of this machine.
+        MissingExtraError: Starlette or uvicorn is not installed.
+        TenpercentError: the run can't be looked at.
+    """
+    require("starlette", "review")
+    uvicorn = require("uvicorn", "review")
+    from .app import make_app
+
+    token = secrets.token_urlsafe(32)
+    with _listening(host, port) as listener:
+        hosts = () if host in LOOPBACK else (host,)
+        app = make_app(Path(run), token, hosts)
+        address = _address(host, listener.getsockname()[1], token)
+        if hosts:
+            log.warning(
+                "listening at %s: whoever reaches this machine and has the address below sees the images and decides, "
+                "and the way there is not encrypted",
+                host,
+            )
+        server = _server(uvicorn, app, address if browser else None)
+        say(address)
+        sys.stdout.flush()  # it may be read by a program that waits for it
+        with suppress(
+            KeyboardInterrupt
+        ):  # the server has ended by then: it takes the signal, and hands it on last
+            server.run(sockets=[listener])
+
+
+def _server(uvicorn: Any, app: Starlette, opened: str | None) -> Any:
+    """Return a server that opens the page when it listens, and ends the pages' event streams before it ends."""
+
+    class Server(uvicorn.Server):  # type: ignore[misc]
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets=sockets)
+            if opened is not None and self.started:
+                Thread(target=_open, args=(opened,), daemon=True).start()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.state.review.hub.close()
+            await super().shutdown(sockets=sockets)
+
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        log_level="warning",
+        lifespan="on",
+        ws="none",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=END_AFTER,
+        timeout_keep_alive=30,
+    )
+    return Server(config)
+
+
+def _listening(host: str, port: int | None) -> socket.socket:
+    """Return a socket that listens at a free port.
+
+    Raises:
+        UsageError: there is none, or the one that was asked for is taken.
+    """
+    if port is not None and not 0 <= port <= 65_535:
+        raise UsageError(f"--port is {port}; it must be from 0 (any free one) to 65,535")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for tried in [port] if port is not None else range(PORT, PORT + TRIED):
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host.strip("[]"), tried))
+            listener.listen(128)
+            return listener
+        except OSError as error:
+            listener.close()
+            if isinstance(error, socket.gaierror) or port is not None:
+                raise UsageError(_why(host, tried, error)) from None
+            last = _why(host, tried, error)
+    raise UsageError(f"no port from {PORT} to {PORT + TRIED - 1} is free ({last}); give one with --port")
+
+
+def _why(host: str, port: int, error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"--host {host} is no address of this machine; leave it out, or give 0.0.0.0"
+    return f"can't listen at {host}:{port} ({error.strerror}); give another --port, or leave it out for a free one"
+
+
+def _address(host: str, port: int, token: str) -> str:
+    """Return the address to open: by loopback where the server listens to all."""
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/?token={token}"
+
+
+def _open(address: str) -> None:
+    """Open the page in a browser, where there is a screen to show it on."""
+    has_screen = sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    if has_screen:
+        with suppress(webbrowser.Error):  # no browser: the address is printed
+            webbrowser.open(address)

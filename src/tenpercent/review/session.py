@@ -1,0 +1,158 @@
+"""One run folder held open, and looked at again whenever it has changed on disk."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from ..decisions.constraints import Constraints
+from ..decisions.log import DamagedDecisionsError, DecisionLog
+from ..decisions.meaning import constraints_of, places
+from ..errors import RunFolderError
+from ..select.stored import load_embeddings, stored_decided
+from ..store.run import RunFolder, Stage
+from .nearby import Nearby
+from .originals import open_originals
+from .state import How, State
+
+if TYPE_CHECKING:
+    from ..select.merges import Merges
+
+log = logging.getLogger("tenpercent")
+
+LOOK_EVERY = 0.1  # seconds in which many requests share one look at the disk
+
+
+class Session:
+    """Gives the state of a run folder as it is on disk at that moment; safe for threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a run folder.
+
+        Raises:
+            TenpercentError: it holds no run, or one that can't be looked at: not clustered, of another format.
+        """
+        self.run = RunFolder.open(path)
+        self.log = DecisionLog(self.run.path)
+        self._lock = RLock()
+        self._seen: tuple[Any, ...] = ()
+        self._bare: Merges | None = None
+        self._made_of: tuple[Any, ...] = ()  # what the embeddings were read from
+        self._stored = (0, 0)  # when the tree was
+        self._walked: Merges | None = None  # the tree under the decisions that were looked at last
+        self._walked_of: Merges | None = None
+        self._damaged = False
+        self.reached: float | None = None
+        self._state = self._load(None)
+        self._looked = time.monotonic()
+
+    @property
+    def state(self) -> State:
+        """The run as it is now.
+
+        Raises:
+            StageError: another process is making it anew.
+        """
+        with self._lock:
+            if time.monotonic() - self._looked > LOOK_EVERY:
+                self.refresh()
+            return self._state
+
+    def refresh(self) -> None:
+        """Look at the disk now."""
+        with self._lock:
+            if self._stamp() != self._seen:
+                self._state = self._load(self._state)
+            self._looked = time.monotonic()
+
+    def version(self) -> int:
+        """The version of the log of decisions, −1 where it is damaged."""
+        try:
+            return self.log.version
+        except (DamagedDecisionsError, RunFolderError):
+            return -1
+
+    def _stamp(self) -> tuple[Any, ...]:
+        files = (self.run.json_path, self.run.merges, self.run.decided)
+        return (
+            *(_written(file) for file in files),
+            self.version(),
+            _written(self.log.path) if self._damaged else 0,
+        )
+
+    def _load(self, before: State | None) -> State:
+        """Read what has changed since `before`."""
+        seen = self._stamp()
+        content = self.run.read()
+        bare = self._merges(content)
+        how = How.of(content["stages"].get(Stage.SELECT))
+        if before is not None and before.embeddings is bare.embeddings:
+            originals, nearby = before.originals, before.nearby
+        else:
+            originals, nearby = open_originals(self.run, bare.embeddings), Nearby(bare.embeddings)
+        state = self._decided(State(self.run, content, bare, originals, nearby, how, reached=self.reached))
+        self._seen, self._damaged = seen, bool(state.damaged)
+        return state
+
+    def _merges(self, content: dict[str, Any]) -> Merges:
+        """Return the stored tree; the embeddings are read anew only where they are others."""
+        from ..select.merges import Merges
+
+        clustered = self.run.require(Stage.CLUSTER)
+        made_of = (content["source"], content["stages"].get(Stage.EMBED), clustered["settings"]["layer"])
+        stored = _written(self.run.merges)
+        if self._bare is None or self._made_of != made_of:
+            embeddings = load_embeddings(self.run, clustered["settings"]["layer"])
+        elif self._stored == stored:
+            return self._bare
+        else:
+            embeddings = self._bare.embeddings
+        self._bare = Merges.load(self.run.merges, embeddings)
+        self._made_of, self._stored = made_of, stored
+        return self._bare
+
+    def _decided(self, state: State) -> State:
+        """Return a state under the decisions that hold; where they can't be read, without any, and saying so."""
+        try:
+            version, decisions = self.log.version, self.log.active()
+            undo, redo = self.log.can_undo, self.log.can_redo
+        except (DamagedDecisionsError, RunFolderError) as error:
+            log.warning("%s", error)
+            return replace(state, version=-1, damaged=str(error))
+        meaning = constraints_of(decisions, state.embeddings)
+        return replace(
+            state,
+            merges=self._under(state.merges, meaning.constraints),
+            version=version,
+            decisions=decisions,
+            place=places(decisions, state.embeddings),
+            unmatched=len(meaning.unmatched),
+            undo=undo,
+            redo=redo,
+        )
+
+    def _under(self, bare: Merges, constraints: Constraints) -> Merges:
+        """Return the tree under constraints; what is walked again for them is kept while they stay the same."""
+        if not len(constraints):
+            return bare
+        stored = stored_decided(self.run, bare, constraints)
+        if stored is not None:
+            return stored
+        known = self._walked if self._walked_of is bare else None
+        if known is None or known.constraints.links != constraints.links:
+            known = bare
+        self._walked, self._walked_of = known.under(constraints), bare
+        return self._walked
+
+
+def _written(path: Path) -> tuple[int, int]:
+    """Return when a file was written and how large it is; zeros where it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_size)

@@ -1,0 +1,205 @@
+"""A run folder as it is at one moment: its images, tree, decisions, and the cuts looked at last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..decisions.log import Decision, ImageName
+from ..select.cut import CheckedCut, Within
+from ..store.embeddings import Embeddings, Ints
+from ..store.run import RunFolder, Stage
+from .asked import RefusedError
+from .groups import Groups
+from .memo import Memo
+from .nearby import Nearby
+from .originals import Originals
+
+if TYPE_CHECKING:
+    from ..select.merges import Merges
+
+CUT_BYTES = 400 * 2**20  # of cuts held at a time, as far as two fit
+BYTES_PER_IMAGE = 40  # of one cut
+
+
+@dataclass(frozen=True)
+class How:
+    """How the run's own selection was cut, or would be.
+
+    Attributes:
+        keep: the fraction it keeps.
+        budget: ``class`` or ``global``.
+        min_per_class: what each class keeps at least.
+        strategy: ``semantic``, or another that the tree knows nothing of.
+        notes: what a person should know of it.
+    """
+
+    keep: float = 0.9
+    budget: str = "class"
+    min_per_class: int = 1
+    strategy: str = "semantic"
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, selected: dict[str, Any] | None) -> How:
+        """Read what was recorded of the select stage; None where it has not run."""
+        if selected is None:
+            return cls(notes=("Nothing is selected yet: this page begins at keep 0.9.",))
+        settings = selected["settings"]
+        images = int(selected["kept"]) + int(selected["removed"])
+        strategy, notes = settings.get("strategy") or "semantic", list(selected.get("notes", ()))
+        if strategy != "semantic":
+            notes.append(f"The stored selection was chosen by {strategy}; this page shows the tree's groups.")
+        if settings.get("keep_ids"):
+            notes.append(
+                f"The stored selection keeps {settings['keep_ids']:,} images because --keep-ids names them; this page "
+                "does not know which: decide “keep” for them here."
+            )
+        return cls(
+            keep=settings.get("keep") or max(1, int(selected["kept"])) / max(1, images),
+            budget=settings.get("budget") or "class",
+            min_per_class=settings.get("min_per_class") or 1,
+            strategy=strategy,
+            notes=tuple(notes),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A run folder at one moment; nothing of it changes.
+
+    Attributes:
+        run: the folder.
+        content: ``run.json``.
+        merges: the tree under the decisions, with the embeddings.
+        originals: the images.
+        nearby: finds the nearest image outside a group.
+        how: how the run's own selection was cut.
+        version: of the log of decisions.
+        decisions: those that hold, in order.
+        place: the position of each image that they name.
+        unmatched: how many images they name that are not here.
+        undo, redo: whether there is something to take back or bring back.
+        damaged: why the decisions can't be read; empty where they can.
+        reached: the fraction that the tree was deepened to last, if it was.
+    """
+
+    run: RunFolder
+    content: dict[str, Any]
+    merges: Merges
+    originals: Originals
+    nearby: Nearby
+    how: How
+    version: int = 0
+    decisions: tuple[Decision, ...] = ()
+    place: dict[ImageName, int] = field(default_factory=dict)
+    unmatched: int = 0
+    undo: bool = False
+    redo: bool = False
+    damaged: str = ""
+    reached: float | None = None
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """The images' ids, labels and vectors."""
+        return self.merges.embeddings
+
+    @cached_property
+    def marks(self) -> dict[int, tuple[str, ...]]:
+        """What is decided about each image, by position: the kinds, each once."""
+        found: dict[int, dict[str, None]] = {}
+        for decision in self.decisions:
+            for image in decision.images:
+                if image in self.place:
+                    found.setdefault(self.place[image], {})[str(decision.kind)] = None
+        return {position: tuple(kinds) for position, kinds in found.items()}
+
+    @cached_property
+    def touched(self) -> Ints:
+        """The positions that decisions name, ascending."""
+        return np.asarray(sorted(self.marks), dtype=np.int64)
+
+    @cached_property
+    def lower(self) -> pa.Array:
+        """The ids in lower case, to look for text in."""
+        return pc.utf8_lower(pa.array(self.embeddings.ids, pa.string()))
+
+    def matching(self, text: str) -> Ints:
+        """Return the positions of the images whose id holds a text, whatever its case; int64[k]."""
+        found = pc.match_substring(self.lower, text.lower())
+        return np.flatnonzero(found.to_numpy(zero_copy_only=False))
+
+    @cached_property
+    def deepest(self) -> float:
+        """The smallest fraction that is known to need no deepening.
+
+        Remainders make the number of a class go up at times where the whole goes down, so a fraction above may still
+        need a merge more, and the one that the tree was built for need none although one above does.
+        """
+        n = len(self.embeddings)
+        low, high = 1, n
+        while low < high:
+            middle = (low + high) // 2
+            if self.covers(self.checked(middle / n, None)):
+                high = middle
+            else:
+                low = middle + 1
+        built = [self.content["stages"][Stage.CLUSTER]["settings"].get("keep"), self.how.keep, self.reached]
+        asked = [self.checked(keep, None) for keep in built if keep is not None]
+        known = [cut.keep for cut in asked if cut.keep and cut.wanted(n) >= 1 and self.covers(cut)]
+        return float(min([low / n, *known]))
+
+    @cached_property
+    def _cuts(self) -> Memo[Groups]:
+        return Memo(max(2, min(64, CUT_BYTES // (BYTES_PER_IMAGE * len(self.embeddings)))))
+
+    def checked(self, keep: float | None, threshold: float | None) -> CheckedCut:
+        """Return a cut that was asked for; the run's own where neither is given.
+
+        Raises:
+            UsageError: both are given, or one is out of its range.
+        """
+        if keep is None and threshold is None:
+            keep = self.how.keep
+        budget = None if threshold is not None else self.how.budget
+        return CheckedCut.of(keep, threshold, budget, self.how.min_per_class)
+
+    def covers(self, cut: CheckedCut) -> bool:
+        """Whether the tree is deep enough for a cut."""
+        budget = None if cut.keep is None else cut.budget
+        return self.merges.covers(
+            cut.keep, threshold=cut.threshold, budget=budget, min_per_class=cut.min_per_class
+        )
+
+    def require(self, cut: CheckedCut) -> None:
+        """Refuse a cut that the tree is not deep enough for.
+
+        Raises:
+            RefusedError: it is not.
+        """
+        if not self.covers(cut):
+            asked = f"keep {cut.keep:g}" if cut.keep is not None else f"threshold {cut.threshold:g}"
+            line = f"the tree does not reach {asked}, it reaches keep {self.deepest:.4f}; deepen it first"
+            raise RefusedError(409, line, deepest_keep=self.deepest, can_deepen=True)
+
+    def groups(self, cut: CheckedCut) -> Groups:
+        """Return the groups of a cut.
+
+        Raises:
+            RefusedError: the tree is not deep enough.
+        """
+        self.require(cut)
+        return self._cuts.get(cut, lambda: self._cut(cut))
+
+    def _cut(self, cut: CheckedCut) -> Groups:
+        budget = None if cut.keep is None else cut.budget
+        found = self.merges.partition(
+            keep=cut.keep, threshold=cut.threshold, budget=budget, min_per_class=cut.min_per_class
+        )
+        by_class = self.merges.within is Within.CLASS
+        return Groups(found, self.embeddings.labels, by_class, self.touched)
