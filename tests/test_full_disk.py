@@ -48,9 +48,9 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
     [
         (
             "photos",
-            ("12k", "64k", "1000k"),
+            ("12k", "1000k"),
             STORED,
-        ),  # full at the first files, the checkpoint, the next checkpoint
+        ),  # full at the first files, and at a checkpoint
         ("vectors", ("8k", "16k", "48k"), STORED[:2]),  # full at the merges, the selection, the report
     ],
 )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..decisions.log import ConflictError, Decision, ImageName, Kind
 from ..decisions.meaning import places
 from .asked import Asked, RefusedError
+from .listing import group_views, with_missing
 from .session import Session
 from .state import State
-from .views import checked_position, decision_view, group_views
+from .views import checked_position, decision_view
 
 COUNTS = {Kind.PREFER: 1, Kind.APART: 2}
 
@@ -56,8 +59,8 @@ def decide(session: Session, asked: Asked) -> dict[str, Any]:
     if not state.covers(cut):
         return answer
     groups = state.groups(cut)
-    shown = group_views(state, groups, groups.partition.group[positions[:1]])
-    return {**answer, "group": shown[0]}
+    group = group_views(state, groups, groups.of(np.asarray(positions[:1])))[0]
+    return {**answer, "group": {**group, "members": with_missing(state, group["members"])}}
 
 
 def take_back(session: Session, number: int | None) -> dict[str, Any]:

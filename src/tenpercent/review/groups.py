@@ -1,4 +1,7 @@
-"""The groups of one cut as a list to look through: ordered, filtered, each known by its smallest position."""
+"""The groups of one cut: in an order, filtered, and who stands for some of them.
+
+A group is named by its node in the forest, an image alone by the number of nodes and its position.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..decisions.constraints import Constraints
+from ..select.cut import CheckedCut
 from ..store.embeddings import Ints
+from .forest import Bools, Forest
 from .memo import Memo
 
 if TYPE_CHECKING:
-    from ..select.partition import Partition
-
-Bools = npt.NDArray[np.bool_]
+    from ..select.merges import Merges
+    from ..select.partition import Standing
 
 LISTS = 8  # orders kept of one cut
+ANY = CheckedCut(keep=1.0)  # who stands for a group depends on its images only
 
 
 class Order(StrEnum):
@@ -62,64 +68,118 @@ class Groups:
     """The groups of one cut.
 
     Attributes:
-        partition: the cut.
-        labels: int64[n] or None.
-        by_class: no group has images of two classes.
+        merges: that were cut, with what was decided.
+        forest: of these merges.
+        taken: bool[m], which merges the cut takes.
         touched: int64[k], positions of images that decisions name.
     """
 
-    def __init__(self, partition: Partition, labels: Ints | None, by_class: bool, touched: Ints) -> None:
-        """Take a cut with what is known of its images."""
-        self.partition, self.labels, self.by_class, self.touched = partition, labels, by_class, touched
+    def __init__(self, merges: Merges, forest: Forest, taken: Bools, touched: Ints) -> None:
+        """Take a cut."""
+        self.merges, self.forest, self.taken, self.touched = merges, forest, taken, touched
         self._lists: Memo[Ints] = Memo(LISTS)
 
     @cached_property
-    def first(self) -> Ints:
-        """The smallest position of each group, int64[g]."""
-        group = self.partition.group
-        first = np.empty(len(self.partition.size), dtype=np.int64)
-        first[group[::-1]] = np.arange(len(group) - 1, -1, -1)  # the last to be written stays
-        return first
+    def is_group(self) -> Bools:
+        """Which nodes are groups of two or more, bool[m]."""
+        above = np.append(self.taken, False)[self.forest.parent[self.forest.n :]]
+        return np.asarray(self.taken & ~above)
 
     @cached_property
     def redundant(self) -> Ints:
         """The groups of two or more, int64[k]."""
-        return np.flatnonzero(self.partition.size >= 2)
+        return np.flatnonzero(self.is_group)
 
     @cached_property
-    def conflict(self) -> Bools:
-        """Whether a group holds images of more than one label, bool[g]; those without a label don't count."""
-        return self._unlike(-1)
+    def decided(self) -> Ints:
+        """The groups that a decision names an image of, ascending."""
+        return np.unique(self.of(self.touched))
 
     @cached_property
-    def mixed(self) -> Bools:
-        """Whether a group holds images of more than one class, bool[g]; those without a label are one as well."""
-        return self._unlike(-2)
+    def height(self) -> float:
+        """Of the last merge taken, 0 where none is."""
+        last = np.flatnonzero(self.taken)
+        return float(self.forest.height[last[-1]]) if len(last) else 0.0
 
-    def _unlike(self, above: int) -> Bools:
-        """Whether the labels above a code differ within a group, bool[g]."""
-        count = len(self.partition.size)
-        if self.labels is None or self.by_class:
-            return np.zeros(count, dtype=bool)
-        members = np.flatnonzero((self.partition.size[self.partition.group] >= 2) & (self.labels > above))
-        group, label = self.partition.group[members], self.labels[members]
-        lowest, highest = np.full(count, np.iinfo(np.int64).max), np.full(count, -2)
-        np.minimum.at(lowest, group, label)
-        np.maximum.at(highest, group, label)
-        return np.asarray(lowest < highest)
+    def of(self, positions: Ints) -> Ints:
+        """Return the group of each of some images."""
+        return self.forest.tops(self.taken, np.asarray(positions, dtype=np.int64))
 
-    @cached_property
-    def decided(self) -> Bools:
-        """Whether a decision names an image of the group, bool[g]."""
-        found = np.zeros(len(self.partition.size), dtype=bool)
-        found[self.partition.group[self.touched]] = True
-        return found
+    # ---- what a group is -----------------------------------------------------------------------------------------
+
+    def size(self, groups: Ints) -> Ints:
+        """Return how many images groups have."""
+        return self._of_nodes(self.forest.size, groups, 1)
+
+    def diameter(self, groups: Ints) -> npt.NDArray[np.float64]:
+        """Return the largest dissimilarity of two images of groups, 0 for one alone."""
+        return self._of_nodes(self.forest.height, groups, 0.0)
+
+    def first(self, groups: Ints) -> Ints:
+        """Return the smallest position in groups."""
+        m = self.forest.m
+        return np.asarray(np.where(groups < m, self._of_nodes(self.forest.smallest, groups, 0), groups - m))
 
     def code(self, groups: Ints) -> Ints:
-        """Return the class of each group: that of its first image; int64[k], −1 for none."""
-        if self.labels is None:
-            return np.full(len(groups), -1)
-        return np.asarray(self.labels[self.first[groups]])
+        """Return the class of groups: that of their first image; −1 for none."""
+        return np.asarray(self.forest.labels[self.first(groups)])
+
+    def conflict(self, groups: Ints) -> Bools:
+        """Return whether groups hold images of more than one label."""
+        return self._of_nodes(self.forest.conflict, groups, False)
+
+    def next_height(self, group: int) -> float | None:
+        """Return the height at which a group merges with another, None where the stored tree ends before."""
+        node = self.forest.n + group if group < self.forest.m else group - self.forest.m
+        up = int(self.forest.parent[node])
+        return float(self.forest.height[up]) if up < self.forest.m else None
+
+    def members(self, groups: Ints) -> tuple[Ints, Ints]:
+        """Return the positions in some groups, group after group, ascending, and where each begins."""
+        forest, parts = self.forest, []
+        for group in groups.tolist():
+            if group < forest.m:
+                begin = int(forest.start[group])
+                parts.append(np.sort(forest.leaves[begin : begin + int(forest.size[group])]).astype(np.int64))
+            else:
+                parts.append(np.asarray([group - forest.m]))
+        starts = np.cumsum([0, *map(len, parts)])
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64), starts
+
+    def standing(self, groups: Ints) -> Standing:
+        """Find who stands for some groups: the cut of their images alone says it as the whole cut does."""
+        from ..select.partition import Partition
+
+        members, starts = self.members(groups)
+        order = np.argsort(members)
+        sizes = np.diff(starts)
+        number = np.empty(len(members), dtype=np.int64)
+        number[:] = np.repeat(np.arange(len(groups)), sizes)[order]
+        own = members[order]
+        alone = Partition(
+            vectors=self.merges.embeddings.vectors[own],
+            constraints=_among(self.merges.constraints, own),
+            taken=self.taken,
+            group=number,
+            size=sizes,
+            diameter=np.zeros(len(groups)),
+            height=0.0,
+            cut=ANY,
+        )
+        found = alone.standing(np.arange(len(groups)))
+        there = found.representative >= 0
+        representative = np.where(there, own[np.where(there, found.representative, 0)], -1)
+        return found._replace(members=own[found.members], representative=representative)
+
+    def _of_nodes(self, values: npt.NDArray[Any], groups: Ints, alone: Any) -> npt.NDArray[Any]:
+        is_node = groups < self.forest.m
+        if is_node.all():
+            return values[groups]
+        found = np.full(len(groups), alone, dtype=values.dtype)
+        found[is_node] = values[groups[is_node]]
+        return found
+
+    # ---- the list ------------------------------------------------------------------------------------------------
 
     def listed(self, wanted: Filter, hits: Ints | None = None) -> Ints:
         """Return the groups to list, in order; int64[k].
@@ -129,45 +189,60 @@ class Groups:
             hits: int64[h], positions one of which a group must hold; None for any.
         """
         found = self._lists.get(wanted, lambda: self._filtered(wanted))
-        if hits is None:
-            return found
-        holds = np.zeros(len(self.partition.size), dtype=bool)
-        holds[self.partition.group[hits]] = True
-        return found[holds[found]]
+        return found if hits is None else found[np.isin(found, np.unique(self.of(hits)))]
 
     def _filtered(self, wanted: Filter) -> Ints:
-        size = self.partition.size
-        found = self.redundant if wanted.smallest >= 2 else np.arange(len(size))
-        if wanted.smallest > 2:
-            found = found[size[found] >= wanted.smallest]
-        if wanted.largest is not None:
-            found = found[size[found] <= wanted.largest]
-        if wanted.decided is not Decided.ANY:
-            found = found[self.decided[found] == (wanted.decided is Decided.YES)]
-        if wanted.code is not None:
-            found = found[self._of_class(wanted.code)[found]]
-        return self._ordered(found, wanted.order)
-
-    def _of_class(self, code: int) -> Bools:
-        holds = np.zeros(len(self.partition.size), dtype=bool)
-        if self.labels is not None:
-            holds[self.partition.group[self.labels == code]] = True
-        return holds
-
-    def _ordered(self, found: Ints, order: Order) -> Ints:
-        size, diameter = self.partition.size[found], self.partition.diameter[found]
-        keys: tuple[npt.NDArray[Any], ...]  # the last is the first to decide
-        if order is Order.SIZE:
-            keys = (diameter, -size)
-        elif order is Order.TIGHTEST:
-            keys = (-size, diameter)
-        elif order is Order.WIDEST:
-            keys = (-size, -diameter)
-        elif order is Order.HEIGHT:
-            keys = (-diameter,)
-        elif order is Order.CLASS:
-            code = self.code(found)
-            keys = (diameter, -size, np.where(code < 0, np.iinfo(np.int64).max, code))
+        if wanted.smallest >= 2:
+            ordered = self.forest.order(wanted.order, lambda nodes: self._keys(nodes, wanted.order))
+            found = ordered[self.is_group[ordered]]
         else:
-            keys = (diameter, -size, ~self.conflict[found])
-        return found[np.lexsort((found, *keys))]
+            found = np.concatenate([self.redundant, self._alone()])
+            found = found[np.lexsort(self._keys(found, wanted.order))]
+        if wanted.smallest > 2 or wanted.largest is not None:
+            size = self.size(found)
+            most = self.forest.n if wanted.largest is None else wanted.largest
+            found = found[(size >= wanted.smallest) & (size <= most)]
+        if wanted.decided is not Decided.ANY:
+            found = found[np.isin(found, self.decided) == (wanted.decided is Decided.YES)]
+        if wanted.code is not None and self.forest.by_class:
+            found = found[self.code(found) == wanted.code]
+        elif wanted.code is not None:
+            holding = np.unique(self.of(np.flatnonzero(self.forest.labels == wanted.code)))
+            found = found[np.isin(found, holding)]
+        return found
+
+    def _alone(self) -> Ints:
+        """The images that are alone, as groups."""
+        joined = np.zeros(self.forest.n, dtype=bool)
+        joined[self.forest.a[self.taken]] = True
+        joined[self.forest.b[self.taken]] = True
+        return self.forest.m + np.flatnonzero(~joined)
+
+    def _keys(self, groups: Ints, order: Order) -> tuple[npt.NDArray[Any], ...]:
+        """Return what to sort groups by, the last first."""
+        size, diameter, first = self.size(groups).astype(np.int64), self.diameter(groups), self.first(groups)
+        if order is Order.SIZE:
+            return (first, diameter, -size)
+        if order is Order.TIGHTEST:
+            return (first, -size, diameter)
+        if order is Order.WIDEST:
+            return (first, -size, -diameter)
+        if order is Order.HEIGHT:
+            return (first, -diameter)
+        if order is Order.CLASS:
+            code = self.code(groups)
+            return (first, diameter, -size, np.where(code < 0, np.iinfo(np.int64).max, code))
+        return (first, diameter, -size, ~self.conflict(groups))
+
+
+def _among(constraints: Constraints, own: Ints) -> Constraints:
+    """Return what was decided about some images, as positions among them."""
+    if not len(constraints):
+        return constraints
+
+    def places(positions: Ints) -> Ints:
+        return np.searchsorted(own, positions[np.isin(positions, own)])
+
+    return Constraints(
+        keep=places(constraints.keep), remove=places(constraints.remove), prefer=places(constraints.prefer)
+    )

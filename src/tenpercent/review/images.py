@@ -15,10 +15,10 @@ from ..images.source import Raw
 from ..select.cut import CheckedCut
 from ..select.dendrogram import group_linkage
 from ..store.embeddings import Ints
-from .groups import Groups
+from .listing import distance, group_view, members_view, role, with_missing
 from .originals import GoneError
 from .state import State
-from .views import decision_view, distance, group_view, image_name, members_view, role
+from .views import decision_view, image_name
 
 MOST_LEAVES = 200  # of a group whose tree is drawn
 
@@ -26,8 +26,8 @@ MOST_LEAVES = 200  # of a group whose tree is drawn
 def image_view(state: State, cut: CheckedCut, position: int) -> dict[str, Any]:
     """Return an image with its place in its group, and what is decided about it."""
     groups, embeddings = state.groups(cut), state.embeddings
-    group = int(groups.partition.group[position])
-    standing = groups.partition.standing(np.asarray([group]))
+    group = groups.of(np.asarray([position]))
+    standing = groups.standing(group)
     entry = int(np.flatnonzero(standing.members == position)[0])
     representative = int(standing.representative[0])
     path = None if embeddings.paths is None else embeddings.paths[position]
@@ -40,8 +40,8 @@ def image_view(state: State, cut: CheckedCut, position: int) -> dict[str, Any]:
         "role": role(bool(standing.kept[entry]), position == representative),
         "d": distance(float(standing.dissimilarity[entry]), representative),
         "keeper": None if representative < 0 else representative,
-        "group": group_view(state, groups, group, standing, 0),
-        "nearest_outside": _outside(state, groups, position),
+        "group": group_view(state, groups, int(group[0]), standing, 0),
+        "nearest_outside": _outside(state, standing.members, position),
         "marks": list(state.marks.get(position, ())),
         "decisions": [decision_view(state, decision) for decision in about[-100:]],
         "version": state.version,
@@ -58,30 +58,23 @@ def group_detail(state: State, cut: CheckedCut, key: int, page: tuple[int, int])
         page: the offset among the members, and how many.
     """
     groups = state.groups(cut)
-    group = int(groups.partition.group[key])
-    standing = groups.partition.standing(np.asarray([group]))
+    group = groups.of(np.asarray([key]))
+    standing = groups.standing(group)
     offset, limit = page
     entries = range(len(standing.members))[offset : offset + limit]
     return {
-        **group_view(state, groups, group, standing, 0),
+        **group_view(state, groups, int(group[0]), standing, 0),
         "offset": offset,
-        "members": members_view(state, standing, 0, entries),
-        "height_next": _height_next(state, groups, group),
+        "members": with_missing(state, members_view(state, standing, 0, entries)),
+        "height_next": groups.next_height(int(group[0])),
         "dendrogram": _tree(state, standing.members),
         "version": state.version,
     }
 
 
-def _outside(state: State, groups: Groups, position: int) -> dict[str, Any] | None:
-    found = state.nearby.outside(groups.partition.group, position)
+def _outside(state: State, members: Ints, position: int) -> dict[str, Any] | None:
+    found = state.nearby.outside(members, position)
     return None if found is None else image_name(state, found[0]) | {"d": found[1]}
-
-
-def _height_next(state: State, groups: Groups, group: int) -> float | None:
-    """Return the height at which the group merges with another, None where the stored tree ends before."""
-    inside = groups.partition.group == group
-    joins = np.flatnonzero(inside[state.merges.a] != inside[state.merges.b])
-    return float(state.merges.height[joins[0]]) if len(joins) else None
 
 
 def _tree(state: State, members: Ints) -> dict[str, Any] | None:

@@ -30,28 +30,29 @@ class Nearby:
             scale[part] = 1.0 / np.linalg.norm(vectors[part].astype(np.float64), axis=1)
         return scale
 
-    def outside(self, group: Ints, position: int) -> tuple[int, float] | None:
+    def outside(self, members: Ints, position: int) -> tuple[int, float] | None:
         """Return the nearest image that is not in the same group with its dissimilarity; None where there is none.
 
         A product in float32 drops what is farther than its rounding could explain; `nearest_outside` decides among the
         rest, so the answer is its.
 
         Args:
-            group: int64[n].
-            position: the image.
+            members: int64[k], the images of the group.
+            position: which of them to look around.
         """
         vectors, margin = self.embeddings.vectors, np.float32(4 * relative_margin(self.embeddings.width))
         asked = np.asarray(vectors[position], dtype=np.float32) * self._scale[position]
-        others = group != group[position]
         cosine = np.full(len(vectors), -np.inf, dtype=np.float32)
         for part in in_batches(len(vectors), ROWS):
             cosine[part] = (vectors[part].astype(np.float32, copy=False) @ asked) * self._scale[part]
-        cosine[~others] = -np.inf
+        cosine[members] = -np.inf
         closest = cosine.max()
         if closest == -np.inf:
             return None
         near = np.flatnonzero(cosine >= closest - margin)
         near = np.union1d(near, [position])
         at = int(np.searchsorted(near, position))
-        found, dissimilarity = nearest_outside(vectors[near], group[near], np.asarray([at]))
+        group = np.arange(len(near)) + 1
+        group[at] = 0
+        found, dissimilarity = nearest_outside(vectors[near], group, np.asarray([at]))
         return int(near[found[0]]), float(dissimilarity[0])

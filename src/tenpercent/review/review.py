@@ -14,12 +14,13 @@ from .decide import bring_back, decide, history, take_back
 from .events import Hub
 from .groups import Filter
 from .images import group_detail, image_view
+from .listing import checked_filter, groups_view
 from .maps import Map, labels
 from .pictures import Pictures
 from .runs import Runs
 from .session import Session
 from .state import State
-from .views import checked_filter, checked_position, cut_view, groups_view, run_view, search_view
+from .views import checked_position, cut_view, run_view, search_view
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,7 +110,8 @@ def _listening(host: str, port: int | None) -> socket.socket:
         raise UsageError(f"--port is {port}; it must be from 0 (any free one) to 65,535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for tried in [port] if port is not None else range(PORT, PORT + TRIED):
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # Named as TCP: else asyncio leaves Nagle's algorithm on, and each answer waits 40 ms for its second half.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from ..decisions.constraints import Constraints
-from ..decisions.log import DamagedDecisionsError, DecisionLog
+from ..decisions.log import DamagedDecisionsError, Decision, DecisionLog
 from ..decisions.meaning import constraints_of, places
 from ..errors import RunFolderError
+from ..select.cut import Within
 from ..select.stored import load_embeddings, stored_decided
 from ..store.run import RunFolder, Stage
+from .forest import Forest
 from .nearby import Nearby
-from .originals import open_originals
+from .originals import Originals, open_originals
 from .state import How, State
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Session:
         self._stored = (0, 0)  # when the tree was
         self._walked: Merges | None = None  # the tree under the decisions that were looked at last
         self._walked_of: Merges | None = None
+        self._forest: Forest | None = None
         self._damaged = False
         self.reached: float | None = None
         self._state = self._load(None)
@@ -94,7 +96,7 @@ class Session:
             originals, nearby = before.originals, before.nearby
         else:
             originals, nearby = open_originals(self.run, bare.embeddings), Nearby(bare.embeddings)
-        state = self._decided(State(self.run, content, bare, originals, nearby, how, reached=self.reached))
+        state = self._state_of(content, bare, how, originals, nearby)
         self._seen, self._damaged = seen, bool(state.damaged)
         return state
 
@@ -115,24 +117,38 @@ class Session:
         self._made_of, self._stored = made_of, stored
         return self._bare
 
-    def _decided(self, state: State) -> State:
+    def _state_of(
+        self, content: dict[str, Any], bare: Merges, how: How, originals: Originals, nearby: Nearby
+    ) -> State:
         """Return a state under the decisions that hold; where they can't be read, without any, and saying so."""
+        damaged, version, undo, redo = "", -1, False, False
+        decisions: tuple[Decision, ...] = ()
         try:
             version, decisions = self.log.version, self.log.active()
             undo, redo = self.log.can_undo, self.log.can_redo
         except (DamagedDecisionsError, RunFolderError) as error:
             log.warning("%s", error)
-            return replace(state, version=-1, damaged=str(error))
-        meaning = constraints_of(decisions, state.embeddings)
-        return replace(
-            state,
-            merges=self._under(state.merges, meaning.constraints),
+            damaged = str(error)
+        meaning = constraints_of(decisions, bare.embeddings)
+        merges = self._under(bare, meaning.constraints)
+        if self._forest is None or self._forest.a is not merges.a:
+            self._forest = Forest(merges, merges.within is Within.CLASS)
+        return State(
+            run=self.run,
+            content=content,
+            merges=merges,
+            forest=self._forest,
+            originals=originals,
+            nearby=nearby,
+            how=how,
             version=version,
             decisions=decisions,
-            place=places(decisions, state.embeddings),
+            place=places(decisions, bare.embeddings),
             unmatched=len(meaning.unmatched),
             undo=undo,
             redo=redo,
+            damaged=damaged,
+            reached=self.reached,
         )
 
     def _under(self, bare: Merges, constraints: Constraints) -> Merges:

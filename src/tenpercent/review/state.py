@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..decisions.log import Decision, ImageName
-from ..select.cut import CheckedCut, Within
+from ..select.cut import CheckedCut
 from ..store.embeddings import Embeddings, Ints
 from ..store.run import RunFolder, Stage
 from .asked import RefusedError
+from .forest import Forest
 from .groups import Groups
 from .memo import Memo
 from .nearby import Nearby
@@ -22,9 +23,10 @@ from .originals import Originals
 
 if TYPE_CHECKING:
     from ..select.merges import Merges
+    from ..select.partition import Partition
 
-CUT_BYTES = 400 * 2**20  # of cuts held at a time, as far as two fit
-BYTES_PER_IMAGE = 40  # of one cut
+CUTS = 64  # held at a time, two bytes an image each, and what was listed of them
+ANSWERS = 400  # numbers and pages held at a time, up to 300 KB each
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class State:
         merges: the tree under the decisions, with the embeddings.
         originals: the images.
         nearby: finds the nearest image outside a group.
+        forest: the tree's merges as nodes.
         how: how the run's own selection was cut.
         version: of the log of decisions.
         decisions: those that hold, in order.
@@ -92,6 +95,7 @@ class State:
     run: RunFolder
     content: dict[str, Any]
     merges: Merges
+    forest: Forest
     originals: Originals
     nearby: Nearby
     how: How
@@ -108,6 +112,11 @@ class State:
     def embeddings(self) -> Embeddings:
         """The images' ids, labels and vectors."""
         return self.merges.embeddings
+
+    def class_of(self, position: int) -> str | None:
+        """Return the name of an image's class, None where it has none."""
+        labels = self.embeddings.labels
+        return None if labels is None else self.embeddings.class_name(int(labels[position]))
 
     @cached_property
     def marks(self) -> dict[int, tuple[str, ...]]:
@@ -155,8 +164,13 @@ class State:
         return float(min([low / n, *known]))
 
     @cached_property
-    def _cuts(self) -> Memo[Groups]:
-        return Memo(max(2, min(64, CUT_BYTES // (BYTES_PER_IMAGE * len(self.embeddings)))))
+    def answers(self) -> Memo[Any]:
+        """What was made of cuts that have left `groups` since: their numbers, and pages of their lists."""
+        return Memo(ANSWERS)
+
+    @cached_property
+    def _groups(self) -> Memo[Groups]:
+        return Memo(CUTS)
 
     def checked(self, keep: float | None, threshold: float | None) -> CheckedCut:
         """Return a cut that was asked for; the run's own where neither is given.
@@ -194,12 +208,22 @@ class State:
             RefusedError: the tree is not deep enough.
         """
         self.require(cut)
-        return self._cuts.get(cut, lambda: self._cut(cut))
+        return self._groups.get(cut, lambda: self._cut(cut))
 
     def _cut(self, cut: CheckedCut) -> Groups:
-        budget = None if cut.keep is None else cut.budget
-        found = self.merges.partition(
-            keep=cut.keep, threshold=cut.threshold, budget=budget, min_per_class=cut.min_per_class
+        from ..select.partition import further
+
+        merges, more = self.merges, None
+        if cut.keep is not None and len(merges.constraints.counted):
+            pairs = (merges.a, merges.b, merges.class_index)
+            more = further(self.embeddings.vectors, merges.steps, pairs, cut, merges.constraints)
+        return Groups(merges, self.forest, merges.steps.taken(cut, more), self.touched)
+
+    def partition(self, cut: CheckedCut) -> Partition:
+        """Return a cut as the library has it."""
+        return self.merges.partition(
+            keep=cut.keep,
+            threshold=cut.threshold,
+            budget=None if cut.keep is None else cut.budget,
+            min_per_class=cut.min_per_class,
         )
-        by_class = self.merges.within is Within.CLASS
-        return Groups(found, self.embeddings.labels, by_class, self.touched)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..decisions.log import Decision, ImageName, Kind
+from ..decisions.log import Decision, ImageName
 from ..select.cut import CheckedCut
-from ..store.embeddings import Ints
 from .accuracy import accuracy
-from .asked import MOST_IMAGES, RefusedError
-from .groups import Decided, Filter, Groups, Order
+from .asked import RefusedError
+from .groups import Groups
 from .state import State
 
 if TYPE_CHECKING:
-    from ..select.partition import Standing
+    pass
 
 SHOWN = 16  # members of a group in a list of groups
 MOST_CLASSES = 2000
@@ -82,18 +80,28 @@ def commands(state: State, cut: CheckedCut) -> dict[str, str]:
 
 def cut_view(state: State, cut: CheckedCut) -> dict[str, Any]:
     """Return a cut in numbers."""
-    groups = state.groups(cut)
-    partition, n = groups.partition, len(state.embeddings)
+    found: dict[str, Any] = state.answers.get(("cut", cut), lambda: _cut_view(state, cut))
+    return found
+
+
+def _cut_view(state: State, cut: CheckedCut) -> dict[str, Any]:
+    groups, n = state.groups(cut), len(state.embeddings)
+    stay = n - int(groups.taken.sum())
+    notes: tuple[str, ...] = ()
+    if len(state.merges.constraints) or (cut.keep is not None and stay > cut.wanted(n)):
+        # What decisions or small classes make of a cut is for the library to say.
+        partition = state.partition(cut)
+        stay, notes = partition.n_kept, partition.notes
     return {
-        "keep": partition.n_kept / n if cut.keep is None else cut.keep,
+        "keep": stay / n if cut.keep is None else cut.keep,
         "threshold": cut.threshold,
-        "kept": partition.n_kept,
-        "removed": n - partition.n_kept,
+        "kept": stay,
+        "removed": n - stay,
         "redundant_groups": len(groups.redundant),
-        "largest": int(partition.size.max()),
-        "height": partition.height,
+        "largest": int(groups.size(groups.redundant).max(initial=1)),
+        "height": groups.height,
         "covered": True,
-        "notes": list(partition.notes),
+        "notes": list(notes),
         "version": state.version,
         "classes": _kept_by_class(state, groups),
         **commands(state, cut),
@@ -114,134 +122,29 @@ def _kept_by_class(state: State, groups: Groups) -> list[dict[str, Any]]:
     labels = state.embeddings.labels
     if labels is None:
         return []
-    special = groups.decided | groups.mixed
-    plain = groups.code(np.flatnonzero(~special))
-    width = len(state.embeddings.class_names)
-    kept = np.bincount(plain[plain >= 0], minlength=width)
-    asked = np.flatnonzero(special)
-    if len(asked):
-        standing = groups.partition.standing(asked)
-        codes = labels[standing.members[standing.kept]]
-        kept = kept + np.bincount(codes[codes >= 0], minlength=width)
+    forest, width = groups.forest, len(state.embeddings.class_names)
+    special = groups.redundant[forest.mixed[groups.redundant]]
+    special = np.union1d(special, np.unique(groups.of(state.merges.constraints.standing)))
+    plain = np.setdiff1d(groups.redundant, special, assume_unique=True)
+    code, fewer = groups.code(plain), groups.size(plain) - 1
+    gone = np.bincount(code[code >= 0], weights=fewer[code >= 0], minlength=width)
+    if len(special):
+        standing = groups.standing(special)
+        codes = labels[standing.members[~standing.kept]]
+        gone = gone + np.bincount(codes[codes >= 0], minlength=width)
     return [
-        {**one, "kept": many} for one, many in zip(_classes(state), kept.tolist()[:MOST_CLASSES], strict=True)
+        {**one, "kept": one["images"] - int(many)}
+        for one, many in zip(_classes(state), gone.tolist()[:MOST_CLASSES], strict=True)
     ]
 
 
-# ---- groups --------------------------------------------------------------------------------------------------------
-
-
-def groups_view(
-    state: State, cut: CheckedCut, wanted: Filter, text: str, around: int | None, page: tuple[int, int]
-) -> dict[str, Any]:
-    """Return a page of the list of groups.
-
-    Args:
-        state: the run.
-        cut: where it is cut.
-        wanted: order and filter.
-        text: what the id of an image of each group holds, "" for anything.
-        around: the position whose group the page is to hold; None for the page as asked.
-        page: the offset, and how many groups.
-    """
-    groups = state.groups(cut)
-    listed = groups.listed(wanted, state.matching(text) if text else None)
-    offset, limit = page
-    found = True
-    if around is not None:
-        at = np.flatnonzero(listed == groups.partition.group[around])
-        found = bool(len(at))
-        offset = int(at[0]) // limit * limit if found else offset
-    shown = group_views(state, groups, listed[offset : offset + limit])
-    answer = {"total": len(listed), "offset": offset, "groups": shown, "version": state.version}
-    return answer if around is None else {**answer, "found": found}
-
-
-def group_views(state: State, groups: Groups, asked: Ints) -> list[dict[str, Any]]:
-    """Return groups with their first members; fewer than asked where ids are so long that the answer would be large."""
-    if not len(asked):
-        return []
-    standing = groups.partition.standing(asked)
-    views: list[dict[str, Any]] = []
-    spent = 0
-    for number, group in enumerate(asked.tolist()):
-        part = slice(int(standing.starts[number]), int(standing.starts[number + 1]))
-        view = group_view(state, groups, group, standing, number)
-        view["members"] = members_view(state, standing, number, range(part.start, part.stop)[:SHOWN])
-        spent += sum(len(member["id"]) for member in view["members"])
-        if views and spent > BYTES // 2:
-            break
-        views.append(view)
-    return views
-
-
-def group_view(state: State, groups: Groups, group: int, standing: Standing, number: int) -> dict[str, Any]:
-    """Return what is said of a group without its members; it is the `number`-th of those in `standing`."""
-    part = slice(int(standing.starts[number]), int(standing.starts[number + 1]))
-    representative = int(standing.representative[number])
-    size = part.stop - part.start
-    code = int(groups.code(np.asarray([group]))[0])
-    seen = (
-        sum(str(Kind.ACCEPT) in state.marks.get(p, ()) for p in standing.members[part].tolist())
-        if (groups.decided[group])
-        else 0
-    )
-    return {
-        "key": int(groups.first[group]),
-        "size": size,
-        "diameter": float(groups.partition.diameter[group]),
-        "class_name": state.embeddings.class_name(code),
-        "conflict": bool(groups.conflict[group]),
-        "decided": bool(groups.decided[group]),
-        "accepted": 0 < min(size, MOST_IMAGES) <= seen,
-        "representative": None if representative < 0 else representative,
-        "kept": int(standing.kept[part].sum()),
-    }
-
-
-def members_view(
-    state: State, standing: Standing, number: int, entries: Sequence[int]
-) -> list[dict[str, Any]]:
-    """Return members of the `number`-th group in `standing`, as far as one answer holds."""
-    representative = int(standing.representative[number])
-    found: list[dict[str, Any]] = []
-    spent = 0
-    for entry in entries:
-        position = int(standing.members[entry])
-        view = image_name(state, position) | {
-            "role": role(bool(standing.kept[entry]), position == representative),
-            "d": distance(float(standing.dissimilarity[entry]), representative),
-            "marks": list(state.marks.get(position, ())),
-            "missing": state.originals.source is not None and state.originals.missing(position) is not None,
-        }
-        spent += len(view["id"])
-        if found and spent > BYTES:
-            break
-        found.append(view)
-    return found
+# ---- images and decisions ------------------------------------------------------------------------------------------
 
 
 def image_name(state: State, position: int) -> dict[str, Any]:
     """Return how an image is called: position, id and class."""
-    labels = state.embeddings.labels
-    code = -1 if labels is None else int(labels[position])
-    name = state.embeddings.class_name(code)
+    name = state.class_of(position)
     return {"p": position, "id": str(state.embeddings.ids[position]), "class_name": name}
-
-
-def role(kept: bool, stands: bool) -> str:
-    """Return what becomes of an image, in a word or two."""
-    if not kept:
-        return "removed"
-    return "kept" if stands else "kept too"
-
-
-def distance(dissimilarity: float, representative: int) -> float | None:
-    """Return a dissimilarity to the keeper, None where there is no keeper."""
-    return dissimilarity if representative >= 0 and math.isfinite(dissimilarity) else None
-
-
-# ---- images and decisions ------------------------------------------------------------------------------------------
 
 
 def search_view(state: State, text: str, limit: int) -> dict[str, Any]:
@@ -278,33 +181,6 @@ def checked_position(state: State, position: int) -> int:
             404, f"there is no image {position:,}; positions go from 0 to {len(state.embeddings) - 1:,}"
         )
     return position
-
-
-def checked_filter(state: State, asked: Any) -> Filter:
-    """Return the filter that a request names.
-
-    Raises:
-        RefusedError: no class has that name or code.
-    """
-    return Filter(
-        order=Order(asked["order"]),
-        code=_code(state, asked["class"]),
-        smallest=asked["min_size"],
-        largest=asked["max_size"],
-        decided=Decided(asked["decided"]),
-    )
-
-
-def _code(state: State, name: str | None) -> int | None:
-    """Return the code of a class given by its code, or by its name where that is no code."""
-    if not name:
-        return None
-    names = state.embeddings.class_names
-    if name.isdecimal() and len(name) < 9 and int(name) < len(names):
-        return int(name)
-    if name in names:
-        return names.index(name)
-    raise RefusedError(400, f"class is {name[:60]!r}; give one of the {len(names):,} classes' codes")
 
 
 def _short(value: float) -> str:

@@ -158,7 +158,8 @@ function guarantee(cut) {
 }
 
 function notes(cut) {
-  const lines = [...new Set([...state.run.notes, ...cut.notes])];
+  const { notes: said, decisions_error: banner } = state.run; // what a banner says is not said twice
+  const lines = [...new Set([...said, ...cut.notes])].filter((line) => line !== banner);
   const list = lines.length > 0 && el("ul", { class: "notes" }, lines.map((line) => el("li", { dir: "auto" }, line)));
   byId("notes").replaceChildren(...(list ? [list] : []));
 }

@@ -23,6 +23,7 @@ let size = remembered.get("tiles", "medium");
 let timer = null;
 let asked = "";
 let waiting = null; // {index, member}: to be focused once it is there
+let displaced = null; // the image that had the focus when its group left the place; it gets it back when it returns
 
 export function startFeed() {
   feed.setAttribute("role", "feed");
@@ -113,6 +114,7 @@ function draw() {
   if (held !== undefined && held < total) wanted.add(held); // the focus must not fall out of the page
   for (const [index, node] of cards) {
     if (wanted.has(index)) continue;
+    if (node.contains(document.activeElement)) displaced ??= Number(document.activeElement.dataset.p ?? -1);
     node.remove();
     cards.delete(index);
   }
@@ -124,6 +126,7 @@ function draw() {
     before = node;
   }
   mark();
+  giveBack();
   empty(total);
   const missing = [...wanted].filter((index) => !groups.has(index) && index >= from && index < to).sort((a, b) => a - b);
   feed.setAttribute("aria-busy", String(missing.length > 0));
@@ -136,17 +139,36 @@ function draw() {
   }
 }
 
+/** Give the focus back to the image looked at where a decision has moved it; not where somebody has gone on since. */
+function giveBack() {
+  if (displaced === null) return;
+  if (displaced !== state.active || !(feed.contains(document.activeElement) || document.activeElement === document.body)) displaced = null;
+  else {
+    const tile = feed.querySelector(`[data-p="${displaced}"]`);
+    if (!tile) return;
+    displaced = null;
+    tile.focus({ preventScroll: true });
+  }
+}
+
 function cardAt(index) {
   const group = groups.get(index) ?? null;
-  const shows = `${total}|${view.perCard}|${size}|${group ? JSON.stringify(group) : ""}`;
   const node = cards.get(index);
-  if (node?.shows === shows) return node;
+  const fits = `${total} ${view.perCard} ${size}`;
+  if (node?.fits === fits && (node.group === group || JSON.stringify(node.group) === JSON.stringify(group))) {
+    node.group = group;
+    return node;
+  }
   const fresh = card(group, index, total, view.perCard, size === "large" ? 320 : 160);
-  fresh.shows = shows;
+  Object.assign(fresh, { group, fits });
   if (node) {
     const held = node.contains(document.activeElement) ? document.activeElement : null;
     node.replaceWith(fresh);
-    if (held) alike(fresh, held)?.focus({ preventScroll: true });
+    if (held) {
+      const next = alike(fresh, held);
+      if (held.dataset.p !== undefined && next?.dataset.p !== held.dataset.p) displaced ??= Number(held.dataset.p);
+      next?.focus({ preventScroll: true });
+    }
   }
   cards.set(index, fresh);
   return fresh;

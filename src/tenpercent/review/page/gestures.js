@@ -99,8 +99,9 @@ export function listen(canvas, camera, does) {
     line = null;
     if (drawn) does.drawing(null);
     if (event.type === "pointercancel") return;
-    if (start && distance(start, at(event)) < STILL) does.clicked(...at(event), event);
-    else if (drawn?.length > 2) does.drawn(drawn, event);
+    // A line that was drawn may well end where it began.
+    if (drawn?.length > 2) does.drawn(drawn, event);
+    else if (start && distance(start, at(event)) < STILL) does.clicked(...at(event), event);
   };
   canvas.addEventListener("pointerup", end);
   canvas.addEventListener("pointercancel", end);

@@ -83,6 +83,6 @@ function header() {
   const total = Object.values(run.counts_by_kind).reduce((sum, number) => sum + number, 0);
   byId("decision-count").hidden = total === 0;
   byId("decision-count").textContent = total;
-  banner("damaged", run.decisions_error ? `${run.decisions_error} Until then you can look, but decide nothing.` : "");
+  banner("damaged", run.decisions_error ? `${run.decisions_error}. Until then you can look, but decide nothing.` : "");
   document.documentElement.classList.toggle("read-only", Boolean(run.decisions_error));
 }

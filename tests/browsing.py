@@ -1,0 +1,145 @@
+"""A real browser before the real server: both for a module of tests, a page for each test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+
+import tenpercent as tp
+from reviewing import TOKEN, flat
+from tenpercent.review.app import make_app
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+
+CHROMIUM = os.environ.get("TENPERCENT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+ARGUMENTS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+SCRIPT = "<script>window.hacked = 1;document.title = 'hacked'"
+MARKUP = "<img src=x onerror='window.hacked = 2'>"
+PATIENCE = 10_000  # ms: a slow machine is no failure
+
+
+def make_run(folder: Path) -> Path:
+    """Make a run of 48 small photos in three classes, each photo twice with a little noise; some names are markup."""
+    generator = np.random.default_rng(3)
+    for name in (SCRIPT, "قطط 🐈", "plain"):
+        (folder / "photos" / name).mkdir(parents=True)
+        base = generator.integers(0, 256, (8, 12, 12, 3))
+        for number in range(16):
+            noise = generator.integers(-3, 4, (12, 12, 3)) * (1 + number % 8)
+            pixels = np.clip(base[number % 8] + noise, 0, 255).astype(np.uint8)
+            stem = f"{MARKUP}{number:02d}" if number == 1 else f"{number:02d}"
+            Image.fromarray(pixels).save(folder / "photos" / name / f"{stem}.png")
+    out = folder / "run"
+    tp.embed(folder / "photos", out=out, embedder=flat)
+    tp.cluster(out, 0.6)
+    tp.select(out, tp.Cut(keep=0.75))
+    return out
+
+
+@contextmanager
+def served(run: Path, port: int = 0) -> Iterator[str]:
+    """Serve a run in a thread; gives the address that opens it."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    config = uvicorn.Config(make_app(run, TOKEN), log_level="warning", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/?token={TOKEN}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """Start Chromium, or skip."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium; install it, or name it in TENPERCENT_CHROMIUM")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        try:
+            yield chromium
+        finally:
+            chromium.close()
+
+
+@dataclass
+class Look:
+    """One page as somebody looks at it.
+
+    Attributes:
+        page: Playwright's page.
+        address: what opened it.
+        faults: errors of its scripts, and what its policy refused.
+    """
+
+    page: Any
+    address: str
+    faults: list[str] = field(default_factory=list)
+
+    def ready(self) -> None:
+        """Wait until counts and groups are there."""
+        self.page.locator("#counts b").wait_for()
+
+    def tiles(self, group: int = 0) -> Any:
+        """The images of a group in the list."""
+        return self.page.locator(f".card[data-index='{group}'] .tile")
+
+    def positions(self, group: int = 0) -> list[int]:
+        """Their positions, the keeper's first."""
+        self.tiles(group).first.wait_for()
+        return [int(p) for p in self.tiles(group).evaluate_all("nodes => nodes.map(node => node.dataset.p)")]
+
+    def click(self, position: int, **how: Any) -> None:
+        """Click an image in the list and wait until the panel shows it."""
+        tile = self.page.locator(f"#feed [data-p='{position}']")
+        name = tile.get_attribute("title")
+        tile.click(**how)
+        if not how and self.page.locator("#side").is_visible():
+            self.page.locator("#side .image-name").get_by_text(name, exact=True).wait_for()
+
+    def api(self, path: str) -> Any:
+        """Ask the server in the page's name."""
+        return self.page.evaluate("path => fetch(path).then(answer => answer.json())", path)
+
+    def wait(self, expression: str) -> None:
+        """Wait until an expression of the page holds; Playwright's own way needs `eval`, which the page forbids."""
+        end = time.monotonic() + PATIENCE / 1000
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < end, f"it never came to {expression}"
+            self.page.wait_for_timeout(30)
+
+    def counts(self) -> str:
+        """The counts beside the slider."""
+        return str(self.page.locator("#counts").inner_text())
+
+
+def look(opened: Any, address: str, **context: Any) -> Look:
+    """Open a page in a browser, in a context of its own."""
+    page = opened.new_context(**{"viewport": {"width": 1280, "height": 860}, **context}).new_page()
+    page.set_default_timeout(PATIENCE)
+    found = Look(page, address)
+    page.on("pageerror", lambda error: found.faults.append(str(error)))
+    page.on(
+        "console",
+        lambda said: found.faults.append(said.text) if "Security Policy" in said.text else None,
+    )
+    page.goto(address)
+    return found

@@ -1,0 +1,162 @@
+"""The review page in a real browser, deciding: keepers, never together, undo, by keyboard, two people at once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browsing import Look, browser, look, make_run, served
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("deciding"))
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+@pytest.fixture
+def address(run: Path) -> Iterator[str]:
+    with served(run) as found:
+        yield found
+
+
+@pytest.fixture
+def seen(chromium: Any, address: str) -> Iterator[Look]:
+    opened = look(chromium, address)
+    opened.ready()
+    yield opened
+    opened.page.context.close()
+    assert opened.faults == []
+
+
+def keeper_of(seen: Look, position: int) -> int | None:
+    found: int | None = seen.api(f"api/images/{position}?keep=0.75")["keeper"]
+    return found
+
+
+def test_another_keeper_undo_and_redo(seen: Look) -> None:
+    keeper, other = seen.positions()[:2]
+    seen.click(other)
+    seen.page.get_by_role("button", name="Make keeper").click()
+    seen.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{other}\"]')")
+    assert keeper_of(seen, keeper) == other
+    assert seen.page.locator("#decision-count").inner_text() == "1"
+    seen.page.locator("#undo").click()
+    seen.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{keeper}\"]')")
+    assert seen.page.locator("#undo").is_disabled()
+    seen.page.locator("#redo").click()
+    seen.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{other}\"]')")
+    seen.page.reload()
+    seen.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{other}\"]')")
+
+
+def test_two_images_never_together(seen: Look) -> None:
+    one, other = seen.positions()[:2]
+    seen.click(one)
+    seen.page.locator(f"#feed [data-p='{other}']").click(modifiers=["Control"])
+    seen.page.locator("#selection-bar").get_by_role("button", name="Never together").click()
+    seen.page.get_by_text("2 images never together").first.wait_for()
+    groups = [seen.api(f"api/images/{p}?keep=0.75")["group"]["key"] for p in (one, other)]
+    assert groups[0] != groups[1]
+    (decision,) = seen.api("api/decisions")["decisions"]
+    assert (decision["kind"], [image["p"] for image in decision["images"]]) == ("apart", [one, other])
+
+
+def test_everything_by_keyboard(seen: Look) -> None:
+    page = seen.page
+    one, other = seen.positions()[:2]
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    seen.wait(f"document.activeElement.dataset.p === '{one}'")
+    page.keyboard.press("ArrowRight")
+    seen.wait(f"document.querySelector('#feed .tile.active')?.dataset.p === '{other}'")
+    for key, kind in (
+        ("k", "keep"),
+        ("r", "remove"),
+        ("p", "prefer"),
+        ("n", "apart"),
+        ("Shift+N", "alone"),
+        ("a", "accept"),
+    ):
+        page.locator("#side .image-name").wait_for()
+        version = seen.api("api/run")["version"]
+        page.keyboard.press(key)
+        seen.wait(f"fetch('api/run').then(a => a.json()).then(run => run.version > {version})")
+        assert seen.api("api/decisions")["decisions"][0]["kind"] == kind
+        page.keyboard.press("u")
+        seen.wait("fetch('api/run').then(a => a.json()).then(run => !run.undo)")
+        page.wait_for_timeout(300)  # the list is drawn anew
+        assert page.evaluate("document.activeElement.dataset.p") == str(other)
+    page.keyboard.press("?")
+    page.get_by_role("heading", name="Help and keys").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("m")
+    page.locator("#note").fill("blurred <b>")
+    page.get_by_role("button", name="Decide", exact=True).click()
+    page.locator("#side .made q").wait_for()
+    assert page.locator("#side .made q").inner_text().strip("“”") == "blurred <b>"
+    page.keyboard.press("3")
+    page.locator(".history li").first.wait_for()
+
+
+def test_several_with_shift_and_a_whole_group(seen: Look) -> None:
+    page = seen.page
+    one = seen.positions(0)[0]
+    last = seen.positions(1)[1]
+    seen.click(one)
+    page.locator(f"#feed [data-p='{last}']").click(modifiers=["Shift"])
+    assert page.locator("#selection-bar b").inner_text() == f"{len(seen.positions(0)) + 2} selected"
+    page.keyboard.press("Escape")
+    seen.click(one)
+    page.keyboard.press("g")
+    page.get_by_text("kept too.").first.wait_for()
+    assert seen.api("api/groups?keep=0.75&decided=yes")["groups"][0]["kept"] == len(seen.positions(0))
+
+
+def test_a_second_tab_follows(seen: Look, chromium: Any, address: str) -> None:
+    other = look(chromium, address)
+    other.ready()
+    position = seen.positions()[1]
+    other.tiles(0).first.wait_for()
+    seen.click(position)
+    seen.page.keyboard.press("p")
+    other.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{position}\"]')")
+    assert other.page.locator("#decision-count").inner_text() == "1"
+    other.page.context.close()
+
+
+def test_of_two_contrary_decisions_the_second_sees_the_first(seen: Look, chromium: Any, address: str) -> None:
+    position = seen.positions()[1]
+    seen.click(position)
+    seen.page.route("**/api/events", lambda route: route.abort())
+    # This page is held back: it has not heard of what the other decides.
+    seen.page.route("**/api/run", lambda route: route.abort())
+    other = look(chromium, address)
+    other.ready()
+    other.click(position)
+    origin = other.api("api/run")["origin"]
+    sent = """([origin, p]) => fetch('api/decisions', {method: 'POST', headers: {'Content-Type': 'application/json'},
+        body: JSON.stringify({kind: 'remove', images: [p], note: 'a double', seen: 0, origin})}).then(a => a.status)"""
+    assert other.page.evaluate(sent, [origin, position]) == 200
+    other.page.context.close()
+    seen.page.keyboard.press("k")
+    seen.page.get_by_role("heading", name="decided otherwise").wait_for()
+    assert "a double" in seen.page.locator("dialog").inner_text()
+    seen.page.unroute("**/api/run")
+    seen.page.get_by_role("button", name="Decide otherwise all the same").click()
+    seen.page.get_by_text("kept too.").first.wait_for()
+    assert seen.api("api/decisions")["decisions"][0]["kind"] == "keep"

@@ -1,0 +1,239 @@
+"""The review page in a real browser, looked at: the first screen, slider, filters, map, narrow, dark, names, axe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from browsing import Look, browser, look, make_run, served
+from tenpercent.review import maps, projection
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = make_run(tmp_path_factory.mktemp("looking"))
+    next((made.parent / "photos" / "plain").glob("02.png")).unlink()  # one file is gone since
+    return made
+
+
+@pytest.fixture(scope="module")
+def address(run: Path) -> Iterator[str]:
+    with served(run) as found:
+        yield found
+
+
+@pytest.fixture
+def seen(chromium: Any, address: str) -> Iterator[Look]:
+    opened = look(chromium, address)
+    opened.ready()
+    yield opened
+    opened.page.context.close()
+    assert opened.faults == []
+
+
+def test_the_first_screen_says_what_it_is_and_shows_the_groups(seen: Look) -> None:
+    page = seen.page
+    assert "token" not in page.url
+    assert page.locator("h1").inner_text() == "12 of 48 images can go"
+    assert "framed in green is kept" in page.locator("#lead").inner_text()
+    assert page.locator("#keep-number").input_value() == "75.0"
+    first = seen.tiles(0).first
+    assert first.locator(".role").inner_text() == "kept"
+    assert page.locator("#feed").bounding_box()["y"] < 500
+
+
+def test_the_slider_takes_counts_and_groups_along(seen: Look) -> None:
+    page = seen.page
+    slider = page.locator("#keep-slider")
+    slider.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    seen.wait("document.querySelector('#counts b')?.textContent === '40 kept'")
+    assert "8 removed" in seen.counts()
+    assert "40 of 48 images" in slider.get_attribute("aria-valuetext")
+    seen.wait("document.querySelector('#feed').firstChild.getAttribute('aria-setsize') === '8'")
+    page.locator("#keep-number").fill("100")
+    page.keyboard.press("Enter")
+    page.get_by_text("Nothing is redundant at this cut").wait_for()
+    assert page.locator("h1").inner_text() == "All 48 images are kept"
+
+
+def test_beyond_the_tree_it_offers_to_go_deeper_and_does(seen: Look) -> None:
+    page = seen.page
+    deepest = seen.api("api/run")["deepest_keep"]
+    page.locator("#keep-number").fill(str(100 * deepest - 20))
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Go deeper").click()
+    page.locator("#deeper").wait_for(state="detached")
+    seen.wait("document.querySelector('h1').textContent.includes('can go')")
+    assert seen.api("api/run")["deepest_keep"] < deepest
+
+
+def test_filters_orders_and_search(seen: Look) -> None:
+    page = seen.page
+    page.locator("#filter-order").select_option("tightest")
+    seen.wait("document.querySelectorAll('.card:not(.waiting)').length > 1")
+    diameters = [group["diameter"] for group in seen.api("api/groups?keep=0.75&order=tightest")["groups"]]
+    assert diameters == sorted(diameters)
+    page.locator("#show-filters").click()
+    page.locator("#filter-class").select_option(label="plain (16)")
+    seen.wait("[...document.querySelectorAll('.card h3')].every(title => title.textContent === 'plain')")
+    page.locator("#filter-text").fill("no such name")
+    page.get_by_text("No group is like that").wait_for()
+    page.get_by_role("button", name="Clear the filters").click()
+    seen.tiles(0).first.wait_for()
+    wanted = seen.api("api/groups?keep=0.75")["groups"][-1]["members"][-1]
+    page.locator("#find-image").fill(wanted["id"])
+    page.locator("#find-list [role=option]").first.wait_for()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    seen.wait(f"document.activeElement.dataset.p === '{wanted['p']}'")
+
+
+def test_names_are_text_and_never_markup(seen: Look) -> None:
+    page = seen.page
+    names = page.locator(".card h3").all_inner_texts()
+    assert any("<script>" in name for name in names)
+    image = seen.api("api/search?text=onerror")["images"][0]
+    page.goto(page.url.split("#")[0] + f"#image={image['p']}")
+    page.reload()
+    page.locator("#side .image-name").get_by_text(image["id"], exact=True).wait_for()
+    assert page.evaluate("window.hacked") is None
+    assert "hacked" not in page.title()
+
+
+def test_a_file_that_is_gone_is_said(seen: Look) -> None:
+    gone = seen.api("api/search?text=plain/02.png")["images"][0]
+    seen.page.goto(seen.page.url.split("#")[0] + f"#image={gone['p']}")
+    seen.page.reload()
+    seen.page.locator("#side .big .frame.words").wait_for()
+
+
+def test_a_reload_comes_back_to_the_same_place(seen: Look) -> None:
+    page = seen.page
+    page.locator("#keep-number").fill("80")
+    page.keyboard.press("Enter")
+    seen.wait("document.querySelector('#counts b')?.textContent === '38 kept'")
+    position = seen.positions(1)[1]
+    seen.click(position)
+    seen.wait("location.hash.includes('image=')")
+    page.reload()
+    seen.wait("document.querySelector('#counts b')?.textContent === '38 kept'")
+    seen.wait(f"document.querySelector('#feed .tile.active')?.dataset.p === '{position}'")
+
+
+def test_two_images_beside_each_other_and_by_turns(seen: Look) -> None:
+    page = seen.page
+    seen.click(seen.positions()[1])
+    page.keyboard.press("c")
+    page.locator(".stage figure").nth(1).wait_for()
+    page.keyboard.press("f")
+    before = page.locator(".stage .front figcaption").inner_text()
+    page.keyboard.press("f")
+    assert page.locator(".stage .front figcaption").inner_text() != before
+    page.keyboard.press("Escape")
+    page.locator(".stage").wait_for(state="detached")
+
+
+def test_the_map_is_laid_out_and_a_lasso_selects(seen: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    corners = np.linspace(2000, 63000, 48).astype(np.uint16)
+    made = projection.Projection(
+        corners, corners[::-1].copy(), "a line"
+    )  # what is tested is the page, not UMAP
+    monkeypatch.setattr(maps, "project", lambda vectors, tell: made)
+    page = seen.page
+    page.locator("[data-view=map]").click()
+    page.get_by_role("button", name="Lay out the map").click()
+    page.locator(".points").wait_for()
+    page.get_by_role("button", name="Lasso").click()
+    box = page.locator(".points").bounding_box()
+    left, top, right, low = (
+        box["x"] + 3,
+        box["y"] + 3,
+        box["x"] + box["width"] - 3,
+        box["y"] + box["height"] - 3,
+    )
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, low), (left, low), (left, top)):
+        page.mouse.move(x, y, steps=3)
+    page.mouse.up()
+    seen.wait("document.querySelector('#selection-bar b')?.textContent === '48 selected'")
+    page.keyboard.press("Escape")
+    page.locator("#selection-bar").wait_for(state="hidden")
+
+
+@pytest.mark.parametrize("width", [360, 768, 2560])
+def test_no_width_scrolls_sideways(chromium: Any, address: str, width: int) -> None:
+    opened = look(chromium, address, viewport={"width": width, "height": 800})
+    opened.ready()
+    opened.tiles(0).nth(1).click()
+    opened.page.locator(".image-name").wait_for()
+    for part in ("document.documentElement", "document.querySelector('.panel').parentNode"):
+        assert opened.page.evaluate(f"{part}.scrollWidth <= {part}.clientWidth")
+    opened.page.context.close()
+
+
+def test_dark_is_dark_and_the_toggle_holds(chromium: Any, address: str) -> None:
+    opened = look(chromium, address, color_scheme="dark")
+    opened.ready()
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert opened.page.evaluate(ground) == "rgb(19, 21, 23)"
+    opened.page.locator("#theme").click()
+    assert opened.page.evaluate(ground) == "rgb(251, 251, 250)"
+    opened.page.reload()
+    opened.ready()
+    assert opened.page.evaluate(ground) == "rgb(251, 251, 250)"
+    opened.page.context.close()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 360)])
+def test_axe_finds_nothing(chromium: Any, address: str, scheme: str, width: int) -> None:
+    reason = "this test needs axe-playwright-python"
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=reason).Axe()
+    opened = look(chromium, address, color_scheme=scheme, viewport={"width": width, "height": 860})
+    page = opened.page
+    opened.ready()
+
+    def check(what: str) -> None:
+        found = axe.run(page).response["violations"]
+        said = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+        assert not said, f"{what}: {said}"
+
+    page.locator("#show-filters").click()
+    check("groups")
+    page.locator("[data-view=decisions]").click()
+    page.locator("#decisions-title").wait_for()
+    check("decisions")
+    page.locator("[data-view=groups]").click()
+    page.locator("#help").click()
+    check("help")
+    page.keyboard.press("Escape")
+    page.locator("#export").click()
+    check("export")
+    page.keyboard.press("Escape")
+    opened.tiles(0).nth(1).click()
+    page.locator(".image-name").wait_for()
+    check("an image")
+    page.context.close()
+
+
+def test_a_server_that_is_gone_is_told_and_found_again(chromium: Any, run: Path) -> None:
+    with served(run) as address:
+        opened = look(chromium, address)
+        opened.ready()
+        port = int(address.split(":")[2].split("/")[0])
+    opened.page.get_by_text("The server does not answer").first.wait_for()
+    with served(run, port):
+        opened.page.get_by_text("The server does not answer").wait_for(state="detached")
+        opened.page.context.close()
