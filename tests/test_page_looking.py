@@ -173,6 +173,68 @@ def test_the_map_is_laid_out_and_a_lasso_selects(seen: Look, monkeypatch: pytest
     page.locator("#selection-bar").wait_for(state="hidden")
 
 
+def test_points_are_found_as_a_plain_search_finds_them(seen: Look) -> None:
+    found = seen.page.evaluate(
+        """async () => {
+            const { Grid, within } = await import("./page/points.js");
+            let seed = 7;
+            const draw = () => (seed = (seed * 48271) % 2147483647) % 65536;
+            const points = Uint16Array.from({ length: 6000 }, () => (draw() >> 8) << 8);  // ties in plenty
+            const grid = new Grid(points);
+            const plain = (x, y, radius) => {
+                let best = -1, least = radius * radius;
+                for (let p = 0; p < 3000; p += 1) {
+                    const far = (points[2 * p] - x) ** 2 + (points[2 * p + 1] - y) ** 2;
+                    if (far < least) [best, least] = [p, far];
+                }
+                return best;
+            };
+            let wrong = 0;
+            for (let trial = 0; trial < 300; trial += 1) {
+                const at = [draw(), draw(), draw() / 8];
+                if (grid.nearest(...at) !== plain(...at)) wrong += 1;
+            }
+            const box = within(points, [[9999, 9999], [50001, 9999], [50001, 30001], [9999, 30001]]);
+            const inside = (p) => points[2 * p] > 9999 && points[2 * p] < 50001
+                && points[2 * p + 1] > 9999 && points[2 * p + 1] < 30001;
+            const expected = [...Array(3000).keys()].filter(inside);
+            return [wrong, box.length > 0 && box.join() === expected.join()];
+        }"""
+    )
+    assert found == [0, True]
+
+
+def test_a_list_longer_than_browsers_allow_is_reached_to_its_end(seen: Look) -> None:
+    found = seen.page.evaluate(
+        """async () => {
+            const { Viewport } = await import("./page/viewport.js");
+            const root = document.querySelector("#feed");
+            root.replaceChildren();
+            const view = new Viewport(root, () => {});
+            view.layout({ tile: 88, gap: 8 });
+            const count = 900000;
+            view.setCount(count);
+            const height = root.clientHeight;
+            const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+            scrollTo(0, 1e9);
+            await frame();
+            const end = view.range(count)[1];
+            scrollBy(0, -300);
+            await frame();
+            const near = view.range(count)[1];
+            scrollTo(0, 0);
+            await frame();
+            const first = view.range(count)[0];
+            view.toIndex(count / 2, count);
+            const [from, to] = view.range(count);
+            return { height, end, near: end - near, first, middle: from <= count / 2 && count / 2 < to };
+        }"""
+    )
+    assert found["height"] < 10_000_000
+    assert (found["end"], found["first"], found["middle"]) == (900_000, 0, True)
+    assert found["near"] < 20  # a small step stays small
+
+
 @pytest.mark.parametrize("width", [360, 768, 2560])
 def test_no_width_scrolls_sideways(chromium: Any, address: str, width: int) -> None:
     opened = look(chromium, address, viewport={"width": width, "height": 800})

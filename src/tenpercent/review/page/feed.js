@@ -90,7 +90,7 @@ export async function jump(position, { focus = true } = {}) {
     if (index < 0) return false;
   }
   const at = groups.get(index).members.findIndex((member) => member.p === position);
-  view.toIndex(index, total);
+  view.reveal(index);
   draw();
   if (focus) focusTile(index, Math.max(0, at));
   return true;

@@ -5,7 +5,7 @@ import { ApiError, get } from "./api.js";
 import { moveTo, startCut } from "./cut.js";
 import { byId, button, el } from "./dom.js";
 import { startExport } from "./export.js";
-import { startFeed } from "./feed.js";
+import { jump, startFeed } from "./feed.js";
 import { startFilters } from "./filters.js";
 import { startFind } from "./find.js";
 import { startHistory } from "./history.js";
@@ -41,7 +41,10 @@ async function start() {
   lead(run);
   for (const wake of [startViews, startFeed, startFilters, startFind, startPick, startPanel, startSelectionBar, startHistory, startMap, startExport, startKeys, startAccuracy, startCut, startEvents]) wake();
   await moveTo(state.keep);
-  if (before.image !== null && before.image < run.n) pick(before.image);
+  if (before.image !== null && before.image < run.n) {
+    pick(before.image);
+    if (state.view === "groups") await jump(before.image, { focus: false }).catch(() => {}); // alone: in no group of the list
+  }
   startPlace();
 }
 

@@ -134,6 +134,7 @@ export class MapPlot {
   }
 
   recolour() {
+    this.ink = styled("--ink");
     this.drawing.setColours(this.data.colours(this.mode));
     this.above = this.data.above(this.mode);
     this.drawLegend();
@@ -160,7 +161,7 @@ export class MapPlot {
     const pen = this.over.getContext("2d");
     pen.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     pen.clearRect(0, 0, this.camera.width, this.camera.height);
-    pen.strokeStyle = styled("--ink");
+    pen.strokeStyle = this.ink;
     pen.lineWidth = 2;
     const ring = (p, radius) => {
       const [x, y] = this.camera.toScreen(this.data.points[2 * p], this.data.points[2 * p + 1]);

@@ -134,9 +134,13 @@ export class Viewport {
     this.#scrollTo(row - this.#shift - this.#covered - 12);
   }
 
-  /** Scroll as little as shows a card whole. */
+  /** Scroll as little as shows a card whole; from far away, to it. */
   reveal(index) {
     const top = Math.floor(index / this.columns) * this.#rowHeight - this.#shift - this.#top;
+    if (Math.abs(top) > 2 * innerHeight) {
+      this.toIndex(index, this.#count);
+      return;
+    }
     const above = this.#covered + 8;
     if (top < above) this.#scrollTo(this.#top + top - above);
     else if (top + this.#rowHeight > innerHeight - 8) this.#scrollTo(this.#top + top + this.#rowHeight - innerHeight + 8);
