@@ -131,6 +131,7 @@ function tell() {
   if (deeper) {
     byId("headline").textContent = `Keep ${percent(deeper.keep, n)} % lies deeper than the tree`;
     byId("counts").replaceChildren();
+    byId("guarantee").textContent = "";
     return;
   }
   if (!cut) return;

@@ -54,7 +54,7 @@ export function conflict(theirs, kind, images) {
       el("p", {}, el("strong", {}, decided(theirs)), `, ${time(theirs.time)}`),
       el("ul", { class: "named" }, named),
       theirs.note && el("blockquote", { dir: "auto" }, theirs.note),
-      el("p", {}, `You were about to decide: ${KINDS[kind].name.toLowerCase()}`, mine.length === 1 && [" for ", el("bdi", {}, shortened(mine[0], 60))], ". That says the contrary; theirs would no longer hold where yours does."),
+      el("p", {}, `You were about to decide “${KINDS[kind].name}”`, mine.length === 1 && [" for ", el("bdi", {}, shortened(mine[0], 60))], ". That says the contrary; theirs would no longer hold where yours does."),
       el(
         "p",
         { class: "actions" },

@@ -7,7 +7,10 @@ import { say, speak } from "./notices.js";
 import { set, state } from "./state.js";
 import { percent } from "./words.js";
 
+const AGAIN = 1500; // ms; events tell sooner, where nothing between server and page holds them back
+
 let bar = null;
+let timer = null;
 
 /** The offer, to stand in the list's place. */
 export function offerDeeper() {
@@ -47,10 +50,18 @@ export async function deepening({ state: now, done, error }) {
     }
     if (done === null || done === undefined) bar.removeAttribute("value");
     else bar.value = done;
+    clearTimeout(timer);
+    timer = setTimeout(ask, AGAIN);
   } else if (now === "failed" && box && bar?.isConnected) {
     bar.replaceWith(button("Try again", { kind: "strong", onclick: (event) => start(event.currentTarget) }));
     say(`Going deeper failed: ${error}`, { bad: true });
   }
+}
+
+async function ask() {
+  const job = await get("api/deepen").catch(() => ({ state: "computing" }));
+  if (job.state === "ready" && byId("deeper")) await deepened();
+  else deepening(job);
 }
 
 /** The tree is deeper now: in this page or another. */

@@ -7,7 +7,10 @@ import { say } from "./notices.js";
 import { on, state } from "./state.js";
 import { percent } from "./words.js";
 
+const AGAIN = 1500; // ms; events tell sooner, where nothing between server and page holds them back
+
 let plot = null;
+let timer = null;
 let shown = "";
 let method = null;
 
@@ -28,7 +31,7 @@ async function open() {
 
 /** What the server tells of the map's computation. */
 export function mapEvent(job) {
-  if (state.view === "map" && !plot) show(job);
+  if (state.view === "map" && !plot && shown !== "loading") show(job);
 }
 
 function failed(error) {
@@ -51,6 +54,8 @@ function show(job) {
     const bar = byId("map-progress");
     if (job.done === null || job.done === undefined) bar.removeAttribute("value");
     else bar.value = job.done;
+    clearTimeout(timer);
+    timer = setTimeout(() => get("api/map").then(mapEvent, () => {}), AGAIN);
   } else {
     const go = button(job.state === "failed" ? "Try again" : "Lay out the map", { kind: "strong", onclick: () => compute(go) });
     page(
