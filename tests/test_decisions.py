@@ -127,7 +127,15 @@ def test_a_damaged_file_is_told_and_left_as_it_is(tmp_path: Path) -> None:
         assert log.path.read_bytes() == content
 
 
-def test_an_empty_file_and_a_newer_format_are_refused(tmp_path: Path) -> None:
+def test_a_file_whose_first_writer_was_killed_holds_no_decisions(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path)
+    with sqlite3.connect(log.path) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+    assert (log.version, log.history(), log.can_undo) == (0, (), False)
+    assert log.add(Kind.KEEP, [A]).number == 1
+
+
+def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     log = DecisionLog(tmp_path)
     log.add(Kind.KEEP, [A])
     with sqlite3.connect(log.path) as database:

@@ -232,6 +232,9 @@ class DecisionLog:
             yield None
             return
         with self._told(), closing(self._open("ro")) as database:
+            if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                yield None  # the first decision is just being written, or its writer was killed
+                return
             _check_format(database, self.path)
             yield database
 
