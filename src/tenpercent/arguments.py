@@ -90,39 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_run(report)
     add_ignore_decisions(report)
 
-    review = _command(
-        commands,
-        "review",
-        "look at the groups in a browser, decide about images",
-        epilog="Decisions are kept in RUN/decisions.sqlite and hold at every fraction and after every new embedding.",
-    )
-    add_run(review)
-    review.add_argument(
-        "--port", type=whole, metavar="PORT", help="where to listen (8410, or the next that is free)"
-    )
-    review.add_argument(
-        "--host",
-        default="127.0.0.1",
-        metavar="ADDRESS",
-        help="other than this machine's own, others can open it",
-    )
-    review.add_argument("--no-browser", action="store_true", help="only print the address")
-
-    decisions = _command(
-        commands,
-        "decisions",
-        "list what was decided about images, or share it",
-    )
-    add_run(decisions)
-    share = decisions.add_mutually_exclusive_group()
-    share.add_argument(
-        "--export",
-        type=Path,
-        metavar="FILE",
-        help="write all decisions as lines of JSON; nothing is overwritten",
-    )
-    share.add_argument("--import", dest="read", type=Path, metavar="FILE", help="add those of such a file")
-
+    _add_review(commands)
     explain = _command(commands, "explain", "why an image was removed or kept")
     add_run(explain)
     explain.add_argument(
@@ -157,6 +125,41 @@ def build_parser() -> argparse.ArgumentParser:
     info = _command(commands, "info", "what a run folder holds, and what made it")
     add_run(info)
     return parser
+
+
+def _add_review(commands: Any) -> None:
+    review = _command(
+        commands,
+        "review",
+        "look at the groups in a browser, decide about images",
+        epilog="Decisions are kept in RUN/decisions.sqlite and hold at every fraction and after every new embedding.",
+    )
+    add_run(review)
+    review.add_argument(
+        "--port", type=whole, metavar="PORT", help="where to listen (8410, or the next that is free)"
+    )
+    review.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="other than this machine's own, others can open it",
+    )
+    review.add_argument("--no-browser", action="store_true", help="only print the address")
+
+    decisions = _command(
+        commands,
+        "decisions",
+        "list what was decided about images, or share it",
+    )
+    add_run(decisions)
+    share = decisions.add_mutually_exclusive_group()
+    share.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="write all decisions as lines of JSON; nothing is overwritten",
+    )
+    share.add_argument("--import", dest="read", type=Path, metavar="FILE", help="add those of such a file")
 
 
 def _add_leaks(commands: Any) -> None:

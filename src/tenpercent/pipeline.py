@@ -234,6 +234,8 @@ def select_by(
     folder = RunFolder.open(what)
     folder.require(Stage.EMBED)
     _check_one_score_a_row(scores, folder)
+    if DecisionLog(folder.path).version:
+        log.warning("decisions about images take no part: %s knows none", strategy)
     with folder.lock(Stage.SELECT, Stage.REPORT):
         clock = Clock()
         clustered = (folder.stage(Stage.CLUSTER) or {"settings": {}})["settings"]

@@ -289,7 +289,13 @@ def _check(kind: Kind, images: Sequence[ImageName], note: str) -> None:
     ids = [image.id for image in images]
     wanted = COUNT.get(kind)
     if not ids or (wanted is not None and len(ids) != wanted) or len(set(ids)) < len(ids):
-        number = "different images" if wanted is None else "one image" if wanted == 1 else f"{wanted} images"
+        number = (
+            "different images"
+            if wanted is None
+            else "1 image"
+            if wanted == 1
+            else f"{wanted} different images"
+        )
         raise UsageError(f"'{kind}' is given {len(ids)} images ({len(set(ids))} different); name {number}")
     if len(note) > LONGEST_NOTE:
         raise UsageError(f"the note has {len(note):,} letters; {LONGEST_NOTE:,} is the most")

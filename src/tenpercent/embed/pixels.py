@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -20,7 +19,7 @@ from PIL import Image, ImageOps
 
 from ..errors import SourceError, TenpercentError
 from ..images.decode import Unreadable, decode
-from ..images.source import ImageSource, Raw
+from ..images.source import ImageSource, content_hash
 from ..progress import bar
 from .networks import SMALL, Size
 
@@ -245,17 +244,6 @@ def fit(image: Bytes, size: Size) -> Bytes:
         return image
     scaled = ImageOps.fit(Image.fromarray(image), (size[1], size[0]), method=Image.Resampling.BICUBIC)
     return np.asarray(scaled)
-
-
-def content_hash(raw: Raw) -> str:
-    """Return 32 hexadecimal digits for encoded bytes, or for the shape, dtype and values of an array."""
-    digest = hashlib.blake2b(digest_size=16)
-    if isinstance(raw, bytes):
-        digest.update(raw)
-    else:
-        digest.update(f"{raw.shape}{raw.dtype.str}".encode())
-        digest.update(np.ascontiguousarray(raw).tobytes())
-    return digest.hexdigest()
 
 
 def reason(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -56,3 +57,14 @@ class ImageSource:
         """A fingerprint of the ids, labels and class names: the same source gives the same, wherever it lies."""
         labels = None if self.labels is None else self.labels.tolist()
         return fingerprint([list(self.ids), labels, list(self.class_names), self.split])
+
+
+def content_hash(raw: Raw) -> str:
+    """Return 32 hexadecimal digits for encoded bytes, or for the shape, dtype and values of an array."""
+    digest = hashlib.blake2b(digest_size=16)
+    if isinstance(raw, bytes):
+        digest.update(raw)
+    else:
+        digest.update(f"{raw.shape}{raw.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(raw).tobytes())
+    return digest.hexdigest()

@@ -13,11 +13,17 @@ from .source import ImageSource
 _LOSSLESS = 64  # images up to this many pixels a side are shown pixel by pixel, so as PNG
 
 
-def thumbnail(source: ImageSource, row: int, side: int) -> bytes:
+def thumbnail(source: ImageSource, row: int, side: int, *, optimize: bool = True) -> bytes:
     """Return a picture of one image that fits a square of `side` pixels, its aspect kept.
 
     A larger image is reduced (JPEG); a smaller one is enlarged by a whole factor with hard pixels, so that 8×8 digits
     look crisp (PNG up to 64 pixels a side as stored).
+
+    Args:
+        source: where the image is.
+        row: which one.
+        side: of the square, in pixels.
+        optimize: look for the smallest encoding: a twentieth less bytes in up to ten times the time.
 
     Raises:
         Unreadable, OSError: the image can't be read.
@@ -32,9 +38,9 @@ def thumbnail(source: ImageSource, row: int, side: int) -> bytes:
         picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
     out = io.BytesIO()
     if factor >= 1 and max(width, height) <= _LOSSLESS:
-        picture.save(out, "PNG", optimize=True)
+        picture.save(out, "PNG", optimize=optimize)
     else:
-        picture.save(out, "JPEG", quality=82, optimize=True)
+        picture.save(out, "JPEG", quality=82, optimize=optimize)
     return out.getvalue()
 
 

@@ -14,8 +14,6 @@ from .session import Session
 from .state import State
 from .views import checked_position, decision_view
 
-COUNTS = {Kind.PREFER: 1, Kind.APART: 2}
-
 
 def decide(session: Session, asked: Asked) -> dict[str, Any]:
     """Write a decision down.
@@ -25,8 +23,9 @@ def decide(session: Session, asked: Asked) -> dict[str, Any]:
         asked: kind, images (positions), note, seen, origin and keep.
 
     Raises:
-        RefusedError: positions of other embeddings, images that are not there, or too few or many; a decision that
-            somebody has made meanwhile says the contrary; the decisions can't be read.
+        RefusedError: positions of other embeddings, images that are not there; a decision that somebody has made
+            meanwhile says the contrary; the decisions can't be read.
+        UsageError: too few or too many images for the kind, or one twice.
     """
     state = session.state
     check_writable(state)
@@ -35,14 +34,6 @@ def decide(session: Session, asked: Asked) -> dict[str, Any]:
             409, "the run was embedded anew; load the page again, then decide", origin=state.embeddings.origin
         )
     kind, positions = Kind(asked["kind"]), [checked_position(state, position) for position in asked["images"]]
-    wanted = COUNTS.get(kind)
-    if len(set(positions)) < len(positions) or (wanted is not None and len(positions) != wanted):
-        number = (
-            "different images"
-            if wanted is None
-            else f"{wanted} {'image' if wanted == 1 else 'different images'}"
-        )
-        raise RefusedError(400, f"“{kind}” is given {len(positions)} images; give {number}")
     names = [image_of(state, position) for position in positions]
     try:
         decision = session.log.add(kind, names, asked["note"] or "", asked["seen"])

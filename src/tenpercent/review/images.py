@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..errors import UsageError
 from ..images.decode import Unreadable, decode, formats
-from ..images.source import Raw
+from ..images.source import Raw, content_hash
 from ..select.cut import CheckedCut
 from ..select.dendrogram import group_linkage
 from ..store.embeddings import Ints
-from .listing import distance, group_view, members_view, role, with_missing
+from .listing import about_groups, distance, members_view, role, with_missing
 from .originals import GoneError
 from .state import State
 from .views import decision_view, image_name
@@ -40,7 +38,7 @@ def image_view(state: State, cut: CheckedCut, position: int) -> dict[str, Any]:
         "role": role(bool(standing.kept[entry]), position == representative),
         "d": distance(float(standing.dissimilarity[entry]), representative),
         "keeper": None if representative < 0 else representative,
-        "group": group_view(state, groups, int(group[0]), standing, 0),
+        "group": about_groups(state, groups, group, standing)[0],
         "nearest_outside": _outside(state, standing.members, position),
         "marks": list(state.marks.get(position, ())),
         "decisions": [decision_view(state, decision) for decision in about[-100:]],
@@ -61,9 +59,9 @@ def group_detail(state: State, cut: CheckedCut, key: int, page: tuple[int, int])
     group = groups.of(np.asarray([key]))
     standing = groups.standing(group)
     offset, limit = page
-    entries = range(len(standing.members))[offset : offset + limit]
+    entries = slice(offset, offset + limit)
     return {
-        **group_view(state, groups, int(group[0]), standing, 0),
+        **about_groups(state, groups, group, standing)[0],
         "offset": offset,
         "members": with_missing(state, members_view(state, standing, 0, entries)),
         "height_next": groups.next_height(int(group[0])),
@@ -85,10 +83,7 @@ def _tree(state: State, members: Ints) -> dict[str, Any] | None:
     if not 2 <= len(members) <= MOST_LEAVES:
         return None
     positions = np.sort(members)
-    try:
-        Z, _ = group_linkage(state.merges, state.embeddings.ids[positions].tolist())
-    except UsageError:
-        return None  # a decision has made the group other than the tree has it
+    Z, _ = group_linkage(state.merges, state.embeddings.ids[positions].tolist())
     k = len(positions)
     pairs, heights = Z[:, :2].astype(np.int64).tolist(), Z[:, 2].tolist()
     order: list[int] = []
@@ -124,9 +119,9 @@ def _file(state: State, position: int) -> dict[str, Any]:
 
 def _has_changed(state: State, position: int, raw: Raw) -> bool:
     """Whether an image's file is another than the one that was embedded."""
-    if state.embeddings.hashes is None or not isinstance(raw, bytes):
+    if state.embeddings.hashes is None:
         return False
-    return hashlib.blake2b(raw, digest_size=16).hexdigest() != str(state.embeddings.hashes[position])
+    return content_hash(raw) != str(state.embeddings.hashes[position])
 
 
 def _measures(raw: Raw) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from ..store.embeddings import Ints
 from .asked import MOST_IMAGES, Asked, RefusedError
 from .groups import Decided, Filter, Groups, Order
 from .state import State
-from .views import image_name
 
 if TYPE_CHECKING:
     from ..select.partition import Standing
@@ -81,10 +79,9 @@ def group_views(state: State, groups: Groups, asked: Ints) -> list[dict[str, Any
     standing = groups.standing(asked)
     views: list[dict[str, Any]] = []
     spent = 0
-    for number, group in enumerate(asked.tolist()):
-        part = slice(int(standing.starts[number]), int(standing.starts[number + 1]))
-        view = group_view(state, groups, group, standing, number)
-        view["members"] = members_view(state, standing, number, range(part.start, part.stop)[:SHOWN])
+    for number, view in enumerate(about_groups(state, groups, asked, standing)):
+        begin, end = standing.starts[number : number + 2].tolist()
+        view["members"] = members_view(state, standing, number, slice(begin, min(end, begin + SHOWN)))
         spent += sum(len(member["id"]) for member in view["members"])
         if views and spent > BYTES // 2:
             break
@@ -92,46 +89,57 @@ def group_views(state: State, groups: Groups, asked: Ints) -> list[dict[str, Any
     return views
 
 
-def group_view(state: State, groups: Groups, group: int, standing: Standing, number: int) -> dict[str, Any]:
-    """Return what is said of a group without its members; it is the `number`-th of those in `standing`."""
-    part = slice(int(standing.starts[number]), int(standing.starts[number + 1]))
-    representative, size = int(standing.representative[number]), part.stop - part.start
-    one = np.asarray([group])
-    decided = bool(np.isin(group, groups.decided))
-    seen = 0
-    if decided:
-        seen = sum(str(Kind.ACCEPT) in state.marks.get(p, ()) for p in standing.members[part].tolist())
-    return {
-        "key": int(groups.first(one)[0]),
-        "size": size,
-        "diameter": float(groups.diameter(one)[0]),
-        "class_name": state.class_of(int(groups.first(one)[0])),
-        "conflict": bool(groups.conflict(one)[0]),
-        "decided": decided,
-        "accepted": 0 < min(size, MOST_IMAGES) <= seen,
-        "representative": None if representative < 0 else representative,
-        "kept": int(standing.kept[part].sum()),
+def about_groups(state: State, groups: Groups, asked: Ints, standing: Standing) -> list[dict[str, Any]]:
+    """Return what is said of groups without their members."""
+    first = groups.first(asked)
+    columns = {
+        "key": first.tolist(),
+        "size": groups.size(asked).tolist(),
+        "diameter": groups.diameter(asked).tolist(),
+        "class_name": state.class_names(first),
+        "conflict": groups.conflict(asked).tolist(),
+        "decided": np.isin(asked, groups.decided).tolist(),
+        "representative": [None if p < 0 else p for p in standing.representative.tolist()],
+        "kept": np.add.reduceat(standing.kept, standing.starts[:-1], dtype=np.int64).tolist(),
     }
+    views = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    for number, view in enumerate(views):
+        seen = 0
+        if view["decided"]:
+            own = standing.members[standing.starts[number] : standing.starts[number + 1]].tolist()
+            seen = sum(str(Kind.ACCEPT) in state.marks.get(p, ()) for p in own)
+        view["accepted"] = 0 < min(view["size"], MOST_IMAGES) <= seen
+    return views
 
 
-def members_view(
-    state: State, standing: Standing, number: int, entries: Sequence[int]
-) -> list[dict[str, Any]]:
+def members_view(state: State, standing: Standing, number: int, entries: slice) -> list[dict[str, Any]]:
     """Return members of the `number`-th group in `standing`, as far as one answer holds."""
     representative = int(standing.representative[number])
+    positions = standing.members[entries]
+    rows = zip(
+        positions.tolist(),
+        state.embeddings.ids[positions].tolist(),
+        state.class_names(positions),
+        standing.kept[entries].tolist(),
+        standing.dissimilarity[entries].tolist(),
+        strict=True,
+    )
     found: list[dict[str, Any]] = []
     spent = 0
-    for entry in entries:
-        position = int(standing.members[entry])
-        view = image_name(state, position) | {
-            "role": role(bool(standing.kept[entry]), position == representative),
-            "d": distance(float(standing.dissimilarity[entry]), representative),
-            "marks": list(state.marks.get(position, ())),
-        }
-        spent += len(view["id"])
+    for position, name, class_name, kept, d in rows:
+        spent += len(name)
         if found and spent > BYTES:
             break
-        found.append(view)
+        found.append(
+            {
+                "p": position,
+                "id": name,
+                "class_name": class_name,
+                "role": role(kept, position == representative),
+                "d": distance(d, representative),
+                "marks": list(state.marks.get(position, ())),
+            }
+        )
     return found
 
 

@@ -9,7 +9,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from ..decisions.constraints import Constraints
-from ..decisions.log import DamagedDecisionsError, Decision, DecisionLog
+from ..decisions.log import Decision, DecisionLog
 from ..decisions.meaning import constraints_of, places
 from ..errors import RunFolderError
 from ..select.cut import Within
@@ -75,7 +75,7 @@ class Session:
         """The version of the log of decisions, −1 where it is damaged."""
         try:
             return self.log.version
-        except (DamagedDecisionsError, RunFolderError):
+        except RunFolderError:
             return -1
 
     def _stamp(self) -> tuple[Any, ...]:
@@ -126,7 +126,7 @@ class Session:
         try:
             version, decisions = self.log.version, self.log.active()
             undo, redo = self.log.can_undo, self.log.can_redo
-        except (DamagedDecisionsError, RunFolderError) as error:
+        except RunFolderError as error:
             log.warning("%s", error)
             damaged = str(error)
         meaning = constraints_of(decisions, bare.embeddings)

@@ -113,10 +113,21 @@ class State:
         """The images' ids, labels and vectors."""
         return self.merges.embeddings
 
-    def class_of(self, position: int) -> str | None:
-        """Return the name of an image's class, None where it has none."""
+    def class_names(self, positions: Ints) -> list[str | None]:
+        """Return the name of the class of some images, None where an image has none."""
         labels = self.embeddings.labels
-        return None if labels is None else self.embeddings.class_name(int(labels[position]))
+        if labels is None:
+            return [None] * len(positions)
+        return [self.embeddings.class_name(code) for code in labels[positions].tolist()]
+
+    @cached_property
+    def class_sizes(self) -> list[int]:
+        """How many images each class has, by its code."""
+        labels, names = self.embeddings.labels, self.embeddings.class_names
+        if labels is None:
+            return []
+        sizes: list[int] = np.bincount(labels[labels >= 0], minlength=len(names)).tolist()
+        return sizes
 
     @cached_property
     def marks(self) -> dict[int, tuple[str, ...]]:
@@ -185,10 +196,7 @@ class State:
 
     def covers(self, cut: CheckedCut) -> bool:
         """Whether the tree is deep enough for a cut."""
-        budget = None if cut.keep is None else cut.budget
-        return self.merges.covers(
-            cut.keep, threshold=cut.threshold, budget=budget, min_per_class=cut.min_per_class
-        )
+        return not self.merges.missing(cut)
 
     def require(self, cut: CheckedCut) -> None:
         """Refuse a cut that the tree is not deep enough for.
@@ -211,13 +219,7 @@ class State:
         return self._groups.get(cut, lambda: self._cut(cut))
 
     def _cut(self, cut: CheckedCut) -> Groups:
-        from ..select.partition import further
-
-        merges, more = self.merges, None
-        if cut.keep is not None and len(merges.constraints.counted):
-            pairs = (merges.a, merges.b, merges.class_index)
-            more = further(self.embeddings.vectors, merges.steps, pairs, cut, merges.constraints)
-        return Groups(merges, self.forest, merges.steps.taken(cut, more), self.touched)
+        return Groups(self.merges, self.forest, self.merges.taken(cut), self.touched)
 
     def partition(self, cut: CheckedCut) -> Partition:
         """Return a cut as the library has it."""

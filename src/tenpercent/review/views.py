@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,13 +16,8 @@ from .asked import RefusedError
 from .groups import Groups
 from .state import State
 
-if TYPE_CHECKING:
-    pass
-
-SHOWN = 16  # members of a group in a list of groups
 MOST_CLASSES = 2000
 MOST_NAMED = 20  # images of a decision in a list of decisions
-BYTES = 700_000  # of an answer, before JSON's own signs
 
 
 def run_view(state: State) -> dict[str, Any]:
@@ -109,12 +104,8 @@ def _cut_view(state: State, cut: CheckedCut) -> dict[str, Any]:
 
 
 def _classes(state: State) -> list[dict[str, Any]]:
-    labels = state.embeddings.labels
-    if labels is None:
-        return []
-    images = np.bincount(labels[labels >= 0], minlength=len(state.embeddings.class_names)).tolist()
-    named = enumerate(zip(state.embeddings.class_names, images, strict=True))
-    return [{"code": code, "name": name, "images": many} for code, (name, many) in named][:MOST_CLASSES]
+    named = zip(state.embeddings.class_names[:MOST_CLASSES], state.class_sizes, strict=False)
+    return [{"code": code, "name": name, "images": many} for code, (name, many) in enumerate(named)]
 
 
 def _kept_by_class(state: State, groups: Groups) -> list[dict[str, Any]]:
@@ -143,7 +134,7 @@ def _kept_by_class(state: State, groups: Groups) -> list[dict[str, Any]]:
 
 def image_name(state: State, position: int) -> dict[str, Any]:
     """Return how an image is called: position, id and class."""
-    name = state.class_of(position)
+    name = state.class_names(np.asarray([position]))[0]
     return {"p": position, "id": str(state.embeddings.ids[position]), "class_name": name}
 
 

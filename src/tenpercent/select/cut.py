@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from numbers import Integral, Real
 from typing import TypeVar
 
@@ -171,7 +172,7 @@ class Steps:
         """
         if cut.keep is not None and cut.budget is Budget.CLASS:
             depths = self.depths(cut) if further is None else self.depths(cut) + further
-            return self._rank() < depths[self.of_class]
+            return self._rank < depths[self.of_class]
         allowed = self.allowed(cut)
         if cut.threshold is not None:
             return allowed & (self.height <= cut.threshold)
@@ -201,7 +202,7 @@ class Steps:
 
     def allowed(self, cut: CheckedCut) -> Bools:
         """Return the merges that leave each class its minimum, bool[m]."""
-        return self._rank() < self._limits(cut)[self.of_class]
+        return self._rank < self._limits(cut)[self.of_class]
 
     def removals(self, cut: CheckedCut) -> int:
         """Return how many images a cut by `keep` removes."""
@@ -235,6 +236,7 @@ class Steps:
     def _stored(self) -> Ints:
         return np.bincount(self.of_class, minlength=len(self.sizes))
 
+    @cached_property
     def _rank(self) -> Ints:
         """The number of each merge within its class, from 0."""
         order = np.argsort(self.of_class, kind="stable")

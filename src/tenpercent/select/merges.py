@@ -156,12 +156,17 @@ class Merges:
             raise StageError(f"these merges don't reach {cut}; deepen them first (merges.deepened)")
         return self._partition(cut)
 
+    def taken(self, cut: CheckedCut) -> Bools:
+        """Return which merges a cut takes under the constraints, bool[m]; supposes that nothing is `missing` for it."""
+        if cut.keep is None or not len(self.constraints.counted):
+            return self.steps.taken(cut)
+        pairs = (self.a, self.b, self.class_index)
+        return self.steps.taken(
+            cut, further(self.embeddings.vectors, self.steps, pairs, cut, self.constraints)
+        )
+
     def _partition(self, cut: CheckedCut) -> Partition:
-        more = None
-        if cut.keep is not None and len(self.constraints.counted):
-            pairs = (self.a, self.b, self.class_index)
-            more = further(self.embeddings.vectors, self.steps, pairs, cut, self.constraints)
-        taken = self.steps.taken(cut, more)
+        taken = self.taken(cut)
         a, b, height = self.a[taken], self.b[taken], self.height[taken]
         group = groups_of(len(self.embeddings), a, b)
         diameter = np.zeros(int(group.max()) + 1)
