@@ -484,8 +484,10 @@ def test_events_tell_other_pages(opened: Page) -> None:
         assert stream.headers["content-type"].startswith("text/event-stream")
         lines = stream.iter_lines()
         assert next(lines) == "retry: 1000"
-        threading.Timer(0.2, lambda: opened.decide("keep", 5)).start()
+        other = threading.Timer(0.2, lambda: opened.decide("keep", 5))
+        other.start()
         told = [line for line in (next(lines) for _ in range(4)) if line]
+        other.join()
     assert told[:2] == ["event: decisions", 'data: {"version": 1}']
 
 
