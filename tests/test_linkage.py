@@ -24,10 +24,13 @@ from hard_vectors import (
     same_partition,
     up_to,
 )
+from tenpercent.cluster import growth, scratch
 from tenpercent.cluster.distances import dissimilarities, scaled_rows, unit_vectors
 from tenpercent.cluster.linkage import Linkage, first_merges
 from tenpercent.cluster.memory import MemoryBudgetError, Resources
+from tenpercent.cluster.pairs import ScratchError
 from tenpercent.cluster.reference import complete_linkage
+from tenpercent.cluster.walk import walk
 from tenpercent.errors import UsageError
 from tenpercent.select.representatives import groups_of, representatives
 
@@ -213,12 +216,68 @@ def test_a_tree_in_little_memory_is_the_same_tree(tmp_path, metric, threads):
     tree = complete_linkage(vectors, metric=metric)
     little = least_memory(vectors, metric, threads)
     for merges in (100, 600, 990):
-        for scratch in (None, tmp_path):
-            resources = Resources(memory=little, threads=threads, scratch=scratch)
+        for folder in (None, tmp_path):
+            resources = Resources(memory=little, threads=threads, scratch=folder)
             found = first_merges(vectors, merges=merges, metric=metric, resources=resources)
             assert_same(found, tree, *first_of(tree, merges))
     found = first_merges(vectors, height=tree.height[700], metric=metric, resources=resources)
     assert_same(found, tree, up_to(tree, tree.height[700]), tree.height[700])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("apart", [None, [[0, 1], [2, 700], [5, 9]]])
+def test_a_walk_that_was_stopped_goes_on_where_it_stood(tmp_path, monkeypatch, metric, apart):
+    vectors = np.random.default_rng(14).permutation(np.indices((10, 10, 10)).reshape(3, -1).T + 1.0)
+    monkeypatch.setattr(growth, "MOST_PIECE", 5_000)  # pairs, so that a shell is walked in many pieces
+    monkeypatch.setattr(growth._Growth, "dense_pays", lambda _: False)
+
+    def clustered(merges, folder=tmp_path):
+        resources = Resources(threads=1, scratch=folder)
+        return first_merges(vectors, merges=merges, metric=metric, cannot_link=apart, resources=resources)
+
+    walked: list[int] = []
+    stop_at = -1
+
+    def stopping(*args, **kwargs):
+        if len(walked) == stop_at:
+            raise KeyboardInterrupt
+        walked.append(len(args[1]))
+        return walk(*args, **kwargs)
+
+    monkeypatch.setattr(growth, "walk", stopping)
+    monkeypatch.setattr(scratch, "SECONDS", 0.0)
+    undisturbed = clustered(900, folder=None)
+    pairs, steps, piece = sum(walked), len(walked), max(walked)
+    assert pairs > 3 * piece
+    for stop_at in (1, steps // 2, steps - 1):
+        for then in (900, 400):
+            walked.clear()
+            with pytest.raises(KeyboardInterrupt):
+                clustered(900)
+            done, here, stop_at = sum(walked), stop_at, -1
+            walked.clear()
+            found = clustered(then)
+            if then == 400:  # what is not as deep comes out as if nothing stood there
+                assert_same(found, undisturbed, *first_of(undisturbed, then))
+            assert not list(tmp_path.iterdir())
+            if then == 900:
+                assert_same(found, undisturbed)
+                assert all((x == y).all() for x, y in zip(found.counted, undisturbed.counted, strict=True))
+                assert sum(walked) <= pairs - done + piece  # the piece that was begun is walked again
+            stop_at = here
+
+
+def test_a_damaged_standing_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(scratch, "SECONDS", 0.0)
+    vectors = np.random.default_rng(15).normal(size=(300, 4))
+    monkeypatch.setattr(scratch.Scratch, "clear", lambda _: None)
+    first_merges(vectors, merges=200, resources=Resources(scratch=tmp_path))
+    (standing,) = tmp_path.glob("walk-*/standing.npz")
+    standing.write_bytes(standing.read_bytes()[:-30])
+    with pytest.raises(
+        ScratchError, match=r"standing\.npz is damaged .* delete it, and the walk begins again"
+    ):
+        first_merges(vectors, merges=280, resources=Resources(scratch=tmp_path))
 
 
 def test_too_deep_for_the_memory_says_what_fits():

@@ -6,26 +6,22 @@ undecided the next one goes on with, or the dense end, where most pairs would be
 
 from __future__ import annotations
 
-import hashlib
 import math
-import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .cells import Cells
 from .components import united
 from .dense import dense_bytes, dense_merges
 from .distances import Doubles
-from .memory import MemoryBudgetError, Resources, in_words
+from .memory import MemoryBudgetError, Resources
 from .neighbors import Join
-from .pairs import BYTES_IN_MEMORY, RECORD, Pairs, PairStore, ScratchError
+from .pairs import BYTES_IN_MEMORY, RECORD, Pairs
 from .points import Indices, Points
 from .sample import sample_pairs
-from .walk import BYTES_PER_EDGE, Clusters, Counted, counted, walk
+from .scratch import Scratch, Shell, Standing
+from .walk import BYTES_PER_EDGE, Clusters, Counted, counted, restored, walk
 
 BYTES_PER_POINT = 160  # what points, cells and clusters take
 MOST_PIECE = 1 << 28  # pairs walked at once
@@ -118,7 +114,10 @@ def grow(task: Task, start: Start) -> Grown:
 
 
 class _Growth:
-    """Where the growing stands: clusters after all pairs up to `reached`, and the merges so far."""
+    """Where the growing stands: clusters after all pairs up to `reached`, and the merges so far.
+
+    A shell is the pairs that are looked at together; `above` is where the one that is walked begins.
+    """
 
     def __init__(self, task: Task, start: Start) -> None:
         self.task = task
@@ -126,7 +125,7 @@ class _Growth:
         self.wanted = self.n if task.merges is None else task.merges
         self.clusters = start.clusters
         self.dense = False
-        self.reached = start.reached
+        self.above = self.reached = start.reached
         self.merges = [(start.i, start.j, start.d)]
         self.done = len(start.d)
         self.codes = task.apart[:, 0] * self.n + task.apart[:, 1]
@@ -138,7 +137,9 @@ class _Growth:
         task = self.task
         self.sample = sample_pairs(task.points, task.resources.workers)
         self.budget = Budget.of(task)
-        self.scratch = _Scratch(task)
+        self.scratch = Scratch(task.resources.scratch, task.points, task.apart)
+        if (standing := self.scratch.standing()) is not None and self._take_up(standing):
+            return standing.shell.radius if self.reached < standing.shell.radius else self.wider()
         fraction = self.wanted / self.n
         if task.merges is None:
             radius = task.limit
@@ -150,6 +151,16 @@ class _Growth:
             return self.wider()
         self._check(radius)
         return radius
+
+    def _take_up(self, standing: Standing) -> bool:
+        """Go on where an earlier process stood, if that is farther than here and not too far; return whether."""
+        i, j, d = standing.i, standing.j, standing.d
+        if standing.reached <= self.reached or standing.reached > self.task.limit or len(d) >= self.wanted:
+            return False
+        self.clusters = restored(self.n, i, j, standing.counted)
+        self.above, self.reached = standing.shell.above, standing.reached
+        self.merges, self.done = [(i, j, d)], len(d)
+        return True
 
     def wider(self) -> float:
         """Return a wider radius, by how merges have come with pairs so far.
@@ -165,6 +176,7 @@ class _Growth:
         factor = math.exp((_log_odds(self.wanted / n) - _log_odds(self.done / n)) / slope) * 1.2
         radius = max(self.sample.radius(pairs * min(max(factor, 2.0), 8.0)), 1.2 * self.reached)
         self._check(radius)
+        self.above = self.reached
         return radius
 
     def dense_pays(self) -> bool:
@@ -210,20 +222,31 @@ class _Growth:
         radius = self._level(radius)
         # Larger tiles may have what the walk over the pairs takes afterwards.
         room = self.budget.pairs * BYTES_IN_MEMORY
-        join = Join(task.points, None, radius, self.reached, task.resources.workers, room=room)
+        join = Join(task.points, None, radius, self.above, task.resources.workers, room=room)
         stop = math.inf
         with self.scratch.store(join, self.budget.pairs) as store:
             for pairs in store.pieces():
-                rest = self._free(pairs)
+                rest = self._free(_between(pairs, self.reached, math.inf))
                 if math.isinf(stop) and self._walk(rest, task.merges):
                     self.reached = float(self.merges[-1][2][-1])
                     stop = self._level(self.reached)
                 if not math.isinf(stop):
                     self._walk(_between(rest, self.reached, stop), None)
+                elif len(pairs.d):
+                    self.reached = max(self.reached, float(pairs.d[-1]))
+                    self._keep(radius)
                 if len(pairs.d) and pairs.d[-1] > stop:
                     break
         self.reached = min(stop, radius)
+        if math.isinf(stop):
+            self._keep(radius)
         return not math.isinf(stop) or task.merges is None or math.isinf(radius) or self.whole()
+
+    def _keep(self, radius: float) -> None:
+        """Write where the walk over the shell up to `radius` stands, now and then."""
+        if self.scratch.keeps():
+            shell = Shell(self.above, radius)
+            self.scratch.keep(Standing(shell, self.reached, *self._so_far(), counted(self.clusters)))
 
     def _level(self, d: float) -> float:
         """Return the largest dissimilarity that is reported as the same height as `d`."""
@@ -263,6 +286,11 @@ class _Growth:
         free = self.codes[at] != code
         return Pairs(pairs.i[free], pairs.j[free], pairs.d[free])
 
+    def _so_far(self) -> tuple[Indices, Indices, Doubles]:
+        """Return i, j and d of all merges."""
+        i, j, d = (np.concatenate(column) for column in zip(*self.merges, strict=True))
+        return i, j, d
+
     def _add(self, i: Indices, j: Indices, d: Doubles) -> None:
         self.merges.append((i, j, d))
         self.done += len(d)
@@ -283,8 +311,7 @@ class _Growth:
 
     def grown(self) -> Grown:
         """Return all merges."""
-        i, j, d = (np.concatenate(column) for column in zip(*self.merges, strict=True))
-        return Grown(i, j, d, self.whole(), None if self.dense else counted(self.clusters))
+        return Grown(*self._so_far(), self.whole(), None if self.dense else counted(self.clusters))
 
 
 def _between(pairs: Pairs, above: float, upto: float) -> Pairs:
@@ -332,54 +359,3 @@ class Budget(NamedTuple):
             )
         pairs = min(int(rest * (1 - EDGES) / 2 / BYTES_IN_MEMORY), MOST_PIECE)
         return cls(task.resources.bytes, base, pairs, int(rest * EDGES / BYTES_PER_EDGE))
-
-
-class _Scratch:
-    """Where pairs lie that outgrow the memory, a folder for each shell, named after all that they depend on."""
-
-    def __init__(self, task: Task) -> None:
-        self.folder = task.resources.scratch
-        self.code = "" if self.folder is None else hashlib.sha256(task.points.hashes().tobytes()).hexdigest()
-        self.shells: list[Path] = []
-
-    def check(self, size: float) -> None:
-        """Raise `ScratchError` where so many bytes would not fit onto the disk."""
-        folder = Path(tempfile.gettempdir()) if self.folder is None else self.folder
-        there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-        free = shutil.disk_usage(there).free
-        if size > free:
-            raise ScratchError(
-                f"about {in_words(size)} of pairs outgrow the memory, and {folder} has {in_words(free)} free; free "
-                "space there, give more --memory, or ask for fewer merges"
-            )
-
-    def store(self, join: Join, room: int) -> PairStore:
-        """Return a store with all pairs of a join."""
-        if self.folder is None:
-            store = PairStore(room, None)
-            join.fill(store, join.cells())
-            return store
-        name = f"{self.code} {join.radius.hex()} {join.above.hex()}"
-        shell = self.folder / f"shell-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-        self.shells.append(shell)
-        shell.mkdir(parents=True, exist_ok=True)
-        cells = _kept(shell / "cells.npz", join)
-        store = PairStore(
-            room, shell / f"columns-{join.filter(cells).columns}"
-        )  # the work is numbered by them
-        join.fill(store, cells)
-        return store
-
-    def clear(self) -> None:
-        """Remove what is no longer needed."""
-        for shell in self.shells:
-            shutil.rmtree(shell, ignore_errors=True)
-
-
-def _kept(path: Path, join: Join) -> Cells:
-    """Return the cells that an earlier process divided the points into, for its pairs are numbered by them."""
-    if path.exists():
-        return Cells.load(path)
-    cells = join.cells()
-    cells.save(path)
-    return cells

@@ -1,0 +1,158 @@
+"""What an unfinished clustering keeps on disk, to go on from: the pairs of each shell, and how far they are walked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .cells import Cells
+from .distances import Doubles
+from .memory import in_words
+from .neighbors import Join
+from .pairs import SECONDS, PairStore, ScratchError
+from .points import Indices, Points
+from .walk import Counted
+
+STANDING = "standing.npz"
+
+
+class Shell(NamedTuple):
+    """The pairs that are looked at together: those with above < d ≤ radius."""
+
+    above: float
+    radius: float
+
+
+class Standing(NamedTuple):
+    """How far a walk has come.
+
+    Attributes:
+        shell: whose pairs were walked last, some or all.
+        reached: all pairs up to this dissimilarity are walked.
+        i, j: int64[m], the pair that closed each merge so far.
+        d: float64[m], its dissimilarity.
+        counted: the counts after these pairs.
+    """
+
+    shell: Shell
+    reached: float
+    i: Indices
+    j: Indices
+    d: Doubles
+    counted: Counted
+
+
+class Scratch:
+    """The standing and a folder for each shell, in a folder named after all that they depend on.
+
+    Without one, pairs that outgrow the memory go to a temporary folder, and nothing is there to go on from.
+    """
+
+    def __init__(self, folder: Path | None, points: Points, apart: Indices) -> None:
+        """Open the folder for the clustering of `points`, of which the pairs `apart`, int64[q, 2], never merge."""
+        self.folder = folder
+        self._stored = time.monotonic()
+        if folder is not None:
+            code = hashlib.sha256(points.hashes().tobytes() + apart.tobytes()).hexdigest()
+            self.folder = folder / f"walk-{code[:16]}"
+
+    def check(self, size: float) -> None:
+        """Raise `ScratchError` where so many bytes would not fit onto the disk."""
+        folder = Path(tempfile.gettempdir()) if self.folder is None else self.folder
+        there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+        free = shutil.disk_usage(there).free
+        if size > free:
+            raise ScratchError(
+                f"about {in_words(size)} of pairs outgrow the memory, and {folder} has {in_words(free)} free; free "
+                "space there, give more --memory, or ask for fewer merges"
+            )
+
+    def store(self, join: Join, room: int) -> PairStore:
+        """Return a store with all pairs of a join."""
+        if self.folder is None:
+            store = PairStore(room, None)
+            join.fill(store, join.cells())
+            return store
+        shell = self.folder / f"shell-{join.above.hex()}-{join.radius.hex()}"
+        shell.mkdir(parents=True, exist_ok=True)
+        cells = _kept(shell / "cells.npz", join)
+        store = PairStore(
+            room, shell / f"columns-{join.filter(cells).columns}"
+        )  # the work is numbered by them
+        join.fill(store, cells)
+        return store
+
+    def keeps(self) -> bool:
+        """Whether it is time to `keep` how far the walk has come."""
+        return self.folder is not None and time.monotonic() - self._stored >= SECONDS
+
+    def keep(self, standing: Standing) -> None:
+        """Write how far the walk has come.
+
+        Raises:
+            ScratchError: it can't be written.
+        """
+        assert self.folder is not None
+        unfinished = self.folder / "unfinished"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with unfinished.open("wb") as file:
+                np.savez(
+                    file,
+                    shell=np.array(standing.shell),
+                    reached=np.float64(standing.reached),
+                    i=standing.i,
+                    j=standing.j,
+                    d=standing.d,
+                    **standing.counted._asdict(),
+                )
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(self.folder / STANDING)
+        except OSError as error:
+            raise ScratchError(
+                f"how far the walk has come can't be written to {self.folder}: {error.strerror or error}; free space "
+                "there, and the same command goes on"
+            ) from error
+        self._stored = time.monotonic()
+
+    def standing(self) -> Standing | None:
+        """Return how far an earlier process came, or None where none says so.
+
+        Raises:
+            ScratchError: its file is damaged.
+        """
+        if self.folder is None or not (path := self.folder / STANDING).exists():
+            return None
+        try:
+            with np.load(path) as found:
+                above, radius = found["shell"].tolist()
+                counts = Counted(found["a"], found["b"], found["seen"])
+                i, j, d = (found[name] for name in ("i", "j", "d"))
+                return Standing(Shell(above, radius), float(found["reached"]), i, j, d, counts)
+        except (zipfile.BadZipFile, EOFError, KeyError, ValueError) as error:
+            raise ScratchError(
+                f"{path} is damaged ({error}); delete it, and the walk begins again"
+            ) from error
+
+    def clear(self) -> None:
+        """Remove what is no longer needed."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _kept(path: Path, join: Join) -> Cells:
+    """Return the cells that an earlier process divided the points into, for its pairs are numbered by them."""
+    if path.exists():
+        return Cells.load(path)
+    cells = join.cells()
+    cells.save(path)
+    return cells
