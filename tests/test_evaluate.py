@@ -20,6 +20,7 @@ from PIL import Image
 
 import tenpercent as tp
 from tenpercent.cli import main
+from tenpercent.decisions.log import DecisionLog, ImageName, Kind
 from tenpercent.embed.precision import Choice
 from tenpercent.embed.recipe import Flip, Recipe
 from tenpercent.embed.settings import Precision
@@ -240,6 +241,10 @@ def test_what_takes_no_part_is_said(photos: Path, tmp_path: Path, caplog: pytest
     assert "the 2 images that --keep-ids made stay take no part" in caplog.text
     protocol_of(out, "article-fashion")
     assert "--preset article-fashion chooses with --within all" in caplog.text
+    assert "decisions" not in caplog.text
+    DecisionLog(out).add(Kind.REMOVE, [ImageName(str(ids[0]))])
+    evaluate(out, Asked((0.5,), ("semantic", "kcenter"), 1), SHORT)
+    assert "take no part in kcenter: they know none" in caplog.text
 
 
 def test_trainings_may_begin_from_the_weights_of_a_model(photos: Path, tmp_path: Path) -> None:

@@ -122,6 +122,16 @@ class Ready:
         log.info(
             "%d trainings; testing on %s images (%s)", count, f"{len(self.judged.rows):,}", self.judged.name
         )
+        if self.decisions:
+            self._say_where_decisions_hold()
+
+    def _say_where_decisions_hold(self) -> None:
+        from .evaluate.trials import FULL, RANDOM, SEMANTIC
+
+        others = [arm for arm in self.plan.arms if arm not in (FULL, RANDOM, SEMANTIC)]
+        log.info("what was decided about images holds in %s, and %s draws its shares", SEMANTIC, RANDOM)
+        if others:
+            log.warning("decisions about images take no part in %s: they know none", ", ".join(others))
 
     def make_trees(self, trials: Sequence[Trial]) -> None:
         """Make the trees that trials are chosen by: embeddings take long, and are made by one process alone."""
