@@ -14,6 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tenpercent.decisions.log import DecisionLog, ImageName, Kind
+from tenpercent.errors import RunFolderError
+
 STORED = ("selection.parquet", "merges.parquet", "rejected.parquet", "embeddings/part-00000.parquet")
 QUICK = ["--keep", "0.75", "--depth", "8", "--epochs", "2", "--batch", "16", "--precision", "float32"]
 
@@ -134,3 +137,20 @@ def test_a_disk_that_fills_up_while_pairs_spill(
     for name in ("merges.parquet", "merges.counted.parquet"):
         assert (small_disk / "run" / name).read_bytes() == (tmp_path / "roomy" / name).read_bytes()
     assert not (small_disk / "run" / "scratch").exists()
+
+
+def test_a_decision_on_a_full_disk(small_disk: Path) -> None:
+    names = [ImageName(f"image-{place:04}.png", "0" * 64) for place in range(40)]
+    resize(small_disk, "96k")
+    decisions = DecisionLog(small_disk)
+    with pytest.raises(RunFolderError, match=r"decisions\.sqlite: .*full.* free some space"):
+        for _ in range(1000):
+            made = decisions.add(Kind.ACCEPT, names, note="n" * 1000).number
+    assert made > 2
+    for _ in range(3):
+        assert len(DecisionLog(small_disk).active()) == made  # none lost, none half there
+        with pytest.raises(RunFolderError, match="full"):
+            decisions.add(Kind.ACCEPT, names, note="n" * 1000)
+    resize(small_disk, "1m")
+    assert decisions.add(Kind.ACCEPT, names).number == made + 1
+    assert len(DecisionLog(small_disk).active()) == made + 1
