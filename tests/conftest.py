@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,3 +49,24 @@ def photos(tmp_path: Path) -> Path:
     (folder / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a photo")
     (folder / "notes.txt").write_text("not an image")
     return folder
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A real browser, or skip."""
+    from browsing import browser
+
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def seen(chromium: Any, address: str) -> Iterator[Any]:
+    """The review page at `address`, loaded; nothing may go wrong in it."""
+    from browsing import look
+
+    opened = look(chromium, address)
+    opened.ready()
+    yield opened
+    opened.page.context.close()
+    assert opened.faults == []

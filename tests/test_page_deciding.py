@@ -9,13 +9,7 @@ from typing import Any
 
 import pytest
 
-from browsing import Look, browser, look, make_run, served
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as opened:
-        yield opened
+from browsing import Look, look, make_run, served
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +26,6 @@ def run(made: Path, tmp_path: Path) -> Path:
 def address(run: Path) -> Iterator[str]:
     with served(run) as found:
         yield found
-
-
-@pytest.fixture
-def seen(chromium: Any, address: str) -> Iterator[Look]:
-    opened = look(chromium, address)
-    opened.ready()
-    yield opened
-    opened.page.context.close()
-    assert opened.faults == []
 
 
 def keeper_of(seen: Look, position: int) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from browsing import Look, browser, look, make_run, served
+import tenpercent as tp
+from browsing import Look, look, make_run, served
+from tenpercent.cli import main
 from tenpercent.review import maps, projection
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +27,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(run: Path) -> Iterator[str]:
     with served(run) as found:
         yield found
-
-
-@pytest.fixture
-def seen(chromium: Any, address: str) -> Iterator[Look]:
-    opened = look(chromium, address)
-    opened.ready()
-    yield opened
-    opened.page.context.close()
-    assert opened.faults == []
 
 
 def test_the_first_screen_says_what_it_is_and_shows_the_groups(seen: Look) -> None:
@@ -288,6 +276,40 @@ def test_axe_finds_nothing(chromium: Any, address: str, scheme: str, width: int)
     page.locator(".image-name").wait_for()
     check("an image")
     page.context.close()
+
+
+def test_what_is_exported_is_what_is_on_screen(seen: Look, run: Path) -> None:
+    page = seen.page
+    page.locator("#keep-number").fill("87.5")
+    page.keyboard.press("Enter")
+    seen.wait("document.querySelector('#counts b')?.textContent === '42 kept'")
+    page.locator("#export").click()
+    kept = []
+    for name in ("kept.txt", "selection.csv"):
+        with page.expect_download() as coming:
+            page.locator(f"a[download='{name}']").click()
+        kept.append(Path(coming.value.path()).read_text(encoding="utf-8").splitlines())
+    ids, table = kept
+    assert len(ids) == 42 and len(table) == 49
+    (command,) = page.locator("[aria-label=Command] code").all_inner_texts()
+    page.get_by_role("button", name="Store in the run").click()
+    page.get_by_text("Stored: 42 kept, 6 removed.").wait_for()
+    stored = tp.Selection.load(run / "selection.parquet")
+    assert stored.ids[stored.kept_mask].tolist() == ids
+    assert main(shlex.split(command)[1:]) == 0
+    again = tp.Selection.load(run / "selection.parquet")
+    assert again.table.equals(stored.table)
+
+
+def test_who_wants_no_motion_sees_none(chromium: Any, address: str) -> None:
+    for motion, name in (("no-preference", "rise"), ("reduce", "none")):
+        opened = look(chromium, address, reduced_motion=motion)
+        opened.ready()
+        opened.page.locator("#export").click()
+        opened.page.get_by_role("button", name="Copy: Command").click()
+        toast = opened.page.locator(".toast").first
+        assert toast.evaluate("toast => getComputedStyle(toast).animationName") == name
+        opened.page.context.close()
 
 
 def test_a_server_that_is_gone_is_told_and_found_again(chromium: Any, run: Path) -> None:
