@@ -20,11 +20,11 @@ from tenpercent.embed import loop
 from tenpercent.embed.augment import IMAGENET, View
 from tenpercent.embed.encoders import NetworkEncoder
 from tenpercent.embed.fast import FastNetwork
-from tenpercent.embed.loop import make_optimizer
+from tenpercent.embed.loop import Job, make_optimizer
 from tenpercent.embed.measure import Exam, ask
 from tenpercent.embed.networks import build, check_fit
 from tenpercent.embed.precision import Choice
-from tenpercent.embed.recipe import Flip, Recipe, Schedule, Statistics, learning_rate
+from tenpercent.embed.recipe import Flip, Recipe, Schedule, Statistics, learning_rate, shown_share
 from tenpercent.embed.settings import Precision, Supervised
 from tenpercent.embed.training import class_weights, train
 from tenpercent.errors import TrainingFailedError, UsageError
@@ -322,6 +322,25 @@ def test_schedules_at_known_points() -> None:
     assert learning_rate(0, 120_000, 0.4, paper) == 0.4 / 5_000
     assert learning_rate(4_999, 120_000, 0.4, paper) == learning_rate(5_000, 120_000, 0.4, paper) == 0.4
     assert learning_rate(62_500, 120_000, 0.4, paper) == pytest.approx(0.2)
+
+
+def test_images_are_smaller_in_the_first_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def watched(inputs: torch.Tensor, step: int, job: Job) -> torch.Tensor:
+        assert step == len(seen)
+        out = shown(inputs, step, job)
+        assert out.mean().item() == pytest.approx(inputs.mean().item(), abs=0.05)
+        seen.append((out.shape[2], out.shape[3]))
+        return out
+
+    shown = loop._shown
+    monkeypatch.setattr(loop, "_shown", watched)
+    training = replace(QUICK.training, recipe=Recipe(small_steps=0.5, small_side=0.75))
+    once(tmp_path, protocol=replace(QUICK, training=training))
+    assert seen == [(6, 6)] * 6 + [(8, 8)] * 6
+    assert shown_share(training.recipe) == (0.5 * 36 + 0.5 * 64) / 64
+    assert shown_share(Recipe()) == 1
 
 
 def test_class_weights_are_those_of_the_article() -> None:

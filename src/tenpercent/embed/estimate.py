@@ -30,6 +30,7 @@ from .networks import SMALL, build
 from .pixels import Ints, Scan, describe, memory_for_pixels, scan
 from .precision import Choice, choose
 from .processes import devices_for
+from .recipe import shown_share
 from .selfsupervised import Twins, check_images, check_network, start_of
 from .settings import Precision, SelfSupervised, Settings, Supervised, Timm
 from .training import Classes, Trained, length
@@ -170,6 +171,7 @@ def _trained(embedder: Settings, sample: _Sample, classes: int) -> _Measured:
     step, memory = _step(network, task, choice, devices.first, pixels.batch(places), places)
     planned = length(sample.shown, embedder)
     images = planned.steps * sample.shown / planned.batches
+    step *= shown_share(embedder.recipe)
     train = images * (step / few / devices.count + (0 if sample.fits else sample.read))
     encoder = NetworkEncoder(Trained(network, view, choice, devices.first, {}))
     encode, widths = _encode(encoder, pixels.batch(places), few)

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn.functional import max_pool2d, relu
+from torch.nn.functional import gelu, max_pool2d
 
 NAME = "fast"
 LEAST = 16  # pixels a side: three poolings leave one
 PATCH = 2  # pixels a side of what the first layer whitens
-WIDTHS = (32, 128, 128)
+WIDTHS = (48, 128, 256)
 SCALE = 1 / 9  # of the logits
 NOISE = 5e-4  # added to the variances of the patches, so that the faintest are not blown up
 FORGETTING = 0.4  # share of the newest batch in the running statistics: a short training has few batches
 
 
 class Group(nn.Module):
-    """Two 3×3 convolutions, the first one pooled, each with normalisation and ReLU after it."""
+    """Two 3×3 convolutions, the first one pooled, each with normalisation and GELU after it."""
 
     def __init__(self, width_in: int, width: int) -> None:
         super().__init__()
@@ -32,8 +32,8 @@ class Group(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return float[k, width, h // 2, w // 2] for float[k, width_in, h, w]."""
-        x = relu(self.norm1(max_pool2d(self.conv1(x), 2)), inplace=True)
-        return relu(self.norm2(self.conv2(x)), inplace=True)
+        x = gelu(self.norm1(max_pool2d(self.conv1(x), 2)))
+        return gelu(self.norm2(self.conv2(x)))
 
 
 class FastNetwork(nn.Module):
@@ -62,7 +62,7 @@ class FastNetwork(nn.Module):
     def whiten(self, images: torch.Tensor) -> None:
         """Set the first layer so that its outputs over the patches of these images are uncorrelated, of variance 1.
 
-        Each direction is there twice, with both signs, as a ReLU follows.
+        Each direction is there twice, with both signs, as a GELU follows.
 
         Args:
             images: float32[k, 3, h, w], normalised.
@@ -76,7 +76,7 @@ class FastNetwork(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits, float[k, n_classes], of normalised images float[k, 3, h, w]."""
-        x = relu(self.whitening(x), inplace=True)
+        x = gelu(self.whitening(x))
         for group in self.groups:
             x = group(x)
         logits: torch.Tensor = self.classifier(x.amax((2, 3))) * SCALE
@@ -88,7 +88,7 @@ class FastNetwork(nn.Module):
         ``start`` after the whitening layer, ``middle`` after the second group, ``end`` what the classifier takes:
         the maximum over space, not the mean.
         """
-        start = relu(self.whitening(x), inplace=True)
+        start = gelu(self.whitening(x))
         middle = self.groups[1](self.groups[0](start))
         end = self.groups[2](middle)
         return {"start": start.mean((2, 3)), "middle": middle.mean((2, 3)), "end": end.amax((2, 3))}

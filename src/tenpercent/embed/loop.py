@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 from torch import nn
+from torch.nn.functional import interpolate
 
 from ..progress import bar, quiet
 from ..store.files import replacing, write_text
@@ -24,7 +25,7 @@ from .augment import Ints, PixelSource, View
 from .measure import Exam, ask
 from .networks import Size
 from .precision import Choice
-from .recipe import learning_rate
+from .recipe import learning_rate, shown_size
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _run(fabric: Fabric, job: Job) -> str | None:
             rate = learning_rate(number, job.steps, job.settings.rate, job.settings.recipe)
             for group, factor in zip(optimizer.param_groups, factors, strict=True):
                 group["lr"] = rate * factor
-            inputs = job.task.inputs(images.to(device), drawn)
+            inputs = _shown(job.task.inputs(images.to(device), drawn), number, job)
             with fabric.autocast():
                 outputs = wrapped(inputs.contiguous(memory_format=job.choice.layout))
                 loss, right = job.task.loss(outputs, places)
@@ -227,6 +228,13 @@ def _run(fabric: Fabric, job: Job) -> str | None:
             temporary.write_bytes(save(state))
     fabric.barrier()
     return None
+
+
+def _shown(inputs: torch.Tensor, step: int, job: Job) -> torch.Tensor:
+    """Return the images at the size at which the recipe shows them at this step."""
+    whole = (inputs.shape[2], inputs.shape[3])
+    size = shown_size(step, job.steps, whole, job.settings.recipe)
+    return inputs if size == whole else interpolate(inputs, size, mode="bilinear", antialias=True)
 
 
 def make_optimizer(network: nn.Module, settings: Settings) -> tuple[torch.optim.Optimizer, list[float]]:

@@ -50,6 +50,9 @@ class Recipe:
         pad: pixels that a crop may reach over the edge; None for an eighth of the shorter side up to 64 pixels.
         flip: which images are mirrored.
         statistics: what the images are normalised with.
+        small_steps: the fraction of all steps, the first ones, in which images are shown smaller: most of what there is
+            to learn shows there too, at a fraction of the time (Tan and Le, "EfficientNetV2", 2021, section 4).
+        small_side: height and width as they are shown there, as a fraction of the whole.
     """
 
     schedule: Schedule = Schedule.COSINE
@@ -64,6 +67,8 @@ class Recipe:
     pad: int | None = None
     flip: Flip = Flip.RANDOM
     statistics: Statistics = Statistics.DATA
+    small_steps: float = 0.0
+    small_side: float = 0.75
 
     def __post_init__(self) -> None:
         for name, kind in (("schedule", Schedule), ("flip", Flip), ("statistics", Statistics)):
@@ -71,9 +76,10 @@ class Recipe:
         object.__setattr__(self, "drops", tuple(self.drops))
         _check_share("warm_up", self.warm_up)
         _check_share("smoothing", self.smoothing)
+        _check_share("small_steps", self.small_steps)
         for drop in self.drops:
             _check_share("a drop of the rate", drop)
-        for name in ("drop_factor", "bias_rate"):
+        for name in ("drop_factor", "bias_rate", "small_side"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise UsageError(f"{name} is {value!r}; it must be a number above 0")
@@ -126,3 +132,16 @@ def learning_rate(step: int, steps: int, highest: float, recipe: Recipe = DEFAUL
     if recipe.schedule is Schedule.LINEAR:
         return highest * (1 - done)
     return highest * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / (steps - warm_up)))
+
+
+def shown_size(step: int, steps: int, size: tuple[int, int], recipe: Recipe = DEFAULT) -> tuple[int, int]:
+    """Return height and width at which images of `size` are shown at `step` (from 0)."""
+    if step >= round(recipe.small_steps * steps):
+        return size
+    height, width = size
+    return round(recipe.small_side * height), round(recipe.small_side * width)
+
+
+def shown_share(recipe: Recipe) -> float:
+    """Return the share of all pixels that a training shows: 1 where every image is shown at its size."""
+    return 1 - recipe.small_steps * (1 - recipe.small_side**2)

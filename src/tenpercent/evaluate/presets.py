@@ -234,6 +234,7 @@ def _words(preset: Preset) -> Iterator[tuple[str, str]]:
     yield "label smoothing", f"{recipe.smoothing:g}"
     yield "class weights", "n / (C · n_c), of the subset's own counts" if recipe.class_weights else "none"
     yield "crops", _crops(recipe)
+    yield "smaller images", _smaller(recipe)
     yield "mirrored in training", FLIPS[recipe.flip]
     yield "normalised by", STATISTICS[recipe.statistics]
     yield (
@@ -297,6 +298,14 @@ def _crops(recipe: Recipe) -> str:
         return "none up to 64 pixels"
     reach = "an eighth of the side" if recipe.pad is None else f"{recipe.pad} pixels"
     return f"up to 64 pixels {reach} over the edge, mirrored there"
+
+
+def _smaller(recipe: Recipe) -> str:
+    if recipe.small_steps == 0:
+        return "none"
+    return (
+        f"{recipe.small_side:g} of height and width in the first {100 * recipe.small_steps:g}% of the steps"
+    )
 
 
 _NOT_CONFIRMED = dict.fromkeys(
@@ -391,7 +400,7 @@ FAST = Preset(
     protocol=Protocol(
         Supervised(
             network="fast",
-            epochs=10,
+            epochs=12,
             batch=256,
             rate=0.375,
             momentum=0.85,
@@ -402,9 +411,11 @@ FAST = Preset(
                 nesterov=True,
                 bias_rate=64.0,
                 bias_decay=False,
-                smoothing=0.2,
+                smoothing=0.1,
                 pad=2,
                 flip=Flip.ALTERNATE,
+                small_steps=0.6,
+                small_side=0.75,
             ),
         ),
         evaluations=4,
