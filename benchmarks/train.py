@@ -2,10 +2,12 @@
 
 All in one run, in interleaved rounds, so that a busy moment of the machine hits everyone alike; medians count:
 
-- network: forward, backward and step on one batch that lies ready in memory; nothing can be faster;
+- network: forward, backward and step on one batch that lies ready in memory, at the sizes that the preset shows its
+  images at; nothing can be faster;
 - ours: `tenpercent.evaluate.training.train_once`, its seconds of training, and those of its evaluations beside them;
 - plain: a DataLoader with two workers over the same pixels, RandomCrop, RandomHorizontalFlip, Normalize, float32;
-- two small trainings of 8 and of 32 pixels, in two processes with one thread each, and one after the other with all.
+- two trainings in two processes with one thread each, and one after the other with all: of the presets, and of a
+  ResNet-8 on images of 8 and of 32 pixels.
 
     python benchmarks/train.py [--images 2048] [--rounds 3] [--out benchmarks/train.json]
 """
@@ -22,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +36,14 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from tenpercent.embed.networks import build
+from tenpercent.embed.recipe import shown_size
 from tenpercent.embed.settings import Supervised
 from tenpercent.evaluate.presets import PRESETS, Protocol
 from tenpercent.evaluate.training import TrainingData, train_once
 from tenpercent.progress import quiet
 from tenpercent.store.run import machine, versions
 
-SIDES = (8, 32)  # pixels of the small trainings
+SIDES = (8, 32)  # pixels of the ResNet-8's images
 CLASSES = 10
 
 
@@ -89,19 +93,24 @@ def step_rate(protocol: Protocol, batch: int, steps: int) -> float:
     network = build(training.network, training.depth, CLASSES, (32, 32)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained = [weights for weights in network.parameters() if weights.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.01, momentum=0.9, weight_decay=1e-4)
-    images = torch.randn(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, CLASSES, (batch,))
+    sizes = [shown_size(number, steps, (32, 32), training.recipe) for number in range(steps)]
+    images = {
+        size: torch.randn(batch, 3, *size).contiguous(memory_format=torch.channels_last)
+        for size in set(sizes)
+    }
 
-    def step() -> None:
-        loss = cross_entropy(network(images), labels)
+    def step(size: tuple[int, int]) -> None:
+        loss = cross_entropy(network(images[size]), labels)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    step()
+    for size in images:
+        step(size)
     start = time.perf_counter()
-    for _ in range(steps):
-        step()
+    for size in sizes:
+        step(size)
     return steps * batch / (time.perf_counter() - start)
 
 
@@ -134,55 +143,58 @@ def plain_rate(protocol: Protocol, images: Made) -> float:
     return len(images) / (time.perf_counter() - start)
 
 
-def small(side: int, steps: int) -> None:
-    """Train once on small images of a side; what the processes of `at_once` run."""
-    images = Made(1024, side)
-    training = Supervised(depth=8, steps=steps, batch=64, precision="float32")
+def shortened(name: str) -> Protocol:
+    """Return a preset with two epochs, in float32."""
+    preset = PRESETS[name].protocol
+    return replace(preset.override(steps=None, epochs=2, precision="float32"), evaluations=2)
+
+
+def single(name: str, count: int) -> None:
+    """Train once and print the seconds; what the processes of `at_once` run."""
+    preset = name in PRESETS
+    side = 32 if preset else int(name)
+    small = Protocol(Supervised(depth=8, epochs=8, batch=64, precision="float32"), evaluations=1)
+    images = Made(count, side)
     with quiet():
-        print(our_seconds(Protocol(training, evaluations=1), images, Made(64, side))[0])
+        print(our_seconds(shortened(name) if preset else small, images, Made(64, side))[0])
 
 
-def at_once(side: int, steps: int) -> dict[str, float]:
-    """Return the seconds of two small trainings: of both at once, one thread each, and one after the other."""
-    call = [sys.executable, __file__, "--small", str(side), "--steps", str(steps)]
+def at_once(name: str, count: int) -> dict[str, float]:
+    """Return the seconds of two trainings: of both at once, one thread each, and one after the other."""
+    call = [sys.executable, __file__, "--single", name, "--images", str(count)]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
     both = [subprocess.Popen(call, env=one_thread, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     together = max(float(one.communicate()[0]) for one in both)
     after = sum(
         float(subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True).stdout) for _ in range(2)
     )
-    return {f"{side} pixels, at once": together, f"{side} pixels, one after the other": after}
+    return {f"{named(name)}, at once": together, f"{named(name)}, one after the other": after}
 
 
-def measure(names: list[str], count: int, rounds: int, steps: int) -> list[dict[str, float]]:
+def named(name: str) -> str:
+    """Return what a training of `single` is called in the table."""
+    return name if name in PRESETS else f"ResNet-8, {name} pixels"
+
+
+def measure(names: list[str], count: int, rounds: int) -> list[dict[str, float]]:
     """Return what each round measured."""
     images, test = Made(count, 32), Made(256, 32)
     found = []
     for number in range(rounds):
         values: dict[str, float] = {}
         for name in names:
-            training = PRESETS[name].protocol.training
-            short = Supervised(
-                network=training.network,
-                depth=training.depth,
-                epochs=2,
-                batch=training.batch,
-                precision="float32",
-                recipe=training.recipe,
-            )
-            protocol = Protocol(short, evaluations=2)
-            batches = max(2, count // short.batch)
-            before = step_rate(protocol, short.batch, batches)
+            protocol = shortened(name)
+            batch = protocol.training.batch
+            batches = max(2, count // batch)
+            before = step_rate(protocol, batch, batches)
             seconds, whole = our_seconds(protocol, images, test)
-            after = step_rate(
-                protocol, short.batch, batches
-            )  # half before, half after: what drifts hits both
+            after = step_rate(protocol, batch, batches)  # half before, half after: what drifts hits both
             values[f"{name}, network"] = 2 / (1 / before + 1 / after)
             values[f"{name}, ours"] = 2 * count / seconds
             values[f"{name}, ours with all beside the training"] = 2 * count / whole
             values[f"{name}, plain"] = plain_rate(protocol, images)
-        for side in SIDES:
-            values |= at_once(side, steps)
+        for name in (*map(str, SIDES), *names):
+            values |= at_once(name, count)
         found.append(values)
         print(f"round {number + 1}: " + ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
     return found
@@ -193,20 +205,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=int, default=2048, help="of each round and contestant")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=150, help="of the small trainings")
     parser.add_argument("--presets", nargs="+", default=["paper-cifar", "fast"])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/train.json"))
-    parser.add_argument("--small", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--single", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.small:
-        small(given.small, given.steps)
+    if given.single:
+        single(given.single, given.images)
         return
     with quiet():
-        rounds = measure(given.presets, given.images, given.rounds, given.steps)
+        rounds = measure(given.presets, given.images, given.rounds)
     medians = {name: round(statistics.median(values[name] for values in rounds), 2) for name in rounds[0]}
     pairs = [(f"{name}, network", f"{name}, ours") for name in given.presets]
     pairs += [(f"{name}, ours", f"{name}, plain") for name in given.presets]
-    pairs += [(f"{side} pixels, one after the other", f"{side} pixels, at once") for side in SIDES]
+    pairs += [
+        (f"{named(name)}, one after the other", f"{named(name)}, at once")
+        for name in (*map(str, SIDES), *given.presets)
+    ]
     ratios = {
         f"{above} / {below}": round(statistics.median(values[above] / values[below] for values in rounds), 3)
         for above, below in pairs
@@ -214,9 +228,8 @@ def main() -> None:
     for name, value in {**medians, **ratios}.items():
         print(f"{name:70} {value:10.2f}")
     content: dict[str, Any] = {
-        "data": "random pixels; images a second, and seconds of two small trainings",
+        "data": "random pixels; images a second, and seconds of two trainings",
         "images": given.images,
-        "steps": given.steps,
         "threads": torch.get_num_threads(),
         "machine": {**machine(), "system": platform.platform()},
         "versions": versions(),

@@ -62,6 +62,7 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
         UsageError: no labels, nothing to test on, an unknown arm, a fraction out of its range.
         StageError: results of other images or of a newer version are in the way.
     """
+    from .embed.loop import threads
     from .evaluate.experiment import missing, run_trials, tally
 
     run = RunFolder.open(what)
@@ -73,8 +74,10 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
         ready.announce(left)
         _warn(run, protocol)
         ready.make_trees(trials)
-        train, at_once = ready.trainer(protocol)
-        with _Beside(what, asked, protocol, min(at_once, left) - 1):
+        train, most = ready.trainer(protocol)
+        # By what was asked for, not by what is left: the last bits of the weights depend on it.
+        own = _threads_of_each(min(most, len(trials)))
+        with _Beside(what, asked, protocol, own, min(most, left) - 1), threads(own):
             run_trials(trials, ready.arms, ready.results, key, train)
         # What a process beside this one left, whatever became of it.
         run_trials(trials, ready.arms, ready.results, key, train)
@@ -251,9 +254,9 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
 class _Beside:
     """Processes that take trials of the same folder, for as long as this context lasts."""
 
-    def __init__(self, what: str | Path, asked: Asked, protocol: Protocol, count: int) -> None:
+    def __init__(self, what: str | Path, asked: Asked, protocol: Protocol, own: int, count: int) -> None:
         context = multiprocessing.get_context("spawn")
-        arguments = (what, asked, protocol, os.getpid())
+        arguments = (what, asked, protocol, os.getpid(), own)
         self.processes = [context.Process(target=_share, args=arguments, daemon=True) for _ in range(count)]
 
     def __enter__(self) -> None:
@@ -267,15 +270,23 @@ class _Beside:
             process.join()
 
 
-def _share(what: str | Path, asked: Asked, protocol: Protocol, parent: int) -> None:
-    """Train what nobody is at, until all is done or the process that began this one is gone."""
+def _threads_of_each(count: int) -> int:
+    """Return how many threads each of `count` processes at once may use."""
+    import torch
+
+    return max(1, torch.get_num_threads() // count)
+
+
+def _share(what: str | Path, asked: Asked, protocol: Protocol, parent: int, own: int) -> None:
+    """Train what nobody is at, with `own` threads, until all is done or the process that began this one is gone."""
+    from .embed.loop import threads
     from .evaluate.experiment import run_trials
 
     def goes_on() -> bool:
         return os.getppid() == parent
 
     # The first process takes up what is left, and meets and says whatever is wrong.
-    with quiet(True), suppress(KeyboardInterrupt, TenpercentError):
+    with quiet(True), threads(own), suppress(KeyboardInterrupt, TenpercentError):
         ready = Ready.of(RunFolder.open(what), asked)
         train, _ = ready.trainer(protocol)
         run_trials(ready.plan.all(), ready.arms, ready.results, ready.key(protocol), train, goes_on)

@@ -17,7 +17,7 @@ PATCH = 2  # pixels a side of what the first layer whitens
 WIDTHS = (48, 128, 256)
 SCALE = 1 / 9  # of the logits
 NOISE = 5e-4  # added to the variances of the patches, so that the faintest are not blown up
-FORGETTING = 0.4  # share of the newest batch in the running statistics: a short training has few batches
+FORGETTING = 0.1  # share of the newest batch in the running statistics
 
 
 class Group(nn.Module):

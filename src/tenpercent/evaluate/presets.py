@@ -400,7 +400,7 @@ FAST = Preset(
     protocol=Protocol(
         Supervised(
             network="fast",
-            epochs=12,
+            epochs=15,
             batch=256,
             rate=0.375,
             momentum=0.85,

@@ -19,13 +19,15 @@ from ..embed.networks import build
 from ..embed.precision import choose
 from ..embed.processes import devices_for
 from ..embed.settings import Precision, Supervised, Timm
-from ..embed.training import TINY, Trained, batches_of, default_epochs, seeded, threads_for, train
 from ..embed.training import Length as Course
+from ..embed.training import Trained, batches_of, default_epochs, seeded, threads_for, train
 from ..embed.weights import model_view, timm_model
 from ..errors import UsageError
 from ..store.files import write_text
 from ..store.run import machine
 from .presets import Length, Protocol
+
+SMALL_ENOUGH = 32 * 32  # up to so many pixels several trainings at once are faster: see `at_once`
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,14 +201,14 @@ def settled(data: TrainingData, protocol: Protocol, path: Path) -> Protocol:
 
 
 def at_once(data: TrainingData, protocol: Protocol) -> int:
-    """Return how many trainings at once are faster than one after the other.
+    """Return how many trainings at once, of one thread each, are faster than one after the other with all threads.
 
-    Up to 16 × 16 pixels a training takes one thread (`embed.training.threads_for`), so there is one for each
-    processor; a training on larger images keeps all of them busy.
+    Up to 32 × 32 pixels one for each processor (`benchmarks/train.py`): threads of one training wait for each other
+    after every layer. Larger images keep all of them busy.
     """
     height, width = data.pixels.size
     where = devices_for(protocol.training.devices)
-    small = height * width <= TINY and (where.kind, where.count) == ("cpu", 1)
+    small = height * width <= SMALL_ENOUGH and (where.kind, where.count) == ("cpu", 1)
     return len(os.sched_getaffinity(0)) if small and hasattr(os, "sched_getaffinity") else 1
 
 

@@ -1,0 +1,129 @@
+"""What the review page takes in a real browser, as JSON: how soon it follows the slider, how smoothly it scrolls.
+
+    python benchmarks/page.py --run RUN [--moves 60] [--out page.json]
+
+RUN is a clustered run, e.g. the one that `benchmarks/review.py --load --run FOLDER` leaves in FOLDER/run. The server is
+a process of its own, the browser Chromium without a screen, both on the same processors.
+
+**Slider.** Moves to random fractions that the tree covers. The time goes from the slider's event to the first frame in
+which the counts and the groups in view are those of the new cut.
+
+**Scroll.** The list of groups is scrolled by 300 pixels a frame for some seconds: the times between frames, which a
+screen of 60 frames a second wants at 16.7 ms. Without a screen Chromium draws on the processor.
+
+**Map.** With `--map`: the seconds until it is laid out (once a run), and from a click until its points are drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+from review import SEED, SERVER, about, quantiles
+
+ARGUMENTS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+MOVE = """async ([kept, words]) => {
+    const slider = document.querySelector("#keep-slider");
+    const begun = performance.now();
+    slider.value = kept;
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+    const frame = () => new Promise(requestAnimationFrame);
+    while (document.querySelector("#counts b")?.textContent !== words) {
+        if (performance.now() - begun > 30000) throw new Error(`it never said ${words}`);
+        await frame();
+    }
+    await frame();
+    return (performance.now() - begun) / 1000;
+}"""
+SCROLL = """async (seconds) => {
+    const frame = () => new Promise(requestAnimationFrame);
+    const times = [];
+    const end = performance.now() + 1000 * seconds;
+    let before = await frame();
+    while (before < end) {
+        window.scrollBy(0, 300);
+        const now = await frame();
+        times.push((now - before) / 1000);
+        before = now;
+    }
+    return { times, reached: window.scrollY };
+}"""
+
+
+def main() -> None:
+    """Measure and write it down."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--moves", type=int, default=60)
+    parser.add_argument("--seconds", type=float, default=10, help="of scrolling")
+    parser.add_argument("--map", action="store_true", help="lay out the map and open it")
+    parser.add_argument("--out", type=Path, default=Path("page.json"))
+    given = parser.parse_args()
+    command = [sys.executable, "-c", SERVER.format(run=str(given.run))]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
+        with sync_playwright() as started:
+            chromium = shutil.which("chromium") or shutil.which("google-chrome")
+            opened = started.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
+            page = opened.new_page(viewport={"width": 1440, "height": 900})
+            begun = time.perf_counter()
+            page.goto(address)
+            page.locator("#counts b").wait_for()
+            found: dict[str, Any] = {"first screen, seconds": round(time.perf_counter() - begun, 2)}
+            run = page.evaluate("fetch('api/run').then(answer => answer.json())")
+            found |= {"images": run["n"], "browser": f"Chromium {opened.version}"}
+            found["slider, ms"] = quantiles(moves(page, run, given.moves))
+            scrolled = page.evaluate(SCROLL, given.seconds)
+            found["scroll, ms a frame"] = {**quantiles(scrolled["times"]), "frames": len(scrolled["times"])}
+            if given.map:
+                found["map, seconds"] = map_seconds(page)
+            opened.close()
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+    given.out.write_text(json.dumps({"about": about(), **found}, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+
+
+def moves(page: Page, run: dict[str, Any], count: int) -> list[float]:
+    """Return the seconds that each move of the slider took; the first few, which fill caches, are left out."""
+    drawn = random.Random(SEED)
+    n = run["n"]
+    least = int(run["deepest_keep"] * n) + 1
+    places = [drawn.randrange(least, n) for _ in range(count + 3)]
+    return [page.evaluate(MOVE, [kept, f"{kept:,} kept"]) for kept in places][3:]
+
+
+def map_seconds(page: Page) -> dict[str, float]:
+    """Return how long the map takes to lay out, and to draw once it is."""
+    page.locator("[data-view=map]").click()
+    begun = time.perf_counter()
+    offer = page.get_by_role("button", name="Lay out the map")
+    drawn = page.locator("#view-map canvas").first
+    offer.or_(drawn).first.wait_for()
+    laid = offer.is_visible()
+    if laid:
+        offer.click()
+        drawn.wait_for(timeout=3_600_000)
+    taken = {"laid out": round(time.perf_counter() - begun, 1)} if laid else {}
+    page.reload()
+    begun = time.perf_counter()
+    drawn.wait_for(timeout=600_000)
+    return {**taken, "drawn": round(time.perf_counter() - begun, 2)}
+
+
+if __name__ == "__main__":
+    main()
