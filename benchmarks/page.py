@@ -5,11 +5,12 @@
 RUN is a clustered run, e.g. the one that `benchmarks/review.py --load --run FOLDER` leaves in FOLDER/run. The server is
 a process of its own, the browser Chromium without a screen, both on the same processors.
 
-**Slider.** Moves to random fractions that the tree covers. The time goes from the slider's event to the first frame in
-which the counts and the groups in view are those of the new cut.
+**Slider.** Moves to random fractions that the tree covers, half a second apart, and once more without a pause. The time
+goes from the slider's event until the page holds the counts and the groups in view of the new cut, and until the frame
+after that: without a screen Chromium draws on the processor.
 
-**Scroll.** The list of groups is scrolled by 300 pixels a frame for some seconds: the times between frames, which a
-screen of 60 frames a second wants at 16.7 ms. Without a screen Chromium draws on the processor.
+**Scroll.** The list of groups is scrolled by 60 pixels a frame: the times between frames, which a screen of 60 frames a
+second wants at 16.7 ms, and what of it is the page's own work (script, layout, style) on the browser's main thread.
 
 **Map.** With `--map`: the seconds until it is laid out (once a run), and from a click until its points are drawn.
 """
@@ -33,30 +34,36 @@ from review import SEED, SERVER, about, quantiles
 ARGUMENTS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 MOVE = """async ([kept, words]) => {
     const slider = document.querySelector("#keep-slider");
+    const counts = document.querySelector("#counts");
     const begun = performance.now();
+    const there = new Promise((told, late) => {
+        new MutationObserver((_, watcher) => {
+            if (counts.querySelector("b")?.textContent !== words) return;
+            watcher.disconnect();
+            told((performance.now() - begun) / 1000);
+        }).observe(counts, { childList: true });
+        setTimeout(() => late(new Error(`it never said ${words}`)), 30000);
+    });
     slider.value = kept;
     slider.dispatchEvent(new Event("input", { bubbles: true }));
-    const frame = () => new Promise(requestAnimationFrame);
-    while (document.querySelector("#counts b")?.textContent !== words) {
-        if (performance.now() - begun > 30000) throw new Error(`it never said ${words}`);
-        await frame();
-    }
-    await frame();
-    return (performance.now() - begun) / 1000;
+    const content = await there;
+    for (let frame = 0; frame < 2; frame += 1) await new Promise(requestAnimationFrame);
+    return [content, (performance.now() - begun) / 1000];
 }"""
 SCROLL = """async (seconds) => {
     const frame = () => new Promise(requestAnimationFrame);
     const times = [];
-    const end = performance.now() + 1000 * seconds;
     let before = await frame();
+    const end = before + 1000 * seconds;
     while (before < end) {
-        window.scrollBy(0, 300);
+        window.scrollBy(0, 60);
         const now = await frame();
         times.push((now - before) / 1000);
         before = now;
     }
-    return { times, reached: window.scrollY };
+    return times;
 }"""
+PAUSE = 500  # ms
 
 
 def main() -> None:
@@ -85,9 +92,12 @@ def main() -> None:
             found: dict[str, Any] = {"first screen, seconds": round(time.perf_counter() - begun, 2)}
             run = page.evaluate("fetch('api/run').then(answer => answer.json())")
             found |= {"images": run["n"], "browser": f"Chromium {opened.version}"}
-            found["slider, ms"] = quantiles(moves(page, run, given.moves))
-            scrolled = page.evaluate(SCROLL, given.seconds)
-            found["scroll, ms a frame"] = {**quantiles(scrolled["times"]), "frames": len(scrolled["times"])}
+            content, painted = moves(page, run, given.moves, PAUSE)
+            found["slider, ms until the content"] = quantiles(content)
+            found["slider, ms until the frame"] = quantiles(painted)
+            content, _ = moves(page, run, given.moves, 0)
+            found["slider without a pause, ms until the content"] = quantiles(content)
+            found["scroll, ms a frame"] = scroll(page, given.seconds)
             if given.map:
                 found["map, seconds"] = map_seconds(page)
             opened.close()
@@ -98,13 +108,33 @@ def main() -> None:
     print(json.dumps(found, indent=1))
 
 
-def moves(page: Page, run: dict[str, Any], count: int) -> list[float]:
-    """Return the seconds that each move of the slider took; the first few, which fill caches, are left out."""
+def moves(page: Page, run: dict[str, Any], count: int, pause: int) -> tuple[list[float], list[float]]:
+    """Return the seconds of each move until content and frame; the first few, which fill caches, are left out."""
     drawn = random.Random(SEED)
     n = run["n"]
     least = int(run["deepest_keep"] * n) + 1
-    places = [drawn.randrange(least, n) for _ in range(count + 3)]
-    return [page.evaluate(MOVE, [kept, f"{kept:,} kept"]) for kept in places][3:]
+    taken = []
+    for _ in range(count + 3):
+        kept = drawn.randrange(least, n)
+        taken.append(page.evaluate(MOVE, [kept, f"{kept:,} kept"]))
+        page.wait_for_timeout(pause)
+    content, painted = zip(*taken[3:], strict=True)
+    return list(content), list(painted)
+
+
+def scroll(page: Page, seconds: float) -> dict[str, float]:
+    """Return the times between frames, and the page's own work in each, in milliseconds."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+
+    def work() -> float:
+        found = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+        return float(sum(found[f"{part}Duration"] for part in ("Script", "Layout", "RecalcStyle")))
+
+    before = work()
+    times = page.evaluate(SCROLL, seconds)
+    own = (work() - before) / len(times)
+    return {**quantiles(times), "frames": len(times), "own": round(1000 * own, 1)}
 
 
 def map_seconds(page: Page) -> dict[str, float]:

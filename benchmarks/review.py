@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="where the run of the load is made, or lies already")
     parser.add_argument("--out", type=Path, default=Path("review.json"))
     arguments = parser.parse_args()
-    found: dict[str, Any] = {"about": about(), "arguments": {k: str(v) for k, v in vars(arguments).items()}}
+    found: dict[str, Any] = {"about": about()}
     with tempfile.TemporaryDirectory() as scratch:
         if arguments.requests:
             found["fuzz"] = fuzz(Path(scratch), arguments.requests)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import re
 import shlex
 from pathlib import Path
@@ -138,3 +139,31 @@ def test_the_citation_and_the_changelog_are_of_this_version() -> None:
     assert "1901.11409" in citation
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert tenpercent.__version__ in changelog
+
+
+def test_the_figures_of_the_review_page_are_those_measured() -> None:
+    page = (ROOT / "docs" / "review.md").read_text(encoding="utf-8").partition("## How fast")[2]
+    shown = {}
+    for name in ("50000", "1000000"):
+        found = json.loads((ROOT / "benchmarks" / f"page-{name}.json").read_text(encoding="utf-8"))
+        moves, frames = found["slider, ms until the content"], found["slider, ms until the frame"]
+        scroll, laid = found["scroll, ms a frame"], found["map, seconds"]
+        shown[name] = [
+            f"{moves['median']:.0f}, {moves['p95']:.0f} ms",
+            f"{frames['median']:.0f}, {frames['p95']:.0f} ms",
+            f"{scroll['median']}, {scroll['p95']} ms; {scroll['own']} ms",
+            f"{found['first screen, seconds']:.1f} s",
+            f"{laid['laid out']:.0f} s; {laid['drawn']:.1f} s",
+        ]
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    for row, few, many in zip(rows, *shown.values(), strict=True):
+        assert row.endswith(f"| {few} | {many} |")
+    load = json.loads((ROOT / "benchmarks" / "review.json").read_text(encoding="utf-8"))
+    all_of_it = load["load"]["milliseconds"]["all"]
+    assert f"{all_of_it['answers']:,} answers, none an error; median {all_of_it['median']:.0f} ms" in page
+    assert (
+        f"95th percentile {all_of_it['p95']:.0f} ms, the longest {all_of_it['largest'] / 1000:.1f} s" in page
+    )
+    assert f"{load['load']['memory of the server, MB'] / 1000:.2f} GB" in page.replace("\n", " ")
+    assert load["load"]["errors"] == {} and load["fuzz"]["failures"] == 0
+    assert f"{load['fuzz']['requests']:,} random requests" in page
