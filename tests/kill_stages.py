@@ -7,7 +7,6 @@ images, and a longer clustering of vectors, class by class and of all together, 
 Prints a table of where the kills hit; exit status 1 if any byte differs or any file is left half-written.
 """
 
-
 from __future__ import annotations
 
 import argparse

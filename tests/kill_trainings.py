@@ -7,7 +7,6 @@ a second process that shares the folder goes on meanwhile, and the same command 
 be that of an undisturbed evaluation, but for the time it took. Exit status 1 if one differs or anything is left behind.
 """
 
-
 from __future__ import annotations
 
 import argparse

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import tenpercent as tp
 from browsing import Look, look, make_run, served
 
 
@@ -145,3 +150,43 @@ def test_of_two_contrary_decisions_the_second_sees_the_first(seen: Look, chromiu
     seen.page.get_by_role("button", name="Decide otherwise all the same").click()
     seen.page.get_by_text("kept too.").first.wait_for()
     assert seen.api("api/decisions")["decisions"][0]["kind"] == "keep"
+
+
+@contextmanager
+def killed_at_the_end(run: Path) -> Iterator[str]:
+    """Serve in a process of its own, and end that with kill -9; gives the address."""
+    call = f"from tenpercent.review.serve import serve; serve({str(run)!r}, 0, browser=False)"
+    process = subprocess.Popen([sys.executable, "-c", call], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def columns(images: Any) -> np.ndarray:
+    """Another embedder: the sums of the columns."""
+    return np.stack([np.asarray(image, dtype=np.float32).sum(0).reshape(-1) + 1.0 for image in images])
+
+
+def test_a_decision_outlasts_kill_9_and_a_new_embedding(chromium: Any, made: Path, run: Path) -> None:
+    with killed_at_the_end(run) as address:
+        opened = look(chromium, address)
+        opened.ready()
+        _, other = opened.positions()[:2]
+        opened.click(other)
+        opened.page.get_by_role("button", name="Make keeper").click()
+        opened.page.locator("#decision-count").get_by_text("1", exact=True).wait_for()
+    opened.page.context.close()
+    shutil.rmtree(run / "embeddings")  # as embed says, where there are embeddings made otherwise
+    tp.embed(made.parent / "photos", out=run, embedder=columns)
+    tp.cluster(run, 0.6)
+    tp.select(run, tp.Cut(keep=0.75))
+    with killed_at_the_end(run) as address:
+        opened = look(chromium, address)
+        opened.ready()
+        assert opened.page.locator("#decision-count").inner_text() == "1"
+        assert opened.api(f"api/images/{other}?keep=0.75")["keeper"] == other
+        opened.page.context.close()
+    assert tp.Selection.load(run / "selection.parquet").kept_mask[other]
