@@ -245,6 +245,9 @@ def test_what_takes_no_part_is_said(photos: Path, tmp_path: Path, caplog: pytest
     DecisionLog(out).add(Kind.REMOVE, [ImageName(str(ids[0]))])
     evaluate(out, Asked((0.5,), ("semantic", "kcenter"), 1), SHORT)
     assert "take no part in kcenter: they know none" in caplog.text
+    caplog.clear()
+    find(out, Asked((0.5,), ("full", "kcenter"), 2), SHORT, margin=60.0)
+    assert "take no part in kcenter: they know none" in caplog.text
 
 
 def test_trainings_may_begin_from_the_weights_of_a_model(photos: Path, tmp_path: Path) -> None:

@@ -267,6 +267,33 @@ def test_a_walk_that_was_stopped_goes_on_where_it_stood(tmp_path, monkeypatch, m
             stop_at = here
 
 
+def test_a_walk_that_stands_within_a_shell_never_goes_beyond_a_height(tmp_path, monkeypatch):
+    vectors = np.random.default_rng(14).permutation(np.indices((10, 10, 10)).reshape(3, -1).T + 1.0)
+    monkeypatch.setattr(growth, "MOST_PIECE", 5_000)
+    monkeypatch.setattr(growth._Growth, "dense_pays", lambda _: False)
+    monkeypatch.setattr(scratch, "SECONDS", 0.0)
+    undisturbed = first_merges(vectors, merges=900, resources=Resources(threads=1))
+    walked = 0
+
+    def stopping(*args, **kwargs):
+        nonlocal walked
+        walked += 1
+        if walked == 4:
+            raise KeyboardInterrupt
+        return walk(*args, **kwargs)
+
+    resources = Resources(threads=1, scratch=tmp_path)
+    for height in np.unique(undisturbed.height)[::3]:
+        walked = 0
+        with monkeypatch.context() as patched:
+            patched.setattr(growth, "walk", stopping)
+            with pytest.raises(KeyboardInterrupt):
+                first_merges(vectors, merges=900, resources=resources)
+        assert list(tmp_path.glob("walk-*/standing.npz"))
+        found = first_merges(vectors, height=height, resources=resources)
+        assert_same(found, undisturbed, up_to(undisturbed, height), height)
+
+
 def test_a_damaged_standing_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(scratch, "SECONDS", 0.0)
     vectors = np.random.default_rng(15).normal(size=(300, 4))

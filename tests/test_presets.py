@@ -206,6 +206,8 @@ def test_the_articles_preset_looks_at_everything_together() -> None:
         ({"smoothing": -0.1}, "smoothing is -0.1"),
         ({"drops": (0.5, 1.5)}, "a drop of the rate is 1.5"),
         ({"bias_rate": 0.0}, "bias_rate is 0.0"),
+        ({"small_side": 1.5}, "small_side is 1.5; it must be a number above 0, at most 1"),
+        ({"small_steps": 1.0}, "small_steps is 1.0"),
         ({"pad": -1}, "pad is -1"),
     ],
 )

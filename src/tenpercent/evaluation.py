@@ -72,15 +72,17 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
     left = missing(trials, ready.results, key)
     if left:
         ready.announce(left)
+        ready.tell_of_decisions()
         _warn(run, protocol)
         ready.make_trees(trials)
         train, most = ready.trainer(protocol)
         # By what was asked for, not by what is left: the last bits of the weights depend on it.
         own = _threads_of_each(min(most, len(trials)))
-        with _Beside(what, asked, protocol, own, min(most, left) - 1), threads(own):
+        with threads(own):
+            with _Beside(what, asked, protocol, own, min(most, left) - 1):
+                run_trials(trials, ready.arms, ready.results, key, train)
+            # What a process beside this one left, whatever became of it.
             run_trials(trials, ready.arms, ready.results, key, train)
-        # What a process beside this one left, whatever became of it.
-        run_trials(trials, ready.arms, ready.results, key, train)
     return Evaluation(ready.results.rebuild(), tally(trials, ready.results, key), key)
 
 
@@ -165,6 +167,7 @@ def find(
     margin = checked_margin(margin)
     run = RunFolder.open(what)
     ready = Ready.of(run, asked)
+    ready.tell_of_decisions()
     _warn(run, protocol)
     key, layer = ready.key(protocol), ready.plan.layers[0]
     train: Train | None = None

@@ -122,12 +122,13 @@ class Ready:
         log.info(
             "%d trainings; testing on %s images (%s)", count, f"{len(self.judged.rows):,}", self.judged.name
         )
-        if self.decisions:
-            self._say_where_decisions_hold()
 
-    def _say_where_decisions_hold(self) -> None:
+    def tell_of_decisions(self) -> None:
+        """Say in which arms what was decided about images holds, and in which it takes no part."""
         from .evaluate.trials import FULL, RANDOM, SEMANTIC
 
+        if not self.decisions:
+            return
         others = [arm for arm in self.plan.arms if arm not in (FULL, RANDOM, SEMANTIC)]
         log.info("what was decided about images holds in %s, and %s draws its shares", SEMANTIC, RANDOM)
         if others:

@@ -155,7 +155,8 @@ class _Growth:
     def _take_up(self, standing: Standing) -> bool:
         """Go on where an earlier process stood, if that is farther than here and not too far; return whether."""
         i, j, d = standing.i, standing.j, standing.d
-        if standing.reached <= self.reached or standing.reached > self.task.limit or len(d) >= self.wanted:
+        too_far = standing.shell.radius > self.task.limit or len(d) >= self.wanted
+        if standing.reached <= self.reached or too_far:
             return False
         self.clusters = restored(self.n, i, j, standing.counted)
         self.above, self.reached = standing.shell.above, standing.reached

@@ -79,10 +79,12 @@ class Recipe:
         _check_share("small_steps", self.small_steps)
         for drop in self.drops:
             _check_share("a drop of the rate", drop)
-        for name in ("drop_factor", "bias_rate", "small_side"):
+        for name in ("drop_factor", "bias_rate"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise UsageError(f"{name} is {value!r}; it must be a number above 0")
+        if not (math.isfinite(self.small_side) and 0 < self.small_side <= 1):
+            raise UsageError(f"small_side is {self.small_side!r}; it must be a number above 0, at most 1")
         if self.pad is not None and (not isinstance(self.pad, int) or self.pad < 0):
             raise UsageError(f"pad is {self.pad!r}; it must be a whole number of at least 0")
 

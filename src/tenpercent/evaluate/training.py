@@ -27,7 +27,7 @@ from ..store.files import write_text
 from ..store.run import machine
 from .presets import Length, Protocol
 
-SMALL_ENOUGH = 32 * 32  # up to so many pixels several trainings at once are faster: see `at_once`
+SMALL_ENOUGH = 32 * 32  # up to so many pixels several trainings are made at once: see `at_once`
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,10 +201,11 @@ def settled(data: TrainingData, protocol: Protocol, path: Path) -> Protocol:
 
 
 def at_once(data: TrainingData, protocol: Protocol) -> int:
-    """Return how many trainings at once, of one thread each, are faster than one after the other with all threads.
+    """Return how many trainings to make at once, of one thread each, in the place of one after the other.
 
-    Up to 32 × 32 pixels one for each processor (`benchmarks/train.py`): threads of one training wait for each other
-    after every layer. Larger images keep all of them busy.
+    Up to 32 × 32 pixels one for each processor: threads of one training wait for each other after every layer, which
+    costs at most a little where the machine is free and half of it where it is not (docs/speed.md). Larger images keep
+    all threads busy.
     """
     height, width = data.pixels.size
     where = devices_for(protocol.training.devices)
