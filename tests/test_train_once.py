@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from tenpercent.embed import loop
 from tenpercent.embed.augment import IMAGENET, View
 from tenpercent.embed.encoders import NetworkEncoder
-from tenpercent.embed.fast import WIDTHS, FastNetwork
+from tenpercent.embed.fast import FastNetwork
 from tenpercent.embed.loop import Job, make_optimizer
 from tenpercent.embed.measure import Exam, ask
 from tenpercent.embed.networks import build, check_fit
@@ -469,8 +469,8 @@ def test_fast_is_trained_all_but_its_first_layer_and_embeds(tmp_path: Path) -> N
     vectors = NetworkEncoder(trained).encode(next(data.pixels.batches([np.arange(48)])))
     assert {layer: found.shape for layer, found in vectors.items()} == {
         "start": (48, 24),
-        "middle": (48, WIDTHS[1]),
-        "end": (48, WIDTHS[2]),
+        "middle": (48, 256),
+        "end": (48, 256),
     }
 
 

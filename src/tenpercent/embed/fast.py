@@ -2,7 +2,7 @@
 
 After the speed records for CIFAR-10 (Page, "How to Train Your ResNet", 2018; Jordan, "94% on CIFAR-10 in 3.29 Seconds
 on a Single GPU", arXiv 2404.00498), from which it takes the whitening first layer, convolutions that begin as the
-identity, early pooling and normalisation without scales. Its widths are ours, for two cores.
+identity, early pooling and normalisation without scales, and the wider one's widths. The narrow one is ours.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu, max_pool2d
 
-NAME = "fast"
+from .settings import FAST_WIDTHS
+
 LEAST = 16  # pixels a side: three poolings leave one
 PATCH = 2  # pixels a side of what the first layer whitens
-WIDTHS = (48, 128, 256)
 SCALE = 1 / 9  # of the logits
 NOISE = 5e-4  # added to the variances of the patches, so that the faintest are not blown up
 FORGETTING = 0.1  # share of the newest batch in the running statistics
@@ -40,23 +40,23 @@ class FastNetwork(nn.Module):
     """A whitening layer that is not trained, three groups of two convolutions, the maximum over space, a classifier.
 
     Attributes:
-        name: ``fast``.
+        name: ``fast`` or ``fast-narrow``.
         widths: the number of values of each layer of `features`.
     """
 
-    name = NAME
-
-    def __init__(self, n_classes: int) -> None:
+    def __init__(self, n_classes: int, name: str = "fast") -> None:
         super().__init__()
+        self.name = name
         directions = 3 * PATCH * PATCH
-        self.widths = {"start": 2 * directions, "middle": WIDTHS[1], "end": WIDTHS[2]}
+        widths = FAST_WIDTHS[name]
+        self.widths = {"start": 2 * directions, "middle": widths[1], "end": widths[2]}
         self.whitening = nn.Conv2d(3, 2 * directions, PATCH)
         self.whitening.weight.requires_grad_(False)
         self.groups = nn.ModuleList(
             Group(width_in, width)
-            for width_in, width in zip((2 * directions, *WIDTHS[:-1]), WIDTHS, strict=True)
+            for width_in, width in zip((2 * directions, *widths[:-1]), widths, strict=True)
         )
-        self.classifier = nn.Linear(WIDTHS[2], n_classes, bias=False)
+        self.classifier = nn.Linear(widths[2], n_classes, bias=False)
         nn.init.zeros_(self.whitening.bias)  # type: ignore[arg-type]
 
     def whiten(self, images: torch.Tensor) -> None:

@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn.functional import relu
 
 from ..errors import UsageError, nearest, require
-from . import fast
-from .fast import FastNetwork
+from .fast import LEAST, FastNetwork
+from .settings import FAST_WIDTHS
 
 SMALL = 64  # up to this larger side the 6n+2-layer network is taken
 LARGE_NETWORK = "resnetv2_50"
@@ -200,7 +200,7 @@ def build(network: str | None, depth: int, n_classes: int, size: Size) -> nn.Mod
     """Return an untrained network; its weights come from torch's random state.
 
     Args:
-        network: a timm name, ``fast``, a function as ``module:name`` that makes a network for a number of classes, or
+        network: a timm name, ``fast`` or ``fast-narrow``, a function as ``module:name`` that makes a network for a number of classes, or
             None: the 6n+2-layer network up to 64 pixels, else ``resnetv2_50``.
         depth: layers of the 6n+2-layer network; not used with a name.
         n_classes: outputs of the classifier; 0 for none.
@@ -216,9 +216,9 @@ def build(network: str | None, depth: int, n_classes: int, size: Size) -> nn.Mod
     if network is None and max(size) <= SMALL:
         return ResNet(checked_depth(depth), n_classes)
     name = LARGE_NETWORK if network is None else network
-    if name == fast.NAME:
-        _check_fast(size)
-        return FastNetwork(n_classes)
+    if name in FAST_WIDTHS:
+        _check_fast(name, size)
+        return FastNetwork(n_classes, name)
     if ":" in name:
         return _of_function(name, n_classes)
     timm = require("timm", "images")
@@ -226,7 +226,7 @@ def build(network: str | None, depth: int, n_classes: int, size: Size) -> nn.Mod
     if name not in known:
         raise UsageError(
             f"there is no network {name!r}{nearest(name, known)}; "
-            f"leave it out for the default, or take {fast.NAME}, a name of timm, or a function as module:name"
+            f"leave it out for the default, or take {', '.join(FAST_WIDTHS)}, a name of timm, or a function as module:name"
         )
     if name.startswith("resnetv2_") or name in timm.list_models(module="resnet"):
         return TimmResNet(name, n_classes)
@@ -265,10 +265,10 @@ def check_fit(network: nn.Module, name: str, n_classes: int, size: Size) -> None
         )
 
 
-def _check_fast(size: Size) -> None:
-    if min(size) < fast.LEAST or max(size) > SMALL:
+def _check_fast(name: str, size: Size) -> None:
+    if min(size) < LEAST or max(size) > SMALL:
         raise UsageError(
-            f"the images are {size[0]} × {size[1]} pixels and the network {fast.NAME} takes {fast.LEAST} to {SMALL}; "
+            f"the images are {size[0]} × {size[1]} pixels and the network {name} takes {LEAST} to {SMALL}; "
             "leave out the network for the default one"
         )
 

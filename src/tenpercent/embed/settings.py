@@ -15,6 +15,10 @@ from ..errors import UsageError, nearest
 from .recipe import DEFAULT, Recipe
 
 
+# Channels of the three groups of the networks in `fast`, by their names.
+FAST_WIDTHS = {"fast": (64, 256, 256), "fast-narrow": (32, 128, 128)}
+
+
 class Precision(StrEnum):
     """How the network's products are computed; the weights are float32 always."""
 
@@ -28,7 +32,7 @@ class Supervised:
     """A network trained from scratch on the images and their labels (the paper, section 4).
 
     Attributes:
-        network: a timm name, ``fast`` (`fast.FastNetwork`), or ``module:name`` of a function that makes a network for
+        network: a timm name, ``fast`` or ``fast-narrow`` (`fast.FastNetwork`), or ``module:name`` of a function that makes a network for
             a number of classes (`function_name`); None: the 6n+2-layer one up to 64 pixels, else ``resnetv2_50``.
         depth: layers of the 6n+2-layer network (8, 14, 20, 26, 32, ...); timm names carry their own.
         epochs: passes over the images; None for `training.default_epochs`.
