@@ -63,10 +63,24 @@ def test_small_images_alike_stay_as_they_are() -> None:
     ],
 )
 def test_the_one_size_depends_on_the_sizes_alone(sizes: list[Size], size: Size) -> None:
-    assert canvas(sizes) == canvas(sizes[::-1]) == size
+    assert canvas(sizes, (256, 256)) == canvas(sizes[::-1], (256, 256)) == size
     pixels = scan(mixed(sizes), np.arange(len(sizes))).pixels
     assert pixels.size == size
     assert pixels.native == all(one == size for one in sizes)
+
+
+@pytest.mark.parametrize("sizes", [[(65, 40)], [(48, 48), (90, 70), (9, 9)], [(90, 70), (48, 48), (48, 48)]])
+@pytest.mark.parametrize("side", [16, 48, 64, 100])
+def test_large_images_can_be_brought_to_another_side(sizes: list[Size], side: int) -> None:
+    """Also to one at which small ones stay as they are, so that the array's size does not say which it is of."""
+    source = mixed(sizes)
+    kept = scan(source, everything(source), side=side).pixels
+    fresh = scan(source, everything(source), memory_limit=0, side=side).pixels
+    assert kept.size == fresh.size == (side, side) and kept.in_memory and not fresh.in_memory
+    expected = [fit(noise(size, seed), (side, side)) for seed, size in enumerate(sizes)]
+    for pixels in (kept, fresh):
+        found = pixels.batch(np.arange(len(sizes))).permute(0, 2, 3, 1).numpy()
+        np.testing.assert_array_equal(found, expected)
 
 
 @settings(max_examples=25, deadline=None)

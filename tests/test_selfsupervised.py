@@ -23,12 +23,13 @@ from torchvision.transforms import functional as tv
 
 import tenpercent as tp
 from tenpercent.cli import main
-from tenpercent.embed import selfsupervised
+from tenpercent.embed import processes, selfsupervised
 from tenpercent.embed.augment import View
+from tenpercent.embed.processes import Devices
 from tenpercent.embed.selfsupervised import Twins, network_for, spread, train_unlabelled
 from tenpercent.embed.training import Trained
 from tenpercent.embed.views import Strength, Variations, blurred, colours, draw, views
-from tenpercent.embedding import default_embedder
+from tenpercent.embedding import SIDE, default_embedder, settled
 from tenpercent.errors import MissingExtraError, StageError, TenpercentError, UsageError
 from tenpercent.leaks.network import embed_like
 from tenpercent.store.embeddings import Embeddings
@@ -357,6 +358,30 @@ def test_it_is_the_default_where_there_are_no_labels(flat: Path, photos: Path) -
     source, labelled = tp.open_source(flat), tp.open_source(photos)
     assert default_embedder(source) == tp.SelfSupervised()  # type: ignore[arg-type]
     assert default_embedder(labelled) == tp.Supervised()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_photos_are_seen_small_where_there_is_no_gpu(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "devices_for", lambda count: Devices(kind, 1))
+    small = replace(QUICK, side=SIDE) if kind == "cpu" else QUICK
+    assert settled(QUICK) == small
+    for asked in (replace(QUICK, side=100), replace(QUICK, network="resnetv2_50"), tp.Supervised()):
+        assert settled(asked) == asked
+
+
+def test_the_side_decides_network_and_pixels_and_is_kept(tmp_path: Path) -> None:
+    source = tmp_path / "large"
+    source.mkdir()
+    for number, pixels in enumerate(grains(12, 80)):
+        Image.fromarray(pixels).save(source / f"{number:02d}.png")
+    asked = replace(QUICK, steps=2, epochs=None, batch=8, side=24)
+    tp.embed(source, out=tmp_path / "run", embedder=asked)
+    embedded = RunFolder.open(tmp_path / "run").read()["stages"]["embed"]
+    assert embedded["pixels"].startswith("12 images of 24×24 pixels")
+    assert embedded["network"].startswith("resnet-8")
+    assert embedded["settings"]["embedder"]["side"] == 24
+    with pytest.raises(StageError, match="side was 24, now 32"):
+        tp.embed(source, out=tmp_path / "run", embedder=replace(asked, side=32))
 
 
 def test_a_runs_network_gives_other_images_the_vectors_it_would_give_its_own(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,9 @@ from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:  # torch is loaded where it is needed
     from .embed.encoders import Embedder
+
+
+SIDE = 64  # pixels a side at which photos are seen in training without labels on a processor
 
 
 @dataclass
@@ -79,9 +82,9 @@ def embed_opened(
         done = _embedded(folder)
         if done is not None and done["holdout"] == holdout:
             return Embeddings.load(folder.embeddings)  # nothing asked for that could differ
-    chosen = default_embedder(opened) if embedder is None else embedder
     rows, held_out = split_holdout(opened, holdout)
     require("torch", "images")
+    chosen = settled(default_embedder(opened) if embedder is None else embedder)
     from .embed.encoders import embedder_json
     from .embed.extract import check_embedder, check_labels, embed_source
 
@@ -117,6 +120,18 @@ def check_vectors_alone(source: str | Path, embedder: Embedder | None, holdout: 
 def default_embedder(source: ImageSource) -> Embedder:
     """Return the embedder where none was asked for: trained on the labels, or without them where there are none."""
     return Supervised() if source.labels is not None else SelfSupervised()
+
+
+def settled(embedder: Embedder) -> Embedder:
+    """Return the embedder with what the machine decides: without a GPU, training without labels sees photos small.
+
+    At 224 pixels the network for photos would take hours for the first hundred of them.
+    """
+    from .embed.processes import devices_for
+
+    if not isinstance(embedder, SelfSupervised) or embedder.side is not None or embedder.network is not None:
+        return embedder
+    return replace(embedder, side=SIDE) if devices_for(embedder.devices).kind == "cpu" else embedder
 
 
 def describe(

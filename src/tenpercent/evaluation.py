@@ -108,7 +108,8 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
                 found.within,
                 Trees(run).within,
             )
-        return found.protocol, found.trials
+        seen_alike = replace(found.training, side=_side(run))
+        return replace(found.protocol, training=seen_alike), found.trials
     own = _own_settings(run)
     if own is None:
         raise UsageError(
@@ -116,6 +117,12 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
             "name settings with --preset (tenpercent presets lists them)"
         )
     return Protocol(own), Asked().trials
+
+
+def _side(run: RunFolder) -> int | None:
+    """Return how small the run's embedding saw photos, see `Supervised`."""
+    embedder = run.require(Stage.EMBED)["settings"]["embedder"]
+    return embedder.get("side") if isinstance(embedder, dict) else None
 
 
 def _own_settings(run: RunFolder) -> Supervised | None:

@@ -107,6 +107,13 @@ def add_embedder(parser: argparse.ArgumentParser) -> None:
         help="of the network for images up to 64 pixels: 8, 14, 20, … (32)",
     )
     group.add_argument(
+        "--side",
+        type=whole,
+        metavar="PIXELS",
+        help="supervised, selfsupervised: images above 64 pixels are brought to this shorter side and cut square "
+        "(256; selfsupervised without a GPU 64)",
+    )
+    group.add_argument(
         "--dim",
         type=whole,
         metavar="N",

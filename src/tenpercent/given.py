@@ -28,6 +28,7 @@ FLAGS = (  # of embedders
     "network",
     "precision",
     "seed",
+    "side",
     "steps",
     "weights",
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cut import Cut, check_cut
-from .embedding import check_vectors_alone, default_embedder
+from .embedding import check_vectors_alone, default_embedder, settled
 from .errors import RunFolderError, require
 from .images.holdout import split_holdout
 from .images.options import SourceOptions
@@ -83,7 +83,7 @@ def plan(
         require("torch", "images")
         from .embed.estimate import estimate
 
-        chosen = default_embedder(opened) if embedder is None else embedder
+        chosen = settled(default_embedder(opened) if embedder is None else embedder)
         rows, held_out = split_holdout(opened, holdout)
         labelled = "no labels" if opened.labels is None else f"{len(opened.class_names)} classes"
         apart = f", {len(held_out):,} held out" if len(held_out) else ""

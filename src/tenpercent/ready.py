@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from .embed.settings import Supervised
 from .errors import StageError, UsageError, require
 from .images.options import SourceOptions
 from .images.source import ImageSource
@@ -146,15 +147,16 @@ class Ready:
         require("torch", "images")
         from .evaluate.training import at_once, settled, train_once
 
-        data = self._data()
+        data = self._data(protocol.training.side if isinstance(protocol.training, Supervised) else None)
         choice = self.results.folder / f"precision-{self.key(protocol)}.json"
         return partial(train_once, data, settled(data, protocol, choice)), at_once(data, protocol)
 
-    def _data(self) -> TrainingData:
+    def _data(self, side: int | None) -> TrainingData:
         from .embed.pixels import scan
         from .evaluate.training import TrainingData
 
-        seen, test = scan(self.images, self.embeddings.rows), scan(self.judged.source, self.judged.rows)
+        seen = scan(self.images, self.embeddings.rows, side=side)
+        test = scan(self.judged.source, self.judged.rows, side=side)
         if seen.rejected:
             raise StageError(
                 f"the image {seen.rejected[0].id!r} could be read when it was embedded, not now "

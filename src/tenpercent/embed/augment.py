@@ -14,7 +14,7 @@ from torch.nn import functional
 from .networks import SMALL, Size
 from .recipe import DEFAULT, Recipe, Statistics
 
-CROP = 224  # of larger images; `pixels` brings them to 256
+CROP = 7 / 8  # of the side of larger images: 224 of 256 pixels
 SAMPLE = 4096  # images that mean and deviation are taken from, evenly spaced
 # Mean and deviation of each channel that models of ImageNet are normalised with, on the scale 0 to 255.
 IMAGENET = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -82,8 +82,8 @@ class View:
         """Return the view for training from scratch.
 
         Up to 64 pixels the image itself, crops reaching over the edge as the recipe has it, else an eighth of its
-        shorter side (4 of 32, as in the paper's CIFAR experiments); larger ones 224 × 224 of the canvas. Mean and
-        deviation are those of the data (4,096 images, evenly spaced, or all there are), or ImageNet's.
+        shorter side (4 of 32, as in the paper's CIFAR experiments); larger ones seven eighths of the canvas, 224 of
+        256. Mean and deviation are those of the data (4,096 images, evenly spaced, or all there are), or ImageNet's.
 
         Args:
             pixels: m images.
@@ -92,7 +92,7 @@ class View:
         """
         height, width = pixels.size
         small = max(height, width) <= SMALL
-        crop = (height, width) if small else (min(CROP, height), min(CROP, width))
+        crop = (height, width) if small else (int(CROP * height), int(CROP * width))
         mean, std = (
             IMAGENET if recipe.statistics is Statistics.IMAGENET else channel_statistics(pixels, places)
         )

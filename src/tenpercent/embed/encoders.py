@@ -203,6 +203,11 @@ def needs_labels(embedder: Embedder) -> bool:
     return isinstance(embedder, Supervised) or (isinstance(embedder, Timm) and embedder.finetune)
 
 
+def side_of(embedder: Embedder) -> int | None:
+    """Return the shorter side in pixels that large images are brought to; None for that of `pixels.scan`."""
+    return embedder.side if isinstance(embedder, Supervised | SelfSupervised) else None
+
+
 def trained_encoder(
     embedder: Settings, found: Scan, source: ImageSource, folder: Path
 ) -> tuple[Encoder, dict[str, Any]]:

@@ -23,6 +23,7 @@ from .encoders import (
     is_trained,
     needs_labels,
     ready_encoder,
+    side_of,
 )
 from .extract import check_labels
 from .loop import Task
@@ -112,9 +113,10 @@ def estimate(source: ImageSource, embedder: Embedder, rows: Ints) -> Estimate:
     check_labels(source, embedder, rows)
     limit = memory_for_pixels()
     with quiet():
-        found = scan(source, _spread(rows), large=is_trained(embedder))
+        large, side = is_trained(embedder), side_of(embedder)
+        found = scan(source, _spread(rows), large=large, side=side)
         started = time.perf_counter()  # the first time also opens files and loads decoders
-        scan(source, _spread(rows), large=is_trained(embedder))
+        scan(source, _spread(rows), large=large, side=side)
         read = (time.perf_counter() - started) / len(found.rows)
     size, n = found.pixels.size, len(rows)
     needed = n * 3 * size[0] * size[1]

@@ -28,6 +28,7 @@ from .encoders import (
     is_trained,
     needs_labels,
     ready_encoder,
+    side_of,
     trained_encoder,
 )
 from .networks import SMALL, build
@@ -91,7 +92,7 @@ def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: 
     asked = Origin.of(source, rows, embedder_json(embedder))
     asked.check(run)
     started = time.perf_counter()
-    found = scan(source, rows, large=is_trained(embedder))
+    found = scan(source, rows, large=is_trained(embedder), side=side_of(embedder))
     scanned = time.perf_counter()
     check_labels(source, embedder, found.rows)
     if isinstance(embedder, SelfSupervised):

@@ -200,8 +200,8 @@ def build(network: str | None, depth: int, n_classes: int, size: Size) -> nn.Mod
     """Return an untrained network; its weights come from torch's random state.
 
     Args:
-        network: a timm name, ``fast`` or ``fast-narrow``, a function as ``module:name`` that makes a network for a number of classes, or
-            None: the 6n+2-layer network up to 64 pixels, else ``resnetv2_50``.
+        network: a timm name, ``fast`` or ``fast-narrow``, a function as ``module:name`` that makes a network for a
+            number of classes, or None: the 6n+2-layer network up to 64 pixels, else ``resnetv2_50``.
         depth: layers of the 6n+2-layer network; not used with a name.
         n_classes: outputs of the classifier; 0 for none.
         size: height and width of the images it will be given.
@@ -226,7 +226,8 @@ def build(network: str | None, depth: int, n_classes: int, size: Size) -> nn.Mod
     if name not in known:
         raise UsageError(
             f"there is no network {name!r}{nearest(name, known)}; "
-            f"leave it out for the default, or take {', '.join(FAST_WIDTHS)}, a name of timm, or a function as module:name"
+            f"leave it out for the default, or take {', '.join(FAST_WIDTHS)}, a name of timm, "
+            "or a function as module:name"
         )
     if name.startswith("resnetv2_") or name in timm.list_models(module="resnet"):
         return TimmResNet(name, n_classes)

@@ -23,7 +23,7 @@ from ..images.source import ImageSource, content_hash
 from ..progress import bar
 from .networks import SMALL, Size
 
-LARGE = 256  # images above `SMALL` get this shorter side, and a square of it is cut from the centre
+LARGE = 256  # images above `SMALL` get this shorter side unless another is asked for
 CHUNK = 16  # images a thread takes at a time while scanning
 AHEAD = 512  # images of one size decoded before they are asked for, at most 100 MB
 
@@ -165,7 +165,14 @@ class _Seen:
     reason: str = ""
 
 
-def scan(source: ImageSource, rows: Ints, *, memory_limit: int | None = None, large: bool = True) -> Scan:
+def scan(
+    source: ImageSource,
+    rows: Ints,
+    *,
+    memory_limit: int | None = None,
+    large: bool = True,
+    side: int | None = None,
+) -> Scan:
     """Read, hash and decode the images at `rows` once, and keep their pixels where they fit into memory.
 
     All pixels are brought to one size, which depends on the images alone:
@@ -173,13 +180,14 @@ def scan(source: ImageSource, rows: Ints, *, memory_limit: int | None = None, la
     - all alike and at most 64 pixels on the larger side: as they are;
     - different, but none above 64: the most common size (of equally common ones the smallest), the others
       scaled to cover it and cut at the centre;
-    - any above 64: 256 on the shorter side, and a square cut from the centre.
+    - any above 64: `side` on the shorter side, and a square cut from the centre.
 
     Args:
         source: the images.
         rows: int64[n], which of them, each once.
         memory_limit: bytes the pixels may take; None for half of the memory that is free.
         large: False keeps no pixels once an image is above 64: for encoders with transforms of their own.
+        side: pixels; None for 256.
 
     Raises:
         SourceError: there are no rows.
@@ -188,17 +196,20 @@ def scan(source: ImageSource, rows: Ints, *, memory_limit: int | None = None, la
     if len(rows) == 0:
         raise SourceError(f"{source.spec} has no images to embed; name a source that has some")
     limit = memory_for_pixels() if memory_limit is None else memory_limit
-    kept = _Kept(len(rows), limit, large)
+    square = (side or LARGE, side or LARGE)
+    kept = _Kept(len(rows), limit, large, square)
     seen: list[_Seen] = []
     rejected: list[Rejected] = []
     chunks = (rows[start : start + CHUNK].tolist() for start in range(0, len(rows), CHUNK))
     with bar(len(rows), "reading", "images") as progress:
-        for chunk in in_order(lambda part: [_look(source, row) for row in part], chunks, ahead=4 * workers()):
+        for chunk in in_order(
+            lambda part: [_look(source, row, square) for row in part], chunks, ahead=4 * workers()
+        ):
             for found in chunk:
                 if found.pixels is None:
                     rejected.append(Rejected(source.ids[found.row], found.row, found.reason))
                 else:
-                    kept.add(found.pixels)
+                    kept.add(found.pixels, large=max(found.size) > SMALL)
                     seen.append(_Seen(found.row, found.hash, found.size))
             progress.update(len(chunk))
     if 2 * len(rejected) > len(rows):
@@ -208,7 +219,7 @@ def scan(source: ImageSource, rows: Ints, *, memory_limit: int | None = None, la
         )
     sizes = np.asarray([found.size for found in seen], dtype=np.int64)
     readable = np.asarray([found.row for found in seen], dtype=np.int64)
-    size = canvas(found.size for found in seen)
+    size = canvas((found.size for found in seen), square)
     native = bool((sizes == size).all())
     pixels = Pixels(source, readable, size, native, kept.finish(size), limit)
     return Scan(readable, tuple(found.hash for found in seen), sizes, tuple(rejected), pixels)
@@ -230,11 +241,11 @@ def describe(count: int, size: Size, in_memory: bool, limit: int) -> str:
     return f"{what}, decoded when needed: half of the free memory is {_megabytes(limit)}"
 
 
-def canvas(sizes: Iterable[Size]) -> Size:
+def canvas(sizes: Iterable[Size], square: Size) -> Size:
     """Return the one size, height and width, that images of these sizes are brought to; see `scan`."""
     counts = Counter(sizes)
     if max(max(size) for size in counts) > SMALL:
-        return LARGE, LARGE
+        return square
     return min(counts, key=lambda size: (-counts[size], size[0] * size[1], size))
 
 
@@ -277,30 +288,31 @@ def in_order(
 class _Kept:
     """Pixels as they come in, in one array for all: given up as soon as they can't fit."""
 
-    def __init__(self, total: int, limit: int, large: bool) -> None:
-        self._total, self._limit, self._large = total, limit, large
+    def __init__(self, total: int, limit: int, large: bool, square: Size) -> None:
+        self._total, self._limit, self._large, self._square = total, limit, large, square
         self._array: Bytes | None = None
+        self._is_square = False  # whether one image was large, so that all get the square
         self._others: dict[int, Bytes] = {}  # small images of another size than the array's
         self._others_bytes = 0
         self._count = 0
         self._given_up = False
 
-    def add(self, pixels: Bytes) -> None:
-        """Take the next readable image: at its own size up to `SMALL`, else at `LARGE`."""
+    def add(self, pixels: Bytes, *, large: bool) -> None:
+        """Take the next readable image: a small one at its own size, a large one at the square's."""
         position, self._count = self._count, self._count + 1
         if self._given_up:
             return
         size = pixels.shape[:2]
-        large = max(size) > SMALL
-        if self._array is None or (large and max(self._array.shape[1:3]) <= SMALL):
+        if self._array is None or (large and not self._is_square):
+            self._is_square = large
             self._allocate(size, position, fits=self._large or not large)
             if self._given_up:
                 return
         assert self._array is not None
         if size == self._array.shape[1:3]:
             self._array[position] = pixels
-        elif max(self._array.shape[1:3]) > SMALL:
-            self._array[position] = fit(pixels, (LARGE, LARGE))
+        elif self._is_square:
+            self._array[position] = fit(pixels, self._square)
         else:
             self._others[position] = pixels
             self._others_bytes += pixels.nbytes
@@ -336,7 +348,7 @@ class _Kept:
         return made
 
 
-def _look(source: ImageSource, row: int) -> _Seen:
+def _look(source: ImageSource, row: int, square: Size) -> _Seen:
     """Read and decode one image; what can't be read is a reason, never an exception."""
     try:
         raw = source.read(row)
@@ -345,7 +357,7 @@ def _look(source: ImageSource, row: int) -> _Seen:
         return _Seen(row, reason=reason(error))
     size = (int(image.shape[0]), int(image.shape[1]))
     small = max(size) <= SMALL
-    return _Seen(row, content_hash(raw), size, image if small else fit(image, (LARGE, LARGE)))
+    return _Seen(row, content_hash(raw), size, image if small else fit(image, square))
 
 
 def _as_batch(images: Bytes) -> torch.Tensor:

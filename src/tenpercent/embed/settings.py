@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Self
 from ..errors import UsageError, nearest
 from .recipe import DEFAULT, Recipe
 
-
 # Channels of the three groups of the networks in `fast`, by their names.
 FAST_WIDTHS = {"fast": (64, 256, 256), "fast-narrow": (32, 128, 128)}
 
@@ -32,9 +31,11 @@ class Supervised:
     """A network trained from scratch on the images and their labels (the paper, section 4).
 
     Attributes:
-        network: a timm name, ``fast`` or ``fast-narrow`` (`fast.FastNetwork`), or ``module:name`` of a function that makes a network for
-            a number of classes (`function_name`); None: the 6n+2-layer one up to 64 pixels, else ``resnetv2_50``.
+        network: a timm name, ``fast`` or ``fast-narrow`` (`fast.FastNetwork`), or ``module:name`` of a function that
+            makes a network for a number of classes (`function_name`); None: the 6n+2-layer one up to 64 pixels, else
+            ``resnetv2_50``.
         depth: layers of the 6n+2-layer network (8, 14, 20, 26, 32, ...); timm names carry their own.
+        side: images of more than 64 pixels are brought to this shorter side and cut square; None for 256.
         epochs: passes over the images; None for `training.default_epochs`.
         steps: batches, instead of epochs (the paper's CIFAR figures are 100,000).
         batch: images a step.
@@ -49,6 +50,7 @@ class Supervised:
 
     network: str | None = None
     depth: int = 32
+    side: int | None = None
     epochs: int | None = None
     steps: int | None = None
     batch: int = 128
@@ -64,12 +66,13 @@ class Supervised:
         if callable(self.network):
             object.__setattr__(self, "network", function_name(self.network))
         _check_training(self)
+        _check_side(self.side)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what a run folder keeps; `from_json` takes it back. A default recipe is not written."""
+        """Return what a run folder keeps; `from_json` takes it back. A default recipe or side is not written."""
         content = {"embedder": "supervised", **asdict(self), "precision": str(self.precision)}
-        content["recipe"] = self.recipe.as_json()
-        return content if content["recipe"] else {k: v for k, v in content.items() if k != "recipe"}
+        content["recipe"] = self.recipe.as_json() or None
+        return _given(content, "side", "recipe")
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
@@ -145,6 +148,8 @@ class SelfSupervised:
         weights: a local file of `network`'s weights to start from, safetensors or a state dict.
         dim: values of the last layer, those that are stored and clustered.
         depth: layers of the 6n+2-layer network (8, 14, 20, 26, 32, ...); timm names carry their own.
+        side: images of more than 64 pixels are brought to this shorter side and cut square; None for 256, and without a
+            network's name and a GPU for `embedding.SIDE`.
         epochs: passes over the images; None for `training.default_epochs`.
         steps: batches, instead of epochs.
         batch: images a step, each seen twice; the others of a batch are what an image is told from.
@@ -162,6 +167,7 @@ class SelfSupervised:
     weights: Path | None = None
     dim: int = 64
     depth: int = 32
+    side: int | None = None
     epochs: int | None = None
     steps: int | None = None
     batch: int = 256
@@ -175,6 +181,7 @@ class SelfSupervised:
     def __post_init__(self) -> None:
         _check_training(self)
         _check_whole("dim", self.dim, 2)  # one value has two directions
+        _check_side(self.side)
         if self.weights is not None:
             object.__setattr__(self, "weights", Path(self.weights))
             if self.network is None:
@@ -191,7 +198,7 @@ class SelfSupervised:
             **asdict(self),
             "precision": str(self.precision),
         }
-        return _with_hash(content, self.weights)
+        return _with_hash(_given(content, "side"), self.weights)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
@@ -235,6 +242,11 @@ def file_hash(path: Path) -> str:
             f"can't read the weights {path}: {error.strerror or error}; name a safetensors or state-dict file"
         ) from None
     return digest.hexdigest()
+
+
+def _given(content: dict[str, Any], *optional: str) -> dict[str, Any]:
+    """Return settings without those of the optional ones that are None: they came later than the first run folders."""
+    return {key: value for key, value in content.items() if value is not None or key not in optional}
 
 
 def _with_hash(content: dict[str, Any], weights: Path | None) -> dict[str, Any]:
@@ -288,6 +300,11 @@ def _check_training(settings: Settings) -> None:
     _check_real("momentum", settings.momentum, below=1.0)
     _check_devices(settings.devices)
     object.__setattr__(settings, "precision", checked_precision(settings.precision))
+
+
+def _check_side(side: int | None) -> None:
+    if side is not None:
+        _check_whole("side", side, 8)
 
 
 def _check_length(epochs: int | None, steps: int | None) -> None:
