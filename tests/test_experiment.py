@@ -55,7 +55,8 @@ def embeddings(n: int = 120, classes: int = 3) -> tp.Embeddings:
 
 def arms_of(found: tp.Embeddings, **lists: Any) -> Arms:
     tree = tp.cluster(found, 0.5)
-    return Arms(found, lambda embedding, layer: tree, "end", {"budget": "class", "min_per_class": 1}, lists)
+    cut = {"budget": "class", "min_per_class": 1}
+    return Arms(found, lambda embedding, layer: tree, lambda embedding, strategy: None, "end", cut, lists)
 
 
 def results_in(folder: Path, about: str = "images") -> Results:
@@ -196,11 +197,9 @@ def test_an_unknown_arm_is_refused() -> None:
         UsageError, match=r"--arms names 'semantics'; known are full, .*did you mean semantic"
     ):
         check_arms(("full", "semantics"))
-    with pytest.raises(UsageError, match="el2n needs the scores of a training"):
-        check_arms(("el2n",))
     with pytest.raises(UsageError, match="mixed has the value '7'"):
         check_arms(("mixed:7",))
-    check_arms(("full", "random", "semantic", "kcenter", "mixed:0.5"))
+    check_arms(("full", "random", "semantic", "kcenter", "mixed:0.5", "el2n", "ccs:0.2"))
 
 
 @pytest.mark.parametrize("arm", ["kcenter", "spread", "mixed:0.5"])

@@ -211,7 +211,10 @@ def add_strategy(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--seed", type=whole, metavar="N", help="of what a strategy draws (0)")
     group.add_argument(
-        "--scores", type=Path, metavar="FILE", help="el2n, forgetting, ccs: a score a row of the source, .npy"
+        "--scores",
+        type=Path,
+        metavar="FILE",
+        help="el2n, forgetting, ccs: a score a row of the source, .npy (those of the run's own training)",
     )
 
 

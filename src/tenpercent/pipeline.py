@@ -219,18 +219,21 @@ def select_by(
             and `within` are taken.
         strategy: ``random``, ``kcenter``, ``graph-remove``, ``graph-add``, ``semdedup``, ``el2n``, ``forgetting``,
             ``ccs``, ``spread``, ``mixed`` or ``semantic``; some take a value, ``"mixed:0.3"``.
-        keep, threshold, within, seed, scores: see `select.by_strategy.select_by`.
+        keep, threshold, within, seed: see `select.by_strategy.select_by`.
+        scores: see there; for a run folder those that the training of its embedding left, unless others are given.
 
     Raises:
         UsageError: a value out of its range or without a meaning for the strategy, or scores that don't fit.
         StageError: the run folder holds no embeddings.
     """
     from .select.by_strategy import select_by as select_embeddings
-    from .select.stored import load_embeddings, with_source
+    from .select.stored import load_embeddings, scores_for, with_source
+    from .select.strategies.strategy import CheckedStrategy
 
-    how: dict[str, Any] = {"strategy": strategy, "threshold": threshold, "seed": seed, "scores": scores}
+    chosen = CheckedStrategy.of(strategy)
+    how: dict[str, Any] = {"strategy": chosen, "threshold": threshold, "seed": seed}
     if isinstance(what, Embeddings):
-        return select_embeddings(what, keep, within=within, **how)
+        return select_embeddings(what, keep, within=within, scores=scores, **how)
     folder = RunFolder.open(what)
     folder.require(Stage.EMBED)
     _check_one_score_a_row(scores, folder)
@@ -241,7 +244,8 @@ def select_by(
         clustered = (folder.stage(Stage.CLUSTER) or {"settings": {}})["settings"]
         embeddings = load_embeddings(folder, clustered.get("layer", "end"))
         where = clustered.get("within") if within is None else within
-        selection = select_embeddings(embeddings, keep, within=where, **how)
+        ranked = scores_for(folder, embeddings, chosen) if scores is None else scores
+        selection = select_embeddings(embeddings, keep, within=where, scores=ranked, **how)
         _store_selection(folder, selection, clock)
     return with_source(selection, folder)
 

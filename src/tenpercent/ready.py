@@ -89,8 +89,9 @@ class Ready:
         from .evaluate.arms import Arms, check_arms
         from .evaluate.evaluation_set import evaluation_set
         from .evaluate.results import Results
-        from .evaluate.trials import Plan
-        from .select.stored import constraints_for, load_embeddings, open_images
+        from .evaluate.trials import FULL, Plan
+        from .select.stored import constraints_for, load_embeddings, open_images, scores_for
+        from .select.strategies.strategy import CheckedStrategy
 
         run.require(Stage.EMBED)
         images, embeddings = open_images(run), load_embeddings(run)
@@ -102,13 +103,15 @@ class Ready:
         judged = evaluation_set(run, images, asked.test, asked.test_options)
         names, lists = _split_arms(asked.arms, embeddings)
         check_arms(names)
+        for strategy in (CheckedStrategy.of(name) for name in names if name != FULL):
+            scores_for(run, embeddings, strategy)  # where there are none, say so now
         sizes = tuple((name, len(found) / len(embeddings)) for name, found in lists.items())
         trees = Trees(run, ignore_decisions=asked.ignore_decisions)
         decisions = constraints_for(run, embeddings, ignore=asked.ignore_decisions).fingerprint
         plan = Plan(names, asked.keep, asked.trials, asked.layers or (trees.layer,), asked.embeddings, sizes)
         about = f"{run.read()['source']['fingerprint']}-{embeddings.origin}"
         least = min(asked.keep, default=1.0)
-        arms = Arms(embeddings, partial(trees.tree, least), trees.layer, trees.cut, lists)
+        arms = Arms(embeddings, partial(trees.tree, least), trees.scores, trees.layer, trees.cut, lists)
         return cls(images, embeddings, judged, trees, arms, plan, Results(run, about), decisions)
 
     def key(self, protocol: Protocol) -> str:

@@ -1,4 +1,4 @@
-"""The trees that an evaluation cuts its selections from: the stored one, those of other layers, of other embeddings."""
+"""The trees and scores that an evaluation chooses by: those of the run, of other layers, of other embeddings."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:
     from .select.merges import Merges
+    from .select.strategies.strategy import CheckedStrategy
+    from .store.scores import Floats
 
 log = logging.getLogger("tenpercent")
 
@@ -54,6 +56,13 @@ class Trees:
         if key not in self._known:
             self._known[key] = self._made(*key)
         return self._known[key]
+
+    def scores(self, embedding: int, strategy: CheckedStrategy) -> Floats | None:
+        """Return how hard each image was in the training of an embedding; see `select.stored.scores_for`."""
+        from .select.stored import load_embeddings, scores_for
+
+        run = self._run if embedding == 0 else self._again(embedding)
+        return scores_for(run, load_embeddings(run), strategy)
 
     def _made(self, least: float, embedding: int, layer: str) -> Merges:
         from .select.stored import constraints_for, load_decided, load_embeddings

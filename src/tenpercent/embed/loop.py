@@ -22,6 +22,7 @@ from torch.nn.functional import interpolate
 from ..progress import bar, quiet
 from ..store.files import replacing, write_text
 from .augment import Ints, PixelSource, View
+from .difficulty import Difficulty
 from .measure import Exam, ask
 from .networks import Size
 from .precision import Choice
@@ -106,6 +107,7 @@ class Job:
         steps: in all.
         marks: increasing, the last is `steps`: after so many steps the curve gets an entry.
         exam: what the network is asked at each mark but the last, when it is done; None for nothing.
+        labels: int64[m], by which it is noted how hard each image is, where marks are the ends of epochs; None for not.
         threads: of each process.
         folder: for checkpoint, curve and weights.
         quiet: no bars.
@@ -122,6 +124,7 @@ class Job:
     steps: int
     marks: tuple[int, ...]
     exam: Exam | None
+    labels: Ints | None
     threads: int
     folder: Path
     quiet: bool
@@ -162,12 +165,14 @@ class _Progress:
         totals: float64[3] on the device: of this process's images since the last mark the sum of the losses, how many
             were right, and how many there were.
         seconds: of training since the last mark.
+        difficulty: what this process saw of each image; None where nothing is noted.
     """
 
     step: int
     curve: Curve
     totals: torch.Tensor
     seconds: float
+    difficulty: Difficulty | None
 
 
 def _run(fabric: Fabric, job: Job) -> str | None:
@@ -177,7 +182,7 @@ def _run(fabric: Fabric, job: Job) -> str | None:
     optimizer, factors = make_optimizer(network, job.settings)
     at = _resume(job, network, optimizer, device)
     if fabric.global_rank > 0:
-        at.totals.zero_()  # the checkpoint has those of all processes
+        _forget(at)  # the checkpoint has what all processes saw
     wrapped, optimizer = fabric.setup(network, optimizer)
     epochs = math.ceil(job.steps / job.batches)
     total = job.steps * len(job.places) // job.batches
@@ -199,13 +204,17 @@ def _run(fabric: Fabric, job: Job) -> str | None:
                 at.totals[0] += loss * len(places)
                 at.totals[1] += right
                 at.totals[2] += len(places)
+            if at.difficulty is not None:
+                at.difficulty.note(outputs, places)
             at.step = number + 1
             progress.update(at.step * len(job.places) // job.batches - done)
             done = at.step * len(job.places) // job.batches
             marked = at.step == job.marks[len(at.curve)]
             if not marked and not _is_due(fabric, at.step, saved):
                 continue
-            at.totals = cast(torch.Tensor, fabric.all_reduce(at.totals, reduce_op="sum"))
+            at.totals = _summed(fabric, at.totals)
+            if at.difficulty is not None:
+                at.difficulty.now = _summed(fabric, at.difficulty.now)
             at.seconds += time.perf_counter() - started
             if not math.isfinite(float(at.totals[0])):
                 return _broken(job, at)
@@ -216,18 +225,35 @@ def _run(fabric: Fabric, job: Job) -> str | None:
                     at.curve[-1] |= {"test_accuracy": answers.accuracy, "test_loss": answers.loss}
                 at.totals.zero_()
                 at.seconds = 0.0
+                if at.difficulty is not None:
+                    at.difficulty.end_epoch(len(at.curve))
             if fabric.global_rank == 0:
                 _save(job.folder, network, optimizer, at)
             else:
-                at.totals.zero_()
+                _forget(at)
             fabric.barrier()
             started = saved = time.perf_counter()
     if fabric.global_rank == 0:
+        if at.difficulty is not None:
+            at.difficulty.write(job.folder, job.places)
         state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
         with replacing(job.folder / WEIGHTS) as temporary:
             temporary.write_bytes(save(state))
     fabric.barrier()
     return None
+
+
+def _summed(fabric: Fabric, values: torch.Tensor) -> torch.Tensor:
+    """Return the sum over all processes."""
+    return cast(torch.Tensor, fabric.all_reduce(values, reduce_op="sum"))
+
+
+def _forget(at: _Progress) -> None:
+    """Begin to count anew in a process that has handed over what it counted."""
+    at.totals.zero_()
+    if at.difficulty is not None:
+        at.difficulty.now.zero_()
+        at.difficulty.before.zero_()
 
 
 def _shown(inputs: torch.Tensor, step: int, job: Job) -> torch.Tensor:
@@ -314,6 +340,7 @@ def _save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, at
         "step": at.step,
         "totals": at.totals,
         "seconds": at.seconds,
+        "difficulty": None if at.difficulty is None else at.difficulty.state(),
     }
     written = io.BytesIO()  # torch's own writing to a file hides that the disk is full
     torch.save(state, written)
@@ -329,13 +356,19 @@ def _resume(
 ) -> _Progress:
     """Take up the checkpoint, if there is one, and return how far it is."""
     totals = torch.zeros(3, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
+    epochs = math.ceil(job.steps / job.batches)
+    difficulty = None if job.labels is None else Difficulty.of(job.labels, epochs, device)
     path = job.folder / CHECKPOINT
     if not path.exists():
-        return _Progress(0, [], totals, 0.0)
+        return _Progress(0, [], totals, 0.0, difficulty)
     state = torch.load(path, map_location=device, weights_only=True)
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     curve: Curve = json.loads(state["curve"])
     if "step" not in state:  # written when checkpoints were at the ends of epochs alone
-        return _Progress(min(len(curve) * job.batches, job.steps), curve, totals, 0.0)
-    return _Progress(state["step"], curve, state["totals"], state["seconds"])
+        return _Progress(min(len(curve) * job.batches, job.steps), curve, totals, 0.0, None)
+    if state.get("difficulty") is None:
+        difficulty = None  # a checkpoint of a version that noted nothing
+    if difficulty is not None:
+        difficulty.load(state["difficulty"])
+    return _Progress(state["step"], curve, state["totals"], state["seconds"], difficulty)

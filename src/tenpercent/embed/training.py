@@ -99,6 +99,7 @@ class Lesson:
         planned: how long, and where the curve has its entries; None for what the settings say, at the ends of epochs.
         exam: images that the network is asked about at each mark but the last, when it is done.
         n_classes: how many logits it must give for images of this size; None where it gives something else.
+        labels: int64[m], to note by them how hard each image is (`difficulty`); None for not.
     """
 
     pixels: PixelSource
@@ -112,6 +113,7 @@ class Lesson:
     planned: Length | None = None
     exam: Exam | None = None
     n_classes: int | None = None
+    labels: Ints | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +207,8 @@ def train(
     start: tuple[nn.Module, View] | None = None,
     planned: Length | None = None,
     exam: Exam | None = None,
+    *,
+    graded: bool = False,
 ) -> Trained:
     """Train a network, go on with an interrupted training, or load a finished one.
 
@@ -218,7 +222,8 @@ def train(
         labels: int64[m], codes below `n_classes`; images with −1 take no part.
         n_classes: outputs of the classifier.
         settings: `Supervised`, or `Timm` together with `start`.
-        folder: gets ``settings.json``, ``curve.json``, ``weights.safetensors`` and while it lasts ``checkpoint.pt``.
+        folder: gets ``settings.json``, ``curve.json``, ``weights.safetensors`` and while it lasts ``checkpoint.pt``;
+            ``difficulty.parquet`` where it is `graded`.
         start: the network to fine-tune and what it takes; None to train from scratch.
         planned: how long, and where the curve has its entries; None for what the settings say, at the ends of epochs.
         exam: images that the network is asked about at each mark but the last, when it is done.
@@ -255,6 +260,7 @@ def train(
             planned=planned,
             exam=exam,
             n_classes=n_classes if start is None else None,
+            labels=labels if graded else None,
         )
     )
 
@@ -297,6 +303,7 @@ def carry_out(lesson: Lesson) -> Trained:
             steps=planned.steps,
             marks=planned.marks,
             exam=exam,
+            labels=lesson.labels,
             threads=threads_for(pixels.size, devices),
             folder=folder,
             quiet=is_quiet(),

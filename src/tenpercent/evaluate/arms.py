@@ -14,12 +14,14 @@ import numpy.typing as npt
 from ..errors import UsageError, nearest
 from ..select.by_strategy import select_by
 from ..select.merges import Merges
-from ..select.strategies.strategy import SCORED, CheckedStrategy, Strategy
+from ..select.strategies.strategy import CheckedStrategy, Strategy
 from ..store.embeddings import Embeddings
 from .trials import FULL, RANDOM, SEMANTIC, Trial
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 Known = Callable[[int, str], Merges]  # the tree of an embedding and a layer
+Scores = Callable[[int, CheckedStrategy], Floats | None]  # how hard images were in an embedding's training
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,7 @@ class Arms:
     Attributes:
         embeddings: the training images, in id order; every position below counts in them.
         merges: (embedding, layer) -> the tree that ``semantic`` cuts.
+        scores: (embedding, strategy) -> how hard each image is, one a row of the source; None for those without.
         layer: of the run's own tree, whose shares of classes ``random`` draws.
         cut: how trees are cut beside the fraction: ``budget`` and ``min_per_class``, as for `Merges.select`.
         lists: the arms that are lists: positions, int64[k] ascending.
@@ -36,6 +39,7 @@ class Arms:
 
     embeddings: Embeddings
     merges: Known
+    scores: Scores
     layer: str
     cut: dict[str, Any]
     lists: dict[str, Ints]
@@ -66,7 +70,15 @@ class Arms:
         if trial.arm == SEMANTIC:
             return self._semantic(trial.fraction, trial.embedding, trial.layer)
         tree = self.merges(trial.embedding, trial.layer)
-        chosen = select_by(tree.embeddings, trial.fraction, strategy=trial.arm, within=tree.within, seed=seed)
+        strategy = CheckedStrategy.of(trial.arm)
+        chosen = select_by(
+            tree.embeddings,
+            trial.fraction,
+            strategy=strategy,
+            within=tree.within,
+            seed=seed,
+            scores=self.scores(trial.embedding, strategy),
+        )
         return np.flatnonzero(chosen.kept_mask)
 
     def _semantic(self, fraction: float, embedding: int, layer: str) -> Ints:
@@ -91,17 +103,16 @@ def is_known(name: str) -> bool:
 
 
 def check_arms(arms: Sequence[str]) -> None:
-    """Raise `UsageError` where an arm has no meaning, or would need more than the vectors.
+    """Raise `UsageError` where an arm has no meaning.
 
     Args:
         arms: without those that are lists.
     """
-    known = [FULL, *(str(one) for one in Strategy if one not in SCORED)]
+    known = [FULL, *(str(one) for one in Strategy)]
     for arm in arms:
         if arm.partition(":")[0] not in known:
-            scored = f"{arm} needs the scores of a training: " if arm.partition(":")[0] in SCORED else ""
             raise UsageError(
-                f"--arms names {arm!r}; {scored}known are {', '.join(known)}, or NAME=FILE with row numbers or ids"
+                f"--arms names {arm!r}; known are {', '.join(known)}, or NAME=FILE with row numbers or ids"
                 f"{nearest(arm, known)}"
             )
         if arm != FULL:

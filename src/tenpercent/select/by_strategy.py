@@ -39,7 +39,7 @@ def select_by(
     embeddings: Embeddings,
     keep: float | None = None,
     *,
-    strategy: Strategy | str,
+    strategy: CheckedStrategy | Strategy | str,
     threshold: float | None = None,
     within: Within | str | None = None,
     seed: int = 0,

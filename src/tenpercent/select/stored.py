@@ -17,9 +17,11 @@ from ..images.sources import open_source
 from ..store.embeddings import Embeddings
 from ..store.files import read_metadata
 from ..store.run import RunFolder, Stage
+from ..store.scores import Floats, read_scores
 from .cut import Within
 from .merges import Merges, uncut
 from .selection import Selection
+from .strategies.strategy import SCORED, CheckedStrategy, Strategy
 
 log = logging.getLogger("tenpercent")
 
@@ -54,6 +56,32 @@ def load_merges(folder: RunFolder) -> Merges:
     """
     settings = folder.require(Stage.CLUSTER)["settings"]
     return Merges.load(folder.merges, load_embeddings(folder, settings["layer"]))
+
+
+def scores_for(folder: RunFolder, embeddings: Embeddings, strategy: CheckedStrategy) -> Floats | None:
+    """Return how hard each image was in the training of a run's embedding, as a strategy ranks them; larger is harder.
+
+    Args:
+        folder: the run.
+        embeddings: its images.
+        strategy: ``ccs`` ranks by ``el2n``.
+
+    Returns:
+        float64[rows], one a row of the source; None for a strategy that ranks by no score.
+
+    Raises:
+        UsageError: the embedding was not trained on labels, or by a version that kept no scores.
+    """
+    if strategy.name not in SCORED:
+        return None
+    name = Strategy.EL2N if strategy.name is Strategy.CCS else strategy.name
+    found = read_scores(folder.training, name, embeddings.rows)
+    if found is None:
+        raise UsageError(
+            f"strategy {strategy.name} needs a score of each image, and {folder.path} has none: its embedding was not "
+            "trained on labels, or by an older version; give --scores, or embed anew"
+        )
+    return found
 
 
 def constraints_for(folder: RunFolder, embeddings: Embeddings, *, ignore: bool = False) -> Constraints:

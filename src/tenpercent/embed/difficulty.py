@@ -1,0 +1,94 @@
+"""How hard each image was to learn, noted as it comes by in training: how far off the guess, how often forgotten.
+
+The error of a guess is that of EL2N (Paul et al., "Deep Learning on a Data Diet", 2021, arXiv 2107.07075), forgetting
+that of Toneva et al. ("An Empirical Study of Example Forgetting", 2019, arXiv 1812.05159). Both look at a training
+that runs anyway, at images as they are shown, cropped and mirrored by chance.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch.nn.functional import one_hot, softmax
+
+from ..store.embeddings import Ints
+from ..store.scores import write_scores
+
+
+@dataclass(eq=False)
+class Difficulty:
+    """What was seen of m images so far.
+
+    Attributes:
+        labels: int64[m] on the device.
+        now: float32[2, m], of the epoch that runs: 0 not come by yet, 1 guessed wrong, 2 right; and the length of the
+            difference between probabilities and label.
+        before: float32[5, m], of the epochs that are over: how often an image came by; the last guess, as in `now`;
+            how often a right guess was followed by a wrong one; whether one was right; the sum of the lengths over the
+            first half of the epochs.
+        early: how many epochs that half is.
+    """
+
+    labels: torch.Tensor
+    now: torch.Tensor
+    before: torch.Tensor
+    early: int
+
+    @classmethod
+    def of(cls, labels: Ints, epochs: int, device: torch.device) -> Self:
+        """Return that of a training which has not begun."""
+        m = len(labels)
+        return cls(
+            torch.from_numpy(labels).to(device),
+            torch.zeros(2, m, device=device),
+            torch.zeros(5, m, device=device),
+            math.ceil(epochs / 2),
+        )
+
+    @torch.no_grad()
+    def note(self, logits: torch.Tensor, places: Ints) -> None:
+        """Note the guesses of a batch, float[k, C], of the images at `places`."""
+        which = torch.from_numpy(places).to(self.labels.device)
+        labels = self.labels[which]
+        truth = one_hot(labels, logits.shape[1])
+        self.now[0, which] = 1.0 + (logits.argmax(1) == labels)
+        self.now[1, which] = (softmax(logits.float(), 1) - truth).norm(dim=1)
+
+    def end_epoch(self, epoch: int) -> None:
+        """Take what was seen in an epoch, from 1, to that of the epochs before."""
+        guess, error = self.now
+        times, last, forgotten, ever, errors = self.before
+        times += guess > 0
+        forgotten += (last == 2) & (guess == 1)
+        ever += (ever == 0) & (guess == 2)
+        if epoch <= self.early:
+            errors += error
+        last.copy_(torch.where(guess > 0, guess, last))
+        self.now.zero_()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return what a checkpoint keeps."""
+        return {"now": self.now, "before": self.before}
+
+    def load(self, state: dict[str, torch.Tensor]) -> None:
+        """Take up what a checkpoint kept."""
+        self.now.copy_(state["now"])
+        self.before.copy_(state["before"])
+
+    def write(self, folder: Path, places: Ints) -> None:
+        """Write the scores of the images at `places`, which were trained on; larger is harder.
+
+        ``el2n`` is the mean length of the error over the first half of the epochs, ``forgetting`` how often an image
+        was guessed wrong after it had been guessed right, and of one that never was how often it came by.
+        """
+        times, _, forgotten, ever, errors = self.before[:, torch.from_numpy(places)].double().cpu().numpy()
+        scores = {
+            "el2n": errors / np.clip(times, 1, self.early),
+            "forgetting": np.where(ever > 0, forgotten, times),
+        }
+        write_scores(folder, places, scores)
