@@ -469,7 +469,7 @@ def test_fast_is_trained_all_but_its_first_layer_and_embeds(tmp_path: Path) -> N
     vectors = NetworkEncoder(trained).encode(next(data.pixels.batches([np.arange(48)])))
     assert {layer: found.shape for layer, found in vectors.items()} == {
         "start": (48, 24),
-        "middle": (48, 256),
+        "middle": (48, 128),
         "end": (48, 256),
     }
 

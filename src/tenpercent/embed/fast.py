@@ -2,7 +2,7 @@
 
 After the speed records for CIFAR-10 (Page, "How to Train Your ResNet", 2018; Jordan, "94% on CIFAR-10 in 3.29 Seconds
 on a Single GPU", arXiv 2404.00498), from which it takes the whitening first layer, convolutions that begin as the
-identity, early pooling and normalisation without scales, and the wider one's widths. The narrow one is ours.
+identity, early pooling and normalisation without scales, and the widths of the widest. The others' are ours.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class FastNetwork(nn.Module):
     """A whitening layer that is not trained, three groups of two convolutions, the maximum over space, a classifier.
 
     Attributes:
-        name: ``fast`` or ``fast-narrow``.
+        name: ``fast``, ``fast-narrow`` or ``fast-wide``.
         widths: the number of values of each layer of `features`.
     """
 

@@ -200,8 +200,8 @@ def build(network: str | None, depth: int, n_classes: int, size: Size) -> nn.Mod
     """Return an untrained network; its weights come from torch's random state.
 
     Args:
-        network: a timm name, ``fast`` or ``fast-narrow``, a function as ``module:name`` that makes a network for a
-            number of classes, or None: the 6n+2-layer network up to 64 pixels, else ``resnetv2_50``.
+        network: a timm name, ``fast``, ``fast-narrow`` or ``fast-wide``, a function as ``module:name`` that makes a
+            network for a number of classes, or None: the 6n+2-layer network up to 64 pixels, else ``resnetv2_50``.
         depth: layers of the 6n+2-layer network; not used with a name.
         n_classes: outputs of the classifier; 0 for none.
         size: height and width of the images it will be given.

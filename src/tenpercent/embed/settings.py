@@ -15,7 +15,7 @@ from ..errors import UsageError, nearest
 from .recipe import DEFAULT, Recipe
 
 # Channels of the three groups of the networks in `fast`, by their names.
-FAST_WIDTHS = {"fast": (64, 256, 256), "fast-narrow": (32, 128, 128)}
+FAST_WIDTHS = {"fast": (48, 128, 256), "fast-narrow": (32, 128, 128), "fast-wide": (64, 256, 256)}
 
 
 class Precision(StrEnum):
@@ -31,9 +31,9 @@ class Supervised:
     """A network trained from scratch on the images and their labels (the paper, section 4).
 
     Attributes:
-        network: a timm name, ``fast`` or ``fast-narrow`` (`fast.FastNetwork`), or ``module:name`` of a function that
-            makes a network for a number of classes (`function_name`); None: the 6n+2-layer one up to 64 pixels, else
-            ``resnetv2_50``.
+        network: a timm name, ``fast``, ``fast-narrow`` or ``fast-wide`` (`fast.FastNetwork`), or ``module:name`` of a
+            function that makes a network for a number of classes (`function_name`); None: the 6n+2-layer one up to 64
+            pixels, else ``resnetv2_50``.
         depth: layers of the 6n+2-layer network (8, 14, 20, 26, 32, ...); timm names carry their own.
         side: images of more than 64 pixels are brought to this shorter side and cut square; None for 256.
         epochs: passes over the images; None for `training.default_epochs`.

@@ -400,7 +400,7 @@ FAST = Preset(
     protocol=Protocol(
         Supervised(
             network="fast",
-            epochs=6,
+            epochs=16,
             batch=256,
             rate=0.375,
             momentum=0.85,
