@@ -3,9 +3,9 @@
     python experiments/proof.py --data FOLDER --out runs/cifar10 [--preset quick] [--until 1] [--to docs/evidence]
 
 FOLDER holds CIFAR-10 as Parquet, with the splits train and test. The embedding is that of the wide network of `fast`
-after 6 epochs, the trainings are those of `--preset`. Every step is a command that is printed, and can be typed alone; called again, each goes on
-where it was. With `--to` the table of all trainings, with the rows that each was given as bits, and what `report`
-made of it are copied there.
+after 6 epochs, the trainings are those of `--preset`. Every step is a command that is printed, and can be typed alone;
+called again, each goes on where it was. With `--to` the table of all trainings, with the rows that each was given as
+bits, and what `report` made of it are copied there.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+EMBEDDING = "--split train --preset fast --network fast-wide --epochs 6"
 STEPS = [
     "--keep 0.9 --trials 5 --arms full random semantic",
     "--keep 0.5 0.3 --trials 3 --arms full random semantic spread mixed",
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--until", type=int, default=len(STEPS), help="how many of the steps")
     parser.add_argument("--to", type=Path, help="where the results are to be copied")
     given = parser.parse_args()
-    command("run", given.data, f"--split train --preset fast --network fast-wide --epochs 6 --out {shlex.quote(str(given.out))}")
+    command("run", given.data, f"{EMBEDDING} --out {shlex.quote(str(given.out))}")
     for step in STEPS[: given.until]:
         command("evaluate", given.out, f"--preset {given.preset} {step}")
     command("report", given.out)
