@@ -111,7 +111,7 @@ def add_embedder(parser: argparse.ArgumentParser) -> None:
         type=whole,
         metavar="PIXELS",
         help="supervised, selfsupervised: images above 64 pixels are brought to this shorter side and cut square "
-        "(256; selfsupervised without a GPU 64)",
+        "(256; selfsupervised without a GPU 32)",
     )
     group.add_argument(
         "--dim",
