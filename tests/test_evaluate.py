@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from PIL import Image
 import tenpercent as tp
 from tenpercent.cli import main
 from tenpercent.decisions.log import DecisionLog, ImageName, Kind
+from tenpercent.embed import pixels
 from tenpercent.embed.precision import Choice
 from tenpercent.embed.recipe import Flip, Recipe
 from tenpercent.embed.settings import Precision
@@ -151,14 +153,52 @@ def test_a_list_of_images_is_an_arm(run: Path, tmp_path: Path) -> None:
     assert unpacked(row["kept"], 60).tolist() == list(range(0, 60, 4))
 
 
-def test_several_embeddings_and_layers(photos: Path, tmp_path: Path) -> None:
-    out = embedded(photos, tmp_path / "run")
+@pytest.mark.parametrize(
+    "embedder",
+    [SHORT.training, tp.SelfSupervised(depth=8, steps=16, batch=16, dim=8, precision="float32")],
+    ids=["supervised", "selfsupervised"],
+)
+def test_several_embeddings_and_layers(
+    photos: Path, tmp_path: Path, embedder: tp.Supervised | tp.SelfSupervised
+) -> None:
+    out = tmp_path / "run"
+    tp.embed(photos, out=out, embedder=embedder)
     asked = Asked(keep=(0.5,), arms=("semantic",), trials=1, layers=("middle", "end"), embeddings=2)
     rows = evaluate(out, asked, SHORT).table.to_pylist()
     assert sorted((row["layer"], row["embedding"]) for row in rows) == [
         (layer, embedding) for layer in ("end", "middle") for embedding in (0, 1)
     ]
     assert len({row["kept"] for row in rows}) > 1
+
+
+def test_scores_are_those_of_the_embedding_that_chooses(photos: Path, tmp_path: Path) -> None:
+    out = embedded(photos, tmp_path / "run")
+    asked = Asked(keep=(0.5,), arms=("el2n",), trials=1, embeddings=2)
+    for row in evaluate(out, asked, SHORT).table.to_pylist():
+        other = out if row["embedding"] == 0 else out / "embeddings-again" / "1"
+        expected = tp.select_by(other, 0.5, strategy="el2n").rows
+        assert unpacked(row["kept"], 60).tolist() == expected.tolist()
+
+
+def test_photos_are_seen_as_small_as_by_the_embedding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split, each in (("train", 8), ("test", 3)):
+        draw_images(tmp_path / "large" / split, each, each, side=80)
+    out = tmp_path / "run"
+    tp.embed(tmp_path / "large", out=out, embedder=replace(SHORT.training, side=16))
+    protocol = protocol_of(out, "digits")[0].override(steps=4)
+    seen = []
+    own = pixels.scan
+
+    def scan(*args: Any, **more: Any) -> pixels.Scan:
+        found = own(*args, **more)
+        seen.append(found.pixels.size)
+        return found
+
+    monkeypatch.setattr(pixels, "scan", scan)
+    assert evaluate(out, Asked(keep=(0.5,), arms=("full",), trials=1), protocol).tally.done == 1
+    assert seen == [(16, 16), (16, 16)]
 
 
 def test_a_search_ends_with_what_is_known(run: Path) -> None:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .embed.settings import Supervised
+from .embed.settings import SelfSupervised, Supervised
 from .embedding import embed
 from .errors import StageError, UsageError
 from .images.options import SourceOptions
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from .store.scores import Floats
 
 log = logging.getLogger("tenpercent")
+
+# The embedders that are another one with another seed.
+SEEDED: dict[str, type[Supervised] | type[SelfSupervised]] = {
+    "supervised": Supervised,
+    "selfsupervised": SelfSupervised,
+}
 
 
 class Trees:
@@ -84,12 +90,13 @@ class Trees:
 
         about = self._run.read()["source"]
         settings = self._run.require(Stage.EMBED)["settings"]
-        if settings["embedder"]["embedder"] != "supervised":
+        kind = SEEDED.get(settings["embedder"]["embedder"])
+        if kind is None:
             raise UsageError(
                 f"--embeddings {embedding + 1} trains the embedding again, and that of {self._run.path} was not "
                 "trained from scratch; leave it out"
             )
-        first = Supervised.from_json(settings["embedder"])
+        first = kind.from_json(settings["embedder"])
         folder = self._run.path / "embeddings-again" / str(embedding)
         log.info("embedding %d, with seed %d", embedding + 1, first.seed + embedding)
         embed(
