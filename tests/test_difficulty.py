@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import io
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
 
 import tenpercent as tp
 from tenpercent.cli import main
 from tenpercent.embed import loop
+from tenpercent.embed.augment import View
 from tenpercent.embed.difficulty import Difficulty
-from tenpercent.embed.training import train
-from tenpercent.errors import UsageError
-from tenpercent.store.scores import FILE, read_scores
+from tenpercent.embed.loop import Job
+from tenpercent.embed.networks import build
+from tenpercent.embed.precision import Choice
+from tenpercent.embed.settings import Precision
+from tenpercent.embed.training import Classes, train
+from tenpercent.errors import StageError, UsageError
+from tenpercent.store.files import write_table
+from tenpercent.store.scores import FILE, read_scores, write_scores
 from test_training import QUICK, Images, KilledError, stripes
 
 Batch = tuple[list[int], list[list[float]]]  # places, and the logits of each
@@ -57,6 +71,8 @@ def counted(labels: Sequence[int], epochs: list[list[Batch]], place: int) -> tup
                 if epoch <= early:
                     errors.append(float(np.sqrt((share**2).sum())))
     forgotten = sum(before and not after for before, after in pairwise(guesses))
+    if not guesses:
+        return np.nan, np.nan
     return (float(np.mean(errors)) if errors else 0.0), float(forgotten if any(guesses) else len(guesses))
 
 
@@ -78,7 +94,7 @@ def test_scores_are_those_counted_image_by_image(
     assert [row["position"] for row in table] == places.tolist()
     for row in table:
         el2n, forgetting = counted(labels, epochs, row["position"])
-        assert row["el2n"] == pytest.approx(el2n, abs=1e-6) and row["forgetting"] == forgetting
+        np.testing.assert_allclose([row["el2n"], row["forgetting"]], [el2n, forgetting], atol=1e-6)
 
 
 @pytest.mark.parametrize("stop_after", [1, 5, 12, 31])
@@ -92,7 +108,113 @@ def test_a_kill_changes_no_score(tmp_path: Path, stop_after: int, monkeypatch: p
     assert (tmp_path / "whole" / FILE).read_bytes() == (tmp_path / "broken" / FILE).read_bytes()
 
 
-def test_two_processes_note_every_image(tmp_path: Path) -> None:
+class Ranks:
+    """Two processes as threads, in the place of Fabric's: what they sum, and where they wait for each other."""
+
+    def __init__(self) -> None:
+        self.barrier = threading.Barrier(2, timeout=60)
+        self.given: list[torch.Tensor | None] = [None, None]
+
+    def of(self, rank: int) -> Any:
+        return OneRank(self, rank)
+
+
+class OneRank:
+    """What `loop._run` takes of Fabric, for one of two ranks; their weights are not kept alike."""
+
+    world_size = 2
+    device = torch.device("cpu")
+
+    def __init__(self, ranks: Ranks, rank: int) -> None:
+        self.ranks, self.global_rank = ranks, rank
+
+    def all_reduce(self, values: torch.Tensor, reduce_op: str) -> torch.Tensor:
+        assert reduce_op == "sum"
+        self.ranks.given[self.global_rank] = values.clone()
+        self.barrier()
+        first, second = self.ranks.given
+        assert first is not None and second is not None
+        found = first + second
+        self.barrier()
+        return found
+
+    def barrier(self) -> None:
+        self.ranks.barrier.wait()
+
+    def broadcast(self, value: bool) -> bool:
+        return value
+
+    def setup(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
+        return network, optimizer
+
+    def autocast(self) -> Any:
+        return nullcontext()
+
+    def backward(self, loss: torch.Tensor) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+
+
+def test_two_processes_note_each_image_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a checkpoint after each step, from which both go on after a kill."""
+    monkeypatch.setattr(loop, "SAVE_AFTER", -1.0)
+    monkeypatch.setattr(loop, "AGREE_EVERY", 1)
+    noted: list[tuple[list[int], list[list[float]]]] = []
+    own = Difficulty.note
+
+    def note(self: Difficulty, logits: torch.Tensor, places: Any) -> None:
+        noted.append((places.tolist(), logits.detach().tolist()))
+        own(self, logits, places)
+
+    monkeypatch.setattr(Difficulty, "note", note)
+    array, labels = stripes(40, side=16)
+    settings = replace(QUICK, epochs=3, batch=8)
+    labels[7] = -1
+
+    def run(stop: int | None) -> None:
+        ranks = Ranks()
+        with ThreadPoolExecutor(2) as pool:
+            tasks = [pool.submit(loop._run, ranks.of(rank), job(rank, stop)) for rank in (0, 1)]
+            for task in tasks:
+                task.result()
+
+    def job(rank: int, stop: int | None) -> Job:
+        pixels = Images(array, stop)
+        view = View.of(Images(array))
+        return Job(
+            pixels=pixels,
+            places=np.flatnonzero(labels >= 0),
+            task=Classes(labels, view, settings),
+            network=build(None, 8, 3, (16, 16)),
+            view=view,
+            choice=Choice(Precision.FLOAT32),
+            settings=settings,
+            batches=5,
+            steps=13,
+            marks=(5, 10, 13),
+            exam=None,
+            labels=labels,
+            threads=1,
+            folder=tmp_path,
+            quiet=True,
+        )
+
+    tmp_path.joinpath("curve.json").touch()
+    with pytest.raises(KilledError):
+        run(7)
+    assert len(noted) == 14
+    run(None)
+    assert len(noted) == 2 * 13
+    steps = [noted[at : at + 2] for at in range(0, 26, 2)]
+    epochs = [[batch for step in part for batch in step] for part in (steps[:5], steps[5:10], steps[10:])]
+    for place in np.flatnonzero(labels >= 0).tolist():
+        assert sum(place in places for places, _ in epochs[0]) == 1
+        (row,) = [one for one in pq.read_table(tmp_path / FILE).to_pylist() if one["position"] == place]
+        el2n, forgetting = counted(labels.tolist(), epochs, place)
+        assert row["el2n"] == pytest.approx(el2n, abs=1e-5) and row["forgetting"] == forgetting
+
+
+@pytest.mark.slow
+def test_two_real_processes_note_every_image(tmp_path: Path) -> None:
     array, labels = stripes(96)
     labels[5] = -1
     train(Images(array), labels, 3, replace(QUICK, devices=2), tmp_path, graded=True)
@@ -108,24 +230,89 @@ def test_a_training_that_is_not_asked_notes_nothing(tmp_path: Path) -> None:
     assert read_scores(tmp_path, "el2n", np.arange(64)) is None
 
 
-def test_strategies_take_the_scores_of_the_run(photos: Path, tmp_path: Path) -> None:
-    """One of the images can't be read: the scores are those of the others, by their rows in the source."""
+def test_each_score_is_of_its_own_image(tmp_path: Path) -> None:
+    """One image can't be read, some are held out; those that are black are the hardest."""
+    count, broken = 120, 17
+    array, labels = stripes(count, side=16)
+    hard = np.arange(5, count, 10)  # of all three classes
+    array[hard] = 0
+    files = []
+    for pixels in array:
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        files.append(file.getvalue())
+    files[broken] = b"no image"
+    columns = {"image": files, "label": labels}
+    (tmp_path / "data").mkdir()
+    pq.write_table(pa.table(columns), tmp_path / "data" / "train.parquet")
+    run = tmp_path / "run"
+    settings = replace(QUICK, epochs=8, batch=16)
+    embeddings = tp.embed(tmp_path / "data", out=run, embedder=settings, holdout=0.2)
+    assert broken not in embeddings.rows and len(embeddings) < count - 20
+    scores = read_scores(run / "training", "el2n", embeddings.rows)
+    assert scores is not None
+    trained = set(embeddings.rows.tolist())
+    assert np.isnan(scores[[row for row in range(len(scores)) if row not in trained]]).all()
+    own_hard = [row for row in hard if row in trained]
+    rest = sorted(trained - set(own_hard))
+    assert np.nanmin(scores[own_hard]) > np.nanmedian(scores[rest]) and len(own_hard) > 5
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy"), [("el2n", "el2n"), ("el2n", "ccs:0.2"), ("forgetting", "forgetting")]
+)
+def test_strategies_take_the_scores_of_the_run(
+    photos: Path, tmp_path: Path, name: str, strategy: str
+) -> None:
     run = tmp_path / "run"
     asked = ["--depth", "8", "--epochs", "2", "--batch", "16", "--precision", "float32"]
-    assert main(["run", str(photos), "--out", str(run), *asked]) == 0
+    assert main(["embed", str(photos), "--out", str(run), *asked]) == 0
     embeddings = tp.Embeddings.load(run / "embeddings")
-    noted = pq.read_table(run / "training" / FILE)
-    by_row = dict(zip(sorted(embeddings.rows.tolist()), noted["el2n"].to_pylist(), strict=True))
-    scores = np.array([by_row[row] for row in embeddings.rows.tolist()])
-    for name, strategy in (("el2n", "el2n"), ("el2n", "ccs:0.2"), ("forgetting", "forgetting")):
-        assert main(["select", str(run), "--keep", "0.5", "--strategy", strategy]) == 0
-        given = read_scores(run / "training", name, embeddings.rows)
-        expected = tp.select_by(embeddings, 0.5, strategy=strategy, scores=given)
-        assert tp.Selection.load(run / "selection.parquet").kept.tolist() == expected.kept.tolist()
-    hardest = tp.select_by(run, 0.5, strategy="el2n").kept_mask
-    for label in (0, 1):
-        own = embeddings.labels == label
-        assert scores[own & hardest].min() >= scores[own & ~hardest].max()
+    assert main(["select", str(run), "--keep", "0.5", "--strategy", strategy]) == 0
+    given = read_scores(run / "training", name, embeddings.rows)
+    expected = tp.select_by(embeddings, 0.5, strategy=strategy, scores=given)
+    assert tp.Selection.load(run / "selection.parquet").kept.tolist() == expected.kept.tolist()
+
+
+def test_images_that_took_no_part_are_said_before_anything_is_trained(tmp_path: Path) -> None:
+    array, labels = stripes(60, side=16)
+    files = []
+    for pixels in array:
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        files.append(file.getvalue())
+    labels[[3, 9]] = -1
+    table = pa.table({"image": files, "label": pa.array(labels)})
+    (tmp_path / "data").mkdir()
+    pq.write_table(table, tmp_path / "data" / "train.parquet")
+    tp.embed(tmp_path / "data", out=tmp_path / "run", embedder=replace(QUICK, epochs=1), holdout=0.2)
+    with pytest.raises(UsageError, match=r"of \d+ took no part in the training"):
+        tp.select_by(tmp_path / "run", 0.5, strategy="forgetting")
+
+
+def test_scores_go_by_the_order_of_rows_whatever_that_of_ids(tmp_path: Path) -> None:
+    write_scores(tmp_path, np.array([0, 2]), {"el2n": np.array([0.25, 0.75])})
+    found = read_scores(tmp_path, "el2n", np.array([8, 2, 5]))
+    np.testing.assert_array_equal(found, [np.nan, np.nan, 0.25, *[np.nan] * 5, 0.75])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"position": list(range(99)), "el2n": [0.0] * 99},
+            r"has 99 rows of position, el2n, and 9 images want",
+        ),
+        ({"position": [0], "other": [0.0]}, "has 1 rows of position, other"),
+    ],
+)
+def test_scores_of_another_run_are_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    write_table(tmp_path / FILE, pa.table(change), {"format": 1})
+    with pytest.raises(StageError, match=said):
+        read_scores(tmp_path, "el2n", np.arange(9))
+    write_table(tmp_path / FILE, pa.table(change), {"format": 2})
+    with pytest.raises(StageError, match="has format 2, this version reads up to 1"):
+        read_scores(tmp_path, "el2n", np.arange(9))
 
 
 def test_a_run_without_scores_says_so_before_anything_is_trained(

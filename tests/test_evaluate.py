@@ -181,13 +181,14 @@ def test_scores_are_those_of_the_embedding_that_chooses(photos: Path, tmp_path: 
 
 
 def test_photos_are_seen_as_small_as_by_the_embedding(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for split, each in (("train", 8), ("test", 3)):
         draw_images(tmp_path / "large" / split, each, each, side=80)
     out = tmp_path / "run"
     tp.embed(tmp_path / "large", out=out, embedder=replace(SHORT.training, side=16))
-    protocol = protocol_of(out, "digits")[0].override(steps=4)
+    protocol = protocol_of(out, None)[0].override(steps=4)
+    assert protocol.training == replace(SHORT.training, side=16, steps=4)
     seen = []
     own = pixels.scan
 
@@ -199,6 +200,10 @@ def test_photos_are_seen_as_small_as_by_the_embedding(
     monkeypatch.setattr(pixels, "scan", scan)
     assert evaluate(out, Asked(keep=(0.5,), arms=("full",), trials=1), protocol).tally.done == 1
     assert seen == [(16, 16), (16, 16)]
+    call = ["evaluate", str(out), "--preset", "digits", "--keep", "0.5", "--arms", "full", "--trials", "1"]
+    assert main([*call, "--steps", "2", "--side", "24"]) == 0
+    assert seen[2:] == [(24, 24), (24, 24)]
+    assert "the embedding saw photos at 16 pixels; --side 16 trains on the same" in caplog.text
 
 
 def test_a_search_ends_with_what_is_known(run: Path) -> None:

@@ -25,12 +25,14 @@ import tenpercent as tp
 from tenpercent.cli import main
 from tenpercent.embed import processes, selfsupervised
 from tenpercent.embed.augment import View
+from tenpercent.embed.origin import Origin
 from tenpercent.embed.processes import Devices
 from tenpercent.embed.selfsupervised import Twins, network_for, spread, train_unlabelled
 from tenpercent.embed.training import Trained
 from tenpercent.embed.views import Strength, Variations, blurred, colours, draw, views
 from tenpercent.embedding import SIDE, default_embedder, settled
 from tenpercent.errors import MissingExtraError, StageError, TenpercentError, UsageError
+from tenpercent.images.source import ImageSource
 from tenpercent.leaks.network import embed_like
 from tenpercent.store.embeddings import Embeddings
 from tenpercent.store.run import RunFolder
@@ -361,12 +363,29 @@ def test_it_is_the_default_where_there_are_no_labels(flat: Path, photos: Path) -
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
-def test_photos_are_seen_small_where_there_is_no_gpu(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photos_are_seen_small_where_there_is_no_gpu(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(processes, "devices_for", lambda count: Devices(kind, 1))
     small = replace(QUICK, side=SIDE) if kind == "cpu" else QUICK
-    assert settled(QUICK) == small
+    assert settled(QUICK, tmp_path) == small
     for asked in (replace(QUICK, side=100), replace(QUICK, network="resnetv2_50"), tp.Supervised()):
-        assert settled(asked) == asked
+        assert settled(asked, tmp_path) == asked
+
+
+@pytest.mark.parametrize("side", [None, 256, 48])
+def test_what_was_begun_goes_on_at_the_side_it_began_with(
+    flat: Path, tmp_path: Path, side: int | None
+) -> None:
+    """As a run of a machine with a GPU, or of a version that knew no side."""
+    source = tp.open_source(flat)
+    assert isinstance(source, ImageSource)
+    begun = replace(QUICK, side=side)
+    run = RunFolder(tmp_path / "run")
+    run.embeddings.mkdir(parents=True)
+    Origin.of(source, np.arange(len(source)), begun.as_json()).write(run, None)
+    assert settled(QUICK, run.path) == begun
+    assert settled(replace(QUICK, side=100), run.path).side == 100
 
 
 def test_the_side_decides_network_and_pixels_and_is_kept(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 
     checked_margin(arguments.margin)
     protocol, trials = protocol_of(arguments.run, arguments.preset)
-    given = ("length", "steps", "epochs", "network", "depth", "batch", "precision")
+    given = ("length", "steps", "epochs", "network", "depth", "side", "batch", "precision")
     protocol = protocol.override(**{name: getattr(arguments, name) for name in given})
     if arguments.finetune:
         protocol = protocol.fine_tuned(arguments.weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:  # torch is loaded where it is needed
     from .embed.encoders import Embedder
+
+log = logging.getLogger("tenpercent")
 
 
 SIDE = 32  # pixels a side at which photos are seen in training without labels on a processor
@@ -84,7 +87,7 @@ def embed_opened(
             return Embeddings.load(folder.embeddings)  # nothing asked for that could differ
     rows, held_out = split_holdout(opened, holdout)
     require("torch", "images")
-    chosen = settled(default_embedder(opened) if embedder is None else embedder)
+    chosen = settled(default_embedder(opened) if embedder is None else embedder, out)
     from .embed.encoders import embedder_json
     from .embed.extract import check_embedder, check_labels, embed_source
 
@@ -122,17 +125,28 @@ def default_embedder(source: ImageSource) -> Embedder:
     return Supervised() if source.labels is not None else SelfSupervised()
 
 
-def settled(embedder: Embedder) -> Embedder:
+def settled(embedder: Embedder, out: str | Path) -> Embedder:
     """Return the embedder with what the machine decides: without a GPU, training without labels sees photos small.
 
-    The shortest training shows 51,200 images twice. On two processors that is some ten minutes at 32 pixels, forty at
-    64, and most of a day at 224 with the network for photos (`--dry-run` estimates it).
+    The shortest training takes 200 steps. On a processor that is minutes at 32 pixels, and most of a day at 224
+    with the network for photos (docs/embeddings.md). What was begun goes on as it began.
+
+    Args:
+        embedder: as it was asked for.
+        out: the run folder, which may hold embeddings that were begun.
     """
+    if not isinstance(embedder, SelfSupervised) or not embedder.open:
+        return embedder
+    from .embed.origin import stored_embedder
     from .embed.processes import devices_for
 
-    if not isinstance(embedder, SelfSupervised) or embedder.side is not None or embedder.network is not None:
+    stored = stored_embedder(RunFolder(Path(out)))
+    if stored is not None:
+        return embedder.seen_as(stored)
+    if devices_for(embedder.devices).kind != "cpu":
         return embedder
-    return replace(embedder, side=SIDE) if devices_for(embedder.devices).kind == "cpu" else embedder
+    log.info("no GPU: images above 64 pixels are seen at %d × %d; --side asks for more", SIDE, SIDE)
+    return replace(embedder, side=SIDE)
 
 
 def describe(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .embed.settings import Supervised
+from .embed.settings import Supervised, Timm
 from .errors import LockedError, TenpercentError, TrainingFailedError, UsageError
 from .pipeline import report
 from .progress import quiet
@@ -108,8 +108,7 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
                 found.within,
                 Trees(run).within,
             )
-        seen_alike = replace(found.training, side=_side(run))
-        return replace(found.protocol, training=seen_alike), found.trials
+        return found.protocol, found.trials
     own = _own_settings(run)
     if own is None:
         raise UsageError(
@@ -117,12 +116,6 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
             "name settings with --preset (tenpercent presets lists them)"
         )
     return Protocol(own), Asked().trials
-
-
-def _side(run: RunFolder) -> int | None:
-    """Return how small the run's embedding saw photos, see `Supervised`."""
-    embedder = run.require(Stage.EMBED)["settings"]["embedder"]
-    return embedder.get("side") if isinstance(embedder, dict) else None
 
 
 def _own_settings(run: RunFolder) -> Supervised | None:
@@ -136,6 +129,10 @@ def _warn(run: RunFolder, protocol: Protocol) -> None:
     own, settings = _own_settings(run), protocol.training
     if own is not None and replace(own, seed=settings.seed, devices=settings.devices) != settings:
         log.warning("the embedding was trained with other settings than these trainings")
+    embedder = run.require(Stage.EMBED)["settings"]["embedder"]
+    side = embedder.get("side") if isinstance(embedder, dict) else None
+    if side is not None and not isinstance(settings, Timm) and settings.side != side:
+        log.warning("the embedding saw photos at %d pixels; --side %d trains on the same", side, side)
     stay = (run.stage(Stage.SELECT) or {"settings": {}})["settings"].get("keep_ids")
     if stay:
         log.warning("the %d images that --keep-ids made stay take no part: the tree alone chooses", stay)

@@ -21,6 +21,12 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--epochs", type=whole, metavar="N", help="passes over the images, instead")
     group.add_argument("--network", metavar="NAME", help="another network than the preset's")
     group.add_argument("--depth", type=whole, metavar="LAYERS", help="of the 6n+2-layer network")
+    group.add_argument(
+        "--side",
+        type=whole,
+        metavar="PIXELS",
+        help="images above 64 pixels are brought to this shorter side and cut square (256)",
+    )
     group.add_argument("--batch", type=whole, metavar="N", help="images a step (the preset's)")
     group.add_argument("--precision", metavar="auto|float32|bf16", help="of the training (the preset's)")
     group.add_argument(

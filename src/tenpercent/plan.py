@@ -83,7 +83,7 @@ def plan(
         require("torch", "images")
         from .embed.estimate import estimate
 
-        chosen = settled(default_embedder(opened) if embedder is None else embedder)
+        chosen = settled(default_embedder(opened) if embedder is None else embedder, out)
         rows, held_out = split_holdout(opened, holdout)
         labelled = "no labels" if opened.labels is None else f"{len(opened.class_names)} classes"
         apart = f", {len(held_out):,} held out" if len(held_out) else ""

@@ -37,7 +37,7 @@ COLUMNS = (
     "against_full",
     "against_random",
 )
-KNOWN = {"out", "keep", "arms", "trials", "preset", "steps", "epochs", "length", "data", "embedder"}
+KNOWN = {"out", "keep", "arms", "trials", "preset", "steps", "epochs", "length", "side", "data", "embedder"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Suite:
         embedders: by name.
         asked: arms, fractions and trials; the same everywhere.
         preset: how to train, None for as each embedding was trained.
-        override: steps, epochs and length in the place of the preset's.
+        override: steps, epochs, length and side in the place of the preset's.
     """
 
     out: Path
@@ -115,7 +115,7 @@ def read_suite(path: str | Path) -> Suite:
         embedders={_label(one): _embedder(path, one) for one in embedders},
         asked=asked,
         preset=content.get("preset"),
-        override={name: content[name] for name in ("steps", "epochs", "length") if name in content},
+        override={name: content[name] for name in ("steps", "epochs", "length", "side") if name in content},
     )
 
 

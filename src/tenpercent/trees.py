@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .embed.settings import SelfSupervised, Supervised
+from .embed.settings import LARGE, SelfSupervised, Supervised
 from .embedding import embed
 from .errors import StageError, UsageError
 from .images.options import SourceOptions
@@ -55,6 +55,7 @@ class Trees:
         self._run = run
         self._ignore = ignore_decisions
         self._known: dict[tuple[float, int, str], Merges] = {}
+        self._others: dict[int, RunFolder] = {}
 
     def tree(self, least: float, embedding: int, layer: str) -> Merges:
         """Return the tree of an embedding (0: the run's own) and a layer, as deep as the fraction `least` takes."""
@@ -85,7 +86,12 @@ class Trees:
         return free.under(constraints).deepened(least, **self.cut)
 
     def _again(self, embedding: int) -> RunFolder:
-        """Embed the same images once more, with another seed, in a folder of its own."""
+        """Embed the same images once more, with another seed, in a folder of its own, unless that is done."""
+        if embedding not in self._others:
+            self._others[embedding] = self._embedded_again(embedding)
+        return self._others[embedding]
+
+    def _embedded_again(self, embedding: int) -> RunFolder:
         from .select.stored import load_embeddings
 
         about = self._run.read()["source"]
@@ -97,6 +103,8 @@ class Trees:
                 "trained from scratch; leave it out"
             )
         first = kind.from_json(settings["embedder"])
+        if first.side is None:
+            first = replace(first, side=LARGE)  # what it meant where it was said, and may not here
         folder = self._run.path / "embeddings-again" / str(embedding)
         log.info("embedding %d, with seed %d", embedding + 1, first.seed + embedding)
         embed(

@@ -84,11 +84,13 @@ class Difficulty:
         """Write the scores of the images at `places`, which were trained on; larger is harder.
 
         ``el2n`` is the mean length of the error over the first half of the epochs, ``forgetting`` how often an image
-        was guessed wrong after it had been guessed right, and of one that never was how often it came by.
+        was guessed wrong after it had been guessed right, and of one that never was how often it came by; both are nan
+        for an image that never came by.
         """
-        times, _, forgotten, ever, errors = self.before[:, torch.from_numpy(places)].double().cpu().numpy()
+        times, _, forgotten, ever, errors = self.before.cpu().double().numpy()[:, places]
+        shown = times > 0  # a training of less than one epoch does not show all
         scores = {
-            "el2n": errors / np.clip(times, 1, self.early),
-            "forgetting": np.where(ever > 0, forgotten, times),
+            "el2n": np.where(shown, errors / np.clip(times, 1, self.early), np.nan),
+            "forgetting": np.where(shown, np.where(ever > 0, forgotten, times), np.nan),
         }
         write_scores(folder, places, scores)

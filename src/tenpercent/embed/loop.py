@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import logging
 import math
 import time
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,8 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+log = logging.getLogger("tenpercent")
 
 CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.json"
@@ -367,8 +370,11 @@ def _resume(
     curve: Curve = json.loads(state["curve"])
     if "step" not in state:  # written when checkpoints were at the ends of epochs alone
         return _Progress(min(len(curve) * job.batches, job.steps), curve, totals, 0.0, None)
-    if state.get("difficulty") is None:
-        difficulty = None  # a checkpoint of a version that noted nothing
+    if difficulty is not None and state.get("difficulty") is None:
+        log.warning(
+            "this training was begun by a version that did not note how hard images are; it will not be"
+        )
+        difficulty = None
     if difficulty is not None:
         difficulty.load(state["difficulty"])
     return _Progress(state["step"], curve, state["totals"], state["seconds"], difficulty)

@@ -97,6 +97,12 @@ def stored_choice(run: RunFolder) -> Choice | None:
     return None if content.get("choice") is None else Choice.from_json(content["choice"])
 
 
+def stored_embedder(run: RunFolder) -> dict[str, Any] | None:
+    """Return what tells the embedder that a run was begun with from others, or None where none was."""
+    path = run.embeddings / SETTINGS
+    return dict(_read(path, "delete it")["embedder"]) if path.exists() else None
+
+
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Name the settings of an embedder that differ, with both values; of another kind of embedder only the kind."""
     keys = sorted(old.keys() | new.keys()) if old.get("embedder") == new["embedder"] else ["embedder"]

@@ -22,10 +22,11 @@ from ..images.decode import Unreadable, decode
 from ..images.source import ImageSource, content_hash
 from ..progress import bar
 from .networks import SMALL, Size
+from .settings import LARGE
 
-LARGE = 256  # images above `SMALL` get this shorter side unless another is asked for
 CHUNK = 16  # images a thread takes at a time while scanning
-AHEAD = 512  # images of one size decoded before they are asked for, at most 100 MB
+AHEAD = 512  # images of one size decoded before they are asked for, while they are at most
+AHEAD_BYTES = 100_000_000
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -95,7 +96,8 @@ class Pixels:
             for indices in order:
                 yield self.batch(indices)
             return
-        for images in self._ahead(order, lambda image: fit(image, self.size), ahead=AHEAD):
+        ahead = max(1, min(AHEAD, AHEAD_BYTES // (3 * self.size[0] * self.size[1])))
+        for images in self._ahead(order, lambda image: fit(image, self.size), ahead):
             yield _as_batch(np.stack(images))
 
     def originals(self, order: Iterable[Ints], transform: Callable[[Bytes], Any]) -> Iterator[list[Any]]:

@@ -6,7 +6,7 @@ import hashlib
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 from ..errors import UsageError, nearest
 from .recipe import DEFAULT, Recipe
 
+LARGE = 256  # images above 64 pixels get this shorter side unless another is asked for
 # Channels of the three groups of the networks in `fast`, by their names.
 FAST_WIDTHS = {"fast": (48, 128, 256), "fast-narrow": (32, 128, 128), "fast-wide": (64, 256, 256)}
 
@@ -206,6 +207,16 @@ class SelfSupervised:
         return cls(
             **{key: value for key, value in content.items() if key not in ("embedder", "weights_hash")}
         )
+
+    @property
+    def open(self) -> bool:
+        """Whether the machine decides how small photos are seen."""
+        return self.side is None and self.network is None
+
+    def seen_as(self, stored: dict[str, Any]) -> Self:
+        """Return these settings with the side of stored ones, as `as_json` gave them, where it is `open`."""
+        same = self.open and stored.get("embedder") == "selfsupervised"
+        return replace(self, side=stored.get("side")) if same else self
 
 
 Settings = Supervised | Timm | SelfSupervised

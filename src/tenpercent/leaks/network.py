@@ -89,12 +89,16 @@ def embed_like(
 
 def _as_seen_by(run: RunFolder, found: Scan) -> Scan:
     """Bring scanned images to the size that the run's images were brought to."""
-    pixels = found.pixels
-    said = re.search(r" of (\d+)×(\d+) pixels", str(run.require(Stage.EMBED).get("pixels", "")))
-    size: Size = pixels.size if said is None else (int(said[2]), int(said[1]))
+    pixels, size = found.pixels, _canvas(run) or found.pixels.size
     if pixels.size == size:
         return found
     return replace(found, pixels=replace(pixels, size=size, native=False, kept=None))
+
+
+def _canvas(run: RunFolder) -> Size | None:
+    """Return the size that a run's images were brought to; None where an older version did not say."""
+    said = re.search(r" of (\d+)×(\d+) pixels", str(run.require(Stage.EMBED).get("pixels", "")))
+    return None if said is None else (int(said[2]), int(said[1]))
 
 
 def _loader(run: RunFolder, embedder: Embedder | None) -> Callable[[Scan], Encoder]:
@@ -133,7 +137,7 @@ def _loader(run: RunFolder, embedder: Embedder | None) -> Callable[[Scan], Encod
 
 def _check_same(run: RunFolder, stored: dict[str, Any], embedder: Embedder) -> None:
     """Raise `UsageError` where an embedder is given that is not the one of the run."""
-    asked = embedder_json(embedder)
+    asked = embedder_json(embedder.seen_as(stored) if isinstance(embedder, SelfSupervised) else embedder)
     by_hash = "weights_hash" in stored and "weights_hash" in asked
     unlike = differences(stored, {**asked, "weights": stored.get("weights")} if by_hash else asked)
     if unlike:
@@ -152,14 +156,15 @@ def _trained(run: RunFolder) -> Trained:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         view, choice = View.from_json(content["view"]), Choice.from_json(content["choice"])
+        size = _canvas(run) or view.crop
         network: nn.Module
         if content["settings"]["embedder"] == "timm":
             network = untrained_model(Timm.from_json(content["settings"]), classes)
         elif content["settings"]["embedder"] == "selfsupervised":
-            network = network_for(SelfSupervised.from_json(content["settings"]), view.crop)
+            network = network_for(SelfSupervised.from_json(content["settings"]), size)
         else:
             settings = Supervised.from_json(content["settings"])
-            network = build(settings.network, settings.depth, classes, view.crop)
+            network = build(settings.network, settings.depth, classes, size)
         network.load_state_dict(load_file(run.training / WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise StageError(

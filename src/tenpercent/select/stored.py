@@ -70,7 +70,7 @@ def scores_for(folder: RunFolder, embeddings: Embeddings, strategy: CheckedStrat
         float64[rows], one a row of the source; None for a strategy that ranks by no score.
 
     Raises:
-        UsageError: the embedding was not trained on labels, or by a version that kept no scores.
+        UsageError: the embedding was not trained on labels, or by a version that kept no scores, or not on all images.
     """
     if strategy.name not in SCORED:
         return None
@@ -79,7 +79,15 @@ def scores_for(folder: RunFolder, embeddings: Embeddings, strategy: CheckedStrat
     if found is None:
         raise UsageError(
             f"strategy {strategy.name} needs a score of each image, and {folder.path} has none: its embedding was not "
-            "trained on labels, or by an older version; give --scores, or embed anew"
+            "trained on labels, or was begun by an older version; embed the images in another run folder, or give "
+            "select scores of your own"
+        )
+    left_out = int(np.isnan(found[embeddings.rows]).sum())
+    if left_out:
+        raise UsageError(
+            f"strategy {strategy.name} needs a score of each image, and {left_out:,} of {len(embeddings):,} took no "
+            "part in the training of the embedding (they have no label, or it was shorter than an epoch); choose "
+            "another strategy, or give select scores of your own"
         )
     return found
 

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ..errors import StageError
 from .embeddings import Ints
-from .files import read_table, write_table
+from .files import read_metadata, read_table, write_table
 
 FILE = "difficulty.parquet"
 FORMAT = 1
@@ -38,11 +39,19 @@ def read_scores(folder: Path, name: str, rows: Ints) -> Floats | None:
         float64[max(rows) + 1], one a row of the source, nan where an image took no part; None where it left none.
 
     Raises:
-        StageError: the file is damaged.
+        StageError: the file is damaged, of a newer format, or of other images.
     """
-    if not (folder / FILE).exists():
+    path = folder / FILE
+    if not path.exists():
         return None
-    table = read_table(folder / FILE)
+    version, table = read_metadata(path).get("format", FORMAT + 1), read_table(path)
+    if version > FORMAT:
+        raise StageError(f"{path} has format {version}, this version reads up to {FORMAT}; update tenpercent")
+    if not {"position", name} <= set(table.column_names) or len(table) > len(rows):
+        raise StageError(
+            f"{path} has {len(table):,} rows of {', '.join(table.column_names)}, and {len(rows):,} images want "
+            f"{name}; it is of another run: choose another --out and embed again"
+        )
     scores = np.full(int(rows.max()) + 1, np.nan)
     scores[np.sort(rows)[table["position"].to_numpy()]] = table[name].to_numpy()
     return scores
