@@ -10,10 +10,12 @@ import shlex
 from pathlib import Path
 from types import ModuleType
 
+import pyarrow.parquet as pq
 import pytest
 
 import tenpercent
 from tenpercent.cli import build_parser
+from tenpercent.show.evidence import describe_evidence
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -139,6 +141,18 @@ def test_the_citation_and_the_changelog_are_of_this_version() -> None:
     assert "1901.11409" in citation
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert tenpercent.__version__ in changelog
+
+
+@pytest.mark.parametrize(
+    "trainings", sorted((ROOT / "docs" / "evidence").glob("*.parquet")), ids=lambda path: path.stem
+)
+def test_the_tables_of_the_evidence_are_those_of_its_trainings(trainings: Path) -> None:
+    page = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    said = describe_evidence(pq.read_table(trainings)).splitlines()
+    first = next(number for number, line in enumerate(said) if line.startswith("arm "))
+    table = said[first : said.index("", first)]
+    assert len(table) > 2
+    assert "\n".join(f"    {line}".rstrip() for line in table) in page
 
 
 def test_the_figures_of_the_review_page_are_those_measured() -> None:
