@@ -22,7 +22,8 @@ from tenpercent.errors import RunFolderError, StageError
 from tenpercent.evaluate.classes import lowest_class, worst_class
 from tenpercent.evaluate.cost import Cost, cost_of, cost_sentence, duration
 from tenpercent.evaluate.evidence import Evidence, Point, gather
-from tenpercent.evaluate.findings import claims, lead, main_arm
+from tenpercent.evaluate.findings import claims, lead, main_arm, power
+from tenpercent.evaluate.statistics import visible_difference
 from tenpercent.images.options import SourceOptions
 from tenpercent.show.arms import looks_of
 from tenpercent.show.evidence import describe_evidence, section, write_evidence
@@ -214,6 +215,17 @@ def test_durations() -> None:
     assert [duration(seconds) for seconds in given] == said
 
 
+def test_what_the_trials_can_show() -> None:
+    made = evidence(experiment(trials=4, fractions=(0.9, 0.8)))
+    first = next(claim for claim in claims(made, "semantic")).comparison
+    assert first.spread is not None
+    seen = visible_difference(first.spread, 4)
+    assert f"by {first.spread:.2f} points" in power(made)
+    assert f"4 of each show a true difference of {seen:.2f} points four times out of five" in power(made)
+    assert power(evidence(experiment(trials=1, fractions=(0.9,)))) == ""
+    assert power(evidence(experiment(trials=4, fractions=()))) == ""
+
+
 # --- tables ------------------------------------------------------------------------------------------------------
 
 
@@ -232,6 +244,7 @@ def test_the_words_for_the_terminal() -> None:
     ]
     assert "Keeping 90% costs " in text
     assert "  semantic at 90% is " in text
+    assert power(evidence(rows)) in text
     assert "1 failed: random at 80%, trial 4: loss is nan at step 1200" in text
     assert describe_evidence(table([])) == "No training is done yet."
     both = describe_evidence(table([*rows, *(row | {"protocol": "zz"} for row in rows[:3])]))

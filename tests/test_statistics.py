@@ -27,6 +27,7 @@ from tenpercent.evaluate.statistics import (
     pooled_spread,
     summary,
     variance_parts,
+    visible_difference,
 )
 
 FULL = [0.92, 0.921, 0.919, 0.922, 0.918]
@@ -266,6 +267,17 @@ def test_the_trials_said_to_be_needed_decide_four_times_in_five() -> None:
     assert power(n) == pytest.approx(0.8, abs=0.05)
     assert power(n) >= 0.78
     assert power(n - 3) < 0.76
+
+
+@pytest.mark.parametrize("trials", [2, 5, 20])
+def test_the_difference_said_to_be_visible_is_seen_four_times_in_five(trials: int) -> None:
+    spread = 0.3
+    distance = visible_difference(spread, trials)
+    a, b = np.random.default_rng(0).normal(90, spread, (2, 40_000, trials))
+    seen = stats.ttest_ind(a + distance, b, axis=1).pvalue < 0.05
+    assert float(np.mean(seen)) == pytest.approx(0.8, abs=0.04)
+    if trials > 2:  # the inverse of the trials needed
+        assert needed_trials(spread, distance * 1.001, 0.025) == trials
 
 
 def test_needed_trials_at_the_edges() -> None:

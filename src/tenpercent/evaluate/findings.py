@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .evidence import BLIND, FULL, RANDOM, SEMANTIC, Evidence, Point
 from .sentences import percent, rival_sentence, sentence
-from .statistics import MOST_NEEDED, Comparison, Verdict
+from .statistics import MOST_NEEDED, Comparison, Verdict, visible_difference
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,26 @@ def lead(evidence: Evidence) -> Lead:
     return Lead(" ".join(said), None if held is None else held.point.fraction, rests)
 
 
+def power(evidence: Evidence) -> str:
+    """Say how small a difference the trainings of the main arm can show; empty while the spread is unknown.
+
+    Of its fractions the one with the most trials, of equals the largest.
+    """
+    arm = main_arm(evidence)
+    made = () if arm is None else claims(evidence, arm)
+    compared = [claim.comparison for claim in made]
+    known = [found for found in compared if found.spread and _trials(found) > 1]
+    if not known:
+        return ""
+    best = max(known, key=_trials)
+    assert best.spread is not None
+    seen = visible_difference(best.spread, _trials(best))
+    return (
+        f"Trials vary by {best.spread:.2f} points (standard deviation), so {_trials(best)} of each show a true "
+        f"difference of {seen:.2f} points four times out of five, and smaller ones less often."
+    )
+
+
 def in_words(point: Point) -> str:
     """Return "semantic at 90%", with the layer where it is not the last."""
     return f"{named(point)} at {percent(point.fraction)}"
@@ -139,6 +159,10 @@ def _stops(claim: Claim, by: str) -> str:
     if found.verdict is Verdict.LOSS:
         return f"Keeping {kept}{by} loses something; whether it is less than {found.margin:g} points is open{trials}."
     return f"Whether keeping {kept}{by} is as good is open{trials}."
+
+
+def _trials(comparison: Comparison) -> int:
+    return min(comparison.trials, comparison.reference_trials)
 
 
 def _against(point: Point, reference: Point) -> str:

@@ -247,6 +247,21 @@ def needed_trials(spread: float, distance: float, alpha: float = ALPHA, paired: 
     return int(n[np.argmax(enough)]) if enough.any() else MOST_NEEDED + 1
 
 
+def visible_difference(spread: float, trials: int) -> float:
+    """Return the true difference, in points, that so many trials of each side show with a power of 80%.
+
+    Shown is that the two differ, by a two-sided test at 5%; smaller differences are mostly not seen. The inverse of
+    `needed_trials` at half the level.
+
+    Args:
+        spread: the standard deviation of one trial, in points.
+        trials: of each side, 2 or more.
+    """
+    freedom = 2 * (trials - 1)
+    quantiles = stdtrit(freedom, 1 - ALPHA / 2) + stdtrit(freedom, POWER)
+    return float(spread * np.sqrt(2 / trials) * quantiles)
+
+
 def pooled_spread(*sides: npt.ArrayLike) -> tuple[float, int] | None:
     """Return the pooled standard deviation of one trial and its degrees of freedom.
 

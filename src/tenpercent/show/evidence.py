@@ -12,7 +12,7 @@ import pyarrow as pa
 from ..evaluate.classes import class_means
 from ..evaluate.cost import cost_of, cost_sentence, duration
 from ..evaluate.evidence import BLIND, FULL, RANDOM, Evidence, Point, gather
-from ..evaluate.findings import Claim, claims, in_words, lead, main_arm
+from ..evaluate.findings import Claim, claims, in_words, lead, main_arm, power
 from ..evaluate.sentences import percent
 from ..evaluate.statistics import MARGIN, Verdict
 from ..store.files import write_text
@@ -95,6 +95,7 @@ def describe_evidence(table: pa.Table, margin: float | None = None) -> str:
         for claim in () if arm is None else claims(evidence, arm):
             lines.append(f"{_sentence_case(claim.text)}.")
             lines += [f"  {_sentence_case(claim.rival)}."] if claim.rival else []
+        lines += [said] if (said := power(evidence)) else []
         lines += (
             [f"{len(evidence.failures)} failed: {'; '.join(evidence.failures)}"] if evidence.failures else []
         )
@@ -149,6 +150,7 @@ def _block(shown: Shown, name: str, run: dict[str, Any]) -> dict[str, Any]:
         "curves": _curves(shown, f"{name}-curves"),
         "classes": _classes(shown, f"{name}-classes"),
         "details": [_detail_row(shown, row) for row in rows],
+        "power": power(evidence),
         "cost": _cost(shown, run),
         "spreads": _spreads(evidence),
         "failures": [clean(line) for line in evidence.failures[:FAILURES]],
