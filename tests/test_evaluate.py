@@ -312,7 +312,7 @@ def test_trainings_may_begin_from_the_weights_of_a_model(photos: Path, tmp_path:
     assert len(scratch.table) == 4
     with pytest.raises(UsageError, match="name a model of timm with --network"):
         SHORT.fine_tuned(moved)
-    with pytest.raises(UsageError, match="choose network and depth before"):
+    with pytest.raises(UsageError, match="choose network, depth and side before"):
         tuned.override(depth=8)
 
 
