@@ -124,7 +124,11 @@ class Ready:
     def announce(self, count: int) -> None:
         """Say what is about to begin."""
         log.info(
-            "%d trainings; testing on %s images (%s)", count, f"{len(self.judged.rows):,}", self.judged.name
+            "%d %s; testing on %s images (%s)",
+            count,
+            "training" if count == 1 else "trainings",
+            f"{len(self.judged.rows):,}",
+            self.judged.name,
         )
 
     def tell_of_decisions(self) -> None:
