@@ -103,7 +103,7 @@ class Trees:
                 "trained from scratch; leave it out"
             )
         first = kind.from_json(settings["embedder"])
-        if first.side is None:
+        if isinstance(first, SelfSupervised) and first.open:
             first = replace(first, side=LARGE)  # what it meant where it was said, and may not here
         folder = self._run.path / "embeddings-again" / str(embedding)
         log.info("embedding %d, with seed %d", embedding + 1, first.seed + embedding)
