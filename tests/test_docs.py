@@ -8,13 +8,17 @@ import json
 import re
 import shlex
 from pathlib import Path
+from statistics import mean, stdev
 from types import ModuleType
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
 import tenpercent
 from tenpercent.cli import build_parser
+from tenpercent.evaluate.evidence import gather
 from tenpercent.show.evidence import describe_evidence
 
 ROOT = Path(__file__).parent.parent
@@ -153,6 +157,34 @@ def test_the_tables_of_the_evidence_are_those_of_its_trainings(trainings: Path) 
     table = said[first : said.index("", first)]
     assert len(table) > 2
     assert "\n".join(f"    {line}".rstrip() for line in table) in page
+
+
+def test_the_figures_of_the_evidence_are_those_of_its_trainings() -> None:
+    page = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    said = " ".join(page.partition("## CIFAR-10")[2].partition("## Digits")[0].split())
+    rows = pq.read_table(ROOT / "docs" / "evidence" / "cifar10.parquet").to_pylist()
+
+    def values(arm: str, column: str) -> list[float]:
+        return [row[column] for row in rows if row["arm"] == arm]
+
+    removed, drawn = (values(arm, "removed_accuracy") for arm in ("semantic", "random"))
+    assert f"guess {100 * mean(removed):.1f}% of them right" in said
+    assert f"(standard deviation {100 * stdev(removed):.2f} points)" in said
+    assert f"of as many random ones {100 * mean(drawn):.1f}%" in said
+    kept, random, full = (values(arm, "test_loss") for arm in ("semantic", "random", "full"))
+    interval = stats.ttest_ind(random, kept, equal_var=False).confidence_interval()
+    assert f"{mean(kept):.4f} against {mean(random):.4f} for random subsets" in said
+    assert f"(95% interval of the difference {interval.low:.4f} to {interval.high:.4f}, Welch)" in said
+    assert f"and {mean(full):.4f} for the full set" in said
+    assert f"{sum(row['seconds'] for row in rows) / 3600:.1f} hours of a thread" in said
+    (evidence,) = gather(pa.Table.from_pylist(rows))
+    for point in evidence.points[1:]:  # the first line of the page says it of both arms
+        found = evidence.against_full(point)
+        assert found is not None and found.verdict.holds
+    spread = re.search(r"which vary by ([\d.]+) points, a true difference of ([\d.]+)", said)
+    assert spread is not None
+    assert f"by {spread[1]} points (standard deviation)" in describe_evidence(pa.Table.from_pylist(rows))
+    assert f"a true difference of {spread[2]} points" in describe_evidence(pa.Table.from_pylist(rows))
 
 
 def test_the_figures_of_the_review_page_are_those_measured() -> None:
