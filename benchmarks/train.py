@@ -176,10 +176,9 @@ def named(name: str) -> str:
     return name if name in PRESETS else f"ResNet-8, {name} pixels"
 
 
-def measure(names: list[str], count: int, rounds: int) -> list[dict[str, float]]:
-    """Return what each round measured."""
+def measure(names: list[str], count: int, rounds: int) -> Iterator[dict[str, float]]:
+    """Yield what each round measures."""
     images, test = Made(count, 32), Made(256, 32)
-    found = []
     for number in range(rounds):
         values: dict[str, float] = {}
         for name in names:
@@ -195,9 +194,8 @@ def measure(names: list[str], count: int, rounds: int) -> list[dict[str, float]]
             values[f"{name}, plain"] = plain_rate(protocol, images)
         for name in (*map(str, SIDES), *names):
             values |= at_once(name, count)
-        found.append(values)
         print(f"round {number + 1}: " + ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
-    return found
+        yield values
 
 
 def main() -> None:
@@ -212,32 +210,43 @@ def main() -> None:
     if given.single:
         single(given.single, given.images)
         return
+    rounds: list[dict[str, float]] = []
     with quiet():
-        rounds = measure(given.presets, given.images, given.rounds)
-    medians = {name: round(statistics.median(values[name] for values in rounds), 2) for name in rounds[0]}
-    pairs = [(f"{name}, network", f"{name}, ours") for name in given.presets]
-    pairs += [(f"{name}, ours", f"{name}, plain") for name in given.presets]
+        for values in measure(given.presets, given.images, given.rounds):
+            rounds.append(values)
+            content = summary(given.presets, given.images, rounds)
+            given.out.write_text(
+                json.dumps(content, indent=1) + "\n"
+            )  # a round takes minutes: keep what is there
+    for name, value in {**content["medians"], **content["ratios"]}.items():
+        print(f"{name:70} {value:10.2f}")
+
+
+def summary(names: list[str], count: int, rounds: list[dict[str, float]]) -> dict[str, Any]:
+    """Return what is written of all rounds so far: medians, ratios, and the rounds themselves."""
+    pairs = [(f"{name}, network", f"{name}, ours") for name in names]
+    pairs += [(f"{name}, ours", f"{name}, plain") for name in names]
     pairs += [
         (f"{named(name)}, one after the other", f"{named(name)}, at once")
-        for name in (*map(str, SIDES), *given.presets)
+        for name in (*map(str, SIDES), *names)
     ]
-    ratios = {
-        f"{above} / {below}": round(statistics.median(values[above] / values[below] for values in rounds), 3)
-        for above, below in pairs
-    }
-    for name, value in {**medians, **ratios}.items():
-        print(f"{name:70} {value:10.2f}")
-    content: dict[str, Any] = {
+    return {
         "data": "random pixels; images a second, and seconds of two trainings",
-        "images": given.images,
+        "images": count,
         "threads": torch.get_num_threads(),
         "machine": {**machine(), "system": platform.platform()},
         "versions": versions(),
-        "medians": medians,
-        "ratios": ratios,
+        "medians": {
+            name: round(statistics.median(values[name] for values in rounds), 2) for name in rounds[0]
+        },
+        "ratios": {
+            f"{above} / {below}": round(
+                statistics.median(values[above] / values[below] for values in rounds), 3
+            )
+            for above, below in pairs
+        },
         "rounds": rounds,
     }
-    given.out.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

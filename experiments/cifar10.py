@@ -24,15 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from fast import test_accuracy
 from PIL import Image
-from safetensors.torch import load_file
 
 import tenpercent as tp
-from tenpercent.embed.augment import View
-from tenpercent.embed.networks import build
-from tenpercent.embed.pixels import scan
-from tenpercent.images.source import ImageSource
 from tenpercent.select.stored import load_selection, open_images
 from tenpercent.show.gallery import class_groups, largest, tightest
 from tenpercent.show.picture import group_picture
@@ -65,7 +60,7 @@ def main() -> None:
         measured(arguments.out, stage, words)
     run = RunFolder.open(arguments.out)
     selection = load_selection(run)
-    found = facts(run, selection, test_accuracy(run, arguments.data / "test.parquet"))
+    found = facts(run, selection, test_accuracy(run, arguments.data, mirrored=False))
     (DOCS / "cifar10.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     draw_galleries(run, selection)
     print(f"test accuracy {found['test_accuracy']:.4f}; wrote {DOCS / 'cifar10.json'} and three galleries")
@@ -84,23 +79,6 @@ def measured(out: Path, stage: str, words: list[str]) -> None:
         raise SystemExit(f"{stage} ended with {os.waitstatus_to_exitcode(status)}")
     known[stage] = {"seconds": round(time.perf_counter() - started, 1), "peak_mib": usage.ru_maxrss // 1024}
     path.write_text(json.dumps(known))
-
-
-def test_accuracy(run: RunFolder, test: Path) -> float:
-    """Return the share of the test images that the embedding network classifies rightly."""
-    source = tp.open_source(test)
-    if not isinstance(source, ImageSource) or source.labels is None:
-        raise SystemExit(f"{test} holds no labelled images")
-    view = View.from_json(json.loads((run.training / "settings.json").read_text())["view"])
-    network = build(None, DEPTH, len(source.class_names), view.crop)
-    network.load_state_dict(load_file(run.training / "weights.safetensors"))
-    network.eval()
-    found = scan(source, np.arange(len(source), dtype=np.int64))
-    labels = torch.from_numpy(source.labels[found.rows])
-    order = [np.arange(at, min(at + 500, len(labels)), dtype=np.int64) for at in range(0, len(labels), 500)]
-    with torch.inference_mode():
-        guesses = [network(view.plain(images)).argmax(1) for images in found.pixels.batches(order)]
-    return float((torch.cat(guesses) == labels).float().mean())
 
 
 def facts(run: RunFolder, selection: tp.Selection, accuracy: float) -> dict[str, Any]:

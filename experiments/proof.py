@@ -5,7 +5,8 @@
 FOLDER holds CIFAR-10 as Parquet, with the splits train and test. The embedding is that of the wide network of `fast`
 after 6 epochs, the trainings are those of `--preset`. Every step is a command that is printed, and can be typed alone;
 called again, each goes on where it was. With `--to` the table of all trainings, with the rows that each was given as
-bits, is copied there as `cifar10.parquet`.
+bits, is copied there as `cifar10.parquet`; and a table that lies there is gone on with, as far as it is of these images
+and settings. The embedding is trained anew then, with the same seed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from tenpercent.evaluate.results import Results
+from tenpercent.evaluate.trials import Trial
+from tenpercent.store.files import read_metadata, write_table
+from tenpercent.store.run import RunFolder
 
 EMBEDDING = "--split train --preset fast --network fast-wide --epochs 6"
 STEPS = [
@@ -41,12 +49,35 @@ def main() -> None:
     parser.add_argument("--to", type=Path, help="the folder that the results are to be copied to")
     given = parser.parse_args()
     command("run", given.data, f"{EMBEDDING} --out {shlex.quote(str(given.out))}")
-    for step in STEPS[: given.until]:
-        command("evaluate", given.out, f"--preset {given.preset} {step}")
-    command("report", given.out)
-    if given.to is not None:
-        given.to.mkdir(parents=True, exist_ok=True)
-        shutil.copy(given.out / "results.parquet", given.to / "cifar10.parquet")
+    steps = [f"--preset {given.preset} {step}" for step in STEPS[: given.until]]
+    carry_out(given.out, steps, None if given.to is None else given.to / "cifar10.parquet")
+
+
+def carry_out(run: Path, steps: list[str], table: Path | None) -> None:
+    """Evaluate a run step by step, go on with a table of trainings that is there, and copy what comes out to it."""
+    if table is not None and table.exists():
+        restore(run, table)
+    for step in steps:
+        command("evaluate", run, step)
+        if table is not None:
+            table.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(run / "results.parquet", table)
+    command("report", run)
+
+
+def restore(run: Path, table: Path) -> None:
+    """Give a run the trainings of a table, those that it does not have.
+
+    They are those of its images and settings, or evaluate refuses them. Which images an arm keeps is not compared.
+    """
+    about = read_metadata(table)
+    results = Results(RunFolder.open(run), about["images"])
+    results.folder.mkdir(exist_ok=True)
+    rows = pq.read_table(table).replace_schema_metadata(None)
+    for number, row in enumerate(rows.to_pylist()):
+        trial = Trial(row["trial"], row["embedding"], row["layer"], row["fraction"], row["arm"])
+        if not results.done(trial, row["protocol"]):
+            write_table(results.path(trial, row["protocol"]), rows.slice(number, 1), about)
 
 
 def command(name: str, path: Path, flags: str = "") -> None:

@@ -19,6 +19,7 @@ from scipy import stats
 import tenpercent
 from tenpercent.cli import build_parser
 from tenpercent.evaluate.evidence import gather
+from tenpercent.evaluate.presets import preset
 from tenpercent.show.evidence import describe_evidence
 
 ROOT = Path(__file__).parent.parent
@@ -185,6 +186,16 @@ def test_the_figures_of_the_evidence_are_those_of_its_trainings() -> None:
     assert spread is not None
     assert f"by {spread[1]} points (standard deviation)" in describe_evidence(pa.Table.from_pylist(rows))
     assert f"a true difference of {spread[2]} points" in describe_evidence(pa.Table.from_pylist(rows))
+
+
+def test_the_accuracy_of_the_fast_preset_is_that_of_its_training() -> None:
+    found = json.loads((ROOT / "docs" / "evidence" / "fast.json").read_text(encoding="utf-8"))
+    shown = f"{100 * found['test_accuracy_mirrored']:.2f}%"
+    for page in ("docs/evidence.md", "experiments/LOG.md"):
+        assert shown in (ROOT / page).read_text(encoding="utf-8")
+    stored = found["embedding"]["settings"]["embedder"]
+    asked = preset("fast").protocol.training.as_json()
+    assert {**stored, "seed": None, "precision": None} == {**asked, "seed": None, "precision": None}
 
 
 def test_the_figures_of_the_review_page_are_those_measured() -> None:

@@ -154,11 +154,12 @@ class Ready:
         require("torch", "images")
         from .evaluate.training import at_once, settled, train_once
 
-        data = self._data(protocol.training.side if isinstance(protocol.training, Supervised) else None)
+        data = self.data(protocol.training.side if isinstance(protocol.training, Supervised) else None)
         choice = self.results.folder / f"precision-{self.key(protocol)}.json"
         return partial(train_once, data, settled(data, protocol, choice)), at_once(data, protocol)
 
-    def _data(self, side: int | None) -> TrainingData:
+    def data(self, side: int | None) -> TrainingData:
+        """Read all images, those above 64 pixels brought to a shorter side of `side`; None for the usual one."""
         from .embed.pixels import scan
         from .evaluate.training import TrainingData
 

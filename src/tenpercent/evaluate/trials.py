@@ -49,7 +49,7 @@ class Trial:
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little") >> 1
 
     def __str__(self) -> str:
-        where = "" if self.arm == FULL else f" {100 * self.fraction:g}%"
+        where = "" if self.arm == FULL else f" {100 * self.fraction:.4g}%"
         return f"{self.arm}{where}, trial {self.trial + 1}"
 
 

@@ -112,7 +112,7 @@ def _loader(run: RunFolder, embedder: Embedder | None) -> Callable[[Scan], Encod
     if embedder is not None:
         _check_same(run, stored, embedder)
     if is_trained(stored):
-        trained = _trained(run)
+        trained = trained_network(run)
         return lambda _: NetworkEncoder(trained)
     if stored["embedder"] == "timm":
         model = embedder if isinstance(embedder, Timm) else Timm.from_json(stored)
@@ -146,8 +146,8 @@ def _check_same(run: RunFolder, stored: dict[str, Any], embedder: Embedder) -> N
         )
 
 
-def _trained(run: RunFolder) -> Trained:
-    """Load the network that a run trained.
+def trained_network(run: RunFolder) -> Trained:
+    """Load the network that a run trained, without the facts of the training.
 
     Raises:
         StageError: its files are gone or damaged.

@@ -1,0 +1,108 @@
+"""Other choices than the member nearest to the centre of each group: trainings say which are worth having.
+
+    python experiments/choices.py --run runs/fifth [--keep 0.5 0.3] [--trials 3] [--preset quick] [--epochs 12]
+
+RUN is a run folder that is clustered, its embedding trained on labels (experiments/fifth.py makes one). The choices:
+
+- `farthest`, `any`: of each group of the cut of `semantic` the member farthest from the centre, or one that is drawn;
+- `shares`: `semantic`, where classes give up images by how redundant they are, not all the same share;
+- `typical`: without the hardest tenth of each class, which holds outliers and wrong labels, then as `mixed` draws.
+
+The lists are written to RUN/lists as row numbers of the source, and are arms of `tenpercent evaluate` beside `semantic`
+under the names `farthest-50`, `any-50`, and so on; called again it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+import tenpercent as tp
+from tenpercent.cluster.distances import unit_vectors
+from tenpercent.select.stored import load_merges, scores_for
+from tenpercent.select.strategies.strategy import CheckedStrategy
+from tenpercent.store.run import RunFolder
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+HARDEST = 0.1  # share of each class that `typical` goes without
+
+
+def main() -> None:
+    """Write the lists and evaluate them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--keep", type=float, nargs="+", default=[0.5, 0.3])
+    parser.add_argument("--trials", type=int, default=3)
+    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--epochs", type=int, default=12)
+    given = parser.parse_args()
+    run = RunFolder.open(given.run)
+    merges = load_merges(run).deepened(min(given.keep))
+    scores = scores_for(run, merges.embeddings, CheckedStrategy.of("ccs"))
+    assert scores is not None
+    folder = given.run / "lists"
+    folder.mkdir(exist_ok=True)
+    arms = ["semantic"]
+    for keep in given.keep:
+        selection = merges.select(keep)
+        chosen = {
+            **members(selection, merges.embeddings),
+            "shares": np.flatnonzero(merges.select(keep, budget="global").kept_mask),
+            "typical": typical(merges.embeddings, scores[merges.embeddings.rows], keep),
+        }
+        for name, positions in chosen.items():
+            path = folder / f"{name}-{100 * keep:g}.npy"
+            np.save(path, selection.source_rows[positions])
+            arms.append(f"{path.stem}={path}")
+    words = ["evaluate", str(given.run), "--preset", given.preset, "--epochs", str(given.epochs)]
+    words += ["--trials", str(given.trials), "--keep", *map(str, given.keep), "--arms", *arms]
+    raise SystemExit(subprocess.run([sys.executable, "-m", "tenpercent", *words]).returncode)
+
+
+def members(selection: tp.Selection, embeddings: tp.Embeddings) -> dict[str, Ints]:
+    """Return one position of each group, by two choices: the farthest from the group's centre, and any (seed 0)."""
+    units, group = unit_vectors(embeddings.vectors), selection.group
+    centres = np.zeros((group.max() + 1, units.shape[1]))
+    np.add.at(centres, group, units)
+    off = -np.einsum("ij,ij->i", units, unit_vectors(centres)[group])
+    return {
+        "farthest": first_of_each(group, np.lexsort((selection.ids, -off))),
+        "any": first_of_each(group, np.random.default_rng(0).permutation(len(group))),
+    }
+
+
+def first_of_each(group: Ints, order: Ints) -> Ints:
+    """Return the position of each group that comes first in an order, ascending."""
+    _, first = np.unique(group[order], return_index=True)
+    return np.sort(order[first])
+
+
+def typical(embeddings: tp.Embeddings, scores: Floats, keep: float) -> Ints:
+    """Return the positions that `mixed` draws (seed 0) where the hardest of each class are left out.
+
+    Args:
+        embeddings: n images with labels.
+        scores: float64[n], larger is harder.
+        keep: the fraction of all images to keep.
+    """
+    labels = embeddings.labels
+    assert labels is not None
+    order = np.lexsort((-scores, labels))  # class by class, the hardest first
+    place = np.arange(len(order)) - np.searchsorted(labels[order], labels[order])
+    hardest = place < np.minimum(HARDEST, 1 - keep) * np.bincount(labels)[labels[order]]
+    rest = np.sort(order[~hardest])
+    left = tp.Embeddings.from_numpy(embeddings.vectors[rest], labels=labels[rest], ids=embeddings.ids[rest])
+    drawn = tp.select_by(left, keep * len(embeddings) / len(rest), strategy="mixed")
+    return rest[drawn.kept_mask]
+
+
+if __name__ == "__main__":
+    main()
