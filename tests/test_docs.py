@@ -188,6 +188,29 @@ def test_the_figures_of_the_evidence_are_those_of_its_trainings() -> None:
     assert f"a true difference of {spread[2]} points" in describe_evidence(pa.Table.from_pylist(rows))
 
 
+def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
+    page = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    said = " ".join(page.partition("## A fifth of CIFAR-10")[2].partition("## Digits")[0].split())
+    table = pq.read_table(ROOT / "docs" / "evidence" / "fifth.parquet")
+    rows, words = table.to_pylist(), describe_evidence(table)
+
+    def values(arm: str, fraction: float, column: str) -> list[float]:
+        return [row[column] for row in rows if (row["arm"], row["fraction"]) == (arm, fraction)]
+
+    cost = re.search(r"costs ([\d.]+ ± [\d.]+) points", said)
+    spread = re.search(r"which vary by ([\d.]+) points, show a true difference of ([\d.]+)", said)
+    assert cost is not None and f"Keeping 90% costs {cost[1]} points" in words
+    assert spread is not None and f"vary by {spread[1]} points" in words
+    assert f"a true difference of {spread[2]} points" in words
+    removed, drawn = (mean(values(arm, 0.9, "removed_accuracy")) for arm in ("semantic", "random"))
+    assert f"guess {100 * removed:.1f}% of it right, of a random tenth {100 * drawn:.1f}%" in said
+    full = mean(values("full", 1.0, "accuracy"))
+    lost = [full - row["accuracy"] for row in rows if row["fraction"] == 0.5]
+    assert f"Half of them costs {100 * min(lost):.1f} to {100 * max(lost):.1f} points" in said
+    behind = mean(values("random", 0.3, "accuracy")) - mean(values("semantic", 0.3, "accuracy"))
+    assert f"At 30% it is {100 * behind:.1f} points behind a random draw" in said
+
+
 def test_the_accuracy_of_the_fast_preset_is_that_of_its_training() -> None:
     found = json.loads((ROOT / "docs" / "evidence" / "fast.json").read_text(encoding="utf-8"))
     shown = f"{100 * found['test_accuracy_mirrored']:.2f}%"
