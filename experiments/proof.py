@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def carry_out(run: Path, steps: list[str], table: Path | None) -> None:
-    """Evaluate a run step by step, go on with a table of trainings that is there, and copy what comes out to it."""
+    """Evaluate a run step by step, go on with a table that is there, and copy table and figure of what comes out."""
     if table is not None and table.exists():
         restore(run, table)
     for step in steps:
@@ -63,6 +63,8 @@ def carry_out(run: Path, steps: list[str], table: Path | None) -> None:
             table.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(run / "results.parquet", table)
     command("report", run)
+    if table is not None:
+        shutil.copy(run / "evidence" / "accuracy.png", table.with_suffix(".png"))
 
 
 def restore(run: Path, table: Path) -> None:

@@ -337,6 +337,18 @@ def test_odd_fractions_draw(fractions: tuple[float, ...]) -> None:
         )
 
 
+@pytest.mark.parametrize("trials", [1, 3])
+def test_the_key_of_a_figure_names_each_arm_once(trials: int) -> None:
+    found = evidence(
+        [*moved({0.9: 0.0}, trials=trials), training("mixed", 0.5, 0, 0.9, np.random.default_rng(0))]
+    )
+    drawn = on_page(
+        fraction_figure(fraction_lines(found, looks_of(found.arms)), None, Sheet.PAPER, 760), "x", ""
+    )
+    for arm in ("semantic", "mixed"):
+        assert drawn.count(f">{arm}</text>") == 1
+
+
 def test_traces_are_means_where_all_trials_are_known() -> None:
     def curve(*pairs: tuple[float, float | None]) -> list[dict[str, Any]]:
         return [{"epoch": epoch, "loss": loss, "step": 0} for epoch, loss in pairs]

@@ -269,18 +269,21 @@ def _draw_line(axes: Axes, line: Line, shift: float, sheet: Sheet) -> None:
     axes.vlines(x[known], line.low[known], line.high[known], color=colour, linewidth=1.6, zorder=3)
     ends = np.concatenate([line.low[known], line.high[known]])
     axes.plot(np.tile(x[known], 2), ends, "_", color=colour, markersize=7, markeredgewidth=1.6, zorder=3)
-    axes.plot(x[known], line.y[known], line.look.sign, color=colour, markersize=6, zorder=4, label=line.name)
-    axes.plot(
-        x[~known],
-        line.y[~known],
-        line.look.sign,
-        color=colour,
-        markersize=6,
-        markerfacecolor="none",
-        markeredgewidth=1.6,
-        zorder=4,
-        label="_" if known.any() else line.name,  # named once
-    )
+    name = line.name
+    for some, face in ((known, colour), (~known, "none")):
+        if some.any():
+            axes.plot(
+                x[some],
+                line.y[some],
+                line.look.sign,
+                color=colour,
+                markersize=6,
+                markerfacecolor=face,
+                markeredgewidth=1.6 if face == "none" else 1.0,
+                zorder=4,
+                label=name,
+            )
+            name = "_"  # named once
 
 
 def _points(value: float, _: object) -> str:
