@@ -215,9 +215,8 @@ def main() -> None:
         for values in measure(given.presets, given.images, given.rounds):
             rounds.append(values)
             content = summary(given.presets, given.images, rounds)
-            given.out.write_text(
-                json.dumps(content, indent=1) + "\n"
-            )  # a round takes minutes: keep what is there
+            # A round takes minutes: keep what is there.
+            given.out.write_text(json.dumps(content, indent=1) + "\n")
     for name, value in {**content["medians"], **content["ratios"]}.items():
         print(f"{name:70} {value:10.2f}")
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/fast"))
     parser.add_argument("--to", type=Path, help="the folder that the result is to be written to")
     given = parser.parse_args()
-    command("run", given.data, f"--split train --preset fast --out {given.out}")
+    command("run", given.data, f"--split train --preset fast --out {shlex.quote(str(given.out))}")
     run = RunFolder.open(given.out)
     found = {
         "test_accuracy": test_accuracy(run, given.data, mirrored=False),

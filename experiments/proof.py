@@ -2,11 +2,11 @@
 
     python experiments/proof.py --data FOLDER --out runs/cifar10 [--preset quick] [--until 1] [--to docs/evidence]
 
-FOLDER holds CIFAR-10 as Parquet, with the splits train and test. The embedding is that of the wide network of `fast`
-after 6 epochs, the trainings are those of `--preset`. Every step is a command that is printed, and can be typed alone;
-called again, each goes on where it was. With `--to` the table of all trainings, with the rows that each was given as
-bits, is copied there as `cifar10.parquet`; and a table that lies there is gone on with, as far as it is of these images
-and settings. The embedding is trained anew then, with the same seed.
+FOLDER holds CIFAR-10 as Parquet, with the splits train and test. The embedding is that of the network `fast-wide`
+after 6 epochs of the preset `quick`, the trainings are those of `--preset`. Every step is a command that is printed,
+and can be typed alone; called again, each goes on where it was. With `--to` the table of all trainings, with the rows
+that each was given as bits, and its figure are copied there as `cifar10.parquet` and `.png`; a table that lies there is
+gone on with, and refused where it is of other images or settings. The embedding is trained anew then, with its seed.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ import pyarrow.parquet as pq
 
 from tenpercent.evaluate.results import Results
 from tenpercent.evaluate.trials import Trial
+from tenpercent.select.stored import load_embeddings
 from tenpercent.store.files import read_metadata, write_table
 from tenpercent.store.run import RunFolder
 
-EMBEDDING = "--split train --preset fast --network fast-wide --epochs 6"
+EMBEDDING = "--split train --preset quick --network fast-wide --epochs 6"
 STEPS = [
     "--keep 0.9 --trials 5 --arms full random semantic",
     "--keep 0.5 0.3 --trials 3 --arms full random semantic spread mixed",
@@ -68,12 +69,12 @@ def carry_out(run: Path, steps: list[str], table: Path | None) -> None:
 
 
 def restore(run: Path, table: Path) -> None:
-    """Give a run the trainings of a table, those that it does not have.
-
-    They are those of its images and settings, or evaluate refuses them. Which images an arm keeps is not compared.
-    """
-    about = read_metadata(table)
-    results = Results(RunFolder.open(run), about["images"])
+    """Give a run the trainings of a table, those that it does not have. Which images an arm keeps is not compared."""
+    about, folder = read_metadata(table), RunFolder.open(run)
+    ours = f"{folder.read()['source']['fingerprint']}-{load_embeddings(folder).origin}"
+    if about["images"] != ours:
+        raise SystemExit(f"{table} is of other images or settings than {run}; give another folder with --to")
+    results = Results(folder, ours)
     results.folder.mkdir(exist_ok=True)
     rows = pq.read_table(table).replace_schema_metadata(None)
     for number, row in enumerate(rows.to_pylist()):
