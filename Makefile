@@ -4,6 +4,8 @@ BIN := .venv/bin
 
 .PHONY: demo test lint types layers unit docs lock recompile clean
 .DEFAULT_GOAL := demo
+# Where the environment forbids compiled modules, each of hundreds of processes would compile torch again: 3 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 demo: .venv/.installed
 	@$(BIN)/tenpercent demo --out runs/demo
