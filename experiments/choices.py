@@ -14,13 +14,9 @@ under the names `farthest-50`, `any-50`, and so on; called again it goes on wher
 
 from __future__ import annotations
 
-import argparse
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
+from lists import arguments, evaluate
 
 import tenpercent as tp
 from tenpercent.cluster.distances import unit_vectors
@@ -35,22 +31,12 @@ HARDEST = 0.1  # share of each class that `typical` goes without
 
 def main() -> None:
     """Write the lists and evaluate them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--keep", type=float, nargs="+", default=[0.5, 0.3])
-    parser.add_argument("--trials", type=int, default=3)
-    parser.add_argument("--preset", default="quick")
-    parser.add_argument("--epochs", type=int, default=12)
-    given = parser.parse_args()
+    given = arguments(__doc__, keep=[0.5, 0.3], trials=3).parse_args()
     run = RunFolder.open(given.run)
     merges = load_merges(run).deepened(min(given.keep))
     scores = scores_for(run, merges.embeddings, CheckedStrategy.of("ccs"))
     assert scores is not None
-    folder = given.run / "lists"
-    folder.mkdir(exist_ok=True)
-    arms = ["semantic"]
+    lists = {}
     for keep in given.keep:
         selection = merges.select(keep)
         chosen = {
@@ -59,12 +45,8 @@ def main() -> None:
             "typical": typical(merges.embeddings, scores[merges.embeddings.rows], keep),
         }
         for name, positions in chosen.items():
-            path = folder / f"{name}-{100 * keep:g}.npy"
-            np.save(path, selection.source_rows[positions])
-            arms.append(f"{path.stem}={path}")
-    words = ["evaluate", str(given.run), "--preset", given.preset, "--epochs", str(given.epochs)]
-    words += ["--trials", str(given.trials), "--keep", *map(str, given.keep), "--arms", *arms]
-    raise SystemExit(subprocess.run([sys.executable, "-m", "tenpercent", *words]).returncode)
+            lists[f"{name}-{100 * keep:g}"] = selection.source_rows[positions]
+    evaluate(given, lists)
 
 
 def members(selection: tp.Selection, embeddings: tp.Embeddings) -> dict[str, Ints]:

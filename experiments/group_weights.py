@@ -10,18 +10,19 @@ in RUN/group-weights; called again it goes on, and two processes may share the f
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from lists import arguments
 from torch.nn.functional import cross_entropy
 
 from tenpercent.embed.loop import threads
 from tenpercent.embed.measure import Exam, ask
 from tenpercent.embed.networks import build
+from tenpercent.embed.settings import Supervised
 from tenpercent.embed.training import Classes, Lesson, carry_out, seeded
 from tenpercent.evaluate.claims import Claims
 from tenpercent.evaluate.presets import Protocol, preset
@@ -50,15 +51,8 @@ class Weighted(Classes):
 
 def main() -> None:
     """Train what is not there yet, and print what there is."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--keep", type=float, nargs="+", default=[0.5, 0.3])
+    parser = arguments(__doc__, keep=[0.5, 0.3], trials=3)
     parser.add_argument("--power", type=float, default=0.5)
-    parser.add_argument("--trials", type=int, default=3)
-    parser.add_argument("--preset", default="quick")
-    parser.add_argument("--epochs", type=int, default=12)
     given = parser.parse_args()
     protocol = preset(given.preset).protocol.override(epochs=given.epochs, precision="float32")
     run = RunFolder.open(given.run)
@@ -87,6 +81,7 @@ def trained(
     labels = np.full(len(data.labels), -1)
     labels[places] = data.labels[places]
     settings = replace(protocol.training, seed=seed)
+    assert isinstance(settings, Supervised)
     counts = torch.from_numpy(selection.group_size.astype(np.float32) ** power)
     with seeded(seed):
         network = build(settings.network, settings.depth, data.n_classes, data.pixels.size)
