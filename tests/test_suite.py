@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +13,10 @@ import pytest
 from PIL import Image
 
 from tenpercent.cli import main
+from tenpercent.embed.settings import KINDS
 from tenpercent.errors import UsageError
-from tenpercent.suite import bench, read_suite
+from tenpercent.images.options import SourceOptions
+from tenpercent.suite import COLUMNS, DATA, EMBEDDER, bench, describe_suite, read_suite
 
 SUITE = """
 out = "suite"
@@ -89,6 +94,137 @@ def test_what_a_file_must_not_say(old: str, new: str, said: str, suite: Path) ->
     suite.write_text(suite.read_text().replace(old, new))
     with pytest.raises(UsageError, match=said):
         read_suite(suite)
+
+
+LIST = "it must be a list of"
+TABLES = f"{LIST} tables, e.g. "
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('out = "suite"', "out = 3", 'out = 3; it must be a string, e.g. out = "runs/suite"'),
+        ("keep = [0.5]", "keep = 0.8", f"keep = 0.8; {LIST} numbers, e.g. keep = [0.9, 0.5]"),
+        ("keep = [0.5]", 'keep = "0.8"', f'keep = "0.8"; {LIST} numbers'),
+        ("keep = [0.5]", "keep = [0.5, true]", f"keep = [0.5, true]; {LIST} numbers"),
+        ('arms = ["full", "random", "semantic"]', 'arms = "full"', f'arms = "full"; {LIST} strings'),
+        ("trials = 1", 'trials = "3"', 'trials = "3"; it must be a whole number, e.g. trials = 3'),
+        ("trials = 1", "trials = true", "trials = true; it must be a whole number"),
+        ("trials = 1", "preset = 1.5", "preset = 1.5; it must be a string"),
+        ("trials = 1", "length = 1979-05-27", "length = 1979-05-27; it must be a string"),
+        ("steps = 4\n\n", 'steps = "4"\n\n', 'steps = "4"; it must be a whole number'),
+        (SUITE, 'data = "digits"', f'data = "digits"; {TABLES}[[data]] with source = "digits"'),
+        (
+            SUITE,
+            '[data]\nsource = "d"\nids = []',
+            f'data = {{source = "d", ids = []}}; {TABLES}[[data]] with ',
+        ),
+        (SUITE, 'embedder = "x"', f'embedder = "x"; {TABLES}[[embedder]] with name = "supervised"'),
+        ('source = "photos"\n\n', "source = 3\n\n", "source = 3; it must be a string"),
+        ('name = "again"', "name = 3", "name = 3; it must be a string"),
+        ("holdout = 0.25", 'holdout = "x"', 'holdout = "x"; it must be a number, e.g. holdout = 0.1'),
+        ("holdout = 0.25", "split = 3", 'split = 3; it must be a string, e.g. split = "train"'),
+        ("holdout = 0.25", "labels = [1]", "labels = [1]; it must be a string"),
+        ('name = "supervised"', "name = 3", "name = 3; it must be a string"),
+        ('name = "supervised"', "label = 3", "label = 3; it must be a string"),
+        ("depth = 8", 'depth = "8"', 'depth = "8"; it must be a whole number, e.g. depth = 20'),
+        ("depth = 8", "network = 8", "network = 8; it must be a string"),
+        ("depth = 8", "rate = true", "rate = true; it must be a number"),
+        ('"supervised"\ndepth = 8', '"timm:x"\nfinetune = 1', "finetune = 1; it must be a boolean, e.g."),
+        ('"supervised"\ndepth = 8', '"timm:x"\nweights = 1', "weights = 1; it must be a string"),
+    ],
+)
+def test_a_value_of_another_type(
+    old: str, new: str, said: str, suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite.write_text(suite.read_text().replace(old, new))
+    assert main(["bench", str(suite)]) == 2
+    line = capsys.readouterr().err
+    assert f"{suite} has {said}" in line
+    assert line.count("\n") == 1
+
+
+def test_every_option_has_an_example() -> None:
+    known = {field.name for kind in KINDS.values() for field in fields(kind)} - {"recipe"}
+    assert set(EMBEDDER) == known | {"label"}
+    assert set(DATA) == {field.name for field in fields(SourceOptions)} | {
+        "name",
+        "source",
+        "test",
+        "holdout",
+    }
+
+
+ARMS = 'arms = ["full", "random", "semantic"]'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (ARMS, 'arms = ["full", "semantik"]', "names 'semantik'; known are .*did you mean semantic"),
+        (ARMS, 'arms = ["full", "mixed:2"]', "value '2'; it must be"),
+        (ARMS, 'arms = ["full", "full"]', "names full twice"),
+        (ARMS, 'arms = ["mine=suite.toml", "mine=suite.toml"]', "names mine twice"),
+        (ARMS, 'arms = ["random=suite.toml"]', 'the arm "random=suite.toml"; a list is NAME=FILE'),
+        (
+            ARMS,
+            'arms = ["mine=none.txt"]',
+            'the arm "mine=none.txt", and there is no file .*none.txt; give one',
+        ),
+        (ARMS, "arms = []", "no arms to compare"),
+        ("keep = [0.5]", "keep = []", "no fraction to evaluate at"),
+        ("keep = [0.5]", "keep = [0.5, 1]", "--keep is 1; it must be above 0 and below 1"),
+        ("trials = 1", "trials = 0", "--trials is 0; it must be a whole number from 1 on"),
+        ("trials = 1", 'preset = "quik"', "'quik' is not one of .*did you mean quick"),
+        ("trials = 1", 'length = "step"', "length 'step' is not one of steps, epochs; did you mean steps"),
+        ("trials = 1", "side = 2", "side is 2; it must be"),
+        ("trials = 1", "epochs = 3", "both epochs .3. and steps .4. are given"),
+        ("steps = 4\n\n", "steps = 0\n\n", "steps is 0; it must be"),
+        (
+            '"supervised"\ndepth = 8',
+            '"selfsupervised"',
+            "selfsupervised is not trained from scratch.*with preset",
+        ),
+        ("batch = 8", "batch = 1", "batch is 1; it must be"),
+    ],
+)
+def test_what_no_training_can_be_is_said_before_any_embedding(
+    old: str, new: str, said: str, suite: Path
+) -> None:
+    suite.write_text(suite.read_text().replace(old, new))
+    with pytest.raises(UsageError, match=f"suite.toml.*{said}"):
+        read_suite(suite)
+
+
+def test_what_a_file_may_say(suite: Path) -> None:
+    (suite.parent / "mine.txt").write_text("0\n1\n")
+    text = SUITE.replace('"semantic"', '"mine=mine.txt", "mixed:0.3"').replace(
+        "trials = 1", 'preset = "digits"'
+    )
+    text += (
+        'rate = 1\n\n[[embedder]]\nname = "timm:resnet18"\nfinetune = true\nweights = "w.pt"\nepochs = 2\n'
+    )
+    suite.write_text(text.replace("holdout = 0.25", "holdout = 0"))
+    found = read_suite(suite)
+    assert found.asked.arms == ("full", "random", f"mine={suite.parent / 'mine.txt'}", "mixed:0.3")
+    assert found.embedders == {
+        "supervised": KINDS["supervised"](depth=8, steps=4, batch=8, precision="float32", rate=1),
+        "timm:resnet18": KINDS["timm"]("resnet18", suite.parent / "w.pt", finetune=True, epochs=2),
+    }
+
+
+def test_a_suite_is_read_without_torch(suite: Path) -> None:
+    code = "import sys; from tenpercent.suite import read_suite; read_suite(sys.argv[1]); print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(suite)], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "False\n"
+
+
+def test_differences_have_a_true_minus(tmp_path: Path) -> None:
+    row = ("digits", "supervised", "random", "0.5", "80", "3", "0.9", "0.01", "-1.25", "0.5")
+    (tmp_path / "table.csv").write_text(f"{','.join(COLUMNS)}\n{','.join(row)}\n")
+    assert "90.00 ± 1.00  −1.25         +0.50" in describe_suite(tmp_path)
 
 
 def test_a_file_without_data_or_none_at_all(suite: Path) -> None:
