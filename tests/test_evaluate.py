@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 import tenpercent as tp
-from tenpercent.cli import main
+from tenpercent.cli import build_parser, main
 from tenpercent.decisions.log import DecisionLog, ImageName, Kind
 from tenpercent.embed import pixels
 from tenpercent.embed.precision import Choice
@@ -30,7 +30,8 @@ from tenpercent.errors import TrainingFailedError, UsageError
 from tenpercent.evaluate import training
 from tenpercent.evaluate.presets import Protocol
 from tenpercent.evaluate.results import unpacked
-from tenpercent.evaluation import Asked, evaluate, find, finish, protocol_of
+from tenpercent.evaluation import LADDER, Asked, evaluate, find, finish, protocol_of
+from tenpercent.given import asked_of
 from tenpercent.images.options import SourceOptions
 from tenpercent.store.run import RunFolder, Stage
 
@@ -213,8 +214,9 @@ def test_a_search_ends_with_what_is_known(run: Path) -> None:
     assert found.tally.done >= 2
     with pytest.raises(UsageError, match="--find searches one arm"):
         find(run, Asked(arms=("semantic", "kcenter")), SHORT)
-    with pytest.raises(UsageError, match="--margin is 0"):
-        find(run, asked, SHORT, margin=0.0)
+    for margin in (0.0, float("inf"), float("nan")):
+        with pytest.raises(UsageError, match=f"--margin is {margin:g}; it must be above 0 and at most 100"):
+            find(run, asked, SHORT, margin=margin)
 
 
 def test_results_of_another_test_set_or_tree_are_not_the_same(photos: Path, tmp_path: Path) -> None:
@@ -275,6 +277,29 @@ def test_random_draws_the_shares_of_the_runs_own_cut(photos: Path, tmp_path: Pat
     assert sum(shares) == 20  # of three classes: the shares differ
     assert unpacked(rows[1]["kept"], 60).tolist() == kept.rows.tolist()
     assert np.bincount(unpacked(rows[0]["kept"], 60) // 20).tolist() == shares
+
+
+def asked_for(out: Path, *words: str) -> Asked:
+    return asked_of(build_parser().parse_args(["evaluate", str(out), *words]), trials=1)
+
+
+def test_what_is_left_open_is_as_the_runs_own_selection(photos: Path, tmp_path: Path) -> None:
+    out = embedded(photos, tmp_path / "run")
+    assert asked_for(out) == Asked(trials=1)
+    tp.cluster(out, 0.4)
+    merges = tp.cluster(tp.Embeddings.load(out / "embeddings"), 0.4)
+    cut = tp.select(out, tp.Cut(threshold=float(merges.height[24])))
+    assert len(set(np.bincount(cut.labels[cut.kept_mask]))) > 1  # type: ignore[index]
+    asked = asked_for(out, "--arms", "semantic")
+    (row,) = evaluate(out, asked, SHORT).table.to_pylist()
+    assert unpacked(row["kept"], 60).tolist() == cut.rows.tolist()
+    tp.select_by(out, 0.7, strategy="kcenter")
+    assert (asked_for(out).keep, asked_for(out).arms) == ((0.7,), ("full", "random", "kcenter"))
+    assert asked_for(out, "--find").keep == LADDER
+    asked = asked_for(out, "--keep", "0.4", "--arms", "random", "spread")
+    assert (asked.keep, asked.arms) == ((0.4,), ("random", "spread"))
+    assert asked_for(out, "--arms", "full", "random", "mine=list.txt").keep == ()
+    assert asked_for(out, "--arms", "semantic", "mine=list.txt").keep == (0.7,)
 
 
 def test_what_takes_no_part_is_said(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

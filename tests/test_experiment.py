@@ -177,6 +177,8 @@ def test_lists_of_rows_and_ids(tmp_path: Path) -> None:
         ("far.txt", "1\n120\n", "which is no image"),
         ("columns.csv", "a,b\n1,2\n", "its columns are a, b"),
         ("words.csv", "row\nx\n", "can't read"),
+        ("short.csv", "other,row\nx,1\ny\n", "line 2 below the names of the columns has no row"),
+        ("one-class.txt", "0\n3\n", "images of 1 class; there is nothing to tell apart"),
     ],
 )
 def test_lists_that_cannot_be_used(name: str, content: str | None, said: str, tmp_path: Path) -> None:
@@ -184,6 +186,43 @@ def test_lists_that_cannot_be_used(name: str, content: str | None, said: str, tm
         (tmp_path / name).write_text(content)
     with pytest.raises(UsageError, match=said):
         read_list(tmp_path / name, embeddings())
+
+
+def test_rows_are_rows_in_whatever_order_some_are_ids_too(tmp_path: Path) -> None:
+    ids = [f"{k:02}" for k in range(20)]  # "10" is a row and an id, "7" a row alone
+    found = tp.Embeddings.from_numpy(np.random.default_rng(0).normal(size=(20, 4)), ids=ids)
+    for text in ("7\n10\n", "10\n7\n"):
+        (tmp_path / "rows.txt").write_text(text)
+        assert found.rows[read_list(tmp_path / "rows.txt", found)].tolist() == [7, 10]
+
+
+def test_a_name_stays_with_the_list_that_it_had(tmp_path: Path) -> None:
+    found, first, second = embeddings(), np.asarray([1, 5, 8]), np.asarray([1, 5, 9])
+    arms = arms_of(found, mine=first)
+    results = results_in(tmp_path)
+    run_trials(Plan((), (), 2, lists=(("mine", 3 / 120),)).all(), arms, results, "protocol", Trainer())
+    arms.check_lists(results.rebuild())
+    arms_of(found, other=second).check_lists(results.rebuild())
+    with pytest.raises(
+        UsageError, match=r"--arms mine: under this name 2 trainings .* give the list another"
+    ):
+        arms_of(found, mine=second).check_lists(results.rebuild())
+
+
+def test_a_list_has_a_random_rival_of_its_size() -> None:
+    lists = (("a", 0.4), ("b", 0.4), ("c", 0.9), ("all", 1.0))
+    trials = Plan(("random",), (0.9,), 1, lists=lists).all()
+    assert [trial.fraction for trial in trials if trial.arm == "random"] == [0.4, 0.9]
+    assert [trial.arm for trial in Plan(("full",), (), 1, lists=lists).all()] == [
+        "full",
+        "a",
+        "b",
+        "c",
+        "all",
+    ]
+    assert len(Plan(("full", "random"), (), 1, lists=lists).all()) == 7
+    with pytest.raises(UsageError, match="no fraction"):
+        Plan(("semantic",), (), 1, lists=lists)
 
 
 def test_a_matrix_is_no_list(tmp_path: Path) -> None:

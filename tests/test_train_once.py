@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -490,11 +491,22 @@ def test_a_function_makes_the_network(tmp_path: Path) -> None:
     assert once(tmp_path, protocol=replace(QUICK, training=training)).accuracy > 0.5
 
 
+def test_a_function_may_lie_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_network.py").write_text("from torch import nn\nmade = lambda n: nn.Linear(4, n)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    before = list(sys.path)
+    assert build("own_network:made", 32, 3, (8, 8)).out_features == 3
+    assert sys.path == before
+
+
 def test_networks_that_do_not_serve() -> None:
     with pytest.raises(UsageError, match=r"8 × 8 pixels and the network fast takes 16 to 64"):
         build("fast", 32, 3, (8, 8))
     with pytest.raises(UsageError, match="there is no function 'os:no_such'"):
         build("os:no_such", 32, 3, (8, 8))
+    with pytest.raises(UsageError, match=r"os:path\(3\) failed \(TypeError: 'module' object is not callable"):
+        build("os:path", 32, 3, (8, 8))
     with pytest.raises(UsageError, match="gave int for 3 classes"):
         build(f"{__name__}:nothing", 32, 3, (8, 8))
     with pytest.raises(UsageError, match=r"network linear fails .* 9 × 9 pixels, not \(2, 3\) logits"):

@@ -280,15 +280,14 @@ def _add_evaluate(commands: Any) -> None:
         type=number,
         nargs="+",
         metavar="FRACTION",
-        help="the fractions kept (0.9; with --find 0.95 0.9 0.8 0.7 0.5 0.3)",
+        help="the fractions kept (that of RUN's selection, else 0.9; with --find 0.95 0.9 0.8 0.7 0.5 0.3)",
     )
     evaluate.add_argument(
         "--arms",
         nargs="+",
-        default=["full", "random", "semantic"],
         metavar="ARM",
-        help="how images are chosen: full, random, semantic, or NAME=FILE with row numbers or ids "
-        "(full random semantic)",
+        help="how images are chosen: full, a strategy of select (random, semantic, kcenter, …), or NAME=FILE with row "
+        "numbers or ids (full random, and the strategy of RUN's selection)",
     )
     evaluate.add_argument(
         "--trials", type=whole, metavar="N", help="trainings of each, with different seeds (the preset's)"

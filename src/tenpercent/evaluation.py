@@ -67,7 +67,7 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
 
     run = RunFolder.open(what)
     ready = Ready.of(run, asked)
-    ready.results.rebuild()  # refuses what is in the way before anything is trained
+    ready.stored()  # refuses what is in the way before anything is trained
     trials, key = ready.plan.all(), ready.key(protocol)
     left = missing(trials, ready.results, key)
     if left:
@@ -116,6 +116,16 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
             "name settings with --preset (tenpercent presets lists them)"
         )
     return Protocol(own), Asked().trials
+
+
+def own_choice(what: str | Path) -> tuple[float, str]:
+    """Return the fraction and the strategy of a run's own selection; the usual ones where it has none, or keeps all."""
+    found = RunFolder.open(what).stage(Stage.SELECT)
+    if found is None:
+        return Asked().keep[0], "semantic"
+    settings = found["settings"]
+    keep = settings["keep"] or found["kept"] / (found["kept"] + found["removed"])
+    return keep if keep < 1 else Asked().keep[0], settings.get("strategy", "semantic")
 
 
 def _own_settings(run: RunFolder) -> Supervised | None:
@@ -171,6 +181,7 @@ def find(
     margin = checked_margin(margin)
     run = RunFolder.open(what)
     ready = Ready.of(run, asked)
+    ready.stored()
     ready.tell_of_decisions()
     _warn(run, protocol)
     key, layer = ready.key(protocol), ready.plan.layers[0]
@@ -201,8 +212,10 @@ def checked_margin(margin: float | None) -> float:
 
     if margin is None:
         return MARGIN
-    if not margin > 0:
-        raise UsageError(f"--margin is {margin:g}; it must be above 0, in points of accuracy, e.g. 0.3")
+    if not 0 < margin <= 100:
+        raise UsageError(
+            f"--margin is {margin:g}; it must be above 0 and at most 100, in points of accuracy, e.g. 0.3"
+        )
     return margin
 
 

@@ -19,7 +19,13 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--steps", type=whole, metavar="N", help="batches of a training (the preset's)")
     group.add_argument("--epochs", type=whole, metavar="N", help="passes over the images, instead")
-    group.add_argument("--network", metavar="NAME", help="another network than the preset's")
+    group.add_argument(
+        "--network",
+        "--evaluate-network",
+        metavar="NAME",
+        help="another network than the preset's: fast, a timm name, or MODULE:FUNCTION, which makes one for a number "
+        "of classes",
+    )
     group.add_argument("--depth", type=whole, metavar="LAYERS", help="of the 6n+2-layer network")
     group.add_argument(
         "--side",

@@ -135,8 +135,8 @@ def _read_ids(path: Path | None) -> tuple[str, ...]:
 
 
 def asked_of(arguments: argparse.Namespace, trials: int) -> Asked:
-    """Return what the flags ask to compare."""
-    from .evaluation import LADDER, Asked
+    """Return what the flags ask to compare; what they leave open is as the run's own selection was made."""
+    from .evaluation import LADDER, Asked, own_choice
     from .images.options import SourceOptions
 
     options = SourceOptions(
@@ -146,9 +146,14 @@ def asked_of(arguments: argparse.Namespace, trials: int) -> Asked:
         embedding_column=arguments.embedding_column,
         data_dir=arguments.data_dir,
     )
+    keep, strategy = own_choice(arguments.run)
+    arms = tuple(arguments.arms or dict.fromkeys(("full", "random", strategy)))
+    names = {arm for arm in arms if "=" not in arm}
+    sized = len(names) < len(arms) and names <= {"full", "random"}  # by its lists
+    usual = () if sized else LADDER if arguments.find else (keep,)
     return Asked(
-        keep=tuple(arguments.keep or (LADDER if arguments.find else Asked.keep)),
-        arms=tuple(arguments.arms),
+        keep=tuple(arguments.keep or usual),
+        arms=arms,
         trials=trials if arguments.trials is None else arguments.trials,
         layers=tuple(arguments.layer),
         embeddings=arguments.embeddings,

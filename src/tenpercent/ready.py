@@ -19,6 +19,8 @@ from .store.run import RunFolder, Stage
 from .trees import Trees
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from .evaluate.arms import Arms
     from .evaluate.evaluation_set import EvaluationSet
     from .evaluate.experiment import Train
@@ -110,9 +112,20 @@ class Ready:
         decisions = constraints_for(run, embeddings, ignore=asked.ignore_decisions).fingerprint
         plan = Plan(names, asked.keep, asked.trials, asked.layers or (trees.layer,), asked.embeddings, sizes)
         about = f"{run.read()['source']['fingerprint']}-{embeddings.origin}"
-        least = min(asked.keep, default=1.0)
+        least = min([*plan.fractions, *(size for _, size in sizes)], default=1.0)
         arms = Arms(embeddings, partial(trees.tree, least), trees.scores, trees.layer, trees.cut, lists)
         return cls(images, embeddings, judged, trees, arms, plan, Results(run, about), decisions)
+
+    def stored(self) -> pa.Table:
+        """Return the trainings that are there, a row each.
+
+        Raises:
+            StageError: results of other images or of a newer version are in the way.
+            UsageError: a list is not the one that trainings of its name were given.
+        """
+        table = self.results.rebuild()
+        self.arms.check_lists(table)
+        return table
 
     def key(self, protocol: Protocol) -> str:
         """Return what results that may be compared have in common: how was trained, chosen and tested."""

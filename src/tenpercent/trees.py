@@ -47,7 +47,8 @@ class Trees:
         clustered = (run.stage(Stage.CLUSTER) or {"settings": {}})["settings"]
         selected = (run.stage(Stage.SELECT) or {"settings": {}})["settings"]
         self.cut: dict[str, Any] = {
-            "budget": selected.get("budget") or "class",
+            # A threshold cuts all classes at one height, as a budget of the whole does.
+            "budget": selected.get("budget") or ("class" if selected.get("threshold") is None else "global"),
             "min_per_class": selected.get("min_per_class") or 1,
         }
         self.within: str = clustered.get("within") or "class"  # what is evaluated has labels

@@ -7,7 +7,9 @@ other network that `build` is asked for by name.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -275,12 +277,14 @@ def _check_fast(name: str, size: Size) -> None:
 
 
 def _of_function(name: str, n_classes: int) -> nn.Module:
-    """Return what the function ``module:name`` makes.
+    """Return what the function ``module:name`` makes; the module may lie in the working folder.
 
     Raises:
-        UsageError: there is no such function, or it makes something else.
+        UsageError: there is no such function, it fails, or it makes something else.
     """
     module, _, inside = name.partition(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)  # an installed command does not look there
     try:
         found: Any = import_module(module)
         for part in inside.split("."):
@@ -289,7 +293,15 @@ def _of_function(name: str, n_classes: int) -> nn.Module:
         raise UsageError(
             f"there is no function {name!r} ({error}); name one that can be imported, as module:name"
         ) from None
-    network = found(n_classes)
+    finally:
+        sys.path.remove(here)
+    try:
+        network = found(n_classes)
+    except Exception as error:  # somebody else's code: whatever it raises is theirs, and the cause stays
+        raise UsageError(
+            f"{name}({n_classes}) failed ({type(error).__name__}: {error}); it must be a function that makes a network "
+            "for a number of classes"
+        ) from error
     if not isinstance(network, nn.Module):
         raise UsageError(
             f"{name} gave {type(network).__name__} for {n_classes} classes; it must give a torch module"

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..errors import UsageError, nearest
 from ..select.by_strategy import select_by
 from ..select.merges import Merges
 from ..select.strategies.strategy import CheckedStrategy, Strategy
 from ..store.embeddings import Embeddings
+from .results import packed
 from .trials import FULL, RANDOM, SEMANTIC, Trial
 
 Ints = npt.NDArray[np.int64]
@@ -50,9 +53,31 @@ class Arms:
         Raises:
             UsageError: there is no such arm.
         """
-        chosen = self._chosen(trial, seed)
+        return self._labelled(self._chosen(trial, seed))
+
+    def check_lists(self, table: pa.Table) -> None:
+        """Raise `UsageError` where a list is not the one that trainings of its name were given.
+
+        Args:
+            table: the trainings that are there, a row each, with the columns ``arm`` and ``kept``.
+        """
+        for name, positions in self.lists.items():
+            kept = self.as_bits(self._labelled(positions))
+            others = table.filter((pc.field("arm") == name) & (pc.field("kept") != kept)).num_rows
+            if others:
+                raise UsageError(
+                    f"--arms {name}: under this name {others} trainings of this run were given other images; "
+                    "give the list another name"
+                )
+
+    def as_bits(self, positions: Ints) -> bytes:
+        """Return positions as `packed` rows of the source."""
+        rows = self.embeddings.rows
+        return packed(rows[positions], int(rows.max()) + 1)
+
+    def _labelled(self, positions: Ints) -> Ints:
         labels = self.embeddings.labels
-        return chosen if labels is None else chosen[labels[chosen] >= 0]
+        return positions if labels is None else positions[labels[positions] >= 0]
 
     def chosen_by(self, trial: Trial) -> tuple[int, str] | None:
         """Return embedding and layer of the tree that a trial's images are chosen by; None where by none."""
@@ -142,7 +167,7 @@ def read_list(path: Path, embeddings: Embeddings) -> Ints:
     if not len(found):
         raise UsageError(f"{path} names no images; give at least two of each class")
     ids = {name: position for position, name in enumerate(embeddings.ids.tolist())}
-    if isinstance(found[0], str) and found[0] not in ids and all(str(one).isdigit() for one in found):
+    if all(str(one).isdecimal() for one in found) and not all(one in ids for one in found):
         found = [int(one) for one in found]
     by = ids if isinstance(found[0], str) else {row: p for p, row in enumerate(embeddings.rows.tolist())}
     unknown = [one for one in found if one not in by]
@@ -154,6 +179,14 @@ def read_list(path: Path, embeddings: Embeddings) -> Ints:
     positions = np.unique(np.asarray([by[one] for one in found], dtype=np.int64))
     if len(positions) < len(found):
         raise UsageError(f"{path} names {len(found) - len(positions):,} images twice; name each once")
+    if embeddings.labels is not None:
+        classes = np.unique(embeddings.labels[positions])
+        count = int((classes >= 0).sum())
+        if count < 2:
+            raise UsageError(
+                f"{path} names images of {count} class{'' if count == 1 else 'es'}; there is nothing to tell apart "
+                "below two"
+            )
     return positions
 
 
@@ -169,5 +202,8 @@ def _entries(path: Path) -> list[Any]:
         column = next((name for name in ("row", "id") if rows and name in rows[0]), None)
         if rows and column is None:
             raise ValueError(f"its columns are {', '.join(rows[0])}")
+        for number, one in enumerate(rows, start=1):
+            if one[column] is None:
+                raise ValueError(f"line {number} below the names of the columns has no {column}")
         return [int(one[column]) if column == "row" else one[column] for one in rows]
     return [line for line in text.split("\n") if line.strip()]

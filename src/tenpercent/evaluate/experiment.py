@@ -16,7 +16,7 @@ from ..errors import TrainingFailedError
 from ..store.files import remove_temporaries
 from .arms import Arms
 from .claims import Claims
-from .results import DONE, FAILED, Results, packed
+from .results import DONE, FAILED, Results
 from .trials import Trial
 
 if TYPE_CHECKING:  # torch is loaded by whoever trains
@@ -131,8 +131,7 @@ def _row(trial: Trial, arms: Arms, results: Results, train: Train, scratch: Path
     """Train once; return what there is to say of it, also where it fails."""
     seed = trial.seed(results.about)
     positions = arms.positions(trial, seed)
-    rows = arms.embeddings.rows
-    begun = {"seed": seed, "n": len(positions), "kept": packed(rows[positions], int(rows.max()) + 1)}
+    begun = {"seed": seed, "n": len(positions), "kept": arms.as_bits(positions)}
     try:
         outcome = train(positions, seed, scratch)
     except TrainingFailedError as error:

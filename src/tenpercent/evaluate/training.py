@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from filelock import FileLock
 from torch import nn
 
@@ -27,6 +28,7 @@ from ..store.files import write_text
 from ..store.run import machine
 from .presets import Length, Protocol
 
+PROCESS_BYTES = 2 << 30  # of memory that one of several trainings is counted with, beside the images
 SMALL_ENOUGH = 32 * 32  # up to so many pixels several trainings are made at once: see `at_once`
 
 
@@ -205,12 +207,15 @@ def at_once(data: TrainingData, protocol: Protocol) -> int:
 
     Up to 32 × 32 pixels one for each processor: threads of one training wait for each other after every layer, which
     costs at most a little where the machine is free and half of it where it is not (docs/speed.md). Larger images keep
-    all threads busy.
+    all threads busy. Never more than the machine's memory holds.
     """
     height, width = data.pixels.size
     where = devices_for(protocol.training.devices)
     small = height * width <= SMALL_ENOUGH and (where.kind, where.count) == ("cpu", 1)
-    return len(os.sched_getaffinity(0)) if small and hasattr(os, "sched_getaffinity") else 1
+    if not (small and hasattr(os, "sched_getaffinity")):
+        return 1
+    fit = psutil.virtual_memory().total // (PROCESS_BYTES + 3 * height * width * len(data.pixels))
+    return max(1, min(len(os.sched_getaffinity(0)), fit))
 
 
 def _start(data: TrainingData, settings: Supervised | Timm) -> tuple[nn.Module, View] | None:

@@ -59,7 +59,7 @@ class Plan:
 
     Attributes:
         arms: ``full``, ``random``, ``semantic`` or another strategy, each once.
-        fractions: in (0, 1), each once; the arm ``full`` takes none of them.
+        fractions: in (0, 1), each once; the arm ``full`` takes none of them, ``random`` those of the lists as well.
         trials: how many of each.
         layers: whose vectors the images are chosen by; ``full`` and ``random`` know none.
         embeddings: how many embeddings they are chosen by.
@@ -86,7 +86,7 @@ class Plan:
             if not (isinstance(count, int) and count >= 1):
                 raise UsageError(f"{name} is {count}; it must be a whole number from 1 on")
         object.__setattr__(self, "fractions", tuple(float(fraction) for fraction in self.fractions))
-        if not self.fractions and set(self.arms) - {FULL}:
+        if not self.fractions and set(self.arms) - ({FULL, RANDOM} if self.lists else {FULL}):
             raise UsageError("no fraction to evaluate at; give some: --keep 0.9 0.8")
         if not self.arms and not self.lists:
             raise UsageError("no arms to compare; give some: --arms full random semantic")
@@ -101,6 +101,12 @@ class Plan:
             if FULL in self.arms:
                 found.append(Trial(trial, 0, "end", WHOLE, FULL))
             found += [Trial(trial, 0, "end", fraction, name) for name, fraction in self.lists]
+            if RANDOM in self.arms:  # a rival of their own size
+                sizes = dict.fromkeys(fraction for _, fraction in self.lists)
+                beside = [
+                    fraction for fraction in sizes if fraction < WHOLE and fraction not in self.fractions
+                ]
+                found += [Trial(trial, 0, "end", fraction, RANDOM) for fraction in beside]
             for fraction in self.fractions:
                 for arm in self.arms:
                     if arm == RANDOM:
