@@ -77,9 +77,11 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
         ready.make_trees(trials)
         train, most = ready.trainer(protocol)
         # By what was asked for, not by what is left: the last bits of the weights depend on it.
-        own = _threads_of_each(min(most, len(trials)))
+        own, together = _threads_of_each(min(most, len(trials))), min(most, left)
+        if together > 1:
+            log.info("%d trainings at once; the lines below are of one of them", together)
         with threads(own):
-            with _Beside(what, asked, protocol, own, min(most, left) - 1):
+            with _Beside(what, asked, protocol, own, together - 1):
                 run_trials(trials, ready.arms, ready.results, key, train)
             # What a process beside this one left, whatever became of it.
             run_trials(trials, ready.arms, ready.results, key, train)
@@ -243,20 +245,22 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
     from .show.evidence import describe_evidence, write_evidence
 
     run = RunFolder.open(what)
-    mine = evaluation.table.filter(pc.field("protocol") == evaluation.protocol)
-    lines = [describe_evidence(mine, margin)]
+    content, key = run.read(), evaluation.protocol
+    names = content["source"]["class_names"]
+    lines = [
+        describe_evidence(evaluation.table.filter(pc.field("protocol") == key), margin, names, content)
+    ]
     for trial, who in evaluation.tally.elsewhere:
         lines.append(f"{trial}: {who} is at it.")
     if run.stage(Stage.SELECT) is not None:
         try:
-            lines.append(f"See it: {report(run.path, margin)}")
+            lines.append(f"See it: {report(run.path, margin, protocol=key)}")
         except LockedError as held:
             lines.append(
                 f"The report is not written anew ({held}); make it with: tenpercent report {run.path}"
             )
     else:
-        names = tuple(run.read()["source"]["class_names"])
-        write_evidence(run.evidence, evaluation.table, names, margin)
+        write_evidence(run.evidence, evaluation.table, names, margin, key)
         lines.append(f"Tables and figures: {run.evidence}")
     if evaluation.tally.failed:
         log.info("%s", "\n".join(lines))
