@@ -36,6 +36,7 @@ SCHEMA = pa.schema(
         "status": pa.string(),
         "reason": pa.string(),
         "protocol": pa.string(),
+        "kept": pa.binary(),
         "versions": pa.string(),
         "machine": pa.string(),
     }

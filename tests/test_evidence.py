@@ -18,18 +18,21 @@ from PIL import Image
 
 import tenpercent as tp
 from made_trainings import CLASSES, LOST, experiment, failed, table, training
+from tenpercent.cli import main
 from tenpercent.errors import RunFolderError, StageError
 from tenpercent.evaluate.classes import lowest_class, worst_class
 from tenpercent.evaluate.cost import Cost, cost_of, cost_sentence, duration
 from tenpercent.evaluate.evidence import Evidence, Point, gather
+from tenpercent.evaluate.experiment import Tally
 from tenpercent.evaluate.findings import claims, lead, main_arm, power
 from tenpercent.evaluate.statistics import visible_difference
+from tenpercent.evaluation import Evaluation, finish
 from tenpercent.images.options import SourceOptions
 from tenpercent.show.arms import looks_of
 from tenpercent.show.evidence import describe_evidence, section, write_evidence
 from tenpercent.show.evidence_figures import PAPER, Sheet, fraction_figure, on_page
-from tenpercent.show.evidence_series import fraction_lines, level_of, traces_of
-from tenpercent.show.evidence_tables import csv_table, latex_table, markdown_table, rows_of
+from tenpercent.show.evidence_series import class_lines, fraction_lines, level_of, traces_of
+from tenpercent.show.evidence_tables import csv_table, latex_table, markdown_table, rows_of, text_table
 from tenpercent.show.figures import COLOURS
 from tenpercent.show.report import render
 from test_report import Page, digits
@@ -185,7 +188,8 @@ def test_a_class_that_the_test_set_lacks_is_left_out() -> None:
 
 def cost(rows: list[dict[str, Any]]) -> Cost:
     found = evidence(rows)
-    made = cost_of(at(found, "semantic", 0.9), at(found, "full", 1.0, ""), 600, 10)
+    spent = {"embedding": 600.0, "clustering": 9.0, "selection": 1.0}
+    made = cost_of(at(found, "semantic", 0.9), at(found, "full", 1.0, ""), spent)
     assert made is not None
     return made
 
@@ -195,8 +199,8 @@ def test_the_cost_and_when_it_is_paid_back() -> None:
     saved = cost(rows)
     assert (saved.saved, saved.trainings) == (100.0, 7)  # 610 seconds of preparation
     assert cost_sentence(saved) == (
-        "Embedding took 10.0 min, clustering and selection 10 s. A training takes 15.0 min on 90%, 16.7 min on "
-        "everything: 1.7 min saved each time, which pays for the preparation after 7 trainings."
+        "Preparation: embedding 10.0 min, clustering 9.0 s, selection 1.0 s. A training takes 15.0 min on 90%, 16.7 "
+        "min on everything: 1.7 min saved each time, which pays for the preparation after 7 trainings."
     )
     steps = cost([row | {"steps": 39_000} for row in rows])
     assert (steps.saved, steps.trainings) == (0.0, None)
@@ -245,11 +249,81 @@ def test_the_words_for_the_terminal() -> None:
     assert "Keeping 90% costs " in text
     assert "  semantic at 90% is " in text
     assert power(evidence(rows)) in text
-    assert "1 failed: random at 80%, trial 4: loss is nan at step 1200" in text
+    assert (
+        "1 failed: random at 80%, trial 5: loss is nan at step 1200" in text
+    )  # counted from 1, as by `Trial`
     assert describe_evidence(table([])) == "No training is done yet."
     both = describe_evidence(table([*rows, *(row | {"protocol": "zz"} for row in rows[:3])]))
     assert both.startswith("Protocol 5f2c9a7e01b3d486:")
     assert "Protocol zz:" in both
+
+
+def test_the_terminal_also_says_what_a_mean_hides() -> None:
+    rows = [row | {"seconds": 900.0 + 100 * (row["arm"] == "full")} for row in moved({0.9: 0.0, 0.8: -2.0})]
+    for row in rows:
+        row["class_accuracy"] = [0.9 - 0.02 * (code == 3 and row["arm"] == "semantic") for code in range(10)]
+        row |= {"best_accuracy": row["accuracy"] + 0.01, "removed_accuracy": 0.98}
+        row["curve"] = [{"epoch": epoch, "test_accuracy": 0.9} for epoch in (1.0, 2.0)]
+    short = describe_evidence(table(rows))
+    text = describe_evidence(table(rows), None, CLASSES, RUN)
+    assert text.split("\n\n")[:3] == short.split("\n\n")[:3]  # what comes before is the same
+    assert text.split("\n\n")[3].splitlines() == [
+        "semantic at 90%:",
+        "  Best over epochs: 91.00 ± 0.02%, of the full set 91.00 ± 0.02%; optimistic, as the test images choose the "
+        "epoch.",
+        "  Loses most: cat, −2.00 points against the full set.",
+        "  Accuracy on the images left out: 98.00 ± 0.00%.",
+        "  Preparation: embedding 10.0 min, clustering 9.0 s, selection 1.0 s. A training takes 15.0 min on 90%, "
+        "16.7 min on everything: 1.7 min saved each time, which pays for the preparation after 7 trainings.",
+    ]
+    assert "Loses most: class 3, −2.00" in short
+    assert "Preparation" not in short
+    cut = {"stages": {"embed": {"seconds": 600.0}}}  # what evaluate cuts for itself has no seconds
+    assert "Preparation: embedding 10.0 min. " in describe_evidence(table(rows), None, CLASSES, cut)
+
+
+def test_the_terminal_says_how_much_embeddings_choose_alike() -> None:
+    kept = [np.packbits(np.arange(20) >= first).tobytes() for first in (10, 8)]
+    rows = moved({0.5: 0.0}, kept=kept[0])
+    rows += [row | {"embedding": 1, "kept": kept[1]} for row in moved({0.5: 0.1}) if row["arm"] == "semantic"]
+    text = describe_evidence(table(rows))
+    assert "  The accuracy varies by 0.02 points between trials of one embedding" in text
+    assert "  Of the images that one embedding keeps another keeps 90.9% too" in text
+
+
+def test_the_best_over_epochs_is_shown_where_there_are_several_and_called_optimistic() -> None:
+    rows = experiment(trials=3, fractions=(0.9,))
+    shown = rows_of(evidence(rows))
+    for text in (markdown_table(shown), latex_table(shown)):
+        assert "best over epochs is optimistic, as the test images choose the epoch" in text
+    mine = next(line for line in markdown_table(shown).splitlines() if line.startswith("| semantic"))
+    best = 100 * np.array([row["best_accuracy"] for row in rows if row["arm"] == "semantic"])
+    assert mine.endswith(f" {best.mean():.2f} ± {best.std(ddof=1):.2f} |")
+    once = [row | {"curve": row["curve"][-1:]} for row in rows]
+    shown = rows_of(evidence(once))
+    for text in (markdown_table(shown), latex_table(shown), describe_evidence(table(once))):
+        assert "over epochs" not in text
+
+
+def test_an_interval_is_shown_as_far_as_an_accuracy_goes() -> None:
+    rows = moved({0.9: 0.0, 0.5: 0.0}, trials=2)
+    values = {"full": (0.99, 0.95), "semantic": (0.01, 0.06)}
+    for row in rows:
+        row["accuracy"] = values[row["arm"]][row["trial"]]
+        row["class_accuracy"] = [row["accuracy"]] * 10
+    found = evidence(rows, margin=3.0)
+    assert "71.59 to 100.00" in text_table(rows_of(found))
+    assert "0.00 to 35.27" in text_table(rows_of(found))
+    stored = next(csv.DictReader(io.StringIO(csv_table([found]))))
+    assert float(stored["accuracy_high"]) > 1  # the statistics stay what they are
+    lines, level = fraction_lines(found, looks_of(found.arms)), level_of(found)
+    low, high = fraction_figure(lines, level, Sheet.PAGE, 760).axes[0].get_ylim()
+    assert -9 < low < 0 < 100 < high < 109  # some air, and no tick in it
+    drawn = on_page(fraction_figure(lines, level, Sheet.PAGE, 760), "x", "")
+    assert ">100%<" in drawn and ">120%<" not in drawn and not re.search(r">[-−]\d", drawn)
+    full, point = at(found, "full", 1.0, ""), at(found, "semantic", 0.9)
+    (dots,), _ = class_lines([point], full, looks_of(found.arms), 3.0)
+    assert dots.low.min() == -100 and dots.high.max() <= 100
 
 
 def test_the_csv_has_everything_in_full_precision() -> None:
@@ -390,7 +464,7 @@ def test_the_report_has_a_section_where_there_are_trainings() -> None:
     assert "a margin of 0.5 is" in page.text
     assert "Under other settings protocol zz" in page.text
     assert (
-        "1 training failed and counts in no mean: semantic at 80%, trial 3: loss is nan <b>& more</b>"
+        "1 training failed and counts in no mean: semantic at 80%, trial 4: loss is nan <b>& more</b>"
         in page.text
     )
     for words in (
@@ -430,8 +504,11 @@ def test_files_for_papers(tmp_path: Path) -> None:
         ElementTree.fromstring(drawn)
         assert not any(placeholder in drawn for placeholder in COLOURS)
         assert "var(" not in drawn
+        assert "fill: #ffffff" in drawn.split("</g>")[0]  # as dark letters need one, also on a dark page
         with Image.open(tmp_path / "evidence" / f"{name}.png") as picture:
             assert picture.width > 1000
+            assert picture.convert("RGBA").getchannel("A").getextrema() == (255, 255)
+            assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
     with Image.open(tmp_path / "evidence" / "accuracy.png") as picture:
         seen = {tuple(colour[:3]) for _, colour in picture.convert("RGB").getcolors(10**6) or ()}
     assert {(0x0B, 0x62, 0xA8), (0xC4, 0x50, 0x0A), (0x1B, 0x1D, 0x1F)} <= seen
@@ -440,6 +517,21 @@ def test_files_for_papers(tmp_path: Path) -> None:
         write_evidence(tmp_path / "file", table(everything()))
     write_evidence(tmp_path / "none", table([]))
     assert not (tmp_path / "none").exists()
+
+
+def test_files_are_of_the_protocol_asked_for_and_old_ones_go(tmp_path: Path) -> None:
+    both = table([*everything(), *(row | {"protocol": "zz"} for row in moved({0.9: 0.0}, trials=2))])
+    write_evidence(tmp_path, table(everything()), CLASSES)
+    assert "Protocol" not in (tmp_path / "table.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.png").write_bytes(b"")
+    write_evidence(tmp_path, both, CLASSES, protocol="zz")
+    for name in ("table.md", "table.tex"):
+        assert "Protocol zz, one of 2 in this run." in (tmp_path / name).read_text(encoding="utf-8")
+    assert not {"layers.svg", "layers.png"} & {path.name for path in tmp_path.iterdir()}
+    assert (tmp_path / "mine.png").exists() and (tmp_path / "accuracy.png").exists()
+    write_evidence(tmp_path, both, CLASSES)
+    assert "Protocol 5f2c9a7e01b3d486, one of 2" in (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert (tmp_path / "layers.png").exists()
 
 
 def test_the_same_results_give_the_same_files(tmp_path: Path) -> None:
@@ -451,7 +543,9 @@ def test_the_same_results_give_the_same_files(tmp_path: Path) -> None:
     assert "accuracy.png" in one
 
 
-def test_report_reads_the_results_of_a_run(vectors: Path, tmp_path: Path) -> None:
+def test_report_reads_the_results_of_a_run(
+    vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     options = SourceOptions(labels=vectors.parent / "labels.npy")
     tp.run(vectors, out=run, keep=0.8, options=options)
@@ -463,6 +557,19 @@ def test_report_reads_the_results_of_a_run(vectors: Path, tmp_path: Path) -> Non
     tp.report(run, margin=1.0)
     assert "as good as the full set, within 1 points" in (run / "report.html").read_text(encoding="utf-8")
     assert "1.0" in (run / "evidence" / "table.csv").read_text(encoding="utf-8")
+    assert main(["report", str(run), "--margin", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "Keeping 90% is as good as the full set, within 2 points." in said
+    assert said.endswith(f"See it: {run / 'report.html'}\n")
+    assert "within 2 points" in (run / "report.html").read_text(encoding="utf-8")
+    assert main(["report", str(run), "--margin", "-1"]) == 2
+    assert "--margin is -1" in capsys.readouterr().err
+    # What has just been trained is what the files show, though others are more.
+    mine = moved({0.9: -0.4}, trials=4)
+    both = table([*mine, *(row | {"protocol": "zz"} for row in mine[:-1])])
+    pq.write_table(both, run / "results.parquet")
+    finish(run, Evaluation(both, Tally(7, (), ()), "zz"), 2.0)
+    assert "Protocol zz" in (run / "evidence" / "table.md").read_text(encoding="utf-8")
     assert "embed" in json.loads((run / "run.json").read_text())["stages"]
     (run / "results.parquet").write_bytes(b"PAR1 but not whole")
     with pytest.raises(StageError, match="is damaged"):

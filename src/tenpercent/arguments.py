@@ -86,9 +86,19 @@ def build_parser() -> argparse.ArgumentParser:
     add_ignore_decisions(select)
     add_strategy(select)
 
-    report = _command(commands, "report", "write RUN/report.html")
+    report = _command(
+        commands,
+        "report",
+        "write RUN/report.html, and RUN/evidence/ where trainings have tried the selection",
+    )
     add_run(report)
     add_ignore_decisions(report)
+    report.add_argument(
+        "--margin",
+        type=number,
+        metavar="POINTS",
+        help="the loss in points of accuracy that the trainings are held against (0.2)",
+    )
 
     _add_review(commands)
     explain = _command(commands, "explain", "why an image was removed or kept")

@@ -146,9 +146,14 @@ def _select_by(arguments: argparse.Namespace, cut: Cut) -> Selection:
 
 def run_report(arguments: argparse.Namespace) -> None:
     """``tenpercent report``."""
+    from .evaluation import checked_margin
     from .pipeline import report
+    from .show.summary import describe_trainings
 
-    _say(str(report(arguments.run, ignore_decisions=arguments.ignore_decisions)))
+    margin = checked_margin(arguments.margin)
+    path = report(arguments.run, margin, ignore_decisions=arguments.ignore_decisions)
+    said = describe_trainings(arguments.run, margin)
+    _say(f"{said}\nSee it: {path}" if said else str(path))
 
 
 def run_explain(arguments: argparse.Namespace) -> None:

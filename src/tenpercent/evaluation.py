@@ -247,9 +247,7 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
     run = RunFolder.open(what)
     content, key = run.read(), evaluation.protocol
     names = content["source"]["class_names"]
-    lines = [
-        describe_evidence(evaluation.table.filter(pc.field("protocol") == key), margin, names, content)
-    ]
+    lines = [describe_evidence(evaluation.table.filter(pc.field("protocol") == key), margin, names, content)]
     for trial, who in evaluation.tally.elsewhere:
         lines.append(f"{trial}: {who} is at it.")
     if run.stage(Stage.SELECT) is not None:

@@ -323,7 +323,13 @@ def _check_clustered_so(folder: RunFolder, merges: Merges, cut: Cut) -> None:
             )
 
 
-def report(what: str | Path, margin: float | None = None, *, ignore_decisions: bool = False) -> Path:
+def report(
+    what: str | Path,
+    margin: float | None = None,
+    *,
+    ignore_decisions: bool = False,
+    protocol: str | None = None,
+) -> Path:
     """Write a run's report: one self-contained HTML file. Decisions made since the cut cut again first.
 
     Where trainings have tried the selection, the report shows what they prove, and tables and figures of it for
@@ -333,6 +339,7 @@ def report(what: str | Path, margin: float | None = None, *, ignore_decisions: b
         what: a run folder.
         margin: the loss in points of accuracy that the trainings are held against; None for 0.2.
         ignore_decisions: show the cut as if nothing had been decided about any image.
+        protocol: the fingerprint of the trainings that ``evidence/`` shows; None for that with the most.
 
     Returns:
         Its path.
@@ -362,7 +369,7 @@ def report(what: str | Path, margin: float | None = None, *, ignore_decisions: b
         if results is not None:
             from .show.evidence import write_evidence
 
-            write_evidence(folder.evidence, results, tuple(selection.class_names), margin)
+            write_evidence(folder.evidence, results, selection.class_names, margin, protocol)
         folder.record(Stage.REPORT, {}, clock.seconds)
     return folder.report
 

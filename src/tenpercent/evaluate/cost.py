@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .evidence import Point
@@ -17,7 +18,7 @@ class Cost:
 
     Attributes:
         fraction: the fraction kept.
-        embedding, selection: seconds spent before the first training; selection with clustering.
+        spent: seconds of each step before the first training, by its name.
         full, subset: mean seconds of a training on the full set and on the subset.
         saved: seconds saved a training; 0 where both train the same number of steps.
         trainings: after how many trainings the preparation is paid back; None where nothing is saved.
@@ -25,8 +26,7 @@ class Cost:
     """
 
     fraction: float
-    embedding: float
-    selection: float
+    spent: Mapping[str, float]
     full: float
     subset: float
     saved: float
@@ -34,13 +34,12 @@ class Cost:
     why: str
 
 
-def cost_of(point: Point, full: Point, embedding: float, selection: float) -> Cost | None:
+def cost_of(point: Point, full: Point, spent: Mapping[str, float]) -> Cost | None:
     """Weigh the seconds that a subset took to find against those it saves.
 
     Args:
         point, full: the trainings on the subset and on the full set.
-        embedding: seconds of the embedding.
-        selection: seconds of clustering and selection.
+        spent: seconds of each step that finding the subset took and that is known, by its name, e.g. ``embedding``.
 
     Returns:
         None where a training's seconds are not known.
@@ -60,13 +59,14 @@ def cost_of(point: Point, full: Point, embedding: float, selection: float) -> Co
         )
     elif saved <= 0:
         saved, why = 0.0, "the trainings on the subset were no faster"
-    trainings = math.ceil((embedding + selection) / saved) if saved > 0 else None
-    return Cost(point.fraction, embedding, selection, everything, subset, saved, trainings, why)
+    trainings = math.ceil(sum(spent.values()) / saved) if saved > 0 else None
+    return Cost(point.fraction, spent, everything, subset, saved, trainings, why)
 
 
 def cost_sentence(cost: Cost) -> str:
     """Say in one or two sentences what was spent, what is saved and when that is even."""
-    spent = f"Embedding took {duration(cost.embedding)}, clustering and selection {duration(cost.selection)}."
+    steps = [f"{name} {duration(seconds)}" for name, seconds in cost.spent.items()]
+    spent = f"Preparation: {', '.join(steps)}."
     means = f"{duration(cost.subset)} on {percent(cost.fraction)}, {duration(cost.full)} on everything"
     if cost.trainings is None:
         return f"{spent} A training takes {means}: {cost.why}."

@@ -164,7 +164,7 @@ class Evidence:
     def failures(self) -> tuple[str, ...]:
         """What failed and why, a line a training."""
         return tuple(
-            f"{point.arm} at {100 * point.fraction:g}%, trial {row['trial']}: {row.get('reason') or 'no accuracy'}"
+            f"{point.arm} at {100 * point.fraction:g}%, trial {row['trial'] + 1}: {row.get('reason') or 'no accuracy'}"
             for point in self.points
             for row in point.failed
         )

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from matplotlib.figure import Figure
 
 from ..evaluate.classes import class_means
-from ..evaluate.cost import cost_of, cost_sentence, duration
-from ..evaluate.evidence import BLIND, FULL, RANDOM, Evidence, Point, gather
+from ..evaluate.cost import duration
+from ..evaluate.evidence import FULL, RANDOM, Evidence, gather
 from ..evaluate.findings import Claim, claims, in_words, lead, main_arm, power
 from ..evaluate.sentences import percent
 from ..evaluate.statistics import MARGIN, Verdict
 from ..store.files import write_text
-from .arms import Look, looks_of
+from .arms import looks_of
 from .evidence_figures import Level, Line, Sheet, class_figure, epochs_figure, fraction_figure, on_page, save
-from .evidence_series import class_lines, fraction_lines, layer_lines, level_of, traces_of
+from .evidence_series import Shown, class_lines, fraction_lines, layer_lines, level_of, traces_of
 from .evidence_tables import (
     Row,
     class_name,
@@ -33,6 +33,7 @@ from .evidence_tables import (
     text_table,
     worst_text,
 )
+from .evidence_words import beyond_the_mean, cost_words, spread_words
 from .gallery import clean
 
 SAID = {  # beside a sentence, in one word
@@ -47,60 +48,46 @@ SAID = {  # beside a sentence, in one word
 FAILURES = 20  # named; of more the number is said
 
 
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """What several parts of one protocol's section share.
-
-    Attributes:
-        evidence: the trainings.
-        looks: of each arm.
-        class_names: the name of each code.
-        arm: spoken of first; None where no subset was trained.
-        fraction: that curves and classes are shown at; None likewise.
-    """
-
-    evidence: Evidence
-    looks: dict[str, Look]
-    class_names: tuple[str, ...]
-    arm: str | None
-    fraction: float | None
-
-    def points(self) -> list[Point]:
-        """The full set, the main arm and the others at the fraction shown, as far as they were trained."""
-        if self.fraction is None:
-            return []
-        layers = {arm: self.evidence.main_layer(arm) for arm in self.evidence.arms}
-        order = sorted(layers, key=lambda arm: (arm != FULL, arm != self.arm))
-        found = [
-            self.evidence.point(arm, 1.0 if arm == FULL else self.fraction, layers[arm]) for arm in order
-        ]
-        return [point for point in found if point is not None and point.done]
-
-
-def describe_evidence(table: pa.Table, margin: float | None = None) -> str:
-    """Return what an experiment shows for the terminal: the first sentence, a table, and sentences of the main arm.
+def describe_evidence(
+    table: pa.Table,
+    margin: float | None = None,
+    class_names: Sequence[str] = (),
+    run: Mapping[str, Any] | None = None,
+) -> str:
+    """Return what an experiment shows for the terminal: the first sentence, a table, and words of the main arm.
 
     Args:
         table: the rows of ``results.parquet``.
         margin: the loss in points that is still accepted; None for the usual one.
+        class_names: the name of each code; one without is called by its number.
+        run: the content of ``run.json``, for the seconds of its stages; None where they are not known.
     """
-    parts = []
     found = gather(table, MARGIN if margin is None else margin)
     if not found:
         return "No training is done yet."
+    names = [clean(name) for name in class_names]
+    parts = []
     for evidence in found:
-        lines = [f"Protocol {evidence.protocol}:"] if len(found) > 1 else []
-        lines += [lead(evidence).text, "", text_table(rows_of(evidence)), ""]
-        arm = main_arm(evidence)
-        for claim in () if arm is None else claims(evidence, arm):
-            lines.append(f"{_sentence_case(claim.text)}.")
-            lines += [f"  {_sentence_case(claim.rival)}."] if claim.rival else []
-        lines += [said] if (said := power(evidence)) else []
-        lines += (
-            [f"{len(evidence.failures)} failed: {'; '.join(evidence.failures)}"] if evidence.failures else []
-        )
-        parts.append("\n".join(lines).rstrip())
-    return "\n\n".join(parts)
+        rows = rows_of(evidence)
+        parts += [
+            [f"Protocol {evidence.protocol}:"] * (len(found) > 1) + [lead(evidence).text],
+            [text_table(rows)],
+            _sentences(evidence),
+            beyond_the_mean(Shown.of(evidence, names), rows, run or {}),
+        ]
+    return "\n\n".join("\n".join(lines) for lines in parts if lines)
+
+
+def _sentences(evidence: Evidence) -> list[str]:
+    """What is known of the main arm at each fraction, how much the trials can show, and what failed."""
+    arm = main_arm(evidence)
+    lines = []
+    for claim in () if arm is None else claims(evidence, arm):
+        lines.append(f"{_sentence_case(claim.text)}.")
+        lines += [f"  {_sentence_case(claim.rival)}."] if claim.rival else []
+    lines += [said] if (said := power(evidence)) else []
+    failures = evidence.failures
+    return [*lines, f"{len(failures)} failed: {'; '.join(failures)}"] if failures else lines
 
 
 def section(
@@ -117,17 +104,8 @@ def section(
     found = gather(table, MARGIN if margin is None else margin)
     looks = looks_of(arm for evidence in found for arm in evidence.arms)
     names = tuple(clean(name) for name in class_names)
-    blocks = [_block(_shown(one, looks, names), f"evidence{at}", run) for at, one in enumerate(found)]
+    blocks = [_block(Shown(one, looks, names), f"evidence{at}", run) for at, one in enumerate(found)]
     return {"blocks": blocks, "margin": found[0].margin} if blocks else None
-
-
-def _shown(evidence: Evidence, looks: dict[str, Look], names: tuple[str, ...]) -> Shown:
-    arm = main_arm(evidence)
-    holds = lead(evidence).fraction
-    if arm is not None and holds is None:
-        series = evidence.series(arm, evidence.main_layer(arm))
-        holds = series[0].fraction if series else None
-    return Shown(evidence, looks, names, arm, holds)
 
 
 def _block(shown: Shown, name: str, run: dict[str, Any]) -> dict[str, Any]:
@@ -151,8 +129,12 @@ def _block(shown: Shown, name: str, run: dict[str, Any]) -> dict[str, Any]:
         "classes": _classes(shown, f"{name}-classes"),
         "details": [_detail_row(shown, row) for row in rows],
         "power": power(evidence),
-        "cost": _cost(shown, run),
-        "spreads": _spreads(evidence),
+        "cost": cost_words(shown, run),
+        "spreads": [
+            clean(f"{in_words(point)}: {said[:1].lower()}{said[1:]}")
+            for point in evidence.points
+            for said in spread_words(point)
+        ],
         "failures": [clean(line) for line in evidence.failures[:FAILURES]],
         "failed": len(evidence.failures),
     }
@@ -224,7 +206,7 @@ def _in_words(lines: Sequence[Line]) -> str:
 
 def _curves(shown: Shown, name: str) -> dict[str, Any] | None:
     """Training loss, test accuracy and its last half against epochs; None where no curve was kept."""
-    points = shown.points()
+    points = shown.points
     loss = traces_of(points, shown.looks, "loss", 1)
     accuracy = traces_of(points, shown.looks, "test_accuracy", 100)
     if not accuracy:
@@ -250,7 +232,7 @@ def _curves(shown: Shown, name: str) -> dict[str, Any] | None:
 def _classes(shown: Shown, name: str) -> dict[str, Any] | None:
     """Accuracy per class at the fraction shown, against the full set; None where classes were not measured."""
     full = shown.evidence.full
-    points = [point for point in shown.points() if point.arm != FULL]
+    points = [point for point in shown.points if point.arm != FULL]
     if full is None or not points:
         return None
     lines, codes = class_lines(points, full, shown.looks, shown.evidence.margin)
@@ -311,52 +293,23 @@ def _detail_row(shown: Shown, row: Row) -> dict[str, Any]:
     }
 
 
-def _cost(shown: Shown, run: dict[str, Any]) -> str:
-    """What was spent and saved at the fraction shown; empty where it is not known."""
-    full = shown.evidence.full
-    points = [point for point in shown.points() if point.arm == shown.arm]
-    stages = run.get("stages", {})
-    if full is None or not points or shown.arm in BLIND or "embed" not in stages:
-        return ""
-    seconds = {
-        name: float(stages.get(name, {}).get("seconds") or 0) for name in ("embed", "cluster", "select")
-    }
-    found = cost_of(points[0], full, seconds["embed"], seconds["cluster"] + seconds["select"])
-    return "" if found is None else cost_sentence(found)
-
-
-def _spreads(evidence: Evidence) -> list[str]:
-    """What several embeddings add to the spread of the trials, and how much they choose alike."""
-    lines = []
-    for point in evidence.points:
-        spread, overlap = point.spread_of_embeddings, point.overlap_of_embeddings
-        if spread is not None:
-            lines.append(
-                f"{in_words(point)}: the accuracy varies by {100 * spread[1]:.2f} points between trials of one "
-                f"embedding and by {100 * spread[0]:.2f} more between {point.embeddings} embeddings (standard "
-                "deviations)."
-            )
-        if overlap is not None:
-            lines.append(
-                f"{in_words(point)}: of the images that one embedding keeps another keeps {100 * overlap[0]:.1f}% too, "
-                f"and of those it removes another removes {100 * overlap[1]:.1f}% (by chance "
-                f"{100 * point.fraction:g}% and {100 - 100 * point.fraction:g}%)."
-            )
-    return [clean(line) for line in lines]
-
-
 def write_evidence(
-    folder: Path, table: pa.Table, class_names: Sequence[str] = (), margin: float | None = None
+    folder: Path,
+    table: pa.Table,
+    class_names: Sequence[str] = (),
+    margin: float | None = None,
+    protocol: str | None = None,
 ) -> None:
     """Write tables and figures for papers: table.md, table.tex, table.csv, and each figure as SVG and PNG.
 
-    The tables in Markdown and LaTeX and the figures are of the protocol with the most trainings; table.csv has all.
+    The tables in Markdown and LaTeX and the figures are of one protocol, table.csv is of all.
 
     Args:
-        folder: where to; files of the same names are replaced.
+        folder: where to; files of the same names are replaced, figures that are of no use any more removed.
         table: the rows of ``results.parquet``.
         class_names: the name of each code.
         margin: the loss in points that is still accepted; None for the usual one.
+        protocol: which, by its fingerprint; None, or one without a training, for that with the most.
 
     Raises:
         RunFolderError: it can't be written.
@@ -364,31 +317,38 @@ def write_evidence(
     found = gather(table, MARGIN if margin is None else margin)
     if not found:
         return
-    rows = rows_of(found[0])
-    write_text(folder / "table.md", markdown_table(rows))
-    write_text(folder / "table.tex", latex_table(rows))
+    chosen = next((evidence for evidence in found if evidence.protocol == protocol), found[0])
+    about = f"Protocol {chosen.protocol}, one of {len(found)} in this run." if len(found) > 1 else ""
+    rows = rows_of(chosen)
+    write_text(folder / "table.md", markdown_table(rows, about))
+    write_text(folder / "table.tex", latex_table(rows, about))
     write_text(folder / "table.csv", csv_table(found, class_names))
-    shown = _shown(found[0], looks_of(found[0].arms), tuple(class_names))
-    paper, width = Sheet.PAPER, 640
-    level = level_of(found[0])
-    lines = fraction_lines(found[0], shown.looks)
-    if lines:
-        save(fraction_figure(lines, level, paper, width), folder / "accuracy")
-    layers = layer_lines(found[0], shown.arm) if shown.arm is not None else []
-    if layers:
-        save(fraction_figure(layers, level, paper, width), folder / "layers")
-    accuracy = traces_of(shown.points(), shown.looks, "test_accuracy", 100)
-    loss = traces_of(shown.points(), shown.looks, "loss", 1)
-    if loss:
-        save(epochs_figure(loss, "training loss", paper, width), folder / "loss-curve")
-    if accuracy:
-        half = max(float(trace.epochs[-1]) for trace in accuracy) / 2
-        save(epochs_figure(accuracy, "test accuracy, %", paper, width), folder / "accuracy-curve")
-        save(epochs_figure(accuracy, "test accuracy, %", paper, width, half), folder / "accuracy-curve-end")
-    full = found[0].full
-    if full is not None:
-        points = [point for point in shown.points() if point.arm != FULL]
-        dots, codes = class_lines(points, full, shown.looks, found[0].margin)
-        if dots:
-            names = [class_name(code, class_names) for code in codes]
-            save(class_figure(dots, names, paper, width), folder / "classes")
+    for name, figure in _figures(Shown.of(chosen, class_names)).items():
+        if figure is not None:
+            save(figure, folder / name)
+            continue
+        for kind in ("svg", "png"):  # of trainings shown before
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)
+
+
+def _figures(shown: Shown) -> dict[str, Figure | None]:
+    """Every figure for papers by the name of its files; None where there is nothing to draw."""
+    evidence, paper, width = shown.evidence, Sheet.PAPER, 640
+    level = level_of(evidence)
+    lines = fraction_lines(evidence, shown.looks)
+    layers = layer_lines(evidence, shown.arm) if shown.arm is not None else []
+    loss = traces_of(shown.points, shown.looks, "loss", 1)
+    accuracy = traces_of(shown.points, shown.looks, "test_accuracy", 100)
+    half = max((float(trace.epochs[-1]) for trace in accuracy), default=0.0) / 2
+    subsets = [point for point in shown.points if point.arm != FULL]
+    dots, codes = class_lines(subsets, evidence.full, shown.looks, evidence.margin)
+    names = [class_name(code, shown.class_names) for code in codes]
+    what = "test accuracy, %"
+    return {
+        "accuracy": fraction_figure(lines, level, paper, width) if lines else None,
+        "layers": fraction_figure(layers, level, paper, width) if layers else None,
+        "loss-curve": epochs_figure(loss, "training loss", paper, width) if loss else None,
+        "accuracy-curve": epochs_figure(accuracy, what, paper, width) if accuracy else None,
+        "accuracy-curve-end": epochs_figure(accuracy, what, paper, width, half) if accuracy else None,
+        "classes": class_figure(dots, names, paper, width) if dots else None,
+    }

@@ -97,6 +97,11 @@ class Sheet(Enum):
         return PAPER.get(colour, colour) if self is Sheet.PAPER else colour
 
     @property
+    def ground(self) -> str:
+        """What lies behind everything: a page has its own, light or dark."""
+        return "white" if self is Sheet.PAPER else "none"
+
+    @property
     def style(self) -> Any:
         """matplotlib's settings; they hold while drawing and while writing."""
         if self is Sheet.PAGE:
@@ -226,12 +231,13 @@ def on_page(figure: Figure, name: str, label: str) -> Markup:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure drawn for paper as `path`.svg and `path`.png, each whole or not at all.
+    """Write a figure drawn for paper as `path`.svg and `path`.png, on white, each whole or not at all.
 
     Raises:
         RunFolderError: it can't be written.
     """
-    shape: Any = {"facecolor": "white", "bbox_inches": "tight", "pad_inches": 0.15}
+    figure.patch.set_alpha(1)  # `blank` leaves it to the page
+    shape: Any = {"facecolor": Sheet.PAPER.ground, "bbox_inches": "tight", "pad_inches": 0.15}
     with matplotlib.rc_context(Sheet.PAPER.style):
         with replacing(path.with_name(f"{path.name}.svg")) as file:
             figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}, **shape)
@@ -251,14 +257,15 @@ def _draw_level(axes: Axes, level: Level, sheet: Sheet) -> None:
         label="full set" if level.low is None else "full set, 95% interval shaded",
     )
     axes.plot([100], [level.mean], "D", color=sheet.tint(INK), markersize=6, zorder=4)
-    axes.axhline(
-        level.mean - level.margin,
-        color=sheet.tint(CUT),
-        linewidth=1.2,
-        linestyle=(0, (5, 3)),
-        zorder=1,
-        label=f"margin of {level.margin:g} points",
-    )
+    if level.margin < level.mean:  # no accuracy lies below zero
+        axes.axhline(
+            level.mean - level.margin,
+            color=sheet.tint(CUT),
+            linewidth=1.2,
+            linestyle=(0, (5, 3)),
+            zorder=1,
+            label=f"margin of {level.margin:g} points",
+        )
 
 
 def _draw_line(axes: Axes, line: Line, shift: float, sheet: Sheet) -> None:
@@ -270,7 +277,7 @@ def _draw_line(axes: Axes, line: Line, shift: float, sheet: Sheet) -> None:
     ends = np.concatenate([line.low[known], line.high[known]])
     axes.plot(np.tile(x[known], 2), ends, "_", color=colour, markersize=7, markeredgewidth=1.6, zorder=3)
     name = line.name
-    for some, face in ((known, colour), (~known, "none")):
+    for some, face in ((known, colour), (~known, sheet.ground)):
         if some.any():
             axes.plot(
                 x[some],
@@ -279,7 +286,7 @@ def _draw_line(axes: Axes, line: Line, shift: float, sheet: Sheet) -> None:
                 color=colour,
                 markersize=6,
                 markerfacecolor=face,
-                markeredgewidth=1.6 if face == "none" else 1.0,
+                markeredgewidth=1.0 if face == colour else 1.6,
                 zorder=4,
                 label=name,
             )

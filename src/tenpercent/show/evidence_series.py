@@ -1,19 +1,73 @@
-"""The trainings of an experiment as what its plots draw: lines, levels and traces."""
+"""The trainings of an experiment as what is shown: which arm and fraction; lines, levels and traces of the plots."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from ..evaluate.classes import class_comparisons
 from ..evaluate.evidence import FULL, Evidence, Point
-from .arms import SIGNS, Look
+from ..evaluate.findings import lead, main_arm
+from .arms import SIGNS, Look, looks_of
 from .evidence_figures import Level, Line, Trace
+from .evidence_tables import interval_in_percent
 from .figures import ARMS, Floats
 
 LAYERS = {"end": Look(ARMS[0], "o"), "middle": Look(ARMS[2], "^"), "start": Look(ARMS[4], "v")}
 CLASSES = 20  # rows of the plot of classes; of more, those that lose most
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the words, the figures and the section of one protocol share.
+
+    Attributes:
+        evidence: the trainings.
+        looks: of each arm.
+        class_names: the name of each code.
+    """
+
+    evidence: Evidence
+    looks: Mapping[str, Look]
+    class_names: Sequence[str]
+
+    @classmethod
+    def of(cls, evidence: Evidence, class_names: Sequence[str]) -> Shown:
+        """Show one protocol by itself."""
+        return cls(evidence, looks_of(evidence.arms), class_names)
+
+    @cached_property
+    def arm(self) -> str | None:
+        """The arm spoken of first; None where no subset was trained."""
+        return main_arm(self.evidence)
+
+    @cached_property
+    def fraction(self) -> float | None:
+        """The fraction spoken of: down to which its accuracy holds, else its largest; None where there is none."""
+        if self.arm is None:
+            return None
+        series = self.evidence.series(self.arm, self.evidence.main_layer(self.arm))
+        return lead(self.evidence).fraction or (series[0].fraction if series else None)
+
+    @cached_property
+    def points(self) -> tuple[Point, ...]:
+        """The full set, the main arm and the others at the fraction spoken of, as far as they were trained."""
+        if self.fraction is None:
+            return ()
+        layers = {arm: self.evidence.main_layer(arm) for arm in self.evidence.arms}
+        order = sorted(layers, key=lambda arm: (arm != FULL, arm != self.arm))
+        found = [
+            self.evidence.point(arm, 1.0 if arm == FULL else self.fraction, layers[arm]) for arm in order
+        ]
+        return tuple(point for point in found if point is not None and point.done)
+
+    @property
+    def point(self) -> Point | None:
+        """The main arm at the fraction spoken of; None where no subset was trained."""
+        return next((point for point in self.points if point.arm == self.arm), None)
 
 
 def level_of(evidence: Evidence) -> Level | None:
@@ -22,7 +76,7 @@ def level_of(evidence: Evidence) -> Level | None:
     found = None if full is None else full.accuracy
     if found is None:
         return None
-    low, high = (None if end is None else 100 * end for end in (found.low, found.high))
+    low, high = interval_in_percent(found) or (None, None)
     return Level(100 * found.mean, low, high, evidence.margin)
 
 
@@ -49,14 +103,11 @@ def layer_lines(evidence: Evidence, arm: str) -> list[Line]:
 def _line(name: str, look: Look, points: Sequence[Point]) -> Line:
     found = [(100 * point.fraction, point.accuracy) for point in points]
     known = [(x, accuracy) for x, accuracy in found if accuracy is not None]
-
-    def ends(end: str) -> Floats:
-        values = [getattr(accuracy, end) for _, accuracy in known]
-        return np.array([np.nan if value is None else 100 * value for value in values])
-
+    ends = [interval_in_percent(accuracy) or (np.nan, np.nan) for _, accuracy in known]
+    low, high = np.array(ends, dtype=np.float64).reshape(-1, 2).T
     x = np.array([x for x, _ in known])
     mean = np.array([100 * accuracy.mean for _, accuracy in known])
-    return Line(name, look, x, mean, ends("low"), ends("high"))
+    return Line(name, look, x, mean, low, high)
 
 
 def traces_of(points: Sequence[Point], looks: Mapping[str, Look], column: str, scale: float) -> list[Trace]:
@@ -95,14 +146,15 @@ def _mean(trials: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
 
 
 def class_lines(
-    points: Sequence[Point], full: Point, looks: Mapping[str, Look], margin: float
+    points: Sequence[Point], full: Point | None, looks: Mapping[str, Look], margin: float
 ) -> tuple[list[Line], list[int]]:
     """Return for each point its classes' differences to the full set, and the class of each row from the top.
 
-    The classes that the first point hurts most come first; of more than `CLASSES` the others are left out.
+    The classes that the first point hurts most come first; of more than `CLASSES` the others are left out. Both are
+    empty where the full set was not trained, or classes were not measured.
     """
-    compared = [(point, class_comparisons(point, full, margin)) for point in points]
-    compared = [(point, found) for point, found in compared if found]
+    trained = () if full is None else ((point, class_comparisons(point, full, margin)) for point in points)
+    compared = [(point, found) for point, found in trained if found]
     if not compared:
         return [], []
     first = compared[0][1]
@@ -111,7 +163,8 @@ def class_lines(
     for point, found in compared:
         shown = [(row, found[code]) for row, code in enumerate(codes) if code in found]
         ends = [(c.low, c.high) if c.low is not None else (np.nan, np.nan) for _, c in shown]
-        low, high = np.array(ends, dtype=np.float64).reshape(-1, 2).T
+        # No class loses or gains more than 100 points.
+        low, high = np.array(ends, dtype=np.float64).reshape(-1, 2).clip(-100, 100).T
         x = np.array([row for row, _ in shown], dtype=np.float64)
         y = np.array([c.difference for _, c in shown])
         lines.append(Line(point.arm, looks[point.arm], x, y, low, high))

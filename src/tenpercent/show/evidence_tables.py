@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..evaluate.classes import ClassLoss, lowest_class, worst_class
 from ..evaluate.evidence import FULL, Evidence, Point
@@ -16,6 +17,8 @@ from ..evaluate.statistics import Comparison, Summary, summary
 
 NONE = "–"
 HEADS = ("arm", "kept", "images", "trials", "accuracy", "95% interval", "against full", "against random")
+BEST = "best over epochs"
+OPTIMISTIC = "optimistic, as the test images choose the epoch"
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +28,8 @@ class Row:
     Attributes:
         point: the trainings.
         name: the arm, with its layer where there are several.
-        accuracy, best, top5, removed: of the final accuracy, the best over the evaluations, that of the first
-            five guesses and that on the training images left out; None where not measured.
+        accuracy, best, top5, removed: of the final accuracy, the best over the evaluations (where there were
+            several), that of the first five guesses and that on the training images left out; None where not measured.
         full, random: the comparisons with the full set and with random subsets of the same size.
         lowest: the class with the lowest accuracy, with it; None where classes were not measured.
         worst: the class that loses most against the full set.
@@ -61,7 +64,7 @@ def _row(evidence: Evidence, point: Point) -> Row:
         point=point,
         name=f"{point.arm} ({point.layer})" if several else named(point),
         accuracy=summary(point.units),
-        best=_summary(point, "best_accuracy"),
+        best=_summary(point, "best_accuracy") if all(map(_tested_often, point.done)) else None,
         top5=_summary(point, "top5"),
         removed=_summary(point, "removed_accuracy"),
         full=evidence.against_full(point),
@@ -72,6 +75,11 @@ def _row(evidence: Evidence, point: Point) -> Row:
         seconds=float(point.values("seconds").mean()),
         epochs=float(point.values("epochs").mean()),
     )
+
+
+def _tested_often(training: Mapping[str, Any]) -> bool:
+    """Whether the test images were looked at more than once, so that one of the times can be the best."""
+    return sum(step.get("test_accuracy") is not None for step in training.get("curve") or ()) > 1
 
 
 def _summary(point: Point, column: str) -> Summary | None:
@@ -87,13 +95,17 @@ def spread_text(found: Summary | None) -> str:
     return f"{100 * found.mean:.2f}{std}"
 
 
+def interval_in_percent(found: Summary) -> tuple[float, float] | None:
+    """Return the interval of a mean accuracy, in percent, as far as an accuracy can lie there: from 0 to 100."""
+    if found.low is None or found.high is None:
+        return None
+    return 100 * max(found.low, 0.0), 100 * min(found.high, 1.0)
+
+
 def interval_text(found: Summary) -> str:
     """Return the interval of the mean in percent, e.g. "92.70 to 92.88"."""
-    return (
-        NONE
-        if found.low is None or found.high is None
-        else f"{100 * found.low:.2f} to {100 * found.high:.2f}"
-    )
+    ends = interval_in_percent(found)
+    return NONE if ends is None else f"{ends[0]:.2f} to {ends[1]:.2f}"
 
 
 def difference_text(found: Comparison | None) -> str:
@@ -132,43 +144,52 @@ def text_table(rows: Sequence[Row]) -> str:
     )
 
 
-def markdown_table(rows: Sequence[Row]) -> str:
-    """Return the table in Markdown, with what its numbers are below."""
-    lines = ["| " + " | ".join(HEADS) + " |", "|---|" + "---:|" * (len(HEADS) - 1)]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in _cells(row)) + " |" for row in rows]
-    return "\n".join([*lines, "", _caption(rows), ""])
+def _with_best(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """Return heads and rows for a paper, with the best over the epochs where it is known of any."""
+    if all(row.best is None for row in rows):
+        return [HEADS, *map(_cells, rows)]
+    return [(*HEADS, BEST), *((*_cells(row), spread_text(row.best)) for row in rows)]
 
 
-def latex_table(rows: Sequence[Row]) -> str:
-    """Return the table in LaTeX; it needs the package booktabs."""
-    body = [" & ".join(map(_latex, _cells(row))) + r" \\" for row in rows]
+def markdown_table(rows: Sequence[Row], about: str = "") -> str:
+    """Return the table in Markdown, with what its numbers are below, and `about`."""
+    heads, *body = [[cell.replace("|", "\\|") for cell in line] for line in _with_best(rows)]
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *body]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", _caption(rows, about), ""])
+
+
+def latex_table(rows: Sequence[Row], about: str = "") -> str:
+    """Return the table in LaTeX, likewise; it needs the package booktabs."""
+    heads, *body = [[_latex(cell) for cell in line] for line in _with_best(rows)]
     return "\n".join(
         [
             r"% \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
-            r"\begin{tabular}{l" + "r" * (len(HEADS) - 1) + "}",
+            r"\begin{tabular}{l" + "r" * (len(heads) - 1) + "}",
             r"\toprule",
-            " & ".join(map(_latex, HEADS)) + r" \\",
+            " & ".join(heads) + r" \\",
             r"\midrule",
-            *body,
+            *(" & ".join(line) + r" \\" for line in body),
             r"\bottomrule",
             r"\end{tabular}",
-            rf"\caption{{{_latex(_caption(rows))}}}",
+            rf"\caption{{{_latex(_caption(rows, about))}}}",
             r"\end{table}",
             "",
         ]
     )
 
 
-def _caption(rows: Sequence[Row]) -> str:
+def _caption(rows: Sequence[Row], about: str) -> str:
     text = (
         "Test accuracy in percent, mean ± standard deviation over the trials, and the 95% interval of the mean. "
         "Differences in points, with 95% intervals (Welch)."
     )
     if any(row.point.embeddings > 1 and row.point.layer for row in rows):
         text += " Where there are several embeddings, the mean of each counts as one value."
-    return text
+    if any(row.best is not None for row in rows):
+        text += f" The accuracy is that at the end; the {BEST} is {OPTIMISTIC}."
+    return f"{text} {about}".rstrip()
 
 
 def _latex(text: str) -> str:

@@ -152,7 +152,7 @@ def curve_figure(curves: Sequence[Curve], name: str, *, high: int | None, low: i
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5 if width < 500 else 8))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed(f"{value:g}")))
         axes.grid(axis="y", color=RULE, linewidth=0.7)
         axes.set_xlabel("removed" + (" of the class" if many else ""))
         axes.set_ylabel("height of the merge")
@@ -186,7 +186,12 @@ def _in_words(curves: Sequence[Curve], marks: list[tuple[float, float]]) -> str:
         return f"{what} Nothing is cut."
     x, y = np.array(marks).T
     heights = f"heights from {y.min():.3g} to {y.max():.3g}" if len(marks) > 1 else f"height {y.max():.3g}"
-    return f"{what} The cut is at {100 * np.median(x):.1f}% removed, at {heights}."
+    return f"{what} The cut is at {100 * np.median(x):.1f}% removed, at {_signed(heights)}."
+
+
+def _signed(text: str) -> str:
+    """Return numbers with a true minus sign, as a small one's power of ten has."""
+    return text.replace("-", "−")
 
 
 def _count(value: float, _: object) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ..select.selection import Selection
+from ..store.files import read_table
 from ..store.run import RunFolder, Stage, flat
 
 
@@ -22,6 +23,7 @@ def describe_selection(selection: Selection) -> str:
         form = "They form 1 redundant group" if groups == 1 else f"They form {groups:,} redundant groups"
         stood_for = ~selection.kept_mask & (selection.representative >= 0)
         farthest = float(selection.dissimilarity[stood_for].max(initial=0.0))
+        within = f"{farthest:.2g}".replace("-", "−")  # of a power of ten
         without = removed - int(stood_for.sum())
         but = f", but for {without:,} removed by decision with nothing kept in their place" if without else ""
         what = "show again what another image shows"
@@ -30,7 +32,7 @@ def describe_selection(selection: Selection) -> str:
         found = [
             f"{removed:,} of {n:,} images ({removed / n:.1%}) {what}; {n - removed:,} are kept.",
             f"{form}, the largest of {int(sizes.max(initial=1)):,} images; every removed image "
-            f"is within {farthest:.2g} (1 − cosine) of the one kept for it{but}.",
+            f"is within {within} (1 − cosine) of the one kept for it{but}.",
         ]
     return "\n".join([*found, *selection.notes])
 
@@ -49,6 +51,23 @@ def describe_run(run: str | Path) -> str:
         )
     lines.append(f"See them: {folder.report}")
     return "\n".join(lines)
+
+
+def describe_trainings(run: str | Path, margin: float | None = None) -> str:
+    """Return what the trainings of a run show, of each protocol; empty where there are none.
+
+    Args:
+        run: a run folder.
+        margin: the loss in points that is still accepted; None for the usual one.
+    """
+    from .evidence import describe_evidence  # brings SciPy's statistics, which other words do not need
+
+    folder = RunFolder.open(run)
+    table = read_table(folder.results) if folder.results.exists() else None
+    if not table:
+        return ""
+    content = folder.read()
+    return describe_evidence(table, margin, content["source"]["class_names"], content)
 
 
 def describe_folder(run: str | Path) -> str:
