@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from tenpercent.decisions.log import DecisionLog, ImageName, Kind
@@ -84,6 +86,25 @@ def test_a_full_disk(
     assert command("run", source, "--out", tmp_path / "roomy", *more).returncode == 0
     for name in stored:
         assert (out / name).read_bytes() == (tmp_path / "roomy" / name).read_bytes()
+
+
+def test_trainings_on_a_full_disk(photos: Path, small_disk: Path) -> None:
+    out = small_disk / "run"
+    resize(small_disk, "64m")
+    assert command("run", photos, "--out", out, "--holdout", "0.2", *QUICK).returncode == 0
+    words = ("evaluate", out, "--arms", "full", "semantic", "--trials", "1")
+    resize(small_disk, f"{shutil.disk_usage(small_disk).used // 1024 + 12}k")
+    done = command(*words)
+    (error,) = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+    assert (
+        done.returncode == 1
+        and "No space left" in error
+        and error.endswith("free some space there, or choose another folder")
+    )
+    assert "Traceback" not in done.stderr
+    resize(small_disk, "64m")
+    assert command(*words).returncode == 0
+    assert pq.read_table(out / "results.parquet")["status"].to_pylist() == ["done"] * 2
 
 
 @pytest.fixture

@@ -337,7 +337,7 @@ def _call(arguments: argparse.Namespace) -> int:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EMFILE):
             raise
         where = f" {error.filename}" if error.filename else ""
-        return _fail(f"{error.strerror}{where}; free some space or choose another --out", 1)
+        return _fail(f"{error.strerror}{where}; free some space there, or choose another folder", 1)
     return 0
 
 

@@ -242,6 +242,7 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
     """
     import pyarrow.compute as pc
 
+    from .evaluate.results import Results
     from .show.evidence import describe_evidence, write_evidence
 
     run = RunFolder.open(what)
@@ -262,10 +263,10 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
         lines.append(f"Tables and figures: {run.evidence}")
     if evaluation.tally.failed:
         log.info("%s", "\n".join(lines))
-        trial, reason = evaluation.tally.failed[0]
+        failed, (trial, reason) = len(evaluation.tally.failed), evaluation.tally.failed[0]
         raise TrainingFailedError(
-            f"{len(evaluation.tally.failed)} trainings failed, {evaluation.tally.done} did not (the first: {trial}: "
-            f"{reason}); all are in {run.results}"
+            f"{failed} of {failed + evaluation.tally.done} trainings failed (the first: {trial}: {reason}); to repeat "
+            f"one delete its file, {Results(run, '').path(trial, key)}"
         )
     return "\n".join(lines)
 

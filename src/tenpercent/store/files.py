@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         raise RunFolderError(
-            f"can't write {path}: {error.strerror or error}; free some space or choose another --out"
+            f"can't write {path}: {error.strerror or error}; free some space there, or choose another folder"
         ) from error
     finally:
         if path.parent.is_dir():  # else there is nothing to remove, and asking would be the next error
