@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ from tenpercent.embed.recipe import Flip, Recipe, Schedule, Statistics, learning
 from tenpercent.embed.settings import Precision, Supervised
 from tenpercent.embed.training import class_weights, train
 from tenpercent.errors import TrainingFailedError, UsageError
+from tenpercent.evaluate import training
 from tenpercent.evaluate.presets import Length, Protocol
 from tenpercent.evaluate.training import Outcome, TrainingData, course, train_once
 
@@ -473,6 +475,17 @@ def test_fast_is_trained_all_but_its_first_layer_and_embeds(tmp_path: Path) -> N
         "middle": (48, 128),
         "end": (48, 256),
     }
+
+
+@pytest.mark.parametrize(("side", "memory", "count"), [(8, 64, 5), (8, 5, 2), (8, 1, 1), (40, 64, 1)])
+def test_as_many_at_once_as_processors_and_memory_hold(
+    side: int, memory: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array, labels = stripes(12, 0, side)
+    data = TrainingData(Images(array), labels, Images(array), labels, 3)
+    monkeypatch.setattr(training.os, "sched_getaffinity", lambda _: set(range(5)), raising=False)
+    monkeypatch.setattr(training.psutil, "virtual_memory", lambda: SimpleNamespace(total=memory << 30))
+    assert training.at_once(data, QUICK) == count
 
 
 def linear(n_classes: int) -> nn.Module:
