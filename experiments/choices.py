@@ -6,7 +6,8 @@ RUN is a run folder that is clustered, its embedding trained on labels (experime
 
 - `farthest`, `any`: of each group of the cut of `semantic` the member farthest from the centre, or one that is drawn;
 - `shares`: `semantic`, where classes give up images by how redundant they are, not all the same share;
-- `typical`: without the hardest tenth of each class, which holds outliers and wrong labels, then as `mixed` draws.
+- `spread-less10`, `spread-less30`: without the hardest tenth, or three tenths, of each class, which hold outliers and
+  wrong labels, then as `spread` draws.
 
 The lists are written to RUN/lists as row numbers of the source, and are arms of `tenpercent evaluate` beside `semantic`
 under the names `farthest-50`, `any-50`, and so on; called again it goes on where it was.
@@ -26,7 +27,7 @@ from tenpercent.store.run import RunFolder
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-HARDEST = 0.1  # share of each class that `typical` goes without
+HARDEST = (0.1, 0.3)  # shares of each class that are left out before `spread` draws
 
 
 def main() -> None:
@@ -42,7 +43,12 @@ def main() -> None:
         chosen = {
             **members(selection, merges.embeddings),
             "shares": np.flatnonzero(merges.select(keep, budget="global").kept_mask),
-            "typical": typical(merges.embeddings, scores[merges.embeddings.rows], keep),
+            **{
+                f"spread-less{100 * share:g}": typical(
+                    merges.embeddings, scores[merges.embeddings.rows], keep, share
+                )
+                for share in HARDEST
+            },
         }
         for name, positions in chosen.items():
             lists[f"{name}-{100 * keep:g}"] = selection.source_rows[positions]
@@ -67,22 +73,23 @@ def first_of_each(group: Ints, order: Ints) -> Ints:
     return np.sort(order[first])
 
 
-def typical(embeddings: tp.Embeddings, scores: Floats, keep: float) -> Ints:
-    """Return the positions that `mixed` draws (seed 0) where the hardest of each class are left out.
+def typical(embeddings: tp.Embeddings, scores: Floats, keep: float, share: float) -> Ints:
+    """Return the positions that `spread` draws (seed 0) where the hardest of each class are left out.
 
     Args:
         embeddings: n images with labels.
         scores: float64[n], larger is harder.
         keep: the fraction of all images to keep.
+        share: of each class that is left out first, as far as so much is to go.
     """
     labels = embeddings.labels
     assert labels is not None
     order = np.lexsort((-scores, labels))  # class by class, the hardest first
     place = np.arange(len(order)) - np.searchsorted(labels[order], labels[order])
-    hardest = place < np.minimum(HARDEST, 1 - keep) * np.bincount(labels)[labels[order]]
+    hardest = place < min(share, 1 - keep) * np.bincount(labels)[labels[order]]
     rest = np.sort(order[~hardest])
     left = tp.Embeddings.from_numpy(embeddings.vectors[rest], labels=labels[rest], ids=embeddings.ids[rest])
-    drawn = tp.select_by(left, keep * len(embeddings) / len(rest), strategy="mixed")
+    drawn = tp.select_by(left, keep * len(embeddings) / len(rest), strategy="spread")
     return rest[drawn.kept_mask]
 
 
