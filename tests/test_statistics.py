@@ -395,8 +395,8 @@ def test_failed_trainings_are_counted_and_named_and_enter_no_mean() -> None:
     assert point.accuracy is not None
     assert (point.accuracy.n, point.accuracy.mean) == (2, pytest.approx(0.91))
     assert evidence.failures == (
-        "semantic at 90%, trial 2: loss is nan at step 7",
-        "semantic at 90%, trial 3: no accuracy",
+        "semantic at 90%, trial 3: loss is nan at step 7",
+        "semantic at 90%, trial 4: no accuracy",
     )
 
 
