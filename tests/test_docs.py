@@ -21,6 +21,7 @@ from tenpercent.cli import build_parser
 from tenpercent.evaluate.evidence import gather
 from tenpercent.evaluate.presets import preset
 from tenpercent.show.evidence import describe_evidence
+from tenpercent.show.evidence_tables import difference_text
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -197,7 +198,7 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
     def values(arm: str, fraction: float, column: str) -> list[float]:
         return [row[column] for row in rows if (row["arm"], row["fraction"]) == (arm, fraction)]
 
-    cost = re.search(r"costs ([\d.]+ ± [\d.]+) points", said)
+    cost = re.search(r"it costs ([\d.]+ ± [\d.]+) points", said)
     spread = re.search(r"which vary by ([\d.]+) points, show a true difference of ([\d.]+)", said)
     assert cost is not None and f"Keeping 90% costs {cost[1]} points" in words
     assert spread is not None and f"vary by {spread[1]} points" in words
@@ -209,6 +210,18 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
     assert f"Half of them costs {100 * min(lost):.1f} to {100 * max(lost):.1f} points" in said
     behind = mean(values("random", 0.3, "accuracy")) - mean(values("semantic", 0.3, "accuracy"))
     assert f"At 30% it is {100 * behind:.1f} points behind a random draw" in said
+    (evidence,) = gather(table)
+    gains = []
+    for fraction in (0.3, 0.5, 0.7, 0.9):
+        point = evidence.point("spread", fraction, "end")
+        assert point is not None
+        gains.append(difference_text(evidence.against_random(point)))
+    assert "`spread` is {} points from random subsets at 30%".format(*gains) in said
+    assert "it is {1} at 50%, {2} at 70% and {3} at 90%".format(*gains) in said
+    drawn = evidence.point("random", 0.9)
+    assert drawn is not None
+    assert f"{difference_text(evidence.against_full(drawn))} points against the full set" in said
+    assert f"{len(rows)} trainings, {sum(row['seconds'] for row in rows) / 3600:.1f} hours" in said
 
 
 def test_the_accuracy_of_the_fast_preset_is_that_of_its_training() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from ..select.strategies.strategy import Strategy
 from .figures import ARMS, COLOURS, INK
 
 # Signs differ as well as colours, so that no arm is told apart by colour alone.
@@ -49,11 +50,11 @@ FULL = Look(INK, "D")
 
 
 def looks_of(arms: Iterable[str]) -> dict[str, Look]:
-    """Return the look of each arm: the known ones have theirs, others take what is left, by name.
+    """Return the look of each arm: some have theirs always; other strategies and then lists take what is left.
 
     Beyond seven arms colours come again, with another sign.
     """
-    given = sorted(set(arms) - {"full"})
+    given = sorted(set(arms) - {"full"}, key=lambda arm: (arm.partition(":")[0] not in set(Strategy), arm))
     taken = {arm: PLACES[arm] for arm in given if arm in PLACES}
     free = [place for place in range(len(ARMS)) if place not in taken.values()]
     found = {"full": FULL}
