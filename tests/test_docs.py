@@ -218,6 +218,12 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
         gains.append(difference_text(evidence.against_random(point)))
     assert "`spread` is {} points from random subsets at 30%".format(*gains) in said
     assert "it is {1} at 50%, {2} at 70% and {3} at 90%".format(*gains) in said
+    other = [
+        f"{100 * mean(values(f'unlabelled-{kept}', kept / 100, 'accuracy')):.2f} at {kept}% (supervised "
+        f"{100 * mean(values('semantic', kept / 100, 'accuracy')):.2f})"
+        for kept in (90, 50)
+    ]
+    assert " and ".join(other) in said
     drawn = evidence.point("random", 0.9)
     assert drawn is not None
     assert f"{difference_text(evidence.against_full(drawn))} points against the full set" in said
