@@ -224,6 +224,9 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
         for kept in (90, 50)
     ]
     assert " and ".join(other) in said
+    members = [100 * mean(values(arm, 0.5, "accuracy")) for arm in ("any-50", "farthest-50", "semantic")]
+    assert "any one, drawn, has {:.2f}, the farthest from the centre {:.2f}".format(*members) in said
+    assert f"which is the paper's, {members[2]:.2f}" in said
     drawn = evidence.point("random", 0.9)
     assert drawn is not None
     assert f"{difference_text(evidence.against_full(drawn))} points against the full set" in said
