@@ -10,6 +10,7 @@ keeps is an arm `unlabelled-90`, `unlabelled-50`, ... of RUN, beside `semantic`.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from lists import arguments, evaluate
@@ -29,7 +30,7 @@ def main() -> None:
     given = parser.parse_args()
     other = given.run.with_name(given.run.name + "-unlabelled")
     training = f"--embedder selfsupervised --depth {given.depth} --epochs {given.views}"
-    command("run", given.data, f"--split train {training} --within class --out {other}")
+    command("run", given.data, f"--split train {training} --within class --out {shlex.quote(str(other))}")
     print(tp.probe([given.run, other], out=other / "probe"))
     merges = load_merges(RunFolder.open(other)).deepened(min(given.keep))
     selections = {f"unlabelled-{100 * keep:g}": merges.select(keep) for keep in given.keep}

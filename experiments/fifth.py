@@ -10,7 +10,6 @@ where the table `fifth.parquet` in the folder of `--to` ends.
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from proof import carry_out, command
+from proof import arguments, carry_out, command
 
 EACH = 1000  # images of a class
 TRAINING = "--preset quick --epochs 12"  # of the embedding too: the paper keeps them alike
@@ -34,14 +33,7 @@ STEPS = [
 
 def main() -> None:
     """Take the fifth, embed, evaluate step by step, report."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("runs/fifth"))
-    parser.add_argument("--until", type=int, default=len(STEPS), help="how many of the steps")
-    parser.add_argument("--to", type=Path, help="the folder that the results are to be copied to")
-    given = parser.parse_args()
+    given = arguments(__doc__, Path("runs/fifth"), len(STEPS)).parse_args()
     data = given.out.with_name(given.out.name + "-images")
     take(given.data, data)
     command("run", data, f"--split train {TRAINING} --out {shlex.quote(str(given.out))}")

@@ -38,20 +38,24 @@ STEPS = [
 
 def main() -> None:
     """Embed, evaluate step by step, report."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("runs/cifar10"))
+    parser = arguments(__doc__, Path("runs/cifar10"), len(STEPS))
     parser.add_argument(
         "--preset", default="quick", help="of the trainings; paper-cifar where there is a GPU"
     )
-    parser.add_argument("--until", type=int, default=len(STEPS), help="how many of the steps")
-    parser.add_argument("--to", type=Path, help="the folder that the results are to be copied to")
     given = parser.parse_args()
     command("run", given.data, f"{EMBEDDING} --out {shlex.quote(str(given.out))}")
     steps = [f"--preset {given.preset} {step}" for step in STEPS[: given.until]]
     carry_out(given.out, steps, None if given.to is None else given.to / "cifar10.parquet")
+
+
+def arguments(about: str | None, out: Path, steps: int) -> argparse.ArgumentParser:
+    """Return a parser for the data, the run folder, how many of the steps, and where the results go."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=out)
+    parser.add_argument("--until", type=int, default=steps, help="how many of the steps")
+    parser.add_argument("--to", type=Path, help="the folder that the results are to be copied to")
+    return parser
 
 
 def carry_out(run: Path, steps: list[str], table: Path | None) -> None:

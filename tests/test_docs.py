@@ -198,9 +198,9 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
     def values(arm: str, fraction: float, column: str) -> list[float]:
         return [row[column] for row in rows if (row["arm"], row["fraction"]) == (arm, fraction)]
 
-    cost = re.search(r"it costs ([\d.]+ ± [\d.]+) points", said)
+    own = re.search(r"it costs ([\d.]+ ± [\d.]+) points", said)
     spread = re.search(r"which vary by ([\d.]+) points, show a true difference of ([\d.]+)", said)
-    assert cost is not None and f"Keeping 90% costs {cost[1]} points" in words
+    assert own is not None and f"Keeping 90% costs {own[1]} points" in words
     assert spread is not None and f"vary by {spread[1]} points" in words
     assert f"a true difference of {spread[2]} points" in words
     removed, drawn = (mean(values(arm, 0.9, "removed_accuracy")) for arm in ("semantic", "random"))
@@ -229,7 +229,15 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
     assert f"which is the paper's, {members[2]:.2f}" in said
     drawn = evidence.point("random", 0.9)
     assert drawn is not None
-    assert f"{difference_text(evidence.against_full(drawn))} points against the full set" in said
+    cost = difference_text(evidence.against_full(drawn))
+    assert f"{cost} points against the full set" in said
+    first = page.partition("## How it is measured")[0]
+    assert f"random subsets of 90% lose {cost.removeprefix('−')} points" in first
+    assert f"at 30% it is {100 * behind:.1f} points behind a random one" in first
+    strategies = " ".join((ROOT / "docs" / "strategies.md").read_text(encoding="utf-8").split())
+    ahead = mean(values("spread", 0.3, "accuracy")) - mean(values("random", 0.3, "accuracy"))
+    assert f"`semantic` was {100 * behind:.1f} points behind a random one there" in strategies
+    assert f"`spread` {100 * ahead:.1f} ahead of it" in strategies
     assert f"{len(rows)} trainings, {sum(row['seconds'] for row in rows) / 3600:.1f} hours" in said
 
 

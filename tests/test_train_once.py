@@ -510,6 +510,9 @@ def test_a_function_may_lie_in_the_working_folder(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     before = list(sys.path)
     assert build("own_network:made", 32, 3, (8, 8)).out_features == 3
+    (tmp_path / "broken_network.py").write_text("def made(n):\n    return torch.nn.Linear(4, n\n")
+    with pytest.raises(UsageError, match=r"broken_network:made\(3\) failed \(SyntaxError"):
+        build("broken_network:made", 32, 3, (8, 8))
     assert sys.path == before
 
 

@@ -112,7 +112,7 @@ class Ready:
         decisions = constraints_for(run, embeddings, ignore=asked.ignore_decisions).fingerprint
         plan = Plan(names, asked.keep, asked.trials, asked.layers or (trees.layer,), asked.embeddings, sizes)
         about = f"{run.read()['source']['fingerprint']}-{embeddings.origin}"
-        least = min([*plan.fractions, *(size for _, size in sizes)], default=1.0)
+        least = min((trial.fraction for trial in plan.all() if trial.arm not in lists), default=1.0)
         arms = Arms(embeddings, partial(trees.tree, least), trees.scores, trees.layer, trees.cut, lists)
         return cls(images, embeddings, judged, trees, arms, plan, Results(run, about), decisions)
 

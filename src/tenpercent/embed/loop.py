@@ -329,9 +329,8 @@ def _entry(job: Job, at: _Progress, rate: float) -> dict[str, Any]:
 
 
 def _broken(job: Job, at: _Progress) -> str:
-    where = (
-        "in another folder " if job.exam is None else ""
-    )  # trainings of an experiment have files of their own
+    # An embedding's folder keeps its settings; trainings of an experiment have files of their own.
+    where = "in another folder " if job.exam is None else ""
     return (
         f"the loss became {float(at.totals[0])} in epoch {math.ceil(at.step / job.batches)} at a learning rate of "
         f"{job.settings.rate:g}; train {where}with a lower rate or with precision float32"

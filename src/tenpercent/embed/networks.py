@@ -282,9 +282,28 @@ def _of_function(name: str, n_classes: int) -> nn.Module:
     Raises:
         UsageError: there is no such function, it fails, or it makes something else.
     """
-    module, _, inside = name.partition(":")
     here = str(Path.cwd())
     sys.path.insert(0, here)  # an installed command does not look there
+    try:
+        network = _imported(name)(n_classes)
+    except UsageError:
+        raise
+    except Exception as error:  # somebody else's code: whatever it raises is theirs, and the cause stays
+        raise UsageError(
+            f"{name}({n_classes}) failed ({type(error).__name__}: {error}); it must be a function that makes a network "
+            "for a number of classes"
+        ) from error
+    finally:
+        sys.path.remove(here)
+    if not isinstance(network, nn.Module):
+        raise UsageError(
+            f"{name} gave {type(network).__name__} for {n_classes} classes; it must give a torch module"
+        )
+    return network
+
+
+def _imported(name: str) -> Any:
+    module, _, inside = name.partition(":")
     try:
         found: Any = import_module(module)
         for part in inside.split("."):
@@ -293,20 +312,7 @@ def _of_function(name: str, n_classes: int) -> nn.Module:
         raise UsageError(
             f"there is no function {name!r} ({error}); name one that can be imported, as module:name"
         ) from None
-    finally:
-        sys.path.remove(here)
-    try:
-        network = found(n_classes)
-    except Exception as error:  # somebody else's code: whatever it raises is theirs, and the cause stays
-        raise UsageError(
-            f"{name}({n_classes}) failed ({type(error).__name__}: {error}); it must be a function that makes a network "
-            "for a number of classes"
-        ) from error
-    if not isinstance(network, nn.Module):
-        raise UsageError(
-            f"{name} gave {type(network).__name__} for {n_classes} classes; it must give a torch module"
-        )
-    return network
+    return found
 
 
 def checked_depth(depth: int) -> int:
