@@ -354,6 +354,17 @@ def test_nothing_to_test_on_names_both_flags(photos: Path, tmp_path: Path) -> No
         evaluate(out, Asked(test=str(photos / "train")), SHORT)
 
 
+def test_a_network_that_cannot_be_is_refused_before_images_are_read_and_trees_made(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = embedded(photos, tmp_path / "run")
+    monkeypatch.setattr(pixels, "scan", lambda *_, **__: pytest.fail("images are read"))
+    for search in (evaluate, find):
+        with pytest.raises(UsageError, match="no network 'resnet188'; did you mean"):
+            search(out, Asked((0.5,), ("semantic",), 1), SHORT.override(network="resnet188"))
+    assert RunFolder(out).stage(Stage.CLUSTER) is None
+
+
 def test_test_images_that_do_not_fit(photos: Path, tmp_path: Path) -> None:
     out = embedded(photos / "train", tmp_path / "run")
     draw_images(tmp_path / "more", 2, 0, classes=4)

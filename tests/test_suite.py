@@ -144,6 +144,39 @@ def test_a_value_of_another_type(
     assert line.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"again"\nsource = "photos"', '"again"\nsource = "photoz"', r"\[\[data\]\] again of .*photoz"),
+        ("holdout = 0.25", 'test = "elsewhere"', r"\[\[data\]\] again of .*elsewhere"),
+        ("holdout = 0.25", 'split = "test"', r"\[\[data\]\] again of .*no test or validation split"),
+        ('"again"\nsource = "photos"', '"again"\nsource = "flat"', r"\[\[data\]\] again of .*no labels"),
+        ('"again"\nsource = "photos"', '"again"\nsource = "rows.npy"', r"\[\[data\]\] again of .*vectors"),
+        ("depth = 8", 'network = "resnet188"', "no network 'resnet188'; did you mean"),
+        ("depth = 8", "depth = 9", "depth is 9"),
+    ],
+)
+def test_what_cannot_be_is_said_before_the_first_embedding(
+    old: str, new: str, said: str, suite: Path
+) -> None:
+    (suite.parent / "flat").mkdir()
+    Image.new("RGB", (18, 18)).save(suite.parent / "flat" / "0.png")
+    np.save(suite.parent / "rows.npy", np.eye(4, dtype=np.float32))
+    suite.write_text(suite.read_text().replace(old, new))
+    with pytest.raises(UsageError, match=said):
+        bench(suite)
+    assert not (suite.parent / "suite").exists()
+
+
+def test_lists_alone_ask_for_no_fraction(suite: Path) -> None:
+    (suite.parent / "mine.txt").write_text("0\n9\n")
+    text = suite.read_text().replace('"semantic"', '"mine=mine.txt"')
+    suite.write_text(text)
+    assert read_suite(suite).asked.keep == (0.5,)
+    suite.write_text(text.replace("keep = [0.5]\n", ""))
+    assert read_suite(suite).asked.keep == ()
+
+
 def test_every_option_has_an_example() -> None:
     known = {field.name for kind in KINDS.values() for field in fields(kind)} - {"recipe"}
     assert set(EMBEDDER) == known | {"label"}

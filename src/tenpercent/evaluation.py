@@ -71,6 +71,7 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
     trials, key = ready.plan.all(), ready.key(protocol)
     left = missing(trials, ready.results, key)
     if left:
+        ready.check(protocol)
         ready.announce(left)
         ready.tell_of_decisions()
         _warn(run, protocol)
@@ -184,6 +185,7 @@ def find(
     run = RunFolder.open(what)
     ready = Ready.of(run, asked)
     ready.stored()
+    ready.check(protocol)
     ready.tell_of_decisions()
     _warn(run, protocol)
     key, layer = ready.key(protocol), ready.plan.layers[0]

@@ -138,6 +138,7 @@ def asked_of(arguments: argparse.Namespace, trials: int) -> Asked:
     """Return what the flags ask to compare; what they leave open is as the run's own selection was made."""
     from .evaluation import LADDER, Asked, own_choice
     from .images.options import SourceOptions
+    from .ready import sized_by_lists
 
     options = SourceOptions(
         split=arguments.test_split,
@@ -148,9 +149,7 @@ def asked_of(arguments: argparse.Namespace, trials: int) -> Asked:
     )
     keep, strategy = own_choice(arguments.run)
     arms = tuple(arguments.arms or dict.fromkeys(("full", "random", strategy)))
-    names = {arm for arm in arms if "=" not in arm}
-    sized = len(names) < len(arms) and names <= {"full", "random"}  # by its lists
-    usual = () if sized else LADDER if arguments.find else (keep,)
+    usual = () if sized_by_lists(arms) else LADDER if arguments.find else (keep,)
     return Asked(
         keep=tuple(arguments.keep or usual),
         arms=arms,

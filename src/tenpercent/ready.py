@@ -57,6 +57,14 @@ class Asked:
     ignore_decisions: bool = False
 
 
+def sized_by_lists(arms: Sequence[str]) -> bool:
+    """Whether arms are lists and what is drawn to the size of each, so that fractions are asked for only by name."""
+    from .evaluate.trials import FULL, RANDOM
+
+    names = {arm for arm in arms if "=" not in arm}
+    return len(names) < len(arms) and names <= {FULL, RANDOM}
+
+
 @dataclass(frozen=True, eq=False)
 class Ready:
     """All that trainings take, opened and checked; no image is read yet.
@@ -134,6 +142,13 @@ class Ready:
         decided = [self.decisions] if self.decisions else []
         return fingerprint([protocol.fingerprint, judged, self.trees.within, self.trees.cut, *decided])
 
+    def check(self, protocol: Protocol) -> None:
+        """Raise `UsageError` where the network to train can't be made, before trees are and images are read."""
+        require("torch", "images")
+        from .embed.extract import check_embedder
+
+        check_embedder(protocol.training)
+
     def announce(self, count: int) -> None:
         """Say what is about to begin."""
         log.info(
@@ -164,7 +179,6 @@ class Ready:
 
     def trainer(self, protocol: Protocol) -> tuple[Train, int]:
         """Read all images; return what trains on some of them, and how many trainings at once are worth it."""
-        require("torch", "images")
         from .evaluate.training import at_once, settled, train_once
 
         data = self.data(protocol.training.side if isinstance(protocol.training, Supervised) else None)

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .embed.settings import KINDS, Supervised, named
-from .embedding import embed
-from .errors import TrainingFailedError, UsageError, nearest
+from .embedding import embed_opened
+from .errors import TrainingFailedError, UsageError, nearest, require
 from .evaluation import Asked, evaluate, protocol_of
 from .images.options import SourceOptions
+from .images.source import ImageSource
+from .images.sources import open_source
+from .ready import sized_by_lists
 from .store.files import write_text
 from .store.run import RunFolder
 
@@ -152,9 +155,10 @@ def read_suite(path: str | Path) -> Suite:
             raise UsageError(
                 f"{path} has two [[{what}]] called the same ({', '.join(names)}); give each a {key} of its own"
             )
+    arms = tuple(_arm(path, arm) for arm in content.get("arms", Asked.arms))
     asked = Asked(
-        keep=tuple(content.get("keep", Asked.keep)),
-        arms=tuple(_arm(path, arm) for arm in content.get("arms", Asked.arms)),
+        keep=tuple(content.get("keep", () if sized_by_lists(arms) else Asked.keep)),
+        arms=arms,
         trials=content.get("trials", Asked.trials),
     )
     suite = Suite(
@@ -176,7 +180,7 @@ def _told(where: str) -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        raise UsageError(f"{where}: {error}") from None
+        raise type(error)(f"{where}: {error}") from None
 
 
 def _check(where: str, table: dict[str, Any], known: dict[str, Any]) -> None:
@@ -217,8 +221,10 @@ def _check_trainings(suite: Suite) -> None:
     """Check what would else come to light only after an embedding, which may take hours: what is trained, and how.
 
     Raises:
-        UsageError: an arm, a fraction, the preset or a setting in the place of its own can't be.
+        UsageError: an arm, a fraction, a network, the preset or a setting in the place of its own can't be.
     """
+    require("torch", "images")
+    from .embed.extract import check_embedder
     from .evaluate.arms import check_arms
     from .evaluate.presets import Protocol, preset
     from .evaluate.trials import WHOLE, Plan
@@ -238,7 +244,8 @@ def _check_trainings(suite: Suite) -> None:
                 f"the embedder {label} is not trained from scratch on labels, so it does not say how to train; name "
                 "settings with preset (tenpercent presets lists them)"
             )
-        protocol.override(**suite.override)
+        check_embedder(embedder)
+        check_embedder(protocol.override(**suite.override).training)
 
 
 def _data(path: Path, table: dict[str, Any]) -> Data:
@@ -317,13 +324,17 @@ def bench(path: str | Path) -> Path:
     from .show.suite_figure import write_suite_figure
 
     suite = read_suite(path)
+    sources = []
+    for data in suite.data:
+        with _told(f"[[data]] {data.name} of {path}"):
+            sources.append(_open(data))
     rows: list[dict[str, Any]] = []
     failed: list[str] = []
-    for data in suite.data:
+    for data, opened in zip(suite.data, sources, strict=True):
         for label, embedder in suite.embedders.items():
             log.info("%s, embedded by %s", data.name, label)
             run = suite.out / f"{_safe(data.name)}-{_safe(label)}"
-            embed(data.source, out=run, embedder=embedder, holdout=data.holdout, options=data.options)
+            embed_opened(data.source, opened, run, embedder, data.holdout, data.options)
             protocol = protocol_of(run, suite.preset)[0].override(**suite.override)
             found = evaluate(run, replace(suite.asked, test=data.test), protocol)
             rows += _rows(data.name, label, run, found.protocol)
@@ -336,6 +347,26 @@ def bench(path: str | Path) -> Path:
             f"{len(failed)} trainings failed (the first: {failed[0]}); {suite.out / 'table.csv'} has the others"
         )
     return suite.out
+
+
+def _open(data: Data) -> ImageSource:
+    """Open a data set, before another one is embedded for hours, and see that trainings can be judged by something.
+
+    Raises:
+        UsageError, SourceError: it isn't there, holds vectors, or has no labels or nothing to test on.
+    """
+    from .evaluate.evaluation_set import given_set, own_set
+
+    opened = open_source(data.source, data.options)
+    if not isinstance(opened, ImageSource):
+        raise UsageError("it holds vectors, and trainings take images; give their source")
+    if opened.labels is None:
+        raise UsageError("its images have no labels, and every arm is judged by learning them")
+    if data.test is not None:
+        given_set(data.test, SourceOptions(), opened)
+    elif not data.holdout:
+        own_set(opened.spec, data.options, opened)
+    return opened
 
 
 def _safe(name: str) -> str:

@@ -49,16 +49,39 @@ def evaluation_set(
         UsageError: there is none; it has classes that the training images lack, no labels, or is the training set.
     """
     if test is not None:
-        return _labelled(_opened(test, options, images), str(test), images)
+        return given_set(test, options, images)
     options.allow("the run's own evaluation set")
     if run.holdout.exists():
         rows = pq.read_table(run.holdout, columns=["row"])["row"].to_numpy()
         return _labelled(images, HELD_OUT, images, rows)
     about = run.read()["source"]
+    return own_set(about["spec"], SourceOptions.from_json(about["options"]), images)
+
+
+def given_set(test: str, options: SourceOptions, images: ImageSource) -> EvaluationSet:
+    """Return the images of another source, to test on what is learnt from `images`.
+
+    Raises:
+        UsageError: see `evaluation_set`.
+    """
+    return _labelled(_opened(test, options, images), str(test), images)
+
+
+def own_set(spec: str, options: SourceOptions, images: ImageSource) -> EvaluationSet:
+    """Return the test or validation split of the source that training images are from.
+
+    Args:
+        spec: of the source.
+        options: that it was opened with.
+        images: the training images.
+
+    Raises:
+        UsageError: it has none with labels.
+    """
     for split in OWN_SPLITS:
         if split == images.split:
             continue
-        found = open_split(about["spec"], SourceOptions.from_json(about["options"]), split)
+        found = open_split(spec, options, split)
         if isinstance(found, ImageSource) and found.split != images.split and _has_labels(found):
             return _labelled(found, found.split, images)
     raise UsageError(
