@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,7 @@ from tenpercent.store.run import machine, versions
 
 SIDES = (8, 32)  # pixels of the ResNet-8's images
 CLASSES = 10
+EPOCHS = 2  # of each training
 
 
 class Made:
@@ -88,34 +90,33 @@ class Plain(Dataset[tuple[torch.Tensor, int]]):
 
 
 def step_rate(protocol: Protocol, batch: int, steps: int) -> float:
-    """Return images a second of the network itself, forward, backward and step, on one batch in memory."""
+    """Return images a second of the network itself, forward, backward and step, on one batch in memory.
+
+    Each size that the training shows is timed for itself, and counts as often as its `steps` show it.
+    """
     training = protocol.training
     network = build(training.network, training.depth, CLASSES, (32, 32)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained = [weights for weights in network.parameters() if weights.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.01, momentum=0.9, weight_decay=1e-4)
     labels = torch.randint(0, CLASSES, (batch,))
-    sizes = [shown_size(number, steps, (32, 32), training.recipe) for number in range(steps)]
-    images = {
-        size: torch.randn(batch, 3, *size).contiguous(memory_format=torch.channels_last)
-        for size in set(sizes)
-    }
-
-    def step(size: tuple[int, int]) -> None:
-        loss = cross_entropy(network(images[size]), labels)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-    for size in images:
-        step(size)
-    start = time.perf_counter()
-    for size in sizes:
-        step(size)
-    return steps * batch / (time.perf_counter() - start)
+    shown = Counter(shown_size(number, steps, (32, 32), training.recipe) for number in range(steps))
+    timed = max(2, steps // 2 // len(shown))
+    seconds = 0.0
+    for size, count in shown.items():
+        images = torch.randn(batch, 3, *size).contiguous(memory_format=torch.channels_last)
+        for number in range(timed + 1):
+            if number == 1:  # the first one prepares
+                start = time.perf_counter()
+            loss = cross_entropy(network(images), labels)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        seconds += count * (time.perf_counter() - start) / timed
+    return steps * batch / seconds
 
 
 def our_seconds(protocol: Protocol, images: Made, test: Made) -> tuple[float, float]:
-    """Return the seconds of training of two epochs, and all that `train_once` took."""
+    """Return the seconds of training, and all that `train_once` took."""
     data = TrainingData(images, images.labels, test, test.labels, CLASSES)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -124,7 +125,7 @@ def our_seconds(protocol: Protocol, images: Made, test: Made) -> tuple[float, fl
 
 
 def plain_rate(protocol: Protocol, images: Made) -> float:
-    """Return images a second of the plain loop, second epoch of two."""
+    """Return images a second of the plain loop, of the last epoch."""
     training = protocol.training
     loader = DataLoader(
         Plain(images), batch_size=training.batch, shuffle=True, num_workers=2, persistent_workers=True
@@ -133,7 +134,7 @@ def plain_rate(protocol: Protocol, images: Made) -> float:
     trained = [weights for weights in network.parameters() if weights.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.01, momentum=0.9, weight_decay=1e-4)
     start = 0.0
-    for _ in range(2):
+    for _ in range(EPOCHS):
         start = time.perf_counter()
         for inputs, labels in loader:
             optimizer.zero_grad()
@@ -144,9 +145,9 @@ def plain_rate(protocol: Protocol, images: Made) -> float:
 
 
 def shortened(name: str) -> Protocol:
-    """Return a preset with two epochs, in float32."""
+    """Return a preset with `EPOCHS` epochs, in float32."""
     preset = PRESETS[name].protocol
-    return replace(preset.override(steps=None, epochs=2, precision="float32"), evaluations=2)
+    return replace(preset.override(steps=None, epochs=EPOCHS, precision="float32"), evaluations=2)
 
 
 def single(name: str, count: int) -> None:
@@ -184,13 +185,13 @@ def measure(names: list[str], count: int, rounds: int) -> Iterator[dict[str, flo
         for name in names:
             protocol = shortened(name)
             batch = protocol.training.batch
-            batches = max(2, count // batch)
-            before = step_rate(protocol, batch, batches)
+            steps = EPOCHS * max(1, count // batch)
+            before = step_rate(protocol, batch, steps)
             seconds, whole = our_seconds(protocol, images, test)
-            after = step_rate(protocol, batch, batches)  # half before, half after: what drifts hits both
+            after = step_rate(protocol, batch, steps)  # half before, half after: what drifts hits both
             values[f"{name}, network"] = 2 / (1 / before + 1 / after)
-            values[f"{name}, ours"] = 2 * count / seconds
-            values[f"{name}, ours with all beside the training"] = 2 * count / whole
+            values[f"{name}, ours"] = EPOCHS * count / seconds
+            values[f"{name}, ours with all beside the training"] = EPOCHS * count / whole
             values[f"{name}, plain"] = plain_rate(protocol, images)
         for name in (*map(str, SIDES), *names):
             values |= at_once(name, count)
