@@ -264,6 +264,7 @@ def test_the_terminal_also_says_what_a_mean_hides() -> None:
         row["class_accuracy"] = [0.9 - 0.02 * (code == 3 and row["arm"] == "semantic") for code in range(10)]
         row |= {"best_accuracy": row["accuracy"] + 0.01, "removed_accuracy": 0.98}
         row["curve"] = [{"epoch": epoch, "test_accuracy": 0.9} for epoch in (1.0, 2.0)]
+        row["test_loss"] = 0.5 - 0.1 * (row["arm"] == "semantic") + 0.001 * row["trial"]
     short = describe_evidence(table(rows))
     text = describe_evidence(table(rows), None, CLASSES, RUN)
     assert text.split("\n\n")[:3] == short.split("\n\n")[:3]  # what comes before is the same
@@ -273,6 +274,7 @@ def test_the_terminal_also_says_what_a_mean_hides() -> None:
         "epoch.",
         "  Loses most: cat, −2.00 points against the full set.",
         "  Accuracy on the images left out: 98.00 ± 0.00%.",
+        "  Test loss: 0.4025 ± 0.0019; −0.1000 ± 0.0024 against the full set (below zero is better).",
         "  Preparation: embedding 10.0 min, clustering 9.0 s, selection 1.0 s. A training takes 15.0 min on 90%, "
         "16.7 min on everything: 1.7 min saved each time, which pays for the preparation after 7 trainings.",
     ]
@@ -335,6 +337,7 @@ def test_the_csv_has_everything_in_full_precision() -> None:
     values = point.values("accuracy")
     assert float(row["accuracy_mean"]) == values.mean()
     assert float(row["accuracy_std"]) == pytest.approx(values.std(ddof=1), rel=1e-12)
+    assert float(row["test_loss_mean"]) == point.values("test_loss").mean()
     compared = found.against_full(point)
     assert compared is not None
     assert (float(row["full_difference"]), row["verdict"]) == (compared.difference, str(compared.verdict))

@@ -23,6 +23,7 @@ from tenpercent.evaluate.statistics import (
     Comparison,
     Verdict,
     compare,
+    gap,
     needed_trials,
     pooled_spread,
     summary,
@@ -278,6 +279,16 @@ def test_the_difference_said_to_be_visible_is_seen_four_times_in_five(trials: in
     assert float(np.mean(seen)) == pytest.approx(0.8, abs=0.04)
     if trials > 2:  # the inverse of the trials needed
         assert needed_trials(spread, distance * 1.001, 0.025) == trials
+
+
+def test_a_gap_has_the_interval_of_the_comparison_and_the_unit_of_its_values() -> None:
+    random = np.random.default_rng(5)
+    a, b = random.normal(0.9, 0.01, 4), random.normal(0.8, 0.02, 6)
+    found, (difference, half) = compare(a, b), gap(a, b)
+    assert (100 * difference, 100 * half) == pytest.approx((found.difference, found.half), rel=1e-12)
+    assert gap(a[:1], b) == (pytest.approx(a[0] - b.mean()), None)
+    with pytest.raises(UsageError):
+        gap(a, [])
 
 
 def test_needed_trials_at_the_edges() -> None:

@@ -76,6 +76,12 @@ class Point:
         return summary(self.units) if self.done else None
 
     @property
+    def loss(self) -> Summary | None:
+        """Mean, spread and interval of the cross-entropy of the test images; None where a training has none."""
+        found = self.units_of("test_loss")
+        return summary(found) if len(found) else None
+
+    @property
     def spread_of_embeddings(self) -> tuple[float, float] | None:
         """Standard deviations between embeddings and within one; None for a single embedding."""
         if self.arm in BLIND or self.embeddings < 2:

@@ -221,6 +221,27 @@ def compare(
     )
 
 
+def gap(arm: npt.ArrayLike, reference: npt.ArrayLike) -> tuple[float, float | None]:
+    """Return how far an arm's mean lies above a reference's, in the unit of both, with half Welch's 95% interval.
+
+    Args:
+        arm: float[n], one value a trial.
+        reference: float[m], likewise.
+
+    Returns:
+        Half an interval is None where there is none: see `compare`.
+
+    Raises:
+        UsageError: no value, or a value that is not finite.
+    """
+    a, b = _checked(arm), _checked(reference)
+    difference = float(a.mean() - b.mean())
+    if _why_no_interval(a, b, paired=False):
+        return difference, None
+    low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(LEVEL)
+    return difference, float(high - low) / 2
+
+
 def needed_trials(spread: float, distance: float, alpha: float = ALPHA, paired: bool = False) -> int:
     """Return how many trials of each side a one-sided test needs to decide with a power of 80%.
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ..evaluate.classes import class_means
 from ..evaluate.cost import duration
-from ..evaluate.evidence import FULL, RANDOM, Evidence, gather
+from ..evaluate.evidence import FULL, RANDOM, Evidence, Point, gather
 from ..evaluate.findings import Claim, claims, in_words, lead, main_arm, power
 from ..evaluate.sentences import percent
 from ..evaluate.statistics import MARGIN, Verdict
@@ -27,13 +27,14 @@ from .evidence_tables import (
     difference_text,
     interval_text,
     latex_table,
+    loss_text,
     markdown_table,
     rows_of,
     spread_text,
     text_table,
     worst_text,
 )
-from .evidence_words import beyond_the_mean, cost_words, spread_words
+from .evidence_words import beyond_the_mean, cost_words, loss_words, spread_words
 from .gallery import clean
 
 SAID = {  # beside a sentence, in one word
@@ -129,15 +130,17 @@ def _block(shown: Shown, name: str, run: dict[str, Any]) -> dict[str, Any]:
         "classes": _classes(shown, f"{name}-classes"),
         "details": [_detail_row(shown, row) for row in rows],
         "power": power(evidence),
+        "loss": _of_point(shown.point, loss_words(shown)),
         "cost": cost_words(shown, run),
-        "spreads": [
-            clean(f"{in_words(point)}: {said[:1].lower()}{said[1:]}")
-            for point in evidence.points
-            for said in spread_words(point)
-        ],
+        "spreads": [_of_point(point, said) for point in evidence.points for said in spread_words(point)],
         "failures": [clean(line) for line in evidence.failures[:FAILURES]],
         "failed": len(evidence.failures),
     }
+
+
+def _of_point(point: Point | None, said: str) -> str:
+    """Return a sentence with the arm and fraction it is about in front; "" stays so."""
+    return clean(f"{in_words(point)}: {said[:1].lower()}{said[1:]}") if point is not None and said else ""
 
 
 def _all_claims(evidence: Evidence) -> list[Claim]:
@@ -285,6 +288,7 @@ def _detail_row(shown: Shown, row: Row) -> dict[str, Any]:
         "best": spread_text(row.best),
         "top5": spread_text(row.top5),
         "removed": spread_text(row.removed),
+        "loss": loss_text(row.point.loss),
         "lowest": lowest,
         "worst": worst_text(row, shown.class_names),
         "steps": count_text(float(row.point.values("steps").mean())),

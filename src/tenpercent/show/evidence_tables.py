@@ -95,6 +95,13 @@ def spread_text(found: Summary | None) -> str:
     return f"{100 * found.mean:.2f}{std}"
 
 
+def loss_text(found: Summary | None) -> str:
+    """Return mean ± standard deviation of a loss, e.g. "0.6512 ± 0.0054"; the mean alone for one trial."""
+    if found is None:
+        return NONE
+    return f"{found.mean:.4f}" + ("" if found.std is None else f" ± {found.std:.4f}")
+
+
 def interval_in_percent(found: Summary) -> tuple[float, float] | None:
     """Return the interval of a mean accuracy, in percent, as far as an accuracy can lie there: from 0 to 100."""
     if found.low is None or found.high is None:
@@ -233,6 +240,7 @@ def _everything(evidence: Evidence, row: Row, class_names: Sequence[str]) -> dic
         ("best_accuracy", row.best),
         ("top5", row.top5),
         ("removed_accuracy", row.removed),
+        ("test_loss", point.loss),
     ):
         cells |= {f"{name}_{part}": getattr(found, part, None) for part in ("mean", "std", "low", "high")}
     for name, compared in (("full", row.full), ("random", row.random)):

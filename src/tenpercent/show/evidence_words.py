@@ -9,8 +9,9 @@ from ..evaluate.cost import cost_of, cost_sentence
 from ..evaluate.evidence import BLIND, RANDOM, Point
 from ..evaluate.findings import in_words
 from ..evaluate.sentences import signed
+from ..evaluate.statistics import gap
 from .evidence_series import Shown
-from .evidence_tables import OPTIMISTIC, Row, class_name, spread_text
+from .evidence_tables import OPTIMISTIC, Row, class_name, loss_text, spread_text
 
 STEPS = {"embed": "embedding", "cluster": "clustering", "select": "selection"}  # stages that find a subset
 
@@ -32,6 +33,7 @@ def beyond_the_mean(shown: Shown, rows: Sequence[Row], run: Mapping[str, Any]) -
         _best(of[point], None if full is None else of[full]),
         _worst(of[point], shown.class_names),
         _removed(of[point], None if random is None or random is point else of.get(random)),
+        loss_words(shown),
         cost_words(shown, run),
         *spread_words(point),
     ]
@@ -67,6 +69,27 @@ def _removed(mine: Row, random: Row | None) -> str:
         else f", by random subsets {spread_text(random.removed)}%"
     )
     return f"Accuracy on the images left out: {spread_text(mine.removed)}%{other}."
+
+
+def loss_words(shown: Shown) -> str:
+    """Compare the test loss with that of random subsets and the full set; empty where it is not known.
+
+    It tells arms apart sooner than the accuracy does, which counts of each image only whether it is right.
+    """
+    point = shown.point
+    if point is None or point.loss is None:
+        return ""
+    others = (
+        ("random subsets", shown.evidence.point(RANDOM, point.fraction)),
+        ("the full set", shown.evidence.full),
+    )
+    said = []
+    for name, other in others:
+        if other is not None and other is not point and other.loss is not None:
+            found, half = gap(point.units_of("test_loss"), other.units_of("test_loss"))
+            sure = "" if half is None else f" ± {half:.4f}"
+            said.append(f"{signed(found, 4, plus=True)}{sure} against {name}")
+    return f"Test loss: {loss_text(point.loss)}; {', '.join(said)} (below zero is better)." if said else ""
 
 
 def cost_words(shown: Shown, run: Mapping[str, Any]) -> str:
