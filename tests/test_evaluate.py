@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import pytest
 import timm
@@ -447,6 +448,31 @@ def test_a_kill_costs_nothing_that_shows(photos: Path, tmp_path: Path) -> None:
     told = ["arm", "accuracy", "loss", "test_loss", "class_accuracy", "kept", "seed", "steps"]
     assert tables[0].select(told).equals(tables[1].select(told))
     assert not [path for path in (runs[0] / "trainings").iterdir() if path.is_dir()]
+
+
+def test_processes_beside_a_killed_one_end_at_once(photos: Path, tmp_path: Path) -> None:
+    out = embedded(photos, tmp_path / "run")
+    words = [sys.executable, "-m", "tenpercent", "evaluate", str(out), "--trials", "2", "--arms", "full"]
+    with subprocess.Popen([*words, "--steps", "100000"], stderr=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 120
+        while len(claims := list((out / "trainings").glob("*.claim"))) < 2 and time.monotonic() < end:
+            assert process.poll() is None
+            time.sleep(0.05)
+        beside = {json.loads(claim.read_text())["pid"] for claim in claims} - {process.pid}
+        os.kill(process.pid, signal.SIGKILL)
+    (other,) = beside
+    end = time.monotonic() + 20
+    while not ended(other) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert ended(other)
+
+
+def ended(process: int) -> bool:
+    """Whether a process runs no more; one that nobody has asked after yet has ended too."""
+    try:
+        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_tiny_images_are_trained_on_by_several_processes(tmp_path: Path) -> None:

@@ -335,12 +335,6 @@ def test_rows_are_packed_without_loss() -> None:
         assert unpacked(packed(rows, n), n).tolist() == rows.tolist()
 
 
-def test_no_more_is_begun_when_it_is_not_to_go_on(tmp_path: Path) -> None:
-    answers = iter([True, True, False])
-    arms, results = arms_of(embeddings()), results_in(tmp_path)
-    assert run_trials(PLAN.all(), arms, results, "p", Trainer(), lambda: next(answers)) == 2
-
-
 # ---- several processes -------------------------------------------------------------------------------------------
 
 

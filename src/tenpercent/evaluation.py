@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -281,7 +282,7 @@ class _Beside:
 
     def __init__(self, what: str | Path, asked: Asked, protocol: Protocol, own: int, count: int) -> None:
         context = multiprocessing.get_context("spawn")
-        arguments = (what, asked, protocol, os.getpid(), own)
+        arguments = (what, asked, protocol, own)
         self.processes = [context.Process(target=_share, args=arguments, daemon=True) for _ in range(count)]
 
     def __enter__(self) -> None:
@@ -302,16 +303,22 @@ def _threads_of_each(count: int) -> int:
     return max(1, torch.get_num_threads() // count)
 
 
-def _share(what: str | Path, asked: Asked, protocol: Protocol, parent: int, own: int) -> None:
+def _share(what: str | Path, asked: Asked, protocol: Protocol, own: int) -> None:
     """Train what nobody is at, with `own` threads, until all is done or the process that began this one is gone."""
     from .embed.loop import threads
     from .evaluate.experiment import run_trials
 
-    def goes_on() -> bool:
-        return os.getppid() == parent
-
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # The first process takes up what is left, and meets and says whatever is wrong.
     with quiet(True), threads(own), suppress(KeyboardInterrupt, TenpercentError):
         ready = Ready.of(RunFolder.open(what), asked)
         train, _ = ready.trainer(protocol)
-        run_trials(ready.plan.all(), ready.arms, ready.results, ready.key(protocol), train, goes_on)
+        run_trials(ready.plan.all(), ready.arms, ready.results, ready.key(protocol), train)
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as its parent is gone, killed or not; what it is at goes on from its checkpoint."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -68,7 +68,6 @@ def run_trials(
     results: Results,
     protocol: str,
     train: Train,
-    goes_on: Callable[[], bool] = lambda: True,
 ) -> int:
     """Train what is not there yet, one after the other; each row is on disk as soon as it is known.
 
@@ -78,7 +77,6 @@ def run_trials(
         results: where rows go.
         protocol: the fingerprint of how `train` trains.
         train: trains once; it resumes from what it left in its folder.
-        goes_on: asked before each training.
 
     Returns:
         How many were trained here. One that another process is at is left to it.
@@ -90,8 +88,6 @@ def run_trials(
         scratch = results.folder / path.stem
         if results.done(trial, protocol) and not scratch.exists():
             continue
-        if not goes_on():
-            break
         with claims.claim(path.stem) as ours:
             if not ours:
                 continue
