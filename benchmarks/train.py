@@ -39,6 +39,7 @@ from torchvision import transforms
 from tenpercent.embed.networks import build
 from tenpercent.embed.recipe import shown_size
 from tenpercent.embed.settings import Supervised
+from tenpercent.embed.training import batches_of
 from tenpercent.evaluate.presets import PRESETS, Protocol
 from tenpercent.evaluate.training import TrainingData, train_once
 from tenpercent.progress import quiet
@@ -185,7 +186,7 @@ def measure(names: list[str], count: int, rounds: int) -> Iterator[dict[str, flo
         for name in names:
             protocol = shortened(name)
             batch = protocol.training.batch
-            steps = EPOCHS * max(1, count // batch)
+            steps = EPOCHS * batches_of(count, batch)
             before = step_rate(protocol, batch, steps)
             seconds, whole = our_seconds(protocol, images, test)
             after = step_rate(protocol, batch, steps)  # half before, half after: what drifts hits both

@@ -15,9 +15,8 @@ import pyarrow.parquet as pq
 
 from tenpercent.evaluate.evidence import BLIND, FULL, RANDOM, Evidence, Point, gather
 from tenpercent.evaluate.findings import named
-from tenpercent.evaluate.sentences import percent, signed
-from tenpercent.evaluate.statistics import gap
-from tenpercent.show.evidence_tables import NONE, loss_text
+from tenpercent.evaluate.sentences import percent
+from tenpercent.show.evidence_tables import NONE, loss_difference_text, loss_text
 
 
 def main() -> None:
@@ -29,7 +28,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=3)
     given = parser.parse_args()
     for evidence in gather(pq.read_table(given.table)):
-        print("\n".join(lines(evidence, given.trials)))
+        print("\n".join([f"Protocol {evidence.protocol}:", *lines(evidence, given.trials)]))
 
 
 def lines(evidence: Evidence, trials: int) -> list[str]:
@@ -57,10 +56,7 @@ def lines(evidence: Evidence, trials: int) -> list[str]:
 
 
 def _against(point: Point, other: Point | None, trials: int) -> str:
-    if other is None or len(other.done) < trials:
-        return NONE
-    difference, half = gap(point.units_of("test_loss"), other.units_of("test_loss"))
-    return signed(difference, 4, plus=True) + ("" if half is None else f" ± {half:.4f}")
+    return NONE if other is None or len(other.done) < trials else loss_difference_text(point, other)
 
 
 if __name__ == "__main__":

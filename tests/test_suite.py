@@ -16,7 +16,8 @@ from tenpercent.cli import main
 from tenpercent.embed.settings import KINDS
 from tenpercent.errors import UsageError
 from tenpercent.images.options import SourceOptions
-from tenpercent.suite import COLUMNS, DATA, EMBEDDER, bench, describe_suite, read_suite
+from tenpercent.suite import COLUMNS, bench, describe_suite
+from tenpercent.suite_file import DATA, EMBEDDER, read_suite
 
 SUITE = """
 out = "suite"
@@ -152,6 +153,12 @@ def test_a_value_of_another_type(
         ("holdout = 0.25", 'split = "test"', r"\[\[data\]\] again of .*no test or validation split"),
         ('"again"\nsource = "photos"', '"again"\nsource = "flat"', r"\[\[data\]\] again of .*no labels"),
         ('"again"\nsource = "photos"', '"again"\nsource = "rows.npy"', r"\[\[data\]\] again of .*vectors"),
+        ("holdout = 0.25", "holdout = 1.5", r"\[\[data\]\] again of .*1.5"),
+        (
+            '"photos"\nholdout = 0.25',
+            '"photos/train"\nholdout = 0.01',
+            r"\[\[data\]\] again of .*no test or .*, or keep some out with holdout = 0.1",
+        ),
         ("depth = 8", 'network = "resnet188"', "no network 'resnet188'; did you mean"),
         ("depth = 8", "depth = 9", "depth is 9"),
     ],
@@ -247,7 +254,10 @@ def test_what_a_file_may_say(suite: Path) -> None:
 
 
 def test_a_suite_is_read_without_torch(suite: Path) -> None:
-    code = "import sys; from tenpercent.suite import read_suite; read_suite(sys.argv[1]); print('torch' in sys.modules)"
+    code = (
+        "import sys; from tenpercent.suite_file import read_suite; read_suite(sys.argv[1]); "
+        "print('torch' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, str(suite)], check=True, capture_output=True, text=True
     )

@@ -60,10 +60,10 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
         protocol: how to train.
 
     Raises:
-        UsageError: no labels, nothing to test on, an unknown arm, a fraction out of its range.
+        UsageError: no labels, nothing to test on, an unknown arm or network, a fraction out of its range.
+        MissingExtraError: torch is not installed.
         StageError: results of other images or of a newer version are in the way.
     """
-    from .embed.loop import threads
     from .evaluate.experiment import missing, run_trials, tally
 
     run = RunFolder.open(what)
@@ -73,6 +73,8 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
     left = missing(trials, ready.results, key)
     if left:
         ready.check(protocol)
+        from .embed.loop import threads
+
         ready.announce(left)
         ready.tell_of_decisions()
         _warn(run, protocol)
@@ -186,7 +188,6 @@ def find(
     run = RunFolder.open(what)
     ready = Ready.of(run, asked)
     ready.stored()
-    ready.check(protocol)
     ready.tell_of_decisions()
     _warn(run, protocol)
     key, layer = ready.key(protocol), ready.plan.layers[0]
@@ -200,6 +201,7 @@ def find(
         whole = step.arm == FULL
         trial = Trial(step.trial, 0, "end" if whole else layer, step.fraction, step.arm)
         if train is None:
+            ready.check(protocol)
             train, _ = ready.trainer(protocol)
         run_trials([trial], ready.arms, ready.results, key, train)
         if missing([trial], ready.results, key):

@@ -143,7 +143,12 @@ class Ready:
         return fingerprint([protocol.fingerprint, judged, self.trees.within, self.trees.cut, *decided])
 
     def check(self, protocol: Protocol) -> None:
-        """Raise `UsageError` where the network to train can't be made, before trees are and images are read."""
+        """See that trainings can be, before trees are made and images read; to be called before `trainer`.
+
+        Raises:
+            UsageError: there is no such network, or its weights don't serve.
+            MissingExtraError: torch is not installed.
+        """
         require("torch", "images")
         from .embed.extract import check_embedder
 

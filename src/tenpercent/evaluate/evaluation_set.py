@@ -55,7 +55,13 @@ def evaluation_set(
         rows = pq.read_table(run.holdout, columns=["row"])["row"].to_numpy()
         return _labelled(images, HELD_OUT, images, rows)
     about = run.read()["source"]
-    return own_set(about["spec"], SourceOptions.from_json(about["options"]), images)
+    found = own_set(about["spec"], SourceOptions.from_json(about["options"]), images)
+    if found is None:
+        raise UsageError(
+            f"{images.spec} has no test or validation split to judge trainings by; name labelled images with "
+            "--test SOURCE, or begin a new run with --holdout 0.1"
+        )
+    return found
 
 
 def given_set(test: str, options: SourceOptions, images: ImageSource) -> EvaluationSet:
@@ -67,8 +73,8 @@ def given_set(test: str, options: SourceOptions, images: ImageSource) -> Evaluat
     return _labelled(_opened(test, options, images), str(test), images)
 
 
-def own_set(spec: str, options: SourceOptions, images: ImageSource) -> EvaluationSet:
-    """Return the test or validation split of the source that training images are from.
+def own_set(spec: str, options: SourceOptions, images: ImageSource) -> EvaluationSet | None:
+    """Return the test or validation split of the source that training images are from; None where none has labels.
 
     Args:
         spec: of the source.
@@ -76,7 +82,7 @@ def own_set(spec: str, options: SourceOptions, images: ImageSource) -> Evaluatio
         images: the training images.
 
     Raises:
-        UsageError: it has none with labels.
+        UsageError: it has classes that the training images lack.
     """
     for split in OWN_SPLITS:
         if split == images.split:
@@ -84,10 +90,7 @@ def own_set(spec: str, options: SourceOptions, images: ImageSource) -> Evaluatio
         found = open_split(spec, options, split)
         if isinstance(found, ImageSource) and found.split != images.split and _has_labels(found):
             return _labelled(found, found.split, images)
-    raise UsageError(
-        f"{images.spec} has no test or validation split to judge trainings by; name labelled images with "
-        "--test SOURCE, or begin a new run with --holdout 0.1"
-    )
+    return None
 
 
 def _has_labels(source: ImageSource) -> bool:

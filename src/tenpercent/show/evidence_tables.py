@@ -13,7 +13,7 @@ from ..evaluate.classes import ClassLoss, lowest_class, worst_class
 from ..evaluate.evidence import FULL, Evidence, Point
 from ..evaluate.findings import named
 from ..evaluate.sentences import percent, plus_minus, signed
-from ..evaluate.statistics import Comparison, Summary, summary
+from ..evaluate.statistics import Comparison, Summary, gap, summary
 
 NONE = "–"
 HEADS = ("arm", "kept", "images", "trials", "accuracy", "95% interval", "against full", "against random")
@@ -100,6 +100,17 @@ def loss_text(found: Summary | None) -> str:
     if found is None:
         return NONE
     return f"{found.mean:.4f}" + ("" if found.std is None else f" ± {found.std:.4f}")
+
+
+def loss_difference_text(point: Point, reference: Point) -> str:
+    """Return by how much test loss differs, with half Welch's 95% interval, e.g. "−0.0102 ± 0.0067".
+
+    A dash where a training of either has no test loss.
+    """
+    if point.loss is None or reference.loss is None:
+        return NONE
+    difference, half = gap(point.units_of("test_loss"), reference.units_of("test_loss"))
+    return signed(difference, 4, plus=True) + ("" if half is None else f" ± {half:.4f}")
 
 
 def interval_in_percent(found: Summary) -> tuple[float, float] | None:

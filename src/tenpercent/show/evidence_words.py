@@ -9,9 +9,8 @@ from ..evaluate.cost import cost_of, cost_sentence
 from ..evaluate.evidence import BLIND, RANDOM, Point
 from ..evaluate.findings import in_words
 from ..evaluate.sentences import signed
-from ..evaluate.statistics import gap
 from .evidence_series import Shown
-from .evidence_tables import OPTIMISTIC, Row, class_name, loss_text, spread_text
+from .evidence_tables import OPTIMISTIC, Row, class_name, loss_difference_text, loss_text, spread_text
 
 STEPS = {"embed": "embedding", "cluster": "clustering", "select": "selection"}  # stages that find a subset
 
@@ -72,23 +71,16 @@ def _removed(mine: Row, random: Row | None) -> str:
 
 
 def loss_words(shown: Shown) -> str:
-    """Compare the test loss with that of random subsets and the full set; empty where it is not known.
-
-    It tells arms apart sooner than the accuracy does, which counts of each image only whether it is right.
-    """
-    point = shown.point
+    """Compare the test loss with that of random subsets and of the full set; empty where it is not known."""
+    point, evidence = shown.point, shown.evidence
     if point is None or point.loss is None:
         return ""
-    others = (
-        ("random subsets", shown.evidence.point(RANDOM, point.fraction)),
-        ("the full set", shown.evidence.full),
-    )
-    said = []
-    for name, other in others:
-        if other is not None and other is not point and other.loss is not None:
-            found, half = gap(point.units_of("test_loss"), other.units_of("test_loss"))
-            sure = "" if half is None else f" ± {half:.4f}"
-            said.append(f"{signed(found, 4, plus=True)}{sure} against {name}")
+    others = (("random subsets", evidence.point(RANDOM, point.fraction)), ("the full set", evidence.full))
+    said = [
+        f"{loss_difference_text(point, other)} against {name}"
+        for name, other in others
+        if other is not None and other is not point and other.loss is not None
+    ]
     return f"Test loss: {loss_text(point.loss)}; {', '.join(said)} (below zero is better)." if said else ""
 
 
