@@ -32,7 +32,15 @@ from tenpercent.show.arms import looks_of
 from tenpercent.show.evidence import describe_evidence, section, write_evidence
 from tenpercent.show.evidence_figures import PAPER, Sheet, fraction_figure, on_page
 from tenpercent.show.evidence_series import class_lines, fraction_lines, level_of, traces_of
-from tenpercent.show.evidence_tables import csv_table, latex_table, markdown_table, rows_of, text_table
+from tenpercent.show.evidence_tables import (
+    csv_table,
+    latex_table,
+    loss_difference_text,
+    loss_text,
+    markdown_table,
+    rows_of,
+    text_table,
+)
 from tenpercent.show.figures import COLOURS
 from tenpercent.show.report import render
 from test_report import Page, digits
@@ -282,6 +290,26 @@ def test_the_terminal_also_says_what_a_mean_hides() -> None:
     assert "Preparation" not in short
     cut = {"stages": {"embed": {"seconds": 600.0}}}  # what evaluate cuts for itself has no seconds
     assert "Preparation: embedding 10.0 min. " in describe_evidence(table(rows), None, CLASSES, cut)
+
+
+def test_the_test_loss_is_set_against_random_subsets_and_the_full_set() -> None:
+    rows = experiment(trials=4, fractions=(0.9,))
+    found = evidence(rows)
+    point, random, full = at(found, "semantic", 0.9), at(found, "random", 0.9, ""), at(found, "full", 1.0, "")
+    gaps = [loss_difference_text(point, other) for other in (random, full)]
+    said = "est loss: {}; {} against random subsets, {} against the full set".format(
+        loss_text(point.loss), *gaps
+    )
+    assert f"  T{said}" in describe_evidence(table(rows))
+    shown = section(table(rows), RUN, CLASSES)
+    assert shown is not None
+    assert shown["blocks"][0]["loss"].startswith(f"semantic at 90%: t{said}")
+    assert [row["loss"] for row in shown["blocks"][0]["details"]] == [
+        loss_text(one.loss) for one in found.points
+    ]
+    without = [row | {"test_loss": None} for row in rows]
+    assert "est loss" not in describe_evidence(table(without))
+    assert loss_difference_text(point, at(evidence(without), "random", 0.9, "")) == "–"
 
 
 def test_the_terminal_says_how_much_embeddings_choose_alike() -> None:
