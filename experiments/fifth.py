@@ -23,10 +23,12 @@ EACH = 1000  # images of a class
 TRAINING = "--preset quick --epochs 12"  # of the embedding too: the paper keeps them alike
 STEPS = [
     "--keep 0.9 --trials 5 --arms full random semantic",
-    "--keep 0.9 0.7 0.5 0.3 --trials 3 --arms full random spread",
-    "--keep 0.7 0.5 0.3 --trials 3 --arms semantic mixed ccs",
-    "--keep 0.3 --trials 1 --arms graph-add ccs:0.3",
-    "--keep 0.9 0.5 --trials 3 --arms kcenter graph-remove semdedup el2n forgetting",
+    "--keep 0.8 --trials 4 --arms full random semantic",
+    "--keep 0.7 0.5 0.3 --trials 3 --arms full random semantic mixed spread",
+    "--keep 0.7 --trials 3 --arms mixed:0.43",
+    "--keep 0.5 --trials 3 --arms mixed:0 ccs",
+    "--keep 0.9 0.5 --trials 3 --arms spread kcenter graph-remove graph-add semdedup el2n forgetting",
+    "--keep 0.3 --trials 1 --arms graph-add ccs ccs:0.3",
     "--keep 0.95 0.9 0.8 --trials 3 --arms semantic --layer start middle",
 ]
 

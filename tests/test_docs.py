@@ -18,10 +18,11 @@ from scipy import stats
 
 import tenpercent
 from tenpercent.cli import build_parser
-from tenpercent.evaluate.evidence import gather
+from tenpercent.evaluate.evidence import BLIND, Point, gather
 from tenpercent.evaluate.presets import preset
+from tenpercent.evaluate.statistics import compare, gap
 from tenpercent.show.evidence import describe_evidence
-from tenpercent.show.evidence_tables import difference_text
+from tenpercent.show.evidence_tables import difference_text, loss_difference_text
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -200,7 +201,7 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
 
     own = re.search(r"it costs ([\d.]+ ± [\d.]+) points", said)
     spread = re.search(r"which vary by ([\d.]+) points, show a true difference of ([\d.]+)", said)
-    assert own is not None and f"Keeping 90% costs {own[1]} points" in words
+    assert own is not None and f"eeping 90% costs {own[1]} points" in words
     assert spread is not None and f"vary by {spread[1]} points" in words
     assert f"a true difference of {spread[2]} points" in words
     removed, drawn = (mean(values(arm, 0.9, "removed_accuracy")) for arm in ("semantic", "random"))
@@ -211,28 +212,74 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
     behind = mean(values("random", 0.3, "accuracy")) - mean(values("semantic", 0.3, "accuracy"))
     assert f"At 30% it is {100 * behind:.1f} points behind a random draw" in said
     (evidence,) = gather(table)
-    gains = []
-    for fraction in (0.3, 0.5, 0.7, 0.9):
-        point = evidence.point("spread", fraction, "end")
-        assert point is not None
-        gains.append(difference_text(evidence.against_random(point)))
+
+    def point(arm: str, fraction: float) -> Point:
+        found = evidence.point(arm, fraction, "" if arm in BLIND else "end")
+        assert found is not None
+        return found
+
+    def beside(arm: str, *fractions: float) -> list[str]:
+        return [difference_text(evidence.against_random(point(arm, fraction))) for fraction in fractions]
+
+    gains = beside("spread", 0.3, 0.5, 0.7, 0.9)
     assert "`spread` is {} points from random subsets at 30%".format(*gains) in said
     assert "it is {1} at 50%, {2} at 70% and {3} at 90%".format(*gains) in said
+    ours = [beside(arm, 0.5)[0] for arm in ("mixed", "spread", "mixed:0")]
+    assert "may: {}, {} and {}.".format(*ours) in said
+    cost = {
+        (arm, fraction): difference_text(evidence.against_full(point(arm, fraction)))
+        for arm, fraction in (("random", 0.9), ("random", 0.8), ("semantic", 0.8))
+    }
+    assert f"{cost['random', 0.9]} points against the full set" in said
+    assert f"beside random subsets it is {beside('semantic', 0.9)[0]}." in said
+    assert (
+        "the selection {} and random subsets {} points".format(cost["semantic", 0.8], cost["random", 0.8])
+        in said
+    )
+    assert f"between the two it is {beside('semantic', 0.8)[0]}." in said
+    later = [
+        [row["accuracy"] for row in rows if (row["arm"], row["fraction"], row["layer"]) == (arm, 0.8, "end")][
+            1:
+        ]
+        for arm in ("semantic", "random")
+    ]
+    assert f"without the first pair it is {difference_text(compare(*later))}" in said
     other = [
         f"{100 * mean(values(f'unlabelled-{kept}', kept / 100, 'accuracy')):.2f} at {kept}% (supervised "
         f"{100 * mean(values('semantic', kept / 100, 'accuracy')):.2f})"
         for kept in (90, 50)
     ]
     assert " and ".join(other) in said
-    members = [100 * mean(values(arm, 0.5, "accuracy")) for arm in ("any-50", "farthest-50", "semantic")]
-    assert "any one, drawn, has {:.2f}, the farthest from the centre {:.2f}".format(*members) in said
-    assert f"which is the paper's, {members[2]:.2f}" in said
-    drawn = evidence.point("random", 0.9)
-    assert drawn is not None
-    cost = difference_text(evidence.against_full(drawn))
-    assert f"{cost} points against the full set" in said
-    first = page.partition("## How it is measured")[0]
-    assert f"random subsets of 90% lose {cost.removeprefix('−')} points" in first
+    for arm, count in (("semantic", "three"), ("mixed:0", "three"), ("farthest-50", "one")):
+        accuracy = 100 * mean(values(arm, 0.5, "accuracy"))
+        assert re.search(rf"{accuracy:.2f} \(`{arm}`, {count}", said)
+    layers = {
+        layer: mean(
+            100 * row["accuracy"]
+            for row in rows
+            if (row["arm"], row["fraction"], row["layer"]) == ("semantic", 0.8, layer)
+        )
+        for layer in ("end", "middle", "start")
+    }
+    words_of = (
+        "at 80% the last has {end:.2f} (4 trainings), the middle one {middle:.2f}, the first {start:.2f}"
+    )
+    assert words_of.format(**layers) in said
+    alone = ("el2n", "ccs", "graph-remove", "forgetting", "semdedup", "kcenter", "graph-add")
+    listed = ", ".join(f"`{arm}` {100 * mean(values(arm, 0.5, 'accuracy')):.1f}" for arm in alone)
+    assert listed in said
+    losses = load(ROOT / "experiments" / "losses.py").lines(evidence, 2)
+    assert "\n".join(f"    {line}".rstrip() for line in losses) in page
+    first = " ".join(page.partition("## How it is measured")[0].split())
+    for arm, against in (("semantic", "random"), ("random", "full"), ("semantic", "full")):
+        reference = point(against, 1.0 if against == "full" else 0.9)
+        difference = loss_difference_text(point(arm, 0.9), reference)[1:]  # the sign may be a word
+        assert difference in said and difference in first
+    lower = [point("semantic", 0.9), point("semantic", 0.8), point("mixed:0", 0.5), point("spread", 0.3)]
+    for one in lower:  # with intervals that leave zero out
+        difference, half = gap(one.units_of("test_loss"), point("random", one.fraction).units_of("test_loss"))
+        assert half is not None and difference + half < 0
+    assert f"random subsets of 90% lose {cost['random', 0.9].removeprefix('−')} points" in first
     assert f"at 30% it is {100 * behind:.1f} points behind a random one" in first
     strategies = " ".join((ROOT / "docs" / "strategies.md").read_text(encoding="utf-8").split())
     ahead = mean(values("spread", 0.3, "accuracy")) - mean(values("random", 0.3, "accuracy"))
@@ -249,6 +296,23 @@ def test_the_accuracy_of_the_fast_preset_is_that_of_its_training() -> None:
     stored = found["embedding"]["settings"]["embedder"]
     asked = preset("fast").protocol.training.as_json()
     assert {**stored, "seed": None, "precision": None} == {**asked, "seed": None, "precision": None}
+
+
+def test_the_figures_of_the_presets_trainings_are_those_measured() -> None:
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8").partition("## The presets' trainings")[2]
+    found = json.loads((ROOT / "benchmarks" / "train.json").read_text(encoding="utf-8"))
+    medians, ratios = found["medians"], found["ratios"]
+    for name in ("paper-cifar", "fast", "quick"):
+        network, ours, plain = (medians[f"{name}, {what}"] for what in ("network", "ours", "plain"))
+        pure, gain = ratios[f"{name}, network / {name}, ours"], ratios[f"{name}, ours / {name}, plain"]
+        assert f"| `{name}` | {network:.0f} | {ours:.0f} | {pure:.2f} | {plain:.0f} | {gain:.2f} |" in page
+    for name in ("ResNet-8, 8 pixels", "ResNet-8, 32 pixels", "paper-cifar", "fast", "quick"):
+        after, both = (medians[f"{name}, {how}"] for how in ("one after the other", "at once"))
+        ratio = ratios[f"{name}, one after the other / {name}, at once"]
+        shown = name if name.startswith("ResNet") else f"`{name}`"
+        assert f"| {shown} | {after:.1f} | {both:.1f} | {ratio:.2f} |" in page
+    assert f"of {found['images']:,} random images" in page
+    assert f"medians of {len(found['rounds'])} interleaved rounds" in " ".join(page.split())
 
 
 def test_the_figures_of_the_review_page_are_those_measured() -> None:

@@ -374,6 +374,30 @@ def test_the_csv_has_everything_in_full_precision() -> None:
     assert read[0]["full_difference"] == row["top5_mean"] == ""
 
 
+@pytest.mark.parametrize("width", [760, 360])
+def test_points_stand_side_by_side_and_nearest_to_their_own_fraction(width: int) -> None:
+    """However many arms: 22 moved points of 30% to 26% and of 80% to 74% once."""
+    rows = experiment(trials=3, fractions=(0.9, 0.8, 0.3))
+    rows += [
+        row
+        for arm in range(20)
+        for row in moved({0.8: 0.0, 0.3 + 1e-4 * arm: 0.0}, trials=3, arm=f"arm{arm}")[3:]
+    ]
+    found = evidence(rows)
+    lines = fraction_lines(found, looks_of(found.arms))
+    axes = fraction_figure(lines, None, Sheet.PAGE, width).axes[0]
+    drawn = [line for line in axes.lines if len(line.get_xdata()) == 3 or len(line.get_xdata()) == 2]
+    low, high = axes.get_xlim()
+    seen = {30: set[float](), 80: set[float](), 90: set[float]()}
+    for line in drawn:
+        for x in np.asarray(line.get_xdata(), dtype=float):
+            assert low < x < high
+            seen[min(seen, key=lambda fraction: abs(fraction - x))].add(round(float(x), 9))
+    assert [len(at) for at in seen.values()] == [22, 22, 2]
+    for fraction, at in seen.items():
+        assert max(abs(x - fraction) for x in at) < 3.8
+
+
 def test_tables_for_papers() -> None:
     found = evidence(experiment(trials=3, fractions=(0.9,)) + moved({0.9: 0.0}, arm="mine_50%|x")[6:])
     rows = rows_of(found)

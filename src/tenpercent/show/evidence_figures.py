@@ -35,6 +35,8 @@ PAPER = {  # what the page's variables are by daylight, for figures that stand a
 }
 NAMED = 18  # letters of a class's name beside the axis
 DODGE = 0.008  # of the axis, between arms at the same fraction, so that their intervals stand side by side
+CROWD = 0.1  # of the axis, what all arms of a fraction take at most
+BETWEEN = 0.6  # of the way to the next fraction, likewise
 STEPS = (1, 2, 2.5, 5, 10)  # between two ticks, times a power of ten
 DOTS = 200  # to the inch, of PNG files
 
@@ -125,9 +127,8 @@ def fraction_figure(lines: Sequence[Line], level: Level | None, sheet: Sheet, wi
         left, right = 100 - span - 0.06 * span, 100 + 0.06 * span
         if level is not None:
             _draw_level(axes, level, sheet)
-        for number, line in enumerate(lines):
-            shift = (number - (len(lines) - 1) / 2) * DODGE * (1.8 if width < 500 else 1) * span
-            _draw_line(axes, line, shift, sheet)
+        for line, shifts in zip(lines, _side_by_side(lines, span, width), strict=True):
+            _draw_line(axes, line, shifts, sheet)
         axes.set_xlim(left, right)
         axes.margins(y=0.08)
         ticks = np.unique(np.append(np.round(every, 6), 100.0))
@@ -268,9 +269,28 @@ def _draw_level(axes: Axes, level: Level, sheet: Sheet) -> None:
         )
 
 
-def _draw_line(axes: Axes, line: Line, shift: float, sheet: Sheet) -> None:
+def _side_by_side(lines: Sequence[Line], span: float, width: int) -> list[Floats]:
+    """Return how far to the right each point of each line is drawn, so that arms at one fraction don't hide each other.
+
+    At each fraction they stand in the order of the lines, about its place, and never nearer to the next fraction.
+    """
+    step = DODGE * (1.8 if width < 500 else 1) * span
+    places = np.unique(np.concatenate([line.x for line in lines])) if lines else np.empty(0)
+    new = np.diff(places, prepend=-np.inf) > step  # a list of nearly as many images stands beside the others
+    room = min([CROWD * span, *(BETWEEN * np.diff(places[new]))])
+    shifts = [np.zeros(len(line.x)) for line in lines]
+    for place in range(np.count_nonzero(new)):
+        at = [(np.cumsum(new) - 1)[np.searchsorted(places, line.x)] == place for line in lines]
+        here = [number for number, found in enumerate(at) if found.any()]
+        for rank, number in enumerate(here):
+            apart = min(step, room / max(len(here) - 1, 1))
+            shifts[number][at[number]] = (rank - (len(here) - 1) / 2) * apart
+    return shifts
+
+
+def _draw_line(axes: Axes, line: Line, shifts: Floats, sheet: Sheet) -> None:
     """Draw the means joined, their intervals as bars; a mean without an interval is hollow."""
-    colour, x = sheet.tint(line.look.colour), line.x + shift
+    colour, x = sheet.tint(line.look.colour), line.x + shifts
     known = np.isfinite(line.low)
     axes.plot(x, line.y, color=colour, linewidth=1.6, zorder=3)
     axes.vlines(x[known], line.low[known], line.high[known], color=colour, linewidth=1.6, zorder=3)
