@@ -20,6 +20,7 @@ import tenpercent
 from tenpercent.cli import build_parser
 from tenpercent.evaluate.evidence import BLIND, Point, gather
 from tenpercent.evaluate.presets import preset
+from tenpercent.evaluate.sentences import signed
 from tenpercent.evaluate.statistics import compare, gap
 from tenpercent.show.evidence import describe_evidence
 from tenpercent.show.evidence_tables import difference_text, loss_difference_text
@@ -232,18 +233,23 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
     }
     assert f"{cost['random', 0.9]} points against the full set" in said
     assert f"beside random subsets it is {beside('semantic', 0.9)[0]}." in said
-    assert (
-        "the selection {} and random subsets {} points".format(cost["semantic", 0.8], cost["random", 0.8])
-        in said
-    )
+    both = (cost["semantic", 0.8], cost["random", 0.8])
+    assert "the selection is at {} and random subsets at {} points against".format(*both) in said
     assert f"between the two it is {beside('semantic', 0.8)[0]}." in said
     later = [
-        [row["accuracy"] for row in rows if (row["arm"], row["fraction"], row["layer"]) == (arm, 0.8, "end")][
-            1:
-        ]
+        [row for row in rows if (row["arm"], row["fraction"], row["layer"]) == (arm, 0.8, "end")][1:]
         for arm in ("semantic", "random")
     ]
-    assert f"without the first pair it is {difference_text(compare(*later))}" in said
+    right = [[row["accuracy"] for row in side] for side in later]
+    assert f"without the first pair it is {difference_text(compare(*right))}, and the selection at " in said
+    assert (
+        f"and the selection at {difference_text(compare(right[0], values('full', 1.0, 'accuracy')))}." in said
+    )
+    between, half = gap(*([row["test_loss"] for row in side] for side in later))
+    assert f"without the first pair: {signed(between, 4)} ± {half:.4f}" in said
+    for arm in ("kcenter", "graph-add", "semdedup"):
+        (lower,) = values(arm, 0.5, "test_loss")
+        assert f"`{arm}` {lower:.4f}" in said and lower < mean(values("random", 0.5, "test_loss"))
     other = [
         f"{100 * mean(values(f'unlabelled-{kept}', kept / 100, 'accuracy')):.2f} at {kept}% (supervised "
         f"{100 * mean(values('semantic', kept / 100, 'accuracy')):.2f})"
@@ -275,11 +281,11 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
         reference = point(against, 1.0 if against == "full" else 0.9)
         difference = loss_difference_text(point(arm, 0.9), reference)[1:]  # the sign may be a word
         assert difference in said and difference in first
-    lower = [point("semantic", 0.9), point("semantic", 0.8), point("mixed:0", 0.5), point("spread", 0.3)]
-    for one in lower:  # with intervals that leave zero out
+    for one in (point("semantic", 0.9), point("semantic", 0.8), point("mixed:0", 0.5), point("spread", 0.3)):
         difference, half = gap(one.units_of("test_loss"), point("random", one.fraction).units_of("test_loss"))
-        assert half is not None and difference + half < 0
+        assert half is not None and difference + half < 0  # the interval leaves zero out
     assert f"random subsets of 90% lose {cost['random', 0.9].removeprefix('−')} points" in first
+    assert f"without a random tenth networks lose {cost['random', 0.9].removeprefix('−')} points" in first
     assert f"at 30% it is {100 * behind:.1f} points behind a random one" in first
     strategies = " ".join((ROOT / "docs" / "strategies.md").read_text(encoding="utf-8").split())
     ahead = mean(values("spread", 0.3, "accuracy")) - mean(values("random", 0.3, "accuracy"))

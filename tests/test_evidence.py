@@ -282,7 +282,7 @@ def test_the_terminal_also_says_what_a_mean_hides() -> None:
         "epoch.",
         "  Loses most: cat, −2.00 points against the full set.",
         "  Accuracy on the images left out: 98.00 ± 0.00%.",
-        "  Test loss: 0.4025 ± 0.0019; −0.1000 ± 0.0024 against the full set (below zero is better).",
+        "  Test loss 0.4025 ± 0.0019; −0.1000 ± 0.0024 against the full set (95% intervals; below zero is better).",
         "  Preparation: embedding 10.0 min, clustering 9.0 s, selection 1.0 s. A training takes 15.0 min on 90%, "
         "16.7 min on everything: 1.7 min saved each time, which pays for the preparation after 7 trainings.",
     ]
@@ -297,7 +297,7 @@ def test_the_test_loss_is_set_against_random_subsets_and_the_full_set() -> None:
     found = evidence(rows)
     point, random, full = at(found, "semantic", 0.9), at(found, "random", 0.9, ""), at(found, "full", 1.0, "")
     gaps = [loss_difference_text(point, other) for other in (random, full)]
-    said = "est loss: {}; {} against random subsets, {} against the full set".format(
+    said = "est loss {}; {} against random subsets, {} against the full set".format(
         loss_text(point.loss), *gaps
     )
     assert f"  T{said}" in describe_evidence(table(rows))

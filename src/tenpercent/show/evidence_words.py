@@ -81,7 +81,8 @@ def loss_words(shown: Shown) -> str:
         for name, other in others
         if other is not None and other is not point and other.loss is not None
     ]
-    return f"Test loss: {loss_text(point.loss)}; {', '.join(said)} (below zero is better)." if said else ""
+    differences = f"{', '.join(said)} (95% intervals; below zero is better)"
+    return f"Test loss {loss_text(point.loss)}; {differences}." if said else ""
 
 
 def cost_words(shown: Shown, run: Mapping[str, Any]) -> str:
