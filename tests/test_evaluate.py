@@ -364,7 +364,7 @@ def test_a_network_that_cannot_be_is_refused_before_images_are_read_and_trees_ma
     monkeypatch.setattr(pixels, "scan", lambda *_, **__: pytest.fail("images are read"))
     for search in (evaluate, find):
         with pytest.raises(UsageError, match="no network 'resnet188'; did you mean"):
-            search(out, Asked((0.5,), ("semantic",), 1), SHORT.override(network="resnet188"))
+            search(out, Asked((0.5,), ("semantic",), 2), SHORT.override(network="resnet188"))
     assert RunFolder(out).stage(Stage.CLUSTER) is None
 
 
