@@ -202,9 +202,11 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
 
     own = re.search(r"it costs ([\d.]+ ± [\d.]+) points", said)
     spread = re.search(r"which vary by ([\d.]+) points, show a true difference of ([\d.]+)", said)
-    assert own is not None and f"eeping 90% costs {own[1]} points" in words
+    assert own is not None and f"Keeping 90% costs {own[1]} points" in words
     assert spread is not None and f"vary by {spread[1]} points" in words
     assert f"a true difference of {spread[2]} points" in words
+    needed = re.search(r"(\d+) of each would tell whether 0.2 points are lost", said)
+    assert needed is not None and f"about {needed[1]} trials of each would tell" in words
     removed, drawn = (mean(values(arm, 0.9, "removed_accuracy")) for arm in ("semantic", "random"))
     assert f"guess {100 * removed:.1f}% of it right, of a random tenth {100 * drawn:.1f}%" in said
     full = mean(values("full", 1.0, "accuracy"))
@@ -274,6 +276,20 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
     alone = ("el2n", "ccs", "graph-remove", "forgetting", "semdedup", "kcenter", "graph-add")
     listed = ", ".join(f"`{arm}` {100 * mean(values(arm, 0.5, 'accuracy')):.1f}" for arm in alone)
     assert listed in said
+    own, shared = (
+        [row for row in rows if (row["arm"], row["fraction"]) == (a, 0.5)] for a in ("semantic", "shares-50")
+    )
+    (moved,) = shared
+    lost = mean(row["accuracy"] for row in own) - moved["accuracy"]
+    assert (
+        f"have {100 * moved['accuracy']:.2f} at 50% (`shares-50`, one training), {100 * lost:.1f} points"
+        in said
+    )
+    cat, ship = (
+        100 * (moved["class_accuracy"][code] - mean(row["class_accuracy"][code] for row in own))
+        for code in (3, 8)
+    )
+    assert f"and gain {cat:.1f} points, ships keep 349 and lose {-ship:.1f}." in said
     losses = load(ROOT / "experiments" / "losses.py").lines(evidence, 2)
     assert "\n".join(f"    {line}".rstrip() for line in losses) in page
     first = " ".join(page.partition("## How it is measured")[0].split())

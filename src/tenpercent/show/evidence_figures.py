@@ -279,11 +279,12 @@ def _side_by_side(lines: Sequence[Line], span: float, width: int) -> list[Floats
     new = np.diff(places, prepend=-np.inf) > step  # a list of nearly as many images stands beside the others
     room = min([CROWD * span, *(BETWEEN * np.diff(places[new]))])
     shifts = [np.zeros(len(line.x)) for line in lines]
+    which = np.cumsum(new) - 1
     for place in range(np.count_nonzero(new)):
-        at = [(np.cumsum(new) - 1)[np.searchsorted(places, line.x)] == place for line in lines]
+        at = [which[np.searchsorted(places, line.x)] == place for line in lines]
         here = [number for number, found in enumerate(at) if found.any()]
+        apart = min(step, room / max(len(here) - 1, 1))
         for rank, number in enumerate(here):
-            apart = min(step, room / max(len(here) - 1, 1))
             shifts[number][at[number]] = (rank - (len(here) - 1) / 2) * apart
     return shifts
 
