@@ -19,6 +19,7 @@ from PIL import Image
 from tenpercent.errors import SourceError, UsageError
 from tenpercent.images.cells import ids_of
 from tenpercent.images.decode import Unreadable, decode
+from tenpercent.images.options import RULES
 from tenpercent.images.parquet import Files, RowGroups
 from tenpercent.images.source import ImageSource
 from tenpercent.images.sources import SourceOptions, open_source, open_split
@@ -690,9 +691,16 @@ def test_options_survive_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     options = SourceOptions(split="test", data_dir=Path("data"), image_column="x")
     stored = json.loads(json.dumps(options.as_json()))
-    assert stored == {"split": "test", "data_dir": str(tmp_path / "data"), "image_column": "x"}
+    assert stored == {
+        "split": "test",
+        "data_dir": str(tmp_path / "data"),
+        "image_column": "x",
+        "rules": RULES,
+    }
     assert SourceOptions.from_json(stored) == SourceOptions("test", "x", data_dir=tmp_path / "data")
     assert SourceOptions.from_json(SourceOptions().as_json()) == SourceOptions()
+    assert SourceOptions.from_json({}) == SourceOptions(rules=1), "run folders of 0.1 name no rules"
+    assert SourceOptions(rules=1).as_json() == {}
 
 
 def test_a_source_prints_shortly(tmp_path: Path) -> None:

@@ -53,7 +53,16 @@ def embed(
     Returns:
         The embeddings of the last layer, in id order.
     """
+    options = by_recorded_rules(options, out)
     return embed_opened(source, open_source(source, options), out, embedder, holdout, options)
+
+
+def by_recorded_rules(options: SourceOptions, out: str | Path) -> SourceOptions:
+    """Return the options with the rules by which the run at `out`, where there is one, reads its source."""
+    folder = RunFolder(Path(out))
+    if not folder.json_path.exists():
+        return options
+    return replace(options, rules=SourceOptions.from_json(folder.read()["source"]["options"]).rules)
 
 
 def embed_opened(

@@ -60,6 +60,12 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--labels", type=Path, metavar="FILE", help="vectors: one label a row, .npy or .txt")
     group.add_argument("--ids", type=Path, metavar="FILE", help="vectors: one id a row, .npy or .txt")
     group.add_argument(
+        "--reread",
+        action="store_true",
+        help="read the source of an existing run anew, by the rules of this version; what was made of it moves to "
+        "RUN/earlier, decisions stay",
+    )
+    group.add_argument(
         "--holdout",
         type=number,
         default=0.0,
@@ -69,14 +75,30 @@ def add_source(parser: argparse.ArgumentParser) -> None:
 
 
 def add_columns(group: argparse._ArgumentGroup) -> None:
-    """What a source of tables or of torchvision may need to be told."""
+    """What a source may need to be told."""
     group.add_argument(
         "--image-column", metavar="NAME", help="Parquet: the column of images, else found by its type"
     )
     group.add_argument(
-        "--label-column", metavar="NAME", help="Parquet: the column of labels, else found by its type"
+        "--label-column",
+        metavar="NAME",
+        help="Parquet: the column of labels, or none; else found by its name",
     )
     group.add_argument("--embedding-column", metavar="NAME", help="Parquet: the column of ready vectors")
+    group.add_argument(
+        "--id-column", metavar="NAME", help="Parquet: the column of ids, or none; else found by its name"
+    )
+    group.add_argument(
+        "--follow-links", action="store_true", help="folders: follow links that lead out of the folder"
+    )
+    group.add_argument(
+        "--max-pixels", type=whole, metavar="N", help="reject images of more pixels (89,478,485)"
+    )
+    group.add_argument(
+        "--drop-bad-rows",
+        action="store_true",
+        help="vectors: set rows that are zero, nan or infinite aside in RUN/rejected.parquet",
+    )
     group.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where torchvision's data sets lie")
 
 

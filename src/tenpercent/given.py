@@ -34,25 +34,34 @@ FLAGS = (  # of embedders
 )
 
 
+SHARED = (  # options of sources that all commands take
+    "image_column",
+    "label_column",
+    "embedding_column",
+    "id_column",
+    "data_dir",
+    "follow_links",
+    "max_pixels",
+    "drop_bad_rows",
+)
+
+
 def options_of(arguments: argparse.Namespace, side: str = "") -> SourceOptions:
     """Return what is said of a source; `side` stands before the names of flags that TRAIN and TEST have each."""
     from .images.options import SourceOptions
 
     return SourceOptions(
         split=getattr(arguments, f"{side}split"),
-        image_column=arguments.image_column,
-        label_column=arguments.label_column,
-        embedding_column=arguments.embedding_column,
-        data_dir=arguments.data_dir,
         labels=getattr(arguments, f"{side}labels"),
         ids=getattr(arguments, f"{side}ids"),
+        **{name: getattr(arguments, name) for name in SHARED},
     )
 
 
 def options_of_both(arguments: argparse.Namespace) -> tuple[SourceOptions, SourceOptions]:
     """Return the options of TRAIN and of TEST; the names of columns are for those that are sources of their own."""
     train, test = options_of(arguments, "train_"), options_of(arguments, "test_")
-    no_columns = dict.fromkeys(("image_column", "label_column", "embedding_column", "data_dir"))
+    no_columns: dict[str, Any] = dict.fromkeys(SHARED) | {"follow_links": False, "drop_bad_rows": False}
     done = [
         name is not None and (Path(name) / "run.json").is_file() for name in (arguments.train, arguments.test)
     ]
@@ -140,13 +149,7 @@ def asked_of(arguments: argparse.Namespace, trials: int) -> Asked:
     from .images.options import SourceOptions
     from .ready import sized_by_lists
 
-    options = SourceOptions(
-        split=arguments.test_split,
-        image_column=arguments.image_column,
-        label_column=arguments.label_column,
-        embedding_column=arguments.embedding_column,
-        data_dir=arguments.data_dir,
-    )
+    options = SourceOptions(split=arguments.test_split, **{name: getattr(arguments, name) for name in SHARED})
     keep, strategy = own_choice(arguments.run)
     arms = tuple(arguments.arms or dict.fromkeys(("full", "random", strategy)))
     usual = () if sized_by_lists(arms) else LADDER if arguments.find else (keep,)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from .cut import Cut, check_cut, one_cut
 from .decisions.log import DecisionLog
-from .embedding import Clock, embed_opened
+from .embedding import Clock, by_recorded_rules, embed_opened
 from .errors import StageError, UsageError
 from .images.options import SourceOptions
 from .images.source import ImageSource
@@ -64,6 +64,7 @@ def run(
     """
     cut = one_cut(cut, keep)
     allowed = checked_memory(memory)
+    options = by_recorded_rules(options, out)
     opened = open_source(source, options)
     check_cut(cut, opened)
     embed_opened(source, opened, out, embedder, holdout, options)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cut import Cut, check_cut
-from .embedding import check_vectors_alone, default_embedder, settled
+from .embedding import by_recorded_rules, check_vectors_alone, default_embedder, settled
 from .errors import RunFolderError, require
 from .images.holdout import split_holdout
 from .images.options import SourceOptions
@@ -64,6 +64,7 @@ def plan(
         RunFolderError: the run folder can't be used for this source.
     """
     cut, allowed = cut or Cut(), checked_memory(memory)
+    options = by_recorded_rules(options, out)
     opened = open_source(source, options)
     check_cut(cut, opened)
     folder = RunFolder(Path(out))

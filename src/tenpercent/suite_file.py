@@ -41,6 +41,10 @@ DATA: dict[str, Any] = {
     "image_column": "image",
     "label_column": "label",
     "embedding_column": "embedding",
+    "id_column": "id",
+    "follow_links": True,
+    "max_pixels": 200_000_000,
+    "drop_bad_rows": True,
     "data_dir": "data",
     "labels": "labels.npy",
     "ids": "ids.npy",
@@ -227,7 +231,7 @@ def _check_trainings(suite: Suite) -> None:
 
 
 def _data(path: Path, table: dict[str, Any]) -> Data:
-    options = {field.name for field in fields(SourceOptions)}
+    options = {field.name for field in fields(SourceOptions)} - {"rules"}
     _check(f"[[data]] of {path}", table, DATA)
     if "source" not in table:
         raise UsageError(f'[[data]] of {path} has no source; give one, e.g. source = "digits"')

@@ -124,7 +124,7 @@ class Pixels:
             return np.asarray(self.kept[position])
         row = int(self.rows[position])
         try:
-            return decode(self.source.read(row))
+            return decode(self.source.read(row), self.source.decoding)
         except (OSError, Unreadable) as error:
             raise TenpercentError(
                 f"the image {self.source.ids[row]!r} could be read before, not now ({reason(error)}); leave "
@@ -354,7 +354,7 @@ def _look(source: ImageSource, row: int, square: Size) -> _Seen:
     """Read and decode one image; what can't be read is a reason, never an exception."""
     try:
         raw = source.read(row)
-        image = decode(raw)
+        image = decode(raw, source.decoding)
     except (OSError, Unreadable) as error:
         return _Seen(row, reason=reason(error))
     size = (int(image.shape[0]), int(image.shape[1]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -99,6 +99,7 @@ def _has_labels(source: ImageSource) -> bool:
 
 
 def _opened(spec: str, options: SourceOptions, images: ImageSource) -> ImageSource:
+    options = replace(options, rules=images.decoding.rules)  # read as the images that are learnt from
     found = open_source(spec, options)
     if isinstance(found, ImageSource) and options.split is None and "test" in found.splits:
         found = open_split(spec, options, "test") or found

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .options import Decoding
 from .source import Raw
 
 RGB = npt.NDArray[np.uint8]
@@ -39,7 +40,7 @@ def extensions() -> frozenset[str]:
     return frozenset(ending for ending, name in Image.registered_extensions().items() if name in known)
 
 
-def decode(raw: Raw) -> RGB:
+def decode(raw: Raw, how: Decoding = Decoding()) -> RGB:  # noqa: B008 – frozen
     """Return the pixels of an image as a person sees it: upright, in RGB, transparency on white.
 
     Grey becomes three equal channels; 16 bits and floats are scaled to 8; of an animation the first frame is
@@ -48,25 +49,26 @@ def decode(raw: Raw) -> RGB:
     Args:
         raw: an encoded image, or an array [h, w], [h, w, 1], [h, w, 3] (RGB) or [h, w, 4] (RGBA) of uint8,
             uint16 (0 to 65,535), bool or float (0 to 1).
+        how: the rules, and the limit of pixels.
 
     Returns:
         uint8[h, w, 3].
 
     Raises:
-        Unreadable: with the reason: truncated, not an image, more pixels than `PIL.Image.MAX_IMAGE_PIXELS`,
+        Unreadable: with the reason: truncated, not an image, more pixels than `how.max_pixels`,
             an array of another shape, dtype or range.
     """
     if isinstance(raw, np.ndarray):
         return _from_array(raw)
-    return _from_bytes(raw)
+    return _from_bytes(raw, how)
 
 
-def _from_bytes(raw: bytes) -> RGB:
+def _from_bytes(raw: bytes, how: Decoding) -> RGB:
     if len(raw) == 0:
         raise Unreadable("the file is empty (0 bytes)")
     try:
         with Image.open(io.BytesIO(raw), formats=formats()) as image:
-            _refuse_bomb(image)
+            _refuse_bomb(image, how.max_pixels)
             image.load()
             return as_rgb(image)
     except (Unreadable, MemoryError):
@@ -81,11 +83,10 @@ def _from_bytes(raw: bytes) -> RGB:
         raise Unreadable(f"broken or truncated: {one_line(error)}") from error
 
 
-def _refuse_bomb(image: Image.Image) -> None:
+def _refuse_bomb(image: Image.Image, limit: int) -> None:
     """Raise where the header claims too many pixels, before memory is taken for them."""
-    limit = Image.MAX_IMAGE_PIXELS
     width, height = image.size
-    if limit is not None and width * height > limit:
+    if width * height > limit:
         raise Unreadable(f"too many pixels: {width:,} × {height:,} is above the limit of {limit:,}")
 
 

@@ -1,4 +1,4 @@
-"""What can be said about a source besides its name."""
+"""What can be said about a source besides its name, and by which rules it is read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,26 @@ from typing import Any, Self
 
 from ..errors import UsageError
 
+RULES = (
+    2  # how this version reads sources and pixels; run folders of 0.1 have no number and are read by rules 1
+)
+MAX_PIXELS = 2**30 // 4 // 3  # Pillow's own limit, 89,478,485
+NO_COLUMN = "none"  # a column's name that stands for no column
+
 _PATHS = ("data_dir", "labels", "ids")
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How the bytes of an image become pixels.
+
+    Attributes:
+        rules: those of `SourceOptions.rules`.
+        max_pixels: images of more are rejected before memory is taken for them.
+    """
+
+    rules: int = RULES
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -18,24 +37,45 @@ class SourceOptions:
     Attributes:
         split: which split to take; None for `train` where there are splits.
         image_column: Parquet and `hf:`: the column that holds the images; None to find it by its type.
-        label_column: Parquet and `hf:`: the column that holds the labels; None to find it.
+        label_column: Parquet and `hf:`: the column that holds the labels, ``"none"`` for no labels; None to find it.
         embedding_column: Parquet and `hf:`: take the vectors of this column instead of images.
+        id_column: Parquet and `hf:`: the column that holds the ids, ``"none"`` for row numbers; None to find it.
         data_dir: `torchvision:`: the folder its data sets lie in.
         labels: `.npy`: labels, one a vector: `.npy`, or `.txt` with one a line.
         ids: `.npy`: ids, one a vector: `.npy`, or `.txt` with one a line.
+        follow_links: folders: follow links that lead out of the folder.
+        max_pixels: images of more pixels are rejected; None for `MAX_PIXELS`.
+        drop_bad_rows: vectors: set rows without a direction (zero, nan, infinite) aside instead of refusing them.
+        rules: how it is read: `RULES`, or 1 as run folders of version 0.1 were made. Recorded with a run.
     """
 
     split: str | None = None
     image_column: str | None = None
     label_column: str | None = None
     embedding_column: str | None = None
+    id_column: str | None = None
     data_dir: Path | None = None
     labels: Path | None = None
     ids: Path | None = None
+    follow_links: bool = False
+    max_pixels: int | None = None
+    drop_bad_rows: bool = False
+    rules: int = RULES
+
+    def __post_init__(self) -> None:
+        if self.max_pixels is not None and (not isinstance(self.max_pixels, int) or self.max_pixels < 1):
+            raise UsageError(f"max_pixels is {self.max_pixels!r}; give a whole number of pixels above 0")
+
+    @property
+    def decoding(self) -> Decoding:
+        """How images of this source become pixels."""
+        return Decoding(self.rules, MAX_PIXELS if self.max_pixels is None else self.max_pixels)
 
     def given(self) -> set[str]:
         """Return the names of the options that are set."""
-        return {field.name for field in fields(self) if getattr(self, field.name) is not None}
+        return {field.name for field in fields(self) if getattr(self, field.name) != field.default} - {
+            "rules"
+        }
 
     def allow(self, kind: str, *allowed: str) -> None:
         """Refuse options that a kind of source has no use for.
@@ -45,24 +85,25 @@ class SourceOptions:
         """
         for name in sorted(self.given() - set(allowed)):
             flag = "--" + name.replace("_", "-")
+            value = getattr(self, name)
+            said = flag if value is True else f"{flag} {value}"
             known = ", ".join("--" + other.replace("_", "-") for other in allowed) or "none"
-            raise UsageError(
-                f"{flag} {getattr(self, name)} does not apply to {kind} (it takes: {known}); leave it out"
-            )
+            raise UsageError(f"{said} does not apply to {kind} (it takes: {known}); leave it out")
 
     def as_json(self) -> dict[str, Any]:
-        """Return the options that are set, paths made absolute, as JSON can hold them."""
-        return {
+        """Return the options that are set, and the rules but for 1, as JSON can hold them; paths are made absolute."""
+        found: dict[str, Any] = {
             name: str(Path(getattr(self, name)).expanduser().resolve())
             if name in _PATHS
             else getattr(self, name)
             for name in sorted(self.given())
         }
+        return found if self.rules == 1 else {**found, "rules": self.rules}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """Return the options that `as_json` described."""
+        """Return the options that `as_json` described; those of version 0.1 name no rules."""
         found: dict[str, Any] = {
             name: Path(value) if name in _PATHS else value for name, value in values.items()
         }
-        return cls(**found)
+        return cls(**{"rules": 1, **found})

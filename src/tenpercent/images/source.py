@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ..store.files import fingerprint
+from .options import Decoding
 
 Raw = bytes | npt.NDArray[np.generic]  # an encoded image, or its pixels: [h, w] or [h, w, channels]
 
@@ -31,6 +32,8 @@ class ImageSource:
         splits: the names of all splits there are.
         columns: rows (ascending) -> all columns of those rows, batch by batch, with what the schema says of them;
             None where the source is no table.
+        decoding: how what `read` returns becomes pixels (`decode.decode`).
+        taken: what was taken for labels, ids and images, in words: {"labels": "column label"}.
     """
 
     spec: str
@@ -43,6 +46,8 @@ class ImageSource:
     skipped: dict[str, int] = field(default_factory=dict)
     splits: tuple[str, ...] = ()
     columns: Callable[[npt.NDArray[np.int64]], pa.RecordBatchReader] | None = field(default=None, repr=False)
+    decoding: Decoding = field(default=Decoding(), repr=False)
+    taken: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)

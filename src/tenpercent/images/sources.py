@@ -23,7 +23,7 @@ from .vision import open_torchvision
 
 __all__ = ["ImageSource", "SourceOptions", "open_source", "open_split"]
 
-_COLUMNS = ("image_column", "label_column", "embedding_column")
+_COLUMNS = ("image_column", "label_column", "embedding_column", "id_column", "max_pixels", "drop_bad_rows")
 
 
 class Prefix(StrEnum):
@@ -48,12 +48,17 @@ def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> I
         SourceError: missing, empty, unreadable, or not what it was said to be.
         UsageError: an option that does not apply, or a value that can't be used.
     """
+    opened = _open(spec, options)
+    return replace(opened, decoding=options.decoding) if isinstance(opened, ImageSource) else opened
+
+
+def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
     prefix, name = _parse(spec)
     if prefix is Prefix.HF:
         options.allow("hf: sources", "split", *_COLUMNS)
         return open_huggingface(name, options)
     if prefix is Prefix.TORCHVISION:
-        options.allow("torchvision: sources", "split", "data_dir")
+        options.allow("torchvision: sources", "split", "data_dir", "max_pixels")
         return open_torchvision(name, options.data_dir, options.split)
     if spec == "digits":
         options.allow("digits", "split")
@@ -134,7 +139,7 @@ def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embed
         raise SourceError(f"{folder} was written by save_to_disk; open it as hf:{folder}")
     listing = list_folder(folder)
     if listing.images:
-        options.allow("a folder of images", "split")
+        options.allow("a folder of images", "split", "follow_links", "max_pixels")
         return open_folder(listing, options.split)
     if listing.parquets:
         options.allow("a folder of Parquet files", "split", *_COLUMNS)
@@ -150,7 +155,7 @@ def _open_file(path: Path, options: SourceOptions) -> ImageSource | Embeddings:
         options.allow("a Parquet file", "split", *_COLUMNS)
         return open_parquet([path], path, options)
     if ending == ".npy":
-        options.allow("a .npy file", "split", "labels", "ids")
+        options.allow("a .npy file", "split", "labels", "ids", "drop_bad_rows")
         if options.split is not None:
             choose_split(options.split, (), str(path))
         return open_npy(path, options.labels, options.ids)

@@ -28,7 +28,7 @@ def thumbnail(source: ImageSource, row: int, side: int, *, optimize: bool = True
     Raises:
         Unreadable, OSError: the image can't be read.
     """
-    image = Image.fromarray(decode(source.read(row)))
+    image = Image.fromarray(decode(source.read(row), source.decoding))
     width, height = image.size
     factor = side // max(width, height)
     if factor >= 1:

@@ -66,6 +66,7 @@ def open_test(spec: Spec | None, options: SourceOptions, train: Asked) -> Asked:
     Raises:
         UsageError, RunFolderError: it can't be opened, has no such split, or is the training set itself.
     """
+    options = replace(options, rules=_rules(train))
     if spec is None:
         options.allow("the test split of TRAIN's own source", "split")
         return _other_split(options.split or "test", train)
@@ -136,6 +137,13 @@ def _test_split(spec: str | Path, options: SourceOptions, opened: Opened) -> tup
 
 def _split(opened: Opened) -> str:
     return opened.split if isinstance(opened, ImageSource) else ""
+
+
+def _rules(asked: Asked) -> int:
+    """Return the rules by which the images of a set were read, so that those beside them are read alike."""
+    if isinstance(asked.opened, RunFolder):
+        return SourceOptions.from_json(asked.opened.read()["source"]["options"]).rules
+    return asked.options.rules
 
 
 def _place(spec: Spec | None) -> str:

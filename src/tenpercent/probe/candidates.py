@@ -169,7 +169,9 @@ def _test_vectors(run: RunFolder, judges: EvaluationSet, out: Path) -> RunFolder
 
     source, made_by = part_of(judges.source, judges.rows), borrowed(run)
     to = out / f"{run.path.name}-{fingerprint([made_by, source.fingerprint])}"
-    folder = RunFolder.create(to, describe(source.spec, source, SourceOptions(), 0.0))
+    folder = RunFolder.create(
+        to, describe(source.spec, source, SourceOptions(rules=source.decoding.rules), 0.0)
+    )
     if not is_borrowed(folder, made_by):
         log.info("embedding %s images (%s) by the network of %s", f"{len(source):,}", judges.name, run.path)
         embed_like(run, source, folder, made_by, None)
