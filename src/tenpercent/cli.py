@@ -57,6 +57,7 @@ def run_run(arguments: argparse.Namespace) -> None:
                     options=options,
                     cut=cut,
                     memory=arguments.memory,
+                    reread=arguments.reread,
                 )
             )
         )
@@ -69,6 +70,7 @@ def run_run(arguments: argparse.Namespace) -> None:
         options=options,
         cut=cut,
         memory=arguments.memory,
+        reread=arguments.reread,
     )
     _say(describe_run(arguments.out))
 
@@ -83,6 +85,7 @@ def run_embed(arguments: argparse.Namespace) -> None:
         embedder=embedder_of(arguments),
         holdout=arguments.holdout,
         options=options_of(arguments),
+        reread=arguments.reread,
     )
     _say(f"{len(embeddings):,} images embedded, {embeddings.width} values each: {arguments.out}")
 
@@ -271,9 +274,13 @@ def run_presets(_: argparse.Namespace) -> None:
 
 def run_info(arguments: argparse.Namespace) -> None:
     """``tenpercent info``."""
+    from .embedding import changes_of
     from .show.summary import describe_folder
 
     _say(describe_folder(arguments.run))
+    changed = changes_of(arguments.run)
+    if changed:
+        _say(changed)
 
 
 def _say(text: str) -> None:

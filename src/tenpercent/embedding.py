@@ -8,12 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .embed.settings import SelfSupervised, Supervised
+import numpy as np
+
+from .embed.settings import KINDS, SelfSupervised, Supervised
 from .errors import UsageError, require
 from .images.holdout import split_holdout, write_holdout
-from .images.options import SourceOptions
+from .images.options import RULES, SourceOptions
+from .images.rereading import differences
 from .images.source import ImageSource
 from .images.sources import open_source
+from .images.taken import describe_taken
 from .store.embeddings import Embeddings, stored_count
 from .store.run import RunFolder, Stage
 
@@ -45,24 +49,67 @@ def embed(
     embedder: Embedder | None = None,
     holdout: float = 0.0,
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
+    reread: bool = False,
 ) -> Embeddings:
-    """Embed a source into a run folder, or go on where that was interrupted.
+    """Embed a source into a run folder, or resume where that was interrupted.
 
-    Args, raises: see `run`. Ready vectors are checked and left where they lie.
+    Args, raises: see `pipeline.run`. Ready vectors are checked and left where they lie.
 
     Returns:
         The embeddings of the last layer, in id order.
     """
-    options = by_recorded_rules(options, out)
-    return embed_opened(source, open_source(source, options), out, embedder, holdout, options)
+    options, opened = open_for_run(source, options, out, reread=reread)
+    return embed_opened(source, opened, out, embedder, holdout, options, reread=reread)
 
 
-def by_recorded_rules(options: SourceOptions, out: str | Path) -> SourceOptions:
-    """Return the options with the rules by which the run at `out`, where there is one, reads its source."""
+def open_for_run(
+    source: str | Path, options: SourceOptions, out: str | Path, *, reread: bool
+) -> tuple[SourceOptions, ImageSource | Embeddings]:
+    """Open a source by the rules of the run at `out` where there is one, and say what newer rules would change.
+
+    Args:
+        source, options: as for `open_source`.
+        out: a run folder, which may not exist yet.
+        reread: take the rules of this version all the same.
+
+    Returns:
+        The options with the rules that hold, and the opened source.
+    """
     folder = RunFolder(Path(out))
-    if not folder.json_path.exists():
-        return options
-    return replace(options, rules=SourceOptions.from_json(folder.read()["source"]["options"]).rules)
+    if reread or not folder.json_path.exists():
+        return options, open_source(source, options)
+    options = replace(options, rules=SourceOptions.from_json(folder.read()["source"]["options"]).rules)
+    opened = open_source(source, options)
+    changed = rule_changes(source, options, opened, folder)
+    if changed:
+        log.warning("%s", changed)
+    return options, opened
+
+
+def changes_of(run: str | Path) -> str:
+    """Return one line on what this version would read otherwise than an existing run does; "" for nothing."""
+    folder = RunFolder.open(run)
+    about = folder.read()["source"]
+    options = SourceOptions.from_json(about["options"])
+    if options.rules == RULES:
+        return ""
+    try:
+        return rule_changes(about["spec"], options, open_source(about["spec"], options), folder)
+    except UsageError as gone:
+        return f"its source can't be compared with how this version reads it: {gone}"
+
+
+def rule_changes(
+    source: str | Path, options: SourceOptions, opened: ImageSource | Embeddings, folder: RunFolder
+) -> str:
+    """Return one line on what this version would read otherwise than a run made by older rules; "" for nothing."""
+    changed = differences(source, options, opened)
+    if not changed:
+        return ""
+    return (
+        f"{folder.path} was made by version 0.1 and keeps its way of reading {source}. By today's rules "
+        f"{'; '.join(changed)}. To make it anew: tenpercent run {source} --out {folder.path} --reread"
+    )
 
 
 def embed_opened(
@@ -72,10 +119,15 @@ def embed_opened(
     embedder: Embedder | None,
     holdout: float,
     options: SourceOptions,
+    *,
+    reread: bool = False,
 ) -> Embeddings:
     """Embed a source that was opened already: see `embed`."""
     clock = Clock()
     about = describe(source, opened, options, holdout)
+    log.info("%s", describe_taken(about))
+    if reread:
+        _set_aside(RunFolder(Path(out)), about)
     if isinstance(opened, Embeddings):
         check_vectors_alone(source, embedder, holdout)
         folder = RunFolder.create(out, about)
@@ -94,6 +146,7 @@ def embed_opened(
         done = _embedded(folder)
         if done is not None and done["holdout"] == holdout:
             return Embeddings.load(folder.embeddings)  # nothing asked for that could differ
+        embedder = _recorded_embedder(folder)
     rows, held_out = split_holdout(opened, holdout)
     require("torch", "images")
     chosen = settled(default_embedder(opened) if embedder is None else embedder, out)
@@ -115,12 +168,35 @@ def embed_opened(
     return Embeddings.load(folder.embeddings)
 
 
+def _set_aside(folder: RunFolder, about: dict[str, Any]) -> None:
+    """Begin an existing run anew where its source is read otherwise now."""
+    if not folder.json_path.exists():
+        return
+    old = folder.read()["source"]
+    now, then = (SourceOptions.from_json(each["options"]).rules for each in (about, old))
+    if (now, about["fingerprint"]) == (then, old["fingerprint"]):
+        log.info("%s is read as before: nothing to make anew", old["spec"])
+        return
+    log.info("what was made of %s moved to %s", old["spec"], folder.set_aside(about))
+
+
 def _embedded(folder: RunFolder) -> dict[str, Any] | None:
     """Return the settings that a run's embeddings were made with, or None where they are not all there."""
     done = folder.stage(Stage.EMBED)
     if done is None or stored_count(folder.embeddings) != done["n"]:
         return None
     return dict(done["settings"])
+
+
+def _recorded_embedder(folder: RunFolder) -> Embedder | None:
+    """Return the embedder that a run was begun with, where its settings make it again; else None."""
+    from .embed.origin import stored_embedder
+
+    stored = stored_embedder(folder)
+    kind = None if stored is None else KINDS.get(str(stored["embedder"]))
+    if stored is None or kind is None or "weights_hash" in stored:
+        return None  # a module, a function, or weights from a file whose place is not kept
+    return kind.from_json(stored)
 
 
 def check_vectors_alone(source: str | Path, embedder: Embedder | None, holdout: float) -> None:
@@ -162,14 +238,19 @@ def describe(
     spec: str | Path, opened: ImageSource | Embeddings, options: SourceOptions, holdout: float
 ) -> dict[str, Any]:
     """Return what `run.json` says of a source: enough to open it again and to know it again."""
+    labelled = np.empty(0) if opened.labels is None else opened.labels[opened.labels >= 0]
     common = {
         "options": options.as_json(),
         "n": len(opened),
         "class_names": list(opened.class_names),
+        "classes_used": len(np.unique(labelled)),
+        "unlabelled": len(opened) - len(labelled),
+        "taken": dict(opened.taken),
         "holdout": holdout,
     }
     if isinstance(opened, Embeddings):
         path = str(Path(spec).resolve())
+        common["width"] = opened.width
         return {"spec": path, "kind": "vectors", "fingerprint": opened.origin, **common}
     return {
         "spec": opened.spec,

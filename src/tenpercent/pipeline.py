@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 
 from .cut import Cut, check_cut, one_cut
 from .decisions.log import DecisionLog
-from .embedding import Clock, by_recorded_rules, embed_opened
+from .embedding import Clock, embed_opened, open_for_run
 from .errors import StageError, UsageError
 from .images.options import SourceOptions
 from .images.source import ImageSource
-from .images.sources import open_source
 from .select.memory import checked_memory
 from .store.embeddings import Embeddings
 from .store.files import read_table
@@ -45,6 +44,7 @@ def run(
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     cut: Cut | None = None,
     memory: int | str | None = None,
+    reread: bool = False,
 ) -> Selection:
     """Embed, cluster, select and report: the whole flow, resumed where it was interrupted.
 
@@ -58,16 +58,17 @@ def run(
         options: column names, split and the like.
         cut: everything else about clustering and cutting.
         memory: what clustering may take, in bytes or as ``"4GiB"``; None for half of what is free.
+        reread: read the source of an existing run anew, by the rules of this version (docs/sources.md); what was
+            made of it moves to ``earlier/`` in the run folder, decisions stay.
 
     Returns:
         The selection, stored in the run folder beside the report.
     """
     cut = one_cut(cut, keep)
     allowed = checked_memory(memory)
-    options = by_recorded_rules(options, out)
-    opened = open_source(source, options)
+    options, opened = open_for_run(source, options, out, reread=reread)
     check_cut(cut, opened)
-    embed_opened(source, opened, out, embedder, holdout, options)
+    embed_opened(source, opened, out, embedder, holdout, options, reread=reread)
     folder = Path(out)
     _cluster_beyond(folder, cut, allowed)
     selection = select(folder, cut, memory=allowed)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cut import Cut, check_cut
-from .embedding import by_recorded_rules, check_vectors_alone, default_embedder, settled
+from .embedding import check_vectors_alone, default_embedder, describe, open_for_run, settled
 from .errors import RunFolderError, require
 from .images.holdout import split_holdout
 from .images.options import SourceOptions
-from .images.sources import open_source
+from .images.taken import describe_taken
 from .select.memory import checked_memory
 from .store.embeddings import Embeddings
 from .store.run import RunFolder, Stage
@@ -56,6 +56,7 @@ def plan(
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     cut: Cut | None = None,
     memory: int | str | None = None,
+    reread: bool = False,
 ) -> Plan:
     """Estimate a run from a short sample of its source; the arguments are those of `pipeline.run`.
 
@@ -64,12 +65,12 @@ def plan(
         RunFolderError: the run folder can't be used for this source.
     """
     cut, allowed = cut or Cut(), checked_memory(memory)
-    options = by_recorded_rules(options, out)
-    opened = open_source(source, options)
+    options, opened = open_for_run(source, options, out, reread=reread)
     check_cut(cut, opened)
     folder = RunFolder(Path(out))
     done: dict[str, Any] = {}
-    if folder.json_path.exists():
+    taken = describe_taken(describe(source, opened, options, holdout))
+    if folder.json_path.exists() and not reread:
         known = folder.read()
         same = opened.origin if isinstance(opened, Embeddings) else opened.fingerprint
         if known["source"]["fingerprint"] != same:
@@ -78,7 +79,7 @@ def plan(
     if isinstance(opened, Embeddings):
         check_vectors_alone(source, embedder, holdout)
         n, width = len(opened), opened.width
-        lines = [f"source   {source}: {n:,} vectors of {width} values; nothing to embed"]
+        lines = [f"source   {source}: {taken}; nothing to embed"]
         seconds, held, disk = 0.0, opened.vectors.nbytes, 0
     else:
         require("torch", "images")
@@ -86,9 +87,8 @@ def plan(
 
         chosen = settled(default_embedder(opened) if embedder is None else embedder, out)
         rows, held_out = split_holdout(opened, holdout)
-        labelled = "no labels" if opened.labels is None else f"{len(opened.class_names)} classes"
-        apart = f", {len(held_out):,} held out" if len(held_out) else ""
-        lines = [f"source   {opened.spec}: {len(rows):,} images, {labelled}{apart}"]
+        apart = f"; {len(held_out):,} held out" if len(held_out) else ""
+        lines = [f"source   {opened.spec}: {taken}{apart}"]
         if Stage.EMBED in done:
             lines.append("embed    done already")
             embedded = done[Stage.EMBED]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from ..images.taken import describe_taken
 from ..select.selection import Selection
 from ..store.files import read_table
 from ..store.run import RunFolder, Stage, flat
@@ -44,11 +45,6 @@ def describe_run(run: str | Path) -> str:
     rejected = pq.read_metadata(folder.rejected).num_rows if folder.rejected.exists() else 0
     if rejected:
         lines.append(f"{rejected:,} images could not be read; {folder.rejected} says why.")
-    skipped = folder.read()["source"].get("skipped") or {}
-    if skipped:
-        lines.append(
-            "Passed over: " + ", ".join(f"{count:,} {what}" for what, count in sorted(skipped.items())) + "."
-        )
     lines.append(f"See them: {folder.report}")
     return "\n".join(lines)
 
@@ -75,9 +71,7 @@ def describe_folder(run: str | Path) -> str:
     folder = RunFolder.open(run)
     content = folder.read()
     source = content["source"]
-    lines = [
-        f"source   {source['spec']}: {source['n']:,} {source['kind']}, {len(source['class_names'])} classes"
-    ]
+    lines = [f"source   {source['spec']}: {describe_taken(source)}"]
     for stage in Stage:
         found = content["stages"].get(stage)
         if found is None:

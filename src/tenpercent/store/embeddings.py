@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,6 +41,7 @@ class Embeddings:
         hashes: str[n], a hash of each image's bytes, or None for ready vectors.
         layer: which layer of the network the vectors come from.
         origin: what made the vectors, a fingerprint that `merges.parquet` repeats.
+        taken: of ready vectors, what was taken from where, as `ImageSource.taken` says it.
     """
 
     ids: Strings
@@ -52,6 +53,7 @@ class Embeddings:
     hashes: Strings | None = None
     layer: str = "end"
     origin: str = ""
+    taken: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.ids)

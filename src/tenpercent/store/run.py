@@ -22,6 +22,7 @@ from ..errors import LockedError, RunFolderError, StageError
 from .files import fingerprint, remove_temporaries, write_text
 
 FORMAT = 1
+STAY = ("run.json", "decisions.sqlite", "locks", "earlier")  # what `set_aside` leaves in its place
 
 
 class Stage(StrEnum):
@@ -213,6 +214,33 @@ class RunFolder:
                 name: found for name, found in content["stages"].items() if name not in later
             }
             self._write(content)
+
+    def set_aside(self, source: dict[str, Any]) -> Path:
+        """Move all that was made of the source as it was read, and begin anew with another description of it.
+
+        Decisions stay where they are. A killed call leaves a run that the next call sets aside the rest of.
+
+        Args:
+            source: the new description, as for `create`.
+
+        Returns:
+            The folder that holds what was there, ``earlier/N``.
+
+        Raises:
+            LockedError: another process works on the run.
+        """
+        with self.lock(*Stage), self._short_lock():
+            numbers = [int(each.name) for each in self.path.glob("earlier/*") if each.name.isdigit()]
+            last = self.path / "earlier" / str(max(numbers, default=0))
+            whole = not numbers or (last / self.json_path.name).exists()
+            to = self.path / "earlier" / str(max(numbers, default=0) + 1) if whole else last
+            to.mkdir(parents=True, exist_ok=True)
+            for entry in sorted(self.path.iterdir()):
+                if not entry.name.startswith(STAY):
+                    entry.replace(to / entry.name)
+            write_text(to / self.json_path.name, self.json_path.read_text(encoding="utf-8"))
+            self._write({"format": FORMAT, "source": source, "stages": {}})
+            return to
 
     def clear_scratch(self) -> None:
         """Remove what was of use only until the stage was done; the caller holds its lock."""

@@ -1,0 +1,68 @@
+"""The first line of every run: what was taken from a source and what was passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MANY = 6  # kinds of files that the line names; it says how many more there are
+
+
+def describe_taken(about: Mapping[str, Any]) -> str:
+    """Return one line: how many images, which classes, which columns, what was passed over.
+
+    Args:
+        about: what `run.json` says of a source (`embedding.describe`).
+    """
+    taken = about.get("taken", {})
+    first = ", ".join([_counted(about), _classes(about, taken)])
+    parts = [first, *_parts(about, taken)]
+    passed = _passed_over(about.get("skipped") or {})
+    return "; ".join([*parts, *passed])
+
+
+def _counted(about: Mapping[str, Any]) -> str:
+    n = f"{about['n']:,}"
+    if about["kind"] == "vectors":
+        width = f" of {about['width']:,} values" if "width" in about else ""
+        return f"{n} vectors{width}{_from(about.get('taken', {}), 'vectors')}"
+    return f"{n} images{_from(about.get('taken', {}), 'images')}"
+
+
+def _classes(about: Mapping[str, Any], taken: Mapping[str, str]) -> str:
+    names = len(about["class_names"])
+    if not names:
+        return "no labels"
+    used = about.get("classes_used", names)
+    many = f"{names:,} class{'es' if names != 1 else ''}"
+    if used < names:
+        many = f"{used:,} of {many}"
+    unlabelled = about.get("unlabelled", 0)
+    without = f" ({unlabelled:,} images without a label)" if unlabelled else ""
+    return f"{many}{_from(taken, 'labels')}{without}"
+
+
+def _from(taken: Mapping[str, str], what: str) -> str:
+    return f" from {taken[what]}" if what in taken else ""
+
+
+def _parts(about: Mapping[str, Any], taken: Mapping[str, str]) -> list[str]:
+    found = []
+    if "ids" in taken:
+        found.append(f"ids from {taken['ids']}")
+    if about.get("split"):
+        found.append(f"split {about['split']}")
+    return found + [
+        text for name, text in taken.items() if name not in ("images", "labels", "vectors", "ids")
+    ]
+
+
+def _passed_over(skipped: Mapping[str, int]) -> list[str]:
+    if not skipped:
+        return []
+    most = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+    said = [f"{count:,} {what}" for what, count in most[:MANY]]
+    rest = sum(count for _, count in most[MANY:])
+    if rest:
+        said.append(f"{rest:,} others of {len(most) - MANY} kinds")
+    return [f"passed over: {', '.join(said)}"]
