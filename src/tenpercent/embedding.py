@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .embed.settings import KINDS, SelfSupervised, Supervised
 from .errors import UsageError, require
 from .images.holdout import split_holdout, write_holdout
@@ -17,7 +15,7 @@ from .images.options import RULES, SourceOptions
 from .images.rereading import differences
 from .images.source import ImageSource
 from .images.sources import open_source
-from .images.taken import describe_taken
+from .images.taken import account, describe_taken
 from .store.embeddings import Embeddings, stored_count
 from .store.run import RunFolder, Stage
 
@@ -238,25 +236,7 @@ def describe(
     spec: str | Path, opened: ImageSource | Embeddings, options: SourceOptions, holdout: float
 ) -> dict[str, Any]:
     """Return what `run.json` says of a source: enough to open it again and to know it again."""
-    labelled = np.empty(0) if opened.labels is None else opened.labels[opened.labels >= 0]
-    common = {
-        "options": options.as_json(),
-        "n": len(opened),
-        "class_names": list(opened.class_names),
-        "classes_used": len(np.unique(labelled)),
-        "unlabelled": len(opened) - len(labelled),
-        "taken": dict(opened.taken),
-        "holdout": holdout,
-    }
+    known = {**account(opened), "options": options.as_json(), "holdout": holdout}
     if isinstance(opened, Embeddings):
-        path = str(Path(spec).resolve())
-        common["width"] = opened.width
-        return {"spec": path, "kind": "vectors", "fingerprint": opened.origin, **common}
-    return {
-        "spec": opened.spec,
-        "kind": "images",
-        "fingerprint": opened.fingerprint,
-        "split": opened.split,
-        "skipped": opened.skipped,
-        **common,
-    }
+        return {"spec": str(Path(spec).resolve()), "fingerprint": opened.origin, **known}
+    return {"spec": opened.spec, "fingerprint": opened.fingerprint, **known}

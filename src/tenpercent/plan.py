@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cut import Cut, check_cut
-from .embedding import check_vectors_alone, default_embedder, describe, open_for_run, settled
+from .embedding import check_vectors_alone, default_embedder, open_for_run, settled
 from .errors import RunFolderError, require
 from .images.holdout import split_holdout
 from .images.options import SourceOptions
-from .images.taken import describe_taken
+from .images.taken import account, describe_taken
 from .select.memory import checked_memory
 from .store.embeddings import Embeddings
 from .store.run import RunFolder, Stage
@@ -69,7 +69,7 @@ def plan(
     check_cut(cut, opened)
     folder = RunFolder(Path(out))
     done: dict[str, Any] = {}
-    taken = describe_taken(describe(source, opened, options, holdout))
+    taken = describe_taken(account(opened))
     if folder.json_path.exists() and not reread:
         known = folder.read()
         same = opened.origin if isinstance(opened, Embeddings) else opened.fingerprint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,8 +13,11 @@ from ..errors import SourceError, UsageError
 from ..images.options import SourceOptions
 from ..images.source import ImageSource
 from ..images.sources import open_source, open_split, with_classes
+from ..images.taken import account, describe_taken
 from ..store.embeddings import Embeddings
 from ..store.run import RunFolder
+
+log = logging.getLogger("tenpercent")
 
 OWN_SPLITS = ("test", "validation")
 HELD_OUT = "held out"
@@ -109,6 +113,7 @@ def _opened(spec: str, options: SourceOptions, images: ImageSource) -> ImageSour
         )
     if (found.spec, found.split) == (images.spec, images.split):
         raise UsageError(f"--test {spec} is the training set itself; give images that no training sees")
+    log.info("testing on %s: %s", spec, describe_taken(account(found)))
     return with_classes(found, images.class_names)
 
 

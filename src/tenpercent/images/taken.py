@@ -5,14 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from ..store.embeddings import Embeddings
+from .source import ImageSource
+
 MANY = 6  # kinds of files that the line names; it says how many more there are
+
+
+def account(opened: ImageSource | Embeddings) -> dict[str, Any]:
+    """Return what `describe_taken` needs to know of a source, as JSON can hold it; `run.json` keeps it."""
+    labelled = np.empty(0) if opened.labels is None else opened.labels[opened.labels >= 0]
+    common = {
+        "n": len(opened),
+        "class_names": list(opened.class_names),
+        "classes_used": len(np.unique(labelled)),
+        "unlabelled": len(opened) - len(labelled),
+        "taken": dict(opened.taken),
+    }
+    if isinstance(opened, Embeddings):
+        return {"kind": "vectors", "width": opened.width, **common}
+    return {"kind": "images", "split": opened.split, "skipped": opened.skipped, **common}
 
 
 def describe_taken(about: Mapping[str, Any]) -> str:
     """Return one line: how many images, which classes, which columns, what was passed over.
 
     Args:
-        about: what `run.json` says of a source (`embedding.describe`).
+        about: what `account` returns, or `run.json` holds of a source.
     """
     taken = about.get("taken", {})
     first = ", ".join([_counted(about), _classes(about, taken)])

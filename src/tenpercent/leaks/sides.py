@@ -16,6 +16,7 @@ from ..images.options import SourceOptions
 from ..images.source import ImageSource
 from ..images.sources import open_source
 from ..images.splits import NoSplitError
+from ..images.taken import account, describe_taken
 from ..store.embeddings import Embeddings
 from ..store.run import RunFolder, Stage
 from .identity import borrowed, identity_of, is_borrowed, said
@@ -217,9 +218,8 @@ def _embedded(asked: Asked, other: Asked, embedder: Embedder | None, out: Path |
         require("torch", "images")
         from .network import embed_like
 
-        log.info(
-            "embedding %s images of %s by the network of %s", f"{len(asked.opened):,}", asked.role, other.role
-        )
+        log.info("%s: %s", asked.role, describe_taken(account(asked.opened)))
+        log.info("embedding %s by the network of %s", asked.role, other.role)
         embed_like(other.opened, asked.opened, folder, made_by, embedder)
     return asked._replace(opened=folder)
 
@@ -234,6 +234,7 @@ def _side(asked: Asked, layer: str | None) -> Side:
                 f"layer is {layer!r}; {asked.role} holds ready vectors without layers; leave it out"
             )
         named = asked.role if isinstance(asked.spec, Embeddings) else str(asked.spec)
+        log.info("%s: %s", asked.role, describe_taken(account(opened)))
         return Side(named, opened)
     assert isinstance(opened, RunFolder)
     opened.require(Stage.EMBED)

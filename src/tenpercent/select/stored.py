@@ -164,7 +164,7 @@ def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
     opened = open_source(source["spec"], SourceOptions.from_json(source["options"]))
     if not isinstance(opened, Embeddings) or opened.origin != source["fingerprint"]:
         raise StageError(
-            f"{source['spec']} has changed since {folder.path} was made; choose another --out and run again"
+            f"{source['spec']} has changed since {folder.path} was made; run again with another --out, or with --reread"
         )
     return opened
 
@@ -181,7 +181,7 @@ def open_images(folder: RunFolder) -> ImageSource:
     opened = open_source(source["spec"], SourceOptions.from_json(source["options"]))
     if not isinstance(opened, ImageSource) or opened.fingerprint != source["fingerprint"]:
         raise StageError(
-            f"{source['spec']} has changed since {folder.path} was made; choose another --out and run again"
+            f"{source['spec']} has changed since {folder.path} was made; run again with another --out, or with --reread"
         )
     return opened
 

@@ -65,7 +65,7 @@ class RunFolder:
         if known["fingerprint"] != source["fingerprint"]:
             raise RunFolderError(
                 f"{run.path} holds a run of {known['spec']} ({known['fingerprint']}), not of {source['spec']} "
-                f"({source['fingerprint']}) as it is now; choose another --out"
+                f"({source['fingerprint']}) as it is now; choose another --out, or make it anew with --reread"
             )
         return run
 
