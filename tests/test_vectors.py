@@ -135,8 +135,8 @@ def test_labels_and_ids_that_do_not_fit(tmp_path: Path, vectors: np.ndarray) -> 
         opened(path, labels=saved(tmp_path / "l.npy", np.full(12, -2)))
     with pytest.raises(SourceError, match="5000000"):
         opened(path, labels=saved(tmp_path / "l.npy", np.full(12, 5_000_000)))
-    with pytest.raises(UsageError, match="float"):
-        opened(path, labels=saved(tmp_path / "l.npy", np.zeros(12)))
+    with pytest.raises(UsageError, match=r"0\.5 .*float"):
+        opened(path, labels=saved(tmp_path / "l.npy", np.full(12, 0.5)))
     twins = tmp_path / "l.txt"
     twins.write_text("Cat\ncat\n" * 6)
     with pytest.raises(SourceError, match="case"):

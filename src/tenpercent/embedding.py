@@ -143,7 +143,9 @@ def embed_opened(
         folder = RunFolder.create(out, about)
         done = _embedded(folder)
         if done is not None and done["holdout"] == holdout:
-            return Embeddings.load(folder.embeddings)  # nothing asked for that could differ
+            return Embeddings.load(
+                folder.embeddings, length=len(opened)
+            )  # nothing asked for that could differ
         embedder = _recorded_embedder(folder)
     rows, held_out = split_holdout(opened, holdout)
     require("torch", "images")
@@ -157,13 +159,13 @@ def embed_opened(
         check_embedder(chosen)
     folder = RunFolder.create(out, about)
     if _embedded(folder) == settings:
-        return Embeddings.load(folder.embeddings)
+        return Embeddings.load(folder.embeddings, length=len(opened))
     with folder.lock(Stage.EMBED):
         summary = embed_source(opened, folder, chosen, rows)  # refuses what was begun with other settings
         write_holdout(folder, opened, held_out)
         folder.forget(Stage.EMBED)  # where part files were deleted, what was made from them may be of others
         folder.record(Stage.EMBED, settings, clock.seconds, **summary)
-    return Embeddings.load(folder.embeddings)
+    return Embeddings.load(folder.embeddings, length=len(opened))
 
 
 def _set_aside(folder: RunFolder, about: dict[str, Any]) -> None:

@@ -61,7 +61,8 @@ def select_by(
             that have no vector (unreadable, held out) have a score that is not looked at.
 
     Raises:
-        UsageError: a value out of its range or without a meaning for the strategy, or scores that don't fit.
+        UsageError: a value out of its range or without a meaning for the strategy, scores that don't fit, or shared
+            vectors that have changed.
         MemoryBudgetError: the tree of ``semantic``, ``spread`` or ``mixed`` needs more memory: says what fits.
     """
     chosen, cut = CheckedStrategy.of(strategy), CheckedCut.of(keep, threshold)
@@ -71,6 +72,7 @@ def select_by(
         )
     ranked = checked_scores(scores, chosen, embeddings)
     first = checked_seed(seed)
+    embeddings.check_unchanged()
     if chosen.name is Strategy.SEMANTIC:
         return cluster(embeddings, keep, threshold=threshold, within=within).select(keep, threshold=threshold)
     merges = _tree(embeddings, chosen, cut, within)

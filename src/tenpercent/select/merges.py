@@ -88,11 +88,13 @@ class Merges:
             memory: what clustering further may take, in bytes or as ``"4GiB"``; None for half of what is free.
 
         Raises:
-            UsageError: a value out of its range, both or neither of `keep` and `threshold`, an unknown id.
+            UsageError: a value out of its range, both or neither of `keep` and `threshold`, an unknown id; or vectors
+                that are shared (`Embeddings.shared`) and have changed, which are read once for that.
             MemoryBudgetError: the cut needs more memory: says what fits.
         """
         cut = CheckedCut.of(keep, threshold, budget, min_per_class)
         resources = Resources(memory=checked_memory(memory))
+        self.embeddings.check_unchanged()
         wanted = positions_of(self.embeddings.ids, keep_ids, "keep_ids")
         deep = deepened(self, cut, resources)
         part = deep._partition(cut)

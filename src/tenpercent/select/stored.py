@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 
@@ -152,7 +153,8 @@ def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
     """
     source = folder.read()["source"]
     if source["kind"] != "vectors":
-        found, n = Embeddings.load(folder.embeddings, layer), folder.require(Stage.EMBED)["n"]
+        found = Embeddings.load(folder.embeddings, layer, length=source["n"])
+        n = folder.require(Stage.EMBED)["n"]
         if len(found) != n:
             raise StageError(
                 f"{folder.embeddings} holds {len(found):,} of {n:,} images; make the others again with: "
@@ -166,7 +168,7 @@ def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
         raise StageError(
             f"{source['spec']} has changed since {folder.path} was made; run again with another --out, or with --reread"
         )
-    return opened
+    return replace(opened, shared=False)  # each opening checks the file: a cut need not read it once more
 
 
 def open_images(folder: RunFolder) -> ImageSource:

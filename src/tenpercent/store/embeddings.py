@@ -14,17 +14,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import SourceError, StageError, UsageError, nearest
+from ..errors import StageError, UsageError, nearest
+from .arrays import Vectors as Vectors
+from .arrays import checked_vectors, unshared
+from .arrays import zero_or_broken_row as zero_or_broken_row
 from .files import count_rows, fingerprint, read_columns, read_metadata, write_table
+from .ids import Strings as Strings
+from .ids import as_ids, check_unique
+from .ids import row_ids as row_ids
+from .labels import label_codes
 
 FORMAT = 1
 LAYERS = ("start", "middle", "end")
 BLOCK_BYTES = 32 * 2**20  # of vectors looked at at a time
-MOST_CLASSES = 1_000_000  # unnamed codes beyond are numbers of something else
 
-Strings = npt.NDArray[np.object_]  # Python strings: ids differ in length too much for a fixed width
 Ints = npt.NDArray[np.int64]
-Vectors = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,6 +46,12 @@ class Embeddings:
         layer: which layer of the network the vectors come from.
         origin: what made the vectors, a fingerprint that `merges.parquet` repeats.
         taken: of ready vectors, what was taken from where, as `ImageSource.taken` says it.
+        length: how many rows the source has, those without a vector (unreadable, held out) counted; None where that
+            is not known.
+        number_ids: whether the ids were given as whole numbers; they are text here and in files, in the order of the
+            text, and numbers again where a `Selection` names images.
+        shared: whether the vectors lie in memory that others may write to, a file's say: `check_unchanged` then looks
+            whether they did.
     """
 
     ids: Strings
@@ -54,6 +64,9 @@ class Embeddings:
     layer: str = "end"
     origin: str = ""
     taken: Mapping[str, str] = field(default_factory=dict)
+    length: int | None = None
+    number_ids: bool = False
+    shared: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -75,44 +88,65 @@ class Embeddings:
         vectors: npt.ArrayLike,
         *,
         labels: npt.ArrayLike | None = None,
-        ids: Sequence[str] | npt.NDArray[Any] | None = None,
+        ids: Sequence[Any] | npt.NDArray[Any] | None = None,
         class_names: Sequence[str] | None = None,
     ) -> Embeddings:
         """Take vectors that are there already.
 
         Args:
-            vectors: [n, d] of any real dtype; float64 is taken as it is, others become float32.
-            labels: [n] integer codes (−1: none) or names; None for no labels.
-            ids: [n] strings, each once; None for the row number, zero-padded.
-            class_names: the name of each code, where labels are codes.
+            vectors: [n, d] of any real dtype; float64 stays so, others become float32. What could still be written to
+                is copied; memory maps and arrays that are read-only down to their memory are not: a selection
+                is refused where these have changed.
+            labels: [n] names, bool or whole numbers of any dtype; None, nan and −1 for none (−1 and 1 alone are two
+                classes). None for no labels.
+            ids: [n] text, bytes that are text, paths or whole numbers, each once; None for the row number, zero-padded.
+            class_names: the name of each code; where labels are names, all names there are, in their order. None: a
+                class a distinct label, in the order of the numbers or names.
 
         Raises:
-            UsageError: wrong rank, dtype or length, a nan, infinite or zero row, a duplicate id.
+            UsageError: wrong rank, dtype or length, a nan, infinite or zero row, a duplicate or missing id, what
+                can't be a label.
         """
-        array = checked_vectors(vectors)
+        array, ours = checked_vectors(vectors)
         n = len(array)
+        number_ids = False
         if ids is None:
             names, order = row_ids(n), np.arange(n)
         else:
-            names = as_strings(ids, n)
+            names, number_ids = as_ids(ids, n)
             order = np.argsort(names, kind="stable")
             check_unique(names[order])
         if bool(np.all(order[1:] > order[:-1])):
             order_or_all: Any = slice(None)  # already in id order: no copy, so a memory map stays one
         else:
-            order_or_all = order
+            order_or_all, ours, array = order, True, array[order]
+        array, shared = (array, False) if ours else unshared(array)
         codes, known = label_codes(labels, class_names, n)
         found = cls(
             ids=names[order_or_all],
             rows=np.arange(n, dtype=np.int64)[order_or_all],
-            vectors=array[order_or_all],
+            vectors=array,
             labels=None if codes is None else codes[order_or_all],
             class_names=known,
+            length=n,
+            number_ids=number_ids,
+            shared=shared,
         )
-        return replace(found, origin=found._checked_fingerprint())
+        return replace(found, origin=found._fingerprint(checked=True))
 
-    def _checked_fingerprint(self) -> str:
+    def check_unchanged(self) -> None:
+        """Raise `UsageError` where shared vectors are no longer those that `from_numpy` took: reads all of them."""
+        if self.shared and self._fingerprint() != self.origin:
+            raise UsageError(
+                "the vectors have changed since Embeddings.from_numpy took them (a memory map or read-only array is "
+                "not copied): take them again and cluster anew, or give from_numpy a copy"
+            )
+
+    def _fingerprint(self, checked: bool = False) -> str:
         """Return a fingerprint of the ids, labels and vectors themselves: the origin of vectors that were ready.
+
+        Args:
+            checked: look at each row too.
 
         Raises:
             UsageError: a row that is zero, or holds nan or infinity.
@@ -130,7 +164,7 @@ class Embeddings:
             for part in in_batches(len(self), rows):
                 block = self.vectors[part]
                 hashed = beside.submit(digest.update, np.ascontiguousarray(block).data)
-                broken = zero_or_broken_row(block)
+                broken = zero_or_broken_row(block) if checked else None
                 hashed.result()
                 if broken is not None:
                     row = part.start + broken[0]
@@ -161,8 +195,13 @@ class Embeddings:
     # ---- on disk -----------------------------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, folder: Path, layer: str = "end") -> Self:
+    def load(cls, folder: Path, layer: str = "end", length: int | None = None) -> Self:
         """Read the part files of a run's ``embeddings`` folder, with the vectors of one layer.
+
+        Args:
+            folder: the part files.
+            layer: ``start``, ``middle`` or ``end``.
+            length: how many rows the source has.
 
         Raises:
             StageError: there are none, or they are damaged or of a newer format.
@@ -202,6 +241,7 @@ class Embeddings:
             hashes=np.asarray(table["hash"].to_pylist(), dtype=object)[order],
             layer=layer,
             origin=fingerprint({"embeddings": about["origin"], "layer": layer}),
+            length=length,
         )
 
 
@@ -268,104 +308,6 @@ def frozen(array: Any) -> Any:
     view = array.view()
     view.flags.writeable = False
     return view
-
-
-def row_ids(n: int) -> Strings:
-    """Return the row numbers 0 … n−1 as strings, zero-padded so that string order is row order."""
-    width = len(str(max(n - 1, 0)))
-    codes, rest = np.empty((n, width), dtype=np.uint32), np.arange(n)
-    for place in reversed(range(width)):  # digit by digit: formatting each number takes five times as long
-        rest, digit = np.divmod(rest, 10)
-        codes[:, place] = digit + ord("0")
-    return np.asarray(codes.view(f"U{width}")[:, 0], dtype=object)
-
-
-def as_strings(ids: Sequence[str] | npt.NDArray[Any], n: int) -> Strings:
-    """Return `ids` as an object array of Python strings.
-
-    Raises:
-        UsageError: not n of them.
-    """
-    names = np.asarray([str(name) for name in np.asarray(ids, dtype=object).tolist()], dtype=object)
-    if len(names) != n:
-        raise UsageError(f"there are {len(names)} ids for {n} vectors; give one id a vector")
-    return names
-
-
-def check_unique(sorted_ids: Strings) -> None:
-    """Raise `UsageError` naming the first id that occurs twice in `sorted_ids`."""
-    twice = np.flatnonzero(sorted_ids[1:] == sorted_ids[:-1])
-    if len(twice):
-        raise UsageError(
-            f"the id {sorted_ids[twice[0]]!r} occurs more than once ({len(twice)} such); "
-            "every image needs an id of its own"
-        )
-
-
-def checked_vectors(vectors: npt.ArrayLike) -> Vectors:
-    """Return `vectors` as float64 (if they are) or float32 [n, d] in native byte order; a memory map stays one.
-
-    Raises:
-        UsageError: not a matrix of real numbers, or an empty one.
-    """
-    array = vectors if isinstance(vectors, np.ndarray) else np.asarray(vectors)
-    if array.ndim != 2:
-        raise UsageError(f"vectors have shape {array.shape}; they must be a matrix [n, d], one row an image")
-    if array.dtype.kind not in "fiu":
-        raise UsageError(f"vectors have dtype {array.dtype}; they must be real numbers (float32, say)")
-    if array.shape[0] == 0 or array.shape[1] == 0:
-        raise UsageError(f"vectors have shape {array.shape}; there must be at least one row and one column")
-    wanted: type[np.floating[Any]] = (
-        np.float64 if array.dtype.kind == "f" and array.dtype.itemsize >= 8 else np.float32
-    )
-    return array if array.dtype == np.dtype(wanted) else array.astype(wanted)
-
-
-def zero_or_broken_row(vectors: Vectors) -> tuple[int, str] | None:
-    """Return the first row without a direction and what is wrong with it, or None."""
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1))
-    if not len(bad):
-        return None
-    return int(bad[0]), "holds nan or infinity" if vectors[bad[0]].any() else "is zero and has no direction"
-
-
-def label_codes(
-    labels: npt.ArrayLike | None, class_names: Sequence[str] | None, n: int
-) -> tuple[Ints | None, tuple[str, ...]]:
-    """Return labels as codes with the name of each code; names become codes in the order of the names.
-
-    Raises:
-        UsageError: another length, codes below −1 or beyond the names, or a dtype that is neither.
-    """
-    if labels is None:
-        return None, ()
-    array = np.asarray(labels)
-    if array.shape != (n,):
-        raise UsageError(f"labels have shape {array.shape} for {n} vectors; give one label a vector")
-    if array.dtype.kind in "iu":
-        codes = array.astype(np.int64)
-        if codes.min() < -1:
-            raise UsageError(
-                f"the label {codes.min()} is below -1; codes count from 0, and -1 means no label"
-            )
-        highest = int(codes.max())
-        if class_names is None and highest >= MOST_CLASSES:
-            raise UsageError(
-                f"the label {highest} is above {MOST_CLASSES - 1:,}; codes count from 0: number the classes anew, "
-                "or give their names as labels"
-            )
-        names = (
-            tuple(str(c) for c in range(highest + 1)) if class_names is None else tuple(map(str, class_names))
-        )
-        if highest >= len(names):
-            raise UsageError(
-                f"the label {highest} has no name among {len(names)} class names; give one a class"
-            )
-        return (None, ()) if highest < 0 else (codes, names)
-    if array.dtype.kind in "UO" and all(isinstance(label, str) for label in array.tolist()):
-        found, codes = np.unique(array.astype(str), return_inverse=True)
-        return codes.astype(np.int64), tuple(map(str, found))
-    raise SourceError(f"labels have dtype {array.dtype}; they must be integer codes or names")
 
 
 def in_batches(n: int, size: int) -> Iterator[slice]:

@@ -1,0 +1,214 @@
+"""Labels that a caller passes, as codes with the name of each code."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from numbers import Number
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import SourceError, UsageError, nearest
+from .arrays import as_array, is_missing, one_a_row
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+HIGHEST = np.iinfo(np.int64).max
+
+log = logging.getLogger("tenpercent")
+
+
+def label_codes(labels: object, class_names: object, n: int) -> tuple[Ints | None, tuple[str, ...]]:
+    """Return labels as codes, int64[n] with −1 for none, and the name of each code; None and () where there are none.
+
+    Without class names each number is a class of its own, named by it, in the order of the numbers; of −1 and 1 alone
+    both are classes, any other −1 is none. Text becomes codes in the order of the text. With class names, numbers are
+    their positions, and text is one of them.
+
+    Args:
+        labels: [n] text (or bytes that are text), bool or whole numbers, of any dtype; None and nan for none.
+        class_names: the name of each code; None where there are none.
+        n: how many there must be.
+
+    Raises:
+        UsageError: another length or shape, what can't be a label, a code without a name, a name that is not there.
+    """
+    names = None if class_names is None else checked_names(class_names)
+    if labels is None:
+        if names is not None:
+            raise UsageError(
+                f"class_names names {len(names)} classes, but there are no labels; give labels too"
+            )
+        return None, ()
+    values = one_a_row(labels, "labels", n)
+    kind, found, missing = plain(values)
+    if missing.all():
+        return None, ()
+    if kind == "text":
+        return _by_name(found, missing, names)
+    numbers = found.astype(np.int64)
+    if names is not None:
+        return _checked_codes(np.where(missing, -1, numbers), names)
+    return _by_number(numbers, missing, truth=kind == "bool")
+
+
+def plain(values: npt.NDArray[Any]) -> tuple[str, npt.NDArray[Any], Bools]:
+    """Return what labels are (``text``, ``bool`` or ``number``), their values and which are none.
+
+    Args:
+        values: shape (n,).
+
+    Returns:
+        The kind, the values (int64 for numbers and bool, else Python strings) and bool[n], true where there is none.
+
+    Raises:
+        UsageError: a value that can't be a label, or text beside numbers.
+    """
+    if values.dtype.kind in "biu" and (values.dtype.kind != "u" or values.max(initial=0) <= HIGHEST):
+        kind = "bool" if values.dtype.kind == "b" else "number"
+        return kind, values.astype(np.int64), np.zeros(len(values), dtype=bool)
+    if values.dtype.kind == "f":
+        missing = np.isnan(values)
+        wide = values.astype(np.float64)  # float16 does not go up to HIGHEST
+        whole = missing | ((wide == np.floor(wide)) & (np.abs(wide) < float(HIGHEST)))
+        if whole.all():
+            return "number", np.where(missing, -1, values).astype(np.int64), missing
+    elif values.dtype.kind not in "uOUSTV":
+        raise SourceError(f"labels have dtype {values.dtype}; they must be names or whole numbers")
+    return _from_objects(values)
+
+
+def _from_objects(values: npt.NDArray[Any]) -> tuple[str, npt.NDArray[Any], Bools]:
+    found = np.empty(len(values), dtype=object)
+    missing = np.zeros(len(values), dtype=bool)
+    first: dict[str, tuple[int, object]] = {}
+    for row, value in enumerate(values.tolist()):
+        if is_missing(value):
+            missing[row] = True
+            continue
+        kind, found[row] = _one(value, row, values.dtype)
+        first.setdefault(kind, (row, value))
+    if len(first) > 1:
+        (one, (row, value)), (other, (second, beside)) = list(first.items())[:2]
+        raise UsageError(
+            f"labels are {one} in row {row} ({value!r:.60}) and {other} in row {second} ({beside!r:.60}); give all as "
+            "names, or all as codes"
+        )
+    kind = next(iter(first), "text")
+    if kind != "text":
+        found[missing] = -1
+        return kind, found.astype(np.int64), missing
+    return kind, found, missing
+
+
+def _one(value: object, row: int, dtype: np.dtype[Any]) -> tuple[str, str | int]:
+    """Return what one label is and its plain value."""
+    if isinstance(value, str):
+        return "text", value
+    if isinstance(value, bytes):
+        try:
+            return "text", value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise UsageError(
+                f"the label {value!r:.60} (row {row}) is bytes that are no UTF-8 text; decode them first"
+            ) from None
+    if isinstance(value, bool):
+        return "bool", int(value)
+    if isinstance(value, Number) and not isinstance(value, complex):
+        return "number", _whole(value, row)
+    raise SourceError(
+        f"the label {value!r:.60} (row {row}) is {type(value).__name__} (labels of dtype {dtype}); they must be "
+        "names or whole numbers"
+    )
+
+
+def _whole(value: Any, row: int) -> int:
+    """Return a number as the int that it is."""
+    try:
+        number = int(value)
+    except OverflowError:
+        number = None
+    if number is None or number != value:
+        raise UsageError(
+            f"the label {value} (row {row}, {type(value).__name__}) is no whole number; labels are names or whole "
+            "numbers"
+        )
+    if abs(number) > HIGHEST:
+        raise UsageError(
+            f"the label {number} (row {row}) is beyond {HIGHEST}; number the classes anew, or give names as labels"
+        )
+    return number
+
+
+def checked_names(class_names: object) -> tuple[str, ...]:
+    """Return class names as text.
+
+    Raises:
+        UsageError: one text, a mapping or no sequence, or a name that is none.
+    """
+    if isinstance(class_names, str | bytes | Mapping):
+        raise UsageError(f"class_names is {class_names!r:.60}; give a list of names, one a code")
+    array = (
+        class_names if isinstance(class_names, Sequence) else as_array(class_names, "class_names").tolist()
+    )
+    names: list[str] = []
+    for code, name in enumerate(array):
+        if is_missing(name) or (isinstance(name, Sequence) and not isinstance(name, str | bytes)):
+            raise UsageError(f"class_names has {name!r:.60} for the code {code}; give each class a name")
+        names.append(name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name))
+    return tuple(names)
+
+
+def _by_name(
+    values: npt.NDArray[Any], missing: Bools, class_names: tuple[str, ...] | None
+) -> tuple[Ints, tuple[str, ...]]:
+    names = tuple(sorted(set(values[~missing].tolist()))) if class_names is None else class_names
+    code = {name: place for place, name in reversed(list(enumerate(names)))}
+    if class_names is not None and len(code) < len(names):
+        twice = next(name for place, name in enumerate(names) if code[name] != place)
+        raise UsageError(
+            f"class_names has {twice!r} twice, and labels are names; give each class a name of its own"
+        )
+    codes = np.full(len(values), -1, dtype=np.int64)
+    for row in np.flatnonzero(~missing).tolist():
+        found = code.get(values[row])
+        if found is None:
+            raise UsageError(
+                f"the label {values[row]!r} (row {row}) is not among the {len(names)} class names"
+                f"{nearest(values[row], names)}; add it to class_names, or leave these out"
+            )
+        codes[row] = found
+    return codes, names
+
+
+def _by_number(values: Ints, missing: Bools, truth: bool) -> tuple[Ints | None, tuple[str, ...]]:
+    """Make a class of each number, in their order."""
+    numbers = np.unique(values[~missing])
+    if numbers.tolist() == [-1, 1]:
+        log.warning("labels are -1 and 1: taken as two classes, of which none is 'no label'")
+    elif numbers[0] < -1:
+        raise _below(int(numbers[0]))
+    elif numbers[0] == -1:
+        missing = missing | (values == -1)
+        log.info("%s of %s labels are -1: no label", f"{int(np.sum(values == -1)):,}", f"{len(values):,}")
+        numbers = numbers[1:]
+    if not len(numbers):
+        return None, ()
+    codes = np.where(missing, -1, np.searchsorted(numbers, values))
+    return codes, tuple(str(bool(number)) if truth else str(number) for number in numbers.tolist())
+
+
+def _checked_codes(codes: Ints, names: tuple[str, ...]) -> tuple[Ints | None, tuple[str, ...]]:
+    lowest, highest = int(codes.min()), int(codes.max())
+    if lowest < -1:
+        raise _below(lowest)
+    if highest >= len(names):
+        raise UsageError(f"the label {highest} has no name among {len(names)} class names; give one a class")
+    return (None, ()) if highest < 0 else (codes, names)
+
+
+def _below(lowest: int) -> UsageError:
+    return UsageError(f"the label {lowest} is below -1; codes count from 0, and -1 means no label")

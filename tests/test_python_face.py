@@ -1,0 +1,304 @@
+"""What a program passes and gets back: labels, ids and vectors of any kind, and answers in the caller's order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tenpercent as tp
+from tenpercent.errors import UsageError
+from tenpercent.store.embeddings import Embeddings
+
+
+def vectors(n: int, width: int = 6, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, width))
+
+
+def labelled(labels: Any, **more: Any) -> tuple[list[int] | None, tuple[str, ...]]:
+    found = Embeddings.from_numpy(vectors(len(labels)), labels=labels, **more)
+    return None if found.labels is None else found.labels.tolist(), found.class_names
+
+
+def one_line(error: pytest.ExceptionInfo[BaseException]) -> bool:
+    return "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+# ---- labels ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "codes", "names"),
+    [
+        (
+            np.array([2, 0, 1], dtype=object),
+            [2, 0, 1],
+            ("0", "1", "2"),
+        ),  # like pandas, whose columns become objects
+        (np.array(["cat", None, "ant"], dtype=object), [1, -1, 0], ("ant", "cat")),
+        (["cat", float("nan"), "ant"], [1, -1, 0], ("ant", "cat")),  # not a class called 'nan'
+        ([b"cat", b"ant", b"cat"], [1, 0, 1], ("ant", "cat")),
+        (np.array([b"cat", b"ant", b"cat"]), [1, 0, 1], ("ant", "cat")),
+        (np.array(["cat", "ant", "cat"], dtype=np.dtypes.StringDType()), [1, 0, 1], ("ant", "cat")),
+        (np.array([True, False, True]), [1, 0, 1], ("False", "True")),
+        ([True, None, True], [0, -1, 0], ("True",)),
+        (np.array([1.0, np.nan, 0.0]), [1, -1, 0], ("0", "1")),
+        (np.array([1, 0, 1], dtype=np.uint8), [1, 0, 1], ("0", "1")),
+        (np.array([1, 0, 1], dtype=np.float16), [1, 0, 1], ("0", "1")),
+        ([Decimal(3), Decimal(1), Decimal("NaN")], [1, 0, -1], ("1", "3")),
+        ([np.int8(1), np.int64(0), None], [1, 0, -1], ("0", "1")),
+        ([300_000, 300_001, 300_000], [0, 1, 0], ("300000", "300001")),
+        ([0, 10**12, 1], [0, 2, 1], ("0", "1", "1000000000000")),
+        (np.array([2**63 - 1, 5, 5], dtype=np.uint64), [1, 0, 0], ("5", str(2**63 - 1))),
+        ([1, 2, 2], [0, 1, 1], ("1", "2")),  # counted from 1, as MATLAB does
+        ([-1, 1, -1], [0, 1, 0], ("-1", "1")),
+        (np.array([-1.0, 1.0, 1.0]), [0, 1, 1], ("-1", "1")),
+        ([-1, 0, 1], [-1, 0, 1], ("0", "1")),
+        ([-1, 2, 2], [-1, 0, 0], ("2",)),
+        ([-1, -1, -1], None, ()),
+        ([None, None, float("nan")], None, ()),
+    ],
+)
+def test_labels_are_taken_for_what_they_are(
+    labels: Any, codes: list[int] | None, names: tuple[str, ...]
+) -> None:
+    assert labelled(labels) == (codes, names)
+
+
+@pytest.mark.parametrize(
+    ("labels", "named", "codes"),
+    [
+        (["cat", "ant", "cat"], ["cat", "bee", "ant"], [0, 2, 0]),
+        ([b"cat", None, b"ant"], np.array(["cat", "bee", "ant"]), [0, -1, 2]),
+        ([0, -1, 1], ["cat", "bee"], [0, -1, 1]),
+        ([-1, 1, -1], ["cat", "bee"], [-1, 1, -1]),  # codes that are declared: −1 is none
+        ([True, False, True], ["no", "yes"], [1, 0, 1]),
+    ],
+)
+def test_class_names_are_honoured_beside_any_labels(labels: Any, named: Any, codes: list[int]) -> None:
+    assert labelled(labels, class_names=named) == (codes, tuple(map(str, named)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "more", "said"),
+    [
+        ([0.5, 1.0, 2.0], {}, r"the label 0\.5 \(row 0, float\) is no whole number"),
+        ([0.0, np.inf, 2.0], {}, r"the label inf \(row 1"),
+        (np.array([1 + 2j, 0, 0]), {}, "labels have dtype complex128"),
+        (np.array(["2024-01-01"] * 3, dtype="M8[D]"), {}, r"labels have dtype datetime64\[D\]"),
+        (np.array([2**63 + 5, 0, 0], dtype=np.uint64), {}, rf"the label {2**63 + 5} \(row 0\) is beyond"),
+        ([10**30, 0, 0], {}, rf"the label {10**30} \(row 0\) is beyond"),
+        (["cat", 1, "ant"], {}, r"text in row 0 \('cat'\) and number in row 1 \(1\)"),
+        ([b"\xff\xfe", b"a", b"b"], {}, r"row 0\) is bytes that are no UTF-8 text"),
+        ([["cat"], ["ant"], ["cat"]], {}, r"labels hold lists \(\['cat'\]\)"),
+        (np.eye(3), {}, r"labels have shape \(3, 3\) for 3 vectors"),
+        ([{"a": 1}, 0, 0], {}, "labels hold dicts"),
+        ([object(), 0, 0], {}, r"row 0\) is object \(labels of dtype object\)"),
+        ("cat", {}, "labels can't be made of one text, 'cat'"),
+        ({"a": 1}, {}, "labels can't be made of dict"),
+        (np.ma.masked_array([0, 1, 2], mask=[0, 1, 0]), {}, "labels are a masked array"),
+        ([-2, 0, 1], {}, "-2 is below -1"),
+        (
+            ["cat", "cow", "ant"],
+            {"class_names": ["ant", "cat", "crow"]},
+            r"'cow' \(row 1\).*did you mean crow",
+        ),
+        (["a", "a", "a"], {"class_names": ["a", "b", "a"]}, "'a' twice"),
+        ([0, 0, 0], {"class_names": "abc"}, "class_names is 'abc'"),
+        ([0, 0, 0], {"class_names": {0: "a"}}, "class_names is {0: 'a'}"),
+        ([0, 0, 0], {"class_names": ["a", None]}, "None for the code 1"),
+    ],
+)
+def test_what_can_be_no_label_is_refused_in_one_line(labels: Any, more: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as error:
+        Embeddings.from_numpy(vectors(3), labels=labels, **more)
+    assert one_line(error)
+
+
+def test_class_names_without_labels_are_refused() -> None:
+    with pytest.raises(UsageError, match="there are no labels"):
+        Embeddings.from_numpy(vectors(3), class_names=["a"])
+
+
+def test_what_minus_one_means_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "tenpercent"):
+        labelled([-1, 1, 1])
+        assert "-1 and 1: taken as two classes" in caplog.text
+        caplog.clear()
+        labelled([-1, -1, 0])
+        assert "2 of 3 labels are -1: no label" in caplog.text
+
+
+def test_labels_in_frames_and_tensors() -> None:
+    pandas = pytest.importorskip("pandas")
+    torch = pytest.importorskip("torch")
+    assert labelled(pandas.Series([1, None, 0], dtype="Int64")) == ([1, -1, 0], ("0", "1"))
+    assert labelled(pandas.Series(["cat", None, "ant"])) == ([1, -1, 0], ("ant", "cat"))
+    assert labelled(pandas.Series(["cat", None, "ant"], dtype="category")) == ([1, -1, 0], ("ant", "cat"))
+    assert labelled(torch.tensor([1, 0, 1])) == ([1, 0, 1], ("0", "1"))
+    assert labelled([torch.tensor(1), torch.tensor(0), torch.tensor(1)]) == ([1, 0, 1], ("0", "1"))
+
+
+# ---- ids ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ids", "text"),
+    [
+        ([b"b.jpg", b"a.jpg", b"c.jpg"], ["a.jpg", "b.jpg", "c.jpg"]),
+        (np.array([b"b.jpg", b"a.jpg", b"c.jpg"]), ["a.jpg", "b.jpg", "c.jpg"]),
+        ([Path("x/b.jpg"), Path("x/a.jpg"), "c"], ["c", "x/a.jpg", "x/b.jpg"]),
+        ([10, 9, 1], ["1", "10", "9"]),
+        (np.array([10.0, 9.0, 1.0]), ["1", "10", "9"]),
+        ((10, 9, 1), ["1", "10", "9"]),
+    ],
+)
+def test_ids_become_the_text_they_are(ids: Any, text: list[str]) -> None:
+    assert Embeddings.from_numpy(vectors(3), ids=ids).ids.tolist() == text
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        (["a", None, "c"], "the id of row 1 is None"),
+        (np.array([0.0, np.nan, 1.0]), "the id of row 1 is nan"),
+        (["a", float("nan"), "c"], "the id of row 1 is nan"),
+        (np.array(["2024-01-01", "NaT", "2024-01-02"], dtype="M8[D]"), "the id of row 1 is NaT"),
+        ([["a"], ["b"], ["c"]], r"ids hold lists \(\['a'\]\)"),
+        (np.array([["a"], ["b"], ["c"]]), r"ids have shape \(3, 1\) for 3 vectors"),
+        (np.array([[["a"]], [["b"]], [["c"]]], dtype=object), r"ids have shape \(3, 1, 1\)"),
+        ([("a", 0), ("b", 0), ("c", 0)], "ids hold tuples"),
+        ([0.5, 1.5, 2.5], r"the id of row 0 is 0\.5, no whole number"),
+        ([True, False, True], "the id of row 0 is True"),
+        ([b"\xff", b"a", b"b"], "no UTF-8 text"),
+        ("abc", "one text, 'abc'"),
+        ({"a": 0, "b": 1, "c": 2}, "ids can't be made of dict"),
+        ([1, "1", 2], "'1' occurs more than once"),
+        ([b"a", "a", "b"], "'a' occurs more than once"),
+        (np.ma.masked_array([1, 2, 3], mask=[1, 0, 0]), "masked"),
+    ],
+)
+def test_what_can_be_no_id_is_refused_in_one_line(ids: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as error:
+        Embeddings.from_numpy(vectors(3), ids=ids)
+    assert one_line(error)
+
+
+def test_missing_ids_of_frames_are_refused() -> None:
+    pandas = pytest.importorskip("pandas")
+    for column in (pandas.Series([1, None, 3], dtype="Int64"), pandas.Series(["a", None, "c"])):
+        with pytest.raises(UsageError, match="the id of row 1 is"):
+            Embeddings.from_numpy(vectors(3), ids=column)
+    with pytest.raises(UsageError, match=r"shape \(3, 1\)"):
+        Embeddings.from_numpy(vectors(3), ids=pandas.DataFrame({"a": ["x", "y", "z"]}))
+
+
+# ---- vectors -----------------------------------------------------------------------------------------------------
+
+
+def test_what_can_be_no_vectors_is_refused_in_one_line() -> None:
+    pandas = pytest.importorskip("pandas")
+    torch = pytest.importorskip("torch")
+
+    class Pictures(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, row: int) -> Any:
+            raise AssertionError("no image may be decoded to say that this is no array")
+
+    cases: list[tuple[Any, str]] = [
+        (
+            torch.ones(3, 2, dtype=torch.bfloat16),
+            r"torch\.Tensor .*tensor\.detach\(\)\.cpu\(\)\.float\(\)\.numpy",
+        ),
+        (torch.ones(3, 2, requires_grad=True), r"torch\.Tensor .*detach"),
+        (pandas.DataFrame({"a": ["x", "y"], "b": [1, 2]}), "dtype object"),
+        ([[1.0, 2.0], [1.0]], r"can't be made of list .*give a NumPy array"),
+        (Pictures(), "Pictures; give a NumPy array"),
+        (pandas.Series([np.ones(2), np.ones(2)]), r"shape \(2,\).*numpy\.stack"),
+        ("photos/", "one text, 'photos/'"),
+        (None, "NoneType"),
+        (np.ma.masked_array(np.ones((3, 2)), mask=np.zeros((3, 2))), "masked array"),
+        (np.ones((3, 2), dtype=bool), "dtype bool"),
+        (iter([[1.0]]), "iterator"),
+    ]
+    for given, said in cases:
+        with pytest.raises(UsageError, match=said) as error:
+            Embeddings.from_numpy(given)
+        assert one_line(error), given
+
+
+# ---- memory ------------------------------------------------------------------------------------------------------
+
+
+def read_only_view(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def tensor_of(array: np.ndarray) -> Any:
+    return pytest.importorskip("torch").from_numpy(array)
+
+
+def frame_of(array: np.ndarray) -> Any:
+    return pytest.importorskip("pandas").DataFrame(array, copy=False)
+
+
+@pytest.mark.parametrize(
+    "passed", [lambda a: a, read_only_view, tensor_of, frame_of, memoryview, lambda a: a[:, ::-1]]
+)
+def test_a_write_by_the_caller_changes_nothing(passed: Callable[[np.ndarray], Any]) -> None:
+    mine = vectors(40)
+    given = passed(mine)
+    if isinstance(given, memoryview):
+        given = np.asarray(given)
+    taken = Embeddings.from_numpy(given)
+    before = taken.vectors.copy()
+    assert not taken.shared
+    mine[:] = mine[::-1].copy()
+    assert np.array_equal(taken.vectors, before)
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_a_map_is_not_copied_and_a_change_is_found_when_images_are_selected(
+    tmp_path: Path, mode: Any
+) -> None:
+    path = tmp_path / "v.npy"
+    np.save(path, vectors(60))
+    given = np.load(path, mmap_mode=mode)
+    taken = Embeddings.from_numpy(given)
+    assert taken.shared and np.shares_memory(taken.vectors, given)
+    merges = tp.cluster(taken, keep=0.5)
+    assert len(merges.select(0.6).kept) == 36
+    other = given if mode != "r" else np.load(path, mmap_mode="r+")
+    other[7] = -other[7]
+    with pytest.raises(UsageError, match="the vectors have changed") as error:
+        merges.select(0.6)
+    assert one_line(error)
+    with pytest.raises(UsageError, match="the vectors have changed"):
+        tp.select_by(taken, 0.6, strategy="random")
+
+
+def test_read_only_memory_is_taken_as_it_is() -> None:
+    given = vectors(30)
+    given.flags.writeable = False
+    taken = Embeddings.from_numpy(given)
+    assert taken.shared and np.shares_memory(taken.vectors, given)
+    merges = tp.cluster(taken, keep=0.5)
+    given.flags.writeable = True
+    given[3, 0] += 1
+    with pytest.raises(UsageError, match="the vectors have changed"):
+        merges.select(0.9)
+
+
+def test_what_was_made_new_is_not_copied_twice() -> None:
+    assert not Embeddings.from_numpy(vectors(5).tolist()).shared
+    ordered = Embeddings.from_numpy(read_only_view(vectors(3)), ids=["c", "b", "a"])
+    assert not ordered.shared
