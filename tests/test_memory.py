@@ -19,6 +19,14 @@ from tenpercent.select.memory import checked_memory, in_words
         ("1tib", 1 << 40),
         ("2KB", 2000),
         ("64B", 64),
+        ("4G", 4 << 30),
+        ("4g", 4 << 30),
+        ("4 GiB", 4 << 30),
+        ("4Gi", 4 << 30),
+        ("500m", 500 << 20),
+        ("0.5T", 1 << 39),
+        (".5k", 512),
+        ("8.", 8),
         ("123456", 123_456),
         (123_456, 123_456),
         (None, None),
@@ -28,7 +36,10 @@ def test_a_size_is_read(written: int | str | None, size: int | None) -> None:
     assert checked_memory(written) == size
 
 
-@pytest.mark.parametrize("written", ["4G", "", "GiB", "-3", "nan", "1e9", "4,5GiB", True, 4.0, b"4GiB"])
+@pytest.mark.parametrize(
+    "written",
+    ["4GG", "", "GiB", "-3", "nan", "1e9", "4,5GiB", "4.G.", ".", "50%", "4 G B", True, 4.0, b"4GiB"],
+)
 def test_what_is_no_size_is_refused_with_one_that_is(written: object) -> None:
     with pytest.raises(UsageError, match=r"memory is .*; it must be a number of bytes .* e\.g\. 4GiB"):
         checked_memory(written)  # type: ignore[arg-type]

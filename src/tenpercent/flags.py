@@ -191,7 +191,7 @@ def add_memory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory",
         metavar="SIZE",
-        help="what pairs of vectors may take, e.g. 4GiB (half of what is free)",
+        help="memory limit for clustering, e.g. 4GiB or 4G (default: half of free memory)",
     )
 
 

@@ -11,10 +11,14 @@ from ..cluster.memory import MemoryBudgetError
 from ..errors import UsageError
 from .cut import CheckedCut
 
-UNITS = {
-    "": 1,
+UNITS = {  # a letter alone counts as in most tools: 4G is 4GiB, and only 4GB is in thousands
     **{f"{letter}b": 1000**power for power, letter in enumerate(("", *"kmgt"))},
-    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", start=1)},
+    **{
+        unit: 1024**power
+        for power, letter in enumerate("kmgt", start=1)
+        for unit in (letter, f"{letter}i", f"{letter}ib")
+    },
+    "": 1,
 }
 
 
@@ -22,7 +26,8 @@ def checked_memory(memory: int | str | None) -> int | None:
     """Return a number of bytes; None stays None, which is half of what is free when clustering begins.
 
     Args:
-        memory: bytes, or a number with a unit: B, KB, MB, GB, TB (powers of 1,000), KiB, MiB, GiB, TiB (of 1,024).
+        memory: bytes, or a number with a unit in any case: KiB, MiB, GiB, TiB, or K, M, G, T alone (powers of 1,024);
+            KB, MB, GB, TB (powers of 1,000); B.
 
     Raises:
         UsageError: something else, or nothing at all (0).
@@ -33,10 +38,10 @@ def checked_memory(memory: int | str | None) -> int | None:
         size = int(memory)
     else:
         text = memory if isinstance(memory, str) else ""
-        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", text.strip())
+        found = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*([A-Za-z]*)", text.strip())
         if found is None or found[2].lower() not in UNITS:
             raise UsageError(
-                f"memory is {memory!r}; it must be a number of bytes or one with a unit, e.g. 4GiB or 500MB"
+                f"memory is {memory!r}; it must be a number of bytes or one with a unit, e.g. 4GiB, 4G or 500MB"
             )
         size = int(Decimal(found[1]) * UNITS[found[2].lower()])
     if size < 1:
