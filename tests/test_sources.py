@@ -20,7 +20,8 @@ from tenpercent.errors import SourceError, UsageError
 from tenpercent.images.cells import ids_of
 from tenpercent.images.decode import Unreadable, decode
 from tenpercent.images.options import RULES
-from tenpercent.images.parquet import Files, RowGroups
+from tenpercent.images.parquet import Files
+from tenpercent.images.row_groups import RowGroups
 from tenpercent.images.source import ImageSource
 from tenpercent.images.sources import SourceOptions, open_source, open_split
 from tenpercent.images.splits import split_of_file

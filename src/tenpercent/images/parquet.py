@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +15,13 @@ from ..errors import SourceError
 from ..store.embeddings import Embeddings, row_ids
 from .cells import bytes_of, ids_of
 from .columns import NO_CLASSES, declared_classes, find_columns, labels_of
-from .decode import Unreadable
 from .options import SourceOptions
+from .row_groups import RowGroups
 from .source import ImageSource, Raw
 from .splits import choose_split, split_of_file
 from .vectors import vectors_from_table
 
 BATCH = 100  # rows read at a time where all columns are wanted: images are large
-CACHE_BYTES = 512 * 2**20  # row groups kept for random access: a set of this size is read from disk once
 
 
 @dataclass(frozen=True)
@@ -113,43 +110,6 @@ class Files:
                         found = pa.table(batch).take(pa.array(rows[first:end] - (start - len(batch))))
                         whole = pa.concat_tables([schema.empty_table(), found], promote_options="permissive")
                         yield from whole.to_batches()
-
-
-class RowGroups:
-    """One column of Parquet files, row by row; the row groups used last stay in memory. Safe with threads."""
-
-    def __init__(self, files: Files, column: str, capacity: int = CACHE_BYTES) -> None:
-        self._files = files
-        self._column = column
-        self._capacity = capacity
-        self._held: OrderedDict[int, pa.ChunkedArray] = OrderedDict()
-        self._bytes = 0
-        self._lock = Lock()
-
-    def __getitem__(self, row: int) -> object:
-        """Return the value of a row as a Python object."""
-        group = int(np.searchsorted(self._files.starts, row, side="right")) - 1
-        with self._lock:  # one thread reads a group, the others that want it wait for it
-            values = self._held.get(group)
-            if values is None:
-                values = self._load(group)
-            self._held.move_to_end(group)
-        return values[row - int(self._files.starts[group])].as_py()
-
-    def _load(self, group: int) -> pa.ChunkedArray:
-        file, number = self._files.groups[group]
-        path, footer = self._files.paths[file], self._files.metadata[file]
-        try:
-            with pq.ParquetFile(path, metadata=footer, memory_map=True) as opened:
-                values = opened.read_row_group(number, columns=[self._column]).column(0)
-        except (OSError, pa.ArrowException) as error:
-            reason = " ".join(str(error).split())
-            raise Unreadable(f"row group {number} of {path.name} can't be read: {reason}") from error
-        self._held[group] = values
-        self._bytes += values.nbytes
-        while self._bytes > self._capacity and len(self._held) > 2:
-            self._bytes -= self._held.popitem(last=False)[1].nbytes
-        return values
 
 
 def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> ImageSource | Embeddings:
