@@ -126,7 +126,12 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a" / "pipe.png")
     source = opened(tmp_path)
     assert source.ids == ("a/1.png",)
-    assert source.skipped == {"hidden": 3, "not images": 3}
+    assert source.skipped == {
+        "hidden files": 2,
+        "hidden folders": 1,
+        "files that are no images": 2,
+        ".mpg videos": 1,
+    }
 
 
 def test_links_are_followed_within_the_folder_only(tmp_path: Path) -> None:
@@ -142,7 +147,7 @@ def test_links_are_followed_within_the_folder_only(tmp_path: Path) -> None:
     source = opened(root)
     assert source.ids == ("a/1.png", "a/in.png", "again/2.png", "pool/2.png")
     assert source.skipped == {
-        "links out of the folder": 2,
+        "links that lead out of the folder (--follow-links follows them)": 2,
         "links in a circle": 1,
         "broken links": 2,
     }
@@ -180,7 +185,7 @@ def test_folders_that_do_not_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(SourceError, match=r"empty holds no images; give"):
         opened(empty)
     (empty / "a.txt").write_text("x")
-    with pytest.raises(SourceError, match="1 not images"):
+    with pytest.raises(SourceError, match="1 files that are no images"):
         opened(empty)
     with pytest.raises(SourceError, match=r"there is no '.*missing'"):
         opened(tmp_path / "missing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -188,7 +189,7 @@ def labels_of(
         column = column.cast(column.type.value_type)
     if _is_text(column.type):
         names = sorted(name for name in pc.unique(column).to_pylist() if name is not None)
-        refuse_case_twins(names, spec)
+        refuse_case_twins(names, spec, "make the values alike, or choose another --label-column")
         found = pc.index_in(column, value_set=pa.array(names, column.type))
         codes = found.fill_null(-1).to_numpy().astype(np.int64)
         return (codes, tuple(names)) if names else (None, ())
@@ -222,12 +223,40 @@ def check_codes(
     return codes, class_names
 
 
-def refuse_case_twins(names: Sequence[str], spec: str) -> None:
-    """Raise `SourceError` where two class names differ by upper and lower case only."""
+def refuse_case_twins(names: Sequence[str], spec: str, remedy: str, forms: bool = False) -> None:
+    """Refuse class names that a file system without upper and lower case would take for one.
+
+    Args:
+        names: of classes.
+        spec: the source, for the error.
+        remedy: what to do, for the error.
+        forms: also refuse names that differ by their Unicode form only (é as one character or as two).
+
+    Raises:
+        SourceError: two names differ by case only: ``Cat`` and ``cat``, but not ``Masse`` and ``Maße``.
+    """
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(name.casefold(), name)
+        other = seen.setdefault(caseless(name) if forms else _fold(name), name)
         if other != name:
+            by_case = unicodedata.normalize("NFC", name) != unicodedata.normalize("NFC", other)
+            said = "case" if by_case else "the Unicode form of their letters"
+            shown = (repr(other), repr(name)) if by_case else (ascii(other), ascii(name))
             raise SourceError(
-                f"{spec} has classes {other!r} and {name!r}, which differ by case only; rename one"
+                f"{spec} has classes {shown[0]} and {shown[1]}, which differ by {said} only; {remedy}"
             )
+
+
+def caseless(name: str) -> str:
+    """Return what names have in common that differ by case or by Unicode form only.
+
+    Letter by letter, as file systems do it: ``ß`` is no ``ss``, and ``ı`` no ``i``.
+    """
+    return unicodedata.normalize("NFD", _fold(unicodedata.normalize("NFD", name)))
+
+
+def _fold(name: str) -> str:
+    folded = name.casefold()
+    if len(folded) == len(name):
+        return folded
+    return "".join(each if len(each := letter.casefold()) == 1 else letter.lower() for letter in name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,15 +14,38 @@ import numpy as np
 from ..errors import SourceError
 from .columns import refuse_case_twins
 from .decode import extensions
+from .endings import (
+    BROKEN,
+    CIRCLES,
+    LINKS_OUT,
+    NO_IMAGES,
+    NOT_IN_ANNEX,
+    NOT_IN_CACHE,
+    POINTERS,
+    kind_of,
+    remedy_for,
+)
+from .layout import Layout, read_layout
+from .options import RULES, SourceOptions
 from .source import ImageSource, Raw
 from .splits import choose_split
 
-SPLITS = (
-    "train",
-    "val",
-    "validation",
-    "test",
-)  # names of top folders that are splits where `train` is among them
+# Folders that systems and programs leave among the images, in lower case: thumbnails, forks, bins.
+LEFT_BEHIND = frozenset(
+    {
+        "@eadir",
+        "__macosx",
+        "$recycle.bin",
+        "#recycle",
+        "@recycle",
+        "#snapshot",
+        "@recently-snapshot",
+        "lost+found",
+        "system volume information",
+    }
+)
+_IMAGE, _PARQUET = "image", "Parquet"
+_OLD_SPLITS = ("train", "val", "validation", "test")  # by rules 1, where `train` is among them
 
 
 @dataclass
@@ -31,74 +54,134 @@ class Listing:
 
     Attributes:
         root: the folder, absolute, links resolved.
+        follow_links: whether links that lead out of it are followed.
+        rules: those of `SourceOptions.rules`.
         images, parquets: posix paths relative to it.
         skipped: what was passed over, with counts.
+        followed: how many links that lead out were followed.
     """
 
     root: Path
+    follow_links: bool = False
+    rules: int = RULES
     images: list[str] = field(default_factory=list)
     parquets: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    followed: int = 0
+    _kinds: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def add(self, path: str) -> None:
+        """Put a file where its ending says."""
+        ending = os.path.splitext(path)[1]  # noqa: PTH122  a plain string: this runs a million times
+        kind = self._kinds.get(ending)
+        if kind is None:
+            kind = self._kinds[ending] = _kind_by_ending(ending.lower())
+        if kind is _IMAGE:
+            self.images.append(path)
+        elif kind is _PARQUET:
+            self.parquets.append(path)
+        else:
+            self.skipped[kind] += 1
 
 
-def list_folder(root: Path) -> Listing:
+def _kind_by_ending(ending: str) -> str:
+    if ending in extensions():
+        return _IMAGE
+    return _PARQUET if ending in (".parquet", ".pq") else kind_of(ending)
+
+
+def list_folder(root: Path, options: SourceOptions = SourceOptions()) -> Listing:  # noqa: B008  frozen
     """Find the images and Parquet files under `root`.
 
-    Links are followed where they lead to something inside `root`, and not where they lead out of it or in a circle.
+    Links are followed where they lead to something inside `root`, with `options.follow_links` anywhere, and never in a
+    circle.
 
     Raises:
         SourceError: the folder or one below it can't be read.
     """
-    listing = Listing(root.resolve())
+    listing = Listing(root.resolve(), options.follow_links, options.rules)
     _walk(listing, "", (os.path.realpath(listing.root),))
     return listing
 
 
 def _walk(listing: Listing, folder: str, above: tuple[str, ...]) -> None:
     """Add what lies in `folder` (relative, "" for the root); `above` are the real paths from the root down to it."""
-    try:
-        with os.scandir(listing.root / folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except OSError as error:
-        where = listing.root / folder
-        raise SourceError(
-            f"{where} can't be read ({error.strerror}); allow reading it or leave it out"
-        ) from None
     folders: list[tuple[str, str]] = []
+    pointers: list[str] = []
+    entries = _entries(listing.root / folder)
     for entry in entries:
-        path = f"{folder}/{entry.name}" if folder else entry.name
-        if entry.name.startswith("."):
-            listing.skipped["hidden"] += 1
-        elif not entry.is_symlink():
-            _sort_in(listing, path, entry.is_dir(follow_symlinks=False), entry.is_file(follow_symlinks=False))
-            if entry.is_dir(follow_symlinks=False):
-                folders.append((path, f"{above[-1]}{os.sep}{entry.name}"))
-        else:
-            target = os.path.realpath(entry.path)
-            if not _inside(target, above[0]):
-                listing.skipped["links out of the folder"] += 1
-            elif target in above:
-                listing.skipped["links in a circle"] += 1
-            elif (kind := _kind(target)) is None:
-                listing.skipped["broken links"] += 1
+        name = entry.name
+        path = f"{folder}/{name}" if folder else name
+        if name[0] == ".":
+            listing.skipped["hidden folders" if entry.is_dir(follow_symlinks=False) else "hidden files"] += 1
+        elif entry.is_symlink():
+            real = _follow(listing, entry.path, path, above)
+            if real is not None:
+                folders.append((path, real))
+        elif entry.is_dir(follow_symlinks=False):
+            if listing.rules != 1 and name.lower() in LEFT_BEHIND:
+                listing.skipped[f"{name} folders"] += 1
             else:
-                _sort_in(listing, path, stat.S_ISDIR(kind), stat.S_ISREG(kind))
-                if stat.S_ISDIR(kind):
-                    folders.append((path, target))
+                folders.append((path, f"{above[-1]}{os.sep}{name}"))
+        elif not entry.is_file(follow_symlinks=False):
+            listing.skipped[NO_IMAGES] += 1
+        elif name.endswith(".dvc"):
+            pointers.append(name.removesuffix(".dvc"))
+        else:
+            listing.add(path)
+    if pointers:
+        _count_pointers(listing, pointers, {entry.name for entry in entries})
     for path, real in folders:
-        _walk(listing, path, (*above, real))
+        # A plain folder closes a circle where a link above leads to a folder that holds a folder further up.
+        if listing.rules != 1 and real in above:
+            listing.skipped[CIRCLES] += 1
+        else:
+            _walk(listing, path, (*above, real))
 
 
-def _sort_in(listing: Listing, path: str, is_folder: bool, is_file: bool) -> None:
-    ending = os.path.splitext(path)[1].lower()  # noqa: PTH122  a plain string: this runs a million times
-    if is_folder:
-        return
-    if is_file and ending in extensions():
-        listing.images.append(path)
-    elif is_file and ending in (".parquet", ".pq"):
-        listing.parquets.append(path)
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise SourceError(
+            f"{folder} can't be read ({error.strerror}); allow reading it or leave it out"
+        ) from None
+
+
+def _follow(listing: Listing, link: str, path: str, above: tuple[str, ...]) -> str | None:
+    """Add the file that a link leads to, or return the real path of the folder that it leads to."""
+    target = os.path.realpath(link)
+    inside = _inside(target, above[0])
+    if not inside and not listing.follow_links:
+        listing.skipped[LINKS_OUT] += 1
+    elif target in above:
+        listing.skipped[CIRCLES] += 1
+    elif (kind := _kind(target)) is None:
+        listing.skipped[_missing(target)] += 1
     else:
-        listing.skipped["not images"] += 1
+        listing.followed += not inside
+        if stat.S_ISDIR(kind):
+            return target
+        if stat.S_ISREG(kind):
+            listing.add(path)
+        else:
+            listing.skipped[NO_IMAGES] += 1
+    return None
+
+
+def _missing(target: str) -> str:
+    """Return what a link is that leads nowhere."""
+    place = target.replace(os.sep, "/")
+    if "/annex/objects/" in place:
+        return NOT_IN_ANNEX
+    return NOT_IN_CACHE if "/.dvc/" in place or "/files/md5/" in place else BROKEN
+
+
+def _count_pointers(listing: Listing, pointers: list[str], names: set[str]) -> None:
+    """Count files ``x.dvc``, which stand for a file or folder ``x`` beside them."""
+    for name in pointers:
+        listing.skipped[NO_IMAGES if name in names else POINTERS] += 1
 
 
 def _inside(target: str, root: str) -> bool:
@@ -115,39 +198,30 @@ def _kind(path: str) -> int | None:
 def open_folder(listing: Listing, split: str | None) -> ImageSource:
     """Open the images of a listing.
 
-    The class of an image is its folder below the source (below the split, where there are splits); images beside
-    class folders have no label. Rows go by class, then by file name: for plain class folders the order of
-    torchvision's `ImageFolder`.
+    The class of an image is its folder below the source, without the levels that are splits or that all classes share
+    (`layout.read_layout`); images beside class folders have no label. Rows go by class, then by file name: for plain
+    class folders the order of torchvision's `ImageFolder`.
 
     Raises:
-        SourceError: no images, no such split, or class names that differ by case only.
+        SourceError: no images, no such split, or class names that a file system without case would take for one.
     """
     root, skipped = listing.root, Counter(listing.skipped)
     if listing.parquets:
         skipped["Parquet files"] += len(listing.parquets)
-    images = listing.images
-    tops = {path.partition("/")[0] for path in images if "/" in path}
-    splits = tuple(name for name in SPLITS if name in tops) if "train" in tops or split is not None else ()
-    chosen = ""
-    if split is None and splits == ("train",) and len(tops) > 1:
-        other = min(tops - {"train"})
-        raise SourceError(
-            f"{root} has a folder train beside {other}: a split or a class? Say --split train, or rename that folder"
-        )
-    if splits or split is not None:
-        chosen = choose_split(split, splits, str(root))
-        of_a_split = sum(path.partition("/")[0] in splits and "/" in path for path in images)
-        if of_a_split < len(images):
-            skipped["images outside the splits"] += len(images) - of_a_split
-        images = [path for path in images if path.startswith(chosen + "/")]
-    if not images:
-        raise SourceError(
-            f"{root} holds no images{passed_over(skipped)}; give a folder with image files in it"
-        )
-    start = len(chosen) + 1 if chosen else 0
-    keyed = sorted((path[start:].rpartition("/")[0], path.rpartition("/")[2], path) for path in images)
-    names = sorted({folder for folder, _, _ in keyed if folder})
-    refuse_case_twins(names, str(root))
+    if not listing.images:
+        raise no_images(root, skipped)
+    counts = Counter(path.rpartition("/")[0] for path in listing.images)
+    read_folders = _old_layout if listing.rules == 1 else read_layout
+    layout = read_folders(counts.keys(), split, str(root))
+    outside = sum(counts[folder] for folder in layout.outside)
+    if outside:
+        skipped["images outside the splits"] += outside
+    keyed = sorted(_keyed(listing.images, layout.class_of))
+    if not keyed:
+        raise no_images(root, skipped)
+    names = sorted({name for name, _, _ in keyed if name})
+    remedy = "rename one of the two folders, or move their images into one"
+    refuse_case_twins(names, str(root), remedy, forms=listing.rules != 1)
     codes = {name: code for code, name in enumerate(names)} | {"": -1}
     files = [path for _, _, path in keyed]
     ids = tuple(_printable(path) for path in files)
@@ -163,19 +237,70 @@ def open_folder(listing: Listing, split: str | None) -> ImageSource:
         spec=str(root),
         ids=ids,
         paths=ids,
-        labels=np.array([codes[folder] for folder, _, _ in keyed], dtype=np.int64) if names else None,
+        labels=np.array([codes[name] for name, _, _ in keyed], dtype=np.int64) if names else None,
         class_names=tuple(_printable(name) for name in names),
         read=read,
-        split=chosen,
+        split=layout.split,
         skipped=dict(skipped),
-        splits=splits,
+        splits=layout.splits,
+        taken=_taken(listing, layout, names),
     )
 
 
+def _keyed(images: Iterable[str], class_of: Mapping[str, str]) -> Iterable[tuple[str, str, str]]:
+    """Yield class, file name and path of each image that is taken."""
+    for path in images:
+        folder, _, name = path.rpartition("/")
+        found = class_of.get(folder)
+        if found is not None:
+            yield found, name, path
+
+
+def _old_layout(folders: Collection[str], asked: str | None, spec: str) -> Layout:
+    """Read folders by rules 1: splits are top folders of four names, and classes are whole paths."""
+    tops = {folder.partition("/")[0] for folder in folders} - {""}
+    splits = (
+        tuple(name for name in _OLD_SPLITS if name in tops) if "train" in tops or asked is not None else ()
+    )
+    if asked is None and splits == ("train",) and len(tops) > 1:
+        other = min(tops - {"train"})
+        raise SourceError(
+            f"{spec} has a folder train beside {other}: a split or a class? Say --split train, or rename that folder"
+        )
+    if not splits and asked is None:
+        return Layout({folder: folder for folder in folders})
+    chosen = choose_split(asked, splits, spec)
+    inside = {folder: folder.partition("/") for folder in folders if folder.partition("/")[0] in splits}
+    return Layout(
+        {folder: rest for folder, (top, _, rest) in inside.items() if top == chosen},
+        chosen,
+        splits,
+        frozenset(folders) - inside.keys(),
+    )
+
+
+def _taken(listing: Listing, layout: Layout, names: list[str]) -> dict[str, str]:
+    """Say in words what is not plain about what was taken."""
+    said = {}
+    if names and layout.silent:
+        levels = ", ".join(_printable(name) for name in layout.silent)
+        said["labels"] = f"folders (not by {levels}, which all share)"
+    if layout.crossed:
+        said["splits"] = "splits from the folders within the class folders"
+    if listing.followed:
+        said["links"] = f"{listing.followed:,} links that lead out of the folder followed"
+    return said
+
+
+def no_images(root: Path, skipped: Mapping[str, int]) -> SourceError:
+    """Return an error that says what a folder holds instead of images, and what to do about it."""
+    return SourceError(f"{root} holds no images{passed_over(Counter(skipped))}; {remedy_for(dict(skipped))}")
+
+
 def passed_over(skipped: Counter[str]) -> str:
-    """Return ``" (passed over: 2 hidden, 1 not images)"``, or nothing."""
-    counts: Iterable[str] = (f"{count} {what}" for what, count in sorted(skipped.items()))
-    return f" (passed over: {', '.join(counts)})" if skipped else ""
+    """Return ``"; passed over: 2 hidden files, 1 .zip archives"``, or nothing."""
+    counts: Iterable[str] = (f"{count:,} {what}" for what, count in sorted(skipped.items()))
+    return f"; passed over: {', '.join(counts)}" if skipped else ""
 
 
 def _printable(path: str) -> str:

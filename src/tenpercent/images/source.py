@@ -28,7 +28,7 @@ class ImageSource:
         class_names: the name of each code.
         read: row -> encoded bytes or pixels. Raises OSError or `decode.Unreadable` where that image can't be read.
         split: which split this is, or "" where the source has none.
-        skipped: what was passed over when listing, with counts, e.g. {"hidden files": 2, "not images": 1}.
+        skipped: what was passed over when listing, with counts, e.g. {"hidden files": 2, "broken links": 1}.
         splits: the names of all splits there are.
         columns: rows (ascending) -> all columns of those rows, batch by batch, with what the schema says of them;
             None where the source is no table.

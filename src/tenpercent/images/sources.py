@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import SourceError, nearest
 from ..store.embeddings import Embeddings
 from .digits import open_digits
-from .folder import list_folder, open_folder, passed_over
+from .folder import list_folder, no_images, open_folder
 from .huggingface import open_huggingface, split_off
 from .options import SourceOptions
 from .parquet import open_parquet
@@ -137,16 +137,14 @@ def _missing(name: str) -> str:
 def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embeddings:
     if any((folder / mark).is_file() for mark in ("state.json", "dataset_dict.json")):
         raise SourceError(f"{folder} was written by save_to_disk; open it as hf:{folder}")
-    listing = list_folder(folder)
+    listing = list_folder(folder, options)
     if listing.images:
         options.allow("a folder of images", "split", "follow_links", "max_pixels")
         return open_folder(listing, options.split)
     if listing.parquets:
         options.allow("a folder of Parquet files", "split", *_COLUMNS)
         return open_parquet([folder / path for path in listing.parquets], folder, options)
-    raise SourceError(
-        f"{folder} holds no images{passed_over(listing.skipped)}; give a folder with image files in it"
-    )
+    raise no_images(folder, listing.skipped)
 
 
 def _open_file(path: Path, options: SourceOptions) -> ImageSource | Embeddings:

@@ -33,7 +33,7 @@ def open_npy(path: Path, labels: Path | None, ids: Path | None) -> Embeddings:
         if given.dtype.kind in "iu":
             given, names = check_codes(given.astype(np.int64), None, str(labels))
         elif given.dtype.kind == "U":
-            refuse_case_twins(sorted(set(given.tolist())), str(labels))
+            refuse_case_twins(sorted(set(given.tolist())), str(labels), "make these labels alike")
     identified = None if ids is None else _one_a_row(ids, text=True)
     return Embeddings.from_numpy(vectors, labels=given, ids=identified, class_names=names or None)
 
