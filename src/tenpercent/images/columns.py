@@ -223,7 +223,9 @@ def check_codes(
     return codes, class_names
 
 
-def refuse_case_twins(names: Sequence[str], spec: str, remedy: str, forms: bool = False) -> None:
+def refuse_case_twins(
+    names: Sequence[str], spec: str, remedy: str = "make these names alike", forms: bool = False
+) -> None:
     """Refuse class names that a file system without upper and lower case would take for one.
 
     Args:
