@@ -59,7 +59,7 @@ def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
         return open_huggingface(name, options)
     if prefix is Prefix.TORCHVISION:
         options.allow("torchvision: sources", "split", "data_dir", "max_pixels")
-        return open_torchvision(name, options.data_dir, options.split)
+        return open_torchvision(name, options.data_dir, options.split, options.decoding)
     if spec == "digits":
         options.allow("digits", "split")
         return open_digits(options.split)

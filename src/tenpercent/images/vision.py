@@ -17,6 +17,7 @@ from ..progress import bar
 from ..store.embeddings import row_ids
 from .columns import check_codes
 from .decode import Unreadable, as_rgb, one_line
+from .options import Decoding
 from .source import ImageSource, Raw
 from .splits import choose_split
 
@@ -69,13 +70,19 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 )
 
 
-def open_torchvision(name: str, data_dir: Path | None, split: str | None) -> ImageSource:
+def open_torchvision(
+    name: str,
+    data_dir: Path | None,
+    split: str | None,
+    decoding: Decoding = Decoding(),  # noqa: B008 – frozen
+) -> ImageSource:
     """Open an image classification data set of torchvision; nothing is downloaded.
 
     Args:
         name: its class in `torchvision.datasets`, in any case.
         data_dir: the `root` that torchvision is given.
         split: None for train.
+        decoding: the rules by which images that the data set decodes itself become RGB.
 
     Raises:
         UsageError: an unknown name, or no `data_dir`.
@@ -97,7 +104,7 @@ def open_torchvision(name: str, data_dir: Path | None, split: str | None) -> Ima
     def read(row: int) -> Raw:
         try:
             image = dataset[row][0]
-            return image if isinstance(image, bytes) else as_rgb(image)
+            return image if isinstance(image, bytes) else as_rgb(image, decoding)
         except (OSError, Unreadable, MemoryError):
             raise
         except Exception as error:  # sets that decode by themselves raise nearly anything

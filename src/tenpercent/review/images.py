@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ..images.decode import Unreadable, decode, formats
+from ..images.decode import Unreadable, decode
+from ..images.options import Decoding
+from ..images.orientation import orientation
+from ..images.pillow import open_image, quiet
 from ..images.source import Raw, content_hash
 from ..select.cut import CheckedCut
 from ..select.dendrogram import group_linkage
@@ -110,7 +111,12 @@ def _file(state: State, position: int) -> dict[str, Any]:
         return {**found, "missing": None, "changed": False}
     try:
         raw = state.originals.read(position)
-        return {**found, **_measures(raw), "missing": None, "changed": _has_changed(state, position, raw)}
+        return {
+            **found,
+            **_measures(raw, state.originals.source.decoding),
+            "missing": None,
+            "changed": _has_changed(state, position, raw),
+        }
     except (GoneError, Unreadable) as error:
         return {**found, "missing": str(error), "changed": False}
     except OSError as error:
@@ -124,15 +130,23 @@ def _has_changed(state: State, position: int, raw: Raw) -> bool:
     return content_hash(raw) != str(state.embeddings.hashes[position])
 
 
-def _measures(raw: Raw) -> dict[str, Any]:
+def _measures(raw: Raw, how: Decoding) -> dict[str, Any]:
     if not isinstance(raw, bytes):
-        height, width = decode(raw).shape[:2]
+        height, width = decode(raw, how).shape[:2]
         return {"width": width, "height": height, "format": "pixels"}
     try:
-        with Image.open(io.BytesIO(raw), formats=formats()) as image:
+        with quiet(how.max_pixels):
+            image = open_image(raw)
+        if image is None:
+            raise Unreadable("the file is no image any more")
+        with image:
             width, height = image.size
-            if image.getexif().get(0x0112) in (5, 6, 7, 8):  # lies on its side as it is stored
+            if (
+                image.format != "TIFF" and orientation(image) > 4
+            ):  # lies on its side; a TIFF says its size as seen
                 width, height = height, width
             return {"width": width, "height": height, "bytes": len(raw), "format": image.format}
+    except Unreadable:
+        raise
     except Exception as error:  # Pillow's parsers raise nearly anything on broken files
         raise Unreadable(f"the file is no image any more ({type(error).__name__})") from error

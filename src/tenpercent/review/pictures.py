@@ -11,9 +11,11 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from ..images.decode import RGB, as_rgb
+from ..images.options import Decoding
+from ..images.pillow import quiet
 from ..images.source import Raw
 from ..images.thumbnails import thumbnail
 from ..store.embeddings import Embeddings
@@ -144,13 +146,13 @@ def rendered(originals: Originals, position: int, side: int) -> bytes:
         Unreadable, OSError: it can't be read.
     """
     raw = originals.read(position)
-    pixels = _reduced(raw, side)
     assert originals.source is not None  # it was read
+    pixels = _reduced(raw, side, originals.source.decoding)
     at_hand = replace(originals.source, read=lambda _: raw if pixels is None else pixels)
     return thumbnail(at_hand, int(originals.rows[position]), side, optimize=False)
 
 
-def _reduced(raw: Raw, side: int) -> RGB | None:
+def _reduced(raw: Raw, side: int, how: Decoding) -> RGB | None:
     """Return a large JPEG decoded at half, a quarter or an eighth, twice as large as needed at least; None for others.
 
     A photo of 12 million pixels takes a tenth of the time so.
@@ -158,14 +160,14 @@ def _reduced(raw: Raw, side: int) -> RGB | None:
     if not isinstance(raw, bytes) or not raw.startswith(b"\xff\xd8"):
         return None
     try:
-        with Image.open(io.BytesIO(raw), formats=("JPEG",)) as image:
+        with quiet(how.max_pixels), JpegImageFile(io.BytesIO(raw), "") as image:
             width, height = image.size
-            if max(width, height) < 4 * side or width * height > (Image.MAX_IMAGE_PIXELS or width * height):
+            if max(width, height) < 4 * side or width * height > how.max_pixels:
                 return None
             image.draft(None, (2 * side, 2 * side))
             image.load()
-            return as_rgb(image)
-    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
+            return as_rgb(image, how)
+    except (OSError, SyntaxError, ValueError, TypeError):
         return None  # the usual way says what is wrong with it
 
 
