@@ -128,10 +128,10 @@ def test_class_names_without_labels_are_refused() -> None:
 def test_what_minus_one_means_is_said(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "tenpercent"):
         labelled([-1, 1, 1])
-        assert "-1 and 1: taken as two classes" in caplog.text
+        assert "-1 and 1 are two classes" in caplog.text
         caplog.clear()
         labelled([-1, -1, 0])
-        assert "2 of 3 labels are -1: no label" in caplog.text
+        assert "-1 means no label (2 images)" in caplog.text
 
 
 def test_labels_in_frames_and_tensors() -> None:

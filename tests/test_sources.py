@@ -310,11 +310,11 @@ def test_split_of_a_file_name(path: str, split: str | None) -> None:
 def test_columns_are_found_by_type(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     words = pa.array(["dog", "cat", None])
-    source = opened(write(path, table(3, image="picture", kind=words, id=pa.array([7, 8, 9]))))
+    source = opened(write(path, table(3, image="picture", target=words, id=pa.array([7, 8, 9]))))
     assert source.class_names == ("cat", "dog") and labels(source) == [1, 0, -1]
     assert opened(write(path, pa.table({"png": [png(0), png(1)]}))).ids == ("0", "1")
     plain = opened(write(path, table(3, label=pa.array([3, 1, 0]), width=pa.array([1, 2, 3]))))
-    assert plain.class_names == ("0", "1", "2", "3") and labels(plain) == [3, 1, 0]
+    assert plain.class_names == ("0", "1", "3") and labels(plain) == [2, 1, 0]
     coded = opened(write(path, table(3, label=pa.array(["b", "a", "b"]).dictionary_encode())))
     assert coded.class_names == ("a", "b") and labels(coded) == [1, 0, 1]
     no_label = opened(write(path, table(3, caption=pa.array(["x", "y", "z"]))))

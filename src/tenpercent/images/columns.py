@@ -1,150 +1,210 @@
-"""Which column of a table holds the images, the labels, the vectors and the ids, and labels as codes."""
+"""Which column of a table holds the images, the labels, the vectors and the ids."""
 
 from __future__ import annotations
 
-import json
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..errors import SourceError, nearest
-from .options import SourceOptions
+from . import columns_0_1
+from .arrow_types import can_be_id, can_be_image, can_be_label, can_be_vector
+from .features import declared_classes, features_of
+from .options import NO_COLUMN, SourceOptions
 
-_IMAGE_NAMES = ("image", "img")
-_LABEL_NAMES = ("label", "labels", "class", "class_name", "target", "category", "y")
-_ID_NAMES = ("id", "ids", "image_id", "file_name", "filename", "path")
-_NEVER_LABELS = (*_ID_NAMES, "row", "index", "idx", "width", "height", "hash", "text", "caption", "url")
-# Every code up to the highest gets a name, so a stray number must not take the memory.
-_HIGHEST_CODE = 1_000_000
-NO_CLASSES: tuple[str, ...] = ()
+IMAGE_NAMES = ("image", "img")
+LABEL_NAMES = (
+    *("label", "labels", "class", "class_name", "target", "category", "y", "cls"),
+    *("class_label", "label_name", "category_name", "class_id", "label_id", "category_id"),
+)
+ID_NAMES = ("id", "ids", "image_id", "file_name", "filename", "path", "__key__")
+SPLIT_NAMES = (
+    "split",
+    "splits",
+    "subset",
+    "fold",
+    "partition",
+)  # what a class label of `datasets` can be too
+MENTIONED = 5  # columns that could be labels, named at most
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table by what they hold; `class_names` is None where the table declares none."""
+    """The columns of a table by what they hold.
+
+    Attributes:
+        image, label, vector, id: names, None where there is none. With a vector, the image is what stands beside it.
+        class_names: those that the table declares for its labels, else None.
+        id_asked: the ids were asked for by name, so they must serve.
+        remarks: what is to be said of the choice, by what it concerns, as in `ImageSource.taken`.
+    """
 
     image: str | None
     label: str | None
     vector: str | None
     id: str | None
     class_names: tuple[str, ...] | None
+    id_asked: bool = False
+    remarks: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A schema with what `datasets` declares of it, and what the table is called in messages."""
+
+    schema: pa.Schema
+    features: dict[str, dict[str, Any]]
+    spec: str
+
+    def fitting(self, fits: Callable[[pa.DataType], bool]) -> list[str]:
+        return [column.name for column in self.schema if fits(column.type)]
+
+    def declares(self, name: str) -> str | None:
+        """The kind of feature that `datasets` declared for a column, or None."""
+        kind = self.features.get(name, {}).get("_type")
+        return None if kind is None else str(kind)
 
 
 def find_columns(schema: pa.Schema, options: SourceOptions, spec: str) -> Columns:
-    """Find the columns by what the options say, else by type.
+    """Find the columns by what the options say, else by what `datasets` declares, else by type and name.
 
-    An image is what the schema's `huggingface` metadata calls one, else a struct with `bytes` (and `path`), else
-    binary; a vector a list of floats; a label what the metadata calls a class, else an integer or string column
-    with a usual name, else the only one there is. With `embedding_column` no image is looked for.
+    An image is what the `huggingface` metadata calls one, else a struct with `bytes` (and `path`), else bytes; a
+    vector a list of floats. A label is what the metadata calls a class, or a column with a usual name; nothing else
+    is taken for labels unless it is named. With `embedding_column` the images are what can be shown, if any.
 
     Raises:
-        SourceError: a column that was named is not there or of another type, or the choice is not clear.
+        SourceError: a column that was named is not there or of another type, one with the usual name of a label can't
+            be one, a column is there twice, or the choice is not clear.
     """
-    features = _features(schema, spec)
-    names = list(schema.names)
-    images = [name for name in names if _is_image(schema.field(name).type, features.get(name))]
-    vectors = [name for name in names if _is_vector(schema.field(name).type)]
-    if options.embedding_column is not None:
-        vector: str | None = _named(
-            options.embedding_column, vectors, schema, "--embedding-column", "vectors", spec
-        )
-        image = None
-    elif options.image_column is not None:
-        vector, image = None, _named(options.image_column, images, schema, "--image-column", "images", spec)
-    else:
-        image = _only(images, _IMAGE_NAMES, "--image-column", spec)
-        vector = None if images else _only(vectors, (), "--embedding-column", spec)
-    if image is None and vector is None:
-        raise SourceError(
-            f"{spec} has no column of images or vectors among {_listed(schema)}; give another file"
-        )
-    label = _find_label(schema, features, options, spec)
+    _refuse_twice(schema, spec)
+    table = _Table(schema, features_of(schema, spec), spec)
+    if options.rules == 1:
+        image, label, vector, ids = columns_0_1.find(schema, table.features, options, spec)
+        names = None if label is None else declared_classes(schema, label, spec)
+        return Columns(image, label, vector, ids, names)
+    remarks: dict[str, str] = {}
+    image, vector = _image_and_vector(table, options, remarks)
+    label = _find_label(table, options, tuple(filter(None, (image, vector))), remarks)
     return Columns(
         image=image,
         label=label,
         vector=vector,
-        id=next(
-            (name for name in _ID_NAMES if name in names and _is_text_or_integer(schema.field(name).type)),
-            None,
-        ),
+        id=_find_id(table, options),
         class_names=None if label is None else declared_classes(schema, label, spec),
+        id_asked=options.id_column not in (None, NO_COLUMN),
+        remarks=remarks,
     )
 
 
-def declared_classes(schema: pa.Schema, column: str, spec: str) -> tuple[str, ...] | None:
-    """Return the class names that the `huggingface` metadata gives a column, or None."""
-    names = _features(schema, spec).get(column, {}).get("names")
-    return None if names is None else tuple(map(str, names))
-
-
-def _features(schema: pa.Schema, spec: str) -> dict[str, dict[str, Any]]:
-    """Return the features that `datasets` wrote into the schema, by column."""
-    raw = (schema.metadata or {}).get(b"huggingface")
-    if raw is None:
-        return {}
-    try:
-        found = json.loads(raw)["info"]["features"]
-    except (ValueError, KeyError, TypeError) as error:
+def _refuse_twice(schema: pa.Schema, spec: str) -> None:
+    twice = [name for name in dict.fromkeys(schema.names) if schema.names.count(name) > 1]
+    if twice:
         raise SourceError(
-            f"{spec} has broken `huggingface` metadata ({error!r}); write the file again"
-        ) from None
-    return {name: feature for name, feature in found.items() if isinstance(feature, dict)}
+            f"{spec} has more than one column {twice[0]}; write the file again with each name once"
+        )
 
 
-def _is_image(kind: pa.DataType, feature: dict[str, Any] | None) -> bool:
-    if feature is not None and "_type" in feature:
-        return bool(feature["_type"] == "Image") and (pa.types.is_struct(kind) or _is_binary(kind))
-    if pa.types.is_struct(kind):
-        return any(field.name == "bytes" and _is_binary(field.type) for field in kind)
-    return _is_binary(kind)
+def _image_and_vector(
+    table: _Table, options: SourceOptions, remarks: dict[str, str]
+) -> tuple[str | None, str | None]:
+    kinds = (None, "Image", "Value")  # what `datasets` calls a column of bytes: sound is neither
+    images = [name for name in table.fitting(can_be_image) if table.declares(name) in kinds]
+    if options.embedding_column is not None:
+        vectors = table.fitting(lambda kind: can_be_vector(kind, whole=True))
+        vector = _named(options.embedding_column, vectors, table, "--embedding-column", "vectors")
+        return _image_beside(table, options, images, remarks), vector
+    if options.image_column is not None:
+        return _named(options.image_column, images, table, "--image-column", "images"), None
+    images = _likely(table, images)
+    if images:
+        return _only(images, IMAGE_NAMES, "--image-column", table.spec), None
+    found = _only(table.fitting(can_be_vector), (), "--embedding-column", table.spec)
+    if found is None:
+        raise SourceError(
+            f"{table.spec} has no column of images or vectors among {_listed(table.schema)}; give another file"
+        )
+    return None, found
 
 
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+def _image_beside(
+    table: _Table, options: SourceOptions, images: list[str], remarks: dict[str, str]
+) -> str | None:
+    """Return the images to show that stand beside vectors: the one named, else the only one, if any."""
+    if options.image_column == NO_COLUMN:
+        return None
+    if options.image_column is not None:
+        return _named(options.image_column, images, table, "--image-column", "images")
+    images = _likely(table, images)
+    if len(images) > 1:
+        remarks["pictures"] = f"no pictures: --image-column takes one of {', '.join(images)}"
+    return images[0] if len(images) == 1 else None
 
 
-def _is_vector(kind: pa.DataType) -> bool:
-    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return bool(lists and pa.types.is_floating(kind.value_type))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _is_text_or_integer(kind: pa.DataType) -> bool:
-    return _is_text(kind) or bool(pa.types.is_integer(kind))
+def _likely(table: _Table, images: list[str]) -> list[str]:
+    """Return the images with a usual name, else those declared as images, else all but labels and ids by name."""
+    others = [name for name in images if name.lower() not in (*LABEL_NAMES, *ID_NAMES)]
+    usual = [name for wanted in IMAGE_NAMES for name in others if name.lower() == wanted]
+    return usual[:1] or [name for name in images if table.declares(name) == "Image"] or others
 
 
 def _find_label(
-    schema: pa.Schema, features: dict[str, dict[str, Any]], options: SourceOptions, spec: str
+    table: _Table, options: SourceOptions, taken: Sequence[str], remarks: dict[str, str]
 ) -> str | None:
-    fitting = [name for name in schema.names if _is_text_or_integer(schema.field(name).type)]
+    if options.label_column == NO_COLUMN:
+        return None
+    fitting = [name for name in table.fitting(can_be_label) if name not in taken]
     if options.label_column is not None:
-        return _named(options.label_column, fitting, schema, "--label-column", "labels", spec)
-    declared = [name for name in fitting if features.get(name, {}).get("_type") == "ClassLabel"]
+        return _named(options.label_column, fitting, table, "--label-column", "labels")
+    usual = [
+        name
+        for wanted in LABEL_NAMES
+        for name in table.schema.names
+        if name.lower() == wanted and name not in taken
+    ]
+    declared = [name for name in fitting if table.declares(name) == "ClassLabel"]
+    declared = [name for name in declared if name.lower() not in SPLIT_NAMES]
+    rivals = [name for name in usual if name in fitting]
+    if declared and rivals and set(declared).isdisjoint(rivals):
+        return _only([*declared, *rivals], (), "--label-column", table.spec)
     if declared:
-        return _only(declared, _LABEL_NAMES, "--label-column", spec)
-    usual = [name for name in fitting if name.lower() in _LABEL_NAMES]
-    if usual:
-        return _only(usual, _LABEL_NAMES, "--label-column", spec)
-    others = [name for name in fitting if name.lower() not in _NEVER_LABELS]
-    return others[0] if len(others) == 1 else None
+        return _only(declared, LABEL_NAMES, "--label-column", table.spec)
+    if usual and usual[0] not in fitting:
+        raise SourceError(
+            f"{table.spec}: column {usual[0]} holds {table.schema.field(usual[0]).type}, which can't be labels; name "
+            f"the labels with --label-column {rivals[0] if rivals else 'OTHER'}, or take none with --label-column none"
+        )
+    if not usual:
+        _mention([name for name in fitting if not can_be_image(table.schema.field(name).type)], remarks)
+    return usual[0] if usual else None
+
+
+def _mention(fitting: list[str], remarks: dict[str, str]) -> None:
+    """Note the columns that could be labels, though nothing says that they are."""
+    others = [name for name in fitting if name.lower() not in ID_NAMES and not name.startswith("__")]
+    if others:
+        more = f" and {len(others) - MENTIONED} more" if len(others) > MENTIONED else ""
+        names = f"{', '.join(others[:MENTIONED])}{more}"
+        remarks["unlabelled"] = f"no column has a label's name (--label-column takes one of {names})"
+
+
+def _find_id(table: _Table, options: SourceOptions) -> str | None:
+    if options.id_column == NO_COLUMN:
+        return None
+    fitting = table.fitting(can_be_id)
+    if options.id_column is not None:
+        return _named(options.id_column, fitting, table, "--id-column", "ids")
+    of_lower = {name.lower(): name for name in reversed(fitting)}
+    return next((of_lower[name] for name in ID_NAMES if name in of_lower), None)
 
 
 def _only(found: list[str], preferred: Sequence[str], flag: str, spec: str) -> str | None:
     """Return the only one found, or the one with a preferred name; None where there is none."""
     if len(found) <= 1:
         return found[0] if found else None
-    usual = [name for name in preferred if name in found]
+    usual = [name for wanted in preferred for name in found if name.lower() == wanted]
     if usual:
         return usual[0]
     raise SourceError(
@@ -152,13 +212,13 @@ def _only(found: list[str], preferred: Sequence[str], flag: str, spec: str) -> s
     )
 
 
-def _named(name: str, fitting: list[str], schema: pa.Schema, flag: str, what: str, spec: str) -> str:
+def _named(name: str, fitting: list[str], table: _Table, flag: str, what: str) -> str:
     if name in fitting:
         return name
+    schema, spec = table.schema, table.spec
     if name in schema.names:
-        kind = schema.field(name).type
         raise SourceError(
-            f"{flag} {name}: this column of {spec} holds {kind}, not {what}; "
+            f"{flag} {name}: this column of {spec} holds {schema.field(name).type}, not {what}; "
             f"columns of {what}: {', '.join(fitting) or 'none'}"
         )
     raise SourceError(
@@ -168,59 +228,10 @@ def _named(name: str, fitting: list[str], schema: pa.Schema, flag: str, what: st
 
 def _listed(schema: pa.Schema) -> str:
     return (
-        ", ".join(f"{field.name} ({field.type})" for field in schema)
+        ", ".join(f"{column.name} ({column.type})" for column in schema)
         if len(schema) <= 12
         else ", ".join(schema.names)
     )
-
-
-def labels_of(
-    column: pa.ChunkedArray, class_names: tuple[str, ...] | None, spec: str
-) -> tuple[npt.NDArray[np.int64] | None, tuple[str, ...]]:
-    """Return a label column as codes with the name of each code.
-
-    Integers stay the codes they are (-1 and null: none), named by `class_names` or by themselves; strings become
-    codes in the order of the names. Where no row has a label there are no labels: None and no names.
-
-    Raises:
-        SourceError: a code below -1, beyond the names or absurdly high, or names that differ by case only.
-    """
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if _is_text(column.type):
-        names = sorted(name for name in pc.unique(column).to_pylist() if name is not None)
-        refuse_case_twins(names, spec, "make the values alike, or choose another --label-column")
-        found = pc.index_in(column, value_set=pa.array(names, column.type))
-        codes = found.fill_null(-1).to_numpy().astype(np.int64)
-        return (codes, tuple(names)) if names else (None, ())
-    codes = column.cast(pa.int64()).fill_null(-1).to_numpy().astype(np.int64)
-    return check_codes(codes, class_names, spec)
-
-
-def check_codes(
-    codes: npt.NDArray[np.int64], class_names: tuple[str, ...] | None, spec: str
-) -> tuple[npt.NDArray[np.int64] | None, tuple[str, ...]]:
-    """Return codes with a name for each, or None and no names where every code is -1.
-
-    Raises:
-        SourceError: a code below -1 or beyond the names.
-    """
-    lowest, highest = (int(codes.min()), int(codes.max())) if len(codes) else (-1, -1)
-    if lowest < -1:
-        raise SourceError(f"{spec} has the label {lowest}; codes count from 0, and -1 means no label")
-    if highest < 0:
-        return None, ()
-    if class_names is None:
-        if highest > _HIGHEST_CODE:
-            raise SourceError(
-                f"{spec} has the label {highest}, above {_HIGHEST_CODE:,}: no class code; choose another --label-column"
-            )
-        class_names = tuple(str(code) for code in range(highest + 1))
-    if highest >= len(class_names):
-        raise SourceError(
-            f"{spec} has the label {highest} but names for {len(class_names)} classes; correct either"
-        )
-    return codes, class_names
 
 
 def refuse_case_twins(

@@ -19,10 +19,11 @@ from ..errors import SourceError, require
 from ..progress import bar
 from ..store.embeddings import Embeddings, row_ids
 from .cells import bytes_of, ids_of
-from .columns import NO_CLASSES, find_columns, labels_of
+from .columns import find_columns
 from .options import SourceOptions
 from .source import ImageSource, Raw
 from .splits import choose_split
+from .tables import read_rows
 from .vectors import vectors_from_table
 
 
@@ -48,30 +49,33 @@ def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddi
             f"{spec} holds no rows in its split {chosen or 'train'}; choose another with --split"
         )
     columns = find_columns(dataset.features.arrow_schema, options, spec)
+
+    def table(names: list[str]) -> pa.Table:
+        return _table(dataset, names)
+
     if columns.vector is not None:
-        wanted = [column for column in (columns.vector, columns.label, columns.id) if column is not None]
-        return vectors_from_table(_table(dataset, list(dict.fromkeys(wanted))), columns, spec)
-    labels, names = None, NO_CLASSES
-    if columns.label is not None:
-        labels, names = labels_of(_table(dataset, [columns.label])[columns.label], columns.class_names, spec)
+        return vectors_from_table(columns, table, spec, options.rules)
     image = columns.image or ""
     cells = dataset.select_columns([image])
     if type(cells.features[image]).__name__ == "Image":
         cells = cells.cast_column(image, require("datasets", "images").Image(decode=False))
+
+    rows = read_rows(columns, table, spec, options.rules, _paths_as_ids(cells, image, folder))
 
     def read(row: int) -> Raw:
         return bytes_of(cells[row][image], folder)
 
     return ImageSource(
         spec=spec,
-        ids=_paths_as_ids(cells, image, folder) or tuple(row_ids(len(cells)).tolist()),
+        ids=rows.ids or tuple(row_ids(len(cells)).tolist()),
         paths=(None,) * len(cells),
-        labels=labels,
-        class_names=names,
+        labels=rows.labels,
+        class_names=rows.class_names,
         read=read,
         split=chosen,
         splits=splits,
         columns=lambda rows: _reader(dataset, rows),
+        taken=rows.taken,
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,16 @@ import pyarrow.parquet as pq
 
 from ..errors import SourceError
 from ..store.embeddings import Embeddings, row_ids
+from .arrow_types import plain_column, same_kind, without_views
 from .cells import bytes_of, ids_of
-from .columns import NO_CLASSES, declared_classes, find_columns, labels_of
+from .columns import find_columns
+from .features import declared_classes
 from .options import SourceOptions
+from .partitions import partition_columns
 from .row_groups import RowGroups
 from .source import ImageSource, Raw
 from .splits import choose_split, split_of_file
+from .tables import read_rows
 from .vectors import vectors_from_table
 
 BATCH = 100  # rows read at a time where all columns are wanted: images are large
@@ -33,16 +37,18 @@ class Files:
         metadata: their footers.
         starts: int64[g + 1], the first row of each row group over all files, and the number of rows.
         groups: for each row group its file and its number therein.
+        partitions: columns that the names of folders hold, one value a file.
     """
 
     paths: tuple[Path, ...]
     metadata: tuple[pq.FileMetaData, ...]
     starts: np.ndarray[tuple[int], np.dtype[np.int64]]
     groups: tuple[tuple[int, int], ...]
+    partitions: Mapping[str, pa.Array] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, paths: Sequence[Path]) -> Files:
-        """Read the footers.
+    def open(cls, paths: Sequence[Path], root: Path | None = None) -> Files:
+        """Read the footers; folders below `root` that are called ``NAME=VALUE`` are columns.
 
         Raises:
             SourceError: a file that is not Parquet or can't be read.
@@ -51,32 +57,38 @@ class Files:
         groups = tuple((f, g) for f, footer in enumerate(metadata) for g in range(footer.num_row_groups))
         sizes = [metadata[f].row_group(g).num_rows for f, g in groups]
         starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
-        return cls(tuple(paths), metadata, starts, groups)
+        named = [] if root is None else [path.relative_to(root).as_posix() for path in paths]
+        own = {name for footer in metadata for name in footer.schema.to_arrow_schema().names}
+        partitions = {name: held for name, held in partition_columns(named).items() if name not in own}
+        return cls(tuple(paths), metadata, starts, groups, partitions)
 
     @property
     def rows(self) -> int:
         """The number of rows of all files."""
         return int(self.starts[-1])
 
-    def schema(self) -> pa.Schema:
-        """Return the schema of the first file; `check` compares the others with it."""
-        return pq.read_schema(self.paths[0])
+    def schema(self, file: int = 0) -> pa.Schema:
+        """Return the schema of a file with the columns of its folders; `check` compares the files."""
+        schema = pq.read_schema(self.paths[file])
+        for name, held in self.partitions.items():
+            schema = schema.append(pa.field(name, held.type))
+        return schema
 
     def check(self, names: Sequence[str], spec: str) -> None:
         """Compare the columns `names` of all files.
 
         Raises:
-            SourceError: a file lacks one, or has it with another type or other class names.
+            SourceError: a file lacks one, or has it with values of another kind or other class names.
         """
         first = self.schema()
-        for path in self.paths[1:]:
-            other = pq.read_schema(path)
+        for file, path in enumerate(self.paths[1:], 1):
+            other = self.schema(file)
             for name in names:
-                if name not in other.names or other.field(name).type != first.field(name).type:
-                    found = other.field(name).type if name in other.names else "missing"
+                found = other.field(name).type if other.names.count(name) == 1 else None
+                if found is None or not same_kind(found, first.field(name).type):
                     raise SourceError(
-                        f"{spec}: column {name} is {first.field(name).type} in {self.paths[0].name} and {found} "
-                        f"in {path.name}; give files of one layout"
+                        f"{spec}: column {name} is {first.field(name).type} in {self.paths[0].name} and "
+                        f"{found or 'missing'} in {path.name}; give files of one layout"
                     )
                 if declared_classes(other, name, spec) != declared_classes(first, name, spec):
                     raise SourceError(
@@ -85,29 +97,51 @@ class Files:
                     )
 
     def columns(self, names: Sequence[str]) -> pa.Table:
-        """Read whole columns of all files (``"image.path"`` for a field of a struct).
+        """Read whole columns of all files (``"image.path"`` for a field of a struct), dictionaries as their values.
 
         Raises:
-            SourceError: a file is damaged.
+            SourceError: a file is damaged, or what two files hold can't be put together.
         """
-        tables = [_read(path, names) for path in self.paths]
-        return pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
+        tables = [self._columns(file, names) for file in range(len(self.paths))]
+        try:
+            return pa.concat_tables(tables, promote_options="permissive")
+        except pa.ArrowException as error:
+            reason = " ".join(str(error).split())
+            raise SourceError(
+                f"{self.paths[0]} and the files beside it don't fit together ({reason})"
+            ) from None
+
+    def _columns(self, file: int, names: Sequence[str]) -> pa.Table:
+        own = [name for name in names if name not in self.partitions]
+        table = _read(self.paths[file], own).replace_schema_metadata(None)
+        read = {name: plain_column(table[name]) for name in table.column_names}
+        rows = self.metadata[file].num_rows
+        return pa.table(read | {name: self._partition(name, file, rows) for name in names if name not in own})
+
+    def _partition(self, name: str, file: int, rows: int) -> pa.ChunkedArray:
+        held = self.partitions[name]
+        return pa.chunked_array([held.take(pa.array(np.full(rows, file)))], held.type)
 
     def reader(self, rows: npt.NDArray[np.int64]) -> pa.RecordBatchReader:
         """Return all columns of the given rows (ascending) a few at a time; a column that one file lacks is null."""
-        schemas = [footer.schema.to_arrow_schema() for footer in self.metadata]
-        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        own = [without_views(footer.schema.to_arrow_schema()) for footer in self.metadata]
+        schema = pa.unify_schemas(own, promote_options="permissive")
+        for name, held in self.partitions.items():
+            schema = schema.append(pa.field(name, held.type))
         return pa.RecordBatchReader.from_batches(schema, self._batches(rows, schema))
 
     def _batches(self, rows: npt.NDArray[np.int64], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         start = 0
-        for path, footer in zip(self.paths, self.metadata, strict=True):
+        for file, (path, footer) in enumerate(zip(self.paths, self.metadata, strict=True)):
             with pq.ParquetFile(path, metadata=footer, memory_map=True) as opened:
                 for batch in opened.iter_batches(batch_size=BATCH):
                     first, end = np.searchsorted(rows, [start, start + len(batch)])
                     start += len(batch)
                     if first < end:
                         found = pa.table(batch).take(pa.array(rows[first:end] - (start - len(batch))))
+                        found = found.cast(without_views(found.schema))
+                        for name in self.partitions:
+                            found = found.append_column(name, self._partition(name, file, len(found)))
                         whole = pa.concat_tables([schema.empty_table(), found], promote_options="permissive")
                         yield from whole.to_batches()
 
@@ -138,39 +172,34 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
             paths = [path for path in paths if split_of[path] == chosen]
     elif options.split is not None:
         choose_split(options.split, (), str(spec))
-    files = Files.open(paths)
+    folder = spec if spec.is_dir() else spec.parent
+    files = Files.open(paths, folder if options.rules > 1 and spec.is_dir() else None)
     if files.rows == 0:
         raise SourceError(f"{spec} holds no rows; give a file with at least one image or vector")
     columns = find_columns(files.schema(), options, str(spec))
-    wanted = [name for name in (columns.image, columns.vector, columns.label) if name is not None]
+    held_by = (columns.image, columns.vector, columns.label, columns.id)
+    files.check([name for name in dict.fromkeys(held_by) if name is not None], str(spec))
     if columns.vector is not None:
-        wanted = list(dict.fromkeys([*wanted, *([columns.id] if columns.id else [])]))
-        files.check(wanted, str(spec))
-        return vectors_from_table(files.columns(wanted), columns, str(spec))
-    files.check(wanted, str(spec))
-    labels, names = None, NO_CLASSES
-    if columns.label is not None:
-        labels, names = labels_of(
-            files.columns([columns.label])[columns.label], columns.class_names, str(spec)
-        )
+        return vectors_from_table(columns, files.columns, str(spec), options.rules)
     image = columns.image or ""
     held = RowGroups(files, image)
-    folder = spec if spec.is_dir() else spec.parent
+    rows = read_rows(columns, files.columns, str(spec), options.rules, _paths_as_ids(files, image, folder))
 
     def read(row: int) -> Raw:
         return bytes_of(held[row], folder)
 
     return ImageSource(
         spec=str(spec),
-        ids=_paths_as_ids(files, image, folder) or tuple(row_ids(files.rows).tolist()),
+        ids=rows.ids or tuple(row_ids(files.rows).tolist()),
         paths=(None,) * files.rows,
-        labels=labels,
-        class_names=names,
+        labels=rows.labels,
+        class_names=rows.class_names,
         read=read,
         split=chosen,
         skipped={"Parquet files outside the splits": outside} if outside else {},
         splits=splits,
         columns=files.reader,
+        taken=rows.taken,
     )
 
 

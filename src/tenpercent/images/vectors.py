@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +11,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ..errors import SourceError
+from ..errors import SourceError, UsageError
 from ..store.embeddings import Embeddings
-from .columns import NO_CLASSES, Columns, check_codes, labels_of, refuse_case_twins
+from ..store.labels import Labels, label_codes, number_labels, plain
+from . import columns_0_1
+from .columns import Columns, refuse_case_twins
+from .options import RULES
+from .tables import read_rows
 
 
-def open_npy(path: Path, labels: Path | None, ids: Path | None) -> Embeddings:
+def open_npy(path: Path, labels: Path | None, ids: Path | None, rules: int = RULES) -> Embeddings:
     """Open a matrix of vectors [n, d], memory-mapped; no pickled object is ever loaded.
 
     Args:
         path: the `.npy` file; any real dtype and byte order.
         labels: codes (-1: none) or names, one a vector: `.npy`, or `.txt` with one a line.
         ids: one a vector, `.npy` or `.txt`; None for the row numbers.
+        rules: by which labels are read (`SourceOptions.rules`).
 
     Raises:
         SourceError: a file that is missing, no array, or an array of objects.
@@ -28,33 +35,62 @@ def open_npy(path: Path, labels: Path | None, ids: Path | None) -> Embeddings:
     """
     vectors = _load(path, mapped=True)
     given = None if labels is None else _one_a_row(labels)
-    names: tuple[str, ...] | None = None
-    if given is not None and given.shape == vectors.shape[:1]:
-        if given.dtype.kind in "iu":
-            given, names = check_codes(given.astype(np.int64), None, str(labels))
-        elif given.dtype.kind == "U":
-            refuse_case_twins(sorted(set(given.tolist())), str(labels), "make these labels alike")
-    identified = None if ids is None else _one_a_row(ids, text=True)
-    return Embeddings.from_numpy(vectors, labels=given, ids=identified, class_names=names or None)
+    found: Labels | None = None
+    if given is not None and given.shape == vectors.shape[:1]:  # else `from_numpy` says what is wrong
+        found = _file_labels(given, str(labels), rules)
+    made = Embeddings.from_numpy(
+        vectors,
+        labels=given if found is None else found.codes,
+        ids=None if ids is None else _one_a_row(ids, text=True),
+        class_names=None if found is None or found.codes is None else found.class_names,
+    )
+    taken = {"labels": labels and labels.name, "ids": ids and ids.name, "none": found and found.remark}
+    return replace(made, taken={what: text for what, text in taken.items() if text})
 
 
-def vectors_from_table(table: pa.Table, columns: Columns, spec: str) -> Embeddings:
-    """Take the vectors, labels and ids of a table's columns.
+def _file_labels(given: npt.NDArray[Any], what: str, rules: int) -> Labels:
+    """Return the labels of a file as codes, by the rules that hold.
 
     Raises:
-        SourceError: a vector is missing or has another length than the first.
+        SourceError: a value that can't be a label, or names that differ by case only.
+    """
+    if rules == 1 and given.dtype.kind in "iu":
+        return columns_0_1.check_codes(given.astype(np.int64), None, what)
+    try:
+        kind, values, missing = plain(given)
+        if kind != "text":
+            return number_labels(values, missing, None, truth=kind == "bool")
+    except UsageError as error:
+        raise SourceError(f"{what}: {error}") from None
+    codes, names = label_codes(given, None, len(given))
+    refuse_case_twins(names, what, "make these labels alike")
+    return Labels(codes, names)
+
+
+def vectors_from_table(
+    columns: Columns, read: Callable[[list[str]], pa.Table], spec: str, rules: int
+) -> Embeddings:
+    """Take the vectors, labels and ids of a table's columns.
+
+    Args:
+        columns: which hold them.
+        read: names of columns -> these columns, whole.
+        spec: what the table is called in messages.
+        rules: by which they are read (`SourceOptions.rules`).
+
+    Raises:
+        SourceError: a vector is missing or has another length than the first, or labels are none.
         UsageError: what `Embeddings.from_numpy` refuses.
     """
     assert columns.vector is not None
-    labels, names = None, NO_CLASSES
-    if columns.label is not None:
-        labels, names = labels_of(table[columns.label], columns.class_names, spec)
-    return Embeddings.from_numpy(
-        _matrix(table[columns.vector], columns.vector, spec),
-        labels=labels,
-        ids=None if columns.id is None else [str(name) for name in table[columns.id].to_pylist()],
-        class_names=names or None,
+    rows = read_rows(columns, read, spec, rules)
+    found = Embeddings.from_numpy(
+        _matrix(read([columns.vector])[columns.vector], columns.vector, spec),
+        labels=rows.labels,
+        ids=rows.ids,
+        class_names=rows.class_names or None,
     )
+    return replace(found, taken=rows.taken)
 
 
 def _matrix(column: pa.ChunkedArray, name: str, spec: str) -> npt.NDArray[Any]:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from ..errors import SourceError, UsageError, nearest, require
 from ..progress import bar
 from ..store.embeddings import row_ids
-from .columns import check_codes
+from ..store.labels import Labels, number_labels
+from .columns_0_1 import check_codes
 from .decode import Unreadable, as_rgb, one_line
 from .options import Decoding
 from .source import ImageSource, Raw
@@ -82,7 +83,7 @@ def open_torchvision(
         name: its class in `torchvision.datasets`, in any case.
         data_dir: the `root` that torchvision is given.
         split: None for train.
-        decoding: the rules by which images that the data set decodes itself become RGB.
+        decoding: the rules by which labels are read, and images that the data set decodes itself become RGB.
 
     Raises:
         UsageError: an unknown name, or no `data_dir`.
@@ -99,7 +100,7 @@ def open_torchvision(
     chosen = choose_split(split, tuple(kind.splits), f"torchvision:{name}") if kind.splits or split else ""
     root = data_dir.expanduser().resolve()
     dataset = _construct(name, root, {kind.argument: kind.splits[chosen]} if chosen else {})
-    labels, class_names = check_codes(_labels(dataset), _class_names(dataset), f"torchvision:{name}")
+    labels = _coded(_labels(dataset), _class_names(dataset), f"torchvision:{name}", decoding.rules)
 
     def read(row: int) -> Raw:
         try:
@@ -114,12 +115,24 @@ def open_torchvision(
         spec=f"torchvision:{name}",
         ids=tuple(row_ids(len(dataset)).tolist()),
         paths=(None,) * len(dataset),
-        labels=labels,
-        class_names=class_names,
+        labels=labels.codes,
+        class_names=labels.class_names,
         read=read,
         split=chosen,
         splits=tuple(kind.splits),
+        taken={"none": labels.remark} if labels.remark else {},
     )
+
+
+def _coded(
+    codes: npt.NDArray[np.int64], class_names: tuple[str, ...] | None, what: str, rules: int
+) -> Labels:
+    if rules == 1:
+        return check_codes(codes, class_names, what)
+    try:
+        return number_labels(codes, np.zeros(len(codes), dtype=bool), class_names)
+    except UsageError as error:
+        raise SourceError(f"{what}: {error}") from None
 
 
 def _cased(text: str, known: dict[str, str]) -> str:

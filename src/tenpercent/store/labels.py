@@ -1,9 +1,10 @@
-"""Labels that a caller passes, as codes with the name of each code."""
+"""Labels that a caller passes or a table holds, as codes with the name of each code."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Number
 from typing import Any
 
@@ -18,7 +19,24 @@ Bools = npt.NDArray[np.bool_]
 
 HIGHEST = np.iinfo(np.int64).max
 
+TWO_CLASSES = "-1 and 1 are two classes"
+
 log = logging.getLogger("tenpercent")
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The labels of n rows.
+
+    Attributes:
+        codes: int64[n], the code of the class, −1 for none; None where no row has a label.
+        class_names: the name of each code.
+        remark: what was read into values that could mean two things, in words; "" for nothing.
+    """
+
+    codes: Ints | None
+    class_names: tuple[str, ...]
+    remark: str = ""
 
 
 def label_codes(labels: object, class_names: object, n: int) -> tuple[Ints | None, tuple[str, ...]]:
@@ -49,10 +67,10 @@ def label_codes(labels: object, class_names: object, n: int) -> tuple[Ints | Non
         return None, ()
     if kind == "text":
         return _by_name(found, missing, names)
-    numbers = found.astype(np.int64)
-    if names is not None:
-        return _checked_codes(np.where(missing, -1, numbers), names)
-    return _by_number(numbers, missing, truth=kind == "bool")
+    coded = number_labels(found.astype(np.int64), missing, names, truth=kind == "bool")
+    if coded.remark:
+        log.log(logging.WARNING if TWO_CLASSES in coded.remark else logging.INFO, "labels: %s", coded.remark)
+    return coded.codes, coded.class_names
 
 
 def plain(values: npt.NDArray[Any]) -> tuple[str, npt.NDArray[Any], Bools]:
@@ -184,30 +202,47 @@ def _by_name(
     return codes, names
 
 
-def _by_number(values: Ints, missing: Bools, truth: bool) -> tuple[Ints | None, tuple[str, ...]]:
-    """Make a class of each number, in their order."""
-    numbers = np.unique(values[~missing])
-    if numbers.tolist() == [-1, 1]:
-        log.warning("labels are -1 and 1: taken as two classes, of which none is 'no label'")
-    elif numbers[0] < -1:
-        raise _below(int(numbers[0]))
-    elif numbers[0] == -1:
-        missing = missing | (values == -1)
-        log.info("%s of %s labels are -1: no label", f"{int(np.sum(values == -1)):,}", f"{len(values):,}")
-        numbers = numbers[1:]
-    if not len(numbers):
-        return None, ()
-    codes = np.where(missing, -1, np.searchsorted(numbers, values))
-    return codes, tuple(str(bool(number)) if truth else str(number) for number in numbers.tolist())
+def number_labels(
+    numbers: Ints, missing: Bools, class_names: tuple[str, ...] | None, truth: bool = False
+) -> Labels:
+    """Return whole numbers as labels.
+
+    With class names the numbers are codes of these and −1 is none. Without, each number is a class of its own, named
+    by it, in their order; −1 is none, unless there are −1 and 1 only, which are two classes.
+
+    Args:
+        numbers: int64[n].
+        missing: bool[n], rows without a label, whatever their number.
+        class_names: the name of each code, or None.
+        truth: the numbers are 0 and 1 for the classes False and True.
+
+    Raises:
+        UsageError: a number below −1 or beyond the names.
+    """
+    known = np.unique(numbers[~missing])
+    if len(known) and known[0] < -1:
+        raise _below(int(known[0]))
+    two = class_names is None and known.tolist() == [-1, 1]
+    minus = np.zeros(len(numbers), dtype=bool) if two else ~missing & (numbers == -1)
+    said = [TWO_CLASSES] if two else []
+    remark = "; ".join([*said, *none_words({"-1": int(minus.sum()), "null": int(missing.sum())})])
+    none = missing | minus
+    if none.all():
+        return Labels(None, (), remark)
+    if class_names is not None:
+        if known[-1] >= len(class_names):
+            raise UsageError(
+                f"the label {known[-1]} has no name among those of {len(class_names)} classes; give each class one"
+            )
+        return Labels(np.where(none, -1, numbers), class_names, remark)
+    known = known if two else known[known >= 0]
+    codes = np.where(none, -1, np.searchsorted(known, numbers)).astype(np.int64)
+    return Labels(codes, tuple(str(bool(each)) if truth else str(each) for each in known.tolist()), remark)
 
 
-def _checked_codes(codes: Ints, names: tuple[str, ...]) -> tuple[Ints | None, tuple[str, ...]]:
-    lowest, highest = int(codes.min()), int(codes.max())
-    if lowest < -1:
-        raise _below(lowest)
-    if highest >= len(names):
-        raise UsageError(f"the label {highest} has no name among {len(names)} class names; give one a class")
-    return (None, ()) if highest < 0 else (codes, names)
+def none_words(counts: Mapping[str, int]) -> list[str]:
+    """Return ``["-1 means no label (13 images)"]`` for how often which value stands for no label."""
+    return [f"{value} means no label ({n:,} image{'s' * (n != 1)})" for value, n in counts.items() if n]
 
 
 def _below(lowest: int) -> UsageError:
