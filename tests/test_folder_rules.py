@@ -6,15 +6,25 @@ import os
 import unicodedata
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from tenpercent.errors import SourceError
+from tenpercent.cli import main
+from tenpercent.errors import SourceError, UsageError
+from tenpercent.evaluate.evaluation_set import given_set
+from tenpercent.export import Format, export
 from tenpercent.images.columns import caseless, refuse_case_twins
 from tenpercent.images.options import SourceOptions
 from tenpercent.images.source import ImageSource
 from tenpercent.images.sources import open_source, open_split
 from tenpercent.images.splits import split_of_file, split_of_folder, splits_of_folders
-from test_sources import labels, opened, png, put
+from tenpercent.leaks.sides import open_test, open_train
+from tenpercent.review.originals import GoneError, Originals, open_originals
+from tenpercent.store.embeddings import Embeddings
+from tenpercent.store.run import RunFolder
+from test_export import selection_of
+from test_sources import labels, opened, png, put, table, write
 
 OUT = "links that lead out of the folder (--follow-links follows them)"
 
@@ -497,3 +507,111 @@ def test_a_source_of_links_is_a_source_again(store: Path) -> None:
     stored = SourceOptions.from_json(SourceOptions(follow_links=True).as_json())
     again = open_source(source.spec, stored)
     assert isinstance(again, ImageSource) and again.fingerprint == source.fingerprint
+
+
+# ---- image files beside Parquet files ------------------------------------------------------------------------------
+
+
+def both(root: Path) -> Path:
+    """A repository with Parquet files and a picture for its page."""
+    for part in ("train", "test"):
+        write(root / "data" / f"{part}-00000-of-00001.parquet", table(3, image="photo"))
+    return put(root, "assets/logo.png")
+
+
+def test_parquet_files_beside_a_picture_are_asked_about(tmp_path: Path) -> None:
+    both(tmp_path)
+    with pytest.raises(
+        SourceError,
+        match=r"1 image file and 2 Parquet files with images; say --image-column none for the image files, "
+        r"--image-column photo for the Parquet files \(or give .*/data\)$",
+    ):
+        opened(tmp_path)
+    source = opened(tmp_path, image_column="photo")
+    assert (len(source), source.split) == (3, "train")
+    assert source.skipped == {"image files": 1}
+    assert opened(tmp_path, rules=1).ids == ("assets/logo.png",)
+    pictures = opened(tmp_path, image_column="none")
+    assert pictures.ids == ("assets/logo.png",) and pictures.skipped == {"Parquet files": 2}
+    assert len(opened(tmp_path / "data")) == 3
+
+
+def test_one_parquet_file_among_pictures_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "all.parquet", table(3))
+    put(tmp_path, "1.png", "2.png")
+    with pytest.raises(SourceError, match=r"2 image files and 1 Parquet file .*\(or give .*/all\.parquet\)$"):
+        opened(tmp_path)
+    assert len(opened(tmp_path / "all.parquet")) == 3
+
+
+def test_parquet_files_without_images_do_not_stand_for_the_pictures(tmp_path: Path) -> None:
+    # captions as `datasets` has them beside images, and files that no one can read
+    write(
+        tmp_path / "metadata.parquet",
+        table(2).drop_columns(["img"]).append_column("file_name", pa.array(["1.png", "2.png"])),
+    )
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    put(tmp_path, "1.png", "2.png")
+    source = opened(tmp_path)
+    assert source.ids == ("1.png", "2.png") and source.skipped == {"Parquet files": 2}
+
+
+def test_parquet_files_in_a_store_beside(tmp_path: Path) -> None:
+    # as the cache of the hub has them
+    write(tmp_path / "blobs" / "0a1b", table(3))
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot" / "train.parquet").symlink_to("../blobs/0a1b")
+    (tmp_path / "snapshot" / "README.md").write_text("x")
+    with pytest.raises(SourceError, match=r"--follow-links$"):
+        opened(tmp_path / "snapshot")
+    source = opened(tmp_path / "snapshot", follow_links=True)
+    assert len(source) == 3 and source.skipped == {"files that are no images": 1}
+
+
+# ---- where sources are used ----------------------------------------------------------------------------------------
+
+
+def test_the_test_split_is_found_by_another_word(tmp_path: Path) -> None:
+    put(tmp_path, "Training/a/1.png", "Testing/a/2.png")
+    test = open_test(None, SourceOptions(), open_train(tmp_path, SourceOptions())).opened
+    assert isinstance(test, ImageSource) and test.ids == ("Testing/a/2.png",)
+    with pytest.raises(UsageError, match="is TRAIN itself"):
+        open_test(None, SourceOptions(split="test"), open_train(tmp_path, SourceOptions(split="Testing")))
+    images = opened(tmp_path)
+    assert given_set(str(tmp_path), SourceOptions(), images).name == str(tmp_path)
+    assert given_set(str(tmp_path), SourceOptions(), images).source.ids == ("Testing/a/2.png",)
+
+
+def test_an_export_copies_what_links_lead_to(store: Path) -> None:
+    source = opened(store / "links", follow_links=True)
+    written = export(selection_of(source, {0, 1}), source, Format.FOLDER, store / "out")
+    file = store / "out" / "cat" / "1.png"
+    assert file.read_bytes() == png(0) and not file.is_symlink() and file.stat().st_nlink == 1
+    assert "2 are copies: the source has links in their place" in str(written)
+
+
+def test_the_review_page_reads_links_that_the_run_followed(store: Path) -> None:
+    source = opened(store / "links", follow_links=True)
+    rows = np.arange(2)
+    assert Originals(source, rows, follow_links=True).read(0) == png(0)
+    with pytest.raises(GoneError, match="leads out"):
+        Originals(source, rows).read(0)
+
+
+def test_a_run_of_links_is_reviewed_and_exported(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(6):
+        put(store / "more" / str(number), f"{number}.png")
+        link = store / "links" / ("cat", "dog")[number % 2] / f"more{number}.png"
+        link.symlink_to(store / "more" / str(number) / f"{number}.png")
+    run = store / "run"
+    few = ["--depth", "8", "--epochs", "1", "--batch", "4", "--precision", "float32"]
+    assert (
+        main(["run", str(store / "links"), "--follow-links", "--out", str(run), "--keep", "0.8", *few]) == 0
+    )
+    said = capsys.readouterr()
+    assert "links that lead out of the folder followed" in said.out + said.err
+    folder = RunFolder.open(run)
+    originals = open_originals(folder, Embeddings.load(run / "embeddings"))
+    assert originals.follow_links and originals.read(0) == png(0)
+    assert main(["export", str(run), "--format", "folder", "--to", str(store / "kept")]) == 0
+    assert all(not file.is_symlink() for file in (store / "kept").rglob("*.png"))

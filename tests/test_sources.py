@@ -453,7 +453,9 @@ def test_row_groups_stay_within_their_memory_and_serve_threads(tmp_path: Path) -
 def test_images_beside_parquet_files(tmp_path: Path) -> None:
     write(tmp_path / "x.parquet", table(2))
     put(tmp_path, "a/1.png")
-    source = opened(tmp_path)
+    with pytest.raises(SourceError, match=r"1 image file and 1 Parquet file with images; say --image-column"):
+        opened(tmp_path)
+    source = opened(tmp_path, rules=1)
     assert source.ids == ("a/1.png",) and source.skipped == {"Parquet files": 1}
 
 

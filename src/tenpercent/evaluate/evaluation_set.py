@@ -105,7 +105,7 @@ def _has_labels(source: ImageSource) -> bool:
 def _opened(spec: str, options: SourceOptions, images: ImageSource) -> ImageSource:
     options = replace(options, rules=images.decoding.rules)  # read as the images that are learnt from
     found = open_source(spec, options)
-    if isinstance(found, ImageSource) and options.split is None and "test" in found.splits:
+    if isinstance(found, ImageSource) and options.split is None and found.splits:
         found = open_split(spec, options, "test") or found
     if isinstance(found, Embeddings):
         raise SourceError(

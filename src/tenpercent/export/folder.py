@@ -25,8 +25,8 @@ NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSY
 def write_folder(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
     """Write each kept image into the subfolder of its class; images without a label go beside the subfolders.
 
-    Files of the source are hard-linked where the file system can, else copied; other images are written with
-    the bytes they came with, or as PNG where they came as pixels.
+    Files of the source are hard-linked where the file system can, else copied, and so is what a link leads to; other
+    images are written with the bytes they came with, or as PNG where they came as pixels.
 
     Raises:
         UsageError: `to` is not empty or lies within the source.
@@ -62,11 +62,17 @@ def class_folders(class_names: list[str | None], root: Path) -> dict[str, Path]:
 
 
 def write_image(source: ImageSource, row: int, folder: Path, names: Names) -> str:
-    """Put one image into `folder` and return how: ``linked``, ``copied`` or ``written``."""
+    """Put one image into `folder` and return how: ``linked``, ``copied``, ``followed`` (a link) or ``written``."""
     name = safe_name(PurePosixPath(source.paths[row] or source.ids[row]).name)
     file = source_file(source, row)
     if file is not None:
-        return link_or_copy(file, folder / names.free(name))
+        target = folder / names.free(name)
+        if file == Path(source.spec) / (source.paths[row] or ""):
+            return link_or_copy(file, target)
+        shutil.copyfile(
+            file, target
+        )  # another name of it would let a change here change a store shared by others
+        return "followed"
     data = read_encoded(source, row)
     try:
         name = named(data, name)
@@ -105,6 +111,8 @@ def notes(how: Counter[str], class_names: list[str | None], endings: Counter[str
         said.append(f"{how['linked']:,} are hard links: to change one is to change the source's file")
     if how["copied"]:
         said.append(f"{how['copied']:,} are copies: the file system can't link there")
+    if how["followed"]:
+        said.append(f"{how['followed']:,} are copies: the source has links in their place")
     unlabelled = class_names.count(None)
     if 0 < unlabelled < len(class_names):
         said.append(f"{unlabelled:,} have no label and lie beside the class folders")

@@ -6,6 +6,8 @@ import os
 import re
 import unicodedata
 
+from ..images.columns import caseless
+
 LONGEST = 200  # bytes: file systems allow 255, and a name may still get a number and another extension
 UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
@@ -39,8 +41,8 @@ class Names:
         """Return `name`, or `name` with the first number that makes it new: ``cat.jpg``, ``cat-2.jpg``."""
         stem, extension = os.path.splitext(name)  # noqa: PTH122
         candidate, number = name, 1
-        while candidate.casefold() in self._taken:
+        while caseless(candidate) in self._taken:
             number += 1
             candidate = f"{stem}-{number}{extension}"
-        self._taken.add(candidate.casefold())
+        self._taken.add(caseless(candidate))
         return candidate

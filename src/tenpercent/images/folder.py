@@ -284,7 +284,7 @@ def _taken(listing: Listing, layout: Layout, names: list[str]) -> dict[str, str]
     said = {}
     if names and layout.silent:
         levels = ", ".join(_printable(name) for name in layout.silent)
-        said["labels"] = f"folders (not by {levels}, which all share)"
+        said["labels"] = f"folders without the shared level{'s' if len(layout.silent) > 1 else ''} {levels}"
     if layout.crossed:
         said["splits"] = "splits from the folders within the class folders"
     if listing.followed:

@@ -164,7 +164,7 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
     chosen, outside = "", 0
     splits: tuple[str, ...] = ()
     if spec.is_dir():
-        split_of = {path: split_of_file(path.relative_to(spec).as_posix()) for path in paths}
+        split_of = {path: split_of_file(path.relative_to(spec).as_posix(), options.rules) for path in paths}
         known = tuple(sorted({name for name in split_of.values() if name}))
         if "train" in known or options.split is not None:
             chosen, splits = choose_split(options.split, known, str(spec)), known

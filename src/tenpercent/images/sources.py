@@ -12,9 +12,10 @@ import numpy as np
 from ..errors import SourceError, nearest
 from ..store.embeddings import Embeddings
 from .digits import open_digits
-from .folder import list_folder, no_images, open_folder
+from .folder import Listing, list_folder, no_images, open_folder
 from .huggingface import open_huggingface, split_off
-from .options import SourceOptions
+from .mixed import means_pictures
+from .options import NO_COLUMN, SourceOptions
 from .parquet import open_parquet
 from .source import ImageSource
 from .splits import NoSplitError, choose_split
@@ -138,13 +139,25 @@ def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embed
     if any((folder / mark).is_file() for mark in ("state.json", "dataset_dict.json")):
         raise SourceError(f"{folder} was written by save_to_disk; open it as hf:{folder}")
     listing = list_folder(folder, options)
-    if listing.images:
-        options.allow("a folder of images", "split", "follow_links", "max_pixels")
+    if means_pictures(listing, options):
+        alone = options if options.image_column != NO_COLUMN else replace(options, image_column=None)
+        alone.allow("a folder of images", "split", "follow_links", "max_pixels")
         return open_folder(listing, options.split)
     if listing.parquets:
-        options.allow("a folder of Parquet files", "split", *_COLUMNS)
-        return open_parquet([folder / path for path in listing.parquets], folder, options)
+        options.allow("a folder of Parquet files", "split", "follow_links", *_COLUMNS)
+        opened = open_parquet([folder / path for path in listing.parquets], folder, options)
+        return _with_passed_over(opened, listing)
     raise no_images(folder, listing.skipped)
+
+
+def _with_passed_over(opened: ImageSource | Embeddings, listing: Listing) -> ImageSource | Embeddings:
+    """Add what was passed over on the way to the Parquet files of a folder."""
+    if not isinstance(opened, ImageSource):
+        return opened
+    skipped = {**listing.skipped, **opened.skipped}
+    if listing.images:
+        skipped["image files"] = len(listing.images)
+    return replace(opened, skipped=skipped)
 
 
 def _open_file(path: Path, options: SourceOptions) -> ImageSource | Embeddings:

@@ -111,9 +111,14 @@ def _other_split(split: str, train: Asked) -> Asked:
         raise UsageError(f"the split {split!r} of {spec} is TRAIN itself; name another with --test-split")
     options = replace(options, split=split, labels=None, ids=None)
     try:
-        return Asked("TEST", spec, options, open_source(spec, options))
+        other = open_source(spec, options)
     except NoSplitError:
         raise SourceError(missing) from None
+    if _split(other) and _split(other) == _split(
+        opened
+    ):  # by another word: val of validation, test of Testing
+        raise UsageError(f"the split {split!r} of {spec} is TRAIN itself; name another with --test-split")
+    return Asked("TEST", spec, options, other)
 
 
 def _test_split(spec: str | Path, options: SourceOptions, opened: Opened) -> tuple[Opened, SourceOptions]:

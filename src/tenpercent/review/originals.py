@@ -29,11 +29,13 @@ class Originals:
         source: what reads them; None where there is nothing to read.
         rows: int64[n], the row of each position in the source as it is now, −1 where it is not there.
         note: what a person should know: images are gone, or there are none; None where all is as it was.
+        follow_links: whether the run followed links that lead out of the folder of images.
     """
 
     source: ImageSource | None
     rows: Ints
     note: str | None = None
+    follow_links: bool = False
 
     def missing(self, position: int) -> str | None:
         """Return why an image is not there, or None where it is, as far as that can be told without reading it."""
@@ -47,7 +49,7 @@ class Originals:
         """Return an image as it is stored.
 
         Raises:
-            GoneError: it is not there, or a link leads out of the folder of images.
+            GoneError: it is not there, or a link leads out of the folder of images and the run followed none.
             Unreadable, OSError: it can't be read.
         """
         self.state(position)
@@ -55,8 +57,12 @@ class Originals:
         row = int(self.rows[position])
         file = self.file(position)
         root = os.path.realpath(self.source.spec)
-        # Listing the folder followed no link out of it; one may have been put in a file's place since.
-        if file is not None and not os.path.realpath(file).startswith(root.rstrip(os.sep) + os.sep):
+        # Where listing the folder followed no link out of it, one may have been put in a file's place since.
+        if (
+            not self.follow_links
+            and file is not None
+            and not os.path.realpath(file).startswith(root.rstrip(os.sep) + os.sep)
+        ):
             raise GoneError("the image is a link that leads out of the folder of images")
         return self.source.read(row)
 
@@ -100,17 +106,18 @@ def open_originals(run: RunFolder, embeddings: Embeddings) -> Originals:
     if about["kind"] == "vectors":
         return Originals(None, nowhere, f"the run was made of vectors ({about['spec']}) and has no images")
     try:
-        opened = open_source(about["spec"], SourceOptions.from_json(about["options"]))
+        options = SourceOptions.from_json(about["options"])
+        opened = open_source(about["spec"], options)
     except (UsageError, OSError) as error:
         return Originals(None, nowhere, f"no pictures: {error}")
     if not isinstance(opened, ImageSource):
         return Originals(None, nowhere, f"no pictures: {about['spec']} holds vectors now")
     if opened.fingerprint == about["fingerprint"]:
-        return Originals(opened, embeddings.rows)
+        return Originals(opened, embeddings.rows, follow_links=options.follow_links)
     row_of = {name: row for row, name in enumerate(opened.ids)}
     rows = np.asarray([row_of.get(name, -1) for name in embeddings.ids.tolist()], dtype=np.int64)
     gone = int((rows < 0).sum())
     note = f"{about['spec']} has changed since it was embedded"
     if gone:
         note += f": {gone:,} of {len(rows):,} images are not there any more"
-    return Originals(opened, rows, note)
+    return Originals(opened, rows, note, options.follow_links)
