@@ -55,7 +55,7 @@ def selection(settings: Settings) -> Iterator[Any]:
         codes = [np.arange(len(vectors))] if labels is None else groups.by_class(found.group, labels)
         return {
             "parts": {name: round(seconds, 4) for name, seconds in parts.items()},
-            "kept": int(found.kept_mask.sum()),
+            "kept": int(found.kept_by_id.sum()),
             "groups": int(found.group.max()) + 1,
             "merges": _fingerprint(merges.a, merges.b, merges.height),
             "partitions": [groups.partition(found.group if labels is None else code) for code in codes],
@@ -77,7 +77,7 @@ def threshold(settings: Settings) -> Iterator[Any]:
         return merges.select(threshold=settings["radius"])
 
     def facts(found: Any) -> dict[str, Any]:
-        return groups.missed(vectors, found.group, found.kept_mask, None, settings)
+        return groups.missed(vectors, found.group, found.kept_by_id, None, settings)
 
     yield work, facts
 

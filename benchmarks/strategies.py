@@ -79,7 +79,7 @@ def measured(embeddings: tp.Embeddings, name: str, keep: float, within: str) -> 
     begun, used = time.perf_counter(), time.process_time()
     selection = select(embeddings, name, keep, within)
     seconds, processor = time.perf_counter() - begun, time.process_time() - used
-    removed = selection.dissimilarity[~selection.kept_mask]
+    removed = selection.dissimilarity[~selection.kept_by_id]
     return {
         "strategy": name,
         "within": within,

@@ -79,7 +79,7 @@ def draw_dendrogram(path: Path, image: str = "1437", deep: float = 0.1, cut: flo
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0.085, 0.185, 0.79, 0.785))
         drawn = plot_linkage(Z, ids, axes, link_color_func=colours.__getitem__, no_labels=True)
-        kept = selection.kept_mask[np.searchsorted(merges.embeddings.ids, ids)]
+        kept = selection.kept_by_id[np.searchsorted(merges.embeddings.ids, ids)]
         axes.axhline(cut, color=GREY, linewidth=0.9, linestyle=(0, (5, 3)), zorder=0)
         words = f"cut at {cut:g}:\n{kept.sum()} of {k} kept"
         axes.text(1.01, cut, words, color=GREY, va="center", transform=axes.get_yaxis_transform())

@@ -42,7 +42,7 @@ def main() -> None:
         selection = merges.select(keep)
         chosen = {
             **members(selection, merges.embeddings),
-            "shares": np.flatnonzero(merges.select(keep, budget="global").kept_mask),
+            "shares": np.flatnonzero(merges.select(keep, budget="global").kept_by_id),
             **{
                 f"spread-less{100 * share:g}": typical(
                     merges.embeddings, scores[merges.embeddings.rows], keep, share
@@ -90,7 +90,7 @@ def typical(embeddings: tp.Embeddings, scores: Floats, keep: float, share: float
     rest = np.sort(order[~hardest])
     left = tp.Embeddings.from_numpy(embeddings.vectors[rest], labels=labels[rest], ids=embeddings.ids[rest])
     drawn = tp.select_by(left, keep * len(embeddings) / len(rest), strategy="spread")
-    return rest[drawn.kept_mask]
+    return rest[drawn.kept_by_id]
 
 
 if __name__ == "__main__":

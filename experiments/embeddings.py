@@ -34,7 +34,7 @@ def main() -> None:
     print(tp.probe([given.run, other], out=other / "probe"))
     merges = load_merges(RunFolder.open(other)).deepened(min(given.keep))
     selections = {f"unlabelled-{100 * keep:g}": merges.select(keep) for keep in given.keep}
-    evaluate(given, {name: found.source_rows[found.kept_mask] for name, found in selections.items()})
+    evaluate(given, {name: found.source_rows[found.kept_by_id] for name, found in selections.items()})
 
 
 if __name__ == "__main__":

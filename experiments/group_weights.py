@@ -77,7 +77,7 @@ def trained(
     data: TrainingData, protocol: Protocol, selection: Selection, power: float, seed: int, folder: Path
 ) -> dict[str, float]:
     """Train on what a selection keeps, by weight, and return what the network gets right of the test images."""
-    places = np.flatnonzero(selection.kept_mask)
+    places = np.flatnonzero(selection.kept_by_id)
     labels = np.full(len(data.labels), -1)
     labels[places] = data.labels[places]
     settings = replace(protocol.training, seed=seed)

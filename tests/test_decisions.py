@@ -306,14 +306,14 @@ def test_the_number_kept_stays_where_it_can(seed: int, keep: float, budget: str)
         prefer=picked[20 : 20 + rng.integers(0, 6)],
     )
     selection = tp.cluster(found, keep=0.5).under(held).select(keep, budget=budget)
-    assert selection.kept_mask[held.keep].all() and not selection.kept_mask[held.remove].any()
+    assert selection.kept_by_id[held.keep].all() and not selection.kept_by_id[held.remove].any()
     part = tp.cluster(found, keep=0.2).under(held).partition(keep, budget=budget)
-    assert part.n_kept == selection.kept_mask.sum()
+    assert part.n_kept == selection.kept_by_id.sum()
     assert np.array_equal(part.group, selection.group)
     classes = np.arange(n) % 2 if budget == "class" else np.zeros(n, dtype=np.int64)
     for code in np.unique(classes).tolist():
         own = classes == code
-        wanted, stay = round(keep * own.sum()), int(selection.kept_mask[own].sum())
+        wanted, stay = round(keep * own.sum()), int(selection.kept_by_id[own].sum())
         untouched = len(np.unique(selection.group[own])) == own.sum()
         assert stay == wanted or (stay < wanted and untouched) or stay == wanted + 1
     for group in np.unique(selection.group):
@@ -323,9 +323,9 @@ def test_the_number_kept_stays_where_it_can(seed: int, keep: float, budget: str)
         if np.isin(members, held.remove).all():
             assert keeper == -1 and np.isnan(selection.dissimilarity[members]).all()
         else:
-            assert selection.kept_mask[keeper] and keeper not in held.remove
+            assert selection.kept_by_id[keeper] and keeper not in held.remove
             assert not preferred or keeper == preferred[-1]
-            also = set(members[selection.kept_mask[members]].tolist()) - {int(keeper)}
+            also = set(members[selection.kept_by_id[members]].tolist()) - {int(keeper)}
             assert also == set(np.intersect1d(members, held.keep).tolist()) - {int(keeper)}
     order = np.arange(len(part.size))
     standing = part.standing(order)
@@ -341,7 +341,7 @@ def test_without_decisions_a_partition_is_the_selection() -> None:
         assert part.n_kept == len(selection.kept) and np.array_equal(part.group, selection.group)
         assert np.array_equal(part.diameter[part.group], selection.group_diameter)
         standing = part.standing(np.arange(len(part.size)))
-        assert np.array_equal(np.sort(standing.members[standing.kept]), np.flatnonzero(selection.kept_mask))
+        assert np.array_equal(np.sort(standing.members[standing.kept]), np.flatnonzero(selection.kept_by_id))
     with pytest.raises(StageError, match="deepen"):
         merges.partition(0.1)
 
@@ -390,7 +390,7 @@ def test_every_command_honours_decisions(
     assert main(["report", str(run)]) == 0
     assert "selecting them again" in capsys.readouterr().err
     after = tp.Selection.load(run / "selection.parquet")
-    assert after.group[x] != after.group[y] and not after.kept_mask[gone]
+    assert after.group[x] != after.group[y] and not after.kept_by_id[gone]
     assert after.representative[gone] == -1 and after.table["representative"].null_count == 1
     assert len(after.kept) == len(before.kept) and "decisions hold: 1 apart, 1 remove" in after.notes
     for keep in ("0.8", "0.5", "0.3"):
@@ -398,7 +398,7 @@ def test_every_command_honours_decisions(
         cut = tp.Selection.load(run / "selection.parquet")
         assert (
             cut.group[x] != cut.group[y]
-            and not cut.kept_mask[gone]
+            and not cut.kept_by_id[gone]
             and len(cut.kept) == round(float(keep) * 80)
         )
     stored = (run / "decided.parquet").read_bytes()

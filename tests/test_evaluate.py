@@ -276,7 +276,7 @@ def test_random_draws_the_shares_of_the_runs_own_cut(photos: Path, tmp_path: Pat
     merges = tp.cluster(tp.Embeddings.load(out / "embeddings", "middle"), 1 / 3)
     kept = merges.select(1 / 3, budget="global", min_per_class=2)
     assert kept.labels is not None
-    shares = np.bincount(kept.labels[kept.kept_mask]).tolist()
+    shares = np.bincount(kept.labels[kept.kept_by_id]).tolist()
     assert sum(shares) == 20  # of three classes: the shares differ
     assert unpacked(rows[1]["kept"], 60).tolist() == kept.rows.tolist()
     assert np.bincount(unpacked(rows[0]["kept"], 60) // 20).tolist() == shares
@@ -292,7 +292,7 @@ def test_what_is_left_open_is_as_the_runs_own_selection(photos: Path, tmp_path: 
     tp.cluster(out, 0.4)
     merges = tp.cluster(tp.Embeddings.load(out / "embeddings"), 0.4)
     cut = tp.select(out, tp.Cut(threshold=float(merges.height[24])))
-    assert len(set(np.bincount(cut.labels[cut.kept_mask]))) > 1  # type: ignore[index]
+    assert len(set(np.bincount(cut.labels[cut.kept_by_id]))) > 1  # type: ignore[index]
     asked = asked_for(out, "--arms", "semantic")
     (row,) = evaluate(out, asked, SHORT).table.to_pylist()
     assert unpacked(row["kept"], 60).tolist() == cut.rows.tolist()

@@ -189,4 +189,4 @@ def test_a_decision_outlasts_kill_9_and_a_new_embedding(chromium: Any, made: Pat
         assert opened.page.locator("#decision-count").inner_text() == "1"
         assert opened.api(f"api/images/{other}?keep=0.75")["keeper"] == other
         opened.page.context.close()
-    assert tp.Selection.load(run / "selection.parquet").kept_mask[other]
+    assert tp.Selection.load(run / "selection.parquet").kept_by_id[other]

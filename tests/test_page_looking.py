@@ -295,7 +295,7 @@ def test_what_is_exported_is_what_is_on_screen(seen: Look, run: Path) -> None:
     page.get_by_role("button", name="Store in the run").click()
     page.get_by_text("Stored: 42 kept, 6 removed.").wait_for()
     stored = tp.Selection.load(run / "selection.parquet")
-    assert stored.ids[stored.kept_mask].tolist() == ids
+    assert stored.ids[stored.kept_by_id].tolist() == ids
     assert main(shlex.split(command)[1:]) == 0
     again = tp.Selection.load(run / "selection.parquet")
     assert again.table.equals(stored.table)

@@ -302,3 +302,161 @@ def test_what_was_made_new_is_not_copied_twice() -> None:
     assert not Embeddings.from_numpy(vectors(5).tolist()).shared
     ordered = Embeddings.from_numpy(read_only_view(vectors(3)), ids=["c", "b", "a"])
     assert not ordered.shared
+
+
+# ---- in the caller's order ---------------------------------------------------------------------------------------
+
+
+def shuffled(n: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors in near pairs, and ids whose order as text is not that of the rows."""
+    rng = np.random.default_rng(1)
+    centres = np.repeat(rng.normal(size=(n // 2, 8)), 2, axis=0)
+    return centres + rng.normal(scale=0.01, size=(n, 8)), rng.permutation(n)
+
+
+@pytest.mark.parametrize(
+    "ids", [range(200), None, [f"{row}.jpg" for row in range(200)], list(range(1000, 800, -1)), "shuffled"]
+)
+def test_row_order_is_the_callers(ids: Any) -> None:
+    given, order = shuffled()
+    names = order if isinstance(ids, str) else ids
+    selection = tp.cluster(Embeddings.from_numpy(given, ids=names)).select(0.6)
+    mask, groups, keepers = selection.row_mask, selection.labels_, selection.keeper_rows
+    assert (mask.dtype, groups.dtype, keepers.dtype) == (bool, np.int64, np.int64)
+    assert np.flatnonzero(mask).tolist() == selection.rows.tolist()
+    assert np.flatnonzero(~mask).tolist() == selection.removed_rows.tolist()
+    assert mask.sum() == 120 and mask[keepers].all()
+    unit = given / np.linalg.norm(given, axis=1, keepdims=True)
+    far = 1 - np.sum(unit * unit[keepers], axis=1)
+    assert np.allclose(selection.by_row(selection.dissimilarity, np.nan), far, atol=1e-12)
+    assert far.max() < 1e-3  # near pairs, so another order would show
+    assert np.array_equal(groups, groups[keepers])
+    assert len(np.unique(groups)) == 120
+    if names is not None:
+        assert set(np.asarray(names)[mask].tolist()) == set(selection.kept.tolist())
+        assert set(np.asarray(names)[~mask].tolist()) == set(selection.removed.tolist())
+
+
+def test_a_frame_is_cut_by_its_own_rows() -> None:
+    pandas = pytest.importorskip("pandas")
+    given, _ = shuffled()
+    frame = pandas.DataFrame({"row": np.arange(200)})
+    selection = tp.cluster(Embeddings.from_numpy(given, ids=frame.index)).select(0.6)
+    assert frame[selection.row_mask]["row"].tolist() == selection.rows.tolist()
+    assert sorted(frame.loc[selection.kept]["row"]) == selection.rows.tolist()
+
+
+def test_a_mask_in_id_order_has_a_name_that_says_so() -> None:
+    selection = tp.cluster(Embeddings.from_numpy(vectors(200), ids=range(200))).select(0.6)
+    with pytest.raises(AttributeError, match="row_mask, in the order of your rows"):
+        selection.kept_mask  # noqa: B018
+    assert not np.array_equal(selection.kept_by_id, selection.row_mask)
+    assert not hasattr(selection, "kept_mask")
+
+
+def test_rows_without_a_vector_are_in_no_group() -> None:
+    taken = Embeddings(
+        ids=np.array(["a", "b", "c"], dtype=object),
+        rows=np.array([4, 0, 2]),
+        vectors=np.array([[1, 0], [1, 1e-4], [0, 1.0]]),
+        length=6,
+    )
+    selection = tp.cluster(taken).select(threshold=0.1)
+    assert selection.row_mask.tolist() == [
+        False,
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]  # row 0 goes, 4 stands for it
+    assert selection.labels_.tolist() == [0, -1, 1, -1, 0, -1]
+    assert selection.keeper_rows.tolist() == [4, -1, 2, -1, 4, -1]
+    assert selection.removed_rows.tolist() == [0] and selection.rows.tolist() == [2, 4]
+    with pytest.raises(UsageError, match="2 values for 3 images"):
+        selection.by_row(np.zeros(2), 0)
+
+
+def test_row_order_is_stored(tmp_path: Path) -> None:
+    given, order = shuffled()
+    selection = tp.cluster(Embeddings.from_numpy(given, ids=order)).select(0.6)
+    selection.save(tmp_path / "s.parquet")
+    again = tp.Selection.load(tmp_path / "s.parquet")
+    assert np.array_equal(again.row_mask, selection.row_mask)
+    assert again.kept.dtype == np.int64 and again.kept.tolist() == selection.kept.tolist()
+    table = __import__("pyarrow.parquet").parquet.read_table(tmp_path / "s.parquet")
+    assert table["id"].to_pylist() == sorted(map(str, range(200)))  # files stay text
+
+
+# ---- ids as they were given --------------------------------------------------------------------------------------
+
+
+def test_whole_numbers_come_back_as_numbers() -> None:
+    given, order = shuffled()
+    merges = tp.cluster(Embeddings.from_numpy(given, ids=order))
+    selection = merges.select(0.6)
+    assert selection.kept.dtype == selection.removed.dtype == np.int64
+    assert selection.ids.tolist() == sorted(map(str, range(200)))  # the order of the text, which ties go by
+    gone = int(selection.removed[0])
+    why = selection.explain(gone)
+    assert why.id == gone and why.representative in selection.kept.tolist()
+    assert isinstance(why.representative, int) and all(isinstance(one.id, int) for one in why.members)
+    assert f"{gone} is removed" in str(why) and str(selection.explain(str(gone))) == str(why)
+    assert selection.position(np.int64(gone)) == selection.position(gone)
+    assert gone in merges.select(0.6, keep_ids=[gone]).kept.tolist()
+    assert next(selection.groups())["representative"].to_pylist()[0] in selection.kept.tolist()
+    other = merges.select(0.8)
+    assert set(tp.compare(selection, other).both.tolist()) == set(selection.kept) & set(other.kept)
+    assert tp.select_by(merges.embeddings, 0.5, strategy="random").kept.dtype == np.int64
+
+
+def test_numbers_beyond_64_bits_come_back() -> None:
+    ids = [2**63 + 7, 2**64, 5]
+    selection = tp.cluster(Embeddings.from_numpy(vectors(3), ids=ids)).select(1)
+    assert set(selection.kept.tolist()) == set(ids)
+    assert len(selection.table) == 3
+
+
+def test_text_stays_text() -> None:
+    for ids in (["10", "9", "1"], ["007", "7", "07"], [b"10", b"9", b"1"]):
+        selection = tp.cluster(Embeddings.from_numpy(vectors(3), ids=ids)).select(1)
+        assert all(isinstance(name, str) for name in selection.kept)
+
+
+def test_a_row_is_found_by_its_number_where_ids_are_row_numbers() -> None:
+    merges = tp.cluster(Embeddings.from_numpy(vectors(200)))
+    selection = merges.select(0.6)
+    for asked in (17, "17", "017", np.int32(17), 17.0):
+        assert selection.explain(asked).id == "017"
+    assert "017" in merges.select(0.6, keep_ids=[17]).kept
+    assert selection.position(199) == 199
+    for asked, said in (
+        (200, "'200'"),
+        ("0017", "'0017'"),
+        (-1, "'-1'"),
+        (1.5, "1.5, no whole"),
+        (None, "is None"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            selection.explain(asked)  # type: ignore[arg-type]
+
+
+def test_a_number_is_no_row_where_ids_are_something_else() -> None:
+    own = Embeddings.from_numpy(vectors(3), ids=["01", "05", "07"])
+    selection = tp.cluster(own).select(1)
+    with pytest.raises(UsageError, match="no such image"):
+        selection.explain("5")  # row 1, which is not the row 5
+    assert selection.explain("05").id == "05"
+
+
+def test_explain_takes_row_numbers_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tenpercent.cli import main
+
+    np.save(tmp_path / "v.npy", vectors(200))
+    tp.run(tmp_path / "v.npy", out=tmp_path / "r", keep=0.6)
+    assert tp.explain(tmp_path / "r", 17).id == tp.explain(tmp_path / "r", "017").id == "017"
+    assert main(["explain", str(tmp_path / "r"), "17"]) == 0
+    assert capsys.readouterr().out.startswith("017 is ")
+    assert main(["explain", str(tmp_path / "r"), "1700"]) == 2
+    selection = tp.select(tmp_path / "r", keep=0.7)
+    assert selection.row_mask.sum() == 140 and len(selection.labels_) == 200

@@ -143,7 +143,7 @@ def test_a_page_says_what_was_found(tmp_path: Path) -> None:
     groups = list(selection.groups())
     assert f"groups of two or more {len(groups)}" in page.text
     assert f"largest group {len(groups[0])}" in page.text
-    farthest = selection.dissimilarity[~selection.kept_mask].max()
+    farthest = selection.dissimilarity[~selection.kept_by_id].max()
     assert f"Every removed image lies within {farthest:.4f} of the image kept for it." in page.text
     assert "Passed over in the source: hidden files (2)." in page.text
     assert "Everything could be read." in page.text
@@ -360,7 +360,7 @@ def test_images_kept_because_they_were_asked_for_are_marked() -> None:
     selection = material.merges.select(0.9, keep_ids=[removed])
     page = checked(render(replace(material, selection=selection)))
     group = selection.group[selection.position(removed)]
-    assert selection.kept_mask[selection.group == group].sum() == 2
+    assert selection.kept_by_id[selection.group == group].sum() == 2
     assert f"kept {len(selection.kept)} " in page.text
 
 

@@ -86,7 +86,7 @@ def test_a_cut_is_the_one_of_the_library(looked: Page, digits: Path) -> None:
         assert found["height"] == max(cut.height for cut in selection.classes)
         assert [one["kept"] for one in found["classes"]] == [cut.kept for cut in selection.classes]
         bits = np.unpackbits(np.frombuffer(looked.get("/api/kept", keep=keep), np.uint8), bitorder="little")
-        assert bits[:1437].astype(bool).tolist() == selection.kept_mask.tolist()
+        assert bits[:1437].astype(bool).tolist() == selection.kept_by_id.tolist()
 
 
 def test_a_threshold_cuts_as_well(looked: Page, digits: Path) -> None:
@@ -144,7 +144,7 @@ def by_selection(run: Path, keep: float) -> dict[int, list[tuple[int, bool, floa
     selection = load_decided(RunFolder.open(run)).select(keep)
     groups = {}
     for members in selection.group_members():
-        shown = [(int(p), bool(selection.kept_mask[p]), float(selection.dissimilarity[p])) for p in members]
+        shown = [(int(p), bool(selection.kept_by_id[p]), float(selection.dissimilarity[p])) for p in members]
         groups[int(min(members))] = shown
     return groups
 
@@ -233,11 +233,11 @@ def test_one_group_with_its_tree(looked: Page) -> None:
 def test_one_image(looked: Page, digits: Path) -> None:
     merges = load_decided(RunFolder.open(digits))
     selection = merges.select(0.86)
-    for position in (0, 5, *np.flatnonzero(~selection.kept_mask)[:6].tolist()):
+    for position in (0, 5, *np.flatnonzero(~selection.kept_by_id)[:6].tolist()):
         found = looked.get(f"/api/images/{position}", keep=0.86)
         assert found["id"] == selection.ids[position]
         assert (found["width"], found["height"], found["missing"], found["changed"]) == (8, 8, None, False)
-        assert found["role"] == ("kept" if selection.kept_mask[position] else "removed")
+        assert found["role"] == ("kept" if selection.kept_by_id[position] else "removed")
         assert found["d"] == selection.dissimilarity[position]
         assert found["keeper"] == selection.representative[position]
         assert found["group"]["size"] == selection.group_size[position]
@@ -327,7 +327,7 @@ def test_apart_alone_remove_and_accept(opened: Page, run: Path) -> None:
     assert [one["kept"] for one in found["classes"]] == [cut.kept for cut in selection.classes]
     assert any("decisions hold" in note for note in found["notes"])
     bits = np.unpackbits(np.frombuffer(opened.get("/api/kept", keep=0.9), np.uint8), bitorder="little")
-    assert bits[:1437].astype(bool).tolist() == selection.kept_mask.tolist()
+    assert bits[:1437].astype(bool).tolist() == selection.kept_by_id.tolist()
 
 
 def test_of_two_contrary_decisions_the_second_sees_the_first(opened: Page, run: Path) -> None:
@@ -656,7 +656,7 @@ def test_labels_that_conflict_within_groups(tmp_path: Path) -> None:
         for group in groups:
             assert group["conflict"] == (len({m["class_name"] for m in group["members"]} - {None}) > 1)
         selection = load_decided(RunFolder.open(tmp_path / "run")).select(0.5)
-        kept = [int(np.sum(labels[selection.kept_mask] == code)) for code in range(3)]
+        kept = [int(np.sum(labels[selection.kept_by_id] == code)) for code in range(3)]
         assert [one["kept"] for one in opened.get("/api/cut", keep=0.5)["classes"]] == kept
 
 

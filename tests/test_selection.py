@@ -342,4 +342,4 @@ def test_a_selection_is_frozen() -> None:
     with pytest.raises(AttributeError):
         plain().group = np.zeros(40)  # type: ignore[misc]
     with pytest.raises(ValueError, match="read-only"):
-        plain().kept_mask[0] = False
+        plain().kept_by_id[0] = False

@@ -224,7 +224,7 @@ def test_spread_keeps_the_share_of_every_group_and_mixed_lies_between(within: st
     embeddings = some_embeddings(90)
     spread = tp.select_by(embeddings, keep, strategy="spread", within=within, seed=3)
     merges = tp.cluster(embeddings, keep / TREE_DEPTH, within=within)
-    kept = spread.kept_mask.astype(np.int64)
+    kept = spread.kept_by_id.astype(np.int64)
     for steps in range(0, len(merges) - 1):
         if merges.height[steps] == merges.height[steps + 1]:
             continue  # no cut lies between equal heights
@@ -236,11 +236,11 @@ def test_spread_keeps_the_share_of_every_group_and_mixed_lies_between(within: st
             share = len(members) * kept[own].sum() / own.sum()
             assert math.floor(share) <= kept[members].sum() <= math.ceil(share)
     even = tp.select_by(embeddings, keep, strategy="mixed:1", within=within, seed=3)
-    assert np.array_equal(even.kept_mask, spread.kept_mask)
+    assert np.array_equal(even.kept_by_id, spread.kept_by_id)
     one_each = tp.select_by(embeddings, keep, strategy="mixed:0", within=within, seed=3)
     semantic = merges.select(keep)
-    assert one_each.kept_mask.sum() == semantic.kept_mask.sum()
-    assert len(np.unique(semantic.group[one_each.kept_mask])) == one_each.kept_mask.sum()
+    assert one_each.kept_by_id.sum() == semantic.kept_by_id.sum()
+    assert len(np.unique(semantic.group[one_each.kept_by_id])) == one_each.kept_by_id.sum()
 
 
 def test_images_of_larger_groups_weigh_less() -> None:
@@ -284,11 +284,11 @@ def test_a_selection_of_any_strategy(name: str, within: str) -> None:
     first = np.asarray([np.flatnonzero(labels == code)[0] for code in codes])
     for keep in (0.01, 0.1, 0.35, 0.5, 0.9, 1.0):
         found = tp.select_by(embeddings, keep, strategy=name, within=within, seed=2, **given_scores(name, n))
-        counts = np.bincount(index[found.kept_mask], minlength=len(codes))
+        counts = np.bincount(index[found.kept_by_id], minlength=len(codes))
         assert counts.tolist() == allot(sizes, first, round(keep * n)).tolist()
         for code in codes:
             own = np.flatnonzero(labels == code)
-            keeper, d = plain_keepers(units[own], found.kept_mask[own])
+            keeper, d = plain_keepers(units[own], found.kept_by_id[own])
             assert found.representative[own].tolist() == own[keeper].tolist()
             assert found.dissimilarity[own].tolist() == d
             assert found.group_diameter[own].tolist() == plain_diameters(units[own], keeper)
@@ -337,10 +337,10 @@ def test_seeds_matter_where_something_is_drawn_and_nowhere_else(name: str) -> No
 def test_one_image_and_equal_images(name: str) -> None:
     one = tp.Embeddings.from_numpy(np.asarray([[1.0, 2.0]]))
     found = tp.select_by(one, 0.5, strategy=name, **given_scores(name, 1))
-    assert found.kept_mask.tolist() == [True]
+    assert found.kept_by_id.tolist() == [True]
     equal = tp.Embeddings.from_numpy(np.ones((40, 3)), labels=np.repeat([0, 1], 20))
     found = tp.select_by(equal, 0.25, strategy=name, **given_scores(name, 40))
-    assert found.kept_mask.reshape(2, 20).sum(axis=1).tolist() == [5, 5]
+    assert found.kept_by_id.reshape(2, 20).sum(axis=1).tolist() == [5, 5]
     assert found.dissimilarity.tolist() == [0.0] * 40
     assert found.settings["radius"] == 0.0
 
@@ -369,7 +369,7 @@ def test_thresholds_are_what_they_say(within: str) -> None:
         center = tp.select_by(embeddings, strategy="kcenter", threshold=threshold, within=within)
         assert center.settings["radius"] <= threshold
         thinned = tp.select_by(embeddings, strategy="graph-remove", threshold=threshold, within=within)
-        assert matrix[np.ix_(thinned.kept_mask, thinned.kept_mask)].min(initial=np.inf) > threshold
+        assert matrix[np.ix_(thinned.kept_by_id, thinned.kept_by_id)].min(initial=np.inf) > threshold
         sizes.append((len(center.kept), len(thinned.kept)))
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0][0] > sizes[-1][0]

@@ -34,7 +34,7 @@ class Cut:
     keep: float | None = None
     threshold: float | None = None
     budget: Budget | str | None = None
-    keep_ids: tuple[str, ...] = ()
+    keep_ids: tuple[str | int, ...] = ()
     min_per_class: int = 1
     within: Within | str | None = None
     layer: str | None = None
@@ -85,4 +85,6 @@ def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
     if cut.keep_ids:
         from .select.selection import positions_of
 
-        positions_of(np.sort(np.asarray(opened.ids, dtype=object)), cut.keep_ids, "keep_ids")
+        ids = np.asarray(opened.ids, dtype=object)
+        rows = np.argsort(ids, kind="stable") if isinstance(opened, ImageSource) else opened.rows
+        positions_of(np.sort(ids), cut.keep_ids, "keep_ids", rows)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .cut import Cut, check_cut, one_cut
@@ -20,6 +20,7 @@ from .images.source import ImageSource
 from .select.memory import checked_memory
 from .store.embeddings import Embeddings
 from .store.files import read_table
+from .store.ids import as_text, find_id, numbers_row
 from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
@@ -301,7 +302,7 @@ def cut_again(folder: RunFolder, *, ignore_decisions: bool = False) -> None:
 
 def _store_selection(folder: RunFolder, selection: Selection, clock: Clock) -> None:
     folder.forget(Stage.SELECT)
-    selection.save(folder.selection)
+    replace(selection, length=None).save(folder.selection)  # which run.json says, beside it
     folder.record(
         Stage.SELECT,
         dict(selection.settings),
@@ -376,12 +377,12 @@ def report(
     return folder.report
 
 
-def explain(what: str | Path, name: str) -> Explanation:
+def explain(what: str | Path, name: str | int) -> Explanation:
     """Say why one image of a run was removed or kept.
 
     Args:
         what: a run folder.
-        name: the image's id.
+        name: the image's id; where ids are row numbers, its row.
 
     Raises:
         UsageError: no image has that id; the nearest ids are offered.
@@ -391,23 +392,33 @@ def explain(what: str | Path, name: str) -> Explanation:
     folder = RunFolder.open(what)
     cut_again(folder)
     embeddings = load_merges(folder).embeddings
-    if name not in embeddings.ids:
-        _say_why_absent(folder, name)
+    text = as_text(name)
+    if find_id(embeddings.ids, text, embeddings.rows) is None:
+        _say_why_absent(folder, text)
     return load_selection(folder, embeddings).explain(name, embeddings)
 
 
 def _say_why_absent(folder: RunFolder, name: str) -> None:
     """Raise `UsageError` where an image took no part because it could not be read or was held out."""
-    wanted = pc.field("id") == name
-    if folder.rejected.exists():
-        for row in pq.read_table(folder.rejected).filter(wanted).to_pylist():
-            raise UsageError(
-                f"{name} took no part: it could not be read ({row['reason']}); mend or remove the file"
-            )
-    if folder.holdout.exists() and len(pq.read_table(folder.holdout).filter(wanted)):
+    for found in _rows_named(folder.rejected, name):
+        raise UsageError(
+            f"{name} took no part: it could not be read ({found['reason']}); mend or remove the file"
+        )
+    for _ in _rows_named(folder.holdout, name):
         raise UsageError(
             f"{name} took no part: it is held out for evaluation (--holdout); ask for another image"
         )
+
+
+def _rows_named(path: Path, name: str) -> list[dict[str, Any]]:
+    """Return the rows of a table that are of the image `name`, or of the row that it numbers."""
+    if not path.exists():
+        return []
+    return [
+        one
+        for one in pq.read_table(path).to_pylist()
+        if one["id"] == name or numbers_row(name, one["id"], one["row"])
+    ]
 
 
 def export(

@@ -104,16 +104,16 @@ class Arms:
             seed=seed,
             scores=self.scores(trial.embedding, strategy),
         )
-        return np.flatnonzero(chosen.kept_mask)
+        return np.flatnonzero(chosen.kept_by_id)
 
     def _semantic(self, fraction: float, embedding: int, layer: str) -> Ints:
         tree = self.merges(embedding, layer)
-        return np.flatnonzero(tree.select(fraction, **self.cut).kept_mask)
+        return np.flatnonzero(tree.select(fraction, **self.cut).kept_by_id)
 
     def _random(self, fraction: float, seed: int) -> Ints:
         """Draw as many images of each class as the selection keeps of it; over all images where it knows no classes."""
         tree = self.merges(0, self.layer)
-        kept = tree.select(fraction, **self.cut).kept_mask
+        kept = tree.select(fraction, **self.cut).kept_by_id
         index = tree.class_index
         counts = np.bincount(index[kept], minlength=len(tree.classes))
         draw = np.random.default_rng(seed).permutation(len(index))  # a rank for each image

@@ -73,7 +73,7 @@ class Runs:
 
     def kept(self, state: State, cut: CheckedCut) -> bytes:
         """Return which images stay, a bit each: position p is bit p % 8 of byte p // 8."""
-        mask: npt.NDArray[np.bool_] = self.selection(state, cut).kept_mask
+        mask: npt.NDArray[np.bool_] = self.selection(state, cut).kept_by_id
         return np.packbits(mask, bitorder="little").tobytes()
 
     def _deepened(self, cut: CheckedCut, tell: Tell) -> dict[str, Any]:

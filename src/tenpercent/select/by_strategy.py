@@ -242,7 +242,7 @@ def _selection(
         paths=embeddings.paths,
         labels=embeddings.labels,
         class_names=embeddings.class_names,
-        kept_mask=kept,
+        kept_by_id=kept,
         group=group,
         group_size=np.bincount(group)[group],
         representative=found.keeper,
@@ -264,6 +264,8 @@ def _selection(
         },
         notes=_notes(task, kept),
         origin=embeddings.origin,
+        length=embeddings.length,
+        number_ids=embeddings.number_ids,
     )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import UsageError
-from ..store.embeddings import Strings
+from ..store.ids import as_given
+from .cut import Bools
 from .selection import Selection
 
 
@@ -16,16 +19,16 @@ class Comparison:
     """Which images two selections keep.
 
     Attributes:
-        both: ids kept by both, in id order.
+        both: ids kept by both, in id order; numbers where they were given as whole numbers, like the others.
         only_a: ids kept by the first alone.
         only_b: ids kept by the second alone.
         none: ids kept by neither.
     """
 
-    both: Strings
-    only_a: Strings
-    only_b: Strings
-    none: Strings
+    both: npt.NDArray[Any]
+    only_a: npt.NDArray[Any]
+    only_b: npt.NDArray[Any]
+    none: npt.NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.both) + len(self.only_a) + len(self.only_b) + len(self.none)
@@ -55,9 +58,11 @@ def compare(a: Selection, b: Selection) -> Comparison:
             f"the selections are of {len(a):,} and {len(b):,} images and differ in {len(apart):,} of them "
             f"({apart[0]!r}, say); compare selections of the same images"
         )
+
+    def ids(where: Bools) -> npt.NDArray[Any]:
+        return as_given(a.ids[where], a.number_ids and b.number_ids)
+
+    in_a, in_b = a.kept_by_id, b.kept_by_id
     return Comparison(
-        both=a.ids[a.kept_mask & b.kept_mask],
-        only_a=a.ids[a.kept_mask & ~b.kept_mask],
-        only_b=a.ids[~a.kept_mask & b.kept_mask],
-        none=a.ids[~a.kept_mask & ~b.kept_mask],
+        both=ids(in_a & in_b), only_a=ids(in_a & ~in_b), only_b=ids(~in_a & in_b), none=ids(~in_a & ~in_b)
     )

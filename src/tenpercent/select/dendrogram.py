@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def group_linkage(merges: Merges, group: str | Iterable[str]) -> tuple[Floats, Strings]:
+def group_linkage(merges: Merges, group: str | int | Iterable[str | int]) -> tuple[Floats, Strings]:
     """Return the tree of one group.
 
     Args:
@@ -34,14 +34,15 @@ def group_linkage(merges: Merges, group: str | Iterable[str]) -> tuple[Floats, S
     Raises:
         UsageError: an unknown id, an image that is alone in its group, or ids that are not one group of `merges`.
     """
-    if isinstance(group, str):
+    embeddings = merges.embeddings
+    if isinstance(group, str | int):
         all_groups = groups_of(len(merges.embeddings), merges.a, merges.b)
         positions = np.flatnonzero(
-            all_groups == all_groups[positions_of(merges.embeddings.ids, [group], "group")]
+            all_groups == all_groups[positions_of(embeddings.ids, [group], "group", embeddings.rows)]
         )
     else:
-        positions = positions_of(merges.embeddings.ids, group, "group")
-    ids = merges.embeddings.ids[positions]
+        positions = positions_of(embeddings.ids, group, "group", embeddings.rows)
+    ids = embeddings.ids[positions]
     if len(positions) < 2:
         what = f"{ids[0]!r} is alone in its group" if len(positions) else "group names no image"
         raise UsageError(f"{what}; a dendrogram needs two images or more")

@@ -20,7 +20,7 @@ SHOWN = 20  # members that the text lists; it says how many more there are
 class Member:
     """An image beside its dissimilarity to another, its class and whether it is kept."""
 
-    id: str
+    id: str | int
     dissimilarity: float
     class_name: str | None
     kept: bool
@@ -31,7 +31,7 @@ class Explanation:
     """Why one image was kept or removed; `str` says it in sentences.
 
     Attributes:
-        id: the image.
+        id: the image, as a number where ids were given as whole numbers; so are the others.
         class_name: its class, or None.
         kept: whether it stays.
         group: the number of its group.
@@ -46,11 +46,11 @@ class Explanation:
         strategy: how the images were chosen.
     """
 
-    id: str
+    id: str | int
     class_name: str | None
     kept: bool
     group: int
-    representative: str | None
+    representative: str | int | None
     dissimilarity: float
     diameter: float
     members: tuple[Member, ...]
@@ -138,11 +138,11 @@ def explain(selection: Selection, position: int, embeddings: Embeddings | None =
     representative = int(selection.representative[position])
     order = np.lexsort((members, selection.dissimilarity[members], members != representative))
     return Explanation(
-        id=selection.ids[position],
+        id=_id(selection, position),
         class_name=selection.class_name(position),
-        kept=bool(selection.kept_mask[position]),
+        kept=bool(selection.kept_by_id[position]),
         group=int(selection.group[position]),
-        representative=None if representative < 0 else selection.ids[representative],
+        representative=None if representative < 0 else _id(selection, representative),
         dissimilarity=float(selection.dissimilarity[position]),
         diameter=float(selection.group_diameter[position]),
         members=tuple(_member(selection, int(m), float(selection.dissimilarity[m])) for m in members[order]),
@@ -158,10 +158,15 @@ def _nearest(selection: Selection, position: int, embeddings: Embeddings) -> Mem
     return _member(selection, int(found[0]), float(dissimilarity[0])) if found[0] >= 0 else None
 
 
+def _id(selection: Selection, position: int) -> str | int:
+    name = str(selection.ids[position])
+    return int(name) if selection.number_ids else name
+
+
 def _member(selection: Selection, position: int, dissimilarity: float) -> Member:
     return Member(
-        selection.ids[position],
+        _id(selection, position),
         dissimilarity,
         selection.class_name(position),
-        bool(selection.kept_mask[position]),
+        bool(selection.kept_by_id[position]),
     )

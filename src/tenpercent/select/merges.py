@@ -72,7 +72,7 @@ class Merges:
         *,
         threshold: float | None = None,
         budget: Budget | str | None = None,
-        keep_ids: Iterable[str] = (),
+        keep_ids: Iterable[Any] = (),
         min_per_class: int = 1,
         memory: int | str | None = None,
     ) -> Selection:
@@ -83,7 +83,8 @@ class Merges:
             threshold: instead of `keep`, take every merge with height ≤ it.
             budget: ``class`` (default) keeps the same fraction of every class by largest remainder, ``global``
                 takes the lowest merges over all classes.
-            keep_ids: images that must stay; each is kept beside its group's keeper.
+            keep_ids: images that must stay, by id, or by row where ids are row numbers; each is kept beside its group's
+                keeper.
             min_per_class: no class goes below this number of images, or its size.
             memory: what clustering further may take, in bytes or as ``"4GiB"``; None for half of what is free.
 
@@ -95,7 +96,7 @@ class Merges:
         cut = CheckedCut.of(keep, threshold, budget, min_per_class)
         resources = Resources(memory=checked_memory(memory))
         self.embeddings.check_unchanged()
-        wanted = positions_of(self.embeddings.ids, keep_ids, "keep_ids")
+        wanted = positions_of(self.embeddings.ids, keep_ids, "keep_ids", self.embeddings.rows)
         deep = deepened(self, cut, resources)
         part = deep._partition(cut)
         representative, dissimilarity = representatives(self.embeddings.vectors, part.group)
@@ -124,7 +125,7 @@ class Merges:
             paths=self.embeddings.paths,
             labels=self.embeddings.labels,
             class_names=self.embeddings.class_names,
-            kept_mask=kept,
+            kept_by_id=kept,
             group=part.group,
             group_size=part.size[part.group],
             representative=representative,
@@ -134,6 +135,8 @@ class Merges:
             settings=settings,
             notes=(*part.notes, *_asked_notes(len(wanted), len(extra))),
             origin=self.embeddings.origin,
+            length=self.embeddings.length,
+            number_ids=self.embeddings.number_ids,
         )
 
     def partition(

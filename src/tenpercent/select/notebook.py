@@ -44,7 +44,7 @@ def _group(selection: Selection, positions: list[int], picture: Picture | None) 
 
 def _cell(selection: Selection, position: int, picture: Picture | None) -> str:
     image = str(selection.ids[position])
-    kept = bool(selection.kept_mask[position])
+    kept = bool(selection.kept_by_id[position])
     far = selection.dissimilarity[position]
     said = escape(
         f"{image}: {'kept' if kept else 'removed'}" + ("" if np.isnan(far) else f", dissimilarity {far:.4g}"),

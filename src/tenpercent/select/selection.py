@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import UsageError, nearest
+from ..errors import UsageError
 from ..store.embeddings import Embeddings, Ints, Strings
 from ..store.files import write_table
+from ..store.ids import as_given
+from ..store.ids import positions_of as positions_of
+from ..store.run import RunFolder
 from .cut import Bools, Floats
 from .explain import Explanation, explain
 from .files import read_stage
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset, Subset
 
 FORMAT = 1
-NEAREST_AMONG = 20_000  # ids that a suggestion is looked for among; beyond, those nearest in order
 
 
 @dataclass(frozen=True)
@@ -52,15 +55,19 @@ class ClassCut:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Selection:
-    """One entry an image, in id order.
+    """Which images stay and which go, and who stands for whom.
+
+    In the order of the source, one entry a row (``frame[selection.row_mask]``): `row_mask`, `labels_`, `keeper_rows`,
+    and what `by_row` makes of any array below. As row numbers: `rows`, `removed_rows`. The arrays below have one entry
+    an image with a vector, in id order: the order of the ids as text, in which 10 comes before 9.
 
     Attributes:
-        ids: str[n].
+        ids: str[n], in files as here; `kept` and `removed` are as they were given.
         source_rows: int64[n], position in the source.
         paths: str[n], or None.
         labels: int64[n], −1 for none; None where the source has no labels.
         class_names: the name of each code.
-        kept_mask: bool[n].
+        kept_by_id: bool[n], in id order like all of these; `row_mask` is in the order of the source.
         group: int64[n], numbered by smallest member.
         group_size: int64[n].
         representative: int64[n], the position in id order of the image that stands for the group; −1 where all of
@@ -72,6 +79,9 @@ class Selection:
         notes: what a person should know about the outcome, in sentences.
         origin: the fingerprint of the embeddings.
         source: ``spec``, ``options`` and ``length`` of the source where known (`with_source`); not stored.
+        length: how many rows the source has, those without a vector counted; None where that is not known.
+        number_ids: whether the ids were given as whole numbers: then `kept`, `removed`, `table` and `explain` give
+            numbers.
     """
 
     ids: Strings
@@ -79,7 +89,7 @@ class Selection:
     paths: Strings | None
     labels: Ints | None
     class_names: tuple[str, ...]
-    kept_mask: Bools
+    kept_by_id: Bools
     group: Ints
     group_size: Ints
     representative: Ints
@@ -90,34 +100,102 @@ class Selection:
     notes: tuple[str, ...] = ()
     origin: str = ""
     source: dict[str, Any] | None = field(default=None)
+    length: int | None = None
+    number_ids: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("kept_mask", "group", "group_size", "representative", "dissimilarity", "group_diameter"):
+        for name in (
+            "kept_by_id",
+            "group",
+            "group_size",
+            "representative",
+            "dissimilarity",
+            "group_diameter",
+        ):
             getattr(self, name).flags.writeable = False
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def kept(self) -> Strings:
-        """The ids of the images that stay, in id order."""
-        return self.ids[self.kept_mask]
+    def kept(self) -> npt.NDArray[Any]:
+        """The ids of the images that stay, in id order: text, or int64 where they were given as whole numbers."""
+        return as_given(self.ids[self.kept_by_id], self.number_ids)
 
     @property
-    def removed(self) -> Strings:
-        """The ids of the images that go, in id order."""
-        return self.ids[~self.kept_mask]
+    def removed(self) -> npt.NDArray[Any]:
+        """The ids of the images that go, in id order: text, or int64 where they were given as whole numbers."""
+        return as_given(self.ids[~self.kept_by_id], self.number_ids)
+
+    @property
+    def kept_mask(self) -> NoReturn:
+        """Not there: a mask in id order would be taken for one in the order of the caller's rows."""
+        raise AttributeError(
+            "a selection has no kept_mask: take row_mask, in the order of your rows, or kept_by_id, in id order"
+        )
+
+    # ---- in the order of the source ------------------------------------------------------------------------------
 
     @property
     def rows(self) -> Ints:
         """Row numbers in the source of the images that stay, ascending; int64[k]."""
-        return np.sort(self.source_rows[self.kept_mask])
+        return np.sort(self.source_rows[self.kept_by_id])
+
+    @property
+    def removed_rows(self) -> Ints:
+        """Row numbers in the source of the images that go, ascending; int64[n − k]."""
+        return np.sort(self.source_rows[~self.kept_by_id])
+
+    @property
+    def row_mask(self) -> Bools:
+        """Which rows of the source stay: bool[length]. False too for rows without a vector (unreadable, held out)."""
+        return self.by_row(self.kept_by_id, False)
+
+    @property
+    def labels_(self) -> Ints:
+        """The number of each row's group, as in scikit-learn: int64[length], −1 for rows without a vector."""
+        return self.by_row(self.group, -1)
+
+    @property
+    def keeper_rows(self) -> Ints:
+        """The row that stands for each row's group, int64[length]; −1 where there is none."""
+        keeper = np.where(self.representative < 0, -1, self.source_rows[self.representative])
+        return self.by_row(keeper, -1)
+
+    def by_row(self, values: npt.NDArray[Any], absent: object) -> npt.NDArray[Any]:
+        """Return values that are in id order in the order of the source.
+
+        Args:
+            values: [n], such as `dissimilarity`.
+            absent: the value of rows without a vector.
+
+        Returns:
+            An array [length] of the same dtype.
+
+        Raises:
+            UsageError: another number of values, or how many rows the source has is not known.
+        """
+        if len(values) != len(self):
+            raise UsageError(
+                f"there are {len(values):,} values for {len(self):,} images; give one an image, in id order"
+            )
+        if self.length is None:
+            raise UsageError(
+                "this selection was stored without the number of rows of its source; load selection.parquet where it "
+                "lies, in its run folder"
+            )
+        found = np.full(self.length, absent, dtype=np.asarray(values).dtype)
+        found[self.source_rows] = values
+        return found
 
     @cached_property
     def table(self) -> pa.Table:
-        """One row an image: id, row, path, label, class_name, kept, group, group_size, representative (id),
-        dissimilarity, group_diameter. The representative and the dissimilarity to it are null where there is none."""
-        ids = pa.array(self.ids, pa.string())
+        """One row an image, in id order: id, row, path, label, class_name, kept, group, group_size, representative
+        (id), dissimilarity, group_diameter; the representative and the dissimilarity to it null where there is none."""
+        given = as_given(self.ids, self.number_ids)
+        return self._table(pa.array(given) if given.dtype.kind == "i" else pa.array(self.ids, pa.string()))
+
+    def _table(self, ids: pa.Array) -> pa.Table:
         n = len(self)
         labels = np.full(n, -1, dtype=np.int64) if self.labels is None else self.labels
         names = pa.array([*self.class_names, None], pa.string())  # the last for −1
@@ -128,7 +206,7 @@ class Selection:
                 "path": pa.nulls(n, pa.string()) if self.paths is None else pa.array(self.paths, pa.string()),
                 "label": pa.array(labels, pa.int64()),
                 "class_name": names.take(pa.array(np.where(labels < 0, len(self.class_names), labels))),
-                "kept": pa.array(self.kept_mask),
+                "kept": pa.array(self.kept_by_id),
                 "group": pa.array(self.group, pa.int64()),
                 "group_size": pa.array(self.group_size, pa.int64()),
                 "representative": ids.take(pa.array(self.representative, mask=self.representative < 0)),
@@ -161,13 +239,13 @@ class Selection:
         """How the images were chosen: ``semantic`` by the tree, else the name of the strategy with its value."""
         return str(self.settings.get("strategy", "semantic"))
 
-    def position(self, image: str) -> int:
-        """Return the position in id order of an id.
+    def position(self, image: str | int) -> int:
+        """Return the position in id order of an id; where ids are row numbers, of a row.
 
         Raises:
             UsageError: there is no such image.
         """
-        return int(positions_of(self.ids, [image], "the id")[0])
+        return int(positions_of(self.ids, [image], "the id", self.source_rows)[0])
 
     def class_name(self, position: int) -> str | None:
         """Return the name of the class of the image at `position`, or None where it has none."""
@@ -183,11 +261,11 @@ class Selection:
     def _cut_of(self) -> dict[int, ClassCut]:
         return {cut.code: cut for cut in self.classes}
 
-    def explain(self, image: str, embeddings: Embeddings | None = None) -> Explanation:
+    def explain(self, image: str | int, embeddings: Embeddings | None = None) -> Explanation:
         """Say why an image was kept or removed: its group, its keeper, the dissimilarities.
 
         Args:
-            image: its id.
+            image: its id; where ids are row numbers, the row.
             embeddings: where given, the nearest image outside the group is named as well.
 
         Raises:
@@ -205,11 +283,12 @@ class Selection:
 
     def with_source(self, spec: str, options: dict[str, Any], length: int) -> Selection:
         """Return the same selection knowing its source: pictures in a notebook, and the length for `subset`."""
-        return replace(self, source={"spec": spec, "options": options, "length": length})
+        source = {"spec": spec, "options": options, "length": length}
+        return replace(self, source=source, length=length if self.length is None else self.length)
 
     def __repr__(self) -> str:
-        kept, n = int(self.kept_mask.sum()), len(self)
-        several = len(np.unique(self.group[~self.kept_mask]))
+        kept, n = int(self.kept_by_id.sum()), len(self)
+        several = len(np.unique(self.group[~self.kept_by_id]))
         largest = f" (largest {int(self.group_size.max()):,})" if several else ""
         return f"Selection({kept:,} of {n:,} images kept, {n - kept:,} removed, redundant groups: {several:,}{largest})"
 
@@ -230,7 +309,11 @@ class Selection:
             "class_names": list(self.class_names),
             "classes": [asdict(cut) for cut in self.classes],
         }
-        write_table(Path(path), self.table, about)
+        if self.length is not None:
+            about["length"] = self.length
+        if self.number_ids:
+            about["number_ids"] = True
+        write_table(Path(path), self._table(pa.array(self.ids, pa.string())), about)
 
     @classmethod
     def load(cls, path: str | Path, embeddings: Embeddings | None = None) -> Selection:
@@ -252,7 +335,7 @@ class Selection:
             paths=None if table["path"].null_count == len(table) else paths,
             labels=table["label"].to_numpy() if about["labelled"] else None,
             class_names=tuple(about["class_names"]),
-            kept_mask=table["kept"].to_numpy(),
+            kept_by_id=table["kept"].to_numpy(),
             group=table["group"].to_numpy(),
             group_size=table["group_size"].to_numpy(),
             representative=pc.index_in(table["representative"], table["id"].combine_chunks())
@@ -265,30 +348,12 @@ class Selection:
             settings=about["settings"],
             notes=tuple(about["notes"]),
             origin=about["origin"],
+            length=about.get("length", _length_beside(path)),
+            number_ids=about.get("number_ids", False),
         )
 
 
-def positions_of(ids: Strings, wanted: Iterable[str], name: str) -> Ints:
-    """Return the positions in id order of `wanted`, each once and ascending; int64[k].
-
-    Raises:
-        UsageError: one text instead of several, or ids that are not there; the nearest are offered.
-    """
-    if isinstance(wanted, str | bytes):
-        raise UsageError(f"{name} is one text, {wanted!r}; give a list of ids")
-    asked = sorted({str(image) for image in wanted})
-    found = np.minimum(np.searchsorted(ids, np.asarray(asked, dtype=object)), len(ids) - 1)
-    unknown = [image for image, position in zip(asked, found.tolist(), strict=True) if ids[position] != image]
-    if unknown:
-        place = int(np.searchsorted(ids, np.asarray([unknown[0]], dtype=object))[0])
-        near = (
-            ids
-            if len(ids) <= NEAREST_AMONG
-            else ids[max(0, place - NEAREST_AMONG // 2) : place + NEAREST_AMONG // 2]
-        )
-        first = ", ".join(repr(image) for image in unknown[:3])
-        more = f" and {len(unknown) - 3:,} more" if len(unknown) > 3 else ""
-        raise UsageError(
-            f"{name} {first}{more}: no such image among {len(ids):,}{nearest(unknown[0], near.tolist())}"
-        )
-    return np.asarray(found, dtype=np.int64)
+def _length_beside(path: Path) -> int | None:
+    """Return the number of rows of the source where the file lies in a run folder, whose ``run.json`` says it."""
+    folder = RunFolder(path.parent)
+    return int(folder.read()["source"]["n"]) if folder.json_path.is_file() else None

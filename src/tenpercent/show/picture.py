@@ -46,7 +46,7 @@ def group_picture(source: ImageSource, selection: Selection, group: int, side: i
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.truetype(FONT, letters)
     for at, position in enumerate(members.tolist()):
-        kept = bool(selection.kept_mask[position])
+        kept = bool(selection.kept_by_id[position])
         with Image.open(io.BytesIO(thumbnail(source, int(selection.source_rows[position]), side))) as opened:
             picture = opened.convert("RGB")
         x, y = gap + (at % ACROSS) * wide, gap + (at // ACROSS) * high

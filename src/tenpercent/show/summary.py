@@ -15,14 +15,14 @@ from ..store.run import RunFolder, Stage, flat
 
 def describe_selection(selection: Selection) -> str:
     """Return what was found in two lines and the selection's notes."""
-    n, removed = len(selection.ids), int(np.count_nonzero(~selection.kept_mask))
+    n, removed = len(selection.ids), int(np.count_nonzero(~selection.kept_by_id))
     sizes = selection.group_size[selection.group_size > 1]
     if not removed:
         found = [f"All {n:,} images are kept: nothing was removed at this cut."]
     else:
-        groups = len(np.unique(selection.group[~selection.kept_mask]))
+        groups = len(np.unique(selection.group[~selection.kept_by_id]))
         form = "They form 1 redundant group" if groups == 1 else f"They form {groups:,} redundant groups"
-        stood_for = ~selection.kept_mask & (selection.representative >= 0)
+        stood_for = ~selection.kept_by_id & (selection.representative >= 0)
         farthest = float(selection.dissimilarity[stood_for].max(initial=0.0))
         within = f"{farthest:.2g}".replace("-", "−")  # of a power of ten
         without = removed - int(stood_for.sum())

@@ -71,7 +71,7 @@ def columns_of(selection: Selection) -> Columns:
     labels = np.full(n, -1, dtype=np.int64) if selection.labels is None else selection.labels
     return Columns(
         ids=selection.ids,
-        kept=selection.kept_mask,
+        kept=selection.kept_by_id,
         group=group.astype(np.int64).reshape(n),
         representative=selection.representative,
         dissimilarity=selection.dissimilarity,

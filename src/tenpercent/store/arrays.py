@@ -75,7 +75,7 @@ def one_a_row(values: object, name: str, n: int) -> Array:
     else:
         array = as_array(values, name)
     if array.ndim == 1 and array.dtype.kind == "O":
-        array = np.fromiter((_scalar(value) for value in array), dtype=object, count=len(array))
+        array = np.fromiter((python_value(value) for value in array), dtype=object, count=len(array))
         nested = next((value for value in array if _is_nested(value)), None)
         if nested is not None:
             raise UsageError(
@@ -88,8 +88,10 @@ def one_a_row(values: object, name: str, n: int) -> Array:
     return array
 
 
-def _scalar(value: Any) -> Any:
-    """Return the Python value of a NumPy scalar or a tensor of one value; anything else as it is."""
+def python_value(value: Any) -> Any:
+    """Return the Python value of a scalar of NumPy or Arrow or a tensor of one value; anything else as it is."""
+    if hasattr(value, "as_py"):
+        return value.as_py()
     if isinstance(value, np.datetime64):
         return value
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value

@@ -5,17 +5,19 @@ from __future__ import annotations
 import datetime
 import os
 import uuid
+from collections.abc import Iterable
 from numbers import Number
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError
-from .arrays import is_missing, one_a_row
+from ..errors import UsageError, nearest
+from .arrays import is_missing, one_a_row, python_value
 
 Strings = npt.NDArray[np.object_]  # Python strings: ids differ in length too much for a fixed width
 
+NEAREST_AMONG = 20_000  # ids that a suggestion is looked for among; beyond, those nearest in order
 _SAID_AS_TEXT = (uuid.UUID, datetime.date, datetime.datetime, np.datetime64)
 
 
@@ -57,8 +59,9 @@ def as_text(value: object, what: str = "the id") -> str:
     Raises:
         UsageError: it is none, or can't be an id.
     """
+    value = python_value(value)
     if isinstance(value, str):
-        return value
+        return str(value)
     if is_missing(value):
         raise UsageError(f"{what} is {value}; every image needs an id of its own")
     if isinstance(value, bytes):
@@ -99,6 +102,70 @@ def as_given(ids: Strings, numbers: bool) -> npt.NDArray[Any]:
     found = [int(name) for name in ids.tolist()]
     fits = all(-(2**63) <= number < 2**63 for number in found)
     return np.asarray(found, dtype=np.int64 if fits else object)
+
+
+def positions_of(
+    ids: Strings, wanted: Iterable[Any], name: str, rows: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[np.int64]:
+    """Return the positions in id order of `wanted`, each once and ascending; int64[k].
+
+    Args:
+        ids: str[n], ascending.
+        wanted: ids, as text or as they were given; where ids are row numbers, rows without their zeros too.
+        name: what they are, for the message.
+        rows: int64[n], the row of each id; None where rows are not meant.
+
+    Raises:
+        UsageError: one text instead of several, or ids that are not there; the nearest are offered.
+    """
+    if isinstance(wanted, str | bytes):
+        raise UsageError(f"{name} is one text, {wanted!r}; give a list of ids")
+    asked = sorted({as_text(image, name) for image in wanted})
+    found = np.minimum(np.searchsorted(ids, np.asarray(asked, dtype=object)), len(ids) - 1).astype(np.int64)
+    unknown = []
+    for at in np.flatnonzero(ids[found] != np.asarray(asked, dtype=object)).tolist():
+        place = find_id(ids, asked[at], rows)
+        if place is None:
+            unknown.append(asked[at])
+        else:
+            found[at] = place
+    if unknown:
+        place = int(np.searchsorted(ids, np.asarray([unknown[0]], dtype=object))[0])
+        near = (
+            ids
+            if len(ids) <= NEAREST_AMONG
+            else ids[max(0, place - NEAREST_AMONG // 2) : place + NEAREST_AMONG // 2]
+        )
+        first = ", ".join(repr(image) for image in unknown[:3])
+        more = f" and {len(unknown) - 3:,} more" if len(unknown) > 3 else ""
+        raise UsageError(
+            f"{name} {first}{more}: no such image among {len(ids):,}{nearest(unknown[0], near.tolist())}"
+        )
+    return np.unique(found)
+
+
+def find_id(ids: Strings, text: str, rows: npt.NDArray[np.int64] | None = None) -> int | None:
+    """Return the position of an id, or of the row that `text` numbers where ids are row numbers; None where neither.
+
+    Args:
+        ids: str[n], ascending.
+        text: what is looked for.
+        rows: int64[n], the row of each id; None where rows are not meant.
+    """
+    if not len(ids):
+        return None
+    for name in (text, text.zfill(len(ids[0]))):
+        place = int(np.searchsorted(ids, np.asarray([name], dtype=object))[0])
+        if place == len(ids) or ids[place] != name:
+            continue
+        if name == text or (rows is not None and numbers_row(text, name, int(rows[place]))):
+            return place
+    return None
+
+
+def numbers_row(text: str, name: str, row: int) -> bool:
+    """Whether `text` is the number of a row that has its number, padded with zeros, as its id."""
+    return text.isascii() and text.isdigit() and int(text) == row and name == text.zfill(len(name))
 
 
 def check_unique(sorted_ids: Strings) -> None:
