@@ -11,7 +11,10 @@ from functools import cache
 from threading import Lock
 from typing import TypeVar
 
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+from threadpoolctl import (  # type: ignore[import-untyped]
+    OpenBLASController,
+    ThreadpoolController,
+)
 
 AHEAD = 8  # tasks a thread that are under way or done and not yet taken: no more results wait in memory
 
@@ -25,28 +28,63 @@ def cpus() -> int:
 
 
 class _OneBlasThread:
-    """A limit that several threads may ask for at once: the first sets it, the last takes it back."""
+    """A limit that several threads may ask for at once: the first sets it, the last takes it back.
+
+    A process forked meanwhile starts without it: the threads that asked are not in the child and would never take it
+    back, and a lock that one of them held would never open.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._inside = 0
+        self._process = 0  # counts forks, so that who asked in the parent takes nothing back in the child
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._begin_anew
+            )
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         with self._lock:
+            process = self._process
             if self._inside == 0:
+                _let_any_thread_set()
                 self._limit = _blas().limit(limits=1, user_api="blas")
             self._inside += 1
         try:
             yield
         finally:
             with self._lock:
-                self._inside -= 1
-                if self._inside == 0:
-                    self._limit.restore_original_limits()
+                if process == self._process:
+                    self._leave()
+
+    def _leave(self) -> None:
+        self._inside -= 1
+        if self._inside == 0:
+            self._take_back()
+
+    def _take_back(self) -> None:
+        _let_any_thread_set()
+        self._limit.restore_original_limits()
+        _let_any_thread_set()
+
+    def _begin_anew(self) -> None:
+        """Take the limit back in a child; its parent holds the lock while it forks, so both are whole."""
+        self._process += 1
+        if self._inside:
+            self._inside = 0
+            self._take_back()
+        self._lock.release()
 
 
 one_blas_thread = _OneBlasThread()
+
+
+def _let_any_thread_set() -> None:
+    """Let this thread set limits: threadpoolctl may silently ignore all threads but the first that did."""
+    clear = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,13 +91,11 @@ class Parameter:
         return self._number(value)
 
     def _number(self, value: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self._refused(value)
-        if self.kind is int and not isinstance(value, int):
+        if isinstance(value, bool) or not isinstance(value, int if self.kind is int else int | float):
             raise self._refused(value)
         low = -LARGEST if self.low is None else self.low
         high = LARGEST if self.high is None else self.high
-        if not low <= value <= high:
+        if not low <= value <= high:  # before anything else is done with it: nan, or too large for a float
             raise self._refused(value)
         return self.kind(value)
 
@@ -116,7 +113,9 @@ class Parameter:
         return self.default
 
     def _refused(self, value: Any) -> RefusedError:
-        shown = repr(value)
+        shown = (
+            "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else repr(value)
+        )
         shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
         return RefusedError(400, f"{self.name} is {shown}; give {self.wanted()}")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..cluster.distances import unit_vectors
+from ..cluster.kernels import store_elsewhere
 from ..errors import require
 from ..store.embeddings import Ints, Vectors, in_batches
 
@@ -54,7 +56,7 @@ def project(vectors: Vectors, tell: Tell) -> Projection:
     if n < FEWEST:
         units = unit_vectors(vectors).astype(np.float32)
         return _squared(_principal(units), f"principal components: {n} images are too few for UMAP")
-    umap = require("umap", "review")
+    umap = _package()
     sample = np.arange(n)
     if n > SAMPLE:
         sample = np.sort(np.random.default_rng(SEED).choice(n, SAMPLE, replace=False))
@@ -111,6 +113,16 @@ def _itself_first(nearest: Ints, distance: Units) -> tuple[Ints, Units]:
     )
     nearest[:, 0], distance[:, 0] = own[:, 0], 0.0
     return nearest, distance
+
+
+def _package() -> ModuleType:
+    """Import umap-learn, whose kernels are stored like ours where its installation can't be written."""
+    try:
+        return require("umap", "review")
+    except RuntimeError as nowhere:
+        if "cannot cache function" not in str(nowhere) or not store_elsewhere():
+            raise
+        return require("umap", "review")
 
 
 def _umap(umap: object, units: Units, nearest: Ints, distance: Units, k: int) -> Units:
