@@ -102,7 +102,7 @@ def test_the_second_of_two_that_contradict_each_other_sees_the_first(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("kind", "images"), [(Kind.APART, [A]), (Kind.APART, [A, A]), (Kind.PREFER, [A, B]), (Kind.KEEP, [])]
+    ("kind", "images"), [(Kind.APART, [A]), (Kind.APART, [A, A]), (Kind.PREFER, [A, A]), (Kind.KEEP, [])]
 )
 def test_a_decision_names_as_many_images_as_it_is_about(
     tmp_path: Path, kind: Kind, images: list[ImageName]

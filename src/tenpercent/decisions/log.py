@@ -38,13 +38,13 @@ class Kind(StrEnum):
 
     KEEP = "keep"  # they stay, beside the keeper of their group
     REMOVE = "remove"  # they go, even where they are alone
-    PREFER = "prefer"  # one image: it stands for its group
+    PREFER = "prefer"  # each stands for its group
     APART = "apart"  # two images: they never share a group
     ALONE = "alone"  # they share a group with no other image
     ACCEPT = "accept"  # a person has seen them: nothing changes
 
 
-COUNT = {Kind.PREFER: 1, Kind.APART: 2}  # how many images a decision names; the others any number
+COUNT = {Kind.APART: 2}  # how many images a decision names; the others any number
 STAYS = frozenset({Kind.KEEP, Kind.PREFER, Kind.ALONE})  # what contradicts `REMOVE`, and the other way round
 
 

@@ -34,6 +34,8 @@ def decide(session: Session, asked: Asked) -> dict[str, Any]:
             409, "the run was embedded anew; load the page again, then decide", origin=state.embeddings.origin
         )
     kind, positions = Kind(asked["kind"]), [checked_position(state, position) for position in asked["images"]]
+    if kind is Kind.PREFER:
+        _check_one_a_group(state, asked["keep"], positions)
     names = [image_of(state, position) for position in positions]
     try:
         decision = session.log.add(kind, names, asked["note"] or "", asked["seen"])
@@ -52,6 +54,29 @@ def decide(session: Session, asked: Asked) -> dict[str, Any]:
     groups = state.groups(cut)
     group = group_views(state, groups, groups.of(np.asarray(positions[:1])))[0]
     return {**answer, "group": {**group, "members": with_missing(state, group["members"])}}
+
+
+def _check_one_a_group(state: State, keep: float | None, positions: list[int]) -> None:
+    """Refuse two keepers of one group, as the groups are at a cut.
+
+    Raises:
+        RefusedError: two of the images share a group.
+    """
+    cut = state.checked(keep, None)
+    if len(set(positions)) < len(positions) or not state.covers(cut):
+        return
+    groups = state.groups(cut)
+    of = groups.of(np.asarray(positions))
+    seen: dict[int, int] = {}
+    for position, group in zip(positions, of.tolist(), strict=True):
+        if group in seen:
+            ids, size = state.embeddings.ids, int(groups.size(np.asarray([group]))[0])
+            raise RefusedError(
+                400,
+                f"{ids[seen[group]]} and {ids[position]} are in one group of {size:,} images, and a group has one "
+                "keeper; leave one of the two out",
+            )
+        seen[group] = position
 
 
 def take_back(session: Session, number: int | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import { picture } from "./api.js";
 import { button, el, openDialog } from "./dom.js";
 import { possible } from "./decide.js";
 import { known } from "./feed.js";
-import { state } from "./state.js";
+import { state, targets } from "./state.js";
 import { decided, KINDS, several, shortened, time } from "./words.js";
 
 /** Ask what to decide and with which note; null where it is called off. */
@@ -24,7 +24,7 @@ export function withNote() {
     const form = el(
       "form",
       { method: "dialog", class: "stack" },
-      el("p", {}, `About ${several(state.selected.size, "selected image")}.`),
+      el("p", {}, `About ${several(targets().length, "image")}.`),
       el("fieldset", { class: "choices" }, el("legend", {}, "Decision"), choices),
       el("label", { for: "note" }, "Note"),
       note,

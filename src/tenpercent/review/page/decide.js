@@ -3,19 +3,17 @@
 import { ApiError, get, post } from "./api.js";
 import { conflict, withNote } from "./decide-dialogs.js";
 import { known } from "./feed.js";
-import { say } from "./notices.js";
+import { say, settled } from "./notices.js";
 import { refresh } from "./refresh.js";
-import { state } from "./state.js";
+import { set, state, targets } from "./state.js";
 import { count, decided } from "./words.js";
 
 const MOST = 1000; // images of one decision, as the server has it
 
-/** What can be decided about the selected images now: [kind, images] or a line that says what is missing. */
-export function possible(kind) {
-  const images = [...state.selected];
+/** What can be decided about some images, those selected unless others are given: {kind, images}, or what is missing. */
+export function possible(kind, images = targets()) {
   if (!images.length) return "Select an image first.";
   if (images.length > MOST) return `One decision names at most ${count(MOST)} images; ${count(images.length)} are selected.`;
-  if (kind === "prefer" && images.length !== 1) return "A group has one keeper: select one image.";
   if (kind === "apart" && images.length === 1) {
     const keeper = state.looked?.p === images[0] ? state.looked.keeper : null;
     if (keeper !== null && keeper !== undefined && keeper !== images[0]) return { kind, images: [images[0], keeper] };
@@ -25,9 +23,9 @@ export function possible(kind) {
   return { kind, images };
 }
 
-/** Decide about the selected images. */
-export async function decide(kind, note = "") {
-  const what = possible(kind);
+/** Decide about the selected images, or about others. */
+export async function decide(kind, note = "", images = targets()) {
+  const what = possible(kind, images);
   if (typeof what === "string") return say(what, { bad: true });
   return send(what.kind, what.images, note);
 }
@@ -64,11 +62,15 @@ async function membersOf(key) {
   }
 }
 
-const activeKey = () => (state.active === null ? null : (known(state.active)?.key ?? state.looked?.group.key ?? state.active));
+/** The group that the panel shows. */
+function activeKey() {
+  if (state.active === null) return null;
+  return state.looked?.p === state.active ? state.looked.group.key : (known(state.active)?.key ?? state.active);
+}
 
 /** Ask for a note, then decide. */
 export async function decideWithNote() {
-  if (!state.selected.size) return say("Select an image first.", { bad: true });
+  if (!targets().length) return say("Select an image first.", { bad: true });
   const answer = await withNote();
   if (!answer) return null;
   if (answer.kind === "accept" || answer.kind === "whole") {
@@ -79,8 +81,10 @@ export async function decideWithNote() {
 
 async function send(kind, images, note, seen = state.version) {
   try {
-    const { decision } = await post("api/decisions", { kind, images, note, seen, origin: state.run.origin, keep: state.keep });
-    say(`${decided(decision)}.`, { action: { words: "Undo", key: "u", onclick: () => undo(decision.number) } });
+    const { decision, version } = await post("api/decisions", { kind, images, note, seen, origin: state.run.origin, keep: state.keep });
+    set({ selected: new Set() });
+    settled(version);
+    say(`${decided(decision)}.`, { version, action: { words: "Undo", key: "u", onclick: () => undo(decision.number) } });
     await refresh();
   } catch (error) {
     if (!(error instanceof ApiError)) return state.offline ? say("The server does not answer: nothing was decided.", { bad: true }) : Promise.reject(error);
@@ -103,7 +107,8 @@ export async function redo() {
 
 async function back(path, body, words) {
   try {
-    const { decision } = await post(path, body);
+    const { decision, version } = await post(path, body);
+    settled(version);
     say(words(decision));
     await refresh();
   } catch (error) {

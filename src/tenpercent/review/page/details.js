@@ -8,7 +8,7 @@ import { button, el, icon } from "./dom.js";
 import { frame, tile } from "./card.js";
 import { learn } from "./feed.js";
 import { pick, show } from "./pick.js";
-import { state } from "./state.js";
+import { state, targets } from "./state.js";
 import { bytes, className, count, decided, dissimilarity, KINDS, several, shortened, time } from "./words.js";
 
 export function details(image, group) {
@@ -63,8 +63,11 @@ function verdict(image) {
 const link = (words, onclick) => el("button", { type: "button", class: "link", onclick }, words);
 
 function actions(image, group) {
-  const off = (kind) => (typeof possible(kind) === "string" ? { "aria-disabled": "true", title: possible(kind) } : { title: KINDS[kind].about });
-  const act = (kind, words, key) => button(words, { icon: KINDS[kind].icon, key, onclick: () => decide(kind), data: { action: kind }, ...off(kind) });
+  const off = (kind) => {
+    const what = possible(kind, [image.p]);
+    return typeof what === "string" ? { "aria-disabled": "true", title: what } : { title: KINDS[kind].about };
+  };
+  const act = (kind, words, key) => button(words, { icon: KINDS[kind].icon, key, onclick: () => decide(kind, "", [image.p]), data: { action: kind }, ...off(kind) });
   const other = partner(image, group);
   return el(
     "section",
@@ -72,12 +75,13 @@ function actions(image, group) {
     act("prefer", "Make keeper", "p"),
     act("keep", image.role === "removed" || image.role === "kept too" ? "Keep this too" : "Keep always", "k"),
     act("remove", "Remove", "r"),
-    act("apart", state.selected.size === 2 ? "Never together" : "Not with keeper", "n"),
+    act("apart", "Not with keeper", "n"),
     act("alone", "Never with any", "⇧n"),
     group.size > 1 && button("Keep group", { icon: "double", key: "g", onclick: () => whole(group.key), data: { action: "whole" } }),
     group.size > 1 && button(group.accepted ? "Accepted" : "Accept group", { icon: "check", key: "a", onclick: () => accept(group.key), data: { action: "accept" }, "aria-pressed": String(group.accepted) }),
     button("With note …", { icon: "note", key: "m", onclick: decideWithNote, data: { action: "note" } }),
     other !== null && button("Compare", { icon: "side", key: "c", onclick: () => compare(image.p, other), data: { action: "compare" } }),
+    el("p", { class: "quiet selecting-only" }, "Images are selected: what you decide is about them. The bar below shows which."),
   );
 }
 
@@ -103,15 +107,16 @@ function made(image) {
 
 function members(image, group) {
   if (group.size === 1) return null;
+  const chosen = new Set(targets());
   const tiles = group.members.map((member) => {
     const node = tile(member);
     node.tabIndex = member.p === image.p ? 0 : -1;
     node.classList.toggle("active", member.p === image.p);
-    node.setAttribute("aria-selected", String(state.selected.has(member.p)));
+    node.setAttribute("aria-selected", String(chosen.has(member.p)));
     return node;
   });
   const row = el("div", { class: "member-tiles", role: "listbox", "aria-multiselectable": "true", "aria-label": "All images of the group" }, tiles);
-  const choose = (node, event) => pick(Number(node.dataset.p), { adding: event.ctrlKey || event.metaKey || event.shiftKey || state.severally });
+  const choose = (node, event) => pick(Number(node.dataset.p), { adding: event.ctrlKey || event.metaKey || event.shiftKey || state.severally, within: row });
   row.addEventListener("click", (event) => {
     const node = event.target.closest("[data-p]");
     if (node) choose(node, event);

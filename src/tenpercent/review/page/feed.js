@@ -4,7 +4,7 @@ import { get, isAbort, Latest } from "./api.js";
 import { card } from "./card.js";
 import { byId, el } from "./dom.js";
 import { empty } from "./empty.js";
-import { on, remembered, set, state } from "./state.js";
+import { on, remembered, set, state, targets } from "./state.js";
 import { Viewport } from "./viewport.js";
 
 const PAGE = 30;
@@ -24,11 +24,12 @@ let timer = null;
 let asked = "";
 let waiting = null; // {index, member}: to be focused once it is there
 let displaced = null; // the image that had the focus when its group left the place; it gets it back when it returns
+let successor = null; // the image that is looked at in its stead
 
 export function startFeed() {
   feed.setAttribute("role", "feed");
   feed.setAttribute("aria-labelledby", "groups-title");
-  on("active selected", mark);
+  on("active selected severally looked", mark);
   on("view", () => view.measure());
   setTileSize(size);
 }
@@ -126,7 +127,7 @@ function draw() {
     before = node;
   }
   mark();
-  giveBack();
+  follow();
   empty(total);
   const missing = [...wanted].filter((index) => !groups.has(index) && index >= from && index < to).sort((a, b) => a - b);
   feed.setAttribute("aria-busy", String(missing.length > 0));
@@ -139,15 +140,26 @@ function draw() {
   }
 }
 
-/** Give the focus back to the image looked at where a decision has moved it; not where somebody has gone on since. */
-function giveBack() {
+/**
+ * Keep focus and panel on one image. Where a decision has taken the one looked at out of the list, go on with what has
+ * the focus now; where it comes back, by undo, go back to it; not where somebody has gone on since.
+ */
+function follow() {
   if (displaced === null) return;
-  if (displaced !== state.active || !(feed.contains(document.activeElement) || document.activeElement === document.body)) displaced = null;
+  const focused = document.activeElement;
+  const inList = feed.contains(focused);
+  if (![displaced, successor].includes(state.active) || !(inList || focused === document.body)) displaced = successor = null;
   else {
     const tile = feed.querySelector(`[data-p="${displaced}"]`);
-    if (!tile) return;
-    displaced = null;
-    tile.focus({ preventScroll: true });
+    if (tile) {
+      const back = displaced;
+      displaced = successor = null;
+      tile.focus({ preventScroll: true });
+      if (state.active !== back) set({ active: back });
+    } else if (inList && state.active === displaced && focused.dataset.p !== undefined) {
+      successor = Number(focused.dataset.p);
+      set({ active: successor });
+    }
   }
 }
 
@@ -217,13 +229,15 @@ export function focusTile(index, member) {
 /** Mark the active and the selected images; exactly one tile of the list is reached by the tab key. */
 function mark() {
   let reached = null;
+  const chosen = new Set(targets());
+  const looked = state.looked?.p === state.active ? state.looked.group.key : null;
   for (const [, node] of cards) {
-    let active = false;
+    let active = state.active !== null && node.dataset.key !== undefined && Number(node.dataset.key) === looked;
     for (const tile of node.querySelectorAll("[data-p]")) {
       const position = Number(tile.dataset.p);
       const isActive = position === state.active;
       tile.classList.toggle("active", isActive);
-      tile.setAttribute("aria-selected", String(state.selected.has(position)));
+      tile.setAttribute("aria-selected", String(chosen.has(position)));
       tile.tabIndex = isActive ? 0 : -1;
       if (isActive) reached = tile;
       active ||= isActive;

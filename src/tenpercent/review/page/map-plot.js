@@ -12,7 +12,7 @@ import { openSheet } from "./panel.js";
 import { within } from "./points.js";
 import { Raster } from "./raster.js";
 import { Scatter } from "./scatter.js";
-import { on, remembered, state } from "./state.js";
+import { on, remembered, state, targets } from "./state.js";
 import { className, count, dissimilarity, several, shortened } from "./words.js";
 
 const NEAR = 14; // pixels within which a point is meant
@@ -85,7 +85,7 @@ export class MapPlot {
     new ResizeObserver(() => this.resize()).observe(this.canvas.parentNode);
     on("cut", () => this.fresh(() => this.data.loadKept()));
     on("active cut", () => this.fresh(() => (this.mode === "group" ? this.data.loadGroup(state.active) : null)));
-    on("selected", () => this.drawOver());
+    on("active selected severally", () => this.drawOver());
     addEventListener("themechange", () => this.recolour());
     this.resize();
     this.recolour();
@@ -169,7 +169,8 @@ export class MapPlot {
       pen.arc(x, y, radius, 0, 7);
       pen.stroke();
     };
-    for (const p of state.selected) ring(p, state.selected.size > 300 ? 3 : 6);
+    const chosen = targets();
+    for (const p of chosen) ring(p, chosen.length > 300 ? 3 : 6);
     if (this.hover >= 0) ring(this.hover, 8);
     if (this.line) {
       pen.setLineDash([5, 4]);
@@ -232,7 +233,7 @@ export class MapPlot {
   clicked(x, y, event) {
     const p = this.at(x, y);
     if (p < 0) {
-      if (state.selected.size) clearSelection();
+      if (targets().length) clearSelection();
       return;
     }
     pick(p, { adding: event.ctrlKey || event.metaKey || event.shiftKey || state.severally });

@@ -17,11 +17,16 @@ export function banner(name, words, action = null) {
   byId("banners").append(node);
 }
 
-/** Say something in passing, with a button to act on it. */
-export function say(words, { bad = false, action = null } = {}) {
+/** Take away what offers to undo a decision once others were made after it, or taken back. */
+export function settled(version) {
+  for (const toast of document.querySelectorAll(".toast[data-version]")) if (Number(toast.dataset.version) !== version) toast.remove();
+}
+
+/** Say something in passing, with a button to act on it; `version` is that of the decisions that the button is about. */
+export function say(words, { bad = false, action = null, version = null } = {}) {
   const node = el(
     "div",
-    { class: `toast ${bad ? "bad" : ""}` },
+    { class: `toast ${bad ? "bad" : ""}`, data: version === null ? {} : { version } },
     icon(bad ? "warn" : "check"),
     el("p", { dir: "auto" }, words),
     action && button(action.words, { key: action.key, onclick: () => { node.remove(); action.onclick(); } }),

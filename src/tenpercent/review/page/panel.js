@@ -4,7 +4,7 @@ import { ApiError, get, isAbort, Latest } from "./api.js";
 import { byId, button, el, icon } from "./dom.js";
 import { details } from "./details.js";
 import { keysList } from "./keys.js";
-import { on, set, state } from "./state.js";
+import { on, set, state, targets } from "./state.js";
 
 const REST = 70; // ms on an image before its details are asked for: arrow keys run over many
 const wide = matchMedia("(min-width: 68rem)");
@@ -19,9 +19,16 @@ export function startPanel() {
     clearTimeout(timer);
     timer = setTimeout(() => reloadPanel().catch(() => {}), state.active === shownFor ? 0 : REST);
   });
+  on("active selected severally", mark);
   wide.addEventListener("change", place);
   place();
   hint();
+}
+
+/** Mark which of the group's images are selected. */
+function mark() {
+  const chosen = new Set(targets());
+  for (const tile of panel.querySelectorAll(".member-tiles [data-p]")) tile.setAttribute("aria-selected", String(chosen.has(Number(tile.dataset.p))));
 }
 
 function place() {

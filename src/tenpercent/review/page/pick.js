@@ -6,7 +6,8 @@ import { byId } from "./dom.js";
 import * as feed from "./feed.js";
 import { say } from "./notices.js";
 import { openSheet } from "./panel.js";
-import { set, state } from "./state.js";
+import { on, set, state } from "./state.js";
+import { several } from "./words.js";
 
 let anchor = null; // where a row of several begins
 
@@ -14,24 +15,45 @@ export function startPick() {
   const list = byId("feed");
   list.addEventListener("click", onClick);
   list.addEventListener("keydown", onKey);
-  byId("several").addEventListener("click", (event) => {
-    set({ severally: !state.severally });
-    event.currentTarget.setAttribute("aria-pressed", String(state.severally));
-  });
+  byId("several").addEventListener("click", () => set({ severally: !state.severally }));
+  on("severally", () => byId("several").setAttribute("aria-pressed", String(state.severally)));
+  on("keep filter", regrouped);
 }
 
-/** Look at one image; with `adding` it joins or leaves those selected, with `reaching` all up to it are selected. */
-export function pick(position, { adding = false, reaching = false } = {}) {
-  let selected = new Set([position]);
+/**
+ * Look at one image. With `adding` it joins or leaves those selected; the one looked at before joins too where
+ * nothing is selected yet and it is `within` the same list on screen. With `reaching` all up to it are selected.
+ */
+export function pick(position, { adding = false, reaching = false, within = null } = {}) {
+  let selected = new Set();
   if (reaching && anchor !== null) selected = new Set(feed.between(anchor, position));
   else if (adding) {
-    selected = new Set(state.selected);
-    if (selected.has(position) && selected.size > 1) selected.delete(position);
-    else selected.add(position);
+    selected = new Set(state.selected.size ? state.selected : before(position, within));
+    if (!selected.delete(position)) selected.add(position);
   }
   if (!reaching || anchor === null) anchor = position;
-  const active = selected.has(position) ? position : [...selected].at(-1);
-  set({ active, selected });
+  set({ active: position, selected });
+}
+
+/** The image looked at, to be the first of several: only where it is seen marked in the list that is clicked in. */
+function before(position, within) {
+  const { active, severally } = state;
+  const seen = !severally && active !== null && active !== position && within?.querySelector(`[data-p="${active}"]`);
+  return seen ? [active] : [];
+}
+
+/** Select nothing after a change of the list: what is selected could be out of sight. */
+function regrouped() {
+  const many = state.selected.size;
+  if (!many) return;
+  set({ selected: new Set() });
+  say(`The list has changed: ${several(many, "image")} selected no longer.`);
+}
+
+/** Look at an image; while each click selects, those selected stay so. */
+function look(position) {
+  if (state.severally) set({ active: position });
+  else pick(position);
 }
 
 /** Select these images, as the lasso of the map does. */
@@ -40,9 +62,11 @@ export function pickAll(positions) {
   set({ active: positions[0] ?? null, selected: new Set(positions) });
 }
 
+/** Select nothing; where nothing is selected, stop selecting; then look at nothing. */
 export function clearSelection() {
-  if (state.selected.size > 1 && state.active !== null) set({ selected: new Set([state.active]) });
-  else set({ active: null, selected: new Set() });
+  if (state.selected.size) set({ selected: new Set() });
+  else if (state.severally) set({ severally: false });
+  else set({ active: null });
   anchor = state.active;
 }
 
@@ -66,11 +90,11 @@ function onClick(event) {
   const card = event.target.closest("[data-key]");
   if (tile) {
     const adding = event.ctrlKey || event.metaKey || state.severally;
-    pick(Number(tile.dataset.p), { adding, reaching: event.shiftKey });
+    pick(Number(tile.dataset.p), { adding, reaching: event.shiftKey, within: byId("feed") });
     tile.focus({ preventScroll: true });
     if (!adding && !event.shiftKey) openSheet();
   } else if (event.target.closest("[data-more]")) {
-    pick(Number(card.querySelector("[data-p]").dataset.p));
+    look(Number(card.querySelector("[data-p]").dataset.p));
     openSheet({ group: true });
   } else if (event.target.closest("[data-action]")) {
     const key = Number(card.dataset.key);
@@ -81,19 +105,21 @@ function onClick(event) {
 
 function onKey(event) {
   const tile = event.target.closest("[data-p]");
-  if (!tile || event.altKey) return;
+  if (!tile || event.altKey) return undefined;
   const position = Number(tile.dataset.p);
-  if (event.key === " ") pick(position, { adding: true });
+  if (event.key === " ") pick(position, { adding: true, within: byId("feed") });
   else if (event.key === "Enter") {
-    pick(position);
+    look(position);
     openSheet();
   } else {
     const to = neighbour(event.key, tile);
-    if (!to) return;
+    if (!to) return undefined;
     const next = feed.focusTile(...to);
-    if (next !== null && !event.ctrlKey && !event.metaKey) pick(next, { reaching: event.shiftKey });
+    if (next === null || event.ctrlKey || event.metaKey) return event.preventDefault();
+    if (event.shiftKey) pick(next, { reaching: true });
+    else look(next);
   }
-  event.preventDefault();
+  return event.preventDefault();
 }
 
 /** Where a key leads from a tile: [index of the group, number of the image in its row]. */

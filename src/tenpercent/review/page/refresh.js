@@ -6,7 +6,7 @@ import { deepened, deepening } from "./deeper.js";
 import { byId } from "./dom.js";
 import { drawHistory } from "./history.js";
 import { mapEvent } from "./map.js";
-import { banner, say } from "./notices.js";
+import { banner, say, settled } from "./notices.js";
 import { reloadPanel } from "./panel.js";
 import { on, set, state } from "./state.js";
 
@@ -24,6 +24,7 @@ async function bring() {
     banner("origin", "The images were embedded anew since this page was opened.", { words: "Load the page again", onclick: () => location.reload() });
     return;
   }
+  settled(run.version);
   set({ run });
   await Promise.all([reload(), drawHistory(), reloadPanel()]);
 }

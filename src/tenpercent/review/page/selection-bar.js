@@ -1,35 +1,56 @@
-// The bar at the foot of the page while several images are selected: what can be decided about all of them.
+// The bar at the foot of the page while images are selected: which they are, and what can be decided about all of them.
 
-import { byId, button, el } from "./dom.js";
+import { picture } from "./api.js";
 import { compare } from "./compare.js";
 import { decide, possible } from "./decide.js";
-import { clearSelection } from "./pick.js";
-import { on, state } from "./state.js";
+import { byId, button, el } from "./dom.js";
+import { known } from "./feed.js";
 import { speak } from "./notices.js";
+import { clearSelection, pick } from "./pick.js";
+import { on, state } from "./state.js";
 import { count, several } from "./words.js";
 
+const SHOWN = 8; // pictures of those selected, at most
+
 export function startSelectionBar() {
-  on("selected run", draw);
+  on("selected severally run", draw);
 }
 
 function draw() {
   const bar = byId("selection-bar");
   const images = [...state.selected];
-  bar.hidden = images.length < 2;
+  bar.hidden = !images.length && !state.severally;
   document.documentElement.classList.toggle("selecting", !bar.hidden);
   if (bar.hidden) return;
+  if (!images.length) {
+    bar.replaceChildren(el("b", {}, "None selected"), el("span", { class: "quiet" }, "Click the images to decide about."), button("Done", { kind: "quiet", key: "Esc", onclick: clearSelection }));
+    return;
+  }
   const act = (kind, words, key, name) => {
     const why = possible(kind);
     return button(words, { icon: name, key, onclick: () => decide(kind), ...(typeof why === "string" ? { "aria-disabled": "true", title: why } : {}) });
   };
   bar.replaceChildren(
     el("b", {}, `${count(images.length)} selected`),
+    which(images),
+    act("prefer", images.length === 1 ? "Make keeper" : "Make keepers", "p", "star"),
     act("keep", "Keep", "k", "plus"),
     act("remove", "Remove", "r", "remove"),
-    images.length !== 2 ? "" : act("apart", "Never together", "n", "apart"),
+    images.length === 2 ? act("apart", "Never together", "n", "apart") : "",
     images.length === 2 ? button("Compare", { icon: "side", key: "c", onclick: () => compare(...images) }) : "",
     act("alone", "Never with any", "⇧n", "alone"),
     button("Clear", { kind: "quiet", key: "Esc", onclick: clearSelection }),
   );
   speak(`${several(images.length, "image")} selected`);
+}
+
+/** The selected images small, each a button that takes it out: those scrolled away are seen here. */
+function which(images) {
+  if (!state.run.has_images) return "";
+  const shown = images.slice(0, images.length > SHOWN ? SHOWN - 1 : SHOWN).map((p) => {
+    const name = known(p)?.member.id ?? `image ${count(p)}`;
+    return el("button", { type: "button", class: "chosen", title: `Take ${name} out`, "aria-label": `Take ${name} out`, onclick: () => pick(p, { adding: true }) }, el("img", { src: picture(p, 160), alt: "" }));
+  });
+  const left = images.length - shown.length;
+  return el("span", { class: "which" }, shown, left > 0 && el("span", { class: "quiet" }, `+${count(left)}`));
 }

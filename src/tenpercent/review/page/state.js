@@ -9,8 +9,8 @@ const values = {
   looked: null, // the answer of api/images/… for the image looked at
   filter: { order: "size", class: "", min_size: "", max_size: "", text: "", decided: "any" },
   view: "groups",
-  active: null, // position of the image looked at
-  selected: new Set(), // positions; holds the active one
+  active: null, // position of the image looked at: the panel shows it
+  selected: new Set(), // positions; empty until several are selected one by one
   severally: false, // each click adds or takes away
   offline: false,
 };
@@ -21,6 +21,12 @@ export const state = new Proxy(values, {
     throw new TypeError("state is changed by set()");
   },
 });
+
+/** The images that a decision is about: those selected; else the one looked at, unless each click selects. */
+export function targets() {
+  if (values.selected.size || values.severally) return [...values.selected];
+  return values.active === null ? [] : [values.active];
+}
 
 /** Take new values, then tell those who listen to them: all at once, so that nobody sees half a change. */
 export function set(changes) {

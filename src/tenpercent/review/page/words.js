@@ -58,7 +58,7 @@ export function time(text) {
 export const KINDS = {
   keep: { name: "Keep", done: "kept too", icon: "plus", about: "These images stay, beside their group’s keeper." },
   remove: { name: "Remove", done: "removed", icon: "remove", about: "These images go, even where they are alone." },
-  prefer: { name: "Make keeper", done: "made keeper", icon: "star", about: "This image is its group’s keeper." },
+  prefer: { name: "Make keeper", done: "made keeper", icon: "star", many: "made keepers", about: "This image is its group’s keeper." },
   apart: { name: "Never together", done: "never together", icon: "apart", about: "These two images never share a group." },
   alone: { name: "Never with any", done: "never with any other", icon: "alone", about: "This image shares a group with no other." },
   accept: { name: "Accept group", done: "accepted", icon: "check", about: "Looked at and found right." },
@@ -67,7 +67,8 @@ export const KINDS = {
 /** What a decision did, in a few words: "2 images never together". */
 export function decided(decision) {
   const kind = KINDS[decision.kind];
-  const images = several(decision.n_images ?? decision.images.length, "image");
+  const number = decision.n_images ?? decision.images.length;
+  const images = several(number, "image");
   if (decision.kind === "accept") return `Group of ${images} accepted`;
-  return `${images} ${kind?.done ?? decision.kind}`;
+  return `${images} ${(number > 1 && kind?.many) || (kind?.done ?? decision.kind)}`;
 }
