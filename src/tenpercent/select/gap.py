@@ -1,0 +1,62 @@
+"""The gap in the heights of merges between copies and everything else, where there is one.
+
+The lowest values of a smooth distribution lie as those of a power law: then i · (log h[i + 1] − log h[i]) are
+independent and exponential with one mean (Rényi's representation of order statistics). A gap is where one of them is
+far larger than those that follow it allow.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .cut import Floats
+
+LOWEST = 1e-9  # heights below count as it: copies to the bit differ by rounding at most
+FOLLOWING = 100  # spacings that the mean is taken of
+FEWEST = 8  # of them, else nothing can be said
+RATIO = 1.2  # a gap that is no wider separates nothing that a person would see
+CHANCE = 1e-3  # that heights without a gap show one, over all places looked at
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A gap in the heights.
+
+    Attributes:
+        merges: how many lie below it.
+        below: the greatest height below it.
+        above: the smallest above it.
+    """
+
+    merges: int
+    below: float
+    above: float
+
+    @property
+    def threshold(self) -> float:
+        """The middle of the gap, by ratio; rounded to two digits, which still lie within it."""
+        middle = math.sqrt(max(self.below, LOWEST) * self.above)
+        rounded = float(f"{middle:.2g}")
+        return rounded if self.below < rounded < self.above else middle
+
+
+def find_gap(heights: Floats) -> Gap | None:
+    """Return the clearest gap in the heights of a tree's first merges, or None where there is none.
+
+    Args:
+        heights: float64[m], ascending.
+    """
+    logs = np.log(np.maximum(heights, LOWEST))
+    spacings = np.arange(1, len(heights)) * np.diff(logs)
+    places = len(spacings) - FEWEST
+    best, clearest = None, math.log(CHANCE / max(places, 1))
+    for i in range(places):
+        following = spacings[i + 1 : i + 1 + FOLLOWING]
+        mean = float(following.mean())
+        evidence = -float(spacings[i]) / max(mean, 1e-12)
+        if evidence < clearest and heights[i + 1] >= RATIO * max(heights[i], LOWEST):
+            best, clearest = i, evidence
+    return None if best is None else Gap(best + 1, float(heights[best]), float(heights[best + 1]))
