@@ -45,20 +45,23 @@ def differences(
 def _listing(old: ImageSource | Embeddings, now: ImageSource | Embeddings) -> list[str]:
     """Compare ids and classes."""
     before, after = _classes(old), _classes(now)
-    found = []
-    gone, come = len(before.keys() - after.keys()), len(after.keys() - before.keys())
-    if gone or come:
-        found.append(f"{gone:,} images would be left out and {come:,} added")
-    shared = before.keys() & after.keys()
-    moved = sum(before[name] != after[name] for name in shared)
+    counts = (
+        (len(before.keys() - after.keys()), "would be left out"),
+        (len(after.keys() - before.keys()), "would be added"),
+    )
+    found = [f"{count:,} images {what}" for count, what in counts if count]
+    moved = [name for name in before if name in after and before[name] != after[name]]
     if moved:
-        counts = [len({name for name in each.values() if name is not None}) for each in (before, after)]
-        found.append(
-            f"{moved:,} images would have another class ({counts[0]:,} classes become {counts[1]:,})"
-        )
+        first = f"{moved[0]} would be of {_named(after[moved[0]])}, not of {_named(before[moved[0]])}"
+        change = f"{len(old.class_names):,} classes become {len(now.class_names):,}"
+        found.append(f"{len(moved):,} images would have another class ({first}; {change})")
     if isinstance(old, ImageSource) and isinstance(now, ImageSource) and old.split != now.split:
         found.append(f"the split would be {now.split or 'none'}, not {old.split or 'none'}")
     return found
+
+
+def _named(name: str | None) -> str:
+    return "none" if name is None else repr(name)
 
 
 def _classes(opened: ImageSource | Embeddings) -> dict[str, str | None]:
