@@ -14,7 +14,7 @@ from .images.holdout import split_holdout, write_holdout
 from .images.options import RULES, SourceOptions
 from .images.rereading import differences
 from .images.source import ImageSource
-from .images.sources import open_source
+from .images.sources import absolute, open_source
 from .images.taken import account, describe_taken
 from .store.embeddings import Embeddings, stored_count
 from .store.run import RunFolder, Stage
@@ -240,5 +240,5 @@ def describe(
     """Return what `run.json` says of a source: enough to open it again and to know it again."""
     known = {**account(opened), "options": options.as_json(), "holdout": holdout}
     if isinstance(opened, Embeddings):
-        return {"spec": str(Path(spec).resolve()), "fingerprint": opened.origin, **known}
+        return {"spec": absolute(spec), "fingerprint": opened.origin, **known}
     return {"spec": opened.spec, "fingerprint": opened.fingerprint, **known}

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +15,73 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ..errors import SourceError, require
+from ..errors import SourceError, nearest, require
 from ..progress import bar
 from ..store.embeddings import Embeddings, row_ids
 from .cells import bytes_of, ids_of
 from .columns import find_columns
 from .options import SourceOptions
 from .source import ImageSource, Raw
-from .splits import choose_split
+from .splits import choose_split, split_of_folder
 from .tables import read_rows
 from .vectors import vectors_from_table
+
+
+@dataclass(frozen=True)
+class Address:
+    """What stands after ``hf:``.
+
+    Attributes:
+        name: on the hub, or the absolute path of a local folder.
+        parts: what follows it after colons: nothing, a split or a configuration, or a configuration and a split.
+    """
+
+    name: str
+    parts: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, text: str) -> Address:
+        """Read ``NAME``, ``NAME:SPLIT``, ``NAME:CONFIGURATION`` or ``NAME:CONFIGURATION:SPLIT``."""
+        folder = Path(text).expanduser()
+        if folder.exists():
+            return cls(str(folder.resolve()))
+        found = re.fullmatch(r"(.+?)((?::[^:/\\]+){1,2})", text)
+        if found is None:
+            return cls(text)
+        return cls(cls.of(found[1]).name, tuple(found[2].split(":")[1:]))
+
+    def __str__(self) -> str:
+        return ":".join(["hf", self.name, *self.parts])
 
 
 def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddings:
     """Open a data set of the hub, or a local folder that `datasets` understands, or one of `save_to_disk`.
 
     Args:
-        name: the hub's name (``uoft-cs/cifar10``) or a path, perhaps with ``:SPLIT`` at the end.
+        name: the hub's name (``uoft-cs/cifar10``) or a path, perhaps with ``:SPLIT``, ``:CONFIGURATION`` or both in the
+            order ``:CONFIGURATION:SPLIT`` at the end.
         options: split and columns.
 
     Raises:
-        SourceError: it can't be found or loaded (offline, say), has no such split, or unclear columns.
+        SourceError: it can't be found or loaded (offline, say), has no such split or configuration, or unclear columns.
     """
-    asked = options.split
-    name, options = split_off(name, options)
-    local = Path(name).expanduser()
-    folder = local.resolve() if local.exists() else None
-    in_name = f":{options.split}" if asked is None and options.split is not None else ""
-    spec = f"hf:{folder or name}{in_name}"
-    dataset, chosen, splits = _load(str(folder or name), spec, options.split)
+    address = Address.of(name)
+    spec, local = str(address), Path(address.name)
+    folder = local if local.exists() else None
+    dataset, chosen, splits = _load(address, options.split)
     if len(dataset) == 0:
         raise SourceError(
             f"{spec} holds no rows in its split {chosen or 'train'}; choose another with --split"
         )
     columns = find_columns(dataset.features.arrow_schema, options, spec)
+    configuration = _said(dataset)
 
     def table(names: list[str]) -> pa.Table:
         return _table(dataset, names)
 
     if columns.vector is not None:
-        return vectors_from_table(columns, table, spec, options.rules)
+        found = vectors_from_table(columns, table, spec, options.rules)
+        return replace(found, taken={**found.taken, **configuration})
     image = columns.image or ""
     cells = dataset.select_columns([image])
     if type(cells.features[image]).__name__ == "Image":
@@ -75,8 +102,14 @@ def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddi
         split=chosen,
         splits=splits,
         columns=lambda rows: _reader(dataset, rows),
-        taken=rows.taken,
+        taken=rows.taken | configuration,
     )
+
+
+def _said(dataset: Any) -> dict[str, str]:
+    """Return which configuration of a data set this is, in words, where it has a name."""
+    name = str(dataset.config_name or "default")
+    return {} if name.startswith("default") else {"configuration": f"configuration {name}"}
 
 
 def _reader(dataset: Any, rows: npt.NDArray[np.int64]) -> pa.RecordBatchReader:
@@ -87,32 +120,59 @@ def _reader(dataset: Any, rows: npt.NDArray[np.int64]) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(dataset.features.arrow_schema, batches)
 
 
-def split_off(name: str, options: SourceOptions) -> tuple[str, SourceOptions]:
-    """Take ``:SPLIT`` off a name and put it into the options.
-
-    Raises:
-        SourceError: the options ask for another split.
-    """
-    if Path(name).expanduser().exists():
-        return name, options
-    found = re.fullmatch(r"(.+):(\w+(?:\.\w+)*)", name)
-    if found is None:
-        return name, options
-    if options.split not in (None, found[2]):
-        raise SourceError(f"hf:{name} and --split {options.split} ask for different splits; leave one out")
-    return found[1], replace(options, split=found[2])
+def without_split(name: str) -> str:
+    """Return what stands after ``hf:`` without the split that it names, if any."""
+    address = Address.of(name)
+    configuration, _ = _read(address)
+    parts = () if configuration is None else (configuration,)
+    return str(replace(address, parts=parts)).removeprefix("hf:")
 
 
-def _load(name: str, spec: str, split: str | None) -> tuple[Any, str, tuple[str, ...]]:
+def names_split(name: str) -> bool:
+    """Whether what stands after ``hf:`` names a split."""
+    return _read(Address.of(name))[1] is not None
+
+
+def _read(address: Address) -> tuple[str | None, str | None]:
+    """Return the configuration and the split that an address names; a usual word for a split is always one."""
+    if len(address.parts) == 2:
+        return address.parts[0], address.parts[1]
+    only = address.parts[0] if address.parts else None
+    if only is None or split_of_folder(only) is not None or only not in _configurations(address.name):
+        return None, only
+    return only, None
+
+
+def _configurations(name: str) -> list[str]:
+    """Return the configurations of a data set; none where they can't be found out."""
+    if _is_saved(name):
+        return []
+    datasets = require("datasets", "images")
+    try:
+        return [str(each) for each in datasets.get_dataset_config_names(name)]
+    except Exception:  # noqa: BLE001  as in `_load`, which says what is wrong
+        return []
+
+
+def _is_saved(name: str) -> bool:
+    """Whether a name is that of a folder of `save_to_disk`."""
+    return any((Path(name) / mark).is_file() for mark in ("state.json", "dataset_dict.json"))
+
+
+def _load(address: Address, asked: str | None) -> tuple[Any, str, tuple[str, ...]]:
     """Return the data set of the split taken, that split and all splits."""
     datasets = require("datasets", "images")
-    folder = Path(name)
-    saved = any((folder / mark).is_file() for mark in ("state.json", "dataset_dict.json"))
+    spec, name = str(address), address.name
+    configuration, split = _read(address)
+    if None not in (asked, split) and asked != split:
+        raise SourceError(f"{spec} and --split {asked} ask for different splits; leave one out")
+    split = asked or split
     with _quiet_bars(datasets):
         try:
-            loaded = datasets.load_from_disk(name) if saved else datasets.load_dataset(name)
+            saved = _is_saved(name)
+            loaded = datasets.load_from_disk(name) if saved else datasets.load_dataset(name, configuration)
         except Exception as error:  # builders, network and parsers raise nearly anything
-            raise SourceError(_reason(spec, folder.exists(), error)) from error
+            raise SourceError(_reason(address, configuration, error)) from error
     if isinstance(loaded, datasets.Dataset):
         if split is not None and split != str(loaded.split):
             choose_split(split, (), spec)
@@ -122,13 +182,20 @@ def _load(name: str, spec: str, split: str | None) -> tuple[Any, str, tuple[str,
     return loaded[chosen], chosen, splits
 
 
-def _reason(spec: str, local: bool, error: Exception) -> str:
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    if local:
+def _reason(address: Address, configuration: str | None, error: Exception) -> str:
+    configurations = _configurations(address.name) if isinstance(error, ValueError) else []
+    if len(configurations) > 1 and configuration not in configurations:
+        close = "" if configuration is None else nearest(configuration, configurations)
         return (
-            f"{spec} can't be loaded by datasets ({first}); give a folder it can load, or one of image files"
+            f"{address} has {len(configurations)} configurations ({', '.join(configurations)}); name one, as in "
+            f"{replace(address, parts=(configurations[0],))}{close}"
         )
-    return f"{spec} can't be loaded ({first}); check the name and the network, or give a folder that is there"
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if Path(address.name).exists():
+        return f"{address} can't be loaded by datasets ({first}); give a folder it can load, or one of image files"
+    return (
+        f"{address} can't be loaded ({first}); check the name and the network, or give a folder that is there"
+    )
 
 
 @contextmanager

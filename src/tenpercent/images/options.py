@@ -93,7 +93,7 @@ class SourceOptions:
     def as_json(self) -> dict[str, Any]:
         """Return the options that are set, and the rules but for 1, as JSON can hold them; paths are made absolute."""
         found: dict[str, Any] = {
-            name: str(Path(getattr(self, name)).expanduser().resolve())
+            name: str(Path(getattr(self, name)).expanduser().absolute())
             if name in _PATHS
             else getattr(self, name)
             for name in sorted(self.given())

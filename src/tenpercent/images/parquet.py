@@ -138,8 +138,8 @@ class Files:
                     first, end = np.searchsorted(rows, [start, start + len(batch)])
                     start += len(batch)
                     if first < end:
-                        found = pa.table(batch).take(pa.array(rows[first:end] - (start - len(batch))))
-                        found = found.cast(without_views(found.schema))
+                        found = pa.table(batch).cast(without_views(batch.schema))  # views can't be taken from
+                        found = found.take(pa.array(rows[first:end] - (start - len(batch))))
                         for name in self.partitions:
                             found = found.append_column(name, self._partition(name, file, len(found)))
                         whole = pa.concat_tables([schema.empty_table(), found], promote_options="permissive")
@@ -150,7 +150,7 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
     """Open Parquet files: images, or vectors where there are no images or `embedding_column` says so.
 
     Of a folder with a file of the split `train` the files of one split are taken (`splits.split_of_file`).
-    Ids are the `path` beside each image where every row has one of its own, else the row numbers.
+    Folders called ``NAME=VALUE`` are columns. Ids are those of `tables.read_rows`.
 
     Args:
         paths: the files, absolute.

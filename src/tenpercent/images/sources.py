@@ -13,7 +13,7 @@ from ..errors import SourceError, nearest
 from ..store.embeddings import Embeddings
 from .digits import open_digits
 from .folder import Listing, list_folder, no_images, open_folder
-from .huggingface import open_huggingface, split_off
+from .huggingface import Address, open_huggingface, without_split
 from .mixed import means_pictures
 from .options import NO_COLUMN, SourceOptions
 from .parquet import open_parquet
@@ -27,6 +27,10 @@ __all__ = ["ImageSource", "SourceOptions", "open_source", "open_split"]
 _COLUMNS = ("image_column", "label_column", "embedding_column", "id_column", "max_pixels", "drop_bad_rows")
 
 
+PARQUET, NPY = (".parquet", ".pq"), ".npy"
+FILES = (*PARQUET, NPY)
+
+
 class Prefix(StrEnum):
     """What may stand before a colon."""
 
@@ -38,7 +42,7 @@ def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> I
     """Open a source of images, or of vectors that are there already.
 
     Args:
-        spec: a folder of images, a Parquet file or folder, a `.npy` file, ``hf:NAME[:SPLIT]``,
+        spec: a folder of images, a Parquet file or folder, a `.npy` file, ``hf:NAME[:CONFIGURATION][:SPLIT]``,
             ``torchvision:NAME`` or ``digits``. A `Path`, or a string with a slash, is always a path.
         options: what applies to this kind of source.
 
@@ -74,7 +78,25 @@ def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
         raise SourceError(
             f"{path} can't be read ({error.strerror}); allow reading it or give another source"
         ) from None
-    return _open_file(path.resolve(), options)
+    return _open_file(_located(path), options)
+
+
+def absolute(spec: str | Path) -> str:
+    """Return what opens a source of files or of `datasets` again from anywhere."""
+    prefix, name = _parse(spec)
+    if prefix is Prefix.HF:
+        return str(Address.of(name))
+    path = Path(name).expanduser()
+    return str(path.resolve() if path.is_dir() else _located(path))
+
+
+def _located(path: Path) -> Path:
+    """Return the absolute path of a file, by the name given where a link leads to one whose name says nothing.
+
+    The cache of the hub has ``snapshots/…/train.parquet`` as a link to a file without an ending.
+    """
+    file = path.resolve()
+    return file if file.suffix.lower() in FILES else path.parent.resolve() / path.name
 
 
 def open_split(spec: str | Path, options: SourceOptions, split: str) -> ImageSource | Embeddings | None:
@@ -94,7 +116,7 @@ def open_split(spec: str | Path, options: SourceOptions, split: str) -> ImageSou
         return None
     prefix, name = _parse(spec)
     if prefix is Prefix.HF:
-        spec = f"hf:{split_off(name, replace(options, split=None))[0]}"
+        spec = f"hf:{without_split(name)}"
     try:
         other = open_source(spec, replace(options, split=split))
     except NoSplitError:
@@ -162,10 +184,10 @@ def _with_passed_over(opened: ImageSource | Embeddings, listing: Listing) -> Ima
 
 def _open_file(path: Path, options: SourceOptions) -> ImageSource | Embeddings:
     ending = path.suffix.lower()
-    if ending in (".parquet", ".pq"):
+    if ending in PARQUET:
         options.allow("a Parquet file", "split", *_COLUMNS)
         return open_parquet([path], path, options)
-    if ending == ".npy":
+    if ending == NPY:
         options.allow("a .npy file", "split", "labels", "ids", "drop_bad_rows")
         if options.split is not None:
             choose_split(options.split, (), str(path))

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from ..errors import SourceError
 from .options import RULES
+from .partitions import is_partition, partition_of
 
 # The words that `datasets` looks for in file and folder names (datasets.data_files.SPLIT_KEYWORDS).
 _KEYWORDS = {
@@ -38,9 +39,15 @@ def split_of_file(path: str, rules: int = RULES) -> str | None:
     """Return the split that a file's name (or else its folders') speaks of, the way `datasets` reads it.
 
     ``data/train-00000-of-00002.parquet`` is of `train`, ``extra-00000-of-00001.parquet`` of `extra`,
-    ``test/0000.parquet`` and ``my_test.parquet`` of `test`; ``images.parquet`` of none.
+    ``test/0000.parquet`` and ``my_test.parquet`` of `test`; ``images.parquet`` of none. Of the folders ``NAME=VALUE``
+    only ``split=test`` is asked.
     """
     file = PurePosixPath(path)
+    if rules > 1:
+        named = partition_of(path)
+        if named.get("split"):
+            return _SPLIT_OF_WORD.get(str(named["split"]).lower(), named["split"])
+        file = PurePosixPath(*(part for part in file.parts[:-1] if not is_partition(part)), file.name)
     shard = _SHARD.fullmatch(file.stem)
     if shard:
         return _SPLIT_OF_WORD.get(shard[1] if rules == 1 else shard[1].lower(), shard[1])

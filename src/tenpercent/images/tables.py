@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,7 @@ class Rows:
     labels: Ints | None
     class_names: tuple[str, ...]
     ids: tuple[str, ...] | None
-    taken: Mapping[str, str]
+    taken: dict[str, str]
 
 
 def read_rows(

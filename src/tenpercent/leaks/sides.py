@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ..embedding import describe, embed
 from ..errors import SourceError, StageError, UsageError, require
-from ..images.huggingface import split_off
+from ..images.huggingface import names_split, without_split
 from ..images.options import SourceOptions
 from ..images.source import ImageSource
 from ..images.sources import open_source
@@ -106,7 +106,7 @@ def _other_split(split: str, train: Asked) -> Asked:
     if isinstance(spec, Embeddings) or (isinstance(opened, ImageSource) and not opened.splits):
         raise SourceError(missing)
     if isinstance(spec, str) and spec.lower().startswith("hf:"):
-        spec = f"hf:{split_off(spec[3:], replace(options, split=None))[0]}"
+        spec = f"hf:{without_split(spec[3:])}"
     if split == _split(opened):
         raise UsageError(f"the split {split!r} of {spec} is TRAIN itself; name another with --test-split")
     options = replace(options, split=split, labels=None, ids=None)
@@ -124,7 +124,7 @@ def _other_split(split: str, train: Asked) -> Asked:
 def _test_split(spec: str | Path, options: SourceOptions, opened: Opened) -> tuple[Opened, SourceOptions]:
     """Return the split `test` where a source has splits and its name says none; else what is opened already."""
     named = isinstance(spec, str) and spec.lower().startswith("hf:")
-    if named and split_off(str(spec)[3:], SourceOptions())[1].split is not None:
+    if named and names_split(str(spec)[3:]):
         return opened, options
     if isinstance(opened, ImageSource) and not opened.splits:
         return opened, options
