@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -286,9 +287,11 @@ def test_a_subset_checks_length_and_labels() -> None:
     labels = np.empty(40, dtype=int)
     labels[selection.source_rows] = selection.labels
     assert len(selection.subset(Dataset(labels.tolist()))) == 20
-    with pytest.raises(UsageError, match=r"the dataset has 39 images.*at least 40"):
+    with pytest.raises(UsageError, match=r"the dataset has 39 images.* 40;"):
         selection.subset(Dataset(labels[:39]))
-    known = selection.with_source("somewhere", {}, 41)
+    with pytest.raises(UsageError, match=r"the dataset has 39 images.*at least 40"):
+        replace(selection, length=None).subset(Dataset(labels[:39]))
+    known = replace(selection, length=None).with_source("somewhere", {}, 41)
     with pytest.raises(UsageError, match=r"the dataset has 40 images.* 41"):
         known.subset(Dataset(labels))
     wrong = labels.copy()

@@ -84,13 +84,15 @@ def vectors_from_table(
     """
     assert columns.vector is not None
     rows = read_rows(columns, read, spec, rules)
+    vectors = _matrix(read([columns.vector])[columns.vector], columns.vector, spec)
+    vectors.flags.writeable = False  # nobody else has them: not to be copied
     found = Embeddings.from_numpy(
-        _matrix(read([columns.vector])[columns.vector], columns.vector, spec),
+        vectors,
         labels=rows.labels,
         ids=rows.ids,
         class_names=rows.class_names or None,
     )
-    return replace(found, taken=rows.taken)
+    return replace(found, taken=rows.taken, shared=False)
 
 
 def _matrix(column: pa.ChunkedArray, name: str, spec: str) -> npt.NDArray[Any]:

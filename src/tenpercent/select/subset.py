@@ -1,83 +1,178 @@
-"""The kept images as a subset of a PyTorch dataset, once its length and labels are known to agree."""
+"""The kept images as a subset of a PyTorch dataset, once its length, files and labels are known to agree."""
 
 from __future__ import annotations
 
+import logging
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import UsageError, require
-from ..store.embeddings import Ints
+from ..store.embeddings import Ints, Strings
+from .dataset_rows import Labelling, dataset_rows
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset, Subset
 
     from .selection import Selection
 
+log = logging.getLogger("tenpercent")
+
+REMEDY = "give the data set that it was made from, in the same order"
+
 
 def checked_subset(selection: Selection, dataset: Dataset[Any]) -> Subset[Any]:
     """Return the kept images of `dataset`, in the order of the source.
 
-    The length must be the source's where that is known (`Selection.with_source`), else no less than the rows need.
-    Where the dataset has ``targets`` or ``labels``, one whole number an image, they must agree: by class name where
-    it has ``classes`` with the same names, else by code.
+    The length must be the source's. Where the data set names files (`dataset_rows` says what is known of which), they
+    must be those of the selection, as far as both paths go. Where it has labels, they must be the same class: by name
+    where both have the name, else by code. Where neither could be compared, a warning says so.
 
     Raises:
-        UsageError: they do not; the message names the first row that differs.
+        UsageError: they are not the same; the message names the first row that differs.
     """
     data: Any = require("torch.utils.data", "images")
-    _check_length(selection, len(dataset))  # type: ignore[arg-type]
-    targets = _targets(dataset)
-    if targets is not None and selection.labels is not None:
-        _check_labels(selection, targets, getattr(dataset, "classes", None))
+    _check_length(selection, _length(dataset))
+    found = dataset_rows(dataset)
+    compared = [
+        _check_files(selection, found.files),
+        _check_labels(selection, found.labellings),
+    ]
+    if not any(compared):
+        log.warning(
+            "the data set (%s) tells neither files nor labels that could be compared with the selection: only its "
+            "length was checked",
+            type(dataset).__name__,
+        )
     subset: Subset[Any] = data.Subset(dataset, selection.rows.tolist())
     return subset
 
 
+def _length(dataset: Any) -> int:
+    kind = type(dataset).__name__
+    if hasattr(dataset, "iloc"):
+        raise UsageError(f"subset takes a data set, not a {kind}; of a frame take frame[selection.row_mask]")
+    if isinstance(dataset, dict):
+        raise UsageError(
+            f"subset takes one data set, not a {kind} of {', '.join(map(str, dataset))}; give one of them"
+        )
+    if hasattr(dataset, "batch_sampler"):
+        raise UsageError(f"subset takes a data set, not a {kind}; give loader.dataset")
+    try:
+        return len(dataset)
+    except TypeError:
+        raise UsageError(
+            f"subset takes a data set with a length, not {kind}; its rows are selected by number (selection.rows)"
+        ) from None
+
+
 def _check_length(selection: Selection, length: int) -> None:
-    known = None if selection.source is None else int(selection.source["length"])
     least = int(selection.source_rows.max()) + 1
-    if length < least or (known is not None and length != known):
-        wanted = f"{known:,}" if known is not None else f"at least {least:,}"
+    if length < least or (selection.length is not None and length != selection.length):
+        wanted = f"at least {least:,}" if selection.length is None else f"{selection.length:,}"
         raise UsageError(
             f"the dataset has {length:,} images, the source of this selection {wanted}; give the dataset of the same "
             "files (torchvision's ImageFolder takes hidden files, and passes over formats such as GIF)"
         )
 
 
-def _targets(dataset: Any) -> Ints | None:
-    """The dataset's labels, one whole number an image, or None where it says none."""
-    for name in ("targets", "labels"):
-        values = getattr(dataset, name, None)
-        if values is None:
-            continue
-        array = np.asarray(values)
-        if array.shape == (len(dataset),) and array.dtype.kind in "iu":
-            return array.astype(np.int64)
-    return None
+# ---- files -------------------------------------------------------------------------------------------------------
 
 
-def _check_labels(selection: Selection, targets: Ints, classes: Any) -> None:
-    labels = np.asarray(selection.labels)
-    theirs = targets[selection.source_rows]
-    names = [str(name) for name in classes] if isinstance(classes, list | tuple) else []
-    by_name = sorted(names) == sorted(selection.class_names)
-    if by_name:
-        code = {name: index for index, name in enumerate(selection.class_names)}
-        in_range = (theirs >= 0) & (theirs < len(names))
-        theirs = np.where(
-            in_range, np.asarray([code[name] for name in names])[np.where(in_range, theirs, 0)], -1
-        )
-    wrong = np.flatnonzero((labels >= 0) & (labels != theirs))
+def _check_files(selection: Selection, files: Strings | None) -> bool:
+    """Return whether files could be compared.
+
+    Raises:
+        UsageError: they differ.
+    """
+    if files is None:
+        return False
+    theirs = files[selection.source_rows]
+    ours = selection.ids if selection.paths is None else selection.paths
+    both = [row for row, file in enumerate(theirs) if file and ours[row]]
+    if selection.paths is None and {_last(ours[row]) for row in both}.isdisjoint(
+        _last(theirs[row]) for row in both
+    ):
+        return False  # ids that are no paths
+    wrong = np.asarray([row for row in both if not _same_file(ours[row], theirs[row])], dtype=np.int64)
     if len(wrong):
-        first = wrong[np.argmin(selection.source_rows[wrong])]
-        row = int(selection.source_rows[first])
+        first = int(wrong[np.argmin(selection.source_rows[wrong])])
         raise UsageError(
-            f"row {row} ({selection.ids[first]}) has the label {_said(int(targets[row]), names)} in the dataset and "
-            f"{_said(int(labels[first]), list(selection.class_names))} in the selection ({len(wrong):,} rows differ); "
-            f"give the dataset it was made from, in the same order"
+            f"row {selection.source_rows[first]} is {theirs[first]} in the dataset and {ours[first]} in the selection "
+            f"({len(wrong):,} rows differ); {REMEDY}"
         )
+    return bool(both)
 
 
-def _said(code: int, names: list[str]) -> str:
-    return repr(names[code]) if 0 <= code < len(names) else str(code)
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _same_file(one: str, other: str) -> bool:
+    """Whether two paths end alike, as far as the shorter goes."""
+    if one == other or other.endswith(f"/{one}"):
+        return True
+    parts, others = PurePosixPath(one).parts, PurePosixPath(other).parts
+    short = min(len(parts), len(others))
+    return parts[-short:] == others[-short:]
+
+
+# ---- labels ------------------------------------------------------------------------------------------------------
+
+
+def _check_labels(selection: Selection, labellings: tuple[Labelling, ...]) -> bool:
+    """Return whether labels could be compared: those of the selection must be one of the data set's.
+
+    Raises:
+        UsageError: they are none of them.
+    """
+    labels = selection.labels
+    if labels is None or not labellings or not (labels >= 0).any():
+        return False
+    first: tuple[Labelling, Ints] | None = None
+    for labelling in labellings:
+        for expected in _as_ours(labelling, selection.class_names):
+            wrong = np.flatnonzero((labels >= 0) & (expected[selection.source_rows] != labels))
+            if not len(wrong):
+                return True
+            if first is None or len(wrong) < len(first[1]):
+                first = (labelling, wrong)
+    assert first is not None
+    labelling, wrong = first
+    place = int(wrong[np.argmin(selection.source_rows[wrong])])
+    row = int(selection.source_rows[place])
+    raise UsageError(
+        f"row {row} ({selection.ids[place]}) has the label {_said(int(labelling.codes[row]), labelling.names)} in the "
+        f"dataset and {_said(int(labels[place]), selection.class_names)} in the selection ({len(wrong):,} rows "
+        f"differ); {REMEDY}"
+    )
+
+
+def _as_ours(labelling: Labelling, ours: tuple[str, ...]) -> list[Ints]:
+    """Return the labels of a data set as codes of the selection, in each way that they can be read; −2 for no class.
+
+    Classes are the same by name, and by code where neither name is among the other's. Numbers without names are names
+    of their own, or codes.
+    """
+    codes, names = labelling.codes, labelling.names
+    place = {name: code for code, name in enumerate(ours)}
+    found: list[Ints] = []
+    if names is not None:
+        theirs = set(names)
+        table = [
+            place.get(name, code if code < len(ours) and ours[code] not in theirs else -2)
+            for code, name in enumerate(names)
+        ]
+        found.append(np.asarray([*table, -1], dtype=np.int64)[codes])
+    if names is None or place.keys().isdisjoint(names):
+        known, inverse = np.unique(codes, return_inverse=True)
+        by_number = np.asarray([place.get(str(number), -2) for number in known.tolist()], dtype=np.int64)
+        found += [by_number[inverse], codes]
+    return found
+
+
+def _said(code: int, names: tuple[str, ...] | None) -> str:
+    if code < 0:
+        return "none"
+    return repr(names[code]) if names is not None and code < len(names) else str(code)

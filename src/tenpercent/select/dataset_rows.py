@@ -1,0 +1,243 @@
+"""What a data set says of its rows without one being decoded: files, labels and class names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import UsageError
+from ..images.columns import LABEL_NAMES
+from ..store.arrays import one_a_row
+from ..store.embeddings import Ints, Strings
+from ..store.labels import plain
+
+_LABELS = ("targets", "labels", "_labels", "y")  # of torchvision's data sets, one a row
+_PAIRS = ("samples", "_samples", "imgs")  # (file, label) a row
+_FILES = ("_image_files", "_images", "image_paths", "paths", "files", "filenames")
+_NAMES = ("classes", "categories")
+_DEPTH = 32  # of data sets within data sets
+
+
+@dataclass(frozen=True, eq=False)
+class Labelling:
+    """One way in which a data set labels its n rows.
+
+    Attributes:
+        codes: int64[n], −1 for none.
+        names: the name of each code; None where the codes are numbers of their own.
+    """
+
+    codes: Ints
+    names: tuple[str, ...] | None
+
+    def take(self, rows: Ints) -> Labelling:
+        """Return the labels of these rows."""
+        return Labelling(self.codes[rows], self.names)
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetRows:
+    """What a data set says of its n rows.
+
+    Attributes:
+        labellings: what could be its labels; none where it says none.
+        files: object[n], the file of each row, None where it has none; None where the data set names no files.
+    """
+
+    labellings: tuple[Labelling, ...] = ()
+    files: Strings | None = None
+
+    def take(self, rows: Ints) -> DatasetRows:
+        """Return what is said of these rows."""
+        files = None if self.files is None else self.files[rows]
+        return DatasetRows(tuple(one.take(rows) for one in self.labellings), files)
+
+
+def dataset_rows(dataset: Any, depth: int = 0) -> DatasetRows:
+    """Return what a data set says of its rows, itself or by the data sets that it is made of.
+
+    Known are the attributes of torchvision's data sets, `datasets.Dataset`, `TensorDataset`, and of what is made of
+    others `Subset` (``dataset`` and ``indices``), `ConcatDataset` and `StackDataset` (``datasets``).
+
+    Args:
+        dataset: it has a length.
+        depth: how many data sets it lies within.
+    """
+    n = len(dataset)
+    if type(dataset).__module__.partition(".")[0] == "datasets" and hasattr(dataset, "features"):
+        return _of_table(dataset)
+    own = DatasetRows(_own_labels(dataset, n), _own_files(dataset, n))
+    if (own.labellings and own.files is not None) or depth == _DEPTH:
+        return own
+    inner = _inner(dataset, n, depth + 1)
+    return DatasetRows(own.labellings or inner.labellings, inner.files if own.files is None else own.files)
+
+
+def _inner(dataset: Any, n: int, depth: int) -> DatasetRows:
+    within, indices = getattr(dataset, "dataset", None), getattr(dataset, "indices", None)
+    if hasattr(within, "__len__") and indices is not None and len(indices) == n:
+        return dataset_rows(within, depth).take(np.asarray(indices, dtype=np.int64))
+    parts = getattr(dataset, "datasets", None)
+    if isinstance(parts, dict):
+        parts = list(parts.values())
+    if isinstance(parts, Sequence) and all(hasattr(part, "__len__") for part in parts):
+        lengths = [len(part) for part in parts]
+        if sum(lengths) == n:
+            return _joined([dataset_rows(part, depth) for part in parts], lengths)
+        if set(lengths) == {n}:  # side by side
+            found = [dataset_rows(part, depth) for part in parts]
+            labellings = tuple(one for part in found for one in part.labellings)
+            return DatasetRows(
+                labellings, next((part.files for part in found if part.files is not None), None)
+            )
+    tensors = getattr(dataset, "tensors", None)
+    if isinstance(tensors, Sequence):
+        found_labels = (_labelling(tensor, n, None) for tensor in tensors)
+        return DatasetRows(tuple(one for one in found_labels if one is not None))
+    return DatasetRows()
+
+
+def _joined(parts: list[DatasetRows], lengths: list[int]) -> DatasetRows:
+    """Return what data sets say one after another, where all say it."""
+    counts = {len(part.labellings) for part in parts}
+    labellings: tuple[Labelling, ...] = ()
+    if len(counts) == 1:
+        columns = zip(*(part.labellings for part in parts), strict=True)
+        labellings = tuple(one for column in columns if (one := _one_after_another(column)) is not None)
+    files: Strings | None = None
+    if any(part.files is not None for part in parts):
+        blank = [np.full(length, None, dtype=object) for length in lengths]
+        files = np.concatenate(
+            [none if part.files is None else part.files for part, none in zip(parts, blank, strict=True)]
+        )
+    return DatasetRows(labellings, files)
+
+
+def _one_after_another(parts: Sequence[Labelling]) -> Labelling | None:
+    """Join labels by their names; None where only some have names."""
+    if all(part.names is None for part in parts):
+        return Labelling(np.concatenate([part.codes for part in parts]), None)
+    names = list(dict.fromkeys(name for part in parts for name in part.names or ()))
+    place = {name: code for code, name in enumerate(names)}
+    joined = []
+    for part in parts:
+        if part.names is None:
+            return None
+        joined.append(np.asarray([*(place[name] for name in part.names), -1], dtype=np.int64)[part.codes])
+    return Labelling(np.concatenate(joined), tuple(names))
+
+
+def _own_labels(dataset: Any, n: int) -> tuple[Labelling, ...]:
+    names = _class_names(dataset)
+    for attribute in _LABELS:
+        found = _labelling(getattr(dataset, attribute, None), n, names)
+        if found is not None:
+            return (found,)
+    for attribute in _PAIRS:
+        pairs = getattr(dataset, attribute, None)
+        if _are_pairs(pairs, n):
+            found = _labelling([pair[1] for pair in pairs], n, names)
+            if found is not None:
+                return (found,)
+    return ()
+
+
+def _are_pairs(value: Any, n: int) -> TypeGuard[Sequence[Any]]:
+    return (
+        isinstance(value, Sequence)
+        and len(value) == n > 0
+        and isinstance(value[0], tuple)
+        and len(value[0]) > 1
+    )
+
+
+def _class_names(dataset: Any) -> tuple[str, ...] | None:
+    for attribute in _NAMES:
+        found = getattr(dataset, attribute, None)
+        if isinstance(found, list | tuple | np.ndarray) and len(found):
+            return tuple(each if isinstance(each, str) else _joined_names(each) for each in found)
+    return None
+
+
+def _joined_names(name: Any) -> str:
+    """Return a class name as text; torchvision's ImageNet has several of a class."""
+    return ", ".join(map(str, name)) if isinstance(name, list | tuple) else str(name)
+
+
+def _labelling(values: Any, n: int, names: tuple[str, ...] | None) -> Labelling | None:
+    """Return values as labels, or None where they can't be: not one a row, no text, truth or whole numbers."""
+    if values is None or getattr(values, "ndim", 1) != 1:
+        return None
+    try:
+        kind, found, missing = plain(one_a_row(values, "labels", n))
+    except UsageError:
+        return None  # something else under this name
+    if kind == "text":
+        known = tuple(sorted(set(found[~missing].tolist())))
+        place = {name: code for code, name in enumerate(known)}
+        each = [-1 if none else place[name] for name, none in zip(found.tolist(), missing, strict=True)]
+        return Labelling(np.asarray(each, dtype=np.int64), known)
+    codes = np.where(missing, -1, found).astype(np.int64)
+    if kind == "bool":
+        return Labelling(codes, ("False", "True") if names is None else names)
+    fits = names is not None and codes.min(initial=0) >= -1 and codes.max(initial=-1) < len(names)
+    return Labelling(codes, names if fits else None)
+
+
+def _own_files(dataset: Any, n: int) -> Strings | None:
+    for attribute in _PAIRS:
+        pairs = getattr(dataset, attribute, None)
+        if _are_pairs(pairs, n) and isinstance(pairs[0][0], str | os.PathLike):
+            return as_files([pair[0] for pair in pairs])
+    for attribute in _FILES:
+        files = getattr(dataset, attribute, None)
+        if (
+            isinstance(files, list | tuple)
+            and len(files) == n > 0
+            and isinstance(files[0], str | os.PathLike)
+        ):
+            return as_files(files)
+    return None
+
+
+def as_files(files: Sequence[Any]) -> Strings:
+    """Return the paths of files as text, spelt as ids are: bytes that are no UTF-8 as escapes; None stays."""
+    found = np.empty(len(files), dtype=object)
+    for row, file in enumerate(files):
+        if file is not None:
+            found[row] = os.fsencode(file).decode("utf-8", "backslashreplace")
+    return found
+
+
+def _of_table(dataset: Any) -> DatasetRows:
+    """Return what a `datasets.Dataset` says: each column that could be labels, and the paths beside its images."""
+    n, features = len(dataset), dataset.features
+    labellings: list[Labelling] = []
+    files: Strings | None = None
+    for name, feature in features.items():
+        kind = type(feature).__name__
+        if kind == "Image" and files is None:
+            files = _paths(dataset, name)
+        elif kind == "ClassLabel" or name.lower() in LABEL_NAMES:
+            names = tuple(map(str, feature.names)) if kind == "ClassLabel" else None
+            values = dataset.select_columns([name]).with_format("arrow")[:][name]
+            found = _labelling(values.to_pylist(), n, names)
+            if found is not None:
+                labellings.append(found)
+    return DatasetRows(tuple(labellings), files)
+
+
+def _paths(dataset: Any, name: str) -> Strings | None:
+    """Return the ``path`` of each image cell; the bytes stay where they are."""
+    column = dataset.data.column(name)
+    if not pa.types.is_struct(column.type) or column.type.get_field_index("path") < 0:
+        return None
+    paths = [path for chunk in column.chunks for path in chunk.field("path").to_pylist()]
+    if dataset._indices is not None:  # rows were chosen or shuffled
+        paths = [paths[row] for row in dataset._indices.column(0).to_pylist()]
+    return as_files(paths) if any(path for path in paths) else None

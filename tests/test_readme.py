@@ -1,0 +1,96 @@
+"""The README's lines of Python, run as they stand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tenpercent as tp
+from tenpercent.errors import UsageError
+
+README = Path(__file__).parents[1] / "README.md"
+CLASSES, EACH = ("ant", "bee", "cat"), 12
+
+torch = pytest.importorskip("torch")
+vision = pytest.importorskip("torchvision.datasets")
+
+
+def lines_of_readme() -> str:
+    found: list[str] = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The README's ``photos/``, embedded already by something that takes no training."""
+    rng = np.random.default_rng(0)
+    for name in CLASSES:
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for place in range(EACH):
+            pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{place:02d}.png")
+    monkeypatch.chdir(tmp_path)
+    tp.embed("photos/", out="runs/photos", embedder=pixels_as_vectors)
+    return tmp_path / "photos"
+
+
+def pixels_as_vectors(images: Any) -> Any:
+    return images.reshape(len(images), -1).astype(np.float32) + 1
+
+
+def run_readme(torch_dataset: Any) -> dict[str, Any]:
+    names: dict[str, Any] = {"torch_dataset": torch_dataset}
+    exec(compile(lines_of_readme(), str(README), "exec"), names)
+    return names
+
+
+def test_the_lines_give_the_kept_images(photos: Path) -> None:
+    dataset = vision.ImageFolder(photos)
+    made = run_readme(dataset)
+    files = [Path(dataset.samples[row][0]).relative_to(photos).as_posix() for row in made["subset"].indices]
+    assert files == sorted(made["selection"].kept) and len(files) == round(0.9 * len(dataset))
+
+
+def test_a_hidden_file_is_an_error_and_not_another_image(photos: Path) -> None:
+    Image.new("RGB", (8, 8)).save(photos / "ant" / "._00.png")
+    dataset = vision.ImageFolder(photos)
+    assert len(dataset) == len(CLASSES) * EACH + 1
+    with pytest.raises(UsageError, match="has 37 images, the source of this selection 36"):
+        run_readme(dataset)
+
+
+def test_a_hidden_file_in_place_of_another_is_an_error(photos: Path) -> None:
+    Image.new("RGB", (8, 8)).save(photos / "ant" / "._00.png")
+    dataset = vision.ImageFolder(photos)
+    shown = torch.utils.data.Subset(dataset, range(len(CLASSES) * EACH))
+    with pytest.raises(
+        UsageError, match=r"row 0 is .*\._00\.png in the dataset and ant/00\.png in the selection"
+    ):
+        run_readme(shown)
+
+
+def test_a_shuffled_data_set_is_an_error(photos: Path) -> None:
+    dataset = vision.ImageFolder(photos)
+    order = np.random.default_rng(1).permutation(len(dataset))
+    with pytest.raises(UsageError, match=r"in the dataset and .* in the selection \(\d+ rows differ\)"):
+        run_readme(torch.utils.data.Subset(dataset, order))
+
+
+def test_the_second_way_of_the_first_line(photos: Path) -> None:
+    """``tp.Embeddings.from_numpy(vectors, labels=labels)``, as the comment has it."""
+    first = re.search(r"# or (tp\.Embeddings\.from_numpy\(.*\))", lines_of_readme())
+    assert first is not None
+    dataset = vision.ImageFolder(photos)
+    names = {"tp": tp, "vectors": np.random.default_rng(2).normal(size=(36, 4)), "labels": dataset.targets}
+    embeddings = eval(first[1], names)
+    selection = tp.cluster(embeddings, keep=0.5).select(keep=0.9)
+    assert selection.subset(dataset).indices == selection.rows.tolist()
+    order = np.random.default_rng(1).permutation(len(dataset))
+    with pytest.raises(UsageError, match="rows differ"):
+        selection.subset(torch.utils.data.Subset(dataset, order))
