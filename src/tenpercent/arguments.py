@@ -25,7 +25,7 @@ from .flags import (
 
 SOURCES = """\
 SOURCE is one of
-  FOLDER              a subfolder a class, or flat and unlabelled; train/, val/ and test/ on top are splits
+  FOLDER              a subfolder a class, or flat and unlabelled; folders such as train/ and Testing/ are splits
   hf:NAME[:SPLIT]     a data set of the Hugging Face hub, or a local one
   FILE.parquet        a Parquet file or folder in the Hugging Face image layout, or with a vector column
   torchvision:NAME    a data set of torchvision, below --data-dir

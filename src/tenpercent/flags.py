@@ -77,7 +77,9 @@ def add_source(parser: argparse.ArgumentParser) -> None:
 def add_columns(group: argparse._ArgumentGroup) -> None:
     """What a source may need to be told."""
     group.add_argument(
-        "--image-column", metavar="NAME", help="Parquet: the column of images, else found by its type"
+        "--image-column",
+        metavar="NAME",
+        help="Parquet: the column of images, else found by its type; none takes the image files beside",
     )
     group.add_argument(
         "--label-column",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from ..errors import SourceError
 from .splits import (
@@ -12,6 +13,7 @@ from .splits import (
     choose_split,
     in_order,
     is_divided,
+    may_be_split,
     split_of_folder,
     splits_of_folders,
 )
@@ -109,6 +111,8 @@ def _choose(division: _Division, asked: str | None, spec: str) -> str:
 
 def _divide(paths: set[Names], asked: str | None, spec: str) -> _Division | None:
     """Return the folders by split, or None where there are no splits."""
+    if not any(may_be_split(name) for name in set(chain.from_iterable(paths))):
+        return None
     level, names = 0, _names_at(paths, 0)
     while len(names) == 1 and (
         not splits_of_folders(names) or is_divided(splits_of_folders(_names_at(paths, level + 1)).values())
@@ -170,16 +174,20 @@ def _divide_within(paths: set[Names], level: int, spec: str) -> _Division | None
         return None
     depth = len(divided[0])
     members = {}
-    for path in sorted(paths):
+    outside = []
+    for path in paths:
         split = within.get(path[:depth], {}).get(path[depth]) if len(path) > depth else None
         if split is None:
-            first = "/".join(divided[0])
-            pair = " and ".join(f"{first}/{name}" for name in in_order(within[divided[0]])[:2])
-            raise SourceError(
-                f"{spec} has splits within a folder ({pair}) but {'/'.join(path)} lies in none of them; "
-                f"give {spec}/{first}, or lay all images out as SPLIT/CLASS"
-            )
-        members[path] = (split, (*path[:depth], *path[depth + 1 :]))
+            outside.append(path)
+        else:
+            members[path] = (split, (*path[:depth], *path[depth + 1 :]))
+    if outside:
+        first = "/".join(divided[0])
+        pair = " and ".join(f"{first}/{name}" for name in in_order(within[divided[0]])[:2])
+        raise SourceError(
+            f"{spec} has splits within a folder ({pair}) but {'/'.join(min(outside))} lies in none of them; "
+            f"give {spec}/{first}, or lay all images out as SPLIT/CLASS"
+        )
     return _Division(members, {split: split for split, _ in members.values()}, crossed=True)
 
 
@@ -202,7 +210,7 @@ class _Silent:
     @classmethod
     def of(cls, paths: Iterable[Names], generic: frozenset[str]) -> _Silent:
         """Find what the paths of several classes share; of one class only `generic` names say nothing."""
-        classes = sorted(set(paths) - {()})
+        classes = list(set(paths) - {()})
         if len(classes) < 2:
             return cls(generic=generic)
         shortest = min(map(len, classes))
@@ -224,6 +232,8 @@ class _Silent:
 
     def without(self, path: Names) -> Names:
         """Return what remains of a path."""
+        if not (self.lead or self.trail or self.inner or self.generic):
+            return path
         kept = [
             name for at, name in enumerate(path) if len(path) != self.length or self.inner.get(at) != name
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from ..errors import SourceError
@@ -27,6 +28,7 @@ FILLERS = frozenset(
     crop crops cropped resized small large
     """.split()  # noqa: SIM905  a table, not a sentence
 )
+_HINT = re.compile("train|val|test|dev", re.IGNORECASE)  # each word of a split holds one of these
 _ORDER = ("train", "validation", "test")
 _DIGITS = "0123456789"
 
@@ -73,9 +75,10 @@ def splits_of_folders(names: Collection[str]) -> dict[str, str]:
 
     Besides those of `split_of_folder` these are names that differ by their split alone: ``dogs_train``, ``dogs_test``.
     """
-    found = {name: split for name in names if (split := split_of_folder(name)) is not None}
+    hopeful = [name for name in names if may_be_split(name)]
+    found = {name: split for name in hopeful if (split := split_of_folder(name)) is not None}
     alike: dict[tuple[str, ...], dict[str, str]] = {}
-    for name in names:
+    for name in hopeful:
         split, rest = _read_name(name)
         if split is not None and name not in found:
             alike.setdefault(rest, {})[name] = split
@@ -83,6 +86,11 @@ def splits_of_folders(names: Collection[str]) -> dict[str, str]:
         if is_divided(group.values()):
             found |= group
     return found
+
+
+def may_be_split(name: str) -> bool:
+    """Tell at a glance, for most folders, that a name holds no word of a split."""
+    return _HINT.search(name) is not None
 
 
 def is_divided(splits: Iterable[str]) -> bool:
@@ -96,6 +104,7 @@ def in_order(splits: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted(splits, key=lambda name: (_ORDER.index(splits[name]), name)))
 
 
+@lru_cache
 def _read_name(name: str) -> tuple[str | None, tuple[str, ...]]:
     """Return the one split that a name has words for, if it is one, and the other words in lower case."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
