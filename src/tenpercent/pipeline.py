@@ -439,9 +439,11 @@ def export(
     from .export import Format
     from .export import export as write
     from .select.stored import load_selection, open_images
+    from .show.summary import describe_left_out
 
     folder = RunFolder.open(what)
     cut_again(folder, ignore_decisions=ignore_decisions)
     selection = load_selection(folder)
     source = open_images(folder) if folder.read()["source"]["kind"] == "images" else None
-    return write(selection, source, Format(format), Path(to))
+    found = write(selection, source, Format(format), Path(to))
+    return replace(found, notes=(*found.notes, *describe_left_out(folder.path)))

@@ -18,6 +18,7 @@ from .images.options import SourceOptions
 from .images.source import ImageSource
 from .images.sources import open_source
 from .store.files import write_text
+from .store.remains import remove_remains
 from .store.run import RunFolder
 from .suite_file import Data, Suite, folder_name, read_suite, told
 
@@ -62,6 +63,7 @@ def bench(path: str | Path) -> Path:
     for data in suite.data:
         with told(f"[[data]] {data.name} of {path}"):
             _check_images(data)
+    remove_remains(suite.out / "table.csv", suite.out / "figure.svg")
     rows: list[dict[str, Any]] = []
     failed: list[str] = []
     for data in suite.data:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..store.files import write_text
+from ..store.remains import remove_remains
 from ..store.run import RunFolder
 from .log import Decision, DecisionLog, ImageName, Kind
 
@@ -80,6 +81,7 @@ def write_from(run: str | Path, path: Path) -> str:
     decisions = DecisionLog(RunFolder.open(run).path).history()
     if path.exists():
         raise UsageError(f"{path} is there already; choose another --export")
+    remove_remains(path)
     write_text(path, to_lines(decisions))
     return f"{len(decisions):,} decisions: {path}"
 

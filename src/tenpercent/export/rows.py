@@ -8,6 +8,7 @@ import numpy as np
 from pyarrow import csv
 
 from ..errors import UsageError
+from .formulas import formula_notes
 from .kept import Kept
 from .summary import ExportSummary, Format
 from .targets import building, check_free, place
@@ -36,8 +37,8 @@ def write_indices(kept: Kept, to: Path) -> ExportSummary:
 def write_csv(kept: Kept, to: Path) -> ExportSummary:
     """Write the file `to`: UTF-8, a header, every column of the selection, a row a kept image.
 
-    A missing value is an empty field. Ids of digits keep their leading zeros in the file; pandas needs
-    ``dtype={"id": str, "representative": str}`` to keep them too.
+    A missing value is an empty field. Texts are written as they are, digits with leading zeros, ``NA`` and what a
+    spreadsheet takes for a formula (which is said) alike; docs/export.md says how pandas reads them back.
 
     Raises:
         UsageError: `to` is there already.
@@ -49,4 +50,4 @@ def write_csv(kept: Kept, to: Path) -> ExportSummary:
         options = csv.WriteOptions(include_header=True, quoting_style="needed")
         csv.write_csv(kept.table, temporary / "table.csv", options)
         paths = place({temporary / "table.csv": to})
-    return ExportSummary(Format.CSV, paths, len(kept))
+    return ExportSummary(Format.CSV, paths, len(kept), formula_notes(kept.table))

@@ -1,21 +1,34 @@
-"""Where an export goes: never over anything, and whole or not at all."""
+"""Where an export goes: never over anything, and whole or not at all, even where it is killed."""
 
 from __future__ import annotations
 
+import json
+import logging
 import os
-import shutil
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..errors import TenpercentError, UsageError
 from ..images.source import ImageSource
-from ..store.files import TEMPORARY
+from ..store.remains import TEMPORARY, held, remains, remove_tree
+from .names import shortened
+
+log = logging.getLogger("tenpercent")
+
+MOVES = "moves.json"  # in a temporary folder: what is about to be moved out of it, and where to
 
 
 def check_free(*targets: Path) -> None:
-    """Raise `UsageError` where one of `targets` is there already; an empty folder counts as free."""
+    """Raise `UsageError` where one of `targets` is there already; an empty folder counts as free.
+
+    What a killed export left of one is removed first.
+    """
     for target in targets:
+        if os.path.lexists(target):
+            clear_remains(target)
         if target.is_dir() and not target.is_symlink():
             if any(target.iterdir()):
                 raise UsageError(f"{target} is not empty and an export never overwrites; choose another --to")
@@ -42,22 +55,26 @@ def building(target: Path) -> Iterator[Path]:
     Raises:
         TenpercentError: the disk is full, or the folder can't be written.
     """
-    temporary = target.parent / f".{target.name}.{os.getpid()}{TEMPORARY}"
+    temporary = target.parent / f".{_short(target).name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}"
     try:
         temporary.parent.mkdir(parents=True, exist_ok=True)
+        clear_remains(target)
         temporary.mkdir()
-        yield temporary
+        with held(temporary):
+            yield temporary
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         remedy = "free some space or choose another --to"
         raise TenpercentError(f"can't write {target}: {reason}; {remedy}") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_tree(temporary)
 
 
 def place(moves: dict[Path, Path]) -> tuple[Path, ...]:
     """Move each finished temporary to its target, all of them or none, and return the targets."""
     done: list[Path] = []
+    if len(moves) > 1:
+        _note(moves)
     try:
         for temporary, target in moves.items():
             check_free(target)
@@ -65,6 +82,57 @@ def place(moves: dict[Path, Path]) -> tuple[Path, ...]:
             done.append(target)
     except (OSError, UsageError):
         for target in done:
-            shutil.rmtree(target) if target.is_dir() else target.unlink()
+            remove_tree(target)
         raise
     return tuple(done)
+
+
+# ---- what a killed export leaves -----------------------------------------------------------------------------------
+
+
+def clear_remains(target: Path) -> None:
+    """Remove what killed exports to `target` left: what was not moved, and what was moved as one of several alone."""
+    for temporary in remains(_short(target), "."):
+        moves = _noted(temporary)
+        placed = [
+            Path(move["target"]) for move in moves if _identity(Path(move["target"])) == move["identity"]
+        ]
+        if len(placed) < len(moves):
+            for path in placed:
+                remove_tree(path)
+        log.info("removed what an export to %s left that was killed", target)
+        remove_tree(temporary)
+
+
+def _short(target: Path) -> Path:
+    """Return a path whose name leaves room for what a temporary's name has beside it."""
+    return target.with_name(shortened(target.name))
+
+
+def _note(moves: dict[Path, Path]) -> None:
+    """Write down what is about to be moved, so that one's own is known again by what nothing else has."""
+    noted = [
+        {"target": str(target.absolute()), "identity": _identity(temporary)}
+        for temporary, target in moves.items()
+    ]
+    note = next(iter(moves)).parent / MOVES
+    with note.open("w", encoding="utf-8") as file:
+        json.dump(noted, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _noted(temporary: Path) -> list[dict[str, Any]]:
+    try:
+        return list(json.loads((temporary / MOVES).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return []  # it was killed before it was about to move anything
+
+
+def _identity(path: Path) -> list[int] | None:
+    """Return what a file or folder keeps when it is moved and no other has: place on the disk, time of change."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return [found.st_dev, found.st_ino, found.st_mtime_ns]

@@ -16,6 +16,7 @@ from ..images.options import SourceOptions
 from ..select.memory import checked_memory
 from ..store.embeddings import Embeddings, Ints
 from ..store.files import write_text
+from ..store.remains import holds_others
 from ..store.run import machine, versions
 from .result import Bools, Floats, Growth, Leaks, Side, labels_compare
 from .sides import Spec, open_test, open_train, vectors_of
@@ -94,7 +95,7 @@ def _own_folder(out: Path) -> Path:
     Raises:
         UsageError: it holds other things.
     """
-    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).exists():
+    if holds_others(out, RECORD, (PAGE, TABLE)):
         raise UsageError(f"{out} is not empty and holds no leaks; choose another --out")
     if not (out / RECORD).exists():
         write_text(out / RECORD, json.dumps({"format": FORMAT}) + "\n")

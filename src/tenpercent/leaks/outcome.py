@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import TenpercentError, UsageError
 from ..export import Format
+from ..export.formulas import formula_notes
 from .clean import check_export
 from .find import PAGE, TABLE
 from .growth import threshold_rows
@@ -59,6 +60,8 @@ def finish(found: Leaks, outcome: Outcome) -> Iterator[str]:
     if outcome.table is not None:
         found.save(outcome.table)
         yield f"{len(found.i):,} pairs: {outcome.table}"
+        if outcome.table.suffix == ".csv":
+            yield from formula_notes(found.table)
     if outcome.format is not None and outcome.to is not None:
         yield str(found.export(outcome.format, outcome.to))
     if outcome.allowed is not None and len(found) > outcome.allowed:

@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..images.source import ImageSource
 from ..store.embeddings import Embeddings, Ints, Strings, frozen
 from ..store.files import replacing, write_table
+from ..store.remains import remove_remains
 
 if TYPE_CHECKING:
     from ..export import ExportSummary, Format
@@ -228,6 +229,7 @@ class Leaks:
             RunFolderError: it can't be written.
         """
         path = check_table(path)
+        remove_remains(path)
         if path.suffix == ".csv":
             options = csv.WriteOptions(include_header=True, quoting_style="needed")
             with replacing(path) as temporary:

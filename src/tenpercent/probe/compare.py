@@ -18,6 +18,7 @@ from ..images.options import SourceOptions
 from ..images.sources import open_source
 from ..store.embeddings import Embeddings
 from ..store.files import write_text
+from ..store.remains import holds_others
 from ..store.run import machine, versions
 from .measure import NEIGHBOURS, interval, linear_accuracy, neighbours_accuracy
 
@@ -200,7 +201,7 @@ def _own_folder(out: Path) -> Path:
     Raises:
         UsageError: it holds other things.
     """
-    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).exists():
+    if holds_others(out, RECORD, (TABLE, FIGURE)):
         raise UsageError(f"{out} is not empty and holds no probe; choose another --out")
     if not (out / RECORD).exists():
         write_text(out / RECORD, json.dumps({"format": FORMAT}) + "\n")

@@ -42,11 +42,31 @@ def describe_run(run: str | Path) -> str:
     """Return what a finished run found and where its report is."""
     folder = RunFolder.open(run)
     lines = [describe_selection(Selection.load(folder.selection))]
-    rejected = pq.read_metadata(folder.rejected).num_rows if folder.rejected.exists() else 0
-    if rejected:
-        lines.append(f"{rejected:,} images could not be read; {folder.rejected} says why.")
+    lines += describe_rejected(run)
     lines.append(f"See them: {folder.report}")
     return "\n".join(lines)
+
+
+def describe_rejected(run: str | Path) -> list[str]:
+    """Return in a line how many images of a run could not be read; no line for none."""
+    rejected = RunFolder.open(run).rejected
+    count = _rows(rejected)
+    return [f"{_images(count)} could not be read; {rejected} says why."] if count else []
+
+
+def describe_left_out(run: str | Path) -> list[str]:
+    """Return in a line each what an export leaves out beside what was removed: unreadable images, those held out."""
+    held_out = _rows(RunFolder.open(run).holdout)
+    said = [f"{_images(held_out)} held out for evaluation, and not exported."] if held_out else []
+    return [*describe_rejected(run), *said]
+
+
+def _rows(table: Path) -> int:
+    return int(pq.read_metadata(table).num_rows) if table.exists() else 0
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
 
 
 def describe_trainings(run: str | Path, margin: float | None = None) -> str:

@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import RunFolderError, StageError
-
-TEMPORARY = ".partial"
+from .remains import TEMPORARY, held
 
 
 @contextmanager
@@ -28,10 +27,12 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.touch()
+        with held(temporary):
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
     except OSError as error:
         raise RunFolderError(
             f"can't write {path}: {error.strerror or error}; free some space there, or choose another folder"

@@ -1,0 +1,36 @@
+"""Texts that a spreadsheet takes for formulas: written as they are, counted and said."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# What a spreadsheet begins a formula with, also behind a tab or line break, and in the full width of East Asian sets.
+BEGINNING = r"^[\t\r\n =+\-@＝＋－＠]*[=+\-@＝＋－＠]"
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"  # which any reader takes for the same number
+
+
+def count_formulas(table: pa.Table) -> int:
+    """Return how many rows hold a text that a spreadsheet would compute."""
+    found = pa.array([False] * len(table), pa.bool_())
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not pa.types.is_string(table.schema.field(name).type):
+            continue
+        texts = column.combine_chunks()
+        formula = pc.and_not(
+            pc.match_substring_regex(texts, BEGINNING), pc.match_substring_regex(texts, NUMBER)
+        )
+        found = pc.or_(found, pc.fill_null(formula, False))
+    return int(pc.sum(found).as_py() or 0)
+
+
+def formula_notes(table: pa.Table) -> tuple[str, ...]:
+    """Say of a table written as CSV what a spreadsheet would do with it."""
+    count = count_formulas(table)
+    if not count:
+        return ()
+    rows = "1 row holds" if count == 1 else f"{count:,} rows hold"
+    return (
+        f"{rows} a text that begins with =, +, - or @, written as it is: a spreadsheet takes it for a formula, so "
+        "import the columns as text there, or read the file with pandas",
+    )

@@ -1,0 +1,329 @@
+"""Exports that were killed: the same command completes, and what is somebody else's stays untouched."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tenpercent as tp
+from tenpercent.errors import UsageError
+from tenpercent.export import targets
+from tenpercent.store.files import write_text
+from tenpercent.store.remains import held, is_abandoned, remains
+
+FORMATS = ("indices", "folder", "csv", "hf")
+needs_locks = pytest.mark.skipif(os.name != "posix", reason="what a killed process left is told by its lock")
+
+
+def flat(images: Any) -> np.ndarray:
+    return np.stack([np.asarray(image, dtype=np.float32).reshape(-1) + 1.0 for image in images])
+
+
+@pytest.fixture
+def run(photos: Path, tmp_path: Path) -> Path:
+    tp.run(photos, out=tmp_path / "run", keep=0.5, embedder=flat)
+    return tmp_path / "run"
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "tenpercent", *map(str, words)]
+
+
+def killed_export(run: Path, form: str, to: Path, at: int) -> bool:
+    """Export in a child that ends at its at-th change of the disk and clears up nothing; False if it finished."""
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def counted(event: str, words: tuple[Any, ...]) -> None:
+            nonlocal count
+            path = str(words[0]) if words else ""
+            if event in ("os.mkdir", "os.rename", "os.link", "os.rmdir", "os.remove", "shutil.copyfile") or (
+                event == "open" and ".partial" in path and words[1] not in (None, "r", "rb")
+            ):
+                count += 1
+                if count == at:
+                    os._exit(9)
+
+        sys.addaudithook(counted)
+        try:
+            tp.export(run, form, to)
+            os._exit(0)
+        except BaseException:  # noqa: BLE001 – the child ends here, whatever came
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 9)
+    return status == 9
+
+
+@needs_locks
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_same_export_completes_wherever_it_was_killed(form: str, run: Path, tmp_path: Path) -> None:
+    # Like voxel51/fiftyone#1780: what a failed attempt leaves keeps the next one of that name from being made.
+    if form == "hf":
+        pytest.importorskip("datasets")
+    (tmp_path / "whole").mkdir()
+    whole = tmp_path / "whole" / "kept"
+    tp.export(run, form, whole)
+    wanted = snapshot(whole.parent)
+    moments = 0
+    for at in range(1, 200):
+        place = tmp_path / f"at-{at}"
+        place.mkdir()
+        (place / "foreign.txt").write_text("mine")
+        if not killed_export(run, form, place / "kept", at):
+            break
+        moments += 1
+        if all((place / path.name).exists() for path in whole.parent.iterdir()):
+            with pytest.raises(
+                UsageError, match="never overwrites"
+            ):  # it was killed when all was in its place
+                tp.export(run, form, place / "kept")
+        else:
+            tp.export(run, form, place / "kept")
+        found = snapshot(place)
+        assert found.pop("foreign.txt") == b"mine"
+        assert found.keys() == wanted.keys(), at
+        if form != "hf":  # whose state names its time
+            assert found == wanted
+        assert {path.name for path in place.iterdir()} <= {"kept", "kept.parquet", "foreign.txt"}, at
+    assert moments >= {"indices": 3, "folder": 20, "csv": 3, "hf": 5}[form]
+
+
+@needs_locks
+def test_exports_killed_at_random_moments_from_outside(run: Path, tmp_path: Path) -> None:
+    to, chance = tmp_path / "out" / "kept", random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(command("export", run, "--format", "folder", "--to", to))
+        time.sleep(chance.uniform(0.3, 1.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if to.exists():
+            break
+    if not to.exists():
+        done = subprocess.run(
+            command("export", run, "--format", "folder", "--to", to), capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    tp.export(run, "folder", tmp_path / "whole")
+    assert snapshot(to) == snapshot(tmp_path / "whole")
+    assert [path.name for path in to.parent.iterdir()] == ["kept"]
+
+
+@needs_locks
+def test_a_foreign_folder_is_refused_and_untouched_even_beside_remains(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    for at in range(1, 200):  # up to the moment between the two moves
+        place = tmp_path / f"at-{at}"
+        place.mkdir()
+        assert killed_export(run, "hf", place / "kept", at)
+        if (place / "kept").exists() and not (place / "kept.parquet").exists():
+            break
+    (left,) = place.glob(".kept.*.partial")
+    (place / "kept").rename(tmp_path / "elsewhere")
+    (place / "kept").mkdir()
+    (place / "kept" / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty and an export never overwrites"):
+        tp.export(run, "hf", place / "kept")
+    assert snapshot(place / "kept") == {"mine.txt": b"mine"}
+    assert (tmp_path / "elsewhere" / "dataset_info.json").is_file()
+    assert not left.exists()
+
+
+def test_what_a_living_export_writes_is_left_alone(tmp_path: Path) -> None:
+    with targets.building(tmp_path / "kept") as mine:
+        (mine / "half").write_text("half")
+        with targets.building(tmp_path / "kept") as other:
+            assert other != mine
+        targets.clear_remains(tmp_path / "kept")
+        assert (mine / "half").read_text() == "half"
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_locks
+def test_only_what_is_ours_counts_as_remains(tmp_path: Path) -> None:
+    for name in (
+        ".kept.12.partial",
+        ".kept.12-0a1b2c3d.partial",
+        ".kept.mine.partial",
+        ".other.12.partial",
+        "kept.12",
+    ):
+        (tmp_path / name).mkdir()
+    (tmp_path / "target").mkdir()
+    (tmp_path / ".kept.13.partial").symlink_to(tmp_path / "target")
+    found = [path.name for path in remains(tmp_path / "kept", ".")]
+    assert found == [".kept.12-0a1b2c3d.partial", ".kept.12.partial"]
+    with held(tmp_path / ".kept.12.partial"):
+        assert not is_abandoned(tmp_path / ".kept.12.partial")
+    assert is_abandoned(tmp_path / ".kept.12.partial")
+
+
+def test_a_name_as_long_as_a_file_system_takes(run: Path, tmp_path: Path) -> None:
+    to = tmp_path / ("k" * 250)
+    tp.export(run, "indices", to)
+    assert sorted(path.name for path in to.iterdir()) == ["indices.npy", "indices.txt"]
+
+
+def test_a_target_behind_a_link(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(UsageError, match="exists already"):
+        tp.export(run, "indices", tmp_path / "link")
+    tp.export(run, "indices", tmp_path / "link" / "kept")
+    assert (tmp_path / "real" / "kept" / "indices.npy").is_file()
+
+
+@needs_locks
+def test_leaks_and_probe_begin_again_where_they_were_killed_at_their_first_file(
+    vectors: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "test.npy", np.load(vectors)[:20])
+    for name, make in (
+        ("leaks.json", lambda out: tp.leaks(vectors, tmp_path / "test.npy", out=out)),
+        ("probe.json", lambda out: tp.probe([], out=out)),
+    ):
+        out = tmp_path / name.partition(".")[0]
+        out.mkdir()
+        (out / f"{name}.4242.partial").write_text('{"for')
+        if name == "leaks.json":
+            for left in ("leaks.html.77.partial", "leaks.parquet.78.partial"):
+                (out / left).write_text("half")
+            make(out)
+            assert list(out.glob("*.partial")) == []
+        else:
+            from tenpercent.probe.compare import _own_folder
+
+            assert _own_folder(out) == out
+        foreign = tmp_path / f"foreign-{name}"
+        foreign.mkdir()
+        (foreign / "mine.12.partial").write_text("mine")
+        with pytest.raises(UsageError, match=r"is not empty|nothing to probe"):
+            make(foreign)
+        assert snapshot(foreign) == {"mine.12.partial": b"mine"}
+
+
+@needs_locks
+def test_tables_clear_what_was_left_of_them_alone(vectors: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "test.npy", np.load(vectors)[:20])
+    found = tp.leaks(vectors, tmp_path / "test.npy")
+    for ending in (".csv", ".parquet"):
+        (tmp_path / f"pairs{ending}.99.partial").write_text("half")
+        (tmp_path / f"others{ending}.99.partial").write_text("half")
+        found.save(tmp_path / f"pairs{ending}")
+        assert not (tmp_path / f"pairs{ending}.99.partial").exists()
+        assert (tmp_path / f"others{ending}.99.partial").exists()
+
+
+def test_a_file_that_is_being_written_is_held(tmp_path: Path) -> None:
+    from tenpercent.store.files import replacing
+
+    with replacing(tmp_path / "file.txt") as temporary:
+        temporary.write_text("half")
+        assert remains(tmp_path / "file.txt") == []
+    write_text(tmp_path / "file.txt", "whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+# ---- CSV -----------------------------------------------------------------------------------------------------------
+
+HARD = [
+    "=cmd|' /C calc'!A0.png",
+    "+1+1.png",
+    "-2+3.png",
+    "@SUM(A1).png",
+    "＝1.png",
+    " =1.png",
+    "NA",
+    "007",
+    "-1.5",
+]
+HARD += ["null", 'quo"te, comma', "1e5", "nan", "ok.png", "True", "'=1"]
+READ = {"dtype": {"id": str, "path": str, "class_name": str, "representative": str}, "keep_default_na": False}
+
+
+def test_ids_survive_csv_whatever_they_look_like(tmp_path: Path) -> None:
+    # Like roboflow/inference#2578 and hhurz/tableExport.jquery.plugin#230, where a ' before them changes them.
+    rows = np.eye(len(HARD), dtype=np.float32) + 0.1
+    names = [f"class {number % 3}" if number % 5 else "=class" for number in range(len(HARD))]
+    np.save(tmp_path / "vectors.npy", rows)
+    (tmp_path / "ids.txt").write_text("\n".join(HARD) + "\n", encoding="utf-8")
+    (tmp_path / "labels.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    options = tp.SourceOptions(ids=tmp_path / "ids.txt", labels=tmp_path / "labels.txt")
+    tp.run(tmp_path / "vectors.npy", out=tmp_path / "run", keep=1.0, options=options)
+    written = tp.export(tmp_path / "run", "csv", tmp_path / "kept.csv")
+    back = pd.read_csv(tmp_path / "kept.csv", na_values=[""], **READ)
+    assert back["id"].tolist() == HARD
+    assert back["representative"].tolist() == HARD
+    assert back["class_name"].tolist() == names
+    with (tmp_path / "kept.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == HARD
+    (note,) = written.notes
+    formulas = {*HARD[:6], *(name for name, label in zip(HARD, names, strict=True) if label == "=class")}
+    assert note.startswith(f"{len(formulas)} rows hold a text that begins with =, +, - or @")
+
+
+def test_harmless_ids_cause_no_caution(run: Path, tmp_path: Path) -> None:
+    notes = tp.export(run, "csv", tmp_path / "kept.csv").notes
+    assert not [note for note in notes if "spreadsheet" in note]
+
+
+def test_the_table_of_leaks_says_it_too(
+    vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tenpercent.cli import main
+
+    np.save(tmp_path / "test.npy", np.load(vectors)[:3])
+    (tmp_path / "ids.txt").write_text("=1\na\nb\n")
+    words = [
+        "leaks",
+        vectors,
+        tmp_path / "test.npy",
+        "--test-ids",
+        tmp_path / "ids.txt",
+        "--out",
+        tmp_path / "out",
+    ]
+    assert main([*map(str, words), "--table", str(tmp_path / "pairs.csv")]) == 0
+    assert "spreadsheet takes it for a formula" in capsys.readouterr().out
+    assert "=1" in pd.read_csv(tmp_path / "pairs.csv", dtype=str)["test_id"].tolist()
+
+
+# ---- what is left out is said --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_export_says_what_could_not_be_read(
+    form: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tenpercent.cli import main
+
+    if form == "hf":
+        pytest.importorskip("datasets")
+    assert main(["export", str(run), "--format", form, "--to", str(tmp_path / "kept")]) == 0
+    said = capsys.readouterr().out
+    assert f"1 image could not be read; {run / 'rejected.parquet'} says why." in said
+
+
+def test_an_export_says_what_is_held_out(photos: Path, tmp_path: Path) -> None:
+    (photos / "cat" / "broken.jpg").unlink()
+    tp.run(photos, out=tmp_path / "run", keep=0.5, embedder=flat, holdout=0.25)
+    notes = tp.export(tmp_path / "run", "indices", tmp_path / "kept").notes
+    assert notes == ("12 images held out for evaluation, and not exported.",)
+    assert len(json.loads((tmp_path / "run" / "run.json").read_text())["stages"]) == 4
