@@ -8,17 +8,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from .levels import RGB, BadValuesError, eight_bits, grey, on_white, to_rgb
+from .jpeg import load_jpeg
+from .levels import RGB, eight_bits, grey, on_white, to_rgb
 from .options import Decoding
 from .orientation import orientation
 from .pillow import extensions, formats, open_image, quiet
-from .source import Raw
+from .source import Raw, Unreadable
+from .whole import checked
 
 __all__ = ["RGB", "Unreadable", "as_rgb", "decode", "extensions", "formats", "one_line"]
-
-
-class Unreadable(Exception):  # noqa: N818  a verdict on one image, which never stops a run
-    """An image that can't be read; the message is the reason, for a person."""
 
 
 def decode(raw: Raw, how: Decoding = Decoding()) -> RGB:  # noqa: B008 – frozen
@@ -61,13 +59,18 @@ def _from_bytes(raw: bytes, how: Decoding) -> RGB:
 
 
 def _opened_and_read(raw: bytes, how: Decoding) -> RGB:
+    if how.rules > 1:
+        raw = checked(raw)
     image = open_image(raw, turn_tiff=how.rules == 1)
     if image is None:
         raise Unreadable(f"not an image that Pillow can read ({len(raw):,} bytes)")
     with image:
         _refuse_bomb(image, how.max_pixels)
         way_up = 1 if how.rules == 1 else orientation(image)  # before loading, which may drop the tag
-        image.load()
+        if how.rules > 1 and image.format == "JPEG":
+            load_jpeg(image, raw)
+        else:
+            image.load()
         return as_rgb(image, how, way_up)
 
 
@@ -94,10 +97,7 @@ def as_rgb(image: Image.Image, how: Decoding = Decoding(), way_up: int | None = 
     """
     if how.rules == 1:
         image, way_up = _upright_by_rules_1(image), 1
-    try:
-        return to_rgb(image, orientation(image) if way_up is None else way_up, how.rules)
-    except BadValuesError as error:
-        raise Unreadable(str(error)) from None
+    return to_rgb(image, orientation(image) if way_up is None else way_up, how.rules)
 
 
 def _upright_by_rules_1(image: Image.Image) -> Image.Image:

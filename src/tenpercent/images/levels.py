@@ -9,6 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .orientation import as_seen, as_stored, turned
+from .source import Unreadable
 
 RGB = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.generic]
@@ -17,10 +18,6 @@ STRIP = 2**18  # pixels converted at a time: what lies between Pillow's image an
 SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _WIDE = SIXTEEN_BIT | {"I", "F"}
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _MAXIMUM, _SAMPLE_FORMAT = 258, 262, 281, 339  # tags of TIFF
-
-
-class BadValuesError(ValueError):
-    """Values that are no picture; the message says which."""
 
 
 def to_rgb(image: Image.Image, orientation: int, rules: int) -> RGB:
@@ -34,7 +31,7 @@ def to_rgb(image: Image.Image, orientation: int, rules: int) -> RGB:
         rules: 1 takes numbers as version 0.1 did: what a TIFF says of its levels is not heeded.
 
     Raises:
-        BadValuesError: nan or infinite values.
+        Unreadable: nan or infinite values.
     """
     width, height = image.size
     strip_to_rgb = _converter(image, rules)
@@ -119,7 +116,7 @@ def _scale(
         return eight_bits
     low, high = _extremes(image, numbers)
     if not np.isfinite(low) or not np.isfinite(high):
-        raise BadValuesError("it holds nan or infinite values")
+        raise Unreadable("it holds nan or infinite values")
     if image.mode == "F":
         if low >= 0 and high <= 1:
             return lambda values: np.rint(values.astype(np.float64) * 255).astype(np.uint8)

@@ -16,6 +16,10 @@ from .options import Decoding
 Raw = bytes | npt.NDArray[np.generic]  # an encoded image, or its pixels: [h, w] or [h, w, channels]
 
 
+class Unreadable(Exception):  # noqa: N818  a verdict on one image, which never stops a run
+    """An image that can't be read; the message is the reason, for a person."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageSource:
     """Images with ids and labels, in the order of the source.
@@ -26,7 +30,7 @@ class ImageSource:
         paths: the file within the source, or None.
         labels: int64[n], the code of the class, −1 for none; None where the source has no labels.
         class_names: the name of each code.
-        read: row -> encoded bytes or pixels. Raises OSError or `decode.Unreadable` where that image can't be read.
+        read: row -> encoded bytes or pixels. Raises OSError or `Unreadable` where that image can't be read.
         split: which split this is, or "" where the source has none.
         skipped: what was passed over when listing, with counts, e.g. {"hidden files": 2, "broken links": 1}.
         splits: the names of all splits there are.

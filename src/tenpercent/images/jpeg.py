@@ -1,0 +1,208 @@
+"""JPEG decoded by Pillow, with a verdict whether there were data for the whole picture.
+
+libjpeg fills what is missing with grey and says so in a warning that Pillow doesn't pass on. But its decoder can be fed
+piece by piece, and stops where it lacks data. So it gets the data without the end marker that follows them, then a few
+bytes of no meaning, since it looks up to 8 bytes ahead: a decoder that still waits for data has not had them all. This
+costs nothing beside the decoding. The bytes added are ones, which are no code of any JPEG: each block takes 34 of
+these bits, so it is two blocks of 8 × 8 pixels at the very end at most whose lack goes unseen.
+
+Of a progressive JPEG the last scan in the file is judged. That later ones are missing can't be told: the format allows
+them to be left out.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+
+from PIL import Image
+from PIL.ImageFile import ImageFile
+
+from .source import Unreadable
+
+_START, _END, _START_OF_SCAN, _RESTART_INTERVAL, _PROGRESSIVE = 0xD8, 0xD9, 0xDA, 0xDD, 0xC2
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_CODED_BY_HUFFMAN = (0xC0, 0xC1, 0xC2)  # these frames can be fed piece by piece
+_MARKER = re.compile(
+    rb"\xff[\x02-\xcf\xd8-\xfe]"
+)  # else 0xFF is a byte of data, filling, or of a restart marker
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_AHEAD = b"\xff\x00" * 8  # the bytes that libjpeg looks ahead at most: ones, as they stand in a scan
+_ONE_MORE = b"\xff\x00"
+_UNWRITTEN = (
+    64  # zeros at the end of a file without an end marker that look as if it was never written to its end
+)
+
+
+@dataclass(frozen=True)
+class _Structure:
+    """What a JPEG says of itself.
+
+    Attributes:
+        frame: the content of its frame header: precision, height, width, components.
+        start: the first byte of the last scan's data.
+        stop: the byte after them.
+        interval: units between restart markers, 0 for none.
+        last: the components of the last scan.
+        seen: the components whose least frequency came.
+        ended: whether the end marker follows.
+    """
+
+    frame: bytes
+    start: int
+    stop: int
+    interval: int
+    last: bytes
+    seen: frozenset[int]
+    ended: bool
+
+
+def load_jpeg(image: ImageFile, raw: bytes) -> None:
+    """Load an opened JPEG; one that lacks its end marker alone is whole.
+
+    Raises:
+        Unreadable: there are no data for the whole picture.
+        Exception: whatever Pillow raises on a broken file.
+    """
+    found = _structure(raw)
+    if found is None or len(image.tile) != 1:
+        image.load()  # coded by arithmetic or without loss: Pillow must have all of it at once
+        return
+    if found.seen != set(found.frame[6::3]):
+        raise Unreadable("truncated: it breaks off before all of its colours came")
+    if found.interval and _restarts(raw, found) < ceil(_units(found) / found.interval) - 1:
+        raise Unreadable("truncated: restart markers are missing")
+    _feed_all(image, raw, found)
+
+
+def _structure(raw: bytes) -> _Structure | None:
+    """Return what a JPEG says of itself, None where it can't be fed piece by piece.
+
+    Raises:
+        Unreadable: it breaks off before its first scan or between two.
+    """
+    frame, kind, interval, marker = b"", 0, 0, 0
+    seen: frozenset[int] = frozenset()
+    scan: tuple[int, int, int, bytes] | None = None
+    markers = _markers(raw)
+    for marker, at, stop in _segments(raw, markers):
+        if marker in _FRAMES:
+            frame, kind = raw[at:stop], marker
+        elif marker == _RESTART_INTERVAL:
+            interval = int.from_bytes(raw[at : at + 2], "big")
+        elif marker == _START_OF_SCAN:
+            last = raw[at + 1 : at + 1 + 2 * raw[at] : 2]
+            if kind != _PROGRESSIVE or raw[stop - 3] == 0:
+                seen |= set(last)
+            following = bisect_left(markers, stop)
+            scan = (stop, markers[following], interval, last)
+    if kind not in _CODED_BY_HUFFMAN:
+        return None
+    ended = marker == _END
+    if scan is None or (kind == _PROGRESSIVE and not ended and scan[1] < len(raw) - 1):
+        raise Unreadable("truncated: it breaks off before its last scan")
+    return _Structure(frame, *scan, seen, ended)
+
+
+def _markers(raw: bytes) -> list[int]:
+    """Return where markers may be, restart markers left out; the last is the file's end, or half a marker there."""
+    return [*(found.start() for found in _MARKER.finditer(raw)), len(raw) - raw.endswith(b"\xff")]
+
+
+def _segments(raw: bytes, markers: list[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, first byte and the byte after it of each segment, the end marker the last; none that is cut."""
+    at, size = 2, len(raw)
+    while (at := markers[bisect_left(markers, at)]) < size - 1:
+        marker, stop = raw[at + 1], at + 2 + int.from_bytes(raw[at + 2 : at + 4], "big")
+        if marker == _END:
+            yield marker, at + 2, at + 2
+        if marker in (_START, _END) or stop > size:
+            return
+        yield marker, at + 4, stop
+        at = stop
+
+
+def _restarts(raw: bytes, found: _Structure) -> int:
+    """Return how many restart markers are among the data of the last scan."""
+    return sum(1 for _ in _RESTART.finditer(raw, found.start, found.stop))
+
+
+def _units(found: _Structure) -> int:
+    """Return how many units (MCUs), between which restart markers may stand, the last scan has."""
+    height, width = (int.from_bytes(found.frame[k : k + 2], "big") for k in (1, 3))
+    sampling = {found.frame[k]: divmod(found.frame[k + 1], 16) for k in range(6, len(found.frame), 3)}
+    across, down = (max(each[axis] for each in sampling.values()) for axis in (0, 1))
+    if len(found.last) > 1:
+        return ceil(width / (8 * across)) * ceil(height / (8 * down))
+    own = sampling[found.last[0]]
+    return ceil(ceil(width * own[0] / across) / 8) * ceil(ceil(height * own[1] / down) / 8)
+
+
+class _Feed:
+    """Pillow's decoder of one image, fed piece by piece."""
+
+    def __init__(self, image: ImageFile) -> None:
+        name, extents, _, arguments = image.tile[0]
+        image.load_prepare()
+        self.decoder = Image._getdecoder(image.mode, name, arguments, image.decoderconfig)
+        self.decoder.setimage(image.im, extents)
+        self.rest = b""
+        self.finished = False
+        self.idle = 0  # pieces in a row of which nothing was left
+
+    def give(self, data: bytes) -> None:
+        """Decode as much as can be with further data."""
+        data = self.rest + data
+        taken, error = self.decoder.decode(data)
+        if error < 0:
+            raise OSError("broken data stream")
+        self.finished = taken < 0
+        self.rest = b"" if taken < 0 else data[taken:]
+        self.idle = 0 if self.rest else self.idle + 1
+
+    def has_all(self, piece: bytes) -> bool:
+        """Return whether the decoder is done with the data, given a byte more or two.
+
+        It is where it has finished, or passes over all that comes to find a marker. One that waits for data takes
+        them block by block, for which two single bytes don't suffice.
+        """
+        for _ in range(3):
+            if self.finished or self.idle > 1:
+                return True
+            if self.rest:
+                return False
+            self.give(piece)
+        return False
+
+
+def _feed_all(image: ImageFile, raw: bytes, found: _Structure) -> None:
+    feed = _Feed(image)
+    try:
+        if not found.ended and raw.endswith(bytes(_UNWRITTEN), found.start):
+            _feed_to_zeros(feed, raw[: found.stop] + _AHEAD)
+        else:
+            feed.give(raw[: found.stop] + _AHEAD)
+        if not feed.has_all(_ONE_MORE):
+            raise Unreadable("truncated: its data end before the picture does")
+        if not feed.finished:
+            feed.give(bytes((0xFF, _END)))
+        if not feed.finished:
+            raise Unreadable("truncated: it has no end")
+    finally:
+        feed.decoder.cleanup()
+    image.tile = []
+
+
+def _feed_to_zeros(feed: _Feed, data: bytes) -> None:
+    """Feed data that end with zeros; where the picture is complete without them, the file was not all written."""
+    zeros = len(data) - len(_AHEAD) - _UNWRITTEN
+    feed.give(data[:zeros])
+    for at in (zeros, zeros + 1):
+        if not feed.finished:
+            feed.give(data[at : at + 1])
+    if feed.finished or feed.idle > 1:
+        raise Unreadable("truncated: its end is filled with zeros")
+    feed.give(data[zeros + 2 :])
