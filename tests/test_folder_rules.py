@@ -15,6 +15,7 @@ from tenpercent.errors import SourceError, UsageError
 from tenpercent.evaluate.evaluation_set import given_set
 from tenpercent.export import Format, export
 from tenpercent.images.columns import caseless, refuse_case_twins
+from tenpercent.images.decode import Unreadable, decode
 from tenpercent.images.options import SourceOptions
 from tenpercent.images.source import ImageSource
 from tenpercent.images.sources import open_source, open_split
@@ -140,11 +141,16 @@ def test_a_flat_test_folder_beside_class_folders(tmp_path: Path) -> None:
 
 def test_train_beside_folders_that_are_no_splits_is_asked_about(tmp_path: Path) -> None:
     put(tmp_path, "photos/Train/1.png", "photos/car/2.png", "photos/bus/3.png")
-    with pytest.raises(SourceError, match=r"a folder Train beside bus.*--split Train, or rename") as caught:
+    with pytest.raises(
+        SourceError, match=r"beside bus: .*--split Train, or --split none for classes$"
+    ) as caught:
         opened(tmp_path)
     assert "\n" not in str(caught.value)
     source = opened(tmp_path, split="train")
     assert source.ids == ("photos/Train/1.png",) and source.skipped == {"images outside the splits": 2}
+    source = opened(tmp_path, split="none")
+    assert source.class_names == ("Train", "bus", "car") and source.split == "" and source.splits == ()
+    assert open_split(tmp_path, SourceOptions(split="none"), "test") is None
 
 
 def test_classes_whose_names_hold_a_word_of_a_split(tmp_path: Path) -> None:
@@ -158,12 +164,17 @@ def test_classes_whose_names_hold_a_word_of_a_split(tmp_path: Path) -> None:
 
 
 def test_splits_without_one_to_train_on_are_asked_about(tmp_path: Path) -> None:
-    put(tmp_path, "Val/a/1.png", "Test/a/2.png")
+    root = put(tmp_path / "all", "Val/a/1.png", "Test/a/2.png")
     with pytest.raises(
-        SourceError, match=r"the splits Val, Test and none to train on; choose one with --split"
+        SourceError, match=r"the splits Val, Test and none to train on; choose .*--split none"
     ):
-        opened(tmp_path)
-    assert opened(tmp_path, split="test").ids == ("Test/a/2.png",)
+        opened(root)
+    assert opened(root, split="test").ids == ("Test/a/2.png",)
+    assert len(opened(root, split="none")) == 2
+    train = put(tmp_path / "other", "train/a/3.png")
+    assert given_set(str(root), SourceOptions(), opened(train)).source.ids == ("Test/a/2.png",)
+    asked = open_test(root, SourceOptions(), open_train(train, SourceOptions()))
+    assert isinstance(asked.opened, ImageSource) and asked.opened.ids == ("Test/a/2.png",)
 
 
 def test_two_folders_for_one_split_are_asked_about(tmp_path: Path) -> None:
@@ -208,6 +219,7 @@ def test_splits_within_some_class_folders_only_are_asked_about(tmp_path: Path) -
     ) as caught:
         opened(tmp_path)
     assert "\n" not in str(caught.value)
+    assert opened(tmp_path, split="none").class_names == ("cat/test", "cat/train", "dog")
 
 
 # ---- which levels are classes --------------------------------------------------------------------------------------
@@ -454,6 +466,19 @@ def test_links_to_content_that_is_not_here(store: Path) -> None:
     (store / ".git" / "annex" / "objects" / "x9" / "one.png").unlink()
     with pytest.raises(SourceError, match=r"fetch the content with git annex get$"):
         opened(store / "links", follow_links=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
+        (b"/annex/objects/SHA256E-s12345--4d7a.jpg\n", "git annex get"),
+        (b"no image", "not an image that Pillow can read"),
+    ],
+)
+def test_a_file_that_stands_for_one_that_was_not_fetched(content: bytes, said: str) -> None:
+    with pytest.raises(Unreadable, match=said):
+        decode(content)
 
 
 def test_a_dvc_pointer_beside_its_file_is_no_loss(tmp_path: Path) -> None:

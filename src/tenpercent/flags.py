@@ -55,7 +55,9 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, metavar="RUN", help="the run folder: made, or gone on with"
     )
     group = parser.add_argument_group("source")
-    group.add_argument("--split", metavar="NAME", help="of a source with splits (train)")
+    group.add_argument(
+        "--split", metavar="NAME", help="of a source with splits (train); none: folders are classes"
+    )
     add_columns(group)
     group.add_argument("--labels", type=Path, metavar="FILE", help="vectors: one label a row, .npy or .txt")
     group.add_argument("--ids", type=Path, metavar="FILE", help="vectors: one id a row, .npy or .txt")

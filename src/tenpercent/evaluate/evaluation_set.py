@@ -13,6 +13,7 @@ from ..errors import SourceError, UsageError
 from ..images.options import SourceOptions
 from ..images.source import ImageSource
 from ..images.sources import open_source, open_split, with_classes
+from ..images.splits import NoSplitError
 from ..images.taken import account, describe_taken
 from ..store.embeddings import Embeddings
 from ..store.run import RunFolder
@@ -104,9 +105,14 @@ def _has_labels(source: ImageSource) -> bool:
 
 def _opened(spec: str, options: SourceOptions, images: ImageSource) -> ImageSource:
     options = replace(options, rules=images.decoding.rules)  # read as the images that are learnt from
-    found = open_source(spec, options)
-    if isinstance(found, ImageSource) and options.split is None and found.splits:
-        found = open_split(spec, options, "test") or found
+    try:
+        found = open_source(spec, options)
+        if isinstance(found, ImageSource) and options.split is None and found.splits:
+            found = open_split(spec, options, "test") or found
+    except NoSplitError:  # nothing to train on, or several: no matter here
+        if options.split is not None:
+            raise
+        found = open_source(spec, replace(options, split="test"))
     if isinstance(found, Embeddings):
         raise SourceError(
             f"--test {spec} holds vectors, and trainings are judged by images; give their source"

@@ -63,7 +63,7 @@ def _opened_and_read(raw: bytes, how: Decoding) -> RGB:
         raw = checked(raw)
     image = open_image(raw, turn_tiff=how.rules == 1)
     if image is None:
-        raise Unreadable(f"not an image that Pillow can read ({len(raw):,} bytes)")
+        raise Unreadable(_no_image(raw))
     with image:
         _refuse_bomb(image, how.max_pixels)
         way_up = 1 if how.rules == 1 else orientation(image)  # before loading, which may drop the tag
@@ -72,6 +72,15 @@ def _opened_and_read(raw: bytes, how: Decoding) -> RGB:
         else:
             image.load()
         return as_rgb(image, how, way_up)
+
+
+def _no_image(raw: bytes) -> str:
+    """Say what a file is instead of an image: often one that stands for content that was not fetched."""
+    if raw.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer in place of the image; git lfs pull fetches it"
+    if len(raw) < 1024 and b"/annex/objects/" in raw:
+        return "a git-annex pointer in place of the image; git annex get fetches it"
+    return f"not an image that Pillow can read ({len(raw):,} bytes)"
 
 
 def _refuse_bomb(image: Image.Image, limit: int) -> None:

@@ -18,6 +18,7 @@ from .splits import (
     splits_of_folders,
 )
 
+NO_SPLIT = "none"  # asked for where folders named for splits are classes
 Names = tuple[str, ...]  # the names along a path
 
 
@@ -59,7 +60,8 @@ def read_layout(folders: Collection[str], asked: str | None, spec: str) -> Layou
 
     Args:
         folders: those that hold images, relative to the source with `/` between names, "" for the source itself.
-        asked: the split to take; None for train where there are splits.
+        asked: the split to take; None for train where there are splits; ``"none"`` where folders of such names are
+            classes.
         spec: the source, for errors.
 
     Raises:
@@ -67,9 +69,9 @@ def read_layout(folders: Collection[str], asked: str | None, spec: str) -> Layou
         NoSplitError: there is no split like the one asked for.
     """
     paths = {folder: tuple(folder.split("/")) if folder else () for folder in folders}
-    division = _divide(set(paths.values()) - {()}, asked, spec)
+    division = None if asked == NO_SPLIT else _divide(set(paths.values()) - {()}, asked, spec)
     if division is None:
-        if asked is not None:
+        if asked not in (None, NO_SPLIT):
             choose_split(asked, (), spec)
         silent = _Silent.of(paths.values(), FILLERS)
         classes = {folder: "/".join(silent.without(path)) for folder, path in paths.items()}
@@ -148,12 +150,13 @@ def _are_splits(found: Mapping[str, str], others: list[str], spec: str) -> bool:
         if others:
             raise SourceError(
                 f"{spec} has a folder {name} beside {others[0]}: a split or a class? "
-                f"Say --split {name}, or rename that folder"
+                f"Say --split {name}, or --split {NO_SPLIT} for classes"
             )
         return True
     if len(kinds) > 1 and not others:
         raise NoSplitError(
-            f"{spec} has the splits {', '.join(in_order(found))} and none to train on; choose one with --split"
+            f"{spec} has the splits {', '.join(in_order(found))} and none to train on; choose one with --split, or all "
+            f"with --split {NO_SPLIT}"
         )
     return False
 
@@ -186,7 +189,7 @@ def _divide_within(paths: set[Names], level: int, spec: str) -> _Division | None
         pair = " and ".join(f"{first}/{name}" for name in in_order(within[divided[0]])[:2])
         raise SourceError(
             f"{spec} has splits within a folder ({pair}) but {'/'.join(min(outside))} lies in none of them; "
-            f"give {spec}/{first}, or lay all images out as SPLIT/CLASS"
+            f"say --split {NO_SPLIT} to take all for classes, or give {spec}/{first}"
         )
     return _Division(members, {split: split for split, _ in members.values()}, crossed=True)
 

@@ -35,7 +35,8 @@ class SourceOptions:
     """Options of a source; each applies to some kinds of source only, and is refused elsewhere.
 
     Attributes:
-        split: which split to take; None for `train` where there are splits.
+        split: which split to take; None for `train` where there are splits; ``"none"`` where folders named
+            for splits are classes.
         image_column: Parquet and `hf:`: the column that holds the images; None to find it by its type.
         label_column: Parquet and `hf:`: the column that holds the labels, ``"none"`` for no labels; None to find it.
         embedding_column: Parquet and `hf:`: take the vectors of this column instead of images.

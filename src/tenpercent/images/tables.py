@@ -157,7 +157,7 @@ def labels_of(
 def _text_labels(column: pa.ChunkedArray, spec: str) -> Labels:
     """Return text as classes in the order of the names; what is empty means no label, as null does."""
     names = sorted(name for name in pc.unique(column).to_pylist() if name)
-    refuse_case_twins(names, spec, "make the values alike, or choose another --label-column")
+    refuse_case_twins(names, spec, "make the values alike, or choose another --label-column", forms=True)
     found = pc.index_in(column, value_set=pa.array(names, pa.large_string()))
     empty = int(pc.sum(pc.equal(column, "")).as_py() or 0)
     remark = "; ".join(none_words({"null": column.null_count, "empty text": empty}))

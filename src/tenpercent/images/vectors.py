@@ -63,7 +63,7 @@ def _file_labels(given: npt.NDArray[Any], what: str, rules: int) -> Labels:
     except UsageError as error:
         raise SourceError(f"{what}: {error}") from None
     codes, names = label_codes(given, None, len(given))
-    refuse_case_twins(names, what, "make these labels alike")
+    refuse_case_twins(names, what, "make these labels alike", forms=rules != 1)
     return Labels(codes, names)
 
 

@@ -71,7 +71,13 @@ def open_test(spec: Spec | None, options: SourceOptions, train: Asked) -> Asked:
     if spec is None:
         options.allow("the test split of TRAIN's own source", "split")
         return _other_split(options.split or "test", train)
-    opened = _opened(spec, options)
+    try:
+        opened = _opened(spec, options)
+    except NoSplitError:  # nothing to train on, or several: no matter here
+        if options.split is not None:
+            raise
+        options = replace(options, split="test")
+        opened = _opened(spec, options)
     if options.split is None and not isinstance(opened, RunFolder) and isinstance(spec, str | Path):
         opened, options = _test_split(spec, options, opened)
     same = isinstance(spec, str | Path) and isinstance(train.spec, str | Path)
