@@ -222,17 +222,6 @@ def test_settings_that_can_not_be_read_are_an_error(tmp_path: Path, content: str
         embed(tmp_path, source, mean_colours)
 
 
-@pytest.mark.parametrize(("value", "what"), [(0.0, "is zero"), (np.nan, "nan"), (np.inf, "nan or infinity")])
-def test_a_vector_without_a_direction_names_its_image(tmp_path: Path, value: float, what: str) -> None:
-    def broken(images: Images) -> npt.NDArray[np.float64]:
-        vectors = mean_colours(images)
-        vectors[5] = value
-        return vectors
-
-    with pytest.raises(TenpercentError, match=f"'0005.png' .*{what}"):
-        embed(tmp_path, labelled(), broken)
-
-
 @pytest.mark.parametrize("shape", [(3, 2), (24,), (24, 3, 4, 4)])
 def test_vectors_of_the_wrong_shape_are_an_error(tmp_path: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(TenpercentError, match="the embedder gave"):

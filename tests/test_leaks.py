@@ -392,7 +392,7 @@ def test_the_second_time_nothing_is_embedded(
 def test_images_that_can_not_be_read_are_counted(photos: Path, tmp_path: Path) -> None:
     (photos / "test/dog/broken.png").write_bytes(b"\x89PNG no picture")
     found = tp.leaks(photos, embedder=pixels, threshold=0.05, out=tmp_path / "out")
-    assert found.notes == ("1 test images could not be read and were not compared.",)
+    assert found.notes == ("1 test images were rejected and not compared.",)
     assert "test/dog/broken.png" in (tmp_path / "out/leaks.html").read_text()
     assert "test/dog/broken.png" not in found.clean
 

@@ -80,10 +80,15 @@ def test_zero_means_equal():
 
 @pytest.mark.parametrize(
     ("row", "what"),
-    [([0, 0], "zero"), ([np.nan, 1], "nan"), ([1, np.inf], "nan or infinity"), ([1, -np.inf], "nan")],
+    [
+        ([0, 0], r"^2 of 4 vectors are zero and have no direction \(rows 2, 3\); remove"),
+        ([np.nan, 1], r"^1 of 4 vectors is zero and has no direction \(row 3\), 1 holds nan \(row 2\);"),
+        ([1, np.inf], r"\(row 3\), 1 holds infinity \(row 2\);"),
+        ([1, -np.inf], r"\(row 3\), 1 holds infinity \(row 2\);"),
+    ],
 )
 def test_a_row_without_direction_is_named(row, what):
-    with pytest.raises(UsageError, match=f"row 2 .*{what}"):
+    with pytest.raises(UsageError, match=what):
         Points.of(np.array([[1, 2], [3, 4], row, [0, 0]], dtype=float))
 
 
@@ -91,7 +96,7 @@ def test_without_directions_only_what_is_no_number_is_refused():
     rows = np.zeros((5000, 2))
     assert not all_points(Points.of(rows, "euclidean")).any()
     rows[4500, 1] = np.nan
-    with pytest.raises(UsageError, match="row 4500 holds nan or infinity"):
+    with pytest.raises(UsageError, match=r"1 of 5,000 vectors holds nan \(row 4500\)"):
         Points.of(rows, "euclidean")
 
 

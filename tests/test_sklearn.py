@@ -443,7 +443,7 @@ def test_wrong_parameters_are_refused_as_scikit_learn_refuses_them(
 
 def test_zero_rows_have_no_direction_but_a_place() -> None:
     X = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
-    with pytest.raises(ValueError, match="the vector in row 1 is zero and has no direction"):
+    with pytest.raises(ValueError, match=r"1 of 3 vectors is zero and has no direction \(row 1\)"):
         CompleteLinkage().fit(X)
     assert CompleteLinkage(metric="euclidean").fit(X).labels_.tolist() == [0, 0, 1]
 

@@ -17,6 +17,7 @@ from .images.source import ImageSource
 from .images.sources import absolute, open_source
 from .images.taken import account, describe_taken
 from .store.embeddings import Embeddings, stored_count
+from .store.rejected import write_rejected
 from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:  # torch is loaded where it is needed
@@ -131,12 +132,16 @@ def embed_opened(
         folder = RunFolder.create(out, about)
         if folder.stage(Stage.EMBED) is None:
             with folder.lock(Stage.EMBED):
+                set_aside = {"rejected": len(opened.rejected)} if opened.rejected else {}
+                if opened.rejected:
+                    write_rejected(folder.rejected, opened.rejected)
                 folder.record(
                     Stage.EMBED,
                     {"embedder": "vectors"},
                     clock.seconds,
                     n=len(opened),
                     layers={"end": opened.width},
+                    **set_aside,
                 )
         return opened
     if embedder is None and RunFolder(Path(out)).json_path.exists():

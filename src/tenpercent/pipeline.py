@@ -399,11 +399,9 @@ def explain(what: str | Path, name: str | int) -> Explanation:
 
 
 def _say_why_absent(folder: RunFolder, name: str) -> None:
-    """Raise `UsageError` where an image took no part because it could not be read or was held out."""
+    """Raise `UsageError` where an image took no part because it was rejected or held out."""
     for found in _rows_named(folder.rejected, name):
-        raise UsageError(
-            f"{name} took no part: it could not be read ({found['reason']}); mend or remove the file"
-        )
+        raise UsageError(f"{name} took no part: it was rejected ({found['reason']}); mend or remove it")
     for _ in _rows_named(folder.holdout, name):
         raise UsageError(
             f"{name} took no part: it is held out for evaluation (--holdout); ask for another image"

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
+from ..flaws import all_flaws, describe_flaws
 from .kernels import inner, kernel
 
 Doubles = npt.NDArray[np.float64]
@@ -53,10 +54,8 @@ def direction_of_rows(rows: npt.NDArray[Any]) -> Doubles:
         UsageError: a row without a direction (zero, nan, infinite).
     """
     divisors = np.empty((len(rows), 3), dtype=np.float64)
-    broken = _directions(rows, divisors)
-    if broken >= 0:
-        what = "holds nan or infinity" if rows[broken].any() else "is zero and has no direction"
-        raise UsageError(f"the vector in row {broken} {what}; remove that row or embed it again")
+    if _directions(rows, divisors) >= 0:
+        raise UsageError(f"{describe_flaws(all_flaws(rows))}; remove these rows or embed them again")
     return divisors
 
 
@@ -69,12 +68,9 @@ def scale_of_rows(rows: npt.NDArray[Any]) -> Doubles:
     largest = 0.0
     for start in range(0, len(rows), 4096):
         block = rows[start : start + 4096]
-        finite = np.isfinite(block).all(axis=1)
-        if not finite.all():
-            row = start + int(np.argmin(finite))
-            raise UsageError(
-                f"the vector in row {row} holds nan or infinity; remove that row or embed it again"
-            )
+        if not np.isfinite(block).all():
+            said = describe_flaws(all_flaws(rows, zero=False))
+            raise UsageError(f"{said}; remove these rows or embed them again")
         largest = max(largest, float(np.abs(block).max()))
     exponent = max(
         math.frexp(largest)[1], -1022

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from ..errors import TenpercentError, UsageError
+from ..flaws import Flaw, flaws_of
 from ..images.source import ImageSource
 from ..progress import bar
-from ..store.embeddings import Part, in_batches, part_files, stored_layers, write_part, zero_or_broken_row
-from ..store.files import fingerprint, write_table
+from ..store.embeddings import Part, in_batches, part_files, stored_layers, write_part
+from ..store.files import fingerprint, read_metadata
+from ..store.rejected import Rejected, write_rejected
 from ..store.run import RunFolder
 from .encoders import (
     Embedder,
@@ -33,13 +35,28 @@ from .encoders import (
 )
 from .networks import SMALL, build
 from .origin import Origin, stored_choice
-from .pixels import Ints, Rejected, Scan, scan
+from .pixels import Ints, Scan, scan
 from .selfsupervised import check_images, check_network
 from .settings import SelfSupervised, Supervised, Timm
 from .weights import check_name, timm_model
 
-FORMAT = 1
+REJECTED = "rejected"  # in the metadata of a part
 PART = 4096  # images a part file; fixed, so that a resumed run writes the same files
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What an extraction came to.
+
+    Attributes:
+        count: images extracted now, and not by an earlier run.
+        widths: of each layer.
+        rejected: the images without a usable vector, of all parts.
+    """
+
+    count: int
+    widths: dict[str, int]
+    rejected: tuple[Rejected, ...]
 
 
 @dataclass(frozen=True)
@@ -86,7 +103,7 @@ def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: 
     Raises:
         UsageError: the embedder needs labels that the source lacks, or its weights don't serve.
         StageError: the folder holds embeddings made with other settings, or of images that have changed.
-        TenpercentError: more than half of the images can't be read, or a vector has no direction.
+        TenpercentError: more than half of the images can't be read, or have a vector without a direction.
     """
     check_labels(source, embedder, rows)
     asked = Origin.of(source, rows, embedder_json(embedder))
@@ -100,7 +117,7 @@ def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: 
     origin = replace(asked, images=fingerprint(list(found.hashes)))
     origin.check(run)
     origin.write(run, stored_choice(run))
-    write_rejected(run.rejected, found.rejected)
+    write_rejected(run.rejected, found.rejected)  # what extraction rejects comes to it
     encoder, facts = _encoder(embedder, found, source, run, origin)
     trained = time.perf_counter()
     about = {
@@ -108,12 +125,14 @@ def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: 
         "class_names": list(source.class_names),
         "labelled": source.labels is not None,
     }
-    extracted, widths = extract(encoder, found, source, run.embeddings, about)
+    done = extract(encoder, found, source, run.embeddings, about)
+    rejected = (*found.rejected, *done.rejected)
+    write_rejected(run.rejected, rejected)
     finished = time.perf_counter()
     return {
-        "n": len(found.rows),
-        "rejected": len(found.rejected),
-        "layers": widths,
+        "n": len(found.rows) - len(done.rejected),
+        "rejected": len(rejected),
+        "layers": done.widths,
         **facts,
         "pixels": found.pixels.describe(),
         "in_memory": found.pixels.in_memory,
@@ -122,8 +141,8 @@ def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: 
             "train": round(trained - scanned, 3),
             "extract": round(finished - trained, 3),
         },
-        "extracted": extracted,
-        "images_per_second": round(extracted / max(finished - trained, 1e-9), 1),
+        "extracted": done.count,
+        "images_per_second": round(done.count / max(finished - trained, 1e-9), 1),
     }
 
 
@@ -156,37 +175,24 @@ def check_labels(source: ImageSource, embedder: Embedder, rows: Ints) -> None:
         raise UsageError(f"{source.spec} has {what}, and training an embedding takes two or more; {remedy}")
 
 
-def write_rejected(path: Path, rejected: tuple[Rejected, ...]) -> None:
-    """Write the images that can't be read, in id order: id, row, reason; an empty table where there are none."""
-    ordered = sorted(rejected, key=lambda one: one.id)
-    columns = {
-        "id": pa.array([one.id for one in ordered], pa.string()),
-        "row": pa.array([one.row for one in ordered], pa.int64()),
-        "reason": pa.array([one.reason for one in ordered], pa.string()),
-    }
-    write_table(path, pa.table(columns), {"format": FORMAT})
-
-
 def extract(
     encoder: Encoder, found: Scan, source: ImageSource, folder: Path, about: dict[str, Any]
-) -> tuple[int, dict[str, int]]:
-    """Write the part files that are not there yet.
+) -> Extracted:
+    """Write the part files that are not there yet. An image whose vector has no direction is rejected.
 
     Args:
         encoder: what makes the vectors.
         found: the readable images.
         source: where they come from, for ids, paths and labels.
         folder: the run's ``embeddings``.
-        about: the parts' metadata, see `store.embeddings.write_part`.
-
-    Returns:
-        How many images were extracted now, and the width of each layer.
+        about: the parts' metadata, see `store.embeddings.write_part`; a part also names the images it rejects.
 
     Raises:
-        TenpercentError: a vector is zero, nan or infinite; the image is named.
+        TenpercentError: not one vector of one width an image, or more than half of them have no direction.
     """
     layout = _Layout(len(found.rows), encoder.batch)
-    there = {path.name for path in part_files(folder)}
+    there = {path.name: path for path in part_files(folder)}
+    rejected = [Rejected(*one) for path in there.values() for one in read_metadata(path).get(REJECTED, [])]
     missing = [number for number in range(layout.parts) if f"part-{number:05d}.parquet" not in there]
     count = sum(layout.part(number).stop - layout.part(number).start for number in missing)
     order = (batch for number in missing for batch in layout.batches(number))
@@ -201,26 +207,54 @@ def extract(
             for batch in layout.batches(number):
                 made = encoder.encode(next(images))
                 for layer in encoder.layers:
-                    ids = [source.ids[row] for row in found.rows[batch]]
-                    check_vectors(made[layer], ids, widths.setdefault(layer, made[layer].shape[1]))
+                    check_shape(made[layer], len(batch), widths.setdefault(layer, made[layer].shape[1]))
                     vectors[layer].append(made[layer])
                 progress.update(len(batch))
             layers = {layer: np.concatenate(arrays) for layer, arrays in vectors.items()}
-            write_part(folder, number, _part(found, source, layout.part(number), layers), about)
-    return count, widths or stored_widths(folder)
+            part, gone = _without_flaws(_part(found, source, layout.part(number), layers))
+            rejected += gone
+            _check_most(rejected, layout.n, source)
+            write_part(folder, number, part, {**about, REJECTED: list(map(astuple, gone))} if gone else about)
+    return Extracted(count, widths or stored_widths(folder), tuple(rejected))
 
 
-def check_vectors(vectors: Floats, ids: list[str], width: int) -> None:
-    """Raise `TenpercentError` where a batch has not one vector of `width` values an image, or one has no direction."""
-    if vectors.shape != (len(ids), width):
+def check_shape(vectors: Floats, count: int, width: int) -> None:
+    """Raise `TenpercentError` where a batch of `count` images has not one vector of `width` values each."""
+    if vectors.shape != (count, width):
         raise TenpercentError(
-            f"the embedder gave vectors of shape {vectors.shape} for a batch of {len(ids)} images and a width of "
+            f"the embedder gave vectors of shape {vectors.shape} for a batch of {count} images and a width of "
             f"{width}; it must give one vector an image, all of one width"
         )
-    broken = zero_or_broken_row(vectors)
-    if broken is not None:
+
+
+def _without_flaws(part: Part) -> tuple[Part, list[Rejected]]:
+    """Return a part without the images that have a vector without a direction in any layer, and these images."""
+    flaws = {layer: flaws_of(vectors) for layer, vectors in part.layers.items()}
+    good = np.all([codes == Flaw.NONE for codes in flaws.values()], axis=0)
+    if good.all():
+        return part, []
+    gone = []
+    for at in np.flatnonzero(~good).tolist():
+        layer, flaw = next((layer, Flaw(codes[at])) for layer, codes in flaws.items() if codes[at])
+        of = f" of layer {layer}" if len(flaws) > 1 else ""
+        gone.append(Rejected(part.ids[at], int(part.rows[at]), f"its vector{of} {flaw.reason}"))
+    left = Part(
+        ids=list(compress(part.ids, good)),
+        rows=part.rows[good],
+        paths=list(compress(part.paths, good)),
+        labels=part.labels[good],
+        hashes=list(compress(part.hashes, good)),
+        layers={layer: vectors[good] for layer, vectors in part.layers.items()},
+    )
+    return left, gone
+
+
+def _check_most(rejected: list[Rejected], n: int, source: ImageSource) -> None:
+    """Raise `TenpercentError` where more than half of n images have no vector to compare."""
+    if 2 * len(rejected) > n:
         raise TenpercentError(
-            f"the vector of {ids[broken[0]]!r} {broken[1]}; leave that image out or choose another embedder"
+            f"{len(rejected):,} of {n:,} images of {source.spec} have no usable vector, more than half (the first: "
+            f"{rejected[0].id!r}, {rejected[0].reason}); choose another embedder and another run folder"
         )
 
 

@@ -21,6 +21,7 @@ from ..errors import SourceError, TenpercentError
 from ..images.decode import Unreadable, decode
 from ..images.source import ImageSource, content_hash
 from ..progress import bar
+from ..store.rejected import Rejected
 from .networks import SMALL, Size
 from .settings import LARGE
 
@@ -32,15 +33,6 @@ Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """An image that can't be read: its id, its row in the source, and why."""
-
-    id: str
-    row: int
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,7 +80,8 @@ def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddi
         return _table(dataset, names)
 
     if columns.vector is not None:
-        found = vectors_from_table(columns, table, spec, options.rules)
+        vectors = _table(dataset, [columns.vector])[columns.vector].chunks
+        found = vectors_from_table(columns, table, vectors, len(dataset), spec, options)
         return replace(found, taken={**found.taken, **configuration})
     image = columns.image or ""
     cells = dataset.select_columns([image])

@@ -26,6 +26,7 @@ from .tables import read_rows
 from .vectors import vectors_from_table
 
 BATCH = 100  # rows read at a time where all columns are wanted: images are large
+PIECE_BYTES, PIECE_ROWS = 16 * 2**20, 4096  # of a column of numbers read at a time
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,20 @@ class Files:
         held = self.partitions[name]
         return pa.chunked_array([held.take(pa.array(np.full(rows, file)))], held.type)
 
+    def pieces(self, name: str) -> Iterator[pa.Array]:
+        """Yield one column of all files some rows at a time: as a whole it may be more than Arrow's arrays hold.
+
+        Raises:
+            SourceError: a file is damaged.
+        """
+        for path, footer in zip(self.paths, self.metadata, strict=True):
+            try:
+                with pq.ParquetFile(path, metadata=footer, memory_map=True) as opened:
+                    for batch in opened.iter_batches(_rows_at_a_time(footer, name), columns=[name]):
+                        yield batch.column(0)
+            except (OSError, pa.ArrowException) as error:
+                raise _damaged(path, error) from None
+
     def reader(self, rows: npt.NDArray[np.int64]) -> pa.RecordBatchReader:
         """Return all columns of the given rows (ascending) a few at a time; a column that one file lacks is null."""
         own = [without_views(footer.schema.to_arrow_schema()) for footer in self.metadata]
@@ -180,7 +195,9 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
     held_by = (columns.image, columns.vector, columns.label, columns.id)
     files.check([name for name in dict.fromkeys(held_by) if name is not None], str(spec))
     if columns.vector is not None:
-        return vectors_from_table(columns, files.columns, str(spec), options.rules)
+        return vectors_from_table(
+            columns, files.columns, files.pieces(columns.vector), files.rows, str(spec), options
+        )
     image = columns.image or ""
     held = RowGroups(files, image)
     rows = read_rows(columns, files.columns, str(spec), options.rules, _paths_as_ids(files, image, folder))
@@ -226,6 +243,16 @@ def _read(path: Path, names: Sequence[str]) -> pa.Table:
         return pq.ParquetFile(path).read(columns=list(names))
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, error) from None
+
+
+def _rows_at_a_time(footer: pq.FileMetaData, name: str) -> int:
+    """Return how many rows of numbers are about 16 MiB once they are decoded."""
+    most = 0.0
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        leaves = [group.column(at) for at in range(group.num_columns)]
+        values = sum(leaf.num_values for leaf in leaves if leaf.path_in_schema.split(".")[0] == name)
+        most = max(most, values / max(group.num_rows, 1))
+    return int(min(max(PIECE_BYTES // (8 * max(most, 1.0)), 1), PIECE_ROWS))
 
 
 def _damaged(path: Path, error: Exception) -> SourceError:

@@ -191,7 +191,7 @@ def _open_file(path: Path, options: SourceOptions) -> ImageSource | Embeddings:
         options.allow("a .npy file", "split", "labels", "ids", "drop_bad_rows")
         if options.split is not None:
             choose_split(options.split, (), str(path))
-        return open_npy(path, options.labels, options.ids, options.rules)
+        return open_npy(path, options)
     raise SourceError(
         f"{path} is a file, not a folder; give the folder of the images, or a .parquet or .npy file"
     )

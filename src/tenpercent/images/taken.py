@@ -24,7 +24,9 @@ def account(opened: ImageSource | Embeddings) -> dict[str, Any]:
         "taken": dict(opened.taken),
     }
     if isinstance(opened, Embeddings):
-        return {"kind": "vectors", "width": opened.width, **common}
+        gone = {"rejected": len(opened.rejected)} if opened.rejected else {}
+        n = len(opened) + len(opened.rejected)
+        return {"kind": "vectors", "width": opened.width, **common, "n": n, **gone}
     return {"kind": "images", "split": opened.split, "skipped": opened.skipped, **common}
 
 
@@ -45,7 +47,8 @@ def _counted(about: Mapping[str, Any]) -> str:
     n = f"{about['n']:,}"
     if about["kind"] == "vectors":
         width = f" of {about['width']:,} values" if "width" in about else ""
-        return f"{n} vectors{width}{_from(about.get('taken', {}), 'vectors')}"
+        gone = f" ({about['rejected']:,} set aside: zero or not finite)" if about.get("rejected") else ""
+        return f"{n} vectors{width}{gone}{_from(about.get('taken', {}), 'vectors')}"
     return f"{n} images{_from(about.get('taken', {}), 'images')}"
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +16,36 @@ from ..errors import SourceError, UsageError
 from ..store.embeddings import Embeddings
 from ..store.labels import Labels, label_codes, number_labels, plain
 from . import columns_0_1
+from .arrow_types import plain_column
 from .columns import Columns, refuse_case_twins
-from .options import RULES
+from .options import SourceOptions
 from .tables import read_rows
 
 
-def open_npy(path: Path, labels: Path | None, ids: Path | None, rules: int = RULES) -> Embeddings:
+def open_npy(path: Path, options: SourceOptions) -> Embeddings:
     """Open a matrix of vectors [n, d], memory-mapped; no pickled object is ever loaded.
 
     Args:
         path: the `.npy` file; any real dtype and byte order.
-        labels: codes (-1: none) or names, one a vector: `.npy`, or `.txt` with one a line.
-        ids: one a vector, `.npy` or `.txt`; None for the row numbers.
-        rules: by which labels are read (`SourceOptions.rules`).
+        options: `labels` and `ids`, files with one entry a vector; `drop_bad_rows` (`Embeddings.from_numpy`); and the
+            rules by which labels are read.
 
     Raises:
         SourceError: a file that is missing, no array, or an array of objects.
         UsageError: what `Embeddings.from_numpy` refuses: rank, lengths, duplicate ids, nan, zero rows.
     """
+    labels, ids = options.labels, options.ids
     vectors = _load(path, mapped=True)
     given = None if labels is None else _one_a_row(labels)
     found: Labels | None = None
     if given is not None and given.shape == vectors.shape[:1]:  # else `from_numpy` says what is wrong
-        found = _file_labels(given, str(labels), rules)
+        found = _file_labels(given, str(labels), options.rules)
     made = Embeddings.from_numpy(
         vectors,
         labels=given if found is None else found.codes,
         ids=None if ids is None else _one_a_row(ids, text=True),
         class_names=None if found is None or found.codes is None else found.class_names,
+        drop_bad_rows=options.drop_bad_rows,
     )
     taken = {"labels": labels and labels.name, "ids": ids and ids.name, "none": found and found.remark}
     return replace(made, taken={what: text for what, text in taken.items() if text})
@@ -68,57 +71,84 @@ def _file_labels(given: npt.NDArray[Any], what: str, rules: int) -> Labels:
 
 
 def vectors_from_table(
-    columns: Columns, read: Callable[[list[str]], pa.Table], spec: str, rules: int
+    columns: Columns,
+    read: Callable[[list[str]], pa.Table],
+    vectors: Iterable[pa.Array],
+    n: int,
+    spec: str,
+    options: SourceOptions,
 ) -> Embeddings:
     """Take the vectors, labels and ids of a table's columns.
 
     Args:
         columns: which hold them.
         read: names of columns -> these columns, whole.
+        vectors: the column of vectors, piece by piece.
+        n: how many rows there are.
         spec: what the table is called in messages.
-        rules: by which they are read (`SourceOptions.rules`).
+        options: the rules, and whether bad rows are set aside (`Embeddings.from_numpy`), null and empty ones too.
 
     Raises:
-        SourceError: a vector is missing or has another length than the first, or labels are none.
+        SourceError: a vector has another length than the first, or labels are none.
         UsageError: what `Embeddings.from_numpy` refuses.
     """
     assert columns.vector is not None
-    rows = read_rows(columns, read, spec, rules)
-    vectors = _matrix(read([columns.vector])[columns.vector], columns.vector, spec)
-    vectors.flags.writeable = False  # nobody else has them: not to be copied
+    rows = read_rows(columns, read, spec, options.rules)
     found = Embeddings.from_numpy(
-        vectors,
+        _matrix(vectors, n, columns.vector, spec),
         labels=rows.labels,
         ids=rows.ids,
         class_names=rows.class_names or None,
+        drop_bad_rows=options.drop_bad_rows,
     )
     return replace(found, taken=rows.taken, shared=False)
 
 
-def _matrix(column: pa.ChunkedArray, name: str, spec: str) -> npt.NDArray[Any]:
-    """Return a column of lists as a matrix; float64 stays so, others become float32."""
-    if column.null_count:
-        row = column.is_null().to_numpy().argmax()
-        raise SourceError(f"{spec}: row {row} of column {name} is null; remove that row")
-    lengths = column.combine_chunks().value_lengths() if len(column) else pa.array([], pa.int32())
-    sizes = lengths.to_numpy(zero_copy_only=False)
-    if len(sizes) and sizes.min() != sizes.max():
-        row = int((sizes != sizes[0]).argmax())
-        raise SourceError(
-            f"{spec}: row {row} of column {name} has {sizes[row]} values, row 0 has {sizes[0]}; "
-            f"all vectors must be equally long"
-        )
-    kind = np.float64 if pa.types.is_float64(column.type.value_type) else np.float32
-    width = int(sizes[0]) if len(sizes) else 0
-    matrix = np.empty((len(column), width), dtype=kind)
+def _matrix(pieces: Iterable[pa.Array], n: int, name: str, spec: str) -> npt.NDArray[Any]:
+    """Return a column of n lists as a matrix; float64 stays so, others become float32.
+
+    Values that are null become nan, as does a whole row that is null or empty. Each piece is looked at by itself: all
+    values together may be more than an array of Arrow holds.
+    """
+    matrix: npt.NDArray[Any] | None = None
     start = 0
-    for chunk in column.chunks:
-        values = chunk.flatten().to_numpy(
-            zero_copy_only=False
-        )  # null values become nan, which is refused later
-        matrix[start : start + len(chunk)] = values.reshape(len(chunk), width)
-        start += len(chunk)
+    for piece in chain.from_iterable(plain_column(pa.chunked_array([piece])).chunks for piece in pieces):
+        sizes = _lengths(piece)
+        there = sizes > 0
+        if matrix is None and there.any():
+            first, width = start + int(there.argmax()), int(sizes[there.argmax()])
+            matrix = _room(n, width, piece.type.value_type)
+            matrix[:start] = np.nan
+        if matrix is not None:
+            if (sizes[there] != width).any():
+                at = int((there & (sizes != width)).argmax())
+                raise SourceError(
+                    f"{spec}: row {start + at} of column {name} has {sizes[at]:,} values, row {first} has {width:,}; "
+                    f"all vectors must be equally long"
+                )
+            rows = matrix[start : start + len(piece)]
+            if not there.all():
+                rows[~there] = np.nan
+            if there.any():
+                rows[there if not there.all() else slice(None)] = (
+                    piece.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+                )
+        start += len(piece)
+    if matrix is None:
+        raise SourceError(f"{spec}: all {n:,} rows of column {name} are null or empty; choose another column")
+    matrix.flags.writeable = False  # nobody else has it: it need not be copied
     return matrix
+
+
+def _lengths(piece: pa.Array) -> npt.NDArray[np.int64]:
+    """Return the number of values of each list, 0 for null: int64[k]."""
+    if pa.types.is_null(piece.type):
+        return np.zeros(len(piece), dtype=np.int64)
+    return np.asarray(piece.value_lengths().fill_null(0), dtype=np.int64)
+
+
+def _room(n: int, width: int, kind: pa.DataType) -> npt.NDArray[Any]:
+    return np.empty((n, width), dtype=np.float64 if pa.types.is_float64(kind) else np.float32)
 
 
 def _load(path: Path, mapped: bool = False) -> npt.NDArray[Any]:

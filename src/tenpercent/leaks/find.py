@@ -157,7 +157,7 @@ def _notes(train: Side, test: Side, asked: int) -> tuple[str, ...]:
     found = []
     for what, side in (("training", train), ("test", test)):
         if side.rejected is not None and len(side.rejected):
-            found.append(f"{len(side.rejected):,} {what} images could not be read and were not compared.")
+            found.append(f"{len(side.rejected):,} {what} images were rejected and not compared.")
         if side.held_out:
             found.append(f"{side.held_out:,} {what} images are held out of their run and were not compared.")
     if train.network is None or test.network is None:

@@ -16,7 +16,7 @@ from torch import nn
 
 from ..embed.augment import View
 from ..embed.encoders import Embedder, Encoder, NetworkEncoder, embedder_json, ready_encoder
-from ..embed.extract import extract, write_rejected
+from ..embed.extract import extract
 from ..embed.loop import WEIGHTS
 from ..embed.networks import Size, build
 from ..embed.origin import Origin, differences, stored_choice
@@ -30,6 +30,7 @@ from ..embed.weights import untrained_model
 from ..errors import StageError, UsageError
 from ..images.source import ImageSource
 from ..store.files import fingerprint
+from ..store.rejected import write_rejected
 from ..store.run import RunFolder, Stage
 from .identity import BORROWED, is_trained
 
@@ -74,15 +75,17 @@ def embed_like(
             "class_names": list(source.class_names),
             "labelled": source.labels is not None,
         }
-        _, widths = extract(encoder, found, source, folder.embeddings, about)
+        done = extract(encoder, found, source, folder.embeddings, about)
+        rejected = (*found.rejected, *done.rejected)
+        write_rejected(folder.rejected, rejected)
         folder.forget(Stage.EMBED)
         folder.record(
             Stage.EMBED,
             {"embedder": made_by, "holdout": 0.0},
             time.perf_counter() - started,
-            n=len(found.rows),
-            rejected=len(found.rejected),
-            layers=widths,
+            n=len(found.rows) - len(done.rejected),
+            rejected=len(rejected),
+            layers=done.widths,
             pixels=found.pixels.describe(),
         )
 

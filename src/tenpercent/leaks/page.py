@@ -158,7 +158,7 @@ class _Page:
         ]
 
     def rejected(self) -> list[tuple[str, int, list[tuple[str, str]]]]:
-        """What could not be read of each set."""
+        """What took no part of each set."""
         rows = []
         for name, side in (("training", self.found.train), ("test", self.found.test)):
             if side.rejected is not None and len(side.rejected):

@@ -36,7 +36,7 @@ class Side:
         embeddings: its vectors, in id order.
         source: its images, for pictures and exports; None where there are none (any more).
         network: what tells the network that made the vectors from others; None where that is not known.
-        rejected: id, row and reason of the images that could not be read.
+        rejected: id, row and reason of the images that took no part.
         held_out: how many images its run keeps out of everything.
     """
 

@@ -18,6 +18,7 @@ from ..images.sources import open_source
 from ..images.splits import NoSplitError
 from ..images.taken import account, describe_taken
 from ..store.embeddings import Embeddings
+from ..store.rejected import rejected_table
 from ..store.run import RunFolder, Stage
 from .identity import borrowed, identity_of, is_borrowed, said
 from .result import Side
@@ -246,14 +247,14 @@ def _side(asked: Asked, layer: str | None) -> Side:
             )
         named = asked.role if isinstance(asked.spec, Embeddings) else str(asked.spec)
         log.info("%s: %s", asked.role, describe_taken(account(opened)))
-        return Side(named, opened)
+        return Side(named, opened, rejected=rejected_table(opened.rejected))
     assert isinstance(opened, RunFolder)
     opened.require(Stage.EMBED)
     embeddings = load_embeddings(opened, layer or "end")
     about = opened.read()["source"]
     split = f", split {about['split']}" if about.get("split") else ""
     if about["kind"] == "vectors":
-        return Side(about["spec"], embeddings)
+        return Side(about["spec"], embeddings, rejected=rejected_table(embeddings.rejected))
     source: ImageSource | None = None
     try:
         source = open_images(opened)

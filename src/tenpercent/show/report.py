@@ -46,7 +46,7 @@ class Material:
         merges: the tree, at least as deep as the selection.
         selection: what is kept and removed.
         source: the images; None for ready vectors, or where the images are gone (the page says so).
-        rejected: id, row and reason of the images that could not be read, or None for none.
+        rejected: id, row and reason of the images that took no part, or None for none.
         run: the content of ``run.json``.
         results: the trainings that try the selection, or None for none.
         margin: the loss in points of accuracy that they are held against; None for the usual one.
@@ -318,7 +318,7 @@ class _Page:
         return {"count": len(found), "views": self._views(ordered[:MIXED].tolist())}
 
     def rejected(self) -> dict[str, Any]:
-        """What could not be read, and why."""
+        """What took no part, and why."""
         table = self.material.rejected
         if table is None or not len(table):
             return {"count": 0, "rows": []}

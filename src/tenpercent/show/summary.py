@@ -48,10 +48,14 @@ def describe_run(run: str | Path) -> str:
 
 
 def describe_rejected(run: str | Path) -> list[str]:
-    """Return in a line how many images of a run could not be read; no line for none."""
+    """Return in a line how many images of a run were rejected; no line for none."""
     rejected = RunFolder.open(run).rejected
     count = _rows(rejected)
-    return [f"{_images(count)} could not be read; {rejected} says why."] if count else []
+    return (
+        [f"{_images(count)} rejected: unreadable, or without a usable vector; {rejected} says why."]
+        if count
+        else []
+    )
 
 
 def describe_left_out(run: str | Path) -> list[str]:

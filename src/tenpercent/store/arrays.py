@@ -160,11 +160,3 @@ def _gives_for_reading(owner: object) -> bool:
             return view.readonly
     except TypeError:
         return False
-
-
-def zero_or_broken_row(vectors: Vectors) -> tuple[int, str] | None:
-    """Return the first row without a direction and what is wrong with it, or None."""
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1))
-    if not len(bad):
-        return None
-    return int(bad[0]), "holds nan or infinity" if vectors[bad[0]].any() else "is zero and has no direction"

@@ -15,14 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import StageError, UsageError, nearest
+from ..flaws import Codes, Flaw, describe_flaws, flaws_of
 from .arrays import Vectors as Vectors
 from .arrays import checked_vectors, unshared
-from .arrays import zero_or_broken_row as zero_or_broken_row
 from .files import count_rows, fingerprint, read_columns, read_metadata, write_table
 from .ids import Strings as Strings
 from .ids import as_ids, check_unique
 from .ids import row_ids as row_ids
 from .labels import label_codes
+from .rejected import Rejected
 
 FORMAT = 1
 LAYERS = ("start", "middle", "end")
@@ -52,6 +53,7 @@ class Embeddings:
             text, and numbers again where a `Selection` names images.
         shared: whether the vectors lie in memory that others may write to, a file's say: `check_unchanged` then looks
             whether they did.
+        rejected: of ready vectors, the rows that were set aside; `rows` and `length` count them.
     """
 
     ids: Strings
@@ -67,6 +69,7 @@ class Embeddings:
     length: int | None = None
     number_ids: bool = False
     shared: bool = False
+    rejected: tuple[Rejected, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -90,6 +93,7 @@ class Embeddings:
         labels: npt.ArrayLike | None = None,
         ids: Sequence[Any] | npt.NDArray[Any] | None = None,
         class_names: Sequence[str] | None = None,
+        drop_bad_rows: bool = False,
     ) -> Embeddings:
         """Take vectors that are there already.
 
@@ -102,9 +106,11 @@ class Embeddings:
             ids: [n] text, bytes that are text, paths or whole numbers, each once; None for the row number, zero-padded.
             class_names: the name of each code; where labels are names, all names there are, in their order. None: a
                 class a distinct label, in the order of the numbers or names.
+            drop_bad_rows: set rows that are zero or hold nan or infinity aside, in `rejected`, instead of refusing
+                them. Where there are any, the others are copied.
 
         Raises:
-            UsageError: wrong rank, dtype or length, a nan, infinite or zero row, a duplicate or missing id, what
+            UsageError: wrong rank, dtype or length, nan, infinite or zero rows, a duplicate or missing id, what
                 can't be a label.
         """
         array, ours = checked_vectors(vectors)
@@ -132,7 +138,40 @@ class Embeddings:
             number_ids=number_ids,
             shared=shared,
         )
-        return replace(found, origin=found._fingerprint(checked=True))
+        flaws = np.zeros(n, dtype=np.uint8)
+        origin = found._fingerprint(flaws)
+        if not flaws.any():
+            return replace(found, origin=origin)
+        found = found._without(flaws, drop_bad_rows, named=ids is not None)
+        return replace(found, origin=found._fingerprint())
+
+    def _without(self, flaws: Codes, drop: bool, named: bool) -> Embeddings:
+        """Return the embeddings without the vectors that have a `Flaw`.
+
+        Raises:
+            UsageError: they are not to be dropped, or no others are left.
+        """
+        good = flaws == Flaw.NONE
+        if not drop or not good.any():
+            place = np.argsort(self.rows)
+            said = describe_flaws(flaws[place], (lambda row: self.ids[place[row]]) if named else None)
+            remedy = "embed the images again"
+            if good.any():
+                remedy += ", or set these aside: --drop-bad-rows, from Python drop_bad_rows=True"
+            raise UsageError(f"{said}; {remedy}")
+        rejected = tuple(
+            Rejected(self.ids[at], int(self.rows[at]), f"the vector {Flaw(flaws[at]).reason}")
+            for at in np.flatnonzero(~good)
+        )
+        return replace(
+            self,
+            ids=self.ids[good],
+            rows=self.rows[good],
+            vectors=self.vectors[good],
+            labels=None if self.labels is None else self.labels[good],
+            rejected=rejected,
+            shared=False,
+        )
 
     def check_unchanged(self) -> None:
         """Raise `UsageError` where shared vectors are no longer those that `from_numpy` took: reads all of them."""
@@ -142,14 +181,11 @@ class Embeddings:
                 "not copied): take them again and cluster anew, or give from_numpy a copy"
             )
 
-    def _fingerprint(self, checked: bool = False) -> str:
+    def _fingerprint(self, flaws: Codes | None = None) -> str:
         """Return a fingerprint of the ids, labels and vectors themselves: the origin of vectors that were ready.
 
         Args:
-            checked: look at each row too.
-
-        Raises:
-            UsageError: a row that is zero, or holds nan or infinity.
+            flaws: uint8[n] to put the `Flaw` of each vector into; None not to look for any.
         """
         digest = hashlib.blake2b(digest_size=8)
         digest.update("\0".join(self.ids.tolist()).encode("utf-8", "surrogatepass"))
@@ -164,14 +200,9 @@ class Embeddings:
             for part in in_batches(len(self), rows):
                 block = self.vectors[part]
                 hashed = beside.submit(digest.update, np.ascontiguousarray(block).data)
-                broken = zero_or_broken_row(block) if checked else None
+                if flaws is not None:
+                    flaws[part] = flaws_of(block)
                 hashed.result()
-                if broken is not None:
-                    row = part.start + broken[0]
-                    raise UsageError(
-                        f"the vector of {self.ids[row]!r} (row {self.rows[row]}) {broken[1]}; remove that row or embed "
-                        "it again"
-                    )
         return digest.hexdigest()
 
     def __len__(self) -> int:

@@ -96,7 +96,7 @@ class RunFolder:
 
     @property
     def rejected(self) -> Path:
-        """Images that could not be read: id, row, reason."""
+        """Images and vectors that take no part: id, row, reason."""
         return self.path / "rejected.parquet"
 
     @property
