@@ -392,7 +392,10 @@ def test_every_command_honours_decisions(
     after = tp.Selection.load(run / "selection.parquet")
     assert after.group[x] != after.group[y] and not after.kept_by_id[gone]
     assert after.representative[gone] == -1 and after.table["representative"].null_count == 1
-    assert len(after.kept) == len(before.kept) and "decisions hold: 1 apart, 1 remove" in after.notes
+    assert (
+        len(after.kept) == len(before.kept)
+        and "decisions in force: 1 pair never together, 1 image always removed" in after.notes
+    )
     for keep in ("0.8", "0.5", "0.3"):
         assert main(["select", str(run), "--keep", keep, "--quiet"]) == 0
         cut = tp.Selection.load(run / "selection.parquet")

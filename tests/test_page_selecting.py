@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from browsing import Look, make_run, served
+import tenpercent as tp
+from browsing import Look, look, make_run, served
 from reviewing import page
+from tenpercent.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +156,7 @@ def test_keepers_of_several_groups_at_once(seen: Look) -> None:
     for position in wanted:
         page.locator(f"#feed [data-p='{position}']").click()
     page.get_by_role("button", name="Make keepers").click()
-    page.get_by_text("3 images made keepers").wait_for()
+    page.get_by_text("3 images made keepers").first.wait_for()
     assert decided(seen) == [("prefer", wanted)]
     for position in wanted:
         seen.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{position}\"]')")
@@ -187,3 +190,223 @@ def test_the_server_takes_keepers_of_several_groups(run: Path) -> None:
         apart: Any = opened.get("/api/cut", keep=1.0)
         assert apart["removed"] == 0
         opened.decide("prefer", *pair, keep=1.0)  # where nothing is merged they are two groups
+
+
+# ---- who goes instead ----------------------------------------------------------------------------------------------
+
+
+def groups_of(seen: Look, query: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = seen.api(f"api/groups?limit=100&{query}")["groups"]
+    return found
+
+
+def test_a_refused_group_lets_fewer_go_and_says_who_could_go_instead(seen: Look) -> None:
+    page = seen.page
+    one, other = seen.positions(0)
+    before = {tuple(group["members"][k]["p"] for k in (0, 1)) for group in groups_of(seen, "keep=0.75")}
+    seen.click(other)
+    page.keyboard.press("n")
+    page.get_by_text("stays now; nothing goes instead").wait_for()
+    seen.wait("document.querySelector('#counts b')?.textContent === '37 kept'")
+    held = {
+        tuple(group["members"][k]["p"] for k in (0, 1)) for group in groups_of(seen, "keep=0.75&hold=height")
+    }
+    assert held == before - {(one, other)}
+    refill = seen.api("api/refill?keep=0.75")
+    (goes,) = refill["instead"]
+    box = page.locator("#refill")
+    assert goes["id"].split("/")[-1] in box.inner_text()
+    box.get_by_role("button", name="Remove 1 more, to keep 75.0 %").click()
+    seen.wait("document.querySelector('#counts b')?.textContent === '36 kept'")
+    box.get_by_text("goes in place of").wait_for()
+    assert goes["id"].split("/")[-1] in box.inner_text()
+    seen.wait("location.hash.includes('hold=count')")
+    page.reload()
+    seen.wait("document.querySelector('#counts b')?.textContent === '36 kept'")
+    box.get_by_role("button", name="Remove 1 fewer instead").click()
+    seen.wait("document.querySelector('#counts b')?.textContent === '37 kept'")
+
+
+def test_what_decisions_bring_back_is_stored_as_shown(seen: Look, run: Path) -> None:
+    page = seen.page
+    seen.click(seen.positions(0)[1])
+    page.keyboard.press("n")
+    seen.wait("document.querySelector('#counts b')?.textContent === '37 kept'")
+    page.locator("#export").click()
+    (command,) = page.locator("[aria-label=Command] code").all_inner_texts()
+    page.get_by_role("button", name="Store in the run").click()
+    page.get_by_text("Stored: 37 kept, 11 removed.").wait_for()
+    stored = tp.Selection.load(run / "selection.parquet")
+    assert main(shlex.split(command)[1:]) == 0
+    assert tp.Selection.load(run / "selection.parquet").table.equals(stored.table)
+
+
+def test_at_the_edge_of_the_tree_a_decision_empties_no_list(seen: Look) -> None:
+    page = seen.page
+    page.locator("#keep-number").fill("60")
+    page.keyboard.press("Enter")
+    seen.wait("document.querySelector('#counts b')?.textContent === '29 kept'")
+    seen.click(seen.positions(0)[1])
+    page.keyboard.press("n")
+    seen.wait("document.querySelector('#counts b')?.textContent === '30 kept'")
+    assert page.locator("#feed").is_visible() and page.locator(".card:not(.waiting)").count() > 3
+    assert page.locator("#deeper").count() == 0
+    page.locator("#refill").get_by_text("The tree ends here").wait_for()
+    page.locator("#refill").get_by_role("button", name="Go deeper").click()
+    page.locator("#refill").get_by_role("button", name="Remove 1 more").click()
+    seen.wait("document.querySelector('#counts b')?.textContent === '29 kept'")
+    assert page.locator("#feed").is_visible()
+
+
+def test_an_address_that_fills_up_beyond_the_tree_lets_fewer_go(chromium: Any, address: str) -> None:
+    opened = look(chromium, address)
+    opened.ready()
+    opened.click(opened.positions(0)[1])
+    opened.page.keyboard.press("n")
+    settle(opened, 1)
+    opened.page.goto(opened.page.url.split("#")[0] + "#keep=0.6&hold=count")
+    opened.page.reload()
+    opened.page.get_by_text("The tree ends here, so nothing goes").wait_for()
+    opened.wait("document.querySelector('#counts b')?.textContent === '30 kept'")
+    assert opened.page.locator(".card:not(.waiting)").count() > 3
+    assert opened.faults == []
+    opened.page.context.close()
+
+
+def test_the_answer_to_a_decision_says_who_goes_instead(run: Path) -> None:
+    with page(run) as opened:
+        group = opened.get("/api/groups", keep=0.75)["groups"][0]
+        one, other = (member["p"] for member in group["members"])
+        before = {image["p"] for image in opened.get("/api/removed", keep=0.75)["images"]}
+        change = opened.decide("apart", one, other, keep=0.75)["change"]
+        after = {image["p"] for image in opened.get("/api/removed", keep=0.75)["images"]}
+        assert [image["p"] for image in change["back"]] == sorted(before - after) == [other]
+        assert [image["p"] for image in change["instead"]] == sorted(after - before)
+        assert change["n_instead"] == 1
+        swapped = opened.get("/api/groups", keep=0.75)["groups"][0]["members"]
+        change = opened.decide("prefer", swapped[1]["p"], keep=0.75, hold="height")["change"]
+        assert [image["p"] for image in change["back"]] == [swapped[1]["p"]]
+        assert [image["p"] for image in change["instead"]] == [swapped[0]["p"]]
+
+
+# ---- words and what was missing ------------------------------------------------------------------------------------
+
+
+def test_a_cut_by_dissimilarity_stands_beside_the_slider(seen: Look) -> None:
+    page = seen.page
+    heights = sorted(group["diameter"] for group in groups_of(seen, "keep=0.75"))
+    threshold = (heights[4] + heights[5]) / 2
+    page.locator("#threshold-number").fill(str(threshold))
+    page.keyboard.press("Enter")
+    seen.wait("document.querySelector('#counts b')?.textContent === '43 kept'")
+    assert page.locator("#keep-number").input_value() == "89.6"
+    page.wait_for_timeout(500)
+    page.reload()
+    seen.wait("document.querySelector('#counts b')?.textContent === '43 kept'")
+    page.locator("#export").click()
+    (command,) = page.locator("[aria-label=Command] code").all_inner_texts()
+    assert "--threshold" in command
+    with page.expect_download() as coming:
+        page.locator("a[download='kept.txt']").click()
+    assert len(Path(coming.value.path()).read_text(encoding="utf-8").splitlines()) == 43
+    page.keyboard.press("Escape")
+    page.locator("#keep-number").fill("75")
+    page.keyboard.press("Enter")
+    seen.wait("document.querySelector('#counts b')?.textContent === '36 kept'")
+    shown = float(page.locator("#threshold-number").input_value())
+    assert abs(shown - heights[-1]) < 0.01 * heights[-1]
+
+
+def test_a_threshold_beyond_the_tree_offers_to_go_deeper(seen: Look) -> None:
+    page = seen.page
+    page.locator("#threshold-number").fill("0.5")
+    page.keyboard.press("Enter")
+    page.get_by_text("Dissimilarity 0.5000 lies deeper than the tree").wait_for()
+    page.get_by_role("button", name="Go deeper").click()
+    page.locator("#deeper").wait_for(state="detached")
+    kept = seen.api("api/cut?threshold=0.5")["kept"]
+    seen.wait(f"document.querySelector('#counts b')?.textContent === '{kept} kept'")
+
+
+def test_what_goes_is_listed_beside_what_is_kept_for_it(seen: Look) -> None:
+    page = seen.page
+    page.locator("[data-view=removed]").click()
+    page.locator(".goers li").first.wait_for()
+    shown = page.locator(".goer.removed").evaluate_all("nodes => nodes.map(node => Number(node.dataset.p))")
+    api = seen.api("api/removed?keep=0.75&hold=height&limit=200")
+    assert shown == [image["p"] for image in api["images"]] and len(shown) == 12
+    far = [image["d"] for image in api["images"]]
+    assert far == sorted(far, reverse=True)
+    page.locator(".goer.removed").first.click()
+    page.locator("#side .image-name").get_by_text(api["images"][0]["id"], exact=True).wait_for()
+    page.keyboard.press("k")
+    seen.wait("document.querySelectorAll('.goer.removed').length === 11")
+
+
+def test_what_was_decided_is_counted(seen: Look) -> None:
+    page = seen.page
+    assert page.locator("#decided-so-far").inner_text() == "0 of 12 decided"
+    seen.click(seen.positions(0)[1])
+    page.keyboard.press("a")
+    page.get_by_text("1 of 12 decided").wait_for()
+    seen.click(seen.positions(1)[1])
+    page.keyboard.press("n")
+    page.get_by_text("2 of 12 decided").wait_for()
+
+
+def test_orders_that_show_the_same_are_not_both_offered(seen: Look) -> None:
+    order = seen.page.locator("#filter-order")
+    assert order.locator("option:not([hidden])").all_inner_texts()[0] == "tightest first"
+    assert order.input_value() == "tightest"
+    order.select_option("widest")
+    seen.wait("document.querySelectorAll('.card:not(.waiting)').length > 1")
+    assert order.input_value() == "widest"
+
+
+def test_why_an_image_is_not_in_the_list_is_said(seen: Look) -> None:
+    page = seen.page
+    alone = next(p for p in range(48) if seen.api(f"api/groups/{p}?keep=0.75")["size"] == 1)
+    grouped = groups_of(seen, "keep=0.75&class=plain")[0]["members"][0]
+    for position, words in (
+        (alone, "alone at this cut"),
+        (grouped["p"], "filters leave its group of 2 images out"),
+    ):
+        name = seen.api(f"api/images/{position}?keep=0.75")["id"]
+        page.locator("#find-image").fill(name)
+        page.locator("#find-list [role=option]").first.wait_for()
+        page.keyboard.press("Enter")
+        page.get_by_text(words).wait_for()
+        if position == alone:
+            page.locator("#show-filters").click()
+            page.locator("#filter-text").fill("no such name")
+            page.get_by_text("No group is like that").wait_for()
+    page.locator(".toast").get_by_role("button", name="Clear the filters").click()
+    seen.wait(f"document.activeElement.dataset.p === '{grouped['p']}'")
+
+
+def test_names_end_where_the_room_does(chromium: Any, address: str, run: Path) -> None:
+    opened = look(chromium, address)
+    opened.ready()
+    made = """async () => {
+        const { fitted } = await import("./page/card.js");
+        const box = document.createElement("div");
+        document.body.append(box);
+        const shown = (name, width) => {
+            box.style.width = `${width}px`;
+            box.replaceChildren(fitted(name));
+            const [head, tail] = box.querySelectorAll("span");
+            return [head.scrollWidth <= head.clientWidth, tail.textContent];
+        };
+        return [shown("n02123045_1008_right.jpg", 300), shown("n02123045_1008_right.jpg", 100), shown("ab.png", 100)];
+    }"""
+    assert opened.page.evaluate(made) == [[True, "right.jpg"], [False, "right.jpg"], [True, "png"]]
+    opened.page.context.close()
+
+
+def test_the_hatched_end_and_decisions_are_explained(seen: Look) -> None:
+    page = seen.page
+    assert page.locator("#beyond").is_visible()
+    assert "not computed yet" in page.locator("#beyond").inner_text()
+    seen.click(seen.positions(0)[1])
+    page.keyboard.press("n")
+    page.locator("#notes").get_by_text("decisions in force: 1 pair never together").wait_for()

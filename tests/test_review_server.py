@@ -325,7 +325,7 @@ def test_apart_alone_remove_and_accept(opened: Page, run: Path) -> None:
     found, selection = opened.get("/api/cut", keep=0.9), load_decided(RunFolder.open(run)).select(0.9)
     assert (found["kept"], found["removed"]) == (len(selection.kept), len(selection.removed))
     assert [one["kept"] for one in found["classes"]] == [cut.kept for cut in selection.classes]
-    assert any("decisions hold" in note for note in found["notes"])
+    assert any("decisions in force" in note for note in found["notes"])
     bits = np.unpackbits(np.frombuffer(opened.get("/api/kept", keep=0.9), np.uint8), bitorder="little")
     assert bits[:1437].astype(bool).tolist() == selection.kept_by_id.tolist()
 

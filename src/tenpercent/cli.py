@@ -131,7 +131,7 @@ def _select_by(arguments: argparse.Namespace, cut: Cut) -> Selection:
     from .select.strategies.strategy import CheckedStrategy
 
     strategy = CheckedStrategy.of(arguments.strategy)
-    alone = ("budget", "keep_ids", "memory", *(() if strategy.draws else ("seed",)))
+    alone = ("budget", "hold", "keep_ids", "memory", *(() if strategy.draws else ("seed",)))
     refuse(arguments, alone, f"--strategy {strategy}")
     if cut.min_per_class != 1:
         raise UsageError(

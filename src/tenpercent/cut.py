@@ -9,7 +9,7 @@ import numpy as np
 
 from .errors import UsageError
 from .images.source import ImageSource
-from .select.cut import Budget, CheckedCut, Within, checked_choice
+from .select.cut import Budget, CheckedCut, Hold, Within, checked_choice
 from .store.embeddings import LAYERS, Embeddings
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class Cut:
         keep_ids: images that must stay.
         min_per_class: what each class keeps at least.
         within: ``class`` or ``all``; None for class by class where there are labels.
+        hold: what decisions about images leave as it is: ``count`` (how many stay, the default) or ``height``.
         layer: which layer's vectors, ``start``, ``middle`` or ``end`` (the paper, section 4.2).
     """
 
@@ -38,6 +39,7 @@ class Cut:
     min_per_class: int = 1
     within: Within | str | None = None
     layer: str | None = None
+    hold: Hold | str | None = None
 
     def select(self, merges: Merges) -> Selection:
         """Cut the tree; it must be deep enough already, else it is deepened in memory."""
@@ -47,6 +49,7 @@ class Cut:
             budget=self.budget,
             keep_ids=self.keep_ids,
             min_per_class=self.min_per_class,
+            hold=self.hold,
         )
 
     @property
@@ -75,7 +78,7 @@ def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
         UsageError: `keep`, `threshold`, `budget` or `min_per_class` is out of its range, one of `keep_ids` is not in
             the source, or it lacks the labels or layer asked for.
     """
-    CheckedCut.of(cut.fraction, cut.threshold, cut.budget, cut.min_per_class)
+    CheckedCut.of(cut.fraction, cut.threshold, cut.budget, cut.min_per_class, cut.hold)
     within = None if cut.within is None else checked_choice(cut.within, Within, "within")
     if within is Within.CLASS and opened.labels is None:
         raise UsageError(f"within is 'class', but {opened!r} has no labels; use within 'all' or give labels")

@@ -226,6 +226,11 @@ def add_cut(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--min-per-class", type=whole, default=1, metavar="N", help="what each class keeps at least (1)"
     )
+    group.add_argument(
+        "--hold",
+        metavar="count|height",
+        help="what decisions leave as it is: how many stay, or how high each class is cut (count)",
+    )
 
 
 def add_ignore_decisions(parser: argparse.ArgumentParser) -> None:

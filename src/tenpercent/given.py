@@ -116,6 +116,7 @@ def cut_of(arguments: argparse.Namespace) -> Cut:
         budget=arguments.budget,
         keep_ids=_read_ids(arguments.keep_ids),
         min_per_class=arguments.min_per_class,
+        hold=arguments.hold,
         within=within_of(arguments),
         layer=getattr(arguments, "layer", None),
     )

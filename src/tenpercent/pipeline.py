@@ -149,8 +149,13 @@ def cluster(
         return merges
 
 
-def _store_merges(folder: RunFolder, merges: Merges, clock: Clock, **depth: float | None) -> None:
+def _store_merges(
+    folder: RunFolder, merges: Merges, clock: Clock, bare: Merges | None = None, **depth: float | None
+) -> None:
+    """Store merges; those without decisions too, where they are others than the stored ones (`bare`)."""
     if merges.constraints.links:
+        if merges.bare is not None and merges.bare is not bare:
+            merges.bare.save(folder.merges)
         merges.save(folder.decided)
         folder.clear_scratch()
         return
@@ -191,15 +196,16 @@ def select(
         merges = load_decided(folder, ignore=ignore_decisions, resources=Resources(memory=allowed))
         _check_clustered_so(folder, merges, cut)
         fraction = cut.fraction
-        depth: dict[str, Any] = {"budget": cut.budget, "min_per_class": cut.min_per_class}
+        depth: dict[str, Any] = {"budget": cut.budget, "min_per_class": cut.min_per_class, "hold": cut.hold}
         if not merges.covers(fraction, threshold=cut.threshold, **depth):
             with folder.lock(Stage.CLUSTER):
                 deepening = Clock()
                 log.info("the stored tree is not deep enough; deepening it")
+                bare = merges.bare
                 merges = merges.deepened(fraction, threshold=cut.threshold, **depth, resources=resources)
                 # The record of the clustering stays: both files are of one tree, and a kill leaves one of them.
                 folder.forget(Stage.SELECT)
-                _store_merges(folder, merges, deepening, keep=fraction, threshold=cut.threshold)
+                _store_merges(folder, merges, deepening, bare, keep=fraction, threshold=cut.threshold)
         selection = cut.select(merges)
         _store_selection(folder, selection, clock)
     return with_source(selection, folder)
@@ -296,6 +302,7 @@ def cut_again(folder: RunFolder, *, ignore_decisions: bool = False) -> None:
         threshold=settings["threshold"],
         budget=settings["budget"],
         min_per_class=settings["min_per_class"],
+        hold=settings.get("hold"),
     )
     select(folder.path, cut, ignore_decisions=ignore_decisions)
 

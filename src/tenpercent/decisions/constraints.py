@@ -9,6 +9,14 @@ import numpy as np
 from ..store.embeddings import Ints
 from ..store.files import fingerprint
 
+WORDS = {  # one, several
+    "apart": ("pair never together", "pairs never together"),
+    "alone": ("image never grouped with another", "images never grouped with another"),
+    "keep": ("image always kept", "images always kept"),
+    "remove": ("image always removed", "images always removed"),
+    "prefer": ("keeper chosen", "keepers chosen"),
+}
+
 
 def _none() -> Ints:
     return np.empty(0, dtype=np.int64)
@@ -70,6 +78,11 @@ class Constraints:
             "prefer": self.prefer,
         }
         return {name: len(array) for name, array in named.items() if len(array)}
+
+    @property
+    def words(self) -> str:
+        """What is decided, in words: ``1 pair never together, 2 keepers chosen``."""
+        return ", ".join(f"{n:,} {WORDS[name][n > 1]}" for name, n in self.counts.items())
 
     @property
     def counted(self) -> Ints:

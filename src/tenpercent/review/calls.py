@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..decisions.log import Kind
+from ..select.cut import Hold
 from . import review as of
 from .asked import LARGEST, LONGEST_NOTE, MOST_IMAGES, Asked, Parameter
 from .groups import Decided, Order
@@ -52,10 +53,15 @@ def _whole(name: str, about: str, low: int = 0, high: int = LARGEST, **more: Any
 
 KEEP = Parameter("keep", float, "the fraction of images that stays", 0, 1)
 THRESHOLD = Parameter("threshold", float, "instead of keep: the height of the cut", 0, 2)
-CUT = (KEEP, THRESHOLD)
+HOLD = Parameter(
+    "hold",
+    str,
+    "what decisions leave as it is beside keep: how many stay, or the height of the cut",
+    choices=tuple(Hold),
+)
+CUT = (KEEP, THRESHOLD, HOLD)
 OFFSET = _whole("offset", "how many to pass over", default=0)
 P = _whole("p", "the position of the image in id order", required=True)
-TO_KEEP = Parameter("keep", float, "the fraction of images that stays", 0, 1, required=True)
 
 
 def _limit(default: int, most: int) -> Parameter:
@@ -84,7 +90,7 @@ DECISION = (
     Parameter("note", str, "why", high=LONGEST_NOTE),
     _whole("seen", "the version of the decisions that was looked at", low=-1, required=True),
     Parameter("origin", str, "of the embeddings that the positions are of", required=True),
-    Parameter("keep", float, "the cut to show the group of", 0, 1),
+    *CUT,  # to show the group of, and who goes instead
 )
 OF = Parameter(
     "of", str, "the beginning of the origin that the position is of; pictures may then be kept a while"
@@ -111,6 +117,20 @@ CALLS = (
         "Images by text in their ids.",
         of.get_search,
         (_text("to look for"), _limit(20, 200)),
+    ),
+    Call(
+        "GET",
+        "/api/removed",
+        "The images that a cut removes, the farthest from their keeper first.",
+        of.get_removed,
+        (*CUT, OFFSET, _limit(60, 200)),
+    ),
+    Call(
+        "GET",
+        "/api/refill",
+        "Which images go as well where decisions hold the count, not the height.",
+        of.get_refill,
+        (KEEP,),
     ),
     Call("GET", "/api/kept", "Which images stay, a bit each, lowest first.", of.get_kept, CUT, gives=BYTES),
     Call(
@@ -142,8 +162,8 @@ CALLS = (
     ),
     Call("POST", "/api/redo", "Bring back what was taken back last.", of.post_redo),
     Call("GET", "/api/deepen", "How far the deepening of the tree is.", of.get_deepen),
-    Call("POST", "/api/deepen", "Begin to deepen the tree.", of.post_deepen, body=(TO_KEEP,), status=202),
-    Call("POST", "/api/select", "Store the selection of a cut in the run.", of.post_select, body=(TO_KEEP,)),
+    Call("POST", "/api/deepen", "Begin to deepen the tree.", of.post_deepen, body=CUT, status=202),
+    Call("POST", "/api/select", "Store the selection of a cut in the run.", of.post_select, body=CUT),
     Call("GET", "/download/selection.csv", "All images of a cut as CSV.", None, CUT, gives=CSV),
     Call("GET", "/download/kept.txt", "The ids of those that stay.", None, CUT, gives=TEXT),
     Call("GET", "/api/events", "What happens, as server-sent events.", None, gives=EVENTS),

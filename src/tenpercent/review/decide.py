@@ -8,7 +8,9 @@ import numpy as np
 
 from ..decisions.log import ConflictError, Decision, ImageName, Kind
 from ..decisions.meaning import places
+from ..select.cut import CheckedCut
 from .asked import Asked, RefusedError
+from .instead import change_view
 from .listing import group_views, with_missing
 from .session import Session
 from .state import State
@@ -20,14 +22,14 @@ def decide(session: Session, asked: Asked) -> dict[str, Any]:
 
     Args:
         session: the run.
-        asked: kind, images (positions), note, seen, origin and keep.
+        asked: kind, images (positions), note, seen, origin and the cut.
 
     Raises:
         RefusedError: positions of other embeddings, images that are not there; a decision that somebody has made
             meanwhile says the contrary; the decisions can't be read.
         UsageError: too few or too many images for the kind, or one twice.
     """
-    state = session.state
+    state = before = session.state
     check_writable(state)
     if asked["origin"] != state.embeddings.origin:
         raise RefusedError(
@@ -35,7 +37,7 @@ def decide(session: Session, asked: Asked) -> dict[str, Any]:
         )
     kind, positions = Kind(asked["kind"]), [checked_position(state, position) for position in asked["images"]]
     if kind is Kind.PREFER:
-        _check_one_a_group(state, asked["keep"], positions)
+        _check_one_a_group(state, _cut(state, asked), positions)
     names = [image_of(state, position) for position in positions]
     try:
         decision = session.log.add(kind, names, asked["note"] or "", asked["seen"])
@@ -46,23 +48,26 @@ def decide(session: Session, asked: Asked) -> dict[str, Any]:
     session.refresh()
     state = session.state
     answer = {"version": state.version, "decision": decision_view(state, decision)}
-    if asked["keep"] is None:
+    cut = _cut(state, asked)
+    if (asked["keep"] is None and asked["threshold"] is None) or not state.covers(cut):
         return answer
-    cut = state.checked(asked["keep"], None)
-    if not state.covers(cut):
-        return answer
+    if before.covers(cut):
+        answer["change"] = change_view(state, before.groups(cut), state.groups(cut), positions)
     groups = state.groups(cut)
     group = group_views(state, groups, groups.of(np.asarray(positions[:1])))[0]
     return {**answer, "group": {**group, "members": with_missing(state, group["members"])}}
 
 
-def _check_one_a_group(state: State, keep: float | None, positions: list[int]) -> None:
+def _cut(state: State, asked: Asked) -> CheckedCut:
+    return state.checked(asked["keep"], asked["threshold"], asked["hold"])
+
+
+def _check_one_a_group(state: State, cut: CheckedCut, positions: list[int]) -> None:
     """Refuse two keepers of one group, as the groups are at a cut.
 
     Raises:
         RefusedError: two of the images share a group.
     """
-    cut = state.checked(keep, None)
     if len(set(positions)) < len(positions) or not state.covers(cut):
         return
     groups = state.groups(cut)

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TenpercentError
-from ..select.cut import CheckedCut
+from ..select.cut import CheckedCut, Hold
 from .asked import Asked, RefusedError
 from .decide import bring_back, decide, history, take_back
 from .events import Hub
 from .groups import Filter
 from .images import group_detail, image_view
+from .instead import refill_view
 from .listing import checked_filter, groups_view
 from .maps import Map, labels
 from .pictures import Pictures
+from .removed import removed_view
 from .runs import Runs
 from .session import Session
 from .state import State
@@ -48,13 +50,13 @@ class Review:
         """Make what the first look needs, so that it does not wait for what is compiled on first use."""
         with suppress(TenpercentError):  # whoever looks is told
             state = self.session.state
-            cut = state.checked(max(state.how.keep, state.deepest), None)
+            cut = state.checked(max(state.how.keep, state.deepest_held), None, Hold.HEIGHT)
             groups_view(state, cut, Filter(), "", None, (0, 1))
 
     def cut_of(self, asked: Asked) -> tuple[State, CheckedCut]:
         """Return the run as it is now with the cut that a request names."""
         state = self.session.state
-        return state, state.checked(asked["keep"], asked["threshold"])
+        return state, state.checked(asked["keep"], asked["threshold"], asked["hold"])
 
 
 # ---- looking -------------------------------------------------------------------------------------------------------
@@ -88,6 +90,15 @@ def get_image(review: Review, asked: Asked) -> dict[str, Any]:
 
 def get_search(review: Review, asked: Asked) -> dict[str, Any]:
     return search_view(review.session.state, asked["text"], asked["limit"])
+
+
+def get_removed(review: Review, asked: Asked) -> dict[str, Any]:
+    state, cut = review.cut_of(asked)
+    return removed_view(state, review.runs.selection(state, cut), (asked["offset"], asked["limit"]))
+
+
+def get_refill(review: Review, asked: Asked) -> dict[str, Any]:
+    return refill_view(review.session.state, asked["keep"])
 
 
 def get_kept(review: Review, asked: Asked) -> bytes:
@@ -142,11 +153,17 @@ def get_deepen(review: Review, _: Asked) -> dict[str, Any]:
 
 
 def post_deepen(review: Review, asked: Asked) -> dict[str, Any]:
-    return review.runs.deepen(asked["keep"])
+    return review.runs.deepen(_named_cut(review, asked))
 
 
 def post_select(review: Review, asked: Asked) -> dict[str, Any]:
-    return review.runs.select(asked["keep"])
+    return review.runs.select(_named_cut(review, asked))
+
+
+def _named_cut(review: Review, asked: Asked) -> CheckedCut:
+    if asked["keep"] is None and asked["threshold"] is None:
+        raise RefusedError(400, "keep is missing; give keep, a number from 0 to 1, or threshold")
+    return review.cut_of(asked)[1]
 
 
 def check_room(review: Review) -> None:

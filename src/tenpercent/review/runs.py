@@ -32,10 +32,9 @@ class Runs:
         self.deepening = Job("deepen", hub)
         self._whole: Memo[Selection] = Memo(1)
 
-    def deepen(self, keep: float) -> dict[str, Any]:
-        """Begin to deepen the stored tree so that it reaches `keep`."""
+    def deepen(self, cut: CheckedCut) -> dict[str, Any]:
+        """Begin to deepen the stored tree so that it reaches a cut."""
         state = self._session.state
-        cut = state.checked(keep, None)
         if state.covers(cut):
             return {"state": "ready", "done": 1.0, "error": None, "deepest_keep": state.deepest}
         self.deepening.start(lambda tell: self._deepened(cut, tell))
@@ -45,12 +44,12 @@ class Runs:
         """Return how far the deepening is."""
         return {**self.deepening.view(), "deepest_keep": self._session.state.deepest}
 
-    def select(self, keep: float) -> dict[str, Any]:
+    def select(self, cut: CheckedCut) -> dict[str, Any]:
         """Store the selection of a cut in the run, as ``tenpercent select`` does."""
         state = self._session.state
-        cut = state.checked(keep, None)
         state.require(cut)
-        wanted = Cut(keep=cut.keep, budget=cut.budget, min_per_class=cut.min_per_class)
+        budget = None if cut.keep is None else cut.budget
+        wanted = Cut(cut.keep, cut.threshold, budget, min_per_class=cut.min_per_class, hold=cut.hold)
         selection = select(state.run.path, wanted)
         self._session.refresh()
         self._hub.publish("selection", {})
@@ -67,7 +66,11 @@ class Runs:
         return self._whole.get(
             (state.embeddings.origin, state.version, cut),
             lambda: state.merges.select(
-                cut.keep, threshold=cut.threshold, budget=budget, min_per_class=cut.min_per_class
+                cut.keep,
+                threshold=cut.threshold,
+                budget=budget,
+                min_per_class=cut.min_per_class,
+                hold=cut.hold,
             ),
         )
 
@@ -79,7 +82,8 @@ class Runs:
     def _deepened(self, cut: CheckedCut, tell: Tell) -> dict[str, Any]:
         with watched(tell):
             deepen(self._session.run, cut)
-        self._session.reached = cut.keep
+        if cut.keep is not None:
+            self._session.reached = cut.keep
         self._session.refresh()
         return {"deepest_keep": self._session.state.deepest}
 
@@ -92,19 +96,30 @@ def deepen(run: RunFolder, cut: CheckedCut) -> None:
         MemoryBudgetError: the cut needs more memory: says what fits.
     """
     begun = time.perf_counter()
-    depth: dict[str, Any] = {"keep": cut.keep, "budget": cut.budget, "min_per_class": cut.min_per_class}
+    depth: dict[str, Any] = {
+        "keep": cut.keep,
+        "threshold": cut.threshold,
+        "budget": None if cut.keep is None else cut.budget,
+        "min_per_class": cut.min_per_class,
+        "hold": cut.hold,
+    }
     with run.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
         tree = load_decided(run)
         if tree.covers(**depth):
             return
         deeper = tree.deepened(**depth, resources=Resources(scratch=run.scratch))
         if deeper.constraints.links:
+            if deeper.bare is not None and deeper.bare is not tree.bare:
+                deeper.bare.save(run.merges)
             deeper.save(run.decided)
         else:
             deeper.save(run.merges)
             settings = {"within": str(deeper.within), "layer": deeper.embeddings.layer}
             seconds = time.perf_counter() - begun
             run.record(
-                Stage.CLUSTER, {**settings, "keep": cut.keep, "threshold": None}, seconds, merges=len(deeper)
+                Stage.CLUSTER,
+                {**settings, "keep": cut.keep, "threshold": cut.threshold},
+                seconds,
+                merges=len(deeper),
             )
         run.clear_scratch()

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..decisions.log import Decision, ImageName
-from ..select.cut import CheckedCut
+from ..select.cut import CheckedCut, Hold
 from ..store.embeddings import Embeddings, Ints
 from ..store.run import RunFolder, Stage
 from .asked import RefusedError
@@ -156,7 +156,16 @@ class State:
 
     @cached_property
     def deepest(self) -> float:
-        """The smallest fraction that is known to need no deepening.
+        """The smallest fraction that is known to need no deepening where decisions hold the count."""
+        return self._deepest(Hold.COUNT)
+
+    @cached_property
+    def deepest_held(self) -> float:
+        """And where they hold the height: no decision changes it."""
+        return self._deepest(Hold.HEIGHT)
+
+    def _deepest(self, hold: Hold) -> float:
+        """Search the smallest fraction that the tree covers.
 
         Remainders make the number of a class go up at times where the whole goes down, so a fraction above may still
         need a merge more, and the one that the tree was built for need none although one above does.
@@ -165,12 +174,12 @@ class State:
         low, high = 1, n
         while low < high:
             middle = (low + high) // 2
-            if self.covers(self.checked(middle / n, None)):
+            if self.covers(self.checked(middle / n, None, hold)):
                 high = middle
             else:
                 low = middle + 1
         built = [self.content["stages"][Stage.CLUSTER]["settings"].get("keep"), self.how.keep, self.reached]
-        asked = [self.checked(keep, None) for keep in built if keep is not None]
+        asked = [self.checked(keep, None, hold) for keep in built if keep is not None]
         known = [cut.keep for cut in asked if cut.keep and cut.wanted(n) >= 1 and self.covers(cut)]
         return float(min([low / n, *known]))
 
@@ -183,7 +192,7 @@ class State:
     def _groups(self) -> Memo[Groups]:
         return Memo(CUTS)
 
-    def checked(self, keep: float | None, threshold: float | None) -> CheckedCut:
+    def checked(self, keep: float | None, threshold: float | None, hold: str | None = None) -> CheckedCut:
         """Return a cut that was asked for; the run's own where neither is given.
 
         Raises:
@@ -192,7 +201,7 @@ class State:
         if keep is None and threshold is None:
             keep = self.how.keep
         budget = None if threshold is not None else self.how.budget
-        return CheckedCut.of(keep, threshold, budget, self.how.min_per_class)
+        return CheckedCut.of(keep, threshold, budget, self.how.min_per_class, hold)
 
     def covers(self, cut: CheckedCut) -> bool:
         """Whether the tree is deep enough for a cut."""
@@ -206,8 +215,9 @@ class State:
         """
         if not self.covers(cut):
             asked = f"keep {cut.keep:g}" if cut.keep is not None else f"threshold {cut.threshold:g}"
-            line = f"the tree does not reach {asked}, it reaches keep {self.deepest:.4f}; deepen it first"
-            raise RefusedError(409, line, deepest_keep=self.deepest, can_deepen=True)
+            deepest = self.deepest_held if cut.holds_height else self.deepest
+            line = f"the tree does not reach {asked}, it reaches keep {deepest:.4f}; deepen it first"
+            raise RefusedError(409, line, deepest_keep=deepest, can_deepen=True)
 
     def groups(self, cut: CheckedCut) -> Groups:
         """Return the groups of a cut.
@@ -228,4 +238,5 @@ class State:
             threshold=cut.threshold,
             budget=None if cut.keep is None else cut.budget,
             min_per_class=cut.min_per_class,
+            hold=cut.hold,
         )

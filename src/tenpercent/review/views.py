@@ -40,9 +40,10 @@ def run_view(state: State) -> dict[str, Any]:
         "layer": embeddings.layer,
         "budget": how.budget,
         "min_per_class": how.min_per_class,
-        "keep": max(how.keep, state.deepest),
+        "keep": max(how.keep, state.deepest_held),
         "shallowest": {"keep": 1.0},
         "deepest_keep": state.deepest,
+        "deepest_held": state.deepest_held,
         "version": state.version,
         "undo": state.undo,
         "redo": state.redo,
@@ -66,6 +67,9 @@ def commands(state: State, cut: CheckedCut) -> dict[str, str]:
     if cut.keep is not None and cut.budget != "class":
         flags.append(f"--budget {cut.budget}")
         named.append(f'budget="{cut.budget}"')
+    if cut.holds_height and len(state.merges.constraints):
+        flags.append("--hold height")
+        named.append('hold="height"')
     if cut.min_per_class != 1:
         flags.append(f"--min-per-class {cut.min_per_class}")
         named.append(f"min_per_class={cut.min_per_class}")
@@ -90,9 +94,12 @@ def _cut_view(state: State, cut: CheckedCut) -> dict[str, Any]:
     return {
         "keep": stay / n if cut.keep is None else cut.keep,
         "threshold": cut.threshold,
+        "wanted": None if cut.keep is None else cut.wanted(n),
         "kept": stay,
         "removed": n - stay,
         "redundant_groups": len(groups.redundant),
+        "decided_groups": int(np.isin(groups.redundant, groups.decided).sum()),
+        "parted": _parted(state, groups),
         "largest": int(groups.size(groups.redundant).max(initial=1)),
         "height": groups.height,
         "covered": True,
@@ -101,6 +108,13 @@ def _cut_view(state: State, cut: CheckedCut) -> dict[str, Any]:
         "classes": _kept_by_class(state, groups),
         **commands(state, cut),
     }
+
+
+def _parted(state: State, groups: Groups) -> int:
+    """Return how many decisions left both of their images, or their one, in no group: the list has them no longer."""
+    held = state.merges.constraints
+    both = groups.of(held.apart.ravel()).reshape(-1, 2) >= groups.forest.m
+    return int(both.all(axis=1).sum()) + len(np.setdiff1d(held.alone, held.apart))
 
 
 def _classes(state: State) -> list[dict[str, Any]]:

@@ -33,7 +33,14 @@ class Budget(StrEnum):
     GLOBAL = "global"
 
 
-Choice = TypeVar("Choice", Within, Budget)
+class Hold(StrEnum):
+    """What decisions about images leave as it is: how many stay, or how high each class is cut."""
+
+    COUNT = "count"  # an image that a decision brings back is made up for by a merge further up
+    HEIGHT = "height"  # nothing is merged that would not be without decisions: fewer go, or more
+
+
+Choice = TypeVar("Choice", Within, Budget, Hold)
 
 
 @dataclass(frozen=True)
@@ -45,12 +52,14 @@ class CheckedCut:
         threshold: take every merge with height ≤ this.
         budget: how `keep` is spent.
         min_per_class: no class goes below this number of images (or its size).
+        hold: what decisions leave as it is where `keep` cuts; a threshold holds the height.
     """
 
     keep: float | None
     threshold: float | None = None
     budget: Budget = Budget.CLASS
     min_per_class: int = 1
+    hold: Hold = Hold.COUNT
 
     @classmethod
     def of(
@@ -59,6 +68,7 @@ class CheckedCut:
         threshold: object = None,
         budget: object = None,
         min_per_class: object = 1,
+        hold: object = None,
     ) -> CheckedCut:
         """Check what a caller gave.
 
@@ -82,7 +92,13 @@ class CheckedCut:
             threshold=None if threshold is None else checked_threshold(threshold),
             budget=Budget.CLASS if budget is None else checked_choice(budget, Budget, "budget"),
             min_per_class=_checked_minimum(min_per_class),
+            hold=Hold.COUNT if hold is None else checked_choice(hold, Hold, "hold"),
         )
+
+    @property
+    def holds_height(self) -> bool:
+        """Whether `keep` says how high each class is cut, and decisions change how many stay."""
+        return self.keep is not None and self.hold is Hold.HEIGHT
 
     def wanted(self, n: int) -> int:
         """The number of images out of `n` that `keep` asks for."""

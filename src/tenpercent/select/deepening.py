@@ -33,6 +33,9 @@ def deepened(merges: Merges, cut: CheckedCut, resources: Resources) -> Merges:
         MemoryBudgetError: the cut needs more memory: says what fits.
         RunFolderError: the disk is full.
     """
+    if cut.holds_height and merges.bare is not None:
+        bare = deepened(merges.bare, cut, resources)
+        return merges if bare is merges.bare else bare.under(merges.constraints, resources)
     finished: FinishedClasses | None = None
     while requests := merges.missing(cut):
         if finished is None and resources.scratch is not None:

@@ -19,9 +19,10 @@ from ..errors import StageError, UsageError
 from ..store.embeddings import Embeddings, Ints
 from ..store.files import write_table
 from .counts import StoredCounts, save_counts
-from .cut import Bools, Budget, CheckedCut, Floats, Request, Steps, Within, checked_choice
+from .cut import Bools, Budget, CheckedCut, Floats, Hold, Request, Steps, Within, checked_choice
 from .deepening import deepened
 from .files import read_stage
+from .held import no_higher
 from .memory import checked_memory
 from .partition import Partition, further
 from .representatives import groups_of, representatives
@@ -48,6 +49,7 @@ class Merges:
         counts: by the code of a class, how many pairs the walk had seen between its clusters when the merges ended, the
             clusters by their largest positions in id order; a deeper cut goes on from there where it is known.
         constraints: what was decided about images: the merges are those of the tree under them.
+        bare: the tree without them, where they changed it.
     """
 
     embeddings: Embeddings
@@ -59,6 +61,7 @@ class Merges:
     complete_to: Floats
     counts: Mapping[int, Counted] = field(default_factory=dict)
     constraints: Constraints = NONE
+    bare: Merges | None = None
 
     def __post_init__(self) -> None:
         for array in (self.a, self.b, self.height, self.classes, self.complete_to):
@@ -74,6 +77,7 @@ class Merges:
         budget: Budget | str | None = None,
         keep_ids: Iterable[Any] = (),
         min_per_class: int = 1,
+        hold: Hold | str | None = None,
         memory: int | str | None = None,
     ) -> Selection:
         """Cut the tree and keep one image of each group; a cut deeper than what is stored clusters further first.
@@ -86,6 +90,7 @@ class Merges:
             keep_ids: images that must stay, by id, or by row where ids are row numbers; each is kept beside its group's
                 keeper.
             min_per_class: no class goes below this number of images, or its size.
+            hold: what decisions leave as it is, ``count`` (default) or ``height``.
             memory: what clustering further may take, in bytes or as ``"4GiB"``; None for half of what is free.
 
         Raises:
@@ -93,7 +98,7 @@ class Merges:
                 that are shared (`Embeddings.shared`) and have changed, which are read once for that.
             MemoryBudgetError: the cut needs more memory: says what fits.
         """
-        cut = CheckedCut.of(keep, threshold, budget, min_per_class)
+        cut = CheckedCut.of(keep, threshold, budget, min_per_class, hold)
         resources = Resources(memory=checked_memory(memory))
         self.embeddings.check_unchanged()
         wanted = positions_of(self.embeddings.ids, keep_ids, "keep_ids", self.embeddings.rows)
@@ -117,6 +122,8 @@ class Merges:
             "min_per_class": cut.min_per_class,
             "keep_ids": len(wanted),
         }
+        if cut.holds_height:
+            settings["hold"] = str(cut.hold)
         if len(self.constraints):
             settings["decisions"] = self.constraints.fingerprint
         return Selection(
@@ -146,23 +153,29 @@ class Merges:
         threshold: float | None = None,
         budget: Budget | str | None = None,
         min_per_class: int = 1,
+        hold: Hold | str | None = None,
     ) -> Partition:
         """Cut the tree into groups, at once: who stands for a group is found when asked.
 
         Args:
-            keep, threshold, budget, min_per_class: see `select`.
+            keep, threshold, budget, min_per_class, hold: see `select`.
 
         Raises:
             UsageError: a value out of its range.
             StageError: the tree does not go that deep.
         """
-        cut = CheckedCut.of(keep, threshold, budget, min_per_class)
+        cut = CheckedCut.of(keep, threshold, budget, min_per_class, hold)
         if self.missing(cut):
             raise StageError(f"these merges don't reach {cut}; deepen them first (merges.deepened)")
         return self._partition(cut)
 
     def taken(self, cut: CheckedCut) -> Bools:
         """Return which merges a cut takes under the constraints, bool[m]; supposes that nothing is `missing` for it."""
+        if cut.holds_height:
+            taken = self.steps.taken(cut)
+            return (
+                taken if self.bare is None else taken & no_higher(self, self.bare, self.bare.taken(cut), cut)
+            )
         if cut.keep is None or not len(self.constraints.counted):
             return self.steps.taken(cut)
         pairs = (self.a, self.b, self.class_index)
@@ -202,7 +215,7 @@ class Merges:
             return replace(self, constraints=constraints)
         if self.constraints.links:
             raise ValueError("these merges are under other constraints; begin with those under none")
-        return rewalked(self, constraints, resources or Resources())
+        return replace(rewalked(self, constraints, resources or Resources()), bare=self)
 
     def _spare(self) -> Ints | None:
         """How many merges more than a cut takes each class must have, for images that stay beside their keeper."""
@@ -217,12 +230,15 @@ class Merges:
         threshold: float | None = None,
         budget: Budget | str | None = None,
         min_per_class: int = 1,
+        hold: Hold | str | None = None,
     ) -> bool:
         """Whether `select` with these values needs no further clustering."""
-        return not self.missing(CheckedCut.of(keep, threshold, budget, min_per_class))
+        return not self.missing(CheckedCut.of(keep, threshold, budget, min_per_class, hold))
 
     def missing(self, cut: CheckedCut) -> list[Request]:
         """Return what must still be clustered before `cut` can be taken, class by class; empty when nothing."""
+        if cut.holds_height:  # the tree under constraints is as deep as that without, and taken no higher
+            return (self.bare or self).steps.missing(cut)
         return self.steps.missing(cut, self._spare())
 
     def deepened(
@@ -232,19 +248,21 @@ class Merges:
         threshold: float | None = None,
         budget: Budget | str | None = None,
         min_per_class: int = 1,
+        hold: Hold | str | None = None,
         resources: Resources | None = None,
     ) -> Merges:
         """Return merges of the same tree that go deep enough for `select` with these values.
 
         Args:
-            keep, threshold, budget, min_per_class: see `select`.
+            keep, threshold, budget, min_per_class, hold: see `select`.
             resources: what clustering may use; its `scratch`, where given, is where an interrupted call goes on from.
 
         Raises:
             UsageError: a value out of its range.
             MemoryBudgetError: the cut needs more memory: says what fits.
         """
-        return deepened(self, CheckedCut.of(keep, threshold, budget, min_per_class), resources or Resources())
+        cut = CheckedCut.of(keep, threshold, budget, min_per_class, hold)
+        return deepened(self, cut, resources or Resources())
 
     # ---- the classes ---------------------------------------------------------------------------------------------
 

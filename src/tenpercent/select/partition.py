@@ -76,8 +76,7 @@ class Partition:
                 f"(or all of a smaller one) is {groups:,}; {groups:,} groups are kept"
             )
         if decided:
-            told = ", ".join(f"{count:,} {name}" for name, count in self.constraints.counts.items())
-            notes.append(f"decisions hold: {told}")
+            notes.append(f"decisions in force: {self.constraints.words}")
             if self.cut.keep is not None and self.n_kept != wanted:
                 notes.append(
                     f"keep {self.cut.keep:g} of {n:,} images is {wanted:,}; decisions make it {self.n_kept:,}"

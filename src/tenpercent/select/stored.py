@@ -142,7 +142,7 @@ def stored_decided(folder: RunFolder, merges: Merges, constraints: Constraints) 
     if (about.get("origin"), about.get("within"), about.get("decisions")) != wanted:
         return None
     found = Merges.load(folder.decided, merges.embeddings, constraints)
-    return found if np.all(found.complete_to >= merges.complete_to) else None
+    return replace(found, bare=merges) if np.all(found.complete_to >= merges.complete_to) else None
 
 
 def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:

@@ -1,6 +1,6 @@
 // Asks the server. Addresses are relative: the page also stands behind a notebook's proxy.
 
-import { set, state } from "./state.js";
+import { cutting, set, state } from "./state.js";
 
 export class ApiError extends Error {
   constructor(status, body) {
@@ -61,7 +61,7 @@ export function picture(position, side) {
 }
 
 /** The address of a download at the present cut. */
-export const download = (name) => address(`download/${name}`, { keep: state.keep });
+export const download = (name) => address(`download/${name}`, cutting());
 
 /** Runs one request at a time of its sort; a newer one gives the older up. */
 export class Latest {

@@ -5,6 +5,8 @@ import { el, icon } from "./dom.js";
 import { state } from "./state.js";
 import { className, count, dissimilarity, KINDS, several, shortened } from "./words.js";
 
+const TAIL = 9; // letters of a name's end that are always shown
+
 /** The card of a group, or an empty one of the same height where it is still on its way. */
 export function card(group, index, total, fits, side) {
   if (!group) return el("article", { class: "card waiting", "aria-busy": "true", "aria-posinset": index + 1, "aria-setsize": total, "aria-label": "Group on its way" });
@@ -40,7 +42,7 @@ function tool(action, name, words, pressed = null) {
 /** One image as an option of its group's row. */
 export function tile(member, side = 160, withClass = false) {
   const text = member.role === "removed" ? dissimilarity(member.d) : member.role;
-  const second = withClass && member.class_name !== null ? className(member.class_name) : shortened(member.id.split("/").at(-1) || member.id, side > 160 ? 20 : 12);
+  const second = withClass && member.class_name !== null ? className(member.class_name) : member.id.split("/").at(-1) || member.id;
   const name = [
     member.role,
     member.id,
@@ -54,9 +56,16 @@ export function tile(member, side = 160, withClass = false) {
     { class: `tile ${member.role.replace(" ", "-")}`, role: "option", "aria-selected": "false", "aria-label": name.filter(Boolean).join(", "), tabindex: -1, data: { p: member.p }, title: member.id },
     frame(member, side),
     el("b", { class: "role" }, member.role === "removed" ? text : [icon("check"), text]),
-    el("bdi", { class: "id" }, second),
+    fitted(second),
     member.marks.length > 0 && el("span", { class: "marks" }, member.marks.map((kind) => icon(KINDS[kind]?.icon ?? "note"))),
   );
+}
+
+/** A name in the room that there is: the middle is left out where it is too long, for names often end alike. */
+export function fitted(name) {
+  const letters = [...new Intl.Segmenter().segment(name)].map((part) => part.segment);
+  const head = Math.max(letters.length - TAIL, Math.ceil(letters.length / 2));
+  return el("bdi", { class: "id" }, el("span", {}, letters.slice(0, head).join("")), el("span", {}, letters.slice(head).join("")));
 }
 
 /** An image in its frame; where there is none, words in its place. */

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { button, el, openDialog } from "./dom.js";
 import { large } from "./details.js";
 import { say } from "./notices.js";
-import { state } from "./state.js";
+import { cutting, state } from "./state.js";
 import { className, dissimilarity } from "./words.js";
 
 const TURN = 700; // ms an image stays while they turn by themselves: slower than three a second, which can harm
@@ -13,7 +13,7 @@ const TURN = 700; // ms an image stays while they turn by themselves: slower tha
 export async function compare(one, other, { turns = false } = {}) {
   let images;
   try {
-    images = await Promise.all([one, other].map((p) => get(`api/images/${p}`, { keep: state.keep })));
+    images = await Promise.all([one, other].map((p) => get(`api/images/${p}`, cutting())));
   } catch (error) {
     say(error.message, { bad: true });
     return;

@@ -4,13 +4,14 @@ import { ApiError, Follower, get, isAbort } from "./api.js";
 import { byId, el } from "./dom.js";
 import { offerDeeper } from "./deeper.js";
 import * as feed from "./feed.js";
-import { speak } from "./notices.js";
-import { on, set, state } from "./state.js";
+import { say, settled, speak } from "./notices.js";
+import { cutting, on, set, state } from "./state.js";
 import { count, dissimilarity, percent, several } from "./words.js";
 
 const BEYOND = 0.08; // of the slider leads deeper than the tree reaches: there it offers to deepen
 const slider = byId("keep-slider");
 const number = byId("keep-number");
+const height = byId("threshold-number");
 const follower = new Follower(load);
 
 export function startCut() {
@@ -21,8 +22,14 @@ export function startCut() {
     if (number.value === "" || !(asked > 0 && asked <= 1)) show();
     else moveTo(asked);
   });
+  height.addEventListener("change", () => {
+    const asked = Number(height.value);
+    if (height.value === "" || !(asked >= 0 && asked <= 2)) showHeight();
+    else cutAt(asked);
+  });
   on("run", scale);
   on("keep deeper", show);
+  on("cut threshold", showHeight);
   on("cut deeper", tell);
   scale();
   show();
@@ -31,8 +38,21 @@ export function startCut() {
 /** Ask for another fraction; counts and groups follow. */
 export function moveTo(keep) {
   const n = state.run.n;
-  set({ keep: Math.min(1, Math.max(1 / n, keep)) });
-  return follower.follow(state.keep);
+  set({ keep: Math.min(1, Math.max(1 / n, keep)), threshold: null });
+  return follower.follow(cutting());
+}
+
+/** Ask for the groups in which no two images are farther apart than this. */
+export function cutAt(threshold) {
+  set({ threshold });
+  return follower.follow(cutting());
+}
+
+/** Choose what decisions leave as it is: the height of the cut, or how many stay. */
+export function holdTo(hold) {
+  settled(-1); // what was said of who goes instead is true no longer
+  set({ hold });
+  return follower.follow(cutting());
 }
 
 /** One step of the slider down or up, in thousandths of all images, at least one image. */
@@ -42,23 +62,33 @@ export function step(direction, thousandths = 1) {
 }
 
 /** Load the cut and what is seen of its groups again: decisions have changed. */
-export const reload = () => follower.follow(state.keep);
+export const reload = () => follower.follow(cutting());
 
-async function load(keep) {
-  if (keep * state.run.n < state.run.deepest_keep * state.run.n - 0.5) {
-    set({ deeper: { keep, deepest: state.run.deepest_keep } });
-    return;
-  }
+async function load(asked) {
+  const { run } = state;
+  const deepest = asked.hold === "count" ? run.deepest_keep : run.deepest_held;
+  if (asked.keep * run.n < deepest * run.n - 0.5) return beyond(asked, deepest);
   try {
-    const [cut] = await Promise.all([get("api/cut", { keep }), feed.reload(keep)]);
-    set({ cut, deeper: null, version: cut.version });
+    const [cut] = await Promise.all([get("api/cut", asked), feed.reload(asked)]);
+    set({ cut, deeper: null, version: cut.version, ...(asked.threshold === undefined ? {} : { keep: cut.kept / run.n }) });
   } catch (error) {
-    if (error instanceof ApiError && error.body.can_deepen) {
-      set({ deeper: { keep, deepest: error.body.deepest_keep } });
-    } else if (error instanceof ApiError) {
-      byId("feed-state").replaceChildren(el("p", { class: "problem" }, error.message));
-    } else if (!isAbort(error) && !state.offline) throw error;
+    if (error instanceof ApiError && error.body.can_deepen) return beyond(asked, error.body.deepest_keep);
+    if (error instanceof ApiError) byId("feed-state").replaceChildren(el("p", { class: "problem" }, error.message));
+    else if (!isAbort(error) && !state.offline) throw error;
   }
+  return null;
+}
+
+/** The tree does not reach a cut: offer to go deeper; where only decisions push it there, let fewer go instead. */
+function beyond(asked, deepest) {
+  const { run } = state;
+  if (asked.hold === "count" && asked.keep * run.n >= run.deepest_held * run.n - 0.5) {
+    set({ hold: "height" });
+    say("The tree ends here, so nothing goes in place of what your decisions bring back.");
+    return load(cutting());
+  }
+  set({ deeper: { keep: asked.keep ?? null, deepest } });
+  return null;
 }
 
 /** The shortest decimal fraction that keeps so many images: what is copied as a command should be readable. */
@@ -83,7 +113,7 @@ function onKey(event) {
 
 /** The smallest fraction on the slider: a little beyond what the tree reaches. */
 export function lowest() {
-  const { deepest_keep: deepest, n } = state.run;
+  const { deepest_held: deepest, n } = state.run;
   return Math.max(1 / n, deepest - (BEYOND / (1 - BEYOND)) * (1 - deepest));
 }
 
@@ -94,7 +124,7 @@ export function place(keep) {
 }
 
 function scale() {
-  const { n, deepest_keep: deepest } = state.run;
+  const { n, deepest_held: deepest } = state.run;
   slider.min = Math.max(1, Math.floor(lowest() * n));
   slider.max = n;
   slider.disabled = number.disabled = n < 2;
@@ -108,6 +138,14 @@ function scale() {
     ticks.push(tick);
   }
   byId("ticks").replaceChildren(...ticks);
+  byId("beyond").hidden = n < 2 || place(deepest) <= 0;
+}
+
+function showHeight() {
+  const shown = state.threshold ?? state.cut?.height;
+  height.disabled = state.run.n < 2;
+  if (shown !== undefined && document.activeElement !== height) height.value = state.threshold ?? Number(shown.toPrecision(3));
+  document.documentElement.classList.toggle("by-height", state.threshold !== null);
 }
 
 function show() {
@@ -129,7 +167,8 @@ function tell() {
   const { run, cut, deeper } = state;
   const n = run.n;
   if (deeper) {
-    byId("headline").textContent = `Keep ${percent(deeper.keep, n)} % lies deeper than the tree`;
+    const asked = deeper.keep === null ? `Dissimilarity ${dissimilarity(state.threshold)}` : `Keep ${percent(deeper.keep, n)} %`;
+    byId("headline").textContent = `${asked} lies deeper than the tree`;
     byId("counts").replaceChildren();
     byId("guarantee").textContent = "";
     return;
@@ -145,9 +184,18 @@ function tell() {
     el("span", {}, several(cut.redundant_groups, "group")),
   );
   guarantee(cut);
+  progress(cut);
   notes(cut);
   document.title = `${headline} · ${run.name} · tenpercent`;
   speak(`${count(cut.kept)} kept, ${count(cut.removed)} removed, ${several(cut.redundant_groups, "redundant group")}`);
+}
+
+/** How many groups have been decided about; pairs refused and images alone since then count as well. */
+function progress(cut) {
+  const done = cut.decided_groups + cut.parted;
+  const all = cut.redundant_groups + cut.parted;
+  const bar = el("progress", { max: Math.max(1, all), value: done, "aria-label": "Groups decided" });
+  byId("decided-so-far").replaceChildren(...(all ? [bar, el("span", {}, `${count(done)} of ${count(all)} decided`)] : []));
 }
 
 function guarantee(cut) {

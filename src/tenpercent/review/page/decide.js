@@ -5,8 +5,8 @@ import { conflict, withNote } from "./decide-dialogs.js";
 import { known } from "./feed.js";
 import { say, settled } from "./notices.js";
 import { refresh } from "./refresh.js";
-import { set, state, targets } from "./state.js";
-import { count, decided } from "./words.js";
+import { cutting, set, state, targets } from "./state.js";
+import { changed, count, decided } from "./words.js";
 
 const MOST = 1000; // images of one decision, as the server has it
 
@@ -56,7 +56,7 @@ async function ofGroup(kind, key, note) {
 async function membersOf(key) {
   const found = [];
   for (;;) {
-    const { members, size } = await get(`api/groups/${key}`, { keep: state.keep, offset: found.length, limit: 200 });
+    const { members, size } = await get(`api/groups/${key}`, { ...cutting(), offset: found.length, limit: 200 });
     found.push(...members.map((member) => member.p));
     if (!members.length || found.length >= size || found.length > MOST) return found;
   }
@@ -81,10 +81,10 @@ export async function decideWithNote() {
 
 async function send(kind, images, note, seen = state.version) {
   try {
-    const { decision, version } = await post("api/decisions", { kind, images, note, seen, origin: state.run.origin, keep: state.keep });
+    const { decision, version, change } = await post("api/decisions", { kind, images, note, seen, origin: state.run.origin, ...cutting() });
     set({ selected: new Set() });
     settled(version);
-    say(`${decided(decision)}.`, { version, action: { words: "Undo", key: "u", onclick: () => undo(decision.number) } });
+    say(`${decided(decision)}.${changed(change, decision)}`, { version, action: { words: "Undo", key: "u", onclick: () => undo(decision.number) } });
     await refresh();
   } catch (error) {
     if (!(error instanceof ApiError)) return state.offline ? say("The server does not answer: nothing was decided.", { bad: true }) : Promise.reject(error);

@@ -4,7 +4,7 @@ import { get, post } from "./api.js";
 import { button, byId, el } from "./dom.js";
 import { reload } from "./cut.js";
 import { say, speak } from "./notices.js";
-import { set, state } from "./state.js";
+import { cutting, set, state } from "./state.js";
 import { percent } from "./words.js";
 
 const AGAIN = 1500; // ms; events tell sooner, where nothing between server and page holds them back
@@ -14,7 +14,7 @@ let timer = null;
 
 /** The offer, to stand in the list's place. */
 export function offerDeeper() {
-  const { keep, deepest } = state.deeper;
+  const { deepest } = state.deeper;
   const go = button("Go deeper", { kind: "strong", onclick: () => start(go) });
   const box = el(
     "section",
@@ -23,7 +23,6 @@ export function offerDeeper() {
     el("p", {}, `It was built down to keep ${percent(deepest, state.run.n)} %. Going on to what you ask for takes from seconds to minutes and changes nothing above.`),
     go,
   );
-  box.dataset.keep = keep;
   get("api/deepen").then(deepening, () => {}); // another page may have begun it already
   return box;
 }
@@ -31,7 +30,7 @@ export function offerDeeper() {
 async function start(go) {
   go.disabled = true;
   try {
-    await post("api/deepen", { keep: state.keep });
+    await post("api/deepen", cutting());
     deepening({ state: "computing", done: 0 });
   } catch (error) {
     say(error.message, { bad: true });

@@ -3,8 +3,8 @@
 import { download, post } from "./api.js";
 import { button, byId, el, icon, openDialog } from "./dom.js";
 import { say } from "./notices.js";
-import { state } from "./state.js";
-import { count, percent, several } from "./words.js";
+import { cutting, state } from "./state.js";
+import { count, dissimilarity, percent, several } from "./words.js";
 
 export function startExport() {
   byId("export").addEventListener("click", open);
@@ -17,9 +17,10 @@ function open() {
     body.append(el("p", {}, "There is no selection at this fraction yet: the tree does not reach it."));
     return;
   }
+  const asked = state.threshold === null ? `Keep ${percent(state.keep, run.n)} %` : `Up to dissimilarity ${dissimilarity(state.threshold)}`;
   const store = button("Store in the run", { icon: "check", kind: "strong", onclick: () => keep(store) });
   body.append(
-    el("p", {}, `Keep ${percent(state.keep, run.n)} %: ${count(cut.kept)} of ${several(run.n, "image")} kept, ${count(cut.removed)} removed, with all decisions.`),
+    el("p", {}, `${asked}: ${count(cut.kept)} of ${several(run.n, "image")} kept, ${count(cut.removed)} removed, with all decisions.`),
     el("section", {}, el("h3", {}, "As the run’s selection"), el("p", { class: "quiet" }, "What report, export and evaluate go on with; the same as the command below."), store),
     el(
       "section",
@@ -34,7 +35,7 @@ function open() {
   async function keep(from) {
     from.disabled = true;
     try {
-      const stored = await post("api/select", { keep: state.keep });
+      const stored = await post("api/select", cutting());
       say(`Stored: ${count(stored.kept)} kept, ${count(stored.removed)} removed.`);
       dialog.close();
     } catch (error) {

@@ -4,7 +4,7 @@ import { get, isAbort, Latest } from "./api.js";
 import { card } from "./card.js";
 import { byId, el } from "./dom.js";
 import { empty } from "./empty.js";
-import { on, remembered, set, state, targets } from "./state.js";
+import { cutting, on, remembered, set, state, targets } from "./state.js";
 import { Viewport } from "./viewport.js";
 
 const PAGE = 30;
@@ -60,14 +60,14 @@ export function setTileSize(name) {
 export const tileSize = () => size;
 
 /** Fetch what is seen anew, for another cut, filter or state of the decisions; until then the old stays. */
-export async function reload(keep = state.keep, { toTop = false } = {}) {
+export async function reload(cut = cutting(), { toTop = false } = {}) {
   const [from] = toTop ? [0] : view.range(total ?? PAGE);
   const offset = Math.max(0, Math.min(from, (total ?? 1) - 1));
-  const answer = await fetching.run((signal) => get("api/groups", { keep, ...state.filter, offset, limit: PAGE }, signal));
+  const answer = await fetching.run((signal) => get("api/groups", { ...cut, ...state.filter, offset, limit: PAGE }, signal));
   if (offset >= answer.total && answer.total > 0) {
     total = answer.total;
     view.toIndex(Math.max(0, total - 1), total);
-    return reload(keep);
+    return reload(cut);
   }
   groups = new Map();
   take(answer);
@@ -78,7 +78,7 @@ export async function reload(keep = state.keep, { toTop = false } = {}) {
 
 /** Bring an image's group into view and give it the focus; false where the filters leave it out. */
 export async function jump(position, { focus = true } = {}) {
-  const params = { keep: state.keep, ...state.filter, around: position, limit: PAGE };
+  const params = { ...cutting(), ...state.filter, around: position, limit: PAGE };
   const answer = await fetching.run((signal) => get("api/groups", params, signal));
   take(answer);
   view.setCount(total);
@@ -86,7 +86,7 @@ export async function jump(position, { focus = true } = {}) {
   let index = indexOf(position);
   if (index < 0) {
     // Its group holds more images than a list shows: the group is the one that has it among its members.
-    const { key } = await get(`api/groups/${position}`, { keep: state.keep, limit: 1 });
+    const { key } = await get(`api/groups/${position}`, { ...cutting(), limit: 1 });
     index = [...groups].find(([, group]) => group.key === key)?.[0] ?? -1;
     if (index < 0) return false;
   }
@@ -194,7 +194,7 @@ function alike(card, held) {
 }
 
 async function fill(offset) {
-  const params = { keep: state.keep, ...state.filter, offset, limit: PAGE };
+  const params = { ...cutting(), ...state.filter, offset, limit: PAGE };
   asked = JSON.stringify(params);
   const mine = asked;
   try {
@@ -270,7 +270,7 @@ export function between(one, other) {
 /** A filter or order was changed: from the top. */
 export function filtered(changes) {
   set({ filter: { ...state.filter, ...changes } });
-  return reload(state.keep, { toTop: true }).catch((error) => {
+  return reload(cutting(), { toTop: true }).catch((error) => {
     if (isAbort(error)) return;
     byId("feed-state").replaceChildren(el("p", { class: "problem" }, error.message));
   });

@@ -20,8 +20,9 @@ let timer = null;
 export const filtering = () => Object.keys(NONE).some((name) => state.filter[name] !== NONE[name]);
 
 export function clearFilters() {
-  filtered(NONE);
+  const done = filtered(NONE);
   byId("show-filters").focus();
+  return done;
 }
 
 export function startFilters() {
@@ -43,7 +44,7 @@ export function startFilters() {
   form.hidden = !filtering();
   byId("show-filters").setAttribute("aria-expanded", String(!form.hidden));
   on("run", classes);
-  on("filter", show);
+  on("filter cut", show);
   classes();
   show();
 }
@@ -85,9 +86,15 @@ function classes() {
 }
 
 function show() {
+  // Of groups that are all pairs none is the largest: then that order is the same as the tightest first.
+  const pairs = state.cut !== null && state.cut.redundant_groups > 0 && state.cut.largest === 2;
+  const largest = byId("filter-order").querySelector("[value=size]");
+  largest.hidden = largest.disabled = pairs;
+  byId("filter-order").title = pairs ? "Every group is a pair at this cut, so none is the largest." : "";
   for (const [name, value] of Object.entries(state.filter)) {
     const field = byId(`filter-${name}`);
-    if (field !== document.activeElement || value === NONE[name]) field.value = value;
+    const shown = name === "order" && value === "size" && pairs ? "tightest" : value;
+    if (field !== document.activeElement || value === NONE[name]) field.value = shown;
   }
   byId("clear-filters").hidden = !filtering();
   byId("show-filters").classList.toggle("on", filtering());

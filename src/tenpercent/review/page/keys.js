@@ -7,7 +7,7 @@ import { partner } from "./details.js";
 import { button, byId, el, openDialog } from "./dom.js";
 import { get } from "./api.js";
 import { clearSelection } from "./pick.js";
-import { remembered, set, state } from "./state.js";
+import { cutting, remembered, set, state } from "./state.js";
 
 const KEYS = [
   { id: "ArrowKeys", keys: ["←", "→", "↑", "↓"], words: "go from image to image, from group to group", part: "Look" },
@@ -31,10 +31,10 @@ const KEYS = [
   { id: "further", keys: ["]"], words: "keep more", part: "Page", run: () => step(1) },
   { id: "stored", keys: ["0"], words: "back to the fraction of the stored selection", part: "Page", run: () => moveTo(state.run.keep) },
   { id: "find", keys: ["/"], words: "find an image", part: "Page", run: find },
-  { id: "views", keys: ["1", "2", "3"], words: "groups, map, decisions", part: "Page" },
+  { id: "views", keys: ["1", "2", "3", "4"], words: "groups, map, decisions, what goes", part: "Page" },
   { id: "help", keys: ["?"], words: "this help", part: "Page", run: help },
 ];
-const VIEWS = { 1: "groups", 2: "map", 3: "decisions" };
+const VIEWS = { 1: "groups", 2: "map", 3: "decisions", 4: "removed" };
 const BY_CODE = new Map(KEYS.filter(({ run }) => run).map((key) => [key.code ?? key.keys[0], key]));
 
 export function startKeys() {
@@ -67,8 +67,8 @@ async function comparing(turns) {
   if (chosen.length === 2) return compare(...chosen, { turns });
   if (state.active === null) return null;
   const [image, group] = await Promise.all([
-    get(`api/images/${state.active}`, { keep: state.keep }),
-    get(`api/groups/${state.active}`, { keep: state.keep, limit: 200 }),
+    get(`api/images/${state.active}`, cutting()),
+    get(`api/groups/${state.active}`, { ...cutting(), limit: 200 }),
   ]);
   const other = partner(image, group);
   return other === null ? null : compare(image.p, other, { turns });

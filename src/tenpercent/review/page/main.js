@@ -2,7 +2,7 @@
 
 import { startAccuracy } from "./accuracy.js";
 import { ApiError, get } from "./api.js";
-import { moveTo, startCut } from "./cut.js";
+import { reload, startCut } from "./cut.js";
 import { byId, button, el } from "./dom.js";
 import { startExport } from "./export.js";
 import { jump, startFeed } from "./feed.js";
@@ -15,6 +15,8 @@ import { say } from "./notices.js";
 import { startPanel } from "./panel.js";
 import { pick, startPick } from "./pick.js";
 import { place, startPlace } from "./place.js";
+import { startRefill } from "./refill.js";
+import { startRemoved } from "./removed.js";
 import { startEvents } from "./refresh.js";
 import { startSelectionBar } from "./selection-bar.js";
 import { on, remembered, set, state } from "./state.js";
@@ -37,10 +39,10 @@ async function start() {
     return;
   }
   const before = place();
-  set({ run, version: run.version, keep: before.keep ?? run.keep, filter: { ...state.filter, ...before.filter }, view: before.view ?? "groups" });
+  set({ run, version: run.version, keep: before.keep ?? run.keep, threshold: before.threshold, hold: before.hold, filter: { ...state.filter, ...before.filter }, view: before.view ?? "groups" });
   lead(run);
-  for (const wake of [startViews, startFeed, startFilters, startFind, startPick, startPanel, startSelectionBar, startHistory, startMap, startExport, startKeys, startAccuracy, startCut, startEvents]) wake();
-  await moveTo(state.keep);
+  for (const wake of [startViews, startFeed, startFilters, startFind, startPick, startPanel, startSelectionBar, startHistory, startMap, startExport, startKeys, startRefill, startRemoved, startAccuracy, startCut, startEvents]) wake();
+  await reload();
   if (before.image !== null && before.image < run.n) {
     pick(before.image);
     if (state.view === "groups") await jump(before.image, { focus: false }).catch(() => {}); // alone: in no group of the list

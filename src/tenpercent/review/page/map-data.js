@@ -3,7 +3,7 @@
 import { get, getBytes, Latest } from "./api.js";
 import { classColour, isDark, packed, styled } from "./colours.js";
 import { Grid } from "./points.js";
-import { state } from "./state.js";
+import { cutting, state } from "./state.js";
 
 const PART = 200_000; // points of one answer
 const MOST_MEMBERS = 5000; // of a group that is coloured
@@ -38,14 +38,14 @@ export class MapData {
   }
 
   async loadKept() {
-    this.kept = new Uint8Array(await keptNow.run((signal) => getBytes("api/kept", { keep: state.keep }, signal)));
+    this.kept = new Uint8Array(await keptNow.run((signal) => getBytes("api/kept", cutting(), signal)));
   }
 
   /** Fetch the members of an image's group. */
   async loadGroup(position) {
     const found = [];
     while (position !== null) {
-      const { members, size } = await get(`api/groups/${position}`, { keep: state.keep, offset: found.length, limit: 200 });
+      const { members, size } = await get(`api/groups/${position}`, { ...cutting(), offset: found.length, limit: 200 });
       found.push(...members);
       if (!members.length || found.length >= size || found.length >= MOST_MEMBERS) break;
     }

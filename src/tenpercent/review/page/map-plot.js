@@ -12,7 +12,7 @@ import { openSheet } from "./panel.js";
 import { within } from "./points.js";
 import { Raster } from "./raster.js";
 import { Scatter } from "./scatter.js";
-import { on, remembered, state, targets } from "./state.js";
+import { cutting, on, remembered, state, targets } from "./state.js";
 import { className, count, dissimilarity, several, shortened } from "./words.js";
 
 const NEAR = 14; // pixels within which a point is meant
@@ -216,7 +216,7 @@ export class MapPlot {
     this.tip.replaceChildren(...(state.run.has_images ? [frame({ p, id: "", missing: false }, 160)] : []), words);
     this.timer = setTimeout(async () => {
       try {
-        const image = await this.asking.run((signal) => get(`api/images/${p}`, { keep: state.keep }, signal));
+        const image = await this.asking.run((signal) => get(`api/images/${p}`, cutting(), signal));
         if (this.hover !== p) return;
         words.replaceChildren(
           el("b", {}, image.role),

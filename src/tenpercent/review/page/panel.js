@@ -4,7 +4,7 @@ import { ApiError, get, isAbort, Latest } from "./api.js";
 import { byId, button, el, icon } from "./dom.js";
 import { details } from "./details.js";
 import { keysList } from "./keys.js";
-import { on, set, state, targets } from "./state.js";
+import { cutting, on, set, state, targets } from "./state.js";
 
 const REST = 70; // ms on an image before its details are asked for: arrow keys run over many
 const wide = matchMedia("(min-width: 68rem)");
@@ -75,8 +75,8 @@ export async function reloadPanel() {
   try {
     const [image, group] = await asking.run((signal) =>
       Promise.all([
-        get(`api/images/${position}`, { keep: state.keep }, signal),
-        get(`api/groups/${position}`, { keep: state.keep, limit: 200 }, signal),
+        get(`api/images/${position}`, cutting(), signal),
+        get(`api/groups/${position}`, { ...cutting(), limit: 200 }, signal),
       ]),
     );
     set({ looked: image });

@@ -1,12 +1,13 @@
 // Which image is looked at and which are selected, by pointer and by arrow keys.
 
-import { ApiError, isAbort } from "./api.js";
+import { ApiError, get, isAbort } from "./api.js";
 import { accept, whole } from "./decide.js";
 import { byId } from "./dom.js";
 import * as feed from "./feed.js";
+import { clearFilters } from "./filters.js";
 import { say } from "./notices.js";
 import { openSheet } from "./panel.js";
-import { on, set, state } from "./state.js";
+import { cutting, on, set, state } from "./state.js";
 import { several } from "./words.js";
 
 let anchor = null; // where a row of several begins
@@ -17,7 +18,7 @@ export function startPick() {
   list.addEventListener("keydown", onKey);
   byId("several").addEventListener("click", () => set({ severally: !state.severally }));
   on("severally", () => byId("several").setAttribute("aria-pressed", String(state.severally)));
-  on("keep filter", regrouped);
+  on("keep threshold hold filter", regrouped);
 }
 
 /**
@@ -77,7 +78,9 @@ export async function show(position, { list = true } = {}) {
   if (!list) return;
   try {
     if (await feed.jump(position)) return;
-    say("The image is in no group of this list: it is alone at this cut, or the filters leave its group out.");
+    const { size } = await get(`api/groups/${position}`, { ...cutting(), limit: 1 });
+    if (size === 1) say("The image is alone at this cut: the list shows groups of two and more.");
+    else say(`The filters leave its group of ${several(size, "image")} out.`, { action: { words: "Clear the filters", onclick: () => clearFilters().then(() => show(position)) } });
   } catch (error) {
     if (error instanceof ApiError) say(error.message, { bad: true });
     else if (!isAbort(error)) throw error;

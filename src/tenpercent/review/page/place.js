@@ -2,18 +2,21 @@
 
 import { on, state } from "./state.js";
 
-const VIEWS = ["groups", "map", "decisions"];
+const VIEWS = ["groups", "map", "decisions", "removed"];
 let timer = null;
 
 /** What the address says; null where it says nothing. */
 export function place() {
   const said = new URLSearchParams(location.hash.slice(1));
   const keep = Number(said.get("keep"));
+  const threshold = Number(said.get("threshold"));
   const image = said.has("image") ? Number(said.get("image")) : null;
   const filter = {};
   for (const name of Object.keys(state.filter)) if (said.get(name)) filter[name] = said.get(name);
   return {
     keep: keep > 0 && keep <= 1 ? keep : null,
+    threshold: said.has("threshold") && threshold >= 0 && threshold <= 2 ? threshold : null,
+    hold: said.get("hold") === "count" ? "count" : "height",
     image: Number.isInteger(image) && image >= 0 ? image : null,
     view: VIEWS.includes(said.get("view")) ? said.get("view") : null,
     filter,
@@ -21,7 +24,7 @@ export function place() {
 }
 
 export function startPlace() {
-  on("keep filter view active", () => {
+  on("keep threshold hold filter view active", () => {
     clearTimeout(timer);
     timer = setTimeout(write, 300); // browsers allow no more than some hundred changes a minute
   });
@@ -29,7 +32,9 @@ export function startPlace() {
 
 function write() {
   const said = new URLSearchParams();
-  if (state.keep !== state.run.keep) said.set("keep", state.keep);
+  if (state.threshold !== null) said.set("threshold", state.threshold);
+  else if (state.keep !== state.run.keep) said.set("keep", state.keep);
+  if (state.hold !== "height") said.set("hold", state.hold);
   if (state.view !== "groups") said.set("view", state.view);
   if (state.active !== null) said.set("image", state.active);
   const plain = { order: "size", decided: "any" };

@@ -2,9 +2,11 @@
 
 const values = {
   run: null, // the answer of api/run
-  keep: 0.9, // the fraction asked for: the slider's place
+  keep: 0.9, // the fraction asked for, or that a threshold comes to: the slider's place
+  threshold: null, // the dissimilarity asked for instead
+  hold: "height", // what decisions leave as it is at a fraction: "height" (fewer go) or "count" (others go instead)
   cut: null, // the answer of api/cut for it; older while the new one is on its way
-  deeper: null, // {keep, deepest, error} where the tree does not reach that fraction
+  deeper: null, // {keep, deepest} where the tree does not reach what is asked for
   version: 0, // of the decisions that are on screen: what this person has seen
   looked: null, // the answer of api/images/… for the image looked at
   filter: { order: "size", class: "", min_size: "", max_size: "", text: "", decided: "any" },
@@ -21,6 +23,11 @@ export const state = new Proxy(values, {
     throw new TypeError("state is changed by set()");
   },
 });
+
+/** The cut asked for, as the server takes it. */
+export function cutting() {
+  return values.threshold === null ? { keep: values.keep, hold: values.hold } : { threshold: values.threshold };
+}
 
 /** The images that a decision is about: those selected; else the one looked at, unless each click selects. */
 export function targets() {

@@ -72,3 +72,21 @@ export function decided(decision) {
   if (decision.kind === "accept") return `Group of ${images} accepted`;
   return `${images} ${(number > 1 && kind?.many) || (kind?.done ?? decision.kind)}`;
 }
+
+const named = (images, total) => {
+  const names = images.slice(0, 2).map(({ id }) => shortened(id, 36));
+  const left = total - names.length;
+  return left > 0 ? `${names.join(", ")} and ${several(left, "more", "more")}` : names.join(" and ");
+};
+
+/** Who stays and who goes since a decision: " 03.png stays now; nothing goes instead." */
+export function changed(change, decision) {
+  if (!change) return "";
+  const { back, n_back, instead, n_instead } = change;
+  const own = decision.kind === "remove" ? new Set(decision.images.map(({ p }) => p)) : new Set();
+  const others = instead.filter(({ p }) => !own.has(p));
+  const many = n_instead - (instead.length - others.length);
+  const goes = many > 0 ? `${named(others, many)} ${many === 1 ? "goes" : "go"} instead` : "";
+  if (!n_back) return goes ? ` ${goes}.` : "";
+  return ` ${named(back, n_back)} ${n_back === 1 ? "stays" : "stay"} now; ${goes || "nothing goes instead"}.`;
+}

@@ -1,0 +1,80 @@
+"""Who goes in place of whom: two cuts compared where they differ, and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..select.cut import Hold
+from ..store.embeddings import Ints
+from .groups import Groups
+from .listing import with_missing
+from .state import State
+from .views import image_name
+
+MOST_NAMED = 12  # images of each sort
+
+
+def change_view(state: State, before: Groups, after: Groups, decided: list[int]) -> dict[str, Any]:
+    """Return which images stay or go from one cut to another.
+
+    Args:
+        state: the run as it is after.
+        before, after: the cuts, of the same images.
+        decided: the images that a decision in between names.
+    """
+    gone, left = _removed(before, after, np.asarray(decided, dtype=np.int64))
+    back, instead = np.setdiff1d(gone, left), np.setdiff1d(left, gone)
+    return {
+        "back": [image_name(state, int(p)) for p in back[:MOST_NAMED]],
+        "n_back": len(back),
+        "instead": _with_keepers(state, after, instead[:MOST_NAMED]),
+        "n_instead": len(instead),
+    }
+
+
+def refill_view(state: State, keep: float | None) -> dict[str, Any]:
+    """Return which images go as well at a fraction where decisions hold the count, not the height.
+
+    Raises:
+        RefusedError: the tree is not deep enough to know.
+    """
+    low, full = (state.checked(keep, None, hold) for hold in (Hold.HEIGHT, Hold.COUNT))
+    found = change_view(state, state.groups(low), state.groups(full), [])
+    return {**found, "version": state.version}
+
+
+def _removed(before: Groups, after: Groups, seeds: Ints) -> tuple[Ints, Ints]:
+    """Return who goes in each of two cuts among the images whose group is not the same in both."""
+    n = before.forest.n
+    one, other = (g.forest.a[g.taken] * n + g.forest.b[g.taken] for g in (before, after))
+    differing = np.setxor1d(one, other)
+    found = np.unique(np.concatenate([differing // n, differing % n, seeds]))
+    size = -1
+    while len(found) != size:
+        size = len(found)
+        for groups in (before, after):
+            found = np.union1d(found, groups.members(np.unique(groups.of(found)))[0])
+    return _gone(before, found), _gone(after, found)
+
+
+def _gone(groups: Groups, positions: Ints) -> Ints:
+    if not len(positions):
+        return positions
+    standing = groups.standing(np.unique(groups.of(positions)))
+    return np.sort(standing.members[~standing.kept])
+
+
+def _with_keepers(state: State, groups: Groups, positions: Ints) -> list[dict[str, Any]]:
+    """Return images that go, each with its keeper and the dissimilarity to it; None where it has none."""
+    found = []
+    for position in positions.tolist():
+        standing = groups.standing(groups.of(np.asarray([position])))
+        keeper = int(standing.representative[0])
+        d = float(standing.dissimilarity[standing.members == position][0])
+        found.append(
+            image_name(state, position)
+            | {"keeper": None if keeper < 0 else image_name(state, keeper), "d": None if keeper < 0 else d}
+        )
+    return with_missing(state, found)

@@ -1,0 +1,84 @@
+// What decisions make of the fraction asked for: who goes instead, or who would, and the choice between the two.
+
+import { ApiError, get, isAbort, Latest, picture, post } from "./api.js";
+import { holdTo } from "./cut.js";
+import { button, byId, el } from "./dom.js";
+import { say } from "./notices.js";
+import { pick } from "./pick.js";
+import { on, state } from "./state.js";
+import { count, dissimilarity, percent, several, shortened } from "./words.js";
+
+const REST = 120; // ms after the last cut: the slider runs over many
+const asking = new Latest();
+let timer = null;
+
+export function startRefill() {
+  on("cut deeper", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => ask().catch((error) => isAbort(error) || draw(null)), REST);
+  });
+}
+
+async function ask() {
+  const { cut, run, threshold, deeper, keep } = state;
+  const none = !cut || deeper || threshold !== null || !Object.keys(run.counts_by_kind).length;
+  if (none) {
+    asking.stop();
+    return draw(null);
+  }
+  try {
+    return draw(await asking.run((signal) => get("api/refill", { keep }, signal)));
+  } catch (error) {
+    if (!(error instanceof ApiError) || !error.body.can_deepen) throw error;
+    return draw({ n_instead: null });
+  }
+}
+
+function draw(found) {
+  const box = byId("refill");
+  const { cut, run, hold } = state;
+  const many = found?.n_instead;
+  if (!found || many === 0) return box.replaceChildren();
+  const goal = `${percent(state.keep, run.n)} %`;
+  const back = cut.kept - cut.wanted;
+  if (hold === "height" && back <= 0) return box.replaceChildren();
+  if (many === null) {
+    return box.replaceChildren(
+      el("section", { class: "refill" }, el("p", {}, words(back), " The tree ends here: which others could go for them is known once it reaches deeper."), button("Go deeper", { onclick: (event) => deepen(event.currentTarget) })),
+    );
+  }
+  const text =
+    hold === "height"
+      ? [words(back), ` To keep ${goal} as asked, ${many === 1 ? "this one" : `these ${count(many)}`} would go too:`]
+      : [`${several(many, "image")} ${many === 1 ? "goes" : "go"} in place of what your decisions bring back, to keep ${goal} as asked:`];
+  const choice =
+    hold === "height"
+      ? button(`Remove ${count(many)} more, to keep ${goal}`, { icon: "remove", onclick: () => holdTo("count") })
+      : button(`Remove ${count(many)} fewer instead`, { icon: "undo", onclick: () => holdTo("height") });
+  const left = many - found.instead.length;
+  return box.replaceChildren(
+    el("section", { class: "refill", "aria-label": "What decisions change" }, el("p", {}, text), el("ul", {}, found.instead.map(line), left > 0 && el("li", { class: "quiet" }, `and ${count(left)} more`)), choice),
+  );
+}
+
+const words = (back) => `Your decisions bring back ${several(back, "image")}, and nothing goes instead.`;
+
+function line({ p, id, keeper, d }) {
+  const apart = keeper === null ? "" : `${dissimilarity(d)} from ${shortened(keeper.id.split("/").at(-1) || keeper.id, 24)}`;
+  return el(
+    "li",
+    {},
+    el("button", { type: "button", class: "goes", title: id, onclick: () => pick(p) }, state.run.has_images && [el("img", { src: picture(p, 160), alt: "" }), keeper !== null && el("img", { class: "its-keeper", src: picture(keeper.p, 160), alt: "" })], el("span", {}, el("bdi", {}, shortened(id.split("/").at(-1) || id, 28)), el("small", {}, apart))),
+  );
+}
+
+async function deepen(from) {
+  from.disabled = true;
+  try {
+    await post("api/deepen", { keep: state.keep, hold: "count" });
+    say("Going deeper …");
+  } catch (error) {
+    say(error.message, { bad: true });
+    from.disabled = false;
+  }
+}

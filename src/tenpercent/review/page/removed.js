@@ -1,0 +1,65 @@
+// The list of what goes: each image beside the one kept for it, the farthest apart first.
+
+import { get, isAbort, Latest } from "./api.js";
+import { fitted, frame } from "./card.js";
+import { byId, button, el, icon } from "./dom.js";
+import { openSheet } from "./panel.js";
+import { pick } from "./pick.js";
+import { cutting, on, state } from "./state.js";
+import { count, dissimilarity, several } from "./words.js";
+
+const PAGE = 60;
+const asking = new Latest();
+
+export function startRemoved() {
+  on("view cut deeper", () => draw().catch(told));
+  on("active", mark);
+  if (state.view === "removed") draw().catch(told);
+}
+
+function told(error) {
+  if (!isAbort(error) && !state.offline) byId("view-removed").replaceChildren(el("p", { class: "problem" }, error.message));
+}
+
+async function draw() {
+  if (state.view !== "removed" || !state.cut || state.deeper) return;
+  const answer = await page(0);
+  const list = el("ol", { class: "goers" }, answer.images.map(pair));
+  const more = button("Show more", { onclick: async () => {
+    const next = await page(list.children.length);
+    list.append(...next.images.map(pair));
+    more.hidden = list.children.length >= next.total;
+    mark();
+  } });
+  more.hidden = answer.images.length >= answer.total;
+  byId("view-removed").replaceChildren(
+    el("div", { class: "bar" }, el("h2", { id: "removed-title" }, "What goes"), el("p", { class: "quiet" }, answer.total ? `${several(answer.total, "image")}, the farthest from the one kept for it first` : "Nothing goes at this cut.")),
+    list,
+    more,
+  );
+  mark();
+}
+
+const page = (offset) => asking.run((signal) => get("api/removed", { ...cutting(), offset, limit: PAGE }, signal));
+
+function pair(image) {
+  const { keeper } = image;
+  const words = keeper === null ? "removed by decision" : `${dissimilarity(image.d)} apart`;
+  const side = (one, role, name) => el("button", { type: "button", class: `goer ${role}`, data: { p: one.p }, title: one.id, "aria-label": `${name} ${one.id}`, onclick: () => look(one.p) }, frame({ missing: false, ...one }, 160), fitted(one.id.split("/").at(-1) || one.id));
+  return el(
+    "li",
+    {},
+    side(image, "removed", "Removed:"),
+    keeper === null ? el("span", { class: "frame words" }, "nothing is kept for it") : side(keeper, "kept", "Kept for it:"),
+    el("b", {}, keeper === null ? icon("remove") : "", words),
+  );
+}
+
+function look(position) {
+  pick(position);
+  openSheet();
+}
+
+function mark() {
+  for (const one of document.querySelectorAll(".goer")) one.classList.toggle("active", Number(one.dataset.p) === state.active);
+}
