@@ -385,3 +385,26 @@ def test_files_of_one_set_may_write_their_labels_otherwise(tmp_path: Path) -> No
 
 def test_metadata_is_what_datasets_writes() -> None:
     assert json.dumps({"info": {"features": FEATURES}}) in str(table(1, features=FEATURES).schema.metadata)
+
+
+def test_a_subset_knows_numbers_that_are_names(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    import tenpercent as tp
+    from tenpercent.errors import UsageError
+
+    class Numbered(torch.utils.data.Dataset):  # type: ignore[misc,name-defined]
+        def __init__(self, targets: list[int]) -> None:
+            self.targets = targets
+
+        def __len__(self) -> int:
+            return len(self.targets)
+
+    given = [300_001, 5, 300_001, 5]
+    vectors = pa.array(np.eye(4).tolist())
+    path = write(tmp_path / "x.parquet", pa.table({"v": vectors, "label": given}))
+    found = open_source(path)
+    assert isinstance(found, Embeddings)
+    selection = tp.cluster(found).select(keep=1.0)
+    assert len(selection.subset(Numbered(given))) == 4
+    with pytest.raises(UsageError, match=r"row 0 .*the label 5 in the dataset"):
+        selection.subset(Numbered([5, 5, 300_001, 5]))

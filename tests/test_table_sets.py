@@ -260,3 +260,81 @@ def test_a_file_with_null_features_is_read_by_its_types(tmp_path: Path) -> None:
     )
     assert opened(write(tmp_path / "x.parquet", made)).class_names == ("False", "True")
     assert pq.read_schema(tmp_path / "x.parquet").metadata
+
+
+# ---- vectors with pictures beside them -----------------------------------------------------------------------------
+
+
+def with_vectors(n: int = 12, **more: object) -> pa.Table:
+    vectors = np.random.default_rng(0).normal(size=(n // 2, 4)).repeat(2, axis=0)  # pairs of equal rows
+    return pa.table(
+        {"image": [png(20 * row, 8) for row in range(n)], "v": pa.array(vectors.tolist()), **more}
+    )
+
+
+@pytest.mark.parametrize("ids", ["row numbers", "column id", "paths"])
+@pytest.mark.parametrize("hub", [False, True])
+def test_vectors_keep_the_pictures_beside_them(tmp_path: Path, cache: Path, ids: str, hub: bool) -> None:
+    from reviewing import page
+    from tenpercent.pipeline import export, run
+    from tenpercent.select.stored import open_images
+    from tenpercent.store.run import RunFolder
+
+    made = with_vectors()
+    if ids == "column id":
+        made = made.append_column("id", pa.array([f"x{11 - row:02d}" for row in range(12)]))
+    if ids == "paths":
+        cells = [{"bytes": png(20 * row, 8), "path": f"{11 - row:02d}.png"} for row in range(12)]
+        made = made.set_column(0, "image", pa.array(cells))
+    path: Path | str = write(tmp_path / "set" / "x.parquet", made)
+    if hub:
+        path = f"hf:{tmp_path / 'set'}"
+    options = SourceOptions(embedding_column="v")
+    selection = run(path, out=tmp_path / "run", keep=0.5, options=options)
+    assert len(selection.kept) == 6
+    images = open_images(RunFolder(tmp_path / "run"))
+    embeddings = open_source(path, options)
+    assert isinstance(embeddings, Embeddings)
+    assert [images.ids[row] for row in embeddings.rows] == embeddings.ids.tolist()
+    assert colours(images) == [20 * row for row in range(12)]
+    report = RunFolder(tmp_path / "run").report.read_text()
+    assert "This page has no pictures" not in report and "data:image" in report
+    export(tmp_path / "run", format="folder", to=tmp_path / "kept")
+    assert len(list((tmp_path / "kept").rglob("*.png"))) == 6
+    with page(tmp_path / "run") as looked:
+        assert looked.get("/api/run")["has_images"]
+
+
+def test_vectors_say_whether_there_are_pictures(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.parquet", with_vectors())
+    found = open_source(path, SourceOptions(embedding_column="v"))
+    assert found.taken == {
+        "vectors": "column v",
+        "pictures": "pictures from column image",
+        "ids": "row numbers",
+    }
+    assert "pictures" not in open_source(path, SourceOptions(embedding_column="v", image_column="none")).taken
+    assert "pictures" not in open_source(path, SourceOptions(embedding_column="v", rules=1)).taken
+    made = with_vectors().rename_columns(["left", "v"])
+    write(path, made.append_column("right", made["left"]))
+    two = open_source(path, SourceOptions(embedding_column="v"))
+    assert "pictures" not in two.taken
+    assert two.taken["no pictures"] == "no pictures: --image-column takes one of left, right"
+    named = open_source(path, SourceOptions(embedding_column="v", image_column="right"))
+    assert named.taken["pictures"] == "pictures from column right"
+
+
+def test_pictures_that_have_changed_are_not_shown(tmp_path: Path) -> None:
+    from tenpercent.errors import StageError
+    from tenpercent.select.stored import open_images
+    from tenpercent.store.run import RunFolder
+
+    path = write(tmp_path / "x.parquet", with_vectors(id=pa.array([f"x{row:02d}" for row in range(12)])))
+    embed(path, out=tmp_path / "run", options=SourceOptions(embedding_column="v"))
+    write(path, with_vectors(id=pa.array([f"y{row:02d}" for row in range(12)])))
+    with pytest.raises(StageError, match="has changed"):
+        open_images(RunFolder(tmp_path / "run"))
+    np.save(tmp_path / "v.npy", np.eye(3))
+    embed(tmp_path / "v.npy", out=tmp_path / "alone")
+    with pytest.raises(StageError, match="was made of vectors"):
+        open_images(RunFolder(tmp_path / "alone"))

@@ -12,6 +12,7 @@ from .embed.settings import KINDS, SelfSupervised, Supervised
 from .errors import UsageError, require
 from .images.holdout import split_holdout, write_holdout
 from .images.options import RULES, SourceOptions
+from .images.pictures import pictures_beside
 from .images.rereading import differences
 from .images.source import ImageSource
 from .images.sources import absolute, open_source
@@ -245,5 +246,6 @@ def describe(
     """Return what `run.json` says of a source: enough to open it again and to know it again."""
     known = {**account(opened), "options": options.as_json(), "holdout": holdout}
     if isinstance(opened, Embeddings):
-        return {"spec": absolute(spec), "fingerprint": opened.origin, **known}
+        beside = pictures_beside(spec, opened, options)
+        return {"spec": absolute(spec), "fingerprint": opened.origin, **beside, **known}
     return {"spec": opened.spec, "fingerprint": opened.fingerprint, **known}

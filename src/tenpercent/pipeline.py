@@ -16,6 +16,7 @@ from .decisions.log import DecisionLog
 from .embedding import Clock, embed_opened, open_for_run
 from .errors import StageError, UsageError
 from .images.options import SourceOptions
+from .images.pictures import picture_options
 from .images.source import ImageSource
 from .select.memory import checked_memory
 from .store.embeddings import Embeddings
@@ -365,7 +366,7 @@ def report(
         selection = load_selection(folder, merges.embeddings)
         source: ImageSource | None = None
         content = folder.read()
-        if content["source"]["kind"] == "images":
+        if picture_options(content["source"]) is not None:
             try:
                 source = open_images(folder)
             except UsageError as gone:
@@ -449,6 +450,7 @@ def export(
     folder = RunFolder.open(what)
     cut_again(folder, ignore_decisions=ignore_decisions)
     selection = load_selection(folder)
-    source = open_images(folder) if folder.read()["source"]["kind"] == "images" else None
+    shown = picture_options(folder.read()["source"]) is not None
+    source = open_images(folder) if shown else None
     found = write(selection, source, Format(format), Path(to))
     return replace(found, notes=(*found.notes, *describe_left_out(folder.path)))

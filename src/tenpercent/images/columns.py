@@ -139,7 +139,7 @@ def _image_beside(
         return _named(options.image_column, images, table, "--image-column", "images")
     images = _likely(table, images)
     if len(images) > 1:
-        remarks["pictures"] = f"no pictures: --image-column takes one of {', '.join(images)}"
+        remarks["no pictures"] = f"no pictures: --image-column takes one of {', '.join(images)}"
     return images[0] if len(images) == 1 else None
 
 

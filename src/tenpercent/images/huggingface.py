@@ -45,10 +45,12 @@ class Address:
         folder = Path(text).expanduser()
         if folder.exists():
             return cls(str(folder.resolve()))
-        found = re.fullmatch(r"(.+?)((?::[^:/\\]+){1,2})", text)
-        if found is None:
-            return cls(text)
-        return cls(cls.of(found[1]).name, tuple(found[2].split(":")[1:]))
+        for count in (1, 2):
+            name, *parts = text.rsplit(":", count)
+            if Path(name).expanduser().exists():
+                return cls(str(Path(name).expanduser().resolve()), tuple(parts))
+        found = re.fullmatch(r"([^:]+)((?::[^:/\\]+){1,2})", text)
+        return cls(text) if found is None else cls(found[1], tuple(found[2].split(":")[1:]))
 
     def __str__(self) -> str:
         return ":".join(["hf", self.name, *self.parts])
@@ -79,24 +81,24 @@ def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddi
     def table(names: list[str]) -> pa.Table:
         return _table(dataset, names)
 
+    cells: Any = None if columns.image is None else _undecoded(dataset, columns.image)
+    paths = None if columns.image is None else _paths_as_ids(cells, columns.image, folder)
+    rows = read_rows(columns, table, spec, options.rules, paths)
     if columns.vector is not None:
-        vectors = _table(dataset, [columns.vector])[columns.vector].chunks
-        found = vectors_from_table(columns, table, vectors, len(dataset), spec, options)
+        pieces = table([columns.vector])[columns.vector].chunks
+        found = vectors_from_table(
+            rows, columns.vector, pieces, len(dataset), spec, drop_bad_rows=options.drop_bad_rows
+        )
         return replace(found, taken={**found.taken, **configuration})
     image = columns.image or ""
-    cells = dataset.select_columns([image])
-    if type(cells.features[image]).__name__ == "Image":
-        cells = cells.cast_column(image, require("datasets", "images").Image(decode=False))
-
-    rows = read_rows(columns, table, spec, options.rules, _paths_as_ids(cells, image, folder))
 
     def read(row: int) -> Raw:
         return bytes_of(cells[row][image], folder)
 
     return ImageSource(
         spec=spec,
-        ids=rows.ids or tuple(row_ids(len(cells)).tolist()),
-        paths=(None,) * len(cells),
+        ids=rows.ids or tuple(row_ids(len(dataset)).tolist()),
+        paths=(None,) * len(dataset),
         labels=rows.labels,
         class_names=rows.class_names,
         read=read,
@@ -105,6 +107,14 @@ def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddi
         columns=lambda rows: _reader(dataset, rows),
         taken=rows.taken | configuration,
     )
+
+
+def _undecoded(dataset: Any, image: str) -> Any:
+    """Return the images alone, as the bytes that they are stored as."""
+    cells = dataset.select_columns([image])
+    if type(cells.features[image]).__name__ != "Image":
+        return cells
+    return cells.cast_column(image, require("datasets", "images").Image(decode=False))
 
 
 def _said(dataset: Any) -> dict[str, str]:

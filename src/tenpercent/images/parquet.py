@@ -194,13 +194,12 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
     columns = find_columns(files.schema(), options, str(spec))
     held_by = (columns.image, columns.vector, columns.label, columns.id)
     files.check([name for name in dict.fromkeys(held_by) if name is not None], str(spec))
+    inside = None if columns.image is None else _paths_as_ids(files, columns.image, folder)
+    rows = read_rows(columns, files.columns, str(spec), options.rules, inside)
     if columns.vector is not None:
-        return vectors_from_table(
-            columns, files.columns, files.pieces(columns.vector), files.rows, str(spec), options
-        )
-    image = columns.image or ""
-    held = RowGroups(files, image)
-    rows = read_rows(columns, files.columns, str(spec), options.rules, _paths_as_ids(files, image, folder))
+        pieces, drop = files.pieces(columns.vector), options.drop_bad_rows
+        return vectors_from_table(rows, columns.vector, pieces, files.rows, str(spec), drop_bad_rows=drop)
+    held = RowGroups(files, columns.image or "")
 
     def read(row: int) -> Raw:
         return bytes_of(held[row], folder)

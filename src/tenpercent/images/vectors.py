@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -17,9 +17,9 @@ from ..store.embeddings import Embeddings
 from ..store.labels import Labels, label_codes, number_labels, plain
 from . import columns_0_1
 from .arrow_types import plain_column
-from .columns import Columns, refuse_case_twins
+from .columns import refuse_case_twins
 from .options import SourceOptions
-from .tables import read_rows
+from .tables import Rows
 
 
 def open_npy(path: Path, options: SourceOptions) -> Embeddings:
@@ -71,35 +71,28 @@ def _file_labels(given: npt.NDArray[Any], what: str, rules: int) -> Labels:
 
 
 def vectors_from_table(
-    columns: Columns,
-    read: Callable[[list[str]], pa.Table],
-    vectors: Iterable[pa.Array],
-    n: int,
-    spec: str,
-    options: SourceOptions,
+    rows: Rows, name: str, vectors: Iterable[pa.Array], n: int, spec: str, *, drop_bad_rows: bool
 ) -> Embeddings:
-    """Take the vectors, labels and ids of a table's columns.
+    """Take the vectors of a table's column.
 
     Args:
-        columns: which hold them.
-        read: names of columns -> these columns, whole.
-        vectors: the column of vectors, piece by piece.
+        rows: the labels and ids of the table.
+        name: of the column of vectors.
+        vectors: the column, piece by piece.
         n: how many rows there are.
         spec: what the table is called in messages.
-        options: the rules, and whether bad rows are set aside (`Embeddings.from_numpy`), null and empty ones too.
+        drop_bad_rows: set bad rows aside (`Embeddings.from_numpy`), null and empty ones too.
 
     Raises:
-        SourceError: a vector has another length than the first, or labels are none.
+        SourceError: a vector has another length than the first.
         UsageError: what `Embeddings.from_numpy` refuses.
     """
-    assert columns.vector is not None
-    rows = read_rows(columns, read, spec, options.rules)
     found = Embeddings.from_numpy(
-        _matrix(vectors, n, columns.vector, spec),
+        _matrix(vectors, n, name, spec),
         labels=rows.labels,
         ids=rows.ids,
         class_names=rows.class_names or None,
-        drop_bad_rows=options.drop_bad_rows,
+        drop_bad_rows=drop_bad_rows,
     )
     return replace(found, taken=rows.taken, shared=False)
 

@@ -13,6 +13,7 @@ from ..embedding import describe, embed
 from ..errors import SourceError, StageError, UsageError, require
 from ..images.huggingface import names_split, without_split
 from ..images.options import SourceOptions
+from ..images.pictures import picture_options
 from ..images.source import ImageSource
 from ..images.sources import open_source
 from ..images.splits import NoSplitError
@@ -253,8 +254,11 @@ def _side(asked: Asked, layer: str | None) -> Side:
     embeddings = load_embeddings(opened, layer or "end")
     about = opened.read()["source"]
     split = f", split {about['split']}" if about.get("split") else ""
+    rejected = pq.read_table(opened.rejected) if opened.rejected.exists() else None
     if about["kind"] == "vectors":
-        return Side(about["spec"], embeddings, rejected=rejected_table(embeddings.rejected))
+        rejected = rejected_table(embeddings.rejected)
+    if picture_options(about) is None:
+        return Side(about["spec"], embeddings, rejected=rejected)
     source: ImageSource | None = None
     try:
         source = open_images(opened)
@@ -264,8 +268,8 @@ def _side(asked: Asked, layer: str | None) -> Side:
         spec=f"{about['spec']}{split}",
         embeddings=embeddings,
         source=source,
-        network=identity_of(opened),
-        rejected=pq.read_table(opened.rejected) if opened.rejected.exists() else None,
+        network=None if about["kind"] == "vectors" else identity_of(opened),
+        rejected=rejected,
         held_out=pq.read_metadata(opened.holdout).num_rows if opened.holdout.exists() else 0,
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UsageError
-from ..images.options import SourceOptions
+from ..images.pictures import picture_fingerprint, picture_options
 from ..images.source import ImageSource, Raw
 from ..images.sources import open_source
 from ..store.embeddings import Embeddings, Ints
@@ -103,16 +103,16 @@ def open_originals(run: RunFolder, embeddings: Embeddings) -> Originals:
     """Open the images of a run; where the source has changed since, those with the same ids."""
     about = run.read()["source"]
     nowhere = np.full(len(embeddings), -1, dtype=np.int64)
-    if about["kind"] == "vectors":
+    options = picture_options(about)
+    if options is None:
         return Originals(None, nowhere, f"the run was made of vectors ({about['spec']}) and has no images")
     try:
-        options = SourceOptions.from_json(about["options"])
         opened = open_source(about["spec"], options)
     except (UsageError, OSError) as error:
         return Originals(None, nowhere, f"no pictures: {error}")
     if not isinstance(opened, ImageSource):
         return Originals(None, nowhere, f"no pictures: {about['spec']} holds vectors now")
-    if opened.fingerprint == about["fingerprint"]:
+    if opened.fingerprint == picture_fingerprint(about):
         return Originals(opened, embeddings.rows, follow_links=options.follow_links)
     row_of = {name: row for row, name in enumerate(opened.ids)}
     rows = np.asarray([row_of.get(name, -1) for name in embeddings.ids.tolist()], dtype=np.int64)

@@ -13,6 +13,7 @@ from ..decisions.log import DecisionLog
 from ..decisions.meaning import constraints_of
 from ..errors import StageError, UsageError
 from ..images.options import SourceOptions
+from ..images.pictures import picture_fingerprint, picture_options
 from ..images.source import ImageSource
 from ..images.sources import open_source
 from ..store.embeddings import Embeddings
@@ -172,16 +173,17 @@ def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
 
 
 def open_images(folder: RunFolder) -> ImageSource:
-    """Open the images that a run was made of.
+    """Open the images that a run was made of, or those that stand beside its vectors.
 
     Raises:
-        StageError: the run was made of ready vectors, or its images have changed.
+        StageError: the run was made of ready vectors alone, or its images have changed.
     """
     source = folder.read()["source"]
-    if source["kind"] == "vectors":
+    options = picture_options(source)
+    if options is None:
         raise StageError(f"{folder.path} was made of vectors ({source['spec']}) and has no images")
-    opened = open_source(source["spec"], SourceOptions.from_json(source["options"]))
-    if not isinstance(opened, ImageSource) or opened.fingerprint != source["fingerprint"]:
+    opened = open_source(source["spec"], options)
+    if not isinstance(opened, ImageSource) or opened.fingerprint != picture_fingerprint(source):
         raise StageError(
             f"{source['spec']} has changed since {folder.path} was made; run again with another --out, or with --reread"
         )

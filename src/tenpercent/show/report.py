@@ -328,10 +328,11 @@ class _Page:
 
     def pictures(self) -> dict[str, Any]:
         """Why pictures are missing, if any are; made last."""
-        kind = self.material.run.get("source", {}).get("kind", "vectors")
+        about = self.material.run.get("source", {})
+        kind = about.get("kind", "vectors")
         return {
             "none": self.material.source is None,
-            "vectors": kind == "vectors",
+            "vectors": kind == "vectors" and "pictures" not in about,
             "left_out": self.album.left_out,
             "unreadable": len(self.album.unreadable),
         }
