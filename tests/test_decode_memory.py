@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tenpercent.images import room
+from tenpercent.images.decode import Unreadable, decode, decode_for
+from tenpercent.images.options import Decoding
 
 pytest.importorskip("resource")
 
@@ -72,3 +79,51 @@ def test_a_picture_takes_three_times_its_pixels_at_most(
         check=True,
     )
     assert float(run.stdout) < 3.0
+
+
+def png(side: int) -> bytes:
+    out = io.BytesIO()
+    picture("RGB", side).save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def most_at_once(raw: bytes, budget: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return how many of eight threads held the pixels of this image at the same time."""
+    monkeypatch.setattr(room, "budget", lambda: budget)
+    inside: list[int] = []
+    counts: list[int] = []
+
+    def use(pixels: np.ndarray) -> None:
+        inside.append(1)
+        counts.append(len(inside))
+        time.sleep(0.02)
+        inside.pop()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: decode_for(raw, Decoding(), use), range(16)))
+    assert room._held == 0
+    return max(counts)
+
+
+def test_large_pictures_wait_for_each_other_and_small_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    large, size = png(1000), 9 * 1000**2
+    assert most_at_once(large, 1, monkeypatch) == 1  # more than the whole budget: one at a time
+    assert most_at_once(large, 2 * size, monkeypatch) == 2
+    assert most_at_once(large, 100 * size, monkeypatch) > 2
+    assert most_at_once(png(100), 1, monkeypatch) > 2
+
+
+def test_a_picture_that_fails_gives_its_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "budget", lambda: 1)
+    raw = png(1000)
+    for _ in range(3):
+        with pytest.raises(Unreadable):
+            decode(raw[: len(raw) // 2])
+
+    def broken(pixels: np.ndarray) -> None:
+        raise KeyError("of a caller")
+
+    with pytest.raises(KeyError):
+        decode_for(raw, Decoding(), broken)
+    assert decode(raw).shape == (1000, 1000, 3)
+    assert room._held == 0

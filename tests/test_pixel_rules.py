@@ -60,6 +60,8 @@ ODD = {
     "Copyright beyond the end": (33432, 2, 900, struct.pack("<I", 60_000)),
     "unknown type": (305, 77, 3, b"\1\2\3\4"),
     "rational by zero, beyond the end": (282, 5, 1, struct.pack("<I", 1_000_000)),
+    "no value at all": (271, 2, 0, b"\0\0\0\0"),  # like python-pillow/Pillow#4215
+    "text in no encoding": (33432, 2, 4, b"\xff\xfe\x81\x90"),  # like huggingface/datasets#7668
     "GPS directory that is none": (34853, 4, 1, struct.pack("<I", 3)),
 }
 
@@ -299,3 +301,21 @@ def test_decoding_leaves_filters_of_warnings_and_limits_as_they_were(monkeypatch
         thread.join()
     assert list(warnings.filters) == before
     assert Image.MAX_IMAGE_PIXELS == 10
+
+
+def test_a_higher_limit_of_ours_lifts_those_within_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Like scalableminds/webknossos-libs#892: the limit is one for all libraries of a process."""
+    limits: list[int | None] = []
+    before = Image.Image.convert
+
+    def spied(image: Image.Image, *arguments: object, **options: object) -> Image.Image:
+        limits.append(Image.MAX_IMAGE_PIXELS)
+        return before(image, *arguments, **options)
+
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
+    monkeypatch.setattr(Image.Image, "convert", spied)
+    raw = encoded(stored(20, 20).quantize(4))
+    decode(raw, Decoding(max_pixels=900))
+    decode(raw, Decoding(max_pixels=2_000))
+    assert limits == [1_000, None]
+    assert Image.MAX_IMAGE_PIXELS == 1_000

@@ -128,6 +128,14 @@ def test_thumbnails_and_markers_in_headers_are_not_the_picture() -> None:
     assert np.array_equal(decode(with_thumbnail[:-2]), decode(raw))
 
 
+@pytest.mark.parametrize("way", ["baseline", "progressive"])
+def test_stray_bytes_between_segments_do_not_matter(way: str) -> None:
+    """Like python-pillow/Pillow#9106, 11 bytes before a marker."""
+    raw = made(way, "RGB")
+    at = next(at for marker, at, _ in jpeg._segments(raw, jpeg._markers(raw)) if marker == 0xDB) - 4
+    assert np.array_equal(decode(raw[:at] + b"stray bytes" + raw[at:]), decode(raw))
+
+
 # ---- JPEG: parts of one --------------------------------------------------------------------------------------------
 
 
@@ -278,6 +286,7 @@ def test_a_png_without_its_last_chunk_is_whole() -> None:
 @pytest.mark.parametrize("size", [2**20 + 1, 3 * 2**20])
 @pytest.mark.parametrize("kind", ["tEXt", "zTXt", "iTXt", "iCCP"])
 def test_a_mebibyte_of_text_is_no_reason_to_refuse_pixels(kind: str, size: int) -> None:
+    """Like python-pillow/Pillow#8363 (text) and #2445 (profile)."""
     content = {
         "tEXt": b"Comment\0" + b"x" * size,
         "zTXt": b"Comment\0\0" + zlib.compress(b"x" * size),
@@ -285,6 +294,12 @@ def test_a_mebibyte_of_text_is_no_reason_to_refuse_pixels(kind: str, size: int) 
         "iCCP": b"profile\0\0" + zlib.compress(b"x" * size),
     }[kind]
     assert np.array_equal(decode(png_with(chunk(kind.encode(), content))), decode(png_with()))
+
+
+def test_a_hundred_texts_are_no_reason_either() -> None:
+    """Like libvips/libvips#2803."""
+    texts = [chunk(b"tEXt", f"Key {number}".encode() + b"\0value") for number in range(100)]
+    assert np.array_equal(decode(png_with(*texts)), decode(png_with()))
 
 
 def test_seventy_mebibytes_of_texts_are_no_reason_either() -> None:
@@ -309,6 +324,14 @@ def test_transparency_and_palettes_survive_what_is_passed_over() -> None:
     raw = encoded(image, "PNG", transparency=bytes([0, 255, 9, 255]), pnginfo=_text("note", "x" * 99))
     assert raw != plain
     assert np.array_equal(decode(raw), decode(plain))
+
+
+@pytest.mark.parametrize("cut", [1, 100, 5000])
+def test_a_bmp_shorter_than_it_declares_is_refused(cut: int) -> None:
+    """Like python-pillow/Pillow#1347."""
+    raw = encoded(photo(60, 40), "BMP")
+    with pytest.raises(Unreadable, match="truncated"):
+        decode(raw[:-cut])
 
 
 # ---- WebP and the others -------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageOps
 
 from ..errors import SourceError, TenpercentError
-from ..images.decode import Unreadable, decode
+from ..images.decode import Unreadable, decode_for
 from ..images.source import ImageSource, content_hash
 from ..progress import bar
 from ..store.rejected import Rejected
@@ -107,21 +107,28 @@ class Pixels:
     ) -> Iterator[list[Any]]:
         ours, theirs = tee(order)
         positions = (position for indices in theirs for position in np.asarray(indices).tolist())
-        with closing(in_order(lambda position: transform(self._image(position)), positions, ahead)) as images:
+        with closing(in_order(lambda position: self._made(position, transform), positions, ahead)) as images:
             for indices in ours:
                 yield list(islice(images, len(indices)))
 
-    def _image(self, position: int) -> Bytes:
+    def _made(self, position: int, transform: Callable[[Bytes], Any]) -> Any:
         if self.kept is not None and self.native:
-            return np.asarray(self.kept[position])
+            return transform(np.asarray(self.kept[position]))
         row = int(self.rows[position])
         try:
-            return decode(self.source.read(row), self.source.decoding)
+            raw = self.source.read(row)
         except (OSError, Unreadable) as error:
-            raise TenpercentError(
-                f"the image {self.source.ids[row]!r} could be read before, not now ({reason(error)}); leave "
-                "the source unchanged while it is embedded, then run the same command again"
-            ) from None
+            raise self._gone(row, error) from None
+        try:
+            return decode_for(raw, self.source.decoding, transform)
+        except Unreadable as error:
+            raise self._gone(row, error) from None
+
+    def _gone(self, row: int, error: Exception) -> TenpercentError:
+        return TenpercentError(
+            f"the image {self.source.ids[row]!r} could be read before, not now ({reason(error)}); leave "
+            "the source unchanged while it is embedded, then run the same command again"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,14 +351,17 @@ class _Kept:
 
 def _look(source: ImageSource, row: int, square: Size) -> _Seen:
     """Read and decode one image; what can't be read is a reason, never an exception."""
+
+    def seen(image: Bytes) -> _Seen:
+        size = (int(image.shape[0]), int(image.shape[1]))
+        small = max(size) <= SMALL
+        return _Seen(row, content_hash(raw), size, image if small else fit(image, square))
+
     try:
         raw = source.read(row)
-        image = decode(raw, source.decoding)
+        return decode_for(raw, source.decoding, seen)
     except (OSError, Unreadable) as error:
         return _Seen(row, reason=reason(error))
-    size = (int(image.shape[0]), int(image.shape[1]))
-    small = max(size) <= SMALL
-    return _Seen(row, content_hash(raw), size, image if small else fit(image, square))
 
 
 def _as_batch(images: Bytes) -> torch.Tensor:

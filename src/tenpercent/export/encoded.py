@@ -10,7 +10,10 @@ from PIL import Image
 
 from ..errors import TenpercentError
 from ..images.decode import Unreadable, decode, formats
+from ..images.pillow import quiet
 from ..images.source import ImageSource, Raw
+
+_ANY = 2**62  # number of pixels: none is decoded
 
 # The usual extension of each format, where it is not the format's name in lower case.
 USUAL = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif"}
@@ -58,7 +61,7 @@ def named(data: bytes, name: str) -> str:
     Raises:
         OSError: `data` is no image.
     """
-    with Image.open(io.BytesIO(data), formats=formats()) as image:
+    with quiet(_ANY), Image.open(io.BytesIO(data), formats=formats()) as image:
         kind = image.format or ""
     own = PurePosixPath(name).suffix.lower()
     usual = USUAL.get(kind, f".{kind.lower()}")

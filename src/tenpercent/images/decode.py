@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +15,15 @@ from .levels import RGB, eight_bits, grey, on_white, to_rgb
 from .options import Decoding
 from .orientation import orientation
 from .pillow import extensions, formats, open_image, quiet
+from .room import Room
 from .source import Raw, Unreadable
 from .whole import checked
 
-__all__ = ["RGB", "Unreadable", "as_rgb", "decode", "extensions", "formats", "one_line"]
+__all__ = ["RGB", "Unreadable", "as_rgb", "decode", "decode_for", "extensions", "formats", "one_line"]
+
+Result = TypeVar("Result")
+
+_BYTES_A_PIXEL = 9  # that decoding takes at most, for nearly all formats
 
 
 def decode(raw: Raw, how: Decoding = Decoding()) -> RGB:  # noqa: B008 – frozen
@@ -37,17 +44,30 @@ def decode(raw: Raw, how: Decoding = Decoding()) -> RGB:  # noqa: B008 – froze
         Unreadable: with the reason: truncated, not an image, more pixels than `how.max_pixels`,
             an array of another shape, dtype or range.
     """
+    return decode_for(raw, how, lambda pixels: pixels)
+
+
+def decode_for(raw: Raw, how: Decoding, use: Callable[[RGB], Result]) -> Result:
+    """Return `use` of the pixels of an image; see `decode`.
+
+    The memory of a large picture is counted until `use` has returned: threads that reduce pictures should do it there,
+    so that not all of them hold one at the same time. `use` must not decode another image.
+
+    Raises:
+        Unreadable: see `decode`.
+    """
     if isinstance(raw, np.ndarray):
-        return _from_array(raw)
-    return _from_bytes(raw, how)
+        return use(_from_array(raw))
+    with Room() as room:
+        return use(_from_bytes(raw, how, room))
 
 
-def _from_bytes(raw: bytes, how: Decoding) -> RGB:
+def _from_bytes(raw: bytes, how: Decoding, room: Room) -> RGB:
     if len(raw) == 0:
         raise Unreadable("the file is empty (0 bytes)")
     try:
         with quiet(how.max_pixels):
-            return _opened_and_read(raw, how)
+            return _opened_and_read(raw, how, room)
     except (Unreadable, MemoryError):
         raise
     except Image.DecompressionBombError as error:
@@ -58,7 +78,7 @@ def _from_bytes(raw: bytes, how: Decoding) -> RGB:
         raise Unreadable(f"broken or truncated: {one_line(error)}") from error
 
 
-def _opened_and_read(raw: bytes, how: Decoding) -> RGB:
+def _opened_and_read(raw: bytes, how: Decoding, room: Room) -> RGB:
     if how.rules > 1:
         raw = checked(raw)
     image = open_image(raw, turn_tiff=how.rules == 1)
@@ -66,6 +86,7 @@ def _opened_and_read(raw: bytes, how: Decoding) -> RGB:
         raise Unreadable(_no_image(raw))
     with image:
         _refuse_bomb(image, how.max_pixels)
+        room.wait_for(_BYTES_A_PIXEL * image.width * image.height)
         way_up = 1 if how.rules == 1 else orientation(image)  # before loading, which may drop the tag
         if how.rules > 1 and image.format == "JPEG":
             load_jpeg(image, raw)
