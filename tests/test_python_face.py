@@ -101,7 +101,7 @@ def test_class_names_are_honoured_beside_any_labels(labels: Any, named: Any, cod
         ([object(), 0, 0], {}, r"row 0\) is object \(labels of dtype object\)"),
         ("cat", {}, "labels can't be made of one text, 'cat'"),
         ({"a": 1}, {}, "labels can't be made of dict"),
-        (np.ma.masked_array([0, 1, 2], mask=[0, 1, 0]), {}, "labels are a masked array"),
+        (np.ma.masked_array([0, 1, 2], mask=[0, 1, 0]), {}, "labels: a masked array"),
         ([-2, 0, 1], {}, "-2 is below -1"),
         (
             ["cat", "cow", "ant"],
@@ -132,11 +132,18 @@ def test_what_minus_one_means_is_said(caplog: pytest.LogCaptureFixture) -> None:
         caplog.clear()
         labelled([-1, -1, 0])
         assert "-1 means no label (2 images)" in caplog.text
+    declared = Embeddings.from_numpy(vectors(3), labels=[-1, -1, 0], class_names=["a", "b"])
+    assert "2 classes, 2 without a label" in repr(declared)
 
 
 def test_labels_in_frames_and_tensors() -> None:
     pandas = pytest.importorskip("pandas")
     torch = pytest.importorskip("torch")
+    # like cleanlab/cleanlab#987: a label column with nan and None in it
+    assert labelled(pandas.DataFrame({"label": [0, np.nan, 1, None]})["label"]) == (
+        [0, -1, 1, -1],
+        ("0", "1"),
+    )
     assert labelled(pandas.Series([1, None, 0], dtype="Int64")) == ([1, -1, 0], ("0", "1"))
     assert labelled(pandas.Series(["cat", None, "ant"])) == ([1, -1, 0], ("ant", "cat"))
     assert labelled(pandas.Series(["cat", None, "ant"], dtype="category")) == ([1, -1, 0], ("ant", "cat"))
@@ -338,6 +345,7 @@ def test_row_order_is_the_callers(ids: Any) -> None:
 
 
 def test_a_frame_is_cut_by_its_own_rows() -> None:
+    # like MinishLab/semhash#30 and #36: the index of what was kept, to map it back to the input
     pandas = pytest.importorskip("pandas")
     given, _ = shuffled()
     frame = pandas.DataFrame({"row": np.arange(200)})
@@ -460,3 +468,134 @@ def test_explain_takes_row_numbers_of_a_run(tmp_path: Path, capsys: pytest.Captu
     assert main(["explain", str(tmp_path / "r"), "1700"]) == 2
     selection = tp.select(tmp_path / "r", keep=0.7)
     assert selection.row_mask.sum() == 140 and len(selection.labels_) == 200
+
+
+# ---- what is passed instead ----------------------------------------------------------------------------------------
+
+
+def instead() -> dict[str, Any]:
+    torch = pytest.importorskip("torch")
+    pandas = pytest.importorskip("pandas")
+    array = vectors(20)
+    taken = Embeddings.from_numpy(array)
+    merges = tp.cluster(taken)
+    return {
+        "ndarray": array,
+        "list": array.tolist(),
+        "DataFrame": pandas.DataFrame(array),
+        "Tensor": torch.tensor(array, requires_grad=True),
+        "TensorDataset": torch.utils.data.TensorDataset(torch.tensor(array)),
+        "NoneType": None,
+        "bytes": b"photos",
+        "int": 3,
+        "dict": {"photos": 1},
+        "Merges": merges,
+        "Selection": merges.select(0.9),
+    }
+
+
+def test_what_is_no_path_is_one_line_that_says_what_can_be_passed(tmp_path: Path) -> None:
+    calls: list[Callable[[Any], Any]] = [
+        lambda given: tp.run(given, out=tmp_path / "r"),
+        lambda given: tp.run("digits", out=given),
+        lambda given: tp.embed(given, out=tmp_path / "r"),
+        lambda given: tp.open_source(given),
+        tp.cluster,
+        tp.select,
+        lambda given: tp.select_by(given, 0.9, strategy="random"),
+        tp.report,
+        lambda given: tp.explain(given, "1"),
+        lambda given: tp.export(given, "csv", tmp_path / "k.csv"),
+        tp.Selection.load,
+        lambda given: tp.leaks(given, given),
+    ]
+    for call in calls:
+        for kind, given in instead().items():
+            with pytest.raises(UsageError, match=rf"is named by its path, and this is {kind};") as error:
+                call(given)
+            assert one_line(error), kind
+    assert not (tmp_path / "r").exists()
+    with pytest.raises(UsageError, match=r"of merges it is merges\.select\(keep=0\.9\)"):
+        tp.select(instead()["Merges"], keep=0.9)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: tp.run("digits", out="r", options="train"), r"options is 'train'; give SourceOptions\("),
+        (
+            lambda: tp.run("digits", out="r", options={"split": "train"}),
+            r"options is \{'split'.*SourceOptions\(",
+        ),
+        (lambda: tp.embed("digits", out="r", options=None), r"options is None; give SourceOptions\("),
+        (lambda: tp.open_source("digits", "test"), r"options is 'test'; give SourceOptions\("),
+        (lambda: tp.run("digits", out="r", cut=0.9), r"cut is 0\.9; give Cut\(keep=0\.9\)"),
+        (lambda: tp.select("r", 0.9), r"cut is 0\.9; .*keep=0\.9 by its name"),
+        (
+            lambda: tp.run("digits", out="r", embedder="timm:resnet18"),
+            r"the embedder is 'timm:resnet18'; it must be",
+        ),
+        (lambda: tp.run("digits", out="r", holdout="0.1"), r"holdout is 0\.1"),
+        (lambda: tp.SourceOptions(split=3), "split is 3; give a name"),  # type: ignore[arg-type]
+        (lambda: tp.SourceOptions(labels=np.zeros(3)), "named by its path, and this is ndarray"),  # type: ignore[arg-type]
+        (lambda: tp.probe(vectors(3)), r"what is probed is ndarray; give a list"),  # type: ignore[arg-type]
+        (lambda: tp.compare("a", "b"), r"what is compared is 'a'; give two selections"),  # type: ignore[arg-type]
+    ],
+)
+def test_plain_values_instead_of_options_are_one_line(
+    call: Callable[[], Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=said) as error:
+        call()
+    assert one_line(error)
+
+
+def test_files_of_options_may_be_named_by_strings(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", vectors(4))
+    (tmp_path / "l.txt").write_text("cat\nant\ncat\nant\n")
+    found = tp.open_source(tmp_path / "v.npy", tp.SourceOptions(labels=str(tmp_path / "l.txt")))  # type: ignore[arg-type]
+    assert found.class_names == ("ant", "cat")
+
+
+def test_what_a_selection_is_asked_is_one_line_where_it_can_not_be() -> None:
+    torch = pytest.importorskip("torch")
+    taken = Embeddings.from_numpy(vectors(20))
+    merges = tp.cluster(taken)
+    selection = merges.select(0.9)
+    masked = np.ma.masked_array(np.ones(20), mask=[True] + [False] * 19)
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: merges.select(0.9, keep_ids=3), "keep_ids is 3; give a list of ids"),  # type: ignore[arg-type]
+        (lambda: merges.select(0.9, keep_ids=None), "keep_ids is None"),  # type: ignore[arg-type]
+        (lambda: merges.select(0.9, keep_ids=[None]), "keep_ids is None"),
+        (lambda: selection.explain(["01"]), r"the id is \['01'\]"),  # type: ignore[arg-type]
+        (lambda: selection.explain("01", vectors(20)), "embeddings is ndarray"),  # type: ignore[arg-type]
+        (lambda: list(selection.groups("2")), "min_size is '2'"),  # type: ignore[arg-type]
+        (lambda: tp.cluster(taken, layer="start"), "layer is 'start', but these embeddings are of 'end'"),
+        (lambda: tp.select_by(taken, 0.9, strategy="el2n", scores=masked), "scores: a masked array"),
+        (
+            lambda: tp.select_by(taken, 0.9, strategy="el2n", scores=np.ones(21)),
+            "21 scores for a source of 20 rows",
+        ),
+        (
+            lambda: tp.select_by(taken, 0.9, strategy="el2n", scores=torch.ones(20, requires_grad=True)),
+            r"scores can't be made of torch\.Tensor",
+        ),
+    ]
+    for call, said in calls:
+        with pytest.raises(UsageError, match=said) as error:
+            call()
+        assert one_line(error), said
+
+
+def test_the_estimator_refuses_what_is_masked() -> None:
+    # like scikit-learn/scikit-learn#10186: what is masked is taken for values
+    sklearn = pytest.importorskip("tenpercent.sklearn")
+    given = np.ma.masked_array(vectors(6), mask=np.zeros((6, 6)))
+    with pytest.raises(ValueError, match="X: a masked array"):
+        sklearn.CompleteLinkage().fit(given)
+    mine = vectors(12)
+    found = sklearn.CompleteLinkage(3).fit(mine)
+    before = found.labels_.copy(), found.distances_.copy()
+    mine[:] = 1
+    assert np.array_equal(before[0], found.labels_) and np.array_equal(before[1], found.distances_)

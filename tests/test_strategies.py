@@ -410,7 +410,7 @@ def test_kcenter_is_within_four_times_of_the_best_radius() -> None:
         ({"strategy": "random", "seed": True}, "seed is True"),
         ({"strategy": "random", "scores": np.ones(60)}, "takes no scores"),
         ({"strategy": "el2n"}, "needs a score"),
-        ({"strategy": "el2n", "scores": np.ones(59)}, "59 scores, but images up to row 59"),
+        ({"strategy": "el2n", "scores": np.ones(59)}, "59 scores for a source of 60 rows"),
         ({"strategy": "el2n", "scores": np.ones((60, 2))}, "one a row"),
         ({"strategy": "ccs", "scores": ["a"] * 60}, "one a row"),
         ({"strategy": "ccs", "scores": np.r_[np.ones(59), np.nan]}, "(row 59) is nan"),

@@ -119,6 +119,23 @@ def test_a_hidden_file_in_an_image_folder_is_an_error(tmp_path: Path) -> None:
     refused(selection, vision.ImageFolder(folder), "has 35 images")
 
 
+def test_a_hidden_folder_that_is_a_class_elsewhere_is_an_error(tmp_path: Path) -> None:
+    # like pytorch/vision#109 and open-mmlab/mmpretrain#507: every code moves up by one
+    folder = photos(tmp_path / "photos")
+    selection = run_on(folder, tmp_path / "run")
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / "cat" / "11.png").rename(folder / ".ipynb_checkpoints" / "11-checkpoint.png")
+    dataset = vision.ImageFolder(folder)
+    assert dataset.classes == [".ipynb_checkpoints", *CLASSES] and len(dataset) == 36
+    refused(
+        selection,
+        dataset,
+        r"row 0 is .*/\.ipynb_checkpoints/11-checkpoint\.png in the dataset and ant/00\.png",
+    )
+    without_files = Rows(targets=dataset.targets, classes=dataset.classes)
+    refused(selection, without_files, r"row 0 .*label '\.ipynb_checkpoints' in the dataset and 'ant'")
+
+
 def test_the_right_folder_gives_the_right_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = photos(tmp_path / "photos")
     selection = run_on(folder, tmp_path / "run")
@@ -223,6 +240,29 @@ def test_one_of_several_columns_of_labels_is_enough() -> None:
     three = data.TensorDataset(torch.zeros(N, 2), torch.as_tensor(codes()), index)
     assert len(selection.subset(three)) == len(selection.kept)
     refused(selection, data.TensorDataset(torch.zeros(N, 2), torch.as_tensor(codes()[shuffle()]), index))
+
+
+class Delegating(data.Subset):  # type: ignore[misc,name-defined]
+    """A subset that passes every other name on to what it is a subset of."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dataset, name)
+
+
+class Restating(data.Subset):  # type: ignore[misc,name-defined]
+    """A subset that says the labels of the whole."""
+
+    @property
+    def targets(self) -> Any:
+        return self.dataset.targets
+
+
+@pytest.mark.parametrize("kind", [Delegating, Restating])
+def test_a_subset_that_repeats_what_the_whole_says_is_no_way_around(kind: Any) -> None:
+    # like pytorch/pytorch#149272 and ufoym/imbalanced-dataset-sampler#36: labels of the whole, rows of the part
+    selection = selected()
+    assert len(selection.subset(kind(one(), range(N)))) == len(selection.kept)
+    refused(selection, kind(one(), shuffle().tolist()))
 
 
 def test_image_folders_within_others_are_compared_by_file(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from .errors import UsageError
 from .images.source import ImageSource
 from .select.cut import Budget, CheckedCut, Hold, Within, checked_choice
+from .store.checks import check_kind
 from .store.embeddings import LAYERS, Embeddings
 
 if TYPE_CHECKING:
@@ -62,10 +63,11 @@ def one_cut(cut: Cut | None, keep: float | None) -> Cut:
     """Return the cut that a caller means who may give `keep` alone.
 
     Raises:
-        UsageError: both are given.
+        UsageError: both are given, or `cut` is no `Cut`.
     """
     if cut is None:
         return Cut(keep=keep)
+    check_kind(cut, Cut, "cut", "Cut(keep=0.9), or keep=0.9 by its name")
     if keep is not None:
         raise UsageError("keep is given twice, alone and in cut; give it once")
     return cut

@@ -15,8 +15,9 @@ from .images.options import RULES, SourceOptions
 from .images.pictures import pictures_beside
 from .images.rereading import differences
 from .images.source import ImageSource
-from .images.sources import absolute, open_source
+from .images.sources import absolute, check_options, open_source
 from .images.taken import account, describe_taken
+from .store.checks import as_path
 from .store.embeddings import Embeddings, stored_count
 from .store.rejected import write_rejected
 from .store.run import RunFolder, Stage
@@ -75,7 +76,8 @@ def open_for_run(
     Returns:
         The options with the rules that hold, and the opened source.
     """
-    folder = RunFolder(Path(out))
+    folder = RunFolder(as_path(out, "the run folder (out)"))
+    check_options(options)
     if reread or not folder.json_path.exists():
         return options, open_source(source, options)
     options = replace(options, rules=SourceOptions.from_json(folder.read()["source"]["options"]).rules)

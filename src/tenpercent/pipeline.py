@@ -19,6 +19,8 @@ from .images.options import SourceOptions
 from .images.pictures import picture_options
 from .images.source import ImageSource
 from .select.memory import checked_memory
+from .store.arrays import as_array
+from .store.checks import as_path
 from .store.embeddings import Embeddings
 from .store.files import read_table
 from .store.ids import as_text, find_id, numbers_row
@@ -124,11 +126,9 @@ def cluster(
     allowed = checked_memory(memory)
     if keep is None and threshold is None:
         keep = 0.5
-    if isinstance(what, np.ndarray):
-        raise UsageError(
-            "cluster takes embeddings or a run folder, not an array; wrap it: Embeddings.from_numpy(array)"
-        )
     if isinstance(what, Embeddings):
+        if layer not in (None, what.layer):
+            raise UsageError(f"layer is {layer!r}, but these embeddings are of {what.layer!r}; leave it out")
         resources = Resources(memory=allowed)
         return cluster_embeddings(what, keep, threshold=threshold, within=within, resources=resources)
     folder = RunFolder.open(what)
@@ -263,7 +263,7 @@ def select_by(
 def _check_one_score_a_row(scores: npt.ArrayLike | None, folder: RunFolder) -> None:
     """Raise `UsageError` where there are not as many scores as the source has images."""
     n = int(folder.read()["source"]["n"])
-    if scores is not None and np.shape(scores)[:1] != (n,):
+    if scores is not None and as_array(scores, "scores").shape[:1] != (n,):
         raise UsageError(
             f"scores have shape {np.shape(scores)} for a source of {n:,} images; give one a row of the source"
         )
@@ -452,5 +452,5 @@ def export(
     selection = load_selection(folder)
     shown = picture_options(folder.read()["source"]) is not None
     source = open_images(folder) if shown else None
-    found = write(selection, source, Format(format), Path(to))
+    found = write(selection, source, Format(format), as_path(to, "what is exported"))
     return replace(found, notes=(*found.notes, *describe_left_out(folder.path)))

@@ -15,6 +15,7 @@ from .cluster.linkage import Linkage, first_merges
 from .errors import MissingExtraError, UsageError, require
 from .select.dendrogram import children
 from .select.representatives import groups_of, representatives
+from .store.arrays import refuse_masked
 
 require("sklearn", "sklearn")  # before the imports below, to name the command where it is missing
 try:
@@ -95,10 +96,11 @@ class CompleteLinkage(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sci
             y: ignored.
 
         Raises:
-            ValueError: parameters out of their range, X with nan or infinity, or (``cosine``) with a zero row.
+            ValueError: parameters out of their range, X masked, with nan or infinity, or (``cosine``) with a zero row.
             MemoryBudgetError: the pairs that the cut needs don't fit into memory: says what fits.
         """
         self._validate_params()
+        refuse_masked(X, "X")
         rows: Rows = validate_data(self, X, dtype=[np.float64, np.float32])
         n = self.n_leaves_ = len(rows)
         merges, count = self._first_merges(rows)

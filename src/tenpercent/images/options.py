@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ..errors import UsageError
+from ..store.checks import as_path, check_kind
 
 RULES = (
     2  # how this version reads sources and pixels; run folders of 0.1 have no number and are read by rules 1
@@ -64,6 +65,11 @@ class SourceOptions:
     rules: int = RULES
 
     def __post_init__(self) -> None:
+        for name in _PATHS:
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_path(getattr(self, name), f"what {name} names"))
+        for name in ("split", "image_column", "label_column", "embedding_column", "id_column"):
+            check_kind(getattr(self, name), (str, type(None)), name, "a name, or None")
         if self.max_pixels is not None and (not isinstance(self.max_pixels, int) or self.max_pixels < 1):
             raise UsageError(f"max_pixels is {self.max_pixels!r}; give a whole number of pixels above 0")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SourceError, nearest
+from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings
 from .digits import open_digits
 from .folder import Listing, list_folder, no_images, open_folder
@@ -53,8 +54,16 @@ def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> I
         SourceError: missing, empty, unreadable, or not what it was said to be.
         UsageError: an option that does not apply, or a value that can't be used.
     """
+    if not isinstance(spec, str):
+        as_path(spec, "a source")
+    check_options(options)
     opened = _open(spec, options)
     return replace(opened, decoding=options.decoding) if isinstance(opened, ImageSource) else opened
+
+
+def check_options(options: object) -> None:
+    """Raise `UsageError` where options are none, a split as a plain string say."""
+    check_kind(options, SourceOptions, "options", "SourceOptions(split='train'), say")
 
 
 def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:

@@ -18,6 +18,7 @@ from ..images.source import ImageSource
 from ..images.sources import open_source
 from ..images.splits import NoSplitError
 from ..images.taken import account, describe_taken
+from ..store.checks import as_path
 from ..store.embeddings import Embeddings
 from ..store.rejected import rejected_table
 from ..store.run import RunFolder, Stage
@@ -95,7 +96,7 @@ def _opened(spec: Spec, options: SourceOptions) -> Opened:
     if isinstance(spec, Embeddings):
         options.allow("embeddings")
         return spec
-    if (Path(spec) / "run.json").is_file():
+    if (as_path(spec, "a set of images") / "run.json").is_file():
         options.allow("a run folder")
         return RunFolder.open(spec)
     return open_source(spec, options)

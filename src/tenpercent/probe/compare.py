@@ -16,6 +16,7 @@ from ..embed.settings import Timm
 from ..errors import UsageError
 from ..images.options import SourceOptions
 from ..images.sources import open_source
+from ..store.checks import check_kind
 from ..store.embeddings import Embeddings
 from ..store.files import write_text
 from ..store.remains import holds_others
@@ -130,6 +131,7 @@ def probe(
     from .candidates import of_run, of_vectors, timm_run
     from .figure import probe_figure
 
+    check_kind(what, (list, tuple), "what is probed", "a list of run folders, embeddings or Timm(…)")
     if not what:
         raise UsageError("there is nothing to probe; give run folders, --vectors FILE or --timm NAME")
     folder = _own_folder(Path(out))

@@ -14,6 +14,7 @@ from ..cluster.distances import unit_vectors
 from ..cluster.memory import Resources
 from ..cluster.threads import cpus, in_threads
 from ..errors import UsageError
+from ..store.arrays import as_array
 from ..store.embeddings import Embeddings, Ints
 from .allotment import allot
 from .cut import CheckedCut, Floats, Within
@@ -187,16 +188,14 @@ def checked_scores(
         return None
     if scores is None:
         raise UsageError(f"strategy {strategy.name} needs a score of each image from a training; give scores")
-    array = np.asarray(scores)
+    array = as_array(scores, "scores")
     if array.ndim != 1 or array.dtype.kind not in "fiub":
         raise UsageError(
             f"scores have shape {array.shape} and dtype {array.dtype}; they must be numbers, one a row"
         )
-    rows = int(embeddings.rows.max()) + 1
-    if len(array) < rows:
-        raise UsageError(
-            f"there are {len(array):,} scores, but images up to row {rows - 1:,}; give one a row"
-        )
+    rows = int(embeddings.rows.max()) + 1 if embeddings.length is None else embeddings.length
+    if len(array) < rows or (embeddings.length is not None and len(array) > rows):
+        raise UsageError(f"there are {len(array):,} scores for a source of {rows:,} rows; give one a row")
     found = array.astype(np.float64)[embeddings.rows]
     wrong = np.flatnonzero(~np.isfinite(found))
     if len(wrong):

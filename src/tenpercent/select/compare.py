@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
+from ..store.checks import check_kind
 from ..store.ids import as_given
 from .cut import Bools
 from .selection import Selection
@@ -50,8 +51,12 @@ def compare(a: Selection, b: Selection) -> Comparison:
     """Compare what two selections of the same images keep.
 
     Raises:
-        UsageError: they are of different images.
+        UsageError: they are of different images, or no selections.
     """
+    for one in (a, b):
+        check_kind(
+            one, Selection, "what is compared", "two selections: tp.select(run), merges.select(keep=0.9)"
+        )
     if not np.array_equal(a.ids, b.ids):
         apart = np.setxor1d(a.ids, b.ids)
         raise UsageError(

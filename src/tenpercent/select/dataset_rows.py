@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,18 +72,16 @@ def dataset_rows(dataset: Any, depth: int = 0) -> DatasetRows:
     n = len(dataset)
     if type(dataset).__module__.partition(".")[0] == "datasets" and hasattr(dataset, "features"):
         return _of_table(dataset)
-    own = DatasetRows(_own_labels(dataset, n), _own_files(dataset, n))
-    if (own.labellings and own.files is not None) or depth == _DEPTH:
-        return own
-    inner = _inner(dataset, n, depth + 1)
-    return DatasetRows(own.labellings or inner.labellings, inner.files if own.files is None else own.files)
+    inner = DatasetRows() if depth == _DEPTH else _inner(dataset, n, depth + 1)
+    files = _own_files(dataset, n) if inner.files is None else inner.files
+    return DatasetRows(inner.labellings or _own_labels(dataset, n), files)
 
 
 def _inner(dataset: Any, n: int, depth: int) -> DatasetRows:
-    within, indices = getattr(dataset, "dataset", None), getattr(dataset, "indices", None)
+    within, indices = _own(dataset, "dataset"), _own(dataset, "indices")
     if hasattr(within, "__len__") and indices is not None and len(indices) == n:
         return dataset_rows(within, depth).take(np.asarray(indices, dtype=np.int64))
-    parts = getattr(dataset, "datasets", None)
+    parts = _own(dataset, "datasets")
     if isinstance(parts, dict):
         parts = list(parts.values())
     if isinstance(parts, Sequence) and all(hasattr(part, "__len__") for part in parts):
@@ -95,7 +94,7 @@ def _inner(dataset: Any, n: int, depth: int) -> DatasetRows:
             return DatasetRows(
                 labellings, next((part.files for part in found if part.files is not None), None)
             )
-    tensors = getattr(dataset, "tensors", None)
+    tensors = _own(dataset, "tensors")
     if isinstance(tensors, Sequence):
         found_labels = (_labelling(tensor, n, None) for tensor in tensors)
         return DatasetRows(tuple(one for one in found_labels if one is not None))
@@ -132,14 +131,23 @@ def _one_after_another(parts: Sequence[Labelling]) -> Labelling | None:
     return Labelling(np.concatenate(joined), tuple(names))
 
 
+def _own(dataset: Any, name: str) -> Any:
+    """Return an attribute of a data set itself, or None: one that passes on what another says may have other rows."""
+    try:
+        inspect.getattr_static(dataset, name)
+    except AttributeError:
+        return None
+    return getattr(dataset, name, None)
+
+
 def _own_labels(dataset: Any, n: int) -> tuple[Labelling, ...]:
     names = _class_names(dataset)
     for attribute in _LABELS:
-        found = _labelling(getattr(dataset, attribute, None), n, names)
+        found = _labelling(_own(dataset, attribute), n, names)
         if found is not None:
             return (found,)
     for attribute in _PAIRS:
-        pairs = getattr(dataset, attribute, None)
+        pairs = _own(dataset, attribute)
         if _are_pairs(pairs, n):
             found = _labelling([pair[1] for pair in pairs], n, names)
             if found is not None:
@@ -158,7 +166,7 @@ def _are_pairs(value: Any, n: int) -> TypeGuard[Sequence[Any]]:
 
 def _class_names(dataset: Any) -> tuple[str, ...] | None:
     for attribute in _NAMES:
-        found = getattr(dataset, attribute, None)
+        found = _own(dataset, attribute)
         if isinstance(found, list | tuple | np.ndarray) and len(found):
             return tuple(each if isinstance(each, str) else _joined_names(each) for each in found)
     return None
@@ -191,11 +199,11 @@ def _labelling(values: Any, n: int, names: tuple[str, ...] | None) -> Labelling 
 
 def _own_files(dataset: Any, n: int) -> Strings | None:
     for attribute in _PAIRS:
-        pairs = getattr(dataset, attribute, None)
+        pairs = _own(dataset, attribute)
         if _are_pairs(pairs, n) and isinstance(pairs[0][0], str | os.PathLike):
             return as_files([pair[0] for pair in pairs])
     for attribute in _FILES:
-        files = getattr(dataset, attribute, None)
+        files = _own(dataset, attribute)
         if (
             isinstance(files, list | tuple)
             and len(files) == n > 0

@@ -16,6 +16,7 @@ from ..cluster.memory import Resources
 from ..cluster.walk import Counted
 from ..decisions.constraints import NONE, Constraints
 from ..errors import StageError, UsageError
+from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings, Ints
 from ..store.files import write_table
 from .counts import StoredCounts, save_counts
@@ -345,7 +346,8 @@ class Merges:
             StageError: there is none, it is damaged, of a newer format, or made from other embeddings or under other
                 constraints.
         """
-        path = Path(path)
+        path = as_path(path, "a tree that is stored")
+        check_kind(embeddings, Embeddings, "embeddings", "those that the merges were made of")
         table, about = read_stage(path, FORMAT, embeddings, f"tenpercent cluster {path.parent}")
         if about.get("decisions", "") != constraints.links:
             raise StageError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import UsageError
+from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings, Ints, Strings
 from ..store.files import write_table
 from ..store.ids import as_given
@@ -226,6 +228,7 @@ class Selection:
     def group_members(self, min_size: int = 2) -> Iterator[Ints]:
         """Yield the positions of the members, group by group, in the order of `groups`."""
         others = self.representative != np.arange(len(self))
+        check_kind(min_size, Integral, "min_size", "a whole number of images")
         order = np.lexsort((np.arange(len(self)), self.dissimilarity, others, self.group))
         sizes = np.bincount(self.group)
         starts = np.cumsum(sizes) - sizes
@@ -271,6 +274,9 @@ class Selection:
         Raises:
             UsageError: there is no such image.
         """
+        check_kind(
+            embeddings, (Embeddings, type(None)), "embeddings", "those that the selection was made from"
+        )
         return explain(self, self.position(image), embeddings)
 
     def subset(self, dataset: Dataset[Any]) -> Subset[Any]:
@@ -326,7 +332,7 @@ class Selection:
         Raises:
             StageError: there is none, it is damaged, of a newer format, or made from other embeddings.
         """
-        path = Path(path)
+        path = as_path(path, "a stored selection")
         table, about = read_stage(path, FORMAT, embeddings, f"tenpercent select {path.parent} --keep 0.9")
         paths = np.asarray(table["path"].to_pylist(), dtype=object)
         return cls(

@@ -35,11 +35,7 @@ def as_array(values: object, name: str) -> Array:
     Raises:
         UsageError: it is none of these, can't be made an array, or is masked.
     """
-    if isinstance(values, np.ma.MaskedArray):
-        raise UsageError(
-            f"{name} are a masked array, and what is masked would be taken for values; give the rows without a mask "
-            "as a plain array: array.compressed(), or array.filled(value)"
-        )
+    refuse_masked(values, name)
     if isinstance(values, str | bytes) or not (hasattr(values, "__array__") or isinstance(values, Sequence)):
         raise _no_array(values, name, "")
     if isinstance(values, np.memmap):
@@ -49,6 +45,15 @@ def as_array(values: object, name: str) -> Array:
     except Exception as error:  # other libraries' conversions raise nearly anything
         reason = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
         raise _no_array(values, name, f" ({reason})") from error
+
+
+def refuse_masked(values: object, name: str) -> None:
+    """Raise `UsageError` for a masked array: NumPy's conversions take what is masked for values."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise UsageError(
+            f"{name}: a masked array, and what is masked would be taken for values; give the rows that have none "
+            "masked as a plain array, or array.filled(value)"
+        )
 
 
 def _no_array(values: object, name: str, reason: str) -> UsageError:

@@ -18,6 +18,7 @@ from ..errors import StageError, UsageError, nearest
 from ..flaws import Codes, Flaw, describe_flaws, flaws_of
 from .arrays import Vectors as Vectors
 from .arrays import checked_vectors, unshared
+from .checks import as_path
 from .files import count_rows, fingerprint, read_columns, read_metadata, write_table
 from .ids import Strings as Strings
 from .ids import as_ids, check_unique
@@ -218,7 +219,10 @@ class Embeddings:
         return self.class_names[code] if code >= 0 else None
 
     def __repr__(self) -> str:
-        labelled = "no labels" if self.labels is None else f"{len(self.class_names)} classes"
+        labelled = "no labels"
+        if self.labels is not None:
+            none = int(np.count_nonzero(self.labels < 0))
+            labelled = f"{len(self.class_names)} classes" + (f", {none:,} without a label" if none else "")
         return (
             f"Embeddings({len(self):,} × {self.width} {self.vectors.dtype}, layer {self.layer!r}, {labelled})"
         )
@@ -238,6 +242,7 @@ class Embeddings:
             StageError: there are none, or they are damaged or of a newer format.
             UsageError: they hold no such layer.
         """
+        folder = as_path(folder, "the folder of part files")
         parts = part_files(folder)
         if not parts:
             raise StageError(

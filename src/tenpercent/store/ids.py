@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..errors import UsageError, nearest
 from .arrays import is_missing, one_a_row, python_value
+from .checks import check_kind
 
 Strings = npt.NDArray[np.object_]  # Python strings: ids differ in length too much for a fixed width
 
@@ -120,6 +121,7 @@ def positions_of(
     """
     if isinstance(wanted, str | bytes):
         raise UsageError(f"{name} is one text, {wanted!r}; give a list of ids")
+    check_kind(wanted, Iterable, name, "a list of ids")
     asked = sorted({as_text(image, name) for image in wanted})
     found = np.minimum(np.searchsorted(ids, np.asarray(asked, dtype=object)), len(ids) - 1).astype(np.int64)
     unknown = []

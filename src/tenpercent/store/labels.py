@@ -68,7 +68,7 @@ def label_codes(labels: object, class_names: object, n: int) -> tuple[Ints | Non
     if kind == "text":
         return _by_name(found, missing, names)
     coded = number_labels(found.astype(np.int64), missing, names, truth=kind == "bool")
-    if coded.remark:
+    if coded.remark and names is None:  # with names, the numbers are declared to be codes
         log.log(logging.WARNING if TWO_CLASSES in coded.remark else logging.INFO, "labels: %s", coded.remark)
     return coded.codes, coded.class_names
 

@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import LockedError, RunFolderError, StageError
+from .checks import as_path
 from .files import fingerprint, remove_temporaries, write_text
 
 FORMAT = 1
@@ -51,7 +52,7 @@ class RunFolder:
         Raises:
             RunFolderError: the folder belongs to another source or a newer format, or can't be written.
         """
-        run = cls(Path(path))
+        run = cls(as_path(path, "a run folder"))
         if run.path.exists() and not run.path.is_dir():
             raise RunFolderError(f"{run.path} is a file, not a folder; choose another --out")
         if not run.json_path.exists():
@@ -76,7 +77,7 @@ class RunFolder:
         Raises:
             RunFolderError: there is none, or its format is newer than this version reads.
         """
-        run = cls(Path(path))
+        run = cls(as_path(path, "a run folder"))
         if not run.json_path.is_file():
             raise RunFolderError(
                 f"{run.path} is no run folder (no run.json); make one with: tenpercent run SOURCE --out {run.path}"
