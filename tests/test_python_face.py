@@ -599,3 +599,18 @@ def test_the_estimator_refuses_what_is_masked() -> None:
     before = found.labels_.copy(), found.distances_.copy()
     mine[:] = 1
     assert np.array_equal(before[0], found.labels_) and np.array_equal(before[1], found.distances_)
+
+
+def test_rows_that_are_set_aside_are_rows_all_the_same(tmp_path: Path) -> None:
+    given = vectors(30)
+    given[[4, 29]] = 0
+    selection = tp.cluster(Embeddings.from_numpy(given, ids=range(30), drop_bad_rows=True)).select(0.5)
+    assert len(selection.row_mask) == 30 and not selection.row_mask[[4, 29]].any()
+    assert selection.labels_[[4, 29]].tolist() == [-1, -1] and selection.row_mask.sum() == 14
+    np.save(tmp_path / "v.npy", given)
+    found = tp.run(
+        tmp_path / "v.npy", out=tmp_path / "r", options=tp.SourceOptions(drop_bad_rows=True), keep=0.5
+    )
+    stored = tp.Selection.load(tmp_path / "r/selection.parquet")
+    assert len(found.row_mask) == len(stored.row_mask) == 30
+    assert np.array_equal(found.row_mask, stored.row_mask) and not found.row_mask[29]
