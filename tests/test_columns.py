@@ -408,3 +408,42 @@ def test_a_subset_knows_numbers_that_are_names(tmp_path: Path) -> None:
     assert len(selection.subset(Numbered(given))) == 4
     with pytest.raises(UsageError, match=r"row 0 .*the label 5 in the dataset"):
         selection.subset(Numbered([5, 5, 300_001, 5]))
+
+
+def test_a_column_that_only_a_later_file_has_is_seen(tmp_path: Path) -> None:
+    write(tmp_path / "0.parquet", table(2))
+    write(tmp_path / "1.parquet", table(2, start=2, label=pa.array(["a", "b"]), note=pa.array(["x", "y"])))
+    with pytest.raises(SourceError, match=r"column label is missing in 0\.parquet and string in 1\.parquet"):
+        opened(tmp_path)
+    assert opened(tmp_path, label_column="none").labels is None
+    assert opened(tmp_path, rules=1).labels is None
+    write(tmp_path / "0.parquet", pa.table({"img": [png(0)]}))
+    with pytest.raises(SourceError, match=r"column img is binary in 0\.parquet and struct<.* in 1\.parquet"):
+        opened(tmp_path, label_column="none")
+
+
+@pytest.mark.parametrize(
+    ("column", "ids", "said"),
+    [
+        (pa.array([2.0, 10.0]), ("2", "10"), "column id"),
+        (pa.array([2.0, None]), ("0", "1"), "row numbers (row 1 is empty in column id)"),
+        (pa.array(["b", ""]), ("0", "1"), "row numbers (row 1 is empty in column id)"),
+        (pa.array([[1], [2]]), ("0", "1"), "row numbers (there is list<element: int64> in column id)"),
+        (pa.array([b"\xff", b"a"]), ("0", "1"), "row numbers (Invalid UTF8 payload in column id)"),
+        (pa.array(["b", "a"]).dictionary_encode(), ("b", "a"), "column id"),
+        (pa.array(["b", "a"], pa.string_view()), ("b", "a"), "column id"),
+        (pa.array([2**64 - 1, 1], pa.uint64()), ("18446744073709551615", "1"), "column id"),
+    ],
+)
+def test_an_id_column_that_can_not_serve_is_said(
+    tmp_path: Path, column: pa.Array, ids: tuple[str, ...], said: str
+) -> None:
+    source = opened(write(tmp_path / "x.parquet", table(2, paths=False, id=column)))
+    assert (source.ids, source.taken["ids"]) == (ids, said)
+
+
+def test_two_columns_called_label_but_for_case_are_asked_about(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.parquet", table(2, Label=pa.array([1, 2]), label=pa.array(["a", "b"])))
+    with pytest.raises(SourceError, match="Label, label; choose one with --label-column"):
+        opened(path)
+    assert opened(path, label_column="label").class_names == ("a", "b")

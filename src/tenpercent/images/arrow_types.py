@@ -90,13 +90,19 @@ def can_be_label(kind: pa.DataType) -> bool:
 
 
 def can_be_id(kind: pa.DataType) -> bool:
-    """Whether the values can be ids: text, bytes that are text, or whole numbers."""
-    return is_text(kind) or is_bytes(kind) or bool(pa.types.is_integer(plain(kind)))
+    """Whether the values can be ids: text, bytes that are text, whole numbers, or UUIDs."""
+    return (
+        is_text(kind) or is_bytes(kind) or is_number(kind) or bool(pa.types.is_fixed_size_binary(plain(kind)))
+    )
+
+
+def _is_image_struct(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_struct(plain(kind))) and can_be_image(kind)
 
 
 def same_kind(one: pa.DataType, other: pa.DataType) -> bool:
     """Whether two files can hold the same column in these types: text, whole numbers, images, or one is all missing."""
     if pa.types.is_null(plain(one)) or pa.types.is_null(plain(other)):
         return True
-    alike = (is_text, is_number, can_be_image)
+    alike = (is_text, is_number, is_bytes, _is_image_struct)
     return bool(plain(one) == plain(other) or any(fits(one) and fits(other) for fits in alike))

@@ -176,6 +176,9 @@ def _find_label(
             f"{table.spec}: column {usual[0]} holds {table.schema.field(usual[0]).type}, which can't be labels; name "
             f"the labels with --label-column {rivals[0] if rivals else 'OTHER'}, or take none with --label-column none"
         )
+    alike = [name for name in usual if name.lower() == usual[0].lower()]
+    if len(alike) > 1:
+        return _only(alike, (), "--label-column", table.spec)
     if not usual:
         _mention([name for name in fitting if not can_be_image(table.schema.field(name).type)], remarks)
     return usual[0] if usual else None
@@ -196,8 +199,8 @@ def _find_id(table: _Table, options: SourceOptions) -> str | None:
     fitting = table.fitting(can_be_id)
     if options.id_column is not None:
         return _named(options.id_column, fitting, table, "--id-column", "ids")
-    of_lower = {name.lower(): name for name in reversed(fitting)}
-    return next((of_lower[name] for name in ID_NAMES if name in of_lower), None)
+    named = [name for wanted in ID_NAMES for name in table.schema.names if name.lower() == wanted]
+    return next((name for name in named if name in fitting), named[0] if named else None)
 
 
 def _only(found: list[str], preferred: Sequence[str], flag: str, spec: str) -> str | None:

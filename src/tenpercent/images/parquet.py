@@ -70,9 +70,18 @@ class Files:
 
     def schema(self, file: int = 0) -> pa.Schema:
         """Return the schema of a file with the columns of its folders; `check` compares the files."""
-        schema = pq.read_schema(self.paths[file])
+        schema = self.metadata[file].schema.to_arrow_schema()
         for name, held in self.partitions.items():
             schema = schema.append(pa.field(name, held.type))
+        return schema
+
+    def whole_schema(self) -> pa.Schema:
+        """Return the schema of the first file with the columns that it lacks and others have."""
+        schema = self.schema()
+        for file in range(1, len(self.paths)):
+            for column in self.schema(file):
+                if column.name not in schema.names:
+                    schema = schema.append(column)
         return schema
 
     def check(self, names: Sequence[str], spec: str) -> None:
@@ -85,10 +94,10 @@ class Files:
         for file, path in enumerate(self.paths[1:], 1):
             other = self.schema(file)
             for name in names:
-                found = other.field(name).type if other.names.count(name) == 1 else None
-                if found is None or not same_kind(found, first.field(name).type):
+                one, found = (_type_in(schema, name) for schema in (first, other))
+                if one is None or found is None or not same_kind(found, one):
                     raise SourceError(
-                        f"{spec}: column {name} is {first.field(name).type} in {self.paths[0].name} and "
+                        f"{spec}: column {name} is {one or 'missing'} in {self.paths[0].name} and "
                         f"{found or 'missing'} in {path.name}; give files of one layout"
                     )
                 if declared_classes(other, name, spec) != declared_classes(first, name, spec):
@@ -191,7 +200,8 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
     files = Files.open(paths, folder if options.rules > 1 and spec.is_dir() else None)
     if files.rows == 0:
         raise SourceError(f"{spec} holds no rows; give a file with at least one image or vector")
-    columns = find_columns(files.schema(), options, str(spec))
+    schema = files.schema() if options.rules == 1 else files.whole_schema()
+    columns = find_columns(schema, options, str(spec))
     held_by = (columns.image, columns.vector, columns.label, columns.id)
     files.check([name for name in dict.fromkeys(held_by) if name is not None], str(spec))
     inside = None if columns.image is None else _paths_as_ids(files, columns.image, folder)
@@ -228,6 +238,10 @@ def _paths_as_ids(files: Files, image: str, folder: Path) -> tuple[str, ...] | N
     for chunk in cells.chunks:
         paths.extend(chunk.field("path").to_pylist())
     return ids_of(paths, folder)
+
+
+def _type_in(schema: pa.Schema, name: str) -> pa.DataType | None:
+    return schema.field(name).type if schema.names.count(name) == 1 else None
 
 
 def _footer(path: Path) -> pq.FileMetaData:

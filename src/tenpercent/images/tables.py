@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from ..errors import SourceError, UsageError
 from ..store.labels import Ints, Labels, none_words, number_labels, plain
 from . import columns_0_1
-from .arrow_types import is_bytes, is_text, plain_column
+from .arrow_types import can_be_id, is_bytes, is_number, is_text, plain_column
+from .arrow_types import plain as plain_type
 from .columns import Columns, refuse_case_twins
 
 OTHER_LABELS = "name other labels with --label-column OTHER, or take none with --label-column none"
@@ -103,18 +104,44 @@ def _ids_0_1(
 
 def ids_of_column(column: pa.ChunkedArray) -> tuple[tuple[str, ...] | None, str]:
     """Return the values of a column as ids, or None and why they can't serve."""
-    if column.null_count:
-        return None, f"row {int(column.is_null().to_numpy().argmax())} is empty"
+    if not can_be_id(column.type):
+        return None, f"there is {column.type}"
     try:
-        names = plain_column(column).cast(pa.large_string()).to_pylist()
-    except pa.ArrowInvalid:
-        return None, "a value is no UTF-8 text"
-    seen: set[str] = set()
-    for name in names:
+        names = _as_text(column)
+    except (UsageError, pa.ArrowException) as error:
+        return None, " ".join(str(error).split())
+    seen: set[str | None] = set()
+    for row, name in enumerate(names):
+        if not name:
+            return None, f"row {row} is empty"
         if name in seen:
             return None, f"{name!r} occurs more than once"
         seen.add(name)
-    return tuple(names), ""
+    return tuple(map(str, names)), ""
+
+
+def _as_text(column: pa.ChunkedArray) -> list[str | None]:
+    """Return text, whole numbers and UUIDs as text.
+
+    Raises:
+        UsageError: a number that is not whole.
+        pyarrow.ArrowException: bytes that are no text.
+    """
+    kind = plain_type(column.type)
+    if (
+        column.type != kind
+        and pa.types.is_fixed_size_binary(kind)
+        and not pa.types.is_dictionary(column.type)
+    ):
+        return [None if value is None else str(value) for value in column.to_pylist()]
+    values = plain_column(column)
+    if pa.types.is_integer(kind) or not is_number(kind):
+        found: list[str | None] = values.cast(pa.large_string()).to_pylist()
+        return found
+    numbers, missing = _numbers(values)
+    return [
+        None if gone else str(number) for number, gone in zip(numbers.tolist(), missing.tolist(), strict=True)
+    ]
 
 
 def labels_of(
