@@ -53,6 +53,19 @@ def test_what_was_passed_over_comes_last_the_most_first() -> None:
     assert describe_taken(about(skipped=many)).endswith(", 2,001 others of 2 kinds")
 
 
+@pytest.mark.parametrize(
+    ("plural", "said"),
+    [
+        ("files that are no images", "1 file that is no image"),
+        (".heic images that can't be read here", "1 .heic image that can't be read here"),
+        ("links that lead out of the folder", "1 link that leads out of the folder"),
+        ("@eaDir folders", "1 @eaDir folder"),
+    ],
+)
+def test_one_is_said_in_the_singular(plural: str, said: str) -> None:
+    assert describe_taken(about(n=1, skipped={plural: 1})) == f"1 image, 2 classes; passed over: {said}"
+
+
 def test_run_folders_of_before_are_described_as_far_as_they_say() -> None:
     assert describe_taken(about(kind="vectors")) == "1,437 vectors, 2 classes"
 

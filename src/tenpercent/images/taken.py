@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,11 @@ import numpy as np
 from ..store.embeddings import Embeddings
 from .source import ImageSource
 
+_SINGULAR = (
+    (r"\b(image|file|folder|video|archive|link|pointer|vector)s\b", r"\1"),
+    (r"\bare\b", "is"),
+    (r"\blead\b", "leads"),
+)
 MANY = 6  # kinds of files that the line names; it says how many more there are
 
 
@@ -44,12 +50,12 @@ def describe_taken(about: Mapping[str, Any]) -> str:
 
 
 def _counted(about: Mapping[str, Any]) -> str:
-    n = f"{about['n']:,}"
+    n = about["n"]
     if about["kind"] == "vectors":
         width = f" of {about['width']:,} values" if "width" in about else ""
         gone = f" ({about['rejected']:,} set aside: zero or not finite)" if about.get("rejected") else ""
-        return f"{n} vectors{width}{gone}{_from(about.get('taken', {}), 'vectors')}"
-    return f"{n} images{_from(about.get('taken', {}), 'images')}"
+        return f"{_many(n, 'vectors')}{width}{gone}{_from(about.get('taken', {}), 'vectors')}"
+    return f"{_many(n, 'images')}{_from(about.get('taken', {}), 'images')}"
 
 
 def _classes(about: Mapping[str, Any], taken: Mapping[str, str]) -> str:
@@ -61,8 +67,16 @@ def _classes(about: Mapping[str, Any], taken: Mapping[str, str]) -> str:
     if used < names:
         many = f"{used:,} of {many}"
     unlabelled = about.get("unlabelled", 0)
-    without = f" ({unlabelled:,} images without a label)" if unlabelled else ""
+    without = f" ({_many(unlabelled, 'images')} without a label)" if unlabelled else ""
     return f"{many}{_from(taken, 'labels')}{without}"
+
+
+def _many(count: int, nouns: str) -> str:
+    """Return a count with its noun, which is given in the plural."""
+    if count == 1:
+        for plural, singular in _SINGULAR:
+            nouns = re.sub(plural, singular, nouns)
+    return f"{count:,} {nouns}"
 
 
 def _from(taken: Mapping[str, str], what: str) -> str:
@@ -84,7 +98,7 @@ def _passed_over(skipped: Mapping[str, int]) -> list[str]:
     if not skipped:
         return []
     most = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
-    said = [f"{count:,} {what}" for what, count in most[:MANY]]
+    said = [_many(count, what) for what, count in most[:MANY]]
     rest = sum(count for _, count in most[MANY:])
     if rest:
         said.append(f"{rest:,} others of {len(most) - MANY} kinds")
