@@ -208,9 +208,15 @@ def test_what_a_thread_flushes_to_zero_loses_no_pair():
 # ---- the margin --------------------------------------------------------------------------------------------------
 
 
-def test_the_margin_is_refused_where_it_is_not_proven():
-    with pytest.raises(ValueError, match="2097152 values; the filter is proven for up to 1048576"):
-        relative_margin(1 << 21)
+def test_every_pair_passes_where_the_margin_is_not_proven():
+    assert relative_margin(filters.WIDEST + 1) == math.inf
+    rng = np.random.default_rng(0)
+    seen = centred(rng.uniform(-0.9, 0.9, size=(6, filters.WIDEST + 1)))
+    for radius in (0.0, 1e-300, 0.1, math.inf):
+        rows, columns = SinglesFilter().near(seen, seen, radius, 6)
+        assert sorted(zip(rows.tolist(), columns.tolist(), strict=True)) == [
+            (i, j) for i in range(6) for j in range(6)
+        ]
 
 
 @pytest.mark.parametrize("product", [SINGLE, TF32, BF16])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tenpercent.cli import main
+from tenpercent.cluster import points
+from tenpercent.cluster.filters import WIDEST
+from tenpercent.cluster.linkage import first_merges
+from tenpercent.cluster.memory import MemoryBudgetError, Resources
+from tenpercent.cluster.points import Points
+from tenpercent.cluster.reference import complete_linkage
 from tenpercent.errors import SourceError
-from tenpercent.images import row_groups
+from tenpercent.images import parquet, row_groups, vectors
 from tenpercent.images.decode import Unreadable
 from tenpercent.images.parquet import Files
 from tenpercent.images.row_groups import RowGroups
+from tenpercent.images.sources import open_source
+from tenpercent.review.nearby import Nearby
+from tenpercent.store.embeddings import Embeddings
 
 CELL = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -190,3 +201,128 @@ def test_a_lack_of_memory_is_no_fault_of_the_image(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(row_groups, "_blocks", starved)
     with pytest.raises(MemoryError):
         column(path)[0]
+
+
+# ---- columns of vectors --------------------------------------------------------------------------------------------
+
+
+class _Sink:
+    """A matrix that takes no memory: it counts the rows that are written."""
+
+    def __init__(self, n: int, width: int) -> None:
+        self.shape, self.rows = (n, width), 0
+        self.flags = SimpleNamespace(writeable=True)
+
+    def __getitem__(self, at: slice) -> _Sink:
+        return self
+
+    def __setitem__(self, at: object, values: Any) -> None:
+        if isinstance(values, np.ndarray):
+            self.rows += len(values)
+            assert values.shape[1] == self.shape[1]
+
+
+@pytest.mark.parametrize("kind", ["list", "fixed", "large"])
+def test_more_than_2_31_values_are_taken_piece_by_piece(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Like huggingface/datasets#6206: 2.6 billion values, here many pieces that share one memory."""
+    width, rows = 2048, 1 << 13
+    values = pa.array(np.zeros(rows * width, dtype=np.float32))
+    offsets = np.arange(0, rows * width + 1, width)
+    piece = {
+        "list": lambda: pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values),
+        "large": lambda: pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values),
+        "fixed": lambda: pa.FixedSizeListArray.from_arrays(values, width),
+    }[kind]()
+    times = 2_600_000_000 // (rows * width) + 1
+    monkeypatch.setattr(vectors, "_room", lambda n, width, _: _Sink(n, width))
+    found: Any = vectors._matrix(pa.chunked_array([piece] * times).chunks, rows * times, "emb", "x")
+    assert found.rows == rows * times and rows * times * width > 2**31
+    last = pa.array([[1.0]], piece.type) if kind != "fixed" else None
+    if last is not None:
+        with pytest.raises(
+            SourceError, match=f"row {rows * times} of column emb has 1 values, row 0 has 2,048"
+        ):
+            vectors._matrix([*([piece] * times), last], rows * times + 1, "emb", "x")
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.float16()), pa.large_list(pa.float64()), pa.list_(pa.float32(), 3)]
+)
+@pytest.mark.parametrize("group", [7, 100])
+def test_vectors_in_pieces_are_the_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: pa.DataType, group: int
+) -> None:
+    monkeypatch.setattr(parquet, "PIECE_BYTES", 8 * 3 * 5)
+    rng = np.random.default_rng(0)
+    matrix = rng.integers(1, 9, (40, 3)).astype(kind.value_type.to_pandas_dtype())
+    for number, part in enumerate((matrix[:25], matrix[25:])):
+        table = pa.table({"emb": pa.array(part.tolist(), kind), "label": [number] * len(part)})
+        pq.write_table(table, tmp_path / f"{number}.parquet", row_group_size=group)
+    found = open_source(tmp_path)
+    assert isinstance(found, Embeddings) and np.array_equal(found.vectors, matrix)
+    assert found.vectors.dtype == (np.float64 if kind.value_type == pa.float64() else np.float32)
+    assert found.labels is not None and found.labels.tolist() == [0] * 25 + [1] * 15
+
+
+def test_a_slice_of_a_column_is_its_own_rows() -> None:
+    whole = pa.array([[float(row), 1.0] for row in range(10)], pa.list_(pa.float32(), 2))
+    assert vectors._matrix([whole.slice(3, 4)], 4, "emb", "x")[:, 0].tolist() == [3, 4, 5, 6]
+
+
+# ---- wide vectors --------------------------------------------------------------------------------------------------
+
+
+def few_values(n: int, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Rows with ties and duplicates: a common part, and a few places that differ by whole numbers."""
+    found = np.ones((n, width), dtype=np.float32)
+    found[:, -3:] = np.random.default_rng(0).integers(0, 3, (n, min(3, width)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("n", "width"), [(10, 150_528), (3, 2_000_000), (12, WIDEST + 1), (1, 3_000_000), (40, 1)]
+)
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_wide_vectors_need_little_memory_and_give_the_tree_by_definition(
+    n: int, width: int, metric: str
+) -> None:
+    rows = few_values(n, width) + (width == 1)
+    resources = Resources(memory=(1 << 30) if width > WIDEST else (200 << 20), threads=2)
+    found = first_merges(rows, merges=n - 1, metric=metric, resources=resources)
+    expected = complete_linkage(rows, metric=metric)
+    assert np.array_equal(found.a, expected.a) and np.array_equal(found.b, expected.b)
+    assert np.array_equal(found.height, expected.height)
+
+
+def test_wide_vectors_within_less_than_they_need() -> None:
+    with pytest.raises(MemoryBudgetError, match=r"of [0-9]+ vectors needs about .*50.0 MiB may be used"):
+        first_merges(few_values(30, 150_528), merges=29, resources=Resources(memory=50 << 20, threads=1))
+
+
+def test_points_are_made_within_a_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.repeat(few_values(30, 7), 2, axis=0) + 1
+    whole = Points.of(rows)
+    hashes, first = whole.hashes(), whole.first_equals()
+    monkeypatch.setattr(points, "BLOCK_BYTES", 3 * 8 * 7)
+    assert points.rows_at_a_time(7) == 3 and points.rows_at_a_time(10**9) == 1
+    assert np.array_equal(whole.hashes(), hashes) and np.array_equal(whole.first_equals(), first)
+
+
+def test_a_run_and_its_forecast_on_wide_vectors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, run = tmp_path / "x.npy", tmp_path / "run"
+    np.save(path, few_values(10, 150_528))
+    asked = ["run", str(path), "--out", str(run), "--keep", "0.5", "--memory", "200m"]
+    assert main([*asked, "--dry-run"]) == 0
+    assert "200 MiB may be used" in capsys.readouterr().out
+    assert main(asked) == 0
+    less = ["run", str(path), "--out", str(tmp_path / "less"), "--keep", "0.5", "--memory", "20m"]
+    assert main(less) == 1
+    assert "give --memory" in capsys.readouterr().err
+
+
+def test_the_nearest_outside_a_group_of_wide_vectors_is_no_member() -> None:
+    rows = np.ones((4, WIDEST + 1), dtype=np.float32)
+    rows[2, 0], rows[3, 0] = 3e3, -3e3
+    nearby = Nearby(Embeddings.from_numpy(rows))
+    found = nearby.outside(np.array([0, 1]), 0)
+    assert found is not None and found[0] == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,12 +126,16 @@ def clustering_memory(embeddings: Embeddings, cut: Cut, memory: int | None) -> t
     members = np.flatnonzero(tree.class_index == largest)
     merges = 0 if cut.fraction is None else len(members) - round(cut.fraction * len(members))
     resources = Resources(memory=memory)
+    one = replace(resources, threads=1)  # what clustering comes down to where more would not fit
     may = f"{size(resources.bytes)} may be used"
     if not merges:
         return embeddings.vectors.nbytes, f"{may} beside the vectors"
     rows = embeddings.vectors if len(members) == len(embeddings) else embeddings.vectors[members]
     try:
-        expected = forecast(rows, merges, resources)
+        try:
+            expected = forecast(rows, merges, resources)
+        except MemoryBudgetError:
+            expected = forecast(rows, merges, one)
     except MemoryBudgetError as error:
         return embeddings.vectors.nbytes + error.needed, str(error)
     fits = f"; keep {1 - expected.fits / len(members):.2f} should fit" if expected.fits < merges else ""
@@ -144,12 +148,12 @@ def clustering_seconds(n: int, width: int, classes: int) -> float:
 
     Of many near vectors most pairs are never multiplied, so it may take a small part of that.
     """
-    side = 1024
-    tile = np.random.default_rng(0).standard_normal((side, width), dtype=np.float32)
+    side, timed = 1024, min(width, 8192)  # of wide vectors a part of the values is timed
+    tile = np.random.default_rng(0).standard_normal((side, timed), dtype=np.float32)
     tile @ tile.T  # the first product starts the threads
     started = time.perf_counter()
-    np.count_nonzero(tile @ tile.T > 2 * width)
-    a_pair = (time.perf_counter() - started) / side**2
+    np.count_nonzero(tile @ tile.T > 2 * timed)
+    a_pair = (time.perf_counter() - started) / side**2 * width / timed
     return n * (n / classes) * a_pair
 
 

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .distances import Doubles, Positions
-from .filters import TINY, relative_margin
+from .filters import TINY, WIDEST, relative_margin
 from .kernels import kernel
 from .points import Indices, Points, Singles, Space
 from .threads import in_threads
@@ -40,6 +40,10 @@ SEED = 0
 ROUNDS = 4  # of k-means; more change little
 # What a step costs, in multiplications of float32, roughly and the same everywhere: they choose, and change nothing.
 TILE_COST = 4e6  # to call for one tile
+WIDE, SAMPLE_BYTES = (
+    1 << 15,
+    256 << 20,
+)  # vectors of more values are sampled within so many bytes, where that does
 WORTHWHILE = 4e9  # comparing everything costs less than thinking about it
 
 
@@ -144,11 +148,16 @@ def make_cells(points: Points, radius: float, rows: int, threads: int) -> Cells:
     """
     n = len(points)
     whole = one_cell(points)
+    if points.width > WIDEST:  # the errors of distances to centres are not known
+        return whole
     plain = n * rows * (points.width + TILE_COST / (256 * 1024))
     if plain < WORTHWHILE or not np.isfinite(radius):
         return whole
     count = 1 << round(np.log2(1.4 * np.sqrt(n)))
-    sample = points.seen_from(whole.middle, _drawn(points, max(8 * count, 2048))).singles
+    drawn = max(8 * count, 2048)
+    if points.width > WIDE:
+        drawn = max(min(drawn, SAMPLE_BYTES // (4 * points.width)), 2 * count)
+    sample = points.seen_from(whole.middle, _drawn(points, drawn)).singles
     centres = _k_means(sample, count)
     left = _share_left(sample, centres, np.sqrt(2.0 * radius))
     products = 3 * count * max(n, rows) + left * n * rows

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
-from ..flaws import all_flaws, describe_flaws
+from ..flaws import BLOCK_BYTES, all_flaws, describe_flaws
 from .kernels import inner, kernel
 
 Doubles = npt.NDArray[np.float64]
@@ -66,8 +66,9 @@ def scale_of_rows(rows: npt.NDArray[Any]) -> Doubles:
         UsageError: a row holds nan or infinity.
     """
     largest = 0.0
-    for start in range(0, len(rows), 4096):
-        block = rows[start : start + 4096]
+    size = max(1, min(4096, BLOCK_BYTES // max(rows[:1].nbytes, 1)))
+    for start in range(0, len(rows), size):
+        block = rows[start : start + size]
         if not np.isfinite(block).all():
             said = describe_flaws(all_flaws(rows, zero=False))
             raise UsageError(f"{said}; remove these rows or embed them again")

@@ -67,11 +67,10 @@ BF16 = Format("bfloat16", 2.0**-8, 2.0**-22, 2.0**-8)  # 8 bits; comes out in bf
 def relative_margin(width: int, product: Format = SINGLE) -> float:
     """Return γ: a product of vectors of `width` values is wrong by no more than this share of |x||y|.
 
-    Raises:
-        ValueError: more than 2²⁰ values, for which the proof does not hold.
+    It is infinite beyond 2²⁰ values, for which there is no proof: then every pair passes, and float64 decides alone.
     """
     if width > WIDEST:
-        raise ValueError(f"vectors have {width} values; the filter is proven for up to {WIDEST}")
+        return math.inf
     steps = (width + 8) * product.sums
     first_order = steps / (1.0 - steps) + 2.0 * product.inputs + product.inputs**2 + product.output
     return first_order * (1.0 + 4.0 * first_order)
@@ -191,6 +190,8 @@ def best_filter(width: int = 0, products: float = 0.0, room: float = math.inf) -
         products: how many pairs are to be multiplied, about.
         room: bytes that a thread's tile may take beyond those of `SinglesFilter`.
     """
+    if width > WIDEST:
+        return SinglesFilter()  # whose rows and columns are the fewest: every pair passes
     work = width * products
     if work >= (WORTH_LOOKING if "torch" in sys.modules else WORTH_IMPORTING):
         from .accelerators import accelerated  # which imports this module, and torch

@@ -34,9 +34,8 @@ ENTRY_SECONDS = 1e-8  # of its matrix
 EDGES = 0.75  # the share of the memory for pairs of clusters that are counted
 LIVE = 0.5  # of n points and E pairs there are about LIVE · √(E·n) of them at a time, on real embeddings
 BYTES_PER_THREAD = 12 << 20  # products, what the filter passes and what of it is near, candidates
-BYTES_PER_COORDINATE = (
-    28 << 10
-)  # 1,024 rows and 1,024 columns in float32 and float64, and a block of candidates
+ROWS_OF_TILE = 1024  # at most, and as many columns; candidates are looked for in blocks of as many
+BYTES_PER_COORDINATE = 28  # of a row and a column in float32 and float64, and of a candidate
 LEAST = 4 << 20  # below, pairs would come in too many small files
 
 SHALLOW = 0.6  # up to this fraction of merges the nearest neighbours of a sample tell the radius
@@ -351,7 +350,8 @@ class Budget(NamedTuple):
             MemoryBudgetError: it is not enough to begin.
         """
         n = len(task.points)
-        tiles = task.resources.workers * (BYTES_PER_THREAD + BYTES_PER_COORDINATE * task.points.width)
+        rows = BYTES_PER_COORDINATE * min(n, ROWS_OF_TILE)
+        tiles = task.resources.workers * (BYTES_PER_THREAD + rows * task.points.width)
         base = n * BYTES_PER_POINT + tiles
         rest = task.resources.bytes - base
         if rest < LEAST:

@@ -18,7 +18,7 @@ Singles = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int32]
 Indices = npt.NDArray[np.int64]
 
-BLOCK = 4096  # rows made at a time where all are needed once
+BLOCK, BLOCK_BYTES = 4096, 128 << 20  # rows, and bytes of them, made at a time where all are needed once
 
 
 class Metric(StrEnum):
@@ -148,14 +148,15 @@ class Points:
     def hashes(self) -> npt.NDArray[np.uint64]:
         """Return a hash of each point's bits: uint64[n], equal for equal points."""
         codes = np.empty(len(self), dtype=np.uint64)
-        for start in range(0, len(self), BLOCK):
-            block = self.take(np.arange(start, min(start + BLOCK, len(self))))
-            _hash_rows(block.view(np.uint64), codes[start : start + BLOCK])
+        size = rows_at_a_time(self.width)
+        for start in range(0, len(self), size):
+            block = self.take(np.arange(start, min(start + size, len(self))))
+            _hash_rows(block.view(np.uint64), codes[start : start + size])
         return codes
 
     def first_equals(self) -> Indices:
         """Return for each point the first position that holds an equal point: int64[n]."""
-        codes = self.hashes()
+        codes, size = self.hashes(), rows_at_a_time(self.width)
         order = np.argsort(codes, kind="stable")
         first = np.arange(len(self), dtype=np.int64)
         head = np.append(True, np.diff(codes[order]) != 0)[: len(order)]
@@ -164,8 +165,8 @@ class Points:
         while len(others):  # once, but where different points have one hash
             same = np.concatenate(
                 [
-                    (self.take(others[k : k + BLOCK]) == self.take(heads[k : k + BLOCK])).all(axis=1)
-                    for k in range(0, len(others), BLOCK)
+                    (self.take(others[k : k + size]) == self.take(heads[k : k + size])).all(axis=1)
+                    for k in range(0, len(others), size)
                 ]
             )
             first[others[same]] = heads[same]
@@ -176,6 +177,11 @@ class Points:
                 heads = others[fresh][np.cumsum(fresh) - 1]
                 others, heads = others[~fresh], heads[~fresh]
         return first
+
+
+def rows_at_a_time(width: int, most: int = BLOCK) -> int:
+    """Return how many points of `width` coordinates are made at a time, `most` of them where they are not wide."""
+    return max(1, min(most, BLOCK_BYTES // (8 * width)))
 
 
 # ---- kernels: no fastmath, so neither reordered nor fused --------------------------------------------------------

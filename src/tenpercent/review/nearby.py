@@ -49,7 +49,7 @@ class Nearby:
         closest = cosine.max()
         if closest == -np.inf:
             return None
-        near = np.flatnonzero(cosine >= closest - margin)
+        near = np.flatnonzero((cosine >= closest - margin) & (cosine > -np.inf))
         near = np.union1d(near, [position])
         at = int(np.searchsorted(near, position))
         group = np.arange(len(near)) + 1

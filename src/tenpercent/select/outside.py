@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from ..cluster.distances import dissimilarities, unit_vectors
 from ..cluster.filters import relative_margin
+from ..cluster.points import rows_at_a_time
 from ..store.embeddings import Ints, Vectors, in_batches
 from .cut import Floats
 
@@ -32,7 +33,7 @@ def nearest_outside(vectors: Vectors, group: Ints, positions: Ints) -> tuple[Int
     positions = np.asarray(positions, dtype=np.int64)
     nearest = np.full(len(positions), -1, dtype=np.int64)
     distance = np.full(len(positions), np.inf)
-    for part in in_batches(len(positions), QUERIES):
+    for part in in_batches(len(positions), rows_at_a_time(vectors.shape[1], QUERIES)):
         nearest[part], distance[part] = _batch(vectors, group, positions[part])
     return nearest, distance
 
@@ -44,7 +45,7 @@ def _batch(vectors: Vectors, group: Ints, asked: Ints) -> tuple[Ints, Floats]:
     nearest = np.full(len(asked), -1, dtype=np.int64)
     distance = np.full(len(asked), np.inf)
     closest = np.full(len(asked), -np.inf, dtype=np.float32)
-    for tile in in_batches(len(vectors), TILE):
+    for tile in in_batches(len(vectors), rows_at_a_time(vectors.shape[1], TILE)):
         others = unit_vectors(vectors[tile])
         product: npt.NDArray[np.float32] = asked32 @ others.astype(np.float32).T
         product[group[asked][:, None] == group[tile][None, :]] = -np.inf
