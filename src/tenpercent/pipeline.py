@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from .cut import Cut, check_cut, one_cut
 from .decisions.log import DecisionLog
@@ -22,11 +21,13 @@ from .select.memory import checked_memory
 from .store.arrays import as_array
 from .store.checks import as_path
 from .store.embeddings import Embeddings
-from .store.files import read_table
 from .store.ids import as_text, find_id, numbers_row
+from .store.left_out import read_held_out, read_rejected
 from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
+    import pyarrow as pa
+
     from .embed.encoders import Embedder
     from .export import ExportSummary, Format
     from .select.cut import Within
@@ -154,10 +155,12 @@ def _store_merges(
     folder: RunFolder, merges: Merges, clock: Clock, bare: Merges | None = None, **depth: float | None
 ) -> None:
     """Store merges; those without decisions too, where they are others than the stored ones (`bare`)."""
+    folder.doubt(Stage.CLUSTER)
     if merges.constraints.links:
         if merges.bare is not None and merges.bare is not bare:
             merges.bare.save(folder.merges)
         merges.save(folder.decided)
+        folder.vouch(Stage.CLUSTER)
         folder.clear_scratch()
         return
     merges.save(folder.merges)
@@ -357,6 +360,7 @@ def report(
     """
     from .select.stored import load_decided, load_selection, open_images
     from .show.report import Material, write_report
+    from .store.results import read_results
 
     folder = RunFolder.open(what)
     cut_again(folder, ignore_decisions=ignore_decisions)
@@ -371,8 +375,8 @@ def report(
                 source = open_images(folder)
             except UsageError as gone:
                 log.warning("the report has no pictures: %s", gone)
-        rejected = pq.read_table(folder.rejected) if folder.rejected.exists() else None
-        results = read_table(folder.results) if folder.results.exists() else None
+        rejected = read_rejected(folder)
+        results = read_results(folder)
         material = Material(
             merges.embeddings, merges, selection, source, rejected, content, results=results, margin=margin
         )
@@ -408,21 +412,19 @@ def explain(what: str | Path, name: str | int) -> Explanation:
 
 def _say_why_absent(folder: RunFolder, name: str) -> None:
     """Raise `UsageError` where an image took no part because it was rejected or held out."""
-    for found in _rows_named(folder.rejected, name):
+    for found in _rows_named(read_rejected(folder), name):
         raise UsageError(f"{name} took no part: it was rejected ({found['reason']}); mend or remove it")
-    for _ in _rows_named(folder.holdout, name):
+    for _ in _rows_named(read_held_out(folder), name):
         raise UsageError(
             f"{name} took no part: it is held out for evaluation (--holdout); ask for another image"
         )
 
 
-def _rows_named(path: Path, name: str) -> list[dict[str, Any]]:
+def _rows_named(table: pa.Table | None, name: str) -> list[dict[str, Any]]:
     """Return the rows of a table that are of the image `name`, or of the row that it numbers."""
-    if not path.exists():
-        return []
     return [
         one
-        for one in pq.read_table(path).to_pylist()
+        for one in ([] if table is None else table.to_pylist())
         if one["id"] == name or numbers_row(name, one["id"], one["row"])
     ]
 

@@ -128,10 +128,11 @@ def _check_images(data: Data) -> None:
 def _rows(data: str, embedder: str, run: Path, protocol: str) -> Iterator[dict[str, Any]]:
     """Yield one row an arm and fraction of an experiment."""
     from .evaluate.evidence import gather
-    from .store.files import read_table
+    from .store.results import read_results
 
-    table = read_table(RunFolder.open(run).results)
-    evidence: Evidence | None = next((one for one in gather(table) if one.protocol == protocol), None)
+    table = read_results(RunFolder.open(run))
+    gathered = () if table is None else gather(table)
+    evidence: Evidence | None = next((one for one in gathered if one.protocol == protocol), None)
     for point in () if evidence is None else evidence.points:
         if point.accuracy is None:
             continue

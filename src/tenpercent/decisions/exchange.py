@@ -5,15 +5,34 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ..errors import UsageError
 from ..store.files import write_text
 from ..store.remains import remove_remains
 from ..store.run import RunFolder
+from ..store.typed import parsed
 from .log import Decision, DecisionLog, ImageName, Kind
 
 SHOWN = 3  # images of a decision that are named
+
+
+class NamedImage(TypedDict):
+    """An image that a decision names."""
+
+    id: str
+    hash: str | None
+
+
+class Line(TypedDict):
+    """One line of a file of decisions."""
+
+    number: int
+    time: str
+    kind: str
+    images: list[NamedImage]
+    note: str
+    undone: bool
 
 
 def to_lines(decisions: Iterable[Decision]) -> str:
@@ -44,30 +63,28 @@ def from_lines(text: str, name: str = "the file") -> tuple[Decision, ...]:
         UsageError: a line is none; says which.
     """
     found = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(
+        text.split("\n"), start=1
+    ):  # ids may hold what splitlines takes for line ends
         if not line.strip():
             continue
         try:
-            found.append(_decision(json.loads(line)))
-        except (ValueError, KeyError, TypeError) as error:
+            found.append(_decision(parsed(line, Line)))
+        except ValueError as error:
             raise UsageError(
                 f"line {number} of {name} is no decision ({error}); give what decisions --export wrote"
             ) from None
     return tuple(found)
 
 
-def _decision(content: dict[str, Any]) -> Decision:
-    images = tuple(
-        ImageName(str(image["id"]), None if image["hash"] is None else str(image["hash"]))
-        for image in content["images"]
-    )
+def _decision(content: Line) -> Decision:
     return Decision(
-        number=int(content["number"]),
-        time=str(content["time"]),
+        number=content["number"],
+        time=content["time"],
         kind=Kind(content["kind"]),
-        images=images,
-        note=str(content["note"]),
-        undone=bool(content["undone"]),
+        images=tuple(ImageName(image["id"], image["hash"]) for image in content["images"]),
+        note=content["note"],
+        undone=content["undone"],
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import RunFolderError, StageError, TenpercentError, UsageError
 
@@ -31,6 +31,21 @@ CREATE TABLE actions (
     version INTEGER PRIMARY KEY AUTOINCREMENT, time TEXT NOT NULL, action TEXT NOT NULL, number INTEGER NOT NULL
 );
 """
+TABLES = {  # and their columns
+    "decisions": ("number", "time", "kind", "note", "undone"),
+    "images": ("number", "place", "id", "hash"),
+    "actions": ("version", "time", "action", "number"),
+}
+BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+DISK = frozenset(
+    {
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
 
 
 class Kind(StrEnum):
@@ -235,7 +250,7 @@ class DecisionLog:
             if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 yield None  # the first decision is just being written, or its writer was killed
                 return
-            _check_format(database, self.path)
+            _check_schema(database, self.path)
             yield database
 
     @contextmanager
@@ -245,11 +260,11 @@ class DecisionLog:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")  # a decision outlives the machine's power, too
             database.execute("BEGIN IMMEDIATE")
-            if database.execute("PRAGMA user_version").fetchone()[0] == 0:
+            if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 for statement in SCHEMA.split(";"):
                     database.execute(statement)
                 database.execute(f"PRAGMA user_version = {FORMAT}")
-            _check_format(database, self.path)
+            _check_schema(database, self.path)
             try:
                 yield database
             except BaseException:
@@ -274,11 +289,16 @@ class DecisionLog:
         """Turn what SQLite says into a line for a person."""
         try:
             yield
-        except sqlite3.OperationalError as error:
-            raise RunFolderError(
-                f"can't write {self.path}: {error}; free some space, or make the folder writable; nothing was lost"
-            ) from None
         except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the finer reason
+            if code in BUSY:
+                raise RunFolderError(
+                    f"can't write {self.path}: {error}; another process has held it for {WAIT:g} seconds: try again"
+                ) from None
+            if code in DISK:
+                raise RunFolderError(
+                    f"can't write {self.path}: {error}; free some space, or make the folder writable; nothing was lost"
+                ) from None
             raise DamagedDecisionsError(
                 f"{self.path} is damaged ({error}) and left as it is; put a copy in its place, or move it away to "
                 "begin without decisions"
@@ -301,36 +321,78 @@ def _check(kind: Kind, images: Sequence[ImageName], note: str) -> None:
         raise UsageError(f"the note has {len(note):,} letters; {LONGEST_NOTE:,} is the most")
 
 
-def _check_format(database: sqlite3.Connection, path: Path) -> None:
+def _check_schema(database: sqlite3.Connection, path: Path) -> None:
+    """Raise where the file is of a newer format, or has not the tables and columns of this one."""
     version = database.execute("PRAGMA user_version").fetchone()[0]
+    known = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    missing = sorted(TABLES.keys() - known)
+    if len(missing) == len(TABLES) or version < 1:
+        raise sqlite3.DatabaseError("it is a database of something else: no decisions are in it")
     if version > FORMAT:
         raise StageError(f"{path} has format {version}, this version reads up to {FORMAT}; update tenpercent")
-    if version < 1:
-        raise sqlite3.DatabaseError("no decisions in it")
+    if missing:
+        raise sqlite3.DatabaseError(f"table {missing[0]} is missing")
+    for table, columns in TABLES.items():
+        found = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
+        for column in columns:
+            if column not in found:
+                raise sqlite3.DatabaseError(f"column {column} of table {table} is missing")
 
 
 def _version(database: sqlite3.Connection) -> int:
-    return int(database.execute("SELECT coalesce(max(version), 0) FROM actions").fetchone()[0])
+    found = database.execute("SELECT coalesce(max(version), 0) FROM actions").fetchone()[0]
+    return int(_checked(found, int, "version of an action"))
 
 
 def _decisions(database: sqlite3.Connection) -> tuple[Decision, ...]:
     images: dict[int, list[ImageName]] = {}
     for number, name, code in database.execute("SELECT number, id, hash FROM images ORDER BY number, place"):
-        images.setdefault(number, []).append(ImageName(name, code))
+        images.setdefault(number, []).append(_image(name, code))
     rows = database.execute("SELECT number, time, kind, note, undone FROM decisions ORDER BY number")
-    return tuple(
-        Decision(number, time, Kind(kind), tuple(images.get(number, ())), note, bool(undone))
-        for number, time, kind, note, undone in rows
-    )
+    found = tuple(_read(row, tuple(images.pop(row[0], ()))) for row in rows)
+    if images:
+        raise sqlite3.DatabaseError(f"images of decision {min(images)} are there, and it is not")
+    return found
 
 
 def _decision(database: sqlite3.Connection, number: int) -> Decision:
     images = database.execute("SELECT id, hash FROM images WHERE number = ? ORDER BY place", (number,))
-    named = tuple(ImageName(*row) for row in images)
-    time, kind, note, undone = database.execute(
-        "SELECT time, kind, note, undone FROM decisions WHERE number = ?", (number,)
+    named = tuple(_image(*row) for row in images)
+    row = database.execute(
+        "SELECT number, time, kind, note, undone FROM decisions WHERE number = ?", (number,)
     ).fetchone()
-    return Decision(number, time, Kind(kind), named, note, bool(undone))
+    return _read(row, named)
+
+
+def _read(row: tuple[Any, ...], images: tuple[ImageName, ...]) -> Decision:
+    """Return the decision of a row; what no version of this program writes is an error."""
+    number, time, kind, note, undone = row
+    of = f"of decision {number}"
+    _checked(number, int, "number of a decision")
+    if kind not in list(Kind):
+        raise sqlite3.DatabaseError(f"the kind {of} is {kind!r}, not one of {', '.join(Kind)}")
+    if undone not in (0, 1):
+        raise sqlite3.DatabaseError(f"undone {of} is {undone!r}, not 0 or 1")
+    _checked(time, str, f"time {of}")
+    _checked(note, str, f"note {of}")
+    try:
+        _check(Kind(kind), images, note)
+    except UsageError as error:
+        raise sqlite3.DatabaseError(f"decision {number}: {error}") from None
+    return Decision(number, time, Kind(kind), images, note, bool(undone))
+
+
+def _image(name: Any, code: Any) -> ImageName:
+    return ImageName(
+        _checked(name, str, "id of an image"),
+        None if code is None else _checked(code, str, f"hash of image {name}"),
+    )
+
+
+def _checked(value: Any, kind: type, name: str) -> Any:
+    if not isinstance(value, kind):
+        raise sqlite3.DatabaseError(f"the {name} is {value!r}, not {'text' if kind is str else 'a number'}")
+    return value
 
 
 def _insert(
@@ -363,8 +425,8 @@ def _act(database: sqlite3.Connection, action: str, number: int) -> None:
 
 
 def _last_active(database: sqlite3.Connection) -> int | None:
-    found: int | None = database.execute("SELECT max(number) FROM decisions WHERE undone = 0").fetchone()[0]
-    return found
+    found = database.execute("SELECT max(number) FROM decisions WHERE undone = 0").fetchone()[0]
+    return None if found is None else int(_checked(found, int, "number of a decision"))
 
 
 def _last_undone(database: sqlite3.Connection) -> int | None:
@@ -375,17 +437,19 @@ def _last_undone(database: sqlite3.Connection) -> int | None:
             return None
         if action == "redo":
             brought += 1
+        elif action != "undo":
+            raise sqlite3.DatabaseError(f"an action is {action!r}, not add, undo or redo")
         elif brought:
             brought -= 1
         else:
-            return int(number)
+            return int(_checked(number, int, "number of an action"))
     return None
 
 
 def _since(database: sqlite3.Connection, version: int) -> set[int]:
     """Return the decisions that were made or brought back after a version."""
     rows = database.execute("SELECT number FROM actions WHERE version > ? AND action != 'undo'", (version,))
-    return {int(row[0]) for row in rows}
+    return {int(_checked(row[0], int, "number of an action")) for row in rows}
 
 
 def _now() -> str:

@@ -20,6 +20,7 @@ from safetensors.torch import save
 from torch import nn
 from torch.nn.functional import interpolate
 
+from ..errors import StageError
 from ..progress import bar, quiet
 from ..store.files import replacing, write_text
 from .augment import Ints, PixelSource, View
@@ -366,10 +367,14 @@ def _resume(
     path = job.folder / CHECKPOINT
     if not path.exists():
         return _Progress(0, [], totals, 0.0, difficulty)
-    state = torch.load(path, map_location=device, weights_only=True)
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    curve: Curve = json.loads(state["curve"])
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        curve: Curve = json.loads(state["curve"])
+    except Exception as error:  # torch's unpickler raises nearly anything on a damaged file
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise StageError(f"{path} is damaged ({first}); delete it: the training then begins anew") from error
     if "step" not in state:  # written when checkpoints were at the ends of epochs alone
         return _Progress(min(len(curve) * job.batches, job.steps), curve, totals, 0.0, None)
     if difficulty is not None and state.get("difficulty") is None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ..errors import StageError
 from ..images.source import ImageSource
-from ..store.embeddings import Ints, part_files
-from ..store.files import fingerprint, read_metadata, write_text
+from ..store.embeddings import Ints, part_files, part_layout
+from ..store.files import fingerprint, write_text
+from ..store.layout import read_about, read_settings
 from ..store.run import RunFolder
-from .precision import Choice
+from .precision import Choice, ChoiceRecord
 
 FORMAT = 1
 SETTINGS = "settings.json"  # in the folder of the part files, and in that of the training
@@ -22,6 +23,17 @@ _NAMES = {
     "rows": "which images are held out",
     "images": "the contents of the images",
 }
+
+
+class Stored(TypedDict):
+    """What is kept beside the part files."""
+
+    format: int
+    source: str
+    rows: str
+    images: str
+    embedder: dict[str, Any]
+    choice: ChoiceRecord | None
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,7 @@ class Origin:
         if differ:
             raise StageError(f"{run.path} holds embeddings made otherwise: {'; '.join(differ)}; {remedy}")
         for part in part_files(run.embeddings) if self.images else []:
-            if read_metadata(part).get("origin") != self.fingerprint:
+            if read_about(part, part_layout())["origin"] != self.fingerprint:
                 raise StageError(f"{part} was made with other settings or of other images; {remedy}")
 
     def write(self, run: RunFolder, choice: Choice | None) -> None:
@@ -110,14 +122,4 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:
-    try:
-        content = dict(json.loads(path.read_text(encoding="utf-8")))
-        version = int(content["format"])
-        missing = {*_NAMES, "embedder", "choice"} - content.keys()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StageError(f"{path} can't be read ({error}); {remedy}") from None
-    if version > FORMAT:
-        raise StageError(f"{path} has format {version}, this version reads up to {FORMAT}; update tenpercent")
-    if missing:
-        raise StageError(f"{path} lacks {', '.join(sorted(missing))}; {remedy}")
-    return content
+    return read_settings(path, Stored, FORMAT, remedy)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -23,7 +22,8 @@ from ..progress import is_quiet
 from ..store.files import fingerprint, write_text
 from .augment import SAMPLE, Crops, Ints, PixelSource, View, spread
 from .fast import FastNetwork
-from .loop import CHECKPOINT, CURVE, WEIGHTS, Job, MappedPixels, Task, run, threads
+from .kept import FORMAT, SETTINGS, load_weights, read_curve, read_training_settings
+from .loop import CHECKPOINT, WEIGHTS, Job, MappedPixels, Task, run, threads
 from .measure import Exam
 from .networks import ResNet, Size, TimmResNet, Unlabelled, build, check_fit
 from .precision import Choice, choose
@@ -31,8 +31,6 @@ from .processes import Devices, devices_for, launch
 from .recipe import Flip
 from .settings import Precision, Settings, Supervised
 
-FORMAT = 1
-SETTINGS = "settings.json"
 TINY = 16 * 16  # up to so many pixels one thread trains: see `threads_for`
 PIXELS, EXAM = "pixels.bin", "exam.bin"  # while several processes train
 IMAGES_SEEN = 500_000  # by default a training passes over at most so many images ...
@@ -315,7 +313,7 @@ def carry_out(lesson: Lesson) -> Trained:
             raise TrainingFailedError(failure)
     for passing in (CHECKPOINT, PIXELS, EXAM):  # either may be left by a kill after the weights were whole
         (folder / passing).unlink(missing_ok=True)
-    network.load_state_dict(load_file(folder / WEIGHTS))
+    load_weights(network, folder)
     network.to(devices.first, memory_format=choice.layout).eval()  # type: ignore[call-overload]
     return Trained(network, view, choice, devices.first, _facts(network, choice, devices, planned, folder))
 
@@ -371,18 +369,12 @@ def _begin(lesson: Lesson, devices: Devices) -> tuple[View, Choice]:
 
 def _stored(folder: Path, origin: str) -> tuple[View, Choice] | None:
     """Return what `_begin` kept, or None where there is nothing yet."""
-    path = folder / SETTINGS
-    if not path.exists():
+    if not (folder / SETTINGS).exists():
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version, known = int(content["format"]), content["origin"]
-        if version == FORMAT and known == origin:
-            return View.from_json(content["view"]), Choice.from_json(content["choice"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StageError(f"{path} can't be read ({error}); choose another --out") from None
-    if version > FORMAT:
-        raise StageError(f"{path} has format {version}, this version reads up to {FORMAT}; update tenpercent")
+    content, view, choice = read_training_settings(folder)
+    known = content["origin"]
+    if known == origin:
+        return view, choice
     raise StageError(
         f"{folder} holds a training with other images or settings ({known}, not {origin}); "
         "choose another --out, or delete it to train anew"
@@ -397,9 +389,9 @@ def batches_of(n: int, batch: int) -> int:
 def _facts(
     network: nn.Module, choice: Choice, devices: Devices, planned: Length, folder: Path
 ) -> dict[str, Any]:
-    curve = json.loads((folder / CURVE).read_text(encoding="utf-8"))
-    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))["settings"]
-    name = settings.get("name") or settings["network"]
+    curve = read_curve(folder)
+    settings = read_training_settings(folder)[0]["settings"]
+    name = settings.get("name") or settings.get("network")
     if isinstance(network, ResNet):
         name = f"resnet-{network.depth}"
     elif isinstance(network, TimmResNet | FastNetwork | Unlabelled):
@@ -414,6 +406,6 @@ def _facts(
         "device": devices.kind,
         "devices": devices.count,
         "train_loss": curve[-1]["loss"],
-        "train_accuracy": curve[-1]["accuracy"],
+        "train_accuracy": curve[-1].get("accuracy"),
         "train_seconds": round(sum(epoch["seconds"] for epoch in curve), 3),
     }

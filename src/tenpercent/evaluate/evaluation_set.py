@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from ..errors import SourceError, UsageError
 from ..images.options import SourceOptions
@@ -16,6 +15,7 @@ from ..images.sources import open_source, open_split, with_classes
 from ..images.splits import NoSplitError
 from ..images.taken import account, describe_taken
 from ..store.embeddings import Embeddings
+from ..store.left_out import read_held_out
 from ..store.run import RunFolder
 
 log = logging.getLogger("tenpercent")
@@ -56,9 +56,9 @@ def evaluation_set(
     if test is not None:
         return given_set(test, options, images)
     options.allow("the run's own evaluation set")
-    if run.holdout.exists():
-        rows = pq.read_table(run.holdout, columns=["row"])["row"].to_numpy()
-        return _labelled(images, HELD_OUT, images, rows)
+    held_out = read_held_out(run)
+    if held_out is not None:
+        return _labelled(images, HELD_OUT, images, held_out["row"].to_numpy())
     about = run.read()["source"]
     found = own_set(about["spec"], SourceOptions.from_json(about["options"]), images)
     if found is None:

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from ..errors import TrainingFailedError
 from ..store.files import remove_temporaries
+from ..store.results import DONE, FAILED
 from .arms import Arms
 from .claims import Claims
-from .results import DONE, FAILED, Results
+from .results import Results
 from .trials import Trial
 
 if TYPE_CHECKING:  # torch is loaded by whoever trains

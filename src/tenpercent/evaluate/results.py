@@ -9,55 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock
 
-from ..errors import StageError
-from ..store.files import read_metadata, remove_temporaries, write_table
+from ..store.files import remove_temporaries, write_table
+from ..store.layout import has_checksums
+from ..store.results import FAILED, FORMAT, SCHEMA, read_training, read_trainings
 from ..store.run import RunFolder, machine, versions
 from .trials import Trial
-
-FORMAT = 1
-DONE, FAILED = "done", "failed"
-
-CURVE = pa.struct(
-    [
-        ("step", pa.int64()),
-        ("epoch", pa.float64()),
-        ("loss", pa.float64()),
-        ("test_accuracy", pa.float64()),
-        ("test_loss", pa.float64()),
-        ("seconds", pa.float64()),
-    ]
-)
-SCHEMA = pa.schema(
-    [
-        ("arm", pa.string()),
-        ("fraction", pa.float64()),
-        ("trial", pa.int64()),
-        ("embedding", pa.int64()),
-        ("layer", pa.string()),
-        ("seed", pa.int64()),
-        ("n", pa.int64()),
-        ("accuracy", pa.float64()),
-        ("top5", pa.float64()),
-        ("best_accuracy", pa.float64()),
-        ("loss", pa.float64()),
-        ("test_loss", pa.float64()),
-        ("class_accuracy", pa.list_(pa.float64())),
-        ("removed_accuracy", pa.float64()),
-        ("curve", pa.list_(CURVE)),
-        ("steps", pa.int64()),
-        ("epochs", pa.float64()),
-        ("seconds", pa.float64()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("protocol", pa.string()),
-        ("kept", pa.binary()),  # packed bits, one a row of the source
-        ("versions", pa.string()),
-        ("machine", pa.string()),
-    ]
-)
 
 
 class Results:
@@ -87,7 +45,7 @@ class Results:
 
     def failure(self, trial: Trial, protocol: str) -> str | None:
         """Return why a training that is there failed, or None where it did not."""
-        row = pq.read_table(self.path(trial, protocol), columns=["status", "reason"]).to_pylist()[0]
+        row = read_training(self.path(trial, protocol), self.about)
         return str(row["reason"]) if row["status"] == FAILED else None
 
     def add(self, trial: Trial, protocol: str, row: dict[str, Any]) -> None:
@@ -107,7 +65,9 @@ class Results:
             **row,
         }
         table = pa.Table.from_pylist([whole], SCHEMA)
-        write_table(self.path(trial, protocol), table, {"format": FORMAT, "images": self.about})
+        write_table(
+            self.path(trial, protocol), table, {"format": FORMAT, "images": self.about}, checksums=True
+        )
         self.rebuild()
 
     def rebuild(self) -> pa.Table:
@@ -119,29 +79,14 @@ class Results:
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / "results.lock"):
             remove_temporaries(self.run.results)
-            parts = [self._read(path) for path in sorted(self.folder.glob("*.parquet"))]
+            paths = sorted(self.folder.glob("*.parquet"))
+            parts = [read_trainings(path, self.about) for path in paths]
+            vouched = any(has_checksums(path) for path in paths)  # those of version 0.1 have none
             table = pa.concat_tables(parts) if parts else SCHEMA.empty_table()
             keys = ("protocol", "arm", "layer", "embedding", "fraction", "trial")
             table = table.sort_by([(key, "ascending") for key in keys])
-            write_table(self.run.results, table, {"format": FORMAT, "images": self.about})
+            write_table(self.run.results, table, {"format": FORMAT, "images": self.about}, checksums=vouched)
         return table
-
-    def _read(self, path: Path) -> pa.Table:
-        check_format(path, self.about)
-        return pq.read_table(path).replace_schema_metadata(None)
-
-
-def check_format(path: Path, about: str | None) -> None:
-    """Raise `StageError` where a file of results is damaged, of a newer format, or of other images than `about`."""
-    found = read_metadata(path)
-    if found.get("format", FORMAT + 1) > FORMAT:
-        raise StageError(
-            f"{path} has format {found.get('format')}, this version reads up to {FORMAT}; update tenpercent"
-        )
-    if about is not None and found.get("images") != about:
-        raise StageError(
-            f"{path} is of other images ({found.get('images')}) than this run ({about}); move it out of {path.parent}"
-        )
 
 
 def packed(rows: npt.NDArray[np.int64], n: int) -> bytes:

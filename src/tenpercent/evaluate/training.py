@@ -14,10 +14,11 @@ from filelock import FileLock
 from torch import nn
 
 from ..embed.augment import Ints, PixelSource, View
-from ..embed.loop import CURVE, threads
+from ..embed.kept import read_curve
+from ..embed.loop import threads
 from ..embed.measure import Answers, Exam, ask
 from ..embed.networks import build
-from ..embed.precision import choose
+from ..embed.precision import ChoiceRecord, choose
 from ..embed.processes import devices_for
 from ..embed.settings import Precision, Supervised, Timm
 from ..embed.training import Length as Course
@@ -25,7 +26,9 @@ from ..embed.training import Trained, batches_of, default_epochs, seeded, thread
 from ..embed.weights import model_view, timm_model
 from ..errors import UsageError
 from ..store.files import write_text
+from ..store.layout import damaged
 from ..store.run import machine
+from ..store.typed import parsed
 from .presets import Length, Protocol
 
 PROCESS_BYTES = 2 << 30  # of memory that one of several trainings is counted with, beside the images
@@ -199,7 +202,14 @@ def settled(data: TrainingData, protocol: Protocol, path: Path) -> Protocol:
                     network = build(training.network, training.depth, data.n_classes, data.pixels.size)
                 choice = choose(network, seen, devices.first, Precision.AUTO)
             write_text(path, json.dumps(choice.as_json() | {"machine": machine()}, indent=2) + "\n")
-    return protocol.override(precision=json.loads(path.read_text(encoding="utf-8"))["precision"])
+    return protocol.override(precision=_chosen(path)["precision"])
+
+
+def _chosen(path: Path) -> dict[str, Any]:
+    try:
+        return dict(parsed(path.read_bytes(), ChoiceRecord))
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from None
 
 
 def at_once(data: TrainingData, protocol: Protocol) -> int:
@@ -254,10 +264,11 @@ def _asked(trained: Trained, exam: Exam) -> Answers:
 
 def _curve(folder: Path, last: Answers) -> tuple[dict[str, float], ...]:
     """Return the curve that the training left, its last entry with what was asked of the finished network."""
-    entries: list[dict[str, Any]] = json.loads((folder / CURVE).read_text(encoding="utf-8"))
+    entries = read_curve(folder)
     entries[-1] |= {"test_accuracy": last.accuracy, "test_loss": last.loss}
     names = ("step", "epoch", "loss", "test_accuracy", "test_loss", "seconds")
-    return tuple({name: entry[name] for name in names} for entry in entries)
+    curve: list[dict[str, Any]] = [{name: entry.get(name) for name in names} for entry in entries]
+    return tuple(curve)
 
 
 def _by_class(answers: Answers, labels: Ints, n_classes: int) -> tuple[float, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
-from ..errors import UsageError
+from ..errors import RunFolderError, UsageError
 from ..store.checks import as_path, check_kind
+from ..store.typed import problem
 
 RULES = (
     2  # how this version reads sources and pixels; run folders of 0.1 have no number and are read by rules 1
@@ -109,7 +110,20 @@ class SourceOptions:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
-        """Return the options that `as_json` described; those of version 0.1 name no rules."""
+        """Return the options that `as_json` described; those of version 0.1 name no rules.
+
+        Raises:
+            RunFolderError: one is unknown, or of another type.
+        """
+        kinds = get_type_hints(cls)
+        for name, value in values.items():
+            kind = str if name in _PATHS else kinds.get(name)
+            wrong = "is unknown" if kind is None else problem(value, kind, "")
+            if wrong is not None:
+                raise RunFolderError(
+                    f"the option {name!r} of the source {wrong.strip()}; put a copy of run.json in its place, or "
+                    "choose another --out"
+                )
         found: dict[str, Any] = {
             name: Path(value) if name in _PATHS else value for name, value in values.items()
         }

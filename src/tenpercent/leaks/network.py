@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable
@@ -10,22 +9,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
-from ..embed.augment import View
 from ..embed.encoders import Embedder, Encoder, NetworkEncoder, embedder_json, ready_encoder
 from ..embed.extract import extract
-from ..embed.loop import WEIGHTS
+from ..embed.kept import load_weights, read_training_settings
 from ..embed.networks import Size, build
 from ..embed.origin import Origin, differences, stored_choice
 from ..embed.pixels import Scan, scan
-from ..embed.precision import Choice
 from ..embed.processes import devices_for
 from ..embed.selfsupervised import network_for
 from ..embed.settings import SelfSupervised, Supervised, Timm
-from ..embed.training import SETTINGS, Trained
+from ..embed.training import Trained
 from ..embed.weights import untrained_model
 from ..errors import StageError, UsageError
 from ..images.source import ImageSource
@@ -155,10 +150,9 @@ def trained_network(run: RunFolder) -> Trained:
     Raises:
         StageError: its files are gone or damaged.
     """
-    path, classes = run.training / SETTINGS, len(run.read()["source"]["class_names"])
+    classes = len(run.read()["source"]["class_names"])
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        view, choice = View.from_json(content["view"]), Choice.from_json(content["choice"])
+        content, view, choice = read_training_settings(run.training)
         size = _canvas(run) or view.crop
         network: nn.Module
         if content["settings"]["embedder"] == "timm":
@@ -168,8 +162,8 @@ def trained_network(run: RunFolder) -> Trained:
         else:
             settings = Supervised.from_json(content["settings"])
             network = build(settings.network, settings.depth, classes, size)
-        network.load_state_dict(load_file(run.training / WEIGHTS))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        load_weights(network, run.training)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, StageError) as error:
         raise StageError(
             f"the network of {run.path} can't be loaded ({' '.join(str(error).split())[:200]}); bring {run.training} "
             f"back, or delete it and {run.embeddings} and embed again"

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import pyarrow.parquet as pq
-
 from ..embedding import describe, embed
 from ..errors import SourceError, StageError, UsageError, require
 from ..images.huggingface import names_split, without_split
@@ -20,6 +18,7 @@ from ..images.splits import NoSplitError
 from ..images.taken import account, describe_taken
 from ..store.checks import as_path
 from ..store.embeddings import Embeddings
+from ..store.left_out import read_held_out, read_rejected
 from ..store.rejected import rejected_table
 from ..store.run import RunFolder, Stage
 from .identity import borrowed, identity_of, is_borrowed, said
@@ -255,9 +254,8 @@ def _side(asked: Asked, layer: str | None) -> Side:
     embeddings = load_embeddings(opened, layer or "end")
     about = opened.read()["source"]
     split = f", split {about['split']}" if about.get("split") else ""
-    rejected = pq.read_table(opened.rejected) if opened.rejected.exists() else None
-    if about["kind"] == "vectors":
-        rejected = rejected_table(embeddings.rejected)
+    vectors = about["kind"] == "vectors"
+    rejected = rejected_table(embeddings.rejected) if vectors else read_rejected(opened)
     if picture_options(about) is None:
         return Side(about["spec"], embeddings, rejected=rejected)
     source: ImageSource | None = None
@@ -265,13 +263,14 @@ def _side(asked: Asked, layer: str | None) -> Side:
         source = open_images(opened)
     except UsageError as gone:
         log.warning("no pictures of %s: %s", asked.role, gone)
+    held_out = read_held_out(opened)
     return Side(
         spec=f"{about['spec']}{split}",
         embeddings=embeddings,
         source=source,
         network=None if about["kind"] == "vectors" else identity_of(opened),
         rejected=rejected,
-        held_out=pq.read_metadata(opened.holdout).num_rows if opened.holdout.exists() else 0,
+        held_out=0 if held_out is None else len(held_out),
     )
 
 

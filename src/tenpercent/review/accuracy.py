@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from ..errors import TenpercentError
-from ..store.files import read_table
+from ..store.results import read_results
 from ..store.run import RunFolder
 
 log = logging.getLogger("tenpercent")
@@ -14,12 +14,11 @@ log = logging.getLogger("tenpercent")
 
 def accuracy(run: RunFolder) -> list[dict[str, Any]]:
     """Return mean accuracy and its interval by arm and fraction, of the protocol with the most trainings."""
-    if not run.results.exists():
-        return []
     from ..evaluate.evidence import gather  # loads SciPy's statistics, which takes seconds
 
     try:
-        found = gather(read_table(run.results))
+        table = read_results(run)
+        found = () if table is None else gather(table)
     except TenpercentError as error:
         log.warning("the page shows no accuracies: %s", error)
         return []

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from ..errors import RunFolderError, StageError
-from ..store.files import read_metadata, read_table, write_table
+from ..store.files import write_table
+from ..store.layout import Column, Layout, read_checked
 from .asked import RefusedError
 from .events import Hub
 from .jobs import Job
@@ -25,6 +26,17 @@ log = logging.getLogger("tenpercent")
 FORMAT = 1
 NAME = "map.parquet"
 MOST_CODES = 32_767  # what two bytes hold
+
+
+class About(TypedDict):
+    """What is stored beside the map."""
+
+    format: int
+    origin: str
+    method: str
+
+
+LAYOUT = Layout((Column("x", pa.uint16()), Column("y", pa.uint16())), About, FORMAT)
 
 
 class Map:
@@ -74,7 +86,7 @@ class Map:
         self._take(np.column_stack([found.x, found.y]), found.method, state.embeddings.origin)
         about = {"format": FORMAT, "origin": state.embeddings.origin, "method": found.method}
         try:
-            write_table(self.path, pa.table({"x": found.x, "y": found.y}), about)
+            write_table(self.path, pa.table({"x": found.x, "y": found.y}), about, checksums=True)
         except RunFolderError as error:
             log.warning("the map is not stored and will be computed again: %s", error)
         return {}
@@ -89,14 +101,11 @@ class Map:
         if self._job.state == "computing" or not self.path.is_file():
             return False
         try:
-            about = read_metadata(self.path)
-            if about.get("origin") != state.embeddings.origin or about.get("format") != FORMAT:
-                return False
-            table = read_table(self.path)
+            table, about = read_checked(self.path, LAYOUT)
         except StageError as error:
             log.warning("the stored map can't be read and will be computed again: %s", error)
             return False
-        if len(table) != len(state.embeddings):
+        if about["origin"] != state.embeddings.origin or len(table) != len(state.embeddings):
             return False
         points = np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
         self._take(points, str(about["method"]), state.embeddings.origin)

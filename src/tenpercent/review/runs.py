@@ -108,10 +108,12 @@ def deepen(run: RunFolder, cut: CheckedCut) -> None:
         if tree.covers(**depth):
             return
         deeper = tree.deepened(**depth, resources=Resources(scratch=run.scratch))
+        run.doubt(Stage.CLUSTER)
         if deeper.constraints.links:
             if deeper.bare is not None and deeper.bare is not tree.bare:
                 deeper.bare.save(run.merges)
             deeper.save(run.decided)
+            run.vouch(Stage.CLUSTER)
         else:
             deeper.save(run.merges)
             settings = {"within": str(deeper.within), "layer": deeper.embeddings.layer}

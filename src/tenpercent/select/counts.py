@@ -5,14 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import pyarrow as pa
 
 from ..cluster.walk import Counted
-from ..store.files import read_columns, read_metadata, write_table
+from ..store.embeddings import Ints
+from ..store.files import write_table
+from ..store.layout import Column, Layout, NewerFormatError, ascending, check, read_about, read_checked
+from .representatives import groups_of
+
+if TYPE_CHECKING:
+    from .merges import Merges
 
 FORMAT = 1
+
+
+class CountsAbout(TypedDict):
+    """What is stored beside the counts."""
+
+    format: int
+    made_of: str
+    classes: list[int]
+
+
+LAYOUT = Layout(
+    (
+        Column("class", pa.int64()),
+        Column("a", pa.int32(), lowest=0),
+        Column("b", pa.int32(), lowest=0),
+        Column("seen", pa.int64(), lowest=1),
+    ),
+    CountsAbout,
+    FORMAT,
+)
 
 
 class StoredCounts(Mapping[int, Counted]):
@@ -22,19 +49,23 @@ class StoredCounts(Mapping[int, Counted]):
     format, no class has any: a deeper cut then looks at all pairs again and comes to the same.
     """
 
-    def __init__(self, merges: Path, made_of: str) -> None:
-        """Take the counts beside the file `merges`, if they are those of the merges with the fingerprint `made_of`."""
-        self._path, self._made_of = counts_path(merges), made_of
+    def __init__(self, path: Path, merges: Merges) -> None:
+        """Take the counts beside the file of merges `path`, if they are those of `merges`, which it holds."""
+        self._path, self._merges = counts_path(path), merges
 
     @cached_property
     def _found(self) -> dict[int, Counted]:
         if not self._path.is_file():
             return {}
-        about = read_metadata(self._path)
-        if int(about.get("format", 0)) > FORMAT or about.get("made_of") != self._made_of:
+        try:
+            about = read_about(self._path, LAYOUT)
+        except NewerFormatError:
             return {}
-        table = read_columns(self._path, ["class", "a", "b", "seen"])
+        if about["made_of"] != self._merges.fingerprint:
+            return {}
+        table, _ = read_checked(self._path, LAYOUT)
         of_class, a, b, seen = (table[name].to_numpy() for name in table.column_names)
+        self._check(about["classes"], of_class, a, b, seen)
         codes = about["classes"]
         ends = np.searchsorted(of_class, codes, side="right").tolist()
         starts = np.searchsorted(of_class, codes, side="left").tolist()
@@ -42,6 +73,39 @@ class StoredCounts(Mapping[int, Counted]):
             code: Counted(a[start:end], b[start:end], seen[start:end])
             for code, start, end in zip(codes, starts, ends, strict=True)
         }
+
+    def _check(self, codes: list[int], of_class: Ints, a: Ints, b: Ints, seen: Ints) -> None:
+        """Raise `StageError` unless these are counts between clusters that the merges leave."""
+        merges, n = self._merges, len(self._merges.embeddings)
+        check(
+            self._path,
+            (
+                codes == sorted(set(codes) & set(merges.classes.tolist())),
+                "its classes are not those of the merges",
+            ),
+            (np.isin(of_class, codes).all(), "it counts for a class that it does not name"),
+            (max(a.max(initial=0), b.max(initial=0)) < n, f"it names a cluster above {n - 1}"),
+            (ascending(of_class, a, b), "its rows are not in ascending order"),
+        )
+        group = groups_of(n, merges.a, merges.b)
+        largest = np.zeros(n, dtype=np.int64)
+        largest[group] = np.arange(n)  # of equal groups the last is assigned
+        size, one, other = np.bincount(group), group[a], group[b]
+        place = np.searchsorted(merges.classes, of_class)
+        index = merges.class_index
+        check(
+            self._path,
+            (np.all(a < b), "column a is not below column b"),
+            (
+                np.array_equal(largest[one], a) and np.array_equal(largest[other], b),
+                "it counts between clusters that the merges don't leave",
+            ),
+            (
+                np.array_equal(index[a], place) and np.array_equal(index[b], place),
+                "it counts between images of other classes",
+            ),
+            (np.all(seen <= size[one] * size[other]), "it counts more pairs than there are"),
+        )
 
     def __getitem__(self, code: int) -> Counted:
         return self._found[code]

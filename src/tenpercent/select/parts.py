@@ -6,18 +6,38 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import pyarrow as pa
 
 from ..cluster.linkage import Linkage
 from ..cluster.walk import Counted
-from ..store.files import fingerprint, read_columns, remove_temporaries, write_table
+from ..store.files import fingerprint, remove_temporaries, write_table
+from ..store.layout import Column, Layout, check, read_checked
 
 FORMAT = 1
 SECONDS = 2.0  # between two part files, so that a thousand small classes don't make a thousand slow writes
 TYPES = {"a": "i8", "b": "i8", "height": "f8", "counted_a": "i4", "counted_b": "i4", "counted_seen": "i8"}
+PLAIN = (
+    Column("code", pa.int64()),
+    Column("merges", pa.int64(), nullable=True, lowest=0),
+    Column("up_to", pa.float64(), nullable=True, lowest=0),
+    Column("complete_to", pa.float64()),
+    Column("is_counted", pa.bool_()),
+)
+
+
+class About(TypedDict):
+    """What is stored beside the columns."""
+
+    format: int
+
+
+LISTS = tuple(
+    Column(name, pa.large_list(pa.from_numpy_dtype(np.dtype(kind)))) for name, kind in TYPES.items()
+)
+LAYOUT = Layout((*PLAIN, *LISTS), About, FORMAT)
 
 
 class Asked(NamedTuple):
@@ -137,8 +157,8 @@ def _arrays(linkage: Linkage) -> dict[str, Any]:
 
 
 def _read(part: Path) -> dict[Asked, Linkage]:
-    plain = ["code", "merges", "up_to", "complete_to", "is_counted"]
-    table = read_columns(part, [*plain, *TYPES]).combine_chunks()
+    table, _ = read_checked(part, LAYOUT)
+    table, plain = table.combine_chunks(), [column.name for column in PLAIN]
     lists = {name: table[name].combine_chunks() for name in TYPES}
     values = {name: column.values.to_numpy() for name, column in lists.items()}
     offsets = {name: column.offsets.to_numpy() for name, column in lists.items()}
@@ -148,5 +168,7 @@ def _read(part: Path) -> dict[Asked, Linkage]:
     ):
         a, b, height, *edges = (values[name][offsets[name][row] : offsets[name][row + 1]] for name in TYPES)
         counted = Counted(*edges) if is_counted else None
+        check(part, (len(a) == len(b) == len(height), "its arrays have different lengths"))
+        check(part, (len({len(array) for array in edges}) == 1, "its arrays have different lengths"))
         found[Asked(code, merges, up_to)] = Linkage(a, b, height, complete_to, counted)
     return found

@@ -17,11 +17,11 @@ from ..images.pictures import picture_fingerprint, picture_options
 from ..images.source import ImageSource
 from ..images.sources import open_source
 from ..store.embeddings import Embeddings
-from ..store.files import read_metadata
+from ..store.layout import read_about
 from ..store.run import RunFolder, Stage
 from ..store.scores import Floats, read_scores
 from .cut import Within
-from .merges import Merges, uncut
+from .merges import Merges, merges_layout, uncut
 from .selection import Selection
 from .strategies.strategy import SCORED, CheckedStrategy, Strategy
 
@@ -43,9 +43,9 @@ def stored_merges(
     """
     if folder.stage(Stage.CLUSTER) is None or not folder.merges.exists():
         return None
-    about = read_metadata(folder.merges)
+    about = read_about(folder.merges, merges_layout(len(embeddings)))
     wanted = (embeddings.origin, str(uncut(embeddings, within).within))
-    if (about.get("origin"), about.get("within")) != wanted:
+    if (about["origin"], about["within"]) != wanted:
         return None
     return Merges.load(folder.merges, embeddings)
 
@@ -138,9 +138,9 @@ def stored_decided(folder: RunFolder, merges: Merges, constraints: Constraints) 
     """Return what is stored of the tree under these constraints, or None where that is nothing, or less deep."""
     if not constraints.links or not folder.decided.exists():
         return None
-    about = read_metadata(folder.decided)
+    about = read_about(folder.decided, merges_layout(len(merges.embeddings)))
     wanted = (merges.embeddings.origin, str(merges.within), constraints.links)
-    if (about.get("origin"), about.get("within"), about.get("decisions")) != wanted:
+    if (about["origin"], about["within"], about.get("decisions")) != wanted:
         return None
     found = Merges.load(folder.decided, merges.embeddings, constraints)
     return replace(found, bare=merges) if np.all(found.complete_to >= merges.complete_to) else None

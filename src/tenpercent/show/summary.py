@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 
 from ..images.taken import describe_taken
 from ..select.selection import Selection
-from ..store.files import read_table
+from ..store.left_out import read_held_out, read_rejected
+from ..store.results import read_results
 from ..store.run import RunFolder, Stage, flat
 
 
@@ -49,8 +50,8 @@ def describe_run(run: str | Path) -> str:
 
 def describe_rejected(run: str | Path) -> list[str]:
     """Return in a line how many images of a run were rejected; no line for none."""
-    rejected = RunFolder.open(run).rejected
-    count = _rows(rejected)
+    folder = RunFolder.open(run)
+    rejected, count = folder.rejected, _count(read_rejected(folder))
     return (
         [f"{_images(count)} rejected: unreadable, or without a usable vector; {rejected} says why."]
         if count
@@ -60,13 +61,13 @@ def describe_rejected(run: str | Path) -> list[str]:
 
 def describe_left_out(run: str | Path) -> list[str]:
     """Return in a line each what an export leaves out beside what was removed: unreadable images, those held out."""
-    held_out = _rows(RunFolder.open(run).holdout)
+    held_out = _count(read_held_out(RunFolder.open(run)))
     said = [f"{_images(held_out)} held out for evaluation, and not exported."] if held_out else []
     return [*describe_rejected(run), *said]
 
 
-def _rows(table: Path) -> int:
-    return int(pq.read_metadata(table).num_rows) if table.exists() else 0
+def _count(table: pa.Table | None) -> int:
+    return 0 if table is None else len(table)
 
 
 def _images(count: int) -> str:
@@ -83,7 +84,7 @@ def describe_trainings(run: str | Path, margin: float | None = None) -> str:
     from .evidence import describe_evidence  # brings SciPy's statistics, which other words do not need
 
     folder = RunFolder.open(run)
-    table = read_table(folder.results) if folder.results.exists() else None
+    table = read_results(folder)
     if not table:
         return ""
     content = folder.read()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,12 @@ from ..flaws import Codes, Flaw, describe_flaws, flaws_of
 from .arrays import Vectors as Vectors
 from .arrays import checked_vectors, unshared
 from .checks import as_path
-from .files import count_rows, fingerprint, read_columns, read_metadata, write_table
+from .files import fingerprint, write_table
 from .ids import Strings as Strings
 from .ids import as_ids, check_unique
 from .ids import row_ids as row_ids
 from .labels import label_codes
+from .layout import Column, Layout, check, count_rows, read_checked, whole
 from .rejected import Rejected
 
 FORMAT = 1
@@ -248,30 +249,30 @@ class Embeddings:
             raise StageError(
                 f"{folder} holds no embeddings; make them with: tenpercent embed SOURCE --out RUN"
             )
-        about = read_metadata(parts[0])
-        if int(about.get("format", 0)) > FORMAT:
-            raise StageError(
-                f"{parts[0]} has format {about['format']}, this version reads up to {FORMAT}; update tenpercent"
-            )
         layers = stored_layers(parts[0])
         if layer not in layers:
             raise UsageError(
                 f"{folder} holds the layers {', '.join(layers)}, not {layer!r}{nearest(layer, layers)}"
             )
-        columns = ["id", "row", "path", "label", "hash", layer]
-        table = pa.concat_tables([read_columns(part, columns) for part in parts])
+        table, about = _read_parts(parts, layer)
         ids = np.asarray(table["id"].to_pylist(), dtype=object)
         order = np.argsort(ids, kind="stable")
+        ids, rows = ids[order], table["row"].to_numpy()
+        check(
+            folder,
+            (len(ids), "it holds no image"),
+            (bool(np.all(ids[1:] != ids[:-1])), "an id is there twice"),
+            (len(np.unique(rows)) == len(rows), "a row of the source is there twice"),
+        )
         flat = np.concatenate(
             [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in table[layer].chunks]
         )
         paths = np.asarray(table["path"].to_pylist(), dtype=object)
-        labelled = bool(about["labelled"])
         return cls(
-            ids=ids[order],
-            rows=table["row"].to_numpy()[order],
+            ids=ids,
+            rows=rows[order],
             vectors=flat.reshape(len(ids), -1)[order],
-            labels=table["label"].to_numpy()[order] if labelled else None,
+            labels=table["label"].to_numpy()[order] if about["labelled"] else None,
             class_names=tuple(about["class_names"]),
             paths=None if all(path is None for path in paths) else paths[order],
             hashes=np.asarray(table["hash"].to_pylist(), dtype=object)[order],
@@ -279,6 +280,76 @@ class Embeddings:
             origin=fingerprint({"embeddings": about["origin"], "layer": layer}),
             length=length,
         )
+
+
+class PartAbout(TypedDict):
+    """What is stored beside the columns of a part file; the same for all."""
+
+    format: int
+    origin: str
+    class_names: list[str]
+    labelled: bool
+
+
+def part_layout(layer: str | None = None) -> Layout:
+    """Return what a part file holds, with the vectors of a layer or without any."""
+    columns = (
+        Column("id", pa.string()),
+        Column("row", pa.int64(), lowest=0),
+        Column("path", pa.string(), nullable=True),
+        Column("label", pa.int64(), lowest=-1),
+        Column("hash", pa.string()),
+    )
+    vectors = () if layer is None else (Column(layer, _is_vectors, unvouched=_broken),)
+    return Layout((*columns, *vectors), PartAbout, FORMAT)
+
+
+def _is_vectors(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32() and kind.list_size > 0)
+
+
+def _broken(column: pa.ChunkedArray) -> str | None:
+    """Return what is wrong with vectors that may not all have a direction, or None."""
+    for chunk in column.chunks:
+        flat = chunk.flatten()
+        if flat.null_count:
+            return "a vector has nulls"
+        flaws = flaws_of(flat.to_numpy().reshape(len(chunk), -1))
+        if flaws.any():
+            return f"a vector {Flaw(int(flaws.max())).reason}"
+    return None
+
+
+def _read_parts(parts: Sequence[Path], layer: str) -> tuple[pa.Table, dict[str, Any]]:
+    """Read all part files, several at a time, and hold them against each other."""
+    layout = part_layout(layer)
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda part: _read_part(part, layer, layout), parts))
+    about, width = found[0][1], found[0][0].schema.field(layer).type.list_size
+    for part, (table, own) in zip(parts, found, strict=True):
+        check(
+            part,
+            (own == about, f"it was made of other images or settings than {parts[0].name}"),
+            (
+                table.schema.field(layer).type.list_size == width,
+                f"its vectors have not the width of {parts[0].name}, {width}",
+            ),
+        )
+    return pa.concat_tables([table for table, _ in found]), about
+
+
+def _read_part(part: Path, layer: str, layout: Layout) -> tuple[pa.Table, dict[str, Any]]:
+    table, about = read_checked(part, layout)
+    labels = table["label"].to_numpy()
+    highest = len(about["class_names"]) - 1
+    check(
+        part,
+        (
+            not about["labelled"] or labels.max(initial=-1) <= highest,
+            f"column label holds a class above {highest}",
+        ),
+    )
+    return table, about
 
 
 @dataclass(frozen=True)
@@ -332,8 +403,13 @@ def stored_count(folder: Path) -> int:
 
 
 def stored_layers(part: Path) -> list[str]:
-    """Return the names of the layers that a part file holds."""
-    return [field.name for field in pq.read_schema(part) if pa.types.is_fixed_size_list(field.type)]
+    """Return the names of the layers that a part file holds.
+
+    Raises:
+        StageError: the file is damaged.
+    """
+    with whole(part):
+        return [field.name for field in pq.read_schema(part) if pa.types.is_fixed_size_list(field.type)]
 
 
 # ---- checks at the edge ------------------------------------------------------------------------------------------

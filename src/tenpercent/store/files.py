@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import RunFolderError, StageError
+from ..errors import RunFolderError
+from .checksums import ABOUT, CHECKSUMS, of_table
 from .remains import TEMPORARY, held
 
 
@@ -48,62 +49,26 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_table(path: Path, table: pa.Table, metadata: dict[str, Any]) -> None:
-    """Write `table` as Parquet with `metadata` as JSON under the key ``tenpercent``; equal input, equal bytes."""
-    tagged = table.replace_schema_metadata({"tenpercent": json.dumps(metadata, sort_keys=True)})
+def write_table(path: Path, table: pa.Table, metadata: dict[str, Any], *, checksums: bool = False) -> None:
+    """Write `table` as Parquet with `metadata` as JSON under the key ``tenpercent``; equal input, equal bytes.
+
+    Args:
+        path: the file.
+        table: its columns.
+        metadata: what JSON can hold.
+        checksums: store those of the columns with them; for files that `run.json` keeps none of.
+    """
+    about = {ABOUT: json.dumps(metadata, sort_keys=True).encode()}
+    if checksums:
+        about[CHECKSUMS] = of_table(about[ABOUT], table).encode()
     with replacing(path) as temporary:
-        pq.write_table(tagged, temporary, compression="zstd", store_schema=True)
+        pq.write_table(table.replace_schema_metadata(about), temporary, compression="zstd", store_schema=True)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Return the JSON that `write_table` stored in a Parquet file's schema; empty where there is none.
-
-    Raises:
-        StageError: the file is damaged.
-    """
-    with _whole(path):
-        raw = (pq.read_schema(path).metadata or {}).get(b"tenpercent")
+    """Return the JSON that `write_table` stored beside a table, unchecked; empty where there is none."""
+    raw = (pq.read_schema(path).metadata or {}).get(ABOUT)
     return dict(json.loads(raw)) if raw else {}
-
-
-def read_table(path: Path) -> pa.Table:
-    """Return a whole Parquet file.
-
-    Raises:
-        StageError: the file is damaged.
-    """
-    with _whole(path):
-        return pq.read_table(path)
-
-
-def read_columns(path: Path, columns: list[str]) -> pa.Table:
-    """Return some columns of a Parquet file.
-
-    Raises:
-        StageError: the file is damaged.
-    """
-    with _whole(path):
-        return pq.read_table(path, columns=columns)
-
-
-def count_rows(path: Path) -> int:
-    """Return how many rows a Parquet file has.
-
-    Raises:
-        StageError: the file is damaged.
-    """
-    with _whole(path):
-        return int(pq.read_metadata(path).num_rows)
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise StageError(
-            f"{path} is damaged ({str(error).splitlines()[0]}); delete it and repeat the command that made it"
-        ) from None
 
 
 def remove_temporaries(output: Path) -> None:

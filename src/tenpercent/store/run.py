@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 from filelock import FileLock, Timeout
 
 from ..errors import LockedError, RunFolderError, StageError
 from .checks import as_path
+from .checksums import of_file
 from .files import fingerprint, remove_temporaries, write_text
+from .typed import parsed, problem
 
 FORMAT = 1
 STAY = ("run.json", "decisions.sqlite", "locks", "earlier")  # what `set_aside` leaves in its place
@@ -33,6 +35,111 @@ class Stage(StrEnum):
     CLUSTER = "cluster"
     SELECT = "select"
     REPORT = "report"
+
+
+class SourceRecord(TypedDict):
+    """What `run.json` says of the source: enough to open it again and to know it again."""
+
+    spec: str
+    fingerprint: str
+    kind: NotRequired[Literal["images", "vectors"]]
+    options: NotRequired[dict[str, str | bool | float | None]]
+    n: NotRequired[int]
+    class_names: NotRequired[list[str]]
+    holdout: NotRequired[float]
+    split: NotRequired[str | None]
+    skipped: NotRequired[dict[str, int] | None]
+
+
+class EmbedSettings(TypedDict):
+    """How images were embedded."""
+
+    embedder: str | dict[str, Any]
+    holdout: NotRequired[float]
+
+
+class ClusterSettings(TypedDict):
+    """Which vectors were clustered, and how deep."""
+
+    within: Literal["class", "all"]
+    layer: str
+    keep: float | None
+    threshold: float | None
+
+
+class CutSettings(TypedDict):
+    """How a selection was cut."""
+
+    keep: float | None
+    threshold: float | None
+    budget: Literal["class", "global"] | None
+    within: Literal["class", "all"]
+    layer: str
+    min_per_class: int
+    keep_ids: int
+    decisions: NotRequired[str]
+    strategy: NotRequired[str]
+    seed: NotRequired[int | None]
+    radius: NotRequired[float]
+    guarantee: NotRequired[str]
+
+
+class StageRecord(TypedDict):
+    """What `record` stores of every stage."""
+
+    fingerprint: str
+    settings: dict[str, Any]
+    seconds: float
+    finished: str
+    versions: dict[str, str]
+    machine: dict[str, str | int | None]
+
+
+class EmbedRecord(StageRecord):
+    """What is stored of the embeddings."""
+
+    settings: EmbedSettings  # type: ignore[misc]
+    n: int
+    layers: dict[str, int]
+    rejected: NotRequired[int]
+    pixels: NotRequired[str]
+
+
+class ClusterRecord(StageRecord):
+    """What is stored of the merges."""
+
+    settings: ClusterSettings  # type: ignore[misc]
+    merges: int
+
+
+class SelectRecord(StageRecord):
+    """What is stored of the selection."""
+
+    settings: CutSettings  # type: ignore[misc]
+    kept: int
+    removed: int
+    notes: list[str]
+
+
+RECORDS = {Stage.EMBED: EmbedRecord, Stage.CLUSTER: ClusterRecord, Stage.SELECT: SelectRecord}
+USED = {"kind", "options", "n", "class_names"}  # of the source, by every stage
+
+
+class Holder(TypedDict):
+    """Who holds a stage."""
+
+    pid: int
+    host: str
+    since: str
+
+
+class RunRecord(TypedDict):
+    """`run.json`."""
+
+    format: int
+    source: SourceRecord
+    stages: dict[str, StageRecord]
+    checksums: NotRequired[dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -82,7 +189,13 @@ class RunFolder:
             raise RunFolderError(
                 f"{run.path} is no run folder (no run.json); make one with: tenpercent run SOURCE --out {run.path}"
             )
-        run.read()
+        content = run.read()
+        with run._told():
+            missing = USED - content["source"].keys() if content["stages"] else None
+            if missing:
+                raise ValueError(f"{min(missing)} is missing in source")
+            for name, found in content["stages"].items():
+                _check_stage(name, found)
         return run
 
     @property
@@ -161,21 +274,40 @@ class RunFolder:
         Raises:
             RunFolderError: it is not JSON, or of a newer format.
         """
+        with self._told():
+            text = self.json_path.read_bytes()
+            version = parsed(text, dict[str, Any]).get("format")
+            if isinstance(version, int) and version > FORMAT:
+                raise RunFolderError(
+                    f"{self.json_path} has format {version}, this version reads up to {FORMAT}; update tenpercent"
+                )
+            content: dict[str, Any] = parsed(text, RunRecord)
+            if b"\\u0000" in text:  # JSON can't hold it otherwise, and no path may
+                raise ValueError("it holds a character of value 0")
+        return content
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
         try:
-            content = json.loads(self.json_path.read_text(encoding="utf-8"))
-            version = int(content["format"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunFolderError(f"{self.json_path} can't be read ({error}); choose another --out") from None
-        if version > FORMAT:
+            yield
+        except (OSError, ValueError) as error:
+            what = " ".join(str(error).split())[:200]
             raise RunFolderError(
-                f"{self.json_path} has format {version}, this version reads up to {FORMAT}; update tenpercent"
-            )
-        return dict(content)
+                f"{self.json_path} can't be read ({what}); put a copy in its place, or choose another --out"
+            ) from None
 
     def stage(self, stage: Stage) -> dict[str, Any] | None:
-        """Return what `record` stored for `stage`, or None where it has not finished."""
+        """Return what `record` stored for `stage`, or None where it has not finished.
+
+        Raises:
+            RunFolderError: it is not what the stage stores.
+        """
         found = self.read()["stages"].get(stage)
-        return dict(found) if found is not None else None
+        if found is None:
+            return None
+        with self._told():
+            _check_stage(stage, found)
+        return dict(found)
 
     def require(self, stage: Stage) -> dict[str, Any]:
         """Return what `record` stored for `stage`.
@@ -192,9 +324,14 @@ class RunFolder:
         return found
 
     def record(self, stage: Stage, settings: dict[str, Any], seconds: float, **more: Any) -> None:
-        """Note that `stage` has finished with `settings`, in `seconds`; `more` is kept beside them."""
+        """Note that `stage` has finished with `settings`, in `seconds`; `more` is kept beside them.
+
+        The checksums of what it wrote are kept too: readers compare (`store/layout.py`).
+        """
+        checksums = self._checksums(stage)
         with self._short_lock():
             content = self.read()
+            self._replace_checksums(content, stage, checksums)
             content["stages"][str(stage)] = {
                 "fingerprint": fingerprint(settings),
                 "settings": settings,
@@ -214,7 +351,42 @@ class RunFolder:
             content["stages"] = {
                 name: found for name, found in content["stages"].items() if name not in later
             }
+            for one in later:
+                self._replace_checksums(content, one, {})
             self._write(content)
+
+    def vouch(self, stage: Stage) -> None:
+        """Keep the checksums of what `stage` has written beside what it recorded."""
+        checksums = self._checksums(stage)
+        with self._short_lock():
+            content = self.read()
+            self._replace_checksums(content, stage, checksums)
+            self._write(content)
+
+    def doubt(self, stage: Stage) -> None:
+        """Drop the checksums of what `stage` is about to write anew; a kill must not leave those of other files."""
+        with self._short_lock():
+            content = self.read()
+            if self._replace_checksums(content, stage, {}):
+                self._write(content)
+
+    def _checksums(self, stage: Stage) -> dict[str, str]:
+        kept = ("*.parquet", "*.json", "*.safetensors")
+        files = [
+            path
+            for output in self._outputs(stage)
+            for path in ([one for kind in kept for one in output.glob(kind)] if output.is_dir() else [output])
+            if path.is_file() and any(path.match(kind) for kind in kept)
+        ]
+        return {path.relative_to(self.path).as_posix(): of_file(path) for path in sorted(files)}
+
+    def _replace_checksums(self, content: dict[str, Any], stage: Stage, found: dict[str, str]) -> bool:
+        """Put the checksums of a stage into `run.json`; return whether that changes any."""
+        names = {output.name for output in self._outputs(stage)}
+        old = content.get("checksums", {})
+        new = {file: value for file, value in old.items() if file.partition("/")[0] not in names} | found
+        content["checksums"] = dict(sorted(new.items()))
+        return bool(new != old)
 
     def set_aside(self, source: dict[str, Any]) -> Path:
         """Move all that was made of the source as it was read, and begin anew with another description of it.
@@ -326,9 +498,20 @@ class RunFolder:
         write_text(self.json_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
+def _check_stage(name: str, found: dict[str, Any]) -> None:
+    """Raise `ValueError` where a record has not what its stage stores, or other settings than it was stored with."""
+    if name not in list(Stage):
+        raise ValueError(f"stages.{name} is no stage")
+    wrong = problem(found, RECORDS.get(Stage(name), StageRecord), f"stages.{name}")
+    if wrong is not None:
+        raise ValueError(wrong)
+    if fingerprint(found["settings"]) != found["fingerprint"]:
+        raise ValueError(f"stages.{name}.settings are not those of its fingerprint")
+
+
 def _holder(path: Path) -> str:
     try:
-        who = json.loads(path.read_text(encoding="utf-8"))
+        who = parsed(path.read_bytes(), Holder)
     except (OSError, ValueError):
         return "another process"
     return f"process {who['pid']} on {who['host']} since {who['since']}"

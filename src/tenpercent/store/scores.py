@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..errors import StageError
 from .embeddings import Ints
-from .files import read_metadata, read_table, write_table
+from .files import write_table
+from .layout import Column, Layout, check, count_rows, read_about, read_checked, whole
 
 FILE = "difficulty.parquet"
 FORMAT = 1
 
 Floats = npt.NDArray[np.float64]
+
+
+class About(TypedDict):
+    """What is stored beside the columns."""
+
+    format: int
 
 
 def write_scores(folder: Path, places: Ints, scores: Mapping[str, Floats]) -> None:
@@ -44,14 +53,19 @@ def read_scores(folder: Path, name: str, rows: Ints) -> Floats | None:
     path = folder / FILE
     if not path.exists():
         return None
-    version, table = read_metadata(path).get("format", FORMAT + 1), read_table(path)
-    if version > FORMAT:
-        raise StageError(f"{path} has format {version}, this version reads up to {FORMAT}; update tenpercent")
-    if not {"position", name} <= set(table.column_names) or len(table) > len(rows):
+    about = Layout((), About, FORMAT)
+    read_about(path, about)
+    with whole(path):
+        names, n = pq.read_schema(path).names, count_rows(path)
+    if not {"position", name} <= set(names) or n > len(rows):
         raise StageError(
-            f"{path} has {len(table):,} rows of {', '.join(table.column_names)}, and {len(rows):,} images want "
-            f"{name}; it is of another run: choose another --out and embed again"
+            f"{path} has {n:,} rows of {', '.join(names)}, and {len(rows):,} images want {name}; it is of another run: "
+            "choose another --out and embed again"
         )
+    position = Column("position", pa.int64(), lowest=0, highest=len(rows) - 1)
+    table, _ = read_checked(path, replace(about, columns=(position, Column(name, pa.float64()))))
+    places = table["position"].to_numpy()
+    check(path, (len(np.unique(places)) == len(places), "a position is there twice"))
     scores = np.full(int(rows.max()) + 1, np.nan)
-    scores[np.sort(rows)[table["position"].to_numpy()]] = table[name].to_numpy()
+    scores[np.sort(rows)[places]] = table[name].to_numpy()
     return scores

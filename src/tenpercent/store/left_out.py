@@ -1,0 +1,69 @@
+"""The images of a source that a run leaves out: those that can't be read, and those held out for evaluation."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import numpy as np
+import pyarrow as pa
+
+from .layout import Column, Layout, check, read_checked
+from .run import RunFolder
+
+FORMAT = 1
+
+
+class About(TypedDict):
+    """What is stored beside the columns."""
+
+    format: int
+
+
+REJECTED = Layout(
+    (Column("id", pa.string()), Column("row", pa.int64(), lowest=0), Column("reason", pa.string())),
+    About,
+    FORMAT,
+)
+HELD_OUT = Layout(
+    (Column("id", pa.string()), Column("row", pa.int64(), lowest=0), Column("label", pa.int64(), lowest=-1)),
+    About,
+    FORMAT,
+)
+
+
+def read_rejected(run: RunFolder) -> pa.Table | None:
+    """Return the images that can't be read: id, row, reason; None where the run has no such table.
+
+    Raises:
+        StageError: the file is damaged.
+    """
+    return _read(run, "rejected", REJECTED)
+
+
+def read_held_out(run: RunFolder) -> pa.Table | None:
+    """Return the images held out: id, row, label; None where there are none.
+
+    Raises:
+        StageError: the file is damaged.
+    """
+    return _read(run, "holdout", HELD_OUT)
+
+
+def _read(run: RunFolder, name: str, layout: Layout) -> pa.Table | None:
+    path = getattr(run, name)
+    if not path.exists():
+        return None
+    table, _ = read_checked(path, layout)
+    source, rows = run.read()["source"], table["row"].to_numpy()
+    n = (
+        source.get("n") if source.get("kind") == "images" else None
+    )  # of vectors those set aside are not counted
+    check(
+        path,
+        (len(np.unique(rows)) == len(rows), "a row of the source is there twice"),
+        (
+            n is None or rows.max(initial=-1) < n,
+            f"column row holds {rows.max(initial=-1)}, beyond the source's {n}",
+        ),
+    )
+    return table
