@@ -220,6 +220,8 @@ def test_splits_within_some_class_folders_only_are_asked_about(tmp_path: Path) -
         opened(tmp_path)
     assert "\n" not in str(caught.value)
     assert opened(tmp_path, split="none").class_names == ("cat/test", "cat/train", "dog")
+    source = opened(tmp_path, split="train")
+    assert source.ids == ("cat/train/1.png",) and source.skipped == {"images outside the splits": 1}
 
 
 # ---- which levels are classes --------------------------------------------------------------------------------------

@@ -122,7 +122,7 @@ def _divide(paths: set[Names], asked: str | None, spec: str) -> _Division | None
         level, names = level + 1, _names_at(paths, level + 1)
     found = splits_of_folders(names)
     if not found:
-        return _divide_within(paths, level, spec)
+        return _divide_within(paths, level, asked, spec)
     others = sorted(names - found.keys())
     if asked is None and not _are_splits(found, others, spec):
         return None
@@ -161,11 +161,11 @@ def _are_splits(found: Mapping[str, str], others: list[str], spec: str) -> bool:
     return False
 
 
-def _divide_within(paths: set[Names], level: int, spec: str) -> _Division | None:
+def _divide_within(paths: set[Names], level: int, asked: str | None, spec: str) -> _Division | None:
     """Return the folders by split where splits lie within class folders: ``cat/train``, ``cat/test``, ``dog/train``.
 
     Raises:
-        SourceError: within some class folders only.
+        SourceError: within some class folders only, and no split is asked for.
     """
     children: dict[Names, set[str]] = {}
     for path in paths:
@@ -184,12 +184,12 @@ def _divide_within(paths: set[Names], level: int, spec: str) -> _Division | None
             outside.append(path)
         else:
             members[path] = (split, (*path[:depth], *path[depth + 1 :]))
-    if outside:
+    if outside and asked is None:
         first = "/".join(divided[0])
         pair = " and ".join(f"{first}/{name}" for name in in_order(within[divided[0]])[:2])
         raise SourceError(
             f"{spec} has splits within a folder ({pair}) but {'/'.join(min(outside))} lies in none of them; "
-            f"say --split {NO_SPLIT} to take all for classes, or give {spec}/{first}"
+            f"say --split train to leave it out, --split {NO_SPLIT} to take all for classes, or give {spec}/{first}"
         )
     return _Division(members, {split: split for split, _ in members.values()}, crossed=True)
 
