@@ -242,7 +242,7 @@ def test_runs_that_can_not_be_probed(pictures: Path, tmp_path: Path) -> None:
     tp.embed(pictures / "train", out=tmp_path / "run", embedder=UNLABELLED)
     with pytest.raises(UsageError, match=r"no test or validation split .*--holdout"):
         tp.probe([tmp_path / "run"], out=tmp_path / "probe")
-    with pytest.raises(UsageError, match="holds the layers start, middle, end"):
+    with pytest.raises(UsageError, match="must be one of start, middle, end"):
         tp.probe([tmp_path / "run"], layers=("last",), test=str(pictures / "test"), out=tmp_path / "probe")
     (tmp_path / "run" / "training" / "weights.safetensors").unlink()
     with pytest.raises(StageError, match="is gone"):

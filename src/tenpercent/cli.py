@@ -7,7 +7,8 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from .arguments import build_parser
@@ -18,6 +19,8 @@ from .progress import quiet
 if TYPE_CHECKING:
     from .cut import Cut
     from .select.selection import Selection
+
+log = logging.getLogger("tenpercent")
 
 
 # ---- the commands ------------------------------------------------------------------------------------------------
@@ -315,7 +318,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 for a failure, 2 for wrong usage, 130 for ctrl-C."""
     arguments = build_parser().parse_args(argv)
-    log = logging.getLogger("tenpercent")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
@@ -329,7 +331,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _call(arguments: argparse.Namespace) -> int:
     """Run a command, and turn what a person can act on into one line and an exit status."""
     try:
-        with quiet(arguments.quiet):
+        with quiet(arguments.quiet), _confirmed(arguments):
             COMMANDS[arguments.command](arguments)
     except TenpercentError as error:
         return _fail(str(error), error.exit_status)
@@ -346,6 +348,31 @@ def _call(arguments: argparse.Namespace) -> int:
         where = f" {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror}{where}; free some space there, or choose another folder", 1)
     return 0
+
+
+@contextmanager
+def _confirmed(arguments: argparse.Namespace) -> Iterator[None]:
+    """Have what a command with --yes asks about confirmed: by that flag, or on a terminal by whoever sits there."""
+    if not hasattr(arguments, "yes"):
+        yield
+        return
+    from .cut import confirmed_by
+
+    with confirmed_by(log.warning if arguments.yes else _ask):
+        yield
+
+
+def _ask(said: str) -> None:
+    """Ask whether that is meant.
+
+    Raises:
+        UsageError: it is not, or nobody is there to say so; nothing was stored.
+    """
+    if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
+        print(f"{said}.\nGo on? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() in ("y", "yes"):
+            return
+    raise UsageError(f"{said}. Nothing was selected; give --yes where that is meant")
 
 
 def _fail(message: str, status: int) -> int:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import UsageError
+from .errors import UsageError, nearest
 from .images.source import ImageSource
 from .select.cut import Budget, CheckedCut, Hold, Within, checked_choice
 from .store.checks import check_kind
@@ -16,6 +20,12 @@ from .store.embeddings import LAYERS, Embeddings
 if TYPE_CHECKING:
     from .select.merges import Merges
     from .select.selection import Selection
+
+log = logging.getLogger("tenpercent")
+
+MOST = 0.5  # of the images: a threshold that removes more may be meant as a similarity
+
+_confirmed: ContextVar[Callable[[str], None]] = ContextVar("confirmed", default=log.warning)
 
 
 @dataclass(frozen=True)
@@ -93,3 +103,49 @@ def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
         ids = np.asarray(opened.ids, dtype=object)
         rows = np.argsort(ids, kind="stable") if isinstance(opened, ImageSource) else opened.rows
         positions_of(np.sort(ids), cut.keep_ids, "keep_ids", rows)
+
+
+def checked_layer(layer: str | None) -> str | None:
+    """Return the name of a layer; None stays None, which is the last one.
+
+    Raises:
+        UsageError: there is no layer of that name.
+    """
+    if layer is not None and layer not in LAYERS:
+        raise UsageError(f"layer is {layer!r}; it must be one of {', '.join(LAYERS)}{nearest(layer, LAYERS)}")
+    return layer
+
+
+def check_layer(layer: str | None, embeddings: Embeddings) -> None:
+    """Raise `UsageError` where another layer is asked for than the one that vectors at hand are of."""
+    if layer is not None and layer != embeddings.layer:
+        raise UsageError(
+            f"layer is {layer!r}, but these embeddings are of {embeddings.layer!r} alone; leave it out, or give the "
+            "run folder that holds the others"
+        )
+
+
+@contextmanager
+def confirmed_by(ask: Callable[[str], None]) -> Iterator[None]:
+    """Within this context `ask` is called with what a selection would do before it is stored, where it removes most.
+
+    It raises where that is not meant. Elsewhere such a selection is stored with a warning.
+    """
+    token = _confirmed.set(ask)
+    try:
+        yield
+    finally:
+        _confirmed.reset(token)
+
+
+def confirm(selection: Selection, threshold: float | None) -> None:
+    """Have a selection by threshold confirmed where it removes more than half of the images."""
+    n, kept = len(selection), len(selection.kept)
+    if threshold is None or n - kept <= MOST * n:
+        return
+    said = (
+        f"--threshold {threshold:g} removes {n - kept:,} of {n:,} images ({(n - kept) / n:.1%}): it is a dissimilarity "
+        f"(1 − cosine) and groups images down to a similarity of {1 - threshold:.6g}"
+    )
+    meant = f"; where a similarity of {threshold:g} is meant, give --threshold {1 - threshold:.6g}"
+    _confirmed.get()(said + (meant if threshold <= 1 else ""))

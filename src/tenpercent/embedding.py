@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .embed.by_labels import ByLabels
 from .embed.settings import KINDS, SelfSupervised, Supervised
 from .errors import UsageError, require
 from .images.holdout import split_holdout, write_holdout
@@ -47,7 +48,7 @@ def embed(
     source: str | Path,
     *,
     out: str | Path,
-    embedder: Embedder | None = None,
+    embedder: Embedder | ByLabels | None = None,
     holdout: float = 0.0,
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     reread: bool = False,
@@ -118,7 +119,7 @@ def embed_opened(
     source: str | Path,
     opened: ImageSource | Embeddings,
     out: str | Path,
-    embedder: Embedder | None,
+    embedder: Embedder | ByLabels | None,
     holdout: float,
     options: SourceOptions,
     *,
@@ -157,7 +158,7 @@ def embed_opened(
         embedder = _recorded_embedder(folder)
     rows, held_out = split_holdout(opened, holdout)
     require("torch", "images")
-    chosen = settled(default_embedder(opened) if embedder is None else embedder, out)
+    chosen = settled(default_embedder(opened, embedder), out)
     from .embed.encoders import embedder_json
     from .embed.extract import check_embedder, check_labels, embed_source
 
@@ -207,15 +208,20 @@ def _recorded_embedder(folder: RunFolder) -> Embedder | None:
     return kind.from_json(stored)
 
 
-def check_vectors_alone(source: str | Path, embedder: Embedder | None, holdout: float) -> None:
+def check_vectors_alone(source: str | Path, embedder: Embedder | ByLabels | None, holdout: float) -> None:
     """Raise `UsageError` where a source of ready vectors comes with an embedder or a hold-out."""
     if embedder is not None or holdout:
         raise UsageError(f"{source} holds vectors already; leave out the embedder and --holdout")
 
 
-def default_embedder(source: ImageSource) -> Embedder:
-    """Return the embedder where none was asked for: trained on the labels, or without them where there are none."""
-    return Supervised() if source.labels is not None else SelfSupervised()
+def default_embedder(source: ImageSource, asked: Embedder | ByLabels | None = None) -> Embedder:
+    """Return the embedder as asked; where no kind is, trained on the labels, or without them where there are none."""
+    labelled = source.labels is not None
+    if isinstance(asked, ByLabels):
+        return asked.settled(labelled, source.spec)
+    if asked is not None:
+        return asked
+    return Supervised() if labelled else SelfSupervised()
 
 
 def settled(embedder: Embedder, out: str | Path) -> Embedder:

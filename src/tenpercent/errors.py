@@ -57,9 +57,9 @@ class StageError(RunFolderError):
     """A stage is missing, or what is stored was made with other settings."""
 
 
-def nearest(name: str, known: Iterable[str], limit: int = 3) -> str:
+def nearest(name: object, known: Iterable[str], limit: int = 3) -> str:
     """Return ``"; did you mean a, b?"`` for the known names closest to `name`, or an empty string."""
-    found = get_close_matches(name, list(known), n=limit, cutoff=0.5)
+    found = get_close_matches(str(name), list(known), n=limit, cutoff=0.5)
     return f"; did you mean {', '.join(found)}?" if found else ""
 
 

@@ -210,7 +210,12 @@ def add_cut(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=number,
         metavar="HEIGHT",
-        help="take every merge up to this dissimilarity instead",
+        help="take every merge up to this dissimilarity (1 − cosine) instead",
+    )
+    group.add_argument(
+        "--yes",
+        action="store_true",
+        help="do not ask where --threshold removes more than half of the images",
     )
     group.add_argument(
         "--budget",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .cut import Cut
+    from .embed.by_labels import ByLabels
     from .embed.encoders import Embedder
     from .evaluation import Asked
     from .images.options import SourceOptions
@@ -72,22 +73,19 @@ def options_of_both(arguments: argparse.Namespace) -> tuple[SourceOptions, Sourc
     return train, test
 
 
-def embedder_of(arguments: argparse.Namespace) -> Embedder | None:
-    """Return the embedder that the flags ask for, or None where none is given."""
+def embedder_of(arguments: argparse.Namespace) -> Embedder | ByLabels | None:
+    """Return the embedder that the flags ask for, None where none do; the labels decide its kind where no name does."""
+    from .embed.by_labels import ByLabels, no_meaning
     from .embed.settings import KINDS, named
 
     kind, own = named(arguments.embedder or "supervised")
-    takes = {name: {field.name for field in fields(known)} for name, known in KINDS.items()}
     given = {flag: getattr(arguments, flag) for flag in FLAGS if getattr(arguments, flag) is not None}
-    if arguments.embedder is None and arguments.preset is None and not given:
-        return None
+    if arguments.embedder is None and arguments.preset is None:
+        return ByLabels(tuple(given.items())) if given else None
+    takes = {field.name for field in fields(KINDS[kind])}
     for flag in given:
-        if flag not in takes[kind]:
-            other = next(name for name in KINDS if flag in takes[name])
-            raise UsageError(
-                f"--{flag} has no meaning for --embedder {kind}; leave it out, or use --embedder "
-                f"{'timm:NAME' if other == 'timm' else other}"
-            )
+        if flag not in takes:
+            raise no_meaning(flag, kind)
     if arguments.preset is None:
         return KINDS[kind](**own, **given)
     if kind != "supervised":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .cut import Cut, check_cut, one_cut
+from .cut import Cut, check_cut, check_layer, checked_layer, confirm, one_cut
 from .decisions.log import DecisionLog
 from .embedding import Clock, embed_opened, open_for_run
 from .errors import StageError, UsageError
@@ -28,6 +28,7 @@ from .store.run import RunFolder, Stage
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
     import pyarrow as pa
 
+    from .embed.by_labels import ByLabels
     from .embed.encoders import Embedder
     from .export import ExportSummary, Format
     from .select.cut import Within
@@ -44,7 +45,7 @@ def run(
     *,
     out: str | Path,
     keep: float | None = None,
-    embedder: Embedder | None = None,
+    embedder: Embedder | ByLabels | None = None,
     holdout: float = 0.0,
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     cut: Cut | None = None,
@@ -113,7 +114,8 @@ def cluster(
         keep: the smallest fraction that the tree must be able to keep; 0.5 where neither it nor `threshold` is given.
         threshold: the height that it must reach, instead of `keep`.
         within: ``class`` or ``all``; None for class by class where there are labels.
-        layer: of a run folder, whose vectors to take: ``start``, ``middle`` or ``end`` (the default).
+        layer: of a run folder, whose vectors to take: ``start``, ``middle`` or ``end`` (the default); embeddings are of
+            one layer, and another is an error.
         memory: what may be used, in bytes or as ``"4GiB"``; None for half of what is free.
 
     Raises:
@@ -128,10 +130,10 @@ def cluster(
     if keep is None and threshold is None:
         keep = 0.5
     if isinstance(what, Embeddings):
-        if layer not in (None, what.layer):
-            raise UsageError(f"layer is {layer!r}, but these embeddings are of {what.layer!r}; leave it out")
+        check_layer(layer, what)
         resources = Resources(memory=allowed)
         return cluster_embeddings(what, keep, threshold=threshold, within=within, resources=resources)
+    layer = checked_layer(layer)
     folder = RunFolder.open(what)
     folder.require(Stage.EMBED)
     with folder.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
@@ -193,6 +195,7 @@ def select(
     from .select.stored import load_decided, with_source
 
     cut, allowed = one_cut(cut, keep), checked_memory(memory)
+    checked_layer(cut.layer)
     folder = RunFolder.open(what)
     with folder.lock(Stage.SELECT, Stage.REPORT):
         resources = Resources(memory=allowed, scratch=folder.scratch)
@@ -211,6 +214,7 @@ def select(
                 folder.forget(Stage.SELECT)
                 _store_merges(folder, merges, deepening, bare, keep=fraction, threshold=cut.threshold)
         selection = cut.select(merges)
+        confirm(selection, cut.threshold)
         _store_selection(folder, selection, clock)
     return with_source(selection, folder)
 
@@ -259,6 +263,7 @@ def select_by(
         where = clustered.get("within") if within is None else within
         ranked = scores_for(folder, embeddings, chosen) if scores is None else scores
         selection = select_embeddings(embeddings, keep, within=where, scores=ranked, **how)
+        confirm(selection, threshold)
         _store_selection(folder, selection, clock)
     return with_source(selection, folder)
 

@@ -20,6 +20,7 @@ from .store.embeddings import Embeddings
 from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:
+    from .embed.by_labels import ByLabels
     from .embed.encoders import Embedder
 
 
@@ -51,7 +52,7 @@ def plan(
     source: str | Path,
     *,
     out: str | Path,
-    embedder: Embedder | None = None,
+    embedder: Embedder | ByLabels | None = None,
     holdout: float = 0.0,
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     cut: Cut | None = None,
@@ -85,7 +86,7 @@ def plan(
         require("torch", "images")
         from .embed.estimate import estimate
 
-        chosen = settled(default_embedder(opened) if embedder is None else embedder, out)
+        chosen = settled(default_embedder(opened, embedder), out)
         rows, held_out = split_holdout(opened, holdout)
         apart = f"; {len(held_out):,} held out" if len(held_out) else ""
         lines = [f"source   {opened.spec}: {taken}{apart}"]

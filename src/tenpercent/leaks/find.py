@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cut import checked_layer
 from ..errors import UsageError
 from ..images.options import SourceOptions
 from ..select.memory import checked_memory
@@ -22,6 +23,7 @@ from .result import Bools, Floats, Growth, Leaks, Side, labels_compare
 from .sides import Spec, open_test, open_train, vectors_of
 
 if TYPE_CHECKING:
+    from ..embed.by_labels import ByLabels
     from ..embed.encoders import Embedder
 
 log = logging.getLogger("tenpercent")
@@ -38,7 +40,7 @@ def leaks(
     test: Spec | None = None,
     *,
     threshold: float | None = None,
-    embedder: Embedder | None = None,
+    embedder: Embedder | ByLabels | None = None,
     out: str | Path | None = None,
     train_options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     test_options: SourceOptions = SourceOptions(),  # noqa: B008
@@ -67,7 +69,7 @@ def leaks(
     """
     started = time.perf_counter()
     check_threshold(threshold)
-    allowed = checked_memory(memory)
+    allowed, layer = checked_memory(memory), checked_layer(layer)
     folder = None if out is None else _own_folder(Path(out))
     asked = open_train(train, train_options)
     other = open_test(test, test_options, asked)
@@ -125,7 +127,7 @@ def compare(train: Side, test: Side, threshold: float | None, memory: int | None
     growth = Growth(
         np.sort(across[across <= radius]), len(test), np.sort(among[among <= radius]), len(places), radius
     )
-    notes = _notes(train, test, len(places))
+    notes = (*_notes(train, test, len(places)), *_wide(threshold, len(np.unique(i)) / len(test), chosen))
     return Leaks(train, test, threshold, chosen, i, j, d, equal, growth, notes)
 
 
@@ -172,6 +174,16 @@ def _notes(train: Side, test: Side, asked: int) -> tuple[str, ...]:
             f"How near training images are to each other is that of {asked:,} of {len(train):,}, evenly spaced by id."
         )
     return tuple(found)
+
+
+def _wide(threshold: float, share: float, chosen: bool) -> list[str]:
+    """Say of a threshold within which most test images have a twin that it may have been meant as a similarity."""
+    if not chosen or share <= 0.5 or not 0.5 <= threshold <= 1:
+        return []
+    return [
+        f"The threshold is a dissimilarity (1 − cosine): {threshold:g} takes images down to a similarity of "
+        f"{1 - threshold:.6g} for twins. Where a similarity of {threshold:g} is meant, give {1 - threshold:.6g}."
+    ]
 
 
 def _record(found: Leaks, layer: str | None, seconds: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from ..embed.by_labels import ByLabels
 from ..embed.encoders import Embedder, Encoder, NetworkEncoder, embedder_json, ready_encoder
 from ..embed.extract import extract
 from ..embed.kept import load_weights, read_training_settings
@@ -35,7 +36,7 @@ def embed_like(
     source: ImageSource,
     folder: RunFolder,
     made_by: dict[str, Any],
-    embedder: Embedder | None,
+    embedder: Embedder | ByLabels | None,
 ) -> None:
     """Give the images of another source vectors from the network of a run, or go on where that was interrupted.
 
@@ -99,7 +100,7 @@ def _canvas(run: RunFolder) -> Size | None:
     return None if said is None else (int(said[2]), int(said[1]))
 
 
-def _loader(run: RunFolder, embedder: Embedder | None) -> Callable[[Scan], Encoder]:
+def _loader(run: RunFolder, embedder: Embedder | ByLabels | None) -> Callable[[Scan], Encoder]:
     """Return what makes the encoder of a run, once its images are scanned; what is missing is an error now.
 
     Raises:
@@ -107,6 +108,8 @@ def _loader(run: RunFolder, embedder: Embedder | None) -> Callable[[Scan], Encod
         UsageError: the embedder is not the one of the run, or is needed and not given.
     """
     stored = run.require(Stage.EMBED)["settings"]["embedder"]
+    if isinstance(embedder, ByLabels):
+        embedder = embedder.settled(stored["embedder"] != "selfsupervised", str(run.path))
     if embedder is not None:
         _check_same(run, stored, embedder)
     if is_trained(stored):

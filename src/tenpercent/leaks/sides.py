@@ -25,6 +25,7 @@ from .identity import borrowed, identity_of, is_borrowed, said
 from .result import Side
 
 if TYPE_CHECKING:
+    from ..embed.by_labels import ByLabels
     from ..embed.encoders import Embedder
 
 log = logging.getLogger("tenpercent")
@@ -170,7 +171,7 @@ def _place(spec: Spec | None) -> str:
 
 
 def vectors_of(
-    train: Asked, test: Asked, embedder: Embedder | None, out: Path | None, layer: str | None
+    train: Asked, test: Asked, embedder: Embedder | ByLabels | None, out: Path | None, layer: str | None
 ) -> tuple[Side, Side]:
     """Embed what is not embedded yet, by one network, and return both sets with their vectors.
 
@@ -194,7 +195,7 @@ def vectors_of(
     return sides
 
 
-def _check_pair(train: Asked, test: Asked, embedder: Embedder | None, out: Path | None) -> None:
+def _check_pair(train: Asked, test: Asked, embedder: Embedder | ByLabels | None, out: Path | None) -> None:
     images = [one for one in (train, test) if isinstance(one.opened, ImageSource)]
     ready = [one for one in (train, test) if _is_vectors(one.opened)]
     if images and ready:
@@ -216,7 +217,7 @@ def _is_vectors(opened: Opened) -> bool:
     return isinstance(opened, Embeddings)
 
 
-def _embedded(asked: Asked, other: Asked, embedder: Embedder | None, out: Path | None) -> Asked:
+def _embedded(asked: Asked, other: Asked, embedder: Embedder | ByLabels | None, out: Path | None) -> Asked:
     """Embed the images of one set, by the network of the other one where that is embedded already."""
     assert isinstance(asked.opened, ImageSource)
     assert out is not None

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..cut import checked_layer
 from ..embed.settings import Timm
 from ..errors import UsageError
 from ..images.options import SourceOptions
@@ -134,6 +135,7 @@ def probe(
     check_kind(what, (list, tuple), "what is probed", "a list of run folders, embeddings or Timm(…)")
     if not what:
         raise UsageError("there is nothing to probe; give run folders, --vectors FILE or --timm NAME")
+    _check_layers(layers, what)
     folder = _own_folder(Path(out))
     runs = [Path(one) for one in what if isinstance(one, str | Path)]
     rows: list[Row] = []
@@ -153,6 +155,19 @@ def probe(
     write_text(folder / FIGURE, probe_figure(table.rows))
     write_text(folder / RECORD, json.dumps(_record(table), indent=2, ensure_ascii=False) + "\n")
     return table
+
+
+def _check_layers(layers: Sequence[str], what: Sequence[Any]) -> None:
+    """Raise `UsageError` where layers are none, are given as one text, or are of nothing that is probed."""
+    if isinstance(layers, str) or not isinstance(layers, Sequence) or not layers:
+        raise UsageError(f"layers is {layers!r}; give a list of names, e.g. ['end']")
+    for layer in layers:
+        checked_layer(layer)
+    if not any(isinstance(one, str | Path) for one in what) and tuple(layers) != ("end",):
+        raise UsageError(
+            f"layer {', '.join(layers)} is of run folders, and none is probed; ready vectors and models of timm have "
+            "one layer, so leave it out"
+        )
 
 
 def measured(candidate: Candidate) -> Row:

@@ -115,9 +115,12 @@ def checked_keep(keep: object) -> float:
     """
     value = _real(keep)
     if value is None or not 0 < value <= 1:
-        raise UsageError(
-            f"keep is {keep!r}; it must be a number above 0 and at most 1, e.g. 0.9 to keep nine images in ten"
-        )
+        remedy = "e.g. 0.9 to keep nine images in ten"
+        if value is not None and 1 < value <= 100:
+            remedy = f"{value / 100:g} where {value:g} percent is meant"
+        elif value == 0:
+            remedy = "as every class keeps at least one image, e.g. 0.1"
+        raise UsageError(f"keep is {keep!r}; it must be a number above 0 and at most 1, {remedy}")
     return value
 
 
@@ -154,8 +157,13 @@ def _checked_minimum(value: object) -> int:
 
 
 def _real(value: object) -> float | None:
-    """Return a number as a float, anything else (text, bool) as None."""
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool | np.bool_) else None
+    """Return a number as a float, anything else (text, bool, a number too large for a float) as None."""
+    if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 # ---- which merges ------------------------------------------------------------------------------------------------

@@ -1,0 +1,62 @@
+"""Settings of a training whose kind is open until its source is: the labels decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ..errors import UsageError
+from .settings import KINDS, SelfSupervised, Settings, Supervised
+
+
+@dataclass(frozen=True)
+class ByLabels:
+    """Settings of a training whose kind the source decides: on its labels, or without them where it has none.
+
+    Attributes:
+        given: settings by name, each of which one of the two kinds has.
+    """
+
+    given: tuple[tuple[str, Any], ...]
+
+    def __post_init__(self) -> None:
+        kinds = [kind for kind in (Supervised, SelfSupervised) if not self._foreign(kind)]
+        if not kinds:
+            raise self._refused("supervised", "")
+        for kind in kinds:
+            kind(**dict(self.given))  # checks the values before a source is opened
+
+    def settled(self, labelled: bool, source: str) -> Supervised | SelfSupervised:
+        """Return the settings for a source.
+
+        Args:
+            labelled: whether it has labels.
+            source: its name, for the error.
+
+        Raises:
+            UsageError: one of the settings has no meaning for the kind.
+        """
+        kind: type[Supervised | SelfSupervised] = Supervised if labelled else SelfSupervised
+        if self._foreign(kind):
+            known = "supervised" if labelled else "selfsupervised"
+            raise self._refused(
+                known, f", the default for {source}, which has {'' if labelled else 'no '}labels"
+            )
+        return kind(**dict(self.given))
+
+    def _foreign(self, kind: type[Settings]) -> list[str]:
+        takes = {one.name for one in fields(kind)}
+        return [name for name, _ in self.given if name not in takes]
+
+    def _refused(self, kind: str, why: str) -> UsageError:
+        flag = self._foreign(KINDS[kind])[0]
+        return no_meaning(flag, kind, why)
+
+
+def no_meaning(flag: str, kind: str, why: str = "") -> UsageError:
+    """Return the error for a setting that a kind of embedder does not have; the remedy names one that has it."""
+    other = next(name for name, known in KINDS.items() if flag in {one.name for one in fields(known)})
+    return UsageError(
+        f"--{flag} has no meaning for --embedder {kind}{why}; leave it out, or use --embedder "
+        f"{'timm:NAME' if other == 'timm' else other}"
+    )
