@@ -273,6 +273,7 @@ def test_ids_come_from_the_column_that_is_asked_for(tmp_path: Path) -> None:
     source = opened(path)
     assert source.ids[0] == "im/000.png" and source.taken["ids"] == "the paths in column img"
     assert opened(path, id_column="number").ids == ("30", "4", "5")
+    assert opened(path, id_column="none").ids == ("0", "1", "2")
     assert opened(path, id_column="number").taken["ids"] == "column number"
     with pytest.raises(SourceError, match=r"--id-column twice: 'a' occurs more than once"):
         opened(path, id_column="twice")
@@ -447,3 +448,17 @@ def test_two_columns_called_label_but_for_case_are_asked_about(tmp_path: Path) -
     with pytest.raises(SourceError, match="Label, label; choose one with --label-column"):
         opened(path)
     assert opened(path, label_column="label").class_names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("n", "classes", "said"), [(60, 60, True), (60, 31, True), (60, 30, False), (20, 20, False)]
+)
+def test_labels_that_are_nearly_all_distinct_are_asked_about(
+    tmp_path: Path, n: int, classes: int, said: bool
+) -> None:
+    column = pa.array([f"c{row % classes}" for row in range(n)])
+    source = opened(write(tmp_path / "x.parquet", table(n, label=column)))
+    assert len(source.class_names) == classes
+    assert ("distinct" in source.taken) == said
+    if said:
+        assert f"{classes} classes for {n} labelled images" in source.taken["distinct"]

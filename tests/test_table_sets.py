@@ -338,3 +338,11 @@ def test_pictures_that_have_changed_are_not_shown(tmp_path: Path) -> None:
     embed(tmp_path / "v.npy", out=tmp_path / "alone")
     with pytest.raises(StageError, match="was made of vectors"):
         open_images(RunFolder(tmp_path / "alone"))
+
+
+def test_vectors_with_pictures_need_settings_to_train(tmp_path: Path) -> None:
+    from tenpercent.cli import main
+
+    path = write(tmp_path / "x.parquet", with_vectors(label=pa.array([0, 1] * 6)))
+    assert main(["run", str(path), "--embedding-column", "v", "--out", str(tmp_path / "run")]) == 0
+    assert main(["evaluate", str(tmp_path / "run"), "--test", str(path)]) == 2

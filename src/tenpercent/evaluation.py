@@ -137,7 +137,10 @@ def own_choice(what: str | Path) -> tuple[float, str]:
 def _own_settings(run: RunFolder) -> Supervised | None:
     """Return how the run's embedding was trained from scratch, or None where it was not."""
     embedder = run.require(Stage.EMBED)["settings"]["embedder"]
-    return Supervised.from_json(embedder) if embedder["embedder"] == "supervised" else None
+    trained = (
+        isinstance(embedder, dict) and embedder["embedder"] == "supervised"
+    )  # ready vectors have a name alone
+    return Supervised.from_json(embedder) if trained else None
 
 
 def _warn(run: RunFolder, protocol: Protocol) -> None:

@@ -97,7 +97,8 @@ class Trees:
 
         about = self._run.read()["source"]
         settings = self._run.require(Stage.EMBED)["settings"]
-        kind = SEEDED.get(settings["embedder"]["embedder"])
+        stored = settings["embedder"]  # of ready vectors a name alone
+        kind = SEEDED.get(stored["embedder"]) if isinstance(stored, dict) else None
         if kind is None:
             raise UsageError(
                 f"--embeddings {embedding + 1} trains the embedding again, and that of {self._run.path} was not "

@@ -39,6 +39,7 @@ class Columns:
         image, label, vector, id: names, None where there is none. With a vector, the image is what stands beside it.
         class_names: those that the table declares for its labels, else None.
         id_asked: the ids were asked for by name, so they must serve.
+        id_paths: the paths of images may be the ids.
         remarks: what is to be said of the choice, by what it concerns, as in `ImageSource.taken`.
     """
 
@@ -48,6 +49,7 @@ class Columns:
     id: str | None
     class_names: tuple[str, ...] | None
     id_asked: bool = False
+    id_paths: bool = True
     remarks: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -95,6 +97,7 @@ def find_columns(schema: pa.Schema, options: SourceOptions, spec: str) -> Column
         id=_find_id(table, options),
         class_names=None if label is None else declared_classes(schema, label, spec),
         id_asked=options.id_column not in (None, NO_COLUMN),
+        id_paths=options.id_column is None,
         remarks=remarks,
     )
 

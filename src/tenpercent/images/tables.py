@@ -17,6 +17,7 @@ from .arrow_types import can_be_id, is_bytes, is_number, is_text, plain_column
 from .arrow_types import plain as plain_type
 from .columns import Columns, refuse_case_twins
 
+SEVERAL = 20  # classes that a small sample of a large set may well have with an image each
 OTHER_LABELS = "name other labels with --label-column OTHER, or take none with --label-column none"
 
 
@@ -68,8 +69,19 @@ def read_rows(
         labels = labels_of(values, columns.class_names, columns.label, spec, rules)
     if labels.remark:
         taken["none"] = labels.remark
+    if columns.class_names is None and labels.codes is not None:
+        _say_if_distinct(labels.codes, len(labels.class_names), taken)
     ids = _ids(columns, read, spec, paths, taken) if rules > 1 else _ids_0_1(columns, read, paths)
     return Rows(labels.codes, labels.class_names, ids, {**taken, **columns.remarks})
+
+
+def _say_if_distinct(codes: Ints, classes: int, taken: dict[str, str]) -> None:
+    """Note where most classes have one image: what is alike is looked for within classes."""
+    labelled = int((codes >= 0).sum())
+    if classes > SEVERAL and 2 * classes > labelled:
+        taken["distinct"] = (
+            f"{classes:,} classes for {labelled:,} labelled images: are these labels? --label-column none"
+        )
 
 
 def _ids(
@@ -80,7 +92,7 @@ def _ids(
     taken: dict[str, str],
 ) -> tuple[str, ...] | None:
     """Return the ids: of the column that was asked for, else the paths of the images, else of a usual column."""
-    if paths is not None and not columns.id_asked:
+    if paths is not None and columns.id_paths:
         taken["ids"] = f"the paths in column {columns.image}"
         return tuple(paths)
     if columns.id is None:
@@ -110,6 +122,8 @@ def ids_of_column(column: pa.ChunkedArray) -> tuple[tuple[str, ...] | None, str]
         names = _as_text(column)
     except (UsageError, pa.ArrowException) as error:
         return None, " ".join(str(error).split())
+    if all(names) and len(set(names)) == len(names):
+        return tuple(map(str, names)), ""
     seen: set[str | None] = set()
     for row, name in enumerate(names):
         if not name:
@@ -117,7 +131,7 @@ def ids_of_column(column: pa.ChunkedArray) -> tuple[tuple[str, ...] | None, str]
         if name in seen:
             return None, f"{name!r} occurs more than once"
         seen.add(name)
-    return tuple(map(str, names)), ""
+    raise AssertionError("each id is there once")  # which the first lines found out
 
 
 def _as_text(column: pa.ChunkedArray) -> list[str | None]:
