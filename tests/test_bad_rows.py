@@ -23,7 +23,7 @@ from tenpercent.images.sources import open_source
 from tenpercent.store.embeddings import Embeddings
 
 N = 40
-BAD: dict[int, tuple[float, ...]] = {  # like cleanlab/cleanlab#863, scikit-learn/scikit-learn#5949
+BAD: dict[int, tuple[float, ...]] = {  # like run-llama/llama_index#23050, HKUDS/LightRAG#3553
     3: (0.0, 0.0, -0.0, 0.0),
     17: (0.0, 0.0, 0.0, 0.0),
     20: (1.0, np.nan, 0.0, np.inf),
@@ -66,6 +66,15 @@ def test_each_flaw_is_known(dtype: str) -> None:
     assert describe_flaws(codes) == SAID
     assert np.array_equal(all_flaws(vectors(dtype)), codes)
     assert set(np.flatnonzero(flaws_of(vectors(dtype), zero=False)).tolist()) == {20, 21, 39}
+
+
+def test_hundreds_of_zeros_are_counted_as_in_a_known_set() -> None:
+    """Like erikbern/ann-benchmarks#73: hundreds of zero vectors in a set of 290,000."""
+    found = np.ones((290_000, 2), dtype=np.float32)
+    found[1000:1300] = 0
+    with pytest.raises(UsageError, match=r"^300 of 290,000 vectors are zero .*\(rows 1000, 1001, .*, …\);"):
+        Embeddings.from_numpy(found)
+    assert len(Embeddings.from_numpy(found, drop_bad_rows=True)) == 289_700
 
 
 def test_many_are_counted_and_some_named() -> None:
@@ -249,7 +258,6 @@ def divided(images: Any) -> npt.NDArray[Any]:
 
 @pytest.mark.parametrize(("embedder", "reason"), [(mean, "is zero"), (divided, "is null or nan throughout")])
 def test_a_flat_picture_is_rejected_and_the_run_goes_on(tmp_path: Path, embedder: Any, reason: str) -> None:
-    """Like idealo/imagededup#169: one black picture."""
     source, run = pictures(tmp_path / "photos"), tmp_path / "run"
     (source / "05.png").write_bytes(b"no picture")
     selection = tp.run(source, out=run, keep=0.8, embedder=embedder)

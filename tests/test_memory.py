@@ -26,6 +26,8 @@ from tenpercent.select.memory import checked_memory, in_words
         ("500m", 500 << 20),
         ("0.5T", 1 << 39),
         (".5k", 512),
+        (".9GB", 900_000_000),  # like dask/dask#6310
+        ("100k", 100 << 10),  # like klbostee/dumbo#10
         ("8.", 8),
         ("123456", 123_456),
         (123_456, 123_456),

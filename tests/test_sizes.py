@@ -52,7 +52,7 @@ def number(cell: object) -> int:
 
 
 def test_a_row_group_of_more_than_2_gib_is_read(tmp_path: Path) -> None:
-    """One image of 3 MB for 716 rows: the file is small, the decoded column 2.1 GiB."""
+    """Like apache/arrow#32723 and Eventual-Inc/Daft#4746: a small file, one image for 716 rows, is 2.1 GiB decoded."""
     image = np.random.default_rng(0).bytes(3 << 20)
     cell = pa.DictionaryArray.from_arrays(pa.array([0] * 716, pa.int32()), pa.array([image]))
     cells = pa.StructArray.from_arrays([cell, pa.array(map(str, range(716)))], ["bytes", "path"])
@@ -83,7 +83,7 @@ def test_rows_in_any_order_whatever_fits(
 
 
 def test_a_large_row_group_is_decoded_twice_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Like huggingface/datasets#5707: all images in one row group."""
+    """Like uber/petastorm#398 and huggingface/dataset-viewer#1519: all images in one row group."""
     monkeypatch.setattr(row_groups, "BLOCK_BYTES", 1000)
     path = write(tmp_path / "x.parquet", [100] * 500, 1000)
     decoded = 0
@@ -108,7 +108,7 @@ def test_a_large_row_group_is_decoded_twice_at_most(tmp_path: Path, monkeypatch:
 def test_rows_before_the_damage_are_read_and_the_others_fail_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Like apache/arrow#31678: a page in the middle is damaged."""
+    """Like apache/parquet-java#1700: a page in the middle is damaged."""
     monkeypatch.setattr(row_groups, "BLOCK_BYTES", 1000)
     how: dict[str, Any] = {"compression": "zstd", "use_dictionary": False, "data_page_size": 2000}
     path = write(tmp_path / "x.parquet", [100] * 500, 500, write_batch_size=10, **how)
@@ -224,7 +224,7 @@ class _Sink:
 
 @pytest.mark.parametrize("kind", ["list", "fixed", "large"])
 def test_more_than_2_31_values_are_taken_piece_by_piece(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """Like huggingface/datasets#6206: 2.6 billion values, here many pieces that share one memory."""
+    """Like duckdb/duckdb#9314, with 2.6 billion values: here many pieces that share one memory."""
     width, rows = 2048, 1 << 13
     values = pa.array(np.zeros(rows * width, dtype=np.float32))
     offsets = np.arange(0, rows * width + 1, width)
@@ -262,6 +262,19 @@ def test_vectors_in_pieces_are_the_vectors(
     assert isinstance(found, Embeddings) and np.array_equal(found.vectors, matrix)
     assert found.vectors.dtype == (np.float64 if kind.value_type == pa.float64() else np.float32)
     assert found.labels is not None and found.labels.tolist() == [0] * 25 + [1] * 15
+
+
+def test_a_page_that_differs_from_its_checksum_is_no_vector(tmp_path: Path) -> None:
+    """Like Lychee-Technology/forma#347: damage that decodes to other values without an error."""
+    how: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"emb": pa.array([[1.5, 2.5]] * 50, pa.list_(pa.float32()))}), path, **how)
+    assert len(open_source(path)) == 50
+    raw = bytearray(path.read_bytes())
+    raw[raw.rindex(np.float32(2.5).tobytes(), 0, len(raw) // 2) + 1] ^= 1
+    path.write_bytes(bytes(raw))
+    with pytest.raises(SourceError, match="CRC"):
+        open_source(path)
 
 
 def test_a_slice_of_a_column_is_its_own_rows() -> None:

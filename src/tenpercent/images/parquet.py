@@ -19,7 +19,7 @@ from .columns import find_columns
 from .features import declared_classes
 from .options import SourceOptions
 from .partitions import partition_columns
-from .row_groups import RowGroups
+from .row_groups import CHECKED, RowGroups
 from .source import ImageSource, Raw
 from .splits import choose_split, split_of_file
 from .tables import read_rows
@@ -140,7 +140,7 @@ class Files:
         """
         for path, footer in zip(self.paths, self.metadata, strict=True):
             try:
-                with pq.ParquetFile(path, metadata=footer, memory_map=True) as opened:
+                with pq.ParquetFile(path, **CHECKED, metadata=footer) as opened:
                     for batch in opened.iter_batches(_rows_at_a_time(footer, name), columns=[name]):
                         yield batch.column(0)
             except (OSError, pa.ArrowException) as error:
@@ -253,7 +253,7 @@ def _footer(path: Path) -> pq.FileMetaData:
 
 def _read(path: Path, names: Sequence[str]) -> pa.Table:
     try:
-        return pq.ParquetFile(path).read(columns=list(names))
+        return pq.ParquetFile(path, page_checksum_verification=True).read(columns=list(names))
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, error) from None
 

@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ CACHE_BYTES = 512 * 2**20  # decoded rows kept for random access: a set of this 
 # A row group is decoded in blocks of about so many bytes, and so many rows at most: its footer says too little where
 # one large value is stored once for many rows.
 BLOCK_BYTES, BLOCK_ROWS = 16 * 2**20, 64
+CHECKED: dict[str, Any] = {"memory_map": True, "page_checksum_verification": True}
 BEGIN = 8  # the part of the memory that is filled at once, so that few groups wait half decoded with their files open
 
 
@@ -163,7 +164,7 @@ def _blocks(path: Path, footer: pq.FileMetaData, number: int, column: str) -> It
     rows, done = _rows_at_a_time(footer.row_group(number), column), 0
     while done < total:
         try:
-            with pq.ParquetFile(path, metadata=footer, memory_map=True) as opened:
+            with pq.ParquetFile(path, **CHECKED, metadata=footer) as opened:
                 passed = 0
                 for block in opened.iter_batches(rows, row_groups=[number], columns=[column]):
                     fresh = block.slice(max(done - passed, 0))
