@@ -22,6 +22,8 @@ from tenpercent.decisions.log import Decision, DecisionLog, ImageName, Kind
 from tenpercent.errors import RunFolderError, StageError, UsageError
 from tenpercent.store.checksums import checksum
 from tenpercent.store.files import write_table
+from tenpercent.store.left_out import read_held_out
+from tenpercent.store.run import RunFolder
 from tenpercent.store.typed import problem
 
 SAMPLED = 20  # of some 3,000 damages: all are tried by damage_runs.py
@@ -77,7 +79,7 @@ def change(path: Path, name: str, make: Callable[[list[Any]], list[Any]], *, che
 def test_positions_out_of_range_reach_no_compiled_code(
     run: Path, value: int | None, said: str, checksums: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # like pola-rs/polars and scipy, where positions that nobody checked end in a crash of the process
+    # like numba/numba#4436 and #304: compiled code reads beyond an array, and counts from the end at a negative position
     change(run / "merges.parquet", "a", lambda a: [value, *a[1:]], checksums=checksums)
     for call in (["select", run, "--keep", "0.5"], ["explain", run, "00"], ["cluster", run, "--keep", "0.3"]):
         line = told(capsys, *call)
@@ -182,6 +184,7 @@ def test_runs_of_the_first_version_open_without_checksums(stored: Path, tmp_path
 def test_run_json_is_typed(
     run: Path, where: list[str], value: Any, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # like huggingface/datasets#2195 and #4919: a key that is gone or changed is a KeyError deep inside
     content = json.loads((run / "run.json").read_text())
     at = content
     for key in where[:-1]:
@@ -239,7 +242,9 @@ def test_a_damaged_file_of_decisions_names_the_cause(
     shutil.copy(new / "run.json", tmp_path / "run.json")
     shutil.copy(new / "decisions.sqlite", tmp_path / "decisions.sqlite")
     whole = DecisionLog(tmp_path).history()
-    harm._execute(tmp_path / "decisions.sqlite", statement)
+    harm._execute(
+        tmp_path / "decisions.sqlite", statement
+    )  # like marcboeker/gmail-to-sqlite#15: no such column
     try:
         assert DecisionLog(tmp_path).history() == whole
     except RunFolderError:
@@ -259,7 +264,7 @@ def test_nothing_is_written_into_another_programs_database(tmp_path: Path) -> No
 
 
 def test_decisions_come_back_whatever_their_text_holds() -> None:
-    # like python/cpython#66428: splitlines splits at more than line ends
+    # like wbolster/jsonlines#53 and datalad/datalad#3523: splitlines splits at more than line ends
     odd = Decision(1, "2026", Kind.KEEP, (ImageName("a\u2028b\x85c", None),), "note\x1d\u2029")
     assert from_lines(to_lines([odd])) == (odd,)
 
@@ -278,6 +283,40 @@ def test_lines_of_other_types_are_no_decisions(key: str, value: Any) -> None:
     line = json.loads(to_lines([Decision(1, "2026", Kind.KEEP, (ImageName("a"),))])) | {key: value}
     with pytest.raises(UsageError, match="line 1 of the file is no decision"):
         from_lines(json.dumps(line))
+
+
+def test_damaged_decisions_are_no_error_of_the_server(
+    new: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # like simonw/datasette#582: one malformed database, and every page is a 500
+    from reviewing import page
+
+    run = Path(shutil.copytree(new, tmp_path / "run"))
+    harm._execute(run / "decisions.sqlite", "UPDATE decisions SET kind = 'burn'")
+    with page(run) as opened:
+        assert "'burn'" in opened.get("/api/run")["decisions_error"]
+        assert "'burn'" in opened.get("/api/decisions")["error"]
+
+
+def test_weights_that_are_damaged_name_themselves(new: Path, tmp_path: Path) -> None:
+    # like lyogavin/airllm#93: "HeaderTooLarge" does not say that a file is damaged, nor which
+    from tenpercent.embed.kept import load_weights
+    from tenpercent.embed.networks import build
+
+    run = Path(shutil.copytree(new, tmp_path / "run"))
+    weights = run / "training" / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    for place in (0, len(content) - 3):
+        weights.write_bytes(content[:place] + bytes([content[place] ^ 64]) + content[place + 1 :])
+        with pytest.raises(StageError, match=r"weights\.safetensors is damaged"):
+            load_weights(build(None, 8, 2, (12, 16)), run / "training")
+
+
+def test_a_hold_out_that_is_gone_is_missed(new: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(new, tmp_path / "run"))
+    (run / "holdout.parquet").unlink()
+    with pytest.raises(StageError, match=r"holdout\.parquet is gone"):
+        read_held_out(RunFolder.open(run))
 
 
 # ---- everything ------------------------------------------------------------------------------------------------------

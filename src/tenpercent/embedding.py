@@ -194,6 +194,9 @@ def _embedded(folder: RunFolder) -> dict[str, Any] | None:
     done = folder.stage(Stage.EMBED)
     if done is None or stored_count(folder.embeddings) != done["n"]:
         return None
+    kept = folder.read().get("checksums", {})
+    if any(path.name in kept and not path.exists() for path in (folder.rejected, folder.holdout)):
+        return None
     return dict(done["settings"])
 
 

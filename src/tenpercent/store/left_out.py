@@ -7,7 +7,8 @@ from typing import TypedDict
 import numpy as np
 import pyarrow as pa
 
-from .layout import Column, Layout, check, read_checked
+from ..errors import StageError
+from .layout import Column, Layout, check, read_checked, remedy
 from .run import RunFolder
 
 FORMAT = 1
@@ -52,6 +53,8 @@ def read_held_out(run: RunFolder) -> pa.Table | None:
 def _read(run: RunFolder, name: str, layout: Layout) -> pa.Table | None:
     path = getattr(run, name)
     if not path.exists():
+        if path.name in run.read().get("checksums", {}):
+            raise StageError(f"{path} is gone; {remedy(path).removeprefix('delete it, then ')}")
         return None
     table, _ = read_checked(path, layout)
     source, rows = run.read()["source"], table["row"].to_numpy()
