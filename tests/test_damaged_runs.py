@@ -79,7 +79,7 @@ def change(path: Path, name: str, make: Callable[[list[Any]], list[Any]], *, che
 def test_positions_out_of_range_reach_no_compiled_code(
     run: Path, value: int | None, said: str, checksums: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # like numba/numba#4436 and #304: compiled code reads beyond an array, and counts from the end at a negative position
+    # like numba/numba#4436 and #304: compiled code reads beyond an array, and at a negative position from its end
     change(run / "merges.parquet", "a", lambda a: [value, *a[1:]], checksums=checksums)
     for call in (["select", run, "--keep", "0.5"], ["explain", run, "00"], ["cluster", run, "--keep", "0.3"]):
         line = told(capsys, *call)
