@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import tenpercent as tp
 from browsing import Look, look, make_run, served
-from reviewing import page
+from reviewing import flat, page
 from tenpercent.cli import main
 
 
@@ -410,3 +412,75 @@ def test_the_hatched_end_and_decisions_are_explained(seen: Look) -> None:
     seen.click(seen.positions(0)[1])
     page.keyboard.press("n")
     page.locator("#notes").get_by_text("decisions in force: 1 pair never together").wait_for()
+
+
+def test_long_names_take_the_room_there_is(chromium: Any, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    folder = tmp_path / "photos" / "n02123045"
+    folder.mkdir(parents=True)
+    base = generator.integers(0, 256, (6, 12, 12, 3))
+    for number in range(12):
+        pixels = np.clip(base[number % 6] + generator.integers(-3, 4, (12, 12, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"n02123045_{number:04d}_bright.png")
+    tp.embed(tmp_path / "photos", out=tmp_path / "run", embedder=flat)
+    tp.cluster(tmp_path / "run", 0.5)
+    tp.select(tmp_path / "run", tp.Cut(keep=0.5))
+    with served(tmp_path / "run") as address:
+        opened = look(chromium, address)
+        opened.ready()
+        opened.tiles(0).first.wait_for()
+        name = opened.tiles(0).first.locator(".id")
+        assert name.inner_text().startswith("n02123045_") and name.inner_text().endswith("_bright.png")
+        assert "…" not in name.inner_text()
+        assert name.evaluate("node => node.scrollHeight <= node.clientHeight")
+        opened.page.context.close()
+
+
+def test_groups_are_not_accepted_while_images_of_others_are_selected(seen: Look) -> None:
+    page = seen.page
+    page.locator("#several").click()
+    for group in (0, 1):
+        page.locator(f"#feed [data-p='{seen.positions(group)[1]}']").click()
+    for key in ("a", "g"):
+        page.keyboard.press(key)
+        page.get_by_text("clear the selection first").first.wait_for()
+    assert decided(seen) == []
+
+
+def test_what_is_out_of_sight_is_not_decided_about(chromium: Any, address: str) -> None:
+    opened = look(chromium, address, viewport={"width": 900, "height": 500})
+    opened.ready()
+    page = opened.page
+    opened.tiles(0).nth(1).click()
+    page.locator(".sheet-close").click()
+    page.evaluate("scrollTo(0, 100000)")
+    page.wait_for_timeout(300)
+    page.keyboard.press("r")
+    page.get_by_text("not on screen").wait_for()
+    assert decided(opened) == []
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_what_is_new(chromium: Any, address: str, scheme: str) -> None:
+    reason = "this test needs axe-playwright-python"
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=reason).Axe()
+    opened = look(chromium, address, color_scheme=scheme)
+    opened.ready()
+    page = opened.page
+
+    def check(what: str) -> None:
+        found = axe.run(page).response["violations"]
+        said = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+        assert not said, f"{what}: {said}"
+
+    opened.click(opened.positions(0)[1])
+    page.keyboard.press("n")
+    page.locator("#refill section").wait_for()
+    page.locator("#several").click()
+    opened.tiles(0).first.click()
+    check("a selection, and who would go instead")
+    page.locator("[data-view=removed]").click()
+    page.locator(".goers li").first.wait_for()
+    check("what goes")
+    page.context.close()

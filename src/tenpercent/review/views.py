@@ -98,7 +98,7 @@ def _cut_view(state: State, cut: CheckedCut) -> dict[str, Any]:
         "kept": stay,
         "removed": n - stay,
         "redundant_groups": len(groups.redundant),
-        "decided_groups": int(np.isin(groups.redundant, groups.decided).sum()),
+        "decided_groups": int((groups.decided < groups.forest.m).sum()),
         "parted": _parted(state, groups),
         "largest": int(groups.size(groups.redundant).max(initial=1)),
         "height": groups.height,

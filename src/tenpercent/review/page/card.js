@@ -8,7 +8,7 @@ import { className, count, dissimilarity, KINDS, several, shortened } from "./wo
 const TAIL = 9; // letters of a name's end that are always shown
 
 /** The card of a group, or an empty one of the same height where it is still on its way. */
-export function card(group, index, total, fits, side) {
+export function card(group, index, total, fits, side, room = null) {
   if (!group) return el("article", { class: "card waiting", "aria-busy": "true", "aria-posinset": index + 1, "aria-setsize": total, "aria-label": "Group on its way" });
   const title = `group-${group.key}`;
   const tiles = group.members.slice(0, group.size > fits ? fits - 1 : fits);
@@ -29,7 +29,7 @@ export function card(group, index, total, fits, side) {
     el(
       "div",
       { class: "tiles", role: "listbox", "aria-multiselectable": "true", "aria-orientation": "horizontal", "aria-label": `Images of the group ${name}` },
-      tiles.map((member) => tile(member, side, group.conflict)),
+      tiles.map((member) => tile(member, side, group.conflict, room)),
     ),
     rest > 0 && el("button", { type: "button", class: "more", data: { more: group.key } }, el("b", {}, `+${count(rest)}`), el("span", {}, "show all")),
   );
@@ -39,8 +39,8 @@ function tool(action, name, words, pressed = null) {
   return el("button", { type: "button", class: "icon-button small", data: { action }, "aria-label": words, title: words, "aria-pressed": pressed === null ? null : String(pressed) }, icon(name));
 }
 
-/** One image as an option of its group's row. */
-export function tile(member, side = 160, withClass = false) {
+/** One image as an option of its group's row; `room` is how many letters of its name several lines hold, null for one line. */
+export function tile(member, side = 160, withClass = false, room = null) {
   const text = member.role === "removed" ? dissimilarity(member.d) : member.role;
   const second = withClass && member.class_name !== null ? className(member.class_name) : member.id.split("/").at(-1) || member.id;
   const name = [
@@ -56,7 +56,7 @@ export function tile(member, side = 160, withClass = false) {
     { class: `tile ${member.role.replace(" ", "-")}`, role: "option", "aria-selected": "false", "aria-label": name.filter(Boolean).join(", "), tabindex: -1, data: { p: member.p }, title: member.id },
     frame(member, side),
     el("b", { class: "role" }, member.role === "removed" ? text : [icon("check"), text]),
-    fitted(second),
+    room === null ? fitted(second) : el("bdi", { class: "id" }, shortened(second, room)),
     member.marks.length > 0 && el("span", { class: "marks" }, member.marks.map((kind) => icon(KINDS[kind]?.icon ?? "note"))),
   );
 }

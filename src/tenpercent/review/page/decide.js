@@ -23,20 +23,37 @@ export function possible(kind, images = targets()) {
   return { kind, images };
 }
 
-/** Decide about the selected images, or about others. */
+/** Whether an image is on screen: in the panel, or where it is listed. */
+function seen(position) {
+  const panel = document.querySelector(".panel");
+  if (state.looked?.p === position && panel?.offsetParent) return true;
+  return [...document.querySelectorAll(`main [data-p="${position}"]`)].some((node) => {
+    const { top, bottom, height } = node.getBoundingClientRect();
+    return height > 0 && bottom > 0 && top < innerHeight;
+  });
+}
+
+/** Decide about the selected images, or about others; about the one looked at only where it is seen. */
 export async function decide(kind, note = "", images = targets()) {
+  if (images.length === 1 && !state.selected.size && state.view !== "map" && !seen(images[0])) return say("The image looked at is not on screen: click one first.", { bad: true });
   const what = possible(kind, images);
   if (typeof what === "string") return say(what, { bad: true });
   return send(what.kind, what.images, note);
 }
 
-export async function accept(key = activeKey()) {
-  return ofGroup("accept", key, "");
+/** Accept a group: of a key that names none, the one that the panel shows. */
+export async function accept(key = null) {
+  return key === null ? ofLooked("accept") : ofGroup("accept", key, "");
 }
 
 /** Keep all images of a group. */
-export async function whole(key = activeKey()) {
-  return ofGroup("keep", key, "");
+export async function whole(key = null) {
+  return key === null ? ofLooked("keep") : ofGroup("keep", key, "");
+}
+
+async function ofLooked(kind) {
+  if (state.selected.size) return say("This is about one whole group, and images are selected: clear the selection first (Esc).", { bad: true });
+  return ofGroup(kind, activeKey(), "");
 }
 
 async function ofGroup(kind, key, note) {

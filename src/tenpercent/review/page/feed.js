@@ -99,6 +99,11 @@ export async function jump(position, { focus = true } = {}) {
 
 function take(answer) {
   total = answer.total;
+  if (view.letters === null && answer.groups.length) {
+    // As the first groups have it, for cards keep one height.
+    view.letters = Math.max(...answer.groups.flatMap(({ members: own }) => own.map(({ id }) => (id.split("/").at(-1) || id).length)));
+    view.measure();
+  }
   answer.groups.forEach((group, number) => {
     groups.set(answer.offset + number, group);
     learn(group);
@@ -166,12 +171,12 @@ function follow() {
 function cardAt(index) {
   const group = groups.get(index) ?? null;
   const node = cards.get(index);
-  const fits = `${total} ${view.perCard} ${size}`;
+  const fits = `${total} ${view.perCard} ${size} ${view.room}`;
   if (node?.fits === fits && (node.group === group || JSON.stringify(node.group) === JSON.stringify(group))) {
     node.group = group;
     return node;
   }
-  const fresh = card(group, index, total, view.perCard, size === "large" ? 320 : 160);
+  const fresh = card(group, index, total, view.perCard, size === "large" ? 320 : 160, view.room);
   Object.assign(fresh, { group, fits });
   if (node) {
     const held = node.contains(document.activeElement) ? document.activeElement : null;

@@ -6,11 +6,15 @@
 const TALLEST = 8_000_000; // Firefox stops at about 17.9 million, Chromium at 33.5 million
 const BESIDE = 500; // pixels drawn above and below the window
 const MIN_TILES = 4; // that a card shows at least, where there is room
+const LETTER = 7; // pixels of a letter of an image's name, in the default font size
+const LINES = 3; // of a name at most
 const PADDING = 14; // of a card, as in groups.css
 
 export class Viewport {
   columns = 1;
   perCard = MIN_TILES;
+  letters = null; // of the longest name, as far as known
+  room = null; // letters that the lines of a name hold; null where there is one
   #shift = 0;
   #last = 0;
   #count = 0;
@@ -58,6 +62,11 @@ export class Viewport {
     const inner = this.#cardWidth - 2 * PADDING - 2;
     this.perCard = Math.max(2, Math.floor((inner + this.#gap) / (tile + this.#gap)));
     const side = Math.floor((inner - (this.perCard - 1) * this.#gap) / this.perCard);
+    const inLine = Math.max(1, Math.floor(side / LETTER));
+    const lines = Math.min(LINES, Math.max(1, Math.ceil((this.letters ?? 0) / inLine)));
+    this.room = lines > 1 ? lines * inLine : null;
+    this.root.dataset.names = lines > 1 ? "long" : "short";
+    this.root.style.setProperty("--name", `${1.1 * lines}rem`);
     this.root.style.setProperty("--tile", `${side}px`);
     this.root.style.setProperty("--card", `${this.#cardWidth}px`);
     this.#rowHeight = side + this.#textHeight() + space;
