@@ -15,6 +15,7 @@ from ..errors import UsageError
 Array = npt.NDArray[Any]
 Vectors = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
+_PLAIN = frozenset((str, bytes, int, float, bool, type(None)))
 _REMEDIES = {  # by the package that a type comes from
     "torch": "tensor.detach().cpu().float().numpy()",
     "tensorflow": "tensor.numpy()",
@@ -74,12 +75,14 @@ def one_a_row(values: object, name: str, n: int) -> Array:
     Raises:
         UsageError: no array or sequence, or another shape or length.
     """
-    if isinstance(values, Sequence) and not isinstance(values, str | bytes | np.ndarray):
+    if isinstance(values, range):
+        array: Array = np.arange(values.start, values.stop, values.step)
+    elif isinstance(values, Sequence) and not isinstance(values, str | bytes | np.ndarray):
         # Of ["cat", nan] NumPy itself would make the texts 'cat' and 'nan'.
-        array: Array = np.fromiter(values, dtype=object, count=len(values))
+        array = np.fromiter(values, dtype=object, count=len(values))
     else:
         array = as_array(values, name)
-    if array.ndim == 1 and array.dtype.kind == "O":
+    if array.ndim == 1 and array.dtype.kind == "O" and not _PLAIN.issuperset(map(type, array)):
         array = np.fromiter((python_value(value) for value in array), dtype=object, count=len(array))
         nested = next((value for value in array if _is_nested(value)), None)
         if nested is not None:

@@ -49,6 +49,9 @@ def as_ids(ids: object, n: int) -> tuple[Strings, bool]:
     numbers = 0
     names = np.empty(n, dtype=object)
     for row, value in enumerate(entries):
+        if type(value) is str:
+            names[row] = value
+            continue
         names[row] = as_text(value, f"the id of row {row}")
         numbers += isinstance(value, Number)
     return names, numbers == n > 0

@@ -94,7 +94,9 @@ def plain(values: npt.NDArray[Any]) -> tuple[str, npt.NDArray[Any], Bools]:
         whole = missing | ((wide == np.floor(wide)) & (np.abs(wide) < float(HIGHEST)))
         if whole.all():
             return "number", np.where(missing, -1, values).astype(np.int64), missing
-    elif values.dtype.kind not in "uOUSTV":
+    elif values.dtype.kind == "U":
+        return "text", values.astype(object), np.zeros(len(values), dtype=bool)
+    elif values.dtype.kind not in "uOSTV":
         raise SourceError(f"labels have dtype {values.dtype}; they must be names or whole numbers")
     return _from_objects(values)
 
@@ -104,11 +106,15 @@ def _from_objects(values: npt.NDArray[Any]) -> tuple[str, npt.NDArray[Any], Bool
     missing = np.zeros(len(values), dtype=bool)
     first: dict[str, tuple[int, object]] = {}
     for row, value in enumerate(values.tolist()):
-        if is_missing(value):
+        if type(value) is str:
+            kind, found[row] = "text", value
+        elif is_missing(value):
             missing[row] = True
             continue
-        kind, found[row] = _one(value, row, values.dtype)
-        first.setdefault(kind, (row, value))
+        else:
+            kind, found[row] = _one(value, row, values.dtype)
+        if kind not in first:
+            first[kind] = (row, value)
     if len(first) > 1:
         (one, (row, value)), (other, (second, beside)) = list(first.items())[:2]
         raise UsageError(
@@ -135,6 +141,8 @@ def _one(value: object, row: int, dtype: np.dtype[Any]) -> tuple[str, str | int]
             ) from None
     if isinstance(value, bool):
         return "bool", int(value)
+    if type(value) is int and -HIGHEST <= value <= HIGHEST:
+        return "number", value
     if isinstance(value, Number) and not isinstance(value, complex):
         return "number", _whole(value, row)
     raise SourceError(
@@ -190,15 +198,14 @@ def _by_name(
         raise UsageError(
             f"class_names has {twice!r} twice, and labels are names; give each class a name of its own"
         )
-    codes = np.full(len(values), -1, dtype=np.int64)
-    for row in np.flatnonzero(~missing).tolist():
-        found = code.get(values[row])
-        if found is None:
-            raise UsageError(
-                f"the label {values[row]!r} (row {row}) is not among the {len(names)} class names"
-                f"{nearest(values[row], names)}; add it to class_names, or leave these out"
-            )
-        codes[row] = found
+    codes = np.fromiter((code.get(name, -1) for name in values.tolist()), dtype=np.int64, count=len(values))
+    strange = np.flatnonzero((codes < 0) & ~missing)
+    if len(strange):
+        row = int(strange[0])
+        raise UsageError(
+            f"the label {values[row]!r} (row {row}) is not among the {len(names)} class names"
+            f"{nearest(values[row], names)}; add it to class_names, or leave these out"
+        )
     return codes, names
 
 
