@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import time
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -79,6 +80,20 @@ def test_a_picture_takes_three_times_its_pixels_at_most(
         check=True,
     )
     assert float(run.stdout) < 3.0
+
+
+def test_arrays_take_little_beside_their_pixels() -> None:
+    """numpy tells tracemalloc what it takes."""
+    for array in (
+        np.zeros((2000, 2000, 4), np.uint8),
+        np.zeros((2000, 2000), np.uint16),
+        np.zeros((2000, 2000, 3), np.float32),
+    ):
+        tracemalloc.start()
+        pixels = decode(array)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 2.5 * pixels.nbytes, array.dtype
 
 
 def png(side: int) -> bytes:

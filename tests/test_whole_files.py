@@ -179,6 +179,30 @@ def test_a_progressive_jpeg_cut_within_a_scan_is_refused(way: str) -> None:
                     decode(raw[:cut])
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_jpeg_cut_near_its_end_with_no_end_marker_is_refused(way: str, mode: str) -> None:
+    raw = made(way, mode)
+    for cut in range(2, 60):
+        try:
+            found = decode(raw[: -2 - cut])
+        except Unreadable:
+            continue
+        assert np.array_equal(found, decode(raw)), cut
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_progressive_jpeg_without_its_last_scans_is_refused(mode: str) -> None:
+    raw = made("progressive", mode)
+    markers = jpeg._markers(raw)
+    scans = [stop for marker, _, stop in jpeg._segments(raw, markers) if marker == 0xDA]
+    for start in scans[:-1]:
+        end = next(at for at in markers if at >= start)
+        for part in (raw[:end], raw[:end] + EOI):
+            with pytest.raises(Unreadable, match="last scan"):
+                decode(part)
+
+
 def test_a_jpeg_cut_between_two_scans_with_no_end_marker_is_refused() -> None:
     raw = made("progressive", "RGB", 400, 300)
     start, _ = scan_of(raw)

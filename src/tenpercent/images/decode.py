@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from .jpeg import load_jpeg
-from .levels import RGB, eight_bits, grey, on_white, to_rgb
+from .levels import RGB, STRIP, eight_bits, grey, on_white, to_rgb
 from .options import Decoding
 from .orientation import orientation
 from .pillow import extensions, formats, open_image, quiet
@@ -145,27 +145,35 @@ def _from_array(array: npt.NDArray[np.generic]) -> RGB:
         raise Unreadable(
             f"an array of shape {array.shape}; it must be [h, w], [h, w, 1], [h, w, 3] or [h, w, 4]"
         )
-    values = _array_to_bytes(array)
-    if values.ndim == 2 or values.shape[2] == 1:
-        return grey(values.reshape(values.shape[:2]))
-    if values.shape[2] == 4:
-        return on_white(values)
-    return np.array(values, order="C")
+    to_bytes = _bytes_of(array)
+    rgb = np.empty((*array.shape[:2], 3), np.uint8)
+    rows = max(1, STRIP // array.shape[1])
+    for top in range(0, len(array), rows):
+        rgb[top : top + rows] = _channels(to_bytes(array[top : top + rows]))
+    return rgb
 
 
-def _array_to_bytes(array: npt.NDArray[np.generic]) -> RGB:
+def _bytes_of(array: npt.NDArray[np.generic]) -> Callable[[npt.NDArray[np.generic]], RGB]:
+    """Return what makes 0 to 255 of some rows of an array."""
     if array.dtype == np.uint8:
-        return array.astype(np.uint8, copy=False)
+        return lambda rows: rows.astype(np.uint8, copy=False)
     if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
+        return lambda rows: rows.astype(np.uint8) * np.uint8(255)
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:
-        return eight_bits(array.astype(np.uint16, copy=False))
+        return eight_bits
     if array.dtype.kind == "f":
         low, high = float(array.min()), float(array.max())  # nan if any is nan
         if not (low >= 0.0 and high <= 1.0):
             raise Unreadable(f"float values from {low:g} to {high:g}; they must be from 0 to 1")
-        return np.rint(array.astype(np.float64) * 255).astype(np.uint8)
+        return lambda rows: np.rint(rows.astype(np.float64) * 255).astype(np.uint8)
     raise Unreadable(f"an array of {array.dtype}; it must be uint8, uint16, bool or float from 0 to 1")
+
+
+def _channels(values: RGB) -> RGB:
+    """Return RGB of [h, w], [h, w, 1], [h, w, 3] or [h, w, 4] in 8 bits."""
+    if values.ndim == 2 or values.shape[2] == 1:
+        return grey(values.reshape(values.shape[:2]))
+    return on_white(values) if values.shape[2] == 4 else values
 
 
 def one_line(error: BaseException) -> str:

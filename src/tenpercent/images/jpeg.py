@@ -4,10 +4,11 @@ libjpeg fills what is missing with grey and says so in a warning that Pillow doe
 piece by piece, and stops where it lacks data. So it gets the data without the end marker that follows them, then a few
 bytes of no meaning, since it looks up to 8 bytes ahead: a decoder that still waits for data has not had them all. This
 costs nothing beside the decoding. The bytes added are ones, which are no code of any JPEG: each block takes 34 of
-these bits, so it is two blocks of 8 × 8 pixels at the very end at most whose lack goes unseen.
+these bits, so it is two blocks of 8 × 8 pixels at the very end at most whose lack goes unseen. Where the end marker is
+missing, even these are noticed: the picture is decoded again with other bytes added, and must be the same.
 
-Of a progressive JPEG the last scan in the file is judged. That later ones are missing can't be told: the format allows
-them to be left out.
+Of a progressive JPEG the last scan in the file is judged so, and all scans together must bring every frequency to its
+last bit. The format does not demand that, but all encoders do it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _MARKER = re.compile(
 )  # else 0xFF is a byte of data, filling, or of a restart marker
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _AHEAD = b"\xff\x00" * 8  # the bytes that libjpeg looks ahead at most: ones, as they stand in a scan
+_OTHERS_AHEAD = (b"\x55" * 8, b"\xaa" * 8, bytes(8))
+_ALL = (0, 64, 0)  # frequencies and missing bits of a scan that is not progressive
 _ONE_MORE = b"\xff\x00"
 _UNWRITTEN = (
     64  # zeros at the end of a file without an end marker that look as if it was never written to its end
@@ -47,7 +50,7 @@ class _Structure:
         stop: the byte after them.
         interval: units between restart markers, 0 for none.
         last: the components of the last scan.
-        seen: the components whose least frequency came.
+        complete: whether the scans bring all frequencies of all components, to the last bit.
         ended: whether the end marker follows.
     """
 
@@ -56,7 +59,7 @@ class _Structure:
     stop: int
     interval: int
     last: bytes
-    seen: frozenset[int]
+    complete: bool
     ended: bool
 
 
@@ -71,11 +74,15 @@ def load_jpeg(image: ImageFile, raw: bytes) -> None:
     if found is None or len(image.tile) != 1:
         image.load()  # coded by arithmetic or without loss: Pillow must have all of it at once
         return
-    if found.seen != set(found.frame[6::3]):
-        raise Unreadable("truncated: it breaks off before all of its colours came")
+    if not found.complete:
+        raise Unreadable("truncated: it breaks off before its last scan")
     if found.interval and _restarts(raw, found) < ceil(_units(found) / found.interval) - 1:
         raise Unreadable("truncated: restart markers are missing")
-    _feed_all(image, raw, found)
+    picture = _fed(image, raw, found, _AHEAD)
+    for ahead in () if found.ended else _OTHERS_AHEAD:
+        if picture.tobytes() != _fed(image, raw, found, ahead).tobytes():
+            raise Unreadable("truncated: its data end before the picture does")
+    image.im, image.tile = picture.im, []
 
 
 def _structure(raw: bytes) -> _Structure | None:
@@ -85,18 +92,22 @@ def _structure(raw: bytes) -> _Structure | None:
         Unreadable: it breaks off before its first scan or between two.
     """
     frame, kind, interval, marker = b"", 0, 0, 0
-    seen: frozenset[int] = frozenset()
+    missing: dict[int, list[int]] = {}  # bits of each frequency that have not come, by component
     scan: tuple[int, int, int, bytes] | None = None
     markers = _markers(raw)
     for marker, at, stop in _segments(raw, markers):
         if marker in _FRAMES:
             frame, kind = raw[at:stop], marker
+            missing = {component: [16] * 64 for component in frame[6::3]}
         elif marker == _RESTART_INTERVAL:
             interval = int.from_bytes(raw[at : at + 2], "big")
         elif marker == _START_OF_SCAN:
             last = raw[at + 1 : at + 1 + 2 * raw[at] : 2]
-            if kind != _PROGRESSIVE or raw[stop - 3] == 0:
-                seen |= set(last)
+            first, until, bits = (
+                (raw[stop - 3], raw[stop - 2] + 1, raw[stop - 1] & 15) if kind == _PROGRESSIVE else _ALL
+            )
+            for component in last:
+                missing.setdefault(component, [0] * 64)[first:until] = [bits] * (until - first)
             following = bisect_left(markers, stop)
             scan = (stop, markers[following], interval, last)
     if kind not in _CODED_BY_HUFFMAN:
@@ -104,7 +115,7 @@ def _structure(raw: bytes) -> _Structure | None:
     ended = marker == _END
     if scan is None or (kind == _PROGRESSIVE and not ended and scan[1] < len(raw) - 1):
         raise Unreadable("truncated: it breaks off before its last scan")
-    return _Structure(frame, *scan, seen, ended)
+    return _Structure(frame, *scan, not any(map(any, missing.values())), ended)
 
 
 def _markers(raw: bytes) -> list[int]:
@@ -146,9 +157,9 @@ class _Feed:
 
     def __init__(self, image: ImageFile) -> None:
         name, extents, _, arguments = image.tile[0]
-        image.load_prepare()
+        self.picture = Image.new(image.mode, image.size, None)  # not filled
         self.decoder = Image._getdecoder(image.mode, name, arguments, image.decoderconfig)
-        self.decoder.setimage(image.im, extents)
+        self.decoder.setimage(self.picture.im, extents)
         self.rest = b""
         self.finished = False
         self.idle = 0  # pieces in a row of which nothing was left
@@ -178,13 +189,14 @@ class _Feed:
         return False
 
 
-def _feed_all(image: ImageFile, raw: bytes, found: _Structure) -> None:
+def _fed(image: ImageFile, raw: bytes, found: _Structure, ahead: bytes) -> Image.Image:
+    """Return the picture that the data make, and these bytes behind them."""
     feed = _Feed(image)
     try:
-        if not found.ended and raw.endswith(bytes(_UNWRITTEN), found.start):
-            _feed_to_zeros(feed, raw[: found.stop] + _AHEAD)
-        else:
-            feed.give(raw[: found.stop] + _AHEAD)
+        data = raw[: found.stop]
+        if not found.ended and data.endswith(bytes(_UNWRITTEN), found.start):
+            data = _feed_to_zeros(feed, data)
+        feed.give(data + ahead)
         if not feed.has_all(_ONE_MORE):
             raise Unreadable("truncated: its data end before the picture does")
         if not feed.finished:
@@ -193,16 +205,21 @@ def _feed_all(image: ImageFile, raw: bytes, found: _Structure) -> None:
             raise Unreadable("truncated: it has no end")
     finally:
         feed.decoder.cleanup()
-    image.tile = []
+    return feed.picture
 
 
-def _feed_to_zeros(feed: _Feed, data: bytes) -> None:
-    """Feed data that end with zeros; where the picture is complete without them, the file was not all written."""
-    zeros = len(data) - len(_AHEAD) - _UNWRITTEN
+def _feed_to_zeros(feed: _Feed, data: bytes) -> bytes:
+    """Feed data but for the zeros at their end, and return these.
+
+    Raises:
+        Unreadable: the picture is complete without them, so the file was not written to its end.
+    """
+    zeros = len(data) - _UNWRITTEN
     feed.give(data[:zeros])
-    for at in (zeros, zeros + 1):
+    for _ in range(2):
         if not feed.finished:
-            feed.give(data[at : at + 1])
+            feed.give(data[zeros : zeros + 1])
+            zeros += 1
     if feed.finished or feed.idle > 1:
         raise Unreadable("truncated: its end is filled with zeros")
-    feed.give(data[zeros + 2 :])
+    return data[zeros:]
