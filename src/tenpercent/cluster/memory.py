@@ -58,4 +58,6 @@ class MemoryBudgetError(TenpercentError):
 
 def in_words(size: float) -> str:
     """Return a number of bytes for a person to read."""
+    if size < 2**20 / 10:
+        return f"{size:,.0f} B"
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"
