@@ -193,6 +193,85 @@ def test_what_keep_may_be(keep: Any, remedy: str, vectors: Path, ready_run: Path
             call()
 
 
+# ---- numbers that fit into no integer of a machine -----------------------------------------------------------------
+
+HUGE = ["1" + "0" * 30, str(2**63), "9" * 5000]
+
+
+@pytest.mark.parametrize("number", HUGE, ids=len)
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        (
+            "embed",
+            (
+                "--seed",
+                "--depth",
+                "--dim",
+                "--batch",
+                "--steps",
+                "--epochs",
+                "--side",
+                "--devices",
+                "--max-pixels",
+            ),
+        ),
+        ("select", ("--min-per-class", "--seed")),
+        ("review", ("--port",)),
+        ("leaks", ("--fail-above",)),
+        ("evaluate", ("--trials", "--embeddings", "--steps", "--batch", "--depth")),
+    ],
+)
+def test_a_whole_number_that_fits_nowhere_is_one_short_line(
+    command: str, flags: tuple[str, ...], number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flag in flags:
+        more = ["--out", "never"] if command == "embed" else ["test"] if command == "leaks" else []
+        with pytest.raises(SystemExit) as ended:
+            main([command, "nothing", *more, flag, number])
+        said = capsys.readouterr().err
+        assert ended.value.code == 2 and flag in said and "out of range" in said and len(said) < 300
+
+
+@pytest.mark.parametrize("name", ["batch", "side", "dim", "epochs", "steps", "depth", "devices", "seed"])
+def test_settings_end_before_integers_do(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} is .*; it must be a whole number of at most"):
+        SelfSupervised(**{name: 2**40 + 2})
+
+
+@pytest.mark.parametrize("least", [2**63, 10**30])
+def test_the_least_of_a_class_is_a_number_of_images(least: int, ready_run: Path) -> None:
+    with pytest.raises(UsageError, match="min_per_class is"):
+        tp.select(ready_run, Cut(keep=0.5, min_per_class=least))
+    assert len(tp.select(ready_run, Cut(keep=0.5, min_per_class=2**63 - 1)).kept) == 60
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e400", "1" + "0" * 400, "9" * 5000])
+def test_a_fraction_or_height_that_is_none_is_one_line(
+    number: str, ready_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (
+        ["select", ready_run, "--keep"],
+        ["select", ready_run, "--threshold"],
+        ["cluster", ready_run, "--keep"],
+        ["cluster", ready_run, "--threshold"],
+        ["report", ready_run, "--margin"],
+    ):
+        assert main([str(word) for word in words[:2]] + [f"{words[2]}={number}"]) == 2
+        said = capsys.readouterr().err
+        assert "Traceback" not in said and len(said.strip().splitlines()[-1]) < 300
+
+
+@pytest.mark.parametrize("size", ["1e400", "nan", "inf", "-1", "0x10", "0.0000001B", "9" * 5000 + "XB"])
+def test_a_size_of_memory_that_is_none_is_refused(size: str, ready_run: Path) -> None:
+    assert main(["select", str(ready_run), f"--memory={size}"]) == 2
+
+
+def test_more_memory_than_there_is_may_be_allowed(ready_run: Path) -> None:
+    for size in ("99999999TB", "9" * 400 + "TB"):
+        assert main(["select", str(ready_run), "--keep", "0.6", f"--memory={size}"]) == 0
+
+
 # ---- flags whose meaning the labels decide -------------------------------------------------------------------------
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+LARGEST = 2**63 - 1
+LONGEST = 40  # letters of a number
+
 
 def add_protocol(parser: argparse.ArgumentParser) -> None:
     """How trainings are done that test a selection."""
@@ -271,12 +274,19 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        raise argparse.ArgumentTypeError(f"{_shown(text)} is not a number") from None
 
 
 def whole(text: str) -> int:
-    """Return a flag's text as a whole number."""
+    """Return a flag's text as a whole number that a machine's integers hold."""
     try:
-        return int(text)
+        value = int(text) if len(text) <= LONGEST else None
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        raise argparse.ArgumentTypeError(f"{_shown(text)} is not a whole number") from None
+    if value is None or not -LARGEST <= value <= LARGEST:
+        raise argparse.ArgumentTypeError(f"{_shown(text)} is out of range; give at most {LARGEST:,}")
+    return value
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")

@@ -41,6 +41,7 @@ BLOCKS, BLOCK = (
     4,
     32,
 )  # images looked at: runs of consecutive rows, as a Parquet file is read a row group at a time
+MANY = 1024  # images of a step that is measured, of small ones
 FEW = 4  # images of more than 64 pixels that a network is timed with
 ROW_BYTES = 150  # of a part file beside the vectors: id, path, hash
 STEPS = 3
@@ -168,7 +169,7 @@ def _trained(embedder: Settings, sample: _Sample, classes: int) -> _Measured:
     task = Twins(view) if isinstance(embedder, SelfSupervised) else Classes(labels, view, embedder)
     seen = view.resize or view.crop
     choice = _choice(network, seen, devices.first, Precision(embedder.precision))
-    few = embedder.batch if max(seen) <= SMALL else min(FEW, embedder.batch)
+    few = min(MANY if max(seen) <= SMALL else FEW, embedder.batch)
     places = np.arange(few) % len(pixels)
     step, memory = _step(network, task, choice, devices.first, pixels.batch(places), places)
     planned = length(sample.shown, embedder)

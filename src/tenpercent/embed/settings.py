@@ -15,6 +15,17 @@ from ..errors import UsageError, nearest
 from .recipe import DEFAULT, Recipe
 
 LARGE = 256  # images above 64 pixels get this shorter side unless another is asked for
+# What no machine holds or nobody waits for, below what overflows a library's integers.
+LARGEST = {
+    "seed": 2**32 - 1,
+    "batch": 2**20,
+    "side": 2**14,
+    "dim": 2**16,
+    "devices": 2**16,
+    "epochs": 2**31 - 1,
+    "steps": 2**31 - 1,
+    "depth": 10_000,
+}
 # Channels of the three groups of the networks in `fast`, by their names.
 FAST_WIDTHS = {"fast": (48, 128, 256), "fast-narrow": (32, 128, 128), "fast-wide": (64, 256, 256)}
 
@@ -306,6 +317,9 @@ def _check_training(settings: Settings) -> None:
         "batch", settings.batch, 2
     )  # batch normalisation needs two, and an image is told from another
     _check_seed(settings.seed)
+    depth = getattr(settings, "depth", None)
+    if isinstance(depth, int) and depth > LARGEST["depth"]:  # which depths there are the network says
+        _check_whole("depth", depth, 1)
     _check_real("rate", settings.rate, above=0.0)
     _check_real("weight_decay", settings.weight_decay)
     _check_real("momentum", settings.momentum, below=1.0)
@@ -334,13 +348,13 @@ def _check_devices(devices: int | None) -> None:
 
 def _check_seed(seed: int) -> None:
     _check_whole("seed", seed, 0)
-    if seed >= 2**32:
-        raise UsageError(f"seed is {seed}; it must be a whole number below 2^32")
 
 
 def _check_whole(name: str, value: int, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise UsageError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+    if value > LARGEST[name]:
+        raise UsageError(f"{name} is {value:,}; it must be a whole number of at most {LARGEST[name]:,}")
 
 
 def _check_real(name: str, value: float, above: float | None = None, below: float | None = None) -> None:

@@ -151,8 +151,8 @@ def checked_choice(value: object, kind: type[Choice], name: str) -> Choice:
 
 
 def _checked_minimum(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
-        raise UsageError(f"min_per_class is {value!r}; it must be a whole number of at least 1")
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= int(value) < 2**63:
+        raise UsageError(f"min_per_class is {value!r}; it must be a whole number from 1 to 2^63 − 1")
     return int(value)
 
 

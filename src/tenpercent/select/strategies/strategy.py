@@ -106,6 +106,6 @@ def _checked_value(strategy: Strategy, text: str) -> float:
         value = float("nan")
     if not low <= value <= high or (strategy is Strategy.SEMDEDUP and value != int(value)):
         raise UsageError(
-            f"strategy {strategy} has the value {text!r}; it must be {what}, from {low:g} to {high:g}"
+            f"strategy {strategy} has the value {text[:40]!r}; it must be {what}, from {low:g} to {high:g}"
         )
     return value
