@@ -614,3 +614,26 @@ def test_rows_that_are_set_aside_are_rows_all_the_same(tmp_path: Path) -> None:
     stored = tp.Selection.load(tmp_path / "r/selection.parquet")
     assert len(found.row_mask) == len(stored.row_mask) == 30
     assert np.array_equal(found.row_mask, stored.row_mask) and not found.row_mask[29]
+
+
+def test_a_repeated_file_name_beside_vectors_falls_back_to_row_numbers(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def opened(names: list[str | None], **options: Any) -> Embeddings:
+        column = pa.array(vectors(4).tolist(), pa.list_(pa.float64()))
+        pq.write_table(pa.table({"vector": column, "file_name": names}), tmp_path / "v.parquet")
+        found = tp.open_source(tmp_path / "v.parquet", tp.SourceOptions(**options))
+        assert isinstance(found, Embeddings)
+        return found
+
+    assert opened(["d", "c", "b", "a"]).ids.tolist() == ["a", "b", "c", "d"]
+    for names, why in (
+        (["a", "b", "a", "c"], "'a' occurs more than once"),
+        (["a", None, "b", "c"], "row 1 is empty"),
+    ):
+        found = opened(names)
+        assert found.ids.tolist() == ["0", "1", "2", "3"] and not found.number_ids
+        assert found.taken["ids"] == f"row numbers ({why} in column file_name)"
+        with pytest.raises(UsageError, match=why):
+            opened(names, id_column="file_name")
