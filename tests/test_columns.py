@@ -180,6 +180,7 @@ def test_names_of_web_datasets(tmp_path: Path) -> None:
 def test_numbers_are_the_classes_that_occur(
     tmp_path: Path, values: list[int | None], names: tuple[str, ...], codes: list[int], remark: str | None
 ) -> None:
+    """Like cleanlab/cleanlab#335, where codes that are not 0 … k−1 are refused."""
     path = write(tmp_path / "x.parquet", table(3, label=pa.array(values)))
     source = opened(path)
     assert (source.class_names, labels(source)) == (names, codes)
@@ -306,6 +307,7 @@ def test_a_repeated_file_name_falls_back_to_row_numbers(
 
 
 def test_a_column_that_is_there_twice_is_one_line(tmp_path: Path) -> None:
+    """Like pola-rs/polars#27393 (one of the two is dropped) and dask/dask#9251."""
     twice = pa.table([pa.array([png(0)]), pa.array([1]), pa.array([2])], names=["image", "label", "label"])
     with pytest.raises(SourceError, match="more than one column label"):
         opened(write(tmp_path / "x.parquet", twice))

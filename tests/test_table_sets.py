@@ -67,6 +67,7 @@ def test_a_column_in_the_files_comes_before_that_of_the_folders(
 
 
 def test_folders_can_hold_the_splits(tmp_path: Path) -> None:
+    """Nested folders, as in apache/arrow#41779."""
     for split, start in (("train", 0), ("test", 2)):
         for label in ("cat", "my_test"):
             write(tmp_path / f"split={split}" / f"label={label}" / "0.parquet", table(2, start=start))
