@@ -6,14 +6,18 @@ import io
 import struct
 import threading
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
+from tenpercent.embed.pixels import scan
 from tenpercent.images.decode import Unreadable, decode
 from tenpercent.images.levels import on_white
-from tenpercent.images.options import Decoding
+from tenpercent.images.options import Decoding, SourceOptions
+from tenpercent.images.source import ImageSource
+from tenpercent.images.sources import open_source
 
 RULES_1, RULES_2 = Decoding(rules=1), Decoding()
 BRIGHT = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}
@@ -319,3 +323,34 @@ def test_a_higher_limit_of_ours_lifts_those_within_pillow(monkeypatch: pytest.Mo
     decode(raw, Decoding(max_pixels=2_000))
     assert limits == [1_000, None]
     assert Image.MAX_IMAGE_PIXELS == 1_000
+
+
+@pytest.mark.parametrize("length", range(1, 20))
+def test_the_first_bytes_of_any_file_are_no_image(length: int) -> None:
+    for kind in ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "TGA"):
+        with pytest.raises(Unreadable, match=r"not an image|broken|truncated") as caught:
+            decode(encoded(stored(), kind)[:length])
+        assert "unpack_from" not in str(caught.value)
+
+
+def test_a_run_takes_images_up_to_its_limit_and_warns_of_none(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(4):
+            values = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+            raw = encoded(
+                Image.fromarray(values), "JPEG", exif=exif(short(274, 6), ODD["Copyright beyond the end"])
+            )
+            (tmp_path / "photos" / name / f"{number}.jpg").write_bytes(raw)
+    large = encoded(Image.fromarray(rng.integers(0, 256, (50, 50, 3), dtype=np.uint8)))
+    (tmp_path / "photos" / "a" / "large.png").write_bytes(large)
+    source = open_source(tmp_path / "photos", SourceOptions(max_pixels=2_000))
+    assert isinstance(source, ImageSource)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = scan(source, np.arange(len(source)))
+    assert [(each.id, "limit of 2,000" in each.reason) for each in found.rejected] == [("a/large.png", True)]
+    assert found.sizes.tolist() == [[30, 20]] * 8
+    more = open_source(tmp_path / "photos", SourceOptions(max_pixels=2_500))
+    assert isinstance(more, ImageSource) and not scan(more, np.arange(len(more))).rejected

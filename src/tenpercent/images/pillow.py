@@ -59,14 +59,13 @@ def open_image(raw: bytes, *, turn_tiff: bool = False) -> ImageFile.ImageFile | 
     """
     for name in formats():
         factory, accept = Image.OPEN[name]
-        if accept is not None and accept(raw[:16]) is not True:
-            continue
         if name == "JPEG":
             factory = JpegImageFile  # the first picture of several (MPO) without reading about the others
         elif name == "TIFF" and not turn_tiff:
             factory = TiffAsStored
         try:
-            return factory(io.BytesIO(raw), "")
+            if accept is None or accept(raw[:16]) is True:
+                return factory(io.BytesIO(raw), "")
         except (SyntaxError, IndexError, TypeError, struct.error):
             continue  # another format
     return None
