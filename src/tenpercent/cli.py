@@ -111,18 +111,16 @@ def run_cluster(arguments: argparse.Namespace) -> None:
 def run_select(arguments: argparse.Namespace) -> None:
     """``tenpercent select``."""
     from .pipeline import select
-    from .show.summary import describe_selection
+    from .show.summary import describe_selection, heights_of
+    from .store.run import RunFolder
 
     cut = cut_of(arguments)
     if arguments.strategy == "semantic":
         refuse(arguments, ("seed", "scores"), "--strategy semantic")
-        _say(
-            describe_selection(
-                select(
-                    arguments.run, cut, memory=arguments.memory, ignore_decisions=arguments.ignore_decisions
-                )
-            )
+        selection = select(
+            arguments.run, cut, memory=arguments.memory, ignore_decisions=arguments.ignore_decisions
         )
+        _say(describe_selection(selection, heights_of(RunFolder.open(arguments.run))))
     else:
         _say(describe_selection(_select_by(arguments, cut)))
     if (arguments.run / "report.html").exists():

@@ -1,8 +1,8 @@
 """The gap in the heights of merges between copies and everything else, where there is one.
 
 The lowest values of a smooth distribution lie as those of a power law: then i · (log h[i + 1] − log h[i]) are
-independent and exponential with one mean (Rényi's representation of order statistics). A gap is where one of them is
-far larger than those that follow it allow.
+independent and exponential with one mean (A. Rényi, On the theory of order statistics, 1953). A gap is where one of
+them is far larger than those that follow it allow.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .cut import Floats
 
 LOWEST = 1e-9  # heights below count as it: copies to the bit differ by rounding at most
 FOLLOWING = 100  # spacings that the mean is taken of
-FEWEST = 8  # of them, else nothing can be said
+FEWEST = 4  # of them, else nothing can be said
 RATIO = 1.2  # a gap that is no wider separates nothing that a person would see
 CHANCE = 1e-3  # that heights without a gap show one, over all places looked at
 
@@ -55,8 +55,29 @@ def find_gap(heights: Floats) -> Gap | None:
     best, clearest = None, math.log(CHANCE / max(places, 1))
     for i in range(places):
         following = spacings[i + 1 : i + 1 + FOLLOWING]
-        mean = float(following.mean())
-        evidence = -float(spacings[i]) / max(mean, 1e-12)
+        # Twice the ratio to the mean of k others is distributed as F(2, 2k): the logarithm of its upper tail.
+        ratio = float(spacings[i]) / max(float(following.sum()), 1e-12)
+        evidence = -len(following) * math.log1p(ratio)
         if evidence < clearest and heights[i + 1] >= RATIO * max(heights[i], LOWEST):
             best, clearest = i, evidence
     return None if best is None else Gap(best + 1, float(heights[best]), float(heights[best + 1]))
+
+
+def describe_gap(heights: Floats) -> str:
+    """Return one sentence on the gap in the heights of a tree's first merges, or on there being none.
+
+    Args:
+        heights: float64[m], ascending.
+    """
+    gap = find_gap(heights)
+    if gap is not None:
+        return (
+            f"The heights of the merges have a gap: {gap.merges:,} up to {gap.below:.2g}, the next from "
+            f"{gap.above:.2g}. --threshold {gap.threshold:.2g} takes what lies below it."
+        )
+    if len(heights) <= FEWEST + 1:
+        return f"The heights of {len(heights):,} merges are too few to look for a gap between copies and the rest."
+    return (
+        f"Up to {heights[-1]:.2g}, as far as everything is clustered, the heights of the merges rise without a gap: "
+        "no threshold up to there tells copies from the rest."
+    )

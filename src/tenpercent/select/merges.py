@@ -19,7 +19,7 @@ from ..errors import StageError, UsageError
 from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings, Ints
 from ..store.files import write_table
-from ..store.layout import Column, Layout, ascending, check
+from ..store.layout import Column, Layout, ascending, check, read_checked
 from .counts import StoredCounts, save_counts
 from .cut import Bools, Budget, CheckedCut, Floats, Hold, Request, Steps, Within, checked_choice
 from .deepening import deepened
@@ -53,6 +53,23 @@ def merges_layout(n: int) -> Layout:
         Column("height", pa.float64(), lowest=0, highest=HIGHEST),
     )
     return Layout(columns, MergesAbout, FORMAT)
+
+
+def read_heights(path: Path) -> Floats:
+    """Return the heights of stored merges as far as no class lacks any, ascending, float64[m].
+
+    Raises:
+        StageError: the file is damaged.
+    """
+    layout = Layout((Column("height", pa.float64(), lowest=0, highest=HIGHEST),), MergesAbout, FORMAT)
+    table, about = read_checked(path, layout)
+    ends = [np.inf if height is None else height for height in about["complete_to"]]
+    return complete_heights(table["height"].to_numpy(), np.asarray(ends, dtype=np.float64))
+
+
+def complete_heights(height: Floats, complete_to: Floats) -> Floats:
+    """Return those heights, ascending, up to which every class has all of its merges."""
+    return height[: int(np.searchsorted(height, complete_to.min(initial=np.inf), side="right"))]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

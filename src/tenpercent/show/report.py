@@ -14,16 +14,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..images.source import ImageSource
-from ..select.merges import Merges
+from ..select.gap import describe_gap
+from ..select.merges import Merges, complete_heights
 from ..select.outside import nearest_outside
 from ..select.selection import Selection
 from ..store.embeddings import Embeddings
 from ..store.files import write_text
 from . import gallery
-from .curves import curves_of, extremes, height_at
+from .curves import curves_of, extremes, height_at, typical_dissimilarity
 from .figures import curve_figure, sizes_figure
 from .gallery import Album, GroupView, Tile, clean, number, shortened, tile, view_group
 from .provenance import provenance
+from .summary import describe_asked
 from .tables import Columns, Groups, columns_of, group_sizes, groups_of, redundancy_table
 from .unlike import each_once, find_unlike_pairs
 
@@ -161,6 +163,10 @@ class _Page:
             "widest": float(groups.diameter.max(initial=0.0)),
             "notes": [clean(note) for note in self.material.selection.notes],
             "within": self.material.selection.settings["within"],
+            "asked": clean(describe_asked(self.material.selection)),
+            "joined": max((cut.height for cut in self.material.selection.classes), default=0.0),
+            "semantic": self.material.selection.strategy == "semantic",
+            "typical": typical_dissimilarity(self.material.embeddings.vectors),
         }
 
     def evidence(self) -> dict[str, Any] | None:
@@ -267,6 +273,7 @@ class _Page:
         if strategy != "semantic" or not any(len(curve.height) for curve in curves):
             return {"wide": "", "narrow": "", "curves": 0, "high": "", "low": "", "strategy": clean(strategy)}
         high, low = extremes(codes, curves)
+        heights = complete_heights(self.material.merges.height, self.material.merges.complete_to)
         wide = curve_figure(curves, "curve", high=high, low=low, width=760)
         narrow = curve_figure(curves, "curve-s", high=high, low=low, width=340)
         names = [clean(self.columns.class_name(code)) for code in codes]
@@ -274,6 +281,7 @@ class _Page:
             "wide": Markup(wide),
             "narrow": Markup(narrow),
             "curves": len(curves),
+            "gap": clean(describe_gap(heights)) if len(heights) else "",
             "high": "" if high is None else (names[high], float(curves[high].height[curves[high].cut - 1])),
             "low": "" if low is None else (names[low], float(curves[low].height[curves[low].cut - 1])),
         }

@@ -8,41 +8,76 @@ import numpy as np
 import pyarrow as pa
 
 from ..images.taken import describe_taken
+from ..select.cut import Floats
+from ..select.gap import describe_gap
+from ..select.merges import read_heights
 from ..select.selection import Selection
 from ..store.left_out import read_held_out, read_rejected
 from ..store.results import read_results
 from ..store.run import RunFolder, Stage, flat
 
 
-def describe_selection(selection: Selection) -> str:
-    """Return what was found in two lines and the selection's notes."""
+def describe_selection(selection: Selection, heights: Floats | None = None) -> str:
+    """Return what was asked for, what goes, how it is grouped, and the selection's notes.
+
+    Args:
+        selection: what stays.
+        heights: float64[m], ascending, of the merges of the tree that was cut; None where it is not at hand.
+    """
     n, removed = len(selection.ids), int(np.count_nonzero(~selection.kept_by_id))
-    sizes = selection.group_size[selection.group_size > 1]
-    if not removed:
-        found = [f"All {n:,} images are kept: nothing was removed at this cut."]
-    else:
-        groups = len(np.unique(selection.group[~selection.kept_by_id]))
-        form = "They form 1 redundant group" if groups == 1 else f"They form {groups:,} redundant groups"
-        stood_for = ~selection.kept_by_id & (selection.representative >= 0)
-        farthest = float(selection.dissimilarity[stood_for].max(initial=0.0))
-        within = f"{farthest:.2g}".replace("-", "−")  # of a power of ten
-        without = removed - int(stood_for.sum())
-        but = f", but for {without:,} removed by decision with nothing kept in their place" if without else ""
-        what = "show again what another image shows"
-        if selection.strategy != "semantic":
-            what = f"are left out by {selection.strategy}"
-        found = [
-            f"{removed:,} of {n:,} images ({removed / n:.1%}) {what}; {n - removed:,} are kept.",
-            f"{form}, the largest of {int(sizes.max(initial=1)):,} images; every removed image "
-            f"is within {within} (1 − cosine) of the one kept for it{but}.",
-        ]
-    return "\n".join([*found, *selection.notes])
+    lines = [
+        f"{describe_asked(selection)}: {removed:,} of {_images(n)} go ({removed / n:.1%}), {n - removed:,} stay."
+    ]
+    if removed:
+        lines.append(_grouped(selection))
+    if selection.strategy == "semantic":
+        joined = max((cut.height for cut in selection.classes), default=0.0)
+        if removed:
+            lines.append(f"The last pair joined is {_signed(joined)} apart (1 − cosine).")
+        if heights is not None and len(heights):
+            lines.append(describe_gap(heights))
+    return "\n".join([*lines, *selection.notes])
+
+
+def describe_asked(selection: Selection) -> str:
+    """Return what was asked for: a fraction is a quota, and no finding."""
+    settings = selection.settings
+    by = "" if selection.strategy == "semantic" else f" by {selection.strategy}"
+    if settings.get("threshold") is not None:
+        return f"Asked to join what is up to {settings['threshold']:g} apart{by}"
+    return f"Asked to keep {100 * settings['keep']:.4g}%{by}"
+
+
+def _grouped(selection: Selection) -> str:
+    gone = ~selection.kept_by_id
+    groups = len(np.unique(selection.group[gone]))
+    largest = int(selection.group_size.max(initial=1))
+    stood_for = gone & (selection.representative >= 0)
+    farthest = float(selection.dissimilarity[stood_for].max(initial=0.0))
+    without = int(gone.sum()) - int(stood_for.sum())
+    but = f", but for {without:,} removed by decision with nothing kept in their place" if without else ""
+    return (
+        f"They are in {groups:,} group{'s' if groups != 1 else ''}, the largest of {largest:,} images; every removed "
+        f"image is within {_signed(farthest)} of the one kept for it{but}."
+    )
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2g}".replace("-", "−")  # of a power of ten
+
+
+def heights_of(folder: RunFolder) -> Floats | None:
+    """Return the heights of the merges that a run holds, ascending; None where it holds none."""
+    if folder.stage(Stage.CLUSTER) is None or not folder.merges.exists():
+        return None
+    heights: Floats = read_heights(folder.merges)
+    return heights
 
 
 def describe_run(run: str | Path) -> str:
     """Return what a finished run found and where its report is."""
     folder = RunFolder.open(run)
-    lines = [describe_selection(Selection.load(folder.selection))]
+    lines = [describe_selection(Selection.load(folder.selection), heights_of(folder))]
     lines += describe_rejected(run)
     lines.append(f"See them: {folder.report}")
     return "\n".join(lines)

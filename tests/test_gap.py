@@ -1,0 +1,114 @@
+"""The gap between copies and everything else, and what is asked for beside what is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tenpercent as tp
+from tenpercent.cli import main
+from tenpercent.select.gap import FEWEST, describe_gap, find_gap
+from tenpercent.select.merges import complete_heights, read_heights
+from tenpercent.show.curves import typical_dissimilarity
+
+
+def heights(seed: int, n: int = 200, width: int = 32, copies: int = 0, noise: float = 0.2) -> np.ndarray:
+    """Heights of the merges of random directions, `copies` of them beside a second one that is near."""
+    draw = np.random.default_rng(seed)
+    rows = draw.standard_normal((n, width))
+    if copies:
+        rows[-copies:] = rows[:copies] + noise * draw.random((copies, 1)) * draw.standard_normal(
+            (copies, width)
+        )
+    return tp.cluster(tp.Embeddings.from_numpy(rows), keep=0.3).height
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_directions_have_none(seed: int) -> None:
+    assert find_gap(heights(seed, n=60 + 20 * seed, width=4 + 4 * seed)) is None
+
+
+@pytest.mark.parametrize("copies", [1, 2, 7, 40])
+def test_copies_are_told_from_the_rest(copies: int) -> None:
+    found = find_gap(heights(1, copies=copies))
+    assert found is not None
+    assert found.merges == copies
+    assert found.below < found.threshold < found.above
+
+
+def test_the_threshold_takes_the_copies_and_nothing_else() -> None:
+    draw = np.random.default_rng(5)
+    rows = draw.standard_normal((120, 16))
+    rows[100:] = rows[:20] + 0.05 * draw.standard_normal((20, 16))
+    merges = tp.cluster(tp.Embeddings.from_numpy(rows), keep=0.5)
+    found = find_gap(merges.height)
+    assert found is not None
+    assert sorted(merges.select(threshold=found.threshold).removed_rows % 100) == list(range(20))
+
+
+def test_equal_images_are_a_gap_of_their_own() -> None:
+    found = find_gap(np.concatenate([np.zeros(5), np.linspace(0.3, 0.6, 60)]))
+    assert found is not None
+    assert (found.merges, found.below, found.above) == (5, 0.0, 0.3)
+    assert 0 < found.threshold < 0.3
+
+
+def test_a_handful_of_merges_says_nothing() -> None:
+    assert find_gap(np.linspace(0.1, 0.9, FEWEST)) is None
+    assert "too few" in describe_gap(np.linspace(0.1, 0.9, FEWEST))
+    assert "without a gap" in describe_gap(heights(0))
+    assert "too few" in describe_gap(np.empty(0))
+
+
+def test_only_heights_that_no_class_lacks_are_looked_at() -> None:
+    height = np.asarray([0.1, 0.2, 0.3, 0.4])
+    assert complete_heights(height, np.asarray([np.inf, 0.25])).tolist() == [0.1, 0.2]
+    assert complete_heights(height, np.asarray([np.inf])).tolist() == height.tolist()
+    assert complete_heights(height, np.asarray([-1.0, 0.3])).tolist() == []
+
+
+def test_stored_heights_are_those_of_the_tree(vectors: Path, tmp_path: Path) -> None:
+    tp.run(vectors, out=tmp_path / "run", keep=0.8)
+    merges = tp.cluster(tmp_path / "run", keep=0.8)
+    stored = read_heights(tmp_path / "run" / "merges.parquet")
+    assert stored.tolist() == complete_heights(merges.height, merges.complete_to).tolist()
+
+
+def test_the_typical_distance_is_the_median_of_all_pairs() -> None:
+    rows = np.random.default_rng(2).standard_normal((300, 8))
+    units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    pairs = (1 - units @ units.T)[np.triu_indices(300, 1)]
+    assert typical_dissimilarity(rows) == pytest.approx(np.median(pairs), abs=0.03)
+    assert typical_dissimilarity(rows[:1]) is None
+    assert typical_dissimilarity(np.eye(2)) == 1.0
+
+
+def test_a_quota_is_said_as_what_was_asked(
+    vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(tmp_path / "run")
+    assert main(["run", str(vectors), "--keep", "0.9", "--out", run]) == 0
+    said = capsys.readouterr().out
+    assert "Asked to keep 90%: 6 of 60 images go (10.0%), 54 stay." in said
+    assert "The last pair joined is " in said
+    assert "show again" not in said
+    assert "without a gap" in said, "the tree ends before the gap"
+    assert main(["select", run, "--keep", "0.5", "--quiet"]) == 0
+    assert main(["select", run, "--threshold", "0.001"]) == 0
+    said = capsys.readouterr().out
+    assert "Asked to join what is up to 0.001 apart: 20 of 60 images go (33.3%), 40 stay." in said
+    assert "The heights of the merges have a gap: 20 up to" in said
+    assert main(["select", run, "--strategy", "random", "--keep", "0.5"]) == 0
+    assert "Asked to keep 50% by random: 30 of 60 images go" in capsys.readouterr().out
+
+
+def test_the_report_names_what_was_asked_and_the_gap_at_the_curve(vectors: Path, tmp_path: Path) -> None:
+    tp.run(vectors, out=tmp_path / "run", keep=0.5)
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Asked to keep 50%: 30 of 60 images go." in page
+    assert "two images of this set are typically" in page
+    assert "nothing in common" not in page
+    curve = page[page.index('id="curve"') :]
+    assert "have a gap: 20 up to" in curve[: curve.index("</section>")]
