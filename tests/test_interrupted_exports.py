@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import random
@@ -18,7 +19,7 @@ import pandas as pd
 import pytest
 
 import tenpercent as tp
-from tenpercent.errors import UsageError
+from tenpercent.errors import RunFolderError, UsageError
 from tenpercent.export import targets
 from tenpercent.store.files import write_text
 from tenpercent.store.remains import held, is_abandoned, remains
@@ -239,6 +240,25 @@ def test_a_file_that_is_being_written_is_held(tmp_path: Path) -> None:
         assert remains(tmp_path / "file.txt") == []
     write_text(tmp_path / "file.txt", "whole")
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EROFS, "make the folder writable"),
+        (errno.EACCES, "make the folder writable"),
+        (errno.EMFILE, "allow more open files"),
+    ],
+)
+def test_the_remedy_fits_what_keeps_a_file_from_being_written(
+    number: int, remedy: str, tmp_path: Path
+) -> None:
+    from tenpercent.store.files import replacing
+
+    with pytest.raises(RunFolderError, match=remedy), replacing(tmp_path / "file.txt"):
+        raise OSError(number, os.strerror(number))
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---- CSV -----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from .arguments import build_parser
-from .errors import TenpercentError, UsageError
+from .errors import TenpercentError, UsageError, disk_remedy
 from .given import asked_of, cut_of, embedder_of, options_of, options_of_both, read_scores, refuse
 from .progress import quiet
 
@@ -344,7 +344,7 @@ def _call(arguments: argparse.Namespace) -> int:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EMFILE):
             raise
         where = f" {error.filename}" if error.filename else ""
-        return _fail(f"{error.strerror}{where}; free some space there, or choose another folder", 1)
+        return _fail(f"{error.strerror}{where}; {disk_remedy(error)}, or choose another folder", 1)
     return 0
 
 

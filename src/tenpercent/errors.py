@@ -15,6 +15,7 @@ Each message is one line that names the value, the limit and the remedy.
 
 from __future__ import annotations
 
+import errno
 import importlib
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -61,6 +62,17 @@ def nearest(name: object, known: Iterable[str], limit: int = 3) -> str:
     """Return ``"; did you mean a, b?"`` for the known names closest to `name`, or an empty string."""
     found = get_close_matches(str(name), list(known), n=limit, cutoff=0.5)
     return f"; did you mean {', '.join(found)}?" if found else ""
+
+
+def disk_remedy(error: OSError) -> str:
+    """Return what to do about a file that can't be written: a full disk, no right to, too many open files."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "make the folder writable"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "allow more open files (ulimit -n)"
+    if error.errno == errno.ENAMETOOLONG:
+        return "choose a shorter name"
+    return "free some space there"
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import RunFolderError
+from ..errors import RunFolderError, disk_remedy
 from .checksums import ABOUT, CHECKSUMS, of_table
 from .remains import TEMPORARY, held
 
@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.replace(path)
     except OSError as error:
         raise RunFolderError(
-            f"can't write {path}: {error.strerror or error}; free some space there, or choose another folder"
+            f"can't write {path}: {error.strerror or error}; {disk_remedy(error)}, or choose another folder"
         ) from error
     finally:
         if path.parent.is_dir():  # else there is nothing to remove, and asking would be the next error
