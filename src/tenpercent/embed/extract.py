@@ -19,7 +19,7 @@ from ..images.source import ImageSource
 from ..progress import bar
 from ..store.embeddings import Part, in_batches, part_files, stored_layers, write_part
 from ..store.files import fingerprint, read_metadata
-from ..store.rejected import Rejected, write_rejected
+from ..store.rejected import REJECTED, Rejected, write_rejected
 from ..store.run import RunFolder
 from .encoders import (
     Embedder,
@@ -40,7 +40,6 @@ from .selfsupervised import check_images, check_network
 from .settings import SelfSupervised, Supervised, Timm
 from .weights import check_name, timm_model
 
-REJECTED = "rejected"  # in the metadata of a part
 PART = 4096  # images a part file; fixed, so that a resumed run writes the same files
 
 

@@ -25,7 +25,7 @@ from .ids import as_ids, check_unique
 from .ids import row_ids as row_ids
 from .labels import label_codes
 from .layout import Column, Layout, check, count_rows, read_checked, whole
-from .rejected import Rejected
+from .rejected import REJECTED, Rejected
 
 FORMAT = 1
 LAYERS = ("start", "middle", "end")
@@ -340,6 +340,7 @@ def _read_parts(parts: Sequence[Path], layer: str) -> tuple[pa.Table, dict[str, 
 
 def _read_part(part: Path, layer: str, layout: Layout) -> tuple[pa.Table, dict[str, Any]]:
     table, about = read_checked(part, layout)
+    about = {key: value for key, value in about.items() if key != REJECTED}  # a part's own
     labels = table["label"].to_numpy()
     highest = len(about["class_names"]) - 1
     check(

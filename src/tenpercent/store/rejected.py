@@ -11,6 +11,7 @@ import pyarrow as pa
 from .files import write_table
 
 FORMAT = 1
+REJECTED = "rejected"  # in the metadata of a part: the images that have no usable vector in it
 
 
 @dataclass(frozen=True)
