@@ -113,7 +113,7 @@ def _cut_view(state: State, cut: CheckedCut) -> dict[str, Any]:
 def _parted(state: State, groups: Groups) -> int:
     """Return how many decisions left both of their images, or their one, in no group: the list has them no longer."""
     held = state.merges.constraints
-    both = groups.of(held.apart.ravel()).reshape(-1, 2) >= groups.forest.m
+    both = groups.of(held.apart.flatten()).reshape(-1, 2) >= groups.forest.m
     return int(both.all(axis=1).sum()) + len(np.setdiff1d(held.alone, held.apart))
 
 
