@@ -20,7 +20,8 @@ function draw() {
   const bar = byId("selection-bar");
   const images = [...state.selected];
   bar.hidden = !images.length && !state.severally;
-  document.documentElement.classList.toggle("selecting", !bar.hidden);
+  document.documentElement.classList.toggle("selecting", images.length > 0);
+  document.documentElement.classList.toggle("with-bar", !bar.hidden);
   if (bar.hidden) return;
   if (!images.length) {
     bar.replaceChildren(el("b", {}, "None selected"), el("span", { class: "quiet" }, "Click the images to decide about."), button("Done", { kind: "quiet", key: "Esc", onclick: clearSelection }));
