@@ -244,6 +244,7 @@ def _without_flaws(part: Part) -> tuple[Part, list[Rejected]]:
         labels=part.labels[good],
         hashes=list(compress(part.hashes, good)),
         layers={layer: vectors[good] for layer, vectors in part.layers.items()},
+        sizes=None if part.sizes is None else part.sizes[good],
     )
     return left, gone
 
@@ -273,7 +274,13 @@ def _part(found: Scan, source: ImageSource, cut: slice, layers: dict[str, Floats
         labels=np.full(len(rows), -1, dtype=np.int64) if source.labels is None else source.labels[rows],
         hashes=found.hashes[cut],
         layers=layers,
+        sizes=None if source.decoding.rules == 1 else _sizes(found, cut),
     )
+
+
+def _sizes(found: Scan, cut: slice) -> Ints:
+    """Return width, height and bytes of some images; runs of version 0.1 keep none, and their representatives."""
+    return np.column_stack([found.sizes[cut, ::-1], found.file_bytes[cut]])
 
 
 def _encoder(

@@ -139,6 +139,7 @@ class Scan:
         rows: int64[m], the rows that could be read, in the order asked for.
         hashes: str[m], blake2b-128 of each image's bytes; of shape, dtype and values for arrays.
         sizes: int64[m, 2], height and width of each.
+        file_bytes: int64[m], how many bytes the source holds of each.
         rejected: the others.
         pixels: the pixels of the readable ones, at one size.
     """
@@ -146,6 +147,7 @@ class Scan:
     rows: Ints
     hashes: tuple[str, ...]
     sizes: Ints
+    file_bytes: Ints
     rejected: tuple[Rejected, ...]
     pixels: Pixels
 
@@ -162,6 +164,7 @@ class _Seen:
     row: int
     hash: str = ""
     size: Size = (0, 0)
+    file_bytes: int = 0
     pixels: Bytes | None = None
     reason: str = ""
 
@@ -211,7 +214,7 @@ def scan(
                     rejected.append(Rejected(source.ids[found.row], found.row, found.reason))
                 else:
                     kept.add(found.pixels, large=max(found.size) > SMALL)
-                    seen.append(_Seen(found.row, found.hash, found.size))
+                    seen.append(_Seen(found.row, found.hash, found.size, found.file_bytes))
             progress.update(len(chunk))
     if 2 * len(rejected) > len(rows):
         raise TenpercentError(
@@ -223,7 +226,8 @@ def scan(
     size = canvas((found.size for found in seen), square)
     native = bool((sizes == size).all())
     pixels = Pixels(source, readable, size, native, kept.finish(size), limit)
-    return Scan(readable, tuple(found.hash for found in seen), sizes, tuple(rejected), pixels)
+    file_bytes = np.asarray([found.file_bytes for found in seen], dtype=np.int64)
+    return Scan(readable, tuple(found.hash for found in seen), sizes, file_bytes, tuple(rejected), pixels)
 
 
 def memory_for_pixels() -> int:
@@ -355,7 +359,8 @@ def _look(source: ImageSource, row: int, square: Size) -> _Seen:
     def seen(image: Bytes) -> _Seen:
         size = (int(image.shape[0]), int(image.shape[1]))
         small = max(size) <= SMALL
-        return _Seen(row, content_hash(raw), size, image if small else fit(image, square))
+        held = len(raw) if isinstance(raw, bytes) else raw.nbytes
+        return _Seen(row, content_hash(raw), size, held, image if small else fit(image, square))
 
     try:
         raw = source.read(row)

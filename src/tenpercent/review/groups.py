@@ -156,6 +156,7 @@ class Groups:
         number = np.empty(len(members), dtype=np.int64)
         number[:] = np.repeat(np.arange(len(groups)), sizes)[order]
         own = members[order]
+        rank = self.merges.embeddings.rank
         alone = Partition(
             vectors=self.merges.embeddings.vectors[own],
             constraints=_among(self.merges.constraints, own),
@@ -165,6 +166,7 @@ class Groups:
             diameter=np.zeros(len(groups)),
             height=0.0,
             cut=ANY,
+            rank=None if rank is None else rank[own],
         )
         found = alone.standing(np.arange(len(groups)))
         there = found.representative >= 0

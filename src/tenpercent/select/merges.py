@@ -142,7 +142,9 @@ class Merges:
         wanted = positions_of(self.embeddings.ids, keep_ids, "keep_ids", self.embeddings.rows)
         deep = deepened(self, cut, resources)
         part = deep._partition(cut)
-        representative, dissimilarity = representatives(self.embeddings.vectors, part.group)
+        representative, dissimilarity = representatives(
+            self.embeddings.vectors, part.group, self.embeddings.rank
+        )
         kept = representative == np.arange(len(part.group))
         decided = part.standing(part.decided)
         representative[decided.members] = np.repeat(decided.representative, np.diff(decided.starts))
@@ -218,7 +220,8 @@ class Merges:
             return self.steps.taken(cut)
         pairs = (self.a, self.b, self.class_index)
         return self.steps.taken(
-            cut, further(self.embeddings.vectors, self.steps, pairs, cut, self.constraints)
+            cut,
+            further(self.embeddings.vectors, self.steps, pairs, cut, self.constraints, self.embeddings.rank),
         )
 
     def _partition(self, cut: CheckedCut) -> Partition:
@@ -236,6 +239,7 @@ class Merges:
             diameter=diameter,
             height=float(height[-1]) if len(height) else 0.0,
             cut=cut,
+            rank=self.embeddings.rank,
         )
 
     def under(self, constraints: Constraints, resources: Resources | None = None) -> Merges:

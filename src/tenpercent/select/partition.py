@@ -47,6 +47,7 @@ class Partition:
         diameter: float64[g], the largest dissimilarity of two members.
         height: of the cut: of the last merge taken, 0 where none was.
         cut: what was asked for.
+        rank: int64[n], which of equally near members stands for a group: the lowest; None for the smallest id.
     """
 
     vectors: Vectors
@@ -57,6 +58,7 @@ class Partition:
     diameter: Floats
     height: float
     cut: CheckedCut
+    rank: Ints | None = None
 
     @cached_property
     def n_kept(self) -> int:
@@ -104,7 +106,7 @@ class Partition:
         members, starts = self.members(groups)
         units = unit_vectors(self.vectors[members])
         allowed = ~np.isin(members, self.constraints.remove)
-        row = central(units, starts, allowed)
+        row = central(units, starts, allowed, None if self.rank is None else self.rank[members])
         for at in np.flatnonzero(np.isin(groups, self.group[self.constraints.prefer])).tolist():
             own = members[starts[at] : starts[at + 1]]
             last = [position for position in self.constraints.prefer.tolist() if position in own]
@@ -131,10 +133,10 @@ class Partition:
 
     def _extra(self, group: int) -> int:
         """How many images more than one a group keeps."""
-        return kept_of(self.vectors, np.flatnonzero(self.group == group), self.constraints) - 1
+        return kept_of(self.vectors, np.flatnonzero(self.group == group), self.constraints, self.rank) - 1
 
 
-def kept_of(vectors: Vectors, members: Ints, constraints: Constraints) -> int:
+def kept_of(vectors: Vectors, members: Ints, constraints: Constraints, rank: Ints | None) -> int:
     """Return how many of a group's images stay: those that must, and the one that stands for it."""
     if np.isin(members, constraints.remove).all():
         return 0
@@ -147,7 +149,8 @@ def kept_of(vectors: Vectors, members: Ints, constraints: Constraints) -> int:
     else:
         allowed = ~np.isin(members, constraints.remove)
         starts = np.asarray([0, len(members)])
-        keeper = int(central(unit_vectors(vectors[members]), starts, allowed)[0])
+        ranked = None if rank is None else rank[members]
+        keeper = int(central(unit_vectors(vectors[members]), starts, allowed, ranked)[0])
     return int(forced.sum()) + (not forced[keeper])
 
 
@@ -155,7 +158,12 @@ def kept_of(vectors: Vectors, members: Ints, constraints: Constraints) -> int:
 
 
 def further(
-    vectors: Vectors, steps: Steps, pairs: tuple[Ints, Ints, Ints], cut: CheckedCut, constraints: Constraints
+    vectors: Vectors,
+    steps: Steps,
+    pairs: tuple[Ints, Ints, Ints],
+    cut: CheckedCut,
+    constraints: Constraints,
+    rank: Ints | None = None,
 ) -> Ints:
     """Return how many merges more, or fewer, than a cut takes leave the number of images that it asks for.
 
@@ -169,6 +177,7 @@ def further(
         pairs: a and b of the merges, int64[m] each, and the index of each image's class, int64[n].
         cut: with `keep`.
         constraints: what was decided.
+        rank: as in `Partition`.
 
     Returns:
         int64[c] for a budget a class; int64[1] for a global one.
@@ -178,7 +187,7 @@ def further(
     found = np.zeros(len(spends), dtype=np.int64)
     for at, (order, depth, decided) in enumerate(spends):
         if len(decided):
-            found[at] = _settled(vectors, a[order], b[order], depth, decided, constraints) - depth
+            found[at] = _settled(vectors, a[order], b[order], depth, decided, constraints, rank) - depth
     return found
 
 
@@ -195,13 +204,15 @@ def _spends(
         yield np.flatnonzero(steps.of_class == index) if len(own) else own, int(depths[index]), own
 
 
-def _settled(vectors: Vectors, a: Ints, b: Ints, depth: int, decided: Ints, constraints: Constraints) -> int:
+def _settled(
+    vectors: Vectors, a: Ints, b: Ints, depth: int, decided: Ints, constraints: Constraints, rank: Ints | None
+) -> int:
     """Return how many of the merges (a, b) to take, in order, so that `depth` images go."""
     removed = int(np.isin(constraints.remove, decided).sum())
     begin = min(max(depth - removed, 0), len(a))
     group = groups_of(len(vectors), a[:begin], b[:begin]).copy()
     extra = {
-        int(g): kept_of(vectors, np.flatnonzero(group == g), constraints) - 1
+        int(g): kept_of(vectors, np.flatnonzero(group == g), constraints, rank) - 1
         for g in np.unique(group[decided])
     }
     gone = begin - sum(extra.values())
@@ -213,7 +224,7 @@ def _settled(vectors: Vectors, a: Ints, b: Ints, depth: int, decided: Ints, cons
         touched = one in extra or other in extra
         if touched:
             members = np.flatnonzero((group == one) | (group == other))
-            after = kept_of(vectors, members, constraints) - 1
+            after = kept_of(vectors, members, constraints, rank) - 1
         if gone + 1 + before - after > depth:
             return step
         gone += 1 + before - after

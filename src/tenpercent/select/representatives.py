@@ -21,16 +21,17 @@ def groups_of(n: int, a: Ints, b: Ints) -> Ints:
     return _numbered(united(np.arange(n, dtype=np.int32), a, b))
 
 
-def representatives(vectors: Vectors, group: Ints) -> tuple[Ints, Floats]:
+def representatives(vectors: Vectors, group: Ints, rank: Ints | None = None) -> tuple[Ints, Floats]:
     """Find the image that stands for each group, and everyone's dissimilarity to it.
 
     The representative is the member with the largest u·s, where s is the sum of the group's unit vectors in id
-    order: the member nearest to the centre by cosine. Values within 1e-12 of the largest are ties and go to the
-    smallest id, so a group of two keeps its smaller id.
+    order: the member nearest to the centre by cosine. Values within 1e-12 of the largest are ties, as both members
+    of a group of two are, and go to the lowest rank.
 
     Args:
         vectors: [n, d] in id order; float32, or float64 as given.
         group: int64[n], numbered from 0 without gaps.
+        rank: int64[n], all different (`Embeddings.rank`); None for the smallest id.
 
     Returns:
         The position of each image's representative, int64[n], and the dissimilarity to it, float64[n].
@@ -46,27 +47,31 @@ def representatives(vectors: Vectors, group: Ints) -> tuple[Ints, Floats]:
     for first, last in _blocks(starts, BLOCK_BYTES // (8 * vectors.shape[1])):
         positions = members[starts[first] : starts[last]]
         units = unit_vectors(vectors[positions])
-        rows = central(units, starts[first : last + 1] - starts[first], np.ones(len(units), dtype=np.bool_))
+        all_may = np.ones(len(units), dtype=np.bool_)
+        ranked = None if rank is None else rank[positions]
+        rows = central(units, starts[first : last + 1] - starts[first], all_may, ranked)
         keeper = np.repeat(rows, sizes[first:last])
         representative[positions] = positions[keeper]
         dissimilarity[positions] = dissimilarities(units, np.arange(len(positions)), keeper)
     return representative, dissimilarity
 
 
-def central(units: Floats, starts: Ints, allowed: Bools) -> Ints:
+def central(units: Floats, starts: Ints, allowed: Bools, rank: Ints | None = None) -> Ints:
     """Return the row of the member of each group that is nearest to its centre.
 
     Args:
         units: float64[m, d], unit vectors, group after group, each in id order.
         starts: int64[k + 1], where each begins.
         allowed: bool[m], which members may stand for their group; the centre is that of all.
+        rank: int64[m], the lowest of equally near ones is chosen; None for the first.
 
     Returns:
         int64[k], −1 where no member may.
     """
     chosen = np.empty(len(starts) - 1, dtype=np.int64)
     largest = int(np.diff(starts).max(initial=0))
-    _central(units, starts, allowed, np.empty(units.shape[1]), np.empty(largest), chosen)
+    ranked = np.arange(len(units), dtype=np.int64) if rank is None else rank
+    _central(units, starts, allowed, ranked, np.empty(units.shape[1]), np.empty(largest), chosen)
     return chosen
 
 
@@ -88,7 +93,7 @@ def _numbered(roots: Positions) -> Ints:
 
 @kernel
 def _central(
-    units: Floats, starts: Ints, allowed: Bools, total: Floats, closeness: Floats, chosen: Ints
+    units: Floats, starts: Ints, allowed: Bools, rank: Ints, total: Floats, closeness: Floats, chosen: Ints
 ) -> None:
     """Fill in the row of each group's representative; rows starts[g] … starts[g+1] are group g, in id order.
 
@@ -115,7 +120,8 @@ def _central(
         if largest == -np.inf:
             chosen[g] = -1
             continue
-        row = start
-        while not closeness[row - start] >= largest - TIE:
-            row += 1
-        chosen[g] = row
+        best = -1
+        for row in range(start, end):
+            if closeness[row - start] >= largest - TIE and (best < 0 or rank[row] < rank[best]):
+                best = row
+        chosen[g] = best

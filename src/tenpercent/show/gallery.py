@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -86,12 +87,14 @@ class Album:
         columns: the images' ids.
         rows: int64[n], the row of each position in the source.
         budget: how many bytes of pictures the page may carry.
+        sizes: int64[n, 3], width, height and bytes of each image; None where they are not known.
     """
 
     source: ImageSource | None
     columns: Columns
     rows: Ints
     budget: int
+    sizes: Ints | None = None
     spent: int = 0
     left_out: int = 0
     unreadable: dict[int, str] = field(default_factory=dict)
@@ -109,6 +112,17 @@ class Album:
                 self.unreadable[position] = clean(str(error))
                 continue
             self._pictures[position] = picture
+
+    @cached_property
+    def _sizes_differ(self) -> bool:
+        return self.sizes is not None and bool((self.sizes[:, :2] != self.sizes[0, :2]).any())
+
+    def size(self, position: int) -> str:
+        """Return an image's size in words, "" where all images have the same or it is not known."""
+        if self.sizes is None or not self._sizes_differ:
+            return ""
+        width, height, count = self.sizes[position].tolist()
+        return f"{width:,} × {height:,}, {_file_size(count)}"
 
     def show(self, position: int) -> str | None:
         """Return the picture of `position`, or None where there is none or the page has no room left."""
@@ -137,6 +151,7 @@ class Tile:
         crisp: show its pixels as squares.
         alt: what the picture is, in words.
         missing: why there is no picture.
+        size: width, height and bytes of the file; "" where that tells nothing.
     """
 
     role: str
@@ -148,6 +163,7 @@ class Tile:
     crisp: bool
     alt: str
     missing: str
+    size: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,6 +180,10 @@ def members_shown(groups: Groups, group: int, limit: int = TILES) -> list[int]:
     """Return the representative and the members to show with it, evenly spread from the nearest to the farthest."""
     members = groups.of(group)
     return [int(members[0]), *(int(members[1 + at]) for at in _evenly(len(members) - 1, limit - 1))]
+
+
+def _file_size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 999_500 else f"{max(count / 1e3, 0.1):.3g} kB"
 
 
 def tile(
@@ -190,6 +210,7 @@ def tile(
         crisp=bool(picture and picture.startswith("data:image/png")),
         alt=words,
         missing=missing,
+        size=album.size(position),
     )
 
 

@@ -117,7 +117,13 @@ class _Page:
         self.material = material
         self.columns: Columns = columns_of(material.selection)
         self.groups: Groups = groups_of(self.columns)
-        self.album = Album(material.source, self.columns, material.embeddings.rows, PICTURES)
+        self.album = Album(
+            material.source,
+            self.columns,
+            material.embeddings.rows,
+            PICTURES,
+            material.embeddings.sizes,
+        )
         self.mixed_groups = material.selection.settings["within"] == "all" and self.columns.labelled
 
     @cached_property

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypedDict
 
@@ -29,6 +30,7 @@ from .rejected import REJECTED, Rejected
 
 FORMAT = 1
 LAYERS = ("start", "middle", "end")
+SIZES = ("width", "height", "bytes")  # columns of part files
 BLOCK_BYTES = 32 * 2**20  # of vectors looked at at a time
 
 Ints = npt.NDArray[np.int64]
@@ -56,6 +58,8 @@ class Embeddings:
         shared: whether the vectors lie in memory that others may write to, a file's say: `check_unchanged` then looks
             whether they did.
         rejected: of ready vectors, the rows that were set aside; `rows` and `length` count them.
+        sizes: int64[n, 3], width and height of each image in pixels, as it is seen, and the bytes of its file; None of
+            ready vectors, and in runs of version 0.1.
     """
 
     ids: Strings
@@ -72,10 +76,11 @@ class Embeddings:
     number_ids: bool = False
     shared: bool = False
     rejected: tuple[Rejected, ...] = ()
+    sizes: Ints | None = None
 
     def __post_init__(self) -> None:
         n = len(self.ids)
-        for name in ("ids", "rows", "vectors", "labels", "paths", "hashes"):
+        for name in ("ids", "rows", "vectors", "labels", "paths", "hashes", "sizes"):
             value = getattr(self, name)
             if value is None:
                 continue
@@ -210,6 +215,19 @@ class Embeddings:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @cached_property
+    def rank(self) -> Ints | None:
+        """Which of equally central images stands for others, int64[n]: the lowest; None where sizes are not known.
+
+        More pixels come first, then the larger file, then the smaller id.
+        """
+        if self.sizes is None:
+            return None
+        width, height, size = self.sizes.T
+        rank = np.empty(len(self), dtype=np.int64)
+        rank[np.lexsort((-size, -width * height))] = np.arange(len(self))  # stable: then by id
+        return rank
+
     @property
     def width(self) -> int:
         """The number of values of a vector, d."""
@@ -279,7 +297,15 @@ class Embeddings:
             layer=layer,
             origin=fingerprint({"embeddings": about["origin"], "layer": layer}),
             length=length,
+            sizes=_sizes(table, order),
         )
+
+
+def _sizes(table: pa.Table, order: Ints) -> Ints | None:
+    """Return the sizes of images, int64[n, 3], or None where a part file has none."""
+    if any(name not in table.column_names or table[name].null_count for name in SIZES):
+        return None
+    return np.column_stack([table[name].to_numpy() for name in SIZES])[order]
 
 
 class PartAbout(TypedDict):
@@ -299,6 +325,7 @@ def part_layout(layer: str | None = None) -> Layout:
         Column("path", pa.string(), nullable=True),
         Column("label", pa.int64(), lowest=-1),
         Column("hash", pa.string()),
+        *(Column(name, pa.int64(), lowest=0, optional=True) for name in SIZES),
     )
     vectors = () if layer is None else (Column(layer, _is_vectors, unvouched=_broken),)
     return Layout((*columns, *vectors), PartAbout, FORMAT)
@@ -335,7 +362,7 @@ def _read_parts(parts: Sequence[Path], layer: str) -> tuple[pa.Table, dict[str, 
                 f"its vectors have not the width of {parts[0].name}, {width}",
             ),
         )
-    return pa.concat_tables([table for table, _ in found]), about
+    return pa.concat_tables([table for table, _ in found], promote_options="default"), about
 
 
 def _read_part(part: Path, layer: str, layout: Layout) -> tuple[pa.Table, dict[str, Any]]:
@@ -361,6 +388,7 @@ class Part:
         ids, paths, hashes: str[k]; paths are None where there are no files.
         rows, labels: int64[k]; the label −1 means none.
         layers: the vectors of each layer, float32[k, d].
+        sizes: see `Embeddings`; None not to write any.
     """
 
     ids: Sequence[str]
@@ -369,6 +397,7 @@ class Part:
     labels: Ints
     hashes: Sequence[str]
     layers: dict[str, npt.NDArray[np.float32]]
+    sizes: Ints | None = None
 
 
 def write_part(folder: Path, number: int, part: Part, about: dict[str, Any]) -> None:
@@ -387,6 +416,8 @@ def write_part(folder: Path, number: int, part: Part, about: dict[str, Any]) -> 
         "label": pa.array(part.labels, pa.int64()),
         "hash": pa.array(part.hashes, pa.string()),
     }
+    if part.sizes is not None:
+        columns |= {name: pa.array(part.sizes[:, at], pa.int64()) for at, name in enumerate(SIZES)}
     for layer, vectors in part.layers.items():
         flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1), pa.float32())
         columns[layer] = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
