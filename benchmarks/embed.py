@@ -39,7 +39,7 @@ from tenpercent.embed.training import Trained, train
 from tenpercent.images.source import ImageSource
 from tenpercent.images.sources import open_source
 from tenpercent.progress import quiet
-from tenpercent.store.run import machine, versions
+from tenpercent.store.environment import machine, versions
 
 CPU = torch.device("cpu")
 

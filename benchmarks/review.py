@@ -75,7 +75,7 @@ def main() -> None:
 
 def about() -> dict[str, Any]:
     """Return the machine and the versions."""
-    from tenpercent.store.run import machine, versions
+    from tenpercent.store.environment import machine, versions
 
     return {**versions(), **machine(), "platform": platform.platform(), "seed": SEED}
 

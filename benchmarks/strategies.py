@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 import tenpercent as tp
 from tenpercent.select.strategies.strategy import SCORED, Strategy
-from tenpercent.store.run import machine, versions
+from tenpercent.store.environment import machine, versions
 
 WARM = 300  # images of the selection that compiles
 

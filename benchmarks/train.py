@@ -43,7 +43,7 @@ from tenpercent.embed.training import batches_of
 from tenpercent.evaluate.presets import PRESETS, Protocol
 from tenpercent.evaluate.training import TrainingData, train_once
 from tenpercent.progress import quiet
-from tenpercent.store.run import machine, versions
+from tenpercent.store.environment import machine, versions
 
 SIDES = (8, 32)  # pixels of the ResNet-8's images
 CLASSES = 10

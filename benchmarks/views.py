@@ -19,7 +19,7 @@ from PIL import Image
 
 from tenpercent.embed.networks import SMALL, ResNet
 from tenpercent.embed.views import Strength, draw, views
-from tenpercent.store.run import machine, versions
+from tenpercent.store.environment import machine, versions
 
 BATCH = 256
 

@@ -26,7 +26,8 @@ from tenpercent.images.options import SourceOptions
 from tenpercent.images.source import ImageSource
 from tenpercent.images.sources import open_source
 from tenpercent.leaks.network import trained_network
-from tenpercent.store.run import RunFolder, machine, versions
+from tenpercent.store.environment import machine, versions
+from tenpercent.store.run import RunFolder
 
 
 def main() -> None:

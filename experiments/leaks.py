@@ -29,7 +29,7 @@ from tenpercent.images.decode import decode
 from tenpercent.images.source import ImageSource
 from tenpercent.leaks.growth import threshold_rows
 from tenpercent.show.picture import FONT
-from tenpercent.store.run import machine, versions
+from tenpercent.store.environment import machine, versions
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAIRS = DOCS / "leaks-pairs.csv"

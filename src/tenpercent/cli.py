@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from .arguments import build_parser
-from .errors import TenpercentError, UsageError, disk_remedy
+from .errors import TenpercentError, UsageError, disk_remedy, one_line
 from .given import asked_of, cut_of, embedder_of, options_of, options_of_both, read_scores, refuse
 from .progress import quiet
 
@@ -374,8 +374,7 @@ def _ask(said: str) -> None:
 
 
 def _fail(message: str, status: int) -> int:
-    line = " ".join(message.split())
-    print(f"tenpercent: error: {line}", file=sys.stderr)
+    print(f"tenpercent: error: {one_line(message)}", file=sys.stderr)
     return status
 
 

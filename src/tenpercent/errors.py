@@ -64,6 +64,11 @@ def nearest(name: object, known: Iterable[str], limit: int = 3) -> str:
     return f"; did you mean {', '.join(found)}?" if found else ""
 
 
+def one_line(error: object, most: int | None = None) -> str:
+    """Return what an error says without line breaks, `most` characters at most; its kind where it says nothing."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def disk_remedy(error: OSError) -> str:
     """Return what to do about a file that can't be written: a full disk, no right to, too many open files."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

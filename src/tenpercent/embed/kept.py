@@ -9,7 +9,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from ..errors import StageError
 from ..store.layout import check_file, damaged, read_settings, remedy
 from ..store.typed import parsed
 from .augment import View
@@ -97,6 +96,4 @@ def load_weights(network: nn.Module, folder: Path) -> None:
         check_file(path)
         network.load_state_dict(load_file(path))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise StageError(
-            f"{path} is damaged ({' '.join(str(error).split())[:200]}); {remedy(path)}"
-        ) from None
+        raise damaged(path, error) from None

@@ -25,9 +25,9 @@ from ..embed.training import Length as Course
 from ..embed.training import Trained, batches_of, default_epochs, seeded, threads_for, train
 from ..embed.weights import model_view, timm_model
 from ..errors import UsageError
+from ..store.environment import machine
 from ..store.files import write_text
 from ..store.layout import damaged
-from ..store.run import machine
 from ..store.typed import parsed
 from .presets import Length, Protocol
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import TenpercentError, require
+from ..errors import TenpercentError, one_line, require
 from ..images.decode import Unreadable
 from ..images.source import ImageSource
 from ..progress import bar
@@ -108,7 +108,7 @@ def reading(source: ImageSource) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException, Unreadable) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise TenpercentError(f"{source.spec} can't be read: {reason}; bring it back or run again") from error
 
 

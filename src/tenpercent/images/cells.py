@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+import pyarrow as pa
+
 from .decode import Unreadable
 
 
@@ -23,6 +25,16 @@ def bytes_of(cell: object, folder: Path | None) -> bytes:
     if folder is None and not Path(path).is_absolute():
         raise Unreadable(f"the row holds no bytes, only the path {path!r}")
     return (folder / path if folder is not None else Path(path)).read_bytes()
+
+
+def has_path(kind: pa.DataType) -> bool:
+    """Whether the cells of this type come with paths."""
+    return bool(pa.types.is_struct(kind)) and any(field.name == "path" for field in kind)
+
+
+def paths_of(cells: pa.ChunkedArray) -> list[str | None]:
+    """Return the path of each cell, without its bytes."""
+    return [path for chunk in cells.chunks for path in chunk.field("path").to_pylist()]
 
 
 def ids_of(paths: Sequence[str | None], folder: Path | None) -> tuple[str, ...] | None:

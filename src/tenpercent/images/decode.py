@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from ..errors import one_line
 from .jpeg import load_jpeg
 from .levels import RGB, STRIP, eight_bits, grey, on_white, to_rgb
 from .options import Decoding
@@ -19,7 +20,7 @@ from .room import Room
 from .source import Raw, Unreadable
 from .whole import checked
 
-__all__ = ["RGB", "Unreadable", "as_rgb", "decode", "decode_for", "extensions", "formats", "one_line"]
+__all__ = ["RGB", "Unreadable", "as_rgb", "decode", "decode_for", "extensions", "formats"]
 
 Result = TypeVar("Result")
 
@@ -174,9 +175,3 @@ def _channels(values: RGB) -> RGB:
     if values.ndim == 2 or values.shape[2] == 1:
         return grey(values.reshape(values.shape[:2]))
     return on_white(values) if values.shape[2] == 4 else values
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's message without line breaks, or its kind where it says nothing."""
-    text = " ".join(str(error).split())
-    return text or type(error).__name__

@@ -18,7 +18,7 @@ import pyarrow as pa
 from ..errors import SourceError, nearest, require
 from ..progress import bar
 from ..store.embeddings import Embeddings, row_ids
-from .cells import bytes_of, ids_of
+from .cells import bytes_of, has_path, ids_of, paths_of
 from .columns import find_columns
 from .options import SourceOptions
 from .source import ImageSource, Raw
@@ -236,12 +236,9 @@ def _table(dataset: Any, columns: list[str]) -> pa.Table:
 
 def _paths_as_ids(cells: Any, image: str, folder: Path | None) -> tuple[str, ...] | None:
     """Read the `path` of every cell without its bytes."""
-    kind = cells.features.arrow_schema.field(image).type
-    if not pa.types.is_struct(kind) or all(field.name != "path" for field in kind):
+    if not has_path(cells.features.arrow_schema.field(image).type):
         return None
-    paths: list[str | None] = []
-    for chunk in cells.data.column(image).chunks:  # memory-mapped: the bytes stay on disk
-        paths.extend(chunk.field("path").to_pylist())
+    paths = paths_of(cells.data.column(image))  # memory-mapped: the bytes stay on disk
     indices = cells._indices  # set where rows were chosen or shuffled before save_to_disk
     if indices is not None:
         paths = [paths[row] for row in indices.column(0).to_pylist()]

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import SourceError
+from .arrow_types import can_be_image
 from .folder import Listing
 from .options import NO_COLUMN, SourceOptions
 
@@ -46,13 +47,7 @@ def _image_columns(path: Path) -> list[str]:
         schema = pq.read_schema(path)
     except (OSError, pa.ArrowException):
         return []
-    return [column.name for column in schema if _can_hold_images(column.type)]
-
-
-def _can_hold_images(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return any(field.name == "bytes" and _can_hold_images(field.type) for field in kind)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    return [column.name for column in schema if can_be_image(column.type)]
 
 
 def _counted(n: int, noun: str) -> str:

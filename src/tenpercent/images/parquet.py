@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import SourceError
+from ..errors import SourceError, one_line
 from ..store.embeddings import Embeddings, row_ids
 from .arrow_types import plain_column, same_kind, without_views
-from .cells import bytes_of, ids_of
+from .cells import bytes_of, has_path, ids_of, paths_of
 from .columns import find_columns
 from .features import declared_classes
 from .options import SourceOptions
@@ -116,9 +116,9 @@ class Files:
         try:
             return pa.concat_tables(tables, promote_options="permissive")
         except pa.ArrowException as error:
-            reason = " ".join(str(error).split())
             raise SourceError(
-                f"{self.paths[0]} and the files beside it don't fit together ({reason})"
+                f"{self.paths[0]} and the files beside it don't fit together ({one_line(error)}); give files of one "
+                "layout"
             ) from None
 
     def _columns(self, file: int, names: Sequence[str]) -> pa.Table:
@@ -230,14 +230,9 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
 
 
 def _paths_as_ids(files: Files, image: str, folder: Path) -> tuple[str, ...] | None:
-    kind = files.schema().field(image).type
-    if not pa.types.is_struct(kind) or all(field.name != "path" for field in kind):
+    if not has_path(files.schema().field(image).type):
         return None
-    cells = files.columns([f"{image}.path"])[image]
-    paths: list[str | None] = []
-    for chunk in cells.chunks:
-        paths.extend(chunk.field("path").to_pylist())
-    return ids_of(paths, folder)
+    return ids_of(paths_of(files.columns([f"{image}.path"])[image]), folder)
 
 
 def _type_in(schema: pa.Schema, name: str) -> pa.DataType | None:
@@ -269,5 +264,5 @@ def _rows_at_a_time(footer: pq.FileMetaData, name: str) -> int:
 
 
 def _damaged(path: Path, error: Exception) -> SourceError:
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    reason = getattr(error, "strerror", None) or one_line(error)
     return SourceError(f"{path} can't be read as Parquet ({reason}); give a whole Parquet file")

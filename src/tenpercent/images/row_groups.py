@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import SourceError
-from .decode import Unreadable, one_line
+from ..errors import SourceError, one_line
+from .decode import Unreadable
 
 if TYPE_CHECKING:
     from .parquet import Files

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import SourceError, UsageError
+from ..errors import SourceError, UsageError, one_line
 from ..store.labels import Ints, Labels, none_words, number_labels, plain
 from . import columns_0_1
 from .arrow_types import can_be_id, is_bytes, is_number, is_text, plain_column
@@ -121,7 +121,7 @@ def ids_of_column(column: pa.ChunkedArray) -> tuple[tuple[str, ...] | None, str]
     try:
         names = _as_text(column)
     except (UsageError, pa.ArrowException) as error:
-        return None, " ".join(str(error).split())
+        return None, one_line(error)
     if all(names) and len(set(names)) == len(names):
         return tuple(map(str, names)), ""
     seen: set[str | None] = set()
@@ -186,9 +186,7 @@ def labels_of(
             return _text_labels(values.cast(pa.large_string()), spec)
         numbers, missing = _numbers(values)
     except (UsageError, pa.ArrowException) as error:
-        raise SourceError(
-            f"{what}, which can't be labels: {' '.join(str(error).split())}; {OTHER_LABELS}"
-        ) from None
+        raise SourceError(f"{what}, which can't be labels: {one_line(error)}; {OTHER_LABELS}") from None
     try:
         return number_labels(numbers, missing, class_names, truth=pa.types.is_boolean(kind))
     except UsageError as error:

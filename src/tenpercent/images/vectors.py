@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ..errors import SourceError, UsageError
+from ..errors import SourceError, UsageError, one_line
 from ..store.embeddings import Embeddings
 from ..store.labels import Labels, label_codes, number_labels, plain
 from . import columns_0_1
@@ -155,9 +155,8 @@ def _load(path: Path, mapped: bool = False) -> npt.NDArray[Any]:
     try:
         array = np.load(path, mmap_mode="r" if mapped and _has_values(path) else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        reason = " ".join(str(error).split())
         raise SourceError(
-            f"{path} is no array of numbers ({reason}); write it again with numpy.save"
+            f"{path} is no array of numbers ({one_line(error)}); write it again with numpy.save"
         ) from None
     return np.asanyarray(array)
 

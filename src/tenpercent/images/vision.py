@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import SourceError, UsageError, nearest, require
+from ..errors import SourceError, UsageError, nearest, one_line, require
 from ..progress import bar
 from ..store.embeddings import row_ids
 from ..store.labels import Labels, number_labels
 from .columns_0_1 import check_codes
-from .decode import Unreadable, as_rgb, one_line
+from .decode import Unreadable, as_rgb
 from .options import Decoding
 from .source import ImageSource, Raw
 from .splits import choose_split

@@ -16,9 +16,9 @@ from ..errors import UsageError
 from ..images.options import SourceOptions
 from ..select.memory import checked_memory
 from ..store.embeddings import Embeddings, Ints
+from ..store.environment import machine, versions
 from ..store.files import write_text
 from ..store.remains import holds_others
-from ..store.run import machine, versions
 from .result import Bools, Floats, Growth, Leaks, Side, labels_compare
 from .sides import Spec, open_test, open_train, vectors_of
 

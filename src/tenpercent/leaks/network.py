@@ -23,7 +23,7 @@ from ..embed.selfsupervised import network_for
 from ..embed.settings import SelfSupervised, Supervised, Timm
 from ..embed.training import Trained
 from ..embed.weights import untrained_model
-from ..errors import StageError, UsageError
+from ..errors import StageError, UsageError, one_line
 from ..images.source import ImageSource
 from ..store.files import fingerprint
 from ..store.rejected import write_rejected
@@ -168,7 +168,7 @@ def trained_network(run: RunFolder) -> Trained:
         load_weights(network, run.training)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, StageError) as error:
         raise StageError(
-            f"the network of {run.path} can't be loaded ({' '.join(str(error).split())[:200]}); bring {run.training} "
+            f"the network of {run.path} can't be loaded ({one_line(error, 200)}); bring {run.training} "
             f"back, or delete it and {run.embeddings} and embed again"
         ) from None
     return Trained(network, view, choice, devices_for(None).first, {})

@@ -19,9 +19,9 @@ from ..images.options import SourceOptions
 from ..images.sources import open_source
 from ..store.checks import check_kind
 from ..store.embeddings import Embeddings
+from ..store.environment import machine, versions
 from ..store.files import write_text
 from ..store.remains import holds_others
-from ..store.run import machine, versions
 from .measure import NEIGHBOURS, interval, linear_accuracy, neighbours_accuracy
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from ..errors import LockedError, TenpercentError, UsageError
+from ..errors import LockedError, TenpercentError, UsageError, one_line
 from ..images.decode import Unreadable
 from .asked import Asked, RefusedError
 from .calls import CALLS, Call
@@ -221,9 +221,9 @@ def _sent(file: PageFile | None, request: Request) -> Response:
 async def _told(_: Request, error: Exception) -> Response:
     """Answer what a person can act on with its line."""
     if isinstance(error, RefusedError):
-        return answer({"error": " ".join(str(error).split()), **error.more}, error.status)
+        return answer({"error": one_line(error), **error.more}, error.status)
     status = 400 if isinstance(error, UsageError) else 423 if isinstance(error, LockedError) else 409
-    return answer({"error": " ".join(str(error).split())}, status)
+    return answer({"error": one_line(error)}, status)
 
 
 async def _of_the_disk(request: Request, error: Exception) -> Response:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from threading import Lock, Thread
 from typing import Any
 
-from ..errors import TenpercentError
+from ..errors import TenpercentError, one_line
 from .asked import RefusedError
 from .events import Hub
 
@@ -61,12 +61,12 @@ class Job:
             more = work(self._tell)
             self.done, self.state = 1.0, "ready"
         except TenpercentError as error:
-            self._fail(" ".join(str(error).split()))
+            self._fail(one_line(error))
         except MemoryError:
             self._fail("out of memory; close other programs")
         except Exception as error:
             log.exception("the %s failed", self.name)
-            self._fail(f"{type(error).__name__}: {' '.join(str(error).split())}")
+            self._fail(f"{type(error).__name__}: {one_line(error)}")
         self._publish(more)
 
     def _fail(self, line: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..store.run import versions
+from ..store.environment import versions
 from .asked import MOST_IMAGES, Parameter
 from .calls import CALLS, JSON, Call
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 from ..cluster.walk import Counted
 from ..store.embeddings import Ints
 from ..store.files import write_table
-from ..store.layout import Column, Layout, NewerFormatError, ascending, check, read_about, read_checked
+from ..store.layout import Column, Layout, ascending, check, read_about, read_checked
+from ..store.typed import NewerFormatError
 from .representatives import groups_of
 
 if TYPE_CHECKING:

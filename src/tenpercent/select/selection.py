@@ -21,7 +21,8 @@ from ..store.files import write_table
 from ..store.ids import as_given
 from ..store.ids import positions_of as positions_of
 from ..store.layout import Column, Layout, check
-from ..store.run import CutSettings, RunFolder
+from ..store.records import CutSettings
+from ..store.run import RunFolder
 from .cut import Bools, Floats
 from .explain import Explanation, explain
 from .files import StageAbout, read_stage

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError
+from ..errors import UsageError, one_line
 
 Array = npt.NDArray[Any]
 Vectors = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -44,7 +44,7 @@ def as_array(values: object, name: str) -> Array:
     try:
         return np.asarray(values)
     except Exception as error:  # other libraries' conversions raise nearly anything
-        reason = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__
+        reason = one_line(error).partition(". ")[0]
         raise _no_array(values, name, f" ({reason})") from error
 
 

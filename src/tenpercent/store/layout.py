@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..errors import StageError
+from ..errors import StageError, one_line
 from .checksums import ABOUT, CHECKSUMS, checksum, recorded
-from .typed import parsed
+from .typed import parsed_format
 
 T = TypeVar("T")
 
@@ -35,10 +35,6 @@ MAKERS = {  # by a file's name, else by its folder's: what makes it anew
 }
 
 
-class NewerFormatError(StageError):
-    """The file is of a format that this version does not read."""
-
-
 def remedy(path: Path) -> str:
     """Return what to do about a damaged file, by its place in the run folder."""
     if path.name in MAKERS:
@@ -50,8 +46,7 @@ def remedy(path: Path) -> str:
 
 def damaged(path: Path, what: object) -> StageError:
     """Return the error of a damaged file: what is wrong with it, and what makes it anew."""
-    line = " ".join(str(what).split())
-    return StageError(f"{path} is damaged ({line[:200]}); {remedy(path)}")
+    return StageError(f"{path} is damaged ({one_line(what, 200)}); {remedy(path)}")
 
 
 @dataclass(frozen=True)
@@ -199,12 +194,7 @@ def _about(path: Path, schema: pa.Schema, layout: Layout, expected: dict[str, st
             return {}
         raise StageError(f"{path} was not written by tenpercent; {remedy(path)}")
     try:
-        version = parsed(stored, dict[str, Any]).get("format")
-        if isinstance(version, int) and version > layout.newest:
-            raise NewerFormatError(
-                f"{path} has format {version}, this version reads up to {layout.newest}; update tenpercent"
-            )
-        about: dict[str, Any] = parsed(stored, layout.about)
+        about = parsed_format(path, stored, layout.about, layout.newest)
     except ValueError as error:
         raise damaged(path, f"what is stored beside the columns: {error}") from None
     if expected and expected[""] != checksum(stored):
@@ -247,16 +237,9 @@ def read_settings(path: Path, kind: Any, newest: int, remedy: str) -> dict[str, 
     """
     try:
         check_file(path)
-        text = path.read_bytes()
-        version = parsed(text, dict[str, Any]).get("format")
-        if isinstance(version, int) and version > newest:
-            raise NewerFormatError(
-                f"{path} has format {version}, this version reads up to {newest}; update tenpercent"
-            )
-        content: dict[str, Any] = parsed(text, kind)
+        return parsed_format(path, path.read_bytes(), kind, newest)
     except (OSError, ValueError) as error:
-        raise StageError(f"{path} can't be read ({' '.join(str(error).split())[:200]}); {remedy}") from None
-    return content
+        raise StageError(f"{path} can't be read ({one_line(error, 200)}); {remedy}") from None
 
 
 @contextmanager

@@ -4,142 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..errors import LockedError, RunFolderError, StageError
+from ..errors import LockedError, RunFolderError, StageError, one_line
 from .checks import as_path
 from .checksums import of_file
+from .environment import machine, versions
 from .files import fingerprint, remove_temporaries, write_text
-from .typed import parsed, problem
+from .records import USED, Holder, RunRecord, check_stage
+from .records import Stage as Stage
+from .typed import parsed, parsed_format
 
 FORMAT = 1
 STAY = ("run.json", "decisions.sqlite", "locks", "earlier")  # what `set_aside` leaves in its place
-
-
-class Stage(StrEnum):
-    """The stages that write into a run folder, in their order."""
-
-    EMBED = "embed"
-    CLUSTER = "cluster"
-    SELECT = "select"
-    REPORT = "report"
-
-
-class SourceRecord(TypedDict):
-    """What `run.json` says of the source: enough to open it again and to know it again."""
-
-    spec: str
-    fingerprint: str
-    kind: NotRequired[Literal["images", "vectors"]]
-    options: NotRequired[dict[str, str | bool | float | None]]
-    n: NotRequired[int]
-    class_names: NotRequired[list[str]]
-    holdout: NotRequired[float]
-    split: NotRequired[str | None]
-    skipped: NotRequired[dict[str, int] | None]
-
-
-class EmbedSettings(TypedDict):
-    """How images were embedded."""
-
-    embedder: str | dict[str, Any]
-    holdout: NotRequired[float]
-
-
-class ClusterSettings(TypedDict):
-    """Which vectors were clustered, and how deep."""
-
-    within: Literal["class", "all"]
-    layer: str
-    keep: float | None
-    threshold: float | None
-
-
-class CutSettings(TypedDict):
-    """How a selection was cut."""
-
-    keep: float | None
-    threshold: float | None
-    budget: Literal["class", "global"] | None
-    within: Literal["class", "all"]
-    layer: str
-    min_per_class: int
-    keep_ids: int
-    decisions: NotRequired[str]
-    strategy: NotRequired[str]
-    seed: NotRequired[int | None]
-    radius: NotRequired[float]
-    guarantee: NotRequired[str]
-
-
-class StageRecord(TypedDict):
-    """What `record` stores of every stage."""
-
-    fingerprint: str
-    settings: dict[str, Any]
-    seconds: float
-    finished: str
-    versions: dict[str, str]
-    machine: dict[str, str | int | None]
-
-
-class EmbedRecord(StageRecord):
-    """What is stored of the embeddings."""
-
-    settings: EmbedSettings  # type: ignore[misc]
-    n: int
-    layers: dict[str, int]
-    rejected: NotRequired[int]
-    pixels: NotRequired[str]
-
-
-class ClusterRecord(StageRecord):
-    """What is stored of the merges."""
-
-    settings: ClusterSettings  # type: ignore[misc]
-    merges: int
-
-
-class SelectRecord(StageRecord):
-    """What is stored of the selection."""
-
-    settings: CutSettings  # type: ignore[misc]
-    kept: int
-    removed: int
-    notes: list[str]
-
-
-RECORDS = {Stage.EMBED: EmbedRecord, Stage.CLUSTER: ClusterRecord, Stage.SELECT: SelectRecord}
-USED = {"kind", "options", "n", "class_names"}  # of the source, by every stage
-
-
-class Holder(TypedDict):
-    """Who holds a stage."""
-
-    pid: int
-    host: str
-    since: str
-
-
-class RunRecord(TypedDict):
-    """`run.json`."""
-
-    format: int
-    source: SourceRecord
-    stages: dict[str, StageRecord]
-    checksums: NotRequired[dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -195,7 +81,7 @@ class RunFolder:
             if missing:
                 raise ValueError(f"{min(missing)} is missing in source")
             for name, found in content["stages"].items():
-                _check_stage(name, found)
+                check_stage(name, found)
         return run
 
     @property
@@ -276,12 +162,7 @@ class RunFolder:
         """
         with self._told():
             text = self.json_path.read_bytes()
-            version = parsed(text, dict[str, Any]).get("format")
-            if isinstance(version, int) and version > FORMAT:
-                raise RunFolderError(
-                    f"{self.json_path} has format {version}, this version reads up to {FORMAT}; update tenpercent"
-                )
-            content: dict[str, Any] = parsed(text, RunRecord)
+            content = parsed_format(self.json_path, text, RunRecord, FORMAT)
             if b"\\u0000" in text:  # JSON can't hold it otherwise, and no path may
                 raise ValueError("it holds a character of value 0")
         return content
@@ -291,7 +172,7 @@ class RunFolder:
         try:
             yield
         except (OSError, ValueError) as error:
-            what = " ".join(str(error).split())[:200]
+            what = one_line(error, 200)
             raise RunFolderError(
                 f"{self.json_path} can't be read ({what}); put a copy in its place, or choose another --out"
             ) from None
@@ -306,7 +187,7 @@ class RunFolder:
         if found is None:
             return None
         with self._told():
-            _check_stage(stage, found)
+            check_stage(stage, found)
         return dict(found)
 
     def require(self, stage: Stage) -> dict[str, Any]:
@@ -498,17 +379,6 @@ class RunFolder:
         write_text(self.json_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def _check_stage(name: str, found: dict[str, Any]) -> None:
-    """Raise `ValueError` where a record has not what its stage stores, or other settings than it was stored with."""
-    if name not in list(Stage):
-        raise ValueError(f"stages.{name} is no stage")
-    wrong = problem(found, RECORDS.get(Stage(name), StageRecord), f"stages.{name}")
-    if wrong is not None:
-        raise ValueError(wrong)
-    if fingerprint(found["settings"]) != found["fingerprint"]:
-        raise ValueError(f"stages.{name}.settings are not those of its fingerprint")
-
-
 def _holder(path: Path) -> str:
     try:
         who = parsed(path.read_bytes(), Holder)
@@ -523,26 +393,3 @@ def flat(settings: dict[str, Any]) -> dict[str, Any]:
     for key, value in settings.items():
         found.update(flat(value) if isinstance(value, dict) else {key: value})
     return found
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a result may depend on."""
-    found = {"python": platform.python_version()}
-    for name in ("tenpercent", "numpy", "numba", "pyarrow", "pillow", "torch", "torchvision", "timm"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def machine() -> dict[str, Any]:
-    """Return the machine in words: processor and number of cores."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [
-            line for line in cpuinfo.read_text(errors="replace").splitlines() if line.startswith("model name")
-        ]
-        model = names[0].partition(":")[2].strip() if names else model
-    return {"processor": model, "cores": os.cpu_count()}

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from ..errors import StageError
+
 LARGEST = 2**63 - 1  # a whole number beyond does not fit an array
+
+
+class NewerFormatError(StageError):
+    """What is stored is of a format that this version does not read."""
 
 
 def parsed(text: str | bytes, kind: Any) -> Any:
@@ -28,6 +35,28 @@ def parsed(text: str | bytes, kind: Any) -> Any:
     if wrong is not None:
         raise ValueError(wrong)
     return value
+
+
+def parsed_format(path: Path, text: str | bytes, kind: Any, newest: int) -> dict[str, Any]:
+    """Return JSON that has a format and the type `kind`, a TypedDict.
+
+    Args:
+        path: where it stands, for the message.
+        text: UTF-8.
+        kind: the type.
+        newest: the highest format that this version reads.
+
+    Raises:
+        NewerFormatError: it is of a newer one.
+        ValueError: it is no JSON, or of another type.
+    """
+    version = parsed(text, dict[str, Any]).get("format")
+    if isinstance(version, int) and version > newest:
+        raise NewerFormatError(
+            f"{path} has format {version}, this version reads up to {newest}; update tenpercent"
+        )
+    content: dict[str, Any] = parsed(text, kind)
+    return content
 
 
 def problem(value: Any, kind: Any, name: str = "it") -> str | None:
