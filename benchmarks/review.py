@@ -155,7 +155,7 @@ def make_run(folder: Path, n: int, data: Path | None) -> dict[str, Any]:
     from tenpercent.embedding import describe
     from tenpercent.images.options import SourceOptions
     from tenpercent.images.sources import open_source
-    from tenpercent.store.embeddings import Part, write_part
+    from tenpercent.store.part_files import Part, write_part
     from tenpercent.store.run import RunFolder, Stage
 
     run = folder / "run"

@@ -10,7 +10,7 @@ import pytest
 import tenpercent as tp
 from tenpercent.cli import main
 from tenpercent.select.gap import FEWEST, describe_gap, find_gap
-from tenpercent.select.merges import complete_heights, read_heights
+from tenpercent.select.merges_file import complete_heights, read_heights
 from tenpercent.show.curves import typical_dissimilarity
 
 

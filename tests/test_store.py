@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tenpercent.errors import LockedError, RunFolderError, StageError, UsageError
-from tenpercent.store.embeddings import Embeddings, Part, part_files, row_ids, write_part
+from tenpercent.store.embeddings import Embeddings, row_ids
 from tenpercent.store.files import replacing
+from tenpercent.store.part_files import Part, part_files, write_part
 from tenpercent.store.run import RunFolder, Stage
 
 SOURCE = {"spec": "photos", "fingerprint": "0123"}

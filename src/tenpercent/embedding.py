@@ -19,7 +19,8 @@ from .images.source import ImageSource
 from .images.sources import absolute, check_options, open_source
 from .images.taken import account, describe_taken
 from .store.checks import as_path
-from .store.embeddings import Embeddings, stored_count
+from .store.embeddings import Embeddings
+from .store.part_files import stored_count
 from .store.rejected import write_rejected
 from .store.run import RunFolder, Stage
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from .cut import Cut, check_cut, check_layer, checked_layer, confirm, one_cut
@@ -18,16 +17,13 @@ from .images.options import SourceOptions
 from .images.pictures import picture_options
 from .images.source import ImageSource
 from .select.memory import checked_memory
-from .store.arrays import as_array
 from .store.checks import as_path
 from .store.embeddings import Embeddings
-from .store.ids import as_text, find_id, numbers_row
-from .store.left_out import read_held_out, read_rejected
+from .store.ids import as_text, find_id
+from .store.left_out import check_takes_part, read_rejected
 from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
-    import pyarrow as pa
-
     from .embed.by_labels import ByLabels
     from .embed.encoders import Embedder
     from .export import ExportSummary, Format
@@ -253,7 +249,6 @@ def select_by(
         return select_embeddings(what, keep, within=within, scores=scores, **how)
     folder = RunFolder.open(what)
     folder.require(Stage.EMBED)
-    _check_one_score_a_row(scores, folder)
     if DecisionLog(folder.path).version:
         log.warning("decisions about images take no part: %s knows none", strategy)
     with folder.lock(Stage.SELECT, Stage.REPORT):
@@ -266,15 +261,6 @@ def select_by(
         confirm(selection, threshold)
         _store_selection(folder, selection, clock)
     return with_source(selection, folder)
-
-
-def _check_one_score_a_row(scores: npt.ArrayLike | None, folder: RunFolder) -> None:
-    """Raise `UsageError` where there are not as many scores as the source has images."""
-    n = int(folder.read()["source"]["n"])
-    if scores is not None and as_array(scores, "scores").shape[:1] != (n,):
-        raise UsageError(
-            f"scores have shape {np.shape(scores)} for a source of {n:,} images; give one a row of the source"
-        )
 
 
 def cut_again(folder: RunFolder, *, ignore_decisions: bool = False) -> None:
@@ -411,27 +397,8 @@ def explain(what: str | Path, name: str | int) -> Explanation:
     embeddings = load_merges(folder).embeddings
     text = as_text(name)
     if find_id(embeddings.ids, text, embeddings.rows) is None:
-        _say_why_absent(folder, text)
+        check_takes_part(folder, text)
     return load_selection(folder, embeddings).explain(name, embeddings)
-
-
-def _say_why_absent(folder: RunFolder, name: str) -> None:
-    """Raise `UsageError` where an image took no part because it was rejected or held out."""
-    for found in _rows_named(read_rejected(folder), name):
-        raise UsageError(f"{name} took no part: it was rejected ({found['reason']}); mend or remove it")
-    for _ in _rows_named(read_held_out(folder), name):
-        raise UsageError(
-            f"{name} took no part: it is held out for evaluation (--holdout); ask for another image"
-        )
-
-
-def _rows_named(table: pa.Table | None, name: str) -> list[dict[str, Any]]:
-    """Return the rows of a table that are of the image `name`, or of the row that it numbers."""
-    return [
-        one
-        for one in ([] if table is None else table.to_pylist())
-        if one["id"] == name or numbers_row(name, one["id"], one["row"])
-    ]
 
 
 def export(

@@ -17,8 +17,9 @@ from ..errors import TenpercentError, UsageError
 from ..flaws import Flaw, flaws_of
 from ..images.source import ImageSource
 from ..progress import bar
-from ..store.embeddings import Part, in_batches, part_files, stored_layers, write_part
+from ..store.embeddings import in_batches
 from ..store.files import fingerprint, read_metadata
+from ..store.part_files import Part, part_files, stored_layers, write_part
 from ..store.rejected import REJECTED, Rejected, write_rejected
 from ..store.run import RunFolder
 from .encoders import (
@@ -184,7 +185,7 @@ def extract(
         found: the readable images.
         source: where they come from, for ids, paths and labels.
         folder: the run's ``embeddings``.
-        about: the parts' metadata, see `store.embeddings.write_part`; a part also names the images it rejects.
+        about: the parts' metadata, see `store.part_files.write_part`; a part also names the images it rejects.
 
     Raises:
         TenpercentError: not one vector of one width an image, or more than half of them have no direction.

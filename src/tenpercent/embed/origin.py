@@ -9,9 +9,10 @@ from typing import Any, TypedDict
 
 from ..errors import StageError
 from ..images.source import ImageSource
-from ..store.embeddings import Ints, part_files, part_layout
+from ..store.embeddings import Ints
 from ..store.files import fingerprint, write_text
 from ..store.layout import read_about, read_settings
+from ..store.part_files import part_files, part_layout
 from ..store.run import RunFolder
 from .precision import Choice, ChoiceRecord
 

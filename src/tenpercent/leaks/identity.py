@@ -6,7 +6,7 @@ from typing import Any
 
 from ..embed.settings import file_hash
 from ..errors import StageError
-from ..store.embeddings import stored_count
+from ..store.part_files import stored_count
 from ..store.run import RunFolder, Stage
 
 BORROWED = "the network of another run"

@@ -18,6 +18,8 @@ from .allotment import allot
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
+ALL = -2  # the code of the one class that holds every image; −1 is the class of the images without a label
+
 
 class Within(StrEnum):
     """Where merges may happen: inside each class only, or among all images."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NotRequired
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,57 +19,19 @@ from ..errors import StageError, UsageError
 from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings, Ints
 from ..store.files import write_table
-from ..store.layout import Column, Layout, ascending, check, read_checked
 from .counts import StoredCounts, save_counts
-from .cut import Bools, Budget, CheckedCut, Floats, Hold, Request, Steps, Within, checked_choice
+from .cut import ALL, Bools, Budget, CheckedCut, Floats, Hold, Request, Steps, Within, checked_choice
 from .deepening import deepened
-from .files import StageAbout, read_stage
+from .files import read_stage
 from .held import no_higher
 from .memory import checked_memory
+from .merges_file import FORMAT, check_merges, merges_layout
 from .partition import Partition, further
 from .representatives import groups_of, representatives
 from .rewalk import rewalked
-from .selection import ALL, ClassCut, Selection, positions_of
+from .selection import ClassCut, Selection, positions_of
 
-FORMAT = 1
 DEFAULT_KEEP = 0.5
-HIGHEST = 2.0 + 1e-9  # 1 − cos is 2 at most, but for rounding
-
-
-class MergesAbout(StageAbout):
-    """What is stored beside the merges; a class that is complete has null for a height."""
-
-    within: Literal["class", "all"]
-    classes: list[int]
-    complete_to: list[float | None]
-    decisions: NotRequired[str]
-
-
-def merges_layout(n: int) -> Layout:
-    """Return what a file of merges of n images holds."""
-    columns = (
-        Column("a", pa.int64(), lowest=0, highest=n - 1),
-        Column("b", pa.int64(), lowest=0, highest=n - 1),
-        Column("height", pa.float64(), lowest=0, highest=HIGHEST),
-    )
-    return Layout(columns, MergesAbout, FORMAT)
-
-
-def read_heights(path: Path) -> Floats:
-    """Return the heights of stored merges as far as no class lacks any, ascending, float64[m].
-
-    Raises:
-        StageError: the file is damaged.
-    """
-    layout = Layout((Column("height", pa.float64(), lowest=0, highest=HIGHEST),), MergesAbout, FORMAT)
-    table, about = read_checked(path, layout)
-    ends = [np.inf if height is None else height for height in about["complete_to"]]
-    return complete_heights(table["height"].to_numpy(), np.asarray(ends, dtype=np.float64))
-
-
-def complete_heights(height: Floats, complete_to: Floats) -> Floats:
-    """Return those heights, ascending, up to which every class has all of its merges."""
-    return height[: int(np.searchsorted(height, complete_to.min(initial=np.inf), side="right"))]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -407,32 +369,8 @@ class Merges:
                 [np.inf if h is None else h for h in about["complete_to"]], dtype=np.float64
             ),
         )
-        found._check(path)
+        check_merges(found, path)
         return replace(found, counts=StoredCounts(path, found))
-
-    def _check(self, path: Path) -> None:
-        """Raise `StageError` unless the merges read from `path` are those of a forest of these images."""
-        labels = self.embeddings.labels
-        expected = np.asarray([ALL]) if self.within is Within.ALL or labels is None else np.unique(labels)
-        check(
-            path,
-            (
-                self.within is Within.ALL or labels is not None,
-                "it is within 'class', and there are no labels",
-            ),
-            (np.array_equal(self.classes, expected), "its classes are not those of the embeddings"),
-            (len(self.complete_to) == len(expected), "it does not say how far each class is complete"),
-            (np.all((self.complete_to >= 0) | (self.complete_to == -1)), "complete_to is below 0"),
-            (np.all(self.a < self.b), "column a is not below column b"),
-            (ascending(self.height, self.a, self.b), "its rows are not in ascending order"),
-        )
-        index = self.class_index
-        groups = int(groups_of(len(self.embeddings), self.a, self.b).max()) + 1
-        check(
-            path,
-            (np.array_equal(index[self.a], index[self.b]), "it joins images of two classes"),
-            (groups == len(self.embeddings) - len(self), "it joins images that were joined before"),
-        )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -20,20 +20,17 @@ from ..store.embeddings import Embeddings, Ints, Strings
 from ..store.files import write_table
 from ..store.ids import as_given
 from ..store.ids import positions_of as positions_of
-from ..store.layout import Column, Layout, check
-from ..store.records import CutSettings
-from ..store.run import RunFolder
+from ..store.layout import check
+from .cut import ALL as ALL
 from .cut import Bools, Floats
 from .explain import Explanation, explain
-from .files import StageAbout, read_stage
+from .files import read_stage
 from .notebook import selection_html
+from .selection_file import FORMAT, LAYOUT, claims, length_beside
 from .subset import checked_subset
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset, Subset
-
-FORMAT = 1
-ALL = -2  # the code of the one class that holds every image; −1 is the class of the images without a label
 
 
 @dataclass(frozen=True)
@@ -360,7 +357,7 @@ class Selection:
             settings=about["settings"],
             notes=tuple(about["notes"]),
             origin=about["origin"],
-            length=about.get("length", _length_beside(path)),
+            length=about.get("length", length_beside(path)),
             number_ids=about.get("number_ids", False),
         )
         check(
@@ -370,90 +367,6 @@ class Selection:
                 np.array_equal(found.representative < 0, names.is_null().to_numpy()),
                 "column representative names an image that is not there",
             ),
-            *found._claims(),
+            *claims(found),
         )
         return found
-
-    def _claims(self) -> Iterator[tuple[Any, str]]:
-        """Yield what holds for every selection, with what it means where it does not."""
-        yield np.all(self.ids[1:] > self.ids[:-1]), "its ids are not in ascending order"
-        yield len(np.unique(self.source_rows)) == len(self), "a row of the source is there twice"
-        beyond = self.source_rows.max(initial=-1)
-        yield (
-            self.length is None or beyond < self.length,
-            f"column row holds {beyond}, beyond the source's end",
-        )
-        labels = np.full(len(self), -1) if self.labels is None else self.labels
-        yield (
-            labels.max() < len(self.class_names) or self.labels is None,
-            "column label holds an unknown class",
-        )
-        first = np.unique(self.group, return_index=True)
-        yield np.array_equal(first[0], np.arange(len(first[0]))), "its groups are not numbered without gaps"
-        yield bool(np.all(np.diff(first[1]) > 0)), "its groups are not numbered by their smallest member"
-        yield (
-            np.array_equal(np.bincount(self.group)[self.group], self.group_size),
-            "column group_size is wrong",
-        )
-        stood_for = self.representative >= 0
-        yield np.array_equal(np.isnan(self.dissimilarity), ~stood_for), "column dissimilarity has other nulls"
-        yield (
-            np.array_equal(self.group[self.representative[stood_for]], self.group[stood_for]),
-            "an image is represented by one of another group",
-        )
-        codes = [cut.code for cut in self.classes]
-        index = np.zeros(len(self), dtype=np.int64) if codes == [ALL] else np.searchsorted(codes, labels)
-        yield codes == [ALL] or codes == np.unique(labels).tolist(), "its classes are not those of the images"
-        for of_class, counts in ((index, "images"), (index[self.kept_by_id], "kept")):
-            said = [getattr(cut, counts) for cut in self.classes]
-            yield (
-                np.bincount(of_class, minlength=len(codes)).tolist() == said,
-                f"it has other numbers of {counts}",
-            )
-
-
-class Cut(TypedDict):
-    """A `ClassCut` as it is stored."""
-
-    code: int
-    name: str | None
-    images: int
-    groups: int
-    kept: int
-    height: float
-
-
-class SelectionAbout(StageAbout):
-    """What is stored beside the rows."""
-
-    settings: CutSettings
-    notes: list[str]
-    labelled: bool
-    class_names: list[str]
-    classes: list[Cut]
-    length: NotRequired[int]
-    number_ids: NotRequired[bool]
-
-
-LAYOUT = Layout(
-    (
-        Column("id", pa.string()),
-        Column("row", pa.int64(), lowest=0),
-        Column("path", pa.string(), nullable=True),
-        Column("label", pa.int64(), lowest=-1),
-        Column("kept", pa.bool_()),
-        Column("group", pa.int64(), lowest=0),
-        Column("group_size", pa.int64(), lowest=1),
-        Column("representative", pa.string(), nullable=True),
-        Column("dissimilarity", pa.float64(), nullable=True, lowest=0),
-        Column("group_diameter", pa.float64(), lowest=0),
-    ),
-    SelectionAbout,
-    FORMAT,
-)
-
-
-def _length_beside(path: Path) -> int | None:
-    """Return the number of rows of the source where the file lies in a run folder, whose ``run.json`` says it."""
-    folder = RunFolder(path.parent)
-    return folder.read()["source"].get("n") if folder.json_path.is_file() else None

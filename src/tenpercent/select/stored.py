@@ -21,7 +21,8 @@ from ..store.layout import read_about
 from ..store.run import RunFolder, Stage
 from ..store.scores import Floats, read_scores
 from .cut import Within
-from .merges import Merges, merges_layout, uncut
+from .merges import Merges, uncut
+from .merges_file import merges_layout
 from .selection import Selection
 from .strategies.strategy import SCORED, CheckedStrategy, Strategy
 

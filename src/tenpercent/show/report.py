@@ -15,7 +15,8 @@ from markupsafe import Markup
 
 from ..images.source import ImageSource
 from ..select.gap import describe_gap
-from ..select.merges import Merges, complete_heights
+from ..select.merges import Merges
+from ..select.merges_file import complete_heights
 from ..select.outside import nearest_outside
 from ..select.selection import Selection
 from ..store.embeddings import Embeddings

@@ -10,7 +10,7 @@ import pyarrow as pa
 from ..images.taken import describe_taken
 from ..select.cut import Floats
 from ..select.gap import describe_gap
-from ..select.merges import read_heights
+from ..select.merges_file import read_heights
 from ..select.selection import Selection
 from ..store.left_out import read_held_out, read_rejected
 from ..store.results import read_results

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
 
-from ..errors import StageError
+from ..errors import StageError, UsageError
+from .ids import numbers_row
 from .layout import Column, Layout, check, read_checked, remedy
 from .run import RunFolder
 
@@ -70,3 +71,22 @@ def _read(run: RunFolder, name: str, layout: Layout) -> pa.Table | None:
         ),
     )
     return table
+
+
+def check_takes_part(run: RunFolder, name: str) -> None:
+    """Raise `UsageError` where an image took no part because it was rejected or held out."""
+    for found in _rows_named(read_rejected(run), name):
+        raise UsageError(f"{name} took no part: it was rejected ({found['reason']}); mend or remove it")
+    for _ in _rows_named(read_held_out(run), name):
+        raise UsageError(
+            f"{name} took no part: it is held out for evaluation (--holdout); ask for another image"
+        )
+
+
+def _rows_named(table: pa.Table | None, name: str) -> list[dict[str, Any]]:
+    """Return the rows of a table that are of the image `name`, or of the row that it numbers."""
+    return [
+        one
+        for one in ([] if table is None else table.to_pylist())
+        if one["id"] == name or numbers_row(name, one["id"], one["row"])
+    ]

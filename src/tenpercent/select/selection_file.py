@@ -1,0 +1,109 @@
+"""What `selection.parquet` holds, and what holds for every selection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+
+import numpy as np
+import pyarrow as pa
+
+from ..store.layout import Column, Layout
+from ..store.records import CutSettings
+from ..store.run import RunFolder
+from .cut import ALL
+from .files import StageAbout
+
+if TYPE_CHECKING:
+    from .selection import Selection
+
+FORMAT = 1
+
+
+class Cut(TypedDict):
+    """A `ClassCut` as it is stored."""
+
+    code: int
+    name: str | None
+    images: int
+    groups: int
+    kept: int
+    height: float
+
+
+class SelectionAbout(StageAbout):
+    """What is stored beside the rows."""
+
+    settings: CutSettings
+    notes: list[str]
+    labelled: bool
+    class_names: list[str]
+    classes: list[Cut]
+    length: NotRequired[int]
+    number_ids: NotRequired[bool]
+
+
+LAYOUT = Layout(
+    (
+        Column("id", pa.string()),
+        Column("row", pa.int64(), lowest=0),
+        Column("path", pa.string(), nullable=True),
+        Column("label", pa.int64(), lowest=-1),
+        Column("kept", pa.bool_()),
+        Column("group", pa.int64(), lowest=0),
+        Column("group_size", pa.int64(), lowest=1),
+        Column("representative", pa.string(), nullable=True),
+        Column("dissimilarity", pa.float64(), nullable=True, lowest=0),
+        Column("group_diameter", pa.float64(), lowest=0),
+    ),
+    SelectionAbout,
+    FORMAT,
+)
+
+
+def length_beside(path: Path) -> int | None:
+    """Return the number of rows of the source where the file lies in a run folder, whose ``run.json`` says it."""
+    folder = RunFolder(path.parent)
+    return folder.read()["source"].get("n") if folder.json_path.is_file() else None
+
+
+def claims(selection: Selection) -> Iterator[tuple[Any, str]]:
+    """Yield what holds for every selection, with what it means where it does not."""
+    yield np.all(selection.ids[1:] > selection.ids[:-1]), "its ids are not in ascending order"
+    yield len(np.unique(selection.source_rows)) == len(selection), "a row of the source is there twice"
+    beyond = selection.source_rows.max(initial=-1)
+    yield (
+        selection.length is None or beyond < selection.length,
+        f"column row holds {beyond}, beyond the source's end",
+    )
+    labels = np.full(len(selection), -1) if selection.labels is None else selection.labels
+    yield (
+        labels.max() < len(selection.class_names) or selection.labels is None,
+        "column label holds an unknown class",
+    )
+    first = np.unique(selection.group, return_index=True)
+    yield np.array_equal(first[0], np.arange(len(first[0]))), "its groups are not numbered without gaps"
+    yield bool(np.all(np.diff(first[1]) > 0)), "its groups are not numbered by their smallest member"
+    yield (
+        np.array_equal(np.bincount(selection.group)[selection.group], selection.group_size),
+        "column group_size is wrong",
+    )
+    stood_for = selection.representative >= 0
+    yield (
+        np.array_equal(np.isnan(selection.dissimilarity), ~stood_for),
+        "column dissimilarity has other nulls",
+    )
+    yield (
+        np.array_equal(selection.group[selection.representative[stood_for]], selection.group[stood_for]),
+        "an image is represented by one of another group",
+    )
+    codes = [cut.code for cut in selection.classes]
+    index = np.zeros(len(selection), dtype=np.int64) if codes == [ALL] else np.searchsorted(codes, labels)
+    yield codes == [ALL] or codes == np.unique(labels).tolist(), "its classes are not those of the images"
+    for of_class, counts in ((index, "images"), (index[selection.kept_by_id], "kept")):
+        said = [getattr(cut, counts) for cut in selection.classes]
+        yield (
+            np.bincount(of_class, minlength=len(codes)).tolist() == said,
+            f"it has other numbers of {counts}",
+        )
