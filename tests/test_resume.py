@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import tenpercent as tp
 from tenpercent.cluster import memory
 from tenpercent.cluster.linkage import Linkage, first_merges
 from tenpercent.cut import Cut
+from tenpercent.embed import extract
 from tenpercent.errors import LockedError, StageError
 from tenpercent.select import clustering, merges
 from tenpercent.store.run import RunFolder, Stage
@@ -130,10 +135,12 @@ def test_a_selection_of_other_embeddings_is_not_reported(vectors: Path, tmp_path
     (tmp_path / "ids.txt").write_text("\n".join(f"image-{row:02d}" for row in range(60)))
     tp.run(vectors, out=other, options=tp.SourceOptions(ids=tmp_path / "ids.txt"))
     (run / "selection.parquet").write_bytes((other / "selection.parquet").read_bytes())
-    with pytest.raises(StageError, match="made from other embeddings"):
+    with pytest.raises(StageError, match="another checksum"):
         tp.report(run)
+    alone = tmp_path / "alone.parquet"  # beside no run.json that knows it
+    alone.write_bytes((other / "selection.parquet").read_bytes())
     with pytest.raises(StageError, match="made from other embeddings"):
-        tp.explain(run, "00")
+        tp.Selection.load(alone, tp.cluster(run).embeddings)
 
 
 def test_a_damaged_tree_is_named_and_can_be_made_anew(vectors: Path, tmp_path: Path) -> None:
@@ -162,3 +169,39 @@ def test_a_lost_part_is_missed_and_made_again(photos: Path, tmp_path: Path) -> N
     assert part.read_bytes() == before
     with pytest.raises(StageError, match="tenpercent select"):
         tp.export(run, "csv", tmp_path / "kept.csv")
+
+
+def colours(images: Any) -> np.ndarray:
+    return np.asarray(images, dtype=np.float32).reshape(len(images), -1)[:, :12]
+
+
+def embedded(photos: Path, out: Path) -> Path:
+    """Embeddings of `photos` in part files of 16 images."""
+    tp.embed(photos, out=out, embedder=colours)
+    return out
+
+
+def test_embeddings_that_were_deleted_are_made_anew(photos: Path, tmp_path: Path) -> None:
+    run = embedded(photos, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (run / "embeddings").iterdir()}
+    shutil.rmtree(run / "embeddings")
+    embedded(photos, run)
+    assert {path.name: path.read_bytes() for path in (run / "embeddings").iterdir()} == before
+
+
+def test_parts_made_anew_do_not_vouch_for_a_damaged_one(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extract, "PART", 16)
+    run = embedded(photos, tmp_path / "run")
+    parts = sorted((run / "embeddings").glob("part-*.parquet"))
+    assert len(parts) == 3
+    parts[0].unlink()
+    table = pq.read_table(parts[1])
+    vectors = table["end"].combine_chunks()
+    values = vectors.flatten().to_numpy().copy()
+    values[0] += 1
+    changed = pa.FixedSizeListArray.from_arrays(pa.array(values), vectors.type.list_size)
+    pq.write_table(table.set_column(table.column_names.index("end"), "end", changed), parts[1])
+    with pytest.raises(StageError, match=r"part-00001.parquet is damaged"):
+        embedded(photos, run)

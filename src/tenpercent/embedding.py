@@ -171,6 +171,7 @@ def embed_opened(
     if _embedded(folder) == settings:
         return Embeddings.load(folder.embeddings, length=len(opened))
     with folder.lock(Stage.EMBED):
+        folder.doubt_missing(Stage.EMBED)
         summary = embed_source(opened, folder, chosen, rows)  # refuses what was begun with other settings
         write_holdout(folder, opened, held_out)
         folder.forget(Stage.EMBED)  # where part files were deleted, what was made from them may be of others

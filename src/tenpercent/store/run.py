@@ -20,6 +20,7 @@ from .checks import as_path
 from .checksums import of_file
 from .environment import machine, versions
 from .files import fingerprint, remove_temporaries, write_text
+from .layout import damaged, whole
 from .records import USED, Holder, RunRecord, check_stage
 from .records import Stage as Stage
 from .typed import parsed, parsed_format
@@ -250,6 +251,37 @@ class RunFolder:
             content = self.read()
             if self._replace_checksums(content, stage, {}):
                 self._write(content)
+
+    def doubt_missing(self, stage: Stage) -> None:
+        """Drop the checksums of files of `stage` that are gone, once the others are seen to be as they were written.
+
+        What is made again comes with the JSON files beside it, which are written anew too.
+
+        Raises:
+            StageError: a file that is there has changed.
+        """
+        with self._short_lock():
+            content = self.read()
+            names = {output.name for output in self._outputs(stage)}
+            kept = {
+                self.path / file: value
+                for file, value in content.get("checksums", {}).items()
+                if file.partition("/")[0] in names
+            }
+            folders = {path.parent for path in kept if not path.exists()}
+            if not folders:
+                return
+            for path in filter(Path.exists, kept):
+                with whole(path):
+                    if of_file(path) != kept[path]:
+                        raise damaged(path, "it has another checksum than when it was written")
+            found = {
+                path.relative_to(self.path).as_posix(): value
+                for path, value in kept.items()
+                if path.exists() and not (path.parent in folders and path.suffix == ".json")
+            }
+            self._replace_checksums(content, stage, found)
+            self._write(content)
 
     def _checksums(self, stage: Stage) -> dict[str, str]:
         kept = ("*.parquet", "*.json", "*.safetensors")
