@@ -68,8 +68,8 @@ FAULTS: dict[str, tuple[Fault, str]] = {
         lambda t, v: [str(v), "--labels", _vectors(t, np.zeros(7, dtype=np.int64))],
         "60",
     ),
-    "nan": (lambda t, v: [_vectors(t, NAN)], "nan or infinity"),
-    "inf": (lambda t, v: [_vectors(t, INF)], "nan or infinity"),
+    "nan": (lambda t, v: [_vectors(t, NAN)], "1 of 2 vectors holds nan (row 1)"),
+    "inf": (lambda t, v: [_vectors(t, INF)], "1 of 2 vectors holds infinity (row 1)"),
     "zero row": (lambda t, v: [_vectors(t, ZERO)], "zero"),
     "wrong rank": (lambda t, v: [_vectors(t, np.ones(5, dtype=np.float32))], "(5,)"),
     "objects": (lambda t, v: [_object_vectors(t)], "objects.npy"),
@@ -246,7 +246,7 @@ def test_unknown_id_offers_the_nearest(
 ) -> None:
     run = tmp_path / "run"
     assert main(["run", str(vectors), "--out", str(run)]) == 0
-    assert main(["explain", str(run), "0"]) == 2
+    assert main(["explain", str(run), "5x"]) == 2
     assert "did you mean" in capsys.readouterr().err
 
 

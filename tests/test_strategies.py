@@ -460,7 +460,7 @@ def test_a_run_folder_stores_what_was_chosen(folder: Path, capsys: pytest.Captur
         tp.report(folder)
 
     tp.cluster(folder, 0.4, within="all")
-    assert main(["select", str(folder), "--strategy", "kcenter", "--threshold", "0.05"]) == 0
+    assert main(["select", str(folder), "--strategy", "kcenter", "--threshold", "0.05", "--yes"]) == 0
     chosen = tp.Selection.load(folder / "selection.parquet")
     assert chosen.settings["within"] == "all"
     page = tp.report(folder).read_text(encoding="utf-8")
@@ -490,7 +490,7 @@ def test_a_run_folder_stores_what_was_chosen(folder: Path, capsys: pytest.Captur
         ("--strategy el2n", "needs a score"),
         ("--strategy el2n --scores missing.npy", "can't read --scores missing.npy"),
         ("--strategy el2n --scores labels.txt", "can't read --scores labels.txt"),
-        ("--strategy el2n --scores few.npy", "give one a row of the source"),
+        ("--strategy el2n --scores few.npy", "79 scores for a source of 80 rows"),
     ],
 )
 def test_the_command_refuses_in_one_line(
