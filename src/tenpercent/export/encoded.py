@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..errors import TenpercentError
 from ..images.decode import Unreadable, decode, formats
+from ..images.options import Decoding
 from ..images.pillow import quiet
 from ..images.source import ImageSource, Raw
 
@@ -49,7 +50,7 @@ def encoded(raw: Raw) -> bytes:
         return raw
     plain = raw.dtype == np.uint8 and (raw.ndim == 2 or (raw.ndim == 3 and raw.shape[2] in (3, 4)))
     deep = raw.dtype == np.uint16 and raw.ndim == 2
-    pixels = np.ascontiguousarray(raw if plain or deep else decode(raw))
+    pixels = np.ascontiguousarray(raw if plain or deep else decode(raw, Decoding(max_pixels=_ANY)))
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG")
     return file.getvalue()

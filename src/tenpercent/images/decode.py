@@ -58,7 +58,7 @@ def decode_for(raw: Raw, how: Decoding, use: Callable[[RGB], Result]) -> Result:
         Unreadable: see `decode`.
     """
     if isinstance(raw, np.ndarray):
-        return use(_from_array(raw))
+        return use(_from_array(raw, how))
     with Room() as room:
         return use(_from_bytes(raw, how, room))
 
@@ -86,7 +86,7 @@ def _opened_and_read(raw: bytes, how: Decoding, room: Room) -> RGB:
     if image is None:
         raise Unreadable(_no_image(raw))
     with image:
-        _refuse_bomb(image, how.max_pixels)
+        _refuse_many(*image.size, how.max_pixels)
         room.wait_for(_BYTES_A_PIXEL * image.width * image.height)
         way_up = 1 if how.rules == 1 else orientation(image)  # before loading, which may drop the tag
         if how.rules > 1 and image.format == "JPEG":
@@ -105,9 +105,8 @@ def _no_image(raw: bytes) -> str:
     return f"not an image that Pillow can read ({len(raw):,} bytes)"
 
 
-def _refuse_bomb(image: Image.Image, limit: int) -> None:
-    """Raise where the header claims too many pixels, before memory is taken for them."""
-    width, height = image.size
+def _refuse_many(width: int, height: int, limit: int) -> None:
+    """Raise where there are too many pixels, before memory is taken for them."""
     if width * height > limit:
         raise Unreadable(
             f"too many pixels: {width:,} × {height:,} is above the limit of {limit:,}; "
@@ -141,11 +140,13 @@ def _upright_by_rules_1(image: Image.Image) -> Image.Image:
         return image
 
 
-def _from_array(array: npt.NDArray[np.generic]) -> RGB:
+def _from_array(array: npt.NDArray[np.generic], how: Decoding) -> RGB:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or array.size == 0:
         raise Unreadable(
             f"an array of shape {array.shape}; it must be [h, w], [h, w, 1], [h, w, 3] or [h, w, 4]"
         )
+    if how.rules > 1:
+        _refuse_many(array.shape[1], array.shape[0], how.max_pixels)
     to_bytes = _bytes_of(array)
     rgb = np.empty((*array.shape[:2], 3), np.uint8)
     rows = max(1, STRIP // array.shape[1])

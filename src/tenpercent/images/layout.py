@@ -85,7 +85,8 @@ def read_layout(folders: Collection[str], asked: str | None, spec: str) -> Layou
     generic = FILLERS | {
         rest[0].lower() for rest in by_split[trained] if len(rest) == 1 and split_of_folder(rest[0])
     }
-    silent = _Silent.of(by_split[trained], generic).beside(by_split[split])
+    silent = _Silent.of(by_split[trained], generic)
+    silent = silent.fitting(by_split[trained], by_split[split], generic)
     members = {folder: division.members[path] for folder, path in paths.items() if path in division.members}
     return Layout(
         class_of={
@@ -224,6 +225,17 @@ class _Silent:
             between = range(len(lead), shortest - len(trail))
             inner = {at: classes[0][at] for at in between if len(_names_at(classes, at)) == 1}
         return cls(lead, trail, inner, shortest)
+
+    def fitting(self, trained: Iterable[Names], paths: Iterable[Names], generic: frozenset[str]) -> _Silent:
+        """Return what is silent in another split: as in training, or what its own classes share.
+
+        The latter where its classes are those of training by this alone: ``train/cat``, ``test/cat/images``.
+        """
+        classes, others = set(map(self.without, trained)), set(paths) - {()}
+        beside = self.beside(others)
+        own = _Silent.of(others, generic)
+        alike = set(map(own.without, others)) - {()} <= classes
+        return own if alike and not set(map(beside.without, others)) - {()} <= classes else beside
 
     def beside(self, paths: Iterable[Names]) -> _Silent:
         """Return the same for another split, whose first levels may have a name of their own: ``test/seg_test/cat``."""

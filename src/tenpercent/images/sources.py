@@ -136,12 +136,17 @@ def open_split(spec: str | Path, options: SourceOptions, split: str) -> ImageSou
 
 
 def with_classes(source: ImageSource, class_names: tuple[str, ...]) -> ImageSource:
-    """Return the source with labels as the codes of `class_names`; its other classes come after them."""
+    """Return the source with labels as the codes of `class_names`; its other classes come after them.
+
+    Where −1 and 1 are its only numbers, −1 is a class there, but none beside classes that lack it.
+    """
     if source.labels is None or source.class_names == class_names:
         return source
-    names = class_names + tuple(name for name in source.class_names if name not in class_names)
-    codes = np.array([names.index(name) for name in source.class_names] + [-1], dtype=np.int64)
-    return replace(source, labels=codes[source.labels], class_names=names)
+    none = {"-1"} if source.class_names == ("-1", "1") and class_names and "-1" not in class_names else set()
+    others = (name for name in source.class_names if name not in {*class_names, *none})
+    names = class_names + tuple(others)
+    codes = [-1 if name in none else names.index(name) for name in source.class_names]
+    return replace(source, labels=np.array([*codes, -1], dtype=np.int64)[source.labels], class_names=names)
 
 
 def _parse(spec: str | Path) -> tuple[Prefix | None, str]:

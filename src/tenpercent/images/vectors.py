@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
@@ -21,6 +22,8 @@ from .columns import refuse_case_twins
 from .options import SourceOptions
 from .tables import Rows
 
+_WHOLE = re.compile(r"\s*[-+]?[0-9]{1,18}\s*")  # a label in a text file that is a code
+
 
 def open_npy(path: Path, options: SourceOptions) -> Embeddings:
     """Open a matrix of vectors [n, d], memory-mapped; no pickled object is ever loaded.
@@ -36,14 +39,14 @@ def open_npy(path: Path, options: SourceOptions) -> Embeddings:
     """
     labels, ids = options.labels, options.ids
     vectors = _load(path, mapped=True)
-    given = None if labels is None else _one_a_row(labels)
+    given = None if labels is None else _label_entries(labels, options.rules)
     found: Labels | None = None
     if given is not None and given.shape == vectors.shape[:1]:  # else `from_numpy` says what is wrong
         found = _file_labels(given, str(labels), options.rules)
     made = Embeddings.from_numpy(
         vectors,
         labels=given if found is None else found.codes,
-        ids=None if ids is None else _one_a_row(ids, text=True),
+        ids=None if ids is None else _one_a_row(ids),
         class_names=None if found is None or found.codes is None else found.class_names,
         drop_bad_rows=options.drop_bad_rows,
     )
@@ -65,7 +68,9 @@ def _file_labels(given: npt.NDArray[Any], what: str, rules: int) -> Labels:
             return number_labels(values, missing, None, truth=kind == "bool")
     except UsageError as error:
         raise SourceError(f"{what}: {error}") from None
-    codes, names = label_codes(given, None, len(given))
+    empty = ("",) if rules == 1 and (values == "").any() else ()  # a class in version 0.1
+    known = None if not empty else (*empty, *sorted({*values[~missing].tolist()} - {""}))
+    codes, names = label_codes(given, known, len(given))
     refuse_case_twins(names, what, "make these labels alike", forms=rules != 1)
     return Labels(codes, names)
 
@@ -166,8 +171,26 @@ def _has_values(path: Path) -> bool:
     return path.stat().st_size > 128
 
 
-def _one_a_row(path: Path, text: bool = False) -> npt.NDArray[Any]:
-    """Read labels or ids: `.npy`, or a text file with one a line (codes where every line is an integer)."""
+def _label_entries(path: Path, rules: int) -> npt.NDArray[Any]:
+    """Read labels: codes where every line is an integer, else names; None for an empty line.
+
+    By rules 1 an empty line is a name, and `1_0` the integer that Python takes it for.
+    """
+    entries = _one_a_row(path)
+    if path.suffix.lower() == ".npy":
+        return entries
+    lines = entries.tolist()
+    if rules == 1:
+        try:
+            return np.array(list(map(int, lines)), dtype=np.int64)
+        except (ValueError, OverflowError):
+            return entries  # not codes, so names
+    coded = all(_WHOLE.fullmatch(line) for line in lines if line)
+    return np.array([(int(line) if coded else line) if line else None for line in lines], dtype=object)
+
+
+def _one_a_row(path: Path) -> npt.NDArray[Any]:
+    """Read labels or ids: `.npy`, or a text file with one a line."""
     if path.suffix.lower() == ".npy":
         return _load(path)
     if path.suffix.lower() != ".txt":
@@ -182,9 +205,4 @@ def _one_a_row(path: Path, text: bool = False) -> npt.NDArray[Any]:
         ) from None
     except UnicodeDecodeError:
         raise SourceError(f"{path} is not UTF-8 text; give a text file with one entry a line") from None
-    if not text:
-        try:
-            return np.array([int(line) for line in lines], dtype=np.int64)
-        except (ValueError, OverflowError):
-            return np.array(lines, dtype=np.str_)  # not codes, so names
     return np.array(lines, dtype=object)

@@ -47,7 +47,7 @@ def label_codes(labels: object, class_names: object, n: int) -> tuple[Ints | Non
     their positions, and text is one of them.
 
     Args:
-        labels: [n] text (or bytes that are text), bool or whole numbers, of any dtype; None and nan for none.
+        labels: [n] text (or bytes that are text), bool or whole numbers, of any dtype; None, nan and "" for none.
         class_names: the name of each code; None where there are none.
         n: how many there must be.
 
@@ -63,6 +63,8 @@ def label_codes(labels: object, class_names: object, n: int) -> tuple[Ints | Non
         return None, ()
     values = one_a_row(labels, "labels", n)
     kind, found, missing = plain(values)
+    if kind == "text" and "" not in (names or ()):
+        missing = missing | (found == "")
     if missing.all():
         return None, ()
     if kind == "text":
