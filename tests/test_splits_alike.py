@@ -41,7 +41,10 @@ def named(source: ImageSource) -> list[str | None]:
         (("test/cat/images",), ["cat"]),  # one class only: its level is known by its name
         (("test/images/cat", "test/images/dog"), ["cat", "dog"]),
         (("test/images",), [None]),  # as Tiny ImageNet has it
-        (("test/all/cat", "test/all/bird"), ["all/bird", "all/cat"]),  # a class that is new: nothing is guessed
+        (
+            ("test/all/cat", "test/all/bird"),
+            ["all/bird", "all/cat"],
+        ),  # a class that is new: nothing is guessed
     ],
 )
 def test_levels_that_only_the_test_split_has_are_no_part_of_class_names(

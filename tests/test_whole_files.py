@@ -220,6 +220,25 @@ def test_a_jpeg_whose_end_was_never_written_is_refused(way: str, part: float) ->
         decode(raw[:cut] + bytes(len(raw) - cut))
 
 
+@pytest.mark.parametrize("part", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_jpeg_filled_with_zeros_and_closed_is_refused(mode: str, part: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (100, 120, 3), dtype=np.uint8)
+    raw = encoded(Image.fromarray(noise).convert(mode), "JPEG", quality=90)
+    start, stop = scan_of(raw)
+    cut = start + int(part * (stop - start))
+    with pytest.raises(Unreadable, match="truncated"):
+        decode(raw[:cut] + bytes(stop - cut) + raw[stop:])
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 500])
+def test_a_jpeg_filled_up_with_zeros_behind_its_picture_is_whole(count: int) -> None:
+    raw = made("baseline", "RGB")
+    stop = scan_of(raw)[1]
+    padded = raw[:stop] + bytes(count) + raw[stop:]
+    assert (decode(padded) == unchecked(raw)).all()
+
+
 def test_the_same_cut_jpeg_is_taken_by_rules_1() -> None:
     raw = made("baseline", "RGB")
     closed = raw[: cuts(raw)[0]] + EOI

@@ -70,19 +70,23 @@ def open_for_run(
 ) -> tuple[SourceOptions, ImageSource | Embeddings]:
     """Open a source by the rules of the run at `out` where there is one, and say what newer rules would change.
 
+    Its limit of pixels holds too, unless another is asked for.
+
     Args:
         source, options: as for `open_source`.
         out: a run folder, which may not exist yet.
         reread: take the rules of this version all the same.
 
     Returns:
-        The options with the rules that hold, and the opened source.
+        The options with the rules and the limit that hold, and the opened source.
     """
     folder = RunFolder(as_path(out, "the run folder (out)"))
     check_options(options)
     if reread or not folder.json_path.exists():
         return options, open_source(source, options)
-    options = replace(options, rules=SourceOptions.from_json(folder.read()["source"]["options"]).rules)
+    recorded = SourceOptions.from_json(folder.read()["source"]["options"])
+    limit = recorded.max_pixels if options.max_pixels is None else options.max_pixels
+    options = replace(options, rules=recorded.rules, max_pixels=limit)
     opened = open_source(source, options)
     changed = rule_changes(source, options, opened, folder)
     if changed:
@@ -184,7 +188,7 @@ def _set_aside(folder: RunFolder, about: dict[str, Any]) -> None:
     if not folder.json_path.exists():
         return
     old = folder.read()["source"]
-    now, then = (SourceOptions.from_json(each["options"]).rules for each in (about, old))
+    now, then = (SourceOptions.from_json(each["options"]).decoding for each in (about, old))
     if (now, about["fingerprint"]) == (then, old["fingerprint"]):
         log.info("%s is read as before: nothing to make anew", old["spec"])
         return

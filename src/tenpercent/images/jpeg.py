@@ -38,6 +38,7 @@ _ONE_MORE = b"\xff\x00"
 _UNWRITTEN = (
     64  # zeros at the end of a file without an end marker that look as if it was never written to its end
 )
+_PADDED = 16  # zeros that data may end with and the decoder looks ahead at
 
 
 @dataclass(frozen=True)
@@ -194,9 +195,10 @@ def _fed(image: ImageFile, raw: bytes, found: _Structure, ahead: bytes) -> Image
     feed = _Feed(image)
     try:
         data = raw[: found.stop]
-        if not found.ended and data.endswith(bytes(_UNWRITTEN), found.start):
-            data = _feed_to_zeros(feed, data)
-        feed.give(data + ahead)
+        if data.endswith(bytes(_UNWRITTEN), found.start):
+            data = _feed_to_zeros(feed, data, found.ended)
+        if not feed.finished:
+            feed.give(data + ahead)
         if not feed.has_all(_ONE_MORE):
             raise Unreadable("truncated: its data end before the picture does")
         if not feed.finished:
@@ -208,18 +210,30 @@ def _fed(image: ImageFile, raw: bytes, found: _Structure, ahead: bytes) -> Image
     return feed.picture
 
 
-def _feed_to_zeros(feed: _Feed, data: bytes) -> bytes:
+def _feed_to_zeros(feed: _Feed, data: bytes, ended: bool) -> bytes:
     """Feed data but for the zeros at their end, and return these.
 
     Raises:
-        Unreadable: the picture is complete without them, so the file was not written to its end.
+        Unreadable: the picture is complete without them, so the file was not written to its end. With an end marker
+            behind the zeros it may need none of them: some cameras fill up what they write.
     """
-    zeros = len(data) - _UNWRITTEN
-    feed.give(data[:zeros])
-    for _ in range(2):
-        if not feed.finished:
-            feed.give(data[zeros : zeros + 1])
-            zeros += 1
+    at, last = 0, len(data) - _UNWRITTEN
+    filled = len(data.rstrip(b"\0")) + _PADDED
+    if ended and filled < last:
+        at = _feed_until(feed, data, 0, filled)
+        if feed.finished or feed.idle > 1:
+            return data[at:]
+    at = _feed_until(feed, data, at, last)
     if feed.finished or feed.idle > 1:
         raise Unreadable("truncated: its end is filled with zeros")
-    return data[zeros:]
+    return data[at:]
+
+
+def _feed_until(feed: _Feed, data: bytes, start: int, stop: int) -> int:
+    """Feed data from `start` to `stop`, then two bytes more to see whether the picture is complete; return the next."""
+    feed.give(data[start:stop])
+    for _ in range(2):
+        if not feed.finished:
+            feed.give(data[stop : stop + 1])
+            stop += 1
+    return stop

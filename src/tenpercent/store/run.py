@@ -62,6 +62,12 @@ class RunFolder:
                 f"{run.path} holds a run of {known['spec']} ({known['fingerprint']}), not of {source['spec']} "
                 f"({source['fingerprint']}) as it is now; choose another --out, or make it anew with --reread"
             )
+        then, now = (each.get("options", {}).get("max_pixels") for each in (known, source))
+        if then != now:
+            raise RunFolderError(
+                f"{run.path} was made with {_limit(then)}, not with {_limit(now)}; choose another --out, or make it "
+                "anew with --reread"
+            )
         return run
 
     @classmethod
@@ -425,3 +431,7 @@ def flat(settings: dict[str, Any]) -> dict[str, Any]:
     for key, value in settings.items():
         found.update(flat(value) if isinstance(value, dict) else {key: value})
     return found
+
+
+def _limit(max_pixels: int | None) -> str:
+    return "the usual limit of pixels" if max_pixels is None else f"--max-pixels {max_pixels}"
