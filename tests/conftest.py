@@ -25,13 +25,18 @@ def cifar10() -> Path:
 
 @pytest.fixture
 def vectors(tmp_path: Path) -> Path:
-    """60 vectors in 3 classes as vectors.npy and labels.npy, a third of them in tight pairs."""
+    """See `write_vectors`."""
+    return write_vectors(tmp_path)
+
+
+def write_vectors(folder: Path) -> Path:
+    """Write 60 vectors in 3 classes as vectors.npy and labels.npy, a third of them in tight pairs."""
     generator = np.random.default_rng(0)
     rows = generator.standard_normal((60, 8)).astype(np.float32)
     rows[40:] = rows[:20] * 1.5 + 0.001 * generator.standard_normal((20, 8)).astype(np.float32)
-    np.save(tmp_path / "vectors.npy", rows)
-    np.save(tmp_path / "labels.npy", np.arange(60) % 20 % 3)
-    return tmp_path / "vectors.npy"
+    np.save(folder / "vectors.npy", rows)
+    np.save(folder / "labels.npy", np.arange(60) % 20 % 3)
+    return folder / "vectors.npy"
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 
 import damage_runs as harm
 import tenpercent as tp
+from conftest import write_vectors
 from tenpercent.cli import main
 from tenpercent.decisions.exchange import from_lines, to_lines
 from tenpercent.decisions.log import Decision, DecisionLog, ImageName, Kind
@@ -42,12 +43,20 @@ def new(stored: Path) -> Path:
     return harm.with_checksums(stored / "new")
 
 
-@pytest.fixture
-def run(vectors: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 60 ready vectors in three classes."""
+    folder = tmp_path_factory.mktemp("made")
+    vectors = write_vectors(folder)
     call = ["run", str(vectors), "--labels", str(vectors.with_name("labels.npy")), "--keep", "0.8"]
-    assert main([*call, "--out", str(tmp_path / "run"), "--quiet"]) == 0
-    return tmp_path / "run"
+    assert main([*call, "--out", str(folder / "run"), "--quiet"]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    """A copy of it to damage."""
+    return Path(shutil.copytree(made, tmp_path / "run"))
 
 
 def told(capsys: pytest.CaptureFixture[str], *call: object) -> str:

@@ -142,7 +142,7 @@ def test_a_flat_test_folder_beside_class_folders(tmp_path: Path) -> None:
 def test_train_beside_folders_that_are_no_splits_is_asked_about(tmp_path: Path) -> None:
     put(tmp_path, "photos/Train/1.png", "photos/car/2.png", "photos/bus/3.png")
     with pytest.raises(
-        SourceError, match=r"beside bus: .*--split Train, or --split none for classes$"
+        SourceError, match=r"beside bus: .*--split Train, or --split none to take them as classes$"
     ) as caught:
         opened(tmp_path)
     assert "\n" not in str(caught.value)
@@ -385,7 +385,7 @@ def test_folders_that_systems_leave(tmp_path: Path) -> None:
         "$RECYCLE.BIN folders": 1,
         "hidden folders": 2,
         "hidden files": 1,
-        "files that are no images": 2,
+        "files that are not images": 2,
     }
 
 
@@ -404,7 +404,7 @@ def test_images_that_can_not_be_read_here_are_named_by_ending(
         ".zip archives": 1,
         ".mp4 videos": 1,
         "files without an ending": 1,
-        "files that are no images": 1,
+        "files that are not images": 1,
     }
     put(tmp_path, "2.avif")
     assert ".avif images that can't be read here" not in opened(tmp_path).skipped
@@ -419,7 +419,7 @@ def test_images_that_can_not_be_read_here_are_named_by_ending(
         (("1.nef", "1.xmp", "2.xmp"), r"1 \.nef images .*; convert the images to JPEG"),
         (("set.zip",), r"1 \.zip archives; unpack the archives"),
         (("0001", "0002"), r"2 files without an ending; give the files the ending"),
-        (("x.txt",), r"1 files that are no images; give a folder with image files"),
+        (("x.txt",), r"1 files that are not images; give a folder with image files"),
         (("images.dvc",), r"1 DVC pointers .*; fetch the files with dvc pull"),
     ],
 )
@@ -488,7 +488,7 @@ def test_a_dvc_pointer_beside_its_file_is_no_loss(tmp_path: Path) -> None:
     for name in ("a.dvc", "a/1.png.dvc", "b.dvc"):
         (tmp_path / name).write_text("outs:")
     assert opened(tmp_path).skipped == {
-        "files that are no images": 2,
+        "files that are not images": 2,
         "DVC pointers to files that are not here (dvc pull fetches them)": 1,
     }
 
@@ -550,8 +550,8 @@ def test_parquet_files_beside_a_picture_are_asked_about(tmp_path: Path) -> None:
     both(tmp_path)
     with pytest.raises(
         SourceError,
-        match=r"1 image file and 2 Parquet files with images; say --image-column none for the image files, "
-        r"--image-column photo for the Parquet files \(or give .*/data\)$",
+        match=r"1 image file and 2 Parquet files with images; give --image-column none for the image files, "
+        r"--image-column photo for the Parquet files, or .*/data as the source$",
     ):
         opened(tmp_path)
     source = opened(tmp_path, image_column="photo")
@@ -566,7 +566,9 @@ def test_parquet_files_beside_a_picture_are_asked_about(tmp_path: Path) -> None:
 def test_one_parquet_file_among_pictures_is_named(tmp_path: Path) -> None:
     write(tmp_path / "all.parquet", table(3))
     put(tmp_path, "1.png", "2.png")
-    with pytest.raises(SourceError, match=r"2 image files and 1 Parquet file .*\(or give .*/all\.parquet\)$"):
+    with pytest.raises(
+        SourceError, match=r"2 image files and 1 Parquet file .*, or .*/all\.parquet as the source$"
+    ):
         opened(tmp_path)
     assert len(opened(tmp_path / "all.parquet")) == 3
 
@@ -592,7 +594,7 @@ def test_parquet_files_in_a_store_beside(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"--follow-links$"):
         opened(tmp_path / "snapshot")
     source = opened(tmp_path / "snapshot", follow_links=True)
-    assert len(source) == 3 and source.skipped == {"files that are no images": 1}
+    assert len(source) == 3 and source.skipped == {"files that are not images": 1}
 
 
 # ---- where sources are used ----------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ def test_strategies_by_threshold_ask_too(
 ) -> None:
     choice = ["select", str(ready_run), "--strategy", strategy, "--threshold", "0.95"]
     assert main(choice) == 2
-    assert "give --yes where that is meant" in capsys.readouterr().err
+    assert "to do it all the same, give --yes" in capsys.readouterr().err
     assert not (ready_run / "selection.parquet").exists()
     assert main([*choice, "--yes"]) == 0
     assert len(tp.Selection.load(ready_run / "selection.parquet").kept) < 30
@@ -136,7 +136,7 @@ def test_from_python_it_is_a_warning(ready_run: Path, caplog: pytest.LogCaptureF
         selection = tp.select(ready_run, Cut(threshold=1.95))
     assert len(selection.kept) < 30
     (said,) = [record.getMessage() for record in caplog.records if "removes" in record.getMessage()]
-    assert "similarity of -0.95" in said and "is meant" not in said  # there is no similarity of 1.95
+    assert "similarity of -0.95" in said and "if you mean" not in said  # there is no similarity of 1.95
     caplog.clear()
     asked: list[str] = []
     with confirmed_by(asked.append):

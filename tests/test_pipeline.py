@@ -30,7 +30,7 @@ def run(photos: Path, tmp_path: Path) -> Path:
 def test_a_run_writes_what_it_says(run: Path) -> None:
     content = json.loads((run / "run.json").read_text())
     assert list(content["stages"]) == ["embed", "cluster", "select", "report"]
-    assert content["source"]["skipped"] == {"files that are no images": 1}
+    assert content["source"]["skipped"] == {"files that are not images": 1}
     selection = tp.Selection.load(run / "selection.parquet")
     assert len(selection) == 48
     assert len(selection.kept) == 36

@@ -129,7 +129,7 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
     assert source.skipped == {
         "hidden files": 2,
         "hidden folders": 1,
-        "files that are no images": 2,
+        "files that are not images": 2,
         ".mpg videos": 1,
     }
 
@@ -185,7 +185,7 @@ def test_folders_that_do_not_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(SourceError, match=r"empty holds no images; give"):
         opened(empty)
     (empty / "a.txt").write_text("x")
-    with pytest.raises(SourceError, match="1 files that are no images"):
+    with pytest.raises(SourceError, match="1 files that are not images"):
         opened(empty)
     with pytest.raises(SourceError, match=r"there is no '.*missing'"):
         opened(tmp_path / "missing")
@@ -453,7 +453,9 @@ def test_row_groups_stay_within_their_memory_and_serve_threads(tmp_path: Path) -
 def test_images_beside_parquet_files(tmp_path: Path) -> None:
     write(tmp_path / "x.parquet", table(2))
     put(tmp_path, "a/1.png")
-    with pytest.raises(SourceError, match=r"1 image file and 1 Parquet file with images; say --image-column"):
+    with pytest.raises(
+        SourceError, match=r"1 image file and 1 Parquet file with images; give --image-column"
+    ):
         opened(tmp_path)
     source = opened(tmp_path, rules=1)
     assert source.ids == ("a/1.png",) and source.skipped == {"Parquet files": 1}

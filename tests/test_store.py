@@ -165,7 +165,7 @@ def test_row_ids_sort_as_rows() -> None:
         ({"labels": [0, 1]}, "2 labels for 3 vectors"),
         ({"labels": [0, -2, 1]}, "below -1"),
         ({"labels": [0, 1, 2], "class_names": ["a", "b"]}, "has no name"),
-        ({"labels": [0.5, 1.0, 2.0]}, r"label 0\.5 \(row 0, float\) is no whole number"),
+        ({"labels": [0.5, 1.0, 2.0]}, r"label 0\.5 \(row 0, float\) is not a whole number"),
         ({"ids": ["a", "b"]}, "2 ids for 3 vectors"),
         ({"ids": ["a", "b", "a"]}, "'a' occurs more than once"),
     ],

@@ -133,7 +133,7 @@ def test_labels_and_ids_that_do_not_fit(tmp_path: Path, vectors: np.ndarray) -> 
         opened(path, labels=saved(tmp_path / "l.npy", np.zeros(11, np.int64)))
     with pytest.raises(UsageError, match="-2"):
         opened(path, labels=saved(tmp_path / "l.npy", np.full(12, -2)))
-    with pytest.raises(SourceError, match=r"l\.npy: the label 0\.5 \(row 0, float\) is no whole number"):
+    with pytest.raises(SourceError, match=r"l\.npy: the label 0\.5 \(row 0, float\) is not a whole number"):
         opened(path, labels=saved(tmp_path / "l.npy", np.full(12, 0.5)))
     with pytest.raises(SourceError, match=r"l\.npy: labels have dtype complex128"):
         opened(path, labels=saved(tmp_path / "l.npy", np.zeros(12, complex)))

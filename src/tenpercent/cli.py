@@ -350,7 +350,7 @@ def _call(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _confirmed(arguments: argparse.Namespace) -> Iterator[None]:
-    """Have what a command with --yes asks about confirmed: by that flag, or on a terminal by whoever sits there."""
+    """Let --yes confirm what a command asks about, or else a person at a terminal."""
     if not hasattr(arguments, "yes"):
         yield
         return
@@ -361,16 +361,16 @@ def _confirmed(arguments: argparse.Namespace) -> Iterator[None]:
 
 
 def _ask(said: str) -> None:
-    """Ask whether that is meant.
+    """Ask whether to continue.
 
     Raises:
-        UsageError: it is not, or nobody is there to say so; nothing was stored.
+        UsageError: the answer is no, or nobody is there to answer; nothing was stored.
     """
     if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
-        print(f"{said}.\nGo on? [y/N] ", end="", file=sys.stderr, flush=True)
+        print(f"{said}.\nContinue? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return
-    raise UsageError(f"{said}. Nothing was selected; give --yes where that is meant")
+    raise UsageError(f"{said}. Nothing was selected; to do it all the same, give --yes")
 
 
 def _fail(message: str, status: int) -> int:

@@ -147,5 +147,5 @@ def confirm(selection: Selection, threshold: float | None) -> None:
         f"--threshold {threshold:g} removes {n - kept:,} of {n:,} images ({(n - kept) / n:.1%}): it is a dissimilarity "
         f"(1 − cosine) and groups images down to a similarity of {1 - threshold:.6g}"
     )
-    meant = f"; where a similarity of {threshold:g} is meant, give --threshold {1 - threshold:.6g}"
+    meant = f"; if you mean a similarity of {threshold:g}, give --threshold {1 - threshold:.6g}"
     _confirmed.get()(said + (meant if threshold <= 1 else ""))

@@ -95,7 +95,7 @@ def open_for_run(
 
 
 def changes_of(run: str | Path) -> str:
-    """Return one line on what this version would read otherwise than an existing run does; "" for nothing."""
+    """Return one line on what this version would read differently from an existing run; "" for nothing."""
     folder = RunFolder.open(run)
     about = folder.read()["source"]
     options = SourceOptions.from_json(about["options"])
@@ -110,7 +110,7 @@ def changes_of(run: str | Path) -> str:
 def rule_changes(
     source: str | Path, options: SourceOptions, opened: ImageSource | Embeddings, folder: RunFolder
 ) -> str:
-    """Return one line on what this version would read otherwise than a run made by older rules; "" for nothing."""
+    """Return one line on what this version would read differently from a run made by older rules; "" for nothing."""
     changed = differences(source, options, opened)
     if not changed:
         return ""
@@ -184,7 +184,7 @@ def embed_opened(
 
 
 def _set_aside(folder: RunFolder, about: dict[str, Any]) -> None:
-    """Begin an existing run anew where its source is read otherwise now."""
+    """Begin an existing run again where its source is now read differently."""
     if not folder.json_path.exists():
         return
     old = folder.read()["source"]

@@ -69,6 +69,12 @@ def one_line(error: object, most: int | None = None) -> str:
     return " ".join(str(error).split())[:most] or type(error).__name__
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun: ``1 image``, ``1,437 images``, ``2 classes``."""
+    plural = f"{noun}{'es' if noun.endswith('s') else 's'}"
+    return f"{n:,} {noun if n == 1 else plural}"
+
+
 def disk_remedy(error: OSError) -> str:
     """Return what to do about a file that can't be written: a full disk, no right to, too many open files."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -59,7 +59,9 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("source")
     group.add_argument(
-        "--split", metavar="NAME", help="of a source with splits (train); none: folders are classes"
+        "--split",
+        metavar="NAME",
+        help="split of the source (default: train); none: folders of such names are classes",
     )
     add_columns(group)
     group.add_argument("--labels", type=Path, metavar="FILE", help="vectors: one label a row, .npy or .txt")
@@ -67,7 +69,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--reread",
         action="store_true",
-        help="read the source of an existing run anew, by the rules of this version; what was made of it moves to "
+        help="read the source of an existing run again, by the rules of this version; earlier results move to "
         "RUN/earlier, decisions stay",
     )
     group.add_argument(
@@ -84,22 +86,22 @@ def add_columns(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--image-column",
         metavar="NAME",
-        help="Parquet: the column of images, else found by its type; none takes the image files beside",
+        help="Parquet: the column of images (default: found by type); none: take the image files beside it",
     )
     group.add_argument(
         "--label-column",
         metavar="NAME",
-        help="Parquet: the column of labels, or none; else found by its name",
+        help="Parquet: the column of labels, or none (default: found by name)",
     )
     group.add_argument("--embedding-column", metavar="NAME", help="Parquet: the column of ready vectors")
     group.add_argument(
-        "--id-column", metavar="NAME", help="Parquet: the column of ids, or none; else found by its name"
+        "--id-column", metavar="NAME", help="Parquet: the column of ids, or none (default: found by name)"
     )
     group.add_argument(
         "--follow-links", action="store_true", help="folders: follow links that lead out of the folder"
     )
     group.add_argument(
-        "--max-pixels", type=whole, metavar="N", help="reject images of more pixels (89,478,485)"
+        "--max-pixels", type=whole, metavar="N", help="reject images with more pixels (default: 89,478,485)"
     )
     group.add_argument(
         "--drop-bad-rows",
@@ -218,7 +220,7 @@ def add_cut(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--yes",
         action="store_true",
-        help="do not ask where --threshold removes more than half of the images",
+        help="do not ask when --threshold removes more than half of the images",
     )
     group.add_argument(
         "--budget",
@@ -237,7 +239,7 @@ def add_cut(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--hold",
         metavar="count|height",
-        help="what decisions leave as it is: how many stay, or how high each class is cut (count)",
+        help="what decisions do not change: how many stay, or the height each class is cut at (default: count)",
     )
 
 

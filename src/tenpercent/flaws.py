@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .errors import counted
+
 NAMED = 5  # rows of a kind that a message names; it counts all of them
 BLOCK_BYTES = 32 * 2**20  # of vectors looked at at a time
 
@@ -88,5 +90,5 @@ def describe_flaws(codes: Codes, name: Callable[[int], str] | None = None) -> st
         head = ("row " if len(rows) == 1 else "rows ") if name is None else ""
         said.append((len(rows), f"{_WORDS[flaw][len(rows) > 1]} ({head}{', '.join(named)}{more})"))
     (count, first), *others = said
-    of = f"{count:,} of {len(codes):,} vector{'s' if len(codes) > 1 else ''} {first}"
+    of = f"{count:,} of {counted(len(codes), 'vector')} {first}"
     return ", ".join([of, *(f"{count:,} {rest}" for count, rest in others)])

@@ -426,5 +426,5 @@ def export(
     selection = load_selection(folder)
     shown = picture_options(folder.read()["source"]) is not None
     source = open_images(folder) if shown else None
-    found = write(selection, source, Format(format), as_path(to, "what is exported"))
+    found = write(selection, source, Format(format), as_path(to, "the target of an export"))
     return replace(found, notes=(*found.notes, *describe_left_out(folder.path)))

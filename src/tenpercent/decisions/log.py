@@ -223,13 +223,13 @@ class DecisionLog:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the finer reason
             if code in BUSY:
                 raise RunFolderError(
-                    f"can't write {self.path}: {error}; another process has held it for {WAIT:g} seconds: try again"
+                    f"can't write {self.path}: {error}; another process has held it for {WAIT:g} seconds; try again"
                 ) from None
             if code in DISK:
                 raise RunFolderError(
                     f"can't write {self.path}: {error}; free some space, or make the folder writable; nothing was lost"
                 ) from None
             raise DamagedDecisionsError(
-                f"{self.path} is damaged ({error}) and left as it is; put a copy in its place, or move it away to "
+                f"{self.path} is damaged ({error}) and left as it is; restore a backup, or move it away to "
                 "begin without decisions"
             ) from None

@@ -104,7 +104,7 @@ def check_decision(kind: Kind, images: Sequence[ImageName], note: str) -> None:
 
 
 def check_schema(database: sqlite3.Connection, path: Path) -> None:
-    """Raise where the file is of a newer format, or has not the tables and columns of this one."""
+    """Raise where the file is of a newer format, or lacks a table or column of this one."""
     version = database.execute("PRAGMA user_version").fetchone()[0]
     known = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     missing = sorted(TABLES.keys() - known)

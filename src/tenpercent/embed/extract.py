@@ -223,7 +223,7 @@ def check_shape(vectors: Floats, count: int, width: int) -> None:
     if vectors.shape != (count, width):
         raise TenpercentError(
             f"the embedder gave vectors of shape {vectors.shape} for a batch of {count} images and a width of "
-            f"{width}; it must give one vector an image, all of one width"
+            f"{width}; it must give one vector per image, all of one width"
         )
 
 

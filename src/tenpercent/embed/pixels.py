@@ -126,7 +126,7 @@ class Pixels:
 
     def _gone(self, row: int, error: Exception) -> TenpercentError:
         return TenpercentError(
-            f"the image {self.source.ids[row]!r} could be read before, not now ({reason(error)}); leave "
+            f"the image {self.source.ids[row]!r} could be read before, but not now ({reason(error)}); leave "
             "the source unchanged while it is embedded, then run the same command again"
         )
 

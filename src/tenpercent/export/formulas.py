@@ -31,6 +31,6 @@ def formula_notes(table: pa.Table) -> tuple[str, ...]:
         return ()
     rows = "1 row holds" if count == 1 else f"{count:,} rows hold"
     return (
-        f"{rows} a text that begins with =, +, - or @, written as it is: a spreadsheet takes it for a formula, so "
+        f"{rows} text that begins with =, +, - or @, written unchanged: a spreadsheet takes it for a formula, so "
         "import the columns as text there, or read the file with pandas",
     )

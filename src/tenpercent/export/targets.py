@@ -100,7 +100,7 @@ def clear_remains(target: Path) -> None:
         if len(placed) < len(moves):
             for path in placed:
                 remove_tree(path)
-        log.info("removed what an export to %s left that was killed", target)
+        log.info("removed what a killed export to %s left", target)
         remove_tree(temporary)
 
 

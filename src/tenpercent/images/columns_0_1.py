@@ -135,15 +135,19 @@ def check_codes(codes: npt.NDArray[np.int64], class_names: tuple[str, ...] | Non
     """
     lowest, highest = (int(codes.min()), int(codes.max())) if len(codes) else (-1, -1)
     if lowest < -1:
-        raise SourceError(f"{spec} has the label {lowest}; codes count from 0, and -1 means no label")
+        raise SourceError(
+            f"{spec} has the label {lowest}, below -1, which means no label; number the classes from 0"
+        )
     if highest < 0:
         return Labels(None, ())
     if class_names is None:
         if highest > HIGHEST_CODE:
-            raise SourceError(f"{spec} has the label {highest}, above {HIGHEST_CODE:,}: no class code")
+            raise SourceError(
+                f"{spec} has the label {highest}, above {HIGHEST_CODE:,}; number the classes from 0"
+            )
         class_names = tuple(str(code) for code in range(highest + 1))
     if highest >= len(class_names):
         raise SourceError(
-            f"{spec} has the label {highest} but names for {len(class_names)} classes; correct either"
+            f"{spec} has the label {highest} but names for {len(class_names)} classes; give each class a name"
         )
     return Labels(codes, class_names)

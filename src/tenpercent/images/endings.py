@@ -26,7 +26,7 @@ UNREAD = "images that can't be read here"
 ARCHIVES = "archives"
 VIDEOS = "videos"
 NO_ENDING = "files without an ending"
-NO_IMAGES = "files that are no images"
+NO_IMAGES = "files that are not images"
 
 LINKS_OUT = "links that lead out of the folder (--follow-links follows them)"
 CIRCLES = "links in a circle"

@@ -145,7 +145,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return sorted(found, key=lambda entry: entry.name)
     except OSError as error:
         raise SourceError(
-            f"{folder} can't be read ({error.strerror}); allow reading it or leave it out"
+            f"{folder} can't be read ({error.strerror}); make it readable, or leave it out"
         ) from None
 
 
@@ -265,7 +265,7 @@ def _old_layout(folders: Collection[str], asked: str | None, spec: str) -> Layou
     if asked is None and splits == ("train",) and len(tops) > 1:
         other = min(tops - {"train"})
         raise SourceError(
-            f"{spec} has a folder train beside {other}: a split or a class? Say --split train, or rename that folder"
+            f"{spec} has a folder train beside {other}: a split or a class? Give --split train, or rename that folder"
         )
     if not splits and asked is None:
         return Layout({folder: folder for folder in folders})

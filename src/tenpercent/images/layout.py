@@ -151,13 +151,13 @@ def _are_splits(found: Mapping[str, str], others: list[str], spec: str) -> bool:
         if others:
             raise SourceError(
                 f"{spec} has a folder {name} beside {others[0]}: a split or a class? "
-                f"Say --split {name}, or --split {NO_SPLIT} for classes"
+                f"Give --split {name}, or --split {NO_SPLIT} to take them as classes"
             )
         return True
     if len(kinds) > 1 and not others:
         raise NoSplitError(
-            f"{spec} has the splits {', '.join(in_order(found))} and none to train on; choose one with --split, or all "
-            f"with --split {NO_SPLIT}"
+            f"{spec} has the splits {', '.join(in_order(found))} and none to train on; choose one with --split, or "
+            f"take all as classes with --split {NO_SPLIT}"
         )
     return False
 
@@ -190,7 +190,8 @@ def _divide_within(paths: set[Names], level: int, asked: str | None, spec: str) 
         pair = " and ".join(f"{first}/{name}" for name in in_order(within[divided[0]])[:2])
         raise SourceError(
             f"{spec} has splits within a folder ({pair}) but {'/'.join(min(outside))} lies in none of them; "
-            f"say --split train to leave it out, --split {NO_SPLIT} to take all for classes, or give {spec}/{first}"
+            f"give --split train to leave it out, --split {NO_SPLIT} to take all as classes, or "
+            f"{spec}/{first} as the source"
         )
     return _Division(members, {split: split for split, _ in members.values()}, crossed=True)
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import SourceError
+from ..errors import SourceError, counted
 from .arrow_types import can_be_image
 from .folder import Listing
 from .options import NO_COLUMN, SourceOptions
@@ -35,8 +35,8 @@ def means_pictures(listing: Listing, options: SourceOptions) -> bool:
     if columns is None:
         return True
     raise SourceError(
-        f"{listing.root} holds {_counted(len(listing.images), 'image file')} and "
-        f"{_counted(len(listing.parquets), 'Parquet file')} with images; say --image-column {NO_COLUMN} for the image "
+        f"{listing.root} holds {counted(len(listing.images), 'image file')} and "
+        f"{counted(len(listing.parquets), 'Parquet file')} with images; give --image-column {NO_COLUMN} for the image "
         f"files, --image-column {columns[0]} for the Parquet files{_or_path(listing)}"
     )
 
@@ -50,17 +50,13 @@ def _image_columns(path: Path) -> list[str]:
     return [column.name for column in schema if can_be_image(column.type)]
 
 
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
 def _or_path(listing: Listing) -> str:
     """Name the path that stands for the Parquet files alone, where there is one."""
     if len(listing.parquets) == 1:
-        return f" (or give {listing.root / listing.parquets[0]})"
+        return f", or {listing.root / listing.parquets[0]} as the source"
     shared = _shared_folder(listing.parquets)
     if shared and not any(path.startswith(f"{shared}/") for path in listing.images):
-        return f" (or give {listing.root / shared})"
+        return f", or {listing.root / shared} as the source"
     return ""
 
 

@@ -68,7 +68,7 @@ class SourceOptions:
     def __post_init__(self) -> None:
         for name in _PATHS:
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, as_path(getattr(self, name), f"what {name} names"))
+                object.__setattr__(self, name, as_path(getattr(self, name), name))
         for name in ("split", "image_column", "label_column", "embedding_column", "id_column"):
             check_kind(getattr(self, name), (str, type(None)), name, "a name, or None")
         if self.max_pixels is not None and (not isinstance(self.max_pixels, int) or self.max_pixels < 1):
@@ -121,8 +121,8 @@ class SourceOptions:
             wrong = "is unknown" if kind is None else problem(value, kind, "")
             if wrong is not None:
                 raise RunFolderError(
-                    f"the option {name!r} of the source {wrong.strip()}; put a copy of run.json in its place, or "
-                    "choose another --out"
+                    f"the option {name!r} of the source {wrong.strip()}; restore a backup of run.json, or choose "
+                    "another --out"
                 )
         found: dict[str, Any] = {
             name: Path(value) if name in _PATHS else value for name, value in values.items()

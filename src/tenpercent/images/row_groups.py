@@ -210,8 +210,8 @@ class _Copy:
             self._file.flush()
         except OSError as error:
             raise SourceError(
-                f"a large row group can't be written to {tempfile.gettempdir()} ({error.strerror}), which makes its "
-                f"rows quick to find; free space there, set TMPDIR, or write the file with smaller row groups"
+                f"a copy of a large row group, for quick access, can't be written to {tempfile.gettempdir()} "
+                f"({error.strerror}); free space there, set TMPDIR, or write the file with smaller row groups"
             ) from None
         self._places.append(slice(start, start + content.size))
         self._schema = block.schema

@@ -62,8 +62,8 @@ def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> I
 
 
 def check_options(options: object) -> None:
-    """Raise `UsageError` where options are none, a split as a plain string say."""
-    check_kind(options, SourceOptions, "options", "SourceOptions(split='train'), say")
+    """Raise `UsageError` where something else is passed as options, such as the name of a split."""
+    check_kind(options, SourceOptions, "options", "SourceOptions(split='train'), for example")
 
 
 def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
@@ -85,7 +85,7 @@ def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
             return _open_directory(path.resolve(), options)
     except OSError as error:
         raise SourceError(
-            f"{path} can't be read ({error.strerror}); allow reading it or give another source"
+            f"{path} can't be read ({error.strerror}); make it readable, or give another source"
         ) from None
     return _open_file(_located(path), options)
 

@@ -18,7 +18,7 @@ from .arrow_types import plain as plain_type
 from .columns import Columns, refuse_case_twins
 
 SEVERAL = 20  # classes that a small sample of a large set may well have with an image each
-OTHER_LABELS = "name other labels with --label-column OTHER, or take none with --label-column none"
+OTHER_LABELS = "name the labels with --label-column OTHER, or take none with --label-column none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ def _say_if_distinct(codes: Ints, classes: int, taken: dict[str, str]) -> None:
     labelled = int((codes >= 0).sum())
     if classes > SEVERAL and 2 * classes > labelled:
         taken["distinct"] = (
-            f"{classes:,} classes for {labelled:,} labelled images: are these labels? --label-column none"
+            f"{classes:,} classes for {labelled:,} labelled images: if these are no labels, give --label-column none"
         )
 
 
@@ -176,21 +176,22 @@ def labels_of(
         found = columns_0_1.labels_of(column, class_names, spec)
         refuse_case_twins(found.class_names if is_text(column.type) else (), spec)
         return found
-    what = f"{spec}: column {name} holds {column.type}"
     try:
         values = plain_column(column)
         kind = values.type
         if pa.types.is_null(kind):
             return Labels(None, (), "; ".join(none_words({"null": len(column)})))
-        if is_text(kind) or is_bytes(kind) or pa.types.is_fixed_size_binary(kind):
-            return _text_labels(values.cast(pa.large_string()), spec)
-        numbers, missing = _numbers(values)
+        text = is_text(kind) or is_bytes(kind) or pa.types.is_fixed_size_binary(kind)
+        if not text:
+            numbers, missing = _numbers(values)
+            return number_labels(numbers, missing, class_names, truth=pa.types.is_boolean(kind))
+        names = values.cast(pa.large_string())
     except (UsageError, pa.ArrowException) as error:
-        raise SourceError(f"{what}, which can't be labels: {one_line(error)}; {OTHER_LABELS}") from None
-    try:
-        return number_labels(numbers, missing, class_names, truth=pa.types.is_boolean(kind))
-    except UsageError as error:
-        raise SourceError(f"{what}: {error}, or {OTHER_LABELS}") from None
+        reason = one_line(error).partition("; ")[0]  # without its remedy: a table has another
+        raise SourceError(
+            f"{spec}: column {name} holds {column.type}, which can't be labels: {reason}; {OTHER_LABELS}"
+        ) from None
+    return _text_labels(names, spec)
 
 
 def _text_labels(column: pa.ChunkedArray, spec: str) -> Labels:

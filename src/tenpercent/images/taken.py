@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import counted
 from ..store.embeddings import Embeddings
 from .source import ImageSource
 
@@ -54,8 +55,8 @@ def _counted(about: Mapping[str, Any]) -> str:
     if about["kind"] == "vectors":
         width = f" of {about['width']:,} values" if "width" in about else ""
         gone = f" ({about['rejected']:,} set aside: zero or not finite)" if about.get("rejected") else ""
-        return f"{_many(n, 'vectors')}{width}{gone}{_from(about.get('taken', {}), 'vectors')}"
-    return f"{_many(n, 'images')}{_from(about.get('taken', {}), 'images')}"
+        return f"{counted(n, 'vector')}{width}{gone}{_from(about.get('taken', {}), 'vectors')}"
+    return f"{counted(n, 'image')}{_from(about.get('taken', {}), 'images')}"
 
 
 def _classes(about: Mapping[str, Any], taken: Mapping[str, str]) -> str:
@@ -63,11 +64,11 @@ def _classes(about: Mapping[str, Any], taken: Mapping[str, str]) -> str:
     if not names:
         return "no labels"
     used = about.get("classes_used", names)
-    many = f"{names:,} class{'es' if names != 1 else ''}"
+    many = counted(names, "class")
     if used < names:
         many = f"{used:,} of {many}"
     unlabelled = about.get("unlabelled", 0)
-    without = f" ({_many(unlabelled, 'images')} without a label)" if unlabelled else ""
+    without = f" ({counted(unlabelled, 'image')} without a label)" if unlabelled else ""
     return f"{many}{_from(taken, 'labels')}{without}"
 
 

@@ -122,7 +122,7 @@ def _matrix(pieces: Iterable[pa.Array], n: int, name: str, spec: str) -> npt.NDA
                 at = int((there & (sizes != width)).argmax())
                 raise SourceError(
                     f"{spec}: row {start + at} of column {name} has {sizes[at]:,} values, row {first} has {width:,}; "
-                    f"all vectors must be equally long"
+                    f"all vectors must have the same length"
                 )
             rows = matrix[start : start + len(piece)]
             if not there.all():

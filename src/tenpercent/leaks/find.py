@@ -182,7 +182,7 @@ def _wide(threshold: float, share: float, chosen: bool) -> list[str]:
         return []
     return [
         f"The threshold is a dissimilarity (1 − cosine): {threshold:g} takes images down to a similarity of "
-        f"{1 - threshold:.6g} for twins. Where a similarity of {threshold:g} is meant, give {1 - threshold:.6g}."
+        f"{1 - threshold:.6g} for twins. If you mean a similarity of {threshold:g}, give {1 - threshold:.6g}."
     ]
 
 

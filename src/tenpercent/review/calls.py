@@ -56,7 +56,7 @@ THRESHOLD = Parameter("threshold", float, "instead of keep: the height of the cu
 HOLD = Parameter(
     "hold",
     str,
-    "what decisions leave as it is beside keep: how many stay, or the height of the cut",
+    "what decisions do not change, beside keep: how many stay, or the height of the cut",
     choices=tuple(Hold),
 )
 CUT = (KEEP, THRESHOLD, HOLD)

@@ -138,7 +138,7 @@ def _measures(raw: Raw, how: Decoding) -> dict[str, Any]:
         with quiet(how.max_pixels):
             image = open_image(raw)
         if image is None:
-            raise Unreadable("the file is no image any more")
+            raise Unreadable("the file is no longer an image")
         with image:
             width, height = image.size
             if (

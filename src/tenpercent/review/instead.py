@@ -11,7 +11,7 @@ from ..store.embeddings import Ints
 from .groups import Groups
 from .listing import with_missing
 from .state import State
-from .views import image_name
+from .views import image_name, with_keeper
 
 MOST_NAMED = 12  # images of each sort
 
@@ -67,14 +67,10 @@ def _gone(groups: Groups, positions: Ints) -> Ints:
 
 
 def _with_keepers(state: State, groups: Groups, positions: Ints) -> list[dict[str, Any]]:
-    """Return images that go, each with its keeper and the dissimilarity to it; None where it has none."""
+    """Return images that go, each with its keeper."""
     found = []
     for position in positions.tolist():
         standing = groups.standing(groups.of(np.asarray([position])))
-        keeper = int(standing.representative[0])
         d = float(standing.dissimilarity[standing.members == position][0])
-        found.append(
-            image_name(state, position)
-            | {"keeper": None if keeper < 0 else image_name(state, keeper), "d": None if keeper < 0 else d}
-        )
+        found.append(with_keeper(state, position, int(standing.representative[0]), d))
     return with_missing(state, found)

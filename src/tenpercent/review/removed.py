@@ -9,7 +9,7 @@ import numpy as np
 from ..select.selection import Selection
 from .listing import with_missing
 from .state import State
-from .views import image_name
+from .views import with_keeper
 
 
 def removed_view(state: State, selection: Selection, page: tuple[int, int]) -> dict[str, Any]:
@@ -25,13 +25,10 @@ def removed_view(state: State, selection: Selection, page: tuple[int, int]) -> d
     d = selection.dissimilarity[gone]
     order = np.lexsort((gone, -np.where(np.isnan(d), np.inf, d)))  # those without a keeper first
     shown = gone[order[offset : offset + limit]]
-    images = []
-    for p in shown.tolist():
-        keeper = int(selection.representative[p])
-        about: dict[str, Any] = {"keeper": None, "d": None}
-        if keeper >= 0:
-            about = {"keeper": image_name(state, keeper), "d": float(selection.dissimilarity[p])}
-        images.append(image_name(state, p) | about)
+    images = [
+        with_keeper(state, p, int(selection.representative[p]), float(selection.dissimilarity[p]))
+        for p in shown.tolist()
+    ]
     return {
         "total": len(gone),
         "offset": offset,

@@ -161,7 +161,7 @@ class State:
 
     @cached_property
     def deepest_held(self) -> float:
-        """And where they hold the height: no decision changes it."""
+        """The smallest fraction that is known to need no deepening where decisions hold the height."""
         return self._deepest(Hold.HEIGHT)
 
     def _deepest(self, hold: Hold) -> float:
@@ -216,7 +216,7 @@ class State:
         if not self.covers(cut):
             asked = f"keep {cut.keep:g}" if cut.keep is not None else f"threshold {cut.threshold:g}"
             deepest = self.deepest_held if cut.holds_height else self.deepest
-            line = f"the tree does not reach {asked}, it reaches keep {deepest:.4f}; deepen it first"
+            line = f"the tree does not reach {asked}, only keep {deepest:.4f}; deepen it first"
             raise RefusedError(409, line, deepest_keep=deepest, can_deepen=True)
 
     def groups(self, cut: CheckedCut) -> Groups:

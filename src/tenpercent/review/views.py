@@ -146,6 +146,15 @@ def _kept_by_class(state: State, groups: Groups) -> list[dict[str, Any]]:
 # ---- images and decisions ------------------------------------------------------------------------------------------
 
 
+def with_keeper(state: State, position: int, keeper: int, dissimilarity: float) -> dict[str, Any]:
+    """Return an image that goes, with its keeper and the dissimilarity to it; null for both where `keeper` is −1."""
+    known = keeper >= 0
+    return image_name(state, position) | {
+        "keeper": image_name(state, keeper) if known else None,
+        "d": dissimilarity if known else None,
+    }
+
+
 def image_name(state: State, position: int) -> dict[str, Any]:
     """Return how an image is called: position, id and class."""
     name = state.class_names(np.asarray([position]))[0]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import numpy as np
-import pyarrow as pa
 
 from ..errors import UsageError
+from ..images.cells import has_path, paths_of
 from ..images.columns import LABEL_NAMES
 from ..store.arrays import one_a_row
 from ..store.embeddings import Ints, Strings
@@ -243,9 +243,9 @@ def _of_table(dataset: Any) -> DatasetRows:
 def _paths(dataset: Any, name: str) -> Strings | None:
     """Return the ``path`` of each image cell; the bytes stay where they are."""
     column = dataset.data.column(name)
-    if not pa.types.is_struct(column.type) or column.type.get_field_index("path") < 0:
+    if not has_path(column.type):
         return None
-    paths = [path for chunk in column.chunks for path in chunk.field("path").to_pylist()]
+    paths = paths_of(column)
     if dataset._indices is not None:  # rows were chosen or shuffled
         paths = [paths[row] for row in dataset._indices.column(0).to_pylist()]
     return as_files(paths) if any(path for path in paths) else None

@@ -76,7 +76,7 @@ def describe_gap(heights: Floats) -> str:
             f"{gap.above:.2g}. --threshold {gap.threshold:.2g} takes what lies below it."
         )
     if len(heights) <= FEWEST + 1:
-        return f"The heights of {len(heights):,} merges are too few to look for a gap between copies and the rest."
+        return f"{len(heights):,} merges are too few to look for a gap between copies and the rest."
     return (
         f"Up to {heights[-1]:.2g}, as far as everything is clustered, the heights of the merges rise without a gap: "
         "no threshold up to there tells copies from the rest."

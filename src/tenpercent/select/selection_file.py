@@ -71,7 +71,7 @@ def length_beside(path: Path) -> int | None:
 def claims(selection: Selection) -> Iterator[tuple[Any, str]]:
     """Yield what holds for every selection, with what it means where it does not."""
     yield np.all(selection.ids[1:] > selection.ids[:-1]), "its ids are not in ascending order"
-    yield len(np.unique(selection.source_rows)) == len(selection), "a row of the source is there twice"
+    yield len(np.unique(selection.source_rows)) == len(selection), "a row of the source occurs twice"
     beyond = selection.source_rows.max(initial=-1)
     yield (
         selection.length is None or beyond < selection.length,

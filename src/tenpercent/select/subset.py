@@ -41,8 +41,7 @@ def checked_subset(selection: Selection, dataset: Dataset[Any]) -> Subset[Any]:
     ]
     if not any(compared):
         log.warning(
-            "the data set (%s) tells neither files nor labels that could be compared with the selection: only its "
-            "length was checked",
+            "the data set (%s) has no files or labels to compare with the selection: only its length was checked",
             type(dataset).__name__,
         )
     subset: Subset[Any] = data.Subset(dataset, selection.rows.tolist())
@@ -52,7 +51,7 @@ def checked_subset(selection: Selection, dataset: Dataset[Any]) -> Subset[Any]:
 def _length(dataset: Any) -> int:
     kind = type(dataset).__name__
     if hasattr(dataset, "iloc"):
-        raise UsageError(f"subset takes a data set, not a {kind}; of a frame take frame[selection.row_mask]")
+        raise UsageError(f"subset takes a data set, not a {kind}; for a frame use frame[selection.row_mask]")
     if isinstance(dataset, dict):
         raise UsageError(
             f"subset takes one data set, not a {kind} of {', '.join(map(str, dataset))}; give one of them"
@@ -63,7 +62,7 @@ def _length(dataset: Any) -> int:
         return len(dataset)
     except TypeError:
         raise UsageError(
-            f"subset takes a data set with a length, not {kind}; its rows are selected by number (selection.rows)"
+            f"subset takes a data set with a length, not {kind}; select its rows by number (selection.rows)"
         ) from None
 
 

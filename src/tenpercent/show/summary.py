@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from ..errors import counted
 from ..images.taken import describe_taken
 from ..select.cut import Floats
 from ..select.gap import describe_gap
@@ -26,7 +27,8 @@ def describe_selection(selection: Selection, heights: Floats | None = None) -> s
     """
     n, removed = len(selection.ids), int(np.count_nonzero(~selection.kept_by_id))
     lines = [
-        f"{describe_asked(selection)}: {removed:,} of {_images(n)} go ({removed / n:.1%}), {n - removed:,} stay."
+        f"{describe_asked(selection)}: {removed:,} of {counted(n, 'image')} go ({removed / n:.1%}), "
+        f"{n - removed:,} stay."
     ]
     if removed:
         lines.append(_grouped(selection))
@@ -57,7 +59,7 @@ def _grouped(selection: Selection) -> str:
     without = int(gone.sum()) - int(stood_for.sum())
     but = f", but for {without:,} removed by decision with nothing kept in their place" if without else ""
     return (
-        f"They are in {groups:,} group{'s' if groups != 1 else ''}, the largest of {largest:,} images; every removed "
+        f"They are in {counted(groups, 'group')}, the largest of {largest:,} images; every removed "
         f"image is within {_signed(farthest)} of the one kept for it{but}."
     )
 
@@ -88,7 +90,7 @@ def describe_rejected(run: str | Path) -> list[str]:
     folder = RunFolder.open(run)
     rejected, count = folder.rejected, _count(read_rejected(folder))
     return (
-        [f"{_images(count)} rejected: unreadable, or without a usable vector; {rejected} says why."]
+        [f"{counted(count, 'image')} rejected: unreadable, or without a usable vector; {rejected} says why."]
         if count
         else []
     )
@@ -97,16 +99,12 @@ def describe_rejected(run: str | Path) -> list[str]:
 def describe_left_out(run: str | Path) -> list[str]:
     """Return in a line each what an export leaves out beside what was removed: unreadable images, those held out."""
     held_out = _count(read_held_out(RunFolder.open(run)))
-    said = [f"{_images(held_out)} held out for evaluation, and not exported."] if held_out else []
+    said = [f"{counted(held_out, 'image')} held out for evaluation, and not exported."] if held_out else []
     return [*describe_rejected(run), *said]
 
 
 def _count(table: pa.Table | None) -> int:
     return 0 if table is None else len(table)
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count:,} images"
 
 
 def describe_trainings(run: str | Path, margin: float | None = None) -> str:

@@ -52,8 +52,8 @@ def refuse_masked(values: object, name: str) -> None:
     """Raise `UsageError` for a masked array: NumPy's conversions take what is masked for values."""
     if isinstance(values, np.ma.MaskedArray):
         raise UsageError(
-            f"{name}: a masked array, and what is masked would be taken for values; give the rows that have none "
-            "masked as a plain array, or array.filled(value)"
+            f"{name}: a masked array, whose masked entries would count as values; give the rows without any as a "
+            "plain array, or array.filled(value)"
         )
 
 
@@ -62,10 +62,10 @@ def _no_array(values: object, name: str, reason: str) -> UsageError:
     package = kind.__module__.partition(".")[0]
     remedy = _REMEDIES.get(package, "numpy.asarray(...)")
     said = (
-        f"one text, {values!r:.80}" if isinstance(values, str | bytes) else f"{package}.{kind.__qualname__}"
+        f"a string, {values!r:.80}"
+        if isinstance(values, str | bytes)
+        else f"{package}.{kind.__qualname__}".removeprefix("builtins.")
     )
-    if package == "builtins" and not isinstance(values, str | bytes):
-        said = f"{kind.__qualname__}"
     return UsageError(f"{name} can't be made of {said}{reason}; give a NumPy array, e.g. {remedy}")
 
 
@@ -87,12 +87,14 @@ def one_a_row(values: object, name: str, n: int) -> Array:
         nested = next((value for value in array if _is_nested(value)), None)
         if nested is not None:
             raise UsageError(
-                f"{name} hold {type(nested).__name__}s ({nested!r:.60}); give one value a vector, shape ({n},)"
+                f"{name} hold {type(nested).__name__}s ({nested!r:.60}); give one value per vector, shape ({n},)"
             )
     if array.ndim == 1 and len(array) != n:
-        raise UsageError(f"there are {len(array)} {name} for {n} vectors; give one a vector")
+        raise UsageError(f"there are {len(array)} {name} for {n} vectors; give one per vector")
     if array.shape != (n,):
-        raise UsageError(f"{name} have shape {array.shape} for {n} vectors; give one a vector, shape ({n},)")
+        raise UsageError(
+            f"{name} have shape {array.shape} for {n} vectors; give one per vector, shape ({n},)"
+        )
     return array
 
 
@@ -131,7 +133,7 @@ def checked_vectors(values: object) -> tuple[Vectors, bool]:
             f"vectors have shape {given.shape}; they must be a matrix [n, d], one row an image{hint}"
         )
     if given.dtype.kind not in "fiu":
-        raise UsageError(f"vectors have dtype {given.dtype}; they must be real numbers (float32, say)")
+        raise UsageError(f"vectors have dtype {given.dtype}; they must be real numbers, such as float32")
     if given.shape[0] == 0 or given.shape[1] == 0:
         raise UsageError(f"vectors have shape {given.shape}; there must be at least one row and one column")
     double = given.dtype.kind == "f" and given.dtype.itemsize >= 8

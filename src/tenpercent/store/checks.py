@@ -8,11 +8,11 @@ from pathlib import Path
 from ..errors import UsageError
 
 _INSTEAD = {  # by the name of the type
-    "Embeddings": "of embeddings it is tp.cluster(embeddings), and then merges.select(keep=0.9)",
-    "Merges": "of merges it is merges.select(keep=0.9)",
-    "Selection": "of a selection it is a method or property of its own (explain, subset, save, row_mask)",
+    "Embeddings": "of embeddings take tp.cluster(embeddings), then merges.select(keep=0.9)",
+    "Merges": "of merges take merges.select(keep=0.9)",
+    "Selection": "of a selection take its own methods (explain, subset, save, row_mask)",
 }
-_VECTORS = "of vectors it is tp.cluster(tp.Embeddings.from_numpy(vectors)), of files their path"
+_VECTORS = "of vectors take tp.cluster(tp.Embeddings.from_numpy(vectors)), of files their path"
 
 
 def as_path(value: object, what: str) -> Path:
@@ -31,8 +31,8 @@ def as_path(value: object, what: str) -> Path:
     instead = _INSTEAD.get(type(value).__name__)
     if instead is None:
         plain = value is None or isinstance(value, bytes | int | float | dict)
-        instead = f"give a string or pathlib.Path, not {value!r:.40}" if plain else _VECTORS
-    raise UsageError(f"{what} is named by its path, and this is {type(value).__qualname__}; {instead}")
+        instead = f"{value!r:.40} is neither a string nor a pathlib.Path" if plain else _VECTORS
+    raise UsageError(f"{what} must be a path, not {type(value).__qualname__}; {instead}")
 
 
 def check_kind(value: object, kind: type | tuple[type, ...], what: str, give: str) -> None:

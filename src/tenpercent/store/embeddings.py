@@ -276,8 +276,8 @@ class Embeddings:
         check(
             folder,
             (len(ids), "it holds no image"),
-            (bool(np.all(ids[1:] != ids[:-1])), "an id is there twice"),
-            (len(np.unique(rows)) == len(rows), "a row of the source is there twice"),
+            (bool(np.all(ids[1:] != ids[:-1])), "an id occurs twice"),
+            (len(np.unique(rows)) == len(rows), "a row of the source occurs twice"),
         )
         flat = np.concatenate(
             [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in table[layer].chunks]

@@ -84,9 +84,7 @@ def _decoded(value: bytes, what: str) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        raise UsageError(
-            f"{what} is {value!r:.60}, bytes that are no UTF-8 text; decode them first"
-        ) from None
+        raise UsageError(f"{what} is {value!r:.60}, bytes that are not UTF-8; decode them first") from None
 
 
 def _digits(value: Any, what: str) -> str:
@@ -95,7 +93,7 @@ def _digits(value: Any, what: str) -> str:
     except OverflowError:  # infinite
         whole = None
     if whole is None or whole != value:
-        raise UsageError(f"{what} is {value}, no whole number; ids are text or whole numbers")
+        raise UsageError(f"{what} is {value}, not a whole number; ids are text or whole numbers")
     return str(whole)
 
 
@@ -123,7 +121,7 @@ def positions_of(
         UsageError: one text instead of several, or ids that are not there; the nearest are offered.
     """
     if isinstance(wanted, str | bytes):
-        raise UsageError(f"{name} is one text, {wanted!r}; give a list of ids")
+        raise UsageError(f"{name} is a string, {wanted!r}; give a list of ids")
     check_kind(wanted, Iterable, name, "a list of ids")
     asked = sorted({as_text(image, name) for image in wanted})
     found = np.minimum(np.searchsorted(ids, np.asarray(asked, dtype=object)), len(ids) - 1).astype(np.int64)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import SourceError, UsageError, nearest
+from ..errors import UsageError, counted, nearest
 from .arrays import as_array, is_missing, one_a_row
 
 Ints = npt.NDArray[np.int64]
@@ -99,7 +99,7 @@ def plain(values: npt.NDArray[Any]) -> tuple[str, npt.NDArray[Any], Bools]:
     elif values.dtype.kind == "U":
         return "text", values.astype(object), np.zeros(len(values), dtype=bool)
     elif values.dtype.kind not in "uOSTV":
-        raise SourceError(f"labels have dtype {values.dtype}; they must be names or whole numbers")
+        raise UsageError(f"labels have dtype {values.dtype}; they must be names or whole numbers")
     return _from_objects(values)
 
 
@@ -120,8 +120,8 @@ def _from_objects(values: npt.NDArray[Any]) -> tuple[str, npt.NDArray[Any], Bool
     if len(first) > 1:
         (one, (row, value)), (other, (second, beside)) = list(first.items())[:2]
         raise UsageError(
-            f"labels are {one} in row {row} ({value!r:.60}) and {other} in row {second} ({beside!r:.60}); give all as "
-            "names, or all as codes"
+            f"labels mix {one} (row {row}, {value!r:.60}) and {other} (row {second}, {beside!r:.60}); give "
+            "names only, or codes only"
         )
     kind = next(iter(first), "text")
     if kind != "text":
@@ -139,7 +139,7 @@ def _one(value: object, row: int, dtype: np.dtype[Any]) -> tuple[str, str | int]
             return "text", value.decode("utf-8")
         except UnicodeDecodeError:
             raise UsageError(
-                f"the label {value!r:.60} (row {row}) is bytes that are no UTF-8 text; decode them first"
+                f"the label {value!r:.60} (row {row}) is bytes that are not UTF-8; decode them first"
             ) from None
     if isinstance(value, bool):
         return "bool", int(value)
@@ -147,7 +147,7 @@ def _one(value: object, row: int, dtype: np.dtype[Any]) -> tuple[str, str | int]
         return "number", value
     if isinstance(value, Number) and not isinstance(value, complex):
         return "number", _whole(value, row)
-    raise SourceError(
+    raise UsageError(
         f"the label {value!r:.60} (row {row}) is {type(value).__name__} (labels of dtype {dtype}); they must be "
         "names or whole numbers"
     )
@@ -161,12 +161,12 @@ def _whole(value: Any, row: int) -> int:
         number = None
     if number is None or number != value:
         raise UsageError(
-            f"the label {value} (row {row}, {type(value).__name__}) is no whole number; labels are names or whole "
+            f"the label {value} (row {row}, {type(value).__name__}) is not a whole number; labels are names or whole "
             "numbers"
         )
     if abs(number) > HIGHEST:
         raise UsageError(
-            f"the label {number} (row {row}) is beyond {HIGHEST}; number the classes anew, or give names as labels"
+            f"the label {number} (row {row}) is beyond {HIGHEST}; number the classes from 0, or give names as labels"
         )
     return number
 
@@ -178,14 +178,14 @@ def checked_names(class_names: object) -> tuple[str, ...]:
         UsageError: one text, a mapping or no sequence, or a name that is none.
     """
     if isinstance(class_names, str | bytes | Mapping):
-        raise UsageError(f"class_names is {class_names!r:.60}; give a list of names, one a code")
+        raise UsageError(f"class_names is {class_names!r:.60}; give a list of names, one per code")
     array = (
         class_names if isinstance(class_names, Sequence) else as_array(class_names, "class_names").tolist()
     )
     names: list[str] = []
     for code, name in enumerate(array):
         if is_missing(name) or (isinstance(name, Sequence) and not isinstance(name, str | bytes)):
-            raise UsageError(f"class_names has {name!r:.60} for the code {code}; give each class a name")
+            raise UsageError(f"class_names[{code}] is {name!r:.60}; give each class a name")
         names.append(name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name))
     return tuple(names)
 
@@ -206,7 +206,7 @@ def _by_name(
         row = int(strange[0])
         raise UsageError(
             f"the label {values[row]!r} (row {row}) is not among the {len(names)} class names"
-            f"{nearest(values[row], names)}; add it to class_names, or leave these out"
+            f"{nearest(values[row], names)}; add it to class_names, or leave these rows out"
         )
     return codes, names
 
@@ -251,8 +251,8 @@ def number_labels(
 
 def none_words(counts: Mapping[str, int]) -> list[str]:
     """Return ``["-1 means no label (13 images)"]`` for how often which value stands for no label."""
-    return [f"{value} means no label ({n:,} image{'s' * (n != 1)})" for value, n in counts.items() if n]
+    return [f"{value} means no label ({counted(n, 'image')})" for value, n in counts.items() if n]
 
 
 def _below(lowest: int) -> UsageError:
-    return UsageError(f"the label {lowest} is below -1; codes count from 0, and -1 means no label")
+    return UsageError(f"the label {lowest} is below -1, which means no label; number the classes from 0")

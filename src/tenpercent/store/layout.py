@@ -133,7 +133,7 @@ def check_file(path: Path) -> None:
     def compare(kept: str | None) -> None:
         with whole(path):
             if kept is not None and checksum(path.read_bytes()) != kept:
-                raise damaged(path, "it has another checksum than when it was written")
+                raise damaged(path, "it differs from what was written: another checksum")
 
     _retried(path, compare)
 
@@ -164,7 +164,7 @@ def _read(path: Path, layout: Layout, kept: str | None) -> tuple[pa.Table, dict[
         about = _about(path, schema, layout, expected)
         for column in columns:
             if schema.names.count(column.name) != 1:
-                what = "is missing" if column.name not in schema.names else "is there twice"
+                what = "is missing" if column.name not in schema.names else "occurs twice"
                 raise damaged(path, f"column {column.name} {what}")
         names = [column.name for column in columns]
         table = file.read(columns=names).select(names)
@@ -196,9 +196,9 @@ def _about(path: Path, schema: pa.Schema, layout: Layout, expected: dict[str, st
     try:
         about = parsed_format(path, stored, layout.about, layout.newest)
     except ValueError as error:
-        raise damaged(path, f"what is stored beside the columns: {error}") from None
+        raise damaged(path, f"its metadata: {error}") from None
     if expected and expected[""] != checksum(stored):
-        raise damaged(path, "what is stored beside the columns has another checksum than when it was written")
+        raise damaged(path, "its metadata differs from what was written: another checksum")
     return about
 
 
@@ -208,7 +208,7 @@ def _wrong(column: Column, found: pa.ChunkedArray, expected: str | None) -> str 
         return wrong
     if expected is not None:
         differs = checksum(found) != expected
-        return f"column {column.name} has another checksum than when it was written" if differs else None
+        return f"column {column.name} differs from what was written: another checksum" if differs else None
     found.validate(full=True)  # raises at text that is none
     return None if column.unvouched is None else column.unvouched(found)
 

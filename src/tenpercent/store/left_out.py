@@ -64,7 +64,7 @@ def _read(run: RunFolder, name: str, layout: Layout) -> pa.Table | None:
     )  # of vectors those set aside are not counted
     check(
         path,
-        (len(np.unique(rows)) == len(rows), "a row of the source is there twice"),
+        (len(np.unique(rows)) == len(rows), "a row of the source occurs twice"),
         (
             n is None or rows.max(initial=-1) < n,
             f"column row holds {rows.max(initial=-1)}, beyond the source's {n}",
@@ -76,7 +76,7 @@ def _read(run: RunFolder, name: str, layout: Layout) -> pa.Table | None:
 def check_takes_part(run: RunFolder, name: str) -> None:
     """Raise `UsageError` where an image took no part because it was rejected or held out."""
     for found in _rows_named(read_rejected(run), name):
-        raise UsageError(f"{name} took no part: it was rejected ({found['reason']}); mend or remove it")
+        raise UsageError(f"{name} took no part: it was rejected ({found['reason']}); repair or remove it")
     for _ in _rows_named(read_held_out(run), name):
         raise UsageError(
             f"{name} took no part: it is held out for evaluation (--holdout); ask for another image"

@@ -126,7 +126,7 @@ class RunRecord(TypedDict):
 def check_stage(name: str, found: dict[str, Any]) -> None:
     """Raise `ValueError` where a record has not what its stage stores, or other settings than it was stored with."""
     if name not in list(Stage):
-        raise ValueError(f"stages.{name} is no stage")
+        raise ValueError(f"stages.{name} is not a stage")
     wrong = problem(found, RECORDS.get(Stage(name), StageRecord), f"stages.{name}")
     if wrong is not None:
         raise ValueError(wrong)

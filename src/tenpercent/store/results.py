@@ -100,8 +100,11 @@ def read_trainings(path: Path, images: str | None = None) -> pa.Table:
     keys = table.select(["protocol", "arm", "layer", "embedding", "fraction", "trial"])
     check(
         path,
-        (set(table["status"].to_pylist()) <= {DONE, FAILED}, "column status holds neither done nor failed"),
-        (len(keys.group_by(keys.column_names).aggregate([])) == len(keys), "a training is there twice"),
+        (
+            set(table["status"].to_pylist()) <= {DONE, FAILED},
+            "column status holds other words than done and failed",
+        ),
+        (len(keys.group_by(keys.column_names).aggregate([])) == len(keys), "a training occurs twice"),
     )
     if images is not None and about.get("images") != images:
         raise StageError(

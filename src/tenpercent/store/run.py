@@ -171,7 +171,7 @@ class RunFolder:
             text = self.json_path.read_bytes()
             content = parsed_format(self.json_path, text, RunRecord, FORMAT)
             if b"\\u0000" in text:  # JSON can't hold it otherwise, and no path may
-                raise ValueError("it holds a character of value 0")
+                raise ValueError("it holds a null character")
         return content
 
     @contextmanager
@@ -181,7 +181,7 @@ class RunFolder:
         except (OSError, ValueError) as error:
             what = one_line(error, 200)
             raise RunFolderError(
-                f"{self.json_path} can't be read ({what}); put a copy in its place, or choose another --out"
+                f"{self.json_path} can't be read ({what}); restore a backup, or choose another --out"
             ) from None
 
     def stage(self, stage: Stage) -> dict[str, Any] | None:

@@ -59,13 +59,13 @@ def read_scores(folder: Path, name: str, rows: Ints) -> Floats | None:
         names, n = pq.read_schema(path).names, count_rows(path)
     if not {"position", name} <= set(names) or n > len(rows):
         raise StageError(
-            f"{path} has {n:,} rows of {', '.join(names)}, and {len(rows):,} images want {name}; it is of another run: "
-            "choose another --out and embed again"
+            f"{path} has {n:,} rows of {', '.join(names)}, and {len(rows):,} images need {name}; it belongs to another "
+            "run: choose another --out and embed again"
         )
     position = Column("position", pa.int64(), lowest=0, highest=len(rows) - 1)
     table, _ = read_checked(path, replace(about, columns=(position, Column(name, pa.float64()))))
     places = table["position"].to_numpy()
-    check(path, (len(np.unique(places)) == len(places), "a position is there twice"))
+    check(path, (len(np.unique(places)) == len(places), "a position occurs twice"))
     scores = np.full(int(rows.max()) + 1, np.nan)
     scores[np.sort(rows)[places]] = table[name].to_numpy()
     return scores

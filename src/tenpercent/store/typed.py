@@ -30,7 +30,7 @@ def parsed(text: str | bytes, kind: Any) -> Any:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is no JSON: {error}") from None
+        raise ValueError(f"it is not JSON: {error}") from None
     wrong = problem(value, kind)
     if wrong is not None:
         raise ValueError(wrong)
