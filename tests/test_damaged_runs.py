@@ -128,7 +128,7 @@ def test_a_turned_vector_is_found(new: Path, tmp_path: Path, capsys: pytest.Capt
     part = run / "embeddings" / "part-00000.parquet"
     change(part, "end", lambda rows: [[-x for x in rows[0]], *rows[1:]])
     line = told(capsys, "cluster", run, "--keep", "0.4")
-    assert "part-00000.parquet is damaged (column end has another checksum" in line
+    assert "part-00000.parquet is damaged (column end differs from what was written" in line
     assert f"tenpercent embed SOURCE --out {run}" in line
 
 
@@ -235,7 +235,7 @@ def test_a_checksum_is_of_the_values_alone(values: pa.Array, tmp_path: Path) -> 
     assert checksum(whole) == checksum(apart)
     write_table(tmp_path / "x.parquet", pa.table({"x": whole}), {})
     assert checksum(pq.read_table(tmp_path / "x.parquet")["x"]) == checksum(whole)
-    assert checksum(pa.chunked_array([values[::-1] if len(values) < 1 else values[1:]])) != checksum(whole)
+    assert checksum(pa.chunked_array([values[1:]])) != checksum(whole)
     assert checksum(pa.chunked_array([values.take(pa.array([1, 0, *range(2, len(values))]))])) != checksum(
         whole
     )

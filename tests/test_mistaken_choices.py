@@ -165,7 +165,7 @@ def test_on_a_terminal_it_is_asked(answer: str, status: int, ready_run: Path) ->
 def test_leaks_within_a_similarity_are_questioned(vectors: Path) -> None:
     train, test = tp.Embeddings.from_numpy(np.load(vectors)), tp.Embeddings.from_numpy(np.load(vectors)[:20])
     found = tp.leaks(train, test, threshold=0.9)
-    assert any("down to a similarity of 0.1 for twins" in note for note in found.notes)
+    assert any("down to a similarity of 0.1 as twins" in note for note in found.notes)
     assert not any("similarity" in note for note in tp.leaks(train, test, threshold=0.05).notes)
 
 

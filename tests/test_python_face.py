@@ -93,7 +93,7 @@ def test_class_names_are_honoured_beside_any_labels(labels: Any, named: Any, cod
         (np.array(["2024-01-01"] * 3, dtype="M8[D]"), {}, r"labels have dtype datetime64\[D\]"),
         (np.array([2**63 + 5, 0, 0], dtype=np.uint64), {}, rf"the label {2**63 + 5} \(row 0\) is beyond"),
         ([10**30, 0, 0], {}, rf"the label {10**30} \(row 0\) is beyond"),
-        (["cat", 1, "ant"], {}, r"text in row 0 \('cat'\) and number in row 1 \(1\)"),
+        (["cat", 1, "ant"], {}, r"text \(row 0, 'cat'\) and number \(row 1, 1\)"),
         ([b"\xff\xfe", b"a", b"b"], {}, r"row 0\) is bytes that are not UTF-8"),
         ([["cat"], ["ant"], ["cat"]], {}, r"labels hold lists \(\['cat'\]\)"),
         (np.eye(3), {}, r"labels have shape \(3, 3\) for 3 vectors"),

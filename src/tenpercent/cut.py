@@ -147,5 +147,11 @@ def confirm(selection: Selection, threshold: float | None) -> None:
         f"--threshold {threshold:g} removes {n - kept:,} of {n:,} images ({(n - kept) / n:.1%}): it is a dissimilarity "
         f"(1 − cosine) and groups images down to a similarity of {1 - threshold:.6g}"
     )
-    meant = f"; if you mean a similarity of {threshold:g}, give --threshold {1 - threshold:.6g}"
-    _confirmed.get()(said + (meant if threshold <= 1 else ""))
+    _confirmed.get()(said + similarity_hint(threshold))
+
+
+def similarity_hint(threshold: float) -> str:
+    """Return how to give a similarity as a threshold, for one of 0.5 to 1, which may be meant as such; else nothing."""
+    if not 0.5 <= threshold <= 1:
+        return ""
+    return f"; if you mean a similarity of {threshold:g}, give --threshold {1 - threshold:.6g}"

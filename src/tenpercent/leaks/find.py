@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cut import checked_layer
+from ..cut import checked_layer, similarity_hint
 from ..errors import UsageError
 from ..images.options import SourceOptions
 from ..select.memory import checked_memory
@@ -178,11 +178,12 @@ def _notes(train: Side, test: Side, asked: int) -> tuple[str, ...]:
 
 def _wide(threshold: float, share: float, chosen: bool) -> list[str]:
     """Say of a threshold within which most test images have a twin that it may have been meant as a similarity."""
-    if not chosen or share <= 0.5 or not 0.5 <= threshold <= 1:
+    hint = similarity_hint(threshold)
+    if not chosen or share <= 0.5 or not hint:
         return []
     return [
         f"The threshold is a dissimilarity (1 − cosine): {threshold:g} takes images down to a similarity of "
-        f"{1 - threshold:.6g} for twins. If you mean a similarity of {threshold:g}, give {1 - threshold:.6g}."
+        f"{1 - threshold:.6g} as twins{hint}."
     ]
 
 
