@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tenpercent.images import room
+from tenpercent.images import decode_memory
 from tenpercent.images.decode import Unreadable, decode, decode_for
 from tenpercent.images.options import Decoding
 
@@ -104,7 +104,7 @@ def png(side: int) -> bytes:
 
 def most_at_once(raw: bytes, budget: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """Return how many of eight threads held the pixels of this image at the same time."""
-    monkeypatch.setattr(room, "budget", lambda: budget)
+    monkeypatch.setattr(decode_memory, "budget", lambda: budget)
     inside: list[int] = []
     counts: list[int] = []
 
@@ -116,7 +116,7 @@ def most_at_once(raw: bytes, budget: int, monkeypatch: pytest.MonkeyPatch) -> in
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: decode_for(raw, Decoding(), use), range(16)))
-    assert room._held == 0
+    assert decode_memory._held == 0
     return max(counts)
 
 
@@ -129,7 +129,7 @@ def test_large_pictures_wait_for_each_other_and_small_ones_do_not(monkeypatch: p
 
 
 def test_a_picture_that_fails_gives_its_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "budget", lambda: 1)
+    monkeypatch.setattr(decode_memory, "budget", lambda: 1)
     raw = png(1000)
     for _ in range(3):
         with pytest.raises(Unreadable):
@@ -141,4 +141,4 @@ def test_a_picture_that_fails_gives_its_memory_back(monkeypatch: pytest.MonkeyPa
     with pytest.raises(KeyError):
         decode_for(raw, Decoding(), broken)
     assert decode(raw).shape == (1000, 1000, 3)
-    assert room._held == 0
+    assert decode_memory._held == 0

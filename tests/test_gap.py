@@ -91,17 +91,17 @@ def test_a_quota_is_said_as_what_was_asked(
     run = str(tmp_path / "run")
     assert main(["run", str(vectors), "--keep", "0.9", "--out", run]) == 0
     said = capsys.readouterr().out
-    assert "Asked to keep 90%: 6 of 60 images go (10.0%), 54 stay." in said
+    assert "Asked to keep 90%: 6 of 60 images (10.0%) go; 54 stay." in said
     assert "The last pair joined is " in said
     assert "show again" not in said
     assert "without a gap" in said, "the tree ends before the gap"
     assert main(["select", run, "--keep", "0.5", "--quiet"]) == 0
     assert main(["select", run, "--threshold", "0.001"]) == 0
     said = capsys.readouterr().out
-    assert "Asked to join what is up to 0.001 apart: 20 of 60 images go (33.3%), 40 stay." in said
+    assert "Asked to join what is up to 0.001 apart: 20 of 60 images (33.3%) go; 40 stay." in said
     assert "The heights of the merges have a gap: 20 up to" in said
     assert main(["select", run, "--strategy", "random", "--keep", "0.5"]) == 0
-    assert "Asked to keep 50% by random: 30 of 60 images go" in capsys.readouterr().out
+    assert "Asked to keep 50% by random: 30 of 60 images (50.0%) go" in capsys.readouterr().out
 
 
 def test_the_report_names_what_was_asked_and_the_gap_at_the_curve(vectors: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_what_was_passed_over_comes_last_the_most_first() -> None:
 @pytest.mark.parametrize(
     ("plural", "said"),
     [
-        ("files that are not images", "1 file that is no image"),
+        ("files that are not images", "1 file that is not an image"),
         (".heic images that can't be read here", "1 .heic image that can't be read here"),
         ("links that lead out of the folder", "1 link that leads out of the folder"),
         ("@eaDir folders", "1 @eaDir folder"),

@@ -11,12 +11,12 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from ..errors import one_line
+from .decode_memory import Room
 from .jpeg import load_jpeg
 from .levels import RGB, STRIP, eight_bits, grey, on_white, to_rgb
 from .options import Decoding
 from .orientation import orientation
 from .pillow import extensions, formats, open_image, quiet
-from .room import Room
 from .source import Raw, Unreadable
 from .whole import checked
 

@@ -15,7 +15,7 @@ from ..store.embeddings import Embeddings
 from .digits import open_digits
 from .folder import Listing, list_folder, no_images, open_folder
 from .huggingface import Address, open_huggingface, without_split
-from .mixed import means_pictures
+from .mixed_folder import means_pictures
 from .options import NO_COLUMN, SourceOptions
 from .parquet import open_parquet
 from .source import ImageSource

@@ -16,6 +16,7 @@ _SINGULAR = (
     (r"\b(image|file|folder|video|archive|link|pointer|vector)s\b", r"\1"),
     (r"\bare\b", "is"),
     (r"\blead\b", "leads"),
+    ("is not image$", "is not an image"),
 )
 MANY = 6  # kinds of files that the line names; it says how many more there are
 

@@ -27,7 +27,7 @@ def describe_selection(selection: Selection, heights: Floats | None = None) -> s
     """
     n, removed = len(selection.ids), int(np.count_nonzero(~selection.kept_by_id))
     lines = [
-        f"{describe_asked(selection)}: {removed:,} of {counted(n, 'image')} go ({removed / n:.1%}), "
+        f"{describe_asked(selection)}: {removed:,} of {counted(n, 'image')} ({removed / n:.1%}) go; "
         f"{n - removed:,} stay."
     ]
     if removed:

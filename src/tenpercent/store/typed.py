@@ -67,13 +67,13 @@ def problem(value: Any, kind: Any, name: str = "it") -> str | None:
     if is_typeddict(kind):
         return _problem_of_fields(value, kind, name)
     if origin in (Union, UnionType):
-        return _first_unless_any(value, kind, name)
+        return _problem_of_union(value, kind, name)
     if origin is Literal:
         return None if value in get_args(kind) else f"{name} is {_short(value)}"
     if origin is list:
-        return _of_all(value, list, name, lambda: enumerate(value), get_args(kind)[0])
+        return _problem_of_items(value, list, name, lambda: enumerate(value), get_args(kind)[0])
     if origin is dict:
-        return _of_all(value, dict, name, lambda: value.items(), get_args(kind)[1])
+        return _problem_of_items(value, dict, name, lambda: value.items(), get_args(kind)[1])
     if kind is None or kind is type(None):
         return None if value is None else f"{name} is {_short(value)}, not null"
     return None if _is(value, kind) else f"{name} is {_short(value)}, not {_WORDS[kind]}"
@@ -96,12 +96,12 @@ def _problem_of_fields(value: Any, kind: Any, name: str) -> str | None:
     return None
 
 
-def _first_unless_any(value: Any, kind: Any, name: str) -> str | None:
+def _problem_of_union(value: Any, kind: Any, name: str) -> str | None:
     found = [problem(value, inner, name) for inner in get_args(kind)]
     return None if None in found else found[0]
 
 
-def _of_all(value: Any, kind: type, name: str, items: Any, inner: Any) -> str | None:
+def _problem_of_items(value: Any, kind: type, name: str, items: Any, inner: Any) -> str | None:
     if not isinstance(value, kind):
         return f"{name} is {_short(value)}, not {_WORDS[kind]}"
     found = (
