@@ -416,11 +416,14 @@ def test_images_that_can_not_be_read_here_are_named_by_ending(
     ("names", "said"),
     [
         (("1.heic", "2.heic"), r"2 \.heic images that can't be read here; convert the images to JPEG or PNG"),
-        (("1.nef", "1.xmp", "2.xmp"), r"1 \.nef images .*; convert the images to JPEG"),
-        (("set.zip",), r"1 \.zip archives; unpack the archives"),
+        (
+            ("1.nef", "1.xmp", "2.xmp"),
+            r"2 files that are not images, 1 \.nef image that .*; convert the images to JPEG",
+        ),
+        (("set.zip",), r"1 \.zip archive; unpack the archives"),
         (("0001", "0002"), r"2 files without an ending; give the files the ending"),
-        (("x.txt",), r"1 files that are not images; give a folder with image files"),
-        (("images.dvc",), r"1 DVC pointers .*; fetch the files with dvc pull"),
+        (("x.txt",), r"1 file that is not an image; give a folder with image files"),
+        (("images.dvc",), r"1 DVC pointer .*; fetch the files with dvc pull"),
     ],
 )
 def test_where_nothing_can_be_read_the_remedy_fits(tmp_path: Path, names: tuple[str, ...], said: str) -> None:

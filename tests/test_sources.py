@@ -185,7 +185,7 @@ def test_folders_that_do_not_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(SourceError, match=r"empty holds no images; give"):
         opened(empty)
     (empty / "a.txt").write_text("x")
-    with pytest.raises(SourceError, match="1 files that are not images"):
+    with pytest.raises(SourceError, match="passed over: 1 file that is not an image; "):
         opened(empty)
     with pytest.raises(SourceError, match=r"there is no '.*missing'"):
         opened(tmp_path / "missing")
@@ -198,7 +198,7 @@ def test_folders_that_do_not_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("tenpercent.images.folder.os.scandir", denied)
-    with pytest.raises(SourceError, match=r"Permission denied.*allow"):
+    with pytest.raises(SourceError, match=r"Permission denied.*make it readable"):
         opened(empty)
 
 

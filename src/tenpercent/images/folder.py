@@ -29,6 +29,7 @@ from .layout import Layout, read_layout
 from .options import RULES, SourceOptions
 from .source import ImageSource, Raw
 from .splits import choose_split
+from .taken import passed_over
 
 # Folders that systems and programs leave among the images, in lower case: thumbnails, forks, bins.
 LEFT_BEHIND = frozenset(
@@ -294,13 +295,8 @@ def _taken(listing: Listing, layout: Layout, names: list[str]) -> dict[str, str]
 
 def no_images(root: Path, skipped: Mapping[str, int]) -> SourceError:
     """Return an error that says what a folder holds instead of images, and what to do about it."""
-    return SourceError(f"{root} holds no images{passed_over(Counter(skipped))}; {remedy_for(dict(skipped))}")
-
-
-def passed_over(skipped: Counter[str]) -> str:
-    """Return ``"; passed over: 2 hidden files, 1 .zip archives"``, or nothing."""
-    counts: Iterable[str] = (f"{count:,} {what}" for what, count in sorted(skipped.items()))
-    return f"; passed over: {', '.join(counts)}" if skipped else ""
+    said = "; ".join([f"{root} holds no images", *passed_over(skipped), remedy_for(dict(skipped))])
+    return SourceError(said)
 
 
 def _printable(path: str) -> str:

@@ -47,7 +47,7 @@ def describe_taken(about: Mapping[str, Any]) -> str:
     taken = about.get("taken", {})
     first = ", ".join([_counted(about), _classes(about, taken)])
     parts = [first, *_parts(about, taken)]
-    passed = _passed_over(about.get("skipped") or {})
+    passed = passed_over(about.get("skipped") or {})
     return "; ".join([*parts, *passed])
 
 
@@ -96,7 +96,8 @@ def _parts(about: Mapping[str, Any], taken: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _passed_over(skipped: Mapping[str, int]) -> list[str]:
+def passed_over(skipped: Mapping[str, int]) -> list[str]:
+    """Return ``["passed over: 2 hidden files, 1 .zip archive"]``, the most first, or nothing."""
     if not skipped:
         return []
     most = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
