@@ -17,7 +17,7 @@ HEAD = """\
 
 {description} An error is one line on standard error that names the
 value, the limit and the remedy. Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped with ctrl-C. The same
-command again goes on where it was interrupted.
+command again resumes where it was interrupted.
 
 """
 

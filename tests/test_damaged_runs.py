@@ -128,7 +128,7 @@ def test_a_turned_vector_is_found(new: Path, tmp_path: Path, capsys: pytest.Capt
     part = run / "embeddings" / "part-00000.parquet"
     change(part, "end", lambda rows: [[-x for x in rows[0]], *rows[1:]])
     line = told(capsys, "cluster", run, "--keep", "0.4")
-    assert "part-00000.parquet is damaged (column end differs from what was written" in line
+    assert "part-00000.parquet is damaged (column end: it differs from what was written" in line
     assert f"tenpercent embed SOURCE --out {run}" in line
 
 

@@ -285,7 +285,7 @@ def test_several_processes_can_share_it() -> None:
 
 
 def test_one_image_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"there is 1; give two or more"):
+    with pytest.raises(UsageError, match=r"at least 2 images, got 1; give more"):
         train_unlabelled(Images(grains(1)), QUICK, tmp_path)
     assert not any(tmp_path.iterdir())
 

@@ -402,7 +402,7 @@ def test_kcenter_is_within_four_times_of_the_best_radius() -> None:
         ({"strategy": "semdedup:0"}, "from 1 to"),
         ({"strategy": "random", "keep": 0}, "keep is 0"),
         ({"strategy": "random", "keep": None}, "neither keep nor threshold"),
-        ({"strategy": "random", "keep": None, "threshold": 0.1}, "stops at no threshold"),
+        ({"strategy": "random", "keep": None, "threshold": 0.1}, "does not support a threshold"),
         ({"strategy": "kcenter", "threshold": 0.1}, "both keep"),
         ({"strategy": "kcenter", "within": "group"}, "within is 'group'"),
         ({"strategy": "random", "seed": -1}, "seed is -1"),

@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--dry-run",
         action="store_true",
-        help="say what would be done, with time, memory and disk; do nothing",
+        help="print the plan and its estimated time, memory and disk, then exit",
     )
 
     embed = _command(commands, "embed", "embed a source into a run folder", epilog=SOURCES)
@@ -127,7 +127,7 @@ def build_parser() -> argparse.ArgumentParser:
         commands, "bench", "evaluate several data sets, embedders and strategies, as a file asks for"
     )
     bench.add_argument(
-        "file", type=Path, metavar="FILE", help="TOML; docs/evidence.md shows one. Interrupted, it goes on"
+        "file", type=Path, metavar="FILE", help="TOML; docs/evidence.md shows one. The same command resumes"
     )
 
     _command(commands, "presets", "the settings of trainings that have a name, each with its source")

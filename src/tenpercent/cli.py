@@ -334,7 +334,7 @@ def _call(arguments: argparse.Namespace) -> int:
     except TenpercentError as error:
         return _fail(str(error), error.exit_status)
     except KeyboardInterrupt:
-        return _fail("stopped; the same command goes on where it was", 130)
+        return _fail("stopped; the same command resumes", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -55,7 +55,11 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     """A source, its options, and the run folder."""
     parser.add_argument("source", metavar="SOURCE", help="the images, or vectors that are there already")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="RUN", help="the run folder: made, or gone on with"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="RUN",
+        help="the run folder; created, or resumed if it exists",
     )
     group = parser.add_argument_group("source")
     group.add_argument(

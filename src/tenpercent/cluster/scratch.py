@@ -120,7 +120,7 @@ class Scratch:
         except OSError as error:
             raise ScratchError(
                 f"how far the walk has come can't be written to {self.folder}: {error.strerror or error}; free space "
-                "there, and the same command goes on"
+                "there, and the same command resumes"
             ) from error
         self._stored = time.monotonic()
 

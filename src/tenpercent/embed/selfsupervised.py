@@ -158,7 +158,7 @@ def check_images(settings: SelfSupervised, pixels: PixelSource) -> None:
     """Raise `UsageError` where there is a single image, or `dim` is beyond the network that images of this size get."""
     if len(pixels) < 2:
         raise UsageError(
-            f"training without labels tells images from each other, and there is {len(pixels)}; give two or more, "
+            f"self-supervised training needs at least 2 images, got {len(pixels)}; give more, "
             "or embed with weights at hand: --embedder timm:NAME --weights FILE"
         )
     with torch.device("meta"):  # no weights are made

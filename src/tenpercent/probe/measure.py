@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError, require
+from ..errors import UsageError, counted, require
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.07  # of a neighbour's weight exp(cosine / temperature): Wu et al., 2018, arXiv 1805.01978
@@ -99,8 +99,8 @@ def check_classes(labels: Ints) -> None:
     codes = np.unique(labels)
     if len(codes) < 2:
         raise UsageError(
-            f"the vectors have {len(codes)} class{'' if len(codes) == 1 else 'es'}, and to tell apart takes two; "
-            "give vectors of two classes or more"
+            f"the vectors have {counted(len(codes), 'class')}, and a probe needs at least 2; give vectors of "
+            "more classes"
         )
 
 

@@ -69,7 +69,7 @@ def select_by(
     chosen, cut = CheckedStrategy.of(strategy), CheckedCut.of(keep, threshold)
     if cut.threshold is not None and chosen.name not in STOPS_AT_THRESHOLD:
         raise UsageError(
-            f"strategy {chosen.name} stops at no threshold ({cut.threshold:g}); give keep instead"
+            f"strategy {chosen.name} does not support a threshold ({cut.threshold:g}); give keep instead"
         )
     ranked = checked_scores(scores, chosen, embeddings)
     first = checked_seed(seed)

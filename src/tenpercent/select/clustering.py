@@ -197,7 +197,7 @@ def _merges_of(
         if scratch is None:
             raise
         raise RunFolderError(
-            f"can't write {scratch}: {error.strerror or error}; free some space, and the same command goes on"
+            f"can't write {scratch}: {error.strerror or error}; free some space, and the same command resumes"
         ) from error
 
 

@@ -20,6 +20,8 @@ from .typed import parsed_format
 
 T = TypeVar("T")
 
+CHANGED = "it differs from what was written (another checksum)"
+
 MAKERS = {  # by a file's name, else by its folder's: what makes it anew
     "merges.parquet": "delete it, then make it anew with: tenpercent cluster {run}",
     "merges.counted.parquet": "delete it: a deeper cut then counts anew (tenpercent select {run})",
@@ -133,7 +135,7 @@ def check_file(path: Path) -> None:
     def compare(kept: str | None) -> None:
         with whole(path):
             if kept is not None and checksum(path.read_bytes()) != kept:
-                raise damaged(path, "it differs from what was written: another checksum")
+                raise damaged(path, CHANGED)
 
     _retried(path, compare)
 
@@ -198,7 +200,7 @@ def _about(path: Path, schema: pa.Schema, layout: Layout, expected: dict[str, st
     except ValueError as error:
         raise damaged(path, f"its metadata: {error}") from None
     if expected and expected[""] != checksum(stored):
-        raise damaged(path, "its metadata differs from what was written: another checksum")
+        raise damaged(path, f"its metadata: {CHANGED}")
     return about
 
 
@@ -208,7 +210,7 @@ def _wrong(column: Column, found: pa.ChunkedArray, expected: str | None) -> str 
         return wrong
     if expected is not None:
         differs = checksum(found) != expected
-        return f"column {column.name} differs from what was written: another checksum" if differs else None
+        return f"column {column.name}: {CHANGED}" if differs else None
     found.validate(full=True)  # raises at text that is none
     return None if column.unvouched is None else column.unvouched(found)
 

@@ -20,7 +20,7 @@ from .checks import as_path
 from .checksums import of_file
 from .environment import machine, versions
 from .files import fingerprint, remove_temporaries, write_text
-from .layout import damaged, whole
+from .layout import CHANGED, damaged, whole
 from .records import USED, Holder, RunRecord, check_stage
 from .records import Stage as Stage
 from .typed import parsed, parsed_format
@@ -280,7 +280,7 @@ class RunFolder:
             for path in filter(Path.exists, kept):
                 with whole(path):
                     if of_file(path) != kept[path]:
-                        raise damaged(path, "it has another checksum than when it was written")
+                        raise damaged(path, CHANGED)
             found = {
                 path.relative_to(self.path).as_posix(): value
                 for path, value in kept.items()
