@@ -120,12 +120,7 @@ def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: 
     write_rejected(run.rejected, found.rejected)  # what extraction rejects comes to it
     encoder, facts = _encoder(embedder, found, source, run, origin)
     trained = time.perf_counter()
-    about = {
-        "origin": origin.fingerprint,
-        "class_names": list(source.class_names),
-        "labelled": source.labels is not None,
-    }
-    done = extract(encoder, found, source, run.embeddings, about)
+    done = extract(encoder, found, source, run.embeddings, origin.about(source))
     rejected = (*found.rejected, *done.rejected)
     write_rejected(run.rejected, rejected)
     finished = time.perf_counter()

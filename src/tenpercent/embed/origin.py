@@ -67,6 +67,14 @@ class Origin:
         """What the part files repeat."""
         return fingerprint([self.source, self.rows, self.embedder, self.images])
 
+    def about(self, source: ImageSource) -> dict[str, Any]:
+        """Return what all part files say beside their columns, see `store.part_files.write_part`."""
+        return {
+            "origin": self.fingerprint,
+            "class_names": list(source.class_names),
+            "labelled": source.labels is not None,
+        }
+
     def check(self, run: RunFolder) -> None:
         """Compare with what is stored.
 

@@ -17,8 +17,7 @@ from ..images.options import SourceOptions
 from ..select.memory import checked_memory
 from ..store.embeddings import Embeddings, Ints
 from ..store.environment import machine, versions
-from ..store.files import write_text
-from ..store.remains import holds_others
+from ..store.files import own_folder, write_text
 from .result import Bools, Floats, Growth, Leaks, Side, labels_compare
 from .sides import Spec, open_test, open_train, vectors_of
 
@@ -70,7 +69,7 @@ def leaks(
     started = time.perf_counter()
     check_threshold(threshold)
     allowed, layer = checked_memory(memory), checked_layer(layer)
-    folder = None if out is None else _own_folder(Path(out))
+    folder = None if out is None else own_folder(Path(out), RECORD, (PAGE, TABLE), FORMAT, "leaks")
     asked = open_train(train, train_options)
     other = open_test(test, test_options, asked)
     sides = vectors_of(asked, other, embedder, folder, layer)
@@ -89,19 +88,6 @@ def check_threshold(threshold: float | None) -> None:
     """Raise `UsageError` where a threshold is no number from 0 to 2."""
     if threshold is not None and not (math.isfinite(threshold) and 0 <= threshold <= 2):
         raise UsageError(f"the threshold is {threshold}; it must be a dissimilarity, from 0 (the same) to 2")
-
-
-def _own_folder(out: Path) -> Path:
-    """Return the folder for what is found, marked as such.
-
-    Raises:
-        UsageError: it holds other things.
-    """
-    if holds_others(out, RECORD, (PAGE, TABLE)):
-        raise UsageError(f"{out} is not empty and holds no leaks; choose another --out")
-    if not (out / RECORD).exists():
-        write_text(out / RECORD, json.dumps({"format": FORMAT}) + "\n")
-    return out
 
 
 def compare(train: Side, test: Side, threshold: float | None, memory: int | None = None) -> Leaks:

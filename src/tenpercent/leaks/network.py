@@ -66,12 +66,7 @@ def embed_like(
         origin.check(folder)
         origin.write(folder, None)
         write_rejected(folder.rejected, found.rejected)
-        about = {
-            "origin": origin.fingerprint,
-            "class_names": list(source.class_names),
-            "labelled": source.labels is not None,
-        }
-        done = extract(encoder, found, source, folder.embeddings, about)
+        done = extract(encoder, found, source, folder.embeddings, origin.about(source))
         rejected = (*found.rejected, *done.rejected)
         write_rejected(folder.rejected, rejected)
         folder.forget(Stage.EMBED)

@@ -20,8 +20,7 @@ from ..images.sources import open_source
 from ..store.checks import check_kind
 from ..store.embeddings import Embeddings
 from ..store.environment import machine, versions
-from ..store.files import write_text
-from ..store.remains import holds_others
+from ..store.files import own_folder, write_text
 from .measure import NEIGHBOURS, interval, linear_accuracy, neighbours_accuracy
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ def probe(
     if not what:
         raise UsageError("there is nothing to probe; give run folders, --vectors FILE or --timm NAME")
     _check_layers(layers, what)
-    folder = _own_folder(Path(out))
+    folder = own_folder(Path(out), RECORD, (TABLE, FIGURE), FORMAT, "probe")
     runs = [Path(one) for one in what if isinstance(one, str | Path)]
     rows: list[Row] = []
     for one in what:
@@ -210,19 +209,6 @@ def _opened(ready: Ready) -> Embeddings:
             f"--vectors {ready.file} holds images; embed them first: tenpercent embed {ready.file} --out RUN"
         )
     return opened
-
-
-def _own_folder(out: Path) -> Path:
-    """Return the folder for what is found, marked as such.
-
-    Raises:
-        UsageError: it holds other things.
-    """
-    if holds_others(out, RECORD, (TABLE, FIGURE)):
-        raise UsageError(f"{out} is not empty and holds no probe; choose another --out")
-    if not (out / RECORD).exists():
-        write_text(out / RECORD, json.dumps({"format": FORMAT}) + "\n")
-    return out
 
 
 def _record(found: Probe) -> dict[str, Any]:

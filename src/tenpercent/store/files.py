@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import RunFolderError, disk_remedy
+from ..errors import RunFolderError, UsageError, disk_remedy
 from .checksums import ABOUT, CHECKSUMS, of_table
-from .remains import TEMPORARY, held
+from .remains import TEMPORARY, held, remove_remains
 
 
 @contextmanager
@@ -63,6 +63,29 @@ def write_table(path: Path, table: pa.Table, metadata: dict[str, Any], *, checks
         about[CHECKSUMS] = of_table(about[ABOUT], table).encode()
     with replacing(path) as temporary:
         pq.write_table(table.replace_schema_metadata(about), temporary, compression="zstd", store_schema=True)
+
+
+def own_folder(folder: Path, record: str, outputs: Sequence[str], version: int, what: str) -> Path:
+    """Return the folder of a command's outputs, marked as such by a record, without what a killed process left of them.
+
+    Args:
+        folder: where to.
+        record: the name of the JSON file that marks it.
+        outputs: the names of the other files.
+        version: the format of the record.
+        what: it holds, for the error.
+
+    Raises:
+        UsageError: it holds other things.
+    """
+    path = folder / record
+    if folder.is_dir():
+        remove_remains(path, *(folder / name for name in outputs))
+        if not path.exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder} is not empty and holds no {what}; choose another --out")
+    if not path.exists():
+        write_text(path, json.dumps({"format": version}) + "\n")
+    return folder
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -76,14 +76,3 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def holds_others(folder: Path, marker: str, outputs: Sequence[str]) -> bool:
-    """Return whether a folder holds other things than the outputs of a command, which marks its folder by a file.
-
-    What a killed process left of any of the outputs is removed first.
-    """
-    if not folder.is_dir():
-        return False
-    remove_remains(*(folder / name for name in (marker, *outputs)))
-    return not (folder / marker).exists() and any(folder.iterdir())
