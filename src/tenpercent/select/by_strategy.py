@@ -195,7 +195,7 @@ def checked_scores(
         )
     rows = int(embeddings.rows.max()) + 1 if embeddings.length is None else embeddings.length
     if len(array) < rows or (embeddings.length is not None and len(array) > rows):
-        raise UsageError(f"there are {len(array):,} scores for a source of {rows:,} rows; give one a row")
+        raise UsageError(f"there are {len(array):,} scores for a source of {rows:,} rows; give one per row")
     found = array.astype(np.float64)[embeddings.rows]
     wrong = np.flatnonzero(~np.isfinite(found))
     if len(wrong):
