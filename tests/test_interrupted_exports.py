@@ -21,7 +21,7 @@ import pytest
 import tenpercent as tp
 from tenpercent.errors import RunFolderError, UsageError
 from tenpercent.export import targets
-from tenpercent.store.files import write_text
+from tenpercent.store.files import own_folder, write_text
 from tenpercent.store.remains import held, is_abandoned, remains
 
 FORMATS = ("indices", "folder", "csv", "hf")
@@ -209,9 +209,8 @@ def test_leaks_and_probe_begin_again_where_they_were_killed_at_their_first_file(
             make(out)
             assert list(out.glob("*.partial")) == []
         else:
-            from tenpercent.probe.compare import _own_folder
-
-            assert _own_folder(out) == out
+            assert own_folder(out, name, (), 1, "probe") == out
+            assert [path.name for path in out.iterdir()] == [name]
         foreign = tmp_path / f"foreign-{name}"
         foreign.mkdir()
         (foreign / "mine.12.partial").write_text("mine")
@@ -296,7 +295,7 @@ def test_ids_survive_csv_whatever_they_look_like(tmp_path: Path) -> None:
         assert [row["id"] for row in csv.DictReader(file)] == HARD
     (note,) = written.notes
     formulas = {*HARD[:6], *(name for name, label in zip(HARD, names, strict=True) if label == "=class")}
-    assert note.startswith(f"{len(formulas)} rows hold a text that begins with =, +, - or @")
+    assert note.startswith(f"{len(formulas)} rows hold text that begins with =, +, - or @")
 
 
 def test_harmless_ids_cause_no_caution(run: Path, tmp_path: Path) -> None:

@@ -166,5 +166,5 @@ def test_each_height_is_the_diameter_of_what_came_out():
 
 @pytest.mark.parametrize(("rows", "metric"), [([[1.0], [0]], "cosine"), ([[1.0], [np.nan]], "euclidean")])
 def test_what_it_refuses(rows, metric):
-    with pytest.raises(UsageError, match="the vector in row 1"):
+    with pytest.raises(UsageError, match=r"1 of 2 vectors .*\(row 1\); remove"):
         complete_linkage(rows, metric=metric)

@@ -348,7 +348,7 @@ def test_without_a_gpu_one_process_unless_more_are_asked_for() -> None:
         ({"steps": -1}, "steps is -1"),
         ({"batch": 1}, "batch is 1"),
         ({"seed": -1}, "seed is -1"),
-        ({"seed": 2**32}, "below 2"),
+        ({"seed": 2**32}, "at most 4,294,967,295"),
         ({"rate": 0.0}, "rate is 0.0"),
         ({"rate": float("nan")}, "rate is nan"),
         ({"momentum": 1.0}, "momentum is 1.0"),
