@@ -100,7 +100,7 @@ def test_a_threshold_that_removes_most_is_not_taken_unasked(
     assert not (out / "selection.parquet").exists() and "Traceback" not in said
     assert main(words(vectors, out, "--threshold", ".95", "--yes")) == 0
     captured = capsys.readouterr()
-    assert f"{60 - kept} of 60 images go ({(60 - kept) / 60:.1%})" in captured.out
+    assert f"{60 - kept} of 60 images ({(60 - kept) / 60:.1%})" in captured.out
     assert "similarity of 0.05" in captured.err
     assert main(["select", str(out), "--threshold", ".95"]) == 2
     assert len(tp.Selection.load(out / "selection.parquet").kept) == kept  # as it was
@@ -111,7 +111,7 @@ def test_a_threshold_that_removes_little_is_taken_and_said(
 ) -> None:
     assert main(words(vectors, tmp_path / "run", "--threshold", ".05")) == 0
     captured = capsys.readouterr()
-    assert "20 of 60 images go (33.3%)" in captured.out
+    assert "20 of 60 images (33.3%)" in captured.out
     assert "similarity" not in captured.err
 
 
