@@ -326,13 +326,15 @@ class Selection:
         """Read ``selection.parquet`` back.
 
         Args:
-            path: the file.
+            path: the file, or the run folder that holds it.
             embeddings: where given, the selection must have been made from them.
 
         Raises:
             StageError: there is none, it is damaged, of a newer format, or made from other embeddings.
         """
         path = as_path(path, "a stored selection")
+        if path.is_dir():
+            path /= "selection.parquet"
         table, about = read_stage(path, LAYOUT, embeddings, f"tenpercent select {path.parent} --keep 0.9")
         paths = np.asarray(table["path"].to_pylist(), dtype=object)
         names = table["representative"]

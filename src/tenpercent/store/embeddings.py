@@ -250,7 +250,7 @@ class Embeddings:
         """Read the part files of a run's ``embeddings`` folder, with the vectors of one layer.
 
         Args:
-            folder: the part files.
+            folder: a run folder, or its folder of part files.
             layer: ``start``, ``middle`` or ``end``.
             length: how many rows the source has.
 
@@ -258,11 +258,14 @@ class Embeddings:
             StageError: there are none, or they are damaged or of a newer format.
             UsageError: they hold no such layer.
         """
-        folder = as_path(folder, "the folder of part files")
+        folder = as_path(folder, "a run folder")
+        if (folder / "run.json").is_file():
+            folder /= "embeddings"
         parts = part_files(folder)
         if not parts:
             raise StageError(
-                f"{folder} holds no embeddings; make them with: tenpercent embed SOURCE --out RUN"
+                f"{folder} holds no embeddings; make them with: tenpercent embed SOURCE --out RUN (those of a run of "
+                "ready vectors are tp.cluster(RUN).embeddings)"
             )
         layers = stored_layers(parts[0])
         if layer not in layers:
