@@ -464,3 +464,11 @@ def test_labels_that_are_nearly_all_distinct_are_asked_about(
     assert ("distinct" in source.taken) == said
     if said:
         assert f"{classes} classes for {n} labelled images" in source.taken["distinct"]
+
+
+def test_names_that_differ_by_case_have_one_remedy(tmp_path: Path) -> None:
+    file = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"image": [png(1)] * 2, "label": ["Cat", "cat"]}), file)
+    with pytest.raises(SourceError, match=r"differ by case only; make the values alike") as caught:
+        open_source(file)
+    assert str(caught.value).count("--label-column") == 1

@@ -227,3 +227,50 @@ def test_parquet_splits_of_vectors(tmp_path: Path, vectors: np.ndarray) -> None:
 def test_parquet_columns_that_are_no_vectors(tmp_path: Path, column: pa.Array, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         opened(written(tmp_path / "v.parquet", v=column))
+
+
+# ---- labels in files and from Python -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "codes", "names"),
+    [
+        (["cat", "", "dog", "cat"], [0, -1, 1, 0], ("cat", "dog")),  # an empty line: no label
+        (["1", "", "12", "1"], [0, -1, 1, 0], ("1", "12")),
+        (
+            ["1_0", "10", "1_0", "2"],
+            [1, 0, 1, 2],
+            ("10", "1_0", "2"),
+        ),  # no number, though Python reads it as one
+        (["9" * 25, "1", "2", "1"], [2, 0, 1, 0], ("1", "2", "9" * 25)),
+    ],
+)
+def test_a_line_of_labels_is_what_it_says(
+    tmp_path: Path, lines: list[str], codes: list[int], names: tuple[str, ...]
+) -> None:
+    np.save(tmp_path / "v.npy", np.eye(4))
+    (tmp_path / "labels.txt").write_text("\n".join(lines) + "\n")
+    options = SourceOptions(labels=tmp_path / "labels.txt")
+    found = open_source(tmp_path / "v.npy", options)
+    assert found.labels is not None
+    assert (found.labels.tolist(), found.class_names) == (codes, names)
+
+
+def test_a_run_of_version_0_1_keeps_its_class_of_empty_lines(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.eye(4))
+    for name, lines in (("a.txt", ["cat", "", "dog", "cat"]), ("b.txt", ["a", "1", "2", ""])):
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+        found = open_source(tmp_path / "v.npy", SourceOptions(labels=tmp_path / name, rules=1))
+        assert found.class_names == tuple(sorted(set(lines)))
+        assert found.labels is not None
+        assert [found.class_names[code] for code in found.labels.tolist()] == lines
+
+
+def test_empty_text_from_python_is_no_label() -> None:
+    found = Embeddings.from_numpy(np.eye(4), labels=[b"", b"a", b"b", b""])
+    assert found.labels is not None
+    assert found.labels.tolist() == [-1, 0, 1, -1]
+    assert Embeddings.from_numpy(np.eye(4), labels=[""] * 4).labels is None
+    named = Embeddings.from_numpy(np.eye(4), labels=["", "a", "a", ""], class_names=["a", ""])
+    assert named.labels is not None
+    assert named.labels.tolist() == [1, 0, 0, 1]  # a class that the caller names

@@ -220,7 +220,9 @@ def _recorded_embedder(folder: RunFolder) -> Embedder | None:
 def check_vectors_alone(source: str | Path, embedder: Embedder | ByLabels | None, holdout: float) -> None:
     """Raise `UsageError` where a source of ready vectors comes with an embedder or a hold-out."""
     if embedder is not None or holdout:
-        raise UsageError(f"{source} holds vectors already; leave out the embedder and --holdout")
+        raise UsageError(
+            f"{source} holds vectors already; leave out --holdout, and what says how to embed (--embedder, --epochs …)"
+        )
 
 
 def default_embedder(source: ImageSource, asked: Embedder | ByLabels | None = None) -> Embedder:
