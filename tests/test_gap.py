@@ -58,8 +58,14 @@ def test_equal_images_are_a_gap_of_their_own() -> None:
 def test_a_handful_of_merges_says_nothing() -> None:
     assert find_gap(np.linspace(0.1, 0.9, FEWEST)) is None
     assert "too few" in describe_gap(np.linspace(0.1, 0.9, FEWEST))
-    assert "without a gap" in describe_gap(heights(0))
+    assert "no gap up to" in describe_gap(heights(0))
     assert "too few" in describe_gap(np.empty(0))
+
+
+def test_what_too_few_merges_follow_is_not_called_free_of_gaps() -> None:
+    found = np.concatenate([np.linspace(0.001, 0.002, 12), np.linspace(0.5, 0.6, FEWEST)])
+    assert find_gap(found) is None, "a gap that nothing can be held against"
+    assert "no gap up to 0.002:" in describe_gap(found)
 
 
 def test_only_heights_that_no_class_lacks_are_looked_at() -> None:
@@ -94,7 +100,7 @@ def test_a_quota_is_said_as_what_was_asked(
     assert "Asked to keep 90%: 6 of 60 images (10.0%) go; 54 stay." in said
     assert "The last pair joined is " in said
     assert "show again" not in said
-    assert "without a gap" in said, "the tree ends before the gap"
+    assert "no gap up to" in said, "the tree ends before the gap"
     assert main(["select", run, "--keep", "0.5", "--quiet"]) == 0
     assert main(["select", run, "--threshold", "0.001"]) == 0
     said = capsys.readouterr().out

@@ -78,6 +78,6 @@ def describe_gap(heights: Floats) -> str:
     if len(heights) <= FEWEST + 1:
         return f"{len(heights):,} merges are too few to look for a gap between copies and the rest."
     return (
-        f"Up to {heights[-1]:.2g}, as far as everything is clustered, the heights of the merges rise without a gap: "
-        "no threshold up to there tells copies from the rest."
+        f"The heights of the merges have no gap up to {heights[-1 - FEWEST]:.2g}: no threshold up to there tells "
+        "copies from the rest. A lower --keep looks further."
     )
