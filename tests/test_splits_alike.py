@@ -10,9 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import tenpercent as tp
+from tenpercent.evaluate.evaluation_set import evaluation_set
 from tenpercent.images.options import SourceOptions
 from tenpercent.images.source import ImageSource
 from tenpercent.images.sources import open_split
+from tenpercent.select.stored import open_images
+from tenpercent.store.run import RunFolder
 
 
 def png() -> bytes:
@@ -72,3 +76,21 @@ def test_minus_one_means_in_the_test_split_what_it_means_in_training(
         pq.write_table(table, tmp_path / f"{name}.parquet")
     found = opened_test(tmp_path)
     assert named(found) == classes
+
+
+def test_pictures_beside_vectors_are_tested_on_those_of_the_test_split(tmp_path: Path) -> None:
+    for name, labels in (("train", [5, 300_000, 5, 7]), ("test", [300_000, 5])):
+        columns = {
+            "image": [png()] * len(labels),
+            "vector": [[1.0, label] for label in labels],
+            "label": labels,
+        }
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+    run = tmp_path / "run"
+    tp.embed(tmp_path, out=run, options=SourceOptions(embedding_column="vector"))
+    folder = RunFolder.open(run)
+    found = evaluation_set(folder, open_images(folder), None, SourceOptions())
+    assert found.name == "test"
+    assert named(found.source) == ["300000", "5"]
+    assert found.source.labels is not None
+    assert found.source.labels.tolist() == [2, 0]  # the codes of training: 5, 7, 300000

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..errors import SourceError, UsageError
 from ..images.options import SourceOptions
+from ..images.pictures import picture_options
 from ..images.source import ImageSource
 from ..images.sources import open_source, open_split, with_classes
 from ..images.splits import NoSplitError
@@ -60,7 +61,8 @@ def evaluation_set(
     if held_out is not None:
         return _labelled(images, HELD_OUT, images, held_out["row"].to_numpy())
     about = run.read()["source"]
-    found = own_set(about["spec"], SourceOptions.from_json(about["options"]), images)
+    of_images = picture_options(about)  # beside vectors, the test split is one of images too
+    found = None if of_images is None else own_set(about["spec"], of_images, images)
     if found is None:
         raise UsageError(
             f"{images.spec} has no test or validation split to judge trainings by; name labelled images with "
