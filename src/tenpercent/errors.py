@@ -75,6 +75,11 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun if n == 1 else plural}"
 
 
+def reason_of(error: Exception) -> str:
+    """Return why something can't be read or written, without the number and the path that an `OSError` adds."""
+    return one_line((error.strerror if isinstance(error, OSError) else None) or error)
+
+
 def disk_remedy(error: OSError) -> str:
     """Return what to do about a file that can't be written: a full disk, no right to, too many open files."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import UsageError
+from .errors import UsageError, reason_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -138,7 +138,7 @@ def _read_ids(path: Path | None) -> tuple[str, ...]:
         return tuple(line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"can't read --keep-ids {path}: {error}; give a text file with one id a line"
+            f"can't read --keep-ids {path}: {reason_of(error)}; give a text file with one id a line"
         ) from None
 
 
@@ -178,4 +178,6 @@ def read_scores(path: Path) -> npt.NDArray[Any]:
     try:
         return np.asarray(np.load(path, allow_pickle=False))
     except (OSError, ValueError) as error:
-        raise UsageError(f"can't read --scores {path}: {error}; give an array of numbers as .npy") from None
+        raise UsageError(
+            f"can't read --scores {path}: {reason_of(error)}; give an array of numbers as .npy"
+        ) from None

@@ -11,7 +11,7 @@ import numpy as np
 
 from .cut import Cut, check_cut
 from .embedding import check_vectors_alone, default_embedder, open_for_run, settled
-from .errors import RunFolderError, require
+from .errors import RunFolderError, counted, require
 from .images.holdout import split_holdout
 from .images.options import SourceOptions
 from .images.taken import account, describe_taken
@@ -68,7 +68,7 @@ def plan(
     cut, allowed = cut or Cut(), checked_memory(memory)
     options, opened = open_for_run(source, options, out, reread=reread)
     check_cut(cut, opened)
-    folder = RunFolder(Path(out))
+    folder = RunFolder.at(out)
     done: dict[str, Any] = {}
     taken = describe_taken(account(opened))
     if folder.json_path.exists() and not reread:
@@ -104,9 +104,8 @@ def plan(
             seconds, held, disk = expected.seconds, expected.memory_bytes, expected.disk_bytes
     classes = 1 if opened.labels is None or str(cut.within) == "all" else max(len(opened.class_names), 1)
     clustering = clustering_seconds(n, width, classes)
-    lines.append(
-        f"cluster  {n:,} images × {width} values in {classes} classes, at most {duration(clustering)}"
-    )
+    within = counted(classes, "class")
+    lines.append(f"cluster  {n:,} images × {width} values in {within}, at most {duration(clustering)}")
     if isinstance(opened, Embeddings):
         needed, note = clustering_memory(opened, cut, allowed)
         lines.append(f"cluster  {note}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .embed.settings import KINDS, Supervised, named
-from .errors import UsageError, nearest
+from .errors import UsageError, nearest, reason_of
 from .images.options import SourceOptions
 from .ready import Asked, sized_by_lists
 
@@ -121,7 +121,9 @@ def read_suite(path: str | Path) -> Suite:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"can't read {path} ({error}); give a TOML file as docs/evidence.md shows") from None
+        raise UsageError(
+            f"can't read {path} ({reason_of(error)}); give a TOML file as docs/evidence.md shows"
+        ) from None
     _check(str(path), content, SUITE)
     if not content.get("data"):
         raise UsageError(f'{path} names no data set; add one: [[data]] with source = "digits"')

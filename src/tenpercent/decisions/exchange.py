@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypedDict
 
-from ..errors import UsageError
+from ..errors import UsageError, reason_of
 from ..store.files import write_text
 from ..store.remains import remove_remains
 from ..store.run import RunFolder
@@ -113,7 +113,9 @@ def read_into(run: str | Path, path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"can't read --import {path}: {error}; give what decisions --export wrote") from None
+        raise UsageError(
+            f"can't read --import {path}: {reason_of(error)}; give what decisions --export wrote"
+        ) from None
     decisions = from_lines(text, str(path))
     fresh = DecisionLog(folder.path).take_over(decisions)
     return f"{fresh:,} of {len(decisions):,} decisions added, the others were there already"

@@ -12,6 +12,7 @@ import psutil
 import torch
 from torch import nn
 
+from ..errors import counted
 from ..images.source import ImageSource
 from ..progress import quiet
 from .augment import View
@@ -178,8 +179,8 @@ def _trained(embedder: Settings, sample: _Sample, classes: int) -> _Measured:
     train = images * (step / few / devices.count + (0 if sample.fits else sample.read))
     encoder = NetworkEncoder(Trained(network, view, choice, devices.first, {}))
     encode, widths = _encode(encoder, pixels.batch(places), few)
-    many = "epoch" if planned.epochs == 1 else "epochs"
-    words = f"{planned.epochs} {many}, {planned.steps:,} steps at {few / step:,.0f} images/s in {choice.precision}"
+    lasts = f"{counted(planned.epochs, 'epoch')}, {counted(planned.steps, 'step')}"
+    words = f"{lasts} at {few / step:,.0f} images/s in {choice.precision}"
     weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     return _Measured(
         train=train,

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from ..errors import StageError, TrainingFailedError, UsageError
+from ..errors import StageError, TrainingFailedError, UsageError, counted
 from ..progress import is_quiet
 from ..store.files import fingerprint, write_text
 from .augment import SAMPLE, Crops, Ints, PixelSource, View, spread
@@ -281,7 +281,8 @@ def carry_out(lesson: Lesson) -> Trained:
         )
     view, choice = _stored(folder, lesson.origin) or _begin(lesson, devices)
     if not (folder / WEIGHTS).exists():
-        log.info("training for %d epochs, %d steps, in %s", planned.epochs, planned.steps, choice.precision)
+        lasts = f"{counted(planned.epochs, 'epoch')}, {counted(planned.steps, 'step')}"
+        log.info("training for %s, in %s", lasts, choice.precision)
         alone = devices.count == 1
         if isinstance(network, FastNetwork):
             sample = next(iter(pixels.batches([spread(lesson.places, SAMPLE)])))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import UsageError, nearest
+from ..errors import UsageError, nearest, reason_of
 from ..select.by_strategy import select_by
 from ..select.merges import Merges
 from ..select.strategies.strategy import CheckedStrategy, Strategy
@@ -161,8 +161,8 @@ def read_list(path: Path, embeddings: Embeddings) -> Ints:
         found = _entries(path)
     except (OSError, ValueError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(
-            f"can't read {path} ({error}); give .npy, .txt with a row number or id a line, or .csv with a column row "
-            "or id"
+            f"can't read {path} ({reason_of(error)}); give .npy, .txt with a row number or id a line, or "
+            ".csv with a column row or id"
         ) from None
     if not len(found):
         raise UsageError(f"{path} names no images; give at least two of each class")

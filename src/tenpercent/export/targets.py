@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import TenpercentError, UsageError
+from ..errors import TenpercentError, UsageError, disk_remedy
 from ..images.source import ImageSource
 from ..store.remains import TEMPORARY, held, remains, remove_tree
 from .names import shortened
@@ -64,8 +65,9 @@ def building(target: Path) -> Iterator[Path]:
             yield temporary
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        remedy = "free some space or choose another --to"
-        raise TenpercentError(f"can't write {target}: {reason}; {remedy}") from error
+        nowhere = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+        first = "" if nowhere else f"{disk_remedy(error)}, or "
+        raise TenpercentError(f"can't write {target}: {reason}; {first}choose another --to") from error
     finally:
         remove_tree(temporary)
 

@@ -110,6 +110,9 @@ def _walk(listing: Listing, folder: str, above: tuple[str, ...]) -> None:
     folders: list[tuple[str, str]] = []
     pointers: list[str] = []
     entries = _entries(listing.root / folder)
+    if folder and listing.rules != 1 and _is_run({entry.name for entry in entries}):
+        listing.skipped["run folders"] += 1
+        return
     for entry in entries:
         name = entry.name
         path = f"{folder}/{name}" if folder else name
@@ -138,6 +141,11 @@ def _walk(listing: Listing, folder: str, above: tuple[str, ...]) -> None:
             listing.skipped[CIRCLES] += 1
         else:
             _walk(listing, path, (*above, real))
+
+
+def _is_run(names: set[str]) -> bool:
+    """Say whether a folder of these names holds a run: its thumbnails and tables are no part of a source around it."""
+    return {"run.json", "locks"} <= names
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

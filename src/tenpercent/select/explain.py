@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..store.embeddings import Embeddings
+from .gap import precise_height
 from .outside import nearest_outside
 
 if TYPE_CHECKING:
@@ -80,15 +81,15 @@ class Explanation:
                 f"{self.representative} stands."
             )
         return (
-            f"{name} is removed: {self.representative} stands for it, at dissimilarity {self.dissimilarity:.6f} "
-            f"({size})."
+            f"{name} is removed: {self.representative} stands for it, at dissimilarity "
+            f"{precise_height(self.dissimilarity)} ({size})."
         )
 
     def _group(self) -> list[str]:
         if len(self.members) == 1:
             return []
         lines = [
-            f"No two images of the group are further apart than {self.diameter:.6f}."
+            f"No two images of the group are further apart than {precise_height(self.diameter)}."
             + ("" if self.representative is None else f" From {self.representative}:")
         ]
         for member in self.members[:SHOWN]:
@@ -97,7 +98,7 @@ class Explanation:
                 f", class {member.class_name}" if self.within_all and member.class_name is not None else ""
             )
             here = "  <- this image" if member.id == self.id else ""
-            far = "       –" if self.representative is None else f"{member.dissimilarity:.6f}"
+            far = "       –" if self.representative is None else f"{precise_height(member.dissimilarity):>8}"
             lines.append(f"  {far}  {member.id}  ({state}{mixed}){here}")
         if len(self.members) > SHOWN:
             lines.append(f"  … and {len(self.members) - SHOWN:,} more")
@@ -111,18 +112,18 @@ class Explanation:
         if self.strategy != "semantic":
             return (
                 f"Images were chosen by {self.strategy}; {where} none that is removed is farther than "
-                f"{self.cut_height:.6f} from the one kept for it."
+                f"{precise_height(self.cut_height)} from the one kept for it."
             )
         if self.cut_height == 0 and len(self.members) == 1:
             return f"Nothing further apart than 0 was merged {where}."
-        return f"The cut {where} took merges up to height {self.cut_height:.6f}."
+        return f"The cut {where} took merges up to height {precise_height(self.cut_height)}."
 
     def _outside(self) -> list[str]:
         if self.outside is None:
             return []
         of_class = "" if self.outside.class_name is None else f", class {self.outside.class_name}"
         state = "kept" if self.outside.kept else "removed"
-        found = f"{self.outside.id} ({state}{of_class}), at {self.outside.dissimilarity:.6f}"
+        found = f"{self.outside.id} ({state}{of_class}), at {precise_height(self.outside.dissimilarity)}"
         return [f"The nearest image outside the group is {found}."]
 
 

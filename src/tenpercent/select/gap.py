@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import counted
 from .cut import Floats
 
 LOWEST = 1e-9  # heights below count as it: copies to the bit differ by rounding at most
@@ -63,6 +64,18 @@ def find_gap(heights: Floats) -> Gap | None:
     return None if best is None else Gap(best + 1, float(heights[best]), float(heights[best + 1]))
 
 
+def said_height(value: float) -> str:
+    """Return a height or dissimilarity in two digits, with a minus sign in its power of ten."""
+    return f"{value:.2g}".replace("-", "−")
+
+
+def precise_height(value: float) -> str:
+    """Return a height or dissimilarity in 8 characters at most, the small ones as powers of ten."""
+    if value == 0:
+        return "0"
+    return f"{value:.6f}" if value >= 1e-3 else f"{value:.2e}".replace("-", "−")
+
+
 def describe_gap(heights: Floats) -> str:
     """Return one sentence on the gap in the heights of a tree's first merges, or on there being none.
 
@@ -72,12 +85,16 @@ def describe_gap(heights: Floats) -> str:
     gap = find_gap(heights)
     if gap is not None:
         return (
-            f"The heights of the merges have a gap: {gap.merges:,} up to {gap.below:.2g}, the next from "
-            f"{gap.above:.2g}. --threshold {gap.threshold:.2g} takes what lies below it."
+            f"The heights of the merges have a gap: {gap.merges:,} up to {said_height(gap.below)}, the next from "
+            f"{said_height(gap.above)}. --threshold {gap.threshold:.2g} takes what lies below it."
         )
     if len(heights) <= FEWEST + 1:
-        return f"{len(heights):,} merges are too few to look for a gap between copies and the rest."
+        verb = "is" if len(heights) == 1 else "are"
+        return (
+            f"{counted(len(heights), 'merge')} {verb} too few to look for a gap between copies and the rest."
+        )
+    last = said_height(float(heights[-1 - FEWEST]))
     return (
-        f"The heights of the merges have no gap up to {heights[-1 - FEWEST]:.2g}: no threshold up to there tells "
+        f"The heights of the merges have no gap up to {last}: no threshold up to there tells "
         "copies from the rest. A lower --keep looks further."
     )

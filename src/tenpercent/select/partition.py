@@ -11,6 +11,7 @@ import numpy as np
 
 from ..cluster.distances import dissimilarities, unit_vectors
 from ..decisions.constraints import Constraints
+from ..errors import counted
 from ..store.embeddings import Ints, Vectors
 from .cut import Bools, Budget, CheckedCut, Floats, Steps
 from .representatives import central, groups_of
@@ -75,7 +76,7 @@ class Partition:
         if self.cut.keep is not None and groups > wanted and not decided:
             notes.append(
                 f"keep {self.cut.keep:g} of {n:,} images is {wanted:,}, but at least {self.cut.min_per_class} a class "
-                f"(or all of a smaller one) is {groups:,}; {groups:,} groups are kept"
+                f"(or all of a smaller one) is {groups:,}: {counted(groups, 'group')} in all"
             )
         if decided:
             notes.append(f"decisions in force: {self.constraints.words}")

@@ -10,7 +10,7 @@ import pyarrow as pa
 from ..errors import counted
 from ..images.taken import describe_taken
 from ..select.cut import Floats
-from ..select.gap import describe_gap
+from ..select.gap import describe_gap, said_height
 from ..select.merges_file import read_heights
 from ..select.selection import Selection
 from ..store.left_out import read_held_out, read_rejected
@@ -35,7 +35,7 @@ def describe_selection(selection: Selection, heights: Floats | None = None) -> s
     if selection.strategy == "semantic":
         joined = max((cut.height for cut in selection.classes), default=0.0)
         if removed:
-            lines.append(f"The last pair joined is {_signed(joined)} apart (1 − cosine).")
+            lines.append(f"The last pair joined is {said_height(joined)} apart (1 − cosine).")
         if heights is not None and len(heights):
             lines.append(describe_gap(heights))
     return "\n".join([*lines, *selection.notes])
@@ -60,12 +60,8 @@ def _grouped(selection: Selection) -> str:
     but = f", but for {without:,} removed by decision with nothing kept in their place" if without else ""
     return (
         f"They are in {counted(groups, 'group')}, the largest of {largest:,} images; every removed "
-        f"image is within {_signed(farthest)} of the one kept for it{but}."
+        f"image is within {said_height(farthest)} of the one kept for it{but}."
     )
-
-
-def _signed(value: float) -> str:
-    return f"{value:.2g}".replace("-", "−")  # of a power of ten
 
 
 def heights_of(folder: RunFolder) -> Floats | None:

@@ -46,13 +46,8 @@ class RunFolder:
         Raises:
             RunFolderError: the folder belongs to another source or a newer format, or can't be written.
         """
-        run = cls(as_path(path, "a run folder"))
-        if run.path.exists() and not run.path.is_dir():
-            raise RunFolderError(f"{run.path} is a file, not a folder; choose another --out")
+        run = cls.at(path)
         if not run.json_path.exists():
-            # A process that was killed here leaves the folder of locks, which is made first.
-            if run.path.is_dir() and any(run.path.iterdir()) and not (run.path / "locks").exists():
-                raise RunFolderError(f"{run.path} is not empty and holds no run; choose another --out")
             with run._short_lock():
                 if not run.json_path.exists():  # else another process was quicker
                     run._write({"format": FORMAT, "source": source, "stages": {}})
@@ -68,6 +63,23 @@ class RunFolder:
                 f"{run.path} was made with {_limit(then)}, not with {_limit(now)}; choose another --out, or make it "
                 "anew with --reread"
             )
+        return run
+
+    @classmethod
+    def at(cls, path: str | Path) -> RunFolder:
+        """Return the run folder at `path`, which holds a run or can take one; nothing is written.
+
+        Raises:
+            UsageError: the path is empty, or no path.
+            RunFolderError: it is a file, or a folder of something else.
+        """
+        run = cls(as_path(path, "a run folder"))
+        if run.path.exists() and not run.path.is_dir():
+            raise RunFolderError(f"{run.path} is a file, not a folder; choose another --out")
+        # A process that was killed while it made the folder leaves that of the locks, which comes first.
+        begun = run.json_path.exists() or (run.path / "locks").exists()
+        if not begun and run.path.is_dir() and any(run.path.iterdir()):
+            raise RunFolderError(f"{run.path} is not empty and holds no run; choose another --out")
         return run
 
     @classmethod
