@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tenpercent.errors import SourceError
+import tenpercent as tp
+from tenpercent.errors import SourceError, TenpercentError
 from tenpercent.images.sources import SourceOptions, open_source, open_split
 from tenpercent.store.embeddings import Embeddings
 from test_sources import CELL, FEATURES, colours, labels, opened, png, table, write
@@ -472,3 +473,43 @@ def test_names_that_differ_by_case_have_one_remedy(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"differ by case only; make the values alike") as caught:
         open_source(file)
     assert str(caught.value).count("--label-column") == 1
+
+
+def test_classes_of_one_name_stay_two_and_are_exported_as_two(tmp_path: Path) -> None:
+    """As torchvision's ImageNet, which has two classes `crane`."""
+    features = {"label": {"_type": "ClassLabel", "names": ["crane", "crane", "dog"]}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    columns = {
+        "image": [png(row) for row in range(6)],
+        "v": [[1.0, row] for row in range(6)],
+        "label": [0, 1, 2] * 2,
+    }
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("train", "test"):
+        pq.write_table(pa.table(columns).replace_schema_metadata(metadata), data / f"{name}.parquet")
+    found = open_source(data)
+    assert found.class_names == ("crane (0)", "crane (1)", "dog")
+    other = open_split(str(data), SourceOptions(), "test")
+    assert other is not None
+    assert other.labels is not None
+    assert other.labels.tolist() == [0, 1, 2] * 2
+    assert open_source(data, SourceOptions(rules=1)).class_names == ("crane", "crane", "dog")
+    tp.run(data, out=tmp_path / "run", keep=1.0, options=SourceOptions(embedding_column="v"))
+    tp.export(tmp_path / "run", "folder", tmp_path / "kept")
+    assert {path.name: len(list(path.iterdir())) for path in (tmp_path / "kept").iterdir()} == {
+        "crane (0)": 2,
+        "crane (1)": 2,
+        "dog": 2,
+    }
+    with pytest.raises(
+        TenpercentError, match=r"refused by datasets .*duplicated.*; .* choose --format folder"
+    ):
+        tp.export(tmp_path / "run", "hf", tmp_path / "set")
+
+
+def test_a_class_name_with_a_null_character_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"image": [png(1)] * 2, "label": ["a\0", "b"]}), file)
+    with pytest.raises(SourceError, match=r"null character; make the values alike, or choose another"):
+        open_source(file)

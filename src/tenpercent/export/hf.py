@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import TenpercentError, one_line, require
+from ..images.columns import told_apart
 from ..images.decode import Unreadable
 from ..images.source import ImageSource
 from ..progress import bar
@@ -80,7 +81,13 @@ def write_rows(datasets: Any, rows: pa.RecordBatchReader, n: int, table: Path, f
 
 def features(datasets: Any, schema: pa.Schema) -> Any:
     """Return the features that `schema` declares; what looks like an image but is not declared becomes one."""
-    found = datasets.Features.from_arrow_schema(schema)
+    try:
+        found = datasets.Features.from_arrow_schema(schema)
+    except (ValueError, TypeError, KeyError) as error:
+        raise TenpercentError(
+            f"the `huggingface` metadata of the source is refused by datasets ({one_line(error)}); write the source "
+            "again, or choose --format folder"
+        ) from None
     image = datasets.Image()
     undeclared = [field.name for field in schema if field.type == image.pa_type]
     return datasets.Features(
@@ -96,7 +103,7 @@ def rows_of(datasets: Any, kept: Kept, source: ImageSource) -> pa.RecordBatchRea
         return pa.RecordBatchReader.from_batches(rows.schema, with_bytes(kept, source, rows))
     columns = {"id": datasets.Value("string"), "image": datasets.Image()}
     if source.labels is not None:
-        columns["label"] = datasets.ClassLabel(names=list(source.class_names))
+        columns["label"] = datasets.ClassLabel(names=list(told_apart(source.class_names)))
     schema = datasets.Features(columns).arrow_schema
     batches = (pa.RecordBatch.from_pylist(group, schema=schema) for group in groups(kept, source))
     return pa.RecordBatchReader.from_batches(schema, batches)

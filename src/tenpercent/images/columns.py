@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,12 +91,13 @@ def find_columns(schema: pa.Schema, options: SourceOptions, spec: str) -> Column
     remarks: dict[str, str] = {}
     image, vector = _image_and_vector(table, options, remarks)
     label = _find_label(table, options, tuple(filter(None, (image, vector))), remarks)
+    declared = None if label is None else declared_classes(schema, label, spec)
     return Columns(
         image=image,
         label=label,
         vector=vector,
         id=_find_id(table, options),
-        class_names=None if label is None else declared_classes(schema, label, spec),
+        class_names=None if declared is None else told_apart(declared),
         id_asked=options.id_column not in (None, NO_COLUMN),
         id_paths=options.id_column is None,
         remarks=remarks,
@@ -240,6 +242,12 @@ def _listed(schema: pa.Schema) -> str:
     )
 
 
+def told_apart(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return declared class names, those that occur more than once with their code: ImageNet has two `crane`."""
+    counts = Counter(names)
+    return tuple(f"{name} ({code})" if counts[name] > 1 else name for code, name in enumerate(names))
+
+
 def refuse_case_twins(
     names: Sequence[str], spec: str, remedy: str = "make these names alike", forms: bool = False
 ) -> None:
@@ -252,10 +260,13 @@ def refuse_case_twins(
         forms: also refuse names that differ by their Unicode form only (é as one character or as two).
 
     Raises:
-        SourceError: two names differ by case only: ``Cat`` and ``cat``, but not ``Masse`` and ``Maße``.
+        SourceError: two names differ by case only: ``Cat`` and ``cat``, but not ``Masse`` and ``Maße``; or a name
+            holds a null character, which no file can be named by.
     """
     seen: dict[str, str] = {}
     for name in names:
+        if "\0" in name:
+            raise SourceError(f"{spec} has a class {name!r} with a null character; {remedy}")
         other = seen.setdefault(caseless(name) if forms else _fold(name), name)
         if other != name:
             by_case = unicodedata.normalize("NFC", name) != unicodedata.normalize("NFC", other)

@@ -16,6 +16,7 @@ from ..errors import SourceError, UsageError, nearest, one_line, require
 from ..progress import bar
 from ..store.embeddings import row_ids
 from ..store.labels import Labels, number_labels
+from .columns import told_apart
 from .columns_0_1 import check_codes
 from .decode import Unreadable, as_rgb
 from .options import Decoding
@@ -100,7 +101,10 @@ def open_torchvision(
     chosen = choose_split(split, tuple(kind.splits), f"torchvision:{name}") if kind.splits or split else ""
     root = data_dir.expanduser().resolve()
     dataset = _construct(name, root, {kind.argument: kind.splits[chosen]} if chosen else {})
-    labels = _coded(_labels(dataset), _class_names(dataset), f"torchvision:{name}", decoding.rules)
+    names = _class_names(dataset)
+    if names is not None and decoding.rules != 1:
+        names = told_apart(names)
+    labels = _coded(_labels(dataset), names, f"torchvision:{name}", decoding.rules)
 
     def read(row: int) -> Raw:
         try:
