@@ -120,3 +120,23 @@ def test_a_table_says_its_columns(tmp_path: Path) -> None:
     rows = [{"image": {"bytes": file.getvalue(), "path": None}, "label": name} for name in "abab"]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "table.parquet")
     assert "2 classes" in line(tmp_path / "table.parquet")
+
+
+def test_a_column_that_names_splits_is_said_not_to_divide_the_rows(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(file, "PNG")
+    rows = [
+        {"image": {"bytes": file.getvalue(), "path": None}, "split": name}
+        for name in ("train", "test", "train")
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "table.parquet")
+    assert "rows of train, test alike (column split divides none" in line(tmp_path / "table.parquet")
+    pq.write_table(pa.Table.from_pylist(rows[:1]), tmp_path / "train.parquet")
+    assert "alike" not in line(tmp_path / "train.parquet")
+    for name in ("train", "test"):
+        (tmp_path / "hive" / f"split={name}").mkdir(parents=True)
+        pq.write_table(
+            pa.Table.from_pylist([{"image": rows[0]["image"]}]),
+            tmp_path / "hive" / f"split={name}" / "a.parquet",
+        )
+    assert "alike" not in line(tmp_path / "hive"), "folders that name a split are read as splits"

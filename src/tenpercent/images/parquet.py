@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..errors import SourceError, one_line
 from ..store.embeddings import Embeddings, row_ids
-from .arrow_types import plain_column, same_kind, without_views
+from .arrow_types import can_be_id, plain_column, same_kind, without_views
 from .cells import bytes_of, has_path, ids_of, paths_of
-from .columns import find_columns
+from .columns import SPLIT_NAMES, find_columns
 from .features import declared_classes
 from .options import SourceOptions
 from .partitions import partition_columns
 from .row_groups import CHECKED, RowGroups
 from .source import ImageSource, Raw
-from .splits import choose_split, split_of_file
+from .splits import choose_split, split_of_file, splits_of_folders
 from .tables import read_rows
 from .vectors import vectors_from_table
 
@@ -202,6 +203,8 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
         raise SourceError(f"{spec} holds no rows; give a file with at least one image or vector")
     schema = files.schema() if options.rules == 1 else files.whole_schema()
     columns = find_columns(schema, options, str(spec))
+    if options.rules > 1:
+        columns = replace(columns, remarks={**columns.remarks, **_undivided(files, schema)})
     held_by = (columns.image, columns.vector, columns.label, columns.id)
     files.check([name for name in dict.fromkeys(held_by) if name is not None], str(spec))
     inside = None if columns.image is None else _paths_as_ids(files, columns.image, folder)
@@ -227,6 +230,23 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
         columns=files.reader,
         taken=rows.taken,
     )
+
+
+def _undivided(files: Files, schema: pa.Schema) -> dict[str, str]:
+    """Say of a column that names splits within the files that the rows of all of them are taken."""
+    for name in schema.names:
+        if name.lower() not in SPLIT_NAMES or not can_be_id(schema.field(name).type):
+            continue
+        values = [
+            str(value) for value in pc.unique(files.columns([name])[name]).to_pylist() if value is not None
+        ]
+        found = splits_of_folders(values)
+        if len(set(found.values())) > 1:
+            names = ", ".join(found)
+            return {
+                "splits": f"rows of {names} alike (column {name} divides none; give each split its own file)"
+            }
+    return {}
 
 
 def _paths_as_ids(files: Files, image: str, folder: Path) -> tuple[str, ...] | None:
