@@ -637,3 +637,25 @@ def test_a_repeated_file_name_beside_vectors_falls_back_to_row_numbers(tmp_path:
         assert found.taken["ids"] == f"row numbers ({why} in column file_name)"
         with pytest.raises(UsageError, match=why):
             opened(names, id_column="file_name")
+
+
+def test_a_row_that_took_no_part_is_said_to_be_one() -> None:
+    vectors = np.random.default_rng(0).normal(size=(40, 5))
+    vectors[0], vectors[7] = 0, np.nan
+    embeddings = tp.Embeddings.from_numpy(vectors, drop_bad_rows=True)
+    selection = tp.cluster(embeddings, keep=0.5).select(keep=0.7)
+    for row in (0, 7, "07"):
+        with pytest.raises(UsageError, match=rf"^row {int(row)} took no part"):
+            selection.explain(row)
+    assert selection.explain(1).id == "01"
+    with pytest.raises(UsageError, match="no such image"):
+        selection.explain(40)
+
+
+@pytest.mark.parametrize("row", [0, 3, 5])
+def test_ids_that_can_not_be_stored_are_refused_by_row(row: int) -> None:
+    """As `os.listdir` gives file names that are not UTF-8."""
+    ids = [f"image-{each}" for each in range(6)]
+    ids[row] = "caf\udce9"
+    with pytest.raises(UsageError, match=rf"the id of row {row} is 'caf\\udce9'.*os\.fsencode"):
+        tp.Embeddings.from_numpy(np.eye(6), ids=ids)

@@ -18,7 +18,7 @@ from ..errors import UsageError
 from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings, Ints, Strings
 from ..store.files import write_table
-from ..store.ids import as_given
+from ..store.ids import as_given, as_text, find_id
 from ..store.ids import positions_of as positions_of
 from ..store.layout import check
 from .cut import ALL as ALL
@@ -246,8 +246,15 @@ class Selection:
         """Return the position in id order of an id; where ids are row numbers, of a row.
 
         Raises:
-            UsageError: there is no such image.
+            UsageError: there is no such image, or it took no part.
         """
+        text, first = as_text(image), str(int(self.source_rows[0]))
+        if find_id(self.ids, text, self.source_rows) is None and text.isdecimal():
+            numbered = self.ids[0] == first.zfill(len(self.ids[0])) and len(text) <= len(self.ids[0])
+            if numbered and self.length is not None and int(text) < self.length:
+                raise UsageError(
+                    f"row {int(text)} took no part: it was rejected or held out; ask for another"
+                )
         return int(positions_of(self.ids, [image], "the id", self.source_rows)[0])
 
     def class_name(self, position: int) -> str | None:

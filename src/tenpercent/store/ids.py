@@ -54,7 +54,21 @@ def as_ids(ids: object, n: int) -> tuple[Strings, bool]:
             continue
         names[row] = as_text(value, f"the id of row {row}")
         numbers += isinstance(value, Number)
+    _check_storable(names)
     return names, numbers == n > 0
+
+
+def _check_storable(names: Strings) -> None:
+    """Raise `UsageError` for the first id that is no UTF-8: `os.listdir` gives such names of files."""
+    try:
+        "".join(names).encode()
+    except UnicodeEncodeError as error:
+        ends = np.cumsum([len(name) for name in names.tolist()])
+        row = int(np.searchsorted(ends, error.start, side="right"))
+        raise UsageError(
+            f"the id of row {row} is {names[row]!r:.60}, which can't be stored as UTF-8; give "
+            "os.fsencode(name).decode('utf-8', 'backslashreplace')"
+        ) from None
 
 
 def as_text(value: object, what: str = "the id") -> str:
