@@ -161,7 +161,7 @@ def test_unknown_ids_are_refused_with_the_nearest(wanted: list[str]) -> None:
     said = str(caught.value)
     assert ("did you mean image 0" in said) == (wanted[0] == "image 3")
     assert ("and 2 more" in said) == (len(wanted) == 5)
-    with pytest.raises(UsageError, match="one text"):
+    with pytest.raises(UsageError, match="is a string"):
         cluster(some(), keep=1.0).select(1.0, keep_ids="image 003")
 
 
