@@ -18,7 +18,7 @@ from tenpercent.cluster import memory
 from tenpercent.cluster.linkage import Linkage, first_merges
 from tenpercent.cut import Cut
 from tenpercent.embed import extract
-from tenpercent.errors import LockedError, StageError
+from tenpercent.errors import LockedError, SourceError, StageError
 from tenpercent.select import clustering, merges
 from tenpercent.store.run import RunFolder, Stage
 
@@ -205,3 +205,28 @@ def test_parts_made_anew_do_not_vouch_for_a_damaged_one(
     pq.write_table(table.set_column(table.column_names.index("end"), "end", changed), parts[1])
     with pytest.raises(StageError, match=r"part-00001.parquet is damaged"):
         embedded(photos, run)
+
+
+def test_a_source_that_was_moved_is_followed(photos: Path, tmp_path: Path) -> None:
+    run, moved = embedded(photos, tmp_path / "run"), tmp_path / "elsewhere"
+    tp.cluster(run)
+    tp.select(run, keep=0.5)
+    photos.rename(moved)
+    with pytest.raises(SourceError, match=r"is not there; .* tenpercent run PLACE --out"):
+        tp.export(run, "folder", tmp_path / "kept")
+    embedded(moved, run)
+    tp.export(run, "folder", tmp_path / "kept")
+    assert len(list((tmp_path / "kept").rglob("*.png"))) == 24
+
+
+def test_the_labels_beside_vectors_that_were_moved_are_followed(vectors: Path, tmp_path: Path) -> None:
+    run, moved = tmp_path / "run", tmp_path / "elsewhere"
+    tp.run(vectors, out=run, options=tp.SourceOptions(labels=vectors.with_name("labels.npy")))
+    moved.mkdir()
+    for name in ("vectors.npy", "labels.npy"):
+        (tmp_path / name).rename(moved / name)
+    with pytest.raises(SourceError, match="name the new place once"):
+        tp.report(run)
+    options = tp.SourceOptions(labels=moved / "labels.npy")
+    tp.run(moved / "vectors.npy", out=run, options=options)
+    tp.report(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from ..cluster.memory import Resources
 from ..decisions.constraints import NONE, Constraints
 from ..decisions.log import DecisionLog
 from ..decisions.meaning import constraints_of
-from ..errors import StageError, UsageError
+from ..errors import SourceError, StageError, UsageError
 from ..images.options import SourceOptions
 from ..images.pictures import picture_fingerprint, picture_options
 from ..images.source import ImageSource
@@ -165,12 +166,26 @@ def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
         return found
     if layer != "end":
         raise UsageError(f"ready vectors have no layer {layer!r}; leave out --layer")
-    opened = open_source(source["spec"], SourceOptions.from_json(source["options"]))
+    opened = _opened(folder, source["spec"], SourceOptions.from_json(source["options"]))
     if not isinstance(opened, Embeddings) or opened.origin != source["fingerprint"]:
         raise StageError(
             f"{source['spec']} has changed since {folder.path} was made; run again with another --out, or with --reread"
         )
     return replace(opened, shared=False)  # each opening checks the file: a cut need not read it once more
+
+
+def _opened(folder: RunFolder, spec: str, options: SourceOptions) -> ImageSource | Embeddings:
+    """Open the source of a run.
+
+    Raises:
+        SourceError: it is not where it was; the message says how to name its new place.
+    """
+    if Path(spec).is_absolute() and not Path(spec).exists():
+        raise SourceError(
+            f"{spec}, which {folder.path} was made of, is not there; if it was moved, name the new place once: "
+            f"tenpercent run PLACE --out {folder.path}"
+        )
+    return open_source(spec, options)
 
 
 def open_images(folder: RunFolder) -> ImageSource:
@@ -183,7 +198,7 @@ def open_images(folder: RunFolder) -> ImageSource:
     options = picture_options(source)
     if options is None:
         raise StageError(f"{folder.path} was made of vectors ({source['spec']}) and has no images")
-    opened = open_source(source["spec"], options)
+    opened = _opened(folder, source["spec"], options)
     if not isinstance(opened, ImageSource) or opened.fingerprint != picture_fingerprint(source):
         raise StageError(
             f"{source['spec']} has changed since {folder.path} was made; run again with another --out, or with --reread"

@@ -26,6 +26,7 @@ from .records import Stage as Stage
 from .typed import parsed, parsed_format
 
 FORMAT = 1
+PLACES = ("data_dir", "labels", "ids")  # options of sources that are paths
 STAY = ("run.json", "decisions.sqlite", "locks", "earlier")  # what `set_aside` leaves in its place
 
 
@@ -63,6 +64,7 @@ class RunFolder:
                 f"{run.path} was made with {_limit(then)}, not with {_limit(now)}; choose another --out, or make it "
                 "anew with --reread"
             )
+        run._follow(source)
         return run
 
     @classmethod
@@ -81,6 +83,22 @@ class RunFolder:
         if not begun and run.path.is_dir() and any(run.path.iterdir()):
             raise RunFolderError(f"{run.path} is not empty and holds no run; choose another --out")
         return run
+
+    def _follow(self, source: dict[str, Any]) -> None:
+        """Note where the same source lies now, and the files beside it."""
+        with self._short_lock():
+            content = self.read()
+            known = content["source"]
+            places = {
+                name: place
+                for name, place in source.get("options", {}).items()
+                if name in PLACES and name in known.get("options", {})
+            }
+            moved = {**known, "spec": source["spec"]}
+            if places:
+                moved["options"] = {**known["options"], **places}
+            if moved != known:
+                self._write({**content, "source": moved})
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
