@@ -301,7 +301,7 @@ def test_scores_go_by_the_order_of_rows_whatever_that_of_ids(tmp_path: Path) -> 
     [
         (
             {"position": list(range(99)), "el2n": [0.0] * 99},
-            r"has 99 rows of position, el2n, and 9 images want",
+            r"has 99 rows of position, el2n, and 9 images need el2n",
         ),
         ({"position": [0], "other": [0.0]}, "has 1 rows of position, other"),
     ],
