@@ -86,19 +86,13 @@ class RunFolder:
 
     def _follow(self, source: dict[str, Any]) -> None:
         """Note where the same source lies now, and the files beside it."""
-        with self._short_lock():
-            content = self.read()
-            known = content["source"]
-            places = {
-                name: place
-                for name, place in source.get("options", {}).items()
-                if name in PLACES and name in known.get("options", {})
-            }
-            moved = {**known, "spec": source["spec"]}
-            if places:
-                moved["options"] = {**known["options"], **places}
-            if moved != known:
-                self._write({**content, "source": moved})
+        known = self.read()["source"]
+        old, new = known.get("options", {}), source.get("options", {})
+        places = {name: new[name] for name in PLACES if name in old and name in new}
+        moved = {**known, "spec": source["spec"]} | ({"options": {**old, **places}} if places else {})
+        if moved != known:  # else nothing is to be written, where nothing may be
+            with self._short_lock():
+                self._write({**self.read(), "source": moved})
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
