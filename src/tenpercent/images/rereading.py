@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import SourceError
+from ..errors import SourceError, counted
 from ..store.embeddings import Embeddings
 from .decode import Unreadable, decode
 from .options import RULES, Decoding, SourceOptions
@@ -49,12 +49,12 @@ def _listing(old: ImageSource | Embeddings, now: ImageSource | Embeddings) -> li
         (len(before.keys() - after.keys()), "would be left out"),
         (len(after.keys() - before.keys()), "would be added"),
     )
-    found = [f"{count:,} images {what}" for count, what in counts if count]
+    found = [f"{counted(count, 'image')} {what}" for count, what in counts if count]
     moved = [name for name in before if name in after and before[name] != after[name]]
     if moved:
         first = f"{moved[0]} would be of {_named(after[moved[0]])}, not of {_named(before[moved[0]])}"
         change = f"{len(old.class_names):,} classes become {len(now.class_names):,}"
-        found.append(f"{len(moved):,} images would have another class ({first}; {change})")
+        found.append(f"{counted(len(moved), 'image')} would have another class ({first}; {change})")
     if isinstance(old, ImageSource) and isinstance(now, ImageSource) and old.split != now.split:
         found.append(f"the split would be {now.split or 'none'}, not {old.split or 'none'}")
     return found

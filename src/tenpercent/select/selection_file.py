@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-class Cut(TypedDict):
+class StoredClassCut(TypedDict):
     """A `ClassCut` as it is stored."""
 
     code: int
@@ -39,7 +39,7 @@ class SelectionAbout(StageAbout):
     notes: list[str]
     labelled: bool
     class_names: list[str]
-    classes: list[Cut]
+    classes: list[StoredClassCut]
     length: NotRequired[int]
     number_ids: NotRequired[bool]
 
