@@ -8,6 +8,7 @@ from typing import Any, Self, get_type_hints
 
 from ..errors import RunFolderError, UsageError
 from ..store.checks import as_path, check_kind
+from ..store.run import PLACES
 from ..store.typed import problem
 
 RULES = (
@@ -15,8 +16,6 @@ RULES = (
 )
 MAX_PIXELS = 2**30 // 4 // 3  # Pillow's own limit, 89,478,485
 NO_COLUMN = "none"  # a column's name that stands for no column
-
-_PATHS = ("data_dir", "labels", "ids")
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class SourceOptions:
     rules: int = RULES
 
     def __post_init__(self) -> None:
-        for name in _PATHS:
+        for name in PLACES:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, as_path(getattr(self, name), name))
         for name in ("split", "image_column", "label_column", "embedding_column", "id_column"):
@@ -102,7 +101,7 @@ class SourceOptions:
         """Return the options that are set, and the rules but for 1, as JSON can hold them; paths are made absolute."""
         found: dict[str, Any] = {
             name: str(Path(getattr(self, name)).expanduser().absolute())
-            if name in _PATHS
+            if name in PLACES
             else getattr(self, name)
             for name in sorted(self.given())
         }
@@ -117,7 +116,7 @@ class SourceOptions:
         """
         kinds = get_type_hints(cls)
         for name, value in values.items():
-            kind = str if name in _PATHS else kinds.get(name)
+            kind = str if name in PLACES else kinds.get(name)
             wrong = "is unknown" if kind is None else problem(value, kind, "")
             if wrong is not None:
                 raise RunFolderError(
@@ -125,6 +124,6 @@ class SourceOptions:
                     "another --out"
                 )
         found: dict[str, Any] = {
-            name: Path(value) if name in _PATHS else value for name, value in values.items()
+            name: Path(value) if name in PLACES else value for name, value in values.items()
         }
         return cls(**{"rules": 1, **found})
