@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ ARGUMENTS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftsh
 SCRIPT = "<script>window.hacked = 1;document.title = 'hacked'"
 MARKUP = "<img src=x onerror='window.hacked = 2'>"
 PATIENCE = 10_000  # ms: a slow machine is no failure
+QUIET = 0.2  # seconds without a request: then the page has drawn what it asked for
 
 
 def make_run(folder: Path) -> Path:
@@ -88,11 +89,13 @@ class Look:
         page: Playwright's page.
         address: what opened it.
         faults: errors of its scripts, and what its policy refused.
+        asking: its requests that have no answer yet, without the stream of events, which never ends.
     """
 
     page: Any
     address: str
     faults: list[str] = field(default_factory=list)
+    asking: set[Any] = field(default_factory=set)
 
     def ready(self) -> None:
         """Wait until counts and groups are there."""
@@ -126,6 +129,23 @@ class Look:
             assert time.monotonic() < end, f"it never came to {expression}"
             self.page.wait_for_timeout(30)
 
+    def becomes(self, read: Callable[[], Any], wanted: Any) -> None:
+        """Wait until what is read is as wanted: the page draws its parts by answers that come in any order."""
+        end = time.monotonic() + PATIENCE / 1000
+        while (found := read()) != wanted:
+            assert time.monotonic() < end, f"{found!r} never came to be {wanted!r}"
+            self.page.wait_for_timeout(30)
+
+    def settle(self) -> None:
+        """Wait until the page has asked for nothing for a while."""
+        end = time.monotonic() + PATIENCE / 1000
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < QUIET:
+            assert time.monotonic() < end, f"no answer to {[request.url for request in self.asking]}"
+            self.page.wait_for_timeout(30)
+            if self.asking:
+                quiet_since = time.monotonic()
+
     def counts(self) -> str:
         """The counts beside the slider."""
         return str(self.page.locator("#counts").inner_text())
@@ -136,6 +156,9 @@ def look(opened: Any, address: str, **context: Any) -> Look:
     page = opened.new_context(**{"viewport": {"width": 1280, "height": 860}, **context}).new_page()
     page.set_default_timeout(PATIENCE)
     found = Look(page, address)
+    page.on("request", lambda sent: None if sent.url.endswith("api/events") else found.asking.add(sent))
+    for ended in ("requestfinished", "requestfailed"):
+        page.on(ended, lambda done: found.asking.discard(done))
     page.on("pageerror", lambda error: found.faults.append(str(error)))
     page.on(
         "console",

@@ -44,10 +44,10 @@ def test_another_keeper_undo_and_redo(seen: Look) -> None:
     seen.page.get_by_role("button", name="Make keeper").click()
     seen.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{other}\"]')")
     assert keeper_of(seen, keeper) == other
-    assert seen.page.locator("#decision-count").inner_text() == "1"
+    seen.becomes(seen.page.locator("#decision-count").inner_text, "1")
     seen.page.locator("#undo").click()
     seen.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{keeper}\"]')")
-    assert seen.page.locator("#undo").is_disabled()
+    seen.becomes(seen.page.locator("#undo").is_disabled, True)
     seen.page.locator("#redo").click()
     seen.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{other}\"]')")
     seen.page.reload()
@@ -89,8 +89,8 @@ def test_everything_by_keyboard(seen: Look) -> None:
         assert seen.api("api/decisions")["decisions"][0]["kind"] == kind
         page.keyboard.press("u")
         seen.wait("fetch('api/run').then(a => a.json()).then(run => !run.undo)")
-        page.wait_for_timeout(300)  # the list is drawn anew
-        assert page.evaluate("document.activeElement.dataset.p") == str(other)
+        seen.settle()  # the list is drawn anew
+        seen.becomes(lambda: page.evaluate("document.activeElement.dataset.p"), str(other))
     page.keyboard.press("?")
     page.get_by_role("heading", name="Help and keys").wait_for()
     page.keyboard.press("Escape")
@@ -109,7 +109,7 @@ def test_several_with_shift_and_a_whole_group(seen: Look) -> None:
     last = seen.positions(1)[1]
     seen.click(one)
     page.locator(f"#feed [data-p='{last}']").click(modifiers=["Shift"])
-    assert page.locator("#selection-bar b").inner_text() == f"{len(seen.positions(0)) + 2} selected"
+    seen.becomes(page.locator("#selection-bar b").inner_text, f"{len(seen.positions(0)) + 2} selected")
     page.keyboard.press("Escape")
     seen.click(one)
     page.keyboard.press("g")
@@ -125,7 +125,7 @@ def test_a_second_tab_follows(seen: Look, chromium: Any, address: str) -> None:
     seen.click(position)
     seen.page.keyboard.press("p")
     other.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{position}\"]')")
-    assert other.page.locator("#decision-count").inner_text() == "1"
+    other.becomes(other.page.locator("#decision-count").inner_text, "1")
     other.page.context.close()
 
 
@@ -186,7 +186,7 @@ def test_a_decision_outlasts_kill_9_and_a_new_embedding(chromium: Any, made: Pat
     with killed_at_the_end(run) as address:
         opened = look(chromium, address)
         opened.ready()
-        assert opened.page.locator("#decision-count").inner_text() == "1"
+        opened.becomes(opened.page.locator("#decision-count").inner_text, "1")
         assert opened.api(f"api/images/{other}?keep=0.75")["keeper"] == other
         opened.page.context.close()
     assert tp.Selection.load(run / "selection.parquet").kept_by_id[other]

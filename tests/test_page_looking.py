@@ -32,7 +32,7 @@ def address(run: Path) -> Iterator[str]:
 def test_the_first_screen_says_what_it_is_and_shows_the_groups(seen: Look) -> None:
     page = seen.page
     assert "token" not in page.url
-    assert page.locator("h1").inner_text() == "12 of 48 images can go"
+    seen.becomes(page.locator("h1").inner_text, "12 of 48 images can go")
     assert "framed in green is kept" in page.locator("#lead").inner_text()
     assert page.locator("#keep-number").input_value() == "75.0"
     first = seen.tiles(0).first
@@ -53,7 +53,7 @@ def test_the_slider_takes_counts_and_groups_along(seen: Look) -> None:
     page.locator("#keep-number").fill("100")
     page.keyboard.press("Enter")
     page.get_by_text("Nothing is redundant at this cut").wait_for()
-    assert page.locator("h1").inner_text() == "All 48 images are kept"
+    seen.becomes(page.locator("h1").inner_text, "All 48 images are kept")
 
 
 def test_beyond_the_tree_it_offers_to_go_deeper_and_does(seen: Look) -> None:
@@ -90,6 +90,7 @@ def test_filters_orders_and_search(seen: Look) -> None:
 
 def test_names_are_text_and_never_markup(seen: Look) -> None:
     page = seen.page
+    seen.tiles(0).first.wait_for()
     names = page.locator(".card h3").all_inner_texts()
     assert any("<script>" in name for name in names)
     image = seen.api("api/search?text=onerror")["images"][0]
@@ -128,7 +129,7 @@ def test_two_images_beside_each_other_and_by_turns(seen: Look) -> None:
     page.keyboard.press("f")
     before = page.locator(".stage .front figcaption").inner_text()
     page.keyboard.press("f")
-    assert page.locator(".stage .front figcaption").inner_text() != before
+    seen.becomes(lambda: page.locator(".stage .front figcaption").inner_text() != before, True)
     page.keyboard.press("Escape")
     page.locator(".stage").wait_for(state="detached")
 
@@ -240,7 +241,7 @@ def test_dark_is_dark_and_the_toggle_holds(chromium: Any, address: str) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     assert opened.page.evaluate(ground) == "rgb(19, 21, 23)"
     opened.page.locator("#theme").click()
-    assert opened.page.evaluate(ground) == "rgb(251, 251, 250)"
+    opened.becomes(lambda: opened.page.evaluate(ground), "rgb(251, 251, 250)")
     opened.page.reload()
     opened.ready()
     assert opened.page.evaluate(ground) == "rgb(251, 251, 250)"

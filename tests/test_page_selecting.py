@@ -45,7 +45,7 @@ def decided(seen: Look) -> list[tuple[str, list[int]]]:
 def settle(seen: Look, number: int) -> None:
     """Wait until so many decisions hold and the list is drawn after them."""
     seen.wait(f"document.querySelector('#decision-count').textContent === '{number}'")
-    seen.page.wait_for_timeout(300)
+    seen.settle()
 
 
 def selected(seen: Look) -> list[int]:
@@ -62,12 +62,12 @@ def test_a_selection_starts_empty(seen: Look) -> None:
     seen.page.keyboard.press("n")
     settle(seen, 1)
     seen.page.locator("#several").click()
-    assert selected(seen) == []
+    seen.becomes(lambda: selected(seen), [])
     wanted = [seen.positions(group)[1] for group in (1, 2, 3)]
     for position in wanted:
         seen.page.locator(f"#feed [data-p='{position}']").click()
-    assert seen.page.locator("#selection-bar b").inner_text() == "3 selected"
-    assert selected(seen) == sorted(wanted)
+    seen.becomes(seen.page.locator("#selection-bar b").inner_text, "3 selected")
+    seen.becomes(lambda: selected(seen), sorted(wanted))
     seen.page.keyboard.press("r")
     settle(seen, 2)
     assert decided(seen)[0] == ("remove", wanted)
@@ -80,7 +80,7 @@ def test_what_a_decision_took_out_of_the_list_joins_no_selection(seen: Look) -> 
     wanted = [seen.positions(group)[1] for group in (0, 1)]
     for position in wanted:
         seen.page.locator(f"#feed [data-p='{position}']").click(modifiers=["Control"])
-    assert selected(seen) == sorted(wanted)
+    seen.becomes(lambda: selected(seen), sorted(wanted))
     seen.page.keyboard.press("k")
     settle(seen, 2)
     assert decided(seen)[0] == ("keep", wanted)
@@ -94,7 +94,7 @@ def test_nothing_is_selected_after_a_decision_or_another_list(seen: Look) -> Non
         page.locator(f"#feed [data-p='{position}']").click()
     page.keyboard.press("k")
     settle(seen, 1)
-    assert selected(seen) == []
+    seen.becomes(lambda: selected(seen), [])
     page.keyboard.press("r")
     page.get_by_text("Select an image first").wait_for()
     assert decided(seen) == [("keep", [one, two])]
@@ -103,7 +103,7 @@ def test_nothing_is_selected_after_a_decision_or_another_list(seen: Look) -> Non
     page.locator("#filter-class").select_option(label="plain (16)")
     page.get_by_text("1 image selected no longer").wait_for()
     page.keyboard.press("Escape")
-    assert page.locator("#selection-bar").is_hidden()
+    page.locator("#selection-bar").wait_for(state="hidden")
 
 
 def test_the_bar_shows_who_is_selected_and_lets_one_out(seen: Look) -> None:
@@ -111,10 +111,10 @@ def test_the_bar_shows_who_is_selected_and_lets_one_out(seen: Look) -> None:
     one, two = seen.positions(0)[1], seen.positions(1)[1]
     seen.click(one)
     page.locator(f"#feed [data-p='{two}']").click(modifiers=["Control"])
-    assert page.locator("#selection-bar .chosen").count() == 2
-    assert page.locator("#side .actions-grid [data-action=remove]").is_hidden()
+    seen.becomes(page.locator("#selection-bar .chosen").count, 2)
+    page.locator("#side .actions-grid [data-action=remove]").wait_for(state="hidden")
     page.locator("#selection-bar .chosen").first.click()
-    assert selected(seen) == [two]
+    seen.becomes(lambda: selected(seen), [two])
 
 
 def test_the_ring_is_on_the_group_that_the_panel_shows(seen: Look) -> None:
@@ -126,7 +126,7 @@ def test_the_ring_is_on_the_group_that_the_panel_shows(seen: Look) -> None:
     looked = page.locator("#feed .card.has-active .tile.active")
     name = looked.get_attribute("title")
     page.locator("#side .image-name").get_by_text(name, exact=True).wait_for()
-    assert looked.evaluate("tile => tile === document.activeElement")
+    seen.becomes(lambda: looked.evaluate("tile => tile === document.activeElement"), True)
     assert int(looked.get_attribute("data-p")) not in first
     page.keyboard.press("u")
     page.locator(f"#feed .card.has-active .tile.active[data-p='{first[1]}']").wait_for()
@@ -142,10 +142,10 @@ def test_no_toast_offers_to_undo_what_is_not_the_last(seen: Look) -> None:
     settle(seen, 1)
     page.keyboard.press("p")
     settle(seen, 2)
-    assert offers.count() == 1
+    seen.becomes(offers.count, 1)
     page.keyboard.press("u")
     settle(seen, 1)
-    assert offers.count() == 0
+    seen.becomes(offers.count, 0)
 
 
 # ---- keepers in bulk -----------------------------------------------------------------------------------------------
@@ -251,13 +251,13 @@ def test_at_the_edge_of_the_tree_a_decision_empties_no_list(seen: Look) -> None:
     seen.click(seen.positions(0)[1])
     page.keyboard.press("n")
     seen.wait("document.querySelector('#counts b')?.textContent === '30 kept'")
-    assert page.locator("#feed").is_visible() and page.locator(".card:not(.waiting)").count() > 3
-    assert page.locator("#deeper").count() == 0
+    seen.becomes(lambda: page.locator(".card:not(.waiting)").count() > 3, True)
+    assert page.locator("#feed").is_visible() and page.locator("#deeper").count() == 0
     page.locator("#refill").get_by_text("The tree ends here").wait_for()
     page.locator("#refill").get_by_role("button", name="Go deeper").click()
     page.locator("#refill").get_by_role("button", name="Remove 1 more").click()
     seen.wait("document.querySelector('#counts b')?.textContent === '29 kept'")
-    assert page.locator("#feed").is_visible()
+    page.locator("#feed").wait_for()
 
 
 def test_an_address_that_fills_up_beyond_the_tree_lets_fewer_go(chromium: Any, address: str) -> None:
@@ -270,7 +270,7 @@ def test_an_address_that_fills_up_beyond_the_tree_lets_fewer_go(chromium: Any, a
     opened.page.goto(address.split("?")[0] + "#keep=0.6&hold=count")
     opened.page.get_by_text("The tree ends here, so nothing goes").wait_for()
     opened.wait("document.querySelector('#counts b')?.textContent === '30 kept'")
-    assert opened.page.locator(".card:not(.waiting)").count() > 3
+    opened.becomes(lambda: opened.page.locator(".card:not(.waiting)").count() > 3, True)
     assert opened.faults == []
     opened.page.context.close()
 
@@ -301,8 +301,8 @@ def test_a_cut_by_dissimilarity_stands_beside_the_slider(seen: Look) -> None:
     page.locator("#threshold-number").fill(str(threshold))
     page.keyboard.press("Enter")
     seen.wait("document.querySelector('#counts b')?.textContent === '43 kept'")
-    assert page.locator("#keep-number").input_value() == "89.6"
-    page.wait_for_timeout(500)
+    seen.becomes(page.locator("#keep-number").input_value, "89.6")
+    seen.wait("location.hash.includes('threshold=')")
     page.reload()
     seen.wait("document.querySelector('#counts b')?.textContent === '43 kept'")
     page.locator("#export").click()
@@ -315,8 +315,8 @@ def test_a_cut_by_dissimilarity_stands_beside_the_slider(seen: Look) -> None:
     page.locator("#keep-number").fill("75")
     page.keyboard.press("Enter")
     seen.wait("document.querySelector('#counts b')?.textContent === '36 kept'")
-    shown = float(page.locator("#threshold-number").input_value())
-    assert abs(shown - heights[-1]) < 0.01 * heights[-1]
+    shown = page.locator("#threshold-number").input_value
+    seen.becomes(lambda: abs(float(shown()) - heights[-1]) < 0.01 * heights[-1], True)
 
 
 def test_a_threshold_beyond_the_tree_offers_to_go_deeper(seen: Look) -> None:
@@ -347,7 +347,7 @@ def test_what_goes_is_listed_beside_what_is_kept_for_it(seen: Look) -> None:
 
 def test_what_was_decided_is_counted(seen: Look) -> None:
     page = seen.page
-    assert page.locator("#decided-so-far").inner_text() == "0 of 12 decided"
+    seen.becomes(page.locator("#decided-so-far").inner_text, "0 of 12 decided")
     seen.click(seen.positions(0)[1])
     page.keyboard.press("a")
     page.get_by_text("1 of 12 decided").wait_for()
@@ -358,8 +358,8 @@ def test_what_was_decided_is_counted(seen: Look) -> None:
 
 def test_orders_that_show_the_same_are_not_both_offered(seen: Look) -> None:
     order = seen.page.locator("#filter-order")
-    assert order.locator("option:not([hidden])").all_inner_texts()[0] == "tightest first"
-    assert order.input_value() == "tightest"
+    seen.becomes(lambda: order.locator("option:not([hidden])").all_inner_texts()[0], "tightest first")
+    seen.becomes(order.input_value, "tightest")
     order.select_option("widest")
     seen.wait("document.querySelectorAll('.card:not(.waiting)').length > 1")
     assert order.input_value() == "widest"
@@ -407,7 +407,7 @@ def test_names_end_where_the_room_does(chromium: Any, address: str, run: Path) -
 
 def test_the_hatched_end_and_decisions_are_explained(seen: Look) -> None:
     page = seen.page
-    assert page.locator("#beyond").is_visible()
+    page.locator("#beyond").wait_for()
     assert "not computed yet" in page.locator("#beyond").inner_text()
     seen.click(seen.positions(0)[1])
     page.keyboard.press("n")
