@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
@@ -17,6 +18,7 @@ from ..errors import TenpercentError, UsageError
 from ..flaws import Flaw, flaws_of
 from ..images.source import ImageSource
 from ..progress import bar
+from ..store.begun import Begun
 from ..store.embeddings import in_batches
 from ..store.files import fingerprint, read_metadata
 from ..store.part_files import Part, part_files, stored_layers, write_part
@@ -41,7 +43,10 @@ from .selfsupervised import check_images, check_network
 from .settings import SelfSupervised, Supervised, Timm
 from .weights import check_name, timm_model
 
+BEGUN = "begun"  # the folder of what an interrupted extraction resumes from
 PART = 4096  # images a part file; fixed, so that a resumed run writes the same files
+
+log = logging.getLogger("tenpercent")
 
 
 @dataclass(frozen=True)
@@ -189,28 +194,45 @@ def extract(
     there = {path.name: path for path in part_files(folder)}
     rejected = [Rejected(*one) for path in there.values() for one in read_metadata(path).get(REJECTED, [])]
     missing = [number for number in range(layout.parts) if f"part-{number:05d}.parquet" not in there]
-    count = sum(layout.part(number).stop - layout.part(number).start for number in missing)
-    order = (batch for number in missing for batch in layout.batches(number))
+    begun = Begun(folder / BEGUN, about["origin"], encoder.batch)
+    kept = {number: begun.read(number) for number in missing}
+    left = {number: layout.batches(number)[-(-_count(kept[number]) // encoder.batch) :] for number in missing}
+    count = sum(len(batch) for batches in left.values() for batch in batches)
+    order = (batch for batches in left.values() for batch in batches)
     pixels = found.pixels
     images: Iterator[Any]
     transform = encoder.transform
     images = pixels.batches(order) if transform is None else pixels.originals(order, transform)
-    widths: dict[str, int] = {}
-    with bar(layout.n, "extracting", "images", initial=layout.n - count) as progress:
+    widths: dict[str, int] = {
+        layer: array.shape[1] for vectors in kept.values() for layer, array in vectors.items()
+    }
+    done = layout.n - count
+    if done and count:
+        log.info("extraction resumed: %s of %s images are on disk", f"{done:,}", f"{layout.n:,}")
+    words = f"extracting, {done:,} resumed" if done else "extracting"
+    with bar(layout.n, words, "images", initial=done) as progress:
         for number in missing:
-            vectors: dict[str, list[Floats]] = {layer: [] for layer in encoder.layers}
-            for batch in layout.batches(number):
+            vectors = {layer: [kept[number][layer]] if kept[number] else [] for layer in encoder.layers}
+            begun.begin(_count(kept[number]))
+            for batch in left[number]:
                 made = encoder.encode(next(images))
                 for layer in encoder.layers:
                     check_shape(made[layer], len(batch), widths.setdefault(layer, made[layer].shape[1]))
                     vectors[layer].append(made[layer])
+                begun.add(number, made)
                 progress.update(len(batch))
             layers = {layer: np.concatenate(arrays) for layer, arrays in vectors.items()}
             part, gone = _without_flaws(_part(found, source, layout.part(number), layers))
             rejected += gone
             _check_most(rejected, layout.n, source)
             write_part(folder, number, part, {**about, REJECTED: list(map(astuple, gone))} if gone else about)
+            begun.end(number)
+    begun.remove()
     return Extracted(count, widths or stored_widths(folder), tuple(rejected))
+
+
+def _count(vectors: dict[str, Floats]) -> int:
+    return len(next(iter(vectors.values()), ()))
 
 
 def check_shape(vectors: Floats, count: int, width: int) -> None:

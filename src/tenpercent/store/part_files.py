@@ -43,11 +43,12 @@ def part_layout(layer: str | None = None) -> Layout:
         Column("hash", pa.string()),
         *(Column(name, pa.int64(), lowest=0, optional=True) for name in SIZES),
     )
-    vectors = () if layer is None else (Column(layer, _is_vectors, unvouched=_broken),)
+    vectors = () if layer is None else (Column(layer, is_vectors, unvouched=_broken),)
     return Layout((*columns, *vectors), PartAbout, FORMAT)
 
 
-def _is_vectors(kind: pa.DataType) -> bool:
+def is_vectors(kind: pa.DataType) -> bool:
+    """Whether a column holds vectors, all of one width."""
     return bool(pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32() and kind.list_size > 0)
 
 
@@ -142,9 +143,14 @@ def write_part(folder: Path, number: int, part: Part, about: dict[str, Any]) -> 
     if part.sizes is not None:
         columns |= {name: pa.array(part.sizes[:, at], pa.int64()) for at, name in enumerate(SIZES)}
     for layer, vectors in part.layers.items():
-        flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1), pa.float32())
-        columns[layer] = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+        columns[layer] = vector_column(vectors)
     write_table(folder / f"part-{number:05d}.parquet", pa.table(columns), {"format": FORMAT, **about})
+
+
+def vector_column(vectors: npt.NDArray[np.float32]) -> pa.Array:
+    """Return float32[k, d] as a column of k vectors."""
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1), pa.float32())
+    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
 
 
 def part_files(folder: Path) -> list[Path]:
