@@ -15,6 +15,7 @@ from PIL import Image, PngImagePlugin
 from tenpercent.images import jpeg, levels
 from tenpercent.images.decode import Unreadable, decode
 from tenpercent.images.options import Decoding
+from tenpercent.images.pillow import open_image
 
 RULES_1, RULES_2 = Decoding(rules=1), Decoding()
 EOI = b"\xff\xd9"
@@ -51,6 +52,11 @@ MODES = ("RGB", "L", "CMYK")
 @cache
 def made(way: str, mode: str, width: int = 150, height: int = 90) -> bytes:
     return encoded(photo(width, height).convert(mode), "JPEG", **WAYS[way])
+
+
+def segments(raw: bytes, marker: int) -> list[tuple[int, int, int]]:
+    """First byte, the byte after it, and the next marker's place of each segment of one kind."""
+    return [tuple(place) for kind, *place in jpeg._segments(raw) if kind == marker]
 
 
 def unchecked(raw: bytes) -> np.ndarray:
@@ -132,8 +138,30 @@ def test_thumbnails_and_markers_in_headers_are_not_the_picture() -> None:
 def test_stray_bytes_between_segments_do_not_matter(way: str) -> None:
     """Like python-pillow/Pillow#9106, 11 bytes before a marker."""
     raw = made(way, "RGB")
-    at = next(at for marker, at, _ in jpeg._segments(raw, jpeg._markers(raw)) if marker == 0xDB) - 4
+    at = segments(raw, 0xDB)[0][0] - 4
     assert np.array_equal(decode(raw[:at] + b"stray bytes" + raw[at:]), decode(raw))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("way", WAYS)
+def test_the_structure_of_plain_jpegs_is_known_without_reading_their_header_again(
+    way: str, mode: str
+) -> None:
+    """The quick way gives what the long one does, or leaves it to that; nothing else than plain goes by it."""
+    raw = made(way, mode)
+    image = open_image(raw)
+    assert image is not None
+    quick, long = jpeg._plainest(image, raw), jpeg._structure(raw)
+    assert long is not None
+    plain = "progressive" not in way and "restarts" not in way
+    assert (quick is not None) == plain
+    if quick is not None:
+        same = ("start", "stop", "interval", "complete", "ended")
+        assert [getattr(quick, name) for name in same] == [getattr(long, name) for name in same]
+    for other in (raw[:-2], raw[:-1], raw + b"more", raw[:-2] + EOI + EOI, raw[:-20] + EOI + raw[-20:]):
+        opened = open_image(other)
+        assert opened is not None
+        assert jpeg._plainest(opened, other) is None
 
 
 # ---- JPEG: parts of one --------------------------------------------------------------------------------------------
@@ -165,11 +193,9 @@ def test_a_jpeg_cut_and_closed_with_its_end_marker_is_refused(way: str, mode: st
 @pytest.mark.parametrize("way", ["progressive", "progressive, fine", "progressive with restarts"])
 def test_a_progressive_jpeg_cut_within_a_scan_is_refused(way: str) -> None:
     raw = made(way, "RGB", 400, 300)
-    markers = jpeg._markers(raw)
-    scans = [stop for marker, _, stop in jpeg._segments(raw, markers) if marker == 0xDA]
+    scans = segments(raw, 0xDA)
     assert len(scans) == 10
-    for start in scans:
-        end = next(at for at in markers if at >= start)
+    for _, start, end in scans:
         for part in (0.2, 0.5, 0.9):
             cut = start + int((end - start) * part)
             if end - cut > 20:
@@ -194,10 +220,7 @@ def test_a_jpeg_cut_near_its_end_with_no_end_marker_is_refused(way: str, mode: s
 @pytest.mark.parametrize("mode", MODES)
 def test_a_progressive_jpeg_without_its_last_scans_is_refused(mode: str) -> None:
     raw = made("progressive", mode)
-    markers = jpeg._markers(raw)
-    scans = [stop for marker, _, stop in jpeg._segments(raw, markers) if marker == 0xDA]
-    for start in scans[:-1]:
-        end = next(at for at in markers if at >= start)
+    for _, _, end in segments(raw, 0xDA)[:-1]:
         for part in (raw[:end], raw[:end] + EOI):
             with pytest.raises(Unreadable, match="last scan"):
                 decode(part)
@@ -250,12 +273,7 @@ def test_the_same_cut_jpeg_is_taken_by_rules_1() -> None:
 def test_a_jpeg_without_one_of_its_colours_is_refused() -> None:
     """A frame of three colours, but one scan: of brightness alone."""
     grey, colour = made("baseline", "L"), made("fine", "RGB")
-    frame = next(
-        (at, stop) for marker, at, stop in jpeg._segments(grey, jpeg._markers(grey)) if marker == 0xC0
-    )
-    other = next(
-        (at, stop) for marker, at, stop in jpeg._segments(colour, jpeg._markers(colour)) if marker == 0xC0
-    )
+    frame, other = segments(grey, 0xC0)[0], segments(colour, 0xC0)[0]
     header = b"\xff\xc0" + struct.pack(">H", other[1] - other[0] + 2) + colour[other[0] : other[1]]
     with pytest.raises(Unreadable, match=r"truncated|broken"):
         decode(grey[: frame[0] - 4] + header + grey[frame[1] :])

@@ -24,7 +24,8 @@ __all__ = ["RGB", "Unreadable", "as_rgb", "decode", "decode_for", "extensions", 
 
 Result = TypeVar("Result")
 
-_BYTES_A_PIXEL = 9  # that decoding takes at most, for nearly all formats
+_BYTES_A_PIXEL = 10  # that decoding takes at most: 9, but for AVIF and progressive JPEGs
+_BYTES_A_PIXEL_OF_WEBP = 16  # its decoder holds two canvases, and Pillow two copies
 
 
 def decode(raw: Raw, how: Decoding = Decoding()) -> RGB:  # noqa: B008 – frozen
@@ -87,13 +88,18 @@ def _opened_and_read(raw: bytes, how: Decoding, room: Room) -> RGB:
         raise Unreadable(_no_image(raw))
     with image:
         _refuse_many(*image.size, how.max_pixels)
-        room.wait_for(_BYTES_A_PIXEL * image.width * image.height)
+        room.wait_for(bytes_a_pixel(image) * image.width * image.height)
         way_up = 1 if how.rules == 1 else orientation(image)  # before loading, which may drop the tag
         if how.rules > 1 and image.format == "JPEG":
             load_jpeg(image, raw)
         else:
             image.load()
         return as_rgb(image, how, way_up)
+
+
+def bytes_a_pixel(image: Image.Image) -> int:
+    """Return how many bytes decoding an opened image takes at most for each of its pixels."""
+    return _BYTES_A_PIXEL_OF_WEBP if image.format == "WEBP" else _BYTES_A_PIXEL
 
 
 def _no_image(raw: bytes) -> str:

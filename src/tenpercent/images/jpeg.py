@@ -14,7 +14,6 @@ last bit. The format does not demand that, but all encoders do it.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
@@ -30,10 +29,10 @@ _CODED_BY_HUFFMAN = (0xC0, 0xC1, 0xC2)  # these frames can be fed piece by piece
 _MARKER = re.compile(
     rb"\xff[\x02-\xcf\xd8-\xfe]"
 )  # else 0xFF is a byte of data, filling, or of a restart marker
+_UNUSUAL = re.compile(rb"\xff[\xc3\xc5-\xcf\xdd]")  # a frame that is not coded by Huffman, or restart markers
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _AHEAD = b"\xff\x00" * 8  # the bytes that libjpeg looks ahead at most: ones, as they stand in a scan
 _OTHERS_AHEAD = (b"\x55" * 8, b"\xaa" * 8, bytes(8))
-_ALL = (0, 64, 0)  # frequencies and missing bits of a scan that is not progressive
 _ONE_MORE = b"\xff\x00"
 _UNWRITTEN = (
     64  # zeros at the end of a file without an end marker that look as if it was never written to its end
@@ -71,7 +70,7 @@ def load_jpeg(image: ImageFile, raw: bytes) -> None:
         Unreadable: there are no data for the whole picture.
         Exception: whatever Pillow raises on a broken file.
     """
-    found = _structure(raw)
+    found = _plainest(image, raw) or _structure(raw)
     if found is None or len(image.tile) != 1:
         image.load()  # coded by arithmetic or without loss: Pillow must have all of it at once
         return
@@ -86,6 +85,25 @@ def load_jpeg(image: ImageFile, raw: bytes) -> None:
     image.im, image.tile = picture.im, []
 
 
+def _plainest(image: ImageFile, raw: bytes) -> _Structure | None:
+    """Return the structure of a JPEG as most are: one scan of all components, then the end; None of any other.
+
+    What Pillow has read is not read again: for small pictures that takes as long as a tenth of the decoding.
+    """
+    start, layers = image.fp.tell(), len(image.getbands())  # type: ignore[union-attr]
+    head = bytes((0xFF, _START_OF_SCAN, 0, 6 + 2 * layers, layers))
+    stop = len(raw) - 2
+    if (
+        raw.startswith(head, start - 8 - 2 * layers)
+        and "progressive" not in image.info
+        and not _UNUSUAL.search(raw, 0, start)
+        and raw[-1] == _END
+        and _next_marker(raw, start) == stop
+    ):
+        return _Structure(b"", start, stop, 0, b"", complete=True, ended=True)
+    return None
+
+
 def _structure(raw: bytes) -> _Structure | None:
     """Return what a JPEG says of itself, None where it can't be fed piece by piece.
 
@@ -95,22 +113,21 @@ def _structure(raw: bytes) -> _Structure | None:
     frame, kind, interval, marker = b"", 0, 0, 0
     missing: dict[int, list[int]] = {}  # bits of each frequency that have not come, by component
     scan: tuple[int, int, int, bytes] | None = None
-    markers = _markers(raw)
-    for marker, at, stop in _segments(raw, markers):
-        if marker in _FRAMES:
-            frame, kind = raw[at:stop], marker
+    for marker, first, stop, following in _segments(raw):
+        if marker == _START_OF_SCAN:
+            last = raw[first + 1 : first + 1 + 2 * raw[first] : 2]
+            if kind == _PROGRESSIVE:
+                low, high, bits = raw[stop - 3], raw[stop - 2] + 1, raw[stop - 1] & 15
+                for component in last:
+                    missing.setdefault(component, [0] * 64)[low:high] = [bits] * (high - low)
+            else:
+                missing = {component: bits for component, bits in missing.items() if component not in last}
+            scan = (stop, following, interval, last)
+        elif marker in _FRAMES:
+            frame, kind = raw[first:stop], marker
             missing = {component: [16] * 64 for component in frame[6::3]}
         elif marker == _RESTART_INTERVAL:
-            interval = int.from_bytes(raw[at : at + 2], "big")
-        elif marker == _START_OF_SCAN:
-            last = raw[at + 1 : at + 1 + 2 * raw[at] : 2]
-            first, until, bits = (
-                (raw[stop - 3], raw[stop - 2] + 1, raw[stop - 1] & 15) if kind == _PROGRESSIVE else _ALL
-            )
-            for component in last:
-                missing.setdefault(component, [0] * 64)[first:until] = [bits] * (until - first)
-            following = bisect_left(markers, stop)
-            scan = (stop, markers[following], interval, last)
+            interval = int.from_bytes(raw[first : first + 2], "big")
     if kind not in _CODED_BY_HUFFMAN:
         return None
     ended = marker == _END
@@ -119,27 +136,32 @@ def _structure(raw: bytes) -> _Structure | None:
     return _Structure(frame, *scan, not any(map(any, missing.values())), ended)
 
 
-def _markers(raw: bytes) -> list[int]:
-    """Return where markers may be, restart markers left out; the last is the file's end, or half a marker there."""
-    return [*(found.start() for found in _MARKER.finditer(raw)), len(raw) - raw.endswith(b"\xff")]
-
-
-def _segments(raw: bytes, markers: list[int]) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, first byte and the byte after it of each segment, the end marker the last; none that is cut."""
-    at, size = 2, len(raw)
-    while (at := markers[bisect_left(markers, at)]) < size - 1:
-        marker, stop = raw[at + 1], at + 2 + int.from_bytes(raw[at + 2 : at + 4], "big")
+def _segments(raw: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Yield marker, first byte, the byte after it and the next marker's place of each whole segment up to the end."""
+    at, size = _next_marker(raw, 2), len(raw)
+    while at < size - 1:
+        marker = raw[at + 1]
         if marker == _END:
-            yield marker, at + 2, at + 2
-        if marker in (_START, _END) or stop > size:
+            yield marker, at + 2, at + 2, at + 2
+        if marker in (_START, _END) or at + 4 > size:
             return
-        yield marker, at + 4, stop
-        at = stop
+        stop = at + 2 + (raw[at + 2] << 8) + raw[at + 3]
+        if stop > size:
+            return
+        following = _next_marker(raw, stop)
+        yield marker, at + 4, stop, following
+        at = following
+
+
+def _next_marker(raw: bytes, at: int) -> int:
+    """Return where the next marker is that starts no interval, else the file's end, or half a marker there."""
+    found = _MARKER.search(raw, at)
+    return found.start() if found else len(raw) - raw.endswith(b"\xff")
 
 
 def _restarts(raw: bytes, found: _Structure) -> int:
     """Return how many restart markers are among the data of the last scan."""
-    return sum(1 for _ in _RESTART.finditer(raw, found.start, found.stop))
+    return len(_RESTART.findall(raw, found.start, found.stop))
 
 
 def _units(found: _Structure) -> int:
