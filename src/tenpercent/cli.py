@@ -320,6 +320,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.ERROR if arguments.quiet else logging.INFO)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where no home folder can be written
     try:
         return _call(arguments)
     finally:
