@@ -118,7 +118,8 @@ def test_the_same_bytes_for_shuffled_vectors(tmp_path: Path) -> None:
 
 def test_a_deeper_cut_deepens_the_stored_tree(vectors: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    tp.run(vectors, out=run, keep=0.9)
+    tp.embed(vectors, out=run)
+    tp.cluster(run, keep=0.85)
     shallow = pq.read_metadata(run / "merges.parquet").num_rows
     assert len(tp.select(run, Cut(keep=0.3)).kept) == 18
     assert pq.read_metadata(run / "merges.parquet").num_rows > shallow
@@ -167,7 +168,8 @@ def test_too_little_memory_is_one_line(
     if command == "run":
         words = ["run", str(vectors), "--out", run]
     else:
-        tp.run(vectors, out=run, keep=0.9)
+        tp.embed(vectors, out=run)
+        tp.cluster(run, keep=0.85)
         words = [command, run]
     assert main([*words, "--keep", "0.5", "--memory", "lots"]) == 2
     assert "memory is 'lots'; it must be" in capsys.readouterr().err

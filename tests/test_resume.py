@@ -67,16 +67,16 @@ def test_an_interrupted_clustering_goes_on_class_by_class(
             raise KeyboardInterrupt
         return first_merges(rows, **asked)
 
-    tp.run(vectors, out=tmp_path / "fresh", options=labelled, keep=0.6)
+    tp.run(vectors, out=tmp_path / "fresh", options=labelled, keep=0.3)
     monkeypatch.setattr(clustering, "first_merges", interrupted)
     monkeypatch.setattr(memory, "cpus", lambda: 1)
     with pytest.raises(KeyboardInterrupt):
-        tp.run(vectors, out=run, options=labelled, keep=0.6)
+        tp.run(vectors, out=run, options=labelled, keep=0.3)
     assert len(list(run.glob("scratch/cluster-*/part-00000.parquet"))) == 1
-    tp.run(vectors, out=run, options=labelled, keep=0.6)
+    tp.run(vectors, out=run, options=labelled, keep=0.3)
     assert len(calls) == 4  # the one interrupted, and the one that had not begun
     assert not (run / "scratch").exists()
-    for name in ("merges.parquet", "merges.counted.parquet", "selection.parquet"):
+    for name in ("merges.parquet", "selection.parquet"):
         assert (run / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
 
 
@@ -94,7 +94,9 @@ def test_a_kill_while_a_deeper_tree_is_stored_costs_nothing(
 ) -> None:
     run, fresh = tmp_path / "run", tmp_path / "fresh"
     for out in (run, fresh):
-        tp.run(vectors, out=out, keep=0.9)
+        tp.embed(vectors, out=out)
+        tp.cluster(out, keep=0.85)
+        tp.select(out, Cut(keep=0.9))
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

@@ -36,7 +36,9 @@ from tenpercent.store.run import RunFolder
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits by their pixels, cut at 0.9: a run with pictures and labels."""
     out = tmp_path_factory.mktemp("review") / "digits"
-    tp.run("digits", out=out, keep=0.9, embedder=flat)
+    tp.embed("digits", out=out, embedder=flat)
+    tp.cluster(out, 0.85)
+    tp.select(out, keep=0.9)
     return out
 
 

@@ -79,18 +79,19 @@ def run(
 
 
 def _cluster_beyond(folder: Path, cut: Cut, memory: int | None) -> None:
-    """Cluster somewhat deeper than the cut, so that the report can show what lies beyond it."""
+    """Cluster deeper than the cut, so that the report can show what lies beyond it; small sets far beyond it."""
     from .cluster.memory import MemoryBudgetError
 
-    where: dict[str, Any] = {"within": cut.within, "layer": cut.layer, "memory": memory}
+    where: dict[str, Any] = {"within": cut.within, "layer": cut.layer, "allowed": memory}
     fraction = cut.fraction
     if fraction is None:
-        cluster(folder, threshold=cut.threshold, **where)
+        _cluster_folder(folder, None, cut.threshold, **where, find_gap=True)
         return
+    beyond = round(fraction - min(0.05, (1 - fraction) / 2, fraction / 2), 6)
     try:
-        cluster(folder, round(fraction - min(0.05, (1 - fraction) / 2, fraction / 2), 6), **where)
+        _cluster_folder(folder, beyond, None, **where, find_gap=True)
     except MemoryBudgetError:
-        cluster(folder, fraction, **where)
+        _cluster_folder(folder, fraction, None, **where)
         log.info("the tree ends at the cut: deeper would not fit into memory")
 
 
@@ -119,8 +120,6 @@ def cluster(
     """
     from .cluster.memory import Resources
     from .select.merges import cluster as cluster_embeddings
-    from .select.merges import uncut
-    from .select.stored import load_embeddings, stored_merges
 
     allowed = checked_memory(memory)
     if keep is None and threshold is None:
@@ -129,6 +128,25 @@ def cluster(
         check_layer(layer, what)
         resources = Resources(memory=allowed)
         return cluster_embeddings(what, keep, threshold=threshold, within=within, resources=resources)
+    return _cluster_folder(what, keep, threshold, within=within, layer=layer, allowed=allowed)
+
+
+def _cluster_folder(
+    what: str | Path,
+    keep: float | None,
+    threshold: float | None,
+    *,
+    within: Within | str | None,
+    layer: str | None,
+    allowed: int | None,
+    find_gap: bool = False,
+) -> Merges:
+    """Cluster a run folder and store its merges, unless those stored reach as deep as asked."""
+    from .cluster.memory import Resources
+    from .select.deepening import COPIES, beyond_copies
+    from .select.merges import uncut
+    from .select.stored import load_embeddings, stored_merges
+
     layer = checked_layer(layer)
     folder = RunFolder.open(what)
     folder.require(Stage.EMBED)
@@ -142,10 +160,12 @@ def cluster(
         log.info("clustering %s images, %d values each", f"{len(embeddings):,}", embeddings.width)
         resources = Resources(memory=allowed, scratch=folder.scratch)
         known = uncut(embeddings, within) if stored is None else stored
-        merges = known.deepened(keep, threshold=threshold, resources=resources)
+        deep = beyond_copies(known, resources) if find_gap and (keep or 1) > COPIES else None
+        merges = (deep or known).deepened(keep, threshold=threshold, resources=resources)
+        depth: dict[str, Any] = {"keep": keep if deep is None else COPIES, "threshold": threshold}
         # The record of a tree that only grows stays: a kill leaves one of both, and going on from it is the same again.
         folder.forget(Stage.CLUSTER if stored is None else Stage.SELECT)
-        _store_merges(folder, merges, clock, keep=keep, threshold=threshold)
+        _store_merges(folder, merges, clock, **depth)
         return merges
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..cluster.linkage import Linkage
-from ..cluster.memory import Resources
+from ..cluster.memory import MemoryBudgetError, Resources
 from ..cluster.walk import Counted
 from ..store.embeddings import Ints
 from .clustering import ClassJob, cluster_classes
@@ -18,6 +19,32 @@ from .rewalk import inside
 
 if TYPE_CHECKING:
     from .merges import Merges
+
+log = logging.getLogger("tenpercent")
+
+SMALL = 50_000_000  # pairs within classes, as of 10,000 images together: clustering them takes seconds to any depth
+COPIES = 0.3  # the fraction kept where two images in three are copies, and a little more
+
+
+def beyond_copies(merges: Merges, resources: Resources) -> Merges | None:
+    """Return the merges of a small set so deep that the gap between copies and the rest is among them.
+
+    Every class goes as deep as keeping `COPIES` of it needs, and at least as high as half of the classes then reach:
+    a gap can be seen as far as no class lacks a merge.
+
+    Returns:
+        The merges, or None where the set is larger, or this does not fit into memory.
+    """
+    if int((merges.sizes * (merges.sizes - 1) // 2).sum()) > SMALL:
+        return None
+    try:
+        deep = merges.deepened(COPIES, resources=resources)
+        ends = deep.complete_to[np.isfinite(deep.complete_to)]
+        height = max(float(np.median(ends)), 0.0) if len(ends) else 0.0
+        return deep.deepened(threshold=height, resources=resources)
+    except MemoryBudgetError:
+        log.info("the tree ends not far beyond the cut: deeper would not fit into memory")
+        return None
 
 
 def deepened(merges: Merges, cut: CheckedCut, resources: Resources) -> Merges:
