@@ -114,13 +114,14 @@ def by_network(data: Path, sources: dict[str, ImageSource]) -> tp.Leaks:
 
 
 def by_pixels(arguments: argparse.Namespace) -> tp.Leaks:
-    """Compare the pixels."""
-    return tp.leaks(
+    """Compare the pixels as vectors alone, without perceptual hashes."""
+    found = tp.leaks(
         arguments.data / "train.parquet",
         arguments.data / "test.parquet",
         embedder=pixels,
         out=arguments.out / "pixels",
     )
+    return tp.leaks(found.train.embeddings, found.test.embeddings)
 
 
 def nearest(name: str, leaks: tp.Leaks) -> list[dict[str, Any]]:

@@ -392,7 +392,7 @@ def test_the_second_time_nothing_is_embedded(
 def test_images_that_can_not_be_read_are_counted(photos: Path, tmp_path: Path) -> None:
     (photos / "test/dog/broken.png").write_bytes(b"\x89PNG no picture")
     found = tp.leaks(photos, embedder=pixels, threshold=0.05, out=tmp_path / "out")
-    assert found.notes == ("1 test images were rejected and not compared.",)
+    assert found.notes[0] == "1 test image was rejected and not compared."
     assert "test/dog/broken.png" in (tmp_path / "out/leaks.html").read_text()
     assert "test/dog/broken.png" not in found.clean
 
@@ -571,7 +571,7 @@ def test_the_page_shows_each_test_image_beside_its_twins(photos: Path, tmp_path:
     text = (tmp_path / "out/leaks.html").read_text()
     words = checked(text)
     assert "2 of 10 test images have a twin in the training set" in words
-    assert "9 twins , the nearest 5 shown" in words.replace("twins,", "twins ,")
+    assert "9 twins , the surest 5 shown" in words.replace("twins,", "twins ,")
     cards = text.split('<article class="card">')[1:]
     assert len(cards) == 2  # the second has one twin; in the first all are equally near, so by id
     assert cards[0].count("<img") == 6
@@ -587,7 +587,7 @@ def test_a_twin_with_another_label_is_marked(photos: Path, tmp_path: Path) -> No
     found = tp.leaks(photos, embedder=pixels, threshold=0.05, out=tmp_path / "out")
     assert found.other_label == 1
     words = checked((tmp_path / "out/leaks.html").read_text())
-    assert "1 test image carries another label than the nearest twin" in words
+    assert "1 test image carries another label than its surest twin" in words
     assert words.count("other label") > 2
 
 
@@ -655,7 +655,9 @@ def test_digits_leak_nothing_into_their_test_split_byte_by_byte(tmp_path: Path) 
     found = tp.leaks("digits", embedder=pixels, out=tmp_path / "out")
     assert found.equal_files == 0
     assert len(found.train) == len(source)
-    assert 0.3 < found.share / found.growth.among_training(found.threshold) < 3
+    assert found.near is not None
+    assert 0.3 < found.near.images / len(found.test) / found.growth.among_training(found.near.threshold) < 3
+    assert len(found) == 0
 
 
 def test_columns_are_named_for_the_set_that_is_a_source(photos: Path, tmp_path: Path) -> None:

@@ -190,7 +190,8 @@ def _add_leaks(commands: Any) -> None:
         "--threshold",
         type=number,
         metavar="HEIGHT",
-        help="the largest dissimilarity of twins (as near as the nearest 1%% of the training images are)",
+        help="the largest dissimilarity of twins by vector (0 where images are compared by perceptual hash; else as "
+        "near as the nearest 1%% of the training images are)",
     )
     leaks.add_argument(
         "--out",

@@ -6,19 +6,21 @@ import json
 import logging
 import math
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..cut import checked_layer, similarity_hint
-from ..errors import UsageError
+from ..errors import UsageError, counted
 from ..images.options import SourceOptions
 from ..select.memory import checked_memory
-from ..store.embeddings import Embeddings, Ints
+from ..store.embeddings import Ints
 from ..store.environment import machine, versions
 from ..store.files import own_folder, write_text
-from .result import Bools, Floats, Growth, Leaks, Side, labels_compare
+from .pictures import same_pictures
+from .result import NOT_SAME, By, Floats, Growth, Leaks, Near, Pairs, Side, labels_compare
 from .sides import Spec, open_test, open_train, vectors_of
 
 if TYPE_CHECKING:
@@ -51,8 +53,9 @@ def leaks(
     Args:
         train: the training set: a run folder, a source of images or of vectors, or embeddings.
         test: the test set, likewise; None for the split `test` of the training set's own source.
-        threshold: the largest dissimilarity of twins; None for the height within which 1% of the different training
-            images have another one. Equal files are twins at any threshold.
+        threshold: the largest dissimilarity of twins by vector; None for 0, or without the images of both sets for the
+            height within which 1% of the different training images have another one. Equal files, and images that
+            are one picture by their perceptual hash, are twins at any threshold.
         embedder: for images that no run has embedded; None to train on the training set's labels, as `run` does. Where
             one set is a run folder, the other's images get their vectors from its network.
         out: a folder for a page that shows the twins, the table of all pairs, a record of the settings, and the
@@ -92,66 +95,85 @@ def check_threshold(threshold: float | None) -> None:
 
 def compare(train: Side, test: Side, threshold: float | None, memory: int | None = None) -> Leaks:
     """Find the twins of two sets whose vectors are there: see `leaks`."""
-    from .join import Distinct, nearest_across, nearest_other, rank, twins
+    from .join import Distinct, likest, nearest_across, nearest_other, rank, twins
 
     log.info("comparing %s test images with %s training images", f"{len(test):,}", f"{len(train):,}")
     left, right = Distinct.among(test.embeddings.vectors), Distinct.among(train.embeddings.vectors)
     places = np.unique(np.linspace(0, len(train) - 1, min(len(train), ASKED)).round().astype(np.int64))
     asked = np.unique(right.of[places])
     others, radius = nearest_other(right, asked, WIDE, threshold or 0.0)
-    chosen = threshold is not None
-    if threshold is None:
+    height = threshold
+    if height is None:
         height = float(np.sort(others)[rank(NEAR, len(asked)) - 1])
-        threshold = height if math.isfinite(height) else 0.0
-    i, j, d = twins(left, right, threshold, memory=memory)
-    i, j, d, equal = _with_equal_files(train.embeddings, test.embeddings, (i, j, d))
+        height = height if math.isfinite(height) else 0.0
+    pairs = _pairs(train, test, twins(left, right, height, memory=memory), lambda: likest(left, right))
+    near = None
+    least = height
+    if (
+        threshold is None and pairs.bits is not None
+    ):  # the pictures decide: what vectors alone say is shown beside
+        least = 0.0
+        alone = (pairs.by == By.VECTOR) & (pairs.dissimilarity > least)
+        near, pairs = Near(height, pairs.take(alone)), pairs.take(~alone)
     across = nearest_across(left, right, radius)[left.of]
-    if equal is not None:
-        across[i[equal]] = 0.0
+    across[pairs.i[pairs.by != By.VECTOR]] = 0.0
     repeated = right.count[right.of[places]] > 1
     among = np.where(repeated, 0.0, others[np.searchsorted(asked, right.of[places])])
     growth = Growth(
         np.sort(across[across <= radius]), len(test), np.sort(among[among <= radius]), len(places), radius
     )
-    notes = (*_notes(train, test, len(places)), *_wide(threshold, len(np.unique(i)) / len(test), chosen))
-    return Leaks(train, test, threshold, chosen, i, j, d, equal, growth, notes)
+    leaking = len(np.unique(pairs.i)) / len(test)
+    notes = (*_notes(train, test, len(places)), *_wide(least, leaking, threshold is not None))
+    return Leaks(train, test, least, threshold is not None, pairs, growth, notes, near)
 
 
-def _with_equal_files(
-    train: Embeddings, test: Embeddings, pairs: tuple[Ints, Ints, Floats]
-) -> tuple[Ints, Ints, Floats, Bools | None]:
-    """Add the pairs of equal files that are not within the threshold, and say which pairs are equal files."""
+def _pairs(
+    train: Side, test: Side, near: tuple[Ints, Ints, Floats], nearest: Callable[[], tuple[Ints, Ints]]
+) -> Pairs:
+    """Return the pairs that are near by vector, equal files, or one picture, the surest first.
+
+    Args:
+        train, test: the sets.
+        near: the pairs within the threshold, and their dissimilarity.
+        nearest: gives the pairs of test images and the training images that are nearest by vector.
+    """
     from .join import between, same_codes
 
-    if train.hashes is None or test.hashes is None:
-        return *pairs, None
-    codes = np.unique(np.concatenate([test.hashes, train.hashes]).astype(str), return_inverse=True)[1]
-    ours, theirs = codes[: len(test)], codes[len(test) :]
-    i, j = same_codes(ours, theirs)
-    key = np.concatenate([pairs[0], i]) * len(train) + np.concatenate([pairs[1], j])
-    key, first = np.unique(key, return_index=True)
+    one, other = test.embeddings, train.embeddings
+    found, bits = [near[:2]], None
+    codes = None
+    if one.hashes is not None and other.hashes is not None:
+        codes = np.unique(np.concatenate([one.hashes, other.hashes]).astype(str), return_inverse=True)[1]
+        found.append(same_codes(codes[: len(test)], codes[len(test) :]))
+    if test.pictures is not None and train.pictures is not None:
+        *same, apart = same_pictures(test.pictures, train.pictures, nearest())
+        found.append((same[0], same[1]))
+    key, first = np.unique(np.concatenate([i * len(train) + j for i, j in found]), return_index=True)
     i, j = key // len(train), key % len(train)
-    known = first < len(pairs[0])
+    known = first < len(near[0])
     d = np.empty(len(key))
-    d[known] = pairs[2][first[known]]
-    d[~known] = between(test.vectors, train.vectors, i[~known], j[~known])
-    order = np.lexsort((j, i, d))
-    i, j = i[order], j[order]
-    return i, j, d[order], ours[i] == theirs[j]
+    d[known] = near[2][first[known]]
+    d[~known] = between(one.vectors, other.vectors, i[~known], j[~known])
+    if test.pictures is not None and train.pictures is not None:
+        bits = np.full(len(key), NOT_SAME, dtype=np.int64)
+        bits[np.searchsorted(key, same[0] * len(train) + same[1])] = apart
+    equal = None if codes is None else codes[i] == codes[len(test) + j]
+    return Pairs.sorted(i, j, d, equal, bits)
 
 
 def _notes(train: Side, test: Side, asked: int) -> tuple[str, ...]:
     """Return what a person should know about the outcome."""
     found = []
     for what, side in (("training", train), ("test", test)):
-        if side.rejected is not None and len(side.rejected):
-            found.append(f"{len(side.rejected):,} {what} images were rejected and not compared.")
-        if side.held_out:
-            found.append(f"{side.held_out:,} {what} images are held out of their run and were not compared.")
+        for count, why in ((len(side.rejected or ()), "rejected"), (side.held_out, "held out")):
+            if count:
+                verb = "was" if count == 1 else "were"
+                found.append(f"{counted(count, f'{what} image')} {verb} {why} and not compared.")
     if train.network is None or test.network is None:
         found.append("Ready vectors: that one network made both is taken for granted.")
     if train.embeddings.hashes is None or test.embeddings.hashes is None:
         found.append("Ready vectors: which files are equal is not known.")
+    found += _about_pictures(train, test)
     labelled = train.embeddings.labels is not None and test.embeddings.labels is not None
     if labelled and not labels_compare(train, test):
         found.append("The labels of the two sets can't be compared: no class name is in both.")
@@ -160,6 +182,27 @@ def _notes(train: Side, test: Side, asked: int) -> tuple[str, ...]:
             f"How near training images are to each other is that of {asked:,} of {len(train):,}, evenly spaced by id."
         )
     return tuple(found)
+
+
+def _about_pictures(train: Side, test: Side) -> Iterator[str]:
+    """Say what the comparison of the pictures can't see."""
+    if train.pictures is None or test.pictures is None:
+        yield (
+            "Without the images of both sets there is no perceptual hash: a copy that was encoded anew, cropped or "
+            "altered is found only where its vector is within the threshold, and many are not."
+        )
+        return
+    for what, side in (("training", train), ("test", test)):
+        if side.unread:
+            yield f"{counted(side.unread, f'{what} image')} can't be read any more and took part by vectors alone."
+        flat = int(np.count_nonzero(side.pictures.flat())) - side.unread if side.pictures is not None else 0
+        if flat:
+            verb = "is" if flat == 1 else "are"
+            yield f"{counted(flat, f'{what} image')} {verb} hardly more than one colour, which no hash tells apart."
+    yield (
+        "The perceptual hash does not find copies that are turned, framed, written over, or cropped by more than a "
+        "fifth of a side."
+    )
 
 
 def _wide(threshold: float, share: float, chosen: bool) -> list[str]:
@@ -181,13 +224,18 @@ def _record(found: Leaks, layer: str | None, seconds: float) -> dict[str, Any]:
         "test": _about(found.test),
         "settings": {
             "threshold": found.threshold,
-            "threshold_from": "given" if found.chosen else f"the nearest {NEAR:.0%} of the training images",
+            "threshold_from": _threshold_from(found),
             "layer": layer or found.train.embeddings.layer,
         },
         "found": {
             "leaking": len(found),
             "pairs": len(found.i),
             "equal_files": found.equal_files,
+            "same_picture": found.same_picture,
+            "by_vector_alone": found.by_vector,
+            "near_by_vector": None
+            if found.near is None
+            else {"threshold": found.near.threshold, "images": found.near.images},
             "other_label": found.other_label,
         },
         "seconds": round(seconds, 3),
@@ -195,6 +243,12 @@ def _record(found: Leaks, layer: str | None, seconds: float) -> dict[str, Any]:
         "versions": versions(),
         "machine": machine(),
     }
+
+
+def _threshold_from(found: Leaks) -> str:
+    if found.chosen:
+        return "given"
+    return f"the nearest {NEAR:.0%} of the training images" if found.near is None else "equal vectors"
 
 
 def _about(side: Side) -> dict[str, Any]:

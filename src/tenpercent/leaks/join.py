@@ -224,6 +224,25 @@ def _against(probe: Singles, right: Points) -> Iterator[Singles]:
         yield np.float32(1) - probe @ block.astype(np.float32).T
 
 
+def likest(left: Distinct, right: Distinct) -> tuple[Ints, Ints]:
+    """Return each image of `left` with its nearest one of `right`, in float32, so that near ties may go either way.
+
+    Returns:
+        Positions in the left set, all of them in order, and positions in the right one; of equal images the first.
+    """
+    best = np.zeros(len(left), dtype=np.int64)
+    for rows in in_batches(len(left), AT_ONCE // BLOCK):
+        probe = left.points.take(np.arange(rows.start, rows.stop)).astype(np.float32)
+        least = np.full(len(probe), np.inf, dtype=np.float32)
+        for number, d in enumerate(_against(probe, right.points)):
+            at = d.argmin(axis=1)
+            nearer = d[np.arange(len(probe)), at] < least
+            least[nearer] = d[np.arange(len(probe)), at][nearer]
+            best[rows][nearer] = at[nearer] + number * BLOCK
+    first = np.unique(right.of, return_index=True)[1]
+    return np.arange(len(left.of), dtype=np.int64), first[best][left.of]
+
+
 def same_codes(left: Ints, right: Ints) -> tuple[Ints, Ints]:
     """Return the positions of every two equal codes, one of each side."""
     codes, of, count = np.unique(right, return_inverse=True, return_counts=True)

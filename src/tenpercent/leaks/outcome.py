@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import TenpercentError, UsageError
+from ..errors import TenpercentError, UsageError, counted
 from ..export import Format
 from ..export.formulas import formula_notes
 from .clean import check_export
@@ -66,7 +66,7 @@ def finish(found: Leaks, outcome: Outcome) -> Iterator[str]:
         yield str(found.export(outcome.format, outcome.to))
     if outcome.allowed is not None and len(found) > outcome.allowed:
         raise LeaksError(
-            f"{len(found):,} test images have a twin in the training set within {found.threshold:.6g}, more than "
+            f"{len(found):,} test images have a twin in the training set{_found_by(found)}, more than "
             f"--fail-above {outcome.allowed:,}; take them out of either set, or allow more"
         )
 
@@ -76,10 +76,10 @@ def describe_leaks(found: Leaks, out: Path | None) -> str:
     n, train = len(found.test), len(found.train)
     have = "has" if len(found) == 1 else "have"
     lines = [
-        f"{len(found):,} of {n:,} test images ({found.share:.2%}) {have} a twin among {train:,} training images "
-        f"within {found.threshold:.4g} (1 − cosine)."
+        f"{len(found):,} of {n:,} test images ({found.share:.2%}) {have} a twin among {train:,} training images"
+        f"{_found_by(found)}."
     ]
-    lines += [said for said in [_counted(found)] if said]
+    lines += [said for said in (_labelled(found), describe_near(found)) if said]
     lines += ["", "  threshold   test images with a twin   training images among themselves"]
     for row in threshold_rows(found):
         mark = ">" if row.taken else " "
@@ -92,15 +92,41 @@ def describe_leaks(found: Leaks, out: Path | None) -> str:
     return "\n".join(lines)
 
 
-def _counted(found: Leaks) -> str:
-    """Return in words how many leaks are equal files or carry another label, as far as that is known."""
-    said: list[str] = []
-    if not len(found):
+def _found_by(found: Leaks) -> str:
+    """Return in words what the twins were found by, each test image counted once, by the surest."""
+    within = f"within {found.threshold:.4g} (1 − cosine)"
+    if found.same_picture is None:
+        same = f"; {found.equal_files:,} of them the same file" if found.equal_files else ""
+        return f" {within}{same}"
+    kinds = (
+        (found.equal_files, "the same file"),
+        (found.same_picture, "the same picture by perceptual hash"),
+        (found.by_vector, f"by vector alone, {within if found.chosen else 'which are equal'}"),
+    )
+    said = [f"{count:,} {what}" for count, what in kinds if count]
+    return f": {', '.join(said)}" if said else ""
+
+
+def describe_near(found: Leaks) -> str:
+    """Return in words how many test images are near by vector alone and not counted; "" where there are none."""
+    if found.near is None or not found.near.images:
         return ""
-    for count, what in (
-        (found.equal_files, "the same file as a training image"),
-        (found.other_label, "labelled otherwise than the nearest twin"),
-    ):
-        if count is not None:
-            said.append(f"{count:,} {'is' if count == 1 else 'are'} {what}" if count else f"none is {what}")
-    return f"Of these {' and '.join(said)}." if said else ""
+    threshold, verb = found.near.asked, "lies" if found.near.images == 1 else "lie"
+    return (
+        f"{counted(found.near.images, 'other test image')} {verb} within {threshold} of a training image by vector "
+        "alone, as near as 1% of the training images are to another: look at them. "
+        f"--threshold {threshold} counts them."
+    )
+
+
+def _labelled(found: Leaks) -> str:
+    """Return in words how many leaks carry another label, as far as that is known."""
+    if not len(found) or found.other_label is None:
+        return ""
+    count = found.other_label
+    verb = f"{count:,} {'is' if count == 1 else 'are'}" if count else "None is"
+    return (
+        f"{verb} labelled otherwise than its twin."
+        if count < 2
+        else f"{verb} labelled otherwise than their twins."
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,11 @@ from ..show.tables import Columns
 from ..store.embeddings import Ints
 from ..store.files import write_text
 from .growth import growth_figure, threshold_rows
-from .result import Leaks, Side
+from .result import By, Leaks, Pairs, Side
 
 SHOWN = 200  # leaking test images with pictures, the nearest
 TWINS = 5  # twins shown of each
+NEAR = 60  # … of those that are near by vector alone
 UNLIKE = 24
 REJECTED = 100
 PICTURES = {"test": 3_500_000, "train": 7_000_000}  # bytes of pictures as text
@@ -28,13 +28,13 @@ PICTURES = {"test": 3_500_000, "train": 7_000_000}  # bytes of pictures as text
 
 @dataclass(frozen=True)
 class Card:
-    """A leaking test image beside its nearest twins.
+    """A leaking test image beside its surest twins.
 
     Attributes:
         test: the test image.
-        twins: the nearest training images, nearest first.
+        twins: training images, the surest first.
         total: how many twins it has in all.
-        unlike: whether it carries another label than its nearest twin.
+        unlike: whether it carries another label than its surest twin.
     """
 
     test: Tile
@@ -78,12 +78,6 @@ class _Page:
     def __init__(self, found: Leaks, record: dict[str, Any]) -> None:
         self.found, self.record = found, record
         self.test, self.train = _album(found.test, "test"), _album(found.train, "train")
-        # Pairs are sorted by dissimilarity; within a test image they stay so.
-        order = np.argsort(found.i, kind="stable")
-        images, start, count = np.unique(found.i[order], return_index=True, return_counts=True)
-        self._pairs = {
-            int(image): order[at : at + many] for image, at, many in zip(images, start, count, strict=True)
-        }
 
     def sections(self) -> dict[str, Any]:
         """Return what the template shows, by name."""
@@ -92,7 +86,8 @@ class _Page:
             "found": found,
             "test": _about(found.test),
             "train": _about(found.train),
-            "cards": self.cards(found.nearest[:SHOWN]),
+            "cards": self.cards(found.pairs, found.nearest[:SHOWN]),
+            "near": self.near(),
             "unlike": self.unlike(),
             "rows": threshold_rows(found),
             "chart": self.chart(),
@@ -102,26 +97,47 @@ class _Page:
             "pictures": self.pictures(),
         }
 
-    def cards(self, chosen: Iterable[int]) -> list[Card]:
+    def cards(self, pairs: Pairs, chosen: Ints) -> list[Card]:
         """Return a card for each of some pairs: its test image, with all its twins."""
-        images = [int(self.found.i[pair]) for pair in chosen]
-        self.test.fetch(images)
-        self.train.fetch([int(self.found.j[pair]) for image in images for pair in self._pairs[image][:TWINS]])
-        return [self._card(image) for image in images]
+        # Pairs are sorted, the surest first; within a test image they stay so.
+        order = np.argsort(pairs.i, kind="stable")
+        images, start, count = np.unique(pairs.i[order], return_index=True, return_counts=True)
+        places = {
+            int(image): order[at : at + many] for image, at, many in zip(images, start, count, strict=True)
+        }
+        shown = pairs.i[chosen].tolist()
+        self.test.fetch(shown)
+        self.train.fetch([int(j) for image in shown for j in pairs.j[places[image][:TWINS]]])
+        return [self._card(pairs, image, places[image]) for image in shown]
 
-    def _card(self, image: int) -> Card:
-        found, pairs = self.found, self._pairs[image]
-        twins = []
-        for pair in pairs[:TWINS].tolist():
-            d = float(found.dissimilarity[pair])
-            twin = tile(self.train, int(found.j[pair]), "training", say_class=True)
-            equal = found.equal is not None and bool(found.equal[pair])
-            said = f"dissimilarity {number(d)} to the test image{', the same file' if equal else ''}"
-            twins.append(
-                replace(twin, role="equal" if equal else "twin", dissimilarity=d, alt=f"{twin.alt}, {said}")
-            )
+    def _card(self, pairs: Pairs, image: int, places: Ints) -> Card:
+        twins = tuple(self._twin(pairs, at) for at in places[:TWINS].tolist())
         shown = tile(self.test, image, "test", say_class=True)
-        return Card(shown, tuple(twins), len(pairs), found.same_label[pairs[0]] is False)
+        names = self.found.test.label_names[image], self.found.train.label_names[pairs.j[places[0]]]
+        unlike = self.found.other_label is not None and None not in names and names[0] != names[1]
+        return Card(shown, twins, len(places), unlike)
+
+    def _twin(self, pairs: Pairs, at: int) -> Tile:
+        d, by = float(pairs.dissimilarity[at]), By(int(pairs.by[at]))
+        twin = tile(self.train, int(pairs.j[at]), "training", say_class=True)
+        how = {
+            By.FILE: "the same file",
+            By.PICTURE: f"the same picture, {0 if pairs.bits is None else pairs.bits[at]} of 256 bits apart",
+            By.VECTOR: "",
+        }[by]
+        said = f"dissimilarity {number(d)} to the test image{', ' * bool(how)}{how}"
+        return replace(twin, role=by.name.lower(), dissimilarity=d, alt=f"{twin.alt}, {said}")
+
+    def near(self) -> dict[str, Any] | None:
+        """What is near by vector alone; None where that is counted, or there is nothing else."""
+        near = self.found.near
+        if near is None:
+            return None
+        return {
+            "threshold": near.asked,
+            "count": near.images,
+            "cards": self.cards(near.pairs, near.pairs.first[:NEAR]),
+        }
 
     def unlike(self) -> dict[str, Any] | None:
         """Twins that carry another label; None where labels don't compare."""
@@ -129,7 +145,8 @@ class _Page:
             return None
         nearest = self.found.nearest
         differ = [int(pair) for pair in nearest if self.found.same_label[pair] is False]
-        return {"count": len(differ), "cards": self.cards(differ[:UNLIKE])}
+        shown = np.asarray(differ[:UNLIKE], dtype=np.int64)
+        return {"count": len(differ), "cards": self.cards(self.found.pairs, shown)}
 
     def chart(self) -> dict[str, Any]:
         """How many images have a twin within each radius."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from ..errors import UsageError
+from ..images.perceptual import BITS, SmallPictures
 from ..images.source import ImageSource
 from ..store.embeddings import Embeddings, Ints, Strings, frozen
 from ..store.files import replacing, write_table
@@ -23,8 +25,18 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
+NOT_SAME = -1  # of the bits that two images differ in: they are not one picture
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+
+class By(IntEnum):
+    """What a pair was found by; of several, the surest."""
+
+    FILE = 0
+    PICTURE = 1
+    VECTOR = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +50,8 @@ class Side:
         network: what tells the network that made the vectors from others; None where that is not known.
         rejected: id, row and reason of the images that took no part.
         held_out: how many images its run keeps out of everything.
+        pictures: its images as a perceptual hash sees them, in id order; None where they are not there.
+        unread: how many of them can't be read any more.
     """
 
     spec: str
@@ -46,6 +60,8 @@ class Side:
     network: dict[str, Any] | None = None
     rejected: pa.Table | None = field(default=None, repr=False)
     held_out: int = 0
+    pictures: SmallPictures | None = field(default=None, repr=False)
+    unread: int = 0
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -108,50 +124,143 @@ class Growth:
             )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Leaks:
-    """Pairs of a test image and a training image within the threshold, sorted by (dissimilarity, test id, train id).
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Pairs of a test and a training image, the surest first.
+
+    Equal files come first, then equal pictures by the bits that they differ in; what ties is in the order of
+    (dissimilarity, test id, train id).
 
     Attributes:
-        train, test: the two sets.
-        threshold: the largest dissimilarity of twins; equal files are twins at any threshold.
-        chosen: whether the caller chose it; else it is derived from the training set.
         i: int64[p], the position of each pair's test image, in id order.
         j: int64[p], that of its training image.
         dissimilarity: float64[p].
         equal: bool[p], whether the two files are equal, byte by byte; None where files are not known.
+        bits: int64[p], in how many bits of 256 the perceptual hashes differ, −1 where the two are not one picture; None
+            where there are no images to compare.
+    """
+
+    i: Ints
+    j: Ints
+    dissimilarity: Floats
+    equal: Bools | None
+    bits: Ints | None
+
+    def __post_init__(self) -> None:
+        for name in ("i", "j", "dissimilarity", "equal", "bits"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, frozen(getattr(self, name)))
+
+    def __len__(self) -> int:
+        return len(self.i)
+
+    @classmethod
+    def sorted(cls, i: Ints, j: Ints, d: Floats, equal: Bools | None, bits: Ints | None) -> Pairs:
+        """Bring pairs into their order."""
+        pairs = cls(i, j, d, equal, bits)
+        apart = np.zeros(len(i), dtype=np.int64) if bits is None else np.where(bits < 0, BITS, bits)
+        return pairs.take(np.lexsort((j, i, d, np.where(pairs.by == By.PICTURE, apart, 0), pairs.by)))
+
+    @cached_property
+    def by(self) -> Ints:
+        """What each pair was found by: `By`, int64[p]."""
+        by = np.full(len(self), By.VECTOR, dtype=np.int64)
+        if self.bits is not None:
+            by[self.bits != NOT_SAME] = By.PICTURE
+        if self.equal is not None:
+            by[self.equal] = By.FILE
+        return by
+
+    def take(self, at: Ints | Bools) -> Pairs:
+        """Return the pairs at some places."""
+        equal = None if self.equal is None else self.equal[at]
+        bits = None if self.bits is None else self.bits[at]
+        return Pairs(self.i[at], self.j[at], self.dissimilarity[at], equal, bits)
+
+    @cached_property
+    def first(self) -> Ints:
+        """The first pair of each test image; int64[k], ascending."""
+        return np.sort(np.unique(self.i, return_index=True)[1]).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Near:
+    """Pairs that are near by vector alone, and are not counted: the pictures differ, or the hash can't tell.
+
+    Attributes:
+        threshold: the largest dissimilarity.
+        pairs: the pairs.
+    """
+
+    threshold: float
+    pairs: Pairs
+
+    @property
+    def asked(self) -> str:
+        """The threshold in four digits, rounded up, so that it takes all of the pairs."""
+        return f"{self.threshold * (1 + 5e-4):.4g}"
+
+    @property
+    def images(self) -> int:
+        """How many test images have such a pair."""
+        return len(self.pairs.first)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Leaks:
+    """Pairs of a test image and a training image that are twins, the surest first.
+
+    Attributes:
+        train, test: the two sets.
+        threshold: the largest dissimilarity of twins by vector; equal files and equal pictures are twins at any.
+        chosen: whether the caller chose it.
+        pairs: the twins.
         growth: how many there are within other thresholds.
         notes: what a person should know about the outcome, in sentences.
+        near: pairs that are near by vector alone and no twins; None where the threshold was chosen, or nothing but
+            vectors could be compared.
     """
 
     train: Side
     test: Side
     threshold: float
     chosen: bool
-    i: Ints
-    j: Ints
-    dissimilarity: Floats
-    equal: Bools | None
+    pairs: Pairs
     growth: Growth
     notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("i", "j", "dissimilarity", "equal"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, frozen(getattr(self, name)))
+    near: Near | None = None
 
     def __len__(self) -> int:
         return len(self.nearest)
 
-    @cached_property
+    @property
+    def i(self) -> Ints:
+        """The position of each pair's test image, in id order; int64[p]."""
+        return self.pairs.i
+
+    @property
+    def j(self) -> Ints:
+        """The position of each pair's training image, in id order; int64[p]."""
+        return self.pairs.j
+
+    @property
+    def dissimilarity(self) -> Floats:
+        """The dissimilarity of each pair; float64[p]."""
+        return self.pairs.dissimilarity
+
+    @property
+    def equal(self) -> Bools | None:
+        """Whether the files of each pair are equal; bool[p], None where files are not known."""
+        return self.pairs.equal
+
+    @property
     def nearest(self) -> Ints:
-        """The pair of each leaking test image and its nearest twin, nearest first; int64[k]."""
-        _, first = np.unique(self.i, return_index=True)
-        return np.sort(first).astype(np.int64)
+        """The pair of each leaking test image and its surest twin, the surest first; int64[k]."""
+        return self.pairs.first
 
     @property
     def ids(self) -> Strings:
-        """The ids of the leaking test images, nearest first, equally near ones by id."""
+        """The ids of the leaking test images, the surest first, equally sure ones by id."""
         return self.test.embeddings.ids[self.i[self.nearest]]
 
     @property
@@ -163,6 +272,19 @@ class Leaks:
     def equal_files(self) -> int | None:
         """How many test images are, byte by byte, a training image; None where files are not known."""
         return None if self.equal is None else len(np.unique(self.i[self.equal]))
+
+    @property
+    def same_picture(self) -> int | None:
+        """How many test images show the picture of a training image in another file; None without images."""
+        return None if self.pairs.bits is None else self._surest(By.PICTURE)
+
+    @property
+    def by_vector(self) -> int:
+        """How many test images have twins by vector alone."""
+        return self._surest(By.VECTOR)
+
+    def _surest(self, by: By) -> int:
+        return int(np.count_nonzero(self.pairs.by[self.nearest] == by))
 
     @cached_property
     def same_label(self) -> npt.NDArray[np.object_]:
@@ -178,7 +300,7 @@ class Leaks:
 
     @property
     def other_label(self) -> int | None:
-        """How many leaking test images carry another label than their nearest twin; None where labels don't compare."""
+        """How many leaking test images carry another label than their surest twin; None where labels don't compare."""
         if not labels_compare(self.test, self.train):
             return None
         return int(np.count_nonzero(self.same_label[self.nearest] == False))  # noqa: E712 – None is neither
@@ -202,16 +324,22 @@ class Leaks:
 
     @cached_property
     def table(self) -> pa.Table:
-        """One row a pair: test_id, train_id, dissimilarity, test_label, train_label, same_label, equal_file,
-        test_row, train_row."""
+        """One row a pair: test_id, train_id, by (file, picture or vector), dissimilarity, hash_bits, test_label,
+        train_label, same_label, equal_file, test_row, train_row."""
         test, train = self.test.embeddings, self.train.embeddings
         pairs = len(self.i)
         equal = pa.nulls(pairs, pa.bool_()) if self.equal is None else pa.array(self.equal)
+        names = np.asarray([by.name.lower() for by in By], dtype=object)
+        bits = self.pairs.bits
         return pa.table(
             {
                 "test_id": pa.array(test.ids[self.i], pa.string()),
                 "train_id": pa.array(train.ids[self.j], pa.string()),
+                "by": pa.array(names[self.pairs.by], pa.string()),
                 "dissimilarity": pa.array(self.dissimilarity, pa.float64()),
+                "hash_bits": pa.nulls(pairs, pa.int64())
+                if bits is None
+                else pa.array(bits, mask=bits == NOT_SAME),
                 "test_label": pa.array(self.test.label_names[self.i], pa.string()),
                 "train_label": pa.array(self.train.label_names[self.j], pa.string()),
                 "same_label": pa.array(self.same_label, pa.bool_()),

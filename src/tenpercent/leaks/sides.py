@@ -12,6 +12,7 @@ from ..errors import SourceError, StageError, UsageError, require
 from ..images.huggingface import names_split, without_split
 from ..images.options import SourceOptions
 from ..images.pictures import picture_options
+from ..images.small_pictures import FOLDER, small_pictures
 from ..images.source import ImageSource
 from ..images.sources import open_source
 from ..images.splits import NoSplitError
@@ -192,7 +193,9 @@ def vectors_of(
         test = _embedded(test, train, embedder, out)
     sides = _side(train, layer), _side(test, layer)
     _check_comparable(*sides)
-    return sides
+    if any(side.source is None or side.embeddings.hashes is None for side in sides):
+        return sides
+    return _with_pictures(train, sides[0]), _with_pictures(test, sides[1])
 
 
 def _check_pair(train: Asked, test: Asked, embedder: Embedder | ByLabels | None, out: Path | None) -> None:
@@ -273,6 +276,18 @@ def _side(asked: Asked, layer: str | None) -> Side:
         rejected=rejected,
         held_out=0 if held_out is None else len(held_out),
     )
+
+
+def _with_pictures(asked: Asked, side: Side) -> Side:
+    """Return a set with its images as a perceptual hash sees them: read now, or kept in its run folder since."""
+    assert isinstance(asked.opened, RunFolder)
+    assert side.source is not None
+    assert side.embeddings.hashes is not None
+    log.info("reading the pictures of %s for their perceptual hashes", asked.role)
+    contents = side.embeddings.hashes.tolist()
+    folder = asked.opened.path / FOLDER
+    pictures, unread = small_pictures(side.source, side.embeddings.rows, contents, folder)
+    return replace(side, pictures=pictures, unread=unread)
 
 
 def _check_comparable(train: Side, test: Side) -> None:

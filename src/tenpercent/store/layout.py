@@ -33,6 +33,7 @@ MAKERS = {  # by a file's name, else by its folder's: what makes it anew
     "results.parquet": "delete it, then make it anew with: tenpercent evaluate {run}",
     "embeddings": "delete it, then make it anew with: tenpercent embed SOURCE --out {run}",
     "begun": "delete it: its images are embedded again",
+    "pictures": "delete it: the images are then read again",
     "training": "delete the folder and {run}/embeddings, then train anew with: tenpercent embed SOURCE --out {run}",
     "trainings": "delete it, then train it anew with: tenpercent evaluate {run}",
 }

@@ -1,0 +1,106 @@
+"""The perceptual hash of an image, and in how many bits two images differ, whatever was done to one of them.
+
+An image is looked at in grey at 32 × 32 pixels, whatever its shape: enough for the 256 bits of ImageHash's ``phash`` of
+size 16. A copy that was encoded or scaled anew, brightened or turned to grey differs from the original in few bits, but
+one that lost a few per cent at an edge in nearly as many as a stranger. So images are laid over each other too
+(`alignment.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ..errors import require
+from .alignment import best_overlap
+
+SIDE = 32
+BITS = 256
+SAME = 40  # bits up to which two images can be one picture; experiments/leaks_planted.py measured it
+FLAT = 2.0  # standard deviation in grey levels below which an image shows too little to be told from others
+AT_ONCE = 512  # pairs that are laid over each other together
+
+Greys = npt.NDArray[np.uint8]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class SmallPictures:
+    """Images as they are compared.
+
+    Attributes:
+        greys: uint8[n, 32, 32].
+        hashes: bool[n, 256].
+    """
+
+    greys: Greys
+    hashes: Bools
+
+    def __len__(self) -> int:
+        return len(self.greys)
+
+    def take(self, at: Ints) -> SmallPictures:
+        """Return those at some positions."""
+        return SmallPictures(self.greys[at], self.hashes[at])
+
+    def mirrored(self) -> SmallPictures:
+        """Return each as a mirror shows it."""
+        return SmallPictures.of(np.ascontiguousarray(self.greys[:, :, ::-1]))
+
+    def flat(self) -> Bools:
+        """Return which show too little to be told from others: bool[n]."""
+        return np.asarray(self.greys.reshape(len(self), -1).std(axis=1, dtype=np.float64) < FLAT)
+
+    @classmethod
+    def of(cls, greys: Greys) -> SmallPictures:
+        """Hash small grey images.
+
+        Raises:
+            MissingExtraError: ImageHash is not installed.
+        """
+        phash = require("imagehash", "images").phash
+        hashes = np.empty((len(greys), BITS), np.bool_)
+        for row, grey in enumerate(greys):
+            hashes[row] = phash(Image.fromarray(grey), hash_size=16, highfreq_factor=2).hash.reshape(-1)
+        return cls(greys, hashes)
+
+
+def small_grey(pixels: npt.NDArray[np.uint8]) -> Greys:
+    """Return an image in grey at 32 × 32 pixels.
+
+    Args:
+        pixels: uint8[h, w, 3], as `decode` returns them.
+    """
+    return np.asarray(Image.fromarray(pixels).convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+
+
+def bits_apart(one: SmallPictures, other: SmallPictures) -> Ints:
+    """Return in how many bits two images differ as they are, mirrored, or one laid over a part of the other.
+
+    Args:
+        one, other: the images of each of k pairs.
+
+    Returns:
+        int64[k], from 0 to 256; 256 where an image is flat.
+    """
+    apart = np.full(len(one), BITS, dtype=np.int64)
+    told = np.flatnonzero(~(one.flat() | other.flat()))
+    for start in range(0, len(told), AT_ONCE):
+        at = told[start : start + AT_ONCE]
+        apart[at] = _apart_at_once(one.take(at), other.take(at))
+    return apart
+
+
+def _apart_at_once(one: SmallPictures, other: SmallPictures) -> Ints:
+    found = np.minimum(_differ(one, other), _differ(one.mirrored(), other))
+    pairs, part, cut = best_overlap(one.greys, other.greys)
+    found[pairs] = np.minimum(found[pairs], _differ(SmallPictures.of(part), SmallPictures.of(cut)))
+    return found
+
+
+def _differ(one: SmallPictures, other: SmallPictures) -> Ints:
+    return np.asarray(np.count_nonzero(one.hashes != other.hashes, axis=1), dtype=np.int64)
