@@ -371,7 +371,7 @@ def test_a_network_that_cannot_be_is_refused_before_images_are_read_and_trees_ma
 def test_test_images_that_do_not_fit(photos: Path, tmp_path: Path) -> None:
     out = embedded(photos / "train", tmp_path / "run")
     draw_images(tmp_path / "more", 2, 0, classes=4)
-    with pytest.raises(UsageError, match="class 'class3' that the training images lack"):
+    with pytest.raises(UsageError, match="1 of 4 classes that the training images lack: class3; "):
         evaluate(out, Asked(test=str(tmp_path / "more")), SHORT)
     draw_images(tmp_path / "large", 2, 0, side=24)
     with pytest.raises(UsageError, match="24 × 24 pixels and the training images 20 × 20"):

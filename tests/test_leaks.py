@@ -235,7 +235,7 @@ def test_labels_are_compared_by_the_names_of_the_classes() -> None:
     apart = tp.leaks(train, codes, threshold=0.0)
     assert apart.same_label.tolist() == [None] * 3
     assert apart.other_label is None
-    assert any("no class name is in both" in note for note in apart.notes)
+    assert any("no class is in both: TEST has " in note for note in apart.notes)
 
 
 # ---- images -------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from . import __version__
 from .flags import (
+    LABELS,
     add_columns,
     add_cut,
     add_embedder,
@@ -218,7 +219,10 @@ def _add_leaks(commands: Any) -> None:
     for side in ("train", "test"):
         group.add_argument(f"--{side}-split", metavar="NAME", help=f"of a source with splits ({side})")
         group.add_argument(
-            f"--{side}-labels", type=Path, metavar="FILE", help="vectors: one label a row, .npy or .txt"
+            f"--{side}-labels",
+            type=Path,
+            metavar="FILE",
+            help=f"{LABELS}; vectors: one label a row, .npy or .txt",
         )
         group.add_argument(
             f"--{side}-ids", type=Path, metavar="FILE", help="vectors: one id a row, .npy or .txt"
@@ -336,6 +340,7 @@ def _add_evaluate(commands: Any) -> None:
         help="labelled images to test on (what --holdout held out, else the source's test or validation split)",
     )
     group.add_argument("--test-split", metavar="NAME", help="of a source with splits (test)")
+    group.add_argument("--test-labels", type=Path, metavar="FILE", help=f"of the images of --test: {LABELS}")
     add_columns(group)
     add_protocol(evaluate)
 

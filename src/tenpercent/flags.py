@@ -7,6 +7,7 @@ from pathlib import Path
 
 LARGEST = 2**63 - 1
 LONGEST = 40  # letters of a number
+LABELS = "a folder: text with a file name and a class a line"
 
 
 def add_protocol(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +69,9 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         help="split of the source (default: train); none: folders of such names are classes",
     )
     add_columns(group)
-    group.add_argument("--labels", type=Path, metavar="FILE", help="vectors: one label a row, .npy or .txt")
+    group.add_argument(
+        "--labels", type=Path, metavar="FILE", help=f"{LABELS}; vectors: one label a row, .npy or .txt"
+    )
     group.add_argument("--ids", type=Path, metavar="FILE", help="vectors: one id a row, .npy or .txt")
     group.add_argument(
         "--reread",
@@ -95,7 +98,7 @@ def add_columns(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--label-column",
         metavar="NAME",
-        help="Parquet: the column of labels, or none (default: found by name)",
+        help="Parquet, and the file of a folder's labels: their column, or none (default: found by name)",
     )
     group.add_argument("--embedding-column", metavar="NAME", help="Parquet: the column of ready vectors")
     group.add_argument(

@@ -148,7 +148,11 @@ def asked_of(arguments: argparse.Namespace, trials: int) -> Asked:
     from .images.options import SourceOptions
     from .ready import sized_by_lists
 
-    options = SourceOptions(split=arguments.test_split, **{name: getattr(arguments, name) for name in SHARED})
+    options = SourceOptions(
+        split=arguments.test_split,
+        labels=arguments.test_labels,
+        **{name: getattr(arguments, name) for name in SHARED},
+    )
     keep, strategy = own_choice(arguments.run)
     arms = tuple(arguments.arms or dict.fromkeys(("full", "random", strategy)))
     usual = () if sized_by_lists(arms) else LADDER if arguments.find else (keep,)

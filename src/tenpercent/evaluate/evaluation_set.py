@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SourceError, UsageError
+from ..images.classes import listed
 from ..images.options import SourceOptions
 from ..images.pictures import picture_options
 from ..images.source import ImageSource
@@ -65,10 +66,20 @@ def evaluation_set(
     found = None if of_images is None else own_set(about["spec"], of_images, images)
     if found is None:
         raise UsageError(
-            f"{images.spec} has no test or validation split to judge trainings by; name labelled images with "
+            f"{images.spec} has no {_without_labels(about['spec'], of_images, images)}; name labelled images with "
             "--test SOURCE, or begin a new run with --holdout 0.1"
         )
     return found
+
+
+def _without_labels(spec: str, options: SourceOptions | None, images: ImageSource) -> str:
+    """Say what a source lacks to judge trainings by: a split, or the labels of those that it has."""
+    found = [] if options is None else [open_split(spec, options, split) for split in OWN_SPLITS]
+    others = [one for one in found if isinstance(one, ImageSource) and one.split != images.split]
+    if not others:
+        return "test or validation split to judge trainings by"
+    said = [f"{one.split}: {describe_taken(account(one))}" for one in others]
+    return f"labelled test or validation split to judge trainings by ({'; '.join(said)})"
 
 
 def given_set(test: str, options: SourceOptions, images: ImageSource) -> EvaluationSet:
@@ -121,16 +132,19 @@ def _opened(spec: str, options: SourceOptions, images: ImageSource) -> ImageSour
         )
     if (found.spec, found.split) == (images.spec, images.split):
         raise UsageError(f"--test {spec} is the training set itself; give images that no training sees")
-    log.info("testing on %s: %s", spec, describe_taken(account(found)))
-    return with_classes(found, images.class_names)
+    matched = with_classes(found, images.class_names)
+    log.info("testing on %s: %s", spec, describe_taken(account(replace(found, taken=matched.taken))))
+    return matched
 
 
 def _labelled(
     source: ImageSource, name: str, images: ImageSource, rows: npt.NDArray[np.int64] | None = None
 ) -> EvaluationSet:
     if source.labels is None:
+        why = f" ({source.taken['unlabelled']})" if "unlabelled" in source.taken else ""
         raise UsageError(
-            f"the images to test on ({name}) have no labels; give labelled ones with --test SOURCE"
+            f"the images to test on ({name}) have no labels{why}; put them into a folder a class, or give "
+            "--test-labels FILE with a file name and a class a line"
         )
     rows = np.arange(len(source)) if rows is None else rows
     rows = rows[source.labels[rows] >= 0]
@@ -138,11 +152,18 @@ def _labelled(
         raise UsageError(
             f"none of the images to test on ({name}) has a label; give others with --test SOURCE"
         )
-    highest = int(source.labels[rows].max())
-    if highest >= len(images.class_names):
-        unknown = source.class_names[highest]
-        raise UsageError(
-            f"the images to test on ({name}) have a class {unknown!r} that the training images lack "
-            f"({len(images.class_names)} classes); leave those images out"
-        )
+    used, known = np.unique(source.labels[rows]), len(images.class_names)
+    unknown = [source.class_names[code] for code in used if code >= known]
+    if unknown:
+        raise UsageError(_other_classes(name, unknown, len(used), images.class_names))
     return EvaluationSet(source, rows, name)
+
+
+def _other_classes(name: str, unknown: list[str], used: int, known: tuple[str, ...]) -> str:
+    """Return the message for test images of classes that the training images lack; it names both."""
+    which = f"classes that the training images lack: {listed(unknown)}"
+    some = f"{which}" if len(unknown) == used else f"{len(unknown):,} of {used:,} {which}"
+    return (
+        f"the images to test on ({name}) have {some}; the training images have {listed(known)}; name the classes "
+        "alike, or leave those images out"
+    )

@@ -8,6 +8,7 @@ import shutil
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
+from ..images.layout import plain_names
 from ..images.source import ImageSource
 from ..progress import bar
 from .encoded import gone, named, read_encoded
@@ -52,10 +53,14 @@ def write_folder(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
 
 
 def class_folders(class_names: list[str | None], root: Path) -> dict[str, Path]:
-    """Make a folder in `root` for each class there is, and return them by class name."""
+    """Make a folder in `root` for each class there is, and return them by class name.
+
+    Levels that all classes share say nothing and are no part of the folder's name.
+    """
     taken = Names()
     known = sorted({name for name in class_names if name is not None})
-    folders = {name: root / taken.free(safe_name(name)) for name in known}
+    plain = zip(known, plain_names(known), strict=True)
+    folders = {name: root / taken.free(safe_name(short)) for name, short in plain}
     for folder in folders.values():
         folder.mkdir()
     return folders

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from ..errors import SourceError
+from .annotations import ENDINGS, Annotations, find_annotations, read_annotations
 from .columns import refuse_case_twins
 from .decode import extensions
 from .endings import (
@@ -26,7 +28,7 @@ from .endings import (
     remedy_for,
 )
 from .layout import Layout, read_layout
-from .options import RULES, SourceOptions
+from .options import NO_COLUMN, RULES, SourceOptions
 from .source import ImageSource, Raw
 from .splits import choose_split
 from .taken import passed_over
@@ -45,6 +47,7 @@ LEFT_BEHIND = frozenset(
         "system volume information",
     }
 )
+TEXT_FOLDERS = frozenset({"annotations", "annotation", "labels", "lists", "meta", "devkit"})
 _IMAGE, _PARQUET = "image", "Parquet"
 _OLD_SPLITS = ("train", "val", "validation", "test")  # by rules 1, where `train` is among them
 
@@ -58,6 +61,7 @@ class Listing:
         follow_links: whether links that lead out of it are followed.
         rules: those of `SourceOptions.rules`.
         images, parquets: posix paths relative to it.
+        texts: likewise, files that may say which image is of which class.
         skipped: what was passed over, with counts.
         followed: how many links that lead out were followed.
     """
@@ -67,6 +71,7 @@ class Listing:
     rules: int = RULES
     images: list[str] = field(default_factory=list)
     parquets: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     followed: int = 0
     _kinds: dict[str, str] = field(default_factory=dict, repr=False)
@@ -83,6 +88,8 @@ class Listing:
             self.parquets.append(path)
         else:
             self.skipped[kind] += 1
+            if kind is NO_IMAGES and ending.lower() in ENDINGS:
+                self.texts.append(path)
 
 
 def _kind_by_ending(ending: str) -> str:
@@ -204,17 +211,18 @@ def _kind(path: str) -> int | None:
         return None
 
 
-def open_folder(listing: Listing, split: str | None) -> ImageSource:
+def open_folder(listing: Listing, options: SourceOptions) -> ImageSource:
     """Open the images of a listing.
 
     The class of an image is its folder below the source, without the levels that are splits or that all classes share
-    (`layout.read_layout`); images beside class folders have no label. Rows go by class, then by file name: for plain
-    class folders the order of torchvision's `ImageFolder`.
+    (`layout.read_layout`); images beside class folders have no label. Where there are no class folders, a text file
+    that names the images may hold their labels (`annotations.py`). Rows go by class folder, then by file name: for
+    plain class folders the order of torchvision's `ImageFolder`.
 
     Raises:
         SourceError: no images, no such split, or class names that a file system without case would take for one.
     """
-    root, skipped = listing.root, Counter(listing.skipped)
+    root, split, skipped = listing.root, options.split, Counter(listing.skipped)
     if listing.parquets:
         skipped["Parquet files"] += len(listing.parquets)
     if not listing.images:
@@ -228,11 +236,20 @@ def open_folder(listing: Listing, split: str | None) -> ImageSource:
     keyed = sorted(_keyed(listing.images, layout.class_of))
     if not keyed:
         raise no_images(root, skipped)
-    names = sorted({name for name, _, _ in keyed if name})
+    files = [path for _, _, path in keyed]
+    classes = [name for name, _, _ in keyed]
+    said = Annotations()
+    if options.label_column == NO_COLUMN:
+        classes = [""] * len(files)
+    elif listing.rules != 1 and (options.labels or options.label_column or not any(classes)):
+        said = _annotations(listing, files, options)
+        classes = [(said.classes or {}).get(path, "") for path in files]
+    if said.classes and any((root / path) == said.file for path in listing.texts):
+        skipped -= Counter({NO_IMAGES: 1})
+    names = sorted(set(classes) - {""})
     remedy = "rename one of the two folders, or move their images into one"
     refuse_case_twins(names, str(root), remedy, forms=listing.rules != 1)
     codes = {name: code for code, name in enumerate(names)} | {"": -1}
-    files = [path for _, _, path in keyed]
     ids = tuple(_printable(path) for path in files)
     if len(set(ids)) < len(ids):
         raise SourceError(
@@ -246,13 +263,13 @@ def open_folder(listing: Listing, split: str | None) -> ImageSource:
         spec=str(root),
         ids=ids,
         paths=ids,
-        labels=np.array([codes[name] for name, _, _ in keyed], dtype=np.int64) if names else None,
+        labels=np.array([codes[name] for name in classes], dtype=np.int64) if names else None,
         class_names=tuple(_printable(name) for name in names),
         read=read,
         split=layout.split,
         skipped=dict(skipped),
         splits=layout.splits,
-        taken=_taken(listing, layout, names),
+        taken=_taken(listing, layout, names, said),
     )
 
 
@@ -263,6 +280,50 @@ def _keyed(images: Iterable[str], class_of: Mapping[str, str]) -> Iterable[tuple
         found = class_of.get(folder)
         if found is not None:
             yield found, name, path
+
+
+def _annotations(listing: Listing, files: list[str], options: SourceOptions) -> Annotations:
+    """Return what a text file says of images: the file asked for, else one that lies with them or above.
+
+    Raises:
+        SourceError: a file or a column was asked for that gives no labels.
+    """
+    if options.labels is not None:
+        return read_annotations(options.labels.expanduser(), files, options.label_column)
+    folders = {name for path in listing.images for name in path.split("/")[:-1]}
+    found = find_annotations(_texts_near(listing, files), files, folders, options.label_column)
+    if options.label_column is not None and found.classes is None:
+        why = found.remark or f"no file with such a column lies beside the images of {listing.root}"
+        raise SourceError(
+            f"--label-column {options.label_column}: {why}; leave it out, or give --labels FILE"
+        )
+    return found
+
+
+def _texts_near(listing: Listing, files: list[str]) -> list[Path]:
+    """Return the text files in the folder of all images, above, or in a folder for such files there; nearest first.
+
+    Those of one image each (``1.txt`` of ``1.jpg``) are left out.
+    """
+    shared = posixpath.commonpath([posixpath.dirname(path) for path in files])
+    above = {"", shared, *(str(folder) for folder in PurePosixPath(shared).parents)} - {"."}
+    stems = {posixpath.splitext(path)[0] for path in files}
+    found = [
+        listing.root / text
+        for text in sorted(listing.texts, key=lambda text: (-text.count("/"), text))
+        if _place_of_text(text) in above and posixpath.splitext(text)[0] not in stems
+    ]
+    if shared:
+        return found
+    outside = [folder for folder in listing.root.parent.iterdir() if folder.name.lower() in TEXT_FOLDERS]
+    near = [text for folder in (listing.root.parent, *outside) for text in folder.glob("[!.]*")]
+    return [*found, *sorted(text for text in near if text.suffix.lower() in ENDINGS and text.is_file())]
+
+
+def _place_of_text(text: str) -> str:
+    """Return the folder that a text file lies in, or lies beside in a folder for such files."""
+    folder = posixpath.dirname(text)
+    return posixpath.dirname(folder) if posixpath.basename(folder).lower() in TEXT_FOLDERS else folder
 
 
 def _old_layout(folders: Collection[str], asked: str | None, spec: str) -> Layout:
@@ -288,10 +349,14 @@ def _old_layout(folders: Collection[str], asked: str | None, spec: str) -> Layou
     )
 
 
-def _taken(listing: Listing, layout: Layout, names: list[str]) -> dict[str, str]:
+def _taken(listing: Listing, layout: Layout, names: list[str], labels: Annotations) -> dict[str, str]:
     """Say in words what is not plain about what was taken."""
     said = {}
-    if names and layout.silent:
+    if labels.classes and labels.file is not None:
+        said["labels"] = _printable(labels.file.name)
+    elif labels.remark:
+        said["unlabelled"] = _printable(labels.remark)
+    elif names and layout.silent:
         levels = ", ".join(_printable(name) for name in layout.silent)
         said["labels"] = f"folders without the shared level{'s' if len(layout.silent) > 1 else ''} {levels}"
     if layout.crossed:

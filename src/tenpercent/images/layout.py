@@ -102,6 +102,14 @@ def read_layout(folders: Collection[str], asked: str | None, spec: str) -> Layou
     )
 
 
+def plain_names(names: Collection[str]) -> list[str]:
+    """Return class names without the levels that all share; as they are where that leaves two alike, or none."""
+    paths = [tuple(name.split("/")) for name in names]
+    silent = _Silent.of(paths, FILLERS)
+    plain = ["/".join(silent.without(path)) for path in paths]
+    return plain if len(set(plain) - {""}) == len(paths) else list(names)
+
+
 def _choose(division: _Division, asked: str | None, spec: str) -> str:
     training = [name for name in in_order(division.splits) if division.splits[name] == "train"]
     if asked is None and len(training) > 1:

@@ -40,10 +40,13 @@ class SourceOptions:
             for splits are classes.
         image_column: Parquet and `hf:`: the column that holds the images; None to find it by its type.
         label_column: Parquet and `hf:`: the column that holds the labels, ``"none"`` for no labels; None to find it.
+            Folders: that of the text file that names the images; ``"none"`` takes no labels from folders either.
         embedding_column: Parquet and `hf:`: take the vectors of this column instead of images.
         id_column: Parquet and `hf:`: the column that holds the ids, ``"none"`` for row numbers; None to find it.
         data_dir: `torchvision:`: the folder its data sets lie in.
-        labels: `.npy`: labels, one a vector: `.npy`, or `.txt` with one a line.
+        labels: `.npy`: labels, one a vector: `.npy`, or `.txt` with one a line. Folders: a text file that names the
+            images, a line each with its class; None for one that lies with them or above, where there are no class
+            folders.
         ids: `.npy`: ids, one a vector: `.npy`, or `.txt` with one a line.
         follow_links: folders: follow links that lead out of the folder.
         max_pixels: images of more pixels are rejected; None for `MAX_PIXELS`.

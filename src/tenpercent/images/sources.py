@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import SourceError, nearest
 from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings
+from .classes import renamed, same_classes
 from .digits import open_digits
 from .folder import Listing, list_folder, no_images, open_folder
 from .huggingface import Address, open_huggingface, without_split
@@ -126,8 +127,9 @@ def open_split(spec: str | Path, options: SourceOptions, split: str) -> ImageSou
     prefix, name = _parse(spec)
     if prefix is Prefix.HF:
         spec = f"hf:{without_split(name)}"
-    try:
-        other = open_source(spec, replace(options, split=split))
+    try:  # a file of labels is of the images that it was given for
+        labels = options.labels if isinstance(base, Embeddings) else None
+        other = open_source(spec, replace(options, split=split, labels=labels))
     except NoSplitError:
         return None
     if isinstance(base, Embeddings):
@@ -138,15 +140,19 @@ def open_split(spec: str | Path, options: SourceOptions, split: str) -> ImageSou
 def with_classes(source: ImageSource, class_names: tuple[str, ...]) -> ImageSource:
     """Return the source with labels as the codes of `class_names`; its other classes come after them.
 
-    Where −1 and 1 are its only numbers, −1 is a class there, but none beside classes that lack it.
+    Classes are the same as `same_classes` says, and `taken` tells where their names differ. Where −1 and 1 are its only
+    numbers, −1 is a class there, but none beside classes that lack it.
     """
     if source.labels is None or source.class_names == class_names:
         return source
     none = {"-1"} if source.class_names == ("-1", "1") and class_names and "-1" not in class_names else set()
-    others = (name for name in source.class_names if name not in {*class_names, *none})
-    names = class_names + tuple(others)
-    codes = [-1 if name in none else names.index(name) for name in source.class_names]
-    return replace(source, labels=np.array([*codes, -1], dtype=np.int64)[source.labels], class_names=names)
+    same = same_classes([name for name in source.class_names if name not in none], class_names)
+    ours = [same.get(name, name) for name in source.class_names]
+    names = class_names + tuple(name for name in ours if name not in {*class_names, *none})
+    codes = [-1 if name in none else names.index(name) for name in ours]
+    taken = {**source.taken, **({"classes": said} if (said := renamed(same)) else {})}
+    labels = np.array([*codes, -1], dtype=np.int64)[source.labels]
+    return replace(source, labels=labels, class_names=names, taken=taken)
 
 
 def _parse(spec: str | Path) -> tuple[Prefix | None, str]:
@@ -177,8 +183,8 @@ def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embed
     listing = list_folder(folder, options)
     if means_pictures(listing, options):
         alone = options if options.image_column != NO_COLUMN else replace(options, image_column=None)
-        alone.allow("a folder of images", "split", "follow_links", "max_pixels")
-        return open_folder(listing, options.split)
+        alone.allow("a folder of images", "split", "follow_links", "max_pixels", "labels", "label_column")
+        return open_folder(listing, alone)
     if listing.parquets:
         options.allow("a folder of Parquet files", "split", "follow_links", *_COLUMNS)
         opened = open_parquet([folder / path for path in listing.parquets], folder, options)

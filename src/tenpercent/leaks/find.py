@@ -14,13 +14,14 @@ import numpy as np
 
 from ..cut import checked_layer, similarity_hint
 from ..errors import UsageError, counted
+from ..images.classes import listed
 from ..images.options import SourceOptions
 from ..select.memory import checked_memory
 from ..store.embeddings import Ints
 from ..store.environment import machine, versions
 from ..store.files import own_folder, write_text
 from .pictures import same_pictures
-from .result import NOT_SAME, By, Floats, Growth, Leaks, Near, Pairs, Side, labels_compare
+from .result import NOT_SAME, By, Floats, Growth, Leaks, Near, Pairs, Side, used_names
 from .sides import Spec, open_test, open_train, vectors_of
 
 if TYPE_CHECKING:
@@ -174,9 +175,7 @@ def _notes(train: Side, test: Side, asked: int) -> tuple[str, ...]:
     if train.embeddings.hashes is None or test.embeddings.hashes is None:
         found.append("Ready vectors: which files are equal is not known.")
     found += _about_pictures(train, test)
-    labelled = train.embeddings.labels is not None and test.embeddings.labels is not None
-    if labelled and not labels_compare(train, test):
-        found.append("The labels of the two sets can't be compared: no class name is in both.")
+    found += _other_classes(used_names(train), used_names(test))
     if asked < len(train):
         found.append(
             f"How near training images are to each other is that of {asked:,} of {len(train):,}, evenly spaced by id."
@@ -203,6 +202,16 @@ def _about_pictures(train: Side, test: Side) -> Iterator[str]:
         "The perceptual hash does not find copies that are turned, framed, written over, or cropped by more than a "
         "fifth of a side."
     )
+
+
+def _other_classes(train: set[str], test: set[str]) -> list[str]:
+    """Say which classes are in one set only, where that leaves labels that can't be compared."""
+    if not train or not test or test <= train:
+        return []
+    which = f"TEST has {listed(test - train)}; TRAIN has {listed(train)}."
+    if test & train:
+        return [f"TEST has classes that TRAIN lacks: {which}"]
+    return [f"The labels of the two sets can't be compared, as no class is in both: {which}"]
 
 
 def _wide(threshold: float, share: float, chosen: bool) -> list[str]:

@@ -397,10 +397,11 @@ class Leaks:
 
 def labels_compare(one: Side, other: Side) -> bool:
     """Return whether the labels of two sets say the same things: whether any class name is in both."""
-    return bool(_used_names(one) & _used_names(other))
+    return bool(used_names(one) & used_names(other))
 
 
-def _used_names(side: Side) -> set[str]:
+def used_names(side: Side) -> set[str]:
+    """Return the names of the classes that images of a set have."""
     labels = side.embeddings.labels
     if labels is None:
         return set()

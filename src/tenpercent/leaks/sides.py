@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..embedding import describe, embed
 from ..errors import SourceError, StageError, UsageError, require
+from ..images.classes import renamed, same_classes
 from ..images.huggingface import names_split, without_split
 from ..images.options import SourceOptions
 from ..images.pictures import picture_options
@@ -193,9 +194,21 @@ def vectors_of(
         test = _embedded(test, train, embedder, out)
     sides = _side(train, layer), _side(test, layer)
     _check_comparable(*sides)
+    sides = sides[0], _with_classes_of(*sides)
     if any(side.source is None or side.embeddings.hashes is None for side in sides):
         return sides
     return _with_pictures(train, sides[0]), _with_pictures(test, sides[1])
+
+
+def _with_classes_of(train: Side, test: Side) -> Side:
+    """Return the test set with the names that the training set has for the same classes."""
+    names = test.embeddings.class_names
+    same = same_classes(names, train.embeddings.class_names)
+    if said := renamed(same):
+        log.info("TEST: %s", said)
+    return replace(
+        test, embeddings=replace(test.embeddings, class_names=tuple(same.get(name, name) for name in names))
+    )
 
 
 def _check_pair(train: Asked, test: Asked, embedder: Embedder | ByLabels | None, out: Path | None) -> None:
