@@ -17,11 +17,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tenpercent.embed import encoders, extract
+from tenpercent.embed import extract, precision
 from tenpercent.embed.estimate import estimate
 from tenpercent.embed.extract import embed_source
-from tenpercent.embed.precision import Choice
-from tenpercent.embed.settings import Precision, Supervised, Timm
+from tenpercent.embed.settings import Supervised, Timm
 from tenpercent.errors import StageError, TenpercentError, UsageError
 from tenpercent.images.source import ImageSource, Raw
 from tenpercent.store.embeddings import Embeddings
@@ -309,21 +308,24 @@ def save_weights(path: Path) -> Path:
     return path
 
 
-def test_a_model_of_timm_with_local_weights_chooses_its_precision_once(
+def test_a_model_of_timm_with_local_weights_keeps_the_precision_it_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    choices = iter([Choice(Precision.BFLOAT16, rates={"bf16": 2.0})])
-    monkeypatch.setattr(encoders, "choose", lambda *asked: next(choices))
+    monkeypatch.setattr(precision, "_seconds", None)  # nothing is measured where nothing is trained
     weights = save_weights(tmp_path / "a.pt")
     source = source_of([png(noise(seed, (20 + seed, 30))) for seed in range(5)])
     summary = embed(tmp_path / "run", source, Timm("test_resnet", weights))
     assert summary["layers"] == {"end": 96} and summary["network"] == "test_resnet"
-    assert summary["precision"] == "bf16"
+    assert summary["precision"] == "float32"
     before = stored(tmp_path / "run")
     (tmp_path / "run" / "embeddings" / "part-00000.parquet").unlink()
     moved = weights.rename(tmp_path / "b.pt")
     embed(tmp_path / "run", source, Timm("test_resnet", moved))
     assert stored(tmp_path / "run") == before
+    settings = tmp_path / "run" / "embeddings" / "settings.json"  # as a version that measured may have begun
+    settings.write_text(settings.read_text().replace('"precision": "float32"', '"precision": "bf16"'))
+    (tmp_path / "run" / "embeddings" / "part-00000.parquet").unlink()
+    assert embed(tmp_path / "run", source, Timm("test_resnet", moved))["precision"] == "bf16"
 
 
 @pytest.mark.parametrize("size", [(8, 8), (40, 70)])

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,16 @@ import timm
 import torch
 
 from tenpercent import Supervised
-from tenpercent.embed import extract
+from tenpercent.cli import main
+from tenpercent.embed import estimate, extract
+from tenpercent.embed.estimate import Sample, estimate_from
 from tenpercent.embed.extract import embed_source
-from tenpercent.embed.settings import Timm
-from tenpercent.errors import RunFolderError, StageError
+from tenpercent.embed.settings import SelfSupervised, Timm
+from tenpercent.embed.timing import Watch, fastest
+from tenpercent.errors import RunFolderError, StageError, TenpercentError
+from tenpercent.evaluate.presets import preset
 from tenpercent.images.source import ImageSource
+from tenpercent.quicker import quicker
 from tenpercent.store import begun
 from tenpercent.store.run import RunFolder
 
@@ -228,3 +235,101 @@ def test_a_disk_that_is_full_at_a_piece_keeps_those_before(
             embed(tmp_path / "run", "function")
     assert embed(tmp_path / "run", "function")["extracted"] == N - 128
     assert stored(tmp_path / "run") == stored(tmp_path / "whole")
+
+
+# ---- what is said of time ------------------------------------------------------------------------------------------
+
+
+def pictures(side: int, labelled: bool = True) -> ImageSource:
+    source = made_source()
+
+    def image(row: int) -> Any:
+        return np.random.default_rng(row).integers(0, 256, (side, side, 3), np.uint8)
+
+    if labelled:
+        return replace(source, read=image)
+    return replace(source, read=image, labels=None, class_names=())
+
+
+def ways(source: ImageSource, embedder: Any, seconds: float = 1e6) -> dict[str, float]:
+    """Return the flags of the quicker ways with their seconds, of a training that takes so long."""
+    sample = Sample.of(source, embedder, np.arange(N))
+    found = estimate_from(sample, embedder, 0.0)
+    slow = replace(found, seconds=seconds, stages={**found.stages, "train": seconds})
+    return {way.flags: way.seconds for way in quicker(sample, embedder, slow)}
+
+
+def test_the_quicker_ways_are_named_with_their_time() -> None:
+    small = ways(pictures(32), Supervised(depth=8, epochs=9))
+    assert set(small) == {"--preset quick", "--epochs 4"}
+    assert small["--epochs 4"] == pytest.approx(4e6 / 9)
+    assert 0 < small["--preset quick"] < 60
+    large = ways(pictures(70), Supervised(depth=8, epochs=9))
+    assert list(large)[-1] == "--epochs 4"  # the quickest first
+    assert set(large) == {"--preset quick --side 32", "--side 64", "--embedder timm:resnet18", "--epochs 4"}
+    unlabelled = ways(pictures(70, labelled=False), SelfSupervised(depth=8, side=32, epochs=1))
+    assert set(unlabelled) == {"--embedder timm:resnet18"}
+    assert set(ways(pictures(70), Timm("test_resnet"))) == {"--precision bf16"}
+    assert set(ways(pictures(70), Timm("test_resnet", finetune=True))) >= {"no --finetune"}
+
+
+def test_nothing_is_named_beside_a_short_way_or_one_that_is_no_quicker() -> None:
+    assert ways(pictures(32), Supervised(depth=8), seconds=59.0) == {}
+    assert ways(pictures(32), preset("quick").training) == {"--epochs 2": pytest.approx(4e5)}
+
+
+def test_an_estimate_looks_at_few_large_images_and_at_many_small_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[int] = []
+
+    def read(row: int) -> Any:
+        looked.append(row)
+        return pictures(70).read(row)
+
+    source = replace(pictures(70), read=read)
+    assert len(Sample.of(source, Supervised(), np.arange(N)).found.rows) == 128
+    monkeypatch.setattr(estimate, "READ", 0.0)
+    looked.clear()
+    sample = Sample.of(source, Supervised(), np.arange(N))
+    assert len(sample.found.rows) == 2 and len(looked) == 4 and sample.n == N
+    assert max(looked) > 50  # of different places
+
+
+def test_a_sample_of_unreadable_images_is_refused() -> None:
+    def read(row: int) -> Any:
+        return b"broken" if row % 3 else pictures(9).read(row)
+
+    with pytest.raises(TenpercentError, match="of 128 images of made can't be read, more than half"):
+        Sample.of(replace(pictures(9), read=read), Supervised(), np.arange(N))
+
+
+def test_what_others_take_of_the_processors_is_left_out() -> None:
+    if not Path("/proc/thread-self/schedstat").exists():
+        pytest.skip("this system does not say how long a thread waited")
+    work = partial(sum, range(1_000_000))
+    alone = fastest(work, 0.5)
+    busy = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3 * (os.cpu_count() or 1))
+    ]
+    try:
+        time.sleep(0.5)
+        watch = Watch()
+        beside = fastest(work, 1.0)
+        said = watch.busy()
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert alone / 1.5 < beside < 1.5 * alone
+    assert len(said) == 1 and "a free machine" in said[0]
+
+
+def test_a_dry_run_of_embed_says_no_more_than_embedding(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["embed", str(photos), "--out", str(tmp_path / "run"), "--dry-run", "--depth", "8"]) == 0
+    said = capsys.readouterr().out
+    assert "Nothing was written" in said and "In all about" in said and "resnet-8" in said
+    assert "cluster" not in said and "report" not in said
+    assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ from .flags import (
     LABELS,
     add_columns,
     add_cut,
+    add_dry_run,
     add_embedder,
     add_ignore_decisions,
     add_layer,
@@ -57,15 +58,12 @@ def build_parser() -> argparse.ArgumentParser:
     add_within(run)
     add_memory(run)
     add_cut(run)
-    run.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print the plan and its estimated time, memory and disk, then exit",
-    )
+    add_dry_run(run)
 
     embed = _command(commands, "embed", "embed a source into a run folder", epilog=SOURCES)
     add_source(embed)
     add_embedder(embed)
+    add_dry_run(embed)
 
     cluster = _command(commands, "cluster", "build the tree of merges, exactly, as deep as asked")
     add_run(cluster)

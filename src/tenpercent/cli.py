@@ -82,6 +82,22 @@ def run_embed(arguments: argparse.Namespace) -> None:
     """``tenpercent embed``."""
     from .embedding import embed
 
+    if arguments.dry_run:
+        from .plan import plan_embedding
+
+        _say(
+            str(
+                plan_embedding(
+                    arguments.source,
+                    out=arguments.out,
+                    embedder=embedder_of(arguments),
+                    holdout=arguments.holdout,
+                    options=options_of(arguments),
+                    reread=arguments.reread,
+                )
+            )
+        )
+        return
     embeddings = embed(
         arguments.source,
         out=arguments.out,

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import importlib.util
 from collections.abc import Iterable
 from difflib import get_close_matches
 from types import ModuleType
@@ -99,6 +100,16 @@ def require(module: str, extra: str) -> ModuleType:
         root = module.partition(".")[0]
         if error.name is not None and error.name.partition(".")[0] != root:
             raise  # the module is there, something it needs is broken: show that
-        raise MissingExtraError(
-            f"{root} is not installed; install it with: pip install 'tenpercent[{extra}]'"
-        ) from None
+        raise _missing(root, extra) from None
+
+
+def require_installed(package: str, extra: str) -> None:
+    """Raise `MissingExtraError` where a package is not installed; it is not imported, which may take seconds."""
+    if importlib.util.find_spec(package) is None:
+        raise _missing(package, extra)
+
+
+def _missing(package: str, extra: str) -> MissingExtraError:
+    return MissingExtraError(
+        f"{package} is not installed; install it with: pip install 'tenpercent[{extra}]'"
+    )

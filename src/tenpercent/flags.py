@@ -178,7 +178,7 @@ def add_embedder(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--precision",
         metavar="auto|float32|bf16",
-        help="of the training; measured on the machine unless said",
+        help="of the training, measured on the machine unless said; of timm without --finetune (float32)",
     )
     group.add_argument(
         "--devices",
@@ -208,6 +208,15 @@ def add_memory(parser: argparse.ArgumentParser) -> None:
         "--memory",
         metavar="SIZE",
         help="memory limit for clustering, e.g. 4GiB or 4G (default: half of free memory)",
+    )
+
+
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    """Whether anything is done."""
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the plan and its estimated time, memory and disk, then exit",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a run would do, and what it would take: ``run --dry-run``. Nothing is written."""
+"""What a run would do, and what it would take: ``--dry-run`` of `run` and `embed`. Nothing is written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from .embedding import check_vectors_alone, default_embedder, open_for_run, sett
 from .errors import RunFolderError, counted, require
 from .images.holdout import split_holdout
 from .images.options import SourceOptions
+from .images.source import ImageSource
 from .images.taken import account, describe_taken
+from .quicker import quicker
 from .select.memory import checked_memory
 from .store.embeddings import Embeddings
 from .store.run import RunFolder, Stage
@@ -30,22 +32,37 @@ class Plan:
 
     Attributes:
         stages: one line a stage, in order.
-        seconds: expected, of the stages not done yet.
+        seconds: expected on a free machine, of the stages not done yet.
         memory_bytes: expected at the peak.
         disk_bytes: expected in the run folder.
+        notes: quicker ways, and how busy the machine is.
     """
 
     stages: tuple[str, ...]
     seconds: float
     memory_bytes: int
     disk_bytes: int
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         memory, disk = size(self.memory_bytes), size(self.disk_bytes)
         total = (
             f"In all about {duration(self.seconds)}, {memory} of memory, {disk} of disk. Nothing was written."
         )
-        return "\n".join([*self.stages, total])
+        return "\n".join([*self.stages, *self.notes, total])
+
+
+@dataclass(frozen=True)
+class _Embedding:
+    """What is known of the vectors before they are made: their number and width, lines, seconds, bytes, notes."""
+
+    n: int
+    width: int
+    lines: tuple[str, ...]
+    seconds: float = 0.0
+    memory: int = 0
+    disk: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def plan(
@@ -69,50 +86,101 @@ def plan(
     options, opened = open_for_run(source, options, out, reread=reread)
     check_cut(cut, opened)
     folder = RunFolder.at(out)
-    done: dict[str, Any] = {}
-    taken = describe_taken(account(opened))
-    if folder.json_path.exists() and not reread:
-        known = folder.read()
-        same = opened.origin if isinstance(opened, Embeddings) else opened.fingerprint
-        if known["source"]["fingerprint"] != same:
-            raise RunFolderError(f"{out} holds a run of {known['source']['spec']}; choose another --out")
-        done = known["stages"]
-    if isinstance(opened, Embeddings):
-        check_vectors_alone(source, embedder, holdout)
-        n, width = len(opened), opened.width
-        lines = [f"source   {source}: {taken}; nothing to embed"]
-        seconds, held, disk = 0.0, opened.vectors.nbytes, 0
-    else:
-        require("torch", "images")
-        from .embed.estimate import estimate
-
-        chosen = settled(default_embedder(opened, embedder), out)
-        rows, held_out = split_holdout(opened, holdout)
-        apart = f"; {len(held_out):,} held out" if len(held_out) else ""
-        lines = [f"source   {opened.spec}: {taken}{apart}"]
-        if Stage.EMBED in done:
-            lines.append("embed    done already")
-            embedded = done[Stage.EMBED]
-            widths = embedded["layers"]
-            n, width = embedded["n"], widths.get(cut.layer, widths["end"])
-            seconds, held, disk = 0.0, 0, 0
-        else:
-            expected = estimate(opened, chosen, rows)
-            lines += [f"embed    {note}" for note in expected.notes]
-            lines.append(f"embed    about {duration(expected.seconds)}")
-            n, width = len(rows), expected.width
-            seconds, held, disk = expected.seconds, expected.memory_bytes, expected.disk_bytes
+    first = _embedding(source, opened, folder, embedder, holdout, cut.layer, reread=reread)
+    n, width = first.n, first.width
     classes = 1 if opened.labels is None or str(cut.within) == "all" else max(len(opened.class_names), 1)
     clustering = clustering_seconds(n, width, classes)
     within = counted(classes, "class")
-    lines.append(f"cluster  {n:,} images × {width} values in {within}, at most {duration(clustering)}")
+    lines = [
+        *first.lines,
+        f"cluster  {n:,} images × {width} values in {within}, at most {duration(clustering)}",
+    ]
     if isinstance(opened, Embeddings):
         needed, note = clustering_memory(opened, cut, allowed)
         lines.append(f"cluster  {note}")
     else:
         needed = n * width * 4 + n * 1024  # the vectors, and what clusters and counts of a shallow cut take
     lines.append(f"select   {describe_cut(cut)}; the report goes to {folder.report}")
-    return Plan(tuple(lines), seconds + clustering, max(held, needed), disk + n * 100)
+    total, most = first.seconds + clustering, max(first.memory, needed)
+    return Plan(tuple(lines), total, most, first.disk + n * 100, first.notes)
+
+
+def plan_embedding(
+    source: str | Path,
+    *,
+    out: str | Path,
+    embedder: Embedder | ByLabels | None = None,
+    holdout: float = 0.0,
+    options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
+    reread: bool = False,
+) -> Plan:
+    """Estimate the first stage alone; arguments and errors are those of `plan`."""
+    options, opened = open_for_run(source, options, out, reread=reread)
+    found = _embedding(source, opened, RunFolder.at(out), embedder, holdout, None, reread=reread)
+    return Plan(found.lines, found.seconds, found.memory, found.disk, found.notes)
+
+
+def _embedding(
+    source: str | Path,
+    opened: ImageSource | Embeddings,
+    folder: RunFolder,
+    embedder: Embedder | ByLabels | None,
+    holdout: float,
+    layer: str | None,
+    *,
+    reread: bool,
+) -> _Embedding:
+    """Estimate the embedding of a source that is open."""
+    done: dict[str, Any] = {}
+    taken = describe_taken(account(opened))
+    if folder.json_path.exists() and not reread:
+        known = folder.read()
+        same = opened.origin if isinstance(opened, Embeddings) else opened.fingerprint
+        if known["source"]["fingerprint"] != same:
+            raise RunFolderError(
+                f"{folder.path} holds a run of {known['source']['spec']}; choose another --out"
+            )
+        done = known["stages"]
+    if isinstance(opened, Embeddings):
+        check_vectors_alone(source, embedder, holdout)
+        line = f"source   {source}: {taken}; nothing to embed"
+        return _Embedding(len(opened), opened.width, (line,), memory=opened.vectors.nbytes)
+    require("torch", "images")
+    from .embed.estimate import Sample, estimate_from
+    from .embed.extract import check_labels
+    from .embed.timing import Watch
+
+    watch = Watch()
+    chosen = settled(default_embedder(opened, embedder), folder.path)
+    rows, held_out = split_holdout(opened, holdout)
+    apart = f"; {len(held_out):,} held out" if len(held_out) else ""
+    line = f"source   {opened.spec}: {taken}{apart}"
+    if Stage.EMBED in done:
+        embedded = done[Stage.EMBED]
+        widths = embedded["layers"]
+        width = widths.get(layer, widths["end"])
+        return _Embedding(embedded["n"], width, (line, "embed    done already"))
+    check_labels(opened, chosen, rows)
+    sample = Sample.of(opened, chosen, rows)
+    expected = estimate_from(sample, chosen)
+    ways = [
+        f"quicker  {way.flags}: about {duration(way.seconds)} to embed ({way.but})"
+        for way in quicker(sample, chosen, expected)
+    ]
+    lines = (
+        line,
+        *(f"embed    {note}" for note in expected.notes),
+        f"embed    about {duration(expected.seconds)}",
+    )
+    return _Embedding(
+        n=len(rows),
+        width=expected.width,
+        lines=lines,
+        seconds=expected.seconds,
+        memory=expected.memory_bytes,
+        disk=expected.disk_bytes,
+        notes=(*ways, *watch.busy()),
+    )
 
 
 def clustering_memory(embeddings: Embeddings, cut: Cut, memory: int | None) -> tuple[int, str]:
@@ -151,9 +219,12 @@ def clustering_seconds(n: int, width: int, classes: int) -> float:
     side, timed = 1024, min(width, 8192)  # of wide vectors a part of the values is timed
     tile = np.random.default_rng(0).standard_normal((side, timed), dtype=np.float32)
     tile @ tile.T  # the first product starts the threads
-    started = time.perf_counter()
-    np.count_nonzero(tile @ tile.T > 2 * timed)
-    a_pair = (time.perf_counter() - started) / side**2 * width / timed
+    spent = []
+    for _ in range(5):  # the fastest: others may have the processor meanwhile
+        started = time.perf_counter()
+        np.count_nonzero(tile @ tile.T > 2 * timed)
+        spent.append(time.perf_counter() - started)
+    a_pair = min(spent) / side**2 * width / timed
     return n * (n / classes) * a_pair
 
 

@@ -19,7 +19,7 @@ from ..errors import TenpercentError, UsageError, require
 from ..images.source import ImageSource
 from .networks import SMALL, Layered, Unlabelled
 from .pixels import Scan
-from .precision import Choice, choose
+from .precision import Choice
 from .processes import devices_for
 from .selfsupervised import train_unlabelled
 from .settings import Precision, SelfSupervised, Settings, Supervised, Timm
@@ -243,16 +243,16 @@ def ready_encoder(
     Args:
         embedder: what the caller asked for.
         alike: whether all images have one size.
-        choice: the precision a run that is resumed began with; None to choose.
+        choice: the precision a run that is resumed began with; None for that of the embedder, float32 for ``auto``.
 
     Returns:
         The encoder, and what there is to say about it for ``run.json``.
     """
     if isinstance(embedder, Timm):
         model, where = timm_model(embedder), devices_for(1).first
-        if choice is None:
-            size = data_config(model)["input_size"][1:]
-            choice = choose(model, size, where, Precision(embedder.precision))
+        if choice is None:  # float32 unless said: to measure what is faster may take as long as all vectors
+            wanted = Precision(embedder.precision)
+            choice = Choice(Precision.FLOAT32 if wanted is Precision.AUTO else wanted)
         facts = {
             "network": embedder.name,
             "precision": str(choice.precision),

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import psutil
 import torch
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 
-from ..errors import counted
+from ..errors import counted, require_installed
 from ..images.source import ImageSource
 from ..progress import quiet
 from .augment import View
 from .encoders import (
     Embedder,
     Encoder,
+    FunctionEncoder,
     NetworkEncoder,
     TimmEncoder,
     is_trained,
@@ -27,25 +28,23 @@ from .encoders import (
     side_of,
 )
 from .extract import check_labels
-from .loop import Task
+from .loop import Task, threads
 from .networks import SMALL, build
-from .pixels import Ints, Scan, describe, memory_for_pixels, scan
-from .precision import Choice, choose
-from .processes import devices_for
+from .pixels import Ints, Scan, describe, fit, look, memory_for_pixels, scan, workers
+from .precision import PAYS, Choice
+from .processes import Devices, devices_for
 from .recipe import shown_share
-from .selfsupervised import Twins, check_images, check_network, start_of
-from .settings import Precision, SelfSupervised, Settings, Supervised, Timm
-from .training import Classes, Trained, length
+from .selfsupervised import Twins, check_body, check_images, start_of
+from .settings import LARGE, Precision, SelfSupervised, Settings, Supervised, Timm
+from .timing import Watch, fastest, on_threads, shared
+from .training import Classes, Trained, length, threads_for
 from .weights import load_weights, model_view, untrained_model
 
-BLOCKS, BLOCK = (
-    4,
-    32,
-)  # images looked at: runs of consecutive rows, as a Parquet file is read a row group at a time
-MANY = 1024  # images of a step that is measured, of small ones
-FEW = 4  # images of more than 64 pixels that a network is timed with
+BLOCKS, BLOCK = 4, 32  # images looked at: runs of consecutive rows, as Parquet is read a row group at a time
+READ = 1.0  # seconds after which no further image is looked at, once two are known
+MANY, FEW = 32, 2  # images of a step that is measured: of up to 64 pixels, and of larger ones
+BUDGET = 1.5  # seconds after which no further step is measured
 ROW_BYTES = 150  # of a part file beside the vectors: id, path, hash
-STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ class Estimate:
         disk_bytes: in the run folder.
         notes: what would be done, a line each.
         stages: seconds of ``read``, ``train`` and ``extract``.
+        epochs: of the training; 0 for none.
     """
 
     seconds: float
@@ -67,25 +67,59 @@ class Estimate:
     disk_bytes: int
     notes: tuple[str, ...]
     stages: dict[str, float]
+    epochs: int = 0
 
 
 @dataclass(frozen=True)
-class _Sample:
+class Sample:
     """A few images, and what is known of all from them.
 
     Attributes:
         found: the sample, scanned.
         n: images in all.
-        shown: of those, how many a training is shown: those with a label where it takes labels.
-        read: seconds to read and decode one.
-        fits: whether the pixels of all fit into memory.
+        labelled: those of them that have a label.
+        classes: of the source.
+        read: seconds that one thread takes to read and decode one.
     """
 
     found: Scan
     n: int
-    shown: int
+    labelled: int
+    classes: int
     read: float
-    fits: bool
+
+    @classmethod
+    def of(cls, source: ImageSource, embedder: Embedder, rows: Ints) -> Self:
+        """Read about a hundred images, or as many as `READ` seconds allow.
+
+        Raises:
+            TenpercentError: more than half of them can't be read.
+        """
+        side = side_of(embedder)
+        with quiet():
+            chosen, read = _readable(source, _spread(rows), side or LARGE)
+            found = scan(source, chosen, side=side)
+        labelled = 0 if source.labels is None else int((source.labels[rows] >= 0).sum())
+        return cls(found, len(rows), labelled, max(len(source.class_names), 2), read)
+
+    def at(self, side: int) -> Sample:
+        """Return the same images at another side, for images above 64 pixels."""
+        pixels = self.found.pixels
+        images = pixels.batch(np.arange(len(pixels))).permute(0, 2, 3, 1).numpy()
+        kept = np.stack([fit(image, (side, side)) for image in images])
+        smaller = replace(pixels, size=(side, side), native=False, kept=kept)
+        return replace(self, found=replace(self.found, pixels=smaller))
+
+    @property
+    def bytes(self) -> int:
+        """What the pixels of all images take."""
+        height, width = self.found.pixels.size
+        return self.n * 3 * height * width
+
+    def fits(self, embedder: Embedder) -> bool:
+        """Whether the pixels of all images are kept in memory for an embedder."""
+        keeps = is_trained(embedder) or max(self.found.pixels.size) <= SMALL
+        return keeps and self.bytes <= memory_for_pixels()
 
 
 @dataclass(frozen=True)
@@ -98,10 +132,13 @@ class _Measured:
     weights: int
     widths: tuple[int, ...]
     notes: tuple[str, ...]
+    epochs: int = 0
 
 
 def estimate(source: ImageSource, embedder: Embedder, rows: Ints) -> Estimate:
-    """Estimate what `extract.embed_source` would take, from about a hundred images and a few steps of the network.
+    """Estimate what `extract.embed_source` would take, from a few images and steps of the network.
+
+    Takes some seconds, whatever the images and the network. The times are those of a free machine, see `timing`.
 
     Args:
         source: the images.
@@ -113,86 +150,88 @@ def estimate(source: ImageSource, embedder: Embedder, rows: Ints) -> Estimate:
         TenpercentError: more than half of the sample can't be read.
     """
     check_labels(source, embedder, rows)
-    limit = memory_for_pixels()
-    with quiet():
-        large, side = is_trained(embedder), side_of(embedder)
-        found = scan(source, _spread(rows), large=large, side=side)
-        started = time.perf_counter()  # the first time also opens files and loads decoders
-        scan(source, _spread(rows), large=large, side=side)
-        read = (time.perf_counter() - started) / len(found.rows)
-    size, n = found.pixels.size, len(rows)
-    needed = n * 3 * size[0] * size[1]
-    keeps = is_trained(embedder) or max(size) <= SMALL
-    shown = n
-    if needs_labels(embedder):
-        assert source.labels is not None
-        shown = int((source.labels[rows] >= 0).sum())
-    sample = _Sample(found, n, shown, read, fits=keeps and needed <= limit)
+    return estimate_from(Sample.of(source, embedder, rows), embedder)
+
+
+def estimate_from(sample: Sample, embedder: Embedder, budget: float = BUDGET) -> Estimate:
+    """Estimate from a sample of the source; no step is measured after `budget` seconds."""
+    n, size = sample.n, sample.found.pixels.size
+    fits = sample.fits(embedder)
     if isinstance(embedder, Supervised | SelfSupervised) or (
         isinstance(embedder, Timm) and embedder.finetune
     ):
-        measured = _trained(embedder, sample, max(len(source.class_names), 2))
+        measured = _trained(embedder, sample, budget)
     else:
-        measured = _ready(embedder, sample)
+        measured = _ready(embedder, sample, budget)
+    read = shared(sample.read, workers())
     stages = {"read": n * read, "train": measured.train, "extract": n * measured.encode}
-    disk = n * (4 * sum(measured.widths) + ROW_BYTES) + measured.weights
-    pixels = describe(n, size, sample.fits, limit)
     spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.items())
     return Estimate(
         seconds=sum(stages.values()),
         width=measured.widths[-1],
-        memory_bytes=measured.memory + (needed if sample.fits else 0),
-        disk_bytes=disk,
-        notes=(pixels, *measured.notes, spent),
+        memory_bytes=measured.memory + (sample.bytes if fits else 0),
+        disk_bytes=n * (4 * sum(measured.widths) + ROW_BYTES) + measured.weights,
+        notes=(describe(n, size, fits, memory_for_pixels()), *measured.notes, spent),
         stages=stages,
+        epochs=measured.epochs,
     )
 
 
-def _trained(embedder: Settings, sample: _Sample, classes: int) -> _Measured:
-    pixels = sample.found.pixels
+def _trained(embedder: Settings, sample: Sample, budget: float) -> _Measured:
+    pixels, fits = sample.found.pixels, sample.fits(embedder)
     devices = devices_for(embedder.devices)
-    network: nn.Module
-    task: Task
+    network, view, task = _lesson(embedder, sample)
+    seen = view.resize or view.crop
+    few = min(MANY if max(seen) <= SMALL else FEW, embedder.batch)
+    places = np.arange(few) % len(pixels)
+    images = pixels.batch(places)
+    choice, step, held = _step(
+        network, (task, places, images), embedder, devices, threads_for(seen, devices), budget
+    )
+    planned = length(sample.labelled if needs_labels(embedder) else sample.n, embedder)
+    again = 0.0 if fits else shared(sample.read, workers())
+    shown = planned.steps * (sample.labelled if needs_labels(embedder) else sample.n) / planned.batches
+    step *= shown_share(embedder.recipe)
+    encoder = NetworkEncoder(Trained(network, view, choice, devices.first, {}))
+    encode, widths = _encode(encoder, images, few, threads_for(seen, devices), budget / 2)
+    lasts = f"{counted(planned.epochs, 'epoch')}, {counted(planned.steps, 'step')}"
+    weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    return _Measured(
+        train=shown * (step / few / devices.count + again),
+        encode=encode + again,
+        memory=psutil.Process().memory_info().rss + held * embedder.batch // few + 3 * weights,
+        weights=3 * weights,  # the weights, and the checkpoint with the optimiser's state
+        widths=widths,
+        notes=(
+            f"{_name(embedder, network)}: {lasts} at {few * devices.count / step:,.0f} images/s in {choice.precision}",
+        ),
+        epochs=planned.epochs,
+    )
+
+
+def _lesson(embedder: Settings, sample: Sample) -> tuple[nn.Module, View, Task]:
+    """Return the network with its first weights, its view, and what it is to learn."""
+    pixels = sample.found.pixels
+    if isinstance(embedder, SelfSupervised):
+        require_installed("lightly", "selfsupervised")
+        check_body(embedder)
+        check_images(embedder, pixels)
+        unlabelled, given = start_of(embedder, pixels)
+        view = given or View.of(pixels)
+        return unlabelled, view, Twins(view, nn.MSELoss())  # the true loss is as cheap, and slow to import
+    labels = np.zeros(len(pixels), dtype=np.int64)
     if isinstance(embedder, Timm):
-        network = untrained_model(embedder, classes)
+        network = untrained_model(embedder, sample.classes)
         if embedder.weights is not None:
             load_weights(network, embedder.weights)
         view = model_view(network, pixels)
-    elif isinstance(embedder, SelfSupervised):
-        check_network(embedder)
-        check_images(embedder, pixels)
-        network, given = start_of(embedder, pixels)
-        view = given or View.of(pixels)
     else:
-        network = build(embedder.network, embedder.depth, classes, pixels.size)
+        network = build(embedder.network, embedder.depth, sample.classes, pixels.size)
         view = View.of(pixels, embedder.recipe)
-    labels = np.zeros(len(pixels), dtype=np.int64)
-    task = Twins(view) if isinstance(embedder, SelfSupervised) else Classes(labels, view, embedder)
-    seen = view.resize or view.crop
-    choice = _choice(network, seen, devices.first, Precision(embedder.precision))
-    few = min(MANY if max(seen) <= SMALL else FEW, embedder.batch)
-    places = np.arange(few) % len(pixels)
-    step, memory = _step(network, task, choice, devices.first, pixels.batch(places), places)
-    planned = length(sample.shown, embedder)
-    images = planned.steps * sample.shown / planned.batches
-    step *= shown_share(embedder.recipe)
-    train = images * (step / few / devices.count + (0 if sample.fits else sample.read))
-    encoder = NetworkEncoder(Trained(network, view, choice, devices.first, {}))
-    encode, widths = _encode(encoder, pixels.batch(places), few)
-    lasts = f"{counted(planned.epochs, 'epoch')}, {counted(planned.steps, 'step')}"
-    words = f"{lasts} at {few / step:,.0f} images/s in {choice.precision}"
-    weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
-    return _Measured(
-        train=train,
-        encode=encode + (0 if sample.fits else sample.read),
-        memory=psutil.Process().memory_info().rss + memory * embedder.batch // few,
-        weights=3 * weights,  # the weights, and the checkpoint with the optimiser's state
-        widths=widths,
-        notes=(f"{_name(embedder, network)}: {words}",),
-    )
+    return network, view, Classes(labels, view, embedder)
 
 
-def _ready(embedder: Timm | nn.Module | Callable[[Any], Any], sample: _Sample) -> _Measured:
+def _ready(embedder: Timm | nn.Module | Callable[[Any], Any], sample: Sample, budget: float) -> _Measured:
     found, notes = sample.found, []
     encoder: Encoder
     if isinstance(embedder, Timm):
@@ -201,28 +240,50 @@ def _ready(embedder: Timm | nn.Module | Callable[[Any], Any], sample: _Sample) -
             load_weights(model, embedder.weights)
         else:
             notes.append("its weights would be fetched from the hub, unless they have been already")
-        encoder = TimmEncoder(model, Choice(Precision.FLOAT32), devices_for(1).first)
+        precision = Precision(embedder.precision)
+        choice = Choice(Precision.FLOAT32 if precision is Precision.AUTO else precision)
+        encoder = TimmEncoder(model, choice, devices_for(1).first)
         name = embedder.name
     else:
         encoder, facts = ready_encoder(embedder, found.alike, None)
         name = str(facts["network"])
-    few = min(4 * FEW, len(found.rows))
-    positions = np.arange(few)
+    few = min(FEW, len(found.rows))
     transform = encoder.transform
-    started = time.perf_counter()
-    pixels = found.pixels
-    batches = pixels.batches([positions]) if transform is None else pixels.originals([positions], transform)
-    batch: Any = next(batches)
-    prepare = 0.0 if sample.fits and transform is None else (time.perf_counter() - started) / few
-    encode, widths = _encode(encoder, batch, few)
+    batch: Any
+    if transform is None:
+        batch, prepare = found.pixels.batch(np.arange(few)), 0.0 if sample.fits(embedder) else sample.read
+    else:
+        watch = Watch()
+        batch = [found.pixels.made(position, transform) for position in range(few)]
+        prepare = watch.seconds / few
+    count = None if isinstance(encoder, FunctionEncoder) else torch.get_num_threads()
+    encode, widths = _encode(encoder, batch, few, count, budget)
+    encode += shared(prepare, workers())
     return _Measured(
         train=0.0,
-        encode=encode + prepare,
+        encode=encode,
         memory=psutil.Process().memory_info().rss,
         weights=0,
         widths=widths,
         notes=(f"{name}: {1 / encode:,.0f} images/s", *notes),
     )
+
+
+def _readable(source: ImageSource, rows: Ints, side: int) -> tuple[Ints, float]:
+    """Return which of the rows can be read, as far as `READ` seconds go, and the seconds one image takes."""
+    watch, seconds, good = Watch(), [], []
+    for row in (
+        rows.reshape(BLOCKS, -1).T.reshape(-1).tolist() if len(rows) == BLOCKS * BLOCK else rows.tolist()
+    ):
+        one = Watch()
+        readable = look(source, row, (side, side)).pixels is not None
+        seconds.append(one.seconds)
+        good += [row] if readable else []
+        if len(good) >= FEW and watch.seconds > READ:
+            break
+    usual = seconds[BLOCKS:] or seconds  # the first of each run also open files and load decoders
+    whole = len(seconds) == len(rows) and 2 * len(good) < len(rows)
+    return (rows if whole else np.sort(np.asarray(good, dtype=np.int64))), sum(usual) / len(usual)
 
 
 def _spread(rows: Ints) -> Ints:
@@ -233,50 +294,67 @@ def _spread(rows: Ints) -> Ints:
     return rows[np.unique((starts[:, None] + np.arange(BLOCK)).reshape(-1))]
 
 
-def _choice(network: nn.Module, size: tuple[int, int], device: torch.device, wanted: Precision) -> Choice:
-    """Return the precision as the training would choose it; of large networks that takes too long, so float32."""
-    if wanted is Precision.AUTO and max(size) > SMALL:
-        return Choice(Precision.FLOAT32)
-    return choose(network, size, device, wanted)
-
-
 def _step(
     network: nn.Module,
-    task: Task,
-    choice: Choice,
-    device: torch.device,
-    images: torch.Tensor,
-    places: Ints,
-) -> tuple[float, int]:
-    """Return the seconds of a training step (the fastest of three) and the memory it takes."""
-    network.to(device).to(memory_format=choice.layout).train()
+    shown: tuple[Task, Ints, torch.Tensor],
+    settings: Settings,
+    devices: Devices,
+    count: int,
+    budget: float,
+) -> tuple[Choice, float, int]:
+    """Return the precision, seconds of a training step, and the bytes that it holds between its two passes."""
+    device, (task, places, images) = devices.first, shown
+    network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=0.9)
-    seconds: list[float] = []
-    process = psutil.Process()
-    before = peak = process.memory_info().rss
-    for _ in range(STEPS):
-        started = time.perf_counter()
+
+    def step(choice: Choice) -> None:
         drawn = task.draw(np.random.default_rng(0), places, 0, (images.shape[2], images.shape[3]))
         inputs = task.inputs(images.to(device), drawn).contiguous(memory_format=choice.layout)
         with choice.autocast(device):
             loss, _ = task.loss(network(inputs), places)
-        peak = max(peak, process.memory_info().rss)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         loss.item()  # waits for the device
-        seconds.append(time.perf_counter() - started)
-    return min(seconds), peak - before
+
+    def seconds(choice: Choice) -> float:
+        if device.type != "cpu":
+            return fastest(lambda: step(choice), budget)
+        return on_threads(lambda: step(choice), count, budget)
+
+    wanted = Precision(settings.precision)
+    plain = Choice(Precision.FLOAT32 if wanted is Precision.AUTO else wanted)
+    held: dict[int, int] = {}
+    weights = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
+
+    def note(saved: torch.Tensor) -> torch.Tensor:
+        storage = saved.untyped_storage()
+        if storage.data_ptr() not in weights:
+            held[storage.data_ptr()] = storage.nbytes()
+        return saved
+
+    with threads(1), saved_tensors_hooks(note, lambda saved: saved):
+        step(plain)
+    found = seconds(plain)
+    if wanted is Precision.AUTO and device.type in ("cpu", "cuda"):
+        other = Choice(Precision.BFLOAT16)
+        faster = seconds(other)
+        if found >= PAYS * faster:  # as the training will choose
+            return other, faster, sum(held.values())
+    return plain, found, sum(held.values())
 
 
-def _encode(encoder: Encoder, batch: Any, count: int) -> tuple[float, tuple[int, ...]]:
-    """Return the seconds an image takes (the faster of two passes) and the width of each layer."""
-    seconds: list[float] = []
-    for _ in range(2):
-        started = time.perf_counter()
+def _encode(
+    encoder: Encoder, batch: Any, few: int, count: int | None, budget: float
+) -> tuple[float, tuple[int, ...]]:
+    """Return the seconds an image takes, and the width of each layer; by `count` threads, or as many as there are."""
+    with threads(1):
         made = encoder.encode(batch)
-        seconds.append(time.perf_counter() - started)
-    return max(min(seconds), 1e-9) / count, tuple(made[layer].shape[1] for layer in encoder.layers)
+    if count is None or torch.cuda.is_available():
+        seconds = fastest(lambda: encoder.encode(batch), budget)
+    else:
+        seconds = on_threads(lambda: encoder.encode(batch), count, budget)
+    return seconds / few, tuple(made[layer].shape[1] for layer in encoder.layers)
 
 
 def _name(embedder: Settings, network: nn.Module) -> str:

@@ -107,11 +107,16 @@ class Pixels:
     ) -> Iterator[list[Any]]:
         ours, theirs = tee(order)
         positions = (position for indices in theirs for position in np.asarray(indices).tolist())
-        with closing(in_order(lambda position: self._made(position, transform), positions, ahead)) as images:
+        with closing(in_order(lambda position: self.made(position, transform), positions, ahead)) as images:
             for indices in ours:
                 yield list(islice(images, len(indices)))
 
-    def _made(self, position: int, transform: Callable[[Bytes], Any]) -> Any:
+    def made(self, position: int, transform: Callable[[Bytes], Any]) -> Any:
+        """Return ``transform(image)`` of one image, uint8[h, w, 3] at its own size.
+
+        Raises:
+            TenpercentError: it could be read before and can't be read any more.
+        """
         if self.kept is not None and self.native:
             return transform(np.asarray(self.kept[position]))
         row = int(self.rows[position])
@@ -207,7 +212,7 @@ def scan(
     chunks = (rows[start : start + CHUNK].tolist() for start in range(0, len(rows), CHUNK))
     with bar(len(rows), "reading", "images") as progress:
         for chunk in in_order(
-            lambda part: [_look(source, row, square) for row in part], chunks, ahead=4 * workers()
+            lambda part: [look(source, row, square) for row in part], chunks, ahead=4 * workers()
         ):
             for found in chunk:
                 if found.pixels is None:
@@ -353,7 +358,7 @@ class _Kept:
         return made
 
 
-def _look(source: ImageSource, row: int, square: Size) -> _Seen:
+def look(source: ImageSource, row: int, square: Size) -> _Seen:
     """Read and decode one image; what can't be read is a reason, never an exception."""
 
     def seen(image: Bytes) -> _Seen:

@@ -171,6 +171,11 @@ def check_network(settings: SelfSupervised) -> None:
     Where no network is named, it depends on the images which one is taken, and `dim` is checked when that is known.
     """
     require("lightly.loss", "selfsupervised")
+    check_body(settings)
+
+
+def check_body(settings: SelfSupervised) -> None:
+    """Raise `UsageError` where network, weights or dim don't serve."""
     if settings.network is None:
         with torch.device("meta"):  # the depth is checked, no weights are made
             build(None, settings.depth, 0, (1, 1))
