@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,29 @@ def chromium() -> Iterator[Any]:
 
     with browser() as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of photographs, see `browsing.make_run`; not to be changed."""
+    from browsing import make_run
+
+    return make_run(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    """A copy of it to decide about."""
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+@pytest.fixture
+def address(run: Path) -> Iterator[str]:
+    """Where the copy's review page is served."""
+    from browsing import served
+
+    with served(run) as found:
+        yield found
 
 
 @pytest.fixture

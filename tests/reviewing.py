@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,17 @@ def page(run: Path, hosts: tuple[str, ...] = ()) -> Iterator[Page]:
     with TestClient(make_app(run, TOKEN, hosts), base_url=BASE, follow_redirects=False) as client:
         assert client.get("/", params={"token": TOKEN}).status_code == 303
         yield Page(client)
+
+
+def until(opened: Page, path: str, seconds: float = 120) -> dict[str, Any]:
+    """Wait for work to end."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found: dict[str, Any] = opened.get(path)
+        if found["state"] != "computing":
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{path} takes longer than {seconds} s")
 
 
 def run_of_vectors(folder: Path, vectors: np.ndarray, labels: np.ndarray | None, keep: float = 0.5) -> Path:

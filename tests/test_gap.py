@@ -9,9 +9,8 @@ import pytest
 
 import tenpercent as tp
 from tenpercent.cli import main
-from tenpercent.select.gap import FEWEST, describe_gap, find_gap
+from tenpercent.select.gap import FEWEST, describe_gap, find_gap, typical_dissimilarity
 from tenpercent.select.merges_file import complete_heights, read_heights
-from tenpercent.show.curves import typical_dissimilarity
 
 
 def heights(seed: int, n: int = 200, width: int = 32, copies: int = 0, noise: float = 0.2) -> np.ndarray:
@@ -57,15 +56,17 @@ def test_equal_images_are_a_gap_of_their_own() -> None:
 
 def test_a_handful_of_merges_says_nothing() -> None:
     assert find_gap(np.linspace(0.1, 0.9, FEWEST)) is None
-    assert "too few" in describe_gap(np.linspace(0.1, 0.9, FEWEST))
-    assert "no gap up to" in describe_gap(heights(0))
-    assert "too few" in describe_gap(np.empty(0))
+    assert "too few" in describe_gap(np.linspace(0.1, 0.9, FEWEST), 9)
+    assert "no gap up to" in describe_gap(heights(0), 200)
+    assert "looks further" not in describe_gap(heights(0), 200)
+    assert "looks further" in describe_gap(heights(0)[:99], 200)
+    assert "too few" in describe_gap(np.empty(0), 1)
 
 
 def test_what_too_few_merges_follow_is_not_called_free_of_gaps() -> None:
     found = np.concatenate([np.linspace(0.001, 0.002, 12), np.linspace(0.5, 0.6, FEWEST)])
     assert find_gap(found) is None, "a gap that nothing can be held against"
-    assert "no gap up to 0.002:" in describe_gap(found)
+    assert "no gap up to 0.002:" in describe_gap(found, 17)
 
 
 def test_only_heights_that_no_class_lacks_are_looked_at() -> None:

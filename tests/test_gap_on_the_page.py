@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tenpercent as tp
+from browsing import Look, look, served
+from reviewing import page, run_of_vectors, until
 from tenpercent.cli import main
 from tenpercent.images.options import SourceOptions
 from tenpercent.select import deepening
@@ -112,3 +116,88 @@ def test_where_far_beyond_does_not_fit_the_tree_ends_at_the_cut(
     monkeypatch.undo()
     found = tp.cluster(tmp_path / "run", keep=0.85)
     assert not found.covers(0.8)
+
+
+# ---- what the page says of it --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 120 vectors, 20 of them copies, whose tree ends long before the gap."""
+    folder = tmp_path_factory.mktemp("copies")
+    run = run_of_vectors(folder, with_copies(120, 20), None, keep=0.9)
+    tp.select(run, keep=0.95)
+    return run
+
+
+@pytest.fixture
+def run(copies: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(copies, tmp_path / "run"))
+
+
+def test_the_server_tells_the_gap_and_the_scale(run: Path) -> None:
+    with page(run) as opened:
+        told = opened.get("/api/run")
+        assert told["gap"] == {"found": None, "looked_to": pytest.approx(0.001, abs=0.01), "whole": False}
+        assert told["typical"] == pytest.approx(1.0, abs=0.1)
+        opened.post("/api/deepen", 202, keep=0.5)
+        assert until(opened, "/api/deepen")["state"] == "ready"
+        found = opened.get("/api/run")["gap"]["found"]
+        assert found["merges"] == 20
+        assert found["below"] < found["threshold"] < found["above"]
+        opened.decide("apart", 0, 100)
+        assert opened.get("/api/run")["gap"]["found"] == found, "decisions are no part of it"
+
+
+def test_the_page_looks_farther_until_it_finds_the_gap_and_cuts_there(seen: Look) -> None:
+    gap = seen.page.locator("#gap")
+    gap.get_by_text("There is no gap up to").wait_for()
+    assert "Two images of this set are typically" in gap.inner_text()
+    assert seen.page.locator("#gap-mark").is_hidden()
+    gap.get_by_role("button", name="Look farther").click()
+    gap.get_by_text("There is a gap: 20 images have a near copy").wait_for()
+    assert "19 of 120" not in seen.page.locator("#headline").inner_text()
+    gap.get_by_role("button", name="Cut in the gap").click()
+    gap.get_by_text("The cut lies in it.").wait_for()
+    assert gap.get_by_role("button").count() == 0
+    seen.becomes(seen.page.locator("#headline").inner_text, "20 of 120 images can go")
+    share = "name => document.querySelector(name[0]).style.getPropertyValue(name[1])"
+    mark, place = (
+        float(seen.page.evaluate(share, name)) for name in (["#gap-mark", "--at"], ["#cut", "--place-share"])
+    )
+    assert mark == pytest.approx(place, abs=1e-6)
+
+
+def test_the_gap_is_a_way_back_from_beyond_the_tree(run: Path, address: str, chromium: Any) -> None:
+    tp.cluster(run, keep=0.6)
+    seen = look(chromium, address)
+    seen.ready()
+    seen.page.locator("#keep-number").fill("40")
+    seen.page.keyboard.press("Enter")
+    seen.page.locator("#deeper").wait_for()
+    seen.page.locator("#gap").get_by_role("button", name="Cut in the gap").click()
+    seen.page.locator("#deeper").wait_for(state="detached")
+    seen.becomes(seen.page.locator("#headline").inner_text, "20 of 120 images can go")
+
+
+def test_a_look_farther_that_fails_says_so_and_can_be_tried_again(
+    seen: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise tp.TenpercentError("there is no room")
+
+    monkeypatch.setattr("tenpercent.review.runs.deepen", failing)
+    button = seen.page.locator("#gap").get_by_role("button", name="Look farther")
+    button.click()
+    seen.page.get_by_text("Going deeper failed: there is no room").wait_for()
+    button.and_(seen.page.locator(":enabled")).wait_for()
+
+
+def test_a_whole_tree_without_a_gap_offers_nothing(run: Path, address: str, chromium: Any) -> None:
+    rows = np.random.default_rng(3).standard_normal((40, 4))
+    plain = run_of_vectors(run.parent / "plain", rows, None, keep=0.01)
+    with served(plain) as at:
+        seen = look(chromium, at)
+        gap = seen.page.locator("#gap")
+        gap.get_by_text("There is no gap up to").wait_for()
+        assert gap.get_by_role("button").count() == 0

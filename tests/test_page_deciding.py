@@ -11,26 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 import tenpercent as tp
-from browsing import Look, look, make_run, served
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("deciding"))
-
-
-@pytest.fixture
-def run(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "run"))
-
-
-@pytest.fixture
-def address(run: Path) -> Iterator[str]:
-    with served(run) as found:
-        yield found
+from browsing import Look, look
 
 
 def keeper_of(seen: Look, position: int) -> int | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +11,9 @@ import pytest
 from PIL import Image
 
 import tenpercent as tp
-from browsing import Look, look, make_run, served
+from browsing import Look, look, served
 from reviewing import flat, page
 from tenpercent.cli import main
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("selecting"))
-
-
-@pytest.fixture
-def run(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "run"))
-
-
-@pytest.fixture
-def address(run: Path) -> Iterator[str]:
-    with served(run) as found:
-        yield found
 
 
 def decided(seen: Look) -> list[tuple[str, list[int]]]:
@@ -414,14 +396,15 @@ def test_the_hatched_end_and_decisions_are_explained(seen: Look) -> None:
     page.locator("#notes").get_by_text("decisions in force: 1 pair never together").wait_for()
 
 
-def test_long_names_take_the_room_there_is(chromium: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["_bright.png", "_photograph_of_the_day.png"])
+def test_long_names_take_the_room_there_is(chromium: Any, tmp_path: Path, end: str) -> None:
     generator = np.random.default_rng(0)
     folder = tmp_path / "photos" / "n02123045"
     folder.mkdir(parents=True)
     base = generator.integers(0, 256, (6, 12, 12, 3))
     for number in range(12):
         pixels = np.clip(base[number % 6] + generator.integers(-3, 4, (12, 12, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / f"n02123045_{number:04d}_bright.png")
+        Image.fromarray(pixels).save(folder / f"n02123045_{number:04d}{end}")
     tp.embed(tmp_path / "photos", out=tmp_path / "run", embedder=flat)
     tp.cluster(tmp_path / "run", 0.5)
     tp.select(tmp_path / "run", tp.Cut(keep=0.5))
@@ -430,7 +413,7 @@ def test_long_names_take_the_room_there_is(chromium: Any, tmp_path: Path) -> Non
         opened.ready()
         opened.tiles(0).first.wait_for()
         name = opened.tiles(0).first.locator(".id")
-        assert name.inner_text().startswith("n02123045_") and name.inner_text().endswith("_bright.png")
+        assert name.inner_text().startswith("n02123045_") and name.inner_text().endswith(end)
         assert "…" not in name.inner_text()
         assert name.evaluate("node => node.scrollHeight <= node.clientHeight")
         opened.page.context.close()

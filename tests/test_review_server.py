@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import tenpercent as tp
-from reviewing import Page, flat, page, run_of_vectors
+from reviewing import Page, flat, page, run_of_vectors, until
 from tenpercent.errors import RunFolderError, StageError, UsageError
 from tenpercent.review import projection
 from tenpercent.review.calls import CALLS
@@ -503,17 +503,6 @@ def test_events_tell_of_what_another_process_decides(opened: Page, run: Path) ->
         told = [line for line in (next(lines) for _ in range(4)) if line]
     assert told[:2] == ["event: decisions", 'data: {"version": 1}']
     assert opened.get("/api/images/5", keep=0.9)["marks"] == ["keep"]
-
-
-def until(opened: Page, path: str, seconds: float = 120) -> dict[str, Any]:
-    """Wait for work to end."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found: dict[str, Any] = opened.get(path)
-        if found["state"] != "computing":
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"{path} takes longer than {seconds} s")
 
 
 @pytest.mark.parametrize("decided", [False, True])

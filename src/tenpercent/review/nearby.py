@@ -1,4 +1,4 @@
-"""The image nearest to another outside its group, soon enough for somebody who waits for it."""
+"""How far apart images are: two of the set, and one and the nearest outside its group, soon enough for who waits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cluster.filters import relative_margin
+from ..select.gap import typical_dissimilarity
 from ..select.outside import nearest_outside
 from ..store.embeddings import Embeddings, Ints, in_batches
 
@@ -20,6 +21,11 @@ class Nearby:
     def __init__(self, embeddings: Embeddings) -> None:
         """Take the embeddings; nothing is computed yet."""
         self.embeddings = embeddings
+
+    @cached_property
+    def typical(self) -> float | None:
+        """The typical dissimilarity of two images; None of a single image."""
+        return typical_dissimilarity(self.embeddings.vectors)
 
     @cached_property
     def _scale(self) -> npt.NDArray[np.float32]:

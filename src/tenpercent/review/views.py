@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from ..decisions.log import Decision, ImageName
 from ..select.cut import CheckedCut
+from ..select.gap import FEWEST, find_gap
+from ..select.merges_file import complete_heights
 from .accuracy import accuracy
 from .asked import RefusedError
 from .groups import Groups
@@ -44,6 +47,8 @@ def run_view(state: State) -> dict[str, Any]:
         "shallowest": {"keep": 1.0},
         "deepest_keep": state.deepest,
         "deepest_held": state.deepest_held,
+        "gap": gap_view(state),
+        "typical": state.nearby.typical,
         "version": state.version,
         "undo": state.undo,
         "redo": state.redo,
@@ -55,6 +60,18 @@ def run_view(state: State) -> dict[str, Any]:
         "commands_prefix": prefix,
         "accuracy": accuracy(state.run),
         "notes": notes,
+    }
+
+
+def gap_view(state: State) -> dict[str, Any]:
+    """Return the gap between copies and the rest, or how far there is none; the same whatever is decided."""
+    tree = state.merges.bare or state.merges
+    heights = complete_heights(tree.height, tree.complete_to)
+    found = find_gap(heights)
+    return {
+        "found": None if found is None else {**asdict(found), "threshold": found.threshold},
+        "looked_to": float(heights[-1 - FEWEST]) if len(heights) > FEWEST + 1 else None,
+        "whole": bool(np.isinf(tree.complete_to).all()),
     }
 
 

@@ -1,4 +1,4 @@
-"""The gap in the heights of merges between copies and everything else, where there is one.
+"""The scale of a set's dissimilarities: two images' typical one, and the gap between copies and everything else.
 
 The lowest values of a smooth distribution lie as those of a power law: then i · (log h[i + 1] − log h[i]) are
 independent and exponential with one mean (A. Rényi, On the theory of order statistics, 1953). A gap is where one of
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..cluster.distances import dissimilarities, unit_vectors
 from ..errors import counted
+from ..store.embeddings import Vectors
 from .cut import Floats
 
 LOWEST = 1e-9  # heights below count as it: copies to the bit differ by rounding at most
@@ -20,6 +22,7 @@ FOLLOWING = 100  # spacings that the mean is taken of
 FEWEST = 4  # of them, else nothing can be said
 RATIO = 1.2  # a gap that is no wider separates nothing that a person would see
 CHANCE = 1e-3  # that heights without a gap show one, over all places looked at
+PAIRS = 2_000  # the median of so many is known to a few hundredths of the spread
 
 
 @dataclass(frozen=True)
@@ -50,18 +53,32 @@ def find_gap(heights: Floats) -> Gap | None:
     Args:
         heights: float64[m], ascending.
     """
-    logs = np.log(np.maximum(heights, LOWEST))
-    spacings = np.arange(1, len(heights)) * np.diff(logs)
-    places = len(spacings) - FEWEST
-    best, clearest = None, math.log(CHANCE / max(places, 1))
-    for i in range(places):
-        following = spacings[i + 1 : i + 1 + FOLLOWING]
-        # Twice the ratio to the mean of k others is distributed as F(2, 2k): the logarithm of its upper tail.
-        ratio = float(spacings[i]) / max(float(following.sum()), 1e-12)
-        evidence = -len(following) * math.log1p(ratio)
-        if evidence < clearest and heights[i + 1] >= RATIO * max(heights[i], LOWEST):
-            best, clearest = i, evidence
-    return None if best is None else Gap(best + 1, float(heights[best]), float(heights[best + 1]))
+    if len(heights) < FEWEST + 2:
+        return None
+    low = np.maximum(heights, LOWEST)
+    spacings = np.arange(1, len(heights)) * np.diff(np.log(low))
+    sums = np.concatenate([[0.0], np.cumsum(spacings)])
+    first = np.arange(1, len(spacings) - FEWEST + 1)
+    last = np.minimum(first + FOLLOWING, len(spacings))
+    # Twice the ratio to the mean of k others is distributed as F(2, 2k): the logarithm of its upper tail.
+    ratio = spacings[first - 1] / np.maximum(sums[last] - sums[first], 1e-12)
+    evidence = np.where(low[first] >= RATIO * low[first - 1], -(last - first) * np.log1p(ratio), 0.0)
+    best = int(evidence.argmin())
+    if evidence[best] >= math.log(CHANCE / len(first)):
+        return None
+    return Gap(best + 1, float(heights[best]), float(heights[best + 1]))
+
+
+def typical_dissimilarity(vectors: Vectors) -> float | None:
+    """Return the median dissimilarity of two images, from pairs drawn with a fixed seed; None of a single image."""
+    if len(vectors) < 2:
+        return None
+    draw = np.random.default_rng(0)
+    one = draw.integers(0, len(vectors), PAIRS)
+    other = (one + draw.integers(1, len(vectors), PAIRS)) % len(vectors)  # never itself
+    rows, at = np.unique(np.concatenate([one, other]), return_inverse=True)
+    found = dissimilarities(unit_vectors(vectors[rows]), at[:PAIRS], at[PAIRS:])
+    return float(np.median(found))
 
 
 def said_height(value: float) -> str:
@@ -76,11 +93,12 @@ def precise_height(value: float) -> str:
     return f"{value:.6f}" if value >= 1e-3 else f"{value:.2e}".replace("-", "−")
 
 
-def describe_gap(heights: Floats) -> str:
-    """Return one sentence on the gap in the heights of a tree's first merges, or on there being none.
+def describe_gap(heights: Floats, images: int) -> str:
+    """Return a sentence or two on the gap in the heights of a tree's first merges, or on there being none.
 
     Args:
         heights: float64[m], ascending.
+        images: how many there are: a tree of fewer merges than half of it may end before a gap.
     """
     gap = find_gap(heights)
     if gap is not None:
@@ -94,7 +112,8 @@ def describe_gap(heights: Floats) -> str:
             f"{counted(len(heights), 'merge')} {verb} too few to look for a gap between copies and the rest."
         )
     last = said_height(float(heights[-1 - FEWEST]))
+    further = " A lower --keep looks further." if len(heights) < images / 2 else ""
     return (
         f"The heights of the merges have no gap up to {last}: no threshold up to there tells "
-        "copies from the rest. A lower --keep looks further."
+        f"copies from the rest.{further}"
     )

@@ -6,15 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..cluster.distances import dissimilarities, unit_vectors
-from ..store.embeddings import Vectors
 from .figures import Curve
 from .tables import Columns, Floats, Groups, Ints
 
 if TYPE_CHECKING:
     from ..select.merges import Merges
-
-PAIRS = 2_000  # the median of so many is known to a few hundredths of the spread
 
 
 def curves_of(merges: Merges, columns: Columns, groups: Groups) -> tuple[tuple[int, ...], list[Curve]]:
@@ -55,18 +51,6 @@ def extremes(codes: tuple[int, ...], curves: list[Curve]) -> tuple[int | None, i
     if len(codes) < 2 or len(cut) < 2:
         return None, None
     return max(cut)[1], min(cut)[1]
-
-
-def typical_dissimilarity(vectors: Vectors) -> float | None:
-    """Return the median dissimilarity of two images, from pairs drawn with a fixed seed; None of a single image."""
-    if len(vectors) < 2:
-        return None
-    draw = np.random.default_rng(0)
-    one = draw.integers(0, len(vectors), PAIRS)
-    other = (one + draw.integers(1, len(vectors), PAIRS)) % len(vectors)  # never itself
-    rows, at = np.unique(np.concatenate([one, other]), return_inverse=True)
-    found = dissimilarities(unit_vectors(vectors[rows]), at[:PAIRS], at[PAIRS:])
-    return float(np.median(found))
 
 
 def height_at(merges: Merges, count: int) -> float:

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..images.source import ImageSource
-from ..select.gap import describe_gap
+from ..select.gap import describe_gap, typical_dissimilarity
 from ..select.merges import Merges
 from ..select.merges_file import complete_heights
 from ..select.outside import nearest_outside
@@ -22,7 +22,7 @@ from ..select.selection import Selection
 from ..store.embeddings import Embeddings
 from ..store.files import write_text
 from . import gallery
-from .curves import curves_of, extremes, height_at, typical_dissimilarity
+from .curves import curves_of, extremes, height_at
 from .figures import curve_figure, sizes_figure
 from .gallery import Album, GroupView, Tile, clean, number, shortened, tile, view_group
 from .provenance import provenance
@@ -288,7 +288,7 @@ class _Page:
             "wide": Markup(wide),
             "narrow": Markup(narrow),
             "curves": len(curves),
-            "gap": clean(describe_gap(heights)) if len(heights) else "",
+            "gap": clean(describe_gap(heights, len(self.columns))) if len(heights) else "",
             "high": "" if high is None else (names[high], float(curves[high].height[curves[high].cut - 1])),
             "low": "" if low is None else (names[low], float(curves[low].height[curves[low].cut - 1])),
         }

@@ -37,7 +37,7 @@ def describe_selection(selection: Selection, heights: Floats | None = None) -> s
         if removed:
             lines.append(f"The last pair joined is {said_height(joined)} apart (1 − cosine).")
         if heights is not None and len(heights):
-            lines.append(describe_gap(heights))
+            lines.append(describe_gap(heights, n))
     return "\n".join([*lines, *selection.notes])
 
 

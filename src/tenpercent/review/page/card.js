@@ -3,7 +3,7 @@
 import { picture } from "./api.js";
 import { el, icon } from "./dom.js";
 import { state } from "./state.js";
-import { className, count, dissimilarity, KINDS, several, shortened } from "./words.js";
+import { className, count, dissimilarity, fileName, KINDS, several, shortened } from "./words.js";
 
 const TAIL = 9; // letters of a name's end that are always shown
 
@@ -13,6 +13,7 @@ export function card(group, index, total, fits, side, room = null) {
   const title = `group-${group.key}`;
   const tiles = group.members.slice(0, group.size > fits ? fits - 1 : fits);
   const rest = group.size - tiles.length;
+  const roomy = room !== null && 2 * tiles.length <= fits && tiles.some((member) => fileName(member.id).length > room); // two tiles’ room for a name
   const name = group.class_name === null ? "Group" : className(group.class_name);
   return el(
     "article",
@@ -28,8 +29,8 @@ export function card(group, index, total, fits, side, room = null) {
     ),
     el(
       "div",
-      { class: "tiles", role: "listbox", "aria-multiselectable": "true", "aria-orientation": "horizontal", "aria-label": `Images of the group ${name}` },
-      tiles.map((member) => tile(member, side, group.conflict, room)),
+      { class: `tiles ${roomy ? "roomy" : ""}`, role: "listbox", "aria-multiselectable": "true", "aria-orientation": "horizontal", "aria-label": `Images of the group ${name}` },
+      tiles.map((member) => tile(member, side, group.conflict, roomy ? 2 * room : room)),
     ),
     rest > 0 && el("button", { type: "button", class: "more", data: { more: group.key } }, el("b", {}, `+${count(rest)}`), el("span", {}, "show all")),
   );
@@ -42,7 +43,7 @@ function tool(action, name, words, pressed = null) {
 /** One image as an option of its group's row; `room` is how many letters of its name several lines hold, null for one line. */
 export function tile(member, side = 160, withClass = false, room = null) {
   const text = member.role === "removed" ? dissimilarity(member.d) : member.role;
-  const second = withClass && member.class_name !== null ? className(member.class_name) : member.id.split("/").at(-1) || member.id;
+  const second = withClass && member.class_name !== null ? className(member.class_name) : fileName(member.id);
   const name = [
     member.role,
     member.id,

@@ -130,7 +130,7 @@ function scale() {
   slider.disabled = number.disabled = n < 2;
   byId("cut").style.setProperty("--reach-share", n < 2 ? 0 : Math.max(0, place(deepest)));
   const span = 1 - lowest();
-  const apart = [0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001].find((one) => span / one >= 4) ?? 0.0005;
+  const apart = [0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001].find((one) => span / one >= 3) ?? 0.0005;
   const ticks = [];
   for (let at = 1; at >= Math.max(deepest, lowest()) - 1e-9 && ticks.length < 12; at -= apart) {
     const tick = el("span", { class: "tick" }, `${Number((100 * at).toFixed(2))}%`);

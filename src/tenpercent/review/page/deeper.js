@@ -28,13 +28,20 @@ export function offerDeeper() {
 }
 
 async function start(go) {
-  go.disabled = true;
+  if (await deepen(go, cutting(), "")) deepening({ state: "computing", done: 0 });
+}
+
+/** Begin to deepen the tree for a button; gives whether it has begun. */
+export async function deepen(from, cut, words = "Going deeper …") {
+  from.disabled = true;
   try {
-    await post("api/deepen", cutting());
-    deepening({ state: "computing", done: 0 });
+    await post("api/deepen", cut);
+    if (words) say(words);
+    return true;
   } catch (error) {
     say(error.message, { bad: true });
-    go.disabled = false;
+    from.disabled = false;
+    return false;
   }
 }
 

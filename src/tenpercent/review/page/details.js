@@ -9,7 +9,7 @@ import { frame, tile } from "./card.js";
 import { learn } from "./feed.js";
 import { pick, show } from "./pick.js";
 import { state, targets } from "./state.js";
-import { bytes, className, count, decided, dissimilarity, KINDS, several, shortened, time } from "./words.js";
+import { bytes, className, count, decided, dissimilarity, KINDS, several, shortened, time, typically } from "./words.js";
 
 export function details(image, group) {
   learn(group);
@@ -135,7 +135,7 @@ function members(image, group) {
     "section",
     { id: "panel-group", "aria-labelledby": "panel-group-title" },
     el("h3", { id: "panel-group-title" }, `Group of ${several(group.size, "image")}`, group.conflict && el("span", { class: "badge warn" }, icon("labels"), "labels differ")),
-    el("p", { class: "quiet" }, `No two of them are farther apart than ${dissimilarity(group.diameter)}.${next}`),
+    el("p", { class: "quiet" }, `No two of them are farther apart than ${dissimilarity(group.diameter)}.${next} ${typically()}`),
     row,
     left > 0 && el("p", { class: "quiet" }, `${count(left)} more, farther from the keeper, are not shown.`),
   );

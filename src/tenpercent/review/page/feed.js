@@ -5,6 +5,7 @@ import { card } from "./card.js";
 import { byId, el } from "./dom.js";
 import { empty } from "./empty.js";
 import { cutting, on, remembered, set, state, targets } from "./state.js";
+import { fileName } from "./words.js";
 import { Viewport } from "./viewport.js";
 
 const PAGE = 30;
@@ -101,7 +102,7 @@ function take(answer) {
   total = answer.total;
   if (view.letters === null && answer.groups.length) {
     // As the first groups have it, for cards keep one height.
-    view.letters = Math.max(...answer.groups.flatMap(({ members: own }) => own.map(({ id }) => (id.split("/").at(-1) || id).length)));
+    view.letters = Math.max(...answer.groups.flatMap(({ members: own }) => own.map(({ id }) => fileName(id).length)));
     view.measure();
   }
   answer.groups.forEach((group, number) => {

@@ -8,6 +8,7 @@ import { startExport } from "./export.js";
 import { jump, startFeed } from "./feed.js";
 import { startFilters } from "./filters.js";
 import { startFind } from "./find.js";
+import { startGap } from "./gap.js";
 import { startHistory } from "./history.js";
 import { startKeys } from "./keys.js";
 import { startMap } from "./map.js";
@@ -41,7 +42,7 @@ async function start() {
   const before = place();
   set({ run, version: run.version, keep: before.keep ?? run.keep, threshold: before.threshold, hold: before.hold, filter: { ...state.filter, ...before.filter }, view: before.view ?? "groups" });
   lead(run);
-  for (const wake of [startViews, startFeed, startFilters, startFind, startPick, startPanel, startSelectionBar, startHistory, startMap, startExport, startKeys, startRefill, startRemoved, startAccuracy, startCut, startEvents]) wake();
+  for (const wake of [startViews, startFeed, startFilters, startFind, startPick, startPanel, startSelectionBar, startHistory, startMap, startExport, startKeys, startRefill, startRemoved, startAccuracy, startCut, startGap, startEvents]) wake();
   await reload();
   if (before.image !== null && before.image < run.n) {
     pick(before.image);

@@ -1,12 +1,12 @@
 // What decisions make of the fraction asked for: who goes instead, or who would, and the choice between the two.
 
-import { ApiError, get, isAbort, Latest, picture, post } from "./api.js";
+import { ApiError, get, isAbort, Latest, picture } from "./api.js";
 import { holdTo } from "./cut.js";
+import { deepen } from "./deeper.js";
 import { button, byId, el } from "./dom.js";
-import { say } from "./notices.js";
 import { pick } from "./pick.js";
 import { on, state } from "./state.js";
-import { count, dissimilarity, percent, several, shortened } from "./words.js";
+import { count, dissimilarity, fileName, percent, several, shortened } from "./words.js";
 
 const REST = 120; // ms after the last cut: the slider runs over many
 const asking = new Latest();
@@ -44,7 +44,7 @@ function draw(found) {
   if (hold === "height" && back <= 0) return box.replaceChildren();
   if (many === null) {
     return box.replaceChildren(
-      el("section", { class: "refill" }, el("p", {}, words(back), " The tree ends here: which others could go for them is known once it reaches deeper."), button("Go deeper", { onclick: (event) => deepen(event.currentTarget) })),
+      el("section", { class: "refill" }, el("p", {}, words(back), " The tree ends here: which others could go for them is known once it reaches deeper."), button("Go deeper", { onclick: (event) => deepen(event.currentTarget, { keep: state.keep, hold: "count" }) })),
     );
   }
   const text =
@@ -64,21 +64,10 @@ function draw(found) {
 const words = (back) => `Your decisions bring back ${several(back, "image")}, and nothing goes instead.`;
 
 function line({ p, id, keeper, d }) {
-  const apart = keeper === null ? "" : `${dissimilarity(d)} from ${shortened(keeper.id.split("/").at(-1) || keeper.id, 24)}`;
+  const apart = keeper === null ? "" : `${dissimilarity(d)} from ${shortened(fileName(keeper.id), 24)}`;
   return el(
     "li",
     {},
-    el("button", { type: "button", class: "goes", title: id, onclick: () => pick(p) }, state.run.has_images && [el("img", { src: picture(p, 160), alt: "" }), keeper !== null && el("img", { class: "its-keeper", src: picture(keeper.p, 160), alt: "" })], el("span", {}, el("bdi", {}, shortened(id.split("/").at(-1) || id, 28)), el("small", {}, apart))),
+    el("button", { type: "button", class: "goes", title: id, onclick: () => pick(p) }, state.run.has_images && [el("img", { src: picture(p, 160), alt: "" }), keeper !== null && el("img", { class: "its-keeper", src: picture(keeper.p, 160), alt: "" })], el("span", {}, el("bdi", {}, shortened(fileName(id), 28)), el("small", {}, apart))),
   );
-}
-
-async function deepen(from) {
-  from.disabled = true;
-  try {
-    await post("api/deepen", { keep: state.keep, hold: "count" });
-    say("Going deeper …");
-  } catch (error) {
-    say(error.message, { bad: true });
-    from.disabled = false;
-  }
 }

@@ -47,6 +47,10 @@ function listen() {
     const job = JSON.parse(event.data);
     deepening(job);
     if (job.state === "ready") quietly(deepened());
+    else if (job.state === "failed" && !byId("deeper")) {
+      say(`Going deeper failed: ${job.error}`, { bad: true });
+      quietly(refresh()); // buttons that began it can be pressed again
+    }
   });
   events.addEventListener("selection", () => say("The selection is stored in the run."));
   events.addEventListener("error", () => {

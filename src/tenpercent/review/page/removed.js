@@ -1,12 +1,12 @@
 // The list of what goes: each image beside the one kept for it, the farthest apart first.
 
 import { get, isAbort, Latest } from "./api.js";
-import { fitted, frame } from "./card.js";
+import { frame } from "./card.js";
 import { byId, button, el, icon } from "./dom.js";
 import { openSheet } from "./panel.js";
 import { pick } from "./pick.js";
 import { cutting, on, state } from "./state.js";
-import { count, dissimilarity, several } from "./words.js";
+import { count, dissimilarity, fileName, several, shortened } from "./words.js";
 
 const PAGE = 60;
 const asking = new Latest();
@@ -45,7 +45,7 @@ const page = (offset) => asking.run((signal) => get("api/removed", { ...cutting(
 function pair(image) {
   const { keeper } = image;
   const words = keeper === null ? "removed by decision" : `${dissimilarity(image.d)} apart`;
-  const side = (one, role, name) => el("button", { type: "button", class: `goer ${role}`, data: { p: one.p }, title: one.id, "aria-label": `${name} ${one.id}`, onclick: () => look(one.p) }, frame({ missing: false, ...one }, 160), fitted(one.id.split("/").at(-1) || one.id));
+  const side = (one, role, name) => el("button", { type: "button", class: `goer ${role}`, data: { p: one.p }, title: one.id, "aria-label": `${name} ${one.id}`, onclick: () => look(one.p) }, frame({ missing: false, ...one }, 160), el("bdi", { class: "id" }, shortened(fileName(one.id), 80)));
   return el(
     "li",
     {},

@@ -1,5 +1,7 @@
 // Numbers, names and decisions in words: the same on every part of the page, and as in the report.
 
+import { state } from "./state.js";
+
 const WHOLE = new Intl.NumberFormat("en");
 const SUPERSCRIPT = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 
@@ -17,6 +19,12 @@ export function dissimilarity(value) {
   const power = [...String(Number(exponent))].map((letter) => SUPERSCRIPT[letter]).join("");
   return `${mantissa} × 10${power}`;
 }
+
+/** A dissimilarity in two digits, where it is a scale and not a measure. */
+export const roughly = (value) => (value >= 0.001 ? String(Number(value.toPrecision(2))) : dissimilarity(value));
+
+/** The scale of this set's dissimilarities, for they differ from embedding to embedding. */
+export const typically = () => (state.run.typical === null ? "" : `Two images of this set are typically ${roughly(state.run.typical)} apart.`);
 
 /** A fraction in percent with as many decimals as tell neighbouring cuts of n images apart, at most three. */
 export function percent(fraction, n = 1000) {
@@ -40,6 +48,9 @@ export function bytes(number) {
 export function className(name) {
   return /^\d+$/u.test(name) ? `class ${name}` : name;
 }
+
+/** The last part of an id that is a path. */
+export const fileName = (id) => id.split("/").at(-1) || id;
 
 /** A long name with its two ends, the middle left out: folders begin alike, files end alike. */
 export function shortened(text, limit = 40) {
