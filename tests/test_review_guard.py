@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
 from reviewing import BASE, TOKEN, Page, page, raw, run_of_vectors
 from tenpercent.review.app import make_app
-from tenpercent.review.guard import HEADERS, MOST_BODY, cookie_name
+from tenpercent.review.guard import HEADERS, cookie_name
+from tenpercent.review.requests import MOST_BODY
 
 POSTS = ("/api/decisions", "/api/undo", "/api/redo", "/api/map", "/api/deepen", "/api/select")
 
@@ -274,6 +277,31 @@ def test_bodies_that_are_no_object_of_such_values_are_not(opened: Page, body: by
     assert "\n" not in answer.json()["error"]
 
 
+def test_a_page_that_leaves_before_its_body_has_come_is_no_failure(app: Starlette) -> None:
+    told: list[int] = []
+
+    async def send(message: Message) -> None:
+        told.append(message.get("status", 0))
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    cookie = f"{cookie_name(TOKEN)}={TOKEN}".encode()
+    headers = [(b"host", b"localhost"), (b"cookie", cookie), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/api/undo", "query_string": b"", "headers": headers}
+    asyncio.run(app(scope, receive, send))
+    assert told[0] == 400
+
+
+def test_a_value_without_a_letter_is_not_given(opened: Page) -> None:
+    usual = opened.get("/api/groups")
+    assert opened.client.get("/api/groups?order=&limit=&keep=&decided=&class=&unknown=").json() == usual
+    assert "p is 'x'" in opened.get("/api/images/x", 400)["error"]
+    assert opened.get("/api/images/0", 400, keep="-1")["error"] == "keep is -1.0; give a number from 0 to 1"
+    line = opened.get("/api/search", 400, limit="1e1")["error"]
+    assert line == "limit is '1e1'; give a whole number from 1 to 200"
+
+
 # ---- what every answer forbids -------------------------------------------------------------------------------------
 
 
@@ -295,10 +323,10 @@ def test_every_answer_carries_the_headers(opened: Page, stranger: TestClient) ->
         opened.client.put("/api/run"),
     ]
     for answer in answers:
-        for name, value in HEADERS:
-            assert answer.headers.get_list(name.decode()) == [value.decode()], answer.url
+        for name, value in HEADERS.items():
+            assert answer.headers.get_list(name) == [value], answer.url
         assert answer.headers["cache-control"]
-    policy = dict(HEADERS)[b"content-security-policy"].decode()
+    policy = HEADERS["content-security-policy"]
     assert "unsafe" not in policy
     assert "default-src 'none'" in policy
 

@@ -9,15 +9,15 @@ import numpy as np
 from ..decisions.log import ConflictError, Decision, ImageName, Kind
 from ..decisions.meaning import places
 from ..select.cut import CheckedCut
-from .asked import Asked, RefusedError
 from .instead import change_view
 from .listing import group_views, with_missing
+from .requests import DecisionRequest, RefusedError
 from .session import Session
 from .state import State
 from .views import checked_position, decision_view
 
 
-def decide(session: Session, asked: Asked) -> dict[str, Any]:
+def decide(session: Session, asked: DecisionRequest) -> dict[str, Any]:
     """Write a decision down.
 
     Args:
@@ -31,16 +31,16 @@ def decide(session: Session, asked: Asked) -> dict[str, Any]:
     """
     state = before = session.state
     check_writable(state)
-    if asked["origin"] != state.embeddings.origin:
+    if asked.origin != state.embeddings.origin:
         raise RefusedError(
             409, "the run was embedded anew; load the page again, then decide", origin=state.embeddings.origin
         )
-    kind, positions = Kind(asked["kind"]), [checked_position(state, position) for position in asked["images"]]
+    kind, positions = asked.kind, [checked_position(state, position) for position in asked.images]
     if kind is Kind.PREFER:
         _check_one_a_group(state, _cut(state, asked), positions)
     names = [image_of(state, position) for position in positions]
     try:
-        decision = session.log.add(kind, names, asked["note"] or "", asked["seen"])
+        decision = session.log.add(kind, names, asked.note or "", asked.seen)
     except ConflictError as error:
         session.refresh()
         theirs = decision_view(session.state, error.decision)
@@ -49,7 +49,7 @@ def decide(session: Session, asked: Asked) -> dict[str, Any]:
     state = session.state
     answer = {"version": state.version, "decision": decision_view(state, decision)}
     cut = _cut(state, asked)
-    if (asked["keep"] is None and asked["threshold"] is None) or not state.covers(cut):
+    if (asked.keep is None and asked.threshold is None) or not state.covers(cut):
         return answer
     if before.covers(cut):
         answer["change"] = change_view(state, before.groups(cut), state.groups(cut), positions)
@@ -58,8 +58,8 @@ def decide(session: Session, asked: Asked) -> dict[str, Any]:
     return {**answer, "group": {**group, "members": with_missing(state, group["members"])}}
 
 
-def _cut(state: State, asked: Asked) -> CheckedCut:
-    return state.checked(asked["keep"], asked["threshold"], asked["hold"])
+def _cut(state: State, asked: DecisionRequest) -> CheckedCut:
+    return state.checked(asked.keep, asked.threshold, asked.hold)
 
 
 def _check_one_a_group(state: State, cut: CheckedCut, positions: list[int]) -> None:

@@ -8,6 +8,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
+from starlette.responses import Response, StreamingResponse
+
+from .requests import RefusedError
+
 POLL = 0.5  # seconds between two looks at the log of decisions, which other processes write too
 SIGN = 15.0  # seconds after which a quiet connection says that it lives
 WAITING = 200  # events that a slow page may lag behind; then it is cut off and connects anew
@@ -18,50 +22,48 @@ class Hub:
     """Hands events on to all pages that listen. `publish` is safe for threads; the rest runs in the server's loop."""
 
     def __init__(self) -> None:
-        self._pages: set[asyncio.Queue[str | None]] = set()
+        self._pages: set[asyncio.Queue[str]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
-
-    def __len__(self) -> int:
-        """How many pages listen."""
-        return len(self._pages)
-
-    @property
-    def full(self) -> bool:
-        """Whether no further page may listen."""
-        return len(self._pages) >= MOST_PAGES
-
-    def publish(self, event: str, data: dict[str, Any]) -> None:
-        """Tell all pages."""
-        if self._loop is not None and not self._closed:
-            text = f"event: {event}\ndata: {json.dumps(data)}\n\n"
-            with suppress(RuntimeError):  # the server has just ended, and nobody listens
-                self._loop.call_soon_threadsafe(self._hand_on, text)
-
-    def close(self) -> None:
-        """End all streams; to be called in the server's loop."""
-        self._closed = True
-        for page in self._pages:
-            page.put_nowait(None)
 
     def open(self) -> None:
         """Begin; to be called in the server's loop."""
-        self._loop, self._closed = asyncio.get_running_loop(), False
+        self._loop = asyncio.get_running_loop()
 
-    async def stream(self, first: str = "") -> AsyncIterator[str]:
+    def close(self) -> None:
+        """End all streams; to be called in the server's loop."""
+        self._loop = None
+        self._hand_on(": the server ends\n\n")
+
+    def publish(self, event: str, data: dict[str, Any]) -> None:
+        """Tell all pages."""
+        loop = self._loop
+        if loop is not None:
+            text = f"event: {event}\ndata: {json.dumps(data)}\n\n"
+            with suppress(RuntimeError):  # the server has just ended, and nobody listens
+                loop.call_soon_threadsafe(self._hand_on, text)
+
+    def listen(self) -> Response:
+        """Return the stream of events for one more page.
+
+        Raises:
+            RefusedError: very many listen already.
+        """
+        if len(self._pages) >= MOST_PAGES:
+            raise RefusedError(429, f"{len(self._pages):,} pages listen already; close some")
+        headers = {"X-Accel-Buffering": "no"}  # a proxy in between is not to gather them
+        return StreamingResponse(self._stream(), media_type="text/event-stream", headers=headers)
+
+    async def _stream(self) -> AsyncIterator[str]:
         """Yield what one page is told, until the server ends or the page lags too far behind."""
-        page: asyncio.Queue[str | None] = asyncio.Queue()
+        page: asyncio.Queue[str] = asyncio.Queue()
         self._pages.add(page)
         try:
-            yield f"retry: 1000\n\n{first}"
-            while not self._closed:
+            yield "retry: 1000\n\n"
+            while self._loop is not None and page.qsize() <= WAITING:
                 try:
-                    text = await asyncio.wait_for(page.get(), SIGN)
+                    yield await asyncio.wait_for(page.get(), SIGN)
                 except TimeoutError:
-                    text = ": still here\n\n"
-                if text is None or page.qsize() > WAITING:
-                    return
-                yield text
+                    yield ": still here\n\n"
         finally:
             self._pages.discard(page)
 
@@ -78,5 +80,5 @@ class Hub:
 
     def _hand_on(self, text: str) -> None:
         for page in self._pages:
-            if page.qsize() <= WAITING + 1:
+            if page.qsize() <= WAITING:
                 page.put_nowait(text)

@@ -1,34 +1,35 @@
-"""What stands before every call: who may ask, from where, how much, and what each answer forbids the browser."""
+"""What stands before every call: who may ask, from where, and what each answer forbids the browser."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import ipaddress
-import json
+import re
 import socket
 from collections.abc import Iterable
-from urllib.parse import parse_qs, urlsplit
+from contextlib import suppress
+from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_BODY = 64 * 1024
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY = frozenset({"0.0.0.0", "::"})  # addresses that listen to everybody
 READS = frozenset({"GET", "HEAD"})
+HOST = re.compile(r"(\[[0-9a-f.:]+\]|[^\s,/?#@:\[\]]+)(:[0-9]*)?")  # a name and, where it has one, a port
+USUAL = {"http": 80, "https": 443}  # ports
 
-HEADERS = (
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-        b"font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"x-robots-tag", b"noindex"),
-)
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "x-robots-tag": "noindex",
+}
 
 
 def cookie_name(token: str) -> str:
@@ -66,140 +67,83 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            await self._http(scope, receive, _with_headers(send))
+            await (self._own_answer(scope) or self._app)(scope, receive, _with_headers(send))
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = _Headers(scope)
-        reads = scope["method"] in READS
+    def _own_answer(self, scope: Scope) -> Response | None:
+        """Return the answer to who may not pass, or brings the token; None for everybody else."""
+        headers, reads, front = Headers(scope=scope), scope["method"] in READS, scope["path"] == "/"
         refused = self._stranger(headers, reads)
         if refused is not None:
-            await _refuse(send, 403, refused)
-            return
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("token")
-        if reads and given is not None and scope["path"] == "/":
-            await self._welcome(send, given[-1])
-        elif not self._known(headers):
+            return _refusal(refused)
+        given = QueryParams(scope["query_string"]).getlist("token")
+        if reads and front and given:
+            return self._welcome(given[-1])
+        if not self._known(headers):
             line = "this page needs its token; open the address that tenpercent review printed"
-            await _refuse(send, 403, line, as_page=scope["path"] == "/")
-        elif reads:
-            await self._app(scope, receive, send)
-        else:
-            await self._with_body(scope, headers, receive, send)
+            return _refusal(line, as_page=front)
+        return None
 
-    def _stranger(self, headers: _Headers, reads: bool) -> str | None:
+    def _stranger(self, headers: Headers, reads: bool) -> str | None:
         """Return why a request comes from the wrong place, or None."""
-        host = headers.only("host")
-        name = None if host is None else _name(host)
-        if host is None or name is None or not self._is_here(name):
-            return f"the host {(host or '')[:80]!r} is not this machine; open the address that was printed"
+        host = _only(headers, "host") or ""
+        named = HOST.fullmatch(host.lower())
+        if named is None or not self._is_here(named[1].strip("[]")):
+            return f"the host {host[:80]!r} is not this machine; open the address that was printed"
         if reads:
             return None
-        origin = headers.only("origin")
-        if headers.count("origin") and (origin is None or not _same_place(origin, host)):
-            return (
-                f"the origin {(origin or '')[:80]!r} is another than {host[:80]!r}; decide on the page itself"
-            )
-        if headers.only("sec-fetch-site") == "cross-site":
+        origin = _only(headers, "origin") or ""
+        if "origin" in headers and not _same_place(origin, host):
+            return f"the origin {origin[:80]!r} is another than {host[:80]!r}; decide on the page itself"
+        if _only(headers, "sec-fetch-site") == "cross-site":
             return "another site's page has sent this; decide on the page itself"
         return None
 
     def _is_here(self, name: str) -> bool:
         return name in self._hosts or (self._any and _is_address(name))
 
-    def _known(self, headers: _Headers) -> bool:
-        """Whether the cookie holds the token."""
-        for line in headers.all("cookie"):
-            for pair in line.split(";"):
-                name, _, value = pair.strip().partition("=")
-                if name == self._cookie and hmac.compare_digest(value.encode("latin-1"), self._token):
-                    return True
-        return False
+    def _known(self, headers: Headers) -> bool:
+        """Whether a cookie holds the token; a proxy's page may send several of the name."""
+        pairs = (
+            pair.strip().partition("=") for line in headers.getlist("cookie") for pair in line.split(";")
+        )
+        return any(name == self._cookie and self._is_token(value) for name, _, value in pairs)
 
-    async def _welcome(self, send: Send, given: str) -> None:
+    def _is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._token)
+
+    def _welcome(self, given: str) -> Response:
         """Turn the right token into a cookie, and lead to the same page without it."""
-        if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._token):
-            line = "the token is wrong; open the address that tenpercent review printed last"
-            await _refuse(send, 403, line, as_page=True)
-            return
+        if not self._is_token(given):
+            return _refusal(
+                "the token is wrong; open the address that tenpercent review printed last", as_page=True
+            )
         # Without a path the cookie is for the folder of this address, which behind a notebook's proxy is not "/".
         cookie = f"{self._cookie}={self._token.decode()}; HttpOnly; SameSite=Strict"
-        headers = [(b"location", b"./"), (b"set-cookie", cookie.encode()), (b"content-length", b"0")]
-        await send({"type": "http.response.start", "status": 303, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
-
-    async def _with_body(self, scope: Scope, headers: _Headers, receive: Receive, send: Send) -> None:
-        """Read a body of a decent size and hand it on whole."""
-        line = f"the body has more than {MOST_BODY:,} bytes; send less at once"
-        length = headers.only("content-length") or "0"
-        if not length.isdecimal() or int(length[:20]) > MOST_BODY:
-            await _refuse(send, 413, line)
-            return
-        body, more = b"", True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > MOST_BODY:
-                await _refuse(send, 413, line)
-                return
-        await self._app(scope, _replayed(body, receive), send)
+        return RedirectResponse("./", 303, {"set-cookie": cookie})
 
 
-class _Headers:
-    """The headers of a request, names in lower case."""
-
-    def __init__(self, scope: Scope) -> None:
-        self._pairs = [
-            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]
-        ]
-
-    def all(self, name: str) -> list[str]:
-        return [value for key, value in self._pairs if key == name]
-
-    def count(self, name: str) -> int:
-        return len(self.all(name))
-
-    def only(self, name: str) -> str | None:
-        """The value of a header that is there exactly once."""
-        found = self.all(name)
-        return found[0] if len(found) == 1 else None
-
-
-def _name(host: str) -> str | None:
-    """Return the name of a ``Host`` without its port, in lower case; None where it is none."""
-    try:
-        parts = urlsplit(f"//{host}")
-        _ = parts.port  # raises where it is no number
-    except ValueError:
-        return None
-    if parts.path or parts.query or parts.fragment or "@" in host:
-        return None
-    return parts.hostname
+def _only(headers: Headers, name: str) -> str | None:
+    """Return the value of a header that is there exactly once."""
+    found = headers.getlist(name)
+    return found[0] if len(found) == 1 else None
 
 
 def _same_place(origin: str, host: str) -> bool:
     """Whether an ``Origin`` names the host and port of ``Host``; without a port, the usual one of its scheme."""
-    try:
+    with suppress(ValueError):  # no address at all
         one, other = urlsplit(origin), urlsplit(f"//{host}")
-        usual = {"http": 80, "https": 443}.get(one.scheme)
-        return usual is not None and (one.hostname, one.port or usual) == (
-            other.hostname,
-            other.port or usual,
-        )
-    except ValueError:
-        return False
+        usual = USUAL.get(one.scheme)
+        ports = (one.port or usual, other.port or usual)
+        return usual is not None and one.hostname == other.hostname and ports[0] == ports[1]
+    return False
 
 
 def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(name))
+    return False
 
 
 def _with_headers(send: Send) -> Send:
@@ -207,35 +151,18 @@ def _with_headers(send: Send) -> Send:
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            own = {name.lower() for name, _ in message.get("headers", ())}
-            usual = [*HEADERS, (b"cache-control", b"no-store")]
-            added = [(name, value) for name, value in usual if name not in own]
-            message = {**message, "headers": [*message.get("headers", ()), *added]}
+            headers = MutableHeaders(scope=message)
+            for name, value in {**HEADERS, "cache-control": "no-store"}.items():
+                headers.setdefault(name, value)
         await send(message)
 
     return sending
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Return what gives the body that was read already, and then what comes after it."""
-    waiting = [body]
-
-    async def receiving() -> Message:
-        if waiting:
-            return {"type": "http.request", "body": waiting.pop(), "more_body": False}
-        return await receive()
-
-    return receiving
-
-
-async def _refuse(send: Send, status: int, line: str, as_page: bool = False) -> None:
-    """Answer with one line, as a page where a person would see it."""
-    if as_page:
-        # The line is one of this module's own, without anything of the request.
-        body = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>tenpercent</title><p>{line}.'.encode()
-        kind = b"text/html; charset=utf-8"
-    else:
-        body, kind = json.dumps({"error": line}).encode(), b"application/json"
-    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _refusal(line: str, as_page: bool = False) -> Response:
+    """Return an answer of one line, as a page where a person would see it."""
+    if not as_page:
+        return JSONResponse({"error": line}, 403)
+    # The line is one of this module's own, without anything of the request.
+    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>tenpercent</title><p>{line}.'
+    return HTMLResponse(page, 403)

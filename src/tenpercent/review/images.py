@@ -17,13 +17,14 @@ from ..store.embeddings import Ints
 from .listing import about_groups, distance, members_view, role, with_missing
 from .originals import GoneError
 from .state import State
-from .views import decision_view, image_name
+from .views import checked_position, decision_view, image_name
 
 MOST_LEAVES = 200  # of a group whose tree is drawn
 
 
 def image_view(state: State, cut: CheckedCut, position: int) -> dict[str, Any]:
     """Return an image with its place in its group, and what is decided about it."""
+    position = checked_position(state, position)
     groups, embeddings = state.groups(cut), state.embeddings
     group = groups.of(np.asarray([position]))
     standing = groups.standing(group)
@@ -56,6 +57,7 @@ def group_detail(state: State, cut: CheckedCut, key: int, page: tuple[int, int])
         key: a position in the group.
         page: the offset among the members, and how many.
     """
+    key = checked_position(state, key)
     groups = state.groups(cut)
     group = groups.of(np.asarray([key]))
     standing = groups.standing(group)

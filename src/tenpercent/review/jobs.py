@@ -9,8 +9,8 @@ from threading import Lock, Thread
 from typing import Any
 
 from ..errors import TenpercentError, one_line
-from .asked import RefusedError
 from .events import Hub
+from .requests import RefusedError
 
 log = logging.getLogger("tenpercent")
 

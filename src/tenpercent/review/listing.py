@@ -10,9 +10,10 @@ import numpy as np
 from ..decisions.log import Kind
 from ..select.cut import CheckedCut
 from ..store.embeddings import Ints
-from .asked import MOST_IMAGES, Asked, RefusedError
-from .groups import Decided, Filter, Groups, Order
+from .groups import Filter, Groups
+from .requests import MOST_IMAGES, GroupsRequest, RefusedError
 from .state import State
+from .views import checked_position
 
 if TYPE_CHECKING:
     from ..select.partition import Standing
@@ -21,24 +22,17 @@ SHOWN = 16  # members of a group in a list of groups
 BYTES = 700_000  # of an answer, before JSON's own signs
 
 
-def groups_view(
-    state: State, cut: CheckedCut, wanted: Filter, text: str, around: int | None, page: tuple[int, int]
-) -> dict[str, Any]:
-    """Return a page of the list of groups.
+def groups_view(state: State, cut: CheckedCut, asked: GroupsRequest) -> dict[str, Any]:
+    """Return a page of the list of groups: the one asked for, or the one that holds the group of an image.
 
-    Args:
-        state: the run.
-        cut: where it is cut.
-        wanted: order and filter.
-        text: what the id of an image of each group holds, "" for anything.
-        around: the position whose group the page is to hold; None for the page as asked.
-        page: the offset, and how many groups.
+    Raises:
+        RefusedError: no class has that name or code, there is no such image, or the tree is not deep enough.
     """
-    offset, limit = page
+    wanted, text, offset, limit = _filter(state, asked), asked.text, asked.offset, asked.limit
     found = True
-    if around is not None:
-        groups = state.groups(cut)
-        at = np.flatnonzero(_listed(state, groups, wanted, text) == groups.of(np.asarray([around])))
+    if asked.around is not None:
+        groups, around = state.groups(cut), np.asarray([checked_position(state, asked.around)])
+        at = np.flatnonzero(_listed(state, groups, wanted, text) == groups.of(around))
         found = bool(len(at))
         offset = int(at[0]) // limit * limit if found else offset
     key = ("groups", cut, wanted, text, offset, limit)
@@ -49,7 +43,7 @@ def groups_view(
         "groups": [{**group, "members": with_missing(state, group["members"])} for group in shown],
         "version": state.version,
     }
-    return answer if around is None else {**answer, "found": found}
+    return answer if asked.around is None else {**answer, "found": found}
 
 
 def _groups_page(
@@ -155,23 +149,17 @@ def distance(dissimilarity: float, representative: int) -> float | None:
     return dissimilarity if representative >= 0 and math.isfinite(dissimilarity) else None
 
 
-def checked_filter(state: State, asked: Asked) -> Filter:
-    """Return the filter that a request names.
+def _filter(state: State, asked: GroupsRequest) -> Filter:
+    code = _code(state, asked.class_)
+    return Filter(asked.order, code, asked.min_size, asked.max_size, asked.decided)
+
+
+def _code(state: State, name: str | None) -> int | None:
+    """Return the code of a class given by its code, or by its name where that is no code.
 
     Raises:
         RefusedError: no class has that name or code.
     """
-    return Filter(
-        order=Order(asked["order"]),
-        code=_code(state, asked["class"]),
-        smallest=asked["min_size"],
-        largest=asked["max_size"],
-        decided=Decided(asked["decided"]),
-    )
-
-
-def _code(state: State, name: str | None) -> int | None:
-    """Return the code of a class given by its code, or by its name where that is no code."""
     if not name:
         return None
     names = state.embeddings.class_names

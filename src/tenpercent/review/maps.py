@@ -14,10 +14,10 @@ import pyarrow as pa
 from ..errors import RunFolderError, StageError
 from ..store.files import write_table
 from ..store.layout import Column, Layout, read_checked
-from .asked import RefusedError
 from .events import Hub
 from .jobs import Job
 from .projection import project
+from .requests import RefusedError
 from .session import Session
 from .state import State
 

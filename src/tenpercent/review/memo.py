@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import lru_cache
 from threading import Lock
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
-
-
-class _Slot(Generic[Value]):
-    def __init__(self) -> None:
-        self.lock = Lock()
-        self.made: list[Value] = []
 
 
 class Memo(Generic[Value]):
@@ -21,21 +15,22 @@ class Memo(Generic[Value]):
 
     def __init__(self, most: int) -> None:
         """Take how many values to keep, one at least."""
-        self.most = max(1, most)
-        self._slots: OrderedDict[Hashable, _Slot[Value]] = OrderedDict()
         self._lock = Lock()
+
+        @lru_cache(max(1, most))
+        def slot(_: Hashable) -> tuple[Lock, list[Value]]:
+            return Lock(), []
+
+        self._slot = slot
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Return the value of `key`; make it where it is not here. What `make` raises is not kept."""
-        with self._lock:
-            slot = self._slots.setdefault(key, _Slot())
-            self._slots.move_to_end(key)
-            while len(self._slots) > self.most:
-                self._slots.popitem(last=False)
-        with slot.lock:
-            if not slot.made:
-                slot.made.append(make())
-            return slot.made[0]
+        with self._lock:  # of two at once, each would be given a slot of its own
+            lock, made = self._slot(key)
+        with lock:
+            if not made:
+                made.append(make())
+            return made[0]
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return self._slot.cache_info().currsize

@@ -1,14 +1,16 @@
-"""The description of all calls in the words of OpenAPI 3.1, made from the same table as the routes."""
+"""One call of the server, and the description of all calls in the words of OpenAPI 3.1."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic
 
 from ..store.environment import versions
-from .asked import MOST_IMAGES, Parameter
-from .calls import CALLS, JSON, Call
+from .requests import TAG, Model, fields
+from .review import Review
 
-KINDS = {int: "integer", float: "number", str: "string", list: "array"}
+JSON = "application/json"
 ERROR = {
     "type": "object",
     "required": ["error"],
@@ -23,70 +25,61 @@ REFUSALS = {
 }
 
 
-def description() -> dict[str, Any]:
+@dataclass(frozen=True)
+class Call(Generic[Model]):
+    """One call.
+
+    Attributes:
+        method: GET or POST.
+        path: the address, with names of parameters in braces.
+        about: what it does, a sentence.
+        takes: the model of its values: in the address of a GET, in the body of a POST.
+        answer: makes the content, or the whole response.
+        gives: the media type of the answer.
+        status: of a good answer.
+    """
+
+    method: str
+    path: str
+    about: str
+    takes: type[Model]
+    answer: Callable[[Review, Model], Any]
+    gives: str = JSON
+    status: int = 200
+
+    def described(self) -> dict[str, Any]:
+        """Return what OpenAPI calls an operation."""
+        good = {self.gives: {"schema": {"type": "object" if self.gives == JSON else "string"}}}
+        error = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
+        refusals = {status: {"description": line, "content": error} for status, line in REFUSALS.items()}
+        responses = {str(self.status): {"description": self.about, "content": good}, **refusals}
+        operation = {"summary": self.about, "parameters": [], "responses": responses}
+        values, required = fields(self.takes)
+        if self.method == "POST":
+            body = {"type": "object", "required": required, "properties": values}
+            content = {"required": bool(values), "content": {JSON: {"schema": body}}}
+            return {**operation, "requestBody": content}
+        parameters = [
+            {
+                "name": name,
+                "in": "path" if f"{{{name}}}" in self.path else "header" if name == TAG else "query",
+                "required": name in required,
+                "description": schema["description"],
+                "schema": schema,
+            }
+            for name, schema in values.items()
+        ]
+        return {**operation, "parameters": parameters}
+
+
+def description(calls: Iterable[Call[Any]]) -> dict[str, Any]:
     """Return the whole document."""
     paths: dict[str, dict[str, Any]] = {}
-    for call in CALLS:
-        paths.setdefault(call.path, {})[call.method.lower()] = _operation(call)
+    for call in calls:
+        paths.setdefault(call.path, {})[call.method.lower()] = call.described()
     return {
         "openapi": "3.1.0",
         "info": {"title": "tenpercent review", "version": versions()["tenpercent"]},
         "paths": paths,
         "components": {"schemas": {"Error": ERROR}},
     }
-
-
-def schema(parameter: Parameter) -> dict[str, Any]:
-    """Return the JSON schema of one value."""
-    found: dict[str, Any] = {"type": KINDS[parameter.kind]}
-    if parameter.choices:
-        found["enum"] = [str(choice) for choice in parameter.choices]
-    elif parameter.kind is list:
-        found |= {"items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": MOST_IMAGES}
-    elif parameter.kind is str:
-        found["maxLength"] = int(parameter.high or 500)
-    else:
-        found |= {"minimum": parameter.low, "maximum": parameter.high}
-    if parameter.default is not None:
-        found["default"] = parameter.default
-    return found
-
-
-def _operation(call: Call) -> dict[str, Any]:
-    content: dict[str, Any] = {
-        call.gives: {"schema": {"type": "object"} if call.gives == JSON else {"type": "string"}}
-    }
-    error = {"content": {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}}
-    operation: dict[str, Any] = {
-        "summary": call.about,
-        "parameters": [
-            {
-                "name": one.name,
-                "in": "path" if call.names(one) else "query",
-                "required": one.required,
-                "description": one.about,
-                "schema": schema(one),
-            }
-            for one in call.parameters
-        ],
-        "responses": {
-            str(call.status): {"description": call.about, "content": content},
-            **{status: {"description": line, **error} for status, line in REFUSALS.items()},
-        },
-    }
-    if call.method == "POST":
-        operation["requestBody"] = {
-            "required": bool(call.body),
-            "content": {
-                JSON: {
-                    "schema": {
-                        "type": "object",
-                        "required": [one.name for one in call.body if one.required],
-                        "properties": {
-                            one.name: schema(one) | {"description": one.about} for one in call.body
-                        },
-                    }
-                }
-            },
-        }
-    return operation

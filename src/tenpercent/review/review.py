@@ -1,4 +1,4 @@
-"""All that one server holds, and what it does for each call: a function a call, of checked values."""
+"""All that one server holds of a run folder."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from starlette.responses import Response
+
 from ..errors import TenpercentError
+from ..images.decode import Unreadable
 from ..select.cut import CheckedCut, Hold
-from .asked import Asked, RefusedError
-from .decide import bring_back, decide, history, take_back
+from ..select.selection import Selection
 from .events import Hub
-from .groups import Filter
-from .images import group_detail, image_view
-from .instead import refill_view
-from .listing import checked_filter, groups_view
-from .maps import Map, labels
-from .pictures import Pictures
-from .removed import removed_view
+from .listing import groups_view
+from .maps import Map
+from .originals import GoneError
+from .pictures import SIDES, Pictures
+from .requests import CutRequest, GroupsRequest, PictureRequest, RefusedError
 from .runs import Runs
 from .session import Session
 from .state import State
-from .views import checked_position, cut_view, run_view, search_view
+from .views import checked_position
+
+FRESH = 60  # seconds that a browser shows a picture without asking whether its file is there still
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,128 +51,61 @@ class Review:
     def warm(self) -> None:
         """Make what the first look needs, so that it does not wait for what is compiled on first use."""
         with suppress(TenpercentError):  # whoever looks is told
-            state = self.session.state
+            state = self.state
             cut = state.checked(max(state.how.keep, state.deepest_held), None, Hold.HEIGHT)
-            groups_view(state, cut, Filter(), "", None, (0, 1))
+            groups_view(state, cut, GroupsRequest.model_validate({"limit": 1}))
 
-    def cut_of(self, asked: Asked) -> tuple[State, CheckedCut]:
-        """Return the run as it is now with the cut that a request names."""
-        state = self.session.state
-        return state, state.checked(asked["keep"], asked["threshold"], asked["hold"])
+    @property
+    def state(self) -> State:
+        """The run as it is now."""
+        return self.session.state
 
+    def cut(self, asked: CutRequest) -> tuple[State, CheckedCut]:
+        """Return the run as it is now with the cut that a request names, the run's own where it names none."""
+        state = self.state
+        return state, state.checked(asked.keep, asked.threshold, asked.hold)
 
-# ---- looking -------------------------------------------------------------------------------------------------------
+    def named_cut(self, asked: CutRequest) -> CheckedCut:
+        """Return the cut that a request names.
 
+        Raises:
+            RefusedError: it names none.
+        """
+        if asked.keep is None and asked.threshold is None:
+            raise RefusedError(400, "keep is missing; give keep, a number from 0 to 1, or threshold")
+        return self.cut(asked)[1]
 
-def get_run(review: Review, _: Asked) -> dict[str, Any]:
-    return run_view(review.session.state)
+    def selection(self, asked: CutRequest) -> tuple[State, Selection]:
+        """Return the run as it is now with the whole selection of the cut that a request names."""
+        state, cut = self.cut(asked)
+        return state, self.runs.selection(state, cut)
 
+    def decided(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to a decision, once all pages are told of it."""
+        self.hub.publish("decisions", {"version": answer["version"]})
+        return answer
 
-def get_cut(review: Review, asked: Asked) -> dict[str, Any]:
-    return cut_view(*review.cut_of(asked))
+    def picture(self, asked: PictureRequest) -> Response:
+        """Return an image's picture, or that the one which the browser has is the same still.
 
-
-def get_groups(review: Review, asked: Asked) -> dict[str, Any]:
-    state, cut = review.cut_of(asked)
-    around = None if asked["around"] is None else checked_position(state, asked["around"])
-    page = (asked["offset"], asked["limit"])
-    return groups_view(state, cut, checked_filter(state, asked), asked["text"], around, page)
-
-
-def get_group(review: Review, asked: Asked) -> dict[str, Any]:
-    state, cut = review.cut_of(asked)
-    key = checked_position(state, asked["key"])
-    return group_detail(state, cut, key, (asked["offset"], asked["limit"]))
-
-
-def get_image(review: Review, asked: Asked) -> dict[str, Any]:
-    state, cut = review.cut_of(asked)
-    return image_view(state, cut, checked_position(state, asked["p"]))
-
-
-def get_search(review: Review, asked: Asked) -> dict[str, Any]:
-    return search_view(review.session.state, asked["text"], asked["limit"])
-
-
-def get_removed(review: Review, asked: Asked) -> dict[str, Any]:
-    state, cut = review.cut_of(asked)
-    return removed_view(state, review.runs.selection(state, cut), (asked["offset"], asked["limit"]))
-
-
-def get_refill(review: Review, asked: Asked) -> dict[str, Any]:
-    return refill_view(review.session.state, asked["keep"])
-
-
-def get_kept(review: Review, asked: Asked) -> bytes:
-    return review.runs.kept(*review.cut_of(asked))
-
-
-def get_labels(review: Review, asked: Asked) -> bytes:
-    return labels(review.session.state, asked["offset"], asked["limit"])
-
-
-# ---- deciding ------------------------------------------------------------------------------------------------------
-
-
-def get_decisions(review: Review, asked: Asked) -> dict[str, Any]:
-    return history(review.session, asked["limit"])
-
-
-def post_decision(review: Review, asked: Asked) -> dict[str, Any]:
-    return _published(review, decide(review.session, asked))
-
-
-def post_undo(review: Review, asked: Asked) -> dict[str, Any]:
-    return _published(review, take_back(review.session, asked["number"]))
-
-
-def post_redo(review: Review, _: Asked) -> dict[str, Any]:
-    return _published(review, bring_back(review.session))
-
-
-def _published(review: Review, answer: dict[str, Any]) -> dict[str, Any]:
-    review.hub.publish("decisions", {"version": answer["version"]})
-    return answer
-
-
-# ---- the map and the stages ----------------------------------------------------------------------------------------
-
-
-def get_map(review: Review, _: Asked) -> dict[str, Any]:
-    return review.map.view()
-
-
-def post_map(review: Review, _: Asked) -> dict[str, Any]:
-    return review.map.start()
-
-
-def get_map_points(review: Review, asked: Asked) -> bytes:
-    return review.map.points(asked["offset"], asked["limit"])
-
-
-def get_deepen(review: Review, _: Asked) -> dict[str, Any]:
-    return review.runs.view()
-
-
-def post_deepen(review: Review, asked: Asked) -> dict[str, Any]:
-    return review.runs.deepen(_named_cut(review, asked))
-
-
-def post_select(review: Review, asked: Asked) -> dict[str, Any]:
-    return review.runs.select(_named_cut(review, asked))
-
-
-def _named_cut(review: Review, asked: Asked) -> CheckedCut:
-    if asked["keep"] is None and asked["threshold"] is None:
-        raise RefusedError(400, "keep is missing; give keep, a number from 0 to 1, or threshold")
-    return review.cut_of(asked)[1]
-
-
-def check_room(review: Review) -> None:
-    """Refuse one more page that listens, where there are very many.
-
-    Raises:
-        RefusedError: there are.
-    """
-    if review.hub.full:
-        raise RefusedError(429, f"{len(review.hub):,} pages listen already; close some")
+        Raises:
+            RefusedError: there is no such image or size, its file can't be read, or it is of other embeddings.
+        """
+        state = self.state
+        position = checked_position(state, asked.p)
+        if asked.side not in SIDES:
+            raise RefusedError(400, f"side is {asked.side}; give one of {', '.join(map(str, SIDES))}")
+        if asked.of is not None and not state.embeddings.origin.startswith(asked.of):
+            raise RefusedError(409, "the run was embedded anew; load the page again")
+        name, of = state.embeddings.ids[position], (state.originals, state.embeddings, position, asked.side)
+        # Without an origin it is asked about again each time: after another embedding the position is another image's.
+        kept = {"Cache-Control": f"private, {'no-cache' if asked.of is None else f'max-age={FRESH}'}"}
+        try:
+            if asked.known == f'"{self.pictures.tag(*of)}"':
+                return Response(status_code=304, headers={"ETag": asked.known, **kept})
+            found = self.pictures.picture(*of)
+        except (GoneError, Unreadable) as error:
+            raise RefusedError(404, f"{name}: {error}") from None
+        except OSError as error:
+            raise RefusedError(404, f"{name}: the image can't be read ({error.strerror or error})") from None
+        return Response(found.data, media_type=found.kind, headers={"ETag": f'"{found.tag}"', **kept})

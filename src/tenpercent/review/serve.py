@@ -50,6 +50,7 @@ def serve(
         TenpercentError: the run can't be looked at.
     """
     require("starlette", "review")
+    require("pydantic", "review")
     uvicorn = require("uvicorn", "review")
     from .app import make_app
 

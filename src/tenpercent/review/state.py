@@ -14,12 +14,12 @@ from ..decisions.log import Decision, ImageName
 from ..select.cut import CheckedCut, Hold
 from ..store.embeddings import Embeddings, Ints
 from ..store.run import RunFolder, Stage
-from .asked import RefusedError
 from .forest import Forest
 from .groups import Groups
 from .memo import Memo
 from .nearby import Nearby
 from .originals import Originals
+from .requests import RefusedError
 
 if TYPE_CHECKING:
     from ..select.merges import Merges

@@ -15,8 +15,8 @@ from ..select.cut import CheckedCut
 from ..select.gap import FEWEST, find_gap
 from ..select.merges_file import complete_heights
 from .accuracy import accuracy
-from .asked import RefusedError
 from .groups import Groups
+from .requests import RefusedError
 from .state import State
 
 MOST_CLASSES = 2000

@@ -1,0 +1,249 @@
+"""What a request may carry: a strict model a call, from which it is checked and described alike."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..decisions.log import Kind
+from ..errors import TenpercentError
+from ..select.cut import Hold
+from .groups import Decided, Order
+from .pictures import SIDES
+
+MOST_BODY = 64 * 1024
+MOST_IMAGES = 1000  # that one decision names
+DESCRIBED = (
+    "description",
+    "type",
+    "enum",
+    "items",
+    "minItems",
+    "maxItems",
+    "minimum",
+    "maximum",
+    "maxLength",
+    "default",
+)
+TAG = "if-none-match"  # the one header that a call takes
+# Python's own reading takes spaces, underscores and the digits of any script.
+WHOLE, NUMBER = re.compile("[-+]?[0-9]{1,40}"), re.compile("[-+.0-9eE]{1,40}")
+LARGEST = 2**53  # whole numbers beyond are not exact in JavaScript
+
+
+class RefusedError(TenpercentError):
+    """A request that can't be answered as it is.
+
+    Attributes:
+        status: of the answer.
+        more: what the answer holds beside the line.
+    """
+
+    def __init__(self, status: int, line: str, **more: Any) -> None:
+        super().__init__(line)
+        self.status, self.more = status, more
+
+
+# ---- values --------------------------------------------------------------------------------------------------------
+
+
+def _whole(about: str, default: Any = ..., low: int = 0, high: int = LARGEST) -> Any:
+    return Field(default, ge=low, le=high, description=about)
+
+
+def _most(default: int, most: int) -> Any:
+    return _whole("how many at most", default, 1, most)
+
+
+Text = Annotated[str, Field(max_length=500)]
+OFFSET = _whole("how many to pass over", 0)
+POSITION = _whole("the position of the image in id order")
+
+
+# ---- one model a call ----------------------------------------------------------------------------------------------
+
+
+class Request(BaseModel):
+    """The values of one request; what nobody asks for is passed over."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class KeepRequest(Request):
+    keep: float | None = Field(None, ge=0, le=1, description="the fraction of images that stays")
+
+
+class CutRequest(KeepRequest):
+    threshold: float | None = Field(None, ge=0, le=2, description="instead of keep: the height of the cut")
+    hold: Annotated[Hold, Field(strict=False)] | None = Field(
+        None, description="what decisions do not change, beside keep: how many stay, or the height of the cut"
+    )
+
+
+class GroupsRequest(CutRequest):
+    order: Order = Field(Order.SIZE, strict=False, description="of the groups")
+    class_: Text | None = Field(
+        None, alias="class", description="the code or name of a class that one of its images has"
+    )
+    min_size: int = _whole("images it has at least", 2, 1)
+    max_size: int | None = _whole("images it has at most", None, 1)
+    text: Text = Field("", description="what the id of one of its images holds")
+    decided: Decided = Field(Decided.ANY, strict=False, description="about it")
+    around: int | None = _whole("a position: the page that holds its group, instead of the offset", None)
+    offset: int = OFFSET
+    limit: int = _most(30, 100)
+
+
+class GroupRequest(CutRequest):
+    key: int = _whole("a position in the group, the smallest names it")
+    offset: int = OFFSET
+    limit: int = _most(200, 1000)
+
+
+class ImageRequest(CutRequest):
+    p: int = POSITION
+
+
+class PictureRequest(Request):
+    p: int = POSITION
+    side: int = _whole(f"of the square that it fits: {', '.join(map(str, SIDES))}", SIDES[0])
+    of: Text | None = Field(
+        None,
+        description="the beginning of the origin that the position is of; pictures may then be kept a while",
+    )
+    known: str | None = Field(
+        None, alias="if-none-match", max_length=500, description="the tag of the one at hand"
+    )
+
+
+class SearchRequest(Request):
+    text: Text = Field("", description="to look for")
+    limit: int = _most(20, 200)
+
+
+class RemovedRequest(CutRequest):
+    offset: int = OFFSET
+    limit: int = _most(60, 200)
+
+
+class LabelsRequest(Request):
+    offset: int = OFFSET
+    limit: int = _most(400_000, 400_000)
+
+
+class PointsRequest(Request):
+    offset: int = OFFSET
+    limit: int = _most(200_000, 200_000)
+
+
+class HistoryRequest(Request):
+    limit: int = _most(500, 1000)
+
+
+class DecisionRequest(CutRequest):
+    """A decision; the cut is to show the group of, and who goes instead."""
+
+    kind: Kind = Field(strict=False, description="what is decided")
+    images: list[Annotated[int, Field(ge=0, le=LARGEST)]] = Field(
+        min_length=1, max_length=MOST_IMAGES, description="positions in id order"
+    )
+    note: str | None = Field(None, max_length=2000, description="why")
+    seen: int = _whole("the version of the decisions that was looked at", low=-1)
+    origin: Text = Field(description="of the embeddings that the positions are of")
+
+
+class UndoRequest(Request):
+    number: int | None = _whole("which one; the last where it is not given", None, 1)
+
+
+# ---- checking ------------------------------------------------------------------------------------------------------
+
+Model = TypeVar("Model", bound=Request)
+
+
+def of_address(model: type[Model], texts: Mapping[str, str]) -> Model:
+    """Check what an address holds; a value without a letter counts as not given.
+
+    Raises:
+        RefusedError: a value is missing, of another kind, or out of its range.
+    """
+    schemas, _ = fields(model)
+    given = {name: text for name, text in texts.items() if text and name in schemas}
+    return _checked(model, {name: _read(text, schemas[name]["type"]) for name, text in given.items()})
+
+
+def _read(text: str, kind: str) -> int | float | str:
+    """Return the number that a text is; the text where it is none, or should be none."""
+    with suppress(ValueError):
+        if kind == "integer" and WHOLE.fullmatch(text):
+            return int(text)
+        if kind == "number" and NUMBER.fullmatch(text):
+            return float(text)
+    return text
+
+
+def of_body(model: type[Model], body: bytes, content_type: str) -> Model:
+    """Check what a body of JSON holds.
+
+    Raises:
+        RefusedError: it is no JSON object, or a value is missing, of another kind, or out of its range.
+    """
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise RefusedError(415, f"the body is {content_type or 'of no type'!r}; send application/json")
+    try:
+        content = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        raise RefusedError(400, "the body is no JSON; send an object") from None
+    if not isinstance(content, dict):
+        raise RefusedError(400, f"the body is a {type(content).__name__}; send an object")
+    return _checked(model, content)
+
+
+def _checked(model: type[Model], content: Mapping[str, Any]) -> Model:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise _refused(model, error) from None
+
+
+def _refused(model: type[Request], error: ValidationError) -> RefusedError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    name, value = str(first["loc"][0]), first["input"]
+    wanted = _wanted(fields(model)[0][name])
+    if first["type"] == "missing" or value is None:
+        return RefusedError(400, f"{name} is missing; give {wanted}")
+    inside = isinstance(value, list) or len(first["loc"]) > 1
+    shown = "a list" if inside else "an object" if isinstance(value, dict) else repr(value)
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return RefusedError(400, f"{name} is {shown}; give {wanted}")
+
+
+def _wanted(schema: Mapping[str, Any]) -> str:
+    """Return what a value must be, in words."""
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
+    if schema["type"] == "array":
+        return f"a list of 1 to {schema['maxItems']:,} positions of images"
+    if schema["type"] == "string":
+        return f"a text of at most {schema['maxLength']:,} letters"
+    what = "a whole number" if schema["type"] == "integer" else "a number"
+    low, high = schema["minimum"], schema["maximum"]
+    return f"{what} of at least {low:g}" if high == LARGEST else f"{what} from {low:g} to {high:g}"
+
+
+@cache
+def fields(model: type[Request]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the JSON schema of each value, what several share written out, and the names of those required."""
+    whole = model.model_json_schema()
+    found = {}
+    for name, schema in whole.get("properties", {}).items():
+        one = schema | schema.get("anyOf", [{}])[0]  # the other is null: not given
+        one = whole.get("$defs", {}).get(one.get("$ref", "").rpartition("/")[2], {}) | one
+        found[name] = {key: one[key] for key in DESCRIBED if one.get(key) is not None}
+    return found, whole.get("required", [])
