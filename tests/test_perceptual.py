@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from tenpercent.images.alignment import align
 from tenpercent.images.perceptual import SAME, SmallPictures, bits_apart, small_grey
 from tenpercent.leaks import pictures as pictures_of_sets
 from tenpercent.leaks.pictures import same_pictures
+from tenpercent.show.provenance import training_accuracy
+from tenpercent.show.unlike import UnlikePairs, near_identical
 
 Picture = Image.Image
 
@@ -253,3 +256,64 @@ def test_an_image_that_is_gone_takes_part_by_its_vector_and_is_counted(photos: P
     found = tp.leaks(run, embedder=blind, out=tmp_path / "out")
     assert "1 training image can't be read any more and took part by vectors alone." in found.notes
     assert len(found) == 11
+
+
+# ---- near-identical images with different labels ------------------------------------------------------------------
+
+
+def tint(images: Any) -> Any:
+    """An embedder that takes pictures of one tint for alike."""
+    return np.stack([image.mean((0, 1)) - 128 for image in images])
+
+
+@pytest.fixture
+def two_classes(tmp_path: Path) -> Path:
+    """60 pictures of two classes; one cat is also a dog, in another encoding."""
+    folder = tmp_path / "classes"
+    for number in range(60):
+        place = folder / ("cat", "dog")[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        scene(number).save(place / f"{number:02d}.png")
+    again(scene(0), format="JPEG", quality=60).save(folder / "dog/copy.png")
+    return folder
+
+
+def words_of(report: Path) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", report.read_text()).split())
+
+
+def test_near_identical_is_only_what_is(two_classes: Path, tmp_path: Path) -> None:
+    tp.run(two_classes, out=tmp_path / "run", embedder=tint, keep=0.5)
+    words = words_of(tmp_path / "run/report.html")
+    section = words[words.index("Close images with different labels") : words.index("What took no part")]
+    close = int(re.search(r"1 near-identical, ([\d,]+) close for this network", section)[1])  # type: ignore[index]
+    assert close == 2
+    near = section[section.index("Near-identical images with different labels") :]
+    near = near[: near.index("Different labels, close for this network")]
+    assert "1 pair, 2 images" in near
+    assert "copy.png" in near
+    assert "training images right" not in section  # a function was trained on nothing
+
+
+def test_what_the_network_has_right_is_said_where_it_was_trained_on_labels() -> None:
+    def run(kind: str, right: float | None, finetune: bool = False) -> dict[str, Any]:
+        settings = {"embedder": {"embedder": kind, "finetune": finetune}}
+        return {"stages": {"embed": {"settings": settings, "train_accuracy": right}}}
+
+    assert training_accuracy(run("supervised", 0.637)) == "64%"
+    assert training_accuracy(run("supervised", 0.9996)) == "99.9%"
+    assert training_accuracy(run("supervised", 1.0)) == "100.0%"
+    assert training_accuracy(run("timm", 0.5, finetune=True)) == "50%"
+    assert training_accuracy(run("timm", 0.5)) is None
+    assert training_accuracy(run("selfsupervised", 0.9)) is None
+    assert training_accuracy(run("supervised", None)) is None
+    assert training_accuracy({}) is None
+
+
+def test_a_gap_tells_copies_where_there_are_no_images() -> None:
+    found = UnlikePairs(
+        np.array([0, 1, 2]), np.array([3, 4, 5]), np.array([0.0, 0.1, 0.3]), radius=0.5, asked=0.5
+    )
+    rows = np.arange(6)
+    assert near_identical(found, 0.18, None, rows)[0].tolist() == [True, True, False]
+    assert near_identical(found, None, None, rows)[0].tolist() == [True, False, False]

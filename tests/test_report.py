@@ -279,6 +279,7 @@ def test_images_of_two_labels_that_are_near_stand_side_by_side() -> None:
     labels[39] = 1 - labels[0]
     page = checked(render(from_vectors(vectors, 0.75, labels=labels, class_names=["cat", "dog"])))
     assert "1 pair of images with different labels lies within" in page.text
+    assert "1 near-identical, 0 close for this network" in page.text
     assert "dissimilarity 0" in page.text
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
 
 Greys = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -100,6 +99,8 @@ def _half(images: Greys) -> Floats:
 
 
 def _blurred(images: npt.NDArray[np.generic]) -> Floats:
+    from scipy.ndimage import gaussian_filter  # slow to import
+
     return np.asarray(gaussian_filter(images.astype(np.float64), (0, 1, 1)))
 
 

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..errors import require
 from .alignment import best_overlap
 
 SIDE = 32
 BITS = 256
 SAME = 40  # bits up to which two images can be one picture; experiments/leaks_planted.py measured it
+SURE = 24  # bits up to which they are near-identical, whatever else the set holds
 FLAT = 2.0  # standard deviation in grey levels below which an image shows too little to be told from others
 AT_ONCE = 512  # pairs that are laid over each other together
 
@@ -57,12 +57,9 @@ class SmallPictures:
 
     @classmethod
     def of(cls, greys: Greys) -> SmallPictures:
-        """Hash small grey images.
+        """Hash small grey images."""
+        from imagehash import phash  # half of what `import tenpercent` may take
 
-        Raises:
-            MissingExtraError: ImageHash is not installed.
-        """
-        phash = require("imagehash", "images").phash
         hashes = np.empty((len(greys), BITS), np.bool_)
         for row, grey in enumerate(greys):
             hashes[row] = phash(Image.fromarray(grey), hash_size=16, highfreq_factor=2).hash.reshape(-1)

@@ -44,7 +44,7 @@ _LAYOUT = Layout(
 
 
 def small_pictures(
-    source: ImageSource, rows: Ints, contents: Sequence[str], folder: Path | None
+    source: ImageSource, rows: Ints, contents: Sequence[str] = (), folder: Path | None = None
 ) -> tuple[SmallPictures, int]:
     """Return images as they are compared, from part files where they were read before.
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from ..errors import UsageError
-from ..images.perceptual import BITS, SmallPictures
+from ..images.perceptual import SmallPictures
 from ..images.source import ImageSource
 from ..store.embeddings import Embeddings, Ints, Strings, frozen
 from ..store.files import replacing, write_table
@@ -158,7 +158,7 @@ class Pairs:
     def sorted(cls, i: Ints, j: Ints, d: Floats, equal: Bools | None, bits: Ints | None) -> Pairs:
         """Bring pairs into their order."""
         pairs = cls(i, j, d, equal, bits)
-        apart = np.zeros(len(i), dtype=np.int64) if bits is None else np.where(bits < 0, BITS, bits)
+        apart = 0 if bits is None else bits
         return pairs.take(np.lexsort((j, i, d, np.where(pairs.by == By.PICTURE, apart, 0), pairs.by)))
 
     @cached_property

@@ -195,7 +195,7 @@ def vectors_of(
     sides = _side(train, layer), _side(test, layer)
     _check_comparable(*sides)
     sides = sides[0], _with_classes_of(*sides)
-    if any(side.source is None or side.embeddings.hashes is None for side in sides):
+    if any(side.source is None for side in sides):
         return sides
     return _with_pictures(train, sides[0]), _with_pictures(test, sides[1])
 
@@ -295,11 +295,12 @@ def _with_pictures(asked: Asked, side: Side) -> Side:
     """Return a set with its images as a perceptual hash sees them: read now, or kept in its run folder since."""
     assert isinstance(asked.opened, RunFolder)
     assert side.source is not None
-    assert side.embeddings.hashes is not None
     log.info("reading the pictures of %s for their perceptual hashes", asked.role)
-    contents = side.embeddings.hashes.tolist()
-    folder = asked.opened.path / FOLDER
-    pictures, unread = small_pictures(side.source, side.embeddings.rows, contents, folder)
+    rows, contents = side.embeddings.rows, side.embeddings.hashes
+    if contents is None:  # beside ready vectors: nothing tells whether what is kept is of these images
+        pictures, unread = small_pictures(side.source, rows)
+    else:
+        pictures, unread = small_pictures(side.source, rows, contents.tolist(), asked.opened.path / FOLDER)
     return replace(side, pictures=pictures, unread=unread)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .gallery import clean, number
@@ -82,3 +83,20 @@ def _words(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_words(item) for item in value) or "none"
     return clean(str(value))
+
+
+def training_accuracy(run: dict[str, Any]) -> str | None:
+    """Return the share of its training images that the embedding's network had right in its last epoch, in words.
+
+    Args:
+        run: the content of ``run.json``.
+
+    Returns:
+        None where the network was not trained on labels, or the run does not say.
+    """
+    stage = run.get("stages", {}).get("embed", {})
+    embedder = stage.get("settings", {}).get("embedder", {})
+    right = stage.get("train_accuracy")
+    if right is None or not (embedder.get("embedder") == "supervised" or embedder.get("finetune")):
+        return None
+    return f"{right:.0%}" if round(right, 2) < 1 else f"{math.floor(1000 * right) / 10:.1f}%"

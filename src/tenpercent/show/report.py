@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..images.source import ImageSource
-from ..select.gap import describe_gap, typical_dissimilarity
+from ..select.gap import describe_gap, find_gap, typical_dissimilarity
 from ..select.merges import Merges
 from ..select.merges_file import complete_heights
 from ..select.outside import nearest_outside
@@ -25,10 +25,10 @@ from . import gallery
 from .curves import curves_of, extremes, height_at
 from .figures import curve_figure, sizes_figure
 from .gallery import Album, GroupView, Tile, clean, number, shortened, tile, view_group
-from .provenance import provenance
+from .provenance import provenance, training_accuracy
 from .summary import describe_asked
-from .tables import Columns, Groups, columns_of, group_sizes, groups_of, redundancy_table
-from .unlike import each_once, find_unlike_pairs
+from .tables import Columns, Floats, Groups, Ints, columns_of, group_sizes, groups_of, redundancy_table
+from .unlike import UnlikePairs, each_once, find_unlike_pairs, near_identical
 
 LARGEST = 6  # groups shown of the largest, and of the tightest
 CLASSES = 12  # classes with a gallery and a panel of their own
@@ -280,7 +280,7 @@ class _Page:
         if strategy != "semantic" or not any(len(curve.height) for curve in curves):
             return {"wide": "", "narrow": "", "curves": 0, "high": "", "low": "", "strategy": clean(strategy)}
         high, low = extremes(codes, curves)
-        heights = complete_heights(self.material.merges.height, self.material.merges.complete_to)
+        heights = self._heights
         wide = curve_figure(curves, "curve", high=high, low=low, width=760)
         narrow = curve_figure(curves, "curve-s", high=high, low=low, width=340)
         names = [clean(self.columns.class_name(code)) for code in codes]
@@ -294,7 +294,7 @@ class _Page:
         }
 
     def unlike(self) -> dict[str, Any] | None:
-        """Near-identical images with different labels; None where there are no two labels."""
+        """Close images with different labels, the near-identical ones apart; None where there are no two labels."""
         columns = self.columns
         if len(np.unique(columns.labels[columns.labels >= 0])) < 2:
             return None
@@ -303,18 +303,38 @@ class _Page:
         found = find_unlike_pairs(self.material.embeddings.vectors, columns, min(radius, tenth))
         if isinstance(found, str):
             return {"refused": found, "pairs": []}
-        chosen = each_once(found.i, found.j, PAIRS)
-        self.album.fetch([int(at) for pair in chosen for at in (found.i[pair], found.j[pair])])
-        pairs = [
-            Pair(
-                self._labelled_tile(int(found.i[pair])),
-                self._labelled_tile(int(found.j[pair])),
-                float(found.d[pair]),
-            )
+        gap = find_gap(self._heights) if self.material.selection.strategy == "semantic" else None
+        near, looked_at = near_identical(
+            found,
+            None if gap is None else gap.threshold,
+            self.material.source,
+            self.material.embeddings.rows,
+        )
+        return {
+            "refused": "",
+            "search": found,
+            "gap": gap,
+            "looked_at": looked_at,
+            "near": self._pairs(found, np.flatnonzero(near)),
+            "close": self._pairs(found, np.flatnonzero(~near)),
+            "accuracy": training_accuracy(self.material.run),
+        }
+
+    def _pairs(self, found: UnlikePairs, which: Ints) -> dict[str, Any]:
+        """Some pairs of images with different labels: how many there are, and the nearest to look at."""
+        i, j, d = found.i[which], found.j[which], found.d[which]
+        chosen = each_once(i, j, PAIRS)
+        self.album.fetch([int(at) for pair in chosen for at in (i[pair], j[pair])])
+        shown = [
+            Pair(self._labelled_tile(int(i[pair])), self._labelled_tile(int(j[pair])), float(d[pair]))
             for pair in chosen
         ]
-        images = len(np.unique(np.concatenate([found.i, found.j])))
-        return {"refused": "", "pairs": pairs, "count": len(found.d), "images": images, "search": found}
+        return {"shown": shown, "count": len(d), "images": len(np.unique(np.concatenate([i, j])))}
+
+    @cached_property
+    def _heights(self) -> Floats:
+        """The heights of the merges, ascending, as far as all classes have theirs."""
+        return complete_heights(self.material.merges.height, self.material.merges.complete_to)
 
     def _labelled_tile(self, position: int) -> Tile:
         role = "kept" if self.columns.kept[position] else "removed"

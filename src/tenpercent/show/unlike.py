@@ -1,4 +1,4 @@
-"""Near-identical images that carry different labels: where to look for mistakes in the labels."""
+"""Close images that carry different labels, and which of them are near-identical: where to look for mistakes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import numpy as np
 
 from ..cluster.neighbors import neighbor_graph
 from ..cluster.points import Points
+from ..images.perceptual import SURE, bits_apart
+from ..images.small_pictures import small_pictures
+from ..images.source import ImageSource
 from ..store.embeddings import Vectors
-from .tables import Columns, Floats, Ints
+from .tables import Bools, Columns, Floats, Ints
 
 MOST_IMAGES = 120_000  # all pairs of more than this take longer than a reader of a report should wait
 MOST_PAIRS = 4_000_000  # pairs of any labels that the search may gather
+MOST_LOOKED_AT = 300  # pairs whose images a report reads and compares, the nearest
 SAMPLE = 256
 
 
@@ -57,6 +61,31 @@ def find_unlike_pairs(vectors: Vectors, columns: Columns, radius: float) -> Unli
     graph = neighbor_graph(points, affordable)
     i, j = graph.i.astype(np.int64), graph.j.astype(np.int64)
     return UnlikePairs(*unlike_pairs(i, j, graph.d, columns.labels), radius=affordable, asked=radius)
+
+
+def near_identical(
+    found: UnlikePairs, threshold: float | None, source: ImageSource | None, rows: Ints
+) -> tuple[Bools, int]:
+    """Tell the pairs that are near-identical from those that are merely close for the network.
+
+    Args:
+        found: the pairs, nearest first.
+        threshold: the dissimilarity up to which the gap in the heights says that images are copies; None without a gap.
+        source: the images; None where there are none.
+        rows: int64[n], the row of each image in the source.
+
+    Returns:
+        bool[p], and how many pairs were compared by their perceptual hashes.
+    """
+    near = found.d <= (threshold or 0.0)  # equal vectors are near-identical in any case
+    looked_at = np.flatnonzero(~near)[:MOST_LOOKED_AT]
+    if source is None or not len(looked_at):
+        return near, 0
+    images, at = np.unique([found.i[looked_at], found.j[looked_at]], return_inverse=True)
+    pictures, _ = small_pictures(source, rows[images])
+    one, other = at.reshape(2, -1)
+    near[looked_at] = bits_apart(pictures.take(one), pictures.take(other)) <= SURE
+    return near, len(looked_at)
 
 
 def affordable_radius(units: Floats, radius: float, pairs: int) -> float | None:
