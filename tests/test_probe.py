@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,6 +151,21 @@ def test_a_run_is_judged_by_what_it_holds_out(pictures: Path, tmp_path: Path) ->
     (folder,) = (tmp_path / "probe").glob("run-*")
     asked = tp.Embeddings.load(folder / "embeddings")
     assert len(asked) == 6 and not set(asked.ids) & set(own.ids)
+
+
+def test_test_vectors_of_another_limit_of_pixels_are_not_taken_for_these(
+    pictures: Path, tmp_path: Path
+) -> None:
+    large = pictures / "test/dark/05.png"
+    Image.open(large).resize((10, 10)).save(large)
+    run = tmp_path / "run"
+    tested = []
+    for limit in (64, None):  # one run after the other, under one name and with equal weights
+        shutil.rmtree(run, ignore_errors=True)
+        options = tp.SourceOptions(max_pixels=limit)
+        tp.embed(pictures, out=run, embedder=SUPERVISED, options=options)
+        tested += [row.tested for row in tp.probe([run], out=tmp_path / "probe").rows]
+    assert tested == [11, 12]
 
 
 def test_vectors_are_judged_by_a_fifth_of_each_class_whatever_their_order(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ..embedding import describe, embed
 from ..errors import UsageError
 from ..evaluate.evaluation_set import EvaluationSet, evaluation_set
 from ..images.holdout import draw_holdout
-from ..images.options import SourceOptions
+from ..images.options import MAX_PIXELS, SourceOptions
 from ..images.source import ImageSource
 from ..leaks.identity import borrowed, is_borrowed, is_trained
 from ..select.stored import load_embeddings, open_images
@@ -168,10 +168,11 @@ def _test_vectors(run: RunFolder, judges: EvaluationSet, out: Path) -> RunFolder
     from ..leaks.network import embed_like
 
     source, made_by = part_of(judges.source, judges.rows), borrowed(run)
-    to = out / f"{run.path.name}-{fingerprint([made_by, source.fingerprint])}"
-    folder = RunFolder.create(
-        to, describe(source.spec, source, SourceOptions(rules=source.decoding.rules), 0.0)
-    )
+    rules, limit = source.decoding.rules, source.decoding.max_pixels
+    own = [] if limit == MAX_PIXELS else [limit]  # other images may be rejected
+    to = out / f"{run.path.name}-{fingerprint([made_by, source.fingerprint, *own])}"
+    options = SourceOptions(rules=rules, max_pixels=limit if own else None)
+    folder = RunFolder.create(to, describe(source.spec, source, options, 0.0))
     if not is_borrowed(folder, made_by):
         log.info("embedding %s images (%s) by the network of %s", f"{len(source):,}", judges.name, run.path)
         embed_like(run, source, folder, made_by, None)
