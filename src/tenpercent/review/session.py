@@ -14,8 +14,10 @@ from ..decisions.meaning import constraints_of, places
 from ..errors import RunFolderError
 from ..select.cut import Within
 from ..select.stored import load_embeddings, stored_decided
+from ..store.embeddings import Embeddings
 from ..store.run import RunFolder, Stage
 from .forest import Forest
+from .memo import Memo
 from .nearby import Nearby
 from .originals import Originals, open_originals
 from .state import How, State
@@ -41,9 +43,8 @@ class Session:
         self.log = DecisionLog(self.run.path)
         self._lock = RLock()
         self._seen: tuple[Any, ...] = ()
-        self._bare: Merges | None = None
-        self._made_of: tuple[Any, ...] = ()  # what the embeddings were read from
-        self._stored = (0, 0)  # when the tree was
+        self._embeddings: Memo[Embeddings] = Memo(1)
+        self._bare: Memo[Merges] = Memo(1)
         self._walked: Merges | None = None  # the tree under the decisions that were looked at last
         self._walked_of: Merges | None = None
         self._forest: Forest | None = None
@@ -105,17 +106,11 @@ class Session:
         from ..select.merges import Merges
 
         clustered = self.run.require(Stage.CLUSTER)
-        made_of = (content["source"], content["stages"].get(Stage.EMBED), clustered["settings"]["layer"])
-        stored = _written(self.run.merges)
-        if self._bare is None or self._made_of != made_of:
-            embeddings = load_embeddings(self.run, clustered["settings"]["layer"])
-        elif self._stored == stored:
-            return self._bare
-        else:
-            embeddings = self._bare.embeddings
-        self._bare = Merges.load(self.run.merges, embeddings)
-        self._made_of, self._stored = made_of, stored
-        return self._bare
+        layer = clustered["settings"]["layer"]
+        made_of = repr((content["source"], content["stages"].get(Stage.EMBED), layer))
+        embeddings = self._embeddings.get(made_of, lambda: load_embeddings(self.run, layer))
+        tree = (made_of, _written(self.run.merges))
+        return self._bare.get(tree, lambda: Merges.load(self.run.merges, embeddings))
 
     def _state_of(
         self, content: dict[str, Any], bare: Merges, how: How, originals: Originals, nearby: Nearby
