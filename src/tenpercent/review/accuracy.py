@@ -22,21 +22,17 @@ def accuracy(run: RunFolder) -> list[dict[str, Any]]:
     except TenpercentError as error:
         log.warning("the page shows no accuracies: %s", error)
         return []
-    if not found:
-        return []
-    rows = []
-    for point in found[0].points:
-        summary = point.accuracy
-        if summary is not None:
-            rows.append(
-                {
-                    "arm": point.arm,
-                    "layer": point.layer,
-                    "fraction": point.fraction,
-                    "trials": len(point.done),
-                    "mean": summary.mean,
-                    "low": summary.low,
-                    "high": summary.high,
-                }
-            )
-    return rows
+    return [
+        {
+            "arm": point.arm,
+            "layer": point.layer,
+            "fraction": point.fraction,
+            "trials": len(point.done),
+            "mean": summary.mean,
+            "low": summary.low,
+            "high": summary.high,
+        }
+        for part in found[:1]
+        for point in part.points
+        if (summary := point.accuracy) is not None
+    ]
