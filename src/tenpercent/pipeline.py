@@ -165,11 +165,11 @@ def _cluster_folder(
         depth: dict[str, Any] = {"keep": keep if deep is None else COPIES, "threshold": threshold}
         # The record of a tree that only grows stays: a kill leaves one of both, and going on from it is the same again.
         folder.forget(Stage.CLUSTER if stored is None else Stage.SELECT)
-        _store_merges(folder, merges, clock, **depth)
+        store_merges(folder, merges, clock, **depth)
         return merges
 
 
-def _store_merges(
+def store_merges(
     folder: RunFolder, merges: Merges, clock: Clock, bare: Merges | None = None, **depth: float | None
 ) -> None:
     """Store merges; those without decisions too, where they are others than the stored ones (`bare`)."""
@@ -228,7 +228,7 @@ def select(
                 merges = merges.deepened(fraction, threshold=cut.threshold, **depth, resources=resources)
                 # The record of the clustering stays: both files are of one tree, and a kill leaves one of them.
                 folder.forget(Stage.SELECT)
-                _store_merges(folder, merges, deepening, bare, keep=fraction, threshold=cut.threshold)
+                store_merges(folder, merges, deepening, bare, keep=fraction, threshold=cut.threshold)
         selection = cut.select(merges)
         confirm(selection, cut.threshold)
         _store_selection(folder, selection, clock)

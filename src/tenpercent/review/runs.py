@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,8 @@ import numpy.typing as npt
 
 from ..cluster.memory import Resources
 from ..cut import Cut
-from ..pipeline import select
+from ..embedding import Clock
+from ..pipeline import select, store_merges
 from ..progress import watched
 from ..select.cut import CheckedCut
 from ..select.selection import Selection
@@ -48,9 +48,7 @@ class Runs:
         """Store the selection of a cut in the run, as ``tenpercent select`` does."""
         state = self._session.state
         state.require(cut)
-        budget = None if cut.keep is None else cut.budget
-        wanted = Cut(cut.keep, cut.threshold, budget, min_per_class=cut.min_per_class, hold=cut.hold)
-        selection = select(state.run.path, wanted)
+        selection = select(state.run.path, Cut(**cut.asked))
         self._session.refresh()
         self._hub.publish("selection", {})
         return {
@@ -62,17 +60,8 @@ class Runs:
     def selection(self, state: State, cut: CheckedCut) -> Selection:
         """Return the whole selection of a cut; the last one is kept."""
         state.require(cut)
-        budget = None if cut.keep is None else cut.budget
-        return self._whole.get(
-            (state.embeddings.origin, state.version, cut),
-            lambda: state.merges.select(
-                cut.keep,
-                threshold=cut.threshold,
-                budget=budget,
-                min_per_class=cut.min_per_class,
-                hold=cut.hold,
-            ),
-        )
+        key = (state.embeddings.origin, state.version, cut)
+        return self._whole.get(key, lambda: state.merges.select(**cut.asked))
 
     def kept(self, state: State, cut: CheckedCut) -> bytes:
         """Return which images stay, a bit each: position p is bit p % 8 of byte p // 8."""
@@ -95,33 +84,8 @@ def deepen(run: RunFolder, cut: CheckedCut) -> None:
         LockedError: another process works on the tree.
         MemoryBudgetError: the cut needs more memory: says what fits.
     """
-    begun = time.perf_counter()
-    depth: dict[str, Any] = {
-        "keep": cut.keep,
-        "threshold": cut.threshold,
-        "budget": None if cut.keep is None else cut.budget,
-        "min_per_class": cut.min_per_class,
-        "hold": cut.hold,
-    }
     with run.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
-        tree = load_decided(run)
-        if tree.covers(**depth):
-            return
-        deeper = tree.deepened(**depth, resources=Resources(scratch=run.scratch))
-        run.doubt(Stage.CLUSTER)
-        if deeper.constraints.links:
-            if deeper.bare is not None and deeper.bare is not tree.bare:
-                deeper.bare.save(run.merges)
-            deeper.save(run.decided)
-            run.vouch(Stage.CLUSTER)
-        else:
-            deeper.save(run.merges)
-            settings = {"within": str(deeper.within), "layer": deeper.embeddings.layer}
-            seconds = time.perf_counter() - begun
-            run.record(
-                Stage.CLUSTER,
-                {**settings, "keep": cut.keep, "threshold": cut.threshold},
-                seconds,
-                merges=len(deeper),
-            )
-        run.clear_scratch()
+        tree, clock = load_decided(run), Clock()
+        if not tree.covers(**cut.asked):
+            deeper = tree.deepened(**cut.asked, resources=Resources(scratch=run.scratch))
+            store_merges(run, deeper, clock, tree.bare, keep=cut.keep, threshold=cut.threshold)

@@ -233,10 +233,4 @@ class State:
 
     def partition(self, cut: CheckedCut) -> Partition:
         """Return a cut as the library has it."""
-        return self.merges.partition(
-            keep=cut.keep,
-            threshold=cut.threshold,
-            budget=None if cut.keep is None else cut.budget,
-            min_per_class=cut.min_per_class,
-            hold=cut.hold,
-        )
+        return self.merges.partition(**cut.asked)

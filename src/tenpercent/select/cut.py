@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from numbers import Integral, Real
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,18 @@ class CheckedCut:
             min_per_class=_checked_minimum(min_per_class),
             hold=Hold.COUNT if hold is None else checked_choice(hold, Hold, "hold"),
         )
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The cut as `Merges.select` and its like take it."""
+        budget = None if self.keep is None else self.budget
+        return {
+            "keep": self.keep,
+            "threshold": self.threshold,
+            "budget": budget,
+            "min_per_class": self.min_per_class,
+            "hold": self.hold,
+        }
 
     @property
     def holds_height(self) -> bool:
