@@ -10,7 +10,7 @@ from ..decisions.log import ConflictError, Decision, ImageName, Kind
 from ..decisions.meaning import places
 from ..select.cut import CheckedCut
 from .instead import change_view
-from .listing import group_views, with_missing
+from .listing import fitting, group_views, with_missing
 from .requests import DecisionRequest, RefusedError
 from .session import Session
 from .state import State
@@ -101,17 +101,11 @@ def history(session: Session, limit: int) -> dict[str, Any]:
     state = session.state
     known = () if state.damaged else session.log.history()
     place = places(known[-limit:], state.embeddings)
-    shown: list[dict[str, Any]] = []
-    spent = 0
-    for decision in reversed(known[-limit:]):
-        view = decision_view(state, decision, place)
-        spent += len(view["note"]) + sum(len(image["id"]) for image in view["images"])
-        if shown and spent > 500_000:
-            break
-        shown.append(view)
+    shown = [decision_view(state, decision, place) for decision in reversed(known[-limit:])]
+    lengths = [len(view["note"]) + sum(len(image["id"]) for image in view["images"]) for view in shown]
     return {
         "version": state.version,
-        "decisions": shown,
+        "decisions": shown[: fitting(lengths, 500_000)],
         "total": len(known),
         "undo": state.undo,
         "redo": state.redo,

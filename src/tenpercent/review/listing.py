@@ -71,16 +71,17 @@ def group_views(state: State, groups: Groups, asked: Ints) -> list[dict[str, Any
     if not len(asked):
         return []
     standing = groups.standing(asked)
-    views: list[dict[str, Any]] = []
-    spent = 0
-    for number, view in enumerate(about_groups(state, groups, asked, standing)):
+    views = about_groups(state, groups, asked, standing)
+    for number, view in enumerate(views):
         begin, end = standing.starts[number : number + 2].tolist()
         view["members"] = members_view(state, standing, number, slice(begin, min(end, begin + SHOWN)))
-        spent += sum(len(member["id"]) for member in view["members"])
-        if views and spent > BYTES // 2:
-            break
-        views.append(view)
-    return views
+    lengths = [sum(len(member["id"]) for member in view["members"]) for view in views]
+    return views[: fitting(lengths, BYTES // 2)]
+
+
+def fitting(lengths: list[int], most: int = BYTES) -> int:
+    """Return how many of the first texts an answer holds, one at least."""
+    return max(1, int(np.searchsorted(np.cumsum(lengths), most, side="right")))
 
 
 def about_groups(state: State, groups: Groups, asked: Ints, standing: Standing) -> list[dict[str, Any]]:
@@ -108,33 +109,28 @@ def about_groups(state: State, groups: Groups, asked: Ints, standing: Standing) 
 
 def members_view(state: State, standing: Standing, number: int, entries: slice) -> list[dict[str, Any]]:
     """Return members of the `number`-th group in `standing`, as far as one answer holds."""
-    representative = int(standing.representative[number])
-    positions = standing.members[entries]
+    representative, names = int(standing.representative[number]), state.embeddings.ids
+    fit = fitting([len(name) for name in names[standing.members[entries]].tolist()])
+    positions = standing.members[entries][:fit]
     rows = zip(
         positions.tolist(),
-        state.embeddings.ids[positions].tolist(),
+        names[positions].tolist(),
         state.class_names(positions),
         standing.kept[entries].tolist(),
         standing.dissimilarity[entries].tolist(),
-        strict=True,
+        strict=False,
     )
-    found: list[dict[str, Any]] = []
-    spent = 0
-    for position, name, class_name, kept, d in rows:
-        spent += len(name)
-        if found and spent > BYTES:
-            break
-        found.append(
-            {
-                "p": position,
-                "id": name,
-                "class_name": class_name,
-                "role": role(kept, position == representative),
-                "d": distance(d, representative),
-                "marks": list(state.marks.get(position, ())),
-            }
-        )
-    return found
+    return [
+        {
+            "p": position,
+            "id": name,
+            "class_name": class_name,
+            "role": role(kept, position == representative),
+            "d": distance(d, representative),
+            "marks": list(state.marks.get(position, ())),
+        }
+        for position, name, class_name, kept, d in rows
+    ]
 
 
 def role(kept: bool, stands: bool) -> str:
