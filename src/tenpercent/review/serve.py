@@ -65,24 +65,21 @@ def serve(
                 "and the way there is not encrypted",
                 host,
             )
-        server = _server(uvicorn, app, address if browser else None)
+        server = _server(uvicorn, app)
         say(address)
         sys.stdout.flush()  # it may be read by a program that waits for it
+        if browser:  # which may be quicker than the server: who asks of a socket that listens waits
+            Thread(target=_open, args=(address,), daemon=True).start()
         with suppress(
             KeyboardInterrupt
         ):  # the server has ended by then: it takes the signal, and hands it on last
             server.run(sockets=[listener])
 
 
-def _server(uvicorn: Any, app: Starlette, opened: str | None) -> Any:
-    """Return a server that opens the page when it listens, and ends the pages' event streams before it ends."""
+def _server(uvicorn: Any, app: Starlette) -> Any:
+    """Return a server that ends the pages' event streams before it ends."""
 
     class Server(uvicorn.Server):  # type: ignore[misc]
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets=sockets)
-            if opened is not None and self.started:
-                Thread(target=_open, args=(opened,), daemon=True).start()
-
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             app.state.review.hub.close()
             await super().shutdown(sockets=sockets)
