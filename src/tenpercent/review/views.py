@@ -78,20 +78,19 @@ def gap_view(state: State) -> dict[str, Any]:
 def commands(state: State, cut: CheckedCut) -> dict[str, str]:
     """Return the command and the lines of Python that make the same cut."""
     path = str(state.run.path)
-    asked = f"threshold={cut.threshold!r}" if cut.keep is None else f"keep={_short(cut.keep)}"
-    flag = f"--threshold {cut.threshold!r}" if cut.keep is None else f"--keep {_short(cut.keep)}"
-    flags, named = [flag], [asked]
+    asked = {"threshold": repr(cut.threshold)} if cut.keep is None else {"keep": _short(cut.keep)}
     if cut.keep is not None and cut.budget != "class":
-        flags.append(f"--budget {cut.budget}")
-        named.append(f'budget="{cut.budget}"')
+        asked["budget"] = f'"{cut.budget}"'
     if cut.holds_height and len(state.merges.constraints):
-        flags.append("--hold height")
-        named.append('hold="height"')
+        asked["hold"] = '"height"'
     if cut.min_per_class != 1:
-        flags.append(f"--min-per-class {cut.min_per_class}")
-        named.append(f"min_per_class={cut.min_per_class}")
-    python = f"import tenpercent as tp\nselection = tp.select({path!r}, tp.Cut({', '.join(named)}))"
-    return {"cli": f"tenpercent select {shlex.quote(path)} {' '.join(flags)}", "python": python}
+        asked["min_per_class"] = str(cut.min_per_class)
+    named = ", ".join(f"{name}={value}" for name, value in asked.items())
+    flags = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in asked.items())
+    return {
+        "cli": f"tenpercent select {shlex.quote(path)} " + flags.replace('"', ""),
+        "python": f"import tenpercent as tp\nselection = tp.select({path!r}, tp.Cut({named}))",
+    }
 
 
 def cut_view(state: State, cut: CheckedCut) -> dict[str, Any]:
