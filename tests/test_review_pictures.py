@@ -178,7 +178,7 @@ def test_images_that_were_deleted_are_missing_and_the_others_are_shown(base: Pat
         (base / "photos" / name).unlink()
     with page(base / "run") as opened:
         run = opened.get("/api/run")
-        assert "2 of 11 images are not there any more" in run["images_note"]
+        assert "2 gone (a-turned.jpg, b-grey.png)" in run["images_note"]
         assert run["images_note"] in run["notes"]
         groups = opened.get("/api/groups", min_size=1, limit=100)["groups"]
         missing = {member["id"] for group in groups for member in group["members"] if member["missing"]}

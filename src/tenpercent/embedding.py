@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from .embed.by_labels import ByLabels
 from .embed.settings import KINDS, SelfSupervised, Supervised
-from .errors import UsageError, require
+from .errors import RunFolderError, UsageError, require
+from .images.changes import Change, Recorded, compare, is_folder
 from .images.holdout import split_holdout, write_holdout
 from .images.options import RULES, SourceOptions
 from .images.pictures import pictures_beside
@@ -135,7 +136,10 @@ def embed_opened(
     about = describe(source, opened, options, holdout)
     log.info("%s", describe_taken(about))
     if reread:
-        _set_aside(RunFolder(Path(out)), about)
+        _set_aside(RunFolder(Path(out)), opened, about)
+    else:
+        _follow_moved(RunFolder(Path(out)), opened, about)
+        refuse_changed(RunFolder(Path(out)), opened)
     if isinstance(opened, Embeddings):
         check_vectors_alone(source, embedder, holdout)
         folder = RunFolder.create(out, about)
@@ -183,13 +187,40 @@ def embed_opened(
     return Embeddings.load(folder.embeddings, length=len(opened))
 
 
-def _set_aside(folder: RunFolder, about: dict[str, Any]) -> None:
-    """Begin an existing run again where its source is now read differently."""
+def refuse_changed(folder: RunFolder, opened: ImageSource | Embeddings) -> None:
+    """Raise `RunFolderError` where the images of a run have changed since; it names them."""
+    change, n = _change(folder, opened)
+    if not change or 2 * len(change.gone) >= n:  # of the latter `create` says that they are another source
+        return
+    spec = opened.spec if isinstance(opened, ImageSource) else ""
+    raise RunFolderError(
+        f"{spec} has changed since {folder.path} was made of {n:,} images: {change}; report, export and select still "
+        f"use what was embedded; to take the images as they are now: tenpercent run {spec} --out {folder.path} --reread"
+    )
+
+
+def _follow_moved(folder: RunFolder, opened: ImageSource | Embeddings, about: dict[str, Any]) -> None:
+    """Look for the images of a run in a new place from now on, where the old one is gone and most of them are here."""
+    change, n = _change(folder, opened)
+    if change and 2 * len(change.gone) < n and not Path(folder.read()["source"]["spec"]).exists():
+        folder.follow(about)
+
+
+def _change(folder: RunFolder, opened: ImageSource | Embeddings) -> tuple[Change, int]:
+    """Return what has changed in the folder of a run, and of how many images it was made."""
+    if not folder.json_path.exists() or not isinstance(opened, ImageSource) or not is_folder(opened):
+        return Change(), 0
+    known = Recorded.of(folder) if _embedded(folder) is not None else None
+    return (Change(), 0) if known is None else (compare(known, opened), len(known.ids))
+
+
+def _set_aside(folder: RunFolder, opened: ImageSource | Embeddings, about: dict[str, Any]) -> None:
+    """Begin an existing run again where its source is now read differently, or other images lie there."""
     if not folder.json_path.exists():
         return
     old = folder.read()["source"]
     now, then = (SourceOptions.from_json(each["options"]).decoding for each in (about, old))
-    if (now, about["fingerprint"]) == (then, old["fingerprint"]):
+    if (now, about["fingerprint"]) == (then, old["fingerprint"]) and not _change(folder, opened)[0]:
         log.info("%s is read as before: nothing to make anew", old["spec"])
         return
     log.info("what was made of %s moved to %s", old["spec"], folder.set_aside(about))

@@ -13,6 +13,7 @@ from .cut import Cut, check_cut, check_layer, checked_layer, confirm, one_cut
 from .decisions.log import DecisionLog
 from .embedding import Clock, embed_opened, open_for_run
 from .errors import StageError, UsageError
+from .images.changes import Change
 from .images.options import SourceOptions
 from .images.pictures import picture_options
 from .images.source import ImageSource
@@ -369,7 +370,7 @@ def report(
     Returns:
         Its path.
     """
-    from .select.stored import load_decided, load_selection, open_images
+    from .select.stored import load_decided, load_selection, open_present
     from .show.report import Material, write_report
     from .store.results import read_results
 
@@ -380,16 +381,20 @@ def report(
         merges = load_decided(folder, ignore=ignore_decisions)
         selection = load_selection(folder, merges.embeddings)
         source: ImageSource | None = None
+        changed = ""
         content = folder.read()
         if picture_options(content["source"]) is not None:
             try:
-                source = open_images(folder)
-            except UsageError as gone:
-                log.warning("the report has no pictures: %s", gone)
+                source, change = open_present(folder)
+                changed = f"{source.spec} has changed since it was embedded: {change}" if change else ""
+            except (UsageError, StageError) as gone:
+                changed = f"the report has no pictures: {gone}"
+        if changed:
+            log.warning("%s", changed)
         rejected = read_rejected(folder)
         results = read_results(folder)
         material = Material(
-            merges.embeddings, merges, selection, source, rejected, content, results=results, margin=margin
+            merges.embeddings, merges, selection, source, rejected, content, results, margin, changed
         )
         write_report(folder.report, material)
         if results is not None:
@@ -436,15 +441,23 @@ def export(
         to: where to; nothing there is overwritten.
         ignore_decisions: write the cut as if nothing had been decided about any image.
     """
-    from .export import Format
+    from .export import Format, describe_change
     from .export import export as write
-    from .select.stored import load_selection, open_images
+    from .select.stored import load_selection, open_present
     from .show.summary import describe_left_out
 
     folder = RunFolder.open(what)
+    chosen = Format(format)
     cut_again(folder, ignore_decisions=ignore_decisions)
     selection = load_selection(folder)
-    shown = picture_options(folder.read()["source"]) is not None
-    source = open_images(folder) if shown else None
-    found = write(selection, source, Format(format), as_path(to, "the target of an export"))
-    return replace(found, notes=(*found.notes, *describe_left_out(folder.path)))
+    source, change, notes = None, Change(), []
+    if picture_options(folder.read()["source"]) is not None:
+        try:
+            source, change = open_present(folder)
+        except (UsageError, StageError) as gone:
+            if chosen.has_images:
+                raise
+            notes = [f"The source was not looked at: {gone}."]
+    found = write(selection, source, chosen, as_path(to, "the target of an export"), without=change.gone)
+    notes += describe_change(change, selection.ids[selection.kept_by_id].tolist(), chosen)
+    return replace(found, notes=(*found.notes, *notes, *describe_left_out(folder.path)))

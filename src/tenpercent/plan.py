@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cut import Cut, check_cut
-from .embedding import check_vectors_alone, default_embedder, open_for_run, settled
+from .embedding import check_vectors_alone, default_embedder, open_for_run, refuse_changed, settled
 from .errors import RunFolderError, counted, require
 from .images.holdout import split_holdout
 from .images.options import SourceOptions
@@ -135,6 +135,7 @@ def _embedding(
     taken = describe_taken(account(opened))
     if folder.json_path.exists() and not reread:
         known = folder.read()
+        refuse_changed(folder, opened)
         same = opened.origin if isinstance(opened, Embeddings) else opened.fingerprint
         if known["source"]["fingerprint"] != same:
             raise RunFolderError(

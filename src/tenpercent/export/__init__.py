@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from .kept import Kept
-from .summary import ExportSummary, Format
+from .summary import ExportSummary, Format, describe_change
 
 if TYPE_CHECKING:
     from ..images.source import ImageSource
     from ..select.selection import Selection
 
-__all__ = ["ExportSummary", "Format", "export"]
+__all__ = ["ExportSummary", "Format", "describe_change", "export"]
 
 
-def export(selection: Selection, source: ImageSource | None, format: Format | str, to: Path) -> ExportSummary:  # noqa: A002
+def export(
+    selection: Selection,
+    source: ImageSource | None,
+    format: Format | str,  # noqa: A002
+    to: Path,
+    without: Collection[str] = (),
+) -> ExportSummary:
     """Write the kept images of `selection`, in the order of the source.
 
     Args:
@@ -27,6 +34,7 @@ def export(selection: Selection, source: ImageSource | None, format: Format | st
             `csv` (a row a kept image, with all columns of ``selection.table``),
             `hf` (a folder for ``datasets.load_from_disk`` and a Parquet file beside it).
         to: the folder to make, the file for `csv`; written whole or not at all, and never over anything.
+        without: ids of images that are gone; `folder` and `hf` leave them out.
 
     Returns:
         What was written, where.
@@ -51,5 +59,6 @@ def export(selection: Selection, source: ImageSource | None, format: Format | st
             f"this run was made from ready vectors: it has no images for the format {format.value!r}; "
             f"choose --format indices or csv"
         )
+    kept = kept.without(without)
     kept.check(source)
     return (folder.write_folder if format is Format.FOLDER else hf.write_dataset)(kept, source, to)

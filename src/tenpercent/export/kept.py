@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,11 @@ class Kept:
         """Take the kept rows of `selection.table`, sorted by their row in the source."""
         table = selection.table
         return cls(table.filter(pc.field("kept")).sort_by("row"))
+
+    def without(self, gone: Collection[str]) -> Kept:
+        """Return the others where some are gone."""
+        missing = pc.is_in(self.table["id"], pa.array(list(gone), pa.string()))
+        return Kept(self.table.filter(pc.invert(missing))) if gone else self
 
     def __len__(self) -> int:
         return int(self.table.num_rows)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn
 
-from ..errors import UsageError, nearest
+from ..errors import UsageError, counted, nearest
+from ..images.changes import Change, some
 
 
 class Format(StrEnum):
@@ -18,12 +20,65 @@ class Format(StrEnum):
     CSV = "csv"
     HF = "hf"
 
+    @property
+    def has_images(self) -> bool:
+        """Whether it holds the images themselves."""
+        return self in (Format.FOLDER, Format.HF)
+
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:
         """Refuse any other name, and offer the nearest."""
         known = [one.value for one in cls]
         close = nearest(str(value), known)
         raise UsageError(f"--format is {value!r}; it must be one of {', '.join(known)}{close}")
+
+
+def describe_change(change: Change, kept: Collection[str], format: Format) -> list[str]:  # noqa: A002
+    """Return what a person should know of an export where the source has changed since, a sentence each.
+
+    Args:
+        change: what is different.
+        kept: ids of the images that the selection keeps.
+        format: what was written.
+    """
+    if not change:
+        return []
+    if not format.has_images:
+        return [f"The source has changed since: {change}. Rows and ids here are those of the run."]
+    mine = set(kept)
+    renamed = [f"{old} is {new}" for old, new in (change.renamed or {}).items() if old in mine]
+    told = (
+        ("kept image", "is", "gone and not exported", _among(change.gone, mine)),
+        ("kept image", "has", f"{_OTHER}, and is exported as it is now", _among(change.replaced, mine)),
+        ("kept image", "has", "another name now, and is exported under it", renamed),
+        (
+            "kept image",
+            "has",
+            "another class now, and is exported by that of the run",
+            _among(change.relabelled, mine),
+        ),
+        ("image", "is", "new to the run and not exported", change.new),
+        ("removed image", "has", _OTHER, [name for name in change.replaced if name not in mine]),
+    )
+    return [_told(*one) for one in told if one[3]]
+
+
+_OTHER = "other content than when it was embedded"
+
+
+def _among(names: Collection[str], mine: Collection[str]) -> list[str]:
+    return [name for name in names if name in mine]
+
+
+def _told(noun: str, verb: str, what: str, names: Collection[str]) -> str:
+    if len(names) > 1:
+        verb = {"is": "are", "has": "have"}[verb]
+        what = (
+            what.replace("and is", "and are")
+            .replace("it was", "they were")
+            .replace("it is now", "they are now")
+        )
+    return f"{counted(len(names), noun)} {verb} {what}: {some(names)}."
 
 
 @dataclass(frozen=True)

@@ -255,7 +255,7 @@ def _embedded(asked: Asked, other: Asked, embedder: Embedder | ByLabels | None, 
 
 
 def _side(asked: Asked, layer: str | None) -> Side:
-    from ..select.stored import load_embeddings, open_images
+    from ..select.stored import load_embeddings, open_present
 
     opened = asked.opened
     if isinstance(opened, Embeddings):
@@ -277,8 +277,10 @@ def _side(asked: Asked, layer: str | None) -> Side:
         return Side(about["spec"], embeddings, rejected=rejected)
     source: ImageSource | None = None
     try:
-        source = open_images(opened)
-    except UsageError as gone:
+        source, change = open_present(opened)
+        if change:
+            log.warning("%s: %s has changed since it was embedded: %s", asked.role, source.spec, change)
+    except (UsageError, StageError) as gone:
         log.warning("no pictures of %s: %s", asked.role, gone)
     held_out = read_held_out(opened)
     return Side(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UsageError
+from ..images.changes import Change, Recorded, as_recorded, compare, is_folder
 from ..images.pictures import picture_fingerprint, picture_options
 from ..images.source import ImageSource, Raw
 from ..images.sources import open_source
@@ -112,6 +113,10 @@ def open_originals(run: RunFolder, embeddings: Embeddings) -> Originals:
         return Originals(None, nowhere, f"no pictures: {error}")
     if not isinstance(opened, ImageSource):
         return Originals(None, nowhere, f"no pictures: {about['spec']} holds vectors now")
+    known = Recorded.of(run) if is_folder(opened) else None
+    change = Change() if known is None else compare(known, opened)
+    if known is not None and change:
+        return _changed(as_recorded(known, opened, change), change, embeddings, options.follow_links)
     if opened.fingerprint == picture_fingerprint(about):
         return Originals(opened, embeddings.rows, follow_links=options.follow_links)
     row_of = {name: row for row, name in enumerate(opened.ids)}
@@ -121,3 +126,10 @@ def open_originals(run: RunFolder, embeddings: Embeddings) -> Originals:
     if gone:
         note += f": {gone:,} of {len(rows):,} images are not there any more"
     return Originals(opened, rows, note, options.follow_links)
+
+
+def _changed(source: ImageSource, change: Change, embeddings: Embeddings, follow_links: bool) -> Originals:
+    """Return what is still there of a folder that has changed."""
+    there = np.asarray([source.paths[row] is not None for row in embeddings.rows.tolist()])
+    note = f"{source.spec} has changed since it was embedded: {change}"
+    return Originals(source, np.where(there, embeddings.rows, -1), note, follow_links)

@@ -72,6 +72,11 @@ def _pictures(selection: Selection) -> tuple[Picture | None, tuple[str, ...]]:
         return None, (f"no pictures: {error}",)
     if isinstance(source, Embeddings):
         return None, ()
+    there = zip(selection.source_rows.tolist(), selection.ids.tolist(), strict=True)
+    if any(row >= len(source) or source.ids[row] != name for row, name in there):
+        return None, (
+            f"no pictures: {source.spec} has changed since; tenpercent report shows what is still there",
+        )
 
     def picture(row: int) -> str:
         try:

@@ -13,6 +13,7 @@ from ..decisions.constraints import NONE, Constraints
 from ..decisions.log import DecisionLog
 from ..decisions.meaning import constraints_of
 from ..errors import SourceError, StageError, UsageError
+from ..images.changes import Change, Recorded, as_recorded, compare, is_folder
 from ..images.options import SourceOptions
 from ..images.pictures import picture_fingerprint, picture_options
 from ..images.source import ImageSource
@@ -189,21 +190,50 @@ def _opened(folder: RunFolder, spec: str, options: SourceOptions) -> ImageSource
 
 
 def open_images(folder: RunFolder) -> ImageSource:
-    """Open the images that a run was made of, or those that stand beside its vectors.
+    """Open the images that a run was made of, or those that stand beside its vectors, all of them as they were.
+
+    New images beside them are passed over, and named.
 
     Raises:
-        StageError: the run was made of ready vectors alone, or its images have changed.
+        StageError: the run was made of ready vectors alone, or an image is gone or has other content.
+    """
+    source, change = open_present(folder)
+    if change.gone or change.replaced:
+        raise StageError(
+            f"{source.spec} has changed since {folder.path} was made of it: {change}; this needs all images as they "
+            f"were: bring them back, or make the run anew with: tenpercent run {source.spec} --out {folder.path} "
+            "--reread"
+        )
+    if change:
+        log.warning("%s has changed since %s was made of it: %s", source.spec, folder.path, change)
+    return source
+
+
+def open_present(folder: RunFolder) -> tuple[ImageSource, Change]:
+    """Open the images that a run was made of, as far as they are still there, and say what has changed.
+
+    Returns:
+        The images by the rows that the run knows; one that is gone has no path and can't be read. And what differs,
+        which is known of folders alone.
+
+    Raises:
+        StageError: the run was made of ready vectors alone, or of a table whose rows have changed.
     """
     source = folder.read()["source"]
     options = picture_options(source)
     if options is None:
         raise StageError(f"{folder.path} was made of vectors ({source['spec']}) and has no images")
     opened = _opened(folder, source["spec"], options)
+    known = Recorded.of(folder) if isinstance(opened, ImageSource) and is_folder(opened) else None
+    if known is not None and isinstance(opened, ImageSource):
+        change = compare(known, opened)
+        same = opened.fingerprint == picture_fingerprint(source)
+        return opened if same else as_recorded(known, opened, change), change
     if not isinstance(opened, ImageSource) or opened.fingerprint != picture_fingerprint(source):
         raise StageError(
             f"{source['spec']} has changed since {folder.path} was made; run again with another --out, or with --reread"
         )
-    return opened
+    return opened, Change()
 
 
 def load_selection(folder: RunFolder, embeddings: Embeddings | None = None) -> Selection:

@@ -53,6 +53,7 @@ class Material:
         run: the content of ``run.json``.
         results: the trainings that try the selection, or None for none.
         margin: the loss in points of accuracy that they are held against; None for the usual one.
+        changed: what has changed in the source since it was embedded, in words, or why it can't be opened.
     """
 
     embeddings: Embeddings
@@ -63,6 +64,7 @@ class Material:
     run: dict[str, Any]
     results: pa.Table | None = None
     margin: float | None = None
+    changed: str = ""
 
 
 def write_report(path: Path, material: Material) -> None:
@@ -367,6 +369,7 @@ class _Page:
         kind = about.get("kind", "vectors")
         return {
             "none": self.material.source is None,
+            "changed": clean(self.material.changed),
             "vectors": kind == "vectors" and "pictures" not in about,
             "left_out": self.album.left_out,
             "unreadable": len(self.album.unreadable),

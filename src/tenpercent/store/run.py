@@ -64,7 +64,7 @@ class RunFolder:
                 f"{run.path} was made with {_limit(then)}, not with {_limit(now)}; choose another --out, or make it "
                 "anew with --reread"
             )
-        run._follow(source)
+        run.follow(source)
         return run
 
     @classmethod
@@ -84,7 +84,7 @@ class RunFolder:
             raise RunFolderError(f"{run.path} is not empty and holds no run; choose another --out")
         return run
 
-    def _follow(self, source: dict[str, Any]) -> None:
+    def follow(self, source: dict[str, Any]) -> None:
         """Note where the same source lies now, and the files beside it."""
         known = self.read()["source"]
         old, new = known.get("options", {}), source.get("options", {})

@@ -1,0 +1,237 @@
+"""A folder of images that was grown, shrunk, renamed in, written over or taken away after a run was made of it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tenpercent.cli import main
+from tenpercent.embed.settings import Supervised
+from tenpercent.errors import RunFolderError, StageError
+from tenpercent.images.changes import Recorded, compare
+from tenpercent.images.sources import open_source
+from tenpercent.leaks.find import leaks
+from tenpercent.pipeline import explain, export, report, run, select
+from tenpercent.plan import plan
+from tenpercent.review.originals import open_originals
+from tenpercent.select.stored import load_embeddings, load_selection, open_images
+from tenpercent.store.run import RunFolder
+
+QUICK = Supervised(depth=8, steps=4, batch=8)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder `photos` of 20 images in two classes, two of them held out, and the run `run` of it."""
+    root, chance = tmp_path_factory.mktemp("made"), np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / "photos" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = chance.integers(0, 256, (16, 16, 3)).astype(np.uint8)
+            file = root / "photos" / name / f"{number}.png"
+            Image.fromarray(pixels).save(file)
+            os.utime(file, (time.time() - 3600,) * 2)
+    run(root / "photos", out=root / "run", keep=0.75, embedder=QUICK, holdout=0.1)
+    return root
+
+
+@pytest.fixture
+def place(made: Path, tmp_path: Path) -> Path:
+    """A copy of both, which the run knows as its source."""
+    shutil.copytree(made / "photos", tmp_path / "photos")
+    shutil.copytree(made / "run", tmp_path / "run")
+    folder = RunFolder.open(tmp_path / "run")
+    folder.follow({**folder.read()["source"], "spec": str(tmp_path / "photos")})
+    return tmp_path
+
+
+def kept(place: Path) -> list[str]:
+    return list(load_selection(RunFolder.open(place / "run")).kept)
+
+
+def removed(place: Path) -> list[str]:
+    return list(load_selection(RunFolder.open(place / "run")).removed)
+
+
+def draw(file: Path, seed: int) -> None:
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (16, 16, 3)).astype(np.uint8)).save(file)
+
+
+def exported(place: Path) -> list[str]:
+    found = (place / "kept").rglob("*.png")
+    return sorted(one.relative_to(place / "kept").as_posix() for one in found)
+
+
+def test_nothing_is_said_of_a_folder_that_is_as_it_was(place: Path) -> None:
+    assert not compare_now(place)
+    assert "has changed" not in report(place / "run").read_text()
+    assert len(open_images(RunFolder.open(place / "run"))) == 20
+    for file in (place / "photos").rglob("*.png"):
+        file.touch()  # copied without its time: the bytes decide
+    assert not compare_now(place)
+
+
+def compare_now(place: Path) -> object:
+    known = Recorded.of(RunFolder.open(place / "run"))
+    assert known is not None
+    return compare(known, open_source(place / "photos"))  # type: ignore[arg-type]
+
+
+def test_what_is_gone_is_named_and_the_rest_exported(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lost, *there = kept(place)
+    (place / "photos" / lost).unlink()
+    found = export(place / "run", "folder", place / "kept")
+    assert exported(place) == sorted(there)
+    assert found.images == len(there)
+    assert f"1 kept image is gone and not exported: {lost}." in found.notes
+    page = report(place / "run").read_text()
+    assert f"1 gone ({lost})" in page
+    assert f"1 gone ({lost})" in caplog.text
+    with pytest.raises(StageError, match=r"1 gone .* needs all images as they were"):
+        open_images(RunFolder.open(place / "run"))
+
+
+def test_a_data_set_of_what_is_left(place: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    lost, *there = kept(place)
+    (place / "photos" / lost).unlink()
+    export(place / "run", "hf", place / "kept")
+    found = datasets.load_from_disk(place / "kept")
+    assert sorted(found["id"]) == sorted(there)
+    names = found.features["label"].names
+    assert [names[code] for code in found["label"]] == [name.partition("/")[0] for name in found["id"]]
+
+
+def test_a_new_image_is_named_and_locks_nothing(place: Path) -> None:
+    draw(place / "photos" / "cat" / "0a.png", 1)  # it shifts the rows of those after it
+    before = kept(place)
+    found = export(place / "run", "folder", place / "kept")
+    assert exported(place) == sorted(before)
+    assert "1 image is new to the run and not exported: cat/0a.png." in found.notes
+    report(place / "run")
+    select(place / "run", keep=0.8)
+    explain(place / "run", before[0])
+    assert len(open_images(RunFolder.open(place / "run"))) == 20
+    noted = export(place / "run", "csv", place / "kept.csv").notes
+    assert any("1 new (cat/0a.png)" in note and "those of the run" in note for note in noted)
+    with (place / "kept.csv").open() as file:
+        assert [row["id"] for row in csv.DictReader(file)] == kept(place)
+
+
+def test_running_on_a_folder_that_grew_says_what_is_new_and_what_to_do(place: Path) -> None:
+    draw(place / "photos" / "cat" / "new.png", 1)
+    for act in (run, plan):
+        with pytest.raises(RunFolderError) as refused:
+            act(place / "photos", out=place / "run")  # type: ignore[operator]
+        said = str(refused.value)
+        assert "made of 20 images: 1 new (cat/new.png);" in said
+        assert f"tenpercent run {place / 'photos'} --out {place / 'run'} --reread" in said
+    assert main(["run", str(place / "photos"), "--out", str(place / "run")]) == 1
+    selection = run(place / "photos", out=place / "run", embedder=QUICK, reread=True)
+    assert "cat/new.png" in {*selection.kept, *selection.removed}
+
+
+def test_a_renamed_file_is_known_by_its_bytes(place: Path) -> None:
+    old = next(name for name in kept(place) if name.startswith("cat/"))
+    (place / "photos" / old).rename(place / "photos" / "cat" / "renamed.png")
+    found = export(place / "run", "folder", place / "kept")
+    assert (
+        f"1 kept image has another name now, and is exported under it: {old} is cat/renamed.png."
+        in found.notes
+    )
+    assert "cat/renamed.png" in exported(place)
+    assert old not in exported(place)
+    assert len(exported(place)) == len(kept(place))
+
+
+@pytest.mark.parametrize("same_size", [True, False])
+def test_a_file_written_over_is_named(place: Path, same_size: bool) -> None:
+    name, other = kept(place)[0], removed(place)[0]
+    for seed, image in enumerate((name, other)):
+        file = place / "photos" / image
+        size, stamp = file.stat().st_size, file.stat().st_mtime
+        draw(file, seed + 10)
+        if same_size:
+            file.write_bytes((file.read_bytes() + b"\0" * size)[:size])
+        else:
+            file.write_bytes(file.read_bytes() + b"more")
+            os.utime(file, (stamp, stamp))
+    notes = export(place / "run", "folder", place / "kept").notes
+    assert any(
+        f"other content than when it was embedded, and is exported as it is now: {name}" in one
+        for one in notes
+    )
+    assert any(
+        f"1 removed image has other content than when it was embedded: {other}." in one for one in notes
+    )
+    with pytest.raises(RunFolderError, match="2 with other content"):
+        run(place / "photos", out=place / "run")
+    with pytest.raises(StageError, match="2 with other content"):
+        open_images(RunFolder.open(place / "run"))
+    assert len(run(place / "photos", out=place / "run", embedder=QUICK, holdout=0.1, reread=True).kept) > 0
+
+
+def test_a_folder_that_moved_and_changed_is_followed(place: Path) -> None:
+    (place / "photos").rename(place / "elsewhere")
+    lost = removed(place)[0]
+    (place / "elsewhere" / lost).unlink()
+    with pytest.raises(RunFolderError, match="1 gone"):
+        run(place / "elsewhere", out=place / "run")
+    assert RunFolder.open(place / "run").read()["source"]["spec"] == str(place / "elsewhere")
+    export(place / "run", "folder", place / "kept")
+    assert exported(place) == sorted(kept(place))
+
+
+def test_another_folder_is_no_moved_one(place: Path) -> None:
+    (place / "others").mkdir()
+    for number in range(4):
+        draw(place / "others" / f"{number}.png", number)
+    (place / "photos").rename(place / "hidden")
+    with pytest.raises(RunFolderError, match="holds a run of"):
+        run(place / "others", out=place / "run")
+    assert RunFolder.open(place / "run").read()["source"]["spec"] == str(place / "photos")
+
+
+def test_what_needs_no_images_works_without_the_source(place: Path) -> None:
+    shutil.rmtree(place / "photos")
+    rows = export(place / "run", "indices", place / "rows")
+    assert len(np.load(place / "rows" / "indices.npy")) == len(kept(place))
+    assert any("is not there" in note for note in rows.notes)
+    export(place / "run", "csv", place / "kept.csv")
+    page = report(place / "run").read_text()
+    assert "This page has no pictures" in page
+    explain(place / "run", kept(place)[0])
+    assert main(["export", str(place / "run"), "--format", "folder", "--to", str(place / "kept")]) == 2
+
+
+def test_review_and_leaks_go_on_with_what_is_there(place: Path) -> None:
+    lost = kept(place)[0]
+    (place / "photos" / lost).unlink()
+    draw(place / "photos" / "cat" / "0a.png", 1)
+    folder = RunFolder.open(place / "run")
+    embeddings = load_embeddings(folder)
+    originals = open_originals(folder, embeddings)
+    assert originals.note is not None
+    assert f"1 new (cat/0a.png), 1 gone ({lost})" in originals.note
+    gone = embeddings.ids.tolist().index(lost)
+    assert [position for position in range(len(embeddings)) if originals.missing(position)] == [gone]
+    other = (gone + 1) % len(embeddings)
+    assert originals.read(other) == (place / "photos" / embeddings.ids[other]).read_bytes()
+    (place / "test" / "cat").mkdir(parents=True)
+    draw(place / "test" / "cat" / "a.png", 2)
+    assert len(leaks(place / "run", place / "test", threshold=2.0, out=place / "leaks")) == 1
+
+
+def test_a_corrected_class_is_named(place: Path) -> None:
+    name = next(one for one in kept(place) if one.startswith("cat/"))
+    (place / "photos" / name).rename(place / "photos" / "dog" / "was-cat.png")
+    notes = export(place / "run", "folder", place / "kept").notes
+    assert any(f"{name} is dog/was-cat.png" in one for one in notes)
+    assert "cat/was-cat.png" in exported(place)  # by the class that the run knows, which the note tells
