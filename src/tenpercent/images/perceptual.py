@@ -18,7 +18,7 @@ from .alignment import best_overlap
 
 SIDE = 32
 BITS = 256
-SAME = 40  # bits up to which two images can be one picture; experiments/leaks_planted.py measured it
+SAME = 48  # bits up to which two images can be one picture; experiments/leaks_planted.py measured it
 SURE = 24  # bits up to which they are near-identical, whatever else the set holds
 FLAT = 2.0  # standard deviation in grey levels below which an image shows too little to be told from others
 AT_ONCE = 512  # pairs that are laid over each other together

@@ -16,9 +16,9 @@ CANDIDATES = 3  # training images that a test image is laid over, those of the l
 COARSE = 8  # pixels a side of a coarse picture
 
 # Where many different images look alike, as photographs of shirts on black do, few bits tell nothing. So a pair must be
-# nearer than SHARE of the distance within which COMMON of the training images lie; SEVERAL at least, so that copies of
-# one image don't count as common.
-SHARE, COMMON, SEVERAL = 0.35, 0.005, 50
+# nearer by MARGIN than the distance within which COMMON of the training images lie, SEVERAL of them at least, so that
+# copies of one image don't count as common. LEAST is what JPEG takes of any image.
+COMMON, SEVERAL, MARGIN, LEAST = 0.005, 50, 58, 14
 ASKED = 4096  # training images that this distance is taken from, evenly spaced
 
 
@@ -86,7 +86,7 @@ def _limits(ways: tuple[SmallPictures, SmallPictures], train: SmallPictures) -> 
     for rows in in_batches(len(ways[0]), BLOCK):
         agree = np.maximum(*(_signs(way.take(np.arange(rows.start, rows.stop))) @ some.T for way in ways))
         usual = (BITS - np.partition(agree, len(places) - 1 - rank, axis=1)[:, len(places) - 1 - rank]) / 2
-        limits.append(np.minimum(SAME, SHARE * usual))
+        limits.append(np.clip(usual - MARGIN, LEAST, SAME))
     return np.concatenate(limits).astype(np.int64)
 
 
