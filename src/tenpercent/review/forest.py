@@ -8,7 +8,6 @@ what was ordered before.
 from __future__ import annotations
 
 from functools import cached_property
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +15,12 @@ import numpy.typing as npt
 
 from ..cluster.kernels import kernel
 from ..store.embeddings import Ints
+from .memo import Memo
 
 if TYPE_CHECKING:
     from ..select.merges import Merges
+
+ORDERS = 8  # in which nodes are listed, kept at a time
 
 Small = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
@@ -55,8 +57,7 @@ class Forest:
         labelled = (self.lowest, self.least, self.highest)
         _grow(self.n, self.a, self.b, self.labels, below, self.parent, self.size, self.smallest, *labelled)
         _line_up(self.n, below, self.parent, self.size, self.start, self.leaves)
-        self._orders: dict[str, Ints] = {}
-        self._lock = Lock()
+        self._orders: Memo[Ints] = Memo(ORDERS)
 
     @cached_property
     def conflict(self) -> Bools:
@@ -70,10 +71,7 @@ class Forest:
 
     def order(self, name: str, keys: Any) -> Ints:
         """Return all nodes in an order, made once; `keys` gives what `np.lexsort` takes."""
-        with self._lock:
-            if name not in self._orders:
-                self._orders[name] = np.lexsort(keys(np.arange(self.m)))
-            return self._orders[name]
+        return self._orders.get(name, lambda: np.lexsort(keys(np.arange(self.m))))
 
     def tops(self, taken: Bools, positions: Ints) -> Ints:
         """Return the highest node that is taken above each image; m + position where it is alone."""

@@ -223,18 +223,17 @@ class Groups:
     def _keys(self, groups: Ints, order: Order) -> tuple[npt.NDArray[Any], ...]:
         """Return what to sort groups by, the last first."""
         size, diameter, first = self.size(groups).astype(np.int64), self.diameter(groups), self.first(groups)
-        if order is Order.SIZE:
-            return (first, diameter, -size)
-        if order is Order.TIGHTEST:
-            return (first, -size, diameter)
-        if order is Order.WIDEST:
-            return (first, -size, -diameter)
-        if order is Order.HEIGHT:
-            return (first, -diameter)
-        if order is Order.CLASS:
-            code = self.code(groups)
-            return (first, diameter, -size, np.where(code < 0, np.iinfo(np.int64).max, code))
-        return (first, diameter, -size, ~self.conflict(groups))
+        code = self.code(groups)
+        largest = (first, diameter, -size)
+        keys: dict[Order, tuple[npt.NDArray[Any], ...]] = {
+            Order.SIZE: largest,
+            Order.TIGHTEST: (first, -size, diameter),
+            Order.WIDEST: (first, -size, -diameter),
+            Order.HEIGHT: (first, -diameter),
+            Order.CLASS: (*largest, np.where(code < 0, np.iinfo(np.int64).max, code)),
+            Order.CONFLICT: (*largest, ~self.conflict(groups)),
+        }
+        return keys[order]
 
 
 def _among(constraints: Constraints, own: Ints) -> Constraints:

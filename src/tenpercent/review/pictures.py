@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -104,10 +105,8 @@ class Pictures:
         except OSError as error:
             self._writes = False
             log.warning("pictures are not kept in %s (%s); each is made anew", self.folder, error.strerror)
-            try:
+            with suppress(OSError):  # what can't be written can't be removed either
                 partial.unlink(missing_ok=True)
-            except OSError:
-                return  # what can't be written can't be removed either
 
     def _make_room(self, added: int) -> None:
         """Remove the oldest pictures down to half of the most, once there are more."""
