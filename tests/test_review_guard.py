@@ -156,6 +156,9 @@ def test_hosts_of_this_machine_at_any_port(opened: Page, host: str) -> None:
         "[::1",
         "0.0.0.0",
         "127.0.0.1, evil.example",
+        "localhost#evil.example",
+        "localhost?x",
+        "localhost:123456",
     ],
 )
 def test_other_hosts_are_turned_away(opened: Page, host: str) -> None:

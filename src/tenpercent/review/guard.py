@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY = frozenset({"0.0.0.0", "::"})  # addresses that listen to everybody
 READS = frozenset({"GET", "HEAD"})
-HOST = re.compile(r"(\[[0-9a-f.:]+\]|[^\s,/?#@:\[\]]+)(:[0-9]*)?")  # a name and, where it has one, a port
+HOST = re.compile(r"(\[[0-9a-f.:]+\]|[^\s,/?#@:\[\]]+)(:[0-9]{0,5})?")  # a name and, where it has one, a port
 USUAL = {"http": 80, "https": 443}  # ports
 
 HEADERS = {
@@ -77,9 +77,9 @@ class Guard:
         refused = self._stranger(headers, reads)
         if refused is not None:
             return _refusal(refused)
-        given = QueryParams(scope["query_string"]).getlist("token")
+        given = QueryParams(scope["query_string"]).get("token")
         if reads and front and given:
-            return self._welcome(given[-1])
+            return self._welcome(given)
         if not self._known(headers):
             line = "this page needs its token; open the address that tenpercent review printed"
             return _refusal(line, as_page=front)
