@@ -26,7 +26,8 @@ from tenpercent.embed.extract import embed_source
 from tenpercent.embed.settings import SelfSupervised, Timm
 from tenpercent.embed.timing import Watch, fastest
 from tenpercent.errors import RunFolderError, StageError, TenpercentError
-from tenpercent.evaluate.presets import preset
+from tenpercent.evaluate.expected import expected
+from tenpercent.evaluate.presets import Length, Protocol, preset
 from tenpercent.images.source import ImageSource
 from tenpercent.quicker import quicker
 from tenpercent.store import begun
@@ -333,3 +334,68 @@ def test_a_dry_run_of_embed_says_no_more_than_embedding(
     assert "Nothing was written" in said and "In all about" in said and "resnet-8" in said
     assert "cluster" not in said and "report" not in said
     assert not (tmp_path / "run").exists()
+
+
+# ---- a dry run of an evaluation --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(photos: Path, tmp_path: Path) -> Path:
+    out = tmp_path / "run"
+    quick = ["--depth", "8", "--epochs", "1", "--batch", "16", "--precision", "float32"]
+    assert main(["run", str(photos), "--out", str(out), "--holdout", "0.3", "--quiet", *quick]) == 0
+    return out
+
+
+def files_of(folder: Path) -> dict[str, tuple[bytes, int]]:
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
+
+
+def test_a_dry_run_of_an_evaluation_counts_what_is_there_and_writes_nothing(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", str(run), "--preset", "digits", "--steps", "4"]
+    before = files_of(run)
+    assert main([*words, "--trials", "2", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "6 trainings: 0 there already, 6 to make" in said
+    for arm in ("full", "random 90%", "semantic 90%"):
+        assert f"evaluate  {arm}: 2 of about 1 s" in said
+    assert "resnet-8: 4 steps of 64 images" in said and "in float32" in said
+    assert "of memory" in said and "Nothing was written" in said
+    assert files_of(run) == before
+    assert main([*words, "--trials", "1"]) == 0
+    trained = files_of(run)
+    capsys.readouterr()
+    assert main([*words, "--trials", "2", "--dry-run"]) == 0
+    assert "6 trainings: 3 there already, 3 to make" in capsys.readouterr().out
+    assert main([*words, "--trials", "1", "--dry-run"]) == 0
+    assert "0 to make" in (said := capsys.readouterr().out) and "0 MiB of memory, 0 MiB of disk" in said
+    assert main([*words, "--trials", "2", "--find", "--keep", "0.9", "0.5", "--dry-run"]) == 0
+    assert "6 trainings: 2 there already, 4 to make at most" in capsys.readouterr().out
+    assert files_of(run) == trained
+
+
+def test_a_dry_run_of_an_evaluation_refuses_what_it_would_refuse(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more in (["--network", "resnet19"], ["--arms", "fulll"], ["--find", "--arms", "semantic", "kcenter"]):
+        said = []
+        for dry in ([], ["--dry-run"]):
+            assert main(["evaluate", str(run), "--preset", "digits", *more, *dry]) == 2
+            said.append(capsys.readouterr().err.splitlines()[-1])
+        assert said[0] == said[1]
+
+
+def test_a_training_takes_as_long_as_its_steps() -> None:
+    sample = Sample.of(pictures(16), Supervised(), np.arange(N))
+    steps = Protocol(Supervised(depth=8, steps=1000, batch=50, precision="float32"), evaluations=1)
+    epochs = replace(steps, length=Length.EPOCHS)
+    same = expected(sample, steps, 1, [1.0, 0.5], 1, 0.0).seconds
+    fewer = expected(sample, epochs, 1, [1.0, 0.5], 1, 0.0).seconds
+    assert same[0.5] == pytest.approx(same[1.0], rel=0.05)
+    assert fewer[0.5] == pytest.approx(fewer[1.0] / 2, rel=0.05)
+    often = replace(steps, evaluations=100, mirrored=True)
+    tested = expected(sample, often, 10_000, [1.0], 1, 0.0).seconds[1.0]
+    assert tested > 5 * same[1.0]

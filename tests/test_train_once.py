@@ -485,7 +485,7 @@ def test_as_many_at_once_as_processors_and_memory_hold(
     data = TrainingData(Images(array), labels, Images(array), labels, 3)
     monkeypatch.setattr(training.os, "sched_getaffinity", lambda _: set(range(5)), raising=False)
     monkeypatch.setattr(training.psutil, "virtual_memory", lambda: SimpleNamespace(total=memory << 30))
-    assert training.at_once(data, QUICK) == count
+    assert training.at_once(data.pixels.size, len(data.pixels), QUICK) == count
 
 
 def linear(n_classes: int) -> nn.Module:

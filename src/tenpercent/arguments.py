@@ -331,6 +331,7 @@ def _add_evaluate(commands: Any) -> None:
         help="search the smallest fraction of --keep whose loss stays within --margin with 95%% confidence, with up "
         "to --trials trainings of each",
     )
+    add_dry_run(evaluate)
     group = evaluate.add_argument_group("evaluation set")
     group.add_argument(
         "--test",

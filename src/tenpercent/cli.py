@@ -267,6 +267,11 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     elif arguments.weights is not None:
         raise UsageError(f"--weights {arguments.weights} is for --finetune; give both, or leave it out")
     asked = asked_of(arguments, trials)
+    if arguments.dry_run:
+        from .plan import plan_evaluation
+
+        _say(str(plan_evaluation(arguments.run, asked, protocol, searched=arguments.find)))
+        return
     if arguments.find:
         evaluation, ended = find(arguments.run, asked, protocol, arguments.margin)
         _say(f"{ended.sentence[0].upper()}{ended.sentence[1:]}.\n")

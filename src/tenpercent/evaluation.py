@@ -81,7 +81,7 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
         ready.make_trees(trials)
         train, most = ready.trainer(protocol)
         # By what was asked for, not by what is left: the last bits of the weights depend on it.
-        own, together = _threads_of_each(min(most, len(trials))), min(most, left)
+        own, together = threads_of_each(min(most, len(trials))), min(most, left)
         if together > 1:
             log.info("%d trainings at once; the lines below are of one of them", together)
         with threads(own):
@@ -182,11 +182,7 @@ def find(
     from .evaluate.find import Done, find_step
     from .evaluate.trials import FULL, Trial
 
-    (arm, *others) = [arm for arm in asked.arms if arm not in (FULL, "random")] or [FULL]
-    if arm == FULL or "=" in arm or others or len(asked.layers) > 1 or asked.embeddings > 1:
-        raise UsageError(
-            f"--find searches one arm, of one layer and embedding, against full; asked for are {', '.join(asked.arms)}"
-        )
+    arm = searched_arm(asked)
     margin = checked_margin(margin)
     run = RunFolder.open(what)
     ready = Ready.of(run, asked)
@@ -210,6 +206,22 @@ def find(
         if missing([trial], ready.results, key):
             raise LockedError(f"another process trains {trial} in {what}; wait for it, then search again")
         tried.append(trial)
+
+
+def searched_arm(asked: Asked) -> str:
+    """Return the one arm besides ``full`` that a search is for.
+
+    Raises:
+        UsageError: there is none, or more than one of anything.
+    """
+    from .evaluate.trials import FULL
+
+    (arm, *others) = [arm for arm in asked.arms if arm not in (FULL, "random")] or [FULL]
+    if arm == FULL or "=" in arm or others or len(asked.layers) > 1 or asked.embeddings > 1:
+        raise UsageError(
+            f"--find searches one arm, of one layer and embedding, against full; asked for are {', '.join(asked.arms)}"
+        )
+    return arm
 
 
 def checked_margin(margin: float | None) -> float:
@@ -301,7 +313,7 @@ class _Beside:
             process.join()
 
 
-def _threads_of_each(count: int) -> int:
+def threads_of_each(count: int) -> int:
     """Return how many threads each of `count` processes at once may use."""
     import torch
 

@@ -1,8 +1,9 @@
-"""What a run would do, and what it would take: ``--dry-run`` of `run` and `embed`. Nothing is written."""
+"""What a run would do, and what it would take: ``--dry-run`` of `run`, `embed` and `evaluate`. Nothing is written."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,13 @@ import numpy as np
 from .cut import Cut, check_cut
 from .embedding import check_vectors_alone, default_embedder, open_for_run, refuse_changed, settled
 from .errors import RunFolderError, counted, require
+from .evaluate.presets import preset
 from .images.holdout import split_holdout
 from .images.options import SourceOptions
 from .images.source import ImageSource
 from .images.taken import account, describe_taken
-from .quicker import quicker
+from .quicker import LONG, PRESET, WORTH, quicker, suits
+from .ready import Asked, Ready
 from .select.memory import checked_memory
 from .store.embeddings import Embeddings
 from .store.run import RunFolder, Stage
@@ -24,6 +27,10 @@ from .store.run import RunFolder, Stage
 if TYPE_CHECKING:
     from .embed.by_labels import ByLabels
     from .embed.encoders import Embedder
+    from .embed.estimate import Sample
+    from .evaluate.expected import Expected
+    from .evaluate.presets import Protocol
+    from .evaluate.trials import Trial
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,110 @@ def plan_embedding(
     options, opened = open_for_run(source, options, out, reread=reread)
     found = _embedding(source, opened, RunFolder.at(out), embedder, holdout, None, reread=reread)
     return Plan(found.lines, found.seconds, found.memory, found.disk, found.notes)
+
+
+def plan_evaluation(what: str | Path, asked: Asked, protocol: Protocol, *, searched: bool = False) -> Plan:
+    """Estimate the trainings of an evaluation; nothing is trained, made or written.
+
+    Args:
+        what, asked, protocol: as for `evaluation.evaluate`, with its errors.
+        searched: as for `evaluation.find`, which trains those of two arms, and fewer than all.
+    """
+    require("torch", "images")
+    from .embed.estimate import Sample
+    from .embed.timing import Watch
+    from .evaluate.trials import FULL
+    from .evaluation import searched_arm
+
+    watch, run = Watch(), RunFolder.open(what)
+    arms = {FULL, searched_arm(asked)} if searched else set(asked.arms)
+    ready = Ready.of(run, asked)
+    ready.arms.check_lists(ready.results.read())
+    ready.check(protocol)
+    trials = [one for one in ready.plan.all() if not searched or one.arm in arms]
+    left = [one for one in trials if not ready.results.done(one, ready.key(protocol))]
+    sample = Sample.of(ready.images, protocol.training, ready.embeddings.rows)
+    seconds, together, found = _trainings(ready, protocol, sample, left, searched)
+    at_once = f", {together} trainings at once" if together > 1 else ""
+    lines = [
+        f"source    {ready.images.spec}: {counted(len(ready.embeddings), 'image')}, tested on "
+        f"{len(ready.judged.rows):,} ({ready.judged.name})",
+        f"evaluate  {counted(len(trials), 'training')}: {len(trials) - len(left):,} there already, "
+        f"{len(left):,} to make" + (" at most, as a search ends where it is decided" if searched else ""),
+        f"evaluate  {found.words}{at_once}",
+    ]
+    for one in dict.fromkeys(replace(one, trial=0) for one in left):
+        ours = sum(replace(each, trial=0) == one for each in left)
+        name = str(one).partition(",")[0]
+        lines.append(f"evaluate  {name}: {ours:,} of about {duration(found.seconds[one.fraction])}")
+    notes = watch.busy()
+    if left and seconds > LONG:
+        notes = [*_quicker_trainings(ready, protocol, sample, left, seconds), *notes]
+    seconds += _before_trainings(run, ready, lines) if left else 0.0
+    return Plan(
+        stages=tuple(lines),
+        seconds=seconds,
+        memory_bytes=together * found.memory_bytes if left else 0,
+        disk_bytes=len(left) * found.row_bytes + (together * found.checkpoint_bytes if left else 0),
+        notes=tuple(notes),
+    )
+
+
+def _trainings(
+    ready: Ready, protocol: Protocol, sample: Sample, left: Sequence[Trial], searched: bool
+) -> tuple[float, int, Expected]:
+    """Return the seconds of all trainings that are left, how many are made at once, and what one takes."""
+    from .evaluate.expected import expected
+    from .evaluate.training import at_once
+    from .evaluation import threads_of_each
+
+    most = 1 if searched else at_once(sample.found.pixels.size, sample.n, protocol)
+    together = max(1, min(most, len(left)))
+    fractions = sorted({one.fraction for one in left} | {1.0})
+    threads = threads_of_each(min(most, len(ready.plan.all())))
+    found = expected(sample, protocol, len(ready.judged.rows), fractions, threads)
+    trained = sum(found.seconds[one.fraction] for one in left) / together
+    return trained + (together * found.read if left else 0.0), together, found
+
+
+def _quicker_trainings(
+    ready: Ready, protocol: Protocol, sample: Sample, left: Sequence[Trial], seconds: float
+) -> list[str]:
+    """Return lines on what takes less: the quick preset where the images are of its size, and half as many trials."""
+    found = []
+    quick = preset(PRESET)
+    other_network = getattr(protocol.training, "network", None) != quick.training.network
+    if other_network and suits(sample.found.pixels.size):
+        other = _trainings(ready, quick.protocol, sample, ready.plan.all(), False)[0]
+        found.append(
+            (f"--preset {PRESET}", other, "a narrow network, few epochs; trained anew, lower accuracy")
+        )
+    half = ready.plan.trials // 2
+    fewer = [one for one in left if one.trial < half]
+    if fewer:
+        found.append(
+            (f"--trials {half}", seconds * len(fewer) / len(left), "wider intervals; more can be added later")
+        )
+    return [
+        f"quicker   {flags}: about {duration(time)} ({but})"
+        for flags, time, but in found
+        if time < WORTH * seconds
+    ]
+
+
+def _before_trainings(run: RunFolder, ready: Ready, lines: list[str]) -> float:
+    """Return the seconds of what trainings are chosen by and is not there yet, and add what there is to say."""
+    seconds = 0.0
+    if run.stage(Stage.CLUSTER) is None:
+        classes = len(ready.embeddings.class_names) if ready.trees.within == "class" else 1
+        seconds = clustering_seconds(len(ready.embeddings), ready.embeddings.width, classes)
+        lines.append(f"cluster   {counted(classes, 'class')}, at most {duration(seconds)}")
+    again = ready.plan.embeddings - 1
+    if again:
+        each = float(run.require(Stage.EMBED)["seconds"])
+        lines.append(f"embed     {again:,} more, about {duration(each)} each as the first took")
+        seconds += again * each
+    return seconds
 
 
 def _embedding(

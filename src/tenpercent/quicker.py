@@ -38,6 +38,14 @@ def quicker(sample: Sample, embedder: Embedder, expected: Estimate) -> list[Way]
     return sorted(found, key=lambda way: way.seconds)
 
 
+def suits(size: tuple[int, int]) -> bool:
+    """Whether the network of the quick preset takes images of a size."""
+    from .embed.fast import LEAST
+    from .embed.networks import SMALL
+
+    return LEAST <= min(size) <= max(size) <= SMALL
+
+
 def _ways(sample: Sample, embedder: Embedder, expected: Estimate) -> Iterator[Way]:
     from .embed.estimate import estimate_from
     from .embed.networks import SMALL
@@ -47,7 +55,7 @@ def _ways(sample: Sample, embedder: Embedder, expected: Estimate) -> Iterator[Wa
     if isinstance(embedder, Supervised) and embedder.network != own.network:
         at = replace(own, side=PRESET_SIDE) if large else own
         seen = sample.at(PRESET_SIDE) if large else sample
-        if min(seen.found.pixels.size) >= 16:
+        if suits(seen.found.pixels.size):
             flags = f"--preset {PRESET}" + (f" --side {PRESET_SIDE}" if large else "")
             yield Way(flags, estimate_from(seen, at, BUDGET).seconds, "a narrow network, lower accuracy")
     if not isinstance(embedder, Supervised | SelfSupervised):

@@ -187,8 +187,9 @@ class Ready:
         from .evaluate.training import at_once, settled, train_once
 
         data = self.data(protocol.training.side if isinstance(protocol.training, Supervised) else None)
+        most = at_once(data.pixels.size, len(data.pixels), protocol)
         choice = self.results.folder / f"precision-{self.key(protocol)}.json"
-        return partial(train_once, data, settled(data, protocol, choice)), at_once(data, protocol)
+        return partial(train_once, data, settled(data, protocol, choice)), most
 
     def data(self, side: int | None) -> TrainingData:
         """Read all images, those above 64 pixels brought to a shorter side of `side`; None for the usual one."""

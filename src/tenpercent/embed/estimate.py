@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -177,34 +177,74 @@ def estimate_from(sample: Sample, embedder: Embedder, budget: float = BUDGET) ->
     )
 
 
-def _trained(embedder: Settings, sample: Sample, budget: float) -> _Measured:
-    pixels, fits = sample.found.pixels, sample.fits(embedder)
-    devices = devices_for(embedder.devices)
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A training step, timed.
+
+    Attributes:
+        seconds: an image takes, over all steps of a training.
+        held: bytes of an image between the two passes.
+        weights: bytes of the network.
+        name: of the network.
+        trained: the network as it is, to encode with.
+    """
+
+    seconds: float
+    held: int
+    weights: int
+    name: str
+    trained: Trained = field(repr=False)
+
+
+def time_step(embedder: Settings, sample: Sample, budget: float = BUDGET, count: int | None = None) -> Step:
+    """Time a few training steps of a network on a sample.
+
+    Args:
+        embedder: what is to be trained.
+        sample: the images.
+        budget: seconds after which no further step is measured.
+        count: threads; None for as many as a training takes.
+    """
+    pixels, devices = sample.found.pixels, devices_for(embedder.devices)
     network, view, task = _lesson(embedder, sample)
     seen = view.resize or view.crop
-    few = min(MANY if max(seen) <= SMALL else FEW, embedder.batch)
+    few = _few(view, embedder)
     places = np.arange(few) % len(pixels)
-    images = pixels.batch(places)
-    choice, step, held = _step(
-        network, (task, places, images), embedder, devices, threads_for(seen, devices), budget
+    shown = task, places, pixels.batch(places)
+    choice, seconds, held = _step(
+        network, shown, embedder, devices, count or threads_for(seen, devices), budget
     )
-    planned = length(sample.labelled if needs_labels(embedder) else sample.n, embedder)
-    again = 0.0 if fits else shared(sample.read, workers())
-    shown = planned.steps * (sample.labelled if needs_labels(embedder) else sample.n) / planned.batches
-    step *= shown_share(embedder.recipe)
-    encoder = NetworkEncoder(Trained(network, view, choice, devices.first, {}))
-    encode, widths = _encode(encoder, images, few, threads_for(seen, devices), budget / 2)
+    return Step(
+        seconds=seconds * shown_share(embedder.recipe) / few / devices.count,
+        held=held // few,
+        weights=sum(value.numel() * value.element_size() for value in network.state_dict().values()),
+        name=_name(embedder, network),
+        trained=Trained(network, view, choice, devices.first, {}),
+    )
+
+
+def _few(view: View, embedder: Settings) -> int:
+    return min(MANY if max(view.resize or view.crop) <= SMALL else FEW, embedder.batch)
+
+
+def _trained(embedder: Settings, sample: Sample, budget: float) -> _Measured:
+    step = time_step(embedder, sample, budget)
+    view, choice = step.trained.view, step.trained.choice
+    n = sample.labelled if needs_labels(embedder) else sample.n
+    planned = length(n, embedder)
+    again = 0.0 if sample.fits(embedder) else shared(sample.read, workers())
+    few = _few(view, embedder)
+    images = sample.found.pixels.batch(np.arange(few) % len(sample.found.pixels))
+    count = threads_for(view.resize or view.crop, devices_for(embedder.devices))
+    encode, widths = _encode(NetworkEncoder(step.trained), images, few, count, budget / 2)
     lasts = f"{counted(planned.epochs, 'epoch')}, {counted(planned.steps, 'step')}"
-    weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     return _Measured(
-        train=shown * (step / few / devices.count + again),
+        train=planned.steps * n / planned.batches * (step.seconds + again),
         encode=encode + again,
-        memory=psutil.Process().memory_info().rss + held * embedder.batch // few + 3 * weights,
-        weights=3 * weights,  # the weights, and the checkpoint with the optimiser's state
+        memory=psutil.Process().memory_info().rss + step.held * embedder.batch + 3 * step.weights,
+        weights=3 * step.weights,  # the weights, and the checkpoint with the optimiser's state
         widths=widths,
-        notes=(
-            f"{_name(embedder, network)}: {lasts} at {few * devices.count / step:,.0f} images/s in {choice.precision}",
-        ),
+        notes=(f"{step.name}: {lasts} at {1 / step.seconds:,.0f} images/s in {choice.precision}",),
         epochs=planned.epochs,
     )
 

@@ -71,6 +71,17 @@ class Results:
         )
         self.rebuild()
 
+    def read(self) -> pa.Table:
+        """Return all trainings from their files, a row each; nothing is written.
+
+        Raises:
+            StageError: a file is damaged, of a newer format, or of other images.
+        """
+        parts = [read_trainings(path, self.about) for path in sorted(self.folder.glob("*.parquet"))]
+        keys = ("protocol", "arm", "layer", "embedding", "fraction", "trial")
+        table = pa.concat_tables(parts) if parts else SCHEMA.empty_table()
+        return table.sort_by([(key, "ascending") for key in keys])
+
     def rebuild(self) -> pa.Table:
         """Make ``results.parquet`` from the files of all trainings, and return it.
 
@@ -80,12 +91,9 @@ class Results:
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / "results.lock"):
             remove_temporaries(self.run.results)
-            paths = sorted(self.folder.glob("*.parquet"))
-            parts = [read_trainings(path, self.about) for path in paths]
-            vouched = any(has_checksums(path) for path in paths)  # those of version 0.1 have none
-            table = pa.concat_tables(parts) if parts else SCHEMA.empty_table()
-            keys = ("protocol", "arm", "layer", "embedding", "fraction", "trial")
-            table = table.sort_by([(key, "ascending") for key in keys])
+            table = self.read()
+            # Those of version 0.1 have none.
+            vouched = any(has_checksums(path) for path in self.folder.glob("*.parquet"))
             write_table(self.run.results, table, {"format": FORMAT, "images": self.about}, checksums=vouched)
         return table
 

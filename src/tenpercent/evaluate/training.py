@@ -17,7 +17,7 @@ from ..embed.augment import Ints, PixelSource, View
 from ..embed.kept import read_curve
 from ..embed.loop import threads
 from ..embed.measure import Answers, Exam, ask
-from ..embed.networks import build
+from ..embed.networks import Size, build
 from ..embed.precision import ChoiceRecord, choose
 from ..embed.processes import devices_for
 from ..embed.settings import Precision, Supervised, Timm
@@ -212,19 +212,24 @@ def _chosen(path: Path) -> dict[str, Any]:
         raise damaged(path, error) from None
 
 
-def at_once(data: TrainingData, protocol: Protocol) -> int:
+def at_once(size: Size, count: int, protocol: Protocol) -> int:
     """Return how many trainings to make at once, of one thread each, in the place of one after the other.
 
     Up to 32 × 32 pixels one for each processor: threads of one training wait for each other after every layer, which
     costs at most a little where the machine is free and half of it where it is not (docs/speed.md). Larger images keep
     all threads busy. Never more than the machine's memory holds.
+
+    Args:
+        size: height and width of the images.
+        count: of the images that are trained on.
+        protocol: how.
     """
-    height, width = data.pixels.size
+    height, width = size
     where = devices_for(protocol.training.devices)
     small = height * width <= SMALL_ENOUGH and (where.kind, where.count) == ("cpu", 1)
     if not (small and hasattr(os, "sched_getaffinity")):
         return 1
-    fit = psutil.virtual_memory().total // (PROCESS_BYTES + 3 * height * width * len(data.pixels))
+    fit = psutil.virtual_memory().total // (PROCESS_BYTES + 3 * height * width * count)
     return max(1, min(len(os.sched_getaffinity(0)), fit))
 
 

@@ -1,0 +1,85 @@
+"""What a training of an experiment would take, from a few steps on a few of its images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+
+from ..embed.estimate import BUDGET, Sample, time_step
+from ..embed.pixels import workers
+from ..embed.recipe import shown_share
+from ..embed.timing import shared
+from .presets import Protocol
+from .training import course
+
+FORWARD = 3  # a training step costs as much as so many forward passes: the pass back is twice the one forth
+ROW_BYTES = 12_000  # of a training's file beside a bit an image and an entry of the curve
+ENTRY_BYTES = 48
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What trainings would take.
+
+    Attributes:
+        read: seconds to read the images, once for each process.
+        seconds: of a training, by the fraction it trains on.
+        memory_bytes: of one process.
+        checkpoint_bytes: while a training lasts.
+        row_bytes: of its file.
+        words: network, steps, rate and precision.
+    """
+
+    read: float
+    seconds: dict[float, float]
+    memory_bytes: int
+    checkpoint_bytes: int
+    row_bytes: int
+    words: str
+
+
+def expected(
+    sample: Sample,
+    protocol: Protocol,
+    tests: int,
+    fractions: list[float],
+    count: int,
+    budget: float = BUDGET,
+) -> Expected:
+    """Time some steps and say what a training on each fraction takes.
+
+    Args:
+        sample: of the images trained on.
+        protocol: how.
+        tests: how many images judge.
+        fractions: of the labelled images.
+        count: threads of a training.
+        budget: seconds of timing.
+    """
+    training, n = protocol.training, sample.labelled
+    step = time_step(training, sample, budget, count)
+    read = shared(sample.read, workers())
+    again = 0.0 if sample.fits(training) else read
+    forward = step.seconds / shown_share(training.recipe) / FORWARD + again
+    seconds = {}
+    for fraction in fractions:
+        k = max(2, round(fraction * n))
+        planned = course(protocol, k, n)
+        asked = (1 + protocol.mirrored) * (len(planned.marks) * tests + n - k)
+        shown = planned.steps * k / planned.batches
+        seconds[fraction] = shown * (step.seconds + again) + asked * forward
+    full = course(protocol, n, n)
+    pixels = (sample.n + tests) * (sample.bytes // sample.n)
+    return Expected(
+        read=(sample.n + tests) * read,
+        seconds=seconds,
+        memory_bytes=psutil.Process().memory_info().rss
+        + (0 if again else pixels)
+        + step.held * training.batch
+        + 3 * step.weights,
+        checkpoint_bytes=3 * step.weights,
+        row_bytes=ROW_BYTES + sample.n // 8 + ENTRY_BYTES * protocol.evaluations,
+        words=f"{step.name}: {full.steps:,} steps of {training.batch} images, at {1 / step.seconds:,.0f} images/s in "
+        f"{step.trained.choice.precision}",
+    )
