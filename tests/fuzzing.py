@@ -63,7 +63,7 @@ def values(schema: dict[str, Any], near: int) -> st.SearchStrategy[Any]:
     if schema["type"] == "number":
         return st.sampled_from([0.95, 0.9, 0.5, 1.0]) | st.floats(schema["minimum"], schema["maximum"])
     if schema["type"] == "array":
-        return st.lists(st.integers(0, near), min_size=1, max_size=5)
+        return st.lists(st.integers(0, near), min_size=1, max_size=5, unique=True)
     return st.text(max_size=20)
 
 
