@@ -13,6 +13,7 @@ import tenpercent as tp
 from browsing import Look, look, served
 from reviewing import page, run_of_vectors, until
 from tenpercent.cli import main
+from tenpercent.errors import TenpercentError
 from tenpercent.images.options import SourceOptions
 from tenpercent.select import deepening
 from tenpercent.select.gap import find_gap
@@ -184,7 +185,7 @@ def test_a_look_farther_that_fails_says_so_and_can_be_tried_again(
     seen: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: object) -> None:
-        raise tp.TenpercentError("there is no room")
+        raise TenpercentError("there is no room")
 
     monkeypatch.setattr("tenpercent.review.runs.deepen", failing)
     button = seen.page.locator("#gap").get_by_role("button", name="Look farther")

@@ -301,7 +301,7 @@ def test_without_labels_there_are_no_parts_by_class() -> None:
     page = checked(render(from_vectors(load_digits().data[:200], 0.8)))
     assert "By class" not in page.text
     assert "Groups of the same class" not in page.text
-    assert "The images carry no two different labels." in page.text
+    assert "The images have no labels." in page.text
 
 
 @pytest.mark.parametrize("keep", [1.0, 0.0001])
@@ -317,7 +317,7 @@ def test_nothing_removed_and_one_left_a_class(keep: float) -> None:
 def test_one_image_and_one_group() -> None:
     assert "The only image is kept" in checked(render(from_vectors(np.ones((1, 3)), 0.5))).text
     page = checked(render(from_vectors(np.ones((5, 3)), 0.2)))
-    assert "In 1 of 1 groups all vectors are equal." in page.text
+    assert "In 1 of 1 group all vectors are equal." in page.text
     assert "All images are in this group." in page.text
 
 

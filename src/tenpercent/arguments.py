@@ -21,7 +21,9 @@ from .flags import (
     add_source,
     add_strategy,
     add_within,
+    fraction,
     number,
+    path,
     whole,
 )
 
@@ -48,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     demo = _command(commands, "demo", "the whole flow on digits that are bundled, no network")
     demo.add_argument(
-        "--out", type=Path, default=Path("runs/demo"), metavar="RUN", help="the run folder (runs/demo)"
+        "--out", type=path, default=Path("runs/demo"), metavar="RUN", help="the run folder (runs/demo)"
     )
 
     run = _command(commands, "run", "embed, cluster, select and report", epilog=SOURCES)
@@ -69,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_run(cluster)
     depth = cluster.add_mutually_exclusive_group()
     depth.add_argument(
-        "--keep", type=number, metavar="FRACTION", help="the smallest fraction the tree must serve (0.5)"
+        "--keep", type=fraction, metavar="FRACTION", help="the smallest fraction the tree must serve (0.5)"
     )
     depth.add_argument("--threshold", type=number, metavar="HEIGHT", help="the height the tree must reach")
     add_within(cluster)
@@ -115,7 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="row numbers (.npy, .txt); class folders; all columns; a Hugging Face data set",
     )
     export.add_argument(
-        "--to", type=Path, required=True, metavar="PATH", help="where to; nothing there is overwritten"
+        "--to", type=path, required=True, metavar="PATH", help="where to; nothing there is overwritten"
     )
     add_ignore_decisions(export)
 
@@ -126,7 +128,7 @@ def build_parser() -> argparse.ArgumentParser:
         commands, "bench", "evaluate several data sets, embedders and strategies, as a file asks for"
     )
     bench.add_argument(
-        "file", type=Path, metavar="FILE", help="TOML; docs/evidence.md shows one. The same command resumes"
+        "file", type=path, metavar="FILE", help="TOML; docs/evidence.md shows one. The same command resumes"
     )
 
     _command(commands, "presets", "the settings of trainings that have a name, each with its source")
@@ -164,11 +166,11 @@ def _add_review(commands: Any) -> None:
     share = decisions.add_mutually_exclusive_group()
     share.add_argument(
         "--export",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="write all decisions as lines of JSON; nothing is overwritten",
     )
-    share.add_argument("--import", dest="read", type=Path, metavar="FILE", help="add those of such a file")
+    share.add_argument("--import", dest="read", type=path, metavar="FILE", help="add those of such a file")
 
 
 def _add_leaks(commands: Any) -> None:
@@ -194,12 +196,12 @@ def _add_leaks(commands: Any) -> None:
     )
     leaks.add_argument(
         "--out",
-        type=Path,
+        type=path,
         default=Path("runs/leaks"),
         metavar="FOLDER",
         help="for the page, the table and what is embedded (runs/leaks)",
     )
-    leaks.add_argument("--table", type=Path, metavar="FILE", help="the pairs once more, as .csv or .parquet")
+    leaks.add_argument("--table", type=path, metavar="FILE", help="the pairs once more, as .csv or .parquet")
     leaks.add_argument(
         "--fail-above", type=whole, metavar="N", help="exit with 1 where more than N test images have a twin"
     )
@@ -209,7 +211,7 @@ def _add_leaks(commands: Any) -> None:
         help="write the test images without a twin, in this format",
     )
     leaks.add_argument(
-        "--to", type=Path, metavar="PATH", help="where --export writes; nothing is overwritten"
+        "--to", type=path, metavar="PATH", help="where --export writes; nothing is overwritten"
     )
     leaks.add_argument("--layer", metavar="start|middle|end", help="whose vectors to compare (end)")
     add_memory(leaks)
@@ -218,12 +220,12 @@ def _add_leaks(commands: Any) -> None:
         group.add_argument(f"--{side}-split", metavar="NAME", help=f"of a source with splits ({side})")
         group.add_argument(
             f"--{side}-labels",
-            type=Path,
+            type=path,
             metavar="FILE",
             help=f"{LABELS}; vectors: one label a row, .npy or .txt",
         )
         group.add_argument(
-            f"--{side}-ids", type=Path, metavar="FILE", help="vectors: one id a row, .npy or .txt"
+            f"--{side}-ids", type=path, metavar="FILE", help="vectors: one id a row, .npy or .txt"
         )
     add_columns(group)
     add_embedder(leaks)
@@ -237,7 +239,7 @@ def _add_probe(commands: Any) -> None:
         epilog="A run is judged by the images it holds out, else by its source's test or validation split; its own "
         "network embeds them.",
     )
-    probe.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="run folders with labels")
+    probe.add_argument("runs", type=path, nargs="*", metavar="RUN", help="run folders with labels")
     probe.add_argument(
         "--layer",
         nargs="+",
@@ -247,13 +249,13 @@ def _add_probe(commands: Any) -> None:
     )
     probe.add_argument(
         "--vectors",
-        type=Path,
+        type=path,
         nargs="+",
         default=[],
         metavar="FILE",
         help="ready vectors, .npy; a fifth of them is judged by the others",
     )
-    probe.add_argument("--labels", type=Path, metavar="FILE", help="of --vectors: one a row, .npy or .txt")
+    probe.add_argument("--labels", type=path, metavar="FILE", help="of --vectors: one a row, .npy or .txt")
     probe.add_argument(
         "--timm", nargs="+", default=[], metavar="NAME", help="models of timm, which embed --images first"
     )
@@ -262,7 +264,7 @@ def _add_probe(commands: Any) -> None:
     )
     probe.add_argument(
         "--weights",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="for a single --timm: local weights, not those of the hub",
     )
@@ -271,7 +273,7 @@ def _add_probe(commands: Any) -> None:
     )
     probe.add_argument(
         "--out",
-        type=Path,
+        type=path,
         default=Path("runs/probe"),
         metavar="FOLDER",
         help="for table, figure and what is embedded (runs/probe)",
@@ -290,7 +292,7 @@ def _add_evaluate(commands: Any) -> None:
     add_ignore_decisions(evaluate)
     evaluate.add_argument(
         "--keep",
-        type=number,
+        type=fraction,
         nargs="+",
         metavar="FRACTION",
         help="the fractions kept (that of RUN's selection, else 0.9; with --find 0.95 0.9 0.8 0.7 0.5 0.3)",
@@ -339,7 +341,7 @@ def _add_evaluate(commands: Any) -> None:
         help="labelled images to test on (what --holdout held out, else the source's test or validation split)",
     )
     group.add_argument("--test-split", metavar="NAME", help="of a source with splits (test)")
-    group.add_argument("--test-labels", type=Path, metavar="FILE", help=f"of the images of --test: {LABELS}")
+    group.add_argument("--test-labels", type=path, metavar="FILE", help=f"of the images of --test: {LABELS}")
     add_columns(group)
     add_protocol(evaluate)
 

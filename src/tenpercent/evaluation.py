@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from .embed.settings import Supervised, Timm
 from .errors import LockedError, TenpercentError, TrainingFailedError, UsageError
+from .images.pictures import picture_options
 from .pipeline import report
 from .progress import quiet
 from .ready import Asked as Asked
@@ -100,11 +101,13 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
         name: of a preset; None for the settings of the embedding.
 
     Raises:
-        UsageError: no such preset; or none is named, and the embedding was not trained from scratch.
+        UsageError: the run has no images or no labels to train on; there is no such preset; or none is named, and the
+            embedding was not trained from scratch.
     """
     from .evaluate.presets import Protocol, preset
 
     run = RunFolder.open(what)
+    _check_learnable(run)
     if name is not None:
         found = preset(name)
         if run.stage(Stage.CLUSTER) is not None and Trees(run).within != found.within:
@@ -122,6 +125,21 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
             "name settings with --preset (tenpercent presets lists them)"
         )
     return Protocol(own), Asked().trials
+
+
+def _check_learnable(run: RunFolder) -> None:
+    """Refuse a run without images or labels: no setting of a training helps there."""
+    run.require(Stage.EMBED)
+    source = run.read()["source"]
+    if picture_options(source) is None:
+        raise UsageError(
+            f"{run.path} was made of vectors ({source['spec']}) and has no images to train on; evaluate a run of images"
+        )
+    if not source["class_names"]:
+        raise UsageError(
+            f"the images of {run.path} have no labels, and trainings learn them; begin a run of images that have "
+            "labels, e.g. a folder with a subfolder a class"
+        )
 
 
 def own_choice(what: str | Path) -> tuple[float, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 LARGEST = 2**63 - 1
@@ -44,12 +45,12 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="begin from the weights that timm knows of --network, at a tenth of the rate, not from random ones",
     )
-    group.add_argument("--weights", type=Path, metavar="FILE", help="with --finetune: local weights instead")
+    group.add_argument("--weights", type=path, metavar="FILE", help="with --finetune: local weights instead")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """The run folder."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("run", type=path, metavar="RUN", help="a run folder")
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +58,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", help="the images, or vectors that are there already")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=path,
         required=True,
         metavar="RUN",
         help="the run folder; created, or resumed if it exists",
@@ -70,9 +71,9 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     )
     add_columns(group)
     group.add_argument(
-        "--labels", type=Path, metavar="FILE", help=f"{LABELS}; vectors: one label a row, .npy or .txt"
+        "--labels", type=path, metavar="FILE", help=f"{LABELS}; vectors: one label a row, .npy or .txt"
     )
-    group.add_argument("--ids", type=Path, metavar="FILE", help="vectors: one id a row, .npy or .txt")
+    group.add_argument("--ids", type=path, metavar="FILE", help="vectors: one id a row, .npy or .txt")
     group.add_argument(
         "--reread",
         action="store_true",
@@ -81,7 +82,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--holdout",
-        type=number,
+        type=fraction,
         default=0.0,
         metavar="FRACTION",
         help="of each class, kept out of everything for evaluation (0)",
@@ -115,7 +116,7 @@ def add_columns(group: argparse._ArgumentGroup) -> None:
         action="store_true",
         help="vectors: set rows that are zero, nan or infinite aside in RUN/rejected.parquet",
     )
-    group.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where torchvision's data sets lie")
+    group.add_argument("--data-dir", type=path, metavar="FOLDER", help="where torchvision's data sets lie")
 
 
 def add_embedder(parser: argparse.ArgumentParser) -> None:
@@ -134,7 +135,7 @@ def add_embedder(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--weights",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="timm, and selfsupervised with --network: local weights to start from, safetensors or a state dict",
     )
@@ -225,7 +226,7 @@ def add_cut(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("cut")
     where = group.add_mutually_exclusive_group()
     where.add_argument(
-        "--keep", type=number, metavar="FRACTION", help="the fraction kept, above 0 and up to 1 (0.9)"
+        "--keep", type=fraction, metavar="FRACTION", help="the fraction kept, above 0 and up to 1 (0.9)"
     )
     where.add_argument(
         "--threshold",
@@ -245,7 +246,7 @@ def add_cut(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--keep-ids",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="images that must stay, beside what --keep keeps: one id a line",
     )
@@ -281,7 +282,7 @@ def add_strategy(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=whole, metavar="N", help="of what a strategy draws (0)")
     group.add_argument(
         "--scores",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="el2n, forgetting, ccs: a score a row of the source, .npy (those of the run's own training)",
     )
@@ -292,7 +293,21 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{_shown(text)} is not a number") from None
+        point = text.replace(",", ".")
+        meant = f"; write {point}" if re.fullmatch(r"\d*\.\d+%?", point) else ""
+        raise argparse.ArgumentTypeError(f"{_shown(text)} is not a number{meant}") from None
+
+
+def fraction(text: str) -> float:
+    """Return a flag's text as a number; 90% is 0.9."""
+    return number(text.rstrip("% ")) / 100 if text.endswith("%") else number(text)
+
+
+def path(text: str) -> Path:
+    """Return a flag's text as a path; an empty one, which would be the current folder, is refused."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty; give a name, or . for the current folder")
+    return Path(text)
 
 
 def whole(text: str) -> int:

@@ -394,7 +394,16 @@ def report(
         rejected = read_rejected(folder)
         results = read_results(folder)
         material = Material(
-            merges.embeddings, merges, selection, source, rejected, content, results, margin, changed
+            merges.embeddings,
+            merges,
+            selection,
+            source,
+            rejected,
+            content,
+            results,
+            margin,
+            changed,
+            path=folder.path,
         )
         write_report(folder.report, material)
         if results is not None:

@@ -97,17 +97,18 @@ def plan(
     n, width = first.n, first.width
     classes = 1 if opened.labels is None or str(cut.within) == "all" else max(len(opened.class_names), 1)
     clustering = clustering_seconds(n, width, classes)
-    within = counted(classes, "class")
+    by_class = opened.labels is not None and str(cut.within) != "all"
+    within = f"in {counted(classes, 'class')}" if by_class else "all together"
     lines = [
         *first.lines,
-        f"cluster  {n:,} images × {width} values in {within}, at most {duration(clustering)}",
+        f"cluster  {n:,} images × {width} values {within}, at most {duration(clustering)}",
     ]
     if isinstance(opened, Embeddings):
         needed, note = clustering_memory(opened, cut, allowed)
         lines.append(f"cluster  {note}")
     else:
         needed = n * width * 4 + n * 1024  # the vectors, and what clusters and counts of a shallow cut take
-    lines.append(f"select   {describe_cut(cut)}; the report goes to {folder.report}")
+    lines.append(f"select   {describe_cut(cut, by_class)}; the report goes to {folder.report}")
     total, most = first.seconds + clustering, max(first.memory, needed)
     return Plan(tuple(lines), total, most, first.disk + n * 100, first.notes)
 
@@ -340,12 +341,13 @@ def clustering_seconds(n: int, width: int, classes: int) -> float:
     return n * (n / classes) * a_pair
 
 
-def describe_cut(cut: Cut) -> str:
-    """Return a cut in words."""
+def describe_cut(cut: Cut, by_class: bool) -> str:
+    """Return a cut in words; `by_class` says whether classes are clustered each by itself."""
     if cut.threshold is not None:
         return f"every merge up to height {cut.threshold:g}"
-    where = "all, lowest merges first" if cut.budget == "global" else "each class"
-    return f"keep {cut.fraction:g} of {where}"
+    if cut.budget == "global":
+        return f"keep {cut.fraction:g} of all images, lowest merges first"
+    return f"keep {cut.fraction:g} of {'each class' if by_class else 'the images'}"
 
 
 def duration(seconds: float) -> str:

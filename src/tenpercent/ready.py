@@ -192,12 +192,15 @@ class Ready:
         return partial(train_once, data, settled(data, protocol, choice)), most
 
     def data(self, side: int | None) -> TrainingData:
-        """Read all images, those above 64 pixels brought to a shorter side of `side`; None for the usual one."""
+        """Read all images, those above 64 pixels brought to a shorter side of `side`; None for the usual one.
+
+        The test images come at the size that the training images are brought to.
+        """
         from .embed.pixels import scan
         from .evaluate.training import TrainingData
 
         seen = scan(self.images, self.embeddings.rows, side=side)
-        test = scan(self.judged.source, self.judged.rows, side=side)
+        test = scan(self.judged.source, self.judged.rows, size=seen.pixels.size)
         if seen.rejected:
             raise StageError(
                 f"the image {seen.rejected[0].id!r} could be read when it was embedded, not now "

@@ -181,6 +181,7 @@ def scan(
     memory_limit: int | None = None,
     large: bool = True,
     side: int | None = None,
+    size: Size | None = None,
 ) -> Scan:
     """Read, hash and decode the images at `rows` once, and keep their pixels where they fit into memory.
 
@@ -197,6 +198,7 @@ def scan(
         memory_limit: bytes the pixels may take; None for half of the memory that is free.
         large: False keeps no pixels once an image is above 64: for encoders with transforms of their own.
         side: pixels; None for 256.
+        size: the one size instead, as of the images that a network was trained on.
 
     Raises:
         SourceError: there are no rows.
@@ -205,20 +207,21 @@ def scan(
     if len(rows) == 0:
         raise SourceError(f"{source.spec} has no images to embed; name a source that has some")
     limit = memory_for_pixels() if memory_limit is None else memory_limit
-    square = (side or LARGE, side or LARGE)
+    square = size or (side or LARGE, side or LARGE)
+    smallest = 0 if size else SMALL  # up to it images wait for the size that most have
     kept = _Kept(len(rows), limit, large, square)
     seen: list[_Seen] = []
     rejected: list[Rejected] = []
     chunks = (rows[start : start + CHUNK].tolist() for start in range(0, len(rows), CHUNK))
     with bar(len(rows), "reading", "images") as progress:
         for chunk in in_order(
-            lambda part: [look(source, row, square) for row in part], chunks, ahead=4 * workers()
+            lambda part: [look(source, row, square, smallest) for row in part], chunks, ahead=4 * workers()
         ):
             for found in chunk:
                 if found.pixels is None:
                     rejected.append(Rejected(source.ids[found.row], found.row, found.reason))
                 else:
-                    kept.add(found.pixels, large=max(found.size) > SMALL)
+                    kept.add(found.pixels, large=max(found.size) > smallest)
                     seen.append(_Seen(found.row, found.hash, found.size, found.file_bytes))
             progress.update(len(chunk))
     if 2 * len(rejected) > len(rows):
@@ -228,7 +231,7 @@ def scan(
         )
     sizes = np.asarray([found.size for found in seen], dtype=np.int64)
     readable = np.asarray([found.row for found in seen], dtype=np.int64)
-    size = canvas((found.size for found in seen), square)
+    size = size or canvas((found.size for found in seen), square)
     native = bool((sizes == size).all())
     pixels = Pixels(source, readable, size, native, kept.finish(size), limit)
     file_bytes = np.asarray([found.file_bytes for found in seen], dtype=np.int64)
@@ -358,12 +361,12 @@ class _Kept:
         return made
 
 
-def look(source: ImageSource, row: int, square: Size) -> _Seen:
+def look(source: ImageSource, row: int, square: Size, smallest: int = SMALL) -> _Seen:
     """Read and decode one image; what can't be read is a reason, never an exception."""
 
     def seen(image: Bytes) -> _Seen:
         size = (int(image.shape[0]), int(image.shape[1]))
-        small = max(size) <= SMALL
+        small = max(size) <= smallest
         held = len(raw) if isinstance(raw, bytes) else raw.nbytes
         return _Seen(row, content_hash(raw), size, held, image if small else fit(image, square))
 

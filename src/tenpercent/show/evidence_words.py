@@ -56,6 +56,8 @@ def _worst(mine: Row, class_names: Sequence[str]) -> str:
         chance = "the worst of as many classes may lose that by chance"
     lost = signed(worst.comparison.difference, 2, plus=True)
     said = "" if worst.p is None else f"; {chance}"
+    if worst.comparison.difference >= 0:
+        return "No class loses accuracy against the full set."
     return f"Loses most: {class_name(worst.code, class_names)}, {lost} points against the full set{said}."
 
 

@@ -36,6 +36,40 @@ def tightest(groups: Groups, limit: int) -> list[int]:
     return [int(group) for group in found[order][:limit]]
 
 
+@dataclass(frozen=True)
+class Shelf:
+    """Groups that stand side by side, with what they have in common."""
+
+    title: str
+    about: str
+    groups: list[int]
+
+
+def shelves(groups: Groups, limit: int) -> list[Shelf]:
+    """Choose groups from two ends, none of them twice: the largest and the tightest; of equal sizes the widest last.
+
+    Args:
+        groups: all groups.
+        limit: how many from either end.
+    """
+    narrow = tightest(groups, len(groups))
+    if len(np.unique(groups.size[groups.redundant])) == 1:
+        ends = [
+            ("The tightest groups", "Their images are the most alike.", narrow),
+            ("The widest groups", "Their images are the least alike: the first to doubt.", narrow[::-1]),
+        ]
+    else:
+        ends = [
+            ("The largest groups", "Of equal sizes the tighter first.", largest(groups, len(groups))),
+            ("The tightest groups", "Their images are the most alike; of equals the larger first.", narrow),
+        ]
+    found: list[Shelf] = []
+    for title, about, ordered in ends:
+        shown = {group for shelf in found for group in shelf.groups}
+        found.append(Shelf(title, about, [group for group in ordered if group not in shown][:limit]))
+    return [shelf for shelf in found if shelf.groups]
+
+
 def spread(groups: Groups, limit: int) -> list[int]:
     """Return the numbers of groups of two or more, evenly spread from the tightest to the widest."""
     ordered = tightest(groups, len(groups))

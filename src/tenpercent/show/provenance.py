@@ -63,7 +63,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = []
     for key, value in values.items():
         if isinstance(value, dict):
-            rows += flat(value, f"{prefix}{key}.")
+            rows += flat(value, f"{prefix}{key}{'.' if key != 'skipped' else ': '}")
         else:
             rows.append((f"{prefix}{key}", value))
     return rows

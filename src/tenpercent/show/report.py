@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..errors import counted
 from ..images.source import ImageSource
 from ..select.gap import describe_gap, find_gap, typical_dissimilarity
 from ..select.merges import Merges
@@ -30,7 +32,7 @@ from .summary import describe_asked
 from .tables import Columns, Floats, Groups, Ints, columns_of, group_sizes, groups_of, redundancy_table
 from .unlike import UnlikePairs, each_once, find_unlike_pairs, near_identical
 
-LARGEST = 6  # groups shown of the largest, and of the tightest
+LARGEST = 6  # groups shown from either end
 CLASSES = 12  # classes with a gallery and a panel of their own
 GROUPS_A_CLASS = 3
 TRIPLES = 12
@@ -54,6 +56,7 @@ class Material:
         results: the trainings that try the selection, or None for none.
         margin: the loss in points of accuracy that they are held against; None for the usual one.
         changed: what has changed in the source since it was embedded, in words, or why it can't be opened.
+        path: the run folder, for the commands that the page names.
     """
 
     embeddings: Embeddings
@@ -65,6 +68,7 @@ class Material:
     results: pa.Table | None = None
     margin: float | None = None
     changed: str = ""
+    path: Path = Path("RUN")
 
 
 def write_report(path: Path, material: Material) -> None:
@@ -90,6 +94,7 @@ def render(material: Material) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["counted"] = counted
     environment.filters.update(number=number, count=_count, clean=clean, shortened=shortened)
     page = _Page(material)
     return environment.get_template("report.html.j2").render(page=page, **page.sections())
@@ -159,6 +164,7 @@ class _Page:
         rejected = self.material.rejected
         return {
             "spec": clean(str(source.get("spec", "these vectors"))),
+            "folder": clean(shlex.quote(str(self.material.path))),
             "n": len(columns),
             "kept": int(columns.kept.sum()),
             "removed": int(gone.sum()),
@@ -190,13 +196,12 @@ class _Page:
         return section(material.results, material.run, self.columns.class_names, material.margin)
 
     def galleries(self) -> dict[str, Any]:
-        """The largest and the tightest groups, then groups of one class one above the other."""
+        """Groups from two ends, none twice, then groups of one class one above the other."""
         groups = self.groups
-        big, tight = gallery.largest(groups, LARGEST), gallery.tightest(groups, LARGEST)
-        shown = {*big, *tight}
+        shelves = gallery.shelves(groups, LARGEST)
+        shown = {group for shelf in shelves for group in shelf.groups}
         views: dict[str, Any] = {
-            "largest": self._views(big),
-            "tightest": self._views(tight),
+            "shelves": [(shelf.title, shelf.about, self._views(shelf.groups)) for shelf in shelves],
             "equal": int(np.count_nonzero(groups.diameter[groups.redundant] == 0)),
             "classes": [],
             "with_groups": 0,
@@ -296,10 +301,10 @@ class _Page:
         }
 
     def unlike(self) -> dict[str, Any] | None:
-        """Close images with different labels, the near-identical ones apart; None where there are no two labels."""
+        """Close images with different labels, the near-identical ones apart; None where all have one label."""
         columns = self.columns
         if len(np.unique(columns.labels[columns.labels >= 0])) < 2:
-            return None
+            return None if columns.labelled else {"refused": "The images have no labels.", "pairs": []}
         radius = float(self.groups.diameter.max(initial=0.0))
         tenth = height_at(self.material.merges, round(0.1 * len(columns)))
         found = find_unlike_pairs(self.material.embeddings.vectors, columns, min(radius, tenth))

@@ -23,9 +23,11 @@ def as_path(value: object, what: str) -> Path:
         what: what it is, with its article: ``a run folder``.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is neither, or empty.
     """
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if path == "":
+        raise UsageError(f"{what} is an empty path; give a name, or '.' for the current folder")
     if isinstance(path, str):
         return Path(path)
     instead = _INSTEAD.get(type(value).__name__)

@@ -54,6 +54,9 @@ def as_ids(ids: object, n: int) -> tuple[Strings, bool]:
             continue
         names[row] = as_text(value, f"the id of row {row}")
         numbers += isinstance(value, Number)
+    if not names.all():
+        row = int(np.flatnonzero(names == "")[0])
+        raise UsageError(f"the id of row {row} is empty; every image needs an id of its own")
     _check_storable(names)
     return names, numbers == n > 0
 
