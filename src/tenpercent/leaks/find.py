@@ -199,8 +199,8 @@ def _about_pictures(train: Side, test: Side) -> Iterator[str]:
             verb = "is" if flat == 1 else "are"
             yield f"{counted(flat, f'{what} image')} {verb} hardly more than one colour, which no hash tells apart."
     yield (
-        "The perceptual hash does not find copies that are turned, framed, written over, or cropped by more than a "
-        "fifth of a side."
+        "The perceptual hash does not find copies that are turned on their side, and misses some that are framed, "
+        "written over, or cropped by a tenth of a side and more."
     )
 
 
