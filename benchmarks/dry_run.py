@@ -35,7 +35,7 @@ from tenpercent.given import cut_of, embedder_of, options_of
 from tenpercent.plan import plan
 given = build_parser().parse_args(["run", *sys.argv[1:], "--dry-run", "--quiet"])
 found = plan(given.source, out=given.out, embedder=embedder_of(given), options=options_of(given), cut=cut_of(given))
-print(json.dumps({"estimate": found.seconds, "lines": str(found).splitlines()}))
+print(json.dumps({"estimate": found.seconds}))
 """
 
 
@@ -77,6 +77,20 @@ def dry_run(words: list[str]) -> dict[str, Any]:
     return {"seconds": seconds, "processor": used, "load": load, **json.loads(done.stdout.splitlines()[-1])}
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = [
+        "| source | busy processes | load | seconds | of the processor | estimate, s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        figures = (
+            f"{row['load']:.1f} | {row['seconds']:.0f} | {row['processor']:.1f} | {row['estimate']:,.0f}"
+        )
+        lines.append(f"| {row['what']} | {row['busy']} | {figures} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -86,15 +100,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/dry_run.json"))
     given = parser.parse_args()
     found: list[dict[str, Any]] = []
+    about = {"photos": given.photos, "machine": machine(), "versions": versions()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_photos(folder, given.photos)
         asked = {
             "photos without labels": [f"{folder}/flat"],
-            "the same, --side 64": [f"{folder}/flat", "--side", "64"],
-            "the same, --side 256": [f"{folder}/flat", "--side", "256"],
             "photos in two classes": [f"{folder}/labelled"],
             "photos, timm:resnet18": [f"{folder}/flat", "--embedder", "timm:resnet18"],
+            "photos, --side 64": [f"{folder}/flat", "--side", "64"],
+            "photos, --side 256": [f"{folder}/flat", "--side", "256"],
         }
         if given.data:
             asked |= {
@@ -112,10 +127,8 @@ def main() -> None:
                         f"{row['processor']:5.1f} s of the processor, estimate {row['estimate']:8.0f} s",
                         flush=True,
                     )
-    for row in found:
-        row.pop("lines")
-    about = {"photos": given.photos, "machine": machine(), "versions": versions()}
-    given.out.write_text(json.dumps({**about, "rows": found}, indent=1) + "\n")
+                    given.out.write_text(json.dumps({**about, "rows": found}, indent=1) + "\n")
+    print(f"\n{table(found)}")
 
 
 if __name__ == "__main__":

@@ -41,9 +41,9 @@ from .training import Classes, Trained, length, threads_for
 from .weights import load_weights, model_view, untrained_model
 
 BLOCKS, BLOCK = 4, 32  # images looked at: runs of consecutive rows, as Parquet is read a row group at a time
-READ = 1.0  # seconds after which no further image is looked at, once two are known
+READ = 0.7  # seconds after which no further image is looked at, once two are known
 MANY, FEW = 32, 2  # images of a step that is measured: of up to 64 pixels, and of larger ones
-BUDGET = 1.5  # seconds after which no further step is measured
+BUDGET = 1.0  # seconds after which no further step is measured
 ROW_BYTES = 150  # of a part file beside the vectors: id, path, hash
 
 
