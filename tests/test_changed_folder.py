@@ -14,7 +14,7 @@ from PIL import Image
 
 from tenpercent.cli import main
 from tenpercent.embed.settings import Supervised
-from tenpercent.errors import RunFolderError, StageError
+from tenpercent.errors import RunFolderError, StageError, UsageError
 from tenpercent.images.changes import Recorded, compare
 from tenpercent.images.sources import open_source
 from tenpercent.leaks.find import leaks
@@ -235,3 +235,22 @@ def test_a_corrected_class_is_named(place: Path) -> None:
     notes = export(place / "run", "folder", place / "kept").notes
     assert any(f"{name} is dog/was-cat.png" in one for one in notes)
     assert "cat/was-cat.png" in exported(place)  # by the class that the run knows, which the note tells
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("cat/live.HEIC", "one of the .heic images that can't be read here; convert it to JPEG or PNG"),
+        ("notes.txt", "one of the files that are not images"),
+        ("cat/._0.png", "hidden files are"),
+        ("cat/late.png", "was added since the run was made"),
+    ],
+)
+def test_explain_says_why_a_file_was_passed_over(place: Path, name: str, why: str) -> None:
+    shutil.copy(place / "photos" / kept(place)[0], place / "photos" / name)
+    with pytest.raises(UsageError) as refused:
+        explain(place / "run", name)
+    assert f"{name} took no part: it was passed over (" in str(refused.value)
+    assert why in str(refused.value)
+    with pytest.raises(UsageError, match="no such image"):
+        explain(place / "run", "cat/never.png")

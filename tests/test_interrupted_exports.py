@@ -83,7 +83,7 @@ def test_the_same_export_completes_wherever_it_was_killed(form: str, run: Path, 
     whole = tmp_path / "whole" / "kept"
     tp.export(run, form, whole)
     wanted = snapshot(whole.parent)
-    moments = 0
+    moments = complete = 0
     for at in range(1, 200):
         place = tmp_path / f"at-{at}"
         place.mkdir()
@@ -92,10 +92,9 @@ def test_the_same_export_completes_wherever_it_was_killed(form: str, run: Path, 
             break
         moments += 1
         if all((place / path.name).exists() for path in whole.parent.iterdir()):
-            with pytest.raises(
-                UsageError, match="never overwrites"
-            ):  # it was killed when all was in its place
+            with pytest.raises(UsageError, match="never overwrites") as refused:
                 tp.export(run, form, place / "kept")
+            complete += "is complete: the export that wrote it was killed" in str(refused.value)
         else:
             tp.export(run, form, place / "kept")
         found = snapshot(place)
@@ -104,6 +103,7 @@ def test_the_same_export_completes_wherever_it_was_killed(form: str, run: Path, 
         if form != "hf":  # whose state names its time
             assert found == wanted
         assert {path.name for path in place.iterdir()} <= {"kept", "kept.parquet", "foreign.txt"}, at
+    assert complete  # where what it was about to move is still written down
     assert moments >= {"indices": 3, "folder": 20, "csv": 3, "hf": 5}[form]
 
 
@@ -248,6 +248,7 @@ def test_a_file_that_is_being_written_is_held(tmp_path: Path) -> None:
         (errno.EROFS, "make the folder writable"),
         (errno.EACCES, "make the folder writable"),
         (errno.EMFILE, "allow more open files"),
+        (errno.EISDIR, "move away the folder of that name"),
     ],
 )
 def test_the_remedy_fits_what_keeps_a_file_from_being_written(

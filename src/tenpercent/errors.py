@@ -89,6 +89,10 @@ def disk_remedy(error: OSError) -> str:
         return "allow more open files (ulimit -n)"
     if error.errno == errno.ENAMETOOLONG:
         return "choose a shorter name"
+    if error.errno in (errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST):
+        return "move away the folder of that name"
+    if error.errno == errno.ENOTDIR:
+        return "move away the file in the place of its folder"
     return "free some space there"
 
 

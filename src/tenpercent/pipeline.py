@@ -13,7 +13,7 @@ from .cut import Cut, check_cut, check_layer, checked_layer, confirm, one_cut
 from .decisions.log import DecisionLog
 from .embedding import Clock, embed_opened, open_for_run
 from .errors import StageError, UsageError
-from .images.changes import Change
+from .images.changes import Change, check_not_passed_over
 from .images.options import SourceOptions
 from .images.pictures import picture_options
 from .images.source import ImageSource
@@ -432,6 +432,7 @@ def explain(what: str | Path, name: str | int) -> Explanation:
     text = as_text(name)
     if find_id(embeddings.ids, text, embeddings.rows) is None:
         check_takes_part(folder, text)
+        check_not_passed_over(folder.read()["source"], text)
     return load_selection(folder, embeddings).explain(name, embeddings)
 
 

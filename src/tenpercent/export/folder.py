@@ -37,18 +37,20 @@ def write_folder(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
     check_outside(to, source)
     how: Counter[str] = Counter()
     with building(to) as temporary, bar(len(kept), "Writing images", "images") as progress:
-        folders = class_folders(kept.class_names, temporary)
+        root = temporary / "kept"
+        root.mkdir()
+        folders = class_folders(kept.class_names, root)
         names: dict[Path, Names] = {}
-        names[temporary] = Names()
+        names[root] = Names()
         for folder in folders.values():
-            names[temporary].free(folder.name)
+            names[root].free(folder.name)
             names[folder] = Names()
         for row, class_name in zip(kept.rows.tolist(), kept.class_names, strict=True):
-            folder = temporary if class_name is None else folders[class_name]
+            folder = root if class_name is None else folders[class_name]
             how[write_image(source, row, folder, names[folder])] += 1
             progress.update(1)
         endings = Counter(file.suffix.lower() for folder in folders.values() for file in folder.iterdir())
-        (done,) = place({temporary: to})
+        (done,) = place({root: to})
     return ExportSummary(Format.FOLDER, (done,), len(kept), notes(how, kept.class_names, endings))
 
 

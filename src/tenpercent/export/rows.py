@@ -28,9 +28,11 @@ def write_indices(kept: Kept, to: Path) -> ExportSummary:
     check_free(to)
     rows = kept.rows
     with building(to) as temporary:
-        np.save(temporary / "indices.npy", rows, allow_pickle=False)
-        (temporary / "indices.txt").write_text("".join(f"{row}\n" for row in rows.tolist()), encoding="ascii")
-        (folder,) = place({temporary: to})
+        made = temporary / "kept"
+        made.mkdir()
+        np.save(made / "indices.npy", rows, allow_pickle=False)
+        (made / "indices.txt").write_text("".join(f"{row}\n" for row in rows.tolist()), encoding="ascii")
+        (folder,) = place({made: to})
     return ExportSummary(Format.INDICES, (folder / "indices.npy", folder / "indices.txt"), len(kept))
 
 

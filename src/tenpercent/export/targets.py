@@ -25,11 +25,14 @@ MOVES = "moves.json"  # in a temporary folder: what is about to be moved out of 
 def check_free(*targets: Path) -> None:
     """Raise `UsageError` where one of `targets` is there already; an empty folder counts as free.
 
-    What a killed export left of one is removed first.
+    What a killed export left of one is removed first; of one that was killed when all was in place it is said.
     """
     for target in targets:
-        if os.path.lexists(target):
-            clear_remains(target)
+        if os.path.lexists(target) and clear_remains(target):
+            raise UsageError(
+                f"{target} is complete: the export that wrote it was killed when all was in place; use it, or choose "
+                "another --to, since an export never overwrites"
+            )
         if target.is_dir() and not target.is_symlink():
             if any(target.iterdir()):
                 raise UsageError(f"{target} is not empty and an export never overwrites; choose another --to")
@@ -75,8 +78,7 @@ def building(target: Path) -> Iterator[Path]:
 def place(moves: dict[Path, Path]) -> tuple[Path, ...]:
     """Move each finished temporary to its target, all of them or none, and return the targets."""
     done: list[Path] = []
-    if len(moves) > 1:
-        _note(moves)
+    _note(moves)
     try:
         for temporary, target in moves.items():
             check_free(target)
@@ -92,18 +94,25 @@ def place(moves: dict[Path, Path]) -> tuple[Path, ...]:
 # ---- what a killed export leaves -----------------------------------------------------------------------------------
 
 
-def clear_remains(target: Path) -> None:
-    """Remove what killed exports to `target` left: what was not moved, and what was moved as one of several alone."""
+def clear_remains(target: Path) -> bool:
+    """Remove what killed exports to `target` left: what was not moved, and what was moved as one of several alone.
+
+    Returns:
+        Whether one of them had moved all that it made.
+    """
+    complete = False
     for temporary in remains(_short(target), "."):
         moves = _noted(temporary)
         placed = [
             Path(move["target"]) for move in moves if _identity(Path(move["target"])) == move["identity"]
         ]
+        complete |= 0 < len(moves) == len(placed)
         if len(placed) < len(moves):
             for path in placed:
                 remove_tree(path)
         log.info("removed what a killed export to %s left", target)
         remove_tree(temporary)
+    return complete
 
 
 def _short(target: Path) -> Path:

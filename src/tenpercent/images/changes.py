@@ -7,14 +7,18 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import strptime
+from typing import Any
 
 import numpy as np
 
+from ..errors import UsageError
 from ..progress import bar
 from ..store.layout import read_checked
 from ..store.left_out import read_held_out, read_rejected
 from ..store.part_files import part_files, part_layout
 from ..store.run import RunFolder, Stage
+from .decode import extensions
+from .endings import UNREAD, kind_of
 from .source import ImageSource, Raw, Unreadable, content_hash
 
 SHOWN = 3  # images that are named of each kind
@@ -219,3 +223,26 @@ def as_recorded(known: Recorded, now: ImageSource, change: Change) -> ImageSourc
         class_names=known.class_names,
         read=read,
     )
+
+
+def check_not_passed_over(about: Mapping[str, Any], name: str) -> None:
+    """Raise `UsageError` where a file of a run's folder is no image of the run, with the reason.
+
+    Args:
+        about: what `run.json` says of the source.
+        name: the path of the file within the source, or as a person gives it.
+    """
+    root = Path(about["spec"])
+    file = root / name
+    if not root.is_dir() or not file.is_file() or not file.resolve().is_relative_to(root.resolve()):
+        return
+    ending = file.suffix.lower()
+    if any(part.startswith(".") for part in file.relative_to(root).parts if part != ".."):
+        why = "hidden files are; rename it"
+    elif ending in extensions():
+        why = "it lies outside the split that was taken, or was added since the run was made"
+    elif (kind := kind_of(ending)).endswith(UNREAD):
+        why = f"it is one of the {kind}; convert it to JPEG or PNG"
+    else:
+        why = f"it is one of the {kind}"
+    raise UsageError(f"{name} took no part: it was passed over ({why})")
