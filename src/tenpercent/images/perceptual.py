@@ -20,6 +20,7 @@ SIDE = 32
 BITS = 256
 SAME = 48  # bits up to which two images can be one picture; experiments/leaks_planted.py measured it
 SURE = 24  # bits up to which they are near-identical, whatever else the set holds
+TINY = 12  # pixels a side below which an image holds too little for a hash
 FLAT = 2.0  # standard deviation in grey levels below which an image shows too little to be told from others
 AT_ONCE = 512  # pairs that are laid over each other together
 
@@ -67,11 +68,13 @@ class SmallPictures:
 
 
 def small_grey(pixels: npt.NDArray[np.uint8]) -> Greys:
-    """Return an image in grey at 32 × 32 pixels.
+    """Return an image in grey at 32 × 32 pixels; all black, and so flat, where it has fewer than `TINY` a side.
 
     Args:
         pixels: uint8[h, w, 3], as `decode` returns them.
     """
+    if min(pixels.shape[:2]) < TINY:
+        return np.zeros((SIDE, SIDE), np.uint8)
     return np.asarray(Image.fromarray(pixels).convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 

@@ -185,6 +185,8 @@ def _notes(train: Side, test: Side, asked: int) -> tuple[str, ...]:
 
 def _about_pictures(train: Side, test: Side) -> Iterator[str]:
     """Say what the comparison of the pictures can't see."""
+    from ..images.perceptual import TINY
+
     if train.pictures is None or test.pictures is None:
         yield (
             "Without the images of both sets there is no perceptual hash: a copy that was encoded anew, cropped or "
@@ -197,7 +199,8 @@ def _about_pictures(train: Side, test: Side) -> Iterator[str]:
         flat = int(np.count_nonzero(side.pictures.flat())) - side.unread if side.pictures is not None else 0
         if flat:
             verb = "is" if flat == 1 else "are"
-            yield f"{counted(flat, f'{what} image')} {verb} hardly more than one colour, which no hash tells apart."
+            many = counted(flat, f"{what} image")
+            yield f"{many} {verb} of hardly more than one colour or below {TINY} pixels a side: no hash tells."
     yield (
         "The perceptual hash does not find copies that are turned on their side, and misses some that are framed, "
         "written over, or cropped by a tenth of a side and more."
