@@ -19,10 +19,10 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from tenpercent.cluster.cells import make_cells, one_cell
-from tenpercent.cluster.neighbors import neighbor_graph
-from tenpercent.cluster.points import Points
-from tenpercent.cluster.sample import sample_pairs
+from tenpercent.linkage.cells import make_cells, one_cell
+from tenpercent.linkage.neighbors import neighbor_graph
+from tenpercent.linkage.points import Points
+from tenpercent.linkage.sample import sample_pairs
 
 Rows = npt.NDArray[np.float64]
 

@@ -84,8 +84,8 @@ def threshold(settings: Settings) -> Iterator[Any]:
 
 def linkage(settings: Settings) -> Iterator[Any]:
     """The engine alone: the first merges of each class, or of all rows."""
-    from tenpercent.cluster.linkage import first_merges
-    from tenpercent.cluster.memory import Resources
+    from tenpercent.linkage.linkage import first_merges
+    from tenpercent.linkage.memory import Resources
 
     yield
     classes = groups.by_class(*_data(settings))
@@ -108,9 +108,9 @@ def linkage(settings: Settings) -> Iterator[Any]:
 
 def join(settings: Settings) -> Iterator[Any]:
     """Every pair within a radius. `plain` compares everything with everything; `product` names another filter."""
-    from tenpercent.cluster.cells import one_cell
-    from tenpercent.cluster.neighbors import neighbor_graph
-    from tenpercent.cluster.points import Points
+    from tenpercent.linkage.cells import one_cell
+    from tenpercent.linkage.neighbors import neighbor_graph
+    from tenpercent.linkage.points import Points
 
     multiply = _filter(settings.get("product", "float32"))  # may import torch
     yield
@@ -161,10 +161,10 @@ class Counting:
 def _filter(product: str) -> Any:
     """Return the engine's filter that multiplies in this format on the processor."""
     if product == "float32":
-        from tenpercent.cluster.filters import SinglesFilter
+        from tenpercent.linkage.filters import SinglesFilter
 
         return SinglesFilter()
-    from tenpercent.cluster.accelerators import TorchFilter
+    from tenpercent.linkage.accelerators import TorchFilter
 
     found = TorchFilter("cpu")
     assert found.product.name == product
@@ -175,7 +175,7 @@ def cuda(settings: Settings) -> Iterator[Any]:
     """The engine where there is a GPU; says whether it really used it."""
     import torch
 
-    from tenpercent.cluster.linkage import first_merges
+    from tenpercent.linkage.linkage import first_merges
 
     if not torch.cuda.is_available():
         raise NotMeasured("no CUDA here")

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from lists import arguments, evaluate
 
 import tenpercent as tp
-from tenpercent.cluster.distances import unit_vectors
+from tenpercent.linkage.distances import unit_vectors
 from tenpercent.select.stored import load_merges, scores_for
 from tenpercent.select.strategies.strategy import CheckedStrategy
 from tenpercent.store.run import RunFolder

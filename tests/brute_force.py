@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tenpercent.cluster.cells import Cells, _divide, one_cell
-from tenpercent.cluster.distances import dissimilarities
-from tenpercent.cluster.neighbors import NeighborGraph
-from tenpercent.cluster.points import Points
+from tenpercent.linkage.cells import Cells, _divide, one_cell
+from tenpercent.linkage.distances import dissimilarities
+from tenpercent.linkage.neighbors import NeighborGraph
+from tenpercent.linkage.points import Points
 
 Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
-from tenpercent.cluster.linkage import Linkage
+from tenpercent.linkage.linkage import Linkage
 
 Ints = npt.NDArray[np.int64]
 

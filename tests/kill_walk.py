@@ -37,10 +37,10 @@ def rows(count: int) -> np.ndarray:
 
 def clustered(path: Path, scratch: Path | None) -> None:
     """Cluster, and print what came out: what a process of its own runs."""
-    from tenpercent.cluster import growth, pairs
-    from tenpercent.cluster import scratch as kept
-    from tenpercent.cluster.linkage import first_merges
-    from tenpercent.cluster.memory import Resources
+    from tenpercent.linkage import growth, pairs
+    from tenpercent.linkage import scratch as kept
+    from tenpercent.linkage.linkage import first_merges
+    from tenpercent.linkage.memory import Resources
 
     kept.SECONDS = pairs.SECONDS = KEPT_EVERY
     growth._Growth.dense_pays = lambda self: False  # type: ignore[method-assign]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from tenpercent.cluster.distances import dissimilarities, unit_vectors
+from tenpercent.linkage.distances import dissimilarities, unit_vectors
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brute_force import CELLS, all_points, bad_cells, cells_around
-from tenpercent.cluster import cells as cells_module
-from tenpercent.cluster.cells import Candidates, Cells, find_homes, make_cells, one_cell
-from tenpercent.cluster.distances import dissimilarities
-from tenpercent.cluster.filters import relative_margin
-from tenpercent.cluster.points import Points
+from tenpercent.linkage import cells as cells_module
+from tenpercent.linkage.cells import Candidates, Cells, find_homes, make_cells, one_cell
+from tenpercent.linkage.distances import dissimilarities
+from tenpercent.linkage.filters import relative_margin
+from tenpercent.linkage.points import Points
 
 
 def grid(n, width, seed):

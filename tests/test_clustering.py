@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tenpercent.cluster import growth
-from tenpercent.cluster.linkage import Linkage, first_merges
-from tenpercent.cluster.memory import MemoryBudgetError, Resources
-from tenpercent.cluster.walk import Counted
 from tenpercent.errors import RunFolderError, StageError, UsageError
+from tenpercent.linkage import growth
+from tenpercent.linkage.linkage import Linkage, first_merges
+from tenpercent.linkage.memory import MemoryBudgetError, Resources
+from tenpercent.linkage.walk import Counted
 from tenpercent.select import clustering, parts
 from tenpercent.select.counts import counts_path
 from tenpercent.select.forecast import Forecast, forecast

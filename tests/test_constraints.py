@@ -25,12 +25,12 @@ from hard_vectors import (
     hard_vectors,
     up_to,
 )
-from tenpercent.cluster.distances import scaled_rows
-from tenpercent.cluster.linkage import first_merges
-from tenpercent.cluster.memory import Resources
-from tenpercent.cluster.reference import complete_linkage
-from tenpercent.cluster.twins import collapse
 from tenpercent.errors import UsageError
+from tenpercent.linkage.distances import scaled_rows
+from tenpercent.linkage.linkage import first_merges
+from tenpercent.linkage.memory import Resources
+from tenpercent.linkage.reference import complete_linkage
+from tenpercent.linkage.twins import collapse
 
 metrics = st.sampled_from(METRICS)
 kinds = st.sampled_from(CONSTRAINTS)

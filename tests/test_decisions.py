@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 import tenpercent as tp
 from hard_vectors import CONSTRAINTS, constraints, hard_inputs
 from tenpercent.cli import main
-from tenpercent.cluster.reference import complete_linkage
 from tenpercent.decisions.constraints import Constraints
 from tenpercent.decisions.exchange import from_lines, to_lines
 from tenpercent.decisions.log import ConflictError, DamagedDecisionsError, DecisionLog, ImageName, Kind
 from tenpercent.decisions.meaning import constraints_of
 from tenpercent.errors import RunFolderError, StageError, UsageError
+from tenpercent.linkage.reference import complete_linkage
 from tenpercent.select import rewalk
 from tenpercent.select.merges import Merges
 from tenpercent.select.stored import load_decided, load_merges

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tenpercent.cluster import dense
-from tenpercent.cluster.dense import dense_bytes, dense_merges
-from tenpercent.cluster.distances import dissimilarities, fixed
-from tenpercent.cluster.walk import singletons, walk
+from tenpercent.linkage import dense
+from tenpercent.linkage.dense import dense_bytes, dense_merges
+from tenpercent.linkage.distances import dissimilarities, fixed
+from tenpercent.linkage.walk import singletons, walk
 
 
 @pytest.fixture(scope="module", autouse=True)

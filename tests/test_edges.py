@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from reviewing import Page, page, run_of_vectors
-from tenpercent.cluster.threads import _blas, one_blas_thread
+from tenpercent.linkage.threads import _blas, one_blas_thread
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
@@ -230,7 +230,7 @@ def test_a_child_forked_while_a_kernel_is_compiled_can_compile() -> None:
         import os, threading, time
         from numba import njit
         from numba.core.compiler_lock import global_compiler_lock
-        import tenpercent.cluster.kernels
+        import tenpercent.linkage.kernels
         compiling = threading.Event()
         def compile():
             with global_compiler_lock:

@@ -23,7 +23,6 @@ from PIL import Image
 
 import tenpercent as tp
 from tenpercent.cli import build_parser, main
-from tenpercent.cluster.threads import cpus
 from tenpercent.decisions.log import DecisionLog, ImageName, Kind
 from tenpercent.embed import pixels
 from tenpercent.embed.precision import Choice
@@ -36,6 +35,7 @@ from tenpercent.evaluate.results import unpacked
 from tenpercent.evaluation import LADDER, Asked, evaluate, find, finish, protocol_of
 from tenpercent.given import asked_of
 from tenpercent.images.options import SourceOptions
+from tenpercent.linkage.threads import cpus
 from tenpercent.store.run import RunFolder, Stage
 
 CLASSES = 3

@@ -41,10 +41,10 @@ def test_the_public_names() -> None:
 
 
 def test_the_names_are_functions_also_where_a_package_has_the_same_name() -> None:
-    import tenpercent.cluster
     import tenpercent.embed
     import tenpercent.export
     import tenpercent.leaks
+    import tenpercent.linkage
     import tenpercent.select
 
     for name in ("cluster", "embed", "export", "leaks", "select"):

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brute_force import assert_graph_is, cells_around, pairs_within
-from tenpercent.cluster import accelerators, filters
-from tenpercent.cluster.cells import one_cell
-from tenpercent.cluster.distances import dissimilarities
-from tenpercent.cluster.filters import BF16, SINGLE, TF32, TINY, SinglesFilter, best_filter, relative_margin
-from tenpercent.cluster.neighbors import neighbor_graph
-from tenpercent.cluster.points import Points
+from tenpercent.linkage import accelerators, filters
+from tenpercent.linkage.cells import one_cell
+from tenpercent.linkage.distances import dissimilarities
+from tenpercent.linkage.filters import BF16, SINGLE, TF32, TINY, SinglesFilter, best_filter, relative_margin
+from tenpercent.linkage.neighbors import neighbor_graph
+from tenpercent.linkage.points import Points
 
 torch_is_here = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 
@@ -487,7 +487,7 @@ def test_a_measurement_is_of_a_pair():
 
 def test_little_work_does_not_load_torch():
     code = (
-        "import sys; from tenpercent.cluster.filters import best_filter; best_filter(64, 1e9); "
+        "import sys; from tenpercent.linkage.filters import best_filter; best_filter(64, 1e9); "
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -101,7 +101,7 @@ def test_a_larger_set_is_clustered_about_as_deep_as_asked(
 def test_where_far_beyond_does_not_fit_the_tree_ends_at_the_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tenpercent.cluster.memory import MemoryBudgetError
+    from tenpercent.linkage.memory import MemoryBudgetError
     from tenpercent.select.merges import Merges
 
     whole = Merges.deepened

@@ -17,8 +17,8 @@ from scipy.sparse.csgraph import connected_components
 
 import tenpercent as tp
 from hard_vectors import METRICS, assert_same, constraints, groups, same_partition
-from tenpercent.cluster.linkage import first_merges
-from tenpercent.cluster.memory import Resources
+from tenpercent.linkage.linkage import first_merges
+from tenpercent.linkage.memory import Resources
 
 ALL = bool(os.environ.get("TENPERCENT_ALL_CIFAR10"))
 KEEP = (0.99, 0.95, 0.9, 0.7, 0.5, 0.2, 0.05)

@@ -25,12 +25,12 @@ from torch import nn
 
 import tenpercent as tp
 from tenpercent.cli import main
-from tenpercent.cluster.distances import dissimilarities, unit_vectors
 from tenpercent.errors import RunFolderError, SourceError, StageError, TenpercentError, UsageError
 from tenpercent.images.source import ImageSource
 from tenpercent.leaks import find, join, page
 from tenpercent.leaks.find import compare
 from tenpercent.leaks.result import Side
+from tenpercent.linkage.distances import dissimilarities, unit_vectors
 
 QUICK = tp.Supervised(depth=8, steps=4, batch=16, precision="float32")
 FLAGS = ["--depth", "8", "--steps", "4", "--batch", "16", "--precision", "float32"]

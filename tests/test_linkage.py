@@ -24,14 +24,14 @@ from hard_vectors import (
     same_partition,
     up_to,
 )
-from tenpercent.cluster import growth, scratch
-from tenpercent.cluster.distances import dissimilarities, scaled_rows, unit_vectors
-from tenpercent.cluster.linkage import Linkage, first_merges
-from tenpercent.cluster.memory import MemoryBudgetError, Resources
-from tenpercent.cluster.pairs import ScratchError
-from tenpercent.cluster.reference import complete_linkage
-from tenpercent.cluster.walk import walk
 from tenpercent.errors import UsageError
+from tenpercent.linkage import growth, scratch
+from tenpercent.linkage.distances import dissimilarities, scaled_rows, unit_vectors
+from tenpercent.linkage.linkage import Linkage, first_merges
+from tenpercent.linkage.memory import MemoryBudgetError, Resources
+from tenpercent.linkage.pairs import ScratchError
+from tenpercent.linkage.reference import complete_linkage
+from tenpercent.linkage.walk import walk
 from tenpercent.select.representatives import groups_of, representatives
 
 metrics = st.sampled_from(METRICS)

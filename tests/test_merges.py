@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenpercent.cluster.reference import complete_linkage
 from tenpercent.errors import StageError, UsageError
+from tenpercent.linkage.reference import complete_linkage
 from tenpercent.select.merges import Merges, cluster, uncut
 from tenpercent.select.representatives import groups_of
 from tenpercent.store.embeddings import Embeddings

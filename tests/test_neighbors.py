@@ -18,13 +18,13 @@ from brute_force import (
     pairs_between,
     pairs_within,
 )
-from tenpercent.cluster import cells as cells_module
-from tenpercent.cluster.cells import one_cell
-from tenpercent.cluster.filters import SinglesFilter
-from tenpercent.cluster.neighbors import TooManyPairsError, near_pairs, neighbor_graph
-from tenpercent.cluster.points import Points
-from tenpercent.cluster.sample import sample_pairs
-from tenpercent.cluster.threads import AHEAD, in_threads
+from tenpercent.linkage import cells as cells_module
+from tenpercent.linkage.cells import one_cell
+from tenpercent.linkage.filters import SinglesFilter
+from tenpercent.linkage.neighbors import TooManyPairsError, near_pairs, neighbor_graph
+from tenpercent.linkage.points import Points
+from tenpercent.linkage.sample import sample_pairs
+from tenpercent.linkage.threads import AHEAD, in_threads
 
 METRICS = ("cosine", "euclidean")
 

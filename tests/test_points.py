@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brute_force import all_points
-from tenpercent.cluster import points as points_module
-from tenpercent.cluster.distances import dissimilarities, scaled_rows, unit_vectors
-from tenpercent.cluster.points import Metric, Points, Space
 from tenpercent.errors import UsageError
+from tenpercent.linkage import points as points_module
+from tenpercent.linkage.distances import dissimilarities, scaled_rows, unit_vectors
+from tenpercent.linkage.points import Metric, Points, Space
 
 # ---- the dissimilarity -------------------------------------------------------------------------------------------
 

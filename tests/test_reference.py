@@ -13,9 +13,9 @@ from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist, squareform
 
 from hard_vectors import CONSTRAINTS, METRICS, constraints, hard_inputs
-from tenpercent.cluster.distances import dissimilarities, unit_vectors
-from tenpercent.cluster.reference import complete_linkage
 from tenpercent.errors import UsageError
+from tenpercent.linkage.distances import dissimilarities, unit_vectors
+from tenpercent.linkage.reference import complete_linkage
 
 
 def at_angles(*degrees):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenpercent.cluster.distances import dissimilarities, unit_vectors
+from tenpercent.linkage.distances import dissimilarities, unit_vectors
 from tenpercent.select import outside
 from tenpercent.select import representatives as module
 from tenpercent.select.outside import nearest_outside

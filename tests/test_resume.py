@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import tenpercent as tp
-from tenpercent.cluster import memory
-from tenpercent.cluster.linkage import Linkage, first_merges
 from tenpercent.cut import Cut
 from tenpercent.embed import extract
 from tenpercent.errors import LockedError, SourceError, StageError
+from tenpercent.linkage import memory
+from tenpercent.linkage.linkage import Linkage, first_merges
 from tenpercent.select import clustering, merges
 from tenpercent.store.run import RunFolder, Stage
 

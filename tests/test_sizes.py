@@ -13,18 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from tenpercent.cli import main
-from tenpercent.cluster import points
-from tenpercent.cluster.filters import WIDEST
-from tenpercent.cluster.linkage import first_merges
-from tenpercent.cluster.memory import MemoryBudgetError, Resources
-from tenpercent.cluster.points import Points
-from tenpercent.cluster.reference import complete_linkage
 from tenpercent.errors import SourceError
 from tenpercent.images import parquet, row_groups, vectors
 from tenpercent.images.decode import Unreadable
 from tenpercent.images.parquet import Files
 from tenpercent.images.row_groups import RowGroups
 from tenpercent.images.sources import open_source
+from tenpercent.linkage import points
+from tenpercent.linkage.filters import WIDEST
+from tenpercent.linkage.linkage import first_merges
+from tenpercent.linkage.memory import MemoryBudgetError, Resources
+from tenpercent.linkage.points import Points
+from tenpercent.linkage.reference import complete_linkage
 from tenpercent.review.nearby import Nearby
 from tenpercent.store.embeddings import Embeddings
 

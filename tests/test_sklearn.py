@@ -29,7 +29,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 
 import tenpercent as tp
 import tenpercent.sklearn
-from tenpercent.cluster.reference import complete_linkage
+from tenpercent.linkage.reference import complete_linkage
 from tenpercent.select.merges import cluster
 from tenpercent.select.representatives import groups_of
 from tenpercent.sklearn import CompleteLinkage

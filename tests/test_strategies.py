@@ -27,10 +27,10 @@ from slow_strategies import (
     plain_stratified,
 )
 from tenpercent.cli import main
-from tenpercent.cluster.dense import COLUMNS
-from tenpercent.cluster.distances import dissimilarities, unit_vectors
-from tenpercent.cluster.rows import fill_rows, grid_of
 from tenpercent.errors import StageError, UsageError
+from tenpercent.linkage.dense import COLUMNS
+from tenpercent.linkage.distances import dissimilarities, unit_vectors
+from tenpercent.linkage.rows import fill_rows, grid_of
 from tenpercent.select.allotment import allot
 from tenpercent.select.by_strategy import TREE_DEPTH
 from tenpercent.select.keepers import keepers_of

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tenpercent.cluster import components
-from tenpercent.cluster import walk as walks
-from tenpercent.cluster.components import shares, united
-from tenpercent.cluster.walk import Counted, counted, restored, singletons, walk
 from tenpercent.errors import TenpercentError
+from tenpercent.linkage import components
+from tenpercent.linkage import walk as walks
+from tenpercent.linkage.components import shares, united
+from tenpercent.linkage.walk import Counted, counted, restored, singletons, walk
 
 
 def grid_pairs(n, width, values, seed, radius=np.inf):

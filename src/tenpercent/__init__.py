@@ -13,12 +13,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# The packages embed, cluster, select, export, leaks and probe share their names with the functions that people call.
-# A package binds its name here when it is first imported, so import all of them before the functions.
-from . import cluster as _cluster_package
 from . import embed as _embed_package
 from . import export as _export_package
 from . import leaks as _leaks_package
+
+# The packages embed, cluster, select, export, leaks and probe share their names with the functions that people call.
+# A package binds its name here when it is first imported, so import all of them before the functions.
+from . import linkage as _cluster_package
 from . import probe as _probe_package
 from . import select as _select_package
 from .cut import Cut

@@ -5,7 +5,7 @@
     │   ├── SourceError            2  a source that is missing, empty or not what it was said to be
     │   └── MissingExtraError      2  an optional dependency that is not installed: says the command
     ├── TrainingFailedError        1  a training whose loss is no number any more: that trial is marked, others go on
-    ├── MemoryBudgetError          1  clustering needs more memory than there is: says what fits (`cluster/memory.py`)
+    ├── MemoryBudgetError          1  clustering needs more memory than there is: says what fits (`linkage/memory.py`)
     └── RunFolderError             1  a run folder that can't serve
         ├── LockedError            1  another process works on the same stage: says who
         └── StageError             1  a stage that has not run yet, or was made by something else

@@ -81,7 +81,7 @@ def run(
 
 def _cluster_beyond(folder: Path, cut: Cut, memory: int | None) -> None:
     """Cluster deeper than the cut, so that the report can show what lies beyond it; small sets far beyond it."""
-    from .cluster.memory import MemoryBudgetError
+    from .linkage.memory import MemoryBudgetError
 
     where: dict[str, Any] = {"within": cut.within, "layer": cut.layer, "allowed": memory}
     fraction = cut.fraction
@@ -119,7 +119,7 @@ def cluster(
     Raises:
         MemoryBudgetError: this depth needs more memory: says what fits.
     """
-    from .cluster.memory import Resources
+    from .linkage.memory import Resources
     from .select.merges import cluster as cluster_embeddings
 
     allowed = checked_memory(memory)
@@ -143,7 +143,7 @@ def _cluster_folder(
     find_gap: bool = False,
 ) -> Merges:
     """Cluster a run folder and store its merges, unless those stored reach as deep as asked."""
-    from .cluster.memory import Resources
+    from .linkage.memory import Resources
     from .select.deepening import COPIES, beyond_copies
     from .select.merges import uncut
     from .select.stored import load_embeddings, stored_merges
@@ -208,7 +208,7 @@ def select(
     Raises:
         MemoryBudgetError: the cut needs more memory: says what fits.
     """
-    from .cluster.memory import Resources
+    from .linkage.memory import Resources
     from .select.stored import load_decided, with_source
 
     cut, allowed = one_cut(cut, keep), checked_memory(memory)

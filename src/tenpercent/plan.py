@@ -298,7 +298,7 @@ def _embedding(
 
 def clustering_memory(embeddings: Embeddings, cut: Cut, memory: int | None) -> tuple[int, str]:
     """Return the bytes that clustering takes with the vectors, and what to say of it; the largest class decides."""
-    from .cluster.memory import MemoryBudgetError, Resources
+    from .linkage.memory import MemoryBudgetError, Resources
     from .select.forecast import forecast
     from .select.merges import uncut
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..cluster.distances import dissimilarities
-from ..cluster.memory import Resources
-from ..cluster.neighbors import TooManyPairsError, near_pairs, neighbor_graph
-from ..cluster.points import Points
 from ..errors import UsageError
+from ..linkage.distances import dissimilarities
+from ..linkage.memory import Resources
+from ..linkage.neighbors import TooManyPairsError, near_pairs, neighbor_graph
+from ..linkage.points import Points
 from ..store.embeddings import Ints, Vectors, in_batches
 
 Floats = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..cluster.kernels import kernel
+from ..linkage.kernels import kernel
 from ..store.embeddings import Ints
 from .memo import Memo
 

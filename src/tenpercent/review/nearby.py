@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ..cluster.filters import relative_margin
+from ..linkage.filters import relative_margin
 from ..select.gap import typical_dissimilarity
 from ..select.outside import nearest_outside
 from ..store.embeddings import Embeddings, Ints, in_batches

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..cluster.distances import unit_vectors
-from ..cluster.kernels import store_elsewhere
 from ..errors import require
+from ..linkage.distances import unit_vectors
+from ..linkage.kernels import store_elsewhere
 from ..store.embeddings import Ints, Vectors, in_batches
 
 Units = npt.NDArray[np.float32]

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..cluster.memory import Resources
 from ..cut import Cut
 from ..embedding import Clock
+from ..linkage.memory import Resources
 from ..pipeline import select, store_merges
 from ..progress import watched
 from ..select.cut import CheckedCut

@@ -10,10 +10,10 @@ from numbers import Integral
 import numpy as np
 import numpy.typing as npt
 
-from ..cluster.distances import unit_vectors
-from ..cluster.memory import Resources
-from ..cluster.threads import cpus, in_threads
 from ..errors import UsageError
+from ..linkage.distances import unit_vectors
+from ..linkage.memory import Resources
+from ..linkage.threads import cpus, in_threads
 from ..store.arrays import as_array
 from ..store.embeddings import Embeddings, Ints
 from .allotment import allot

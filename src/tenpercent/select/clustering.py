@@ -11,11 +11,11 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from ..cluster.linkage import Linkage, first_merges
-from ..cluster.memory import MemoryBudgetError, Resources
-from ..cluster.pairs import BYTES_IN_MEMORY
-from ..cluster.threads import one_blas_thread
 from ..errors import RunFolderError
+from ..linkage.linkage import Linkage, first_merges
+from ..linkage.memory import MemoryBudgetError, Resources
+from ..linkage.pairs import BYTES_IN_MEMORY
+from ..linkage.threads import one_blas_thread
 from ..progress import bar, is_quiet, quiet
 from ..store.embeddings import Ints, Vectors
 from .cut import CheckedCut

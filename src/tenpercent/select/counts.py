@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 import pyarrow as pa
 
-from ..cluster.walk import Counted
+from ..linkage.walk import Counted
 from ..store.embeddings import Ints
 from ..store.files import write_table
 from ..store.layout import Column, Layout, ascending, check, read_about, read_checked

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..cluster.linkage import Linkage
-from ..cluster.memory import MemoryBudgetError, Resources
-from ..cluster.walk import Counted
+from ..linkage.linkage import Linkage
+from ..linkage.memory import MemoryBudgetError, Resources
+from ..linkage.walk import Counted
 from ..store.embeddings import Ints
 from .clustering import ClassJob, cluster_classes
 from .cut import CheckedCut, Request

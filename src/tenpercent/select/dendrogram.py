@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cluster.kernels import kernel
 from ..errors import UsageError, nearest, require
+from ..linkage.kernels import kernel
 from ..store.embeddings import Ints, Strings
 from .cut import Bools, Floats
 from .merges import Merges

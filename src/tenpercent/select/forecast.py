@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..cluster.growth import BEGINNING, EDGES, LEAST, LIVE, SHALLOW, Budget, Task
-from ..cluster.memory import Resources
-from ..cluster.points import Points
-from ..cluster.sample import sample_pairs
-from ..cluster.walk import BYTES_PER_EDGE
+from ..linkage.growth import BEGINNING, EDGES, LEAST, LIVE, SHALLOW, Budget, Task
+from ..linkage.memory import Resources
+from ..linkage.points import Points
+from ..linkage.sample import sample_pairs
+from ..linkage.walk import BYTES_PER_EDGE
 from ..store.embeddings import Vectors
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..cluster.distances import dissimilarities, unit_vectors
 from ..errors import counted
+from ..linkage.distances import dissimilarities, unit_vectors
 from ..store.embeddings import Vectors
 from .cut import Floats
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..cluster.distances import Doubles, dissimilarities
-from ..cluster.filters import relative_margin
-from ..cluster.kernels import kernel
-from ..cluster.threads import cpus, in_threads, one_blas_thread
+from ..linkage.distances import Doubles, dissimilarities
+from ..linkage.filters import relative_margin
+from ..linkage.kernels import kernel
+from ..linkage.threads import cpus, in_threads, one_blas_thread
 from ..store.embeddings import Ints, in_batches
 from .cut import Bools, Floats
 

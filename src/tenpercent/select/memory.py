@@ -7,8 +7,8 @@ import re
 from decimal import Decimal
 from numbers import Integral
 
-from ..cluster.memory import MemoryBudgetError
 from ..errors import UsageError
+from ..linkage.memory import MemoryBudgetError
 from .cut import CheckedCut
 
 UNITS = {  # a letter alone counts as in most tools: 4G is 4GiB, and only 4GB is in thousands

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..cluster.memory import Resources
-from ..cluster.walk import Counted
 from ..decisions.constraints import NONE, Constraints
 from ..errors import StageError, UsageError
+from ..linkage.memory import Resources
+from ..linkage.walk import Counted
 from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings, Ints
 from ..store.files import write_table

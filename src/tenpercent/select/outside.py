@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..cluster.distances import dissimilarities, unit_vectors
-from ..cluster.filters import relative_margin
-from ..cluster.points import rows_at_a_time
+from ..linkage.distances import dissimilarities, unit_vectors
+from ..linkage.filters import relative_margin
+from ..linkage.points import rows_at_a_time
 from ..store.embeddings import Ints, Vectors, in_batches
 from .cut import Floats
 

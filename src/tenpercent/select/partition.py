@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..cluster.distances import dissimilarities, unit_vectors
 from ..decisions.constraints import Constraints
 from ..errors import counted
+from ..linkage.distances import dissimilarities, unit_vectors
 from ..store.embeddings import Ints, Vectors
 from .cut import Bools, Budget, CheckedCut, Floats, Steps
 from .representatives import central, groups_of

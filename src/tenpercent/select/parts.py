@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 import pyarrow as pa
 
-from ..cluster.linkage import Linkage
-from ..cluster.walk import Counted
+from ..linkage.linkage import Linkage
+from ..linkage.walk import Counted
 from ..store.files import fingerprint, remove_temporaries, write_table
 from ..store.layout import Column, Layout, check, read_checked
 

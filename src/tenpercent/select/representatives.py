@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..cluster.components import united
-from ..cluster.distances import Positions, dissimilarities, unit_vectors
-from ..cluster.kernels import kernel
+from ..linkage.components import united
+from ..linkage.distances import Positions, dissimilarities, unit_vectors
+from ..linkage.kernels import kernel
 from ..store.embeddings import Ints, Vectors
 from .cut import Bools, Floats
 

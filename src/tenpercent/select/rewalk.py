@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..cluster.cells import one_cell
-from ..cluster.linkage import Linkage, first_merges
-from ..cluster.memory import Resources
-from ..cluster.neighbors import near_pairs
-from ..cluster.points import Points
 from ..decisions.constraints import Constraints
+from ..linkage.cells import one_cell
+from ..linkage.linkage import Linkage, first_merges
+from ..linkage.memory import Resources
+from ..linkage.neighbors import near_pairs
+from ..linkage.points import Points
 from ..store.embeddings import Ints, Vectors
 from .cut import Bools, Floats
 from .representatives import groups_of

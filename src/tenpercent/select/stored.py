@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cluster.memory import Resources
 from ..decisions.constraints import NONE, Constraints
 from ..decisions.log import DecisionLog
 from ..decisions.meaning import constraints_of
@@ -18,6 +17,7 @@ from ..images.options import SourceOptions
 from ..images.pictures import picture_fingerprint, picture_options
 from ..images.source import ImageSource
 from ..images.sources import open_source
+from ..linkage.memory import Resources
 from ..store.embeddings import Embeddings
 from ..store.layout import read_about
 from ..store.run import RunFolder, Stage

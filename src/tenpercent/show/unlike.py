@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..cluster.neighbors import neighbor_graph
-from ..cluster.points import Points
 from ..images.perceptual import SURE, bits_apart
 from ..images.small_pictures import small_pictures
 from ..images.source import ImageSource
+from ..linkage.neighbors import neighbor_graph
+from ..linkage.points import Points
 from ..store.embeddings import Vectors
 from .tables import Bools, Columns, Floats, Ints
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...cluster.kernels import kernel
+from ...linkage.kernels import kernel
 from ...store.embeddings import Ints
 
 ALPHA = 0.5

@@ -20,10 +20,10 @@ import heapq
 import numpy as np
 import numpy.typing as npt
 
-from ...cluster.dense import COLUMNS, ROWS
-from ...cluster.distances import Doubles
-from ...cluster.kernels import inner, kernel
-from ...cluster.rows import Panels, fill_rows, grid_of
+from ...linkage.dense import COLUMNS, ROWS
+from ...linkage.distances import Doubles
+from ...linkage.kernels import inner, kernel
+from ...linkage.rows import Panels, fill_rows, grid_of
 from ...store.embeddings import Ints
 from ..cut import Floats
 

@@ -17,10 +17,10 @@ import math
 
 import numpy as np
 
-from ...cluster.kernels import kernel
-from ...cluster.neighbors import NeighborGraph, TooManyPairsError, neighbor_graph
-from ...cluster.points import Points
-from ...cluster.sample import sample_pairs
+from ...linkage.kernels import kernel
+from ...linkage.neighbors import NeighborGraph, TooManyPairsError, neighbor_graph
+from ...linkage.points import Points
+from ...linkage.sample import sample_pairs
 from ...store.embeddings import Ints, Vectors
 from ..cut import Bools
 

@@ -16,10 +16,10 @@ import math
 
 import numpy as np
 
-from ...cluster.dense import COLUMNS, ROWS, _add_squares
-from ...cluster.distances import Doubles, Positions
-from ...cluster.kernels import kernel
-from ...cluster.rows import Panels, grid_of
+from ...linkage.dense import COLUMNS, ROWS, _add_squares
+from ...linkage.distances import Doubles, Positions
+from ...linkage.kernels import kernel
+from ...linkage.rows import Panels, grid_of
 from ...store.embeddings import Ints
 from ..cut import Floats
 from ..representatives import representatives

@@ -16,10 +16,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ...cluster.dense import COLUMNS, ROWS
-from ...cluster.distances import Doubles, unit_vectors
-from ...cluster.kernels import kernel
-from ...cluster.rows import fill_rows, grid_of
+from ...linkage.dense import COLUMNS, ROWS
+from ...linkage.distances import Doubles, unit_vectors
+from ...linkage.kernels import kernel
+from ...linkage.rows import fill_rows, grid_of
 from ...store.embeddings import Ints
 from ..cut import Floats
 from .draw import draw
