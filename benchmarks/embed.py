@@ -3,7 +3,7 @@
 All in one run, in interleaved rounds, so that a busy moment of the machine hits everyone alike; medians count:
 
 - network: forward, backward and step (or forward only) on one batch that lies ready in memory; nothing can be faster;
-- ours: `tenpercent.embed.training.train` and `encoders.NetworkEncoder`, as a run uses them;
+- ours: `tenpercent.embedding.training.train` and `encoders.NetworkEncoder`, as a run uses them;
 - plain: PIL images, RandomCrop, RandomHorizontalFlip, ToTensor, Normalize, a DataLoader with two workers, float32.
 
     python benchmarks/embed.py [--data FOLDER_WITH_PARQUET] [--out benchmarks/embed.json]
@@ -30,12 +30,12 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from tenpercent.embed.encoders import NetworkEncoder
-from tenpercent.embed.networks import ResNet
-from tenpercent.embed.pixels import Pixels, scan
-from tenpercent.embed.precision import Choice
-from tenpercent.embed.settings import Precision, Supervised
-from tenpercent.embed.training import Trained, train
+from tenpercent.embedding.encoders import NetworkEncoder
+from tenpercent.embedding.networks import ResNet
+from tenpercent.embedding.pixels import Pixels, scan
+from tenpercent.embedding.precision import Choice
+from tenpercent.embedding.settings import Precision, Supervised
+from tenpercent.embedding.training import Trained, train
 from tenpercent.images.source import ImageSource
 from tenpercent.images.sources import open_source
 from tenpercent.progress import quiet

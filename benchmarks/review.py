@@ -153,7 +153,7 @@ def make_run(folder: Path, n: int, data: Path | None) -> dict[str, Any]:
     from made import more_rows, near_neighbours, real
 
     import tenpercent as tp
-    from tenpercent.embedding import describe
+    from tenpercent.embedding.stage import describe
     from tenpercent.images.options import SourceOptions
     from tenpercent.images.sources import open_source
     from tenpercent.store.part_files import Part, write_part

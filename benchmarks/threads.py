@@ -55,7 +55,7 @@ def rate(side: int, steps: int) -> float:
     import torch
     from torch.nn.functional import cross_entropy
 
-    from tenpercent.embed.networks import ResNet
+    from tenpercent.embedding.networks import ResNet
 
     torch.manual_seed(0)
     network = ResNet(32, 10).to(memory_format=torch.channels_last).train()

@@ -36,10 +36,10 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from tenpercent.embed.networks import build
-from tenpercent.embed.recipe import shown_size
-from tenpercent.embed.settings import Supervised
-from tenpercent.embed.training import batches_of
+from tenpercent.embedding.networks import build
+from tenpercent.embedding.recipe import shown_size
+from tenpercent.embedding.settings import Supervised
+from tenpercent.embedding.training import batches_of
 from tenpercent.evaluate.presets import PRESETS, Protocol
 from tenpercent.evaluate.training import TrainingData, train_once
 from tenpercent.progress import quiet
@@ -51,7 +51,7 @@ EPOCHS = 2  # of each training
 
 
 class Made:
-    """Random images in memory, as `tenpercent.embed.pixels.Pixels` keeps them."""
+    """Random images in memory, as `tenpercent.embedding.pixels.Pixels` keeps them."""
 
     def __init__(self, count: int, side: int) -> None:
         random = np.random.default_rng(count)

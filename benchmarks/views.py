@@ -17,8 +17,8 @@ import torch
 from lightly.transforms import SimCLRTransform
 from PIL import Image
 
-from tenpercent.embed.networks import SMALL, ResNet
-from tenpercent.embed.views import Strength, draw, views
+from tenpercent.embedding.networks import SMALL, ResNet
+from tenpercent.embedding.views import Strength, draw, views
 from tenpercent.store.environment import machine, versions
 
 BATCH = 256

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from proof import command
 
-from tenpercent.embed.measure import Exam, ask
-from tenpercent.embed.pixels import scan
+from tenpercent.embedding.measure import Exam, ask
+from tenpercent.embedding.of_run import trained_network
+from tenpercent.embedding.pixels import scan
 from tenpercent.images.options import SourceOptions
 from tenpercent.images.source import ImageSource
 from tenpercent.images.sources import open_source
-from tenpercent.leaks.network import trained_network
 from tenpercent.store.environment import machine, versions
 from tenpercent.store.run import RunFolder
 

@@ -19,11 +19,11 @@ import torch
 from lists import arguments
 from torch.nn.functional import cross_entropy
 
-from tenpercent.embed.loop import threads
-from tenpercent.embed.measure import Exam, ask
-from tenpercent.embed.networks import build
-from tenpercent.embed.settings import Supervised
-from tenpercent.embed.training import Classes, Lesson, carry_out, seeded
+from tenpercent.embedding.loop import threads
+from tenpercent.embedding.measure import Exam, ask
+from tenpercent.embedding.networks import build
+from tenpercent.embedding.settings import Supervised
+from tenpercent.embedding.training import Classes, Lesson, carry_out, seeded
 from tenpercent.evaluate.claims import Claims
 from tenpercent.evaluate.presets import Protocol, preset
 from tenpercent.evaluate.training import TrainingData, course

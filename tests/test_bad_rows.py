@@ -15,7 +15,7 @@ from PIL import Image
 
 import tenpercent as tp
 from tenpercent.cli import main
-from tenpercent.embed import extract
+from tenpercent.embedding import extract
 from tenpercent.errors import StageError, TenpercentError, UsageError
 from tenpercent.flaws import Flaw, all_flaws, describe_flaws, flaws_of
 from tenpercent.images.options import SourceOptions

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tenpercent.cli import main
-from tenpercent.embed.settings import Supervised
+from tenpercent.embedding.settings import Supervised
 from tenpercent.errors import RunFolderError, StageError, UsageError
 from tenpercent.images.changes import Recorded, compare
 from tenpercent.images.sources import open_source

@@ -24,14 +24,14 @@ from torch import nn
 
 import tenpercent as tp
 from tenpercent.cli import main
-from tenpercent.embed import loop
-from tenpercent.embed.augment import View
-from tenpercent.embed.difficulty import Difficulty
-from tenpercent.embed.loop import Job
-from tenpercent.embed.networks import build
-from tenpercent.embed.precision import Choice
-from tenpercent.embed.settings import Precision
-from tenpercent.embed.training import Classes, train
+from tenpercent.embedding import loop
+from tenpercent.embedding.augment import View
+from tenpercent.embedding.difficulty import Difficulty
+from tenpercent.embedding.loop import Job
+from tenpercent.embedding.networks import build
+from tenpercent.embedding.precision import Choice
+from tenpercent.embedding.settings import Precision
+from tenpercent.embedding.training import Classes, train
 from tenpercent.errors import StageError, UsageError
 from tenpercent.store.files import write_table
 from tenpercent.store.scores import FILE, read_scores, write_scores

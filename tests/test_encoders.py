@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tenpercent.embed.encoders import (
+from tenpercent.embedding.encoders import (
     FunctionEncoder,
     ModuleEncoder,
     TimmEncoder,
@@ -25,9 +25,9 @@ from tenpercent.embed.encoders import (
     evaluating,
     state_hash,
 )
-from tenpercent.embed.precision import Choice
-from tenpercent.embed.settings import Precision, Supervised, Timm
-from tenpercent.embed.weights import timm_model
+from tenpercent.embedding.precision import Choice
+from tenpercent.embedding.settings import Precision, Supervised, Timm
+from tenpercent.embedding.weights import timm_model
 from tenpercent.errors import TenpercentError, UsageError
 
 MODEL = "test_resnet"
@@ -73,7 +73,7 @@ def test_timm_gives_the_models_features_through_its_own_transforms(weights: Path
 
 
 def test_timm_is_loaded_for_its_models_only() -> None:
-    code = "import sys, tenpercent.embed.extract, tenpercent.embed.estimate; print('timm' in sys.modules)"
+    code = "import sys, tenpercent.embedding.extract, tenpercent.embedding.estimate; print('timm' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "False"
 

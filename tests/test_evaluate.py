@@ -24,10 +24,10 @@ from PIL import Image
 import tenpercent as tp
 from tenpercent.cli import build_parser, main
 from tenpercent.decisions.log import DecisionLog, ImageName, Kind
-from tenpercent.embed import pixels
-from tenpercent.embed.precision import Choice
-from tenpercent.embed.recipe import Flip, Recipe
-from tenpercent.embed.settings import Precision
+from tenpercent.embedding import pixels
+from tenpercent.embedding.precision import Choice
+from tenpercent.embedding.recipe import Flip, Recipe
+from tenpercent.embedding.settings import Precision
 from tenpercent.errors import TrainingFailedError, UsageError
 from tenpercent.evaluate import training
 from tenpercent.evaluate.presets import Protocol
@@ -430,7 +430,7 @@ SCRIPT = """
 import sys
 sys.path.insert(0, {tests!r})
 from test_evaluate import SHORT
-from tenpercent.embed import loop
+from tenpercent.embedding import loop
 from tenpercent.evaluation import Asked, evaluate
 loop.SAVE_AFTER = 0.0
 evaluate({run!r}, Asked(keep=(0.5,), trials=1), SHORT)

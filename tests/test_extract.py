@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from tenpercent.embed import extract, precision
-from tenpercent.embed.estimate import estimate
-from tenpercent.embed.extract import embed_source
-from tenpercent.embed.settings import Supervised, Timm
+from tenpercent.embedding import extract, precision
+from tenpercent.embedding.estimate import estimate
+from tenpercent.embedding.extract import embed_source
+from tenpercent.embedding.settings import Supervised, Timm
 from tenpercent.errors import StageError, TenpercentError, UsageError
 from tenpercent.images.source import ImageSource, Raw
 from tenpercent.store.embeddings import Embeddings

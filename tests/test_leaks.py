@@ -377,7 +377,7 @@ def test_two_networks_are_told_apart_in_one_line(
 def test_the_second_time_nothing_is_embedded(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tenpercent.leaks import network
+    from tenpercent.embedding import of_run as network
 
     first = tp.leaks(photos, embedder=pixels, threshold=0.05, out=tmp_path / "out")
     page_then = (tmp_path / "out/leaks.html").read_text()

@@ -17,9 +17,9 @@ from PIL import Image
 import tenpercent as tp
 from tenpercent.cli import main
 from tenpercent.cut import Cut, confirmed_by
-from tenpercent.embed.by_labels import ByLabels
-from tenpercent.embed.settings import SelfSupervised, Supervised
-from tenpercent.embedding import default_embedder
+from tenpercent.embedding.by_labels import ByLabels
+from tenpercent.embedding.settings import SelfSupervised, Supervised
+from tenpercent.embedding.stage import default_embedder
 from tenpercent.errors import UsageError
 from tenpercent.plan import plan
 from tenpercent.probe.compare import Ready

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from tenpercent.embed.augment import Crops, View, channel_statistics
-from tenpercent.embed.networks import ResNet, TimmResNet, build, checked_depth
+from tenpercent.embedding.augment import Crops, View, channel_statistics
+from tenpercent.embedding.networks import ResNet, TimmResNet, build, checked_depth
 from tenpercent.errors import UsageError
 
 Bytes = npt.NDArray[np.uint8]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from tenpercent.embed.pixels import scan
+from tenpercent.embedding.pixels import scan
 from tenpercent.images.decode import Unreadable, decode
 from tenpercent.images.levels import on_white
 from tenpercent.images.options import Decoding, SourceOptions

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import tenpercent as tp
 from tenpercent.arguments import build_parser
 from tenpercent.cli import main
-from tenpercent.embed.recipe import Flip, Recipe, Schedule, Statistics
-from tenpercent.embed.settings import Supervised, function_name
+from tenpercent.embedding.recipe import Flip, Recipe, Schedule, Statistics
+from tenpercent.embedding.settings import Supervised, function_name
 from tenpercent.errors import UsageError
 from tenpercent.evaluate.presets import (
     PRESETS,
@@ -217,6 +217,6 @@ def test_recipes_that_make_no_sense(wrong: dict[str, object], said: str) -> None
 
 
 def test_a_function_is_known_by_its_name_if_it_has_one() -> None:
-    assert function_name(tp.embed) == "tenpercent.embedding:embed"
+    assert function_name(tp.embed) == "tenpercent.embedding.stage:embed"
     with pytest.raises(UsageError, match="can't be found again"):
         Supervised(network=lambda n_classes: None)  # type: ignore[arg-type]

@@ -19,8 +19,8 @@ from scipy.stats import binomtest
 
 import tenpercent as tp
 from tenpercent.cli import main
+from tenpercent.embedding import of_run as network
 from tenpercent.errors import StageError, UsageError
-from tenpercent.leaks import network
 from tenpercent.probe import measure
 from tenpercent.probe.candidates import of_vectors
 from tenpercent.probe.measure import interval, linear_accuracy, neighbours_accuracy

@@ -13,7 +13,7 @@ from PIL import Image
 import tenpercent as tp
 from reviewing import flat
 from tenpercent.cli import main
-from tenpercent.embed.pixels import fit, scan
+from tenpercent.embedding.pixels import fit, scan
 from tenpercent.errors import UsageError
 from tenpercent.evaluation import protocol_of
 from tenpercent.images.sources import open_source

@@ -15,7 +15,7 @@ import pytest
 
 import tenpercent as tp
 from tenpercent.cut import Cut
-from tenpercent.embed import extract
+from tenpercent.embedding import extract
 from tenpercent.errors import LockedError, SourceError, StageError
 from tenpercent.linkage import memory
 from tenpercent.linkage.linkage import Linkage, first_merges

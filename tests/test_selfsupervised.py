@@ -23,17 +23,17 @@ from torchvision.transforms import functional as tv
 
 import tenpercent as tp
 from tenpercent.cli import main
-from tenpercent.embed import processes, selfsupervised
-from tenpercent.embed.augment import View
-from tenpercent.embed.origin import Origin
-from tenpercent.embed.processes import Devices
-from tenpercent.embed.selfsupervised import Twins, network_for, spread, train_unlabelled
-from tenpercent.embed.training import Trained
-from tenpercent.embed.views import Strength, Variations, blurred, colours, draw, views
-from tenpercent.embedding import SIDE, default_embedder, settled
+from tenpercent.embedding import processes, selfsupervised
+from tenpercent.embedding.augment import View
+from tenpercent.embedding.of_run import embed_like
+from tenpercent.embedding.origin import Origin
+from tenpercent.embedding.processes import Devices
+from tenpercent.embedding.selfsupervised import Twins, network_for, spread, train_unlabelled
+from tenpercent.embedding.stage import SIDE, default_embedder, settled
+from tenpercent.embedding.training import Trained
+from tenpercent.embedding.views import Strength, Variations, blurred, colours, draw, views
 from tenpercent.errors import MissingExtraError, StageError, TenpercentError, UsageError
 from tenpercent.images.source import ImageSource
-from tenpercent.leaks.network import embed_like
 from tenpercent.store.embeddings import Embeddings
 from tenpercent.store.run import RunFolder
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tenpercent.cli import main
-from tenpercent.embed.settings import KINDS
+from tenpercent.embedding.settings import KINDS
 from tenpercent.errors import UsageError
 from tenpercent.images.options import SourceOptions
 from tenpercent.suite import COLUMNS, bench, describe_suite

@@ -10,7 +10,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
-from tenpercent.embedding import embed
+from tenpercent.embedding.stage import embed
 from tenpercent.errors import SourceError
 from tenpercent.images.sources import SourceOptions, open_source, open_split
 from tenpercent.images.splits import split_of_file

@@ -20,11 +20,11 @@ import torch
 
 from tenpercent import Supervised
 from tenpercent.cli import main
-from tenpercent.embed import estimate, extract
-from tenpercent.embed.estimate import Sample, estimate_from
-from tenpercent.embed.extract import embed_source
-from tenpercent.embed.settings import SelfSupervised, Timm
-from tenpercent.embed.timing import Watch, fastest
+from tenpercent.embedding import estimate, extract
+from tenpercent.embedding.estimate import Sample, estimate_from
+from tenpercent.embedding.extract import embed_source
+from tenpercent.embedding.settings import SelfSupervised, Timm
+from tenpercent.embedding.timing import Watch, fastest
 from tenpercent.errors import RunFolderError, StageError, TenpercentError
 from tenpercent.evaluate.expected import expected
 from tenpercent.evaluate.presets import Length, Protocol, preset
@@ -94,7 +94,7 @@ SLOW = """
 import sys, time
 sys.path.insert(0, {tests!r})
 import test_time_guide as here
-from tenpercent.embed import encoders
+from tenpercent.embedding import encoders
 for kind in (encoders.NetworkEncoder, encoders.TimmEncoder, encoders.FunctionEncoder):
     def slow(self, images, encode=kind.encode):
         time.sleep(0.2)
@@ -125,7 +125,7 @@ def killed(run: Path, kind: str, pieces: int) -> None:
 
 @pytest.fixture
 def batches_of_64(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tenpercent.embed.encoders import NetworkEncoder
+    from tenpercent.embedding.encoders import NetworkEncoder
 
     kind = NetworkEncoder.__init__
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tenpercent.embed.settings import Supervised
-from tenpercent.embedding import embed
+from tenpercent.embedding.settings import Supervised
+from tenpercent.embedding.stage import embed
 from tenpercent.errors import SourceError, UsageError
 from tenpercent.evaluate.evaluation_set import evaluation_set
 from tenpercent.images.classes import same_classes

@@ -18,17 +18,17 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from tenpercent.embed import loop
-from tenpercent.embed.augment import IMAGENET, View
-from tenpercent.embed.encoders import NetworkEncoder
-from tenpercent.embed.fast import FastNetwork
-from tenpercent.embed.loop import Job, make_optimizer
-from tenpercent.embed.measure import Exam, ask
-from tenpercent.embed.networks import build, check_fit
-from tenpercent.embed.precision import Choice
-from tenpercent.embed.recipe import Flip, Recipe, Schedule, Statistics, learning_rate, shown_share
-from tenpercent.embed.settings import Precision, Supervised
-from tenpercent.embed.training import class_weights, train
+from tenpercent.embedding import loop
+from tenpercent.embedding.augment import IMAGENET, View
+from tenpercent.embedding.encoders import NetworkEncoder
+from tenpercent.embedding.fast import FastNetwork
+from tenpercent.embedding.loop import Job, make_optimizer
+from tenpercent.embedding.measure import Exam, ask
+from tenpercent.embedding.networks import build, check_fit
+from tenpercent.embedding.precision import Choice
+from tenpercent.embedding.recipe import Flip, Recipe, Schedule, Statistics, learning_rate, shown_share
+from tenpercent.embedding.settings import Precision, Supervised
+from tenpercent.embedding.training import class_weights, train
 from tenpercent.errors import TrainingFailedError, UsageError
 from tenpercent.evaluate import training
 from tenpercent.evaluate.presets import Length, Protocol

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
 
-from tenpercent.embed import loop, precision, training
-from tenpercent.embed.loop import MappedPixels
-from tenpercent.embed.precision import Choice, choose
-from tenpercent.embed.processes import devices_for
-from tenpercent.embed.recipe import learning_rate
-from tenpercent.embed.settings import Precision, Supervised, Timm
-from tenpercent.embed.training import default_epochs, length, train
+from tenpercent.embedding import loop, precision, training
+from tenpercent.embedding.loop import MappedPixels
+from tenpercent.embedding.precision import Choice, choose
+from tenpercent.embedding.processes import devices_for
+from tenpercent.embedding.recipe import learning_rate
+from tenpercent.embedding.settings import Precision, Supervised, Timm
+from tenpercent.embedding.training import default_epochs, length, train
 from tenpercent.errors import StageError, TenpercentError, UsageError
 
 Ints = npt.NDArray[np.int64]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import embed as _embed_package
+from . import embedding as _embed_package
 from . import export as _export_package
 from . import leaks as _leaks_package
 
@@ -23,8 +23,8 @@ from . import linkage as _cluster_package
 from . import probe as _probe_package
 from . import select as _select_package
 from .cut import Cut
-from .embed.settings import SelfSupervised, Supervised, Timm
-from .embedding import embed
+from .embedding.settings import SelfSupervised, Supervised, Timm
+from .embedding.stage import embed
 from .errors import TenpercentError
 from .leaks.find import leaks
 from .pipeline import cluster, explain, export, report, run, select, select_by

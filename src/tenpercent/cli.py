@@ -80,7 +80,7 @@ def run_run(arguments: argparse.Namespace) -> None:
 
 def run_embed(arguments: argparse.Namespace) -> None:
     """``tenpercent embed``."""
-    from .embedding import embed
+    from .embedding.stage import embed
 
     if arguments.dry_run:
         from .plan import plan_embedding
@@ -235,7 +235,7 @@ def run_leaks(arguments: argparse.Namespace) -> None:
 
 def run_probe(arguments: argparse.Namespace) -> None:
     """``tenpercent probe``."""
-    from .embed.settings import Timm
+    from .embedding.settings import Timm
     from .probe.compare import Ready, probe
 
     if arguments.labels is not None and not arguments.vectors:
@@ -296,7 +296,7 @@ def run_presets(_: argparse.Namespace) -> None:
 
 def run_info(arguments: argparse.Namespace) -> None:
     """``tenpercent info``."""
-    from .embedding import changes_of
+    from .embedding.stage import changes_of
     from .show.summary import describe_folder
 
     _say(describe_folder(arguments.run))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .embed.settings import Supervised, Timm
+from .embedding.settings import Supervised, Timm
 from .errors import LockedError, TenpercentError, TrainingFailedError, UsageError
 from .images.pictures import picture_options
 from .pipeline import report
@@ -74,7 +74,7 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
     left = missing(trials, ready.results, key)
     if left:
         ready.check(protocol)
-        from .embed.loop import threads
+        from .embedding.loop import threads
 
         ready.announce(left)
         ready.tell_of_decisions()
@@ -340,7 +340,7 @@ def threads_of_each(count: int) -> int:
 
 def _share(what: str | Path, asked: Asked, protocol: Protocol, own: int) -> None:
     """Train what nobody is at, with `own` threads, until all is done or the process that began this one is gone."""
-    from .embed.loop import threads
+    from .embedding.loop import threads
     from .evaluate.experiment import run_trials
 
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .cut import Cut
-    from .embed.by_labels import ByLabels
-    from .embed.encoders import Embedder
+    from .embedding.by_labels import ByLabels
+    from .embedding.encoders import Embedder
     from .evaluation import Asked
     from .images.options import SourceOptions
 
@@ -75,8 +75,8 @@ def options_of_both(arguments: argparse.Namespace) -> tuple[SourceOptions, Sourc
 
 def embedder_of(arguments: argparse.Namespace) -> Embedder | ByLabels | None:
     """Return the embedder that the flags ask for, None where none do; the labels decide its kind where no name does."""
-    from .embed.by_labels import ByLabels, no_meaning
-    from .embed.settings import KINDS, named
+    from .embedding.by_labels import ByLabels, no_meaning
+    from .embedding.settings import KINDS, named
 
     kind, own = named(arguments.embedder or "supervised")
     given = {flag: getattr(arguments, flag) for flag in FLAGS if getattr(arguments, flag) is not None}

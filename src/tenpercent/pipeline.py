@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .cut import Cut, check_cut, check_layer, checked_layer, confirm, one_cut
 from .decisions.log import DecisionLog
-from .embedding import Clock, embed_opened, open_for_run
+from .embedding.stage import Clock, embed_opened, open_for_run
 from .errors import StageError, UsageError
 from .images.changes import Change, check_not_passed_over
 from .images.options import SourceOptions
@@ -25,8 +25,8 @@ from .store.left_out import check_takes_part, read_rejected
 from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
-    from .embed.by_labels import ByLabels
-    from .embed.encoders import Embedder
+    from .embedding.by_labels import ByLabels
+    from .embedding.encoders import Embedder
     from .export import ExportSummary, Format
     from .select.cut import Within
     from .select.explain import Explanation

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cut import Cut, check_cut
-from .embedding import check_vectors_alone, default_embedder, open_for_run, refuse_changed, settled
+from .embedding.stage import check_vectors_alone, default_embedder, open_for_run, refuse_changed, settled
 from .errors import RunFolderError, counted, require
 from .evaluate.presets import preset
 from .images.holdout import split_holdout
@@ -25,9 +25,9 @@ from .store.embeddings import Embeddings
 from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:
-    from .embed.by_labels import ByLabels
-    from .embed.encoders import Embedder
-    from .embed.estimate import Sample
+    from .embedding.by_labels import ByLabels
+    from .embedding.encoders import Embedder
+    from .embedding.estimate import Sample
     from .evaluate.expected import Expected
     from .evaluate.presets import Protocol
     from .evaluate.trials import Trial
@@ -136,8 +136,8 @@ def plan_evaluation(what: str | Path, asked: Asked, protocol: Protocol, *, searc
         searched: as for `evaluation.find`, which trains those of two arms, and fewer than all.
     """
     require("torch", "images")
-    from .embed.estimate import Sample
-    from .embed.timing import Watch
+    from .embedding.estimate import Sample
+    from .embedding.timing import Watch
     from .evaluate.trials import FULL
     from .evaluation import searched_arm
 
@@ -259,9 +259,9 @@ def _embedding(
         line = f"source   {source}: {taken}; nothing to embed"
         return _Embedding(len(opened), opened.width, (line,), memory=opened.vectors.nbytes)
     require("torch", "images")
-    from .embed.estimate import Sample, estimate_from
-    from .embed.extract import check_labels
-    from .embed.timing import Watch
+    from .embedding.estimate import Sample, estimate_from
+    from .embedding.extract import check_labels
+    from .embedding.timing import Watch
 
     watch = Watch()
     chosen = settled(default_embedder(opened, embedder), folder.path)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from .embed.settings import Supervised
+from .embedding.settings import Supervised
 from .errors import StageError, UsageError, require
 from .images.options import SourceOptions
 from .images.source import ImageSource
@@ -150,7 +150,7 @@ class Ready:
             MissingExtraError: torch is not installed.
         """
         require("torch", "images")
-        from .embed.extract import check_embedder
+        from .embedding.extract import check_embedder
 
         check_embedder(protocol.training)
 
@@ -196,7 +196,7 @@ class Ready:
 
         The test images come at the size that the training images are brought to.
         """
-        from .embed.pixels import scan
+        from .embedding.pixels import scan
         from .evaluate.training import TrainingData
 
         seen = scan(self.images, self.embeddings.rows, side=side)

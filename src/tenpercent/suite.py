@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .embedding import embed
+from .embedding.stage import embed
 from .errors import TrainingFailedError, UsageError, require
 from .evaluation import evaluate, protocol_of
 from .images.holdout import split_holdout
@@ -93,7 +93,7 @@ def _check_networks(suite: Suite) -> None:
         MissingExtraError: torch is not installed.
     """
     require("torch", "images")
-    from .embed.extract import check_embedder
+    from .embedding.extract import check_embedder
 
     for label, embedder in suite.embedders.items():
         with told(f"[[embedder]] {label}"):

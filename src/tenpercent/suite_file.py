@@ -10,13 +10,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .embed.settings import KINDS, Supervised, named
+from .embedding.settings import KINDS, Supervised, named
 from .errors import UsageError, nearest, reason_of
 from .images.options import SourceOptions
 from .ready import Asked, sized_by_lists
 
 if TYPE_CHECKING:
-    from .embed.encoders import Embedder
+    from .embedding.encoders import Embedder
 
 # What a file, its [[data]] and its [[embedder]] may say, each with an example: a value must be of the example's type.
 SUITE: dict[str, Any] = {

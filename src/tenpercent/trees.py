@@ -6,8 +6,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .embed.settings import LARGE, SelfSupervised, Supervised
-from .embedding import embed
+from .embedding.settings import LARGE, SelfSupervised, Supervised
+from .embedding.stage import embed
 from .errors import StageError, UsageError
 from .images.options import SourceOptions
 from .pipeline import cluster

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import psutil
 
-from ..embed.estimate import BUDGET, Sample, time_step
-from ..embed.pixels import workers
-from ..embed.recipe import shown_share
-from ..embed.timing import shared
+from ..embedding.estimate import BUDGET, Sample, time_step
+from ..embedding.pixels import workers
+from ..embedding.recipe import shown_share
+from ..embedding.timing import shared
 from .presets import Protocol
 from .training import course
 

@@ -8,8 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from ..embed.recipe import Flip, Recipe, Schedule, Statistics
-from ..embed.settings import FAST_WIDTHS, Precision, Supervised, Timm
+from ..embedding.recipe import Flip, Recipe, Schedule, Statistics
+from ..embedding.settings import FAST_WIDTHS, Precision, Supervised, Timm
 from ..errors import UsageError, nearest
 from ..store.files import fingerprint
 

@@ -13,17 +13,17 @@ import psutil
 from filelock import FileLock
 from torch import nn
 
-from ..embed.augment import Ints, PixelSource, View
-from ..embed.kept import read_curve
-from ..embed.loop import threads
-from ..embed.measure import Answers, Exam, ask
-from ..embed.networks import Size, build
-from ..embed.precision import ChoiceRecord, choose
-from ..embed.processes import devices_for
-from ..embed.settings import Precision, Supervised, Timm
-from ..embed.training import Length as Course
-from ..embed.training import Trained, batches_of, default_epochs, seeded, threads_for, train
-from ..embed.weights import model_view, timm_model
+from ..embedding.augment import Ints, PixelSource, View
+from ..embedding.kept import read_curve
+from ..embedding.loop import threads
+from ..embedding.measure import Answers, Exam, ask
+from ..embedding.networks import Size, build
+from ..embedding.precision import ChoiceRecord, choose
+from ..embedding.processes import devices_for
+from ..embedding.settings import Precision, Supervised, Timm
+from ..embedding.training import Length as Course
+from ..embedding.training import Trained, batches_of, default_epochs, seeded, threads_for, train
+from ..embedding.weights import model_view, timm_model
 from ..errors import UsageError
 from ..store.environment import machine
 from ..store.files import write_text

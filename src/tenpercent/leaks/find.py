@@ -25,8 +25,8 @@ from .result import NOT_SAME, By, Floats, Growth, Leaks, Near, Pairs, Side, used
 from .sides import Spec, open_test, open_train, vectors_of
 
 if TYPE_CHECKING:
-    from ..embed.by_labels import ByLabels
-    from ..embed.encoders import Embedder
+    from ..embedding.by_labels import ByLabels
+    from ..embedding.encoders import Embedder
 
 log = logging.getLogger("tenpercent")
 

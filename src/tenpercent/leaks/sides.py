@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..embedding import describe, embed
+from ..embedding.identity import borrowed, identity_of, is_borrowed, said
+from ..embedding.stage import describe, embed
 from ..errors import SourceError, StageError, UsageError, require
 from ..images.classes import renamed, same_classes
 from ..images.huggingface import names_split, without_split
@@ -23,12 +24,11 @@ from ..store.embeddings import Embeddings
 from ..store.left_out import read_held_out, read_rejected
 from ..store.rejected import rejected_table
 from ..store.run import RunFolder, Stage
-from .identity import borrowed, identity_of, is_borrowed, said
 from .result import Side
 
 if TYPE_CHECKING:
-    from ..embed.by_labels import ByLabels
-    from ..embed.encoders import Embedder
+    from ..embedding.by_labels import ByLabels
+    from ..embedding.encoders import Embedder
 
 log = logging.getLogger("tenpercent")
 
@@ -246,7 +246,7 @@ def _embedded(asked: Asked, other: Asked, embedder: Embedder | ByLabels | None, 
     folder = RunFolder.create(to, describe(asked.opened.spec, asked.opened, asked.options, 0.0))
     if not is_borrowed(folder, made_by):
         require("torch", "images")
-        from .network import embed_like
+        from ..embedding.of_run import embed_like
 
         log.info("%s: %s", asked.role, describe_taken(account(asked.opened)))
         log.info("embedding %s by the network of %s", asked.role, other.role)

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ..embed.settings import Timm
-from ..embedding import describe, embed
+from ..embedding.identity import borrowed, is_borrowed, is_trained
+from ..embedding.settings import Timm
+from ..embedding.stage import describe, embed
 from ..errors import UsageError
 from ..evaluate.evaluation_set import EvaluationSet, evaluation_set
 from ..images.holdout import draw_holdout
 from ..images.options import MAX_PIXELS, SourceOptions
 from ..images.source import ImageSource
-from ..leaks.identity import borrowed, is_borrowed, is_trained
 from ..select.stored import load_embeddings, open_images
 from ..store.embeddings import Embeddings, Ints, Vectors
 from ..store.files import fingerprint
@@ -165,7 +165,7 @@ def _candidate(name: str, learnt: Embeddings, asked: Embeddings, judged: str) ->
 
 def _test_vectors(run: RunFolder, judges: EvaluationSet, out: Path) -> RunFolder:
     """Give the test images vectors by the network of a run, unless that is done, and return their folder."""
-    from ..leaks.network import embed_like
+    from ..embedding.of_run import embed_like
 
     source, made_by = part_of(judges.source, judges.rows), borrowed(run)
     rules, limit = source.decoding.rules, source.decoding.max_pixels

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cut import checked_layer
-from ..embed.settings import Timm
+from ..embedding.settings import Timm
 from ..errors import UsageError
 from ..images.options import SourceOptions
 from ..images.sources import open_source

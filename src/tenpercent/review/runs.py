@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cut import Cut
-from ..embedding import Clock
+from ..embedding.stage import Clock
 from ..linkage.memory import Resources
 from ..pipeline import select, store_merges
 from ..progress import watched

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..embed.settings import file_hash
 from ..errors import StageError
 from ..store.part_files import stored_count
 from ..store.run import RunFolder, Stage
+from .settings import file_hash
 
 BORROWED = "the network of another run"
 WEIGHTS = "weights.safetensors"  # as `embed.loop` calls it, which loads torch

@@ -8,25 +8,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .embed.by_labels import ByLabels
-from .embed.settings import KINDS, SelfSupervised, Supervised
-from .errors import RunFolderError, UsageError, require
-from .images.changes import Change, Recorded, compare, is_folder
-from .images.holdout import split_holdout, write_holdout
-from .images.options import RULES, SourceOptions
-from .images.pictures import pictures_beside
-from .images.rereading import differences
-from .images.source import ImageSource
-from .images.sources import absolute, check_options, open_source
-from .images.taken import account, describe_taken
-from .store.checks import as_path
-from .store.embeddings import Embeddings
-from .store.part_files import stored_count
-from .store.rejected import write_rejected
-from .store.run import RunFolder, Stage
+from ..errors import RunFolderError, UsageError, require
+from ..images.changes import Change, Recorded, compare, is_folder
+from ..images.holdout import split_holdout, write_holdout
+from ..images.options import RULES, SourceOptions
+from ..images.pictures import pictures_beside
+from ..images.rereading import differences
+from ..images.source import ImageSource
+from ..images.sources import absolute, check_options, open_source
+from ..images.taken import account, describe_taken
+from ..store.checks import as_path
+from ..store.embeddings import Embeddings
+from ..store.part_files import stored_count
+from ..store.rejected import write_rejected
+from ..store.run import RunFolder, Stage
+from .by_labels import ByLabels
+from .settings import KINDS, SelfSupervised, Supervised
 
 if TYPE_CHECKING:  # torch is loaded where it is needed
-    from .embed.encoders import Embedder
+    from .encoders import Embedder
 
 log = logging.getLogger("tenpercent")
 
@@ -168,8 +168,8 @@ def embed_opened(
     rows, held_out = split_holdout(opened, holdout)
     require("torch", "images")
     chosen = settled(default_embedder(opened, embedder), out)
-    from .embed.encoders import embedder_json
-    from .embed.extract import check_embedder, check_labels, embed_source
+    from .encoders import embedder_json
+    from .extract import check_embedder, check_labels, embed_source
 
     check_labels(opened, chosen, rows)
     settings = {"embedder": embedder_json(chosen), "holdout": holdout}
@@ -239,7 +239,7 @@ def _embedded(folder: RunFolder) -> dict[str, Any] | None:
 
 def _recorded_embedder(folder: RunFolder) -> Embedder | None:
     """Return the embedder that a run was begun with, where its settings make it again; else None."""
-    from .embed.origin import stored_embedder
+    from .origin import stored_embedder
 
     stored = stored_embedder(folder)
     kind = None if stored is None else KINDS.get(str(stored["embedder"]))
@@ -278,8 +278,8 @@ def settled(embedder: Embedder, out: str | Path) -> Embedder:
     """
     if not isinstance(embedder, SelfSupervised) or not embedder.open:
         return embedder
-    from .embed.origin import stored_embedder
-    from .embed.processes import devices_for
+    from .origin import stored_embedder
+    from .processes import devices_for
 
     stored = stored_embedder(RunFolder(Path(out)))
     if stored is not None:

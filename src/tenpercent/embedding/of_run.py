@@ -11,24 +11,24 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from ..embed.by_labels import ByLabels
-from ..embed.encoders import Embedder, Encoder, NetworkEncoder, embedder_json, ready_encoder
-from ..embed.extract import extract
-from ..embed.kept import load_weights, read_training_settings
-from ..embed.networks import Size, build
-from ..embed.origin import Origin, differences, stored_choice
-from ..embed.pixels import Scan, scan
-from ..embed.processes import devices_for
-from ..embed.selfsupervised import network_for
-from ..embed.settings import SelfSupervised, Supervised, Timm
-from ..embed.training import Trained
-from ..embed.weights import untrained_model
 from ..errors import StageError, UsageError, one_line
 from ..images.source import ImageSource
 from ..store.files import fingerprint
 from ..store.rejected import write_rejected
 from ..store.run import RunFolder, Stage
+from .by_labels import ByLabels
+from .encoders import Embedder, Encoder, NetworkEncoder, embedder_json, ready_encoder
+from .extract import extract
 from .identity import BORROWED, is_trained
+from .kept import load_weights, read_training_settings
+from .networks import Size, build
+from .origin import Origin, differences, stored_choice
+from .pixels import Scan, scan
+from .processes import devices_for
+from .selfsupervised import network_for
+from .settings import SelfSupervised, Supervised, Timm
+from .training import Trained
+from .weights import untrained_model
 
 
 def embed_like(
