@@ -36,7 +36,7 @@ from growth import growth_line
 from measure import Elsewhere, Facts, NotMeasured
 from rows import all_rows
 
-from tenpercent.store.files import write_text
+from tenpercent.data.store.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data" / "cifar10"

@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from tenpercent.store.environment import machine, versions
+from tenpercent.data.store.environment import machine, versions
 
 CALL = """
 import json, sys

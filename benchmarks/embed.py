@@ -30,16 +30,16 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from tenpercent.data.sources.opening import open_source
+from tenpercent.data.sources.source import ImageSource
+from tenpercent.data.store.environment import machine, versions
 from tenpercent.embedding.encoders import NetworkEncoder
 from tenpercent.embedding.networks import ResNet
 from tenpercent.embedding.pixels import Pixels, scan
 from tenpercent.embedding.precision import Choice
 from tenpercent.embedding.settings import Precision, Supervised
 from tenpercent.embedding.training import Trained, train
-from tenpercent.images.source import ImageSource
-from tenpercent.images.sources import open_source
 from tenpercent.progress import quiet
-from tenpercent.store.environment import machine, versions
 
 CPU = torch.device("cpu")
 

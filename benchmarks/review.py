@@ -75,7 +75,7 @@ def main() -> None:
 
 def about() -> dict[str, Any]:
     """Return the machine and the versions."""
-    from tenpercent.store.environment import machine, versions
+    from tenpercent.data.store.environment import machine, versions
 
     return {**versions(), **machine(), "platform": platform.platform(), "seed": SEED}
 
@@ -153,11 +153,11 @@ def make_run(folder: Path, n: int, data: Path | None) -> dict[str, Any]:
     from made import more_rows, near_neighbours, real
 
     import tenpercent as tp
+    from tenpercent.data.sources.opening import open_source
+    from tenpercent.data.sources.options import SourceOptions
+    from tenpercent.data.store.part_files import Part, write_part
+    from tenpercent.data.store.run_folder import RunFolder, Stage
     from tenpercent.embedding.stage import describe
-    from tenpercent.images.options import SourceOptions
-    from tenpercent.images.sources import open_source
-    from tenpercent.store.part_files import Part, write_part
-    from tenpercent.store.run import RunFolder, Stage
 
     run = folder / "run"
     if (run / "merges.parquet").exists():

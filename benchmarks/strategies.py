@@ -23,8 +23,8 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 import tenpercent as tp
+from tenpercent.data.store.environment import machine, versions
 from tenpercent.select.strategies.strategy import SCORED, Strategy
-from tenpercent.store.environment import machine, versions
 
 WARM = 300  # images of the selection that compiles
 

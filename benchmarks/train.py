@@ -36,6 +36,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from tenpercent.data.store.environment import machine, versions
 from tenpercent.embedding.networks import build
 from tenpercent.embedding.recipe import shown_size
 from tenpercent.embedding.settings import Supervised
@@ -43,7 +44,6 @@ from tenpercent.embedding.training import batches_of
 from tenpercent.evaluate.presets import PRESETS, Protocol
 from tenpercent.evaluate.training import TrainingData, train_once
 from tenpercent.progress import quiet
-from tenpercent.store.environment import machine, versions
 
 SIDES = (8, 32)  # pixels of the ResNet-8's images
 CLASSES = 10

@@ -17,9 +17,9 @@ import torch
 from lightly.transforms import SimCLRTransform
 from PIL import Image
 
+from tenpercent.data.store.environment import machine, versions
 from tenpercent.embedding.networks import SMALL, ResNet
 from tenpercent.embedding.views import Strength, draw, views
-from tenpercent.store.environment import machine, versions
 
 BATCH = 256
 

@@ -14,9 +14,9 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from tenpercent.images.jpeg import load_jpeg
-from tenpercent.images.pillow import open_image
-from tenpercent.images.whole import checked
+from tenpercent.data.decoding.jpeg import load_jpeg
+from tenpercent.data.decoding.pillow import open_image
+from tenpercent.data.decoding.whole import checked
 
 SIDES = (32, 224, 640, 2000)
 KINDS: tuple[tuple[str, str, dict[str, object]], ...] = (

@@ -16,14 +16,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from tenpercent.data.store.embeddings import Embeddings
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.select.dendrogram import group_linkage, plot_linkage
 from tenpercent.select.merges import cluster
 from tenpercent.select.stored import load_selection, open_images
 from tenpercent.show.gallery import largest
 from tenpercent.show.picture import GREEN, GREY, group_picture
 from tenpercent.show.tables import columns_of, groups_of
-from tenpercent.store.embeddings import Embeddings
-from tenpercent.store.run import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"

@@ -20,10 +20,10 @@ import numpy.typing as npt
 from lists import arguments, evaluate
 
 import tenpercent as tp
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.linkage.distances import unit_vectors
 from tenpercent.select.stored import load_merges, scores_for
 from tenpercent.select.strategies.strategy import CheckedStrategy
-from tenpercent.store.run import RunFolder
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

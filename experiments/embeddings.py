@@ -17,8 +17,8 @@ from lists import arguments, evaluate
 from proof import command
 
 import tenpercent as tp
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.select.stored import load_merges
-from tenpercent.store.run import RunFolder
 
 
 def main() -> None:

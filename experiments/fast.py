@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 from proof import command
 
+from tenpercent.data.sources.opening import open_source
+from tenpercent.data.sources.options import SourceOptions
+from tenpercent.data.sources.source import ImageSource
+from tenpercent.data.store.environment import machine, versions
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding.measure import Exam, ask
 from tenpercent.embedding.of_run import trained_network
 from tenpercent.embedding.pixels import scan
-from tenpercent.images.options import SourceOptions
-from tenpercent.images.source import ImageSource
-from tenpercent.images.sources import open_source
-from tenpercent.store.environment import machine, versions
-from tenpercent.store.run import RunFolder
 
 
 def main() -> None:

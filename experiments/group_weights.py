@@ -19,6 +19,8 @@ import torch
 from lists import arguments
 from torch.nn.functional import cross_entropy
 
+from tenpercent.data.store.files import fingerprint
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding.loop import threads
 from tenpercent.embedding.measure import Exam, ask
 from tenpercent.embedding.networks import build
@@ -30,8 +32,6 @@ from tenpercent.evaluate.training import TrainingData, course
 from tenpercent.evaluate.trials import SEMANTIC
 from tenpercent.ready import Asked, Ready
 from tenpercent.select.selection import Selection
-from tenpercent.store.files import fingerprint
-from tenpercent.store.run import RunFolder
 
 
 @dataclass(frozen=True, eq=False)

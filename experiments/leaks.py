@@ -25,11 +25,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import tenpercent as tp
-from tenpercent.images.decode import decode
-from tenpercent.images.source import ImageSource
+from tenpercent.data.decoding.decode import decode
+from tenpercent.data.sources.source import ImageSource
+from tenpercent.data.store.environment import machine, versions
 from tenpercent.leaks.growth import threshold_rows
 from tenpercent.show.picture import FONT
-from tenpercent.store.environment import machine, versions
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAIRS = DOCS / "leaks-pairs.csv"

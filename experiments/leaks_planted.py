@@ -32,8 +32,8 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps, ImageStat
 
 import tenpercent as tp
-from tenpercent.images.perceptual import SAME, SmallPictures, bits_apart, small_grey
-from tenpercent.store.environment import machine, versions
+from tenpercent.data.sources.perceptual import SAME, SmallPictures, bits_apart, small_grey
+from tenpercent.data.store.environment import machine, versions
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SEEDS = (0, 1, 2)

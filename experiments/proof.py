@@ -20,11 +20,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from tenpercent.data.store.files import read_metadata, write_table
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.evaluate.results import Results
 from tenpercent.evaluate.trials import Trial
 from tenpercent.select.stored import load_embeddings
-from tenpercent.store.files import read_metadata, write_table
-from tenpercent.store.run import RunFolder
 
 EMBEDDING = "--split train --preset quick --network fast-wide --epochs 6"
 STEPS = [

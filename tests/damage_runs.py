@@ -31,9 +31,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tenpercent.cli import main
-from tenpercent.store.checksums import ABOUT, CHECKSUMS
-from tenpercent.store.files import write_table
-from tenpercent.store.run import RunFolder, Stage
+from tenpercent.data.store.checksums import ABOUT, CHECKSUMS
+from tenpercent.data.store.files import write_table
+from tenpercent.data.store.run_folder import RunFolder, Stage
 
 STORED = Path(__file__).with_name("stored_runs.zip")
 NOT_READ = ("report.html", "locks", "evidence", "decisions.sqlite-shm")

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 import tenpercent as tp
-from tenpercent.images.options import SourceOptions
+from tenpercent.data.sources.options import SourceOptions
 from tenpercent.review.app import make_app
 from tenpercent.review.guard import cookie_name
 

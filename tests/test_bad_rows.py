@@ -15,12 +15,12 @@ from PIL import Image
 
 import tenpercent as tp
 from tenpercent.cli import main
+from tenpercent.data.sources.opening import open_source
+from tenpercent.data.sources.options import SourceOptions
+from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.embedding import extract
 from tenpercent.errors import StageError, TenpercentError, UsageError
 from tenpercent.flaws import Flaw, all_flaws, describe_flaws, flaws_of
-from tenpercent.images.options import SourceOptions
-from tenpercent.images.sources import open_source
-from tenpercent.store.embeddings import Embeddings
 
 N = 40
 BAD: dict[int, tuple[float, ...]] = {  # like run-llama/llama_index#23050, HKUDS/LightRAG#3553

@@ -13,16 +13,16 @@ import pytest
 from PIL import Image
 
 from tenpercent.cli import main
+from tenpercent.data.sources.changes import Recorded, compare
+from tenpercent.data.sources.opening import open_source
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding.settings import Supervised
 from tenpercent.errors import RunFolderError, StageError, UsageError
-from tenpercent.images.changes import Recorded, compare
-from tenpercent.images.sources import open_source
 from tenpercent.leaks.find import leaks
 from tenpercent.pipeline import explain, export, report, run, select
 from tenpercent.plan import plan
 from tenpercent.review.originals import open_originals
 from tenpercent.select.stored import load_embeddings, load_selection, open_images
-from tenpercent.store.run import RunFolder
 
 QUICK = Supervised(depth=8, steps=4, batch=8)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.errors import RunFolderError, StageError, UsageError
 from tenpercent.linkage import growth
 from tenpercent.linkage.linkage import Linkage, first_merges
@@ -19,7 +20,6 @@ from tenpercent.select import clustering, parts
 from tenpercent.select.counts import counts_path
 from tenpercent.select.forecast import Forecast, forecast
 from tenpercent.select.merges import Merges, cluster, uncut
-from tenpercent.store.embeddings import Embeddings
 
 SIZES = (40, 7, 25, 1, 33, 2, 40, 12)
 

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import tenpercent as tp
+from tenpercent.data.sources.opening import SourceOptions, open_source, open_split
+from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.errors import SourceError, TenpercentError
-from tenpercent.images.sources import SourceOptions, open_source, open_split
-from tenpercent.store.embeddings import Embeddings
 from test_sources import CELL, FEATURES, colours, labels, opened, png, table, write
 
 KINDS = {  # how label columns are written, with cat, dog, none, cat in them

@@ -18,14 +18,14 @@ import damage_runs as harm
 import tenpercent as tp
 from conftest import write_vectors
 from tenpercent.cli import main
+from tenpercent.data.store.checksums import checksum
+from tenpercent.data.store.files import write_table
+from tenpercent.data.store.left_out import read_held_out
+from tenpercent.data.store.run_folder import RunFolder
+from tenpercent.data.store.typed import problem
 from tenpercent.decisions.exchange import from_lines, to_lines
 from tenpercent.decisions.log import Decision, DecisionLog, ImageName, Kind
 from tenpercent.errors import RunFolderError, StageError, UsageError
-from tenpercent.store.checksums import checksum
-from tenpercent.store.files import write_table
-from tenpercent.store.left_out import read_held_out
-from tenpercent.store.run import RunFolder
-from tenpercent.store.typed import problem
 
 SAMPLED = 20  # of some 3,000 damages: all are tried by damage_runs.py
 

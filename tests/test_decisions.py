@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import tenpercent as tp
 from hard_vectors import CONSTRAINTS, constraints, hard_inputs
 from tenpercent.cli import main
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.decisions.constraints import Constraints
 from tenpercent.decisions.exchange import from_lines, to_lines
 from tenpercent.decisions.log import ConflictError, DamagedDecisionsError, DecisionLog, ImageName, Kind
@@ -29,7 +30,6 @@ from tenpercent.linkage.reference import complete_linkage
 from tenpercent.select import rewalk
 from tenpercent.select.merges import Merges
 from tenpercent.select.stored import load_decided, load_merges
-from tenpercent.store.run import RunFolder
 
 A, B, C = ImageName("a", "1"), ImageName("b", "2"), ImageName("c", "3")
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tenpercent.images.decode import Unreadable, decode, extensions
-from tenpercent.images.source import ImageSource
-from tenpercent.images.thumbnails import data_uri, thumbnail
+from tenpercent.data.decoding.decode import Unreadable, decode, extensions
+from tenpercent.data.decoding.thumbnails import data_uri, thumbnail
+from tenpercent.data.sources.source import ImageSource
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from tenpercent.images import decode_memory
-from tenpercent.images.decode import Unreadable, bytes_a_pixel, decode, decode_for
-from tenpercent.images.options import Decoding
+from tenpercent.data.decoding import memory as decode_memory
+from tenpercent.data.decoding.decode import Unreadable, bytes_a_pixel, decode, decode_for
+from tenpercent.data.sources.options import Decoding
 
 SIDE = 3000
 STATUS = Path("/proc/self/status")
@@ -24,7 +24,7 @@ STATUS = Path("/proc/self/status")
 MEASURE = """
 import re, sys
 from pathlib import Path
-from tenpercent.images.decode import decode
+from tenpercent.data.decoding.decode import decode
 small, large = (Path(name).read_bytes() for name in sys.argv[1:])
 def status(name): return 1024 * int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 decode(small)  # loads the plug-ins

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
+from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.errors import MissingExtraError, UsageError
 from tenpercent.select.dendrogram import children, class_linkage, group_linkage, plot_linkage
 from tenpercent.select.merges import Merges, cluster, uncut
 from tenpercent.select.representatives import groups_of
-from tenpercent.store.embeddings import Embeddings
 
 Ids = npt.NDArray[np.str_]
 

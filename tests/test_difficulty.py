@@ -24,6 +24,8 @@ from torch import nn
 
 import tenpercent as tp
 from tenpercent.cli import main
+from tenpercent.data.store.files import write_table
+from tenpercent.data.store.scores import FILE, read_scores, write_scores
 from tenpercent.embedding import loop
 from tenpercent.embedding.augment import View
 from tenpercent.embedding.difficulty import Difficulty
@@ -33,8 +35,6 @@ from tenpercent.embedding.precision import Choice
 from tenpercent.embedding.settings import Precision
 from tenpercent.embedding.training import Classes, train
 from tenpercent.errors import StageError, UsageError
-from tenpercent.store.files import write_table
-from tenpercent.store.scores import FILE, read_scores, write_scores
 from test_training import QUICK, Images, KilledError, stripes
 
 Batch = tuple[list[int], list[list[float]]]  # places, and the logits of each

@@ -23,6 +23,8 @@ from PIL import Image
 
 import tenpercent as tp
 from tenpercent.cli import build_parser, main
+from tenpercent.data.sources.options import SourceOptions
+from tenpercent.data.store.run_folder import RunFolder, Stage
 from tenpercent.decisions.log import DecisionLog, ImageName, Kind
 from tenpercent.embedding import pixels
 from tenpercent.embedding.precision import Choice
@@ -34,9 +36,7 @@ from tenpercent.evaluate.presets import Protocol
 from tenpercent.evaluate.results import unpacked
 from tenpercent.evaluation import LADDER, Asked, evaluate, find, finish, protocol_of
 from tenpercent.given import asked_of
-from tenpercent.images.options import SourceOptions
 from tenpercent.linkage.threads import cpus
-from tenpercent.store.run import RunFolder, Stage
 
 CLASSES = 3
 SHORT = Protocol(

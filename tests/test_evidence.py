@@ -19,6 +19,7 @@ from PIL import Image
 import tenpercent as tp
 from made_trainings import CLASSES, LOST, experiment, failed, table, training
 from tenpercent.cli import main
+from tenpercent.data.sources.options import SourceOptions
 from tenpercent.errors import RunFolderError, StageError
 from tenpercent.evaluate.classes import lowest_class, worst_class
 from tenpercent.evaluate.cost import Cost, cost_of, cost_sentence, duration
@@ -27,7 +28,6 @@ from tenpercent.evaluate.experiment import Tally
 from tenpercent.evaluate.findings import claims, lead, main_arm, power
 from tenpercent.evaluate.statistics import visible_difference
 from tenpercent.evaluation import Evaluation, finish
-from tenpercent.images.options import SourceOptions
 from tenpercent.show.arms import looks_of
 from tenpercent.show.evidence import describe_evidence, section, write_evidence
 from tenpercent.show.evidence_figures import PAPER, Sheet, fraction_figure, on_page

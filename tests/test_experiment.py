@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 import tenpercent as tp
+from tenpercent.data.store.files import write_table
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import StageError, TrainingFailedError, UsageError
 from tenpercent.evaluate import claims as claiming
 from tenpercent.evaluate.arms import Arms, check_arms, read_list
@@ -23,8 +25,6 @@ from tenpercent.evaluate.claims import Claims
 from tenpercent.evaluate.experiment import Tally, missing, run_trials, tally
 from tenpercent.evaluate.results import Results, packed, unpacked
 from tenpercent.evaluate.trials import Plan, Trial
-from tenpercent.store.files import write_table
-from tenpercent.store.run import RunFolder
 
 PLAN = Plan(("full", "random", "semantic"), (0.9, 0.5), 3)
 

@@ -22,12 +22,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.datasets import ImageFolder
 
+from tenpercent.data.sources.opening import open_source
+from tenpercent.data.sources.source import ImageSource
 from tenpercent.errors import StageError, TenpercentError, UsageError
 from tenpercent.export import Format, export, folder
 from tenpercent.export.kept import Kept
 from tenpercent.export.names import Names, safe_name
-from tenpercent.images.source import ImageSource
-from tenpercent.images.sources import open_source
 
 
 def picture(value: int, kind: str = "PNG", size: tuple[int, int] = (6, 5)) -> bytes:

@@ -17,14 +17,14 @@ import torch
 from PIL import Image
 from torch import nn
 
+from tenpercent.data.sources.source import ImageSource, Raw
+from tenpercent.data.store.embeddings import Embeddings
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding import extract, precision
 from tenpercent.embedding.estimate import estimate
 from tenpercent.embedding.extract import embed_source
 from tenpercent.embedding.settings import Supervised, Timm
 from tenpercent.errors import StageError, TenpercentError, UsageError
-from tenpercent.images.source import ImageSource, Raw
-from tenpercent.store.embeddings import Embeddings
-from tenpercent.store.run import RunFolder
 
 Images = npt.NDArray[np.uint8] | list[npt.NDArray[np.uint8]]
 

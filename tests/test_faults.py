@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tenpercent.cli import main
-from tenpercent.store.run import RunFolder, Stage
+from tenpercent.data.store.run_folder import RunFolder, Stage
 
 Fault = Callable[[Path, Path], list[str]]
 

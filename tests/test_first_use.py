@@ -11,14 +11,14 @@ from PIL import Image
 import tenpercent as tp
 from tenpercent.cli import main
 from tenpercent.cut import confirm, confirmed_by
+from tenpercent.data.sources.first_line import account, describe_taken
+from tenpercent.data.sources.folder import list_folder
+from tenpercent.data.sources.opening import open_source
+from tenpercent.data.sources.options import SourceOptions
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import RunFolderError, TenpercentError, counted, reason_of
 from tenpercent.export.targets import building
-from tenpercent.images.folder import list_folder
-from tenpercent.images.options import SourceOptions
-from tenpercent.images.sources import open_source
-from tenpercent.images.taken import account, describe_taken
 from tenpercent.select.gap import describe_gap, precise_height, said_height
-from tenpercent.store.run import RunFolder
 
 
 def photos(folder: Path, names: tuple[str, ...]) -> Path:

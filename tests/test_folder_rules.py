@@ -11,19 +11,19 @@ import pyarrow as pa
 import pytest
 
 from tenpercent.cli import main
+from tenpercent.data.decoding.decode import Unreadable, decode
+from tenpercent.data.sources.columns import caseless, refuse_case_twins
+from tenpercent.data.sources.opening import open_source, open_split
+from tenpercent.data.sources.options import SourceOptions
+from tenpercent.data.sources.source import ImageSource
+from tenpercent.data.sources.splits import split_of_file, split_of_folder, splits_of_folders
+from tenpercent.data.store.embeddings import Embeddings
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import SourceError, UsageError
 from tenpercent.evaluate.evaluation_set import given_set
 from tenpercent.export import Format, export
-from tenpercent.images.columns import caseless, refuse_case_twins
-from tenpercent.images.decode import Unreadable, decode
-from tenpercent.images.options import SourceOptions
-from tenpercent.images.source import ImageSource
-from tenpercent.images.sources import open_source, open_split
-from tenpercent.images.splits import split_of_file, split_of_folder, splits_of_folders
 from tenpercent.leaks.sides import open_test, open_train
 from tenpercent.review.originals import GoneError, Originals, open_originals
-from tenpercent.store.embeddings import Embeddings
-from tenpercent.store.run import RunFolder
 from test_export import selection_of
 from test_sources import labels, opened, png, put, table, write
 
@@ -408,7 +408,7 @@ def test_images_that_can_not_be_read_here_are_named_by_ending(
     }
     put(tmp_path, "2.avif")
     assert ".avif images that can't be read here" not in opened(tmp_path).skipped
-    monkeypatch.setattr("tenpercent.images.folder.extensions", lambda: frozenset({".jpg"}))
+    monkeypatch.setattr("tenpercent.data.sources.folder.extensions", lambda: frozenset({".jpg"}))
     assert opened(tmp_path).skipped[".avif images that can't be read here"] == 1
 
 

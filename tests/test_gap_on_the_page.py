@@ -13,8 +13,8 @@ import tenpercent as tp
 from browsing import Look, look, served
 from reviewing import page, run_of_vectors, until
 from tenpercent.cli import main
+from tenpercent.data.sources.options import SourceOptions
 from tenpercent.errors import TenpercentError
-from tenpercent.images.options import SourceOptions
 from tenpercent.select import deepening
 from tenpercent.select.gap import find_gap
 from tenpercent.select.merges_file import read_heights

@@ -19,10 +19,10 @@ import pandas as pd
 import pytest
 
 import tenpercent as tp
+from tenpercent.data.store.files import own_folder, write_text
+from tenpercent.data.store.remains import held, is_abandoned, remains
 from tenpercent.errors import RunFolderError, UsageError
 from tenpercent.export import targets
-from tenpercent.store.files import own_folder, write_text
-from tenpercent.store.remains import held, is_abandoned, remains
 
 FORMATS = ("indices", "folder", "csv", "hf")
 needs_locks = pytest.mark.skipif(os.name != "posix", reason="what a killed process left is told by its lock")
@@ -232,7 +232,7 @@ def test_tables_clear_what_was_left_of_them_alone(vectors: Path, tmp_path: Path)
 
 
 def test_a_file_that_is_being_written_is_held(tmp_path: Path) -> None:
-    from tenpercent.store.files import replacing
+    from tenpercent.data.store.files import replacing
 
     with replacing(tmp_path / "file.txt") as temporary:
         temporary.write_text("half")
@@ -254,7 +254,7 @@ def test_a_file_that_is_being_written_is_held(tmp_path: Path) -> None:
 def test_the_remedy_fits_what_keeps_a_file_from_being_written(
     number: int, remedy: str, tmp_path: Path
 ) -> None:
-    from tenpercent.store.files import replacing
+    from tenpercent.data.store.files import replacing
 
     with pytest.raises(RunFolderError, match=remedy), replacing(tmp_path / "file.txt"):
         raise OSError(number, os.strerror(number))

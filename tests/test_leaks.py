@@ -25,8 +25,8 @@ from torch import nn
 
 import tenpercent as tp
 from tenpercent.cli import main
+from tenpercent.data.sources.source import ImageSource
 from tenpercent.errors import RunFolderError, SourceError, StageError, TenpercentError, UsageError
-from tenpercent.images.source import ImageSource
 from tenpercent.leaks import find, join, page
 from tenpercent.leaks.find import compare
 from tenpercent.leaks.result import Side

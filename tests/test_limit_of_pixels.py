@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from tenpercent.cli import main
+from tenpercent.data.decoding.decode import decode
+from tenpercent.data.sources.options import Decoding
+from tenpercent.data.sources.source import Unreadable
 from tenpercent.export.encoded import encoded
-from tenpercent.images.decode import decode
-from tenpercent.images.options import Decoding
-from tenpercent.images.source import Unreadable
 
 
 @pytest.fixture

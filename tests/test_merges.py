@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tenpercent.data.store.embeddings import Embeddings
+from tenpercent.data.store.files import read_metadata, write_table
 from tenpercent.errors import StageError, UsageError
 from tenpercent.linkage.reference import complete_linkage
 from tenpercent.select.merges import Merges, cluster, uncut
 from tenpercent.select.representatives import groups_of
-from tenpercent.store.embeddings import Embeddings
-from tenpercent.store.files import read_metadata, write_table
 
 
 def some(n: int, seed: int = 0, tied: bool = False, classes: int = 0, **more: Any) -> Embeddings:

@@ -16,9 +16,9 @@ from scipy.ndimage import gaussian_filter
 
 import tenpercent as tp
 from tenpercent.cli import main
+from tenpercent.data.sources.alignment import align
+from tenpercent.data.sources.perceptual import SAME, SmallPictures, bits_apart, small_grey
 from tenpercent.errors import StageError
-from tenpercent.images.alignment import align
-from tenpercent.images.perceptual import SAME, SmallPictures, bits_apart, small_grey
 from tenpercent.leaks import pictures as pictures_of_sets
 from tenpercent.leaks.pictures import same_pictures
 from tenpercent.show.provenance import training_accuracy
@@ -220,7 +220,7 @@ def test_the_pictures_are_read_once(photos: Path, tmp_path: Path, monkeypatch: p
     first = tp.leaks(photos, embedder=blind, out=tmp_path / "out")
     kept = tmp_path / "out/train/pictures/part-00000.parquet"
     assert len(pq.read_table(kept)) == 40
-    monkeypatch.setattr("tenpercent.images.small_pictures._read", None)  # reading would raise
+    monkeypatch.setattr("tenpercent.data.sources.small_pictures._read", None)  # reading would raise
     assert tp.leaks(photos, out=tmp_path / "out").table.equals(first.table)
     kept.write_bytes(kept.read_bytes()[:-100])
     with pytest.raises(StageError, match=r"part-00000\.parquet is damaged.*the images are then read again"):
@@ -228,7 +228,7 @@ def test_the_pictures_are_read_once(photos: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_parts_of_other_images_are_made_anew(tmp_path: Path) -> None:
-    from tenpercent.images.small_pictures import small_pictures
+    from tenpercent.data.sources.small_pictures import small_pictures
 
     for name, seed in (("a", 0), ("b", 50)):
         (tmp_path / name).mkdir()

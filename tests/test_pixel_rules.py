@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
+from tenpercent.data.decoding.decode import Unreadable, decode
+from tenpercent.data.decoding.levels import on_white
+from tenpercent.data.sources.opening import open_source
+from tenpercent.data.sources.options import Decoding, SourceOptions
+from tenpercent.data.sources.source import ImageSource
 from tenpercent.embedding.pixels import scan
-from tenpercent.images.decode import Unreadable, decode
-from tenpercent.images.levels import on_white
-from tenpercent.images.options import Decoding, SourceOptions
-from tenpercent.images.source import ImageSource
-from tenpercent.images.sources import open_source
 
 RULES_1, RULES_2 = Decoding(rules=1), Decoding()
 BRIGHT = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}
@@ -251,7 +251,7 @@ def test_strips_give_the_pixels_of_the_whole(mode: str, monkeypatch: pytest.Monk
         image = rgba.convert(mode) if mode != "P" else rgba.quantize(32)
     raw = encoded(image, "TIFF")
     whole = decode(raw)
-    monkeypatch.setattr("tenpercent.images.levels.STRIP", 333)
+    monkeypatch.setattr("tenpercent.data.decoding.levels.STRIP", 333)
     assert np.array_equal(decode(raw), whole)
 
 

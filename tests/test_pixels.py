@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tenpercent.data.sources.source import ImageSource, Raw, content_hash
 from tenpercent.embedding.pixels import canvas, fit, in_order, scan
 from tenpercent.errors import SourceError, TenpercentError
-from tenpercent.images.source import ImageSource, Raw, content_hash
 
 Size = tuple[int, int]
 

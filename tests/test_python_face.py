@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import tenpercent as tp
+from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.errors import UsageError
-from tenpercent.store.embeddings import Embeddings
 
 
 def vectors(n: int, width: int = 6, seed: int = 0) -> np.ndarray:

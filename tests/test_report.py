@@ -17,9 +17,9 @@ from PIL import Image, ImageFont
 from sklearn.datasets import load_digits
 
 import tenpercent as tp
+from tenpercent.data.decoding.decode import Unreadable
+from tenpercent.data.sources.source import ImageSource, Raw
 from tenpercent.errors import RunFolderError, UsageError
-from tenpercent.images.decode import Unreadable
-from tenpercent.images.source import ImageSource, Raw
 from tenpercent.show import report
 from tenpercent.show.picture import FONT, group_picture
 from tenpercent.show.report import Material, render, write_report

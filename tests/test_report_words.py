@@ -13,10 +13,10 @@ from PIL import Image
 import tenpercent as tp
 from reviewing import flat
 from tenpercent.cli import main
+from tenpercent.data.sources.opening import open_source
 from tenpercent.embedding.pixels import fit, scan
 from tenpercent.errors import UsageError
 from tenpercent.evaluation import protocol_of
-from tenpercent.images.sources import open_source
 from tenpercent.show.gallery import shelves
 from tenpercent.show.provenance import flat as flat_settings
 from tenpercent.show.tables import columns_of, groups_of

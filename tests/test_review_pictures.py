@@ -16,7 +16,7 @@ from PIL import Image
 
 import tenpercent as tp
 from reviewing import Page, page
-from tenpercent.images.decode import decode
+from tenpercent.data.decoding.decode import decode
 from tenpercent.review.pictures import Pictures
 
 EVIL = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>alert(2)</script></svg>'

@@ -21,6 +21,7 @@ import pytest
 
 import tenpercent as tp
 from reviewing import Page, flat, page, run_of_vectors, until
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import RunFolderError, StageError, UsageError
 from tenpercent.review import projection
 from tenpercent.review.calls import CALLS
@@ -29,7 +30,6 @@ from tenpercent.review.serve import serve
 from tenpercent.review.session import Session
 from tenpercent.select.outside import nearest_outside
 from tenpercent.select.stored import load_decided
-from tenpercent.store.run import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -521,7 +521,7 @@ def test_deepening(opened: Page, run: Path, decided: bool) -> None:
 
 
 def test_deepening_that_is_refused_says_why(opened: Page, run: Path) -> None:
-    from tenpercent.store.run import Stage
+    from tenpercent.data.store.run_folder import Stage
 
     with RunFolder.open(run).lock(Stage.CLUSTER):
         opened.post("/api/deepen", 202, keep=0.6)

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tenpercent.data.sources.options import SourceOptions
+from tenpercent.data.store.embeddings import Embeddings
+from tenpercent.data.store.files import read_metadata, write_table
 from tenpercent.errors import StageError, UsageError
-from tenpercent.images.options import SourceOptions
 from tenpercent.select.compare import compare
 from tenpercent.select.merges import cluster
 from tenpercent.select.selection import Selection
-from tenpercent.store.embeddings import Embeddings
-from tenpercent.store.files import read_metadata, write_table
 
 COLUMNS = [
     "id",

@@ -23,6 +23,9 @@ from torchvision.transforms import functional as tv
 
 import tenpercent as tp
 from tenpercent.cli import main
+from tenpercent.data.sources.source import ImageSource
+from tenpercent.data.store.embeddings import Embeddings
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding import processes, selfsupervised
 from tenpercent.embedding.augment import View
 from tenpercent.embedding.of_run import embed_like
@@ -33,9 +36,6 @@ from tenpercent.embedding.stage import SIDE, default_embedder, settled
 from tenpercent.embedding.training import Trained
 from tenpercent.embedding.views import Strength, Variations, blurred, colours, draw, views
 from tenpercent.errors import MissingExtraError, StageError, TenpercentError, UsageError
-from tenpercent.images.source import ImageSource
-from tenpercent.store.embeddings import Embeddings
-from tenpercent.store.run import RunFolder
 
 QUICK = tp.SelfSupervised(depth=8, epochs=2, batch=32, precision="float32")
 FLAGS = [

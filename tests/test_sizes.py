@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from tenpercent.cli import main
+from tenpercent.data.decoding.decode import Unreadable
+from tenpercent.data.sources import parquet, row_groups, vectors
+from tenpercent.data.sources.opening import open_source
+from tenpercent.data.sources.parquet import Files
+from tenpercent.data.sources.row_groups import RowGroups
+from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.errors import SourceError
-from tenpercent.images import parquet, row_groups, vectors
-from tenpercent.images.decode import Unreadable
-from tenpercent.images.parquet import Files
-from tenpercent.images.row_groups import RowGroups
-from tenpercent.images.sources import open_source
 from tenpercent.linkage import points
 from tenpercent.linkage.filters import WIDEST
 from tenpercent.linkage.linkage import first_merges
@@ -26,7 +27,6 @@ from tenpercent.linkage.memory import MemoryBudgetError, Resources
 from tenpercent.linkage.points import Points
 from tenpercent.linkage.reference import complete_linkage
 from tenpercent.review.nearby import Nearby
-from tenpercent.store.embeddings import Embeddings
 
 CELL = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 

@@ -16,16 +16,16 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tenpercent.data.decoding.decode import Unreadable, decode
+from tenpercent.data.sources.cells import ids_of
+from tenpercent.data.sources.opening import SourceOptions, open_source, open_split
+from tenpercent.data.sources.options import RULES
+from tenpercent.data.sources.parquet import Files
+from tenpercent.data.sources.row_groups import RowGroups
+from tenpercent.data.sources.source import ImageSource
+from tenpercent.data.sources.splits import split_of_file
+from tenpercent.data.sources.torchvision_sets import KINDS
 from tenpercent.errors import SourceError, UsageError
-from tenpercent.images.cells import ids_of
-from tenpercent.images.decode import Unreadable, decode
-from tenpercent.images.options import RULES
-from tenpercent.images.parquet import Files
-from tenpercent.images.row_groups import RowGroups
-from tenpercent.images.source import ImageSource
-from tenpercent.images.sources import SourceOptions, open_source, open_split
-from tenpercent.images.splits import split_of_file
-from tenpercent.images.vision import KINDS
 
 
 def png(value: int, side: int = 4) -> bytes:
@@ -197,7 +197,7 @@ def test_folders_that_do_not_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def denied(path: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("tenpercent.images.folder.os.scandir", denied)
+    monkeypatch.setattr("tenpercent.data.sources.folder.os.scandir", denied)
     with pytest.raises(SourceError, match=r"Permission denied.*make it readable"):
         opened(empty)
 

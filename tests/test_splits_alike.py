@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 import tenpercent as tp
+from tenpercent.data.sources.opening import open_split
+from tenpercent.data.sources.options import SourceOptions
+from tenpercent.data.sources.source import ImageSource
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.evaluate.evaluation_set import evaluation_set
-from tenpercent.images.options import SourceOptions
-from tenpercent.images.source import ImageSource
-from tenpercent.images.sources import open_split
 from tenpercent.select.stored import open_images
-from tenpercent.store.run import RunFolder
 
 
 def png() -> bytes:

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tenpercent.data.store.embeddings import Embeddings, row_ids
+from tenpercent.data.store.files import replacing
+from tenpercent.data.store.part_files import Part, part_files, write_part
+from tenpercent.data.store.run_folder import RunFolder, Stage
 from tenpercent.errors import LockedError, RunFolderError, StageError, UsageError
-from tenpercent.store.embeddings import Embeddings, row_ids
-from tenpercent.store.files import replacing
-from tenpercent.store.part_files import Part, part_files, write_part
-from tenpercent.store.run import RunFolder, Stage
 
 SOURCE = {"spec": "photos", "fingerprint": "0123"}
 

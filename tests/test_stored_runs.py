@@ -14,10 +14,10 @@ import pytest
 import tenpercent as tp
 from stored_runs import unpack
 from tenpercent.cli import main
+from tenpercent.data.sources.options import RULES, SourceOptions
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.decisions.log import DecisionLog
-from tenpercent.images.options import RULES, SourceOptions
 from tenpercent.select.stored import load_selection, open_images
-from tenpercent.store.run import RunFolder
 
 RUNS = ("photos", "splits", "table", "vectors")
 KEPT = ("merges.parquet", "embeddings/part-00000.parquet", "decided.parquet")

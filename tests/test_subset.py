@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 import tenpercent as tp
+from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.errors import UsageError
 from tenpercent.select.selection import Selection
-from tenpercent.store.embeddings import Embeddings
 
 torch = pytest.importorskip("torch")
 vision = pytest.importorskip("torchvision.datasets")

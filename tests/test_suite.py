@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from tenpercent.cli import main
+from tenpercent.data.sources.options import SourceOptions
 from tenpercent.embedding.settings import KINDS
 from tenpercent.errors import UsageError
-from tenpercent.images.options import SourceOptions
 from tenpercent.suite import COLUMNS, bench, describe_suite
 from tenpercent.suite_file import DATA, EMBEDDER, read_suite
 

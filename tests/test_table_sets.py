@@ -10,11 +10,11 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
+from tenpercent.data.sources.opening import SourceOptions, open_source, open_split
+from tenpercent.data.sources.splits import split_of_file
+from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.embedding.stage import embed
 from tenpercent.errors import SourceError
-from tenpercent.images.sources import SourceOptions, open_source, open_split
-from tenpercent.images.splits import split_of_file
-from tenpercent.store.embeddings import Embeddings
 from test_sources import colours, dataset, labels, opened, png, table, write
 
 # ---- folders that are columns --------------------------------------------------------------------------------------
@@ -138,8 +138,8 @@ def test_arrays_are_opened_by_the_names_of_links(tmp_path: Path) -> None:
     options = SourceOptions(labels=tmp_path / "l.txt")
     assert SourceOptions.from_json(options.as_json()) == options
     embed(tmp_path / "v.npy", out=tmp_path / "run", options=options)
+    from tenpercent.data.store.run_folder import RunFolder
     from tenpercent.select.stored import load_embeddings
-    from tenpercent.store.run import RunFolder
 
     assert load_embeddings(RunFolder(tmp_path / "run")).class_names == ("a", "b")
 
@@ -277,9 +277,9 @@ def with_vectors(n: int = 12, **more: object) -> pa.Table:
 @pytest.mark.parametrize("hub", [False, True])
 def test_vectors_keep_the_pictures_beside_them(tmp_path: Path, cache: Path, ids: str, hub: bool) -> None:
     from reviewing import page
+    from tenpercent.data.store.run_folder import RunFolder
     from tenpercent.pipeline import export, run
     from tenpercent.select.stored import open_images
-    from tenpercent.store.run import RunFolder
 
     made = with_vectors()
     if ids == "column id":
@@ -326,9 +326,9 @@ def test_vectors_say_whether_there_are_pictures(tmp_path: Path) -> None:
 
 
 def test_pictures_that_have_changed_are_not_shown(tmp_path: Path) -> None:
+    from tenpercent.data.store.run_folder import RunFolder
     from tenpercent.errors import StageError
     from tenpercent.select.stored import open_images
-    from tenpercent.store.run import RunFolder
 
     path = write(tmp_path / "x.parquet", with_vectors(id=pa.array([f"x{row:02d}" for row in range(12)])))
     embed(path, out=tmp_path / "run", options=SourceOptions(embedding_column="v"))

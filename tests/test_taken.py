@@ -13,8 +13,8 @@ from PIL import Image
 
 import tenpercent as tp
 from tenpercent.cli import main
-from tenpercent.images.sources import open_source
-from tenpercent.images.taken import MANY, account, describe_taken
+from tenpercent.data.sources.first_line import MANY, account, describe_taken
+from tenpercent.data.sources.opening import open_source
 
 
 def line(spec: Path | str, **options: object) -> str:

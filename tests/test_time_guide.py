@@ -20,6 +20,9 @@ import torch
 
 from tenpercent import Supervised
 from tenpercent.cli import main
+from tenpercent.data.sources.source import ImageSource
+from tenpercent.data.store import begun
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding import estimate, extract
 from tenpercent.embedding.estimate import Sample, estimate_from
 from tenpercent.embedding.extract import embed_source
@@ -28,10 +31,7 @@ from tenpercent.embedding.timing import Watch, fastest
 from tenpercent.errors import RunFolderError, StageError, TenpercentError
 from tenpercent.evaluate.expected import expected
 from tenpercent.evaluate.presets import Length, Protocol, preset
-from tenpercent.images.source import ImageSource
 from tenpercent.quicker import quicker
-from tenpercent.store import begun
-from tenpercent.store.run import RunFolder
 
 N = 300  # images: two parts of 200, batches of 64 or 256
 

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tenpercent.data.sources.classes import same_classes
+from tenpercent.data.sources.first_line import account, describe_taken
+from tenpercent.data.sources.opening import open_source, open_split
+from tenpercent.data.sources.options import SourceOptions
+from tenpercent.data.sources.source import ImageSource
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding.settings import Supervised
 from tenpercent.embedding.stage import embed
 from tenpercent.errors import SourceError, UsageError
 from tenpercent.evaluate.evaluation_set import evaluation_set
-from tenpercent.images.classes import same_classes
-from tenpercent.images.options import SourceOptions
-from tenpercent.images.source import ImageSource
-from tenpercent.images.sources import open_source, open_split
-from tenpercent.images.taken import account, describe_taken
 from tenpercent.leaks.find import leaks
 from tenpercent.pipeline import export, run
 from tenpercent.select.stored import open_images
-from tenpercent.store.run import RunFolder
 
 WNIDS = ("n01443537", "n01629819", "n02099712")
 QUICK = Supervised(depth=8, steps=4, batch=8)

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tenpercent.data.sources.opening import SourceOptions, open_source, open_split
+from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.errors import SourceError, UsageError
-from tenpercent.images.sources import SourceOptions, open_source, open_split
-from tenpercent.store.embeddings import Embeddings
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from tenpercent.images import jpeg, levels
-from tenpercent.images.decode import Unreadable, decode
-from tenpercent.images.options import Decoding
-from tenpercent.images.pillow import open_image
+from tenpercent.data.decoding import jpeg, levels
+from tenpercent.data.decoding.decode import Unreadable, decode
+from tenpercent.data.decoding.pillow import open_image
+from tenpercent.data.sources.options import Decoding
 
 RULES_1, RULES_2 = Decoding(rules=1), Decoding()
 EOI = b"\xff\xd9"

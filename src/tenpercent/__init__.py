@@ -23,17 +23,17 @@ from . import linkage as _cluster_package
 from . import probe as _probe_package
 from . import select as _select_package
 from .cut import Cut
+from .data.store.embeddings import Embeddings
 from .embedding.settings import SelfSupervised, Supervised, Timm
 from .embedding.stage import embed
 from .errors import TenpercentError
 from .leaks.find import leaks
 from .pipeline import cluster, explain, export, report, run, select, select_by
 from .probe.compare import probe
-from .store.embeddings import Embeddings
 
 if TYPE_CHECKING:
-    from .images.options import SourceOptions
-    from .images.sources import open_source
+    from .data.sources.opening import open_source
+    from .data.sources.options import SourceOptions
     from .leaks.result import Leaks
     from .select.compare import compare
     from .select.merges import Merges
@@ -71,9 +71,9 @@ _LATER = {
     "Leaks": "leaks.result",
     "Merges": "select.merges",
     "Selection": "select.selection",
-    "SourceOptions": "images.options",
+    "SourceOptions": "data.sources.options",
     "compare": "select.compare",
-    "open_source": "images.sources",
+    "open_source": "data.sources.opening",
 }
 
 

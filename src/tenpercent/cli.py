@@ -126,9 +126,9 @@ def run_cluster(arguments: argparse.Namespace) -> None:
 
 def run_select(arguments: argparse.Namespace) -> None:
     """``tenpercent select``."""
+    from .data.store.run_folder import RunFolder
     from .pipeline import select
     from .show.summary import describe_selection, heights_of
-    from .store.run import RunFolder
 
     cut = cut_of(arguments)
     if arguments.strategy == "semantic":

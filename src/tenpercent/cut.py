@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .data.sources.source import ImageSource
+from .data.store.checks import check_kind
+from .data.store.embeddings import LAYERS, Embeddings
 from .errors import UsageError, nearest
-from .images.source import ImageSource
 from .select.cut import Budget, CheckedCut, Hold, Within, checked_choice
-from .store.checks import check_kind
-from .store.embeddings import LAYERS, Embeddings
 
 if TYPE_CHECKING:
     from .select.merges import Merges

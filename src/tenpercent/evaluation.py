@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .data.sources.pictures import picture_options
+from .data.store.run_folder import RunFolder, Stage
 from .embedding.settings import Supervised, Timm
 from .errors import LockedError, TenpercentError, TrainingFailedError, UsageError
-from .images.pictures import picture_options
 from .pipeline import report
 from .progress import quiet
 from .ready import Asked as Asked
 from .ready import Ready
-from .store.run import RunFolder, Stage
 from .trees import Trees
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .cut import Cut
+    from .data.sources.options import SourceOptions
     from .embedding.by_labels import ByLabels
     from .embedding.encoders import Embedder
     from .evaluation import Asked
-    from .images.options import SourceOptions
 
 FLAGS = (  # of embedders
     "batch",
@@ -49,7 +49,7 @@ SHARED = (  # options of sources that all commands take
 
 def options_of(arguments: argparse.Namespace, side: str = "") -> SourceOptions:
     """Return what is said of a source; `side` stands before the names of flags that TRAIN and TEST have each."""
-    from .images.options import SourceOptions
+    from .data.sources.options import SourceOptions
 
     return SourceOptions(
         split=getattr(arguments, f"{side}split"),
@@ -144,8 +144,8 @@ def _read_ids(path: Path | None) -> tuple[str, ...]:
 
 def asked_of(arguments: argparse.Namespace, trials: int) -> Asked:
     """Return what the flags ask to compare; what they leave open is as the run's own selection was made."""
+    from .data.sources.options import SourceOptions
     from .evaluation import LADDER, Asked, own_choice
-    from .images.options import SourceOptions
     from .ready import sized_by_lists
 
     options = SourceOptions(

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from .cut import Cut, check_cut, check_layer, checked_layer, confirm, one_cut
+from .data.sources.changes import Change, check_not_passed_over
+from .data.sources.options import SourceOptions
+from .data.sources.pictures import picture_options
+from .data.sources.source import ImageSource
+from .data.store.checks import as_path
+from .data.store.embeddings import Embeddings
+from .data.store.ids import as_text, find_id
+from .data.store.left_out import check_takes_part, read_rejected
+from .data.store.run_folder import RunFolder, Stage
 from .decisions.log import DecisionLog
 from .embedding.stage import Clock, embed_opened, open_for_run
 from .errors import StageError, UsageError
-from .images.changes import Change, check_not_passed_over
-from .images.options import SourceOptions
-from .images.pictures import picture_options
-from .images.source import ImageSource
 from .select.memory import checked_memory
-from .store.checks import as_path
-from .store.embeddings import Embeddings
-from .store.ids import as_text, find_id
-from .store.left_out import check_takes_part, read_rejected
-from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
     from .embedding.by_labels import ByLabels
@@ -370,9 +370,9 @@ def report(
     Returns:
         Its path.
     """
+    from .data.store.results import read_results
     from .select.stored import load_decided, load_selection, open_present
     from .show.report import Material, write_report
-    from .store.results import read_results
 
     folder = RunFolder.open(what)
     cut_again(folder, ignore_decisions=ignore_decisions)

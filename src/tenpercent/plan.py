@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cut import Cut, check_cut
+from .data.sources.first_line import account, describe_taken
+from .data.sources.holdout import split_holdout
+from .data.sources.options import SourceOptions
+from .data.sources.source import ImageSource
+from .data.store.embeddings import Embeddings
+from .data.store.run_folder import RunFolder, Stage
 from .embedding.stage import check_vectors_alone, default_embedder, open_for_run, refuse_changed, settled
 from .errors import RunFolderError, counted, require
 from .evaluate.presets import preset
-from .images.holdout import split_holdout
-from .images.options import SourceOptions
-from .images.source import ImageSource
-from .images.taken import account, describe_taken
 from .quicker import LONG, PRESET, WORTH, quicker, suits
 from .ready import Asked, Ready
 from .select.memory import checked_memory
-from .store.embeddings import Embeddings
-from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:
     from .embedding.by_labels import ByLabels

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from .data.sources.options import SourceOptions
+from .data.sources.source import ImageSource
+from .data.store.embeddings import Embeddings, Ints
+from .data.store.files import fingerprint
+from .data.store.run_folder import RunFolder, Stage
 from .embedding.settings import Supervised
 from .errors import StageError, UsageError, require
-from .images.options import SourceOptions
-from .images.source import ImageSource
-from .store.embeddings import Embeddings, Ints
-from .store.files import fingerprint
-from .store.run import RunFolder, Stage
 from .trees import Trees
 
 if TYPE_CHECKING:

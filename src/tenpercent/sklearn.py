@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from .data.store.arrays import refuse_masked
 from .errors import MissingExtraError, UsageError, require
 from .linkage.distances import as_rows, scale_of_rows
 from .linkage.kernels import kernel
 from .linkage.linkage import Linkage, first_merges
 from .select.dendrogram import children
 from .select.representatives import groups_of, representatives
-from .store.arrays import refuse_masked
 
 require("sklearn", "sklearn")  # before the imports below, to name the command where it is missing
 try:

@@ -10,16 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .data.sources.holdout import split_holdout
+from .data.sources.opening import open_source
+from .data.sources.options import SourceOptions
+from .data.sources.source import ImageSource
+from .data.store.files import write_text
+from .data.store.remains import remove_remains
+from .data.store.run_folder import RunFolder
 from .embedding.stage import embed
 from .errors import TrainingFailedError, UsageError, require
 from .evaluation import evaluate, protocol_of
-from .images.holdout import split_holdout
-from .images.options import SourceOptions
-from .images.source import ImageSource
-from .images.sources import open_source
-from .store.files import write_text
-from .store.remains import remove_remains
-from .store.run import RunFolder
 from .suite_file import Data, Suite, folder_name, read_suite, told
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ def _check_images(data: Data) -> None:
 
 def _rows(data: str, embedder: str, run: Path, protocol: str) -> Iterator[dict[str, Any]]:
     """Yield one row an arm and fraction of an experiment."""
+    from .data.store.results import read_results
     from .evaluate.evidence import gather
-    from .store.results import read_results
 
     table = read_results(RunFolder.open(run))
     gathered = () if table is None else gather(table)

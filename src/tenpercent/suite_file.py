@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .data.sources.options import SourceOptions
 from .embedding.settings import KINDS, Supervised, named
 from .errors import UsageError, nearest, reason_of
-from .images.options import SourceOptions
 from .ready import Asked, sized_by_lists
 
 if TYPE_CHECKING:

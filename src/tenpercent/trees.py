@@ -6,18 +6,18 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .data.sources.options import SourceOptions
+from .data.store.embeddings import Embeddings
+from .data.store.run_folder import RunFolder, Stage
 from .embedding.settings import LARGE, SelfSupervised, Supervised
 from .embedding.stage import embed
 from .errors import StageError, UsageError
-from .images.options import SourceOptions
 from .pipeline import cluster
-from .store.embeddings import Embeddings
-from .store.run import RunFolder, Stage
 
 if TYPE_CHECKING:
+    from .data.store.scores import Floats
     from .select.merges import Merges
     from .select.strategies.strategy import CheckedStrategy
-    from .store.scores import Floats
 
 log = logging.getLogger("tenpercent")
 

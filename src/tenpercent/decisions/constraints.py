@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..store.embeddings import Ints
-from ..store.files import fingerprint
+from ..data.store.embeddings import Ints
+from ..data.store.files import fingerprint
 
 WORDS = {  # one, several
     "apart": ("pair never together", "pairs never together"),

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypedDict
 
+from ..data.store.files import write_text
+from ..data.store.remains import remove_remains
+from ..data.store.run_folder import RunFolder
+from ..data.store.typed import parsed
 from ..errors import UsageError, reason_of
-from ..store.files import write_text
-from ..store.remains import remove_remains
-from ..store.run import RunFolder
-from ..store.typed import parsed
 from .log import Decision, DecisionLog, ImageName, Kind
 
 SHOWN = 3  # images of a decision that are named

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..store.embeddings import Embeddings, Ints
+from ..data.store.embeddings import Embeddings, Ints
 from .constraints import Constraints
 from .log import Decision, ImageName, Kind
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch.nn.functional import one_hot, softmax
 
-from ..store.embeddings import Ints
-from ..store.scores import write_scores
+from ..data.store.embeddings import Ints
+from ..data.store.scores import write_scores
 
 
 @dataclass(eq=False)

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from ..data.sources.source import ImageSource
 from ..errors import TenpercentError, UsageError, require
-from ..images.source import ImageSource
 from .networks import SMALL, Layered, Unlabelled
 from .pixels import Scan
 from .precision import Choice

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from ..data.sources.source import ImageSource
 from ..errors import counted, require_installed
-from ..images.source import ImageSource
 from ..progress import quiet
 from .augment import View
 from .encoders import (

@@ -14,16 +14,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
+from ..data.sources.source import ImageSource
+from ..data.store.begun import Begun
+from ..data.store.embeddings import in_batches
+from ..data.store.files import fingerprint, read_metadata
+from ..data.store.part_files import Part, part_files, stored_layers, write_part
+from ..data.store.rejected import REJECTED, Rejected, write_rejected
+from ..data.store.run_folder import RunFolder
 from ..errors import TenpercentError, UsageError
 from ..flaws import Flaw, flaws_of
-from ..images.source import ImageSource
 from ..progress import bar
-from ..store.begun import Begun
-from ..store.embeddings import in_batches
-from ..store.files import fingerprint, read_metadata
-from ..store.part_files import Part, part_files, stored_layers, write_part
-from ..store.rejected import REJECTED, Rejected, write_rejected
-from ..store.run import RunFolder
 from .encoders import (
     Embedder,
     Encoder,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..data.store.part_files import stored_count
+from ..data.store.run_folder import RunFolder, Stage
 from ..errors import StageError
-from ..store.part_files import stored_count
-from ..store.run import RunFolder, Stage
 from .settings import file_hash
 
 BORROWED = "the network of another run"

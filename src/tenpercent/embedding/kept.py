@@ -9,8 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from ..store.layout import check_file, damaged, read_settings, remedy
-from ..store.typed import parsed
+from ..data.store.tables import check_file, damaged, read_settings, remedy
+from ..data.store.typed import parsed
 from .augment import View
 from .loop import CURVE, WEIGHTS
 from .precision import Choice, ChoiceRecord

@@ -20,9 +20,9 @@ from safetensors.torch import save
 from torch import nn
 from torch.nn.functional import interpolate
 
+from ..data.store.files import replacing, write_text
 from ..errors import StageError
 from ..progress import bar, quiet
-from ..store.files import replacing, write_text
 from .augment import Ints, PixelSource, View
 from .difficulty import Difficulty
 from .measure import Exam, ask

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from ..data.sources.source import ImageSource
+from ..data.store.files import fingerprint
+from ..data.store.rejected import write_rejected
+from ..data.store.run_folder import RunFolder, Stage
 from ..errors import StageError, UsageError, one_line
-from ..images.source import ImageSource
-from ..store.files import fingerprint
-from ..store.rejected import write_rejected
-from ..store.run import RunFolder, Stage
 from .by_labels import ByLabels
 from .encoders import Embedder, Encoder, NetworkEncoder, embedder_json, ready_encoder
 from .extract import extract

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from ..data.sources.source import ImageSource
+from ..data.store.embeddings import Ints
+from ..data.store.files import fingerprint, write_text
+from ..data.store.part_files import part_files, part_layout
+from ..data.store.run_folder import RunFolder
+from ..data.store.tables import read_about, read_settings
 from ..errors import StageError
-from ..images.source import ImageSource
-from ..store.embeddings import Ints
-from ..store.files import fingerprint, write_text
-from ..store.layout import read_about, read_settings
-from ..store.part_files import part_files, part_layout
-from ..store.run import RunFolder
 from .precision import Choice, ChoiceRecord
 
 FORMAT = 1

@@ -17,11 +17,11 @@ import psutil
 import torch
 from PIL import Image, ImageOps
 
+from ..data.decoding.decode import Unreadable, decode_for
+from ..data.sources.source import ImageSource, content_hash
+from ..data.store.rejected import Rejected
 from ..errors import SourceError, TenpercentError
-from ..images.decode import Unreadable, decode_for
-from ..images.source import ImageSource, content_hash
 from ..progress import bar
-from ..store.rejected import Rejected
 from .networks import SMALL, Size
 from .settings import LARGE
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..data.store.files import fingerprint
 from ..errors import TenpercentError, UsageError, require
-from ..store.files import fingerprint
 from .augment import Ints, PixelSource, View
 from .networks import Layered, Size, TimmBody, TimmResNet, Unlabelled, build
 from .settings import SelfSupervised, Timm

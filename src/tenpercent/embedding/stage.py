@@ -8,20 +8,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.sources.changes import Change, Recorded, compare, is_folder
+from ..data.sources.first_line import account, describe_taken
+from ..data.sources.holdout import split_holdout, write_holdout
+from ..data.sources.opening import absolute, check_options, open_source
+from ..data.sources.options import RULES, SourceOptions
+from ..data.sources.pictures import pictures_beside
+from ..data.sources.rereading import differences
+from ..data.sources.source import ImageSource
+from ..data.store.checks import as_path
+from ..data.store.embeddings import Embeddings
+from ..data.store.part_files import stored_count
+from ..data.store.rejected import write_rejected
+from ..data.store.run_folder import RunFolder, Stage
 from ..errors import RunFolderError, UsageError, require
-from ..images.changes import Change, Recorded, compare, is_folder
-from ..images.holdout import split_holdout, write_holdout
-from ..images.options import RULES, SourceOptions
-from ..images.pictures import pictures_beside
-from ..images.rereading import differences
-from ..images.source import ImageSource
-from ..images.sources import absolute, check_options, open_source
-from ..images.taken import account, describe_taken
-from ..store.checks import as_path
-from ..store.embeddings import Embeddings
-from ..store.part_files import stored_count
-from ..store.rejected import write_rejected
-from ..store.run import RunFolder, Stage
 from .by_labels import ByLabels
 from .settings import KINDS, SelfSupervised, Supervised
 

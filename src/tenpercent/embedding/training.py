@@ -17,9 +17,9 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from ..data.store.files import fingerprint, write_text
 from ..errors import StageError, TrainingFailedError, UsageError, counted
 from ..progress import is_quiet
-from ..store.files import fingerprint, write_text
 from .augment import SAMPLE, Crops, Ints, PixelSource, View, spread
 from .fast import FastNetwork
 from .kept import FORMAT, SETTINGS, load_weights, read_curve, read_training_settings

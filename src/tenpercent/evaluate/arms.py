@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..data.store.embeddings import Embeddings
 from ..errors import UsageError, nearest, reason_of
 from ..select.by_strategy import select_by
 from ..select.merges import Merges
 from ..select.strategies.strategy import CheckedStrategy, Strategy
-from ..store.embeddings import Embeddings
 from .results import packed
 from .trials import FULL, RANDOM, SEMANTIC, Trial
 

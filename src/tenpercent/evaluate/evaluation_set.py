@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from ..data.sources.classes import listed
+from ..data.sources.first_line import account, describe_taken
+from ..data.sources.opening import open_source, open_split, with_classes
+from ..data.sources.options import SourceOptions
+from ..data.sources.pictures import picture_options
+from ..data.sources.source import ImageSource
+from ..data.sources.splits import NoSplitError
+from ..data.store.embeddings import Embeddings
+from ..data.store.left_out import read_held_out
+from ..data.store.run_folder import RunFolder
 from ..errors import SourceError, UsageError
-from ..images.classes import listed
-from ..images.options import SourceOptions
-from ..images.pictures import picture_options
-from ..images.source import ImageSource
-from ..images.sources import open_source, open_split, with_classes
-from ..images.splits import NoSplitError
-from ..images.taken import account, describe_taken
-from ..store.embeddings import Embeddings
-from ..store.left_out import read_held_out
-from ..store.run import RunFolder
 
 log = logging.getLogger("tenpercent")
 

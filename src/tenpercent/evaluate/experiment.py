@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..data.store.files import remove_temporaries
+from ..data.store.results import DONE, FAILED
 from ..errors import TrainingFailedError
-from ..store.files import remove_temporaries
-from ..store.results import DONE, FAILED
 from .arms import Arms
 from .claims import Claims
 from .results import Results

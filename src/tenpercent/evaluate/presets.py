@@ -8,10 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
+from ..data.store.files import fingerprint
 from ..embedding.recipe import Flip, Recipe, Schedule, Statistics
 from ..embedding.settings import FAST_WIDTHS, Precision, Supervised, Timm
 from ..errors import UsageError, nearest
-from ..store.files import fingerprint
 
 # Settings of a training in which those of one protocol may differ; weights are known by the hash of their file.
 APART = ("seed", "devices", "weights")

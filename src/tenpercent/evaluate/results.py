@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 from filelock import FileLock
 
-from ..store.environment import machine, versions
-from ..store.files import remove_temporaries, write_table
-from ..store.layout import has_checksums
-from ..store.results import FAILED, FORMAT, SCHEMA, read_training, read_trainings
-from ..store.run import RunFolder
+from ..data.store.environment import machine, versions
+from ..data.store.files import remove_temporaries, write_table
+from ..data.store.results import FAILED, FORMAT, SCHEMA, read_training, read_trainings
+from ..data.store.run_folder import RunFolder
+from ..data.store.tables import has_checksums
 from .trials import Trial
 
 

@@ -13,6 +13,10 @@ import psutil
 from filelock import FileLock
 from torch import nn
 
+from ..data.store.environment import machine
+from ..data.store.files import write_text
+from ..data.store.tables import damaged
+from ..data.store.typed import parsed
 from ..embedding.augment import Ints, PixelSource, View
 from ..embedding.kept import read_curve
 from ..embedding.loop import threads
@@ -25,10 +29,6 @@ from ..embedding.training import Length as Course
 from ..embedding.training import Trained, batches_of, default_epochs, seeded, threads_for, train
 from ..embedding.weights import model_view, timm_model
 from ..errors import UsageError
-from ..store.environment import machine
-from ..store.files import write_text
-from ..store.layout import damaged
-from ..store.typed import parsed
 from .presets import Length, Protocol
 
 PROCESS_BYTES = 2 << 30  # of memory that one of several trainings is counted with, beside the images

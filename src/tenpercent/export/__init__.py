@@ -11,7 +11,7 @@ from .kept import Kept
 from .summary import ExportSummary, Format, describe_change
 
 if TYPE_CHECKING:
-    from ..images.source import ImageSource
+    from ..data.sources.source import ImageSource
     from ..select.selection import Selection
 
 __all__ = ["ExportSummary", "Format", "describe_change", "export"]

@@ -8,11 +8,11 @@ from pathlib import PurePosixPath
 import numpy as np
 from PIL import Image
 
+from ..data.decoding.decode import Unreadable, decode, formats
+from ..data.decoding.pillow import quiet
+from ..data.sources.options import Decoding
+from ..data.sources.source import ImageSource, Raw
 from ..errors import TenpercentError
-from ..images.decode import Unreadable, decode, formats
-from ..images.options import Decoding
-from ..images.pillow import quiet
-from ..images.source import ImageSource, Raw
 
 _ANY = 2**62  # number of pixels: none is decoded
 

@@ -8,8 +8,8 @@ import shutil
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from ..images.layout import plain_names
-from ..images.source import ImageSource
+from ..data.sources.folder_layout import plain_names
+from ..data.sources.source import ImageSource
 from ..progress import bar
 from .encoded import gone, named, read_encoded
 from .kept import Kept

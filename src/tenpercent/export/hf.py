@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..data.decoding.decode import Unreadable
+from ..data.sources.columns import told_apart
+from ..data.sources.source import ImageSource
 from ..errors import TenpercentError, one_line, require
-from ..images.columns import told_apart
-from ..images.decode import Unreadable
-from ..images.source import ImageSource
 from ..progress import bar
 from .encoded import read_encoded
 from .kept import Kept

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..data.sources.source import ImageSource
 from ..errors import StageError
-from ..images.source import ImageSource
 
 if TYPE_CHECKING:
     from ..select.selection import Selection

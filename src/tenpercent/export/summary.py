@@ -8,8 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn
 
+from ..data.sources.changes import Change, some
 from ..errors import UsageError, counted, nearest
-from ..images.changes import Change, some
 
 
 class Format(StrEnum):

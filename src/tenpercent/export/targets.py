@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..data.sources.source import ImageSource
+from ..data.store.remains import TEMPORARY, held, remains, remove_tree
 from ..errors import TenpercentError, UsageError, disk_remedy
-from ..images.source import ImageSource
-from ..store.remains import TEMPORARY, held, remains, remove_tree
 from .names import shortened
 
 log = logging.getLogger("tenpercent")

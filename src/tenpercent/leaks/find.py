@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cut import checked_layer, similarity_hint
+from ..data.sources.classes import listed
+from ..data.sources.options import SourceOptions
+from ..data.store.embeddings import Ints
+from ..data.store.environment import machine, versions
+from ..data.store.files import own_folder, write_text
 from ..errors import UsageError, counted
-from ..images.classes import listed
-from ..images.options import SourceOptions
 from ..select.memory import checked_memory
-from ..store.embeddings import Ints
-from ..store.environment import machine, versions
-from ..store.files import own_folder, write_text
 from .pictures import same_pictures
 from .result import NOT_SAME, By, Floats, Growth, Leaks, Near, Pairs, Side, used_names
 from .sides import Spec, open_test, open_train, vectors_of
@@ -185,7 +185,7 @@ def _notes(train: Side, test: Side, asked: int) -> tuple[str, ...]:
 
 def _about_pictures(train: Side, test: Side) -> Iterator[str]:
     """Say what the comparison of the pictures can't see."""
-    from ..images.perceptual import TINY
+    from ..data.sources.perceptual import TINY
 
     if train.pictures is None or test.pictures is None:
         yield (

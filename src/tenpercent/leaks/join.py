@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..data.store.embeddings import Ints, Vectors, in_batches
 from ..errors import UsageError
 from ..linkage.distances import dissimilarities
 from ..linkage.memory import Resources
 from ..linkage.neighbors import TooManyPairsError, near_pairs, neighbor_graph
 from ..linkage.points import Points
-from ..store.embeddings import Ints, Vectors, in_batches
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]

@@ -10,11 +10,11 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..data.store.embeddings import Ints
+from ..data.store.files import write_text
 from ..show.gallery import Album, Tile, clean, number, shortened, tile
 from ..show.provenance import flat
 from ..show.tables import Columns
-from ..store.embeddings import Ints
-from ..store.files import write_text
 from .growth import growth_figure, threshold_rows
 from .result import By, Leaks, Pairs, Side
 

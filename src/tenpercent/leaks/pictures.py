@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..images.perceptual import BITS, SAME, Greys, SmallPictures, bits_apart
-from ..store.embeddings import Ints, in_batches
+from ..data.sources.perceptual import BITS, SAME, Greys, SmallPictures, bits_apart
+from ..data.store.embeddings import Ints, in_batches
 
 Singles = npt.NDArray[np.float32]
 

@@ -13,12 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import csv
 
+from ..data.sources.perceptual import SmallPictures
+from ..data.sources.source import ImageSource
+from ..data.store.embeddings import Embeddings, Ints, Strings, frozen
+from ..data.store.files import replacing, write_table
+from ..data.store.remains import remove_remains
 from ..errors import UsageError
-from ..images.perceptual import SmallPictures
-from ..images.source import ImageSource
-from ..store.embeddings import Embeddings, Ints, Strings, frozen
-from ..store.files import replacing, write_table
-from ..store.remains import remove_remains
 
 if TYPE_CHECKING:
     from ..export import ExportSummary, Format

@@ -7,23 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..data.sources.classes import renamed, same_classes
+from ..data.sources.first_line import account, describe_taken
+from ..data.sources.huggingface import names_split, without_split
+from ..data.sources.opening import open_source
+from ..data.sources.options import SourceOptions
+from ..data.sources.pictures import picture_options
+from ..data.sources.small_pictures import FOLDER, small_pictures
+from ..data.sources.source import ImageSource
+from ..data.sources.splits import NoSplitError
+from ..data.store.checks import as_path
+from ..data.store.embeddings import Embeddings
+from ..data.store.left_out import read_held_out, read_rejected
+from ..data.store.rejected import rejected_table
+from ..data.store.run_folder import RunFolder, Stage
 from ..embedding.identity import borrowed, identity_of, is_borrowed, said
 from ..embedding.stage import describe, embed
 from ..errors import SourceError, StageError, UsageError, require
-from ..images.classes import renamed, same_classes
-from ..images.huggingface import names_split, without_split
-from ..images.options import SourceOptions
-from ..images.pictures import picture_options
-from ..images.small_pictures import FOLDER, small_pictures
-from ..images.source import ImageSource
-from ..images.sources import open_source
-from ..images.splits import NoSplitError
-from ..images.taken import account, describe_taken
-from ..store.checks import as_path
-from ..store.embeddings import Embeddings
-from ..store.left_out import read_held_out, read_rejected
-from ..store.rejected import rejected_table
-from ..store.run import RunFolder, Stage
 from .result import Side
 
 if TYPE_CHECKING:

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from ..data.sources.holdout import draw_holdout
+from ..data.sources.options import MAX_PIXELS, SourceOptions
+from ..data.sources.source import ImageSource
+from ..data.store.embeddings import Embeddings, Ints, Vectors
+from ..data.store.files import fingerprint
+from ..data.store.run_folder import RunFolder, Stage
 from ..embedding.identity import borrowed, is_borrowed, is_trained
 from ..embedding.settings import Timm
 from ..embedding.stage import describe, embed
 from ..errors import UsageError
 from ..evaluate.evaluation_set import EvaluationSet, evaluation_set
-from ..images.holdout import draw_holdout
-from ..images.options import MAX_PIXELS, SourceOptions
-from ..images.source import ImageSource
 from ..select.stored import load_embeddings, open_images
-from ..store.embeddings import Embeddings, Ints, Vectors
-from ..store.files import fingerprint
-from ..store.run import RunFolder, Stage
 from .measure import check_classes
 
 log = logging.getLogger("tenpercent")

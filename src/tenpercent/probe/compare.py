@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cut import checked_layer
+from ..data.sources.opening import open_source
+from ..data.sources.options import SourceOptions
+from ..data.store.checks import check_kind
+from ..data.store.embeddings import Embeddings
+from ..data.store.environment import machine, versions
+from ..data.store.files import own_folder, write_text
 from ..embedding.settings import Timm
 from ..errors import UsageError
-from ..images.options import SourceOptions
-from ..images.sources import open_source
-from ..store.checks import check_kind
-from ..store.embeddings import Embeddings
-from ..store.environment import machine, versions
-from ..store.files import own_folder, write_text
 from .measure import NEIGHBOURS, interval, linear_accuracy, neighbours_accuracy
 
 if TYPE_CHECKING:

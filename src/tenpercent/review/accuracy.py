@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from ..data.store.results import read_results
+from ..data.store.run_folder import RunFolder
 from ..errors import TenpercentError
-from ..store.results import read_results
-from ..store.run import RunFolder
 
 log = logging.getLogger("tenpercent")
 

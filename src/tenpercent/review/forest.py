@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..data.store.embeddings import Ints
 from ..linkage.kernels import kernel
-from ..store.embeddings import Ints
 from .memo import Memo
 
 if TYPE_CHECKING:

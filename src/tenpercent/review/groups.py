@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..data.store.embeddings import Ints
 from ..decisions.constraints import Constraints
 from ..select.cut import CheckedCut
-from ..store.embeddings import Ints
 from .forest import Bools, Forest
 from .memo import Memo
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ..images.decode import Unreadable, decode
-from ..images.options import Decoding
-from ..images.orientation import orientation
-from ..images.pillow import open_image, quiet
-from ..images.source import Raw, content_hash
+from ..data.decoding.decode import Unreadable, decode
+from ..data.decoding.orientation import orientation
+from ..data.decoding.pillow import open_image, quiet
+from ..data.sources.options import Decoding
+from ..data.sources.source import Raw, content_hash
+from ..data.store.embeddings import Ints
 from ..select.cut import CheckedCut
 from ..select.dendrogram import group_linkage
-from ..store.embeddings import Ints
 from .listing import about_groups, distance, members_view, role, with_missing
 from .originals import GoneError
 from .state import State

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..data.store.embeddings import Ints
 from ..select.cut import Hold
-from ..store.embeddings import Ints
 from .groups import Groups
 from .listing import with_missing
 from .state import State

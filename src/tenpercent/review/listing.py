@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.store.embeddings import Ints
 from ..decisions.log import Kind
 from ..select.cut import CheckedCut
-from ..store.embeddings import Ints
 from .groups import Filter, Groups
 from .requests import MOST_IMAGES, GroupsRequest, RefusedError
 from .state import State

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ..data.store.files import write_table
+from ..data.store.tables import Column, Layout, read_checked
 from ..errors import RunFolderError, StageError
-from ..store.files import write_table
-from ..store.layout import Column, Layout, read_checked
 from .events import Hub
 from .jobs import Job
 from .projection import project

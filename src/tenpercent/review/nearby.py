@@ -7,10 +7,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from ..data.store.embeddings import Embeddings, Ints, in_batches
 from ..linkage.filters import relative_margin
 from ..select.gap import typical_dissimilarity
 from ..select.outside import nearest_outside
-from ..store.embeddings import Embeddings, Ints, in_batches
 
 ROWS = 65_536  # vectors looked at at a time
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from ..store.environment import versions
+from ..data.store.environment import versions
 from .requests import TAG, Model, fields
 from .review import Review
 

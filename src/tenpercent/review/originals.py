@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.sources.changes import Change, Recorded, as_recorded, compare, is_folder
+from ..data.sources.opening import open_source
+from ..data.sources.pictures import picture_fingerprint, picture_options
+from ..data.sources.source import ImageSource, Raw
+from ..data.store.embeddings import Embeddings, Ints
+from ..data.store.run_folder import RunFolder
 from ..errors import UsageError
-from ..images.changes import Change, Recorded, as_recorded, compare, is_folder
-from ..images.pictures import picture_fingerprint, picture_options
-from ..images.source import ImageSource, Raw
-from ..images.sources import open_source
-from ..store.embeddings import Embeddings, Ints
-from ..store.run import RunFolder
 
 
 class GoneError(Exception):

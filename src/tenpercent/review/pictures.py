@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from PIL.JpegImagePlugin import JpegImageFile
 
-from ..images.decode import RGB, as_rgb
-from ..images.options import Decoding
-from ..images.pillow import quiet
-from ..images.source import Raw
-from ..images.thumbnails import thumbnail
-from ..store.embeddings import Embeddings
+from ..data.decoding.decode import RGB, as_rgb
+from ..data.decoding.pillow import quiet
+from ..data.decoding.thumbnails import thumbnail
+from ..data.sources.options import Decoding
+from ..data.sources.source import Raw
+from ..data.store.embeddings import Embeddings
 from .originals import Originals
 
 log = logging.getLogger("tenpercent")

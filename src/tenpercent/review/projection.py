@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..data.store.embeddings import Ints, Vectors, in_batches
 from ..errors import require
 from ..linkage.distances import unit_vectors
 from ..linkage.kernels import store_elsewhere
-from ..store.embeddings import Ints, Vectors, in_batches
 
 Units = npt.NDArray[np.float32]
 Tell = Callable[[float | None], None]

@@ -9,8 +9,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from ..data.decoding.decode import Unreadable
 from ..errors import TenpercentError
-from ..images.decode import Unreadable
 from ..select.cut import CheckedCut, Hold
 from ..select.selection import Selection
 from .events import Hub

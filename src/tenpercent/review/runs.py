@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cut import Cut
+from ..data.store.run_folder import RunFolder, Stage
 from ..embedding.stage import Clock
 from ..linkage.memory import Resources
 from ..pipeline import select, store_merges
@@ -15,7 +16,6 @@ from ..progress import watched
 from ..select.cut import CheckedCut
 from ..select.selection import Selection
 from ..select.stored import load_decided
-from ..store.run import RunFolder, Stage
 from .events import Hub
 from .jobs import Job, Tell
 from .memo import Memo

@@ -8,14 +8,14 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from ..data.store.embeddings import Embeddings
+from ..data.store.run_folder import RunFolder, Stage
 from ..decisions.constraints import Constraints
 from ..decisions.log import Decision, DecisionLog
 from ..decisions.meaning import constraints_of, places
 from ..errors import RunFolderError
 from ..select.cut import Within
 from ..select.stored import load_embeddings, stored_decided
-from ..store.embeddings import Embeddings
-from ..store.run import RunFolder, Stage
 from .forest import Forest
 from .memo import Memo
 from .nearby import Nearby

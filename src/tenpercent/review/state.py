@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..data.store.embeddings import Embeddings, Ints
+from ..data.store.run_folder import RunFolder, Stage
 from ..decisions.log import Decision, ImageName
 from ..select.cut import CheckedCut, Hold
-from ..store.embeddings import Embeddings, Ints
-from ..store.run import RunFolder, Stage
 from .forest import Forest
 from .groups import Groups
 from .memo import Memo

@@ -10,12 +10,12 @@ from numbers import Integral
 import numpy as np
 import numpy.typing as npt
 
+from ..data.store.arrays import as_array
+from ..data.store.embeddings import Embeddings, Ints
 from ..errors import UsageError
 from ..linkage.distances import unit_vectors
 from ..linkage.memory import Resources
 from ..linkage.threads import cpus, in_threads
-from ..store.arrays import as_array
-from ..store.embeddings import Embeddings, Ints
 from .allotment import allot
 from .cut import CheckedCut, Floats, Within
 from .keepers import Keepers, keepers_of

@@ -11,13 +11,13 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from ..data.store.embeddings import Ints, Vectors
 from ..errors import RunFolderError
 from ..linkage.linkage import Linkage, first_merges
 from ..linkage.memory import MemoryBudgetError, Resources
 from ..linkage.pairs import BYTES_IN_MEMORY
 from ..linkage.threads import one_blas_thread
 from ..progress import bar, is_quiet, quiet
-from ..store.embeddings import Ints, Vectors
 from .cut import CheckedCut
 from .forecast import forecast
 from .memory import too_deep

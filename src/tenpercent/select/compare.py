@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..data.store.checks import check_kind
+from ..data.store.ids import as_given
 from ..errors import UsageError
-from ..store.checks import check_kind
-from ..store.ids import as_given
 from .cut import Bools
 from .selection import Selection
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 import pyarrow as pa
 
+from ..data.store.embeddings import Ints
+from ..data.store.files import write_table
+from ..data.store.tables import Column, Layout, ascending, check, read_about, read_checked
+from ..data.store.typed import NewerFormatError
 from ..linkage.walk import Counted
-from ..store.embeddings import Ints
-from ..store.files import write_table
-from ..store.layout import Column, Layout, ascending, check, read_about, read_checked
-from ..store.typed import NewerFormatError
 from .representatives import groups_of
 
 if TYPE_CHECKING:

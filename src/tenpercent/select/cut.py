@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..data.store.embeddings import Ints
 from ..errors import UsageError, nearest
-from ..store.embeddings import Ints
 from .allotment import allot
 
 Floats = npt.NDArray[np.float64]

@@ -10,12 +10,12 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from ..data.sources.cells import has_path, paths_of
+from ..data.sources.columns import LABEL_NAMES
+from ..data.store.arrays import one_a_row
+from ..data.store.embeddings import Ints, Strings
+from ..data.store.labels import plain
 from ..errors import UsageError
-from ..images.cells import has_path, paths_of
-from ..images.columns import LABEL_NAMES
-from ..store.arrays import one_a_row
-from ..store.embeddings import Ints, Strings
-from ..store.labels import plain
 
 _LABELS = ("targets", "labels", "_labels", "y")  # of torchvision's data sets, one a row
 _PAIRS = ("samples", "_samples", "imgs")  # (file, label) a row

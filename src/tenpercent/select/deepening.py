@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.store.embeddings import Ints
 from ..linkage.linkage import Linkage
 from ..linkage.memory import MemoryBudgetError, Resources
 from ..linkage.walk import Counted
-from ..store.embeddings import Ints
 from .clustering import ClassJob, cluster_classes
 from .cut import CheckedCut, Request
 from .parts import Asked, FinishedClasses

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.store.embeddings import Ints, Strings
 from ..errors import UsageError, nearest, require
 from ..linkage.kernels import kernel
-from ..store.embeddings import Ints, Strings
 from .cut import Bools, Floats
 from .merges import Merges
 from .representatives import groups_of

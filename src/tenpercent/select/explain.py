@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..store.embeddings import Embeddings
+from ..data.store.embeddings import Embeddings
 from .gap import precise_height
 from .outside import nearest_outside
 

@@ -7,9 +7,9 @@ from typing import Any, TypedDict
 
 import pyarrow as pa
 
+from ..data.store.embeddings import Embeddings
+from ..data.store.tables import Layout, read_checked
 from ..errors import StageError
-from ..store.embeddings import Embeddings
-from ..store.layout import Layout, read_checked
 
 
 class StageAbout(TypedDict):

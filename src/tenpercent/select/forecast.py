@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..data.store.embeddings import Vectors
 from ..linkage.growth import BEGINNING, EDGES, LEAST, LIVE, SHALLOW, Budget, Task
 from ..linkage.memory import Resources
 from ..linkage.points import Points
 from ..linkage.sample import sample_pairs
 from ..linkage.walk import BYTES_PER_EDGE
-from ..store.embeddings import Vectors
 
 
 class Forecast(NamedTuple):

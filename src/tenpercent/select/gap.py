@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..data.store.embeddings import Vectors
 from ..errors import counted
 from ..linkage.distances import dissimilarities, unit_vectors
-from ..store.embeddings import Vectors
 from .cut import Floats
 
 LOWEST = 1e-9  # heights below count as it: copies to the bit differ by rounding at most

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..data.store.embeddings import Ints, in_batches
 from ..linkage.distances import Doubles, dissimilarities
 from ..linkage.filters import relative_margin
 from ..linkage.kernels import kernel
 from ..linkage.threads import cpus, in_threads, one_blas_thread
-from ..store.embeddings import Ints, in_batches
 from .cut import Bools, Floats
 
 QUERIES = 512  # removed images at a time

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..data.store.checks import as_path, check_kind
+from ..data.store.embeddings import Embeddings, Ints
+from ..data.store.files import write_table
 from ..decisions.constraints import NONE, Constraints
 from ..errors import StageError, UsageError
 from ..linkage.memory import Resources
 from ..linkage.walk import Counted
-from ..store.checks import as_path, check_kind
-from ..store.embeddings import Embeddings, Ints
-from ..store.files import write_table
 from .counts import StoredCounts, save_counts
 from .cut import ALL, Bools, Budget, CheckedCut, Floats, Hold, Request, Steps, Within, checked_choice
 from .deepening import deepened

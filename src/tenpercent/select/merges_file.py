@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NotRequired
 import numpy as np
 import pyarrow as pa
 
-from ..store.layout import Column, Layout, ascending, check, read_checked
+from ..data.store.tables import Column, Layout, ascending, check, read_checked
 from .cut import ALL, Floats, Within
 from .files import StageAbout
 from .representatives import groups_of

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.store.embeddings import Embeddings
 from ..errors import TenpercentError
-from ..store.embeddings import Embeddings
 
 if TYPE_CHECKING:
     from .selection import Selection
@@ -62,9 +62,9 @@ def _pictures(selection: Selection) -> tuple[Picture | None, tuple[str, ...]]:
     """Return row -> data URI where the source can be opened again, else None and why not."""
     if selection.source is None:
         return None, ()
-    from ..images.decode import Unreadable
-    from ..images.sources import SourceOptions, open_source
-    from ..images.thumbnails import data_uri, thumbnail
+    from ..data.decoding.decode import Unreadable
+    from ..data.decoding.thumbnails import data_uri, thumbnail
+    from ..data.sources.opening import SourceOptions, open_source
 
     try:
         source = open_source(selection.source["spec"], SourceOptions.from_json(selection.source["options"]))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ..data.store.embeddings import Ints, Vectors, in_batches
 from ..linkage.distances import dissimilarities, unit_vectors
 from ..linkage.filters import relative_margin
 from ..linkage.points import rows_at_a_time
-from ..store.embeddings import Ints, Vectors, in_batches
 from .cut import Floats
 
 QUERIES = 256  # images asked about at a time

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..data.store.embeddings import Ints, Vectors
 from ..decisions.constraints import Constraints
 from ..errors import counted
 from ..linkage.distances import dissimilarities, unit_vectors
-from ..store.embeddings import Ints, Vectors
 from .cut import Bools, Budget, CheckedCut, Floats, Steps
 from .representatives import central, groups_of
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 import pyarrow as pa
 
+from ..data.store.files import fingerprint, remove_temporaries, write_table
+from ..data.store.tables import Column, Layout, check, read_checked
 from ..linkage.linkage import Linkage
 from ..linkage.walk import Counted
-from ..store.files import fingerprint, remove_temporaries, write_table
-from ..store.layout import Column, Layout, check, read_checked
 
 FORMAT = 1
 SECONDS = 2.0  # between two part files, so that a thousand small classes don't make a thousand slow writes

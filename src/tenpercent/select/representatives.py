@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..data.store.embeddings import Ints, Vectors
 from ..linkage.components import united
 from ..linkage.distances import Positions, dissimilarities, unit_vectors
 from ..linkage.kernels import kernel
-from ..store.embeddings import Ints, Vectors
 from .cut import Bools, Floats
 
 TIE = 1e-12  # closeness to the centre that counts as equal

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.store.embeddings import Ints, Vectors
 from ..decisions.constraints import Constraints
 from ..linkage.cells import one_cell
 from ..linkage.linkage import Linkage, first_merges
 from ..linkage.memory import Resources
 from ..linkage.neighbors import near_pairs
 from ..linkage.points import Points
-from ..store.embeddings import Ints, Vectors
 from .cut import Bools, Floats
 from .representatives import groups_of
 

@@ -14,13 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..data.store.checks import as_path, check_kind
+from ..data.store.embeddings import Embeddings, Ints, Strings
+from ..data.store.files import write_table
+from ..data.store.ids import as_given, as_text, find_id
+from ..data.store.ids import positions_of as positions_of
+from ..data.store.tables import check
 from ..errors import UsageError
-from ..store.checks import as_path, check_kind
-from ..store.embeddings import Embeddings, Ints, Strings
-from ..store.files import write_table
-from ..store.ids import as_given, as_text, find_id
-from ..store.ids import positions_of as positions_of
-from ..store.layout import check
 from .cut import ALL as ALL
 from .cut import Bools, Floats
 from .explain import Explanation, explain

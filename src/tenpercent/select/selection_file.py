@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 import numpy as np
 import pyarrow as pa
 
-from ..store.layout import Column, Layout
-from ..store.records import CutSettings
-from ..store.run import RunFolder
+from ..data.store.records import CutSettings
+from ..data.store.run_folder import RunFolder
+from ..data.store.tables import Column, Layout
 from .cut import ALL
 from .files import StageAbout
 

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.sources.changes import Change, Recorded, as_recorded, compare, is_folder
+from ..data.sources.opening import open_source
+from ..data.sources.options import SourceOptions
+from ..data.sources.pictures import picture_fingerprint, picture_options
+from ..data.sources.source import ImageSource
+from ..data.store.embeddings import Embeddings
+from ..data.store.run_folder import RunFolder, Stage
+from ..data.store.scores import Floats, read_scores
+from ..data.store.tables import read_about
 from ..decisions.constraints import NONE, Constraints
 from ..decisions.log import DecisionLog
 from ..decisions.meaning import constraints_of
 from ..errors import SourceError, StageError, UsageError
-from ..images.changes import Change, Recorded, as_recorded, compare, is_folder
-from ..images.options import SourceOptions
-from ..images.pictures import picture_fingerprint, picture_options
-from ..images.source import ImageSource
-from ..images.sources import open_source
 from ..linkage.memory import Resources
-from ..store.embeddings import Embeddings
-from ..store.layout import read_about
-from ..store.run import RunFolder, Stage
-from ..store.scores import Floats, read_scores
 from .cut import Within
 from .merges import Merges, uncut
 from .merges_file import merges_layout

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.store.embeddings import Ints, Strings
 from ..errors import UsageError, require
-from ..store.embeddings import Ints, Strings
 from .dataset_rows import Labelling, dataset_rows
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow as pa
 from matplotlib.figure import Figure
 
+from ..data.store.files import write_text
 from ..evaluate.classes import class_means
 from ..evaluate.cost import duration
 from ..evaluate.evidence import FULL, RANDOM, Evidence, Point, gather
 from ..evaluate.findings import Claim, claims, in_words, lead, main_arm, power
 from ..evaluate.sentences import percent
 from ..evaluate.statistics import MARGIN, Verdict
-from ..store.files import write_text
 from .arms import looks_of
 from .evidence_figures import Level, Line, Sheet, class_figure, epochs_figure, fraction_figure, on_page, save
 from .evidence_series import Shown, class_lines, fraction_lines, layer_lines, level_of, traces_of

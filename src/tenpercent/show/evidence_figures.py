@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from ..store.files import replacing
+from ..data.store.files import replacing
 from .arms import Look
 from .figures import ARMS, CUT, INK, MUTED, RULE, STYLE, Floats, blank, inline
 

@@ -9,9 +9,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ..images.decode import Unreadable
-from ..images.source import ImageSource
-from ..images.thumbnails import data_uri, thumbnail
+from ..data.decoding.decode import Unreadable
+from ..data.decoding.thumbnails import data_uri, thumbnail
+from ..data.sources.source import ImageSource
 from .tables import Columns, Groups, Ints
 
 SIDE = 160  # pixels of a thumbnail; shown at 112, so that it is sharp on a dense screen

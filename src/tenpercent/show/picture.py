@@ -9,9 +9,9 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..data.decoding.thumbnails import thumbnail
+from ..data.sources.source import ImageSource
 from ..errors import UsageError
-from ..images.source import ImageSource
-from ..images.thumbnails import thumbnail
 from ..select.selection import Selection
 from .gallery import number
 

@@ -14,15 +14,15 @@ import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..data.sources.source import ImageSource
+from ..data.store.embeddings import Embeddings
+from ..data.store.files import write_text
 from ..errors import counted
-from ..images.source import ImageSource
 from ..select.gap import describe_gap, find_gap, typical_dissimilarity
 from ..select.merges import Merges
 from ..select.merges_file import complete_heights
 from ..select.outside import nearest_outside
 from ..select.selection import Selection
-from ..store.embeddings import Embeddings
-from ..store.files import write_text
 from . import gallery
 from .curves import curves_of, extremes, height_at
 from .figures import curve_figure, sizes_figure

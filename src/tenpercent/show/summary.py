@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from ..data.sources.first_line import describe_taken
+from ..data.store.left_out import read_held_out, read_rejected
+from ..data.store.results import read_results
+from ..data.store.run_folder import RunFolder, Stage, flat
 from ..errors import counted
-from ..images.taken import describe_taken
 from ..select.cut import Floats
 from ..select.gap import describe_gap, said_height
 from ..select.merges_file import read_heights
 from ..select.selection import Selection
-from ..store.left_out import read_held_out, read_rejected
-from ..store.results import read_results
-from ..store.run import RunFolder, Stage, flat
 
 
 def describe_selection(selection: Selection, heights: Floats | None = None) -> str:

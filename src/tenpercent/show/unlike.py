@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..images.perceptual import SURE, bits_apart
-from ..images.small_pictures import small_pictures
-from ..images.source import ImageSource
+from ..data.sources.perceptual import SURE, bits_apart
+from ..data.sources.small_pictures import small_pictures
+from ..data.sources.source import ImageSource
+from ..data.store.embeddings import Vectors
 from ..linkage.neighbors import neighbor_graph
 from ..linkage.points import Points
-from ..store.embeddings import Vectors
 from .tables import Bools, Columns, Floats, Ints
 
 MOST_IMAGES = 120_000  # all pairs of more than this take longer than a reader of a report should wait

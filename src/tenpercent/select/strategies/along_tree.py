@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...data.store.embeddings import Ints
 from ...linkage.kernels import kernel
-from ...store.embeddings import Ints
 
 ALPHA = 0.5
 UNIT = 1 << 16  # weights are whole numbers, in units of 1 / UNIT

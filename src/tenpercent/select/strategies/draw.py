@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...store.embeddings import Ints
+from ...data.store.embeddings import Ints
 
 
 def draw(n: int, count: int, rng: np.random.Generator) -> Ints:

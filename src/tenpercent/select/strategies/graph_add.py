@@ -20,11 +20,11 @@ import heapq
 import numpy as np
 import numpy.typing as npt
 
+from ...data.store.embeddings import Ints
 from ...linkage.dense import COLUMNS, ROWS
 from ...linkage.distances import Doubles
 from ...linkage.kernels import inner, kernel
 from ...linkage.rows import Panels, fill_rows, grid_of
-from ...store.embeddings import Ints
 from ..cut import Floats
 
 NOTHING = 2.0  # the dissimilarity to the nearest chosen image while there is none: that of opposite images

@@ -17,11 +17,11 @@ import math
 
 import numpy as np
 
+from ...data.store.embeddings import Ints, Vectors
 from ...linkage.kernels import kernel
 from ...linkage.neighbors import NeighborGraph, TooManyPairsError, neighbor_graph
 from ...linkage.points import Points
 from ...linkage.sample import sample_pairs
-from ...store.embeddings import Ints, Vectors
 from ..cut import Bools
 
 SAME = 1e-9  # of a radius: a shell is not made narrower than this

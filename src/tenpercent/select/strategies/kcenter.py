@@ -16,11 +16,11 @@ import math
 
 import numpy as np
 
+from ...data.store.embeddings import Ints
 from ...linkage.dense import COLUMNS, ROWS, _add_squares
 from ...linkage.distances import Doubles, Positions
 from ...linkage.kernels import kernel
 from ...linkage.rows import Panels, grid_of
-from ...store.embeddings import Ints
 from ..cut import Floats
 from ..representatives import representatives
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...store.embeddings import Ints
+from ...data.store.embeddings import Ints
 from ..cut import Floats
 from .draw import draw
 

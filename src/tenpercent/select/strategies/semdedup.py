@@ -16,11 +16,11 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from ...data.store.embeddings import Ints
 from ...linkage.dense import COLUMNS, ROWS
 from ...linkage.distances import Doubles, unit_vectors
 from ...linkage.kernels import kernel
 from ...linkage.rows import fill_rows, grid_of
-from ...store.embeddings import Ints
 from ..cut import Floats
 from .draw import draw
 

@@ -1,0 +1,203 @@
+"""Labels of images without class folders, from a text file that names them: `val_annotations.txt`, `labels.csv`."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from ...errors import SourceError, counted, reason_of
+from .columns import LABEL_NAMES
+
+TEXTS = (".txt", ".csv", ".tsv")
+ENDINGS = (*TEXTS, ".mat")  # the last can't be read here, and is named
+HEAD = 20  # lines that tell whether a file names images
+MOST = 0.9  # of the images, which a file must name to be taken for their labels unasked
+_DELIMITERS = "\t,;"
+_BOXED = re.compile(r"(\S+)(?: -?\d+(?:\.\d+)?){4}(?: .*)?")  # a class before the corners of a box
+_FRACTION = re.compile(r"-?\d*\.\d+")
+
+Rows = list[list[str]]
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What a file says of images.
+
+    Attributes:
+        file: where it lies; None where there is none.
+        classes: image -> class.
+        remark: why no classes are taken from it, for a person; "" where they are.
+    """
+
+    file: Path | None = None
+    classes: Mapping[str, str] | None = None
+    remark: str = ""
+
+
+def find_annotations(
+    files: Iterable[Path], images: Sequence[str], folders: Collection[str], column: str | None = None
+) -> Annotations:
+    """Return the labels of images from the file that names nearly all of them.
+
+    Args:
+        files: that may name images, the nearest to them first.
+        images: paths within the source, with `/` between names.
+        folders: names of folders of the source, some of which may be classes.
+        column: the heading of the column of classes; None to find it.
+
+    Returns:
+        No classes where no file names the images, where it is not clear what one says of them, or which of several is
+        right; the remark then says so.
+    """
+    names = _Names(images)
+    found = [one for file in files if (one := _read(file, names, column)) is not None]
+    if column is None:
+        found = [_unasked(one, len(images), folders) for one in found]
+    sure = [one for one in found if one.classes is not None]
+    if not sure:
+        return found[0] if found else Annotations()
+    if any(one.classes != sure[0].classes for one in sure):
+        listed = " and ".join(one.file.name for one in sure[:2] if one.file is not None)
+        return Annotations(remark=f"{listed} give different labels (--labels takes one of them)")
+    return sure[0]
+
+
+def read_annotations(file: Path, images: Sequence[str], column: str | None = None) -> Annotations:
+    """Return the labels that a file gives images.
+
+    Args:
+        file: a table as text: a line an image, with the name of its file and its class.
+        images: paths within the source.
+        column: the heading of the column of classes; None to find it.
+
+    Raises:
+        SourceError: the file can't be read, names none of the images, or has no such column.
+    """
+    try:
+        found = _read(file, _Names(images), column)
+    except OSError as error:
+        raise SourceError(f"--labels {file} can't be read: {reason_of(error)}; give a text file") from None
+    if found is None:
+        raise SourceError(
+            f"--labels {file} names none of the {counted(len(images), 'image')}, {images[0]} for example; give a "
+            "text file with the name of a file and its class a line"
+        )
+    if found.classes is None:
+        raise SourceError(f"--labels {file}: {found.remark}")
+    return found
+
+
+class _Names:
+    """Images by the name of their file, with its ending and without."""
+
+    def __init__(self, images: Sequence[str]) -> None:
+        self._known: dict[str, list[str]] = {}
+        for image in images:
+            name = image.rpartition("/")[2]
+            for key in {name, name.rpartition(".")[0]}:
+                self._known.setdefault(key, []).append(image)
+
+    def find(self, cell: str) -> str | None:
+        """Return the image that a cell names; None for none, or several."""
+        path = cell.strip().replace("\\", "/")
+        found = self._known.get(path.rpartition("/")[2], [])
+        if len(found) > 1:
+            found = [
+                image for image in found if f"/{image}".endswith(f"/{path}") or path.endswith(f"/{image}")
+            ]
+        return found[0] if len(found) == 1 else None
+
+
+def _read(file: Path, names: _Names, column: str | None = None) -> Annotations | None:
+    """Return what a file says of images, or None where its first lines name none."""
+    if file.suffix.lower() not in TEXTS:
+        return Annotations(
+            file, None, f"{file.name} can't be read here (--labels takes a file name and a class a line)"
+        )
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
+        lines = (line for line in text if line.strip() and not line.startswith("#"))
+        head = list(islice(lines, HEAD))
+        mark = next((mark for mark in _DELIMITERS if head and mark in head[0]), None)
+        try:
+            rows = _cells(head, mark)
+            place = _place(rows, names)
+            if place is None:
+                return None
+            rows += _cells(lines, mark)
+        except csv.Error:
+            return None  # no table
+    header = None if names.find(rows[0][place]) is not None else [cell.strip() for cell in rows[0]]
+    which = _label_column(rows, header, place, column)
+    if isinstance(which, str):
+        return Annotations(file, None, f"{file.name} {which}")
+    return _classes(file, rows[header is not None :], place, which, names)
+
+
+def _cells(lines: Iterable[str], mark: str | None) -> Rows:
+    return [line.split() for line in lines] if mark is None else list(csv.reader(lines, delimiter=mark))
+
+
+def _place(rows: Rows, names: _Names) -> int | None:
+    """Return the column that names an image in most lines, a heading apart; None where there is none."""
+    width = min(map(len, rows), default=0)
+    found = [len({names.find(row[place]) for row in rows} - {None}) for place in range(width)]
+    best = max(found, default=0)
+    return found.index(best) if width > 1 and best and 2 * best >= len(rows) - 1 else None
+
+
+def _label_column(rows: Rows, header: list[str] | None, place: int, asked: str | None) -> int | str:
+    """Return the column that holds the classes, or why there is none."""
+    others = [number for number in range(len(rows[0])) if number != place]
+    if header is None:
+        return (
+            f"has no headings, and so no column {asked!r}"
+            if asked
+            else min(others, key=lambda at: (at < place, at))
+        )
+    offered = f"(--label-column takes one of {', '.join(header[at] for at in others)})"
+    if asked is not None:
+        return header.index(asked) if asked in header else f"has no column {asked!r} {offered}"
+    plain = [name.lower().replace(" ", "_") for name in header]
+    known = {name.replace("_", ""): rank for rank, name in enumerate(LABEL_NAMES)}
+    usual = [(known[plain[at].replace("_", "")], at) for at in others if plain[at].replace("_", "") in known]
+    if usual:
+        return min(usual)[1]
+    boxed = [
+        at for at in others if all(len(row) > at and _BOXED.fullmatch(row[at].strip()) for row in rows[1:])
+    ]
+    return boxed[0] if len(boxed) == 1 else f"has no column with a label's name {offered}"
+
+
+def _classes(file: Path, rows: Rows, place: int, which: int, names: _Names) -> Annotations:
+    """Return the class of each image that is named, once or several times with the same class."""
+    pairs = [(names.find(row[place]), row[which].strip()) for row in rows if len(row) > max(place, which)]
+    boxed = [_BOXED.fullmatch(label) for _, label in pairs]
+    if all(boxed):
+        pairs = [(image, found[1]) for (image, _), found in zip(pairs, boxed, strict=True) if found]
+    classes: dict[str, str] = {}
+    for image, label in pairs:
+        if image is not None and label and classes.setdefault(image, label) != label:
+            return Annotations(
+                file, None, f"{file.name} gives {image} two classes, {classes[image]} and {label}"
+            )
+    return Annotations(file, classes)
+
+
+def _unasked(found: Annotations, n: int, folders: Collection[str]) -> Annotations:
+    """Drop classes that may not be meant as such: of few of the `n` images, numbers, or a text for each image."""
+    if found.classes is None or found.file is None:
+        return found
+    named, labels = len(found.classes), set(found.classes.values())
+    if named < MOST * n:
+        doubt = f"names {named:,} of {counted(n, 'image')}"
+    elif all(map(_FRACTION.fullmatch, labels)):
+        doubt = "gives each image a number"
+    elif 2 * len(labels) > named and not labels <= set(folders) and any(" " in label for label in labels):
+        doubt = "gives nearly each image a text of its own"
+    else:
+        return found
+    return replace(found, classes=None, remark=f"{found.file.name} {doubt} (--labels takes it)")

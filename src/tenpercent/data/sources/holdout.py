@@ -1,0 +1,68 @@
+"""Images held out before embedding and selection, for an evaluation that has seen nothing of them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from ...errors import UsageError
+from ..store.embeddings import Ints
+from ..store.files import write_table
+from ..store.run_folder import RunFolder
+from .source import ImageSource
+
+
+def split_holdout(source: ImageSource, fraction: float) -> tuple[Ints, Ints]:
+    """Divide the rows of a source into those to use and those held out, the same fraction of each class.
+
+    Which image is held out depends on its id alone, so the order of the source does not matter.
+
+    Returns:
+        Two int64 arrays of rows, both ascending.
+
+    Raises:
+        UsageError: `fraction` is not in [0, 1).
+    """
+    if not (isinstance(fraction, (int, float)) and 0 <= fraction < 1):
+        raise UsageError(f"--holdout is {fraction}; it must be a fraction from 0 up to, but not including, 1")
+    labels = np.zeros(len(source), dtype=np.int64) if source.labels is None else source.labels
+    return draw_holdout(source.ids, labels, fraction)
+
+
+def draw_holdout(ids: Sequence[str], labels: Ints, fraction: float) -> tuple[Ints, Ints]:
+    """Divide positions into those to use and those held out, by a hash of each id; one of each class stays in use.
+
+    Args:
+        ids: str[n].
+        labels: int64[n], the class of each.
+        fraction: of each class, in [0, 1).
+
+    Returns:
+        Two int64 arrays of positions, both ascending.
+    """
+    everything = np.arange(len(ids), dtype=np.int64)
+    if not fraction or not len(ids):
+        return everything, everything[:0]
+    draw = np.array(
+        [hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest() for name in ids]
+    )
+    held: list[Ints] = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        count = min(math.floor(fraction * len(rows) + 0.5), len(rows) - 1)
+        held.append(rows[np.argsort(draw[rows], kind="stable")[:count]])
+    out = np.sort(np.concatenate(held))
+    return np.setdiff1d(everything, out), out
+
+
+def write_holdout(folder: RunFolder, source: ImageSource, rows: Ints) -> None:
+    """Write which images are held out: id, row, label."""
+    if not len(rows):
+        return
+    labels = np.full(len(rows), -1, dtype=np.int64) if source.labels is None else source.labels[rows]
+    table = pa.table({"id": [source.ids[row] for row in rows], "row": rows, "label": labels})
+    write_table(folder.holdout, table, {"format": 1, "class_names": list(source.class_names)})

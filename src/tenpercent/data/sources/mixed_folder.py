@@ -1,0 +1,70 @@
+"""A folder with image files and Parquet files: which of them are meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...errors import SourceError, counted
+from .arrow_types import can_be_image
+from .folder import Listing
+from .options import NO_COLUMN, SourceOptions
+
+_TABLE_OPTIONS = frozenset({"image_column", "label_column", "embedding_column", "id_column", "drop_bad_rows"})
+
+
+def means_pictures(listing: Listing, options: SourceOptions) -> bool:
+    """Whether the image files of a folder are meant, not its Parquet files.
+
+    They are where there are no Parquet files, or none with a column of images (captions, vectors, a run's own files).
+    An option of columns speaks for the Parquet files, `image_column` ``"none"`` for the image files.
+
+    Raises:
+        SourceError: both could be meant.
+    """
+    if not listing.images or not listing.parquets:
+        return bool(listing.images)
+    if listing.rules == 1 or options.image_column == NO_COLUMN:
+        return True
+    if options.given() & _TABLE_OPTIONS:
+        return False
+    columns = next(filter(None, (_image_columns(listing.root / path) for path in listing.parquets)), None)
+    if columns is None:
+        return True
+    raise SourceError(
+        f"{listing.root} holds {counted(len(listing.images), 'image file')} and "
+        f"{counted(len(listing.parquets), 'Parquet file')} with images; give --image-column {NO_COLUMN} for the image "
+        f"files, --image-column {columns[0]} for the Parquet files{_or_path(listing)}"
+    )
+
+
+def _image_columns(path: Path) -> list[str]:
+    """Return the columns of a Parquet file that can hold images; a file that can't be read has none."""
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException):
+        return []
+    return [column.name for column in schema if can_be_image(column.type)]
+
+
+def _or_path(listing: Listing) -> str:
+    """Name the path that stands for the Parquet files alone, where there is one."""
+    if len(listing.parquets) == 1:
+        return f", or {listing.root / listing.parquets[0]} as the source"
+    shared = _shared_folder(listing.parquets)
+    if shared and not any(path.startswith(f"{shared}/") for path in listing.images):
+        return f", or {listing.root / shared} as the source"
+    return ""
+
+
+def _shared_folder(paths: Sequence[str]) -> str:
+    """Return the folder that all paths lie in, "" for the top."""
+    folders = [PurePosixPath(path).parent.parts for path in paths]
+    shared = folders[0]
+    for parts in folders[1:]:
+        while parts[: len(shared)] != shared:
+            shared = shared[:-1]
+    return "/".join(shared)

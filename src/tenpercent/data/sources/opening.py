@@ -1,0 +1,217 @@
+"""Open a source by what a person calls it: a path, `hf:NAME`, `torchvision:NAME` or `digits`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import SourceError, nearest
+from ..store.checks import as_path, check_kind
+from ..store.embeddings import Embeddings
+from .classes import renamed, same_classes
+from .digits import open_digits
+from .folder import Listing, list_folder, no_images, open_folder
+from .huggingface import Address, open_huggingface, without_split
+from .mixed_folder import means_pictures
+from .options import NO_COLUMN, SourceOptions
+from .parquet import open_parquet
+from .source import ImageSource
+from .splits import NoSplitError, choose_split
+from .torchvision_sets import open_torchvision
+from .vectors import open_npy
+
+__all__ = ["ImageSource", "SourceOptions", "open_source", "open_split"]
+
+_COLUMNS = ("image_column", "label_column", "embedding_column", "id_column", "max_pixels", "drop_bad_rows")
+
+
+PARQUET, NPY = (".parquet", ".pq"), ".npy"
+FILES = (*PARQUET, NPY)
+
+
+class Prefix(StrEnum):
+    """What may stand before a colon."""
+
+    HF = "hf"
+    TORCHVISION = "torchvision"
+
+
+def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> ImageSource | Embeddings:  # noqa: B008
+    """Open a source of images, or of vectors that are there already.
+
+    Args:
+        spec: a folder of images, a Parquet file or folder, a `.npy` file, ``hf:NAME[:CONFIGURATION][:SPLIT]``,
+            ``torchvision:NAME`` or ``digits``. A `Path`, or a string with a slash, is always a path.
+        options: what applies to this kind of source.
+
+    Returns:
+        An `ImageSource` whose `spec` opens it again from anywhere (with the same options), or `Embeddings`.
+
+    Raises:
+        SourceError: missing, empty, unreadable, or not what it was said to be.
+        UsageError: an option that does not apply, or a value that can't be used.
+    """
+    if not isinstance(spec, str):
+        as_path(spec, "a source")
+    check_options(options)
+    opened = _open(spec, options)
+    return replace(opened, decoding=options.decoding) if isinstance(opened, ImageSource) else opened
+
+
+def check_options(options: object) -> None:
+    """Raise `UsageError` where something else is passed as options, such as the name of a split."""
+    check_kind(options, SourceOptions, "options", "SourceOptions(split='train'), for example")
+
+
+def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
+    prefix, name = _parse(spec)
+    if prefix is Prefix.HF:
+        options.allow("hf: sources", "split", *_COLUMNS)
+        return open_huggingface(name, options)
+    if prefix is Prefix.TORCHVISION:
+        options.allow("torchvision: sources", "split", "data_dir", "max_pixels")
+        return open_torchvision(name, options.data_dir, options.split, options.decoding)
+    if spec == "digits":
+        options.allow("digits", "split")
+        return open_digits(options.split)
+    path = Path(name).expanduser()
+    try:
+        if not name or not path.exists():
+            raise SourceError(_missing(name))
+        if path.is_dir():
+            return _open_directory(path.resolve(), options)
+    except OSError as error:
+        raise SourceError(
+            f"{path} can't be read ({error.strerror}); make it readable, or give another source"
+        ) from None
+    return _open_file(_located(path), options)
+
+
+def absolute(spec: str | Path) -> str:
+    """Return what opens a source of files or of `datasets` again from anywhere."""
+    prefix, name = _parse(spec)
+    if prefix is Prefix.HF:
+        return str(Address.of(name))
+    path = Path(name).expanduser()
+    return str(path.resolve() if path.is_dir() else _located(path))
+
+
+def _located(path: Path) -> Path:
+    """Return the absolute path of a file, by the name given where a link leads to one whose name says nothing.
+
+    The cache of the hub has ``snapshots/…/train.parquet`` as a link to a file without an ending.
+    """
+    file = path.resolve()
+    return file if file.suffix.lower() in FILES else path.parent.resolve() / path.name
+
+
+def open_split(spec: str | Path, options: SourceOptions, split: str) -> ImageSource | Embeddings | None:
+    """Open another split of a source, its labels as the codes that `open_source(spec, options)` has for the classes.
+
+    Args:
+        spec: as for `open_source`.
+        options: those the source was opened with.
+        split: the split, "test" say.
+
+    Returns:
+        The split, or None where the source has none of that name. Classes that only the other split has get codes
+        beyond those of the source.
+    """
+    base = open_source(spec, options)
+    if isinstance(base, ImageSource) and not base.splits:
+        return None
+    prefix, name = _parse(spec)
+    if prefix is Prefix.HF:
+        spec = f"hf:{without_split(name)}"
+    try:  # a file of labels is of the images that it was given for
+        labels = options.labels if isinstance(base, Embeddings) else None
+        other = open_source(spec, replace(options, split=split, labels=labels))
+    except NoSplitError:
+        return None
+    if isinstance(base, Embeddings):
+        return other
+    return with_classes(other, base.class_names) if isinstance(other, ImageSource) else other
+
+
+def with_classes(source: ImageSource, class_names: tuple[str, ...]) -> ImageSource:
+    """Return the source with labels as the codes of `class_names`; its other classes come after them.
+
+    Classes are the same as `same_classes` says, and `taken` tells where their names differ. Where −1 and 1 are its only
+    numbers, −1 is a class there, but none beside classes that lack it.
+    """
+    if source.labels is None or source.class_names == class_names:
+        return source
+    none = {"-1"} if source.class_names == ("-1", "1") and class_names and "-1" not in class_names else set()
+    same = same_classes([name for name in source.class_names if name not in none], class_names)
+    ours = [same.get(name, name) for name in source.class_names]
+    names = class_names + tuple(name for name in ours if name not in {*class_names, *none})
+    codes = [-1 if name in none else names.index(name) for name in ours]
+    taken = {**source.taken, **({"classes": said} if (said := renamed(same)) else {})}
+    labels = np.array([*codes, -1], dtype=np.int64)[source.labels]
+    return replace(source, labels=labels, class_names=names, taken=taken)
+
+
+def _parse(spec: str | Path) -> tuple[Prefix | None, str]:
+    """Return the prefix, if there is one, and the rest; a `Path` has none."""
+    if isinstance(spec, Path):
+        return None, str(spec)
+    found = re.match(r"([A-Za-z]\w+):", spec)
+    if found is None or Path(spec).exists():
+        return None, spec
+    try:
+        return Prefix(found[1].lower()), spec[found.end() :]
+    except ValueError:
+        known = [f"{prefix}:" for prefix in Prefix]
+        raise SourceError(
+            f"{spec} begins with {found[0]!r}, which is no kind of source (known: {', '.join(known)})"
+            f"{nearest(found[0], known)}"
+        ) from None
+
+
+def _missing(name: str) -> str:
+    close = nearest(name, ["digits"])
+    return f"there is no {name!r}; give a folder, a .parquet or .npy file, hf:NAME, torchvision:NAME or digits{close}"
+
+
+def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embeddings:
+    if any((folder / mark).is_file() for mark in ("state.json", "dataset_dict.json")):
+        raise SourceError(f"{folder} was written by save_to_disk; open it as hf:{folder}")
+    listing = list_folder(folder, options)
+    if means_pictures(listing, options):
+        alone = options if options.image_column != NO_COLUMN else replace(options, image_column=None)
+        alone.allow("a folder of images", "split", "follow_links", "max_pixels", "labels", "label_column")
+        return open_folder(listing, alone)
+    if listing.parquets:
+        options.allow("a folder of Parquet files", "split", "follow_links", *_COLUMNS)
+        opened = open_parquet([folder / path for path in listing.parquets], folder, options)
+        return _with_passed_over(opened, listing)
+    raise no_images(folder, listing.skipped)
+
+
+def _with_passed_over(opened: ImageSource | Embeddings, listing: Listing) -> ImageSource | Embeddings:
+    """Add what was passed over on the way to the Parquet files of a folder."""
+    if not isinstance(opened, ImageSource):
+        return opened
+    skipped = {**listing.skipped, **opened.skipped}
+    if listing.images:
+        skipped["image files"] = len(listing.images)
+    return replace(opened, skipped=skipped)
+
+
+def _open_file(path: Path, options: SourceOptions) -> ImageSource | Embeddings:
+    ending = path.suffix.lower()
+    if ending in PARQUET:
+        options.allow("a Parquet file", "split", *_COLUMNS)
+        return open_parquet([path], path, options)
+    if ending == NPY:
+        options.allow("a .npy file", "split", "labels", "ids", "drop_bad_rows")
+        if options.split is not None:
+            choose_split(options.split, (), str(path))
+        return open_npy(path, options)
+    raise SourceError(
+        f"{path} is a file, not a folder; give the folder of the images, or a .parquet or .npy file"
+    )

@@ -1,0 +1,165 @@
+"""Which files of a source belong to which split, and which split is taken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import PurePosixPath
+
+from ...errors import SourceError
+from .options import RULES
+from .partitions import is_partition, partition_of
+
+# The words that `datasets` looks for in file and folder names (datasets.data_files.SPLIT_KEYWORDS).
+_KEYWORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+_SPLIT_OF_WORD = {word: split for split, words in _KEYWORDS.items() for word in words}
+_SHARD = re.compile(r"(.+)-\d+-of-\d+")
+_SEPARATORS = re.compile(r"[-._ 0-9/]+")
+# Words beside a split's word that leave a folder's name that of a split: `train_images`, `CLASS_TRAINING`, `testset`.
+FILLERS = frozenset(
+    """
+    image images img imgs picture pictures pic pics photo photos jpg jpgs jpeg jpegs png pngs frame frames
+    data dataset datasets set sets split splits subset class classes folder folders full raw all final
+    crop crops cropped resized small large
+    """.split()  # noqa: SIM905  a table, not a sentence
+)
+_HINT = re.compile("train|val|test|dev", re.IGNORECASE)  # each word of a split holds one of these
+_ORDER = ("train", "validation", "test")
+_DIGITS = "0123456789"
+
+
+class NoSplitError(SourceError):
+    """A source has no split of that name."""
+
+
+def split_of_file(path: str, rules: int = RULES) -> str | None:
+    """Return the split that a file's name (or else its folders') speaks of, the way `datasets` reads it.
+
+    ``data/train-00000-of-00002.parquet`` is of `train`, ``extra-00000-of-00001.parquet`` of `extra`,
+    ``test/0000.parquet`` and ``my_test.parquet`` of `test`; ``images.parquet`` of none. Of the folders ``NAME=VALUE``
+    only ``split=test`` is asked.
+    """
+    file = PurePosixPath(path)
+    if rules > 1:
+        named = partition_of(path)
+        if named.get("split"):
+            return _SPLIT_OF_WORD.get(str(named["split"]).lower(), named["split"])
+        file = PurePosixPath(*(part for part in file.parts[:-1] if not is_partition(part)), file.name)
+    shard = _SHARD.fullmatch(file.stem)
+    if shard:
+        return _SPLIT_OF_WORD.get(shard[1] if rules == 1 else shard[1].lower(), shard[1])
+    for part in (file.stem, *reversed(file.parts[:-1])):
+        for word in re.split(_SEPARATORS, part.lower().replace("_", " ")):
+            if word in _SPLIT_OF_WORD:
+                return _SPLIT_OF_WORD[word]
+    return None
+
+
+def split_of_folder(name: str) -> str | None:
+    """Return the split that a folder's name alone speaks of: the words of `split_of_file`, and words that say nothing.
+
+    ``Training``, ``train2017``, ``val_images`` and ``testset`` are splits, ``train_station`` and ``Trainspotting`` not.
+    """
+    split, rest = _read_name(name)
+    words = {word.strip(_DIGITS) for word in rest}
+    return split if words <= FILLERS | {""} else None
+
+
+def splits_of_folders(names: Collection[str]) -> dict[str, str]:
+    """Return the split of each folder that is one, of folders that lie beside each other.
+
+    Besides those of `split_of_folder` these are names that differ by their split alone: ``dogs_train``, ``dogs_test``.
+    """
+    hopeful = [name for name in names if may_be_split(name)]
+    found = {name: split for name in hopeful if (split := split_of_folder(name)) is not None}
+    alike: dict[tuple[str, ...], dict[str, str]] = {}
+    for name in hopeful:
+        split, rest = _read_name(name)
+        if split is not None and name not in found:
+            alike.setdefault(rest, {})[name] = split
+    for group in alike.values():
+        if is_divided(group.values()):
+            found |= group
+    return found
+
+
+def may_be_split(name: str) -> bool:
+    """Tell at a glance, for most folders, that a name holds no word of a split."""
+    return _HINT.search(name) is not None
+
+
+def is_divided(splits: Iterable[str]) -> bool:
+    """Whether these are the splits of a divided set: `train`, and another."""
+    kinds = set(splits)
+    return "train" in kinds and len(kinds) > 1
+
+
+def in_order(splits: Mapping[str, str]) -> tuple[str, ...]:
+    """Return names in the order of their splits: train, validation, test."""
+    return tuple(sorted(splits, key=lambda name: (_ORDER.index(splits[name]), name)))
+
+
+@lru_cache
+def _read_name(name: str) -> tuple[str | None, tuple[str, ...]]:
+    """Return the one split that a name has words for, if it is one, and the other words in lower case."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    words = [word for word in re.split(r"[\W_]+", spaced.lower()) if word]
+    splits = {_split_of_word(word) for word in words} - {None}
+    if splits == {"train", "validation"}:  # train_val
+        splits = {"train"}
+    rest = tuple(word for word in words if _split_of_word(word) is None)
+    return (splits.pop() if len(splits) == 1 else None), rest
+
+
+def _split_of_word(word: str) -> str | None:
+    word = word.strip(_DIGITS)
+    if word == "trainval":
+        return "train"
+    if word in _SPLIT_OF_WORD:
+        return _SPLIT_OF_WORD[word]
+    joined = (
+        split
+        for start, split in _SPLIT_OF_WORD.items()
+        if word.startswith(start) and word[len(start) :] in FILLERS
+    )
+    return next(joined, None)
+
+
+def choose_split(
+    asked: str | None, known: Sequence[str], spec: str, splits: Mapping[str, str] | None = None
+) -> str:
+    """Return the one of the `known` splits to take: the one asked for, else `train`.
+
+    Args:
+        asked: a name or another word for the same split, in any case; None for `train`.
+        known: the names there are.
+        spec: the source, for errors.
+        splits: the split that each name stands for where its words don't tell, from `splits_of_folders`.
+
+    Raises:
+        NoSplitError: there is no such split, or several names stand for it.
+    """
+    wanted = asked or "train"
+    if wanted in known:
+        return wanted
+    cased = [name for name in known if name.lower() == wanted.lower()]
+    if len(cased) == 1:
+        return cased[0]
+    split = split_of_folder(wanted)
+    same = [
+        name
+        for name in known
+        if split is not None and (splits or {}).get(name, split_of_folder(name)) == split
+    ]
+    if len(same) == 1:
+        return same[0]
+    if not known:
+        raise NoSplitError(f"{spec} has no splits, and so no {wanted!r}; leave --split out")
+    raise NoSplitError(
+        f"{spec} has no split {wanted!r}, only {', '.join(known)}; choose one of them with --split"
+    )

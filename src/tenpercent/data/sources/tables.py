@@ -1,0 +1,223 @@
+"""Labels and ids of the rows of a table, and what was taken for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ...errors import SourceError, UsageError, one_line
+from ..store.labels import Ints, Labels, none_words, number_labels, plain
+from . import columns_0_1
+from .arrow_types import can_be_id, is_bytes, is_number, is_text, plain_column
+from .arrow_types import plain as plain_type
+from .columns import Columns, refuse_case_twins
+
+SEVERAL = 20  # classes that a small sample of a large set may well have with an image each
+OTHER_LABELS = "name the labels with --label-column OTHER, or take none with --label-column none"
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What a table says of its n rows.
+
+    Attributes:
+        labels: int64[n], −1 for none; None where no row has a label.
+        class_names: the name of each code.
+        ids: str[n], each once; None for row numbers.
+        taken: what was taken for what, as in `ImageSource.taken`.
+    """
+
+    labels: Ints | None
+    class_names: tuple[str, ...]
+    ids: tuple[str, ...] | None
+    taken: dict[str, str]
+
+
+def read_rows(
+    columns: Columns,
+    read: Callable[[list[str]], pa.Table],
+    spec: str,
+    rules: int,
+    paths: Sequence[str] | None = None,
+) -> Rows:
+    """Read the labels and ids of a table.
+
+    Args:
+        columns: which hold them.
+        read: names of columns -> these columns, whole.
+        spec: what the table is called in messages.
+        rules: by which they are read (`SourceOptions.rules`).
+        paths: the paths that its images come with, where they can be ids.
+
+    Raises:
+        SourceError: labels that are none, or ids that were asked for and can't serve.
+    """
+    taken: dict[str, str] = {}
+    for what, name in (("images", columns.image), ("vectors", columns.vector), ("labels", columns.label)):
+        if name is not None:
+            taken[what] = f"column {name}"
+    if columns.vector is not None and columns.image is not None:
+        taken["pictures"] = f"pictures from {taken.pop('images')}"
+    labels = Labels(None, ())
+    if columns.label is not None:
+        values = read([columns.label])[columns.label]
+        labels = labels_of(values, columns.class_names, columns.label, spec, rules)
+    if labels.remark:
+        taken["none"] = labels.remark
+    if columns.class_names is None and labels.codes is not None:
+        _say_if_distinct(labels.codes, len(labels.class_names), taken)
+    ids = _ids(columns, read, spec, paths, taken) if rules > 1 else _ids_0_1(columns, read, paths)
+    return Rows(labels.codes, labels.class_names, ids, {**taken, **columns.remarks})
+
+
+def _say_if_distinct(codes: Ints, classes: int, taken: dict[str, str]) -> None:
+    """Note where most classes have one image: what is alike is looked for within classes."""
+    labelled = int((codes >= 0).sum())
+    if classes > SEVERAL and 2 * classes > labelled:
+        taken["distinct"] = (
+            f"{classes:,} classes for {labelled:,} labelled images: if these are no labels, give --label-column none"
+        )
+
+
+def _ids(
+    columns: Columns,
+    read: Callable[[list[str]], pa.Table],
+    spec: str,
+    paths: Sequence[str] | None,
+    taken: dict[str, str],
+) -> tuple[str, ...] | None:
+    """Return the ids: of the column that was asked for, else the paths of the images, else of a usual column."""
+    if paths is not None and columns.id_paths:
+        taken["ids"] = f"the paths in column {columns.image}"
+        return tuple(paths)
+    if columns.id is None:
+        taken["ids"] = "row numbers"
+        return None
+    ids, why = ids_of_column(read([columns.id])[columns.id])
+    if ids is None and columns.id_asked:
+        raise SourceError(f"--id-column {columns.id}: {why} in {spec}; name another, or none for row numbers")
+    taken["ids"] = f"row numbers ({why} in column {columns.id})" if ids is None else f"column {columns.id}"
+    return ids
+
+
+def _ids_0_1(
+    columns: Columns, read: Callable[[list[str]], pa.Table], paths: Sequence[str] | None
+) -> tuple[str, ...] | None:
+    """Return the ids as version 0.1 did: images have those of their paths alone."""
+    if columns.vector is None:
+        return None if paths is None else tuple(paths)
+    return None if columns.id is None else tuple(map(str, read([columns.id])[columns.id].to_pylist()))
+
+
+def ids_of_column(column: pa.ChunkedArray) -> tuple[tuple[str, ...] | None, str]:
+    """Return the values of a column as ids, or None and why they can't serve."""
+    if not can_be_id(column.type):
+        return None, f"there is {column.type}"
+    try:
+        names = _as_text(column)
+    except (UsageError, pa.ArrowException) as error:
+        return None, one_line(error)
+    if all(names) and len(set(names)) == len(names):
+        return tuple(map(str, names)), ""
+    seen: set[str | None] = set()
+    for row, name in enumerate(names):
+        if not name:
+            return None, f"row {row} is empty"
+        if name in seen:
+            return None, f"{name!r} occurs more than once"
+        seen.add(name)
+    raise AssertionError("each id is there once")  # which the first lines found out
+
+
+def _as_text(column: pa.ChunkedArray) -> list[str | None]:
+    """Return text, whole numbers and UUIDs as text.
+
+    Raises:
+        UsageError: a number that is not whole.
+        pyarrow.ArrowException: bytes that are no text.
+    """
+    kind = plain_type(column.type)
+    if (
+        column.type != kind
+        and pa.types.is_fixed_size_binary(kind)
+        and not pa.types.is_dictionary(column.type)
+    ):
+        return [None if value is None else str(value) for value in column.to_pylist()]
+    values = plain_column(column)
+    if pa.types.is_integer(kind) or not is_number(kind):
+        found: list[str | None] = values.cast(pa.large_string()).to_pylist()
+        return found
+    numbers, missing = _numbers(values)
+    return [
+        None if gone else str(number) for number, gone in zip(numbers.tolist(), missing.tolist(), strict=True)
+    ]
+
+
+def labels_of(
+    column: pa.ChunkedArray, class_names: tuple[str, ...] | None, name: str, spec: str, rules: int
+) -> Labels:
+    """Return a column as labels: text by its order, numbers by `number_labels`, truth values as two classes.
+
+    Args:
+        column: of any type that `arrow_types.can_be_label` lets pass.
+        class_names: the name of each code where the table declares them.
+        name, spec: of the column and the table, for messages.
+        rules: by which it is read.
+
+    Raises:
+        SourceError: values that can't be labels, numbers below -1 or beyond the names, names that differ by case only.
+    """
+    if rules == 1:
+        found = columns_0_1.labels_of(column, class_names, spec)
+        refuse_case_twins(found.class_names if is_text(column.type) else (), spec)
+        return found
+    try:
+        values = plain_column(column)
+        kind = values.type
+        if pa.types.is_null(kind):
+            return Labels(None, (), "; ".join(none_words({"null": len(column)})))
+        text = is_text(kind) or is_bytes(kind) or pa.types.is_fixed_size_binary(kind)
+        if not text:
+            numbers, missing = _numbers(values)
+            return number_labels(numbers, missing, class_names, truth=pa.types.is_boolean(kind))
+        names = values.cast(pa.large_string())
+    except (UsageError, pa.ArrowException) as error:
+        reason = one_line(error).partition("; ")[0]  # without its remedy: a table has another
+        raise SourceError(
+            f"{spec}: column {name} holds {column.type}, which can't be labels: {reason}; {OTHER_LABELS}"
+        ) from None
+    return _text_labels(names, spec)
+
+
+def _text_labels(column: pa.ChunkedArray, spec: str) -> Labels:
+    """Return text as classes in the order of the names; what is empty means no label, as null does."""
+    names = sorted(name for name in pc.unique(column).to_pylist() if name)
+    refuse_case_twins(names, spec, "make the values alike, or choose another --label-column", forms=True)
+    found = pc.index_in(column, value_set=pa.array(names, pa.large_string()))
+    empty = int(pc.sum(pc.equal(column, "")).as_py() or 0)
+    remark = "; ".join(none_words({"null": column.null_count, "empty text": empty}))
+    codes = found.fill_null(-1).to_numpy().astype(np.int64)
+    return Labels(codes, tuple(names), remark) if names else Labels(None, (), remark)
+
+
+def _numbers(column: pa.ChunkedArray) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """Return numbers or truth values as int64, and which of them are missing: null or NaN.
+
+    Raises:
+        UsageError: one that is not whole, or beyond int64.
+        pyarrow.ArrowException: the same of a decimal.
+    """
+    kind = column.type
+    if pa.types.is_floating(kind):
+        array = column.cast(pa.float64()).to_numpy()  # null becomes NaN
+    elif pa.types.is_uint64(kind):
+        array = column.fill_null(0).to_numpy()
+    else:
+        array = column.cast(pa.int64()).fill_null(0).to_numpy()
+    _, numbers, missing = plain(array)
+    return numbers, missing | column.is_null().to_numpy()

@@ -1,0 +1,172 @@
+"""Arrays that a caller passes: made NumPy arrays, or refused in one line, and not shared with who may write."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterable, Sequence
+from numbers import Number
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import UsageError, one_line
+
+Array = npt.NDArray[Any]
+Vectors = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+
+_PLAIN = frozenset((str, bytes, int, float, bool, type(None)))
+_REMEDIES = {  # by the package that a type comes from
+    "torch": "tensor.detach().cpu().float().numpy()",
+    "tensorflow": "tensor.numpy()",
+    "pandas": "frame.to_numpy(dtype='float32')",
+    "polars": "frame.to_numpy()",
+    "scipy": "matrix.toarray()",
+    "datasets": "numpy.asarray(dataset['COLUMN'])",
+}
+
+
+def as_array(values: object, name: str) -> Array:
+    """Return what a caller passed as an array, sharing its memory where it can be shared.
+
+    Args:
+        values: an array, a sequence, or what says itself how it becomes an array (a tensor, a frame, a column).
+        name: what it is, for the message: ``vectors``.
+
+    Raises:
+        UsageError: it is none of these, can't be made an array, or is masked.
+    """
+    refuse_masked(values, name)
+    if isinstance(values, str | bytes) or not (hasattr(values, "__array__") or isinstance(values, Sequence)):
+        raise _no_array(values, name, "")
+    if isinstance(values, np.memmap):
+        return values
+    try:
+        return np.asarray(values)
+    except Exception as error:  # other libraries' conversions raise nearly anything
+        reason = one_line(error).partition(". ")[0]
+        raise _no_array(values, name, f" ({reason})") from error
+
+
+def refuse_masked(values: object, name: str) -> None:
+    """Raise `UsageError` for a masked array: NumPy's conversions take what is masked for values."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise UsageError(
+            f"{name}: a masked array, whose masked entries would count as values; give the rows without any as a "
+            "plain array, or array.filled(value)"
+        )
+
+
+def _no_array(values: object, name: str, reason: str) -> UsageError:
+    kind = type(values)
+    package = kind.__module__.partition(".")[0]
+    remedy = _REMEDIES.get(package, "numpy.asarray(...)")
+    said = (
+        f"a string, {values!r:.80}"
+        if isinstance(values, str | bytes)
+        else f"{package}.{kind.__qualname__}".removeprefix("builtins.")
+    )
+    return UsageError(f"{name} can't be made of {said}{reason}; give a NumPy array, e.g. {remedy}")
+
+
+def one_a_row(values: object, name: str, n: int) -> Array:
+    """Return labels or ids as an array of shape (n,); entries of a list stay the objects they are.
+
+    Raises:
+        UsageError: no array or sequence, or another shape or length.
+    """
+    if isinstance(values, range):
+        array: Array = np.arange(values.start, values.stop, values.step)
+    elif isinstance(values, Sequence) and not isinstance(values, str | bytes | np.ndarray):
+        # Of ["cat", nan] NumPy itself would make the texts 'cat' and 'nan'.
+        array = np.fromiter(values, dtype=object, count=len(values))
+    else:
+        array = as_array(values, name)
+    if array.ndim == 1 and array.dtype.kind == "O" and not _PLAIN.issuperset(map(type, array)):
+        array = np.fromiter((python_value(value) for value in array), dtype=object, count=len(array))
+        nested = next((value for value in array if _is_nested(value)), None)
+        if nested is not None:
+            raise UsageError(
+                f"{name} hold {type(nested).__name__}s ({nested!r:.60}); give one value per vector, shape ({n},)"
+            )
+    if array.ndim == 1 and len(array) != n:
+        raise UsageError(f"there are {len(array)} {name} for {n} vectors; give one per vector")
+    if array.shape != (n,):
+        raise UsageError(
+            f"{name} have shape {array.shape} for {n} vectors; give one per vector, shape ({n},)"
+        )
+    return array
+
+
+def python_value(value: Any) -> Any:
+    """Return the Python value of a scalar of NumPy or Arrow or a tensor of one value; anything else as it is."""
+    if hasattr(value, "as_py"):
+        return value.as_py()
+    if isinstance(value, np.datetime64):
+        return value
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def _is_nested(value: object) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes)
+
+
+def is_missing(value: object) -> bool:
+    """Whether a value stands for none: None, not a number, or pandas' NA and NaT."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    if isinstance(value, np.datetime64):
+        return bool(np.isnat(value))
+    return isinstance(value, Number) and bool(value != value)  # true of nan alone
+
+
+def checked_vectors(values: object) -> tuple[Vectors, bool]:
+    """Return vectors [n, d] in native byte order, float64 if they are, else float32; and whether they are a copy.
+
+    Raises:
+        UsageError: not a matrix of real numbers, or an empty one.
+    """
+    given = as_array(values, "vectors")
+    if given.ndim != 2:
+        hint = ": of a column of vectors, numpy.stack(column)" if given.dtype.kind == "O" else ""
+        raise UsageError(
+            f"vectors have shape {given.shape}; they must be a matrix [n, d], one row an image{hint}"
+        )
+    if given.dtype.kind not in "fiu":
+        raise UsageError(f"vectors have dtype {given.dtype}; they must be real numbers, such as float32")
+    if given.shape[0] == 0 or given.shape[1] == 0:
+        raise UsageError(f"vectors have shape {given.shape}; there must be at least one row and one column")
+    double = given.dtype.kind == "f" and given.dtype.itemsize >= 8
+    array: Any = given.astype(np.float64 if double else np.float32, copy=False)
+    return array, isinstance(values, list | tuple) or not np.may_share_memory(array, given)
+
+
+def unshared(array: Vectors) -> tuple[Vectors, bool]:
+    """Return vectors that their caller can't write to by mistake, and whether they still lie in memory of others.
+
+    A memory map stays one, and an array that is read-only down to its memory is taken as it is; others are copied.
+    """
+    return (array, True) if _is_lasting(array) else (array.copy(), False)
+
+
+def _is_lasting(array: Array) -> bool:
+    """Whether memory is a file's, or nobody can write to it: no array on the way down to it is writable."""
+    owner: Any = array
+    writable = False
+    while isinstance(owner, np.ndarray):
+        writable |= owner.flags.writeable
+        owner = owner.base
+    if isinstance(owner, memoryview):
+        writable, owner = writable or not owner.readonly, owner.obj
+    if isinstance(owner, mmap.mmap):
+        return True
+    return not writable and (owner is None or _gives_for_reading(owner))
+
+
+def _gives_for_reading(owner: object) -> bool:
+    """Whether what owns an array's memory gives it out for reading only."""
+    try:
+        with memoryview(owner) as view:  # type: ignore[arg-type]
+            return view.readonly
+    except TypeError:
+        return False

@@ -1,0 +1,315 @@
+"""The embeddings of a source: ids, labels and vectors in id order, and their part files on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import StageError, UsageError, nearest
+from ...flaws import Codes, Flaw, describe_flaws, flaws_of
+from .arrays import Vectors as Vectors
+from .arrays import checked_vectors, unshared
+from .checks import as_path
+from .files import fingerprint
+from .ids import Strings as Strings
+from .ids import as_ids, check_unique
+from .ids import row_ids as row_ids
+from .labels import label_codes
+from .part_files import part_files, read_parts, sizes_of, stored_layers
+from .rejected import Rejected
+from .tables import check
+
+LAYERS = ("start", "middle", "end")
+BLOCK_BYTES = 32 * 2**20  # of vectors looked at at a time
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Embeddings:
+    """One vector an image, in id order.
+
+    Attributes:
+        ids: str[n], strictly increasing as strings.
+        rows: int64[n], position in the source, unreadable images counted.
+        vectors: float32[n, d] as stored, or float64 as given; no row is zero, nan or infinite.
+        labels: int64[n], the code of the class, −1 for none; None where the source has no labels.
+        class_names: the name of each code.
+        paths: str[n], the file within the source where there is one, else None.
+        hashes: str[n], a hash of each image's bytes, or None for ready vectors.
+        layer: which layer of the network the vectors come from.
+        origin: what made the vectors, a fingerprint that `merges.parquet` repeats.
+        taken: of ready vectors, what was taken from where, as `ImageSource.taken` says it.
+        length: how many rows the source has, those without a vector (unreadable, held out) counted; None where that
+            is not known.
+        number_ids: whether the ids were given as whole numbers; they are text here and in files, in the order of the
+            text, and numbers again where a `Selection` names images.
+        shared: whether the vectors lie in memory that others may write to, a file's say: `check_unchanged` then looks
+            whether they did.
+        rejected: of ready vectors, the rows that were set aside; `rows` and `length` count them.
+        sizes: int64[n, 3], width and height of each image in pixels, as it is seen, and the bytes of its file; None of
+            ready vectors, and in runs of version 0.1.
+    """
+
+    ids: Strings
+    rows: Ints
+    vectors: Vectors
+    labels: Ints | None = None
+    class_names: tuple[str, ...] = ()
+    paths: Strings | None = None
+    hashes: Strings | None = None
+    layer: str = "end"
+    origin: str = ""
+    taken: Mapping[str, str] = field(default_factory=dict)
+    length: int | None = None
+    number_ids: bool = False
+    shared: bool = False
+    rejected: tuple[Rejected, ...] = ()
+    sizes: Ints | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        for name in ("ids", "rows", "vectors", "labels", "paths", "hashes", "sizes"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if len(value) != n:
+                raise UsageError(f"{name} has {len(value)} entries for {n} ids; give one an image")
+            object.__setattr__(self, name, frozen(value))
+        if not bool(np.all(self.ids[1:] > self.ids[:-1])):
+            raise UsageError(
+                "ids must be strictly increasing strings; use Embeddings.from_numpy to sort them"
+            )
+
+    @classmethod
+    def from_numpy(
+        cls,
+        vectors: npt.ArrayLike,
+        *,
+        labels: npt.ArrayLike | None = None,
+        ids: Sequence[Any] | npt.NDArray[Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        drop_bad_rows: bool = False,
+    ) -> Embeddings:
+        """Take vectors that are there already.
+
+        Args:
+            vectors: [n, d] of any real dtype; float64 stays so, others become float32. What could still be written to
+                is copied; memory maps and arrays that are read-only down to their memory are not: a selection
+                is refused where these have changed.
+            labels: [n] names, bool or whole numbers of any dtype; None, nan and −1 for none (−1 and 1 alone are two
+                classes). None for no labels.
+            ids: [n] text, bytes that are text, paths or whole numbers, each once; None for the row number, zero-padded.
+            class_names: the name of each code; where labels are names, all names there are, in their order. None: a
+                class a distinct label, in the order of the numbers or names.
+            drop_bad_rows: set rows that are zero or hold nan or infinity aside, in `rejected`, instead of refusing
+                them. Where there are any, the others are copied.
+
+        Raises:
+            UsageError: wrong rank, dtype or length, nan, infinite or zero rows, a duplicate or missing id, what
+                can't be a label.
+        """
+        array, ours = checked_vectors(vectors)
+        n = len(array)
+        number_ids = False
+        if ids is None:
+            names, order = row_ids(n), np.arange(n)
+        else:
+            names, number_ids = as_ids(ids, n)
+            order = np.argsort(names, kind="stable")
+            check_unique(names[order])
+        if bool(np.all(order[1:] > order[:-1])):
+            order_or_all: Any = slice(None)  # already in id order: no copy, so a memory map stays one
+        else:
+            order_or_all, ours, array = order, True, array[order]
+        array, shared = (array, False) if ours else unshared(array)
+        codes, known = label_codes(labels, class_names, n)
+        found = cls(
+            ids=names[order_or_all],
+            rows=np.arange(n, dtype=np.int64)[order_or_all],
+            vectors=array,
+            labels=None if codes is None else codes[order_or_all],
+            class_names=known,
+            length=n,
+            number_ids=number_ids,
+            shared=shared,
+        )
+        flaws = np.zeros(n, dtype=np.uint8)
+        origin = found._fingerprint(flaws)
+        if not flaws.any():
+            return replace(found, origin=origin)
+        found = found._without(flaws, drop_bad_rows, named=ids is not None)
+        return replace(found, origin=found._fingerprint())
+
+    def _without(self, flaws: Codes, drop: bool, named: bool) -> Embeddings:
+        """Return the embeddings without the vectors that have a `Flaw`.
+
+        Raises:
+            UsageError: they are not to be dropped, or no others are left.
+        """
+        good = flaws == Flaw.NONE
+        if not drop or not good.any():
+            place = np.argsort(self.rows)
+            said = describe_flaws(flaws[place], (lambda row: self.ids[place[row]]) if named else None)
+            remedy = "embed the images again"
+            if good.any():
+                remedy += ", or set these aside: --drop-bad-rows, from Python drop_bad_rows=True"
+            raise UsageError(f"{said}; {remedy}")
+        rejected = tuple(
+            Rejected(self.ids[at], int(self.rows[at]), f"the vector {Flaw(flaws[at]).reason}")
+            for at in np.flatnonzero(~good)
+        )
+        return replace(
+            self,
+            ids=self.ids[good],
+            rows=self.rows[good],
+            vectors=self.vectors[good],
+            labels=None if self.labels is None else self.labels[good],
+            rejected=rejected,
+            shared=False,
+        )
+
+    def check_unchanged(self) -> None:
+        """Raise `UsageError` where shared vectors are no longer those that `from_numpy` took: reads all of them."""
+        if self.shared and self._fingerprint() != self.origin:
+            raise UsageError(
+                "the vectors have changed since Embeddings.from_numpy took them (a memory map or read-only array is "
+                "not copied): take them again and cluster anew, or give from_numpy a copy"
+            )
+
+    def _fingerprint(self, flaws: Codes | None = None) -> str:
+        """Return a fingerprint of the ids, labels and vectors themselves: the origin of vectors that were ready.
+
+        Args:
+            flaws: uint8[n] to put the `Flaw` of each vector into; None not to look for any.
+        """
+        digest = hashlib.blake2b(digest_size=8)
+        digest.update("\0".join(self.ids.tolist()).encode("utf-8", "surrogatepass"))
+        if self.labels is not None:
+            digest.update(self.labels.tobytes())
+            digest.update("\0".join(self.class_names).encode("utf-8", "surrogatepass"))
+        digest.update(f"{self.vectors.dtype.str}{self.vectors.shape}".encode())
+        rows = max(1, BLOCK_BYTES // self.vectors[:1].nbytes)
+        with ThreadPoolExecutor(
+            1
+        ) as beside:  # one pass for both: vectors may be a file larger than the memory
+            for part in in_batches(len(self), rows):
+                block = self.vectors[part]
+                hashed = beside.submit(digest.update, np.ascontiguousarray(block).data)
+                if flaws is not None:
+                    flaws[part] = flaws_of(block)
+                hashed.result()
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def rank(self) -> Ints | None:
+        """Which of equally central images stands for others, int64[n]: the lowest; None where sizes are not known.
+
+        More pixels come first, then the larger file, then the smaller id.
+        """
+        if self.sizes is None:
+            return None
+        width, height, size = self.sizes.T
+        rank = np.empty(len(self), dtype=np.int64)
+        rank[np.lexsort((-size, -width * height))] = np.arange(len(self))  # stable: then by id
+        return rank
+
+    @property
+    def width(self) -> int:
+        """The number of values of a vector, d."""
+        return int(self.vectors.shape[1])
+
+    def class_name(self, code: int) -> str | None:
+        """Return the name of a class, or None for the code −1."""
+        return self.class_names[code] if code >= 0 else None
+
+    def __repr__(self) -> str:
+        labelled = "no labels"
+        if self.labels is not None:
+            none = int(np.count_nonzero(self.labels < 0))
+            labelled = f"{len(self.class_names)} classes" + (f", {none:,} without a label" if none else "")
+        return (
+            f"Embeddings({len(self):,} × {self.width} {self.vectors.dtype}, layer {self.layer!r}, {labelled})"
+        )
+
+    # ---- on disk -----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, folder: Path, layer: str = "end", length: int | None = None) -> Self:
+        """Read the part files of a run's ``embeddings`` folder, with the vectors of one layer.
+
+        Args:
+            folder: a run folder, or its folder of part files.
+            layer: ``start``, ``middle`` or ``end``.
+            length: how many rows the source has.
+
+        Raises:
+            StageError: there are none, or they are damaged or of a newer format.
+            UsageError: they hold no such layer.
+        """
+        folder = as_path(folder, "a run folder")
+        if (folder / "run.json").is_file():
+            folder /= "embeddings"
+        parts = part_files(folder)
+        if not parts:
+            raise StageError(
+                f"{folder} holds no embeddings; make them with: tenpercent embed SOURCE --out RUN (those of a run of "
+                "ready vectors are tp.cluster(RUN).embeddings)"
+            )
+        layers = stored_layers(parts[0])
+        if layer not in layers:
+            raise UsageError(
+                f"{folder} holds the layers {', '.join(layers)}, not {layer!r}{nearest(layer, layers)}"
+            )
+        table, about = read_parts(parts, layer)
+        ids = np.asarray(table["id"].to_pylist(), dtype=object)
+        order = np.argsort(ids, kind="stable")
+        ids, rows = ids[order], table["row"].to_numpy()
+        check(
+            folder,
+            (len(ids), "it holds no image"),
+            (bool(np.all(ids[1:] != ids[:-1])), "an id occurs twice"),
+            (len(np.unique(rows)) == len(rows), "a row of the source occurs twice"),
+        )
+        flat = np.concatenate(
+            [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in table[layer].chunks]
+        )
+        paths = np.asarray(table["path"].to_pylist(), dtype=object)
+        sizes = sizes_of(table)
+        return cls(
+            ids=ids,
+            rows=rows[order],
+            vectors=flat.reshape(len(ids), -1)[order],
+            labels=table["label"].to_numpy()[order] if about["labelled"] else None,
+            class_names=tuple(about["class_names"]),
+            paths=None if all(path is None for path in paths) else paths[order],
+            hashes=np.asarray(table["hash"].to_pylist(), dtype=object)[order],
+            layer=layer,
+            origin=fingerprint({"embeddings": about["origin"], "layer": layer}),
+            length=length,
+            sizes=None if sizes is None else sizes[order],
+        )
+
+
+def frozen(array: Any) -> Any:
+    """Return a view of an array that can't be written to; whoever owns the array may still write to it."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def in_batches(n: int, size: int) -> Iterator[slice]:
+    """Yield the slices that cut range(n) into batches of `size`."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))

@@ -1,0 +1,110 @@
+"""Whole files or none: write under a temporary name, then rename."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...errors import RunFolderError, UsageError, disk_remedy
+from .checksums import ABOUT, CHECKSUMS, of_table
+from .remains import TEMPORARY, held, remove_remains
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes the place of `path`, on failure it is removed.
+
+    Raises:
+        RunFolderError: the disk is full or the folder can't be written.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        with held(temporary):
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    except OSError as error:
+        raise RunFolderError(
+            f"can't write {path}: {error.strerror or error}; {disk_remedy(error)}, or choose another folder"
+        ) from error
+    finally:
+        if path.parent.is_dir():  # else there is nothing to remove, and asking would be the next error
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_table(path: Path, table: pa.Table, metadata: dict[str, Any], *, checksums: bool = False) -> None:
+    """Write `table` as Parquet with `metadata` as JSON under the key ``tenpercent``; equal input, equal bytes.
+
+    Args:
+        path: the file.
+        table: its columns.
+        metadata: what JSON can hold.
+        checksums: store those of the columns with them; for files that `run.json` keeps none of.
+    """
+    about = {ABOUT: json.dumps(metadata, sort_keys=True).encode()}
+    if checksums:
+        about[CHECKSUMS] = of_table(about[ABOUT], table).encode()
+    with replacing(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(about), temporary, compression="zstd", store_schema=True)
+
+
+def own_folder(folder: Path, record: str, outputs: Sequence[str], version: int, what: str) -> Path:
+    """Return the folder of a command's outputs, marked as such by a record, without what a killed process left of them.
+
+    Args:
+        folder: where to.
+        record: the name of the JSON file that marks it.
+        outputs: the names of the other files.
+        version: the format of the record.
+        what: it holds, for the error.
+
+    Raises:
+        UsageError: it holds other things.
+    """
+    path = folder / record
+    if folder.is_dir():
+        remove_remains(path, *(folder / name for name in outputs))
+        if not path.exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder} is not empty and holds no {what}; choose another --out")
+    if not path.exists():
+        write_text(path, json.dumps({"format": version}) + "\n")
+    return folder
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return the JSON that `write_table` stored beside a table, unchecked; empty where there is none."""
+    raw = (pq.read_schema(path).metadata or {}).get(ABOUT)
+    return dict(json.loads(raw)) if raw else {}
+
+
+def remove_temporaries(output: Path) -> None:
+    """Remove what a killed process left half-written of `output`, a file or a folder of files.
+
+    Call it while holding the lock of the stage that writes `output`.
+    """
+    pattern = f"*{TEMPORARY}" if output.is_dir() else f"{output.name}.*{TEMPORARY}"
+    for path in (output if output.is_dir() else output.parent).glob(pattern):
+        path.unlink(missing_ok=True)
+
+
+def fingerprint(settings: Any) -> str:
+    """Return 16 hexadecimal digits that stand for `settings` (anything JSON can hold)."""
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,198 @@
+"""Ids that a caller passes: text inside and in files, and numbers again where they were given as numbers."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import uuid
+from collections.abc import Iterable
+from numbers import Number
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...errors import UsageError, nearest
+from .arrays import is_missing, one_a_row, python_value
+from .checks import check_kind
+
+Strings = npt.NDArray[np.object_]  # Python strings: ids differ in length too much for a fixed width
+
+NEAREST_AMONG = 20_000  # ids that a suggestion is looked for among; beyond, those nearest in order
+_SAID_AS_TEXT = (uuid.UUID, datetime.date, datetime.datetime, np.datetime64)
+
+
+def row_ids(n: int) -> Strings:
+    """Return the row numbers 0 … n−1 as strings, zero-padded so that string order is row order."""
+    width = len(str(max(n - 1, 0)))
+    codes, rest = np.empty((n, width), dtype=np.uint32), np.arange(n)
+    for place in reversed(range(width)):  # digit by digit: formatting each number takes five times as long
+        rest, digit = np.divmod(rest, 10)
+        codes[:, place] = digit + ord("0")
+    return np.asarray(codes.view(f"U{width}")[:, 0], dtype=object)
+
+
+def as_ids(ids: object, n: int) -> tuple[Strings, bool]:
+    """Return ids as an object array of Python strings, and whether all were whole numbers.
+
+    Args:
+        ids: [n] text, bytes that are text, paths, or whole numbers.
+        n: how many there must be.
+
+    Raises:
+        UsageError: another shape or length, or what can't be an id: None, nan, a list.
+    """
+    values = one_a_row(ids, "ids", n)
+    if values.dtype.kind in "iu":
+        return np.asarray(list(map(str, values.tolist())), dtype=object), True
+    entries = values if values.dtype.kind == "M" else values.tolist()
+    numbers = 0
+    names = np.empty(n, dtype=object)
+    for row, value in enumerate(entries):
+        if type(value) is str:
+            names[row] = value
+            continue
+        names[row] = as_text(value, f"the id of row {row}")
+        numbers += isinstance(value, Number)
+    if not names.all():
+        row = int(np.flatnonzero(names == "")[0])
+        raise UsageError(f"the id of row {row} is empty; every image needs an id of its own")
+    _check_storable(names)
+    return names, numbers == n > 0
+
+
+def _check_storable(names: Strings) -> None:
+    """Raise `UsageError` for the first id that is no UTF-8: `os.listdir` gives such names of files."""
+    try:
+        "".join(names).encode()
+    except UnicodeEncodeError as error:
+        ends = np.cumsum([len(name) for name in names.tolist()])
+        row = int(np.searchsorted(ends, error.start, side="right"))
+        raise UsageError(
+            f"the id of row {row} is {names[row]!r:.60}, which can't be stored as UTF-8; give "
+            "os.fsencode(name).decode('utf-8', 'backslashreplace')"
+        ) from None
+
+
+def as_text(value: object, what: str = "the id") -> str:
+    """Return one id as the text that stands for it.
+
+    Raises:
+        UsageError: it is none, or can't be an id.
+    """
+    value = python_value(value)
+    if isinstance(value, str):
+        return str(value)
+    if is_missing(value):
+        raise UsageError(f"{what} is {value}; every image needs an id of its own")
+    if isinstance(value, bytes):
+        return _decoded(value, what)
+    if isinstance(value, Number) and not isinstance(value, bool | complex | np.bool_):
+        return _digits(value, what)
+    if isinstance(value, os.PathLike):
+        path = os.fspath(value)
+        return _decoded(path, what) if isinstance(path, bytes) else path
+    if isinstance(value, _SAID_AS_TEXT):
+        return str(value)
+    raise UsageError(f"{what} is {value!r:.60} ({type(value).__name__}); ids are text or whole numbers")
+
+
+def _decoded(value: bytes, what: str) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{what} is {value!r:.60}, bytes that are not UTF-8; decode them first") from None
+
+
+def _digits(value: Any, what: str) -> str:
+    try:
+        whole = int(value)
+    except OverflowError:  # infinite
+        whole = None
+    if whole is None or whole != value:
+        raise UsageError(f"{what} is {value}, not a whole number; ids are text or whole numbers")
+    return str(whole)
+
+
+def as_given(ids: Strings, numbers: bool) -> npt.NDArray[Any]:
+    """Return ids as their caller gave them: whole numbers (int64[k] where they fit) or text."""
+    if not numbers:
+        return ids
+    found = [int(name) for name in ids.tolist()]
+    fits = all(-(2**63) <= number < 2**63 for number in found)
+    return np.asarray(found, dtype=np.int64 if fits else object)
+
+
+def positions_of(
+    ids: Strings, wanted: Iterable[Any], name: str, rows: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[np.int64]:
+    """Return the positions in id order of `wanted`, each once and ascending; int64[k].
+
+    Args:
+        ids: str[n], ascending.
+        wanted: ids, as text or as they were given; where ids are row numbers, rows without their zeros too.
+        name: what they are, for the message.
+        rows: int64[n], the row of each id; None where rows are not meant.
+
+    Raises:
+        UsageError: one text instead of several, or ids that are not there; the nearest are offered.
+    """
+    if isinstance(wanted, str | bytes):
+        raise UsageError(f"{name} is a string, {wanted!r}; give a list of ids")
+    check_kind(wanted, Iterable, name, "a list of ids")
+    asked = sorted({as_text(image, name) for image in wanted})
+    found = np.minimum(np.searchsorted(ids, np.asarray(asked, dtype=object)), len(ids) - 1).astype(np.int64)
+    unknown = []
+    for at in np.flatnonzero(ids[found] != np.asarray(asked, dtype=object)).tolist():
+        place = find_id(ids, asked[at], rows)
+        if place is None:
+            unknown.append(asked[at])
+        else:
+            found[at] = place
+    if unknown:
+        place = int(np.searchsorted(ids, np.asarray([unknown[0]], dtype=object))[0])
+        near = (
+            ids
+            if len(ids) <= NEAREST_AMONG
+            else ids[max(0, place - NEAREST_AMONG // 2) : place + NEAREST_AMONG // 2]
+        )
+        first = ", ".join(repr(image) for image in unknown[:3])
+        more = f" and {len(unknown) - 3:,} more" if len(unknown) > 3 else ""
+        raise UsageError(
+            f"{name} {first}{more}: no such image among {len(ids):,}{nearest(unknown[0], near.tolist())}"
+        )
+    return np.unique(found)
+
+
+def find_id(ids: Strings, text: str, rows: npt.NDArray[np.int64] | None = None) -> int | None:
+    """Return the position of an id, or of the row that `text` numbers where ids are row numbers; None where neither.
+
+    Args:
+        ids: str[n], ascending.
+        text: what is looked for.
+        rows: int64[n], the row of each id; None where rows are not meant.
+    """
+    if not len(ids):
+        return None
+    for name in (text, text.zfill(len(ids[0]))):
+        place = int(np.searchsorted(ids, np.asarray([name], dtype=object))[0])
+        if place == len(ids) or ids[place] != name:
+            continue
+        if name == text or (rows is not None and numbers_row(text, name, int(rows[place]))):
+            return place
+    return None
+
+
+def numbers_row(text: str, name: str, row: int) -> bool:
+    """Whether `text` is the number of a row that has its number, padded with zeros, as its id."""
+    return text.isascii() and text.isdigit() and int(text) == row and name == text.zfill(len(name))
+
+
+def check_unique(sorted_ids: Strings) -> None:
+    """Raise `UsageError` naming the first id that occurs twice in `sorted_ids`."""
+    twice = np.flatnonzero(sorted_ids[1:] == sorted_ids[:-1])
+    if len(twice):
+        raise UsageError(
+            f"the id {sorted_ids[twice[0]]!r} occurs more than once ({len(twice)} such); "
+            "every image needs an id of its own"
+        )

@@ -1,0 +1,461 @@
+"""A run folder: `run.json` with the settings, versions, seeds and timings of each stage, and a lock a stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ...errors import LockedError, RunFolderError, StageError, one_line
+from .checks import as_path
+from .checksums import of_file
+from .environment import machine, versions
+from .files import fingerprint, remove_temporaries, write_text
+from .records import USED, Holder, RunRecord, check_stage
+from .records import Stage as Stage
+from .tables import CHANGED, damaged, whole
+from .typed import parsed, parsed_format
+
+FORMAT = 1
+PLACES = ("data_dir", "labels", "ids")  # options of sources that are paths
+STAY = ("run.json", "decisions.sqlite", "locks", "earlier")  # what `set_aside` leaves in its place
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run. Opening it touches nothing; `create` makes it."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: str | Path, source: dict[str, Any]) -> RunFolder:
+        """Make the folder for `source`, or go on with one made for the same source.
+
+        Args:
+            path: the folder.
+            source: a JSON description with the keys ``spec`` and ``fingerprint`` at least.
+
+        Raises:
+            RunFolderError: the folder belongs to another source or a newer format, or can't be written.
+        """
+        run = cls.at(path)
+        if not run.json_path.exists():
+            with run._short_lock():
+                if not run.json_path.exists():  # else another process was quicker
+                    run._write({"format": FORMAT, "source": source, "stages": {}})
+        known = run.read()["source"]
+        if known["fingerprint"] != source["fingerprint"]:
+            raise RunFolderError(
+                f"{run.path} holds a run of {known['spec']} ({known['fingerprint']}), not of {source['spec']} "
+                f"({source['fingerprint']}) as it is now; choose another --out, or make it anew with --reread"
+            )
+        then, now = (each.get("options", {}).get("max_pixels") for each in (known, source))
+        if then != now:
+            raise RunFolderError(
+                f"{run.path} was made with {_limit(then)}, not with {_limit(now)}; choose another --out, or make it "
+                "anew with --reread"
+            )
+        run.follow(source)
+        return run
+
+    @classmethod
+    def at(cls, path: str | Path) -> RunFolder:
+        """Return the run folder at `path`, which holds a run or can take one; nothing is written.
+
+        Raises:
+            UsageError: the path is empty, or no path.
+            RunFolderError: it is a file, or a folder of something else.
+        """
+        run = cls(as_path(path, "a run folder"))
+        if run.path.exists() and not run.path.is_dir():
+            raise RunFolderError(f"{run.path} is a file, not a folder; choose another --out")
+        # A process that was killed while it made the folder leaves that of the locks, which comes first.
+        begun = run.json_path.exists() or (run.path / "locks").exists()
+        if not begun and run.path.is_dir() and any(run.path.iterdir()):
+            raise RunFolderError(f"{run.path} is not empty and holds no run; choose another --out")
+        return run
+
+    def follow(self, source: dict[str, Any]) -> None:
+        """Note where the same source lies now, and the files beside it."""
+        known = self.read()["source"]
+        old, new = known.get("options", {}), source.get("options", {})
+        places = {name: new[name] for name in PLACES if name in old and name in new}
+        moved = {**known, "spec": source["spec"]} | ({"options": {**old, **places}} if places else {})
+        if moved != known:  # else nothing is to be written, where nothing may be
+            with self._short_lock():
+                self._write({**self.read(), "source": moved})
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open an existing run folder.
+
+        Raises:
+            RunFolderError: there is none, or its format is newer than this version reads.
+        """
+        run = cls(as_path(path, "a run folder"))
+        if not run.json_path.is_file():
+            raise RunFolderError(
+                f"{run.path} is no run folder (no run.json); make one with: tenpercent run SOURCE --out {run.path}"
+            )
+        content = run.read()
+        with run._told():
+            missing = USED - content["source"].keys() if content["stages"] else None
+            if missing:
+                raise ValueError(f"{min(missing)} is missing in source")
+            for name, found in content["stages"].items():
+                check_stage(name, found)
+        return run
+
+    @property
+    def json_path(self) -> Path:
+        """Settings, versions, seeds and timings."""
+        return self.path / "run.json"
+
+    @property
+    def embeddings(self) -> Path:
+        """The folder of the embeddings' part files."""
+        return self.path / "embeddings"
+
+    @property
+    def rejected(self) -> Path:
+        """Images and vectors that take no part: id, row, reason."""
+        return self.path / "rejected.parquet"
+
+    @property
+    def holdout(self) -> Path:
+        """Images held out before embedding: id, row, label."""
+        return self.path / "holdout.parquet"
+
+    @property
+    def training(self) -> Path:
+        """The embedding network's weights, checkpoint, settings and curve."""
+        return self.path / "training"
+
+    @property
+    def merges(self) -> Path:
+        """The first merges of the complete-linkage tree."""
+        return self.path / "merges.parquet"
+
+    @property
+    def counts(self) -> Path:
+        """What a deeper cut goes on from, beside the merges."""
+        return self.path / "merges.counted.parquet"
+
+    @property
+    def decided(self) -> Path:
+        """The merges under the decisions of `decisions.sqlite`, where these change the tree."""
+        return self.path / "decided.parquet"
+
+    @property
+    def decided_counts(self) -> Path:
+        """What a deeper cut of these goes on from."""
+        return self.path / "decided.counted.parquet"
+
+    @property
+    def scratch(self) -> Path:
+        """What is of use only until a stage is done: finished classes, pairs that outgrew the memory."""
+        return self.path / "scratch"
+
+    @property
+    def selection(self) -> Path:
+        """One row an image: kept or removed, and by whom represented."""
+        return self.path / "selection.parquet"
+
+    @property
+    def report(self) -> Path:
+        """The page that shows what was found."""
+        return self.path / "report.html"
+
+    @property
+    def results(self) -> Path:
+        """One row a training of the experiment that tries the selection."""
+        return self.path / "results.parquet"
+
+    @property
+    def evidence(self) -> Path:
+        """The folder of tables and figures of what the trainings show."""
+        return self.path / "evidence"
+
+    def read(self) -> dict[str, Any]:
+        """Return `run.json`.
+
+        Raises:
+            RunFolderError: it is not JSON, or of a newer format.
+        """
+        with self._told():
+            text = self.json_path.read_bytes()
+            content = parsed_format(self.json_path, text, RunRecord, FORMAT)
+            if b"\\u0000" in text:  # JSON can't hold it otherwise, and no path may
+                raise ValueError("it holds a null character")
+        return content
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            what = one_line(error, 200)
+            raise RunFolderError(
+                f"{self.json_path} can't be read ({what}); restore a backup, or choose another --out"
+            ) from None
+
+    def stage(self, stage: Stage) -> dict[str, Any] | None:
+        """Return what `record` stored for `stage`, or None where it has not finished.
+
+        Raises:
+            RunFolderError: it is not what the stage stores.
+        """
+        found = self.read()["stages"].get(stage)
+        if found is None:
+            return None
+        with self._told():
+            check_stage(stage, found)
+        return dict(found)
+
+    def require(self, stage: Stage) -> dict[str, Any]:
+        """Return what `record` stored for `stage`.
+
+        Raises:
+            StageError: it has not finished; the message names the command that makes it.
+        """
+        found = self.stage(stage)
+        if found is None:
+            command = f"{stage} SOURCE --out {self.path}" if stage is Stage.EMBED else f"{stage} {self.path}"
+            raise StageError(
+                f"{self.path} has no finished {stage} stage yet; make it with: tenpercent {command}"
+            )
+        return found
+
+    def record(self, stage: Stage, settings: dict[str, Any], seconds: float, **more: Any) -> None:
+        """Note that `stage` has finished with `settings`, in `seconds`; `more` is kept beside them.
+
+        The checksums of what it wrote are kept too: readers compare (`data/store/tables.py`).
+        """
+        checksums = self._checksums(stage)
+        with self._short_lock():
+            content = self.read()
+            self._replace_checksums(content, stage, checksums)
+            content["stages"][str(stage)] = {
+                "fingerprint": fingerprint(settings),
+                "settings": settings,
+                "seconds": round(seconds, 3),
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "versions": versions(),
+                "machine": machine(),
+                **more,
+            }
+            self._write(content)
+
+    def forget(self, stage: Stage) -> None:
+        """Take `stage` and every later one out of `run.json`: they are about to be made anew."""
+        with self._short_lock():
+            content = self.read()
+            later = list(Stage)[list(Stage).index(stage) :]
+            content["stages"] = {
+                name: found for name, found in content["stages"].items() if name not in later
+            }
+            for one in later:
+                self._replace_checksums(content, one, {})
+            self._write(content)
+
+    def vouch(self, stage: Stage) -> None:
+        """Keep the checksums of what `stage` has written beside what it recorded."""
+        checksums = self._checksums(stage)
+        with self._short_lock():
+            content = self.read()
+            self._replace_checksums(content, stage, checksums)
+            self._write(content)
+
+    def doubt(self, stage: Stage) -> None:
+        """Drop the checksums of what `stage` is about to write anew; a kill must not leave those of other files."""
+        with self._short_lock():
+            content = self.read()
+            if self._replace_checksums(content, stage, {}):
+                self._write(content)
+
+    def doubt_missing(self, stage: Stage) -> None:
+        """Drop the checksums of files of `stage` that are gone, once the others are seen to be as they were written.
+
+        What is made again comes with the JSON files beside it, which are written anew too.
+
+        Raises:
+            StageError: a file that is there has changed.
+        """
+        with self._short_lock():
+            content = self.read()
+            names = {output.name for output in self._outputs(stage)}
+            kept = {
+                self.path / file: value
+                for file, value in content.get("checksums", {}).items()
+                if file.partition("/")[0] in names
+            }
+            folders = {path.parent for path in kept if not path.exists()}
+            if not folders:
+                return
+            for path in filter(Path.exists, kept):
+                with whole(path):
+                    if of_file(path) != kept[path]:
+                        raise damaged(path, CHANGED)
+            found = {
+                path.relative_to(self.path).as_posix(): value
+                for path, value in kept.items()
+                if path.exists() and not (path.parent in folders and path.suffix == ".json")
+            }
+            self._replace_checksums(content, stage, found)
+            self._write(content)
+
+    def _checksums(self, stage: Stage) -> dict[str, str]:
+        kept = ("*.parquet", "*.json", "*.safetensors")
+        files = [
+            path
+            for output in self._outputs(stage)
+            for path in ([one for kind in kept for one in output.glob(kind)] if output.is_dir() else [output])
+            if path.is_file() and any(path.match(kind) for kind in kept)
+        ]
+        return {path.relative_to(self.path).as_posix(): of_file(path) for path in sorted(files)}
+
+    def _replace_checksums(self, content: dict[str, Any], stage: Stage, found: dict[str, str]) -> bool:
+        """Put the checksums of a stage into `run.json`; return whether that changes any."""
+        names = {output.name for output in self._outputs(stage)}
+        old = content.get("checksums", {})
+        new = {file: value for file, value in old.items() if file.partition("/")[0] not in names} | found
+        content["checksums"] = dict(sorted(new.items()))
+        return bool(new != old)
+
+    def set_aside(self, source: dict[str, Any]) -> Path:
+        """Move all that was made of the source as it was read, and begin anew with another description of it.
+
+        Decisions stay where they are. A killed call leaves a run that the next call sets aside the rest of.
+
+        Args:
+            source: the new description, as for `create`.
+
+        Returns:
+            The folder that holds what was there, ``earlier/N``.
+
+        Raises:
+            LockedError: another process works on the run.
+        """
+        with self.lock(*Stage), self._short_lock():
+            numbers = [int(each.name) for each in self.path.glob("earlier/*") if each.name.isdigit()]
+            last = self.path / "earlier" / str(max(numbers, default=0))
+            whole = not numbers or (last / self.json_path.name).exists()
+            to = self.path / "earlier" / str(max(numbers, default=0) + 1) if whole else last
+            to.mkdir(parents=True, exist_ok=True)
+            for entry in sorted(self.path.iterdir()):
+                if not entry.name.startswith(STAY):
+                    entry.replace(to / entry.name)
+            write_text(to / self.json_path.name, self.json_path.read_text(encoding="utf-8"))
+            self._write({"format": FORMAT, "source": source, "stages": {}})
+            return to
+
+    def clear_scratch(self) -> None:
+        """Remove what was of use only until the stage was done; the caller holds its lock."""
+        shutil.rmtree(
+            self.scratch, ignore_errors=True
+        )  # what can't be removed now is passed over the next time
+
+    @contextmanager
+    def lock(self, *stages: Stage) -> Iterator[None]:
+        """Hold stages against other processes, and clear what a killed one left half-written.
+
+        Hold a stage to write it, and those after it too where their files are made from what is written.
+        The lock is the kernel's: it ends with the process, however that ends.
+
+        Raises:
+            LockedError: another process holds one of them; the message names it.
+        """
+        with ExitStack() as held:
+            for stage in stages:
+                held.enter_context(self._lock(stage))
+            yield
+
+    @contextmanager
+    def _lock(self, stage: Stage) -> Iterator[None]:
+        folder = self._locks()
+        lock = FileLock(folder / f"{stage}.lock")
+        holder = folder / f"{stage}.holder.json"
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise LockedError(
+                f"{self.path}: the {stage} stage is held by {_holder(holder)}; wait for it or choose another --out"
+            ) from None
+        try:
+            write_text(
+                holder,
+                json.dumps(
+                    {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S")}
+                ),
+            )
+            for output in (holder, *self._outputs(stage)):
+                remove_temporaries(output)
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def _outputs(self, stage: Stage) -> list[Path]:
+        """What `stage` writes: files, or folders of files."""
+        return {
+            Stage.EMBED: [self.rejected, self.holdout, self.embeddings, self.training],
+            Stage.CLUSTER: [self.merges, self.counts, self.decided, self.decided_counts],
+            Stage.SELECT: [self.selection],
+            Stage.REPORT: [self.report, self.evidence],
+        }[stage]
+
+    @contextmanager
+    def _short_lock(self) -> Iterator[None]:
+        """Hold `run.json`, and clear what a killed process left of it."""
+        lock = FileLock(self._locks() / "run.lock")
+        try:
+            lock.acquire(timeout=60)
+        except Timeout:
+            raise LockedError(
+                f"{self.json_path} has been held for a minute; stop the process that hangs on it"
+            ) from None
+        try:
+            remove_temporaries(self.json_path)
+            yield
+        finally:
+            lock.release()
+
+    def _locks(self) -> Path:
+        folder = self.path / "locks"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(f"can't write {self.path}: {error.strerror}; choose another --out") from None
+        return folder
+
+    def _write(self, content: dict[str, Any]) -> None:
+        write_text(self.json_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _holder(path: Path) -> str:
+    try:
+        who = parsed(path.read_bytes(), Holder)
+    except (OSError, ValueError):
+        return "another process"
+    return f"process {who['pid']} on {who['host']} since {who['since']}"
+
+
+def flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return nested settings as one level, the inner names alone."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found.update(flat(value) if isinstance(value, dict) else {key: value})
+    return found
+
+
+def _limit(max_pixels: int | None) -> str:
+    return "the usual limit of pixels" if max_pixels is None else f"--max-pixels {max_pixels}"

@@ -1,0 +1,278 @@
+"""What the tables of a run folder hold, and the one way to read them: nothing damaged goes further than here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ...errors import StageError, one_line
+from .checksums import ABOUT, CHECKSUMS, checksum, recorded
+from .typed import parsed_format
+
+T = TypeVar("T")
+
+CHANGED = "it differs from what was written (another checksum)"
+
+MAKERS = {  # by a file's name, else by its folder's: what makes it anew
+    "merges.parquet": "delete it, then make it anew with: tenpercent cluster {run}",
+    "merges.counted.parquet": "delete it: a deeper cut then counts anew (tenpercent select {run})",
+    "decided.parquet": "delete it, then make it anew with: tenpercent select {run}",
+    "decided.counted.parquet": "delete it: a deeper cut then counts anew (tenpercent select {run})",
+    "selection.parquet": "make it anew with: tenpercent select {run} --keep 0.9",
+    "rejected.parquet": "delete it, then make it anew with: tenpercent embed SOURCE --out {run}",
+    "holdout.parquet": "delete it, then make it anew with: tenpercent embed SOURCE --out {run}",
+    "results.parquet": "delete it, then make it anew with: tenpercent evaluate {run}",
+    "embeddings": "delete it, then make it anew with: tenpercent embed SOURCE --out {run}",
+    "begun": "delete it: its images are embedded again",
+    "pictures": "delete it: the images are then read again",
+    "training": "delete the folder and {run}/embeddings, then train anew with: tenpercent embed SOURCE --out {run}",
+    "trainings": "delete it, then train it anew with: tenpercent evaluate {run}",
+}
+
+
+def remedy(path: Path) -> str:
+    """Return what to do about a damaged file, by its place in the run folder."""
+    if path.name in MAKERS:
+        return MAKERS[path.name].format(run=path.parent)
+    if path.parent.name in MAKERS:
+        return MAKERS[path.parent.name].format(run=path.parent.parent)
+    return "delete it and repeat the command that made it"
+
+
+def damaged(path: Path, what: object) -> StageError:
+    """Return the error of a damaged file: what is wrong with it, and what makes it anew."""
+    return StageError(f"{path} is damaged ({one_line(what, 200)}); {remedy(path)}")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: its name.
+        type: its type, or a test of it.
+        nullable: whether values may be missing.
+        lowest, highest: the range of the values, ends included; nan is in none.
+        optional: whether a table may lack the column, as those of an older version do.
+        unvouched: says what is wrong with values that no checksum vouches for.
+    """
+
+    name: str
+    type: pa.DataType | Callable[[pa.DataType], bool]
+    nullable: bool = False
+    lowest: float | None = None
+    highest: float | None = None
+    optional: bool = False
+    unvouched: Callable[[pa.ChunkedArray], str | None] | None = None
+
+    def problem(self, found: pa.ChunkedArray) -> str | None:
+        """Return what is wrong with a column as it was read, or None."""
+        right = self.type(found.type) if callable(self.type) else found.type == self.type
+        if not right:
+            return f"column {self.name} is {found.type}"
+        if found.null_count and not self.nullable:
+            return f"column {self.name} has {found.null_count:,} nulls"
+        if self.lowest is None and self.highest is None:
+            return None
+        if pa.types.is_floating(found.type) and pc.any(pc.is_nan(found)).as_py():
+            return f"column {self.name} holds nan"
+        ends = pc.min_max(found).as_py()
+        if self.lowest is not None and ends["min"] is not None and ends["min"] < self.lowest:
+            return f"column {self.name} holds {ends['min']}, below {self.lowest}"
+        if self.highest is not None and ends["max"] is not None and ends["max"] > self.highest:
+            return f"column {self.name} holds {ends['max']}, above {self.highest}"
+        return None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a table holds.
+
+    Attributes:
+        columns: those that are read; others are passed over.
+        about: the type of the JSON stored beside the columns, a TypedDict.
+        newest: the highest format that this version reads.
+        bare: whether a table is taken that has nothing beside its columns.
+    """
+
+    columns: tuple[Column, ...]
+    about: Any
+    newest: int
+    bare: bool = False
+
+
+def read_about(path: Path, layout: Layout) -> dict[str, Any]:
+    """Return the JSON that `write_table` stored beside a table.
+
+    Raises:
+        StageError: the file is damaged, of a newer format, or no such table.
+    """
+    return _retried(path, lambda kept: _read_about(path, layout, kept))
+
+
+def read_checked(path: Path, layout: Layout) -> tuple[pa.Table, dict[str, Any]]:
+    """Return the columns of a table, in the order of the layout, and the JSON stored beside them.
+
+    Whatever a file of this program may hold is checked: columns, types, nulls, ranges, text, and the checksums that
+    `run.json` or the file itself keeps. Files of version 0.1 have none, and are held to the rest.
+
+    Raises:
+        StageError: the file is damaged, of a newer format, or no such table.
+    """
+    return _retried(path, lambda kept: _read(path, layout, kept))
+
+
+def check_file(path: Path) -> None:
+    """Raise `StageError` where a file that is no table has another checksum than `run.json` keeps."""
+
+    def compare(kept: str | None) -> None:
+        with whole(path):
+            if kept is not None and checksum(path.read_bytes()) != kept:
+                raise damaged(path, CHANGED)
+
+    _retried(path, compare)
+
+
+def _retried(path: Path, read: Callable[[str | None], T]) -> T:
+    """Read with the checksums that are kept; once more where another process has written anew meanwhile."""
+    kept = recorded(path)
+    try:
+        return read(kept)
+    except StageError:
+        later = recorded(path)
+        if later == kept:
+            raise
+    return read(later)
+
+
+def _read_about(path: Path, layout: Layout, kept: str | None) -> dict[str, Any]:
+    with whole(path):
+        schema = pq.read_schema(path)
+        return _about(path, schema, layout, _expected(path, schema, kept))
+
+
+def _read(path: Path, layout: Layout, kept: str | None) -> tuple[pa.Table, dict[str, Any]]:
+    with whole(path), pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        columns = [one for one in layout.columns if not one.optional or one.name in schema.names]
+        expected = _expected(path, schema, kept)
+        about = _about(path, schema, layout, expected)
+        for column in columns:
+            if schema.names.count(column.name) != 1:
+                what = "is missing" if column.name not in schema.names else "occurs twice"
+                raise damaged(path, f"column {column.name} {what}")
+        names = [column.name for column in columns]
+        table = file.read(columns=names).select(names)
+        for column in columns:
+            wrong = _wrong(column, table[column.name], expected.get(column.name))
+            if wrong is not None:
+                raise damaged(path, wrong)
+    return table, about
+
+
+def _expected(path: Path, schema: pa.Schema, kept: str | None) -> dict[str, str]:
+    """Return the checksums that are kept, by the name of the column, and under "" that of what is beside them."""
+    if kept is None:
+        kept = (schema.metadata or {}).get(CHECKSUMS, b"").decode("ascii", "replace")
+    if not kept:
+        return {}
+    values, names = kept.split("."), ["", *schema.names]
+    if len(values) != len(names):
+        raise damaged(path, f"it has {len(names) - 1} columns and had {len(values) - 1} when it was written")
+    return dict(zip(names, values, strict=True))
+
+
+def _about(path: Path, schema: pa.Schema, layout: Layout, expected: dict[str, str]) -> dict[str, Any]:
+    stored = (schema.metadata or {}).get(ABOUT)
+    if stored is None:
+        if layout.bare:
+            return {}
+        raise StageError(f"{path} was not written by tenpercent; {remedy(path)}")
+    try:
+        about = parsed_format(path, stored, layout.about, layout.newest)
+    except ValueError as error:
+        raise damaged(path, f"its metadata: {error}") from None
+    if expected and expected[""] != checksum(stored):
+        raise damaged(path, f"its metadata: {CHANGED}")
+    return about
+
+
+def _wrong(column: Column, found: pa.ChunkedArray, expected: str | None) -> str | None:
+    wrong = column.problem(found)
+    if wrong is not None:
+        return wrong
+    if expected is not None:
+        differs = checksum(found) != expected
+        return f"column {column.name}: {CHANGED}" if differs else None
+    found.validate(full=True)  # raises at text that is none
+    return None if column.unvouched is None else column.unvouched(found)
+
+
+def count_rows(path: Path) -> int:
+    """Return how many rows a table has.
+
+    Raises:
+        StageError: the file is damaged.
+    """
+    with whole(path):
+        return int(pq.read_metadata(path).num_rows)
+
+
+def has_checksums(path: Path) -> bool:
+    """Whether a table holds checksums itself."""
+    with whole(path):
+        return CHECKSUMS in (pq.read_schema(path).metadata or {})
+
+
+def read_settings(path: Path, kind: Any, newest: int, remedy: str) -> dict[str, Any]:
+    """Return a file of JSON that has a format and the type `kind`, a TypedDict.
+
+    Raises:
+        StageError: it can't be read, is of a newer format, or of another type; the message ends with the remedy.
+    """
+    try:
+        check_file(path)
+        return parsed_format(path, path.read_bytes(), kind, newest)
+    except (OSError, ValueError) as error:
+        raise StageError(f"{path} can't be read ({one_line(error, 200)}); {remedy}") from None
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """Turn what reading a damaged file raises into `StageError`."""
+    try:
+        yield
+    except StageError:
+        raise
+    except OSError as error:
+        if error.errno is not None:
+            raise StageError(f"{path} can't be read ({error.strerror}); {remedy(path)}") from None
+        raise damaged(path, str(error).split("\n")[0]) from None
+    except (pa.ArrowException, ValueError, TypeError, KeyError, OverflowError) as error:
+        raise damaged(path, str(error).split("\n")[0]) from None
+
+
+def check(path: Path, *claims: tuple[Any, str]) -> None:
+    """Raise `StageError` at the first claim that does not hold, each with what it means where it does not."""
+    for holds, what in claims:
+        if not holds:
+            raise damaged(path, what)
+
+
+def ascending(*keys: npt.NDArray[Any]) -> bool:
+    """Whether rows are in strictly ascending order of the keys, the first of which counts most."""
+    tied = np.ones(max(len(keys[0]) - 1, 0), dtype=np.bool_)
+    for key in keys:
+        if bool(np.any(tied & (key[1:] < key[:-1]))):
+            return False
+        tied &= key[1:] == key[:-1]
+    return not bool(tied.any())

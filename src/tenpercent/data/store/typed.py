@@ -1,0 +1,137 @@
+"""JSON of a run folder, held against the type that it must have before anything is made of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from ...errors import StageError
+
+LARGEST = 2**63 - 1  # a whole number beyond does not fit an array
+
+
+class NewerFormatError(StageError):
+    """What is stored is of a format that this version does not read."""
+
+
+def parsed(text: str | bytes, kind: Any) -> Any:
+    """Return JSON whose value has the type `kind`.
+
+    Args:
+        text: UTF-8.
+        kind: a TypedDict, int, float, str, bool, None, Any, or a list, dict, literal or union of them.
+
+    Raises:
+        ValueError: it is no JSON, or of another type; the message says what is wrong.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is not JSON: {error}") from None
+    wrong = problem(value, kind)
+    if wrong is not None:
+        raise ValueError(wrong)
+    return value
+
+
+def parsed_format(path: Path, text: str | bytes, kind: Any, newest: int) -> dict[str, Any]:
+    """Return JSON that has a format and the type `kind`, a TypedDict.
+
+    Args:
+        path: where it stands, for the message.
+        text: UTF-8.
+        kind: the type.
+        newest: the highest format that this version reads.
+
+    Raises:
+        NewerFormatError: it is of a newer one.
+        ValueError: it is no JSON, or of another type.
+    """
+    version = parsed(text, dict[str, Any]).get("format")
+    if isinstance(version, int) and version > newest:
+        raise NewerFormatError(
+            f"{path} has format {version}, this version reads up to {newest}; update tenpercent"
+        )
+    content: dict[str, Any] = parsed(text, kind)
+    return content
+
+
+def problem(value: Any, kind: Any, name: str = "it") -> str | None:
+    """Return what keeps `value` from having the type `kind`, or None where it has it."""
+    origin = get_origin(kind)
+    if kind is Any:
+        return None
+    if is_typeddict(kind):
+        return _problem_of_fields(value, kind, name)
+    if origin in (Union, UnionType):
+        return _problem_of_union(value, kind, name)
+    if origin is Literal:
+        return None if value in get_args(kind) else f"{name} is {_short(value)}"
+    if origin is list:
+        return _problem_of_items(value, list, name, lambda: enumerate(value), get_args(kind)[0])
+    if origin is dict:
+        return _problem_of_items(value, dict, name, lambda: value.items(), get_args(kind)[1])
+    if kind is None or kind is type(None):
+        return None if value is None else f"{name} is {_short(value)}, not null"
+    return None if _is(value, kind) else f"{name} is {_short(value)}, not {_WORDS[kind]}"
+
+
+def _problem_of_fields(value: Any, kind: Any, name: str) -> str | None:
+    if not isinstance(value, dict):
+        return f"{name} is {_short(value)}, not an object"
+    for key, inner in get_type_hints(kind, include_extras=True).items():
+        # `__required_keys__` knows of NotRequired only where annotations are no text.
+        if get_origin(inner) is NotRequired:
+            if key not in value:
+                continue
+            inner = get_args(inner)[0]
+        if key not in value:
+            return f"{key} is missing" if name == "it" else f"{key} is missing in {name}"
+        wrong = problem(value[key], inner, key if name == "it" else f"{name}.{key}")
+        if wrong is not None:
+            return wrong
+    return None
+
+
+def _problem_of_union(value: Any, kind: Any, name: str) -> str | None:
+    found = [problem(value, inner, name) for inner in get_args(kind)]
+    return None if None in found else found[0]
+
+
+def _problem_of_items(value: Any, kind: type, name: str, items: Any, inner: Any) -> str | None:
+    if not isinstance(value, kind):
+        return f"{name} is {_short(value)}, not {_WORDS[kind]}"
+    found = (
+        problem(item, inner, f"{name}.{key}" if kind is dict else f"{name}[{key}]") for key, item in items()
+    )
+    return next((wrong for wrong in found if wrong is not None), None)
+
+
+def _is(value: Any, kind: type) -> bool:
+    if isinstance(value, bool) or kind is bool:
+        return isinstance(value, bool) and kind is bool
+    if kind is int:
+        return isinstance(value, int) and abs(value) <= LARGEST
+    if kind is float:
+        return (isinstance(value, int) and abs(value) <= LARGEST) or (
+            isinstance(value, float) and math.isfinite(value)
+        )
+    return isinstance(value, kind)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}…"
+
+
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
