@@ -32,7 +32,7 @@ def _fingerprint(*arrays: Any) -> str:
 def selection(settings: Settings) -> Iterator[Any]:
     """From array to selection: what a user calls."""
     import tenpercent as tp
-    import tenpercent.select.merges  # loaded by the first call otherwise
+    import tenpercent.tree.merges  # loaded by the first call otherwise
 
     yield
     vectors, labels = _data(settings)
@@ -67,7 +67,7 @@ def selection(settings: Settings) -> Iterator[Any]:
 def threshold(settings: Settings) -> Iterator[Any]:
     """From array to selection at a height, as others take a threshold."""
     import tenpercent as tp
-    import tenpercent.select.merges
+    import tenpercent.tree.merges
 
     yield
     vectors, _ = _data(settings)

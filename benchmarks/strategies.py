@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 import tenpercent as tp
 from tenpercent.data.store.environment import machine, versions
-from tenpercent.select.strategies.strategy import SCORED, Strategy
+from tenpercent.selection.strategies.strategy import SCORED, Strategy
 
 WARM = 300  # images of the selection that compiles
 

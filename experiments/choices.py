@@ -22,8 +22,8 @@ from lists import arguments, evaluate
 import tenpercent as tp
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.linkage.distances import unit_vectors
-from tenpercent.select.stored import load_merges, scores_for
-from tenpercent.select.strategies.strategy import CheckedStrategy
+from tenpercent.selection.stored import load_merges, scores_for
+from tenpercent.selection.strategies.strategy import CheckedStrategy
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -29,7 +29,7 @@ from PIL import Image
 
 import tenpercent as tp
 from tenpercent.data.store.run_folder import RunFolder
-from tenpercent.select.stored import load_selection, open_images
+from tenpercent.selection.stored import load_selection, open_images
 from tenpercent.show.gallery import class_groups, largest, tightest
 from tenpercent.show.picture import group_picture
 from tenpercent.show.tables import columns_of, groups_of, redundancy_table

@@ -18,7 +18,7 @@ from proof import command
 
 import tenpercent as tp
 from tenpercent.data.store.run_folder import RunFolder
-from tenpercent.select.stored import load_merges
+from tenpercent.selection.stored import load_merges
 
 
 def main() -> None:

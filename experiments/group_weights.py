@@ -31,7 +31,7 @@ from tenpercent.evaluate.presets import Protocol, preset
 from tenpercent.evaluate.training import TrainingData, course
 from tenpercent.evaluate.trials import SEMANTIC
 from tenpercent.ready import Asked, Ready
-from tenpercent.select.selection import Selection
+from tenpercent.selection.selection import Selection
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from tenpercent.data.store.files import read_metadata, write_table
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.evaluate.results import Results
 from tenpercent.evaluate.trials import Trial
-from tenpercent.select.stored import load_embeddings
+from tenpercent.selection.stored import load_embeddings
 
 EMBEDDING = "--split train --preset quick --network fast-wide --epochs 6"
 STEPS = [

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tenpercent.errors import UsageError
-from tenpercent.select.allotment import allot
-from tenpercent.select.cut import Budget, CheckedCut, Steps
+from tenpercent.tree.allotment import allot
+from tenpercent.tree.steps import Budget, CheckedCut, Steps
 
 sizes_of = st.lists(st.integers(1, 60), min_size=1, max_size=12)
 

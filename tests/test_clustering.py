@@ -16,10 +16,11 @@ from tenpercent.linkage import growth
 from tenpercent.linkage.linkage import Linkage, first_merges
 from tenpercent.linkage.memory import MemoryBudgetError, Resources
 from tenpercent.linkage.walk import Counted
-from tenpercent.select import clustering, parts
-from tenpercent.select.counts import counts_path
-from tenpercent.select.forecast import Forecast, forecast
-from tenpercent.select.merges import Merges, cluster, uncut
+from tenpercent.tree import clustering
+from tenpercent.tree import finished_classes as parts
+from tenpercent.tree.counts import counts_path
+from tenpercent.tree.forecast import Forecast, forecast
+from tenpercent.tree.merges import Merges, cluster, uncut
 
 SIZES = (40, 7, 25, 1, 33, 2, 40, 12)
 

@@ -27,9 +27,9 @@ from tenpercent.decisions.log import ConflictError, DamagedDecisionsError, Decis
 from tenpercent.decisions.meaning import constraints_of
 from tenpercent.errors import RunFolderError, StageError, UsageError
 from tenpercent.linkage.reference import complete_linkage
-from tenpercent.select import rewalk
-from tenpercent.select.merges import Merges
-from tenpercent.select.stored import load_decided, load_merges
+from tenpercent.selection.stored import load_decided, load_merges
+from tenpercent.tree import rewalk
+from tenpercent.tree.merges import Merges
 
 A, B, C = ImageName("a", "1"), ImageName("b", "2"), ImageName("c", "3")
 

@@ -19,9 +19,9 @@ from scipy.spatial.distance import squareform
 
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.errors import MissingExtraError, UsageError
-from tenpercent.select.dendrogram import children, class_linkage, group_linkage, plot_linkage
-from tenpercent.select.merges import Merges, cluster, uncut
-from tenpercent.select.representatives import groups_of
+from tenpercent.selection.dendrogram import children, class_linkage, group_linkage, plot_linkage
+from tenpercent.tree.merges import Merges, cluster, uncut
+from tenpercent.tree.representatives import groups_of
 
 Ids = npt.NDArray[np.str_]
 

@@ -45,7 +45,7 @@ def test_the_names_are_functions_also_where_a_package_has_the_same_name() -> Non
     import tenpercent.export
     import tenpercent.leaks
     import tenpercent.linkage
-    import tenpercent.select
+    import tenpercent.selection
 
     for name in ("cluster", "embed", "export", "leaks", "select"):
         assert callable(getattr(tenpercent, name)), name

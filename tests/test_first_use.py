@@ -10,7 +10,6 @@ from PIL import Image
 
 import tenpercent as tp
 from tenpercent.cli import main
-from tenpercent.cut import confirm, confirmed_by
 from tenpercent.data.sources.first_line import account, describe_taken
 from tenpercent.data.sources.folder import list_folder
 from tenpercent.data.sources.opening import open_source
@@ -18,7 +17,8 @@ from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import RunFolderError, TenpercentError, counted, reason_of
 from tenpercent.export.targets import building
-from tenpercent.select.gap import describe_gap, precise_height, said_height
+from tenpercent.tree.cut import confirm, confirmed_by
+from tenpercent.tree.gap import describe_gap, precise_height, said_height
 
 
 def photos(folder: Path, names: tuple[str, ...]) -> Path:

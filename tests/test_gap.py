@@ -9,8 +9,8 @@ import pytest
 
 import tenpercent as tp
 from tenpercent.cli import main
-from tenpercent.select.gap import FEWEST, describe_gap, find_gap, typical_dissimilarity
-from tenpercent.select.merges_file import complete_heights, read_heights
+from tenpercent.tree.gap import FEWEST, describe_gap, find_gap, typical_dissimilarity
+from tenpercent.tree.merges_file import complete_heights, read_heights
 
 
 def heights(seed: int, n: int = 200, width: int = 32, copies: int = 0, noise: float = 0.2) -> np.ndarray:

@@ -15,9 +15,9 @@ from reviewing import page, run_of_vectors, until
 from tenpercent.cli import main
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.errors import TenpercentError
-from tenpercent.select import deepening
-from tenpercent.select.gap import find_gap
-from tenpercent.select.merges_file import read_heights
+from tenpercent.tree import deepening
+from tenpercent.tree.gap import find_gap
+from tenpercent.tree.merges_file import read_heights
 
 FILES = ("merges.parquet", "selection.parquet")
 
@@ -102,7 +102,7 @@ def test_where_far_beyond_does_not_fit_the_tree_ends_at_the_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tenpercent.linkage.memory import MemoryBudgetError
-    from tenpercent.select.merges import Merges
+    from tenpercent.tree.merges import Merges
 
     whole = Merges.deepened
 

@@ -32,7 +32,7 @@ from tenpercent.linkage.memory import MemoryBudgetError, Resources
 from tenpercent.linkage.pairs import ScratchError
 from tenpercent.linkage.reference import complete_linkage
 from tenpercent.linkage.walk import walk
-from tenpercent.select.representatives import groups_of, representatives
+from tenpercent.tree.representatives import groups_of, representatives
 
 metrics = st.sampled_from(METRICS)
 

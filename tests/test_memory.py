@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tenpercent.errors import UsageError
-from tenpercent.select.memory import checked_memory, in_words
+from tenpercent.tree.memory_limit import checked_memory, in_words
 
 
 @pytest.mark.parametrize(

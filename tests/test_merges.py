@@ -14,8 +14,8 @@ from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.data.store.files import read_metadata, write_table
 from tenpercent.errors import StageError, UsageError
 from tenpercent.linkage.reference import complete_linkage
-from tenpercent.select.merges import Merges, cluster, uncut
-from tenpercent.select.representatives import groups_of
+from tenpercent.tree.merges import Merges, cluster, uncut
+from tenpercent.tree.representatives import groups_of
 
 
 def some(n: int, seed: int = 0, tied: bool = False, classes: int = 0, **more: Any) -> Embeddings:

@@ -16,13 +16,13 @@ from PIL import Image
 
 import tenpercent as tp
 from tenpercent.cli import main
-from tenpercent.cut import Cut, confirmed_by
 from tenpercent.embedding.by_labels import ByLabels
 from tenpercent.embedding.settings import SelfSupervised, Supervised
 from tenpercent.embedding.stage import default_embedder
 from tenpercent.errors import UsageError
 from tenpercent.plan import plan
 from tenpercent.probe.compare import Ready
+from tenpercent.tree.cut import Cut, confirmed_by
 
 # ---- layers ------------------------------------------------------------------------------------------------------
 

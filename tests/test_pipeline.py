@@ -12,10 +12,10 @@ import pytest
 
 import tenpercent as tp
 from tenpercent.cli import main
-from tenpercent.cut import Cut
 from tenpercent.data.sources.holdout import split_holdout
 from tenpercent.data.sources.opening import open_source
 from tenpercent.errors import StageError, UsageError
+from tenpercent.tree.cut import Cut
 
 QUICK = tp.Supervised(depth=8, epochs=2, batch=16, precision="float32")
 STORED = ("selection.parquet", "merges.parquet", "rejected.parquet", "embeddings/part-00000.parquet")

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenpercent.linkage.distances import dissimilarities, unit_vectors
-from tenpercent.select import outside
-from tenpercent.select import representatives as module
-from tenpercent.select.outside import nearest_outside
-from tenpercent.select.representatives import groups_of, representatives
+from tenpercent.selection import nearest_outside as outside
+from tenpercent.selection.nearest_outside import nearest_outside
+from tenpercent.tree import representatives as module
+from tenpercent.tree.representatives import groups_of, representatives
 
 
 def by_definition(vectors: np.ndarray, group: np.ndarray) -> list[int]:

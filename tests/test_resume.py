@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import tenpercent as tp
-from tenpercent.cut import Cut
 from tenpercent.data.store.run_folder import RunFolder, Stage
 from tenpercent.embedding import extract
 from tenpercent.errors import LockedError, SourceError, StageError
 from tenpercent.linkage import memory
 from tenpercent.linkage.linkage import Linkage, first_merges
-from tenpercent.select import clustering, merges
+from tenpercent.tree import clustering, merges
+from tenpercent.tree.cut import Cut
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from tenpercent.decisions.constraints import Constraints
 from tenpercent.review.forest import Forest
 from tenpercent.review.groups import Decided, Filter, Groups, Order
 from tenpercent.review.nearby import Nearby
-from tenpercent.select.cut import CheckedCut, Within
-from tenpercent.select.merges import Merges
-from tenpercent.select.outside import nearest_outside
-from tenpercent.select.partition import Partition
+from tenpercent.selection.nearest_outside import nearest_outside
+from tenpercent.tree.merges import Merges
+from tenpercent.tree.partition import Partition
+from tenpercent.tree.steps import CheckedCut, Within
 
 
 def drawn(draw: st.DrawFn, n: int, most: int) -> np.ndarray:

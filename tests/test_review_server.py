@@ -28,8 +28,8 @@ from tenpercent.review.calls import CALLS
 from tenpercent.review.memo import Memo
 from tenpercent.review.serve import serve
 from tenpercent.review.session import Session
-from tenpercent.select.outside import nearest_outside
-from tenpercent.select.stored import load_decided
+from tenpercent.selection.nearest_outside import nearest_outside
+from tenpercent.selection.stored import load_decided
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.data.store.files import read_metadata, write_table
 from tenpercent.errors import StageError, UsageError
-from tenpercent.select.compare import compare
-from tenpercent.select.merges import cluster
-from tenpercent.select.selection import Selection
+from tenpercent.selection.comparison import compare
+from tenpercent.selection.selection import Selection
+from tenpercent.tree.merges import cluster
 
 COLUMNS = [
     "id",

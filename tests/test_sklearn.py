@@ -30,9 +30,9 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 import tenpercent as tp
 import tenpercent.sklearn
 from tenpercent.linkage.reference import complete_linkage
-from tenpercent.select.merges import cluster
-from tenpercent.select.representatives import groups_of
 from tenpercent.sklearn import CompleteLinkage
+from tenpercent.tree.merges import cluster
+from tenpercent.tree.representatives import groups_of
 
 ROOT = Path(__file__).parent.parent
 METRICS = ["cosine", "euclidean"]

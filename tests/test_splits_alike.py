@@ -16,7 +16,7 @@ from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.evaluate.evaluation_set import evaluation_set
-from tenpercent.select.stored import open_images
+from tenpercent.selection.stored import open_images
 
 
 def png() -> bytes:

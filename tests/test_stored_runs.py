@@ -17,7 +17,7 @@ from tenpercent.cli import main
 from tenpercent.data.sources.options import RULES, SourceOptions
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.decisions.log import DecisionLog
-from tenpercent.select.stored import load_selection, open_images
+from tenpercent.selection.stored import load_selection, open_images
 
 RUNS = ("photos", "splits", "table", "vectors")
 KEPT = ("merges.parquet", "embeddings/part-00000.parquet", "decided.parquet")

@@ -31,18 +31,18 @@ from tenpercent.errors import StageError, UsageError
 from tenpercent.linkage.dense import COLUMNS
 from tenpercent.linkage.distances import dissimilarities, unit_vectors
 from tenpercent.linkage.rows import fill_rows, grid_of
-from tenpercent.select.allotment import allot
-from tenpercent.select.by_strategy import TREE_DEPTH
-from tenpercent.select.keepers import keepers_of
-from tenpercent.select.representatives import groups_of, representatives
-from tenpercent.select.strategies.along_tree import leaf_order, systematic, weights_of
-from tenpercent.select.strategies.draw import draw
-from tenpercent.select.strategies.graph_add import graph_add
-from tenpercent.select.strategies.graph_remove import graph_remove
-from tenpercent.select.strategies.kcenter import kcenter
-from tenpercent.select.strategies.scored import STRATA, hardest, strata_of, stratified
-from tenpercent.select.strategies.semdedup import semdedup, spherical_kmeans
-from tenpercent.select.strategies.strategy import SCORED, CheckedStrategy, Strategy
+from tenpercent.selection.by_strategy import TREE_DEPTH
+from tenpercent.selection.keepers import keepers_of
+from tenpercent.selection.strategies.along_tree import leaf_order, systematic, weights_of
+from tenpercent.selection.strategies.draw import draw
+from tenpercent.selection.strategies.graph_add import graph_add
+from tenpercent.selection.strategies.graph_remove import graph_remove
+from tenpercent.selection.strategies.kcenter import kcenter
+from tenpercent.selection.strategies.scored import STRATA, hardest, strata_of, stratified
+from tenpercent.selection.strategies.semdedup import semdedup, spherical_kmeans
+from tenpercent.selection.strategies.strategy import SCORED, CheckedStrategy, Strategy
+from tenpercent.tree.allotment import allot
+from tenpercent.tree.representatives import groups_of, representatives
 
 Vectors = npt.NDArray[Any]
 NAMES = [str(name) for name in Strategy]

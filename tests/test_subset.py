@@ -13,7 +13,7 @@ from PIL import Image
 import tenpercent as tp
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.errors import UsageError
-from tenpercent.select.selection import Selection
+from tenpercent.selection.selection import Selection
 
 torch = pytest.importorskip("torch")
 vision = pytest.importorskip("torchvision.datasets")

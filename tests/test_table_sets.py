@@ -139,7 +139,7 @@ def test_arrays_are_opened_by_the_names_of_links(tmp_path: Path) -> None:
     assert SourceOptions.from_json(options.as_json()) == options
     embed(tmp_path / "v.npy", out=tmp_path / "run", options=options)
     from tenpercent.data.store.run_folder import RunFolder
-    from tenpercent.select.stored import load_embeddings
+    from tenpercent.selection.stored import load_embeddings
 
     assert load_embeddings(RunFolder(tmp_path / "run")).class_names == ("a", "b")
 
@@ -279,7 +279,7 @@ def test_vectors_keep_the_pictures_beside_them(tmp_path: Path, cache: Path, ids:
     from reviewing import page
     from tenpercent.data.store.run_folder import RunFolder
     from tenpercent.pipeline import export, run
-    from tenpercent.select.stored import open_images
+    from tenpercent.selection.stored import open_images
 
     made = with_vectors()
     if ids == "column id":
@@ -328,7 +328,7 @@ def test_vectors_say_whether_there_are_pictures(tmp_path: Path) -> None:
 def test_pictures_that_have_changed_are_not_shown(tmp_path: Path) -> None:
     from tenpercent.data.store.run_folder import RunFolder
     from tenpercent.errors import StageError
-    from tenpercent.select.stored import open_images
+    from tenpercent.selection.stored import open_images
 
     path = write(tmp_path / "x.parquet", with_vectors(id=pa.array([f"x{row:02d}" for row in range(12)])))
     embed(path, out=tmp_path / "run", options=SourceOptions(embedding_column="v"))

@@ -12,7 +12,7 @@ from PIL import Image
 
 import tenpercent as tp
 from stored_runs import unpack
-from tenpercent.select.representatives import central, representatives
+from tenpercent.tree.representatives import central, representatives
 
 
 def resized(rows: np.ndarray, sizes: list[tuple[int, int, int]]) -> tp.Embeddings:

@@ -21,7 +21,7 @@ from tenpercent.errors import SourceError, UsageError
 from tenpercent.evaluate.evaluation_set import evaluation_set
 from tenpercent.leaks.find import leaks
 from tenpercent.pipeline import export, run
-from tenpercent.select.stored import open_images
+from tenpercent.selection.stored import open_images
 
 WNIDS = ("n01443537", "n01629819", "n02099712")
 QUICK = Supervised(depth=8, steps=4, batch=8)

@@ -21,8 +21,7 @@ from . import leaks as _leaks_package
 # A package binds its name here when it is first imported, so import all of them before the functions.
 from . import linkage as _cluster_package
 from . import probe as _probe_package
-from . import select as _select_package
-from .cut import Cut
+from . import selection as _select_package
 from .data.store.embeddings import Embeddings
 from .embedding.settings import SelfSupervised, Supervised, Timm
 from .embedding.stage import embed
@@ -30,14 +29,15 @@ from .errors import TenpercentError
 from .leaks.find import leaks
 from .pipeline import cluster, explain, export, report, run, select, select_by
 from .probe.compare import probe
+from .tree.cut import Cut
 
 if TYPE_CHECKING:
     from .data.sources.opening import open_source
     from .data.sources.options import SourceOptions
     from .leaks.result import Leaks
-    from .select.compare import compare
-    from .select.merges import Merges
-    from .select.selection import Selection
+    from .selection.comparison import compare
+    from .selection.selection import Selection
+    from .tree.merges import Merges
 
 __version__ = "0.1.0"
 
@@ -69,10 +69,10 @@ __all__ = [
 # Fetched when they are first used: numba takes most of a second to load.
 _LATER = {
     "Leaks": "leaks.result",
-    "Merges": "select.merges",
-    "Selection": "select.selection",
+    "Merges": "tree.merges",
+    "Selection": "selection.selection",
     "SourceOptions": "data.sources.options",
-    "compare": "select.compare",
+    "compare": "selection.comparison",
     "open_source": "data.sources.opening",
 }
 

@@ -17,8 +17,8 @@ from .given import asked_of, cut_of, embedder_of, options_of, options_of_both, r
 from .progress import quiet
 
 if TYPE_CHECKING:
-    from .cut import Cut
-    from .select.selection import Selection
+    from .selection.selection import Selection
+    from .tree.cut import Cut
 
 log = logging.getLogger("tenpercent")
 
@@ -28,11 +28,11 @@ log = logging.getLogger("tenpercent")
 
 def run_demo(arguments: argparse.Namespace) -> None:
     """``tenpercent demo``."""
-    from .cut import Cut
     from .evaluate.presets import preset
     from .evaluation import Asked, evaluate, finish
     from .pipeline import run
     from .show.summary import describe_run
+    from .tree.cut import Cut
 
     run("digits", out=arguments.out, cut=Cut(keep=0.9))
     _say(describe_run(arguments.out))
@@ -145,7 +145,7 @@ def run_select(arguments: argparse.Namespace) -> None:
 
 def _select_by(arguments: argparse.Namespace, cut: Cut) -> Selection:
     from .pipeline import select_by
-    from .select.strategies.strategy import CheckedStrategy
+    from .selection.strategies.strategy import CheckedStrategy
 
     strategy = CheckedStrategy.of(arguments.strategy)
     alone = ("budget", "hold", "keep_ids", "memory", *(() if strategy.draws else ("seed",)))
@@ -376,7 +376,7 @@ def _confirmed(arguments: argparse.Namespace) -> Iterator[None]:
     if not hasattr(arguments, "yes"):
         yield
         return
-    from .cut import confirmed_by
+    from .tree.cut import confirmed_by
 
     with confirmed_by(log.warning if arguments.yes else _ask):
         yield

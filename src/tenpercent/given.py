@@ -13,11 +13,11 @@ from .errors import UsageError, reason_of
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from .cut import Cut
     from .data.sources.options import SourceOptions
     from .embedding.by_labels import ByLabels
     from .embedding.encoders import Embedder
     from .evaluation import Asked
+    from .tree.cut import Cut
 
 FLAGS = (  # of embedders
     "batch",
@@ -106,7 +106,7 @@ def _of_preset(name: str, given: dict[str, Any]) -> Embedder:
 
 def cut_of(arguments: argparse.Namespace) -> Cut:
     """Return where the tree is to be cut."""
-    from .cut import Cut
+    from .tree.cut import Cut
 
     return Cut(
         keep=arguments.keep,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from .cut import Cut, check_cut, check_layer, checked_layer, confirm, one_cut
 from .data.sources.changes import Change, check_not_passed_over
 from .data.sources.options import SourceOptions
 from .data.sources.pictures import picture_options
@@ -22,17 +21,18 @@ from .data.store.run_folder import RunFolder, Stage
 from .decisions.log import DecisionLog
 from .embedding.stage import Clock, embed_opened, open_for_run
 from .errors import StageError, UsageError
-from .select.memory import checked_memory
+from .tree.cut import Cut, check_cut, check_layer, checked_layer, confirm, one_cut
+from .tree.memory_limit import checked_memory
 
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
     from .embedding.by_labels import ByLabels
     from .embedding.encoders import Embedder
     from .export import ExportSummary, Format
-    from .select.cut import Within
-    from .select.explain import Explanation
-    from .select.merges import Merges
-    from .select.selection import Selection
-    from .select.strategies.strategy import Strategy
+    from .selection.explanation import Explanation
+    from .selection.selection import Selection
+    from .selection.strategies.strategy import Strategy
+    from .tree.merges import Merges
+    from .tree.steps import Within
 
 log = logging.getLogger("tenpercent")
 
@@ -120,7 +120,7 @@ def cluster(
         MemoryBudgetError: this depth needs more memory: says what fits.
     """
     from .linkage.memory import Resources
-    from .select.merges import cluster as cluster_embeddings
+    from .tree.merges import cluster as cluster_embeddings
 
     allowed = checked_memory(memory)
     if keep is None and threshold is None:
@@ -144,9 +144,9 @@ def _cluster_folder(
 ) -> Merges:
     """Cluster a run folder and store its merges, unless those stored reach as deep as asked."""
     from .linkage.memory import Resources
-    from .select.deepening import COPIES, beyond_copies
-    from .select.merges import uncut
-    from .select.stored import load_embeddings, stored_merges
+    from .selection.stored import load_embeddings, stored_merges
+    from .tree.deepening import COPIES, beyond_copies
+    from .tree.merges import uncut
 
     layer = checked_layer(layer)
     folder = RunFolder.open(what)
@@ -209,7 +209,7 @@ def select(
         MemoryBudgetError: the cut needs more memory: says what fits.
     """
     from .linkage.memory import Resources
-    from .select.stored import load_decided, with_source
+    from .selection.stored import load_decided, with_source
 
     cut, allowed = one_cut(cut, keep), checked_memory(memory)
     checked_layer(cut.layer)
@@ -260,9 +260,9 @@ def select_by(
         UsageError: a value out of its range or without a meaning for the strategy, or scores that don't fit.
         StageError: the run folder holds no embeddings.
     """
-    from .select.by_strategy import select_by as select_embeddings
-    from .select.stored import load_embeddings, scores_for, with_source
-    from .select.strategies.strategy import CheckedStrategy
+    from .selection.by_strategy import select_by as select_embeddings
+    from .selection.stored import load_embeddings, scores_for, with_source
+    from .selection.strategies.strategy import CheckedStrategy
 
     chosen = CheckedStrategy.of(strategy)
     how: dict[str, Any] = {"strategy": chosen, "threshold": threshold, "seed": seed}
@@ -294,7 +294,7 @@ def cut_again(folder: RunFolder, *, ignore_decisions: bool = False) -> None:
     Raises:
         StageError: nothing has been selected yet, or it was cut with ids that must stay, which are not known here.
     """
-    from .select.stored import constraints_for, load_embeddings
+    from .selection.stored import constraints_for, load_embeddings
 
     settings = folder.require(Stage.SELECT)["settings"]
     clustered = folder.stage(Stage.CLUSTER)
@@ -371,7 +371,7 @@ def report(
         Its path.
     """
     from .data.store.results import read_results
-    from .select.stored import load_decided, load_selection, open_present
+    from .selection.stored import load_decided, load_selection, open_present
     from .show.report import Material, write_report
 
     folder = RunFolder.open(what)
@@ -424,7 +424,7 @@ def explain(what: str | Path, name: str | int) -> Explanation:
     Raises:
         UsageError: no image has that id; the nearest ids are offered.
     """
-    from .select.stored import load_merges, load_selection
+    from .selection.stored import load_merges, load_selection
 
     folder = RunFolder.open(what)
     cut_again(folder)
@@ -453,7 +453,7 @@ def export(
     """
     from .export import Format, describe_change
     from .export import export as write
-    from .select.stored import load_selection, open_present
+    from .selection.stored import load_selection, open_present
     from .show.summary import describe_left_out
 
     folder = RunFolder.open(what)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .cut import Cut, check_cut
 from .data.sources.first_line import account, describe_taken
 from .data.sources.holdout import split_holdout
 from .data.sources.options import SourceOptions
@@ -22,7 +21,8 @@ from .errors import RunFolderError, counted, require
 from .evaluate.presets import preset
 from .quicker import LONG, PRESET, WORTH, quicker, suits
 from .ready import Asked, Ready
-from .select.memory import checked_memory
+from .tree.cut import Cut, check_cut
+from .tree.memory_limit import checked_memory
 
 if TYPE_CHECKING:
     from .embedding.by_labels import ByLabels
@@ -299,8 +299,8 @@ def _embedding(
 def clustering_memory(embeddings: Embeddings, cut: Cut, memory: int | None) -> tuple[int, str]:
     """Return the bytes that clustering takes with the vectors, and what to say of it; the largest class decides."""
     from .linkage.memory import MemoryBudgetError, Resources
-    from .select.forecast import forecast
-    from .select.merges import uncut
+    from .tree.forecast import forecast
+    from .tree.merges import uncut
 
     tree = uncut(embeddings, cut.within)
     largest = int(tree.sizes.argmax())

@@ -100,8 +100,8 @@ class Ready:
         from .evaluate.evaluation_set import evaluation_set
         from .evaluate.results import Results
         from .evaluate.trials import FULL, Plan
-        from .select.stored import constraints_for, load_embeddings, open_images, scores_for
-        from .select.strategies.strategy import CheckedStrategy
+        from .selection.stored import constraints_for, load_embeddings, open_images, scores_for
+        from .selection.strategies.strategy import CheckedStrategy
 
         run.require(Stage.EMBED)
         images, embeddings = open_images(run), load_embeddings(run)

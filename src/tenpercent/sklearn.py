@@ -14,8 +14,8 @@ from .errors import MissingExtraError, UsageError, require
 from .linkage.distances import as_rows, scale_of_rows
 from .linkage.kernels import kernel
 from .linkage.linkage import Linkage, first_merges
-from .select.dendrogram import children
-from .select.representatives import groups_of, representatives
+from .selection.dendrogram import children
+from .tree.representatives import groups_of, representatives
 
 require("sklearn", "sklearn")  # before the imports below, to name the command where it is missing
 try:

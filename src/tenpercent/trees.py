@@ -16,8 +16,8 @@ from .pipeline import cluster
 
 if TYPE_CHECKING:
     from .data.store.scores import Floats
-    from .select.merges import Merges
-    from .select.strategies.strategy import CheckedStrategy
+    from .selection.strategies.strategy import CheckedStrategy
+    from .tree.merges import Merges
 
 log = logging.getLogger("tenpercent")
 
@@ -67,13 +67,13 @@ class Trees:
 
     def scores(self, embedding: int, strategy: CheckedStrategy) -> Floats | None:
         """Return how hard each image was in the training of an embedding; see `select.stored.scores_for`."""
-        from .select.stored import load_embeddings, scores_for
+        from .selection.stored import load_embeddings, scores_for
 
         run = self._run if embedding == 0 else self._again(embedding)
         return scores_for(run, load_embeddings(run), strategy)
 
     def _made(self, least: float, embedding: int, layer: str) -> Merges:
-        from .select.stored import constraints_for, load_decided, load_embeddings
+        from .selection.stored import constraints_for, load_decided, load_embeddings
 
         if embedding == 0 and layer == self.layer:
             if self._run.stage(Stage.CLUSTER) is None:
@@ -93,7 +93,7 @@ class Trees:
         return self._others[embedding]
 
     def _embedded_again(self, embedding: int) -> RunFolder:
-        from .select.stored import load_embeddings
+        from .selection.stored import load_embeddings
 
         about = self._run.read()["source"]
         settings = self._run.require(Stage.EMBED)["settings"]

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 
 from ..data.store.embeddings import Embeddings
 from ..errors import UsageError, nearest, reason_of
-from ..select.by_strategy import select_by
-from ..select.merges import Merges
-from ..select.strategies.strategy import CheckedStrategy, Strategy
+from ..selection.by_strategy import select_by
+from ..selection.strategies.strategy import CheckedStrategy, Strategy
+from ..tree.merges import Merges
 from .results import packed
 from .trials import FULL, RANDOM, SEMANTIC, Trial
 

@@ -12,7 +12,7 @@ from .summary import ExportSummary, Format, describe_change
 
 if TYPE_CHECKING:
     from ..data.sources.source import ImageSource
-    from ..select.selection import Selection
+    from ..selection.selection import Selection
 
 __all__ = ["ExportSummary", "Format", "describe_change", "export"]
 

@@ -15,7 +15,7 @@ from ..data.sources.source import ImageSource
 from ..errors import StageError
 
 if TYPE_CHECKING:
-    from ..select.selection import Selection
+    from ..selection.selection import Selection
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from ..export import ExportSummary, Format, export
 from ..export.targets import check_free
 
 if TYPE_CHECKING:
-    from ..select.selection import Selection
+    from ..selection.selection import Selection
     from .result import Leaks
 
 

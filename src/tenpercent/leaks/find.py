@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cut import checked_layer, similarity_hint
 from ..data.sources.classes import listed
 from ..data.sources.options import SourceOptions
 from ..data.store.embeddings import Ints
 from ..data.store.environment import machine, versions
 from ..data.store.files import own_folder, write_text
 from ..errors import UsageError, counted
-from ..select.memory import checked_memory
+from ..tree.cut import checked_layer, similarity_hint
+from ..tree.memory_limit import checked_memory
 from .pictures import same_pictures
 from .result import NOT_SAME, By, Floats, Growth, Leaks, Near, Pairs, Side, used_names
 from .sides import Spec, open_test, open_train, vectors_of

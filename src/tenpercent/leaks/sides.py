@@ -255,7 +255,7 @@ def _embedded(asked: Asked, other: Asked, embedder: Embedder | ByLabels | None, 
 
 
 def _side(asked: Asked, layer: str | None) -> Side:
-    from ..select.stored import load_embeddings, open_present
+    from ..selection.stored import load_embeddings, open_present
 
     opened = asked.opened
     if isinstance(opened, Embeddings):

@@ -21,7 +21,7 @@ from ..embedding.settings import Timm
 from ..embedding.stage import describe, embed
 from ..errors import UsageError
 from ..evaluate.evaluation_set import EvaluationSet, evaluation_set
-from ..select.stored import load_embeddings, open_images
+from ..selection.stored import load_embeddings, open_images
 from .measure import check_classes
 
 log = logging.getLogger("tenpercent")

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..decisions.log import ConflictError, Decision, ImageName, Kind
 from ..decisions.meaning import places
-from ..select.cut import CheckedCut
+from ..tree.steps import CheckedCut
 from .instead import change_view
 from .listing import fitting, group_views, with_missing
 from .requests import DecisionRequest, RefusedError

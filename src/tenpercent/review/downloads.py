@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyarrow import csv
 from starlette.responses import Response, StreamingResponse
 
-from ..select.selection import Selection
+from ..selection.selection import Selection
 
 ROWS = 10_000  # of a piece
 

@@ -18,7 +18,7 @@ from ..linkage.kernels import kernel
 from .memo import Memo
 
 if TYPE_CHECKING:
-    from ..select.merges import Merges
+    from ..tree.merges import Merges
 
 ORDERS = 8  # in which nodes are listed, kept at a time
 

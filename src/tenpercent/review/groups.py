@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from ..data.store.embeddings import Ints
 from ..decisions.constraints import Constraints
-from ..select.cut import CheckedCut
+from ..tree.steps import CheckedCut
 from .forest import Bools, Forest
 from .memo import Memo
 
 if TYPE_CHECKING:
-    from ..select.merges import Merges
-    from ..select.partition import Standing
+    from ..tree.merges import Merges
+    from ..tree.partition import Standing
 
 LISTS = 8  # orders kept of one cut
 ANY = CheckedCut(keep=1.0)  # who stands for a group depends on its images only
@@ -148,7 +148,7 @@ class Groups:
 
     def standing(self, groups: Ints) -> Standing:
         """Find who stands for some groups: the cut of their images alone says it as the whole cut does."""
-        from ..select.partition import Partition
+        from ..tree.partition import Partition
 
         members, starts = self.members(groups)
         order = np.argsort(members)

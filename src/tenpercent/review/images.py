@@ -12,8 +12,8 @@ from ..data.decoding.pillow import open_image, quiet
 from ..data.sources.options import Decoding
 from ..data.sources.source import Raw, content_hash
 from ..data.store.embeddings import Ints
-from ..select.cut import CheckedCut
-from ..select.dendrogram import group_linkage
+from ..selection.dendrogram import group_linkage
+from ..tree.steps import CheckedCut
 from .listing import about_groups, distance, members_view, role, with_missing
 from .originals import GoneError
 from .state import State

@@ -9,14 +9,14 @@ import numpy as np
 
 from ..data.store.embeddings import Ints
 from ..decisions.log import Kind
-from ..select.cut import CheckedCut
+from ..tree.steps import CheckedCut
 from .groups import Filter, Groups
 from .requests import MOST_IMAGES, GroupsRequest, RefusedError
 from .state import State
 from .views import checked_position
 
 if TYPE_CHECKING:
-    from ..select.partition import Standing
+    from ..tree.partition import Standing
 
 SHOWN = 16  # members of a group in a list of groups
 BYTES = 700_000  # of an answer, before JSON's own signs

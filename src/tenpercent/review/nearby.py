@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from ..data.store.embeddings import Embeddings, Ints, in_batches
 from ..linkage.filters import relative_margin
-from ..select.gap import typical_dissimilarity
-from ..select.outside import nearest_outside
+from ..selection.nearest_outside import nearest_outside
+from ..tree.gap import typical_dissimilarity
 
 ROWS = 65_536  # vectors looked at at a time
 

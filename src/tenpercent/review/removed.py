@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..select.selection import Selection
+from ..selection.selection import Selection
 from .listing import with_missing
 from .state import State
 from .views import with_keeper

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from ..data.decoding.decode import Unreadable
 from ..errors import TenpercentError
-from ..select.cut import CheckedCut, Hold
-from ..select.selection import Selection
+from ..selection.selection import Selection
+from ..tree.steps import CheckedCut, Hold
 from .events import Hub
 from .listing import groups_view
 from .maps import Map

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..cut import Cut
 from ..data.store.run_folder import RunFolder, Stage
 from ..embedding.stage import Clock
 from ..linkage.memory import Resources
 from ..pipeline import select, store_merges
 from ..progress import watched
-from ..select.cut import CheckedCut
-from ..select.selection import Selection
-from ..select.stored import load_decided
+from ..selection.selection import Selection
+from ..selection.stored import load_decided
+from ..tree.cut import Cut
+from ..tree.steps import CheckedCut
 from .events import Hub
 from .jobs import Job, Tell
 from .memo import Memo

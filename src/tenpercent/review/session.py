@@ -14,8 +14,8 @@ from ..decisions.constraints import Constraints
 from ..decisions.log import Decision, DecisionLog
 from ..decisions.meaning import constraints_of, places
 from ..errors import RunFolderError
-from ..select.cut import Within
-from ..select.stored import load_embeddings, stored_decided
+from ..selection.stored import load_embeddings, stored_decided
+from ..tree.steps import Within
 from .forest import Forest
 from .memo import Memo
 from .nearby import Nearby
@@ -23,7 +23,7 @@ from .originals import Originals, open_originals
 from .state import How, State
 
 if TYPE_CHECKING:
-    from ..select.merges import Merges
+    from ..tree.merges import Merges
 
 log = logging.getLogger("tenpercent")
 
@@ -103,7 +103,7 @@ class Session:
 
     def _merges(self, content: dict[str, Any]) -> Merges:
         """Return the stored tree; the embeddings are read anew only where they are others."""
-        from ..select.merges import Merges
+        from ..tree.merges import Merges
 
         clustered = self.run.require(Stage.CLUSTER)
         layer = clustered["settings"]["layer"]

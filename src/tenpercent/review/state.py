@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.run_folder import RunFolder, Stage
 from ..decisions.log import Decision, ImageName
-from ..select.cut import CheckedCut, Hold
+from ..tree.steps import CheckedCut, Hold
 from .forest import Forest
 from .groups import Groups
 from .memo import Memo
@@ -22,8 +22,8 @@ from .originals import Originals
 from .requests import RefusedError
 
 if TYPE_CHECKING:
-    from ..select.merges import Merges
-    from ..select.partition import Partition
+    from ..tree.merges import Merges
+    from ..tree.partition import Partition
 
 CUTS = 64  # held at a time, two bytes an image each, and what was listed of them
 ANSWERS = 400  # numbers and pages held at a time, up to 300 KB each

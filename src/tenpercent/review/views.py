@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..decisions.log import Decision, ImageName
-from ..select.cut import CheckedCut
-from ..select.gap import FEWEST, find_gap
-from ..select.merges_file import complete_heights
+from ..tree.gap import FEWEST, find_gap
+from ..tree.merges_file import complete_heights
+from ..tree.steps import CheckedCut
 from .accuracy import accuracy
 from .groups import Groups
 from .requests import RefusedError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ..select.strategies.strategy import Strategy
+from ..selection.strategies.strategy import Strategy
 from .figures import ARMS, COLOURS, INK
 
 # Signs differ as well as colours, so that no arm is told apart by colour alone.

@@ -10,7 +10,7 @@ from .figures import Curve
 from .tables import Columns, Floats, Groups, Ints
 
 if TYPE_CHECKING:
-    from ..select.merges import Merges
+    from ..tree.merges import Merges
 
 
 def curves_of(merges: Merges, columns: Columns, groups: Groups) -> tuple[tuple[int, ...], list[Curve]]:

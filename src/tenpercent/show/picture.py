@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..data.decoding.thumbnails import thumbnail
 from ..data.sources.source import ImageSource
 from ..errors import UsageError
-from ..select.selection import Selection
+from ..selection.selection import Selection
 from .gallery import number
 
 GREEN = "#15803d"

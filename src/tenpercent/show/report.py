@@ -18,11 +18,11 @@ from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Embeddings
 from ..data.store.files import write_text
 from ..errors import counted
-from ..select.gap import describe_gap, find_gap, typical_dissimilarity
-from ..select.merges import Merges
-from ..select.merges_file import complete_heights
-from ..select.outside import nearest_outside
-from ..select.selection import Selection
+from ..selection.nearest_outside import nearest_outside
+from ..selection.selection import Selection
+from ..tree.gap import describe_gap, find_gap, typical_dissimilarity
+from ..tree.merges import Merges
+from ..tree.merges_file import complete_heights
 from . import gallery
 from .curves import curves_of, extremes, height_at
 from .figures import curve_figure, sizes_figure

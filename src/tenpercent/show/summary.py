@@ -12,10 +12,10 @@ from ..data.store.left_out import read_held_out, read_rejected
 from ..data.store.results import read_results
 from ..data.store.run_folder import RunFolder, Stage, flat
 from ..errors import counted
-from ..select.cut import Floats
-from ..select.gap import describe_gap, said_height
-from ..select.merges_file import read_heights
-from ..select.selection import Selection
+from ..selection.selection import Selection
+from ..tree.gap import describe_gap, said_height
+from ..tree.merges_file import read_heights
+from ..tree.steps import Floats
 
 
 def describe_selection(selection: Selection, heights: Floats | None = None) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from ..select.selection import Selection
+    from ..selection.selection import Selection
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -20,8 +20,8 @@ from ..linkage.linkage import Linkage, first_merges
 from ..linkage.memory import Resources
 from ..linkage.neighbors import near_pairs
 from ..linkage.points import Points
-from .cut import Bools, Floats
 from .representatives import groups_of
+from .steps import Bools, Floats
 
 if TYPE_CHECKING:
     from .merges import Merges

@@ -16,11 +16,11 @@ from ..errors import UsageError
 from ..linkage.distances import unit_vectors
 from ..linkage.memory import Resources
 from ..linkage.threads import cpus, in_threads
-from .allotment import allot
-from .cut import CheckedCut, Floats, Within
+from ..tree.allotment import allot
+from ..tree.merges import Merges, cluster, uncut
+from ..tree.representatives import groups_of
+from ..tree.steps import CheckedCut, Floats, Within
 from .keepers import Keepers, keepers_of
-from .merges import Merges, cluster, uncut
-from .representatives import groups_of
 from .selection import ClassCut, Selection
 from .strategies.along_tree import ALPHA, leaf_order, systematic, weights_of
 from .strategies.draw import draw

@@ -10,7 +10,7 @@ from ..data.store.embeddings import Ints, Vectors
 from ..linkage.components import united
 from ..linkage.distances import Positions, dissimilarities, unit_vectors
 from ..linkage.kernels import kernel
-from .cut import Bools, Floats
+from .steps import Bools, Floats
 
 TIE = 1e-12  # closeness to the centre that counts as equal
 BLOCK_BYTES = 256 * 2**20  # unit vectors held at a time, unless one group alone has more

@@ -13,7 +13,7 @@ from ..linkage.distances import Doubles, dissimilarities
 from ..linkage.filters import relative_margin
 from ..linkage.kernels import kernel
 from ..linkage.threads import cpus, in_threads, one_blas_thread
-from .cut import Bools, Floats
+from ..tree.steps import Bools, Floats
 
 QUERIES = 512  # removed images at a time
 TILE = 4096  # kept images at a time

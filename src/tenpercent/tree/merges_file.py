@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from ..data.store.tables import Column, Layout, ascending, check, read_checked
-from .cut import ALL, Floats, Within
-from .files import StageAbout
 from .representatives import groups_of
+from .stage_files import StageAbout
+from .steps import ALL, Floats, Within
 
 if TYPE_CHECKING:
     from .merges import Merges

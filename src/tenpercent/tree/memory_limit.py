@@ -9,7 +9,7 @@ from numbers import Integral
 
 from ..errors import UsageError
 from ..linkage.memory import MemoryBudgetError
-from .cut import CheckedCut
+from .steps import CheckedCut
 
 UNITS = {  # a letter alone counts as in most tools: 4G is 4GiB, and only 4GB is in thousands
     **{f"{letter}b": 1000**power for power, letter in enumerate(("", *"kmgt"))},

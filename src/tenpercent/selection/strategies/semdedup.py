@@ -21,7 +21,7 @@ from ...linkage.dense import COLUMNS, ROWS
 from ...linkage.distances import Doubles, unit_vectors
 from ...linkage.kernels import kernel
 from ...linkage.rows import fill_rows, grid_of
-from ..cut import Floats
+from ...tree.steps import Floats
 from .draw import draw
 
 ITERATIONS = 100  # of k-means at most, unless nothing changes before

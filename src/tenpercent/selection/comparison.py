@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..data.store.checks import check_kind
 from ..data.store.ids import as_given
 from ..errors import UsageError
-from .cut import Bools
+from ..tree.steps import Bools
 from .selection import Selection
 
 

@@ -9,7 +9,7 @@ from ..data.store.embeddings import Ints, Vectors, in_batches
 from ..linkage.distances import dissimilarities, unit_vectors
 from ..linkage.filters import relative_margin
 from ..linkage.points import rows_at_a_time
-from .cut import Floats
+from ..tree.steps import Floats
 
 QUERIES = 256  # images asked about at a time
 TILE = 8192  # images compared with at a time

@@ -10,9 +10,9 @@ import numpy as np
 from ..data.store.embeddings import Ints, Strings
 from ..errors import UsageError, nearest, require
 from ..linkage.kernels import kernel
-from .cut import Bools, Floats
-from .merges import Merges
-from .representatives import groups_of
+from ..tree.merges import Merges
+from ..tree.representatives import groups_of
+from ..tree.steps import Bools, Floats
 from .selection import positions_of
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import pyarrow as pa
 from ..data.store.records import CutSettings
 from ..data.store.run_folder import RunFolder
 from ..data.store.tables import Column, Layout
-from .cut import ALL
-from .files import StageAbout
+from ..tree.stage_files import StageAbout
+from ..tree.steps import ALL
 
 if TYPE_CHECKING:
     from .selection import Selection

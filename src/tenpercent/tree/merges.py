@@ -19,17 +19,17 @@ from ..decisions.constraints import NONE, Constraints
 from ..errors import StageError, UsageError
 from ..linkage.memory import Resources
 from ..linkage.walk import Counted
+from ..selection.selection import ClassCut, Selection, positions_of
 from .counts import StoredCounts, save_counts
-from .cut import ALL, Bools, Budget, CheckedCut, Floats, Hold, Request, Steps, Within, checked_choice
 from .deepening import deepened
-from .files import read_stage
-from .held import no_higher
-from .memory import checked_memory
+from .held_height import no_higher
+from .memory_limit import checked_memory
 from .merges_file import FORMAT, check_merges, merges_layout
 from .partition import Partition, further
 from .representatives import groups_of, representatives
 from .rewalk import rewalked
-from .selection import ClassCut, Selection, positions_of
+from .stage_files import read_stage
+from .steps import ALL, Bools, Budget, CheckedCut, Floats, Hold, Request, Steps, Within, checked_choice
 
 DEFAULT_KEEP = 0.5
 

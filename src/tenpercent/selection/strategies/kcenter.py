@@ -21,8 +21,8 @@ from ...linkage.dense import COLUMNS, ROWS, _add_squares
 from ...linkage.distances import Doubles, Positions
 from ...linkage.kernels import kernel
 from ...linkage.rows import Panels, grid_of
-from ..cut import Floats
-from ..representatives import representatives
+from ...tree.representatives import representatives
+from ...tree.steps import Floats
 
 CHOSEN = -1.0  # stands in the place of the dissimilarity of an image that is chosen
 

@@ -25,7 +25,7 @@ from ...linkage.dense import COLUMNS, ROWS
 from ...linkage.distances import Doubles
 from ...linkage.kernels import inner, kernel
 from ...linkage.rows import Panels, fill_rows, grid_of
-from ..cut import Floats
+from ...tree.steps import Floats
 
 NOTHING = 2.0  # the dissimilarity to the nearest chosen image while there is none: that of opposite images
 LANES = 8  # sums side by side, added up at the end

@@ -13,8 +13,8 @@ from ..data.store.embeddings import Ints, Vectors
 from ..decisions.constraints import Constraints
 from ..errors import counted
 from ..linkage.distances import dissimilarities, unit_vectors
-from .cut import Bools, Budget, CheckedCut, Floats, Steps
 from .representatives import central, groups_of
+from .steps import Bools, Budget, CheckedCut, Floats, Steps
 
 
 class Standing(NamedTuple):

@@ -22,7 +22,7 @@ from ...linkage.kernels import kernel
 from ...linkage.neighbors import NeighborGraph, TooManyPairsError, neighbor_graph
 from ...linkage.points import Points
 from ...linkage.sample import sample_pairs
-from ..cut import Bools
+from ...tree.steps import Bools
 
 SAME = 1e-9  # of a radius: a shell is not made narrower than this
 MOST = 1 << 24  # pairs of a shell, about: 16 bytes each, and as much again while they are sorted

@@ -21,10 +21,10 @@ from ..data.store.ids import as_given, as_text, find_id
 from ..data.store.ids import positions_of as positions_of
 from ..data.store.tables import check
 from ..errors import UsageError
-from .cut import ALL as ALL
-from .cut import Bools, Floats
-from .explain import Explanation, explain
-from .files import read_stage
+from ..tree.stage_files import read_stage
+from ..tree.steps import ALL as ALL
+from ..tree.steps import Bools, Floats
+from .explanation import Explanation, explain
 from .notebook import selection_html
 from .selection_file import FORMAT, LAYOUT, claims, length_beside
 from .subset import checked_subset

@@ -13,9 +13,9 @@ from ..linkage.linkage import Linkage
 from ..linkage.memory import MemoryBudgetError, Resources
 from ..linkage.walk import Counted
 from .clustering import ClassJob, cluster_classes
-from .cut import CheckedCut, Request
-from .parts import Asked, FinishedClasses
+from .finished_classes import Asked, FinishedClasses
 from .rewalk import inside
+from .steps import CheckedCut, Request
 
 if TYPE_CHECKING:
     from .merges import Merges

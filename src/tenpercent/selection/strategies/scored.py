@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...data.store.embeddings import Ints
-from ..cut import Floats
+from ...tree.steps import Floats
 from .draw import draw
 
 STRATA = 50  # as published

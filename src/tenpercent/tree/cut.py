@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .data.sources.source import ImageSource
-from .data.store.checks import check_kind
-from .data.store.embeddings import LAYERS, Embeddings
-from .errors import UsageError, nearest
-from .select.cut import Budget, CheckedCut, Hold, Within, checked_choice
+from ..data.sources.source import ImageSource
+from ..data.store.checks import check_kind
+from ..data.store.embeddings import LAYERS, Embeddings
+from ..errors import UsageError, nearest
+from .steps import Budget, CheckedCut, Hold, Within, checked_choice
 
 if TYPE_CHECKING:
-    from .select.merges import Merges
-    from .select.selection import Selection
+    from ..selection.selection import Selection
+    from .merges import Merges
 
 log = logging.getLogger("tenpercent")
 
@@ -98,7 +98,7 @@ def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
     if cut.layer is not None and cut.layer not in known:
         raise UsageError(f"layer is {cut.layer!r}; {opened!r} has {', '.join(known)}")
     if cut.keep_ids:
-        from .select.selection import positions_of
+        from ..selection.selection import positions_of
 
         ids = np.asarray(opened.ids, dtype=object)
         rows = np.argsort(ids, kind="stable") if isinstance(opened, ImageSource) else opened.rows

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .cut import Bools, Budget, CheckedCut
+from .steps import Bools, Budget, CheckedCut
 
 if TYPE_CHECKING:
     from .merges import Merges

@@ -15,7 +15,7 @@ import numpy as np
 from ..data.store.embeddings import Vectors
 from ..errors import counted
 from ..linkage.distances import dissimilarities, unit_vectors
-from .cut import Floats
+from .steps import Floats
 
 LOWEST = 1e-9  # heights below count as it: copies to the bit differ by rounding at most
 FOLLOWING = 100  # spacings that the mean is taken of

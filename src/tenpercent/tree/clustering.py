@@ -18,10 +18,10 @@ from ..linkage.memory import MemoryBudgetError, Resources
 from ..linkage.pairs import BYTES_IN_MEMORY
 from ..linkage.threads import one_blas_thread
 from ..progress import bar, is_quiet, quiet
-from .cut import CheckedCut
+from .finished_classes import Asked, FinishedClasses
 from .forecast import forecast
-from .memory import too_deep
-from .parts import Asked, FinishedClasses
+from .memory_limit import too_deep
+from .steps import CheckedCut
 
 MAY_SPILL = 0.1  # of the memory is what all pairs of a class may take that is given no folder to go on from
 ALONE = 10_000  # a class of more images keeps all threads busy by itself, and stops sooner on ctrl-C that way

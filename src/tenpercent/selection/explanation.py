@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.store.embeddings import Embeddings
-from .gap import precise_height
-from .outside import nearest_outside
+from ..tree.gap import precise_height
+from .nearest_outside import nearest_outside
 
 if TYPE_CHECKING:
     from .selection import Selection
