@@ -18,11 +18,11 @@ from sklearn.datasets import load_digits
 
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.data.store.run_folder import RunFolder
+from tenpercent.reporting.gallery import largest
+from tenpercent.reporting.picture import GREEN, GREY, group_picture
+from tenpercent.reporting.tables import columns_of, groups_of
 from tenpercent.selection.dendrogram import group_linkage, plot_linkage
 from tenpercent.selection.stored import load_selection, open_images
-from tenpercent.show.gallery import largest
-from tenpercent.show.picture import GREEN, GREY, group_picture
-from tenpercent.show.tables import columns_of, groups_of
 from tenpercent.tree.merges import cluster
 
 ROOT = Path(__file__).resolve().parent.parent

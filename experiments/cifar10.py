@@ -29,10 +29,10 @@ from PIL import Image
 
 import tenpercent as tp
 from tenpercent.data.store.run_folder import RunFolder
+from tenpercent.reporting.gallery import class_groups, largest, tightest
+from tenpercent.reporting.picture import group_picture
+from tenpercent.reporting.tables import columns_of, groups_of, redundancy_table
 from tenpercent.selection.stored import load_selection, open_images
-from tenpercent.show.gallery import class_groups, largest, tightest
-from tenpercent.show.picture import group_picture
-from tenpercent.show.tables import columns_of, groups_of, redundancy_table
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 DEPTH = 32

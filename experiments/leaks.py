@@ -29,7 +29,7 @@ from tenpercent.data.decoding.decode import decode
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.environment import machine, versions
 from tenpercent.leaks.growth import threshold_rows
-from tenpercent.show.picture import FONT
+from tenpercent.reporting.picture import FONT
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAIRS = DOCS / "leaks-pairs.csv"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tenpercent.evaluate.evidence import BLIND, FULL, RANDOM, Evidence, Point, gather
-from tenpercent.evaluate.findings import named
-from tenpercent.evaluate.sentences import percent
-from tenpercent.show.evidence_tables import NONE, loss_difference_text, loss_text
+from tenpercent.reporting.evidence.findings import named
+from tenpercent.reporting.evidence.gathered import BLIND, FULL, RANDOM, Evidence, Point, gather
+from tenpercent.reporting.evidence.sentences import percent
+from tenpercent.reporting.evidence.tables import NONE, loss_difference_text, loss_text
 
 
 def main() -> None:

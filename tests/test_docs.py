@@ -18,12 +18,12 @@ from scipy import stats
 
 import tenpercent
 from tenpercent.cli import build_parser
-from tenpercent.evaluate.evidence import BLIND, Point, gather
 from tenpercent.evaluate.presets import preset
-from tenpercent.evaluate.sentences import signed
-from tenpercent.evaluate.statistics import compare, gap
-from tenpercent.show.evidence import describe_evidence
-from tenpercent.show.evidence_tables import difference_text, loss_difference_text
+from tenpercent.reporting.evidence.gathered import BLIND, Point, gather
+from tenpercent.reporting.evidence.section import describe_evidence
+from tenpercent.reporting.evidence.sentences import signed
+from tenpercent.reporting.evidence.statistics import compare, gap
+from tenpercent.reporting.evidence.tables import difference_text, loss_difference_text
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

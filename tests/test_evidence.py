@@ -21,18 +21,18 @@ from made_trainings import CLASSES, LOST, experiment, failed, table, training
 from tenpercent.cli import main
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.errors import RunFolderError, StageError
-from tenpercent.evaluate.classes import lowest_class, worst_class
-from tenpercent.evaluate.cost import Cost, cost_of, cost_sentence, duration
-from tenpercent.evaluate.evidence import Evidence, Point, gather
 from tenpercent.evaluate.experiment import Tally
-from tenpercent.evaluate.findings import claims, lead, main_arm, power
-from tenpercent.evaluate.statistics import visible_difference
 from tenpercent.evaluation import Evaluation, finish
-from tenpercent.show.arms import looks_of
-from tenpercent.show.evidence import describe_evidence, section, write_evidence
-from tenpercent.show.evidence_figures import PAPER, Sheet, fraction_figure, on_page
-from tenpercent.show.evidence_series import class_lines, fraction_lines, level_of, traces_of
-from tenpercent.show.evidence_tables import (
+from tenpercent.reporting.evidence.arms import looks_of
+from tenpercent.reporting.evidence.classes import lowest_class, worst_class
+from tenpercent.reporting.evidence.cost import Cost, cost_of, cost_sentence, duration
+from tenpercent.reporting.evidence.figures import PAPER, Sheet, fraction_figure, on_page
+from tenpercent.reporting.evidence.findings import claims, lead, main_arm, power
+from tenpercent.reporting.evidence.gathered import Evidence, Point, gather
+from tenpercent.reporting.evidence.section import describe_evidence, section, write_evidence
+from tenpercent.reporting.evidence.series import class_lines, fraction_lines, level_of, traces_of
+from tenpercent.reporting.evidence.statistics import visible_difference
+from tenpercent.reporting.evidence.tables import (
     csv_table,
     latex_table,
     loss_difference_text,
@@ -41,8 +41,8 @@ from tenpercent.show.evidence_tables import (
     rows_of,
     text_table,
 )
-from tenpercent.show.figures import COLOURS
-from tenpercent.show.report import render
+from tenpercent.reporting.figures import COLOURS
+from tenpercent.reporting.report import render
 from test_report import Page, digits
 
 HEADS = [

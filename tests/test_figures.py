@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from tenpercent.show.figures import COLOURS, Curve, curve_figure, sizes_figure
+from tenpercent.reporting.figures import COLOURS, Curve, curve_figure, sizes_figure
 
 SIZES, COUNTS = np.array([2, 3, 9]), np.array([1000, 20, 1])
 

@@ -21,8 +21,8 @@ from tenpercent.data.sources.perceptual import SAME, SmallPictures, bits_apart, 
 from tenpercent.errors import StageError
 from tenpercent.leaks import pictures as pictures_of_sets
 from tenpercent.leaks.pictures import same_pictures
-from tenpercent.show.provenance import training_accuracy
-from tenpercent.show.unlike import UnlikePairs, near_identical
+from tenpercent.reporting.provenance import training_accuracy
+from tenpercent.reporting.unlike import UnlikePairs, near_identical
 
 Picture = Image.Image
 

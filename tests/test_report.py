@@ -20,9 +20,9 @@ import tenpercent as tp
 from tenpercent.data.decoding.decode import Unreadable
 from tenpercent.data.sources.source import ImageSource, Raw
 from tenpercent.errors import RunFolderError, UsageError
-from tenpercent.show import report
-from tenpercent.show.picture import FONT, group_picture
-from tenpercent.show.report import Material, render, write_report
+from tenpercent.reporting import report
+from tenpercent.reporting.picture import FONT, group_picture
+from tenpercent.reporting.report import Material, render, write_report
 
 RUN: dict[str, Any] = {
     "format": 1,

@@ -17,9 +17,9 @@ from tenpercent.data.sources.opening import open_source
 from tenpercent.embedding.pixels import fit, scan
 from tenpercent.errors import UsageError
 from tenpercent.evaluation import protocol_of
-from tenpercent.show.gallery import shelves
-from tenpercent.show.provenance import flat as flat_settings
-from tenpercent.show.tables import columns_of, groups_of
+from tenpercent.reporting.gallery import shelves
+from tenpercent.reporting.provenance import flat as flat_settings
+from tenpercent.reporting.tables import columns_of, groups_of
 
 
 def text_of(run: Path) -> str:

@@ -14,10 +14,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tenpercent.errors import UsageError
-from tenpercent.evaluate.evidence import Point, gather
 from tenpercent.evaluate.find import Answer, Done, Train, find_step, look, looks, open_trainings
-from tenpercent.evaluate.sentences import cost, percent, plus_minus, rival_sentence, sentence, signed
-from tenpercent.evaluate.statistics import (
+from tenpercent.reporting.evidence.gathered import Point, gather
+from tenpercent.reporting.evidence.sentences import (
+    cost,
+    percent,
+    plus_minus,
+    rival_sentence,
+    sentence,
+    signed,
+)
+from tenpercent.reporting.evidence.statistics import (
     ALPHA,
     MOST_NEEDED,
     Comparison,

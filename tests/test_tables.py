@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tenpercent as tp
-from tenpercent.show.curves import curves_of, extremes
-from tenpercent.show.gallery import class_groups, largest, members_shown, spread, tightest
-from tenpercent.show.tables import Columns, columns_of, group_sizes, groups_of, redundancy_table
-from tenpercent.show.unlike import affordable_radius, each_once, find_unlike_pairs, unlike_pairs
+from tenpercent.reporting.curves import curves_of, extremes
+from tenpercent.reporting.gallery import class_groups, largest, members_shown, spread, tightest
+from tenpercent.reporting.tables import Columns, columns_of, group_sizes, groups_of, redundancy_table
+from tenpercent.reporting.unlike import affordable_radius, each_once, find_unlike_pairs, unlike_pairs
 
 
 def columns(**changes: object) -> Columns:
@@ -148,7 +148,7 @@ def test_a_search_that_would_find_too_much_narrows_or_says_no() -> None:
 
 
 def test_the_search_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tenpercent.show.unlike.MOST_IMAGES", 7)
+    monkeypatch.setattr("tenpercent.reporting.unlike.MOST_IMAGES", 7)
     found = find_unlike_pairs(np.eye(8), columns(), 0.1)
     assert isinstance(found, str)
     assert "8 images" in found

@@ -31,7 +31,7 @@ def run_demo(arguments: argparse.Namespace) -> None:
     from .evaluate.presets import preset
     from .evaluation import Asked, evaluate, finish
     from .pipeline import run
-    from .show.summary import describe_run
+    from .reporting.summary import describe_run
     from .tree.cut import Cut
 
     run("digits", out=arguments.out, cut=Cut(keep=0.9))
@@ -44,7 +44,7 @@ def run_demo(arguments: argparse.Namespace) -> None:
 def run_run(arguments: argparse.Namespace) -> None:
     """``tenpercent run``."""
     from .pipeline import run
-    from .show.summary import describe_run
+    from .reporting.summary import describe_run
 
     options, embedder, cut = options_of(arguments), embedder_of(arguments), cut_of(arguments)
     if arguments.dry_run:
@@ -128,7 +128,7 @@ def run_select(arguments: argparse.Namespace) -> None:
     """``tenpercent select``."""
     from .data.store.run_folder import RunFolder
     from .pipeline import select
-    from .show.summary import describe_selection, heights_of
+    from .reporting.summary import describe_selection, heights_of
 
     cut = cut_of(arguments)
     if arguments.strategy == "semantic":
@@ -168,7 +168,7 @@ def run_report(arguments: argparse.Namespace) -> None:
     """``tenpercent report``."""
     from .evaluation import checked_margin
     from .pipeline import report
-    from .show.summary import describe_trainings
+    from .reporting.summary import describe_trainings
 
     margin = checked_margin(arguments.margin)
     path = report(arguments.run, margin, ignore_decisions=arguments.ignore_decisions)
@@ -297,7 +297,7 @@ def run_presets(_: argparse.Namespace) -> None:
 def run_info(arguments: argparse.Namespace) -> None:
     """``tenpercent info``."""
     from .embedding.stage import changes_of
-    from .show.summary import describe_folder
+    from .reporting.summary import describe_folder
 
     _say(describe_folder(arguments.run))
     changed = changes_of(arguments.run)

@@ -248,7 +248,7 @@ def checked_margin(margin: float | None) -> float:
     Raises:
         UsageError: it is not above 0.
     """
-    from .evaluate.statistics import MARGIN
+    from .reporting.evidence.statistics import MARGIN
 
     if margin is None:
         return MARGIN
@@ -281,7 +281,7 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
     import pyarrow.compute as pc
 
     from .evaluate.results import Results
-    from .show.evidence import describe_evidence, write_evidence
+    from .reporting.evidence.section import describe_evidence, write_evidence
 
     run = RunFolder.open(what)
     content, key = run.read(), evaluation.protocol

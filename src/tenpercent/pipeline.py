@@ -371,8 +371,8 @@ def report(
         Its path.
     """
     from .data.store.results import read_results
+    from .reporting.report import Material, write_report
     from .selection.stored import load_decided, load_selection, open_present
-    from .show.report import Material, write_report
 
     folder = RunFolder.open(what)
     cut_again(folder, ignore_decisions=ignore_decisions)
@@ -407,7 +407,7 @@ def report(
         )
         write_report(folder.report, material)
         if results is not None:
-            from .show.evidence import write_evidence
+            from .reporting.evidence.section import write_evidence
 
             write_evidence(folder.evidence, results, selection.class_names, margin, protocol)
         folder.record(Stage.REPORT, {}, clock.seconds)
@@ -453,8 +453,8 @@ def export(
     """
     from .export import Format, describe_change
     from .export import export as write
+    from .reporting.summary import describe_left_out
     from .selection.stored import load_selection, open_present
-    from .show.summary import describe_left_out
 
     folder = RunFolder.open(what)
     chosen = Format(format)

@@ -23,7 +23,7 @@ from .evaluation import evaluate, protocol_of
 from .suite_file import Data, Suite, folder_name, read_suite, told
 
 if TYPE_CHECKING:
-    from .evaluate.evidence import Evidence
+    from .reporting.evidence.gathered import Evidence
 
 log = logging.getLogger("tenpercent")
 
@@ -56,7 +56,7 @@ def bench(path: str | Path) -> Path:
         UsageError: the file says something that has no meaning, or an experiment can't be done.
         TrainingFailedError: trainings failed; all others are done and in the table.
     """
-    from .show.suite_figure import write_suite_figure
+    from .reporting.evidence.suite_figure import write_suite_figure
 
     suite = read_suite(path)
     _check_networks(suite)
@@ -128,7 +128,7 @@ def _check_images(data: Data) -> None:
 def _rows(data: str, embedder: str, run: Path, protocol: str) -> Iterator[dict[str, Any]]:
     """Yield one row an arm and fraction of an experiment."""
     from .data.store.results import read_results
-    from .evaluate.evidence import gather
+    from .reporting.evidence.gathered import gather
 
     table = read_results(RunFolder.open(run))
     gathered = () if table is None else gather(table)
@@ -162,7 +162,7 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 
 def describe_suite(folder: Path) -> str:
     """Return a suite's table for the terminal."""
-    from .evaluate.sentences import signed
+    from .reporting.evidence.sentences import signed
 
     rows = list(csv.DictReader((folder / "table.csv").read_text(encoding="utf-8").splitlines()))
     lines: list[tuple[str, ...]] = [

@@ -31,9 +31,9 @@ import pyarrow as pa
 from scipy.special import chdtri
 
 from ..errors import UsageError
-from .evidence import BLIND, FULL, Evidence, Point, gather
-from .sentences import cost, percent
-from .statistics import ALPHA, Comparison, Floats, compare, needed_trials
+from ..reporting.evidence.gathered import BLIND, FULL, Evidence, Point, gather
+from ..reporting.evidence.sentences import cost, percent
+from ..reporting.evidence.statistics import ALPHA, Comparison, Floats, compare, needed_trials
 
 FIRST_LOOK = 3  # trials
 LOW_END = (

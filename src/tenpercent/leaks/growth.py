@@ -10,8 +10,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ..show.figures import CUT, HIGH, MUTED, RULE, STYLE, inline
-from ..show.gallery import number
+from ..reporting.figures import CUT, HIGH, MUTED, RULE, STYLE, inline
+from ..reporting.gallery import number
 from .join import rank
 from .result import Floats, Growth, Leaks
 

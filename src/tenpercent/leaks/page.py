@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from ..data.store.embeddings import Ints
 from ..data.store.files import write_text
-from ..show.gallery import Album, Tile, clean, number, shortened, tile
-from ..show.provenance import flat
-from ..show.tables import Columns
+from ..reporting.gallery import Album, Tile, clean, number, shortened, tile
+from ..reporting.provenance import flat
+from ..reporting.tables import Columns
 from .growth import growth_figure, threshold_rows
 from .result import By, Leaks, Pairs, Side
 
@@ -60,7 +60,7 @@ def write_page(path: Path, found: Leaks, record: dict[str, Any]) -> None:
 def render(found: Leaks, record: dict[str, Any]) -> str:
     """Return the page as HTML."""
     environment = Environment(
-        loader=PackageLoader("tenpercent.show"),
+        loader=PackageLoader("tenpercent.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

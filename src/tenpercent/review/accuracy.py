@@ -14,7 +14,7 @@ log = logging.getLogger("tenpercent")
 
 def accuracy(run: RunFolder) -> list[dict[str, Any]]:
     """Return mean accuracy and its interval by arm and fraction, of the protocol with the most trainings."""
-    from ..evaluate.evidence import gather  # loads SciPy's statistics, which takes seconds
+    from ..reporting.evidence.gathered import gather  # loads SciPy's statistics, which takes seconds
 
     try:
         table = read_results(run)

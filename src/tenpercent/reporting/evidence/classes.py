@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .evidence import Point
+from .gathered import Point
 from .statistics import Comparison, Floats, compare
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .evidence import Point
+from .gathered import Point
 from .sentences import percent
 
 SAME_STEPS = 0.01  # sizes whose steps differ by less than this part train equally long

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..evaluate.classes import ClassLoss, lowest_class, worst_class
-from ..evaluate.evidence import FULL, Evidence, Point
-from ..evaluate.findings import named
-from ..evaluate.sentences import percent, plus_minus, signed
-from ..evaluate.statistics import Comparison, Summary, gap, summary
+from .classes import ClassLoss, lowest_class, worst_class
+from .findings import named
+from .gathered import FULL, Evidence, Point
+from .sentences import percent, plus_minus, signed
+from .statistics import Comparison, Summary, gap, summary
 
 NONE = "–"
 HEADS = ("arm", "kept", "images", "trials", "accuracy", "95% interval", "against full", "against random")

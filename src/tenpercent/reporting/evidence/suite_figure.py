@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from .arms import looks_of
-from .evidence_figures import PAPER, Sheet, save
+from .figures import PAPER, Sheet, save
 
 ACROSS = 3  # panels beside each other
 PANEL = (3.6, 2.9)  # inches

@@ -88,7 +88,7 @@ def write_report(path: Path, material: Material) -> None:
 def render(material: Material) -> str:
     """Return the report as HTML."""
     environment = Environment(
-        loader=PackageLoader("tenpercent.show"),
+        loader=PackageLoader("tenpercent.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -188,9 +188,9 @@ class _Page:
         """What trainings show of the selection; None where there are none."""
         if self.material.results is None:
             return None
-        from .evidence import (
-            section,
-        )  # brings SciPy's statistics, which a page without trainings does not need
+        from .evidence.section import (
+            section,  # brings SciPy's statistics, which a page without trainings does not need
+        )
 
         material = self.material
         return section(material.results, material.run, self.columns.class_names, material.margin)

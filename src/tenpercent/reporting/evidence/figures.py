@@ -16,9 +16,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from ..data.store.files import replacing
+from ...data.store.files import replacing
+from ..figures import ARMS, CUT, INK, MUTED, RULE, STYLE, Floats, blank, inline
 from .arms import Look
-from .figures import ARMS, CUT, INK, MUTED, RULE, STYLE, Floats, blank, inline
 
 PAPER = {  # what the page's variables are by daylight, for figures that stand alone
     INK: "#1b1d1f",

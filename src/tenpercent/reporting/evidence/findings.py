@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .evidence import BLIND, FULL, RANDOM, SEMANTIC, Evidence, Point
+from .gathered import BLIND, FULL, RANDOM, SEMANTIC, Evidence, Point
 from .sentences import percent, rival_sentence, sentence
 from .statistics import MOST_NEEDED, Comparison, Verdict, visible_difference
 

@@ -8,13 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
-from ..evaluate.classes import class_comparisons
-from ..evaluate.evidence import FULL, Evidence, Point
-from ..evaluate.findings import lead, main_arm
+from ..figures import ARMS, Floats
 from .arms import SIGNS, Look, looks_of
-from .evidence_figures import Level, Line, Trace
-from .evidence_tables import interval_in_percent
-from .figures import ARMS, Floats
+from .classes import class_comparisons
+from .figures import Level, Line, Trace
+from .findings import lead, main_arm
+from .gathered import FULL, Evidence, Point
+from .tables import interval_in_percent
 
 LAYERS = {"end": Look(ARMS[0], "o"), "middle": Look(ARMS[2], "^"), "start": Look(ARMS[4], "v")}
 CLASSES = 20  # rows of the plot of classes; of more, those that lose most

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..evaluate.cost import cost_of, cost_sentence
-from ..evaluate.evidence import BLIND, RANDOM, Point
-from ..evaluate.findings import in_words
-from ..evaluate.sentences import signed
-from .evidence_series import Shown
-from .evidence_tables import OPTIMISTIC, Row, class_name, loss_difference_text, loss_text, spread_text
+from .cost import cost_of, cost_sentence
+from .findings import in_words
+from .gathered import BLIND, RANDOM, Point
+from .sentences import signed
+from .series import Shown
+from .tables import OPTIMISTIC, Row, class_name, loss_difference_text, loss_text, spread_text
 
 STEPS = {"embed": "embedding", "cluster": "clustering", "select": "selection"}  # stages that find a subset
 

@@ -9,17 +9,18 @@ from typing import Any
 import pyarrow as pa
 from matplotlib.figure import Figure
 
-from ..data.store.files import write_text
-from ..evaluate.classes import class_means
-from ..evaluate.cost import duration
-from ..evaluate.evidence import FULL, RANDOM, Evidence, Point, gather
-from ..evaluate.findings import Claim, claims, in_words, lead, main_arm, power
-from ..evaluate.sentences import percent
-from ..evaluate.statistics import MARGIN, Verdict
+from ...data.store.files import write_text
+from ..gallery import clean
 from .arms import looks_of
-from .evidence_figures import Level, Line, Sheet, class_figure, epochs_figure, fraction_figure, on_page, save
-from .evidence_series import Shown, class_lines, fraction_lines, layer_lines, level_of, traces_of
-from .evidence_tables import (
+from .classes import class_means
+from .cost import duration
+from .figures import Level, Line, Sheet, class_figure, epochs_figure, fraction_figure, on_page, save
+from .findings import Claim, claims, in_words, lead, main_arm, power
+from .gathered import FULL, RANDOM, Evidence, Point, gather
+from .sentences import percent
+from .series import Shown, class_lines, fraction_lines, layer_lines, level_of, traces_of
+from .statistics import MARGIN, Verdict
+from .tables import (
     Row,
     class_name,
     count_text,
@@ -34,8 +35,7 @@ from .evidence_tables import (
     text_table,
     worst_text,
 )
-from .evidence_words import beyond_the_mean, cost_words, loss_words, spread_words
-from .gallery import clean
+from .words import beyond_the_mean, cost_words, loss_words, spread_words
 
 SAID = {  # beside a sentence, in one word
     Verdict.BETTER: "better",

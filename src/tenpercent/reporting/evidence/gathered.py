@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..errors import UsageError
+from ...errors import UsageError
 from .statistics import MARGIN, Comparison, Floats, Summary, compare, summary, variance_parts
 
 FULL = "full"

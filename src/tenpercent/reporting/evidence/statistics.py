@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import stats
 from scipy.special import stdtr, stdtrit
 
-from ..errors import UsageError
+from ...errors import UsageError
 
 Floats = npt.NDArray[np.float64]
 

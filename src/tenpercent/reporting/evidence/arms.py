@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ..selection.strategies.strategy import Strategy
-from .figures import ARMS, COLOURS, INK
+from ...selection.strategies.strategy import Strategy
+from ..figures import ARMS, COLOURS, INK
 
 # Signs differ as well as colours, so that no arm is told apart by colour alone.
 SIGNS = ("o", "s", "^", "D", "v", "P", "X")

@@ -110,7 +110,9 @@ def describe_trainings(run: str | Path, margin: float | None = None) -> str:
         run: a run folder.
         margin: the loss in points that is still accepted; None for the usual one.
     """
-    from .evidence import describe_evidence  # brings SciPy's statistics, which other words do not need
+    from .evidence.section import (
+        describe_evidence,  # brings SciPy's statistics, which other words do not need
+    )
 
     folder = RunFolder.open(run)
     table = read_results(folder)
