@@ -25,9 +25,9 @@ from torchvision.datasets import ImageFolder
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.errors import StageError, TenpercentError, UsageError
-from tenpercent.export import Format, export, folder
-from tenpercent.export.kept import Kept
-from tenpercent.export.names import Names, safe_name
+from tenpercent.exporting import Format, export, folder
+from tenpercent.exporting.kept import Kept
+from tenpercent.exporting.names import Names, safe_name
 
 
 def picture(value: int, kind: str = "PNG", size: tuple[int, int] = (6, 5)) -> bytes:

@@ -16,7 +16,7 @@ from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import RunFolderError, TenpercentError, counted, reason_of
-from tenpercent.export.targets import building
+from tenpercent.exporting.targets import building
 from tenpercent.tree.cut import confirm, confirmed_by
 from tenpercent.tree.gap import describe_gap, precise_height, said_height
 

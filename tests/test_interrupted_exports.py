@@ -22,7 +22,7 @@ import tenpercent as tp
 from tenpercent.data.store.files import own_folder, write_text
 from tenpercent.data.store.remains import held, is_abandoned, remains
 from tenpercent.errors import RunFolderError, UsageError
-from tenpercent.export import targets
+from tenpercent.exporting import targets
 
 FORMATS = ("indices", "folder", "csv", "hf")
 needs_locks = pytest.mark.skipif(os.name != "posix", reason="what a killed process left is told by its lock")

@@ -13,7 +13,7 @@ from tenpercent.cli import main
 from tenpercent.data.decoding.decode import decode
 from tenpercent.data.sources.options import Decoding
 from tenpercent.data.sources.source import Unreadable
-from tenpercent.export.encoded import encoded
+from tenpercent.exporting.encoded import encoded
 
 
 @pytest.fixture

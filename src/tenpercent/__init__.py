@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import embedding as _embed_package
-from . import export as _export_package
+from . import exporting as _export_package
 from . import leaks as _leaks_package
 
 # The packages embed, cluster, select, export, leaks and probe share their names with the functions that people call.

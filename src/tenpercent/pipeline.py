@@ -27,7 +27,7 @@ from .tree.memory_limit import checked_memory
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
     from .embedding.by_labels import ByLabels
     from .embedding.encoders import Embedder
-    from .export import ExportSummary, Format
+    from .exporting import ExportSummary, Format
     from .selection.explanation import Explanation
     from .selection.selection import Selection
     from .selection.strategies.strategy import Strategy
@@ -451,8 +451,8 @@ def export(
         to: where to; nothing there is overwritten.
         ignore_decisions: write the cut as if nothing had been decided about any image.
     """
-    from .export import Format, describe_change
-    from .export import export as write
+    from .exporting import Format, describe_change
+    from .exporting import export as write
     from .reporting.summary import describe_left_out
     from .selection.stored import load_selection, open_present
 

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import UsageError, nearest
-from ..export import ExportSummary, Format, export
-from ..export.targets import check_free
+from ..exporting import ExportSummary, Format, export
+from ..exporting.targets import check_free
 
 if TYPE_CHECKING:
     from ..selection.selection import Selection

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import TenpercentError, UsageError, counted
-from ..export import Format
-from ..export.formulas import formula_notes
+from ..exporting import Format
+from ..exporting.formulas import formula_notes
 from .clean import check_export
 from .find import PAGE, TABLE
 from .growth import threshold_rows

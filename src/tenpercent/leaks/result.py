@@ -21,7 +21,7 @@ from ..data.store.remains import remove_remains
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from ..export import ExportSummary, Format
+    from ..exporting import ExportSummary, Format
 
 FORMAT = 1
 
