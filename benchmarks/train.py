@@ -4,7 +4,7 @@ All in one run, in interleaved rounds, so that a busy moment of the machine hits
 
 - network: forward, backward and step on one batch that lies ready in memory, at the sizes that the preset shows its
   images at; nothing can be faster;
-- ours: `tenpercent.evaluate.training.train_once`, its seconds of training, and those of its evaluations beside them;
+- ours: `tenpercent.evaluation.training.train_once`, its seconds of training, and those of its evaluations beside them;
 - plain: a DataLoader with two workers over the same pixels, RandomCrop, RandomHorizontalFlip, Normalize, float32;
 - two trainings in two processes with one thread each, and one after the other with all: of the presets, and of a
   ResNet-8 on images of 8 and of 32 pixels.
@@ -41,8 +41,8 @@ from tenpercent.embedding.networks import build
 from tenpercent.embedding.recipe import shown_size
 from tenpercent.embedding.settings import Supervised
 from tenpercent.embedding.training import batches_of
-from tenpercent.evaluate.presets import PRESETS, Protocol
-from tenpercent.evaluate.training import TrainingData, train_once
+from tenpercent.evaluation.presets import PRESETS, Protocol
+from tenpercent.evaluation.training import TrainingData, train_once
 from tenpercent.progress import quiet
 
 SIDES = (8, 32)  # pixels of the ResNet-8's images

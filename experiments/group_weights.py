@@ -26,11 +26,11 @@ from tenpercent.embedding.measure import Exam, ask
 from tenpercent.embedding.networks import build
 from tenpercent.embedding.settings import Supervised
 from tenpercent.embedding.training import Classes, Lesson, carry_out, seeded
-from tenpercent.evaluate.claims import Claims
-from tenpercent.evaluate.presets import Protocol, preset
-from tenpercent.evaluate.training import TrainingData, course
-from tenpercent.evaluate.trials import SEMANTIC
-from tenpercent.ready import Asked, Ready
+from tenpercent.evaluation.claims import Claims
+from tenpercent.evaluation.preparation import Asked, Ready
+from tenpercent.evaluation.presets import Protocol, preset
+from tenpercent.evaluation.training import TrainingData, course
+from tenpercent.evaluation.trials import SEMANTIC
 from tenpercent.selection.selection import Selection
 
 

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 
 from tenpercent.data.store.files import read_metadata, write_table
 from tenpercent.data.store.run_folder import RunFolder
-from tenpercent.evaluate.results import Results
-from tenpercent.evaluate.trials import Trial
+from tenpercent.evaluation.results import Results
+from tenpercent.evaluation.trials import Trial
 from tenpercent.selection.stored import load_embeddings
 
 EMBEDDING = "--split train --preset quick --network fast-wide --epochs 6"

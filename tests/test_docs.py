@@ -18,7 +18,7 @@ from scipy import stats
 
 import tenpercent
 from tenpercent.cli import build_parser
-from tenpercent.evaluate.presets import preset
+from tenpercent.evaluation.presets import preset
 from tenpercent.reporting.evidence.gathered import BLIND, Point, gather
 from tenpercent.reporting.evidence.section import describe_evidence
 from tenpercent.reporting.evidence.sentences import signed

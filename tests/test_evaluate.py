@@ -31,10 +31,10 @@ from tenpercent.embedding.precision import Choice
 from tenpercent.embedding.recipe import Flip, Recipe
 from tenpercent.embedding.settings import Precision
 from tenpercent.errors import TrainingFailedError, UsageError
-from tenpercent.evaluate import training
-from tenpercent.evaluate.presets import Protocol
-from tenpercent.evaluate.results import unpacked
-from tenpercent.evaluation import LADDER, Asked, evaluate, find, finish, protocol_of
+from tenpercent.evaluation import training
+from tenpercent.evaluation.presets import Protocol
+from tenpercent.evaluation.results import unpacked
+from tenpercent.evaluation.stage import LADDER, Asked, evaluate, find, finish, protocol_of
 from tenpercent.given import asked_of
 from tenpercent.linkage.threads import cpus
 
@@ -431,7 +431,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from test_evaluate import SHORT
 from tenpercent.embedding import loop
-from tenpercent.evaluation import Asked, evaluate
+from tenpercent.evaluation.stage import Asked, evaluate
 loop.SAVE_AFTER = 0.0
 evaluate({run!r}, Asked(keep=(0.5,), trials=1), SHORT)
 """

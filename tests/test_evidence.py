@@ -21,8 +21,8 @@ from made_trainings import CLASSES, LOST, experiment, failed, table, training
 from tenpercent.cli import main
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.errors import RunFolderError, StageError
-from tenpercent.evaluate.experiment import Tally
-from tenpercent.evaluation import Evaluation, finish
+from tenpercent.evaluation.experiment import Tally
+from tenpercent.evaluation.stage import Evaluation, finish
 from tenpercent.reporting.evidence.arms import looks_of
 from tenpercent.reporting.evidence.classes import lowest_class, worst_class
 from tenpercent.reporting.evidence.cost import Cost, cost_of, cost_sentence, duration

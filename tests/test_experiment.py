@@ -19,12 +19,12 @@ import tenpercent as tp
 from tenpercent.data.store.files import write_table
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import StageError, TrainingFailedError, UsageError
-from tenpercent.evaluate import claims as claiming
-from tenpercent.evaluate.arms import Arms, check_arms, read_list
-from tenpercent.evaluate.claims import Claims
-from tenpercent.evaluate.experiment import Tally, missing, run_trials, tally
-from tenpercent.evaluate.results import Results, packed, unpacked
-from tenpercent.evaluate.trials import Plan, Trial
+from tenpercent.evaluation import claims as claiming
+from tenpercent.evaluation.arms import Arms, check_arms, read_list
+from tenpercent.evaluation.claims import Claims
+from tenpercent.evaluation.experiment import Tally, missing, run_trials, tally
+from tenpercent.evaluation.results import Results, packed, unpacked
+from tenpercent.evaluation.trials import Plan, Trial
 
 PLAN = Plan(("full", "random", "semantic"), (0.9, 0.5), 3)
 

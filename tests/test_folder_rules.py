@@ -20,7 +20,7 @@ from tenpercent.data.sources.splits import split_of_file, split_of_folder, split
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import SourceError, UsageError
-from tenpercent.evaluate.evaluation_set import given_set
+from tenpercent.evaluation.evaluation_set import given_set
 from tenpercent.exporting import Format, export
 from tenpercent.leaks.sides import open_test, open_train
 from tenpercent.review.originals import GoneError, Originals, open_originals

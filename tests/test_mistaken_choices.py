@@ -20,8 +20,8 @@ from tenpercent.embedding.by_labels import ByLabels
 from tenpercent.embedding.settings import SelfSupervised, Supervised
 from tenpercent.embedding.stage import default_embedder
 from tenpercent.errors import UsageError
+from tenpercent.evaluation.probing.comparison import Ready
 from tenpercent.plan import plan
-from tenpercent.probe.compare import Ready
 from tenpercent.tree.cut import Cut, confirmed_by
 
 # ---- layers ------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from tenpercent.cli import main
 from tenpercent.embedding.recipe import Flip, Recipe, Schedule, Statistics
 from tenpercent.embedding.settings import Supervised, function_name
 from tenpercent.errors import UsageError
-from tenpercent.evaluate.presets import (
+from tenpercent.evaluation.presets import (
     PRESETS,
     Length,
     Origin,
@@ -93,9 +93,7 @@ def test_an_unknown_preset_offers_the_nearest() -> None:
 
 
 def test_presets_load_no_torch() -> None:
-    code = (
-        "import sys, tenpercent.evaluate.presets as p; p.describe_presets(); sys.exit('torch' in sys.modules)"
-    )
+    code = "import sys, tenpercent.evaluation.presets as p; p.describe_presets(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

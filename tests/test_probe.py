@@ -21,9 +21,9 @@ import tenpercent as tp
 from tenpercent.cli import main
 from tenpercent.embedding import of_run as network
 from tenpercent.errors import StageError, UsageError
-from tenpercent.probe import measure
-from tenpercent.probe.candidates import of_vectors
-from tenpercent.probe.measure import interval, linear_accuracy, neighbours_accuracy
+from tenpercent.evaluation.probing import measure
+from tenpercent.evaluation.probing.candidates import of_vectors
+from tenpercent.evaluation.probing.measure import interval, linear_accuracy, neighbours_accuracy
 
 SUPERVISED = tp.Supervised(depth=8, steps=4, batch=16, precision="float32")
 UNLABELLED = tp.SelfSupervised(depth=8, steps=2, batch=16, dim=8, precision="float32")

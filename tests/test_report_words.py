@@ -16,7 +16,7 @@ from tenpercent.cli import main
 from tenpercent.data.sources.opening import open_source
 from tenpercent.embedding.pixels import fit, scan
 from tenpercent.errors import UsageError
-from tenpercent.evaluation import protocol_of
+from tenpercent.evaluation.stage import protocol_of
 from tenpercent.reporting.gallery import shelves
 from tenpercent.reporting.provenance import flat as flat_settings
 from tenpercent.reporting.tables import columns_of, groups_of

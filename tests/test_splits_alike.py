@@ -15,7 +15,7 @@ from tenpercent.data.sources.opening import open_split
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.run_folder import RunFolder
-from tenpercent.evaluate.evaluation_set import evaluation_set
+from tenpercent.evaluation.evaluation_set import evaluation_set
 from tenpercent.selection.stored import open_images
 
 

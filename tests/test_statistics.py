@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tenpercent.errors import UsageError
-from tenpercent.evaluate.find import Answer, Done, Train, find_step, look, looks, open_trainings
+from tenpercent.evaluation.find import Answer, Done, Train, find_step, look, looks, open_trainings
 from tenpercent.reporting.evidence.gathered import Point, gather
 from tenpercent.reporting.evidence.sentences import (
     cost,

@@ -16,8 +16,8 @@ from tenpercent.cli import main
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.embedding.settings import KINDS
 from tenpercent.errors import UsageError
-from tenpercent.suite import COLUMNS, bench, describe_suite
-from tenpercent.suite_file import DATA, EMBEDDER, read_suite
+from tenpercent.evaluation.suite import COLUMNS, bench, describe_suite
+from tenpercent.evaluation.suite_file import DATA, EMBEDDER, read_suite
 
 SUITE = """
 out = "suite"
@@ -255,7 +255,7 @@ def test_what_a_file_may_say(suite: Path) -> None:
 
 def test_a_suite_is_read_without_torch(suite: Path) -> None:
     code = (
-        "import sys; from tenpercent.suite_file import read_suite; read_suite(sys.argv[1]); "
+        "import sys; from tenpercent.evaluation.suite_file import read_suite; read_suite(sys.argv[1]); "
         "print('torch' in sys.modules)"
     )
     done = subprocess.run(

@@ -29,8 +29,8 @@ from tenpercent.embedding.extract import embed_source
 from tenpercent.embedding.settings import SelfSupervised, Timm
 from tenpercent.embedding.timing import Watch, fastest
 from tenpercent.errors import RunFolderError, StageError, TenpercentError
-from tenpercent.evaluate.expected import expected
-from tenpercent.evaluate.presets import Length, Protocol, preset
+from tenpercent.evaluation.expected import expected
+from tenpercent.evaluation.presets import Length, Protocol, preset
 from tenpercent.quicker import quicker
 
 N = 300  # images: two parts of 200, batches of 64 or 256

@@ -30,9 +30,9 @@ from tenpercent.embedding.recipe import Flip, Recipe, Schedule, Statistics, lear
 from tenpercent.embedding.settings import Precision, Supervised
 from tenpercent.embedding.training import class_weights, train
 from tenpercent.errors import TrainingFailedError, UsageError
-from tenpercent.evaluate import training
-from tenpercent.evaluate.presets import Length, Protocol
-from tenpercent.evaluate.training import Outcome, TrainingData, course, train_once
+from tenpercent.evaluation import training
+from tenpercent.evaluation.presets import Length, Protocol
+from tenpercent.evaluation.training import Outcome, TrainingData, course, train_once
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]

@@ -20,15 +20,15 @@ from . import leaks as _leaks_package
 # The packages embed, cluster, select, export, leaks and probe share their names with the functions that people call.
 # A package binds its name here when it is first imported, so import all of them before the functions.
 from . import linkage as _cluster_package
-from . import probe as _probe_package
 from . import selection as _select_package
 from .data.store.embeddings import Embeddings
 from .embedding.settings import SelfSupervised, Supervised, Timm
 from .embedding.stage import embed
 from .errors import TenpercentError
+from .evaluation import probing as _probe_package
+from .evaluation.probing.comparison import probe
 from .leaks.find import leaks
 from .pipeline import cluster, explain, export, report, run, select, select_by
-from .probe.compare import probe
 from .tree.cut import Cut
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ log = logging.getLogger("tenpercent")
 
 def run_demo(arguments: argparse.Namespace) -> None:
     """``tenpercent demo``."""
-    from .evaluate.presets import preset
-    from .evaluation import Asked, evaluate, finish
+    from .evaluation.presets import preset
+    from .evaluation.stage import Asked, evaluate, finish
     from .pipeline import run
     from .reporting.summary import describe_run
     from .tree.cut import Cut
@@ -166,7 +166,7 @@ def _select_by(arguments: argparse.Namespace, cut: Cut) -> Selection:
 
 def run_report(arguments: argparse.Namespace) -> None:
     """``tenpercent report``."""
-    from .evaluation import checked_margin
+    from .evaluation.stage import checked_margin
     from .pipeline import report
     from .reporting.summary import describe_trainings
 
@@ -236,7 +236,7 @@ def run_leaks(arguments: argparse.Namespace) -> None:
 def run_probe(arguments: argparse.Namespace) -> None:
     """``tenpercent probe``."""
     from .embedding.settings import Timm
-    from .probe.compare import Ready, probe
+    from .evaluation.probing.comparison import Ready, probe
 
     if arguments.labels is not None and not arguments.vectors:
         raise UsageError(f"--labels {arguments.labels} is of --vectors FILE; give those, or leave it out")
@@ -256,7 +256,7 @@ def run_probe(arguments: argparse.Namespace) -> None:
 
 def run_evaluate(arguments: argparse.Namespace) -> None:
     """``tenpercent evaluate``."""
-    from .evaluation import checked_margin, evaluate, find, finish, protocol_of
+    from .evaluation.stage import checked_margin, evaluate, find, finish, protocol_of
 
     checked_margin(arguments.margin)
     protocol, trials = protocol_of(arguments.run, arguments.preset)
@@ -282,14 +282,14 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 
 def run_bench(arguments: argparse.Namespace) -> None:
     """``tenpercent bench``."""
-    from .suite import bench, describe_suite
+    from .evaluation.suite import bench, describe_suite
 
     _say(describe_suite(bench(arguments.file)))
 
 
 def run_presets(_: argparse.Namespace) -> None:
     """``tenpercent presets``."""
-    from .evaluate.presets import describe_presets
+    from .evaluation.presets import describe_presets
 
     _say(describe_presets())
 

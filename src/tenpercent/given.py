@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .data.sources.options import SourceOptions
     from .embedding.by_labels import ByLabels
     from .embedding.encoders import Embedder
-    from .evaluation import Asked
+    from .evaluation.stage import Asked
     from .tree.cut import Cut
 
 FLAGS = (  # of embedders
@@ -98,7 +98,7 @@ def embedder_of(arguments: argparse.Namespace) -> Embedder | ByLabels | None:
 
 def _of_preset(name: str, given: dict[str, Any]) -> Embedder:
     """Return the training of a preset, with the flags that are given in the place of its own settings."""
-    from .evaluate.presets import preset
+    from .evaluation.presets import preset
 
     lengths = {"steps": None, "epochs": None} if {"steps", "epochs"} & set(given) else {}
     return replace(preset(name).training, **{**lengths, **given})
@@ -126,7 +126,7 @@ def within_of(arguments: argparse.Namespace) -> str | None:
     name = getattr(arguments, "preset", None)
     if asked is not None or name is None:
         return asked
-    from .evaluate.presets import preset
+    from .evaluation.presets import preset
 
     return "all" if preset(name).within == "all" else None
 
@@ -145,8 +145,8 @@ def _read_ids(path: Path | None) -> tuple[str, ...]:
 def asked_of(arguments: argparse.Namespace, trials: int) -> Asked:
     """Return what the flags ask to compare; what they leave open is as the run's own selection was made."""
     from .data.sources.options import SourceOptions
-    from .evaluation import LADDER, Asked, own_choice
-    from .ready import sized_by_lists
+    from .evaluation.preparation import sized_by_lists
+    from .evaluation.stage import LADDER, Asked, own_choice
 
     options = SourceOptions(
         split=arguments.test_split,

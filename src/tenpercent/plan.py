@@ -18,9 +18,9 @@ from .data.store.embeddings import Embeddings
 from .data.store.run_folder import RunFolder, Stage
 from .embedding.stage import check_vectors_alone, default_embedder, open_for_run, refuse_changed, settled
 from .errors import RunFolderError, counted, require
-from .evaluate.presets import preset
+from .evaluation.preparation import Asked, Ready
+from .evaluation.presets import preset
 from .quicker import LONG, PRESET, WORTH, quicker, suits
-from .ready import Asked, Ready
 from .tree.cut import Cut, check_cut
 from .tree.memory_limit import checked_memory
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from .embedding.by_labels import ByLabels
     from .embedding.encoders import Embedder
     from .embedding.estimate import Sample
-    from .evaluate.expected import Expected
-    from .evaluate.presets import Protocol
-    from .evaluate.trials import Trial
+    from .evaluation.expected import Expected
+    from .evaluation.presets import Protocol
+    from .evaluation.trials import Trial
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def plan_evaluation(what: str | Path, asked: Asked, protocol: Protocol, *, searc
     require("torch", "images")
     from .embedding.estimate import Sample
     from .embedding.timing import Watch
-    from .evaluate.trials import FULL
-    from .evaluation import searched_arm
+    from .evaluation.stage import searched_arm
+    from .evaluation.trials import FULL
 
     watch, run = Watch(), RunFolder.open(what)
     arms = {FULL, searched_arm(asked)} if searched else set(asked.arms)
@@ -179,9 +179,9 @@ def _trainings(
     ready: Ready, protocol: Protocol, sample: Sample, left: Sequence[Trial], searched: bool
 ) -> tuple[float, int, Expected]:
     """Return the seconds of all trainings that are left, how many are made at once, and what one takes."""
-    from .evaluate.expected import expected
-    from .evaluate.training import at_once
-    from .evaluation import threads_of_each
+    from .evaluation.expected import expected
+    from .evaluation.stage import threads_of_each
+    from .evaluation.training import at_once
 
     most = 1 if searched else at_once(sample.found.pixels.size, sample.n, protocol)
     together = max(1, min(most, len(left)))

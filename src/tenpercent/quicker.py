@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .embedding.settings import Precision, SelfSupervised, Supervised, Timm
-from .evaluate.presets import preset
+from .evaluation.presets import preset
 
 if TYPE_CHECKING:
     from .embedding.encoders import Embedder

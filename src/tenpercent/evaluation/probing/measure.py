@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError, counted, require
+from ...errors import UsageError, counted, require
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.07  # of a neighbour's weight exp(cosine / temperature): Wu et al., 2018, arXiv 1805.01978

@@ -12,15 +12,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.sources.opening import open_source
-from ..data.sources.options import SourceOptions
-from ..data.store.checks import check_kind
-from ..data.store.embeddings import Embeddings
-from ..data.store.environment import machine, versions
-from ..data.store.files import own_folder, write_text
-from ..embedding.settings import Timm
-from ..errors import UsageError
-from ..tree.cut import checked_layer
+from ...data.sources.opening import open_source
+from ...data.sources.options import SourceOptions
+from ...data.store.checks import check_kind
+from ...data.store.embeddings import Embeddings
+from ...data.store.environment import machine, versions
+from ...data.store.files import own_folder, write_text
+from ...embedding.settings import Timm
+from ...errors import UsageError
+from ...tree.cut import checked_layer
 from .measure import NEIGHBOURS, interval, linear_accuracy, neighbours_accuracy
 
 if TYPE_CHECKING:

@@ -9,25 +9,25 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from .data.sources.options import SourceOptions
-from .data.sources.source import ImageSource
-from .data.store.embeddings import Embeddings, Ints
-from .data.store.files import fingerprint
-from .data.store.run_folder import RunFolder, Stage
-from .embedding.settings import Supervised
-from .errors import StageError, UsageError, require
-from .trees import Trees
+from ..data.sources.options import SourceOptions
+from ..data.sources.source import ImageSource
+from ..data.store.embeddings import Embeddings, Ints
+from ..data.store.files import fingerprint
+from ..data.store.run_folder import RunFolder, Stage
+from ..embedding.settings import Supervised
+from ..errors import StageError, UsageError, require
+from .other_trees import Trees
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .evaluate.arms import Arms
-    from .evaluate.evaluation_set import EvaluationSet
-    from .evaluate.experiment import Train
-    from .evaluate.presets import Protocol
-    from .evaluate.results import Results
-    from .evaluate.training import TrainingData
-    from .evaluate.trials import Plan, Trial
+    from .arms import Arms
+    from .evaluation_set import EvaluationSet
+    from .experiment import Train
+    from .presets import Protocol
+    from .results import Results
+    from .training import TrainingData
+    from .trials import Plan, Trial
 
 log = logging.getLogger("tenpercent")
 
@@ -59,7 +59,7 @@ class Asked:
 
 def sized_by_lists(arms: Sequence[str]) -> bool:
     """Whether arms are lists and what is drawn to the size of each, so that fractions are asked for only by name."""
-    from .evaluate.trials import FULL, RANDOM
+    from .trials import FULL, RANDOM
 
     names = {arm for arm in arms if "=" not in arm}
     return len(names) < len(arms) and names <= {FULL, RANDOM}
@@ -96,12 +96,12 @@ class Ready:
         Raises:
             UsageError: no labels, nothing to test on, an unknown arm, a fraction out of its range.
         """
-        from .evaluate.arms import Arms, check_arms
-        from .evaluate.evaluation_set import evaluation_set
-        from .evaluate.results import Results
-        from .evaluate.trials import FULL, Plan
-        from .selection.stored import constraints_for, load_embeddings, open_images, scores_for
-        from .selection.strategies.strategy import CheckedStrategy
+        from ..selection.stored import constraints_for, load_embeddings, open_images, scores_for
+        from ..selection.strategies.strategy import CheckedStrategy
+        from .arms import Arms, check_arms
+        from .evaluation_set import evaluation_set
+        from .results import Results
+        from .trials import FULL, Plan
 
         run.require(Stage.EMBED)
         images, embeddings = open_images(run), load_embeddings(run)
@@ -150,7 +150,7 @@ class Ready:
             MissingExtraError: torch is not installed.
         """
         require("torch", "images")
-        from .embedding.extract import check_embedder
+        from ..embedding.extract import check_embedder
 
         check_embedder(protocol.training)
 
@@ -166,7 +166,7 @@ class Ready:
 
     def tell_of_decisions(self) -> None:
         """Say in which arms what was decided about images holds, and in which it takes no part."""
-        from .evaluate.trials import FULL, RANDOM, SEMANTIC
+        from .trials import FULL, RANDOM, SEMANTIC
 
         if not self.decisions:
             return
@@ -184,7 +184,7 @@ class Ready:
 
     def trainer(self, protocol: Protocol) -> tuple[Train, int]:
         """Read all images; return what trains on some of them, and how many trainings at once are worth it."""
-        from .evaluate.training import at_once, settled, train_once
+        from .training import at_once, settled, train_once
 
         data = self.data(protocol.training.side if isinstance(protocol.training, Supervised) else None)
         most = at_once(data.pixels.size, len(data.pixels), protocol)
@@ -196,8 +196,8 @@ class Ready:
 
         The test images come at the size that the training images are brought to.
         """
-        from .embedding.pixels import scan
-        from .evaluate.training import TrainingData
+        from ..embedding.pixels import scan
+        from .training import TrainingData
 
         seen = scan(self.images, self.embeddings.rows, side=side)
         test = scan(self.judged.source, self.judged.rows, size=seen.pixels.size)
@@ -221,7 +221,7 @@ class Ready:
 
 def _split_arms(arms: Sequence[str], embeddings: Embeddings) -> tuple[tuple[str, ...], dict[str, Ints]]:
     """Return the arms that are known by name, and those that are lists, with their positions."""
-    from .evaluate.arms import is_known, read_list
+    from .arms import is_known, read_list
 
     names, lists = [], {}
     for arm in arms:

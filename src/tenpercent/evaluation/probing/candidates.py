@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from ..data.sources.holdout import draw_holdout
-from ..data.sources.options import MAX_PIXELS, SourceOptions
-from ..data.sources.source import ImageSource
-from ..data.store.embeddings import Embeddings, Ints, Vectors
-from ..data.store.files import fingerprint
-from ..data.store.run_folder import RunFolder, Stage
-from ..embedding.identity import borrowed, is_borrowed, is_trained
-from ..embedding.settings import Timm
-from ..embedding.stage import describe, embed
-from ..errors import UsageError
-from ..evaluate.evaluation_set import EvaluationSet, evaluation_set
-from ..selection.stored import load_embeddings, open_images
+from ...data.sources.holdout import draw_holdout
+from ...data.sources.options import MAX_PIXELS, SourceOptions
+from ...data.sources.source import ImageSource
+from ...data.store.embeddings import Embeddings, Ints, Vectors
+from ...data.store.files import fingerprint
+from ...data.store.run_folder import RunFolder, Stage
+from ...embedding.identity import borrowed, is_borrowed, is_trained
+from ...embedding.settings import Timm
+from ...embedding.stage import describe, embed
+from ...errors import UsageError
+from ...selection.stored import load_embeddings, open_images
+from ..evaluation_set import EvaluationSet, evaluation_set
 from .measure import check_classes
 
 log = logging.getLogger("tenpercent")
@@ -165,7 +165,7 @@ def _candidate(name: str, learnt: Embeddings, asked: Embeddings, judged: str) ->
 
 def _test_vectors(run: RunFolder, judges: EvaluationSet, out: Path) -> RunFolder:
     """Give the test images vectors by the network of a run, unless that is done, and return their folder."""
-    from ..embedding.of_run import embed_like
+    from ...embedding.of_run import embed_like
 
     source, made_by = part_of(judges.source, judges.rows), borrowed(run)
     rules, limit = source.decoding.rules, source.decoding.max_pixels

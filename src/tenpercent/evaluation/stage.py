@@ -11,23 +11,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .data.sources.pictures import picture_options
-from .data.store.run_folder import RunFolder, Stage
-from .embedding.settings import Supervised, Timm
-from .errors import LockedError, TenpercentError, TrainingFailedError, UsageError
-from .pipeline import report
-from .progress import quiet
-from .ready import Asked as Asked
-from .ready import Ready
-from .trees import Trees
+from ..data.sources.pictures import picture_options
+from ..data.store.run_folder import RunFolder, Stage
+from ..embedding.settings import Supervised, Timm
+from ..errors import LockedError, TenpercentError, TrainingFailedError, UsageError
+from ..pipeline import report
+from ..progress import quiet
+from .other_trees import Trees
+from .preparation import Asked as Asked
+from .preparation import Ready
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from .evaluate.experiment import Tally, Train
-    from .evaluate.find import Done
-    from .evaluate.presets import Protocol
-    from .evaluate.trials import Trial
+    from .experiment import Tally, Train
+    from .find import Done
+    from .presets import Protocol
+    from .trials import Trial
 
 log = logging.getLogger("tenpercent")
 
@@ -65,7 +65,7 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
         MissingExtraError: torch is not installed.
         StageError: results of other images or of a newer version are in the way.
     """
-    from .evaluate.experiment import missing, run_trials, tally
+    from .experiment import missing, run_trials, tally
 
     run = RunFolder.open(what)
     ready = Ready.of(run, asked)
@@ -74,7 +74,7 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
     left = missing(trials, ready.results, key)
     if left:
         ready.check(protocol)
-        from .embedding.loop import threads
+        from ..embedding.loop import threads
 
         ready.announce(left)
         ready.tell_of_decisions()
@@ -104,7 +104,7 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
         UsageError: the run has no images or no labels to train on; there is no such preset; or none is named, and the
             embedding was not trained from scratch.
     """
-    from .evaluate.presets import Protocol, preset
+    from .presets import Protocol, preset
 
     run = RunFolder.open(what)
     _check_learnable(run)
@@ -196,9 +196,9 @@ def find(
     Raises:
         UsageError: see `evaluate`; or not one arm to search.
     """
-    from .evaluate.experiment import missing, run_trials, tally
-    from .evaluate.find import Done, find_step
-    from .evaluate.trials import FULL, Trial
+    from .experiment import missing, run_trials, tally
+    from .find import Done, find_step
+    from .trials import FULL, Trial
 
     arm = searched_arm(asked)
     margin = checked_margin(margin)
@@ -232,7 +232,7 @@ def searched_arm(asked: Asked) -> str:
     Raises:
         UsageError: there is none, or more than one of anything.
     """
-    from .evaluate.trials import FULL
+    from .trials import FULL
 
     (arm, *others) = [arm for arm in asked.arms if arm not in (FULL, "random")] or [FULL]
     if arm == FULL or "=" in arm or others or len(asked.layers) > 1 or asked.embeddings > 1:
@@ -248,7 +248,7 @@ def checked_margin(margin: float | None) -> float:
     Raises:
         UsageError: it is not above 0.
     """
-    from .reporting.evidence.statistics import MARGIN
+    from ..reporting.evidence.statistics import MARGIN
 
     if margin is None:
         return MARGIN
@@ -280,8 +280,8 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
     """
     import pyarrow.compute as pc
 
-    from .evaluate.results import Results
-    from .reporting.evidence.section import describe_evidence, write_evidence
+    from ..reporting.evidence.section import describe_evidence, write_evidence
+    from .results import Results
 
     run = RunFolder.open(what)
     content, key = run.read(), evaluation.protocol
@@ -340,8 +340,8 @@ def threads_of_each(count: int) -> int:
 
 def _share(what: str | Path, asked: Asked, protocol: Protocol, own: int) -> None:
     """Train what nobody is at, with `own` threads, until all is done or the process that began this one is gone."""
-    from .embedding.loop import threads
-    from .evaluate.experiment import run_trials
+    from ..embedding.loop import threads
+    from .experiment import run_trials
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # The first process takes up what is left, and meets and says whatever is wrong.

@@ -6,18 +6,18 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .data.sources.options import SourceOptions
-from .data.store.embeddings import Embeddings
-from .data.store.run_folder import RunFolder, Stage
-from .embedding.settings import LARGE, SelfSupervised, Supervised
-from .embedding.stage import embed
-from .errors import StageError, UsageError
-from .pipeline import cluster
+from ..data.sources.options import SourceOptions
+from ..data.store.embeddings import Embeddings
+from ..data.store.run_folder import RunFolder, Stage
+from ..embedding.settings import LARGE, SelfSupervised, Supervised
+from ..embedding.stage import embed
+from ..errors import StageError, UsageError
+from ..pipeline import cluster
 
 if TYPE_CHECKING:
-    from .data.store.scores import Floats
-    from .selection.strategies.strategy import CheckedStrategy
-    from .tree.merges import Merges
+    from ..data.store.scores import Floats
+    from ..selection.strategies.strategy import CheckedStrategy
+    from ..tree.merges import Merges
 
 log = logging.getLogger("tenpercent")
 
@@ -67,13 +67,13 @@ class Trees:
 
     def scores(self, embedding: int, strategy: CheckedStrategy) -> Floats | None:
         """Return how hard each image was in the training of an embedding; see `select.stored.scores_for`."""
-        from .selection.stored import load_embeddings, scores_for
+        from ..selection.stored import load_embeddings, scores_for
 
         run = self._run if embedding == 0 else self._again(embedding)
         return scores_for(run, load_embeddings(run), strategy)
 
     def _made(self, least: float, embedding: int, layer: str) -> Merges:
-        from .selection.stored import constraints_for, load_decided, load_embeddings
+        from ..selection.stored import constraints_for, load_decided, load_embeddings
 
         if embedding == 0 and layer == self.layer:
             if self._run.stage(Stage.CLUSTER) is None:
@@ -93,7 +93,7 @@ class Trees:
         return self._others[embedding]
 
     def _embedded_again(self, embedding: int) -> RunFolder:
-        from .selection.stored import load_embeddings
+        from ..selection.stored import load_embeddings
 
         about = self._run.read()["source"]
         settings = self._run.require(Stage.EMBED)["settings"]

@@ -10,13 +10,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .data.sources.options import SourceOptions
-from .embedding.settings import KINDS, Supervised, named
-from .errors import UsageError, nearest, reason_of
-from .ready import Asked, sized_by_lists
+from ..data.sources.options import SourceOptions
+from ..embedding.settings import KINDS, Supervised, named
+from ..errors import UsageError, nearest, reason_of
+from .preparation import Asked, sized_by_lists
 
 if TYPE_CHECKING:
-    from .embedding.encoders import Embedder
+    from ..embedding.encoders import Embedder
 
 # What a file, its [[data]] and its [[embedder]] may say, each with an example: a value must be of the example's type.
 SUITE: dict[str, Any] = {
@@ -210,9 +210,9 @@ def _check_trainings(suite: Suite) -> None:
     Raises:
         UsageError: an arm, a fraction, the preset or a setting in the place of its own can't be.
     """
-    from .evaluate.arms import check_arms
-    from .evaluate.presets import Protocol, preset
-    from .evaluate.trials import WHOLE, Plan
+    from .arms import check_arms
+    from .presets import Protocol, preset
+    from .trials import WHOLE, Plan
 
     asked = suite.asked
     names = tuple(arm for arm in asked.arms if "=" not in arm)
@@ -256,7 +256,7 @@ def _from(path: Path, source: str | None) -> str | None:
 
 def _arm(path: Path, arm: str) -> str:
     """Return an arm; a list's file counts from the folder of the suite's file, and has to be there."""
-    from .evaluate.arms import is_known
+    from .arms import is_known
 
     name, is_list, file = arm.partition("=")
     if not is_list:

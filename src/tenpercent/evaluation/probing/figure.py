@@ -11,7 +11,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from ..reporting.figures import BAR, HIGH, MUTED, RULE, STYLE, inline
+from ...reporting.figures import BAR, HIGH, MUTED, RULE, STYLE, inline
 
 WIDTH, ROW, AROUND = 640, 34, 74  # pixels
 STYLE_SHEET = (

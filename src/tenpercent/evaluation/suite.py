@@ -10,20 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .data.sources.holdout import split_holdout
-from .data.sources.opening import open_source
-from .data.sources.options import SourceOptions
-from .data.sources.source import ImageSource
-from .data.store.files import write_text
-from .data.store.remains import remove_remains
-from .data.store.run_folder import RunFolder
-from .embedding.stage import embed
-from .errors import TrainingFailedError, UsageError, require
-from .evaluation import evaluate, protocol_of
+from ..data.sources.holdout import split_holdout
+from ..data.sources.opening import open_source
+from ..data.sources.options import SourceOptions
+from ..data.sources.source import ImageSource
+from ..data.store.files import write_text
+from ..data.store.remains import remove_remains
+from ..data.store.run_folder import RunFolder
+from ..embedding.stage import embed
+from ..errors import TrainingFailedError, UsageError, require
+from .stage import evaluate, protocol_of
 from .suite_file import Data, Suite, folder_name, read_suite, told
 
 if TYPE_CHECKING:
-    from .reporting.evidence.gathered import Evidence
+    from ..reporting.evidence.gathered import Evidence
 
 log = logging.getLogger("tenpercent")
 
@@ -56,7 +56,7 @@ def bench(path: str | Path) -> Path:
         UsageError: the file says something that has no meaning, or an experiment can't be done.
         TrainingFailedError: trainings failed; all others are done and in the table.
     """
-    from .reporting.evidence.suite_figure import write_suite_figure
+    from ..reporting.evidence.suite_figure import write_suite_figure
 
     suite = read_suite(path)
     _check_networks(suite)
@@ -93,7 +93,7 @@ def _check_networks(suite: Suite) -> None:
         MissingExtraError: torch is not installed.
     """
     require("torch", "images")
-    from .embedding.extract import check_embedder
+    from ..embedding.extract import check_embedder
 
     for label, embedder in suite.embedders.items():
         with told(f"[[embedder]] {label}"):
@@ -106,7 +106,7 @@ def _check_images(data: Data) -> None:
     Raises:
         UsageError: it isn't there, holds vectors, or has no labels or nothing to test on.
     """
-    from .evaluate.evaluation_set import given_set, own_set
+    from .evaluation_set import given_set, own_set
 
     opened = open_source(data.source, data.options)
     if not isinstance(opened, ImageSource):
@@ -127,8 +127,8 @@ def _check_images(data: Data) -> None:
 
 def _rows(data: str, embedder: str, run: Path, protocol: str) -> Iterator[dict[str, Any]]:
     """Yield one row an arm and fraction of an experiment."""
-    from .data.store.results import read_results
-    from .reporting.evidence.gathered import gather
+    from ..data.store.results import read_results
+    from ..reporting.evidence.gathered import gather
 
     table = read_results(RunFolder.open(run))
     gathered = () if table is None else gather(table)
@@ -162,7 +162,7 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 
 def describe_suite(folder: Path) -> str:
     """Return a suite's table for the terminal."""
-    from .reporting.evidence.sentences import signed
+    from ..reporting.evidence.sentences import signed
 
     rows = list(csv.DictReader((folder / "table.csv").read_text(encoding="utf-8").splitlines()))
     lines: list[tuple[str, ...]] = [
