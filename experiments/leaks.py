@@ -28,7 +28,7 @@ import tenpercent as tp
 from tenpercent.data.decoding.decode import decode
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.environment import machine, versions
-from tenpercent.leaks.growth import threshold_rows
+from tenpercent.leakage.growth import threshold_rows
 from tenpercent.reporting.picture import FONT
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

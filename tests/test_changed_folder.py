@@ -18,7 +18,7 @@ from tenpercent.data.sources.opening import open_source
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding.settings import Supervised
 from tenpercent.errors import RunFolderError, StageError, UsageError
-from tenpercent.leaks.find import leaks
+from tenpercent.leakage.find import leaks
 from tenpercent.pipeline import explain, export, report, run, select
 from tenpercent.plan import plan
 from tenpercent.review.originals import open_originals

@@ -43,7 +43,7 @@ def test_the_public_names() -> None:
 def test_the_names_are_functions_also_where_a_package_has_the_same_name() -> None:
     import tenpercent.embedding
     import tenpercent.exporting
-    import tenpercent.leaks
+    import tenpercent.leakage
     import tenpercent.linkage
     import tenpercent.selection
 

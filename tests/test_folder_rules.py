@@ -22,7 +22,7 @@ from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import SourceError, UsageError
 from tenpercent.evaluation.evaluation_set import given_set
 from tenpercent.exporting import Format, export
-from tenpercent.leaks.sides import open_test, open_train
+from tenpercent.leakage.sides import open_test, open_train
 from tenpercent.review.originals import GoneError, Originals, open_originals
 from test_export import selection_of
 from test_sources import labels, opened, png, put, table, write

@@ -27,9 +27,9 @@ import tenpercent as tp
 from tenpercent.cli import main
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.errors import RunFolderError, SourceError, StageError, TenpercentError, UsageError
-from tenpercent.leaks import find, join, page
-from tenpercent.leaks.find import compare
-from tenpercent.leaks.result import Side
+from tenpercent.leakage import find, join, page
+from tenpercent.leakage.find import compare
+from tenpercent.leakage.result import Side
 from tenpercent.linkage.distances import dissimilarities, unit_vectors
 
 QUICK = tp.Supervised(depth=8, steps=4, batch=16, precision="float32")

@@ -19,8 +19,8 @@ from tenpercent.cli import main
 from tenpercent.data.sources.alignment import align
 from tenpercent.data.sources.perceptual import SAME, SmallPictures, bits_apart, small_grey
 from tenpercent.errors import StageError
-from tenpercent.leaks import pictures as pictures_of_sets
-from tenpercent.leaks.pictures import same_pictures
+from tenpercent.leakage import pictures as pictures_of_sets
+from tenpercent.leakage.pictures import same_pictures
 from tenpercent.reporting.provenance import training_accuracy
 from tenpercent.reporting.unlike import UnlikePairs, near_identical
 

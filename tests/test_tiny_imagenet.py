@@ -19,7 +19,7 @@ from tenpercent.embedding.settings import Supervised
 from tenpercent.embedding.stage import embed
 from tenpercent.errors import SourceError, UsageError
 from tenpercent.evaluation.evaluation_set import evaluation_set
-from tenpercent.leaks.find import leaks
+from tenpercent.leakage.find import leaks
 from tenpercent.pipeline import export, run
 from tenpercent.selection.stored import open_images
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import embedding as _embed_package
 from . import exporting as _export_package
-from . import leaks as _leaks_package
+from . import leakage as _leaks_package
 
 # The packages embed, cluster, select, export, leaks and probe share their names with the functions that people call.
 # A package binds its name here when it is first imported, so import all of them before the functions.
@@ -27,14 +27,14 @@ from .embedding.stage import embed
 from .errors import TenpercentError
 from .evaluation import probing as _probe_package
 from .evaluation.probing.comparison import probe
-from .leaks.find import leaks
+from .leakage.find import leaks
 from .pipeline import cluster, explain, export, report, run, select, select_by
 from .tree.cut import Cut
 
 if TYPE_CHECKING:
     from .data.sources.opening import open_source
     from .data.sources.options import SourceOptions
-    from .leaks.result import Leaks
+    from .leakage.result import Leaks
     from .selection.comparison import compare
     from .selection.selection import Selection
     from .tree.merges import Merges
@@ -68,7 +68,7 @@ __all__ = [
 
 # Fetched when they are first used: numba takes most of a second to load.
 _LATER = {
-    "Leaks": "leaks.result",
+    "Leaks": "leakage.result",
     "Merges": "tree.merges",
     "Selection": "selection.selection",
     "SourceOptions": "data.sources.options",

@@ -212,8 +212,8 @@ def run_decisions(arguments: argparse.Namespace) -> None:
 
 def run_leaks(arguments: argparse.Namespace) -> None:
     """``tenpercent leaks``."""
-    from .leaks.find import leaks
-    from .leaks.outcome import check_outcome, describe_leaks, finish
+    from .leakage.find import leaks
+    from .leakage.outcome import check_outcome, describe_leaks, finish
 
     outcome = check_outcome(arguments.table, arguments.export, arguments.to, arguments.fail_above)
     train_options, test_options = options_of_both(arguments)
