@@ -44,7 +44,7 @@ SEED = 20190129
 DISTINCT = 1000  # pictures
 KEEP = 0.8
 THINKS = (2.0, 4.0)  # seconds
-SERVER = "from tenpercent.review.serve import serve; serve({run!r}, 0, browser=False)"
+SERVER = "from tenpercent.reviewing.serve import serve; serve({run!r}, 0, browser=False)"
 
 
 def main() -> None:
@@ -91,8 +91,8 @@ def fuzz(scratch: Path, count: int) -> dict[str, Any]:
     import tenpercent as tp
     from fuzzing import requests
     from reviewing import flat, page
-    from tenpercent.review.calls import CALLS
-    from tenpercent.review.openapi import description
+    from tenpercent.reviewing.calls import CALLS
+    from tenpercent.reviewing.openapi import description
 
     described = description(CALLS)
     described["paths"].pop("/api/events")

@@ -20,7 +20,7 @@ from PIL import Image
 
 import tenpercent as tp
 from reviewing import TOKEN, flat
-from tenpercent.review.app import make_app
+from tenpercent.reviewing.app import make_app
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 

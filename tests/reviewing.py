@@ -17,8 +17,8 @@ from starlette.types import Message
 
 import tenpercent as tp
 from tenpercent.data.sources.options import SourceOptions
-from tenpercent.review.app import make_app
-from tenpercent.review.guard import cookie_name
+from tenpercent.reviewing.app import make_app
+from tenpercent.reviewing.guard import cookie_name
 
 TOKEN = "a-token-of-the-tests"
 BASE = "http://127.0.0.1:8410"

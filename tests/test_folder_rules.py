@@ -23,7 +23,7 @@ from tenpercent.errors import SourceError, UsageError
 from tenpercent.evaluation.evaluation_set import given_set
 from tenpercent.exporting import Format, export
 from tenpercent.leakage.sides import open_test, open_train
-from tenpercent.review.originals import GoneError, Originals, open_originals
+from tenpercent.reviewing.originals import GoneError, Originals, open_originals
 from test_export import selection_of
 from test_sources import labels, opened, png, put, table, write
 

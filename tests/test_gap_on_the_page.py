@@ -187,7 +187,7 @@ def test_a_look_farther_that_fails_says_so_and_can_be_tried_again(
     def failing(*_: object) -> None:
         raise TenpercentError("there is no room")
 
-    monkeypatch.setattr("tenpercent.review.runs.deepen", failing)
+    monkeypatch.setattr("tenpercent.reviewing.runs.deepen", failing)
     button = seen.page.locator("#gap").get_by_role("button", name="Look farther")
     button.click()
     seen.page.get_by_text("Going deeper failed: there is no room").wait_for()

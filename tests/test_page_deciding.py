@@ -138,7 +138,7 @@ def test_of_two_contrary_decisions_the_second_sees_the_first(seen: Look, chromiu
 @contextmanager
 def killed_at_the_end(run: Path) -> Iterator[str]:
     """Serve in a process of its own, and end that with kill -9; gives the address."""
-    call = f"from tenpercent.review.serve import serve; serve({str(run)!r}, 0, browser=False)"
+    call = f"from tenpercent.reviewing.serve import serve; serve({str(run)!r}, 0, browser=False)"
     process = subprocess.Popen([sys.executable, "-c", call], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -13,7 +13,7 @@ import pytest
 import tenpercent as tp
 from browsing import Look, look, make_run, served
 from tenpercent.cli import main
-from tenpercent.review import maps, projection
+from tenpercent.reviewing import maps, projection
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import tenpercent as tp
 from fuzzing import requests
 from reviewing import Page, flat, page, run_of_vectors
-from tenpercent.review.calls import CALLS
-from tenpercent.review.openapi import description
+from tenpercent.reviewing.calls import CALLS
+from tenpercent.reviewing.openapi import description
 
 DESCRIPTION = description(CALLS)
 DESCRIPTION["paths"].pop("/api/events")  # never ends

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import tenpercent as tp
 from tenpercent.decisions.constraints import Constraints
-from tenpercent.review.forest import Forest
-from tenpercent.review.groups import Decided, Filter, Groups, Order
-from tenpercent.review.nearby import Nearby
+from tenpercent.reviewing.forest import Forest
+from tenpercent.reviewing.groups import Decided, Filter, Groups, Order
+from tenpercent.reviewing.nearby import Nearby
 from tenpercent.selection.nearest_outside import nearest_outside
 from tenpercent.tree.merges import Merges
 from tenpercent.tree.partition import Partition

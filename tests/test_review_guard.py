@@ -15,9 +15,9 @@ from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
 from reviewing import BASE, TOKEN, Page, page, raw, run_of_vectors
-from tenpercent.review.app import make_app
-from tenpercent.review.guard import HEADERS, cookie_name
-from tenpercent.review.requests import MOST_BODY
+from tenpercent.reviewing.app import make_app
+from tenpercent.reviewing.guard import HEADERS, cookie_name
+from tenpercent.reviewing.requests import MOST_BODY
 
 POSTS = ("/api/decisions", "/api/undo", "/api/redo", "/api/map", "/api/deepen", "/api/select")
 
@@ -335,7 +335,7 @@ def test_every_answer_carries_the_headers(opened: Page, stranger: TestClient) ->
 
 
 def test_a_failure_of_the_server_carries_them_too(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tenpercent.review.session import Session
+    from tenpercent.reviewing.session import Session
 
     app = make_app(run, TOKEN)
     with TestClient(app, base_url=BASE, raise_server_exceptions=False) as client:

@@ -17,7 +17,7 @@ from PIL import Image
 import tenpercent as tp
 from reviewing import Page, page
 from tenpercent.data.decoding.decode import decode
-from tenpercent.review.pictures import Pictures
+from tenpercent.reviewing.pictures import Pictures
 
 EVIL = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>alert(2)</script></svg>'
 WIDE, TALL = (96, 48), (48, 96)

@@ -23,11 +23,11 @@ import tenpercent as tp
 from reviewing import Page, flat, page, run_of_vectors, until
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import RunFolderError, StageError, UsageError
-from tenpercent.review import projection
-from tenpercent.review.calls import CALLS
-from tenpercent.review.memo import Memo
-from tenpercent.review.serve import serve
-from tenpercent.review.session import Session
+from tenpercent.reviewing import projection
+from tenpercent.reviewing.calls import CALLS
+from tenpercent.reviewing.memo import Memo
+from tenpercent.reviewing.serve import serve
+from tenpercent.reviewing.session import Session
 from tenpercent.selection.nearest_outside import nearest_outside
 from tenpercent.selection.stored import load_decided
 
@@ -563,7 +563,7 @@ def test_the_map(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ramp = np.arange(len(vectors), dtype=np.uint16)
         return projection.Projection(ramp, ramp[::-1].copy(), "a ramp")
 
-    monkeypatch.setattr("tenpercent.review.maps.project", project)
+    monkeypatch.setattr("tenpercent.reviewing.maps.project", project)
     with page(run) as opened:
         assert opened.get("/api/map")["state"] == "none"
         assert "no map yet" in opened.get("/api/map/points", 409)["error"]
@@ -714,7 +714,7 @@ def test_runs_that_can_t_be_looked_at_are_refused_before_anything_listens(
 
 def started(run: Path, *arguments: str) -> subprocess.Popen[str]:
     given = ", ".join([repr(str(run)), "browser=False", *arguments])
-    code = f"from tenpercent.review.serve import serve\nserve({given})"
+    code = f"from tenpercent.reviewing.serve import serve\nserve({given})"
     return subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -745,7 +745,7 @@ def test_the_address_is_all_that_is_needed_and_ctrl_c_ends(run: Path) -> None:
 def test_a_taken_port_is_passed_over_unless_it_was_asked_for(run: Path) -> None:
     import socket
 
-    from tenpercent.review import serve as module
+    from tenpercent.reviewing import serve as module
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

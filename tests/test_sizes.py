@@ -26,7 +26,7 @@ from tenpercent.linkage.linkage import first_merges
 from tenpercent.linkage.memory import MemoryBudgetError, Resources
 from tenpercent.linkage.points import Points
 from tenpercent.linkage.reference import complete_linkage
-from tenpercent.review.nearby import Nearby
+from tenpercent.reviewing.nearby import Nearby
 
 CELL = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 

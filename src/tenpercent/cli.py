@@ -193,7 +193,7 @@ def run_export(arguments: argparse.Namespace) -> None:
 
 def run_review(arguments: argparse.Namespace) -> None:
     """``tenpercent review``."""
-    from .review.serve import serve
+    from .reviewing.serve import serve
 
     serve(arguments.run, port=arguments.port, host=arguments.host, browser=not arguments.no_browser)
 
