@@ -30,9 +30,9 @@ from tenpercent.data.store.environment import machine, versions
 
 CALL = """
 import json, sys
-from tenpercent.arguments import build_parser
-from tenpercent.given import cut_of, embedder_of, options_of
-from tenpercent.plan import plan
+from tenpercent.cli.parser import build_parser
+from tenpercent.cli.values import cut_of, embedder_of, options_of
+from tenpercent.cli.dry_run import plan
 given = build_parser().parse_args(["run", *sys.argv[1:], "--dry-run", "--quiet"])
 found = plan(given.source, out=given.out, embedder=embedder_of(given), options=options_of(given), cut=cut_of(given))
 print(json.dumps({"estimate": found.seconds}))

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from tenpercent.cli import build_parser
+from tenpercent.cli.main import build_parser
 
 TARGET = Path(__file__).with_name("cli.md")
 

@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.store.checksums import ABOUT, CHECKSUMS
 from tenpercent.data.store.files import write_table
 from tenpercent.data.store.run_folder import RunFolder, Stage

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import tenpercent as tp
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.store.embeddings import Embeddings

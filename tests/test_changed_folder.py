@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tenpercent.cli import main
+from tenpercent.cli.dry_run import plan
+from tenpercent.cli.main import main
 from tenpercent.data.sources.changes import Recorded, compare
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.store.run_folder import RunFolder
@@ -20,7 +21,6 @@ from tenpercent.embedding.settings import Supervised
 from tenpercent.errors import RunFolderError, StageError, UsageError
 from tenpercent.leakage.find import leaks
 from tenpercent.pipeline import explain, export, report, run, select
-from tenpercent.plan import plan
 from tenpercent.reviewing.originals import open_originals
 from tenpercent.selection.stored import load_embeddings, load_selection, open_images
 

@@ -17,7 +17,7 @@ import pytest
 import damage_runs as harm
 import tenpercent as tp
 from conftest import write_vectors
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.store.checksums import checksum
 from tenpercent.data.store.files import write_table
 from tenpercent.data.store.left_out import read_held_out

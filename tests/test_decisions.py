@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import tenpercent as tp
 from hard_vectors import CONSTRAINTS, constraints, hard_inputs
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.decisions.constraints import Constraints
 from tenpercent.decisions.exchange import from_lines, to_lines

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tenpercent as tp
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.decisions.constraints import Constraints
 from tenpercent.decisions.log import DecisionLog, ImageName, Kind
 from tenpercent.errors import UsageError

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import nn
 
 import tenpercent as tp
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.store.files import write_table
 from tenpercent.data.store.scores import FILE, read_scores, write_scores
 from tenpercent.embedding import loop

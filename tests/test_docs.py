@@ -17,7 +17,7 @@ import pytest
 from scipy import stats
 
 import tenpercent
-from tenpercent.cli import build_parser
+from tenpercent.cli.main import build_parser
 from tenpercent.evaluation.presets import preset
 from tenpercent.reporting.evidence.gathered import BLIND, Point, gather
 from tenpercent.reporting.evidence.section import describe_evidence

@@ -22,7 +22,8 @@ import torch
 from PIL import Image
 
 import tenpercent as tp
-from tenpercent.cli import build_parser, main
+from tenpercent.cli.main import build_parser, main
+from tenpercent.cli.values import asked_of
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.store.run_folder import RunFolder, Stage
 from tenpercent.decisions.log import DecisionLog, ImageName, Kind
@@ -35,7 +36,6 @@ from tenpercent.evaluation import training
 from tenpercent.evaluation.presets import Protocol
 from tenpercent.evaluation.results import unpacked
 from tenpercent.evaluation.stage import LADDER, Asked, evaluate, find, finish, protocol_of
-from tenpercent.given import asked_of
 from tenpercent.linkage.threads import cpus
 
 CLASSES = 3

@@ -18,7 +18,7 @@ from PIL import Image
 
 import tenpercent as tp
 from made_trainings import CLASSES, LOST, experiment, failed, table, training
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.errors import RunFolderError, StageError
 from tenpercent.evaluation.experiment import Tally

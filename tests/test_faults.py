@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.store.run_folder import RunFolder, Stage
 
 Fault = Callable[[Path, Path], list[str]]

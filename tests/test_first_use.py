@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import tenpercent as tp
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.sources.first_line import account, describe_taken
 from tenpercent.data.sources.folder import list_folder
 from tenpercent.data.sources.opening import open_source

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.decoding.decode import Unreadable, decode
 from tenpercent.data.sources.columns import caseless, refuse_case_twins
 from tenpercent.data.sources.opening import open_source, open_split

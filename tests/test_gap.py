@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tenpercent as tp
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.tree.gap import FEWEST, describe_gap, find_gap, typical_dissimilarity
 from tenpercent.tree.merges_file import complete_heights, read_heights
 

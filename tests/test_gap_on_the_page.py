@@ -12,7 +12,7 @@ import pytest
 import tenpercent as tp
 from browsing import Look, look, served
 from reviewing import page, run_of_vectors, until
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.errors import TenpercentError
 from tenpercent.tree import deepening

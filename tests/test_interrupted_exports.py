@@ -307,7 +307,7 @@ def test_harmless_ids_cause_no_caution(run: Path, tmp_path: Path) -> None:
 def test_the_table_of_leaks_says_it_too(
     vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tenpercent.cli import main
+    from tenpercent.cli.main import main
 
     np.save(tmp_path / "test.npy", np.load(vectors)[:3])
     (tmp_path / "ids.txt").write_text("=1\na\nb\n")
@@ -332,7 +332,7 @@ def test_the_table_of_leaks_says_it_too(
 def test_an_export_says_what_could_not_be_read(
     form: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tenpercent.cli import main
+    from tenpercent.cli.main import main
 
     if form == "hf":
         pytest.importorskip("datasets")

@@ -24,7 +24,7 @@ from PIL import Image
 from torch import nn
 
 import tenpercent as tp
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.errors import RunFolderError, SourceError, StageError, TenpercentError, UsageError
 from tenpercent.leakage import find, join, page

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.decoding.decode import decode
 from tenpercent.data.sources.options import Decoding
 from tenpercent.data.sources.source import Unreadable

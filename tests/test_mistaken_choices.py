@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 import tenpercent as tp
-from tenpercent.cli import main
+from tenpercent.cli.dry_run import plan
+from tenpercent.cli.main import main
 from tenpercent.embedding.by_labels import ByLabels
 from tenpercent.embedding.settings import SelfSupervised, Supervised
 from tenpercent.embedding.stage import default_embedder
 from tenpercent.errors import UsageError
 from tenpercent.evaluation.probing.comparison import Ready
-from tenpercent.plan import plan
 from tenpercent.tree.cut import Cut, confirmed_by
 
 # ---- layers ------------------------------------------------------------------------------------------------------

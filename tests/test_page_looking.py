@@ -12,7 +12,7 @@ import pytest
 
 import tenpercent as tp
 from browsing import Look, look, make_run, served
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.reviewing import maps, projection
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 import tenpercent as tp
 from browsing import Look, look, served
 from reviewing import flat, page
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 
 
 def decided(seen: Look) -> list[tuple[str, list[int]]]:

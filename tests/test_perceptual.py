@@ -15,7 +15,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from scipy.ndimage import gaussian_filter
 
 import tenpercent as tp
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.sources.alignment import align
 from tenpercent.data.sources.perceptual import SAME, SmallPictures, bits_apart, small_grey
 from tenpercent.errors import StageError

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import tenpercent as tp
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.sources.holdout import split_holdout
 from tenpercent.data.sources.opening import open_source
 from tenpercent.errors import StageError, UsageError

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tenpercent as tp
-from tenpercent.arguments import build_parser
-from tenpercent.cli import main
+from tenpercent.cli.main import main
+from tenpercent.cli.parser import build_parser
+from tenpercent.cli.values import embedder_of, within_of
 from tenpercent.embedding.recipe import Flip, Recipe, Schedule, Statistics
 from tenpercent.embedding.settings import Supervised, function_name
 from tenpercent.errors import UsageError
@@ -27,7 +28,6 @@ from tenpercent.evaluation.presets import (
     preset,
     settings_of,
 )
-from tenpercent.given import embedder_of, within_of
 
 
 def origins(name: str) -> dict[str, tuple[str, Origin]]:

@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 import tenpercent as tp
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.embedding import of_run as network
 from tenpercent.errors import StageError, UsageError
 from tenpercent.evaluation.probing import measure

@@ -458,7 +458,7 @@ def test_a_number_is_no_row_where_ids_are_something_else() -> None:
 
 
 def test_explain_takes_row_numbers_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tenpercent.cli import main
+    from tenpercent.cli.main import main
 
     np.save(tmp_path / "v.npy", vectors(200))
     tp.run(tmp_path / "v.npy", out=tmp_path / "r", keep=0.6)

@@ -12,7 +12,7 @@ from PIL import Image
 
 import tenpercent as tp
 from reviewing import flat
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.sources.opening import open_source
 from tenpercent.embedding.pixels import fit, scan
 from tenpercent.errors import UsageError

@@ -773,7 +773,7 @@ def test_a_missing_extra_names_the_command(run: Path, monkeypatch: pytest.Monkey
 
 def test_importing_tenpercent_loads_no_web_code() -> None:
     web = {"starlette", "pydantic", "uvicorn", "umap", "anyio"}
-    code = f"import sys, tenpercent, tenpercent.cli; print({web} & {{*sys.modules}})"
+    code = f"import sys, tenpercent, tenpercent.cli.main; print({web} & {{*sys.modules}})"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
     )

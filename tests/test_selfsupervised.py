@@ -22,7 +22,7 @@ from PIL import Image
 from torchvision.transforms import functional as tv
 
 import tenpercent as tp
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.data.store.run_folder import RunFolder

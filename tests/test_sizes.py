@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.decoding.decode import Unreadable
 from tenpercent.data.sources import parquet, row_groups, vectors
 from tenpercent.data.sources.opening import open_source

@@ -13,7 +13,7 @@ import pytest
 
 import tenpercent as tp
 from stored_runs import unpack
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.sources.options import RULES, SourceOptions
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.decisions.log import DecisionLog

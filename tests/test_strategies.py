@@ -26,7 +26,7 @@ from slow_strategies import (
     plain_semdedup,
     plain_stratified,
 )
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.errors import StageError, UsageError
 from tenpercent.linkage.dense import COLUMNS
 from tenpercent.linkage.distances import dissimilarities, unit_vectors

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.embedding.settings import KINDS
 from tenpercent.errors import UsageError

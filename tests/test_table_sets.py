@@ -342,7 +342,7 @@ def test_pictures_that_have_changed_are_not_shown(tmp_path: Path) -> None:
 
 
 def test_vectors_with_pictures_need_settings_to_train(tmp_path: Path) -> None:
-    from tenpercent.cli import main
+    from tenpercent.cli.main import main
 
     path = write(tmp_path / "x.parquet", with_vectors(label=pa.array([0, 1] * 6)))
     assert main(["run", str(path), "--embedding-column", "v", "--out", str(tmp_path / "run")]) == 0

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import tenpercent as tp
-from tenpercent.cli import main
+from tenpercent.cli.main import main
 from tenpercent.data.sources.first_line import MANY, account, describe_taken
 from tenpercent.data.sources.opening import open_source
 

@@ -19,7 +19,8 @@ import timm
 import torch
 
 from tenpercent import Supervised
-from tenpercent.cli import main
+from tenpercent.cli.main import main
+from tenpercent.cli.quicker_ways import quicker
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store import begun
 from tenpercent.data.store.run_folder import RunFolder
@@ -31,7 +32,6 @@ from tenpercent.embedding.timing import Watch, fastest
 from tenpercent.errors import RunFolderError, StageError, TenpercentError
 from tenpercent.evaluation.expected import expected
 from tenpercent.evaluation.presets import Length, Protocol, preset
-from tenpercent.quicker import quicker
 
 N = 300  # images: two parts of 200, batches of 64 or 256
 

@@ -1,6 +1,6 @@
 """``python -m tenpercent``."""
 
-from .cli import entry_point
+from .cli.main import entry_point
 
 if __name__ == "__main__":
     entry_point()

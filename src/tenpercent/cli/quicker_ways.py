@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .embedding.settings import Precision, SelfSupervised, Supervised, Timm
-from .evaluation.presets import preset
+from ..embedding.settings import Precision, SelfSupervised, Supervised, Timm
+from ..evaluation.presets import preset
 
 if TYPE_CHECKING:
-    from .embedding.encoders import Embedder
-    from .embedding.estimate import Estimate, Sample
+    from ..embedding.encoders import Embedder
+    from ..embedding.estimate import Estimate, Sample
 
 LONG = 60.0  # seconds below which nobody asks for a quicker way
 WORTH = 0.7  # of the time, at most
@@ -40,15 +40,15 @@ def quicker(sample: Sample, embedder: Embedder, expected: Estimate) -> list[Way]
 
 def suits(size: tuple[int, int]) -> bool:
     """Whether the network of the quick preset takes images of a size."""
-    from .embedding.fast import LEAST
-    from .embedding.networks import SMALL
+    from ..embedding.fast import LEAST
+    from ..embedding.networks import SMALL
 
     return LEAST <= min(size) <= max(size) <= SMALL
 
 
 def _ways(sample: Sample, embedder: Embedder, expected: Estimate) -> Iterator[Way]:
-    from .embedding.estimate import estimate_from
-    from .embedding.networks import SMALL
+    from ..embedding.estimate import estimate_from
+    from ..embedding.networks import SMALL
 
     large = max(sample.found.pixels.size) > SMALL
     own = preset(PRESET).training

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from .arguments import build_parser
-from .errors import TenpercentError, UsageError, disk_remedy, one_line
-from .given import asked_of, cut_of, embedder_of, options_of, options_of_both, read_scores, refuse
-from .progress import quiet
+from ..errors import TenpercentError, UsageError, disk_remedy, one_line
+from ..progress import quiet
+from .parser import build_parser
+from .values import asked_of, cut_of, embedder_of, options_of, options_of_both, read_scores, refuse
 
 if TYPE_CHECKING:
-    from .selection.selection import Selection
-    from .tree.cut import Cut
+    from ..selection.selection import Selection
+    from ..tree.cut import Cut
 
 log = logging.getLogger("tenpercent")
 
@@ -28,11 +28,11 @@ log = logging.getLogger("tenpercent")
 
 def run_demo(arguments: argparse.Namespace) -> None:
     """``tenpercent demo``."""
-    from .evaluation.presets import preset
-    from .evaluation.stage import Asked, evaluate, finish
-    from .pipeline import run
-    from .reporting.summary import describe_run
-    from .tree.cut import Cut
+    from ..evaluation.presets import preset
+    from ..evaluation.stage import Asked, evaluate, finish
+    from ..pipeline import run
+    from ..reporting.summary import describe_run
+    from ..tree.cut import Cut
 
     run("digits", out=arguments.out, cut=Cut(keep=0.9))
     _say(describe_run(arguments.out))
@@ -43,12 +43,12 @@ def run_demo(arguments: argparse.Namespace) -> None:
 
 def run_run(arguments: argparse.Namespace) -> None:
     """``tenpercent run``."""
-    from .pipeline import run
-    from .reporting.summary import describe_run
+    from ..pipeline import run
+    from ..reporting.summary import describe_run
 
     options, embedder, cut = options_of(arguments), embedder_of(arguments), cut_of(arguments)
     if arguments.dry_run:
-        from .plan import plan
+        from .dry_run import plan
 
         _say(
             str(
@@ -80,10 +80,10 @@ def run_run(arguments: argparse.Namespace) -> None:
 
 def run_embed(arguments: argparse.Namespace) -> None:
     """``tenpercent embed``."""
-    from .embedding.stage import embed
+    from ..embedding.stage import embed
 
     if arguments.dry_run:
-        from .plan import plan_embedding
+        from .dry_run import plan_embedding
 
         _say(
             str(
@@ -111,7 +111,7 @@ def run_embed(arguments: argparse.Namespace) -> None:
 
 def run_cluster(arguments: argparse.Namespace) -> None:
     """``tenpercent cluster``."""
-    from .pipeline import cluster
+    from ..pipeline import cluster
 
     merges = cluster(
         arguments.run,
@@ -126,9 +126,9 @@ def run_cluster(arguments: argparse.Namespace) -> None:
 
 def run_select(arguments: argparse.Namespace) -> None:
     """``tenpercent select``."""
-    from .data.store.run_folder import RunFolder
-    from .pipeline import select
-    from .reporting.summary import describe_selection, heights_of
+    from ..data.store.run_folder import RunFolder
+    from ..pipeline import select
+    from ..reporting.summary import describe_selection, heights_of
 
     cut = cut_of(arguments)
     if arguments.strategy == "semantic":
@@ -144,8 +144,8 @@ def run_select(arguments: argparse.Namespace) -> None:
 
 
 def _select_by(arguments: argparse.Namespace, cut: Cut) -> Selection:
-    from .pipeline import select_by
-    from .selection.strategies.strategy import CheckedStrategy
+    from ..pipeline import select_by
+    from ..selection.strategies.strategy import CheckedStrategy
 
     strategy = CheckedStrategy.of(arguments.strategy)
     alone = ("budget", "hold", "keep_ids", "memory", *(() if strategy.draws else ("seed",)))
@@ -166,9 +166,9 @@ def _select_by(arguments: argparse.Namespace, cut: Cut) -> Selection:
 
 def run_report(arguments: argparse.Namespace) -> None:
     """``tenpercent report``."""
-    from .evaluation.stage import checked_margin
-    from .pipeline import report
-    from .reporting.summary import describe_trainings
+    from ..evaluation.stage import checked_margin
+    from ..pipeline import report
+    from ..reporting.summary import describe_trainings
 
     margin = checked_margin(arguments.margin)
     path = report(arguments.run, margin, ignore_decisions=arguments.ignore_decisions)
@@ -178,14 +178,14 @@ def run_report(arguments: argparse.Namespace) -> None:
 
 def run_explain(arguments: argparse.Namespace) -> None:
     """``tenpercent explain``."""
-    from .pipeline import explain
+    from ..pipeline import explain
 
     _say(str(explain(arguments.run, arguments.id)))
 
 
 def run_export(arguments: argparse.Namespace) -> None:
     """``tenpercent export``."""
-    from .pipeline import export
+    from ..pipeline import export
 
     ignore = arguments.ignore_decisions
     _say(str(export(arguments.run, arguments.format, arguments.to, ignore_decisions=ignore)))
@@ -193,14 +193,14 @@ def run_export(arguments: argparse.Namespace) -> None:
 
 def run_review(arguments: argparse.Namespace) -> None:
     """``tenpercent review``."""
-    from .reviewing.serve import serve
+    from ..reviewing.serve import serve
 
     serve(arguments.run, port=arguments.port, host=arguments.host, browser=not arguments.no_browser)
 
 
 def run_decisions(arguments: argparse.Namespace) -> None:
     """``tenpercent decisions``."""
-    from .decisions.exchange import describe_decisions, read_into, write_from
+    from ..decisions.exchange import describe_decisions, read_into, write_from
 
     if arguments.export is not None:
         _say(write_from(arguments.run, arguments.export))
@@ -212,8 +212,8 @@ def run_decisions(arguments: argparse.Namespace) -> None:
 
 def run_leaks(arguments: argparse.Namespace) -> None:
     """``tenpercent leaks``."""
-    from .leakage.find import leaks
-    from .leakage.outcome import check_outcome, describe_leaks, finish
+    from ..leakage.find import leaks
+    from ..leakage.outcome import check_outcome, describe_leaks, finish
 
     outcome = check_outcome(arguments.table, arguments.export, arguments.to, arguments.fail_above)
     train_options, test_options = options_of_both(arguments)
@@ -235,8 +235,8 @@ def run_leaks(arguments: argparse.Namespace) -> None:
 
 def run_probe(arguments: argparse.Namespace) -> None:
     """``tenpercent probe``."""
-    from .embedding.settings import Timm
-    from .evaluation.probing.comparison import Ready, probe
+    from ..embedding.settings import Timm
+    from ..evaluation.probing.comparison import Ready, probe
 
     if arguments.labels is not None and not arguments.vectors:
         raise UsageError(f"--labels {arguments.labels} is of --vectors FILE; give those, or leave it out")
@@ -256,7 +256,7 @@ def run_probe(arguments: argparse.Namespace) -> None:
 
 def run_evaluate(arguments: argparse.Namespace) -> None:
     """``tenpercent evaluate``."""
-    from .evaluation.stage import checked_margin, evaluate, find, finish, protocol_of
+    from ..evaluation.stage import checked_margin, evaluate, find, finish, protocol_of
 
     checked_margin(arguments.margin)
     protocol, trials = protocol_of(arguments.run, arguments.preset)
@@ -268,7 +268,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--weights {arguments.weights} is for --finetune; give both, or leave it out")
     asked = asked_of(arguments, trials)
     if arguments.dry_run:
-        from .plan import plan_evaluation
+        from .dry_run import plan_evaluation
 
         _say(str(plan_evaluation(arguments.run, asked, protocol, searched=arguments.find)))
         return
@@ -282,22 +282,22 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 
 def run_bench(arguments: argparse.Namespace) -> None:
     """``tenpercent bench``."""
-    from .evaluation.suite import bench, describe_suite
+    from ..evaluation.suite import bench, describe_suite
 
     _say(describe_suite(bench(arguments.file)))
 
 
 def run_presets(_: argparse.Namespace) -> None:
     """``tenpercent presets``."""
-    from .evaluation.presets import describe_presets
+    from ..evaluation.presets import describe_presets
 
     _say(describe_presets())
 
 
 def run_info(arguments: argparse.Namespace) -> None:
     """``tenpercent info``."""
-    from .embedding.stage import changes_of
-    from .reporting.summary import describe_folder
+    from ..embedding.stage import changes_of
+    from ..reporting.summary import describe_folder
 
     _say(describe_folder(arguments.run))
     changed = changes_of(arguments.run)
@@ -376,7 +376,7 @@ def _confirmed(arguments: argparse.Namespace) -> Iterator[None]:
     if not hasattr(arguments, "yes"):
         yield
         return
-    from .tree.cut import confirmed_by
+    from ..tree.cut import confirmed_by
 
     with confirmed_by(log.warning if arguments.yes else _ask):
         yield

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__
+from .. import __version__
 from .flags import (
     LABELS,
     add_columns,

@@ -8,16 +8,16 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import UsageError, reason_of
+from ..errors import UsageError, reason_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from .data.sources.options import SourceOptions
-    from .embedding.by_labels import ByLabels
-    from .embedding.encoders import Embedder
-    from .evaluation.stage import Asked
-    from .tree.cut import Cut
+    from ..data.sources.options import SourceOptions
+    from ..embedding.by_labels import ByLabels
+    from ..embedding.encoders import Embedder
+    from ..evaluation.stage import Asked
+    from ..tree.cut import Cut
 
 FLAGS = (  # of embedders
     "batch",
@@ -49,7 +49,7 @@ SHARED = (  # options of sources that all commands take
 
 def options_of(arguments: argparse.Namespace, side: str = "") -> SourceOptions:
     """Return what is said of a source; `side` stands before the names of flags that TRAIN and TEST have each."""
-    from .data.sources.options import SourceOptions
+    from ..data.sources.options import SourceOptions
 
     return SourceOptions(
         split=getattr(arguments, f"{side}split"),
@@ -75,8 +75,8 @@ def options_of_both(arguments: argparse.Namespace) -> tuple[SourceOptions, Sourc
 
 def embedder_of(arguments: argparse.Namespace) -> Embedder | ByLabels | None:
     """Return the embedder that the flags ask for, None where none do; the labels decide its kind where no name does."""
-    from .embedding.by_labels import ByLabels, no_meaning
-    from .embedding.settings import KINDS, named
+    from ..embedding.by_labels import ByLabels, no_meaning
+    from ..embedding.settings import KINDS, named
 
     kind, own = named(arguments.embedder or "supervised")
     given = {flag: getattr(arguments, flag) for flag in FLAGS if getattr(arguments, flag) is not None}
@@ -98,7 +98,7 @@ def embedder_of(arguments: argparse.Namespace) -> Embedder | ByLabels | None:
 
 def _of_preset(name: str, given: dict[str, Any]) -> Embedder:
     """Return the training of a preset, with the flags that are given in the place of its own settings."""
-    from .evaluation.presets import preset
+    from ..evaluation.presets import preset
 
     lengths = {"steps": None, "epochs": None} if {"steps", "epochs"} & set(given) else {}
     return replace(preset(name).training, **{**lengths, **given})
@@ -106,7 +106,7 @@ def _of_preset(name: str, given: dict[str, Any]) -> Embedder:
 
 def cut_of(arguments: argparse.Namespace) -> Cut:
     """Return where the tree is to be cut."""
-    from .tree.cut import Cut
+    from ..tree.cut import Cut
 
     return Cut(
         keep=arguments.keep,
@@ -126,7 +126,7 @@ def within_of(arguments: argparse.Namespace) -> str | None:
     name = getattr(arguments, "preset", None)
     if asked is not None or name is None:
         return asked
-    from .evaluation.presets import preset
+    from ..evaluation.presets import preset
 
     return "all" if preset(name).within == "all" else None
 
@@ -144,9 +144,9 @@ def _read_ids(path: Path | None) -> tuple[str, ...]:
 
 def asked_of(arguments: argparse.Namespace, trials: int) -> Asked:
     """Return what the flags ask to compare; what they leave open is as the run's own selection was made."""
-    from .data.sources.options import SourceOptions
-    from .evaluation.preparation import sized_by_lists
-    from .evaluation.stage import LADDER, Asked, own_choice
+    from ..data.sources.options import SourceOptions
+    from ..evaluation.preparation import sized_by_lists
+    from ..evaluation.stage import LADDER, Asked, own_choice
 
     options = SourceOptions(
         split=arguments.test_split,

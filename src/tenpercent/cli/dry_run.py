@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .data.sources.first_line import account, describe_taken
-from .data.sources.holdout import split_holdout
-from .data.sources.options import SourceOptions
-from .data.sources.source import ImageSource
-from .data.store.embeddings import Embeddings
-from .data.store.run_folder import RunFolder, Stage
-from .embedding.stage import check_vectors_alone, default_embedder, open_for_run, refuse_changed, settled
-from .errors import RunFolderError, counted, require
-from .evaluation.preparation import Asked, Ready
-from .evaluation.presets import preset
-from .quicker import LONG, PRESET, WORTH, quicker, suits
-from .tree.cut import Cut, check_cut
-from .tree.memory_limit import checked_memory
+from ..data.sources.first_line import account, describe_taken
+from ..data.sources.holdout import split_holdout
+from ..data.sources.options import SourceOptions
+from ..data.sources.source import ImageSource
+from ..data.store.embeddings import Embeddings
+from ..data.store.run_folder import RunFolder, Stage
+from ..embedding.stage import check_vectors_alone, default_embedder, open_for_run, refuse_changed, settled
+from ..errors import RunFolderError, counted, require
+from ..evaluation.preparation import Asked, Ready
+from ..evaluation.presets import preset
+from ..tree.cut import Cut, check_cut
+from ..tree.memory_limit import checked_memory
+from .quicker_ways import LONG, PRESET, WORTH, quicker, suits
 
 if TYPE_CHECKING:
-    from .embedding.by_labels import ByLabels
-    from .embedding.encoders import Embedder
-    from .embedding.estimate import Sample
-    from .evaluation.expected import Expected
-    from .evaluation.presets import Protocol
-    from .evaluation.trials import Trial
+    from ..embedding.by_labels import ByLabels
+    from ..embedding.encoders import Embedder
+    from ..embedding.estimate import Sample
+    from ..evaluation.expected import Expected
+    from ..evaluation.presets import Protocol
+    from ..evaluation.trials import Trial
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,10 @@ def plan_evaluation(what: str | Path, asked: Asked, protocol: Protocol, *, searc
         searched: as for `evaluation.find`, which trains those of two arms, and fewer than all.
     """
     require("torch", "images")
-    from .embedding.estimate import Sample
-    from .embedding.timing import Watch
-    from .evaluation.stage import searched_arm
-    from .evaluation.trials import FULL
+    from ..embedding.estimate import Sample
+    from ..embedding.timing import Watch
+    from ..evaluation.stage import searched_arm
+    from ..evaluation.trials import FULL
 
     watch, run = Watch(), RunFolder.open(what)
     arms = {FULL, searched_arm(asked)} if searched else set(asked.arms)
@@ -179,9 +179,9 @@ def _trainings(
     ready: Ready, protocol: Protocol, sample: Sample, left: Sequence[Trial], searched: bool
 ) -> tuple[float, int, Expected]:
     """Return the seconds of all trainings that are left, how many are made at once, and what one takes."""
-    from .evaluation.expected import expected
-    from .evaluation.stage import threads_of_each
-    from .evaluation.training import at_once
+    from ..evaluation.expected import expected
+    from ..evaluation.stage import threads_of_each
+    from ..evaluation.training import at_once
 
     most = 1 if searched else at_once(sample.found.pixels.size, sample.n, protocol)
     together = max(1, min(most, len(left)))
@@ -259,9 +259,9 @@ def _embedding(
         line = f"source   {source}: {taken}; nothing to embed"
         return _Embedding(len(opened), opened.width, (line,), memory=opened.vectors.nbytes)
     require("torch", "images")
-    from .embedding.estimate import Sample, estimate_from
-    from .embedding.extract import check_labels
-    from .embedding.timing import Watch
+    from ..embedding.estimate import Sample, estimate_from
+    from ..embedding.extract import check_labels
+    from ..embedding.timing import Watch
 
     watch = Watch()
     chosen = settled(default_embedder(opened, embedder), folder.path)
@@ -298,9 +298,9 @@ def _embedding(
 
 def clustering_memory(embeddings: Embeddings, cut: Cut, memory: int | None) -> tuple[int, str]:
     """Return the bytes that clustering takes with the vectors, and what to say of it; the largest class decides."""
-    from .linkage.memory import MemoryBudgetError, Resources
-    from .tree.forecast import forecast
-    from .tree.merges import uncut
+    from ..linkage.memory import MemoryBudgetError, Resources
+    from ..tree.forecast import forecast
+    from ..tree.merges import uncut
 
     tree = uncut(embeddings, cut.within)
     largest = int(tree.sizes.argmax())
