@@ -3,8 +3,9 @@
     python benchmarks/review.py --requests 20000              requests at random, in one process
     python benchmarks/review.py --load --images 1000000       50 people for two minutes, the server a process of its own
 
-**Fuzz.** Requests drawn by Hypothesis from the OpenAPI description of the server (`tests/fuzzing.py`): half of them as
-it says, half with values out of range, of other kinds and plain nonsense. Counted are the answers by status; an answer
+**Fuzz.** Requests drawn by Hypothesis from the OpenAPI description of the server (`tests/support/fuzzing.py`): half of
+them as it says, half with values out of range, of other kinds and plain nonsense. Counted are the answers by status; an
+answer
 of 500 or more is a failure.
 
 **Load.** A Parquet file of small pictures with made vectors beside it (`made.py`), clustered class by class to 80%. The

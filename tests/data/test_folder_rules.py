@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from test_sources import labels, opened, png, put, table, write
 
+from selections import selection_of
 from tenpercent.cli.main import main
 from tenpercent.data.decoding.decode import Unreadable, decode
 from tenpercent.data.sources.columns import caseless, refuse_case_twins
@@ -24,8 +26,6 @@ from tenpercent.evaluation.evaluation_set import given_set
 from tenpercent.exporting import Format, export
 from tenpercent.leakage.sides import open_test, open_train
 from tenpercent.reviewing.originals import GoneError, Originals, open_originals
-from test_export import selection_of
-from test_sources import labels, opened, png, put, table, write
 
 OUT = "links that lead out of the folder (--follow-links follows them)"
 

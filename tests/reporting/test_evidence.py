@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from test_report import Page, digits
 
 import tenpercent as tp
 from made_trainings import CLASSES, LOST, experiment, failed, table, training
@@ -43,7 +44,6 @@ from tenpercent.reporting.evidence.tables import (
 )
 from tenpercent.reporting.figures import COLOURS
 from tenpercent.reporting.report import render
-from test_report import Page, digits
 
 HEADS = [
     "arm",

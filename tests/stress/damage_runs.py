@@ -1,6 +1,6 @@
 """Damage every file of a run in every way, and see what commands make of it.
 
-    python tests/damage_runs.py --share 1 --seed 0
+    python tests/stress/damage_runs.py --share 1 --seed 0
 
 Two runs are damaged: one of version 0.1, which has no checksums and is held to what its files must look like, and the
 same with checksums, as this version writes them. A command must end with one line that names the file, or give what
@@ -35,7 +35,7 @@ from tenpercent.data.store.checksums import ABOUT, CHECKSUMS
 from tenpercent.data.store.files import write_table
 from tenpercent.data.store.run_folder import RunFolder, Stage
 
-STORED = Path(__file__).with_name("stored_runs.zip")
+STORED = Path(__file__).parents[1] / "support" / "stored_runs.zip"
 NOT_READ = ("report.html", "locks", "evidence", "decisions.sqlite-shm")
 
 Damaging = Callable[[Path], None]

@@ -20,6 +20,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from test_training import QUICK, Images, KilledError, stripes
 from torch import nn
 
 import tenpercent as tp
@@ -35,7 +36,6 @@ from tenpercent.embedding.precision import Choice
 from tenpercent.embedding.settings import Precision
 from tenpercent.embedding.training import Classes, train
 from tenpercent.errors import StageError, UsageError
-from test_training import QUICK, Images, KilledError, stripes
 
 Batch = tuple[list[int], list[list[float]]]  # places, and the logits of each
 

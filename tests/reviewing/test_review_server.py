@@ -445,7 +445,7 @@ def test_a_folder_that_can_t_be_written_shows_all_and_decides_nothing(run: Path,
     script.write_text(
         "import os, sys, logging\n"
         "logging.basicConfig()\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1] / 'support')!r})\n"
         "from reviewing import page\n"
         f"with page({str(other)!r}) as found:\n"  # as root: what is loaded late must be loaded before
         "    found.get('/api/groups', keep=0.9), found.get('/api/images/1/picture'), found.decide('keep', 1)\n"

@@ -1,6 +1,6 @@
 """Kills evaluations with SIGKILL at random moments, one process or one of two, and compares what they end with.
 
-    python tests/kill_trainings.py --kills 20 --seed 0
+    python tests/stress/kill_trainings.py --kills 20 --seed 0
 
 Each round takes a fresh copy of a small run, kills `tenpercent evaluate` in it at a random moment, in every third round
 a second process that shares the folder goes on meanwhile, and the same command is called until it ends. Every row must

@@ -8,7 +8,6 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -22,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.datasets import ImageFolder
 
+from selections import selection_of
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.errors import StageError, TenpercentError, UsageError
@@ -34,31 +34,6 @@ def picture(value: int, kind: str = "PNG", size: tuple[int, int] = (6, 5)) -> by
     file = io.BytesIO()
     PIL.Image.new("RGB", size, (value, 255 - value, value // 2)).save(file, format=kind)
     return file.getvalue()
-
-
-def selection_of(source: ImageSource, kept: set[int]) -> Any:
-    """What an export needs of a selection: its table, one row an image in id order."""
-    order = sorted(range(len(source)), key=lambda row: source.ids[row])
-    codes = [-1 if source.labels is None else int(source.labels[row]) for row in order]
-    keeper = source.ids[min(kept)]
-    columns = {
-        "id": pa.array([source.ids[row] for row in order], pa.string()),
-        "row": pa.array(order, pa.int64()),
-        "path": pa.array([source.paths[row] for row in order], pa.string()),
-        "label": pa.array([None if code < 0 else code for code in codes], pa.int64()),
-        "class_name": pa.array(
-            [None if code < 0 else source.class_names[code] for code in codes], pa.string()
-        ),
-        "kept": pa.array([row in kept for row in order]),
-        "group": pa.array(range(len(order)), pa.int64()),
-        "group_size": pa.array([1] * len(order), pa.int64()),
-        "representative": pa.array(
-            [source.ids[row] if row in kept else keeper for row in order], pa.string()
-        ),
-        "dissimilarity": pa.array(np.linspace(0, 0.1, len(order))),
-        "group_diameter": pa.array(np.zeros(len(order))),
-    }
-    return SimpleNamespace(table=pa.table(columns))
 
 
 def in_memory(

@@ -1,6 +1,6 @@
 """Kill a clustering at random moments of its join and its walk, go on each time, and compare with an undisturbed one.
 
-    python tests/kill_walk.py [--rows 160000] [--kills 5] [--seed 0]
+    python tests/stress/kill_walk.py [--rows 160000] [--kills 5] [--seed 0]
 
 The rows are drawn from the bundled digits with noise. The memory is little, so that a shell is walked in many pieces;
 what is found is kept every second, so that kills meet all of it.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KEPT_EVERY = 1.0  # seconds
 DEPTH = 0.6  # of all merges
 MEMORY_A_ROW = 1200  # bytes

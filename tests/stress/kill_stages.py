@@ -1,6 +1,6 @@
 """Kills commands with SIGKILL at random moments and compares what they end with to an undisturbed one.
 
-    python tests/kill_stages.py --kills 30 --clusterings 12 --seed 0
+    python tests/stress/kill_stages.py --kills 30 --clusterings 12 --seed 0
 
 Each round takes a fresh folder, kills the same command in it once or twice, and runs it to the end: the whole run on
 images, and a longer clustering of vectors, class by class and of all together, in so little memory that pairs spill.

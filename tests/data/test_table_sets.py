@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
+from test_sources import colours, dataset, labels, opened, png, table, write
 
 from tenpercent.data.sources.opening import SourceOptions, open_source, open_split
 from tenpercent.data.sources.splits import split_of_file
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.embedding.stage import embed
 from tenpercent.errors import SourceError
-from test_sources import colours, dataset, labels, opened, png, table, write
 
 # ---- folders that are columns --------------------------------------------------------------------------------------
 

@@ -426,9 +426,11 @@ def test_a_loss_that_is_no_number_marks_the_trial(photos: Path, tmp_path: Path) 
 
 # ---- kills and several processes ---------------------------------------------------------------------------------
 
+HERE = [str(Path(__file__).parent), *(str(Path(__file__).parents[1] / name) for name in (".", "support"))]
+
 SCRIPT = """
 import sys
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from test_evaluate import SHORT
 from tenpercent.embedding import loop
 from tenpercent.evaluation.stage import Asked, evaluate
@@ -439,7 +441,7 @@ evaluate({run!r}, Asked(keep=(0.5,), trials=1), SHORT)
 
 def test_a_kill_costs_nothing_that_shows(photos: Path, tmp_path: Path) -> None:
     runs = [embedded(photos, tmp_path / name) for name in ("killed", "fresh")]
-    code = SCRIPT.format(tests=str(Path(__file__).parent), run=str(runs[0]))
+    code = SCRIPT.format(tests=HERE, run=str(runs[0]))
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
         end = time.monotonic() + 120
         while not list((runs[0] / "trainings").glob("*/checkpoint.pt")) and time.monotonic() < end:

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from test_sources import CELL, FEATURES, colours, labels, opened, png, table, write
 
 import tenpercent as tp
 from tenpercent.data.sources.opening import SourceOptions, open_source, open_split
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.errors import SourceError, TenpercentError
-from test_sources import CELL, FEATURES, colours, labels, opened, png, table, write
 
 KINDS = {  # how label columns are written, with cat, dog, none, cat in them
     "string_view": pa.array(["cat", "dog", None, "cat"], pa.string_view()),

@@ -90,9 +90,11 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+HERE = [str(Path(__file__).parent), *(str(Path(__file__).parents[1] / name) for name in (".", "support"))]
+
 SLOW = """
 import sys, time
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 import test_time_guide as here
 from tenpercent.embedding import encoders
 for kind in (encoders.NetworkEncoder, encoders.TimmEncoder, encoders.FunctionEncoder):
@@ -111,7 +113,7 @@ here.embed(here.Path({run!r}), {kind!r})
 
 def killed(run: Path, kind: str, pieces: int) -> None:
     """Kill an extraction with SIGKILL once it has left some pieces or a part more than there were."""
-    words = SLOW.format(tests=str(Path(__file__).parent), run=str(run), kind=kind)
+    words = SLOW.format(tests=HERE, run=str(run), kind=kind)
     before = len(list(run.rglob("begun/*.parquet"))), len(list(run.rglob("part-*")))
     with subprocess.Popen([sys.executable, "-c", words], stderr=subprocess.PIPE) as process:
         while process.poll() is None:
