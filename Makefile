@@ -39,7 +39,7 @@ docs: .venv/.installed
 	@echo "Compiling the clustering, once ..."
 	@$(BIN)/python -c "import numpy, tenpercent as tp; \
 	  few = numpy.random.default_rng(0).normal(size=(300, 8)).astype('f4'); \
-	  tp.cluster(tp.Embeddings.from_numpy(few), keep=0.1).select(keep=0.5)"
+	  tp.select(tp.cluster(tp.Embeddings.from_numpy(few), keep=0.1), keep=0.5)"
 	@touch $@
 
 lock:

@@ -44,7 +44,7 @@ def selection(settings: Settings) -> Iterator[Any]:
         taken = time.perf_counter()
         merges = tp.cluster(embeddings, settings["keep"])
         clustered = time.perf_counter()
-        found = merges.select(settings["keep"])
+        found = tp.select(merges, keep=settings["keep"])
         parts.update(
             from_numpy=taken - begun, cluster=clustered - taken, select=time.perf_counter() - clustered
         )
@@ -74,7 +74,7 @@ def threshold(settings: Settings) -> Iterator[Any]:
 
     def work() -> Any:
         merges = tp.cluster(tp.Embeddings.from_numpy(vectors), threshold=settings["radius"])
-        return merges.select(threshold=settings["radius"])
+        return tp.select(merges, tp.Cut(threshold=settings["radius"]))
 
     def facts(found: Any) -> dict[str, Any]:
         return groups.missed(vectors, found.group, found.kept_by_id, None, settings)

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.datasets import load_digits
 
+import tenpercent as tp
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.reporting.gallery import largest
@@ -68,8 +69,8 @@ def draw_dendrogram(path: Path, image: str = "1437", deep: float = 0.1, cut: flo
         cut: the height of the line.
     """
     digits = load_digits()
-    merges = cluster(Embeddings.from_numpy(digits.data, labels=digits.target), threshold=deep)
-    selection = merges.select(threshold=cut)
+    merges = cluster(Embeddings.from_numpy(digits.data, labels=digits.target), tp.Cut(threshold=deep))
+    selection = tp.select(merges, tp.Cut(threshold=cut))
     Z, ids = group_linkage(merges, image)
     k = len(ids)
     colours = {k + t: GREEN if height <= cut else PALE for t, height in enumerate(Z[:, 2])}

@@ -34,15 +34,15 @@ def main() -> None:
     """Write the lists and evaluate them."""
     given = arguments(__doc__, keep=[0.5, 0.3], trials=3).parse_args()
     run = RunFolder.open(given.run)
-    merges = load_merges(run).deepened(min(given.keep))
+    merges = load_merges(run).deepened(tp.Cut(min(given.keep)))
     scores = scores_for(run, merges.embeddings, CheckedStrategy.of("ccs"))
     assert scores is not None
     lists = {}
     for keep in given.keep:
-        selection = merges.select(keep)
+        selection = tp.select(merges, keep=keep)
         chosen = {
             **members(selection, merges.embeddings),
-            "shares": np.flatnonzero(merges.select(keep, budget="global").kept_by_id),
+            "shares": np.flatnonzero(tp.select(merges, tp.Cut(keep, budget="global")).kept_by_id),
             **{
                 f"spread-less{100 * share:g}": typical(
                     merges.embeddings, scores[merges.embeddings.rows], keep, share

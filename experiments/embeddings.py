@@ -32,8 +32,8 @@ def main() -> None:
     training = f"--embedder selfsupervised --depth {given.depth} --epochs {given.views}"
     command("run", given.data, f"--split train {training} --within class --out {shlex.quote(str(other))}")
     print(tp.probe([given.run, other], out=other / "probe"))
-    merges = load_merges(RunFolder.open(other)).deepened(min(given.keep))
-    selections = {f"unlabelled-{100 * keep:g}": merges.select(keep) for keep in given.keep}
+    merges = load_merges(RunFolder.open(other)).deepened(tp.Cut(min(given.keep)))
+    selections = {f"unlabelled-{100 * keep:g}": tp.select(merges, keep=keep) for keep in given.keep}
     evaluate(given, {name: found.source_rows[found.kept_by_id] for name, found in selections.items()})
 
 

@@ -19,6 +19,7 @@ import torch
 from lists import arguments
 from torch.nn.functional import cross_entropy
 
+import tenpercent as tp
 from tenpercent.data.store.files import fingerprint
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding.loop import threads
@@ -60,8 +61,8 @@ def main() -> None:
     data, folder = ready.data(None), given.run / "group-weights"
     with threads(1):
         for trial in ready.plan.all():
-            selection = ready.trees.tree(min(given.keep), 0, trial.layer).select(
-                trial.fraction, **ready.trees.cut
+            selection = tp.select(
+                ready.trees.tree(min(given.keep), 0, trial.layer), tp.Cut(trial.fraction, **ready.trees.cut)
             )
             path = folder / f"{trial.name}-power-{given.power:g}-{given.epochs}-epochs.json"
             with Claims(folder).claim(path.stem) as ours:

@@ -89,7 +89,7 @@ def test_the_second_way_of_the_first_line(photos: Path) -> None:
     dataset = vision.ImageFolder(photos)
     names = {"tp": tp, "vectors": np.random.default_rng(2).normal(size=(36, 4)), "labels": dataset.targets}
     embeddings = eval(first[1], names)
-    selection = tp.cluster(embeddings, keep=0.5).select(keep=0.9)
+    selection = tp.select(tp.cluster(embeddings, keep=0.5), keep=0.9)
     assert selection.subset(dataset).indices == selection.rows.tolist()
     order = np.random.default_rng(1).permutation(len(dataset))
     with pytest.raises(UsageError, match="rows differ"):

@@ -324,8 +324,8 @@ def test_the_order_of_the_rows_does_not_matter_where_heights_differ(metric: str)
 
 def test_cosine_representatives_are_the_images_that_a_selection_keeps() -> None:
     X = SETS["digits"]
-    merges = cluster(tp.Embeddings.from_numpy(X), keep=0.4)
-    selection = merges.select(0.4)
+    merges = cluster(tp.Embeddings.from_numpy(X), tp.Cut(keep=0.4))
+    selection = tp.select(merges, keep=0.4)
     fitted = CompleteLinkage(160).fit(X)
     assert np.array_equal(np.sort(fitted.representative_indices_), selection.rows)
     assert np.array_equal(fitted.labels_, selection.group)

@@ -21,7 +21,8 @@ from .data.store.run_folder import RunFolder, Stage
 from .decisions.log import DecisionLog
 from .embedding.stage import Clock, embed_opened, open_for_run
 from .errors import StageError, UsageError
-from .tree.cut import Cut, check_cut, check_layer, checked_layer, confirm, one_cut
+from .selection.confirmation import confirm
+from .tree.cut import Cut, check_cut, check_layer, one_cut
 from .tree.memory_limit import checked_memory
 
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
@@ -31,8 +32,8 @@ if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
     from .selection.explanation import Explanation
     from .selection.selection import Selection
     from .selection.strategies.strategy import Strategy
+    from .tree.cut import Within
     from .tree.merges import Merges
-    from .tree.steps import Within
 
 log = logging.getLogger("tenpercent")
 
@@ -83,16 +84,15 @@ def _cluster_beyond(folder: Path, cut: Cut, memory: int | None) -> None:
     """Cluster deeper than the cut, so that the report can show what lies beyond it; small sets far beyond it."""
     from .linkage.memory import MemoryBudgetError
 
-    where: dict[str, Any] = {"within": cut.within, "layer": cut.layer, "allowed": memory}
-    fraction = cut.fraction
-    if fraction is None:
-        _cluster_folder(folder, None, cut.threshold, **where, find_gap=True)
+    depth = Cut(cut.keep, cut.threshold, within=cut.within, layer=cut.layer)
+    if cut.keep is None:
+        _cluster_folder(folder, depth, memory, find_gap=True)
         return
-    beyond = round(fraction - min(0.05, (1 - fraction) / 2, fraction / 2), 6)
+    beyond = round(cut.keep - min(0.05, (1 - cut.keep) / 2, cut.keep / 2), 6)
     try:
-        _cluster_folder(folder, beyond, None, **where, find_gap=True)
+        _cluster_folder(folder, replace(depth, keep=beyond), memory, find_gap=True)
     except MemoryBudgetError:
-        _cluster_folder(folder, fraction, None, **where)
+        _cluster_folder(folder, depth, memory)
         log.info("the tree ends at the cut: deeper would not fit into memory")
 
 
@@ -120,53 +120,43 @@ def cluster(
         MemoryBudgetError: this depth needs more memory: says what fits.
     """
     from .linkage.memory import Resources
+    from .tree.merges import DEPTH
     from .tree.merges import cluster as cluster_embeddings
 
     allowed = checked_memory(memory)
-    if keep is None and threshold is None:
-        keep = 0.5
+    keep = DEPTH if keep is None and threshold is None else keep
+    depth = Cut(keep, threshold, within=within, layer=layer)
     if isinstance(what, Embeddings):
         check_layer(layer, what)
-        resources = Resources(memory=allowed)
-        return cluster_embeddings(what, keep, threshold=threshold, within=within, resources=resources)
-    return _cluster_folder(what, keep, threshold, within=within, layer=layer, allowed=allowed)
+        return cluster_embeddings(what, depth, Resources(memory=allowed))
+    return _cluster_folder(what, depth, allowed)
 
 
-def _cluster_folder(
-    what: str | Path,
-    keep: float | None,
-    threshold: float | None,
-    *,
-    within: Within | str | None,
-    layer: str | None,
-    allowed: int | None,
-    find_gap: bool = False,
-) -> Merges:
+def _cluster_folder(what: str | Path, depth: Cut, allowed: int | None, *, find_gap: bool = False) -> Merges:
     """Cluster a run folder and store its merges, unless those stored reach as deep as asked."""
     from .linkage.memory import Resources
     from .selection.stored import load_embeddings, stored_merges
     from .tree.deepening import COPIES, beyond_copies
     from .tree.merges import uncut
 
-    layer = checked_layer(layer)
     folder = RunFolder.open(what)
     folder.require(Stage.EMBED)
     with folder.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
-        embeddings = load_embeddings(folder, layer or "end")
+        embeddings = load_embeddings(folder, depth.layer or "end")
         clock = Clock()
-        stored = stored_merges(folder, embeddings, within)
-        if stored is not None and stored.covers(keep, threshold=threshold):
+        stored = stored_merges(folder, embeddings, depth.within)
+        if stored is not None and stored.covers(depth):
             folder.clear_scratch()  # a process that was killed when the merges were whole may have left it
             return stored
         log.info("clustering %s images, %d values each", f"{len(embeddings):,}", embeddings.width)
         resources = Resources(memory=allowed, scratch=folder.scratch)
-        known = uncut(embeddings, within) if stored is None else stored
-        deep = beyond_copies(known, resources) if find_gap and (keep or 1) > COPIES else None
-        merges = (deep or known).deepened(keep, threshold=threshold, resources=resources)
-        depth: dict[str, Any] = {"keep": keep if deep is None else COPIES, "threshold": threshold}
+        known = uncut(embeddings, depth.within) if stored is None else stored
+        deep = beyond_copies(known, resources) if find_gap and (depth.keep or 1) > COPIES else None
+        merges = (deep or known).deepened(depth, resources)
         # The record of a tree that only grows stays: a kill leaves one of both, and going on from it is the same again.
         folder.forget(Stage.CLUSTER if stored is None else Stage.SELECT)
-        store_merges(folder, merges, clock, **depth)
+        keep = depth.keep if deep is None else COPIES
+        store_merges(folder, merges, clock, keep=keep, threshold=depth.threshold)
         return merges
 
 
@@ -189,17 +179,17 @@ def store_merges(
 
 
 def select(
-    what: str | Path,
+    what: str | Path | Merges,
     cut: Cut | None = None,
     *,
     keep: float | None = None,
     memory: int | str | None = None,
     ignore_decisions: bool = False,
 ) -> Selection:
-    """Cut the stored tree of a run folder and store the selection; a deeper cut than the tree deepens it first.
+    """Cut a tree and keep one image of each group; a deeper cut than the tree deepens it first.
 
     Args:
-        what: a run folder.
+        what: merges, or a run folder, which then stores the selection.
         cut: where to cut; keep 0.9 unless said. Its `within` and `layer`, where given, must be those clustered with.
         keep: the fraction kept, a shortcut for ``cut=Cut(keep=keep)``.
         memory: what deepening may take, in bytes or as ``"4GiB"``; None for half of what is free.
@@ -209,28 +199,29 @@ def select(
         MemoryBudgetError: the cut needs more memory: says what fits.
     """
     from .linkage.memory import Resources
+    from .selection.by_tree import select as select_merges
     from .selection.stored import load_decided, with_source
+    from .tree.merges import Merges
 
     cut, allowed = one_cut(cut, keep), checked_memory(memory)
-    checked_layer(cut.layer)
+    if isinstance(what, Merges):
+        return select_merges(what, cut, allowed)
     folder = RunFolder.open(what)
     with folder.lock(Stage.SELECT, Stage.REPORT):
         resources = Resources(memory=allowed, scratch=folder.scratch)
         clock = Clock()
         merges = load_decided(folder, ignore=ignore_decisions, resources=Resources(memory=allowed))
         _check_clustered_so(folder, merges, cut)
-        fraction = cut.fraction
-        depth: dict[str, Any] = {"budget": cut.budget, "min_per_class": cut.min_per_class, "hold": cut.hold}
-        if not merges.covers(fraction, threshold=cut.threshold, **depth):
+        if not merges.covers(cut):
             with folder.lock(Stage.CLUSTER):
                 deepening = Clock()
                 log.info("the stored tree is not deep enough; deepening it")
                 bare = merges.bare
-                merges = merges.deepened(fraction, threshold=cut.threshold, **depth, resources=resources)
+                merges = merges.deepened(cut, resources)
                 # The record of the clustering stays: both files are of one tree, and a kill leaves one of them.
                 folder.forget(Stage.SELECT)
-                store_merges(folder, merges, deepening, bare, keep=fraction, threshold=cut.threshold)
-        selection = cut.select(merges)
+                store_merges(folder, merges, deepening, bare, keep=cut.keep, threshold=cut.threshold)
+        selection = select_merges(merges, cut)
         confirm(selection, cut.threshold)
         _store_selection(folder, selection, clock)
     return with_source(selection, folder)

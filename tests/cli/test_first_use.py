@@ -137,7 +137,7 @@ def test_small_heights_are_told_apart() -> None:
 def test_an_explanation_tells_copies_from_near_copies(tmp_path: Path) -> None:
     angle = np.array([0.0, 0.001, 1.0, 2.0, 3.0])
     vectors = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    selection = tp.cluster(tp.Embeddings.from_numpy(vectors)).select(keep=0.8)
+    selection = tp.select(tp.cluster(tp.Embeddings.from_numpy(vectors)), keep=0.8)
     said = str(selection.explain(0)) + str(selection.explain(1))
     assert "5.00e−07" in said and "0.000000" not in said
 
@@ -152,7 +152,9 @@ def test_sentences_on_gaps_use_one_minus_sign_and_count_one_merge() -> None:
 @pytest.mark.parametrize(("threshold", "meant"), [(0.95, True), (0.1, False), (0.49, False)])
 def test_a_similarity_is_guessed_only_where_it_would_be_one(threshold: float, meant: bool) -> None:
     vectors = np.ones((20, 3)) + np.random.default_rng(0).normal(size=(20, 3)) * 0.01
-    selection = tp.cluster(tp.Embeddings.from_numpy(vectors), threshold=threshold).select(threshold=threshold)
+    selection = tp.select(
+        tp.cluster(tp.Embeddings.from_numpy(vectors), threshold=threshold), tp.Cut(threshold=threshold)
+    )
     asked: list[str] = []
     with confirmed_by(asked.append):
         confirm(selection, threshold)

@@ -22,7 +22,8 @@ from tenpercent.embedding.settings import SelfSupervised, Supervised
 from tenpercent.embedding.stage import default_embedder
 from tenpercent.errors import UsageError
 from tenpercent.evaluation.probing.comparison import Ready
-from tenpercent.tree.cut import Cut, confirmed_by
+from tenpercent.selection.confirmation import confirmed_by
+from tenpercent.tree.cut import Cut
 
 # ---- layers ------------------------------------------------------------------------------------------------------
 
@@ -93,7 +94,7 @@ def test_a_threshold_that_removes_most_is_not_taken_unasked(
     out = tmp_path / "run"
     assert main(words(vectors, out, "--threshold", ".95")) == 2
     said = capsys.readouterr().err
-    kept = len(tp.cluster(out, threshold=0.95).select(threshold=0.95).kept)
+    kept = len(tp.select(tp.cluster(out, threshold=0.95), tp.Cut(threshold=0.95)).kept)
     assert kept < 30
     assert f"--threshold 0.95 removes {60 - kept} of 60 images ({(60 - kept) / 60:.1%})" in said
     assert "down to a similarity of 0.05" in said and "give --threshold 0.05" in said and "--yes" in said

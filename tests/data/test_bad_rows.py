@@ -134,7 +134,7 @@ def test_none_left_is_an_error_with_the_flag_too(value: float) -> None:
 
 def test_a_selection_without_bad_rows_keeps_the_callers_rows() -> None:
     embeddings = Embeddings.from_numpy(vectors(), drop_bad_rows=True)
-    selection = tp.cluster(embeddings, keep=0.6).select(keep=0.6)
+    selection = tp.select(tp.cluster(embeddings, keep=0.6), keep=0.6)
     assert set(selection.rows.tolist()) <= set(good().tolist())
     assert len(selection.rows) == round(0.6 * len(good()))
 

@@ -408,7 +408,7 @@ def test_a_subset_knows_numbers_that_are_names(tmp_path: Path) -> None:
     path = write(tmp_path / "x.parquet", pa.table({"v": vectors, "label": given}))
     found = open_source(path)
     assert isinstance(found, Embeddings)
-    selection = tp.cluster(found).select(keep=1.0)
+    selection = tp.select(tp.cluster(found), keep=1.0)
     assert len(selection.subset(Numbered(given))) == 4
     with pytest.raises(UsageError, match=r"row 0 .*the label 5 in the dataset"):
         selection.subset(Numbered([5, 5, 300_001, 5]))

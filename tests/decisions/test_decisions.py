@@ -269,12 +269,12 @@ def test_a_tree_walked_again_is_the_references(
         whole_tree = list(zip(*columns, strict=True))
     reach = free.complete_to[0]
     assert merges_of(found) == [merge for merge in whole_tree if merge[2] <= reach]
-    assert merges_of(found.deepened(1 / n)) == whole_tree
+    assert merges_of(found.deepened(tp.Cut(1 / n))) == whole_tree
 
 
 def test_a_pair_that_never_met_changes_nothing_and_others_only_their_class() -> None:
     free = tp.cluster(photos(), keep=0.5)
-    group = free.partition(keep=0.5).group
+    group = free.partition(tp.Cut(keep=0.5)).group
     far = next((x, y) for x in range(60) for y in range(x + 2, 60, 2) if group[x] != group[y])
     assert merges_of(free.under(decided(apart=[far]))) == merges_of(free)
     near = (int(free.a[0]), int(free.b[0]))
@@ -305,9 +305,9 @@ def test_the_number_kept_stays_where_it_can(seed: int, keep: float, budget: str)
         remove=np.sort(picked[10 : 10 + rng.integers(0, 6)]),
         prefer=picked[20 : 20 + rng.integers(0, 6)],
     )
-    selection = tp.cluster(found, keep=0.5).under(held).select(keep, budget=budget)
+    selection = tp.select(tp.cluster(found, keep=0.5).under(held), tp.Cut(keep, budget=budget))
     assert selection.kept_by_id[held.keep].all() and not selection.kept_by_id[held.remove].any()
-    part = tp.cluster(found, keep=0.2).under(held).partition(keep, budget=budget)
+    part = tp.cluster(found, keep=0.2).under(held).partition(tp.Cut(keep, budget=budget))
     assert part.n_kept == selection.kept_by_id.sum()
     assert np.array_equal(part.group, selection.group)
     classes = np.arange(n) % 2 if budget == "class" else np.zeros(n, dtype=np.int64)
@@ -337,13 +337,13 @@ def test_the_number_kept_stays_where_it_can(seed: int, keep: float, budget: str)
 def test_without_decisions_a_partition_is_the_selection() -> None:
     merges = tp.cluster(photos(), keep=0.3)
     for keep in (1.0, 0.8, 0.3):
-        part, selection = merges.partition(keep), merges.select(keep)
+        part, selection = merges.partition(tp.Cut(keep)), tp.select(merges, keep=keep)
         assert part.n_kept == len(selection.kept) and np.array_equal(part.group, selection.group)
         assert np.array_equal(part.diameter[part.group], selection.group_diameter)
         standing = part.standing(np.arange(len(part.size)))
         assert np.array_equal(np.sort(standing.members[standing.kept]), np.flatnonzero(selection.kept_by_id))
     with pytest.raises(StageError, match="deepen"):
-        merges.partition(0.1)
+        merges.partition(tp.Cut(0.1))
 
 
 # ---- in a run folder ---------------------------------------------------------------------------------------------
@@ -435,11 +435,11 @@ def test_a_tree_under_decisions_that_is_lost_is_made_again(run: Path) -> None:
     free = tp.Selection.load(run / "selection.parquet")
     x = int(np.flatnonzero(free.group_size > 1)[0])
     decide(run, Kind.ALONE, x)
-    tp.select(run, keep=0.5)
+    tp.select(run, keep=0.2)
     stored = merges_of(load_decided(RunFolder.open(run)))
     assert len(stored) > len(load_merges(RunFolder.open(run)))
     (run / "decided.parquet").unlink()
-    tp.select(run, keep=0.5)
+    tp.select(run, keep=0.2)
     assert merges_of(load_decided(RunFolder.open(run))) == stored
     decide(run, Kind.ALONE, x + 1)
     assert merges_of(load_decided(RunFolder.open(run))) != stored

@@ -38,10 +38,12 @@ def test_held_at_its_height_a_cut_makes_no_wider_group_and_takes_no_more(
 ) -> None:
     bare = tp.cluster(drawn(seed, labelled), keep)
     apart = np.asarray(sorted((x, y) for x, y in pairs if x < y), dtype=np.int64).reshape(-1, 2)
-    merges = bare.under(Constraints(apart=apart)).deepened(keep, budget=budget)
-    plain = bare.deepened(keep, budget=budget).partition(keep, budget=budget)
-    held = merges.deepened(keep, budget=budget, hold="height").partition(keep, budget=budget, hold="height")
-    full = merges.partition(keep, budget=budget)
+    merges = bare.under(Constraints(apart=apart)).deepened(tp.Cut(keep, budget=budget))
+    plain = bare.deepened(tp.Cut(keep, budget=budget)).partition(tp.Cut(keep, budget=budget))
+    held = merges.deepened(tp.Cut(keep, budget=budget, hold="height")).partition(
+        tp.Cut(keep, budget=budget, hold="height")
+    )
+    full = merges.partition(tp.Cut(keep, budget=budget))
     assert held.n_kept >= full.n_kept
     assert held.height <= plain.height
     if not len(apart):
@@ -54,9 +56,9 @@ def test_the_cut_never_needs_a_deeper_tree_than_without_decisions() -> None:
     bare = tp.cluster(drawn(1, True), 0.6)
     pair = np.sort(np.asarray([[bare.a[0], bare.b[0]]]), axis=1)
     merges = bare.under(Constraints(apart=pair, keep=bare.a[1:3].copy()))
-    assert bare.covers(0.6) and merges.covers(0.6, hold="height")
-    held = merges.deepened(0.4, hold="height")
-    assert held.covers(0.4, hold="height") and held.bare is not None and held.bare.covers(0.4)
+    assert bare.covers(tp.Cut(0.6)) and merges.covers(tp.Cut(0.6, hold="height"))
+    held = merges.deepened(tp.Cut(0.4, hold="height"))
+    assert held.covers(tp.Cut(0.4, hold="height")) and held.bare is not None and held.bare.covers(tp.Cut(0.4))
 
 
 def test_a_run_stores_it_and_cuts_again_so(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_each_training_has_a_row_that_says_what_came_out(run: Path) -> None:
         assert row["curve"][-1]["test_accuracy"] == row["accuracy"]
         assert (row["removed_accuracy"] is None) == (row["arm"] == "full")
         assert len(unpacked(row["kept"], 60)) == row["n"]
-    kept = tp.cluster(tp.Embeddings.load(run / "embeddings"), 0.5).select(0.5).rows
+    kept = tp.select(tp.cluster(tp.Embeddings.load(run / "embeddings"), 0.5), keep=0.5).rows
     assert [unpacked(r["kept"], 60).tolist() for r in rows if r["arm"] == "semantic"] == [kept.tolist()] * 2
     assert pq.read_table(run / "selection.parquet").num_rows == 60  # the run's own selection stays as it was
     assert RunFolder(run).stage(Stage.SELECT) is not None
@@ -242,7 +242,7 @@ def test_images_are_chosen_by_the_layer_that_the_run_was_clustered_by(photos: Pa
     out = embedded(photos, tmp_path / "run")
     tp.cluster(out, 0.5, layer="middle")
     (row,) = evaluate(out, Asked((0.5,), ("semantic",), 1), SHORT).table.to_pylist()
-    kept = tp.cluster(tp.Embeddings.load(out / "embeddings", "middle"), 0.5).select(0.5).rows
+    kept = tp.select(tp.cluster(tp.Embeddings.load(out / "embeddings", "middle"), 0.5), keep=0.5).rows
     assert row["layer"] == "middle" and unpacked(row["kept"], 60).tolist() == kept.tolist()
 
 
@@ -274,7 +274,7 @@ def test_random_draws_the_shares_of_the_runs_own_cut(photos: Path, tmp_path: Pat
     tp.select(out, tp.Cut(keep=1 / 3, budget="global", min_per_class=2))
     rows = evaluate(out, Asked((1 / 3,), ("random", "semantic"), 1), SHORT).table.to_pylist()
     merges = tp.cluster(tp.Embeddings.load(out / "embeddings", "middle"), 1 / 3)
-    kept = merges.select(1 / 3, budget="global", min_per_class=2)
+    kept = tp.select(merges, tp.Cut(1 / 3, budget="global", min_per_class=2))
     assert kept.labels is not None
     shares = np.bincount(kept.labels[kept.kept_by_id]).tolist()
     assert sum(shares) == 20  # of three classes: the shares differ

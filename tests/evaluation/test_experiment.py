@@ -125,7 +125,7 @@ def test_what_each_arm_trains_on() -> None:
     found = embeddings()
     arms = arms_of(found)
     assert found.labels is not None
-    kept = np.flatnonzero(tp.cluster(found, 0.5).select(0.5).kept_by_id)
+    kept = np.flatnonzero(tp.select(tp.cluster(found, 0.5), keep=0.5).kept_by_id)
     assert arms.positions(Trial(0, 0, "end", 1.0, "full"), 1).tolist() == list(range(120))
     semantic = [arms.positions(Trial(t, 0, "end", 0.5, "semantic"), t).tolist() for t in range(2)]
     assert semantic[0] == semantic[1] == kept.tolist()

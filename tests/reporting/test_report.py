@@ -121,7 +121,7 @@ def made(
     embeddings: tp.Embeddings, source: ImageSource | None, keep: float, within: str | None = None
 ) -> Material:
     merges = tp.cluster(embeddings, keep=keep, within=within)
-    return Material(embeddings, merges, merges.select(keep), source, None, RUN)
+    return Material(embeddings, merges, tp.select(merges, keep=keep), source, None, RUN)
 
 
 @cache
@@ -361,7 +361,7 @@ def test_odd_names_break_nothing(name: str, tmp_path: Path) -> None:
 def test_images_kept_because_they_were_asked_for_are_marked() -> None:
     material = digits()
     removed = str(material.selection.removed[0])
-    selection = material.merges.select(0.9, keep_ids=[removed])
+    selection = tp.select(material.merges, tp.Cut(0.9, keep_ids=[removed]))
     page = checked(render(replace(material, selection=selection)))
     group = selection.group[selection.position(removed)]
     assert selection.kept_by_id[selection.group == group].sum() == 2

@@ -49,20 +49,20 @@ def pairs(seed: int = 0, n: int = 40) -> np.ndarray:
 
 
 def test_no_group_is_shown_from_both_ends() -> None:
-    of_pairs = groups_of(columns_of(tp.cluster(tp.Embeddings.from_numpy(pairs()), 0.5).select(0.5)))
+    of_pairs = groups_of(columns_of(tp.select(tp.cluster(tp.Embeddings.from_numpy(pairs()), 0.5), keep=0.5)))
     tight, wide = shelves(of_pairs, 6)
     assert (tight.title, wide.title) == ("The tightest groups", "The widest groups")
     assert not set(tight.groups) & set(wide.groups)
     assert max(of_pairs.diameter[tight.groups]) <= min(of_pairs.diameter[wide.groups])
     some = np.concatenate([pairs(), pairs()[:10]])
-    mixed = groups_of(columns_of(tp.cluster(tp.Embeddings.from_numpy(some), 0.5).select(0.5)))
+    mixed = groups_of(columns_of(tp.select(tp.cluster(tp.Embeddings.from_numpy(some), 0.5), keep=0.5)))
     large, tight = shelves(mixed, 6)
     assert (large.title, tight.title) == ("The largest groups", "The tightest groups")
     assert not set(large.groups) & set(tight.groups)
 
 
 def test_few_groups_stand_on_one_shelf() -> None:
-    few = groups_of(columns_of(tp.cluster(tp.Embeddings.from_numpy(pairs(n=4)), 0.5).select(0.5)))
+    few = groups_of(columns_of(tp.select(tp.cluster(tp.Embeddings.from_numpy(pairs(n=4)), 0.5), keep=0.5)))
     (only,) = shelves(few, 6)
     assert len(only.groups) == 4
 

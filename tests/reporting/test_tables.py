@@ -159,7 +159,7 @@ def test_curves_follow_the_merges_of_each_class() -> None:
     vectors = np.array([[1, 0], [1, 0.1], [1, 0.3], [0, 1], [0.5, 1], [0.6, 1.0]])
     embeddings = tp.Embeddings.from_numpy(vectors, labels=["x", "x", "x", "y", "y", "y"])
     merges = tp.cluster(embeddings, keep=0.1)
-    selection = merges.select(0.67)
+    selection = tp.select(merges, keep=0.67)
     given_columns = columns_of(selection)
     codes, curves = curves_of(merges, given_columns, groups_of(given_columns))
     assert codes == (0, 1)

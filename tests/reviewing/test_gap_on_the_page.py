@@ -80,7 +80,7 @@ def test_a_stored_tree_that_reaches_the_cut_stays_as_it_is(tmp_path: Path) -> No
     before = [(run / name).read_bytes() for name in FILES]
     tp.run(vectors, out=run, keep=0.9)
     assert [(run / name).read_bytes() for name in FILES] == before
-    assert not tp.cluster(run, keep=0.85).covers(0.3)
+    assert not tp.cluster(run, keep=0.85).covers(tp.Cut(0.3))
 
 
 @pytest.mark.parametrize("cut", [tp.Cut(keep=0.9), tp.Cut(threshold=0.001)])
@@ -93,8 +93,8 @@ def test_a_larger_set_is_clustered_about_as_deep_as_asked(
     monkeypatch.setattr(deepening, "SMALL", 120 * 119 // 2)
     tp.run(vectors, out=tmp_path / "small", cut=cut)
     large, small = (tp.cluster(tmp_path / name, keep=0.95) for name in ("large", "small"))
-    assert not large.covers(0.8)
-    assert small.covers(0.3)
+    assert not large.covers(tp.Cut(0.8))
+    assert small.covers(tp.Cut(0.3))
     assert (tmp_path / "large" / FILES[1]).read_bytes() == (tmp_path / "small" / FILES[1]).read_bytes()
 
 
@@ -116,7 +116,7 @@ def test_where_far_beyond_does_not_fit_the_tree_ends_at_the_cut(
     tp.run(vectors, out=tmp_path / "run", keep=0.9)
     monkeypatch.undo()
     found = tp.cluster(tmp_path / "run", keep=0.85)
-    assert not found.covers(0.8)
+    assert not found.covers(tp.Cut(0.8))
 
 
 # ---- what the page says of it --------------------------------------------------------------------------------------

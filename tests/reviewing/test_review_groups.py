@@ -14,9 +14,9 @@ from tenpercent.reviewing.forest import Forest
 from tenpercent.reviewing.groups import Decided, Filter, Groups, Order
 from tenpercent.reviewing.nearby import Nearby
 from tenpercent.selection.nearest_outside import nearest_outside
+from tenpercent.tree.cut import Cut, Within
 from tenpercent.tree.merges import Merges
 from tenpercent.tree.partition import Partition
-from tenpercent.tree.steps import CheckedCut, Within
 
 
 def drawn(draw: st.DrawFn, n: int, most: int) -> np.ndarray:
@@ -43,9 +43,9 @@ def cuts(draw: st.DrawFn) -> tuple[Merges, Partition, Groups]:
         apart=apart, alone=others[0], keep=others[1], remove=remove, prefer=others[2][::-1].copy()
     )
     merges = merges.under(decided)
-    cut = CheckedCut.of(draw(st.floats(0.1, 1.0)), None, draw(st.sampled_from(["class", "global"])))
-    merges = merges.deepened(cut.keep, budget=cut.budget)
-    partition = merges.partition(cut.keep, budget=cut.budget)
+    cut = Cut(draw(st.floats(0.1, 1.0)), None, draw(st.sampled_from(["class", "global"])))
+    merges = merges.deepened(tp.Cut(cut.keep, budget=cut.budget))
+    partition = merges.partition(tp.Cut(cut.keep, budget=cut.budget))
     touched = np.unique(np.concatenate([apart.reshape(-1), remove, *others]))
     forest = Forest(merges, merges.within is Within.CLASS)
     return merges, partition, Groups(merges, forest, partition.taken, touched)

@@ -80,7 +80,7 @@ def test_a_cut_is_the_one_of_the_library(looked: Page, digits: Path) -> None:
     merges = load_decided(RunFolder.open(digits))
     for keep in (1.0, 0.97, 0.9, 0.86):
         found = looked.get("/api/cut", keep=keep)
-        selection = merges.select(keep)
+        selection = tp.select(merges, keep=keep)
         sizes = np.bincount(selection.group)
         assert (found["kept"], found["removed"]) == (len(selection.kept), len(selection.removed))
         assert found["redundant_groups"] == int((sizes > 1).sum())
@@ -94,7 +94,9 @@ def test_a_cut_is_the_one_of_the_library(looked: Page, digits: Path) -> None:
 def test_a_threshold_cuts_as_well(looked: Page, digits: Path) -> None:
     threshold = looked.get("/api/cut", keep=0.9)["height"] * 0.4
     found = looked.get("/api/cut", threshold=threshold)
-    assert found["kept"] == len(load_decided(RunFolder.open(digits)).select(threshold=threshold).kept)
+    assert found["kept"] == len(
+        tp.select(load_decided(RunFolder.open(digits)), tp.Cut(threshold=threshold)).kept
+    )
     assert f"--threshold {threshold}" in found["cli"]
     assert looked.get("/api/cut")["keep"] == 0.9
 
@@ -143,7 +145,7 @@ def test_a_cut_out_of_range_is_refused_in_a_line(looked: Page, query: dict[str, 
 
 def by_selection(run: Path, keep: float) -> dict[int, list[tuple[int, bool, float]]]:
     """The groups of two or more of a selection: by smallest position the members, the keeper first."""
-    selection = load_decided(RunFolder.open(run)).select(keep)
+    selection = tp.select(load_decided(RunFolder.open(run)), keep=keep)
     groups = {}
     for members in selection.group_members():
         shown = [(int(p), bool(selection.kept_by_id[p]), float(selection.dissimilarity[p])) for p in members]
@@ -234,7 +236,7 @@ def test_one_group_with_its_tree(looked: Page) -> None:
 
 def test_one_image(looked: Page, digits: Path) -> None:
     merges = load_decided(RunFolder.open(digits))
-    selection = merges.select(0.86)
+    selection = tp.select(merges, keep=0.86)
     for position in (0, 5, *np.flatnonzero(~selection.kept_by_id)[:6].tolist()):
         found = looked.get(f"/api/images/{position}", keep=0.86)
         assert found["id"] == selection.ids[position]
@@ -253,7 +255,7 @@ def test_search_labels_and_downloads(looked: Page, digits: Path) -> None:
     assert found["total"] == len([p for p in range(1437) if "99" in f"{p:04d}"])
     assert looked.get("/api/search", text="")["total"] == 0
     codes = np.frombuffer(looked.get("/api/labels", offset=10, limit=20), "<i2")
-    selection = load_decided(RunFolder.open(digits)).select(0.9)
+    selection = tp.select(load_decided(RunFolder.open(digits)), keep=0.9)
     assert selection.labels is not None
     assert codes.tolist() == selection.labels[10:30].tolist()
     rows = list(csv.DictReader(io.StringIO(looked.get("/download/selection.csv", keep=0.9).decode())))
@@ -324,7 +326,10 @@ def test_apart_alone_remove_and_accept(opened: Page, run: Path) -> None:
     assert group["accepted"]
     shown = opened.get("/api/groups", keep=0.9, decided="yes", min_size=1)
     assert {g["key"] for g in shown["groups"]} >= {group["key"]}
-    found, selection = opened.get("/api/cut", keep=0.9), load_decided(RunFolder.open(run)).select(0.9)
+    found, selection = (
+        opened.get("/api/cut", keep=0.9),
+        tp.select(load_decided(RunFolder.open(run)), keep=0.9),
+    )
     assert (found["kept"], found["removed"]) == (len(selection.kept), len(selection.removed))
     assert [one["kept"] for one in found["classes"]] == [cut.kept for cut in selection.classes]
     assert any("decisions in force" in note for note in found["notes"])
@@ -514,7 +519,7 @@ def test_deepening(opened: Page, run: Path, decided: bool) -> None:
     found = until(opened, "/api/deepen")
     assert (found["state"], found["error"]) == ("ready", None)
     assert found["deepest_keep"] <= 0.6
-    selection = load_decided(RunFolder.open(run)).select(0.6)
+    selection = tp.select(load_decided(RunFolder.open(run)), keep=0.6)
     assert opened.get("/api/cut", keep=0.6)["kept"] == len(selection.kept)
     assert opened.get("/api/run")["keep"] == 0.9  # what was selected stays
     assert opened.post("/api/deepen", 202, keep=0.65)["state"] == "ready"
@@ -646,7 +651,7 @@ def test_labels_that_conflict_within_groups(tmp_path: Path) -> None:
         assert not all(flags)
         for group in groups:
             assert group["conflict"] == (len({m["class_name"] for m in group["members"]} - {None}) > 1)
-        selection = load_decided(RunFolder.open(tmp_path / "run")).select(0.5)
+        selection = tp.select(load_decided(RunFolder.open(tmp_path / "run")), keep=0.5)
         kept = [int(np.sum(labels[selection.kept_by_id] == code)) for code in range(3)]
         assert [one["kept"] for one in opened.get("/api/cut", keep=0.5)["classes"]] == kept
 

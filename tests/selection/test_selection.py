@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tenpercent as tp
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.data.store.files import read_metadata, write_table
@@ -50,7 +51,7 @@ def some(n: int = 40, seed: int = 0, tied: bool = False, classes: int = 3, order
 
 
 def plain(keep: float = 0.6, **more: Any) -> Selection:
-    return cluster(some(**more), keep=keep).select(keep)
+    return tp.select(cluster(some(**more), tp.Cut(keep=keep)), keep=keep)
 
 
 @given(
@@ -65,9 +66,13 @@ def plain(keep: float = 0.6, **more: Any) -> Selection:
 def test_the_selection_carries_its_guarantee(
     n: int, seed: int, tied: bool, classes: int, keep: float, kind: str
 ) -> None:
-    merges = cluster(some(n, seed, tied, classes), keep=1.0)
+    merges = cluster(some(n, seed, tied, classes), tp.Cut(keep=1.0))
     by_class = merges.embeddings.labels is not None  # of labels that are all −1 nothing is left
-    selection = merges.select(threshold=keep) if kind == "threshold" else merges.select(keep, budget=kind)
+    selection = (
+        tp.select(merges, tp.Cut(threshold=keep))
+        if kind == "threshold"
+        else tp.select(merges, tp.Cut(keep, budget=kind))
+    )
     table = selection.table.to_pydict()
     kept = {image for image, stays in zip(table["id"], table["kept"], strict=True) if stays}
     cuts = {cut.code: cut for cut in selection.classes}
@@ -97,8 +102,8 @@ def test_shuffled_input_gives_the_same_table_but_for_rows(
 ) -> None:
     order = list(range(n))
     random.shuffle(order)
-    straight = cluster(some(n, seed, tied), keep=keep).select(keep)
-    shuffled = cluster(some(n, seed, tied, order=order), keep=keep).select(keep)
+    straight = tp.select(cluster(some(n, seed, tied), tp.Cut(keep=keep)), keep=keep)
+    shuffled = tp.select(cluster(some(n, seed, tied, order=order), tp.Cut(keep=keep)), keep=keep)
     assert straight.table.drop(["row"]).equals(shuffled.table.drop(["row"]))
     assert sorted(np.asarray(order)[shuffled.rows].tolist()) == straight.rows.tolist()
     assert straight.origin == shuffled.origin
@@ -120,22 +125,25 @@ def test_keep_one_removes_nothing_not_even_duplicates() -> None:
     embeddings = Embeddings.from_numpy(np.ones((6, 2), dtype=np.float32), labels=[0, 0, 0, 1, 1, 1])
     for depth in (1.0, 0.1):
         for budget in ("class", "global"):
-            assert len(cluster(embeddings, keep=depth).select(1.0, budget=budget).removed) == 0
-    assert len(cluster(embeddings).select(threshold=0).kept) == 2
+            assert (
+                len(tp.select(cluster(embeddings, tp.Cut(keep=depth)), tp.Cut(1.0, budget=budget)).removed)
+                == 0
+            )
+    assert len(tp.select(cluster(embeddings), tp.Cut(threshold=0)).kept) == 2
 
 
 def test_a_class_of_one_keeps_its_image() -> None:
     random = np.random.default_rng(0)
     embeddings = Embeddings.from_numpy(random.normal(size=(21, 3)), labels=["b"] * 20 + ["a"])
-    selection = cluster(embeddings, keep=0.1).select(0.1)
+    selection = tp.select(cluster(embeddings, tp.Cut(keep=0.1)), keep=0.1)
     assert "20" in selection.kept and len(selection.kept) == 2
 
 
 def test_more_classes_than_asked_for_is_said() -> None:
-    selection = cluster(some(12, classes=3), keep=0.01).select(0.01)
+    selection = tp.select(cluster(some(12, classes=3), tp.Cut(keep=0.01)), keep=0.01)
     assert len(selection.kept) == len(selection.classes)
     assert "at least 1 a class" in selection.notes[0] and "keep 0.01" in selection.notes[0]
-    lifted = cluster(some(12, classes=3)).select(0.25, min_per_class=3)
+    lifted = tp.select(cluster(some(12, classes=3)), tp.Cut(0.25, min_per_class=3))
     assert all(cut.kept == min(3, cut.images) for cut in lifted.classes)
     assert "at least 3 a class" in lifted.notes[0]
     assert plain().notes == ()
@@ -143,9 +151,9 @@ def test_more_classes_than_asked_for_is_said() -> None:
 
 def test_keep_ids_stay_beside_their_groups_keeper() -> None:
     merges = cluster(some())
-    before = merges.select(0.6)
+    before = tp.select(merges, keep=0.6)
     extra, keeper = before.removed[0], before.kept[0]
-    after = merges.select(0.6, keep_ids=[extra, keeper, extra])
+    after = tp.select(merges, tp.Cut(0.6, keep_ids=[extra, keeper, extra]))
     assert set(after.kept) == {*before.kept, extra}
     assert before.table.drop(["kept"]).equals(after.table.drop(["kept"]))
     assert after.settings["keep_ids"] == 2
@@ -157,12 +165,12 @@ def test_keep_ids_stay_beside_their_groups_keeper() -> None:
 @pytest.mark.parametrize("wanted", [["image 3"], ["nothing like it", "image 003"], ["a", "b", "c", "d", "e"]])
 def test_unknown_ids_are_refused_with_the_nearest(wanted: list[str]) -> None:
     with pytest.raises(UsageError, match="no such image among 40") as caught:
-        cluster(some(), keep=1.0).select(1.0, keep_ids=wanted)
+        tp.select(cluster(some(), tp.Cut(keep=1.0)), tp.Cut(1.0, keep_ids=wanted))
     said = str(caught.value)
     assert ("did you mean image 0" in said) == (wanted[0] == "image 3")
     assert ("and 2 more" in said) == (len(wanted) == 5)
     with pytest.raises(UsageError, match="is a string"):
-        cluster(some(), keep=1.0).select(1.0, keep_ids="image 003")
+        tp.select(cluster(some(), tp.Cut(keep=1.0)), tp.Cut(1.0, keep_ids="image 003"))
 
 
 def test_groups_come_largest_first_and_their_keeper_first() -> None:
@@ -180,7 +188,7 @@ def test_groups_come_largest_first_and_their_keeper_first() -> None:
 
 def test_rows_are_those_of_the_source() -> None:
     embeddings = some(order=np.arange(40)[::-1])
-    selection = cluster(embeddings).select(0.7)
+    selection = tp.select(cluster(embeddings), keep=0.7)
     by_id = dict(zip(embeddings.ids, embeddings.rows, strict=True))
     assert selection.rows.tolist() == sorted(by_id[image] for image in selection.kept)
     assert sorted([*selection.kept, *selection.removed]) == sorted(embeddings.ids)
@@ -192,7 +200,7 @@ def test_rows_are_those_of_the_source() -> None:
 @pytest.mark.parametrize("classes", [0, 3])
 def test_the_file_comes_back_equal(tmp_path: Path, classes: int) -> None:
     embeddings = some(classes=classes)
-    selection = cluster(embeddings).select(0.6, keep_ids=["image 003"], min_per_class=2)
+    selection = tp.select(cluster(embeddings), tp.Cut(0.6, keep_ids=["image 003"], min_per_class=2))
     path = tmp_path / "selection.parquet"
     selection.save(path)
     back = Selection.load(path, embeddings)
@@ -230,7 +238,7 @@ def test_explanations_say_who_stands_for_whom() -> None:
     vectors = np.array([[1, 0], [1, 0.1], [1, 0.2], [0, 1], [-1, 0]], dtype=np.float32)
     ids, labels = ["a", "b", "c", "d", "e"], ["x", "x", "x", "x", "y"]
     embeddings = Embeddings.from_numpy(vectors, labels=labels, ids=ids)
-    selection = cluster(embeddings).select(threshold=0.05)
+    selection = tp.select(cluster(embeddings), tp.Cut(threshold=0.05))
     assert selection.kept.tolist() == ["b", "d", "e"]
     removed = selection.explain("a", embeddings)
     assert (removed.kept, removed.representative, removed.group) == (False, "b", 0)
@@ -254,7 +262,7 @@ def test_explanations_say_who_stands_for_whom() -> None:
 
 def test_a_long_group_is_cut_short_in_words() -> None:
     embeddings = Embeddings.from_numpy(np.ones((30, 2)))
-    said = str(cluster(embeddings).select(threshold=0).explain("29", embeddings))
+    said = str(tp.select(cluster(embeddings), tp.Cut(threshold=0)).explain("29", embeddings))
     assert "… and 10 more" in said and "nearest image outside" not in said
 
 
@@ -276,14 +284,14 @@ class Dataset:
 def test_a_subset_gives_the_kept_rows() -> None:
     pytest.importorskip("torch")
     embeddings = some(classes=0)
-    selection = cluster(embeddings).select(0.5)
+    selection = tp.select(cluster(embeddings), keep=0.5)
     subset = selection.subset(Dataset(list(range(40))))
     assert [subset[k] for k in range(len(subset))] == selection.rows.tolist()
 
 
 def test_a_subset_checks_length_and_labels() -> None:
     pytest.importorskip("torch")
-    selection = cluster(some(order=np.arange(40)[::-1])).select(0.5)
+    selection = tp.select(cluster(some(order=np.arange(40)[::-1])), keep=0.5)
     labels = np.empty(40, dtype=int)
     labels[selection.source_rows] = selection.labels
     assert len(selection.subset(Dataset(labels.tolist()))) == 20
@@ -311,7 +319,7 @@ def test_a_subset_checks_length_and_labels() -> None:
 
 def test_a_comparison_counts_each_image_once() -> None:
     merges = cluster(some())
-    a, b = merges.select(0.5), merges.select(0.8, budget="global")
+    a, b = tp.select(merges, keep=0.5), tp.select(merges, tp.Cut(0.8, budget="global"))
     found = compare(a, b)
     assert len(found) == 40
     assert set(found.both) == set(a.kept) & set(b.kept)
@@ -325,7 +333,9 @@ def test_a_comparison_counts_each_image_once() -> None:
 
 def test_reprs_say_the_counts_and_escape_ids() -> None:
     vectors = np.array([[1, 0], [1, 1e-4], [0, 1]])
-    selection = cluster(Embeddings.from_numpy(vectors, ids=["<b>'\"&", "b", "c"])).select(threshold=0.1)
+    selection = tp.select(
+        cluster(Embeddings.from_numpy(vectors, ids=["<b>'\"&", "b", "c"])), tp.Cut(threshold=0.1)
+    )
     assert repr(selection) == "Selection(2 of 3 images kept, 1 removed, redundant groups: 1 (largest 2))"
     html = selection._repr_html_()
     assert "2 of 3 images kept" in html and "&lt;b&gt;&#x27;&quot;&amp;" in html and "<b>'" not in html
@@ -334,7 +344,9 @@ def test_reprs_say_the_counts_and_escape_ids() -> None:
 def test_a_notebook_shows_pictures_where_the_source_opens() -> None:
     random = np.random.default_rng(0)
     embeddings = Embeddings.from_numpy(random.normal(size=(50, 3)))
-    selection = cluster(embeddings).select(0.5).with_source("digits", SourceOptions().as_json(), 1437)
+    selection = tp.select(cluster(embeddings), keep=0.5).with_source(
+        "digits", SourceOptions().as_json(), 1437
+    )
     html = selection._repr_html_()
     assert 2 <= html.count("<img src='data:image/png;base64,") <= 48
     gone = selection.with_source("/nowhere/at/all", {}, 50)._repr_html_()

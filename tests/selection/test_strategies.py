@@ -238,7 +238,7 @@ def test_spread_keeps_the_share_of_every_group_and_mixed_lies_between(within: st
     even = tp.select_by(embeddings, keep, strategy="mixed:1", within=within, seed=3)
     assert np.array_equal(even.kept_by_id, spread.kept_by_id)
     one_each = tp.select_by(embeddings, keep, strategy="mixed:0", within=within, seed=3)
-    semantic = merges.select(keep)
+    semantic = tp.select(merges, keep=keep)
     assert one_each.kept_by_id.sum() == semantic.kept_by_id.sum()
     assert len(np.unique(semantic.group[one_each.kept_by_id])) == one_each.kept_by_id.sum()
 
@@ -349,7 +349,7 @@ def test_semantic_is_the_tree_as_ever() -> None:
     embeddings = some_embeddings()
     for how in ({"keep": 0.6}, {"threshold": 0.1}):
         found = tp.select_by(embeddings, strategy="semantic", **how)
-        expected = tp.cluster(embeddings, **how).select(**how)
+        expected = tp.select(tp.cluster(embeddings, **how), tp.Cut(**how))
         assert found.table.equals(expected.table)
         assert (found.settings, found.notes) == (expected.settings, expected.notes)
         assert found.strategy == "semantic"
@@ -401,7 +401,6 @@ def test_kcenter_is_within_four_times_of_the_best_radius() -> None:
         ({"strategy": "semdedup:1.5"}, "whole number"),
         ({"strategy": "semdedup:0"}, "from 1 to"),
         ({"strategy": "random", "keep": 0}, "keep is 0"),
-        ({"strategy": "random", "keep": None}, "neither keep nor threshold"),
         ({"strategy": "random", "keep": None, "threshold": 0.1}, "does not support a threshold"),
         ({"strategy": "kcenter", "threshold": 0.1}, "both keep"),
         ({"strategy": "kcenter", "within": "group"}, "within is 'group'"),

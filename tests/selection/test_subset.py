@@ -35,7 +35,7 @@ def codes() -> np.ndarray:
 def selected(labels: Any = None, **more: Any) -> Selection:
     given = codes() if labels is None else labels
     named = {"class_names": CLASSES} if labels is None else {}
-    return tp.cluster(Embeddings.from_numpy(vectors(), labels=given, **named, **more)).select(0.6)
+    return tp.select(tp.cluster(Embeddings.from_numpy(vectors(), labels=given, **named, **more)), keep=0.6)
 
 
 def shuffle() -> np.ndarray:
@@ -102,7 +102,7 @@ def flat(images: Any) -> Any:
 
 
 def run_on(folder: Path, out: Path, **more: Any) -> Selection:
-    return tp.cluster(tp.embed(folder, out=out, embedder=flat, **more)).select(0.6)
+    return tp.select(tp.cluster(tp.embed(folder, out=out, embedder=flat, **more)), keep=0.6)
 
 
 def test_a_hidden_file_in_an_image_folder_is_an_error(tmp_path: Path) -> None:
@@ -353,7 +353,9 @@ def test_a_table_of_datasets_is_compared_by_the_paths_of_its_images(tmp_path: Pa
     made = datasets.Dataset.from_dict({"image": files}).cast_column("image", datasets.Image())
     assert len(selection.subset(made)) == len(selection.kept)
     refused(
-        selection, made.select([1, 0, *range(2, N)]), "row 0 is .*ant/01.png in the dataset and ant/00.png"
+        selection,
+        made.select([1, 0, *range(2, N)]),
+        "row 0 is .*ant/01.png in the dataset and ant/00.png",
     )
     with_bytes = datasets.Dataset.from_dict(
         {"image": [{"bytes": Path(file).read_bytes(), "path": Path(file).name} for file in files]},
@@ -387,9 +389,9 @@ def test_it_is_said_where_nothing_could_be_compared(dataset: Any, caplog: pytest
     caplog.clear()
     with caplog.at_level(logging.WARNING, "tenpercent"):
         selection.subset(one())
-        tp.cluster(Embeddings.from_numpy(vectors())).select(0.6)
+        tp.select(tp.cluster(Embeddings.from_numpy(vectors())), keep=0.6)
     assert not caplog.text
-    unlabelled = tp.cluster(Embeddings.from_numpy(vectors())).select(0.6)
+    unlabelled = tp.select(tp.cluster(Embeddings.from_numpy(vectors())), keep=0.6)
     unlabelled.subset(one())
     assert "only its length was checked" in caplog.text
 

@@ -36,7 +36,7 @@ def test_a_tie_goes_to_more_pixels_then_the_larger_file_then_the_smaller_id(
     sizes: list[tuple[int, int, int]], kept: int
 ) -> None:
     embeddings = resized(PAIR, sizes)
-    selection = tp.cluster(embeddings, keep=0.5).select(keep=0.67)
+    selection = tp.select(tp.cluster(embeddings, keep=0.5), keep=0.67)
     assert selection.row_mask.tolist() == [kept == 0, kept == 1, True]
     assert (selection.keeper_rows[:2] == kept).all()
 
@@ -61,7 +61,7 @@ def test_the_tree_and_the_groups_do_not_depend_on_sizes() -> None:
     rows = np.repeat(draw.standard_normal((20, 4)), 2, axis=0)
     plain = tp.Embeddings.from_numpy(rows)
     sized = replace(plain, sizes=draw.integers(1, 99, (40, 3)))
-    one, other = (tp.cluster(each, keep=0.2).select(keep=0.4) for each in (plain, sized))
+    one, other = (tp.select(tp.cluster(each, keep=0.2), keep=0.4) for each in (plain, sized))
     assert (one.group == other.group).all()
     assert (one.group_diameter == other.group_diameter).all()
     assert len(one.kept) == len(other.kept)
@@ -95,7 +95,7 @@ def test_the_original_is_kept_and_its_thumbnail_goes(tmp_path: Path) -> None:
     assert stored["bytes"].to_pylist()[0] == (folder / "IMG_000 (1).png").stat().st_size
     embeddings = tp.Embeddings.load(run / "embeddings")
     paired = replace(embeddings, vectors=np.repeat(np.eye(10), 2, axis=0))
-    selection = tp.cluster(paired, keep=0.4).select(keep=0.5)
+    selection = tp.select(tp.cluster(paired, keep=0.4), keep=0.5)
     assert all("(1)" in name for name in selection.removed)
     assert len(selection.removed) == 10
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tenpercent.errors import UsageError
 from tenpercent.tree.allotment import allot
-from tenpercent.tree.steps import Budget, CheckedCut, Steps
+from tenpercent.tree.cut import Budget, Cut
+from tenpercent.tree.steps import Steps
 
 sizes_of = st.lists(st.integers(1, 60), min_size=1, max_size=12)
 
@@ -22,7 +23,7 @@ def counts(sizes: list[int], wanted: int, minimum: int = 1, smallest: list[int] 
 
 
 def test_ten_equal_classes_of_5000_keep_4500_each() -> None:
-    assert CheckedCut.of(0.9).wanted(50_000) == 45_000
+    assert Cut(0.9).wanted(50_000) == 45_000
     assert counts([5_000] * 10, 45_000) == [4_500] * 10
 
 
@@ -101,68 +102,64 @@ def steps(complete_to: tuple[float, float] = (np.inf, np.inf)) -> Steps:
 @pytest.mark.parametrize(
     ("cut", "taken"),
     [
-        (CheckedCut(keep=0.5), [1, 1, 0, 1, 1, 0]),
-        (CheckedCut(keep=0.5, budget=Budget.GLOBAL), [1, 1, 1, 1, 0, 0]),
-        (CheckedCut(keep=0.5, budget=Budget.GLOBAL, min_per_class=2), [1, 1, 0, 1, 1, 0]),
-        (CheckedCut(keep=0.75, budget=Budget.GLOBAL), [1, 1, 0, 0, 0, 0]),
-        (CheckedCut(keep=0.01, budget=Budget.GLOBAL), [1, 1, 1, 1, 1, 1]),
-        (CheckedCut(keep=None, threshold=0.3), [1, 1, 1, 1, 0, 0]),
-        (CheckedCut(keep=None, threshold=0.3, min_per_class=3), [1, 0, 0, 1, 0, 0]),
-        (CheckedCut(keep=None, threshold=0.0), [0, 0, 0, 0, 0, 0]),
-        (CheckedCut(keep=1.0), [0, 0, 0, 0, 0, 0]),
-        (CheckedCut(keep=1.0, budget=Budget.GLOBAL), [0, 0, 0, 0, 0, 0]),
+        (Cut(keep=0.5), [1, 1, 0, 1, 1, 0]),
+        (Cut(keep=0.5, budget=Budget.GLOBAL), [1, 1, 1, 1, 0, 0]),
+        (Cut(keep=0.5, budget=Budget.GLOBAL, min_per_class=2), [1, 1, 0, 1, 1, 0]),
+        (Cut(keep=0.75, budget=Budget.GLOBAL), [1, 1, 0, 0, 0, 0]),
+        (Cut(keep=0.01, budget=Budget.GLOBAL), [1, 1, 1, 1, 1, 1]),
+        (Cut(keep=None, threshold=0.3), [1, 1, 1, 1, 0, 0]),
+        (Cut(keep=None, threshold=0.3, min_per_class=3), [1, 0, 0, 1, 0, 0]),
+        (Cut(keep=None, threshold=0.0), [0, 0, 0, 0, 0, 0]),
+        (Cut(keep=1.0), [0, 0, 0, 0, 0, 0]),
+        (Cut(keep=1.0, budget=Budget.GLOBAL), [0, 0, 0, 0, 0, 0]),
     ],
 )
-def test_each_cut_takes_its_merges(cut: CheckedCut, taken: list[int]) -> None:
+def test_each_cut_takes_its_merges(cut: Cut, taken: list[int]) -> None:
     assert steps().taken(cut).astype(int).tolist() == taken
     assert steps().missing(cut) == []
 
 
 def test_what_is_missing_is_asked_for_class_by_class() -> None:
     shallow = steps((0.3, 0.5))
-    assert shallow.missing(CheckedCut(keep=0.25)) == []
-    assert [(r.index, r.height) for r in shallow.missing(CheckedCut(keep=None, threshold=0.4))] == []
+    assert shallow.missing(Cut(keep=0.25)) == []
+    assert [(r.index, r.height) for r in shallow.missing(Cut(keep=None, threshold=0.4))] == []
     more = Steps(np.array([9, 4]), np.array([0, 1]), *(shallow.of_class, shallow.height, shallow.complete_to))
-    assert [(r.index, r.height) for r in more.missing(CheckedCut(keep=None, threshold=0.4))] == [(0, 0.4)]
-    assert [(r.index, r.merges) for r in more.missing(CheckedCut(keep=5 / 13))] == [(0, 6)]
+    assert [(r.index, r.height) for r in more.missing(Cut(keep=None, threshold=0.4))] == [(0, 0.4)]
+    assert [(r.index, r.merges) for r in more.missing(Cut(keep=5 / 13))] == [(0, 6)]
     # Too few are stored for a global cut: as many as a budget a class takes bound its height from above.
-    assert [(r.index, r.merges) for r in more.missing(CheckedCut(keep=5 / 13, budget=Budget.GLOBAL))] == [
-        (0, 6)
-    ]
+    assert [(r.index, r.merges) for r in more.missing(Cut(keep=5 / 13, budget=Budget.GLOBAL))] == [(0, 6)]
     # Six allowed merges are stored, but class 0 may have lower ones than the sixth: up to its height, then.
-    assert [(r.index, r.height) for r in more.missing(CheckedCut(keep=7 / 13, budget=Budget.GLOBAL))] == [
-        (0, 0.5)
-    ]
+    assert [(r.index, r.height) for r in more.missing(Cut(keep=7 / 13, budget=Budget.GLOBAL))] == [(0, 0.5)]
 
 
 @pytest.mark.parametrize("keep", [0, -0.1, 1.0001, float("nan"), float("inf"), "0.9", True, [0.9], 0.0])
 def test_a_keep_out_of_range_is_refused_in_one_line(keep: object) -> None:
     with pytest.raises(UsageError, match=r"^keep is .*above 0 and at most 1") as caught:
-        CheckedCut.of(keep)
+        Cut(keep)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("threshold", [-1e-9, float("nan"), float("inf"), "x", False])
 def test_a_threshold_out_of_range_is_refused(threshold: object) -> None:
     with pytest.raises(UsageError, match=r"^threshold is .*from 0"):
-        CheckedCut.of(threshold=threshold)
+        Cut(threshold=threshold)
 
 
 def test_keep_and_threshold_exclude_each_other() -> None:
-    for arguments in ({}, {"keep": 0.9, "threshold": 0.1}):
-        with pytest.raises(UsageError, match="exactly one"):
-            CheckedCut.of(**arguments)
+    assert Cut() == Cut(keep=0.9)
+    with pytest.raises(UsageError, match="exactly one"):
+        Cut(keep=0.9, threshold=0.1)
     with pytest.raises(UsageError, match="beside a threshold"):
-        CheckedCut.of(threshold=0.1, budget="class")
+        Cut(threshold=0.1, budget="class")
 
 
 @pytest.mark.parametrize(("budget", "said"), [("globl", "did you mean global"), (3, "class or global")])
 def test_an_unknown_budget_is_refused(budget: object, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        CheckedCut.of(0.9, budget=budget)
+        Cut(0.9, budget=budget)
 
 
 @pytest.mark.parametrize("minimum", [0, -1, 1.5, "2", True])
 def test_a_minimum_below_one_is_refused(minimum: object) -> None:
     with pytest.raises(UsageError, match="min_per_class is"):
-        CheckedCut.of(0.9, min_per_class=minimum)
+        Cut(0.9, min_per_class=minimum)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tenpercent as tp
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.errors import RunFolderError, StageError, UsageError
 from tenpercent.linkage import growth
@@ -84,12 +85,12 @@ def test_neither_threads_nor_shares_show(
     tied: bool, alone: int, sparse: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embeddings = some(tied)
-    expected = stored(cluster(embeddings, 0.7, resources=Resources(threads=1)), tmp_path / "expected")
+    expected = stored(cluster(embeddings, tp.Cut(0.7), resources=Resources(threads=1)), tmp_path / "expected")
     assert set(expected) == {"merges.parquet", "merges.counted.parquet"}
     monkeypatch.setattr(clustering, "ALONE", alone)
     for threads in (1, 2, 5):
         resources = Resources(memory=200 << 20, threads=threads, scratch=tmp_path / f"scratch-{threads}")
-        found = cluster(embeddings, 0.7, resources=resources)
+        found = cluster(embeddings, tp.Cut(0.7), resources=resources)
         assert stored(found, tmp_path / f"found-{threads}") == expected
 
 
@@ -98,12 +99,14 @@ def test_small_classes_share_threads_and_memory_and_large_ones_have_them_alone(
 ) -> None:
     monkeypatch.setattr(clustering, "ALONE", 35)
     watched = watch()
-    cluster(some(sizes=(30, 40, 30, 40, 30, 30)), 0.5, resources=Resources(memory=300 << 20, threads=3))
+    cluster(
+        some(sizes=(30, 40, 30, 40, 30, 30)), tp.Cut(0.5), resources=Resources(memory=300 << 20, threads=3)
+    )
     given = [(len(c["vectors"]), c["resources"].memory >> 20, c["resources"].threads) for c in watched.calls]
     assert given == [(40, 300, 3)] * 2 + [(30, 100, 1)] * 4
     # one that would keep a thread busy longer than all others together keep theirs is not left for the end
     watched = watch()
-    cluster(some(sizes=(10, 30, 10, 10)), 0.5, resources=Resources(memory=300 << 20, threads=3))
+    cluster(some(sizes=(10, 30, 10, 10)), tp.Cut(0.5), resources=Resources(memory=300 << 20, threads=3))
     given = [(len(c["vectors"]), c["resources"].memory >> 20, c["resources"].threads) for c in watched.calls]
     assert given == [(30, 300, 3)] + [(10, 100, 1)] * 3
 
@@ -118,10 +121,10 @@ def test_a_class_that_needs_more_than_a_share_is_done_alone(
             assert watched.running == 1
 
     watched = watch(refuse_a_share)
-    found = cluster(some(), 0.5, resources=Resources(memory=100 << 20, threads=2))
+    found = cluster(some(), tp.Cut(0.5), resources=Resources(memory=100 << 20, threads=2))
     assert [len(call["vectors"]) for call in watched.calls].count(25) == 2
     watch()
-    assert stored(found, tmp_path / "a") == stored(cluster(some(), 0.5), tmp_path / "b")
+    assert stored(found, tmp_path / "a") == stored(cluster(some(), tp.Cut(0.5)), tmp_path / "b")
 
 
 def test_fewer_threads_where_their_own_memory_is_too_much(watch: Callable[..., Watched]) -> None:
@@ -130,7 +133,7 @@ def test_fewer_threads_where_their_own_memory_is_too_much(watch: Callable[..., W
             raise MemoryBudgetError("it", needed=1, allowed=0, fits=0, n=len(vectors))
 
     watched = watch(refuse_threads)
-    cluster(some(sizes=(50,)), 0.5, within="all", resources=Resources(threads=16))
+    cluster(some(sizes=(50,)), tp.Cut(0.5, within="all"), resources=Resources(threads=16))
     assert [call["resources"].threads for call in watched.calls] == [16, 8, 4, 2]
 
 
@@ -141,9 +144,9 @@ def test_rows_are_taken_class_by_class_and_a_map_stays_one(
     mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
     embeddings = Embeddings.from_numpy(mapped, labels=some().labels)
     watched = watch()
-    cluster(embeddings, 0.5, within="all")
+    cluster(embeddings, tp.Cut(0.5, within="all"))
     assert np.shares_memory(watched.calls[0]["vectors"], mapped)
-    cluster(embeddings, 0.5)
+    cluster(embeddings, tp.Cut(0.5))
     assert sorted(len(call["vectors"]) for call in watched.calls[1:]) == sorted(
         size for size in SIZES if size > 1
     )
@@ -155,18 +158,18 @@ def test_rows_are_taken_class_by_class_and_a_map_stays_one(
 def test_a_budget_below_the_minimum_is_refused_in_one_sentence() -> None:
     with pytest.raises(MemoryBudgetError) as said:
         some_merges = uncut(some())
-        some_merges.select(0.5, memory="100KiB")
+        tp.select(some_merges, keep=0.5, memory="100KiB")
     needed = str(said.value).split(",")[0].split()[-2:]
     assert str(said.value) == (
         f"--keep 0.5 needs about {' '.join(needed)}, and 100 KiB may be used; give --memory {''.join(needed)} or more"
     )
-    assert len(uncut(some()).select(0.5, memory="".join(needed)).kept) == 80
+    assert len(tp.select(uncut(some()), keep=0.5, memory="".join(needed)).kept) == 80
 
 
 @pytest.mark.parametrize("memory", ["plenty", 0, -5, 1.5])
 def test_a_size_of_memory_is_checked(memory: Any) -> None:
     with pytest.raises(UsageError, match="memory is"):
-        uncut(some()).select(0.5, memory=memory)
+        tp.select(uncut(some()), keep=0.5, memory=memory)
 
 
 def refuse_depth(watched: Watched, _: int, vectors: Any, asked: dict[str, Any]) -> None:
@@ -180,11 +183,11 @@ def test_what_fits_is_said_as_a_cut(watch: Callable[..., Watched]) -> None:
     embeddings = some(sizes=(100, 100, 60))
     watch(refuse_depth)
     with pytest.raises(MemoryBudgetError) as said:
-        cluster(embeddings, 0.5)
+        cluster(embeddings, tp.Cut(0.5))
     assert str(said.value) == "--keep 0.56 fits, 0.5 needs about 9 GiB; give --memory 9GiB or more"
-    assert len(cluster(embeddings, 0.56)) == 114
+    assert len(cluster(embeddings, tp.Cut(0.56))) == 114
     with pytest.raises(MemoryBudgetError) as said:
-        cluster(embeddings, threshold=0.5)
+        cluster(embeddings, tp.Cut(threshold=0.5))
     assert str(said.value) == (
         "--threshold 0.5 needs about 9 GiB, and 4 GiB may be used; give --memory 9GiB or more, or --keep 0.56, "
         "which fits"
@@ -198,14 +201,14 @@ def test_what_fits_fits_every_class(watch: Callable[..., Watched], monkeypatch: 
     monkeypatch.setattr(clustering, "forecast", expected)
     watch(refuse_depth)
     with pytest.raises(MemoryBudgetError) as said:
-        cluster(some(sizes=(100, 70, 60)), 0.2)
+        cluster(some(sizes=(100, 70, 60)), tp.Cut(0.2))
     assert str(said.value) == "--keep 0.56 fits, 0.2 needs about 12 GiB; give --memory 12GiB or more"
     with pytest.raises(MemoryBudgetError) as said:
-        cluster(some(sizes=(100, 60, 60, 60)), 0.2)
+        cluster(some(sizes=(100, 60, 60, 60)), tp.Cut(0.2))
     assert "--keep 0.56" in str(said.value)
     monkeypatch.setattr(clustering, "forecast", lambda rows, *_: Forecast(1, len(rows) // 4))
     with pytest.raises(MemoryBudgetError) as said:
-        cluster(some(sizes=(100, 60)), 0.2)
+        cluster(some(sizes=(100, 60)), tp.Cut(0.2))
     assert str(said.value).startswith("--keep 0.77 fits, 0.2 needs about 9 GiB")
 
 
@@ -232,50 +235,52 @@ def interrupt_at(number: int) -> Callable[..., None]:
 
 
 def test_finished_classes_are_not_clustered_again(watch: Callable[..., Watched], tmp_path: Path) -> None:
-    expected = stored(cluster(some(), 0.4), tmp_path / "expected")
+    expected = stored(cluster(some(), tp.Cut(0.4)), tmp_path / "expected")
     resources = Resources(threads=1, scratch=tmp_path / "scratch")
     watch(interrupt_at(4))
     with pytest.raises(KeyboardInterrupt):
-        cluster(some(), 0.4, resources=resources)
+        cluster(some(), tp.Cut(0.4), resources=resources)
     assert len(list(tmp_path.glob("scratch/cluster-*/part-*.parquet"))) == 1
     watch(interrupt_at(3))
     with pytest.raises(KeyboardInterrupt):
-        cluster(some(), 0.4, resources=resources)
+        cluster(some(), tp.Cut(0.4), resources=resources)
     assert len(list(tmp_path.glob("scratch/cluster-*/part-*.parquet"))) == 2
     watched = watch()
-    found = cluster(some(), 0.4, resources=resources)
+    found = cluster(some(), tp.Cut(0.4), resources=resources)
     assert sorted(len(call["vectors"]) for call in watched.calls) == [2, 7]
     assert stored(found, tmp_path / "found") == expected
 
 
 def test_parts_come_together_for_two_seconds(watch: Callable[..., Watched], tmp_path: Path) -> None:
-    cluster(some(), 0.4, resources=Resources(scratch=tmp_path / "scratch"))
+    cluster(some(), tp.Cut(0.4), resources=Resources(scratch=tmp_path / "scratch"))
     assert not (tmp_path / "scratch").exists()
 
 
 def test_each_class_is_on_disk_when_time_has_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "SECONDS", 0.0)
-    cluster(some(), 0.4, resources=Resources(threads=2, scratch=tmp_path / "scratch"))
+    cluster(some(), tp.Cut(0.4), resources=Resources(threads=2, scratch=tmp_path / "scratch"))
     assert len(list(tmp_path.glob("scratch/cluster-*/part-*.parquet"))) == 7
 
 
 def test_a_deeper_tree_goes_on_from_what_an_interrupted_one_finished(
     watch: Callable[..., Watched], tmp_path: Path
 ) -> None:
-    expected = stored(cluster(some(), 0.3), tmp_path / "expected")
+    expected = stored(cluster(some(), tp.Cut(0.3)), tmp_path / "expected")
     resources = Resources(threads=1, scratch=tmp_path / "scratch")
     watch(interrupt_at(4))
     with pytest.raises(KeyboardInterrupt):
-        cluster(some(), 0.6, resources=resources)
+        cluster(some(), tp.Cut(0.6), resources=resources)
     watched = watch()
-    assert stored(cluster(some(), 0.3, resources=resources), tmp_path / "found") == expected
+    assert stored(cluster(some(), tp.Cut(0.3), resources=resources), tmp_path / "found") == expected
     known = [call["after"] and len(call["after"]) for call in watched.calls]
     assert known == [16, 16, 13, None, None, None, None]
     # and a shallower one comes out as if nothing had been there
     watched = watch()
-    shallow = cluster(some(), 0.8, resources=resources)
+    shallow = cluster(some(), tp.Cut(0.8), resources=resources)
     assert [call["after"] for call in watched.calls] == [None] * 6
-    assert stored(shallow, tmp_path / "shallow") == stored(cluster(some(), 0.8), tmp_path / "shallow-2")
+    assert stored(shallow, tmp_path / "shallow") == stored(
+        cluster(some(), tp.Cut(0.8)), tmp_path / "shallow-2"
+    )
 
 
 def test_parts_of_anything_else_are_removed(watch: Callable[..., Watched], tmp_path: Path) -> None:
@@ -284,7 +289,7 @@ def test_parts_of_anything_else_are_removed(watch: Callable[..., Watched], tmp_p
     for embeddings, within in ((some(), "class"), (some(tied=True), "class"), (some(), "all")):
         watch(interrupt_at(4 if within == "class" else 1))
         with pytest.raises(KeyboardInterrupt):
-            cluster(embeddings, 0.4, within=within, resources=resources)
+            cluster(embeddings, tp.Cut(0.4, within=within), resources=resources)
         assert len(list(tmp_path.glob("cluster-*"))) == (1 if within == "class" else 0)
 
 
@@ -292,13 +297,13 @@ def test_a_damaged_part_is_named(watch: Callable[..., Watched], tmp_path: Path) 
     watch(interrupt_at(4))
     resources = Resources(threads=1, scratch=tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        cluster(some(), 0.4, resources=resources)
+        cluster(some(), tp.Cut(0.4), resources=resources)
     part = next(tmp_path.glob("cluster-*/part-*.parquet"))
     part.write_bytes(part.read_bytes()[:-20])
     with pytest.raises(StageError, match=r"part-00000\.parquet is damaged .* delete it"):
-        cluster(some(), 0.4, resources=resources)
+        cluster(some(), tp.Cut(0.4), resources=resources)
     part.unlink()
-    assert len(cluster(some(), 0.4, resources=resources)) == 96
+    assert len(cluster(some(), tp.Cut(0.4), resources=resources)) == 96
 
 
 def test_a_disk_that_is_full_is_one_line_and_keeps_what_is_finished(
@@ -314,9 +319,9 @@ def test_a_disk_that_is_full_is_one_line_and_keeps_what_is_finished(
     with pytest.raises(
         RunFolderError, match=r"can't write .*class-2: No space left on device; free some space"
     ):
-        cluster(some(), 0.4, resources=resources)
+        cluster(some(), tp.Cut(0.4), resources=resources)
     watched = watch()
-    cluster(some(), 0.4, resources=resources)
+    cluster(some(), tp.Cut(0.4), resources=resources)
     assert len(watched.calls) == 4
 
 
@@ -328,7 +333,7 @@ def test_a_stored_tree_is_gone_on_from_with_its_counts(
     within: str, watch: Callable[..., Watched], sparse: None, tmp_path: Path
 ) -> None:
     embeddings = some()
-    deep, shallow = (cluster(embeddings, keep, within=within) for keep in (0.6, 0.8))
+    deep, shallow = (cluster(embeddings, tp.Cut(keep, within=within)) for keep in (0.6, 0.8))
     expected = stored(deep, tmp_path / "deep")
     stored(shallow, tmp_path / "run")
     path = tmp_path / "run" / "merges.parquet"
@@ -340,7 +345,7 @@ def test_a_stored_tree_is_gone_on_from_with_its_counts(
         np.dtype(np.int64),
     }
     watched = watch()
-    assert stored(back.deepened(0.6), tmp_path / "found") == expected
+    assert stored(back.deepened(tp.Cut(0.6)), tmp_path / "found") == expected
     known = [call["after"] for call in watched.calls if call["after"] is not None]
     assert [linkage.counted is None for linkage in known] == [False] * len(known)
     assert len(known) == (6 if within == "class" else 1)
@@ -352,7 +357,8 @@ def test_a_stored_tree_is_gone_on_from_with_its_counts(
             counts_path(path).write_bytes(content)
         watched.calls.clear()
         assert (
-            stored(Merges.load(path, embeddings).deepened(0.6), tmp_path / f"{content is None}") == expected
+            stored(Merges.load(path, embeddings).deepened(tp.Cut(0.6)), tmp_path / f"{content is None}")
+            == expected
         )
         assert all(call["after"] is None or call["after"].counted is None for call in watched.calls)
 
@@ -362,20 +368,20 @@ def listed(counts: Mapping[int, Counted]) -> dict[int, list[list[int]]]:
 
 
 def test_damaged_counts_are_named_when_they_are_wanted(tmp_path: Path) -> None:
-    stored(cluster(some(), 0.7), tmp_path / "run")
+    stored(cluster(some(), tp.Cut(0.7)), tmp_path / "run")
     path = counts_path(tmp_path / "run" / "merges.parquet")
     path.write_bytes(path.read_bytes()[:-20])
     merges = Merges.load(tmp_path / "run" / "merges.parquet", some())
-    assert len(merges.select(0.8).removed) == 32
+    assert len(tp.select(merges, keep=0.8).removed) == 32
     with pytest.raises(StageError, match=r"merges\.counted\.parquet is damaged .* delete it"):
-        merges.select(0.2)
+        tp.select(merges, keep=0.2)
     path.unlink()
     merges = Merges.load(tmp_path / "run" / "merges.parquet", some())
-    assert len(merges.select(0.2).removed) == 128
+    assert len(tp.select(merges, keep=0.2).removed) == 128
 
 
 def test_a_whole_tree_has_no_counts(tmp_path: Path) -> None:
-    stored(cluster(some(), 0.7), tmp_path / "run")
-    whole = cluster(some(), 0.7).deepened(1e-9)
+    stored(cluster(some(), tp.Cut(0.7)), tmp_path / "run")
+    whole = cluster(some(), tp.Cut(0.7)).deepened(tp.Cut(1e-9))
     whole.save(tmp_path / "run" / "merges.parquet")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["merges.parquet"]

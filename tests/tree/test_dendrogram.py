@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
+import tenpercent as tp
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.errors import MissingExtraError, UsageError
 from tenpercent.selection.dendrogram import children, class_linkage, group_linkage, plot_linkage
@@ -58,13 +59,13 @@ def check(merges: Merges, Z: npt.NDArray[np.float64], ids: Ids) -> None:
 @given(st.integers(2, 30), st.integers(0, 2**32 - 1), st.booleans(), st.floats(0.01, 0.9))
 @settings(max_examples=40, deadline=None)
 def test_each_group_of_a_cut_has_its_own_tree(n: int, seed: int, tied: bool, keep: float) -> None:
-    merges = cluster(some(n, seed, tied), keep=keep)
-    for group in merges.select(keep).groups():
+    merges = cluster(some(n, seed, tied), tp.Cut(keep=keep))
+    for group in tp.select(merges, keep=keep).groups():
         Z, ids = group_linkage(merges, group["id"])
         assert ids.tolist() == sorted(group["id"].to_pylist())
         assert Z[-1, 2] == group["group_diameter"][0].as_py()
         check(merges, Z, ids)
-        again, _ = group_linkage(merges.deepened(threshold=2), reversed(ids.tolist()))
+        again, _ = group_linkage(merges.deepened(tp.Cut(threshold=2)), reversed(ids.tolist()))
         assert np.array_equal(again, Z)
 
 
@@ -72,7 +73,7 @@ def test_each_group_of_a_cut_has_its_own_tree(n: int, seed: int, tied: bool, kee
 @settings(max_examples=40, deadline=None)
 def test_each_class_has_its_whole_tree(n: int, seed: int, tied: bool, classes: int) -> None:
     embeddings = some(n, seed, tied, classes)
-    merges = cluster(embeddings, threshold=2)
+    merges = cluster(embeddings, tp.Cut(threshold=2))
     names = [None if code < 0 else embeddings.class_names[code] for code in merges.classes]
     for name, code in zip(names, merges.classes, strict=True):
         own = np.arange(n) if embeddings.labels is None else np.flatnonzero(embeddings.labels == code)
@@ -87,7 +88,7 @@ def test_each_class_has_its_whole_tree(n: int, seed: int, tied: bool, classes: i
 
 def test_the_tree_is_scipys_where_heights_differ() -> None:
     embeddings = some(60)
-    Z, ids = class_linkage(cluster(embeddings, threshold=2), None)
+    Z, ids = class_linkage(cluster(embeddings, tp.Cut(threshold=2)), None)
     theirs = hierarchy.linkage(embeddings.vectors.astype(np.float64), "complete", "cosine")
     assert ids.tolist() == embeddings.ids.tolist()
     np.testing.assert_allclose(Z, theirs, rtol=0, atol=1e-12)
@@ -95,8 +96,8 @@ def test_the_tree_is_scipys_where_heights_differ() -> None:
 
 
 def test_one_id_means_the_largest_group_that_holds_it() -> None:
-    merges = cluster(some(40), keep=0.5)
-    group = next(merges.select(0.5).groups())
+    merges = cluster(some(40), tp.Cut(keep=0.5))
+    group = next(tp.select(merges, keep=0.5).groups())
     Z, ids = group_linkage(merges, group["id"][1].as_py())
     assert ids.tolist() == sorted(group["id"].to_pylist())
     assert np.array_equal(Z, group_linkage(merges, ids)[0])
@@ -104,11 +105,11 @@ def test_one_id_means_the_largest_group_that_holds_it() -> None:
 
 def test_images_of_different_classes_are_told_apart() -> None:
     embeddings = some(40, classes=2)
-    merges = cluster(embeddings, threshold=2)
+    merges = cluster(embeddings, tp.Cut(threshold=2))
     assert embeddings.labels is not None
     ids = embeddings.ids[embeddings.labels == 1]
     assert np.array_equal(group_linkage(merges, ids)[0], class_linkage(merges, "class 1")[0])
-    together = cluster(embeddings, threshold=2, within="all")
+    together = cluster(embeddings, tp.Cut(threshold=2, within="all"))
     Z, ids = class_linkage(together, None)
     check(together, Z, ids)
     assert len(ids) == 40
@@ -134,16 +135,16 @@ def line() -> Embeddings:
 
 
 def test_ids_that_are_no_group_are_refused_with_the_reason() -> None:
-    merges = cluster(line(), threshold=2)
+    merges = cluster(line(), tp.Cut(threshold=2))
     assert group_linkage(merges, ["b", "a", "a"])[1].tolist() == ["a", "b"]
     with pytest.raises(UsageError, match=r"only a part of their group: 'a' joins 'b' at height 0\.000152"):
         group_linkage(merges, ["a", "c"])  # the pair (a, c) closes a merge, but b is in it
     with pytest.raises(UsageError, match="make 2 groups as far as these merges go"):
         group_linkage(merges, ["a", "d"])
     with pytest.raises(UsageError, match="make 2 groups as far as these merges go; deepen"):
-        group_linkage(cluster(line(), keep=0.8), ["a", "b", "c"])
+        group_linkage(cluster(line(), tp.Cut(keep=0.8)), ["a", "b", "c"])
     with pytest.raises(UsageError, match=r"'c' is alone in its group"):
-        group_linkage(cluster(line(), keep=0.8), "c")
+        group_linkage(cluster(line(), tp.Cut(keep=0.8)), "c")
     with pytest.raises(UsageError, match="names no image"):
         group_linkage(merges, [])
     with pytest.raises(UsageError, match=r"'f'.*no such image"):
@@ -151,10 +152,10 @@ def test_ids_that_are_no_group_are_refused_with_the_reason() -> None:
 
 
 def test_a_tree_that_is_not_whole_is_refused_with_the_remedy() -> None:
-    merges = cluster(line(), keep=0.6)
+    merges = cluster(line(), tp.Cut(keep=0.6))
     with pytest.raises(UsageError, match=r"the tree has 2 of its 4 merges .* merges.deepened\(threshold=2\)"):
         class_linkage(merges, None)
-    assert len(class_linkage(merges.deepened(threshold=2), None)[1]) == 5
+    assert len(class_linkage(merges.deepened(tp.Cut(threshold=2)), None)[1]) == 5
     with pytest.raises(UsageError, match="'cat', which these merges don't have; they have one tree of all"):
         class_linkage(merges, "cat")
     labelled = uncut(some(20, classes=2))
@@ -168,7 +169,7 @@ def test_a_tree_that_is_not_whole_is_refused_with_the_remedy() -> None:
 
 
 def test_scipy_draws_it() -> None:
-    merges = cluster(line(), threshold=2)
+    merges = cluster(line(), tp.Cut(threshold=2))
     Z, ids = class_linkage(merges, None)
     figure, axes = plt.subplots()
     drawn = plot_linkage(Z, ids, axes, color_threshold=0)
@@ -182,7 +183,7 @@ def test_scipy_draws_it() -> None:
 
 
 def test_without_scipy_the_error_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    Z, ids = class_linkage(cluster(line(), threshold=2), None)
+    Z, ids = class_linkage(cluster(line(), tp.Cut(threshold=2)), None)
     monkeypatch.setitem(sys.modules, "scipy.cluster.hierarchy", None)
     monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(

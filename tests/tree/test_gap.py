@@ -44,7 +44,7 @@ def test_the_threshold_takes_the_copies_and_nothing_else() -> None:
     merges = tp.cluster(tp.Embeddings.from_numpy(rows), keep=0.5)
     found = find_gap(merges.height)
     assert found is not None
-    assert sorted(merges.select(threshold=found.threshold).removed_rows % 100) == list(range(20))
+    assert sorted(tp.select(merges, tp.Cut(threshold=found.threshold)).removed_rows % 100) == list(range(20))
 
 
 def test_equal_images_are_a_gap_of_their_own() -> None:

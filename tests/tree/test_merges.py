@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tenpercent as tp
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.data.store.files import read_metadata, write_table
 from tenpercent.errors import StageError, UsageError
@@ -54,10 +55,10 @@ def test_merges_are_a_prefix_of_the_tree_by_definition(
     n: int, seed: int, tied: bool, classes: int, keep: float
 ) -> None:
     embeddings = some(n, seed, tied, classes)
-    merges = cluster(embeddings, keep=keep)
+    merges = cluster(embeddings, tp.Cut(keep=keep))
     tree = by_definition(embeddings, str(merges.within))
     assert listed(merges) == sorted(set(listed(merges)) & set(tree))
-    assert merges.covers(keep)
+    assert merges.covers(tp.Cut(keep))
     index = {int(code): k for k, code in enumerate(merges.classes)}
     labels = np.full(n, -2) if embeddings.labels is None else embeddings.labels
     complete = [m for m in tree if m[0] <= merges.complete_to[index[int(labels[m[1]])]]]
@@ -81,14 +82,14 @@ def test_a_cut_is_the_same_however_deep_the_tree_was(
     embeddings = some(n, seed, tied, classes)
     cut: dict[str, Any] = {"threshold": keep} if kind == "threshold" else {"keep": keep, "budget": kind}
     cut["min_per_class"] = minimum
-    shallow = cluster(embeddings, keep=depth)
-    selection = shallow.select(**cut)
-    deep = shallow.deepened(**cut)
-    assert deep.covers(**cut) and deep.deepened(**cut) is deep
-    whole = cluster(embeddings, keep=1e-9)  # the whole tree
-    assert whole.covers(**cut) and np.isinf(whole.complete_to).all()
-    assert selection.table.equals(whole.select(**cut).table)
-    assert selection.table.equals(deep.select(**cut).table)
+    shallow = cluster(embeddings, tp.Cut(keep=depth))
+    selection = tp.select(shallow, tp.Cut(**cut))
+    deep = shallow.deepened(tp.Cut(**cut))
+    assert deep.covers(tp.Cut(**cut)) and deep.deepened(tp.Cut(**cut)) is deep
+    whole = cluster(embeddings, tp.Cut(keep=1e-9))  # the whole tree
+    assert whole.covers(tp.Cut(**cut)) and np.isinf(whole.complete_to).all()
+    assert selection.table.equals(tp.select(whole, tp.Cut(**cut)).table)
+    assert selection.table.equals(tp.select(deep, tp.Cut(**cut)).table)
 
     code_of = np.full(n, -2) if embeddings.labels is None else embeddings.labels
     sizes = {int(code): int((code_of == code).sum()) for code in whole.classes}
@@ -114,51 +115,51 @@ def test_a_cut_is_the_same_however_deep_the_tree_was(
 def test_classes_never_mix_unless_told_to() -> None:
     vectors = np.array([[1, 0], [1, 1e-4], [0, 1], [1e-4, 1]], dtype=np.float32)
     embeddings = Embeddings.from_numpy(vectors, labels=["x", "y", "x", "y"])
-    apart = cluster(embeddings, keep=0.01).select(threshold=0.5)
+    apart = tp.select(cluster(embeddings, tp.Cut(keep=0.01)), tp.Cut(threshold=0.5))
     assert len(apart.removed) == 0
-    together = cluster(embeddings, keep=0.01, within="all").select(threshold=0.5)
+    together = tp.select(cluster(embeddings, tp.Cut(keep=0.01, within="all")), tp.Cut(threshold=0.5))
     assert together.group.tolist() == [0, 0, 1, 1]
 
 
 def test_images_without_a_label_are_a_class_of_their_own() -> None:
     vectors = np.array([[1, 0], [1, 0], [1, 0], [1, 0]], dtype=np.float32)
-    merges = cluster(Embeddings.from_numpy(vectors, labels=[-1, 0, -1, 0]), keep=0.5)
+    merges = cluster(Embeddings.from_numpy(vectors, labels=[-1, 0, -1, 0]), tp.Cut(keep=0.5))
     assert merges.classes.tolist() == [-1, 0]
-    assert merges.select(0.5).group.tolist() == [0, 1, 0, 1]
-    assert merges.select(0.5).table["class_name"].to_pylist() == [None, "0", None, "0"]
+    assert tp.select(merges, keep=0.5).group.tolist() == [0, 1, 0, 1]
+    assert tp.select(merges, keep=0.5).table["class_name"].to_pylist() == [None, "0", None, "0"]
 
 
 def test_within_class_wants_labels() -> None:
     with pytest.raises(UsageError, match="no labels; use within 'all'"):
-        cluster(some(5), within="class")
+        cluster(some(5), tp.Cut(keep=0.5, within="class"))
     with pytest.raises(UsageError, match=r"within is 'clas'.*did you mean class"):
-        cluster(some(5), within="clas")
+        cluster(some(5), tp.Cut(keep=0.5, within="clas"))
 
 
 def test_nothing_is_clustered_for_keep_one() -> None:
-    merges = cluster(some(9, classes=2), keep=1.0)
-    assert len(merges) == 0 and merges.covers(1.0) and not merges.covers(0.5)
-    assert not merges.covers(threshold=0)
-    assert len(merges.select(1.0).removed) == 0
+    merges = cluster(some(9, classes=2), tp.Cut(keep=1.0))
+    assert len(merges) == 0 and merges.covers(tp.Cut(1.0)) and not merges.covers(tp.Cut(0.5))
+    assert not merges.covers(tp.Cut(threshold=0))
+    assert len(tp.select(merges, keep=1.0).removed) == 0
 
 
 def test_the_default_is_half() -> None:
-    assert listed(cluster(some(9))) == listed(cluster(some(9), keep=0.5))
+    assert listed(cluster(some(9))) == listed(cluster(some(9), tp.Cut(keep=0.5)))
 
 
 def test_the_file_comes_back_equal_and_equal_merges_give_equal_bytes(tmp_path: Path) -> None:
     embeddings = some(30, classes=3, tied=True)
-    merges = cluster(embeddings, keep=0.6)
+    merges = cluster(embeddings, tp.Cut(keep=0.6))
     merges.save(tmp_path / "merges.parquet")
     back = Merges.load(tmp_path / "merges.parquet", embeddings)
     assert listed(back) == listed(merges) and back.within is merges.within
     assert np.array_equal(back.classes, merges.classes)
     assert np.array_equal(back.complete_to, merges.complete_to)
-    assert back.select(0.2).table.equals(merges.select(0.2).table)
-    again = cluster(some(30, classes=3, tied=True), keep=0.9).deepened(0.6)
+    assert tp.select(back, keep=0.2).table.equals(tp.select(merges, keep=0.2).table)
+    again = cluster(some(30, classes=3, tied=True), tp.Cut(keep=0.9)).deepened(tp.Cut(0.6))
     again.save(tmp_path / "again.parquet")
     assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "merges.parquet").read_bytes()
-    whole = cluster(embeddings, keep=1e-9)  # the whole tree
+    whole = cluster(embeddings, tp.Cut(keep=1e-9))  # the whole tree
     whole.save(tmp_path / "whole.parquet")
     assert read_metadata(tmp_path / "whole.parquet")["complete_to"] == [None] * len(whole.classes)
     assert np.isinf(Merges.load(tmp_path / "whole.parquet", embeddings).complete_to).all()
@@ -172,12 +173,12 @@ def test_a_file_that_can_not_serve_says_why(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"made from other embeddings.*tenpercent cluster"):
         Merges.load(path, some(12, seed=1))
     about = read_metadata(path)
-    write_table(path, Merges.load(path, embeddings).select(1.0).table, {**about, "format": 99})
+    write_table(path, tp.select(Merges.load(path, embeddings), keep=1.0).table, {**about, "format": 99})
     with pytest.raises(StageError, match=r"has format 99.*update tenpercent"):
         Merges.load(path, embeddings)
 
 
 def test_uncut_merges_deepen_to_the_same_tree() -> None:
     embeddings = some(20, classes=2)
-    assert listed(uncut(embeddings).deepened(0.3)) == listed(cluster(embeddings, keep=0.3))
+    assert listed(uncut(embeddings).deepened(tp.Cut(0.3))) == listed(cluster(embeddings, tp.Cut(keep=0.3)))
     assert "of 20 images, 3 classes" in repr(uncut(embeddings))

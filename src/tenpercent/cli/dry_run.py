@@ -305,7 +305,7 @@ def clustering_memory(embeddings: Embeddings, cut: Cut, memory: int | None) -> t
     tree = uncut(embeddings, cut.within)
     largest = int(tree.sizes.argmax())
     members = np.flatnonzero(tree.class_index == largest)
-    merges = 0 if cut.fraction is None else len(members) - round(cut.fraction * len(members))
+    merges = 0 if cut.keep is None else len(members) - cut.wanted(len(members))
     resources = Resources(memory=memory)
     one = replace(resources, threads=1)  # what clustering comes down to where more would not fit
     may = f"{size(resources.bytes)} may be used"
@@ -346,8 +346,8 @@ def describe_cut(cut: Cut, by_class: bool) -> str:
     if cut.threshold is not None:
         return f"every merge up to height {cut.threshold:g}"
     if cut.budget == "global":
-        return f"keep {cut.fraction:g} of all images, lowest merges first"
-    return f"keep {cut.fraction:g} of {'each class' if by_class else 'the images'}"
+        return f"keep {cut.keep:g} of all images, lowest merges first"
+    return f"keep {cut.keep:g} of {'each class' if by_class else 'the images'}"
 
 
 def duration(seconds: float) -> str:

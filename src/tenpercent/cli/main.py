@@ -156,7 +156,7 @@ def _select_by(arguments: argparse.Namespace, cut: Cut) -> Selection:
         )
     return select_by(
         arguments.run,
-        cut.fraction,
+        cut.keep,
         strategy=str(strategy),
         threshold=cut.threshold,
         seed=arguments.seed or 0,
@@ -376,7 +376,7 @@ def _confirmed(arguments: argparse.Namespace) -> Iterator[None]:
     if not hasattr(arguments, "yes"):
         yield
         return
-    from ..tree.cut import confirmed_by
+    from ..selection.confirmation import confirmed_by
 
     with confirmed_by(log.warning if arguments.yes else _ask):
         yield

@@ -16,7 +16,9 @@ import pyarrow.compute as pc
 from ..data.store.embeddings import Embeddings
 from ..errors import UsageError, nearest, reason_of
 from ..selection.by_strategy import select_by
+from ..selection.by_tree import select
 from ..selection.strategies.strategy import CheckedStrategy, Strategy
+from ..tree.cut import Cut
 from ..tree.merges import Merges
 from .results import packed
 from .trials import FULL, RANDOM, SEMANTIC, Trial
@@ -36,7 +38,7 @@ class Arms:
         merges: (embedding, layer) -> the tree that ``semantic`` cuts.
         scores: (embedding, strategy) -> how hard each image is, one a row of the source; None for those without.
         layer: of the run's own tree, whose shares of classes ``random`` draws.
-        cut: how trees are cut beside the fraction: ``budget`` and ``min_per_class``, as for `Merges.select`.
+        cut: how trees are cut beside the fraction: ``budget`` and ``min_per_class``, as `Cut` takes them.
         lists: the arms that are lists: positions, int64[k] ascending.
     """
 
@@ -108,12 +110,12 @@ class Arms:
 
     def _semantic(self, fraction: float, embedding: int, layer: str) -> Ints:
         tree = self.merges(embedding, layer)
-        return np.flatnonzero(tree.select(fraction, **self.cut).kept_by_id)
+        return np.flatnonzero(select(tree, Cut(fraction, **self.cut)).kept_by_id)
 
     def _random(self, fraction: float, seed: int) -> Ints:
         """Draw as many images of each class as the selection keeps of it; over all images where it knows no classes."""
         tree = self.merges(0, self.layer)
-        kept = tree.select(fraction, **self.cut).kept_by_id
+        kept = select(tree, Cut(fraction, **self.cut)).kept_by_id
         index = tree.class_index
         counts = np.bincount(index[kept], minlength=len(tree.classes))
         draw = np.random.default_rng(seed).permutation(len(index))  # a rank for each image

@@ -13,6 +13,7 @@ from ..embedding.settings import LARGE, SelfSupervised, Supervised
 from ..embedding.stage import embed
 from ..errors import StageError, UsageError
 from ..pipeline import cluster
+from ..tree.cut import Cut
 
 if TYPE_CHECKING:
     from ..data.store.scores import Floats
@@ -32,7 +33,7 @@ class Trees:
     """The trees of a run, each made when it is first needed.
 
     Attributes:
-        cut: how the run's own selection was cut beside its fraction, as `Merges.select` takes it.
+        cut: how the run's own selection was cut beside its fraction, as `Cut` takes it.
         within: ``class`` or ``all``, as the run was clustered, or will be.
         layer: that it was clustered by.
     """
@@ -79,12 +80,12 @@ class Trees:
             if self._run.stage(Stage.CLUSTER) is None:
                 cluster(self._run.path, least, within=self.within, layer=layer)
             # Not stored: a deeper tree on disk would make the run's own selection be made anew.
-            return load_decided(self._run, ignore=self._ignore).deepened(least, **self.cut)
+            return load_decided(self._run, ignore=self._ignore).deepened(Cut(least, **self.cut))
         run = self._run if embedding == 0 else self._again(embedding)
         embeddings = load_embeddings(run, layer)
         constraints = constraints_for(self._run, embeddings, ignore=self._ignore)
         free = cluster(embeddings, least, within=self.within)
-        return free.under(constraints).deepened(least, **self.cut)
+        return free.under(constraints).deepened(Cut(least, **self.cut))
 
     def _again(self, embedding: int) -> RunFolder:
         """Embed the same images once more, with another seed, in a folder of its own, unless that is done."""

@@ -18,7 +18,8 @@ from ..data.store.embeddings import Ints
 from ..data.store.environment import machine, versions
 from ..data.store.files import own_folder, write_text
 from ..errors import UsageError, counted
-from ..tree.cut import checked_layer, similarity_hint
+from ..selection.confirmation import similarity_hint
+from ..tree.cut import checked_layer
 from ..tree.memory_limit import checked_memory
 from .pictures import same_pictures
 from .result import NOT_SAME, By, Floats, Growth, Leaks, Near, Pairs, Side, used_names

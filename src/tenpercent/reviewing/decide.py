@@ -8,7 +8,7 @@ import numpy as np
 
 from ..decisions.log import ConflictError, Decision, ImageName, Kind
 from ..decisions.meaning import places
-from ..tree.steps import CheckedCut
+from ..tree.cut import Cut
 from .instead import change_view
 from .listing import fitting, group_views, with_missing
 from .requests import DecisionRequest, RefusedError
@@ -58,11 +58,11 @@ def decide(session: Session, asked: DecisionRequest) -> dict[str, Any]:
     return {**answer, "group": {**group, "members": with_missing(state, group["members"])}}
 
 
-def _cut(state: State, asked: DecisionRequest) -> CheckedCut:
+def _cut(state: State, asked: DecisionRequest) -> Cut:
     return state.checked(asked.keep, asked.threshold, asked.hold)
 
 
-def _check_one_a_group(state: State, cut: CheckedCut, positions: list[int]) -> None:
+def _check_one_a_group(state: State, cut: Cut, positions: list[int]) -> None:
     """Refuse two keepers of one group, as the groups are at a cut.
 
     Raises:

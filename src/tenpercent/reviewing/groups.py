@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..data.store.embeddings import Ints
 from ..decisions.constraints import Constraints
-from ..tree.steps import CheckedCut
+from ..tree.cut import Cut
 from .forest import Bools, Forest
 from .memo import Memo
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..tree.partition import Standing
 
 LISTS = 8  # orders kept of one cut
-ANY = CheckedCut(keep=1.0)  # who stands for a group depends on its images only
+ANY = Cut(keep=1.0)  # who stands for a group depends on its images only
 
 
 class Order(StrEnum):

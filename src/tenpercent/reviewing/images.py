@@ -13,7 +13,7 @@ from ..data.sources.options import Decoding
 from ..data.sources.source import Raw, content_hash
 from ..data.store.embeddings import Ints
 from ..selection.dendrogram import group_linkage
-from ..tree.steps import CheckedCut
+from ..tree.cut import Cut
 from .listing import about_groups, distance, members_view, role, with_missing
 from .originals import GoneError
 from .state import State
@@ -22,7 +22,7 @@ from .views import checked_position, decision_view, image_name
 MOST_LEAVES = 200  # of a group whose tree is drawn
 
 
-def image_view(state: State, cut: CheckedCut, position: int) -> dict[str, Any]:
+def image_view(state: State, cut: Cut, position: int) -> dict[str, Any]:
     """Return an image with its place in its group, and what is decided about it."""
     position = checked_position(state, position)
     groups, embeddings = state.groups(cut), state.embeddings
@@ -48,7 +48,7 @@ def image_view(state: State, cut: CheckedCut, position: int) -> dict[str, Any]:
     }
 
 
-def group_detail(state: State, cut: CheckedCut, key: int, page: tuple[int, int]) -> dict[str, Any]:
+def group_detail(state: State, cut: Cut, key: int, page: tuple[int, int]) -> dict[str, Any]:
     """Return the group that holds an image, with a page of its members and its tree.
 
     Args:

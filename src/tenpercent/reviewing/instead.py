@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..data.store.embeddings import Ints
-from ..tree.steps import Hold
+from ..tree.cut import Hold
 from .groups import Groups
 from .listing import with_missing
 from .state import State

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.store.embeddings import Ints
 from ..decisions.log import Kind
-from ..tree.steps import CheckedCut
+from ..tree.cut import Cut
 from .groups import Filter, Groups
 from .requests import MOST_IMAGES, GroupsRequest, RefusedError
 from .state import State
@@ -22,7 +22,7 @@ SHOWN = 16  # members of a group in a list of groups
 BYTES = 700_000  # of an answer, before JSON's own signs
 
 
-def groups_view(state: State, cut: CheckedCut, asked: GroupsRequest) -> dict[str, Any]:
+def groups_view(state: State, cut: Cut, asked: GroupsRequest) -> dict[str, Any]:
     """Return a page of the list of groups: the one asked for, or the one that holds the group of an image.
 
     Raises:
@@ -47,7 +47,7 @@ def groups_view(state: State, cut: CheckedCut, asked: GroupsRequest) -> dict[str
 
 
 def _groups_page(
-    state: State, cut: CheckedCut, wanted: Filter, text: str, page: tuple[int, int]
+    state: State, cut: Cut, wanted: Filter, text: str, page: tuple[int, int]
 ) -> tuple[int, list[dict[str, Any]]]:
     """Return how many groups are listed, and those of a page."""
     groups = state.groups(cut)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..decisions.log import Kind
 from ..errors import TenpercentError
-from ..tree.steps import Hold
+from ..tree.cut import Hold
 from .groups import Decided, Order
 from .pictures import SIDES
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from ..data.decoding.decode import Unreadable
 from ..errors import TenpercentError
 from ..selection.selection import Selection
-from ..tree.steps import CheckedCut, Hold
+from ..tree.cut import Cut, Hold
 from .events import Hub
 from .listing import groups_view
 from .maps import Map
@@ -60,12 +60,12 @@ class Review:
         """The run as it is now."""
         return self.session.state
 
-    def cut(self, asked: CutRequest) -> tuple[State, CheckedCut]:
+    def cut(self, asked: CutRequest) -> tuple[State, Cut]:
         """Return the run as it is now with the cut that a request names, the run's own where it names none."""
         state = self.state
         return state, state.checked(asked.keep, asked.threshold, asked.hold)
 
-    def named_cut(self, asked: CutRequest) -> CheckedCut:
+    def named_cut(self, asked: CutRequest) -> Cut:
         """Return the cut that a request names.
 
         Raises:

@@ -12,10 +12,10 @@ from ..embedding.stage import Clock
 from ..linkage.memory import Resources
 from ..pipeline import select, store_merges
 from ..progress import watched
+from ..selection.by_tree import select as select_merges
 from ..selection.selection import Selection
 from ..selection.stored import load_decided
 from ..tree.cut import Cut
-from ..tree.steps import CheckedCut
 from .events import Hub
 from .jobs import Job, Tell
 from .memo import Memo
@@ -32,7 +32,7 @@ class Runs:
         self.deepening = Job("deepen", hub)
         self._whole: Memo[Selection] = Memo(1)
 
-    def deepen(self, cut: CheckedCut) -> dict[str, Any]:
+    def deepen(self, cut: Cut) -> dict[str, Any]:
         """Begin to deepen the stored tree so that it reaches a cut."""
         state = self._session.state
         if state.covers(cut):
@@ -44,11 +44,11 @@ class Runs:
         """Return how far the deepening is."""
         return {**self.deepening.view(), "deepest_keep": self._session.state.deepest}
 
-    def select(self, cut: CheckedCut) -> dict[str, Any]:
+    def select(self, cut: Cut) -> dict[str, Any]:
         """Store the selection of a cut in the run, as ``tenpercent select`` does."""
         state = self._session.state
         state.require(cut)
-        selection = select(state.run.path, Cut(**cut.asked))
+        selection = select(state.run.path, cut)
         self._session.refresh()
         self._hub.publish("selection", {})
         return {
@@ -57,18 +57,18 @@ class Runs:
             "notes": list(selection.notes),
         }
 
-    def selection(self, state: State, cut: CheckedCut) -> Selection:
+    def selection(self, state: State, cut: Cut) -> Selection:
         """Return the whole selection of a cut; the last one is kept."""
         state.require(cut)
         key = (state.embeddings.origin, state.version, cut)
-        return self._whole.get(key, lambda: state.merges.select(**cut.asked))
+        return self._whole.get(key, lambda: select_merges(state.merges, cut))
 
-    def kept(self, state: State, cut: CheckedCut) -> bytes:
+    def kept(self, state: State, cut: Cut) -> bytes:
         """Return which images stay, a bit each: position p is bit p % 8 of byte p // 8."""
         mask: npt.NDArray[np.bool_] = self.selection(state, cut).kept_by_id
         return np.packbits(mask, bitorder="little").tobytes()
 
-    def _deepened(self, cut: CheckedCut, tell: Tell) -> dict[str, Any]:
+    def _deepened(self, cut: Cut, tell: Tell) -> dict[str, Any]:
         with watched(tell):
             deepen(self._session.run, cut)
         if cut.keep is not None:
@@ -77,7 +77,7 @@ class Runs:
         return {"deepest_keep": self._session.state.deepest}
 
 
-def deepen(run: RunFolder, cut: CheckedCut) -> None:
+def deepen(run: RunFolder, cut: Cut) -> None:
     """Store a tree that reaches a cut under the decisions that hold. What is selected stays: its cut is a part of it.
 
     Raises:
@@ -86,6 +86,6 @@ def deepen(run: RunFolder, cut: CheckedCut) -> None:
     """
     with run.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
         tree, clock = load_decided(run), Clock()
-        if not tree.covers(**cut.asked):
-            deeper = tree.deepened(**cut.asked, resources=Resources(scratch=run.scratch))
+        if not tree.covers(cut):
+            deeper = tree.deepened(cut, Resources(scratch=run.scratch))
             store_merges(run, deeper, clock, tree.bare, keep=cut.keep, threshold=cut.threshold)

@@ -15,7 +15,7 @@ from ..decisions.log import Decision, DecisionLog
 from ..decisions.meaning import constraints_of, places
 from ..errors import RunFolderError
 from ..selection.stored import load_embeddings, stored_decided
-from ..tree.steps import Within
+from ..tree.cut import Within
 from .forest import Forest
 from .memo import Memo
 from .nearby import Nearby

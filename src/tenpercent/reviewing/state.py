@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.run_folder import RunFolder, Stage
 from ..decisions.log import Decision, ImageName
-from ..tree.steps import CheckedCut, Hold
+from ..tree.cut import Cut, Hold
 from .forest import Forest
 from .groups import Groups
 from .memo import Memo
@@ -192,7 +192,7 @@ class State:
     def _groups(self) -> Memo[Groups]:
         return Memo(CUTS)
 
-    def checked(self, keep: float | None, threshold: float | None, hold: str | None = None) -> CheckedCut:
+    def checked(self, keep: float | None, threshold: float | None, hold: str | None = None) -> Cut:
         """Return a cut that was asked for; the run's own where neither is given.
 
         Raises:
@@ -201,13 +201,13 @@ class State:
         if keep is None and threshold is None:
             keep = self.how.keep
         budget = None if threshold is not None else self.how.budget
-        return CheckedCut.of(keep, threshold, budget, self.how.min_per_class, hold)
+        return Cut(keep, threshold, budget, min_per_class=self.how.min_per_class, hold=hold)
 
-    def covers(self, cut: CheckedCut) -> bool:
+    def covers(self, cut: Cut) -> bool:
         """Whether the tree is deep enough for a cut."""
         return not self.merges.missing(cut)
 
-    def require(self, cut: CheckedCut) -> None:
+    def require(self, cut: Cut) -> None:
         """Refuse a cut that the tree is not deep enough for.
 
         Raises:
@@ -219,7 +219,7 @@ class State:
             line = f"the tree does not reach {asked}, only keep {deepest:.4f}; deepen it first"
             raise RefusedError(409, line, deepest_keep=deepest, can_deepen=True)
 
-    def groups(self, cut: CheckedCut) -> Groups:
+    def groups(self, cut: Cut) -> Groups:
         """Return the groups of a cut.
 
         Raises:
@@ -228,9 +228,9 @@ class State:
         self.require(cut)
         return self._groups.get(cut, lambda: self._cut(cut))
 
-    def _cut(self, cut: CheckedCut) -> Groups:
+    def _cut(self, cut: Cut) -> Groups:
         return Groups(self.merges, self.forest, self.merges.taken(cut), self.touched)
 
-    def partition(self, cut: CheckedCut) -> Partition:
+    def partition(self, cut: Cut) -> Partition:
         """Return a cut as the library has it."""
-        return self.merges.partition(**cut.asked)
+        return self.merges.partition(cut)

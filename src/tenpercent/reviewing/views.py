@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..decisions.log import Decision, ImageName
+from ..tree.cut import Cut
 from ..tree.gap import FEWEST, find_gap
 from ..tree.merges_file import complete_heights
-from ..tree.steps import CheckedCut
 from .accuracy import accuracy
 from .groups import Groups
 from .requests import RefusedError
@@ -75,7 +75,7 @@ def gap_view(state: State) -> dict[str, Any]:
     }
 
 
-def commands(state: State, cut: CheckedCut) -> dict[str, str]:
+def commands(state: State, cut: Cut) -> dict[str, str]:
     """Return the command and the lines of Python that make the same cut."""
     path = str(state.run.path)
     asked = {"threshold": repr(cut.threshold)} if cut.keep is None else {"keep": _short(cut.keep)}
@@ -93,13 +93,13 @@ def commands(state: State, cut: CheckedCut) -> dict[str, str]:
     }
 
 
-def cut_view(state: State, cut: CheckedCut) -> dict[str, Any]:
+def cut_view(state: State, cut: Cut) -> dict[str, Any]:
     """Return a cut in numbers."""
     found: dict[str, Any] = state.answers.get(("cut", cut), lambda: _cut_view(state, cut))
     return found
 
 
-def _cut_view(state: State, cut: CheckedCut) -> dict[str, Any]:
+def _cut_view(state: State, cut: Cut) -> dict[str, Any]:
     groups, n = state.groups(cut), len(state.embeddings)
     stay = n - int(groups.taken.sum())
     notes: tuple[str, ...] = ()

@@ -14,12 +14,13 @@ from ..data.store.arrays import as_array
 from ..data.store.embeddings import Embeddings, Ints
 from ..errors import UsageError
 from ..linkage.distances import unit_vectors
-from ..linkage.memory import Resources
 from ..linkage.threads import cpus, in_threads
 from ..tree.allotment import allot
+from ..tree.cut import Cut, Within
 from ..tree.merges import Merges, cluster, uncut
 from ..tree.representatives import groups_of
-from ..tree.steps import CheckedCut, Floats, Within
+from ..tree.steps import Floats
+from .by_tree import select
 from .keepers import Keepers, keepers_of
 from .selection import ClassCut, Selection
 from .strategies.along_tree import ALPHA, leaf_order, systematic, weights_of
@@ -53,7 +54,7 @@ def select_by(
 
     Args:
         embeddings: the vectors.
-        keep: the fraction of images to keep, in (0, 1].
+        keep: the fraction of images to keep, in (0, 1]; 0.9 where neither it nor `threshold` is given.
         strategy: its name, with a value after a colon where it has one (``"mixed:0.3"``).
         threshold: instead, of ``semantic``, ``kcenter`` and ``graph-remove``: the dissimilarity to stop at.
         within: ``class`` (default where there are labels) or ``all``.
@@ -66,7 +67,7 @@ def select_by(
             vectors that have changed.
         MemoryBudgetError: the tree of ``semantic``, ``spread`` or ``mixed`` needs more memory: says what fits.
     """
-    chosen, cut = CheckedStrategy.of(strategy), CheckedCut.of(keep, threshold)
+    chosen, cut = CheckedStrategy.of(strategy), Cut(keep, threshold, within=within)
     if cut.threshold is not None and chosen.name not in STOPS_AT_THRESHOLD:
         raise UsageError(
             f"strategy {chosen.name} does not support a threshold ({cut.threshold:g}); give keep instead"
@@ -75,8 +76,8 @@ def select_by(
     first = checked_seed(seed)
     embeddings.check_unchanged()
     if chosen.name is Strategy.SEMANTIC:
-        return cluster(embeddings, keep, threshold=threshold, within=within).select(keep, threshold=threshold)
-    merges = _tree(embeddings, chosen, cut, within)
+        return select(cluster(embeddings, cut), cut)
+    merges = _tree(embeddings, chosen, cut)
     classes = _classes(merges, cut)
     task = _Task(embeddings, chosen, cut, merges, ranked, first)
     kept = np.zeros(len(embeddings), dtype=bool)
@@ -119,7 +120,7 @@ class _Task:
 
     embeddings: Embeddings
     strategy: CheckedStrategy
-    cut: CheckedCut
+    cut: Cut
     merges: Merges
     scores: Floats | None
     seed: int
@@ -206,16 +207,14 @@ def checked_scores(
     return found
 
 
-def _tree(
-    embeddings: Embeddings, strategy: CheckedStrategy, cut: CheckedCut, within: Within | str | None
-) -> Merges:
+def _tree(embeddings: Embeddings, strategy: CheckedStrategy, cut: Cut) -> Merges:
     """Return the merges to draw along, or none at all."""
     if strategy.name not in (Strategy.SPREAD, Strategy.MIXED) or cut.keep is None:
-        return uncut(embeddings, within)
-    return cluster(embeddings, cut.keep / TREE_DEPTH, within=within, resources=Resources())
+        return uncut(embeddings, cut.within)
+    return cluster(embeddings, Cut(keep=cut.keep / TREE_DEPTH, within=cut.within))
 
 
-def _classes(merges: Merges, cut: CheckedCut) -> list[OneClass]:
+def _classes(merges: Merges, cut: Cut) -> list[OneClass]:
     """Return the classes with how many of each may stay: all of them where a threshold stops."""
     sizes = merges.sizes
     counts = sizes

@@ -55,7 +55,7 @@ def compare(a: Selection, b: Selection) -> Comparison:
     """
     for one in (a, b):
         check_kind(
-            one, Selection, "what is compared", "two selections: tp.select(run), merges.select(keep=0.9)"
+            one, Selection, "what is compared", "two selections: tp.select(run), tp.select(merges, keep=0.9)"
         )
     if not np.array_equal(a.ids, b.ids):
         apart = np.setxor1d(a.ids, b.ids)

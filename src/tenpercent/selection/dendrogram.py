@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.store.embeddings import Ints, Strings
+from ..data.store.ids import positions_of
 from ..errors import UsageError, nearest, require
 from ..linkage.kernels import kernel
 from ..tree.merges import Merges
 from ..tree.representatives import groups_of
 from ..tree.steps import Bools, Floats
-from .selection import positions_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

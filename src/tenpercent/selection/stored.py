@@ -22,9 +22,9 @@ from ..decisions.log import DecisionLog
 from ..decisions.meaning import constraints_of
 from ..errors import SourceError, StageError, UsageError
 from ..linkage.memory import Resources
+from ..tree.cut import Within
 from ..tree.merges import Merges, uncut
 from ..tree.merges_file import merges_layout
-from ..tree.steps import Within
 from .selection import Selection
 from .strategies.strategy import SCORED, CheckedStrategy, Strategy
 

@@ -18,10 +18,10 @@ from ..linkage.memory import MemoryBudgetError, Resources
 from ..linkage.pairs import BYTES_IN_MEMORY
 from ..linkage.threads import one_blas_thread
 from ..progress import bar, is_quiet, quiet
+from .cut import Cut
 from .finished_classes import Asked, FinishedClasses
 from .forecast import forecast
 from .memory_limit import too_deep
-from .steps import CheckedCut
 
 MAY_SPILL = 0.1  # of the memory is what all pairs of a class may take that is given no folder to go on from
 ALONE = 10_000  # a class of more images keeps all threads busy by itself, and stops sooner on ctrl-C that way
@@ -52,7 +52,7 @@ class ClassJob:
 def cluster_classes(
     vectors: Vectors,
     jobs: Sequence[ClassJob],
-    cut: CheckedCut,
+    cut: Cut,
     resources: Resources,
     finished: FinishedClasses | None,
 ) -> list[Linkage]:
@@ -103,7 +103,7 @@ def _shown(jobs: Sequence[ClassJob]) -> tqdm[Any]:
 def _clustered(
     vectors: Vectors,
     jobs: Sequence[ClassJob],
-    cut: CheckedCut,
+    cut: Cut,
     resources: Resources,
     finished: FinishedClasses | None,
 ) -> Iterator[tuple[ClassJob, Linkage]]:
@@ -209,7 +209,7 @@ def _too_deep(
     error: MemoryBudgetError,
     vectors: Vectors,
     jobs: Sequence[ClassJob],
-    cut: CheckedCut,
+    cut: Cut,
     resources: Resources,
 ) -> MemoryBudgetError:
     """Turn what one class lacks into what the cut lacks: no class may need more, each must be able to do what fits."""

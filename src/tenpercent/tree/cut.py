@@ -1,46 +1,65 @@
-"""How a caller says where to cluster and where to cut, checked before anything is computed for it."""
+"""The one way to say where a tree is clustered and cut, valid from its construction."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from numbers import Integral, Real
+from typing import TypeVar
 
 import numpy as np
 
 from ..data.sources.source import ImageSource
 from ..data.store.checks import check_kind
 from ..data.store.embeddings import LAYERS, Embeddings
+from ..data.store.ids import positions_of
 from ..errors import UsageError, nearest
-from .steps import Budget, CheckedCut, Hold, Within, checked_choice
 
-if TYPE_CHECKING:
-    from ..selection.selection import Selection
-    from .merges import Merges
+DEFAULT_KEEP = 0.9
 
-log = logging.getLogger("tenpercent")
 
-MOST = 0.5  # of the images: a threshold that removes more may be meant as a similarity
+class Within(StrEnum):
+    """Where merges may happen: inside each class only, or among all images."""
 
-_confirmed: ContextVar[Callable[[str], None]] = ContextVar("confirmed", default=log.warning)
+    CLASS = "class"
+    ALL = "all"
+
+
+class Budget(StrEnum):
+    """How `keep` is spent: the same fraction of every class, or the lowest merges of all classes together."""
+
+    CLASS = "class"
+    GLOBAL = "global"
+
+
+class Hold(StrEnum):
+    """What decisions about images leave as it is: how many stay, or how high each class is cut."""
+
+    COUNT = "count"  # an image that a decision brings back is made up for by a merge further up
+    HEIGHT = "height"  # nothing is merged that would not be without decisions: fewer go, or more
+
+
+Choice = TypeVar("Choice", Within, Budget, Hold)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How to cluster, and where to cut.
+    """Where to cut the tree, and what is held on to.
 
     Attributes:
-        keep: the fraction kept, in (0, 1]; 0.9 where neither it nor `threshold` is given.
-        threshold: take every merge with height up to it, instead of `keep`.
-        budget: ``class`` (every class keeps the same fraction, the default) or ``global``.
-        keep_ids: images that must stay.
-        min_per_class: what each class keeps at least.
+        keep: the fraction of images kept, in (0, 1]; 0.9 where neither it nor `threshold` is given.
+        threshold: take every merge with height ≤ this, in [0, 2], instead of `keep`.
+        budget: ``class`` (the default) keeps the same fraction of every class, by largest remainder; ``global`` takes
+            the lowest merges of all classes together. Means nothing beside a threshold.
+        keep_ids: images that must stay, by id, or by row where ids are row numbers.
+        min_per_class: no class goes below this number of images, or its size.
         within: ``class`` or ``all``; None for class by class where there are labels.
-        hold: what decisions about images leave as it is: ``count`` (how many stay, the default) or ``height``.
-        layer: which layer's vectors, ``start``, ``middle`` or ``end`` (the paper, section 4.2).
+        layer: whose vectors, ``start``, ``middle`` or ``end`` (the paper, section 4.2); None for the last.
+        hold: what decisions about images leave as it is where `keep` cuts, ``count`` (how many stay, the default) or
+            ``height``; a threshold holds the height.
+
+    Raises:
+        UsageError: a value out of its range, both `keep` and `threshold`, or a budget beside a threshold.
     """
 
     keep: float | None = None
@@ -52,21 +71,39 @@ class Cut:
     layer: str | None = None
     hold: Hold | str | None = None
 
-    def select(self, merges: Merges) -> Selection:
-        """Cut the tree; it must be deep enough already, else it is deepened in memory."""
-        return merges.select(
-            self.fraction,
-            threshold=self.threshold,
-            budget=self.budget,
-            keep_ids=self.keep_ids,
-            min_per_class=self.min_per_class,
-            hold=self.hold,
-        )
+    def __post_init__(self) -> None:
+        """Check every value, and put the default where none was given."""
+        if self.keep is not None and self.threshold is not None:
+            raise UsageError(
+                f"both keep {self.keep!r} and threshold {self.threshold!r} given; give exactly one, e.g. keep=0.9"
+            )
+        if self.threshold is not None and self.budget is not None:
+            raise UsageError(
+                f"budget {str(self.budget)!r} says how keep is spent and means nothing beside a threshold; leave it out"
+            )
+        keep = DEFAULT_KEEP if self.keep is None and self.threshold is None else self.keep
+        checked = {
+            "keep": None if keep is None else checked_keep(keep),
+            "threshold": None if self.threshold is None else checked_threshold(self.threshold),
+            "budget": _budget(self.budget, self.threshold),
+            "min_per_class": _checked_minimum(self.min_per_class),
+            "within": None if self.within is None else checked_choice(self.within, Within, "within"),
+            "layer": checked_layer(self.layer),
+            "hold": Hold.COUNT if self.hold is None else checked_choice(self.hold, Hold, "hold"),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     @property
-    def fraction(self) -> float | None:
-        """The fraction kept, or None where a threshold cuts."""
-        return 0.9 if self.keep is None and self.threshold is None else self.keep
+    def holds_height(self) -> bool:
+        """Whether `keep` says how high each class is cut, and decisions change how many stay."""
+        return self.keep is not None and self.hold is Hold.HEIGHT
+
+    def wanted(self, n: int) -> int:
+        """Return the number of images out of `n` that `keep` asks for."""
+        if self.keep is None:
+            raise ValueError("a threshold asks for no number of images")
+        return round(self.keep * n)
 
 
 def one_cut(cut: Cut | None, keep: float | None) -> Cut:
@@ -87,19 +124,14 @@ def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
     """Refuse a cut that can't be made of a source before anything is computed for it.
 
     Raises:
-        UsageError: `keep`, `threshold`, `budget` or `min_per_class` is out of its range, one of `keep_ids` is not in
-            the source, or it lacks the labels or layer asked for.
+        UsageError: one of `keep_ids` is not in the source, or it lacks the labels or layer asked for.
     """
-    CheckedCut.of(cut.fraction, cut.threshold, cut.budget, cut.min_per_class, cut.hold)
-    within = None if cut.within is None else checked_choice(cut.within, Within, "within")
-    if within is Within.CLASS and opened.labels is None:
+    if cut.within is Within.CLASS and opened.labels is None:
         raise UsageError(f"within is 'class', but {opened!r} has no labels; use within 'all' or give labels")
     known = ("end",) if isinstance(opened, Embeddings) else LAYERS
     if cut.layer is not None and cut.layer not in known:
         raise UsageError(f"layer is {cut.layer!r}; {opened!r} has {', '.join(known)}")
     if cut.keep_ids:
-        from ..selection.selection import positions_of
-
         ids = np.asarray(opened.ids, dtype=object)
         rows = np.argsort(ids, kind="stable") if isinstance(opened, ImageSource) else opened.rows
         positions_of(np.sort(ids), cut.keep_ids, "keep_ids", rows)
@@ -125,33 +157,67 @@ def check_layer(layer: str | None, embeddings: Embeddings) -> None:
         )
 
 
-@contextmanager
-def confirmed_by(ask: Callable[[str], None]) -> Iterator[None]:
-    """Within this context `ask` is called with what a selection would do before it is stored, where it removes most.
+def checked_keep(keep: object) -> float:
+    """Return `keep` as a float.
 
-    It raises where that is not meant. Elsewhere such a selection is stored with a warning.
+    Raises:
+        UsageError: it is not a number in (0, 1].
     """
-    token = _confirmed.set(ask)
+    value = _real(keep)
+    if value is None or not 0 < value <= 1:
+        remedy = "e.g. 0.9 to keep nine images in ten"
+        if value is not None and 1 < value <= 100:
+            remedy = f"{value / 100:g} where {value:g} percent is meant"
+        elif value == 0:
+            remedy = "as every class keeps at least one image, e.g. 0.1"
+        raise UsageError(f"keep is {keep!r}; it must be a number above 0 and at most 1, {remedy}")
+    return value
+
+
+def checked_threshold(threshold: object) -> float:
+    """Return `threshold` as a float.
+
+    Raises:
+        UsageError: it is not a number in [0, 2].
+    """
+    value = _real(threshold)
+    if value is None or not 0 <= value <= 2:
+        raise UsageError(
+            f"threshold is {threshold!r}; it must be a number from 0 (equal) to 2 (opposite), e.g. 0.01"
+        )
+    return value + 0.0  # −0.0 is 0.0
+
+
+def checked_choice(value: object, kind: type[Choice], name: str) -> Choice:
+    """Return `value` as a member of the enum `kind`.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    known = [str(member) for member in kind]
+    if not isinstance(value, str) or value not in known:
+        raise UsageError(f"{name} is {value!r}; it must be {' or '.join(known)}{nearest(str(value), known)}")
+    return kind(value)
+
+
+def _budget(budget: Budget | str | None, threshold: float | None) -> Budget | None:
+    """Return how `keep` is spent; a threshold spends none."""
+    if threshold is not None:
+        return None
+    return Budget.CLASS if budget is None else checked_choice(budget, Budget, "budget")
+
+
+def _checked_minimum(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= int(value) < 2**63:
+        raise UsageError(f"min_per_class is {value!r}; it must be a whole number from 1 to 2^63 − 1")
+    return int(value)
+
+
+def _real(value: object) -> float | None:
+    """Return a number as a float, anything else (text, bool, a number too large for a float) as None."""
+    if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
+        return None
     try:
-        yield
-    finally:
-        _confirmed.reset(token)
-
-
-def confirm(selection: Selection, threshold: float | None) -> None:
-    """Have a selection by threshold confirmed where it removes more than half of the images."""
-    n, kept = len(selection), len(selection.kept)
-    if threshold is None or n - kept <= MOST * n:
-        return
-    said = (
-        f"--threshold {threshold:g} removes {n - kept:,} of {n:,} images ({(n - kept) / n:.1%}): it is a dissimilarity "
-        f"(1 − cosine) and groups images down to a similarity of {1 - threshold:.6g}"
-    )
-    _confirmed.get()(said + similarity_hint(threshold))
-
-
-def similarity_hint(threshold: float) -> str:
-    """Return how to give a similarity as a threshold, for one of 0.5 to 1, which may be meant as such; else nothing."""
-    if not 0.5 <= threshold <= 1:
-        return ""
-    return f"; if you mean a similarity of {threshold:g}, give --threshold {1 - threshold:.6g}"
+        return float(value)
+    except OverflowError:
+        return None

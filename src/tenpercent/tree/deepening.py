@@ -13,9 +13,10 @@ from ..linkage.linkage import Linkage
 from ..linkage.memory import MemoryBudgetError, Resources
 from ..linkage.walk import Counted
 from .clustering import ClassJob, cluster_classes
+from .cut import Cut
 from .finished_classes import Asked, FinishedClasses
 from .rewalk import inside
-from .steps import CheckedCut, Request
+from .steps import Request
 
 if TYPE_CHECKING:
     from .merges import Merges
@@ -38,16 +39,16 @@ def beyond_copies(merges: Merges, resources: Resources) -> Merges | None:
     if int((merges.sizes * (merges.sizes - 1) // 2).sum()) > SMALL:
         return None
     try:
-        deep = merges.deepened(COPIES, resources=resources)
+        deep = merges.deepened(Cut(keep=COPIES), resources)
         ends = deep.complete_to[np.isfinite(deep.complete_to)]
         height = max(float(np.median(ends)), 0.0) if len(ends) else 0.0
-        return deep.deepened(threshold=height, resources=resources)
+        return deep.deepened(Cut(threshold=height), resources)
     except MemoryBudgetError:
         log.info("the tree ends not far beyond the cut: deeper would not fit into memory")
         return None
 
 
-def deepened(merges: Merges, cut: CheckedCut, resources: Resources) -> Merges:
+def deepened(merges: Merges, cut: Cut, resources: Resources) -> Merges:
     """Return merges of the same trees that reach `cut`; `merges` itself where they do already.
 
     Args:

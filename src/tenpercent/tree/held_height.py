@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .steps import Bools, Budget, CheckedCut
+from .cut import Budget, Cut
+from .steps import Bools
 
 if TYPE_CHECKING:
     from .merges import Merges
 
 
-def no_higher(merges: Merges, bare: Merges, taken: Bools, cut: CheckedCut) -> Bools:
+def no_higher(merges: Merges, bare: Merges, taken: Bools, cut: Cut) -> Bools:
     """Return which merges come no later than the last one that a cut takes of another tree, bool[m].
 
     Args:

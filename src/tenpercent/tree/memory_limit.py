@@ -9,7 +9,7 @@ from numbers import Integral
 
 from ..errors import UsageError
 from ..linkage.memory import MemoryBudgetError
-from .steps import CheckedCut
+from .cut import Cut
 
 UNITS = {  # a letter alone counts as in most tools: 4G is 4GiB, and only 4GB is in thousands
     **{f"{letter}b": 1000**power for power, letter in enumerate(("", *"kmgt"))},
@@ -58,7 +58,7 @@ def in_words(size: float) -> str:
     return f"{math.ceil(size)} B"
 
 
-def too_deep(error: MemoryBudgetError, needed: int, left: float, cut: CheckedCut) -> MemoryBudgetError:
+def too_deep(error: MemoryBudgetError, needed: int, left: float, cut: Cut) -> MemoryBudgetError:
     """Return `error` with what it means for a cut: what fits, what the cut needs, what to give.
 
     Args:

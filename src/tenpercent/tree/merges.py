@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,19 +19,18 @@ from ..decisions.constraints import NONE, Constraints
 from ..errors import StageError, UsageError
 from ..linkage.memory import Resources
 from ..linkage.walk import Counted
-from ..selection.selection import ClassCut, Selection, positions_of
 from .counts import StoredCounts, save_counts
+from .cut import Cut, Within, checked_choice
 from .deepening import deepened
 from .held_height import no_higher
-from .memory_limit import checked_memory
 from .merges_file import FORMAT, check_merges, merges_layout
 from .partition import Partition, further
-from .representatives import groups_of, representatives
+from .representatives import groups_of
 from .rewalk import rewalked
 from .stage_files import read_stage
-from .steps import ALL, Bools, Budget, CheckedCut, Floats, Hold, Request, Steps, Within, checked_choice
+from .steps import ALL, Bools, Floats, Request, Steps
 
-DEFAULT_KEEP = 0.5
+DEPTH = 0.5  # the fraction kept that a tree is built for, where nothing is said
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,124 +68,14 @@ class Merges:
 
     # ---- cutting -------------------------------------------------------------------------------------------------
 
-    def select(
-        self,
-        keep: float | None = None,
-        *,
-        threshold: float | None = None,
-        budget: Budget | str | None = None,
-        keep_ids: Iterable[Any] = (),
-        min_per_class: int = 1,
-        hold: Hold | str | None = None,
-        memory: int | str | None = None,
-    ) -> Selection:
-        """Cut the tree and keep one image of each group; a cut deeper than what is stored clusters further first.
-
-        Args:
-            keep: the fraction of images to keep, in (0, 1].
-            threshold: instead of `keep`, take every merge with height ≤ it.
-            budget: ``class`` (default) keeps the same fraction of every class by largest remainder, ``global``
-                takes the lowest merges over all classes.
-            keep_ids: images that must stay, by id, or by row where ids are row numbers; each is kept beside its group's
-                keeper.
-            min_per_class: no class goes below this number of images, or its size.
-            hold: what decisions leave as it is, ``count`` (default) or ``height``.
-            memory: what clustering further may take, in bytes or as ``"4GiB"``; None for half of what is free.
+    def partition(self, cut: Cut) -> Partition:
+        """Cut the tree into groups, at once: who represents a group is found when asked.
 
         Raises:
-            UsageError: a value out of its range, both or neither of `keep` and `threshold`, an unknown id; or vectors
-                that are shared (`Embeddings.shared`) and have changed, which are read once for that.
-            MemoryBudgetError: the cut needs more memory: says what fits.
-        """
-        cut = CheckedCut.of(keep, threshold, budget, min_per_class, hold)
-        resources = Resources(memory=checked_memory(memory))
-        self.embeddings.check_unchanged()
-        wanted = positions_of(self.embeddings.ids, keep_ids, "keep_ids", self.embeddings.rows)
-        deep = deepened(self, cut, resources)
-        part = deep._partition(cut)
-        representative, dissimilarity = representatives(
-            self.embeddings.vectors, part.group, self.embeddings.rank
-        )
-        kept = representative == np.arange(len(part.group))
-        decided = part.standing(part.decided)
-        representative[decided.members] = np.repeat(decided.representative, np.diff(decided.starts))
-        dissimilarity[decided.members] = decided.dissimilarity
-        kept[decided.members] = decided.kept
-        extra = wanted[~kept[wanted]]
-        kept[extra] = True
-        classes = deep._class_cuts(part.taken, kept)
-        settings: dict[str, Any] = {
-            "keep": cut.keep,
-            "threshold": cut.threshold,
-            "budget": None if cut.keep is None else str(cut.budget),
-            "within": str(self.within),
-            "layer": self.embeddings.layer,
-            "min_per_class": cut.min_per_class,
-            "keep_ids": len(wanted),
-        }
-        if cut.holds_height:
-            settings["hold"] = str(cut.hold)
-        if len(self.constraints):
-            settings["decisions"] = self.constraints.fingerprint
-        return Selection(
-            ids=self.embeddings.ids,
-            source_rows=self.embeddings.rows,
-            paths=self.embeddings.paths,
-            labels=self.embeddings.labels,
-            class_names=self.embeddings.class_names,
-            kept_by_id=kept,
-            group=part.group,
-            group_size=part.size[part.group],
-            representative=representative,
-            dissimilarity=dissimilarity,
-            group_diameter=part.diameter[part.group],
-            classes=classes,
-            settings=settings,
-            notes=(*part.notes, *_asked_notes(len(wanted), len(extra))),
-            origin=self.embeddings.origin,
-            length=self.embeddings.length,
-            number_ids=self.embeddings.number_ids,
-        )
-
-    def partition(
-        self,
-        keep: float | None = None,
-        *,
-        threshold: float | None = None,
-        budget: Budget | str | None = None,
-        min_per_class: int = 1,
-        hold: Hold | str | None = None,
-    ) -> Partition:
-        """Cut the tree into groups, at once: who stands for a group is found when asked.
-
-        Args:
-            keep, threshold, budget, min_per_class, hold: see `select`.
-
-        Raises:
-            UsageError: a value out of its range.
             StageError: the tree does not go that deep.
         """
-        cut = CheckedCut.of(keep, threshold, budget, min_per_class, hold)
         if self.missing(cut):
             raise StageError(f"these merges don't reach {cut}; deepen them first (merges.deepened)")
-        return self._partition(cut)
-
-    def taken(self, cut: CheckedCut) -> Bools:
-        """Return which merges a cut takes under the constraints, bool[m]; supposes that nothing is `missing` for it."""
-        if cut.holds_height:
-            taken = self.steps.taken(cut)
-            return (
-                taken if self.bare is None else taken & no_higher(self, self.bare, self.bare.taken(cut), cut)
-            )
-        if cut.keep is None or not len(self.constraints.counted):
-            return self.steps.taken(cut)
-        pairs = (self.a, self.b, self.class_index)
-        return self.steps.taken(
-            cut,
-            further(self.embeddings.vectors, self.steps, pairs, cut, self.constraints, self.embeddings.rank),
-        )
-
-    def _partition(self, cut: CheckedCut) -> Partition:
         taken = self.taken(cut)
         a, b, height = self.a[taken], self.b[taken], self.height[taken]
         group = groups_of(len(self.embeddings), a, b)
@@ -202,6 +91,21 @@ class Merges:
             height=float(height[-1]) if len(height) else 0.0,
             cut=cut,
             rank=self.embeddings.rank,
+        )
+
+    def taken(self, cut: Cut) -> Bools:
+        """Return which merges a cut takes under the constraints, bool[m]; supposes that nothing is `missing` for it."""
+        if cut.holds_height:
+            taken = self.steps.taken(cut)
+            return (
+                taken if self.bare is None else taken & no_higher(self, self.bare, self.bare.taken(cut), cut)
+            )
+        if cut.keep is None or not len(self.constraints.counted):
+            return self.steps.taken(cut)
+        pairs = (self.a, self.b, self.class_index)
+        return self.steps.taken(
+            cut,
+            further(self.embeddings.vectors, self.steps, pairs, cut, self.constraints, self.embeddings.rank),
         )
 
     def under(self, constraints: Constraints, resources: Resources | None = None) -> Merges:
@@ -227,45 +131,26 @@ class Merges:
             return None
         return np.bincount(self.class_index[self.constraints.keep], minlength=len(self.classes))
 
-    def covers(
-        self,
-        keep: float | None = None,
-        *,
-        threshold: float | None = None,
-        budget: Budget | str | None = None,
-        min_per_class: int = 1,
-        hold: Hold | str | None = None,
-    ) -> bool:
-        """Whether `select` with these values needs no further clustering."""
-        return not self.missing(CheckedCut.of(keep, threshold, budget, min_per_class, hold))
+    def covers(self, cut: Cut) -> bool:
+        """Whether a cut needs no further clustering."""
+        return not self.missing(cut)
 
-    def missing(self, cut: CheckedCut) -> list[Request]:
+    def missing(self, cut: Cut) -> list[Request]:
         """Return what must still be clustered before `cut` can be taken, class by class; empty when nothing."""
         if cut.holds_height:  # the tree under constraints is as deep as that without, and taken no higher
             return (self.bare or self).steps.missing(cut)
         return self.steps.missing(cut, self._spare())
 
-    def deepened(
-        self,
-        keep: float | None = None,
-        *,
-        threshold: float | None = None,
-        budget: Budget | str | None = None,
-        min_per_class: int = 1,
-        hold: Hold | str | None = None,
-        resources: Resources | None = None,
-    ) -> Merges:
-        """Return merges of the same tree that go deep enough for `select` with these values.
+    def deepened(self, cut: Cut, resources: Resources | None = None) -> Merges:
+        """Return merges of the same tree that go deep enough for a cut.
 
         Args:
-            keep, threshold, budget, min_per_class, hold: see `select`.
-            resources: what clustering may use; its `scratch`, where given, is where an interrupted call goes on from.
+            cut: what they are to reach.
+            resources: what clustering may use; from its `scratch`, where given, an interrupted call resumes.
 
         Raises:
-            UsageError: a value out of its range.
             MemoryBudgetError: the cut needs more memory: says what fits.
         """
-        cut = CheckedCut.of(keep, threshold, budget, min_per_class, hold)
         return deepened(self, cut, resources or Resources())
 
     # ---- the classes ---------------------------------------------------------------------------------------------
@@ -291,20 +176,6 @@ class Merges:
             ::-1
         ]  # the last to be written stays
         return Steps(self.sizes, smallest, self.class_index[self.a], self.height, self.complete_to)
-
-    def _class_cuts(self, taken: Bools, kept: Bools) -> tuple[ClassCut, ...]:
-        index = self.class_index[self.a[taken]]
-        highest = np.zeros(len(self.classes))
-        np.maximum.at(highest, index, self.height[taken])
-        merged = np.bincount(index, minlength=len(self.classes))
-        stay = np.bincount(self.class_index[kept], minlength=len(self.classes))
-        names = [None if code < 0 else self.embeddings.class_names[code] for code in self.classes]
-        return tuple(
-            ClassCut(int(code), name, int(n), int(n - m), int(k), float(h))
-            for code, name, n, m, k, h in zip(
-                self.classes, names, self.sizes, merged, stay, highest, strict=True
-            )
-        )
 
     def __len__(self) -> int:
         """The number of merges."""
@@ -382,29 +253,20 @@ class Merges:
         return digest.hexdigest()
 
 
-def cluster(
-    embeddings: Embeddings,
-    keep: float | None = None,
-    *,
-    threshold: float | None = None,
-    within: Within | str | None = None,
-    resources: Resources | None = None,
-) -> Merges:
+def cluster(embeddings: Embeddings, cut: Cut | None = None, resources: Resources | None = None) -> Merges:
     """Build the first merges of the complete-linkage tree under cosine dissimilarity, exactly.
 
     Args:
         embeddings: the vectors.
-        keep: deep enough to keep this fraction of each class (0.5 where nothing is said).
-        threshold: instead, every merge with height ≤ it.
-        within: ``class`` (default where there are labels) or ``all``.
+        cut: how deep, and within what; deep enough to keep half of each class where nothing is said.
         resources: see `Merges.deepened`.
 
     Raises:
-        UsageError: a value out of its range, or ``within="class"`` without labels.
+        UsageError: ``within="class"`` without labels.
         MemoryBudgetError: the depth needs more memory: says what fits.
     """
-    cut = CheckedCut.of(DEFAULT_KEEP if keep is None and threshold is None else keep, threshold)
-    return deepened(uncut(embeddings, within), cut, resources or Resources())
+    cut = cut or Cut(keep=DEPTH)
+    return uncut(embeddings, cut.within).deepened(cut, resources)
 
 
 def uncut(embeddings: Embeddings, within: Within | str | None = None) -> Merges:
@@ -429,12 +291,3 @@ def uncut(embeddings: Embeddings, within: Within | str | None = None) -> Merges:
     none = np.empty(0, dtype=np.int64)
     complete_to = np.where(sizes == 1, np.inf, -1.0)
     return Merges(embeddings, chosen, none, none, np.empty(0), classes, complete_to)
-
-
-def _asked_notes(asked: int, extra: int) -> tuple[str, ...]:
-    """What a person should know about images that were asked for by id."""
-    if not asked:
-        return ()
-    return (
-        f"keep_ids names {asked:,} images: {asked - extra:,} kept as keeper of their group, {extra:,} kept beside it",
-    )

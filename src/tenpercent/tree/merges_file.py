@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from ..data.store.tables import Column, Layout, ascending, check, read_checked
+from .cut import Within
 from .representatives import groups_of
 from .stage_files import StageAbout
-from .steps import ALL, Floats, Within
+from .steps import ALL, Floats
 
 if TYPE_CHECKING:
     from .merges import Merges

@@ -13,8 +13,9 @@ from ..data.store.embeddings import Ints, Vectors
 from ..decisions.constraints import Constraints
 from ..errors import counted
 from ..linkage.distances import dissimilarities, unit_vectors
+from .cut import Budget, Cut
 from .representatives import central, groups_of
-from .steps import Bools, Budget, CheckedCut, Floats, Steps
+from .steps import Bools, Floats, Steps
 
 
 class Standing(NamedTuple):
@@ -58,7 +59,7 @@ class Partition:
     size: Ints
     diameter: Floats
     height: float
-    cut: CheckedCut
+    cut: Cut
     rank: Ints | None = None
 
     @cached_property
@@ -162,7 +163,7 @@ def further(
     vectors: Vectors,
     steps: Steps,
     pairs: tuple[Ints, Ints, Ints],
-    cut: CheckedCut,
+    cut: Cut,
     constraints: Constraints,
     rank: Ints | None = None,
 ) -> Ints:
@@ -192,9 +193,7 @@ def further(
     return found
 
 
-def _spends(
-    steps: Steps, cut: CheckedCut, class_index: Ints, decided: Ints
-) -> Iterator[tuple[Ints, int, Ints]]:
+def _spends(steps: Steps, cut: Cut, class_index: Ints, decided: Ints) -> Iterator[tuple[Ints, int, Ints]]:
     """Yield the merges that may be taken, in order, how many are, and the images among them that are decided about."""
     if cut.budget is Budget.GLOBAL:
         yield np.flatnonzero(steps.allowed(cut)), steps.removals(cut), decided

@@ -8,8 +8,8 @@ from pathlib import Path
 from ...errors import UsageError
 
 _INSTEAD = {  # by the name of the type
-    "Embeddings": "of embeddings take tp.cluster(embeddings), then merges.select(keep=0.9)",
-    "Merges": "of merges take merges.select(keep=0.9)",
+    "Embeddings": "of embeddings take tp.cluster(embeddings), then tp.select(merges, keep=0.9)",
+    "Merges": "of merges take tp.select(merges, keep=0.9)",
     "Selection": "of a selection take its own methods (explain, subset, save, row_mask)",
 }
 _VECTORS = "of vectors take tp.cluster(tp.Embeddings.from_numpy(vectors)), of files their path"

@@ -1,0 +1,105 @@
+"""Select by the tree: cut it, and keep one image of each group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..data.store.ids import positions_of
+from ..linkage.memory import Resources
+from ..tree.cut import Cut
+from ..tree.memory_limit import checked_memory
+from ..tree.merges import Merges
+from ..tree.representatives import representatives
+from ..tree.steps import Bools
+from .selection import ClassCut, Selection
+
+
+def select(merges: Merges, cut: Cut, memory: int | str | None = None) -> Selection:
+    """Cut the tree and keep one image of each group; a cut deeper than what is stored clusters further first.
+
+    Args:
+        merges: the tree.
+        cut: where; each of its `keep_ids` is kept beside the representative of its group.
+        memory: what clustering further may take, in bytes or as ``"4GiB"``; None for half of what is free.
+
+    Raises:
+        UsageError: an unknown id; or vectors that are shared (`Embeddings.shared`) and have changed, which are read
+            once for that.
+        MemoryBudgetError: the cut needs more memory: says what fits.
+    """
+    embeddings, resources = merges.embeddings, Resources(memory=checked_memory(memory))
+    embeddings.check_unchanged()
+    wanted = positions_of(embeddings.ids, cut.keep_ids, "keep_ids", embeddings.rows)
+    deep = merges.deepened(cut, resources)
+    part = deep.partition(cut)
+    representative, dissimilarity = representatives(embeddings.vectors, part.group, embeddings.rank)
+    kept = representative == np.arange(len(part.group))
+    decided = part.standing(part.decided)
+    representative[decided.members] = np.repeat(decided.representative, np.diff(decided.starts))
+    dissimilarity[decided.members] = decided.dissimilarity
+    kept[decided.members] = decided.kept
+    extra = wanted[~kept[wanted]]
+    kept[extra] = True
+    return Selection(
+        ids=embeddings.ids,
+        source_rows=embeddings.rows,
+        paths=embeddings.paths,
+        labels=embeddings.labels,
+        class_names=embeddings.class_names,
+        kept_by_id=kept,
+        group=part.group,
+        group_size=part.size[part.group],
+        representative=representative,
+        dissimilarity=dissimilarity,
+        group_diameter=part.diameter[part.group],
+        classes=_class_cuts(deep, part.taken, kept),
+        settings=_settings(merges, cut, len(wanted)),
+        notes=(*part.notes, *_asked_notes(len(wanted), len(extra))),
+        origin=embeddings.origin,
+        length=embeddings.length,
+        number_ids=embeddings.number_ids,
+    )
+
+
+def _settings(merges: Merges, cut: Cut, asked: int) -> dict[str, Any]:
+    """Return what a selection records of how it was made."""
+    settings: dict[str, Any] = {
+        "keep": cut.keep,
+        "threshold": cut.threshold,
+        "budget": None if cut.keep is None else str(cut.budget),
+        "within": str(merges.within),
+        "layer": merges.embeddings.layer,
+        "min_per_class": cut.min_per_class,
+        "keep_ids": asked,
+    }
+    if cut.holds_height:
+        settings["hold"] = str(cut.hold)
+    if len(merges.constraints):
+        settings["decisions"] = merges.constraints.fingerprint
+    return settings
+
+
+def _class_cuts(merges: Merges, taken: Bools, kept: Bools) -> tuple[ClassCut, ...]:
+    index = merges.class_index[merges.a[taken]]
+    highest = np.zeros(len(merges.classes))
+    np.maximum.at(highest, index, merges.height[taken])
+    merged = np.bincount(index, minlength=len(merges.classes))
+    stay = np.bincount(merges.class_index[kept], minlength=len(merges.classes))
+    names = [None if code < 0 else merges.embeddings.class_names[code] for code in merges.classes]
+    return tuple(
+        ClassCut(int(code), name, int(n), int(n - m), int(k), float(h))
+        for code, name, n, m, k, h in zip(
+            merges.classes, names, merges.sizes, merged, stay, highest, strict=True
+        )
+    )
+
+
+def _asked_notes(asked: int, extra: int) -> tuple[str, ...]:
+    """Return what a person should know about images that were asked for by id."""
+    if not asked:
+        return ()
+    return (
+        f"keep_ids names {asked:,} images: {asked - extra:,} kept as keeper of their group, {extra:,} kept beside it",
+    )

@@ -1,0 +1,50 @@
+"""Have a selection confirmed that removes most of the images, since its threshold may be meant as a similarity."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .selection import Selection
+
+log = logging.getLogger("tenpercent")
+
+MOST = 0.5  # of the images: a threshold that removes more may be meant as a similarity
+
+_confirmed: ContextVar[Callable[[str], None]] = ContextVar("confirmed", default=log.warning)
+
+
+@contextmanager
+def confirmed_by(ask: Callable[[str], None]) -> Iterator[None]:
+    """Within this context `ask` is called with what a selection would do before it is stored, where it removes most.
+
+    It raises where that is not meant. Elsewhere such a selection is stored with a warning.
+    """
+    token = _confirmed.set(ask)
+    try:
+        yield
+    finally:
+        _confirmed.reset(token)
+
+
+def confirm(selection: Selection, threshold: float | None) -> None:
+    """Have a selection by threshold confirmed where it removes more than half of the images."""
+    n, kept = len(selection), len(selection.kept)
+    if threshold is None or n - kept <= MOST * n:
+        return
+    said = (
+        f"--threshold {threshold:g} removes {n - kept:,} of {n:,} images ({(n - kept) / n:.1%}): it is a dissimilarity "
+        f"(1 − cosine) and groups images down to a similarity of {1 - threshold:.6g}"
+    )
+    _confirmed.get()(said + similarity_hint(threshold))
+
+
+def similarity_hint(threshold: float) -> str:
+    """Return how to give a similarity as a threshold, for one of 0.5 to 1, which may be meant as such; else nothing."""
+    if not 0.5 <= threshold <= 1:
+        return ""
+    return f"; if you mean a similarity of {threshold:g}, give --threshold {1 - threshold:.6g}"
