@@ -13,19 +13,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import embedding as _embed_package
-from . import exporting as _export_package
-from . import leakage as _leaks_package
-
-# The packages embed, cluster, select, export, leaks and probe share their names with the functions that people call.
-# A package binds its name here when it is first imported, so import all of them before the functions.
-from . import linkage as _cluster_package
-from . import selection as _select_package
 from .data.store.embeddings import Embeddings
 from .embedding.settings import SelfSupervised, Supervised, Timm
 from .embedding.stage import embed
 from .errors import TenpercentError
-from .evaluation import probing as _probe_package
 from .evaluation.probing.comparison import probe
 from .leakage.find import leaks
 from .pipeline import cluster, explain, export, report, run, select, select_by

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from brute_force import assert_graph_is, cells_around, pairs_within
 from tenpercent.linkage import accelerators, filters
+from tenpercent.linkage.accelerators import best_filter
 from tenpercent.linkage.cells import one_cell
 from tenpercent.linkage.distances import dissimilarities
-from tenpercent.linkage.filters import BF16, SINGLE, TF32, TINY, SinglesFilter, best_filter, relative_margin
+from tenpercent.linkage.filters import BF16, SINGLE, TF32, TINY, SinglesFilter, relative_margin
 from tenpercent.linkage.neighbors import neighbor_graph
 from tenpercent.linkage.points import Points
 
@@ -487,7 +488,7 @@ def test_a_measurement_is_of_a_pair():
 
 def test_little_work_does_not_load_torch():
     code = (
-        "import sys; from tenpercent.linkage.filters import best_filter; best_filter(64, 1e9); "
+        "import sys; from tenpercent.linkage.accelerators import best_filter; best_filter(64, 1e9); "
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The filter on units that multiply matrices in few bits: a GPU's tensor cores, a processor's bfloat16. torch does it.
+"""Filters on units that multiply matrices in few bits (tensor cores, bfloat16; torch does it), and the choice of one.
 
 What it passes is decided by the same float64 function as with any filter, so the pairs are the same, bit for bit.
 
@@ -17,6 +17,8 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
+import math
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,12 +31,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .distances import Positions
-from .filters import BF16, SINGLE, TF32, Filter, Format, SinglesFilter, lowest_products
+from .filters import BF16, SINGLE, TF32, WIDEST, Filter, Format, SinglesFilter, lowest_products
 from .points import Centred, Singles
 from .threads import one_blas_thread
 
 Tensor = Any  # torch.Tensor; torch may not be installed
 
+WORTH_IMPORTING = 3e12
+WORTH_LOOKING = 1e11
 HITS = 1 << 22  # listed at a time: their positions take 64 MiB
 VALUES = 1 << 25  # multiplied again at a time: 128 MiB for each side
 ROOM = 4 << 30  # bytes of a GPU that must be free
@@ -252,3 +256,20 @@ def _seconds(multiply: Filter, width: int) -> float:
         multiply.near(sides[0], sides[1], 0.0, multiply.rows)
         times.append(time.perf_counter() - start)
     return min(times[1:]) / (multiply.rows * multiply.columns)
+
+
+def best_filter(width: int = 0, products: float = 0.0, room: float = math.inf) -> Filter:
+    """Return the filter that this machine is fastest with; all of them lead to the same pairs.
+
+    Args:
+        width: how many values a vector has.
+        products: how many pairs are to be multiplied, about.
+        room: bytes that a thread's tile may take beyond those of `SinglesFilter`.
+    """
+    if width > WIDEST:
+        return SinglesFilter()  # whose rows and columns are the fewest: every pair passes
+    work = width * products
+    if work >= (WORTH_LOOKING if "torch" in sys.modules else WORTH_IMPORTING):
+        faster = accelerated(width)
+        return faster if faster is not None and faster.tile_bytes(width) <= room else SinglesFilter()
+    return SinglesFilter()

@@ -21,7 +21,6 @@ points apart.
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass
 from threading import local
 from typing import Protocol
@@ -37,8 +36,6 @@ WIDEST = 1 << 20  # beyond, γ is no longer small
 TINY = 2.0**-100
 # Multiplications. Below the one, a processor takes less than about a minute, and to import torch takes seconds;
 # below the other, it is not worth looking even where torch is there already.
-WORTH_IMPORTING = 3e12
-WORTH_LOOKING = 1e11
 
 
 @dataclass(frozen=True)
@@ -180,22 +177,3 @@ def _near(
                 found_j[count] = c
                 count += 1
     return count
-
-
-def best_filter(width: int = 0, products: float = 0.0, room: float = math.inf) -> Filter:
-    """Return the filter that this machine is fastest with; all of them lead to the same pairs.
-
-    Args:
-        width: how many values a vector has.
-        products: how many pairs are to be multiplied, about.
-        room: bytes that a thread's tile may take beyond those of `SinglesFilter`.
-    """
-    if width > WIDEST:
-        return SinglesFilter()  # whose rows and columns are the fewest: every pair passes
-    work = width * products
-    if work >= (WORTH_LOOKING if "torch" in sys.modules else WORTH_IMPORTING):
-        from .accelerators import accelerated  # which imports this module, and torch
-
-        faster = accelerated(width)
-        return faster if faster is not None and faster.tile_bytes(width) <= room else SinglesFilter()
-    return SinglesFilter()

@@ -12,10 +12,11 @@ import numpy as np
 
 from ..errors import TenpercentError
 from ..progress import bar
+from .accelerators import best_filter
 from .cells import Candidates, Cells, make_cells
 from .distances import Doubles, Positions
 from .exact import Exact, pairs_within
-from .filters import Filter, best_filter
+from .filters import Filter
 from .pairs import Pairs, PairStore, in_order, joined
 from .points import Centred, Points, Space
 from .threads import cpus, in_threads, one_blas_thread

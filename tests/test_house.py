@@ -1,0 +1,100 @@
+"""The house: names that never clash, layers that the documents list as they are checked, no circle of files."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import tenpercent as tp
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "tenpercent"
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def imports(name: str, path: Path) -> set[str]:
+    """The modules of this package that a file imports when it runs, at its top or in a function."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typed = {
+        part
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for part in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node not in typed and node.level:
+            base = package.split(".")[: len(package.split(".")) - node.level + 1]
+            whole = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {
+                f"{whole}.{alias.name}" if f"{whole}.{alias.name}" in MODULES else whole
+                for alias in node.names
+            }
+    return found & MODULES.keys() - {name}
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """One circle of a graph, empty where there is none."""
+    done: set[str] = set()
+
+    def walk(node: str, path: list[str]) -> list[str]:
+        if node in path:
+            return path[path.index(node) :]
+        if node in done:
+            return []
+        for other in sorted(graph.get(node, ())):
+            if found := walk(other, [*path, node]):
+                return found
+        done.add(node)
+        return []
+
+    return next((found for node in sorted(graph) if (found := walk(node, []))), [])
+
+
+def test_no_module_has_the_name_of_a_public_function() -> None:
+    below = {name.split(".")[1] for name in MODULES if name.count(".") >= 1}
+    assert not below & set(tp.__all__)
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_the_layers_are_listed_as_they_are_checked(page: str) -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (layers,) = [c["layers"] for c in settings["tool"]["importlinter"]["contracts"] if c["type"] == "layers"]
+    listed = "\n".join("    " + layer.replace("tenpercent.", "") for layer in layers)
+    assert f"\n{listed}\n" in (ROOT / page).read_text(encoding="utf-8")
+
+
+def test_every_module_is_in_a_layer() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    known = {name for layer in layers for name in layer.replace("tenpercent.", "").split(" | ")}
+    below = {name.split(".")[1] for name in MODULES if name.count(".") >= 1}
+    assert below - {"__main__"} == known
+
+
+def test_no_file_imports_itself_by_others() -> None:
+    assert circle({name: imports(name, path) for name, path in MODULES.items()}) == []
+
+
+def test_the_search_for_circles_finds_one() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_documents_name_files_that_are_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[a-z_0-9]+/)*[a-z_0-9]+\.py)`", text))
+    places = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("[stbed]*/**/*.py")]
+    assert not [name for name in named if not any(f"/{place}".endswith(f"/{name}") for place in places)]
