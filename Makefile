@@ -27,7 +27,7 @@ unit: .venv/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 docs: .venv/.installed
-	$(BIN)/python docs/make_cli.py
+	$(BIN)/python tools/make_cli.py
 
 # uv comes from the package index by hash, and installs the locked set by hash.
 .venv/.installed: requirements.lock requirements-uv.lock pyproject.toml

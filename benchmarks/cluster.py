@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/cluster.py --data FOLDER --peers PYTHON --out benchmarks/cluster.json
     .venv/bin/python benchmarks/cluster.py --data FOLDER --rows 'growth-*' join
-    .venv/bin/python docs/make_speed.py
+    .venv/bin/python tools/make_speed.py
 
 FOLDER holds `resnet32-train.npy` (float32 [50000, 64]) and `train.parquet` with a `label` column. PYTHON is an
 interpreter that has `benchmarks/requirements-peers.txt`; without it those contestants say "not measured". Each

@@ -4,8 +4,8 @@
 
 FOLDER holds ``train.parquet`` and ``test.parquet`` in the layout of the Hugging Face data set. Called again it goes on
 where it was interrupted. Each stage is a process of its own, so that its time and memory can be told. It writes
-``docs/cifar10.json`` (counts, Table 1, largest groups, accuracy of the embedding network on the test images, seconds
-and peak memory of each stage, versions, machine) and three galleries to ``docs/pictures``. The text of
+``docs/data/cifar10.json`` (counts, Table 1, largest groups, accuracy of the embedding network on the test images,
+seconds and peak memory of each stage, versions, machine) and three galleries to ``docs/pictures``. The text of
 ``docs/cifar10.md`` is written by hand from them.
 """
 
@@ -61,9 +61,11 @@ def main() -> None:
     run = RunFolder.open(arguments.out)
     selection = load_selection(run)
     found = facts(run, selection, test_accuracy(run, arguments.data, mirrored=False))
-    (DOCS / "cifar10.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    (DOCS / "data" / "cifar10.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     draw_galleries(run, selection)
-    print(f"test accuracy {found['test_accuracy']:.4f}; wrote {DOCS / 'cifar10.json'} and three galleries")
+    print(
+        f"test accuracy {found['test_accuracy']:.4f}; wrote {DOCS / 'data' / 'cifar10.json'} and three galleries"
+    )
 
 
 def measured(out: Path, stage: str, words: list[str]) -> None:

@@ -7,9 +7,9 @@ FOLDER holds ``train.parquet`` and ``test.parquet`` in the layout of the Hugging
 of each image minus their own mean, 3,072 values. Nothing is drawn at random.
 
 For both it counts the test images with a twin at several thresholds and lists the 100 with the nearest twin in
-``docs/leaks-pairs.csv``, one pair a line. Its last two columns, verdict and reason, are written by hand after a look at
-the sheets ``OUT/*.png``; they are kept when it runs again. Counts, verdicts, versions and machine go to
-``docs/leaks.json``, pictures to ``docs/pictures``. The text of ``docs/leaks.md`` is written by hand from them.
+``docs/data/leaks-pairs.csv``, one pair a line. Its last two columns, verdict and reason, are written by hand after a
+look at the sheets ``OUT/*.png``; they are kept when it runs again. Counts, verdicts, versions and machine go to
+``docs/data/leaks.json``, pictures to ``docs/pictures``. The text of ``docs/leaks.md`` is written by hand from them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tenpercent.leakage.growth import threshold_rows
 from tenpercent.reporting.picture import FONT
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAIRS = DOCS / "leaks-pairs.csv"
+PAIRS = DOCS / "data" / "leaks-pairs.csv"
 LOOKED_AT = 100
 SIGNS = {"duplicate": ("=", "#15803d"), "other": ("≠", "#b3400e"), "unsure": ("?", "#444444")}
 FIELDS = (
@@ -85,10 +85,12 @@ def main() -> None:
         small.save(DOCS / "pictures" / f"leaks-{name}.png", optimize=True)
     content: dict[str, Any] = {name: counts(leaks, rows, name) for name, leaks in found.items()}
     content |= {"duplicates": duplicates(rows), "versions": versions(), "machine": machine()}
-    (DOCS / "leaks.json").write_text(
+    (DOCS / "data" / "leaks.json").write_text(
         json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    print(f"wrote {PAIRS}, {DOCS / 'leaks.json'} and two pictures; the sheets are in {arguments.out}")
+    print(
+        f"wrote {PAIRS}, {DOCS / 'data' / 'leaks.json'} and two pictures; the sheets are in {arguments.out}"
+    )
 
 
 def opened(path: Path) -> ImageSource:

@@ -11,8 +11,8 @@ training images, four of each of the five KINDS, drawn anew for each of SEEDS. T
 returns pixels, with a small network trained on the labels (the first seed), and as vectors alone (the same vectors).
 Then 100 images of each set are altered in each of the kinds of MORE, and compared each with its original.
 
-The counts, versions and machine go to ``docs/leaks-planted.json``, and the pairs that were found and not planted, to be
-looked at, to ``OUT/SET.png``. The table of ``docs/leaks.md`` is written by hand from them.
+The counts, versions and machine go to ``docs/data/leaks-planted.json``, and the pairs that were found and not
+planted, to be looked at, to ``OUT/SET.png``. The table of ``docs/leaks.md`` is written by hand from them.
 """
 
 from __future__ import annotations
@@ -256,7 +256,9 @@ def main() -> None:
         "versions": versions(),
         "machine": machine(),
     }
-    (DOCS / "leaks-planted.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    (DOCS / "data" / "leaks-planted.json").write_text(
+        json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    )
     print(json.dumps(content, indent=2, ensure_ascii=False))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path += [str(ROOT / "benchmarks"), str(ROOT / "docs")]
+sys.path += [str(ROOT / "benchmarks"), str(ROOT / "tools")]
 
 import groups  # noqa: E402
 import made  # noqa: E402
@@ -224,7 +224,7 @@ def test_the_page_is_made_from_the_json() -> None:
     page = make_speed.PAGE.read_text(encoding="utf-8")
     result = json.loads(make_speed.RESULT.read_text(encoding="utf-8"))
     assert page == make_speed.put(page, make_speed.render(result, make_speed.PLOT.exists())), (
-        "docs/speed.md is old; run: python docs/make_speed.py"
+        "docs/speed.md is old; run: python tools/make_speed.py"
     )
 
 

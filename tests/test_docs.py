@@ -40,7 +40,7 @@ def load(path: Path) -> ModuleType:
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    found = load(ROOT / "docs" / "make_cli.py").commands(build_parser())
+    found = load(ROOT / "tools" / "make_cli.py").commands(build_parser())
     assert isinstance(found, dict)
     return found
 
@@ -59,11 +59,11 @@ def calls(page: Path) -> list[str]:
 
 def test_the_page_of_commands_is_current() -> None:
     stored = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert stored == load(ROOT / "docs" / "make_cli.py").render(), "docs/cli.md is old; run: make docs"
+    assert stored == load(ROOT / "tools" / "make_cli.py").render(), "docs/cli.md is old; run: make docs"
 
 
 def test_every_command_and_argument_has_help() -> None:
-    make_cli = load(ROOT / "docs" / "make_cli.py")
+    make_cli = load(ROOT / "tools" / "make_cli.py")
     assert set(make_cli.helps(build_parser())) == set(commands())
     assert all(make_cli.helps(build_parser()).values())
     silent = [

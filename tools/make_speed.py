@@ -19,8 +19,8 @@ from growth import growth_line  # noqa: E402
 RESULT = ROOT / "benchmarks" / "cluster.json"
 PAGE = ROOT / "docs" / "speed.md"
 PLOT = ROOT / "docs" / "pictures" / "speed.svg"
-BEGIN = "<!-- From benchmarks/cluster.json by docs/make_speed.py; change it there. -->\n"
-END = "<!-- End of what docs/make_speed.py writes. -->\n"
+BEGIN = "<!-- From benchmarks/cluster.json by tools/make_speed.py; change it there. -->\n"
+END = "<!-- End of what tools/make_speed.py writes. -->\n"
 
 Rows = dict[str, Any]
 

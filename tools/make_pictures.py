@@ -1,6 +1,6 @@
 """Draw the pictures of the README and of docs/sklearn.md.
 
-make demo && python docs/make_pictures.py
+make demo && python tools/make_pictures.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Take the picture of the review page: a run is served, opened in Chromium and photographed.
 
-python docs/make_review_picture.py RUN
+python tools/make_review_picture.py RUN
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-PICTURE = Path(__file__).resolve().parent / "pictures" / "review.png"
+PICTURE = Path(__file__).resolve().parents[1] / "docs" / "pictures" / "review.png"
 SIZE = {"width": 1280, "height": 860}
 ORDER = "size"  # the largest groups first
 

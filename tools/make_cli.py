@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the parser of the command line: `make docs`, or `python docs/make_cli.py`."""
+"""Writes docs/cli.md from the parser of the command line: `make docs`, or `python tools/make_cli.py`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tenpercent.cli.main import build_parser
 
-TARGET = Path(__file__).with_name("cli.md")
+TARGET = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
 
 HEAD = """\
 # The command line
 
-<!-- Made by docs/make_cli.py from the parser itself; `make docs` writes it anew. Don't edit it by hand. -->
+<!-- Made by tools/make_cli.py from the parser itself; `make docs` writes it anew. Don't edit it by hand. -->
 
 {description} An error is one line on standard error that names the
 value, the limit and the remedy. Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped with ctrl-C. The same
