@@ -67,7 +67,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path)
     there = {name for name in there if "__pycache__" not in name}
     assert {name for name in names if ".dist-info/" not in name} == there
     assert "tenpercent/py.typed" in names
-    assert any(name.startswith("tenpercent/show/templates/") for name in names)
+    assert any(name.startswith("tenpercent/reporting/templates/") for name in names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert "License-Expression: Apache-2.0" in metadata
     assert "Provides-Extra: images" in metadata
