@@ -1,1 +1,1 @@
-"""What comes in and what lies on disk: sources of images and vectors, decoding, and the run folder."""
+"""Sources of images and vectors, decoding, and the run folder."""

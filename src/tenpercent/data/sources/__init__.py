@@ -1,1 +1,1 @@
-"""Where images come from, and how their bytes become pixels."""
+"""Sources of images and vectors, and which classes, splits and columns they hold."""

@@ -1,4 +1,4 @@
-"""Where one image shows a part of another: the box of a crop, found along the gradient (Lucas and Kanade, 1981)."""
+"""Alignment of images that overlap: the box of a crop, found along the gradient (Lucas and Kanade, 1981)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ Greys = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-MOST = 0.2  # of a side that a crop may take at each end
-STEP = 0.05  # of a side that an edge of the box moves at a time
+MOST = 0.2  # of a side that a crop may remove at each end
+STEP = 0.05  # of a side, the largest step of an edge of the box
 STEPS = 8
-LIKE = 0.7  # correlation of the coarse images from which the fine ones are looked at
+LIKE = 0.7  # least correlation of the coarse images for the fine ones to be compared
 
 
 def best_overlap(one: Greys, other: Greys) -> tuple[Ints, Greys, Greys]:
-    """Lay images over each other: either as a part of the other one, mirrored or not.
+    """Align images with each other: either as a part of the other one, mirrored or not.
 
     Args:
         one, other: uint8[k, s, s], the images of each pair.
 
     Returns:
-        The pairs that may be one picture, int64[m]; of each the image that is the part, and that part of the other
+        The pairs that may be one picture, int64[m]; the image of each pair that is the part, and that part of the other
         image, uint8[m, s, s] both.
     """
     mirror = _likeness(one[:, :, ::-1], other) > _likeness(one, other)
@@ -45,7 +45,7 @@ def align(
 
     Args:
         part, whole: [k, s, s].
-        box: float64[k, 4], where to begin: top, bottom, left and right as shares of the sides; None for all of it.
+        box: float64[k, 4], the initial box: top, bottom, left and right as fractions of the sides; None for all of it.
 
     Returns:
         The boxes, and the correlation of each with the part: float64[k].
@@ -74,21 +74,21 @@ _BOUNDS = np.array([[0.0, 1 - MOST, 0.0, 1 - MOST], [MOST, 1.0, MOST, 1.0]])
 
 
 def cut_out(whole: npt.NDArray[np.generic], box: Floats) -> Floats:
-    """Return what a box of each image shows, at the size of the image: float64[k, s, s]."""
+    """Return the content of a box of each image, scaled to the size of the image: float64[k, s, s]."""
     side = whole.shape[1]
     rows, columns = _between(box[:, 0], box[:, 1], side), _between(box[:, 2], box[:, 3], side)
     return np.asarray(rows @ whole.astype(np.float64) @ columns.transpose(0, 2, 1))
 
 
 def _between(low: Floats, high: Floats, side: int) -> Floats:
-    """Return the weights of linear interpolation at `side` evenly spaced places from `low` to `high`: [k, s, s]."""
+    """Return the weights of linear interpolation at `side` evenly spaced points from `low` to `high`: [k, s, s]."""
     share = (np.arange(side) + 0.5) / side
     at = np.clip((low[:, None] + (high - low)[:, None] * share) * side - 0.5, 0, side - 1)
     return np.asarray(np.maximum(0.0, 1 - np.abs(at[:, :, None] - np.arange(side))))
 
 
 def _likeness(one: Greys, other: Greys) -> Floats:
-    """Return the correlation of the images of each pair at half their size, blurred."""
+    """Return the correlation of the images of each pair, blurred and at half their size."""
     return np.asarray((_standard(_blurred(_half(one))) * _standard(_blurred(_half(other)))).sum(axis=(1, 2)))
 
 
@@ -105,7 +105,7 @@ def _blurred(images: npt.NDArray[np.generic]) -> Floats:
 
 
 def _standard(images: Floats) -> Floats:
-    """Return images of mean 0 and length 1."""
+    """Return images scaled to mean 0 and length 1."""
     images = images - images.mean(axis=(1, 2), keepdims=True)
     length = np.sqrt((images * images).sum(axis=(1, 2), keepdims=True))
     return np.asarray(images / np.maximum(length, 1e-9))

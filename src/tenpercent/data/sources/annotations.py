@@ -13,9 +13,9 @@ from ...errors import SourceError, counted, reason_of
 from .columns import LABEL_NAMES
 
 TEXTS = (".txt", ".csv", ".tsv")
-ENDINGS = (*TEXTS, ".mat")  # the last can't be read here, and is named
-HEAD = 20  # lines that tell whether a file names images
-MOST = 0.9  # of the images, which a file must name to be taken for their labels unasked
+ENDINGS = (*TEXTS, ".mat")  # the last can't be read, and is named in messages
+HEAD = 20  # lines read to decide whether a file names images
+MOST = 0.9  # least fraction of the images that a file must name to be used without being asked for
 _DELIMITERS = "\t,;"
 _BOXED = re.compile(r"(\S+)(?: -?\d+(?:\.\d+)?){4}(?: .*)?")  # a class before the corners of a box
 _FRACTION = re.compile(r"-?\d*\.\d+")
@@ -25,12 +25,12 @@ Rows = list[list[str]]
 
 @dataclass(frozen=True)
 class Annotations:
-    """What a file says of images.
+    """Labels that a file gives images.
 
     Attributes:
-        file: where it lies; None where there is none.
+        file: the path; None where there is none.
         classes: image -> class.
-        remark: why no classes are taken from it, for a person; "" where they are.
+        remark: why no classes are taken from it, in words; "" where they are.
     """
 
     file: Path | None = None
@@ -44,14 +44,14 @@ def find_annotations(
     """Return the labels of images from the file that names nearly all of them.
 
     Args:
-        files: that may name images, the nearest to them first.
+        files: candidates, the nearest to the images first.
         images: paths within the source, with `/` between names.
         folders: names of folders of the source, some of which may be classes.
         column: the heading of the column of classes; None to find it.
 
     Returns:
-        No classes where no file names the images, where it is not clear what one says of them, or which of several is
-        right; the remark then says so.
+        No classes where no file names the images, where its meaning is unclear, or where several files disagree; the
+        remark then says so.
     """
     names = _Names(images)
     found = [one for file in files if (one := _read(file, names, column)) is not None]
@@ -70,7 +70,7 @@ def read_annotations(file: Path, images: Sequence[str], column: str | None = Non
     """Return the labels that a file gives images.
 
     Args:
-        file: a table as text: a line an image, with the name of its file and its class.
+        file: a table as text: one line per image, with its file name and its class.
         images: paths within the source.
         column: the heading of the column of classes; None to find it.
 
@@ -92,7 +92,7 @@ def read_annotations(file: Path, images: Sequence[str], column: str | None = Non
 
 
 class _Names:
-    """Images by the name of their file, with its ending and without."""
+    """Images by file name, with and without its ending."""
 
     def __init__(self, images: Sequence[str]) -> None:
         self._known: dict[str, list[str]] = {}
@@ -113,7 +113,7 @@ class _Names:
 
 
 def _read(file: Path, names: _Names, column: str | None = None) -> Annotations | None:
-    """Return what a file says of images, or None where its first lines name none."""
+    """Return the labels that a file gives images, or None where its first lines name none."""
     if file.suffix.lower() not in TEXTS:
         return Annotations(
             file, None, f"{file.name} can't be read here (--labels takes a file name and a class a line)"
@@ -129,7 +129,7 @@ def _read(file: Path, names: _Names, column: str | None = None) -> Annotations |
                 return None
             rows += _cells(lines, mark)
         except csv.Error:
-            return None  # no table
+            return None  # not a table
     header = None if names.find(rows[0][place]) is not None else [cell.strip() for cell in rows[0]]
     which = _label_column(rows, header, place, column)
     if isinstance(which, str):
@@ -142,7 +142,7 @@ def _cells(lines: Iterable[str], mark: str | None) -> Rows:
 
 
 def _place(rows: Rows, names: _Names) -> int | None:
-    """Return the column that names an image in most lines, a heading apart; None where there is none."""
+    """Return the column that names an image in most lines, ignoring a heading; None where there is none."""
     width = min(map(len, rows), default=0)
     found = [len({names.find(row[place]) for row in rows} - {None}) for place in range(width)]
     best = max(found, default=0)
@@ -150,7 +150,7 @@ def _place(rows: Rows, names: _Names) -> int | None:
 
 
 def _label_column(rows: Rows, header: list[str] | None, place: int, asked: str | None) -> int | str:
-    """Return the column that holds the classes, or why there is none."""
+    """Return the column of classes, or the reason why there is none."""
     others = [number for number in range(len(rows[0])) if number != place]
     if header is None:
         return (
@@ -188,7 +188,7 @@ def _classes(file: Path, rows: Rows, place: int, which: int, names: _Names) -> A
 
 
 def _unasked(found: Annotations, n: int, folders: Collection[str]) -> Annotations:
-    """Drop classes that may not be meant as such: of few of the `n` images, numbers, or a text for each image."""
+    """Drop doubtful classes: of few of the `n` images, numbers, or a different text for each image."""
     if found.classes is None or found.file is None:
         return found
     named, labels = len(found.classes), set(found.classes.values())

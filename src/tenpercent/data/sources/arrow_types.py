@@ -1,4 +1,4 @@
-"""What a column of an Arrow type can hold, and columns without the wrapping of their type."""
+"""Contents that a column of an Arrow type can hold, and columns as plain types."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary(
 
 
 def plain(kind: pa.DataType) -> pa.DataType:
-    """Return the type of the values of a dictionary, a run-end encoding or an extension type, else the type."""
+    """Return the value type of a dictionary, run-end encoded or extension type, else the type itself."""
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return plain(kind.value_type)
     return plain(kind.storage_type) if isinstance(kind, pa.BaseExtensionType) else kind
 
 
 def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column with the values themselves instead of dictionaries, views or extension types.
+    """Return a column of plain values instead of dictionaries, views or extension types.
 
     Raises:
         pyarrow.ArrowException: this version of pyarrow can't.
@@ -34,7 +34,7 @@ def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def without_views(schema: pa.Schema) -> pa.Schema:
-    """Return the schema with plain text and bytes in the place of views and of dictionaries of them."""
+    """Return the schema with plain text and bytes instead of views and dictionaries of them."""
     fields = [column.with_type(_without_views(column.type)) for column in schema]
     return pa.schema(fields, schema.metadata)
 
@@ -48,25 +48,25 @@ def _without_views(kind: pa.DataType) -> pa.DataType:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether the values are text."""
+    """Return whether the values are text."""
     kind = plain(kind)
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def is_bytes(kind: pa.DataType) -> bool:
-    """Whether the values are bytes, each as many as it needs."""
+    """Return whether the values are bytes of variable length."""
     kind = plain(kind)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether the values are numbers that may be whole."""
+    """Return whether the values are numbers that may be whole."""
     kind = plain(kind)
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
 def can_be_image(kind: pa.DataType) -> bool:
-    """Whether the values can be encoded images: bytes, or structs with bytes in them."""
+    """Return whether the values can be encoded images: bytes, or structs that contain bytes."""
     kind = plain(kind)
     if pa.types.is_struct(kind):
         return any(field.name == "bytes" and is_bytes(field.type) for field in kind)
@@ -74,7 +74,7 @@ def can_be_image(kind: pa.DataType) -> bool:
 
 
 def can_be_vector(kind: pa.DataType, whole: bool = False) -> bool:
-    """Whether the values are lists of floats, or of whole numbers too."""
+    """Return whether the values are lists of floats, or also of whole numbers."""
     kind = plain(kind)
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     if not lists:
@@ -83,14 +83,14 @@ def can_be_vector(kind: pa.DataType, whole: bool = False) -> bool:
 
 
 def can_be_label(kind: pa.DataType) -> bool:
-    """Whether the values can be labels: text, bytes that are text, truth values, whole numbers; or all are missing."""
+    """Return whether the values can be labels: text, bytes that are text, bool, whole numbers; or all are missing."""
     fixed = pa.types.is_fixed_size_binary(plain(kind))
     truth = pa.types.is_boolean(plain(kind)) or pa.types.is_null(plain(kind))
     return bool(is_text(kind) or is_bytes(kind) or is_number(kind) or fixed or truth)
 
 
 def can_be_id(kind: pa.DataType) -> bool:
-    """Whether the values can be ids: text, bytes that are text, whole numbers, or UUIDs."""
+    """Return whether the values can be ids: text, bytes that are text, whole numbers, or UUIDs."""
     return (
         is_text(kind) or is_bytes(kind) or is_number(kind) or bool(pa.types.is_fixed_size_binary(plain(kind)))
     )
@@ -101,7 +101,7 @@ def _is_image_struct(kind: pa.DataType) -> bool:
 
 
 def same_kind(one: pa.DataType, other: pa.DataType) -> bool:
-    """Whether two files can hold the same column in these types: text, whole numbers, images, or one is all missing."""
+    """Return whether these types of two files can be one column: text, whole numbers, images, or one is all missing."""
     if pa.types.is_null(plain(one)) or pa.types.is_null(plain(other)):
         return True
     alike = (is_text, is_number, is_bytes, _is_image_struct)

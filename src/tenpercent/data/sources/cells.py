@@ -1,4 +1,4 @@
-"""The image cells of a table: a struct of bytes and path, or plain bytes."""
+"""Image cells of a table: a struct of bytes and path, or plain bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..decoding.decode import Unreadable
 
 
 def bytes_of(cell: object, folder: Path | None) -> bytes:
-    """Return the encoded image of a cell; where it holds a path only, the file's, relative to `folder`.
+    """Return the encoded image of a cell; if it holds a path only, the bytes of that file, relative to `folder`.
 
     Raises:
         Unreadable: the cell is empty.
@@ -28,7 +28,7 @@ def bytes_of(cell: object, folder: Path | None) -> bytes:
 
 
 def has_path(kind: pa.DataType) -> bool:
-    """Whether the cells of this type come with paths."""
+    """Return whether the cells of this type have paths."""
     return bool(pa.types.is_struct(kind)) and any(field.name == "path" for field in kind)
 
 
@@ -38,10 +38,10 @@ def paths_of(cells: pa.ChunkedArray) -> list[str | None]:
 
 
 def ids_of(paths: Sequence[str | None], folder: Path | None) -> tuple[str, ...] | None:
-    """Return the paths of the cells as ids, or None where they can't serve.
+    """Return the paths of the cells as ids, or None where they are unsuitable.
 
-    They serve where every row has one, each of its own, and none is a place on some machine: absolute paths are
-    taken from below `folder` only.
+    They are suitable where every row has a unique one, and none depends on a machine: absolute paths are accepted
+    below `folder` only.
     """
     ids: list[str] = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""What has changed in a folder of images since a run was made of it, and the images that are still there."""
+"""Changes in a folder of images since a run was made of it, and the images that are still there."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from ..store.tables import read_checked
 from .endings import UNREAD, kind_of
 from .source import ImageSource, Raw, Unreadable, content_hash
 
-SHOWN = 3  # images that are named of each kind
+SHOWN = 3  # images named per kind of change
 GONE = "the image was moved or deleted since it was embedded"
 
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """The images of a run, by row of its source.
+    """Images of a run, by row of its source.
 
     Attributes:
-        ids: of all, those held out and rejected too.
-        labels: the code of the class, −1 for none; those that were rejected have no entry.
+        ids: of all images, including held out and rejected ones.
+        labels: the code of the class, −1 for none; rejected images have no entry.
         class_names: the name of each code.
-        hashes, sizes: of the bytes of each image that took part; its size is not known in runs of version 0.1.
-        since: seconds since 1970, when reading began: a file that was written later may be another one.
+        hashes, sizes: of the bytes of each image that was embedded; sizes are unknown in runs of version 0.1.
+        since: seconds since 1970, when reading began: a file written later may have changed.
     """
 
     ids: Mapping[int, str]
@@ -46,7 +46,7 @@ class Recorded:
 
     @classmethod
     def of(cls, run: RunFolder) -> Recorded | None:
-        """Read what a run knows of its images; None where it does not know them all, not yet or not any more."""
+        """Read the images recorded in a run; None where the record is not, or no longer, complete."""
         done = run.stage(Stage.EMBED)
         if done is None:
             return None
@@ -78,14 +78,14 @@ class Recorded:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What differs between the images of a run and its folder as it is now.
+    """Differences between the images of a run and its folder as it is now.
 
     Attributes:
-        new: ids that the run does not know.
-        gone: ids of the run that are not there, under no other name either.
-        renamed: id of the run -> id now, of files with equal bytes.
+        new: ids that the run does not have.
+        gone: ids of the run that no longer exist, under any name.
+        renamed: id in the run -> id now, of files with equal bytes.
         replaced: ids whose file has other content.
-        relabelled: ids of another class now.
+        relabelled: ids whose class has changed.
     """
 
     new: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class Change:
         return bool(self.new or self.gone or self.renamed or self.replaced or self.relabelled)
 
     def __str__(self) -> str:
-        """Say how many images have changed in which way, with some names."""
+        """Return the number of images that changed in each way, with some names."""
         renamed = [f"{old} is {new}" for old, new in (self.renamed or {}).items()]
         return ", ".join(
             f"{count:,} {what} ({some(names)})"
@@ -119,15 +119,15 @@ def some(names: Collection[str]) -> str:
 
 
 def is_folder(source: ImageSource) -> bool:
-    """Whether the images are files of a folder, each known by its name."""
+    """Return whether the images are files of a folder, identified by name."""
     return source.columns is None and Path(source.spec).is_dir() and None not in source.paths
 
 
 def compare(known: Recorded, now: ImageSource) -> Change:
     """Compare the images of a run with its folder as it is now.
 
-    A file has other content where its size differs, or where it was written since and its bytes differ. A file that is
-    gone is a new one of the same bytes.
+    A file has changed if its size differs, or if it was written since and its bytes differ. A missing file counts as
+    renamed if a new one has the same bytes.
     """
     places = {name: row for row, name in enumerate(now.ids)}
     row_of = {name: row for row, name in known.ids.items()}
@@ -162,7 +162,7 @@ def _replaced(known: Recorded, now: ImageSource, there: list[tuple[int, int]]) -
         try:
             found = Path(now.spec, now.paths[place] or "").stat()
         except OSError:
-            continue  # reading it says why
+            continue  # reading it reports the reason
         if known.sizes.get(row) not in (None, found.st_size):
             other.append(row)
         elif found.st_mtime >= known.since:
@@ -185,7 +185,7 @@ def _hash(now: ImageSource, place: int) -> str | None:
 def _renamed(
     known: Recorded, now: ImageSource, gone: Mapping[str, int], new: Mapping[str, int]
 ) -> dict[str, str]:
-    """Return the new name of each file that is gone, where the bytes of exactly one new file are the same."""
+    """Return the new name of each missing file, where exactly one new file has the same bytes."""
     sizes = {known.sizes.get(row) for row in gone.values()}
     by_hash: dict[str, list[str]] = {}
     for name, place in new.items():
@@ -202,7 +202,7 @@ def _renamed(
 
 
 def as_recorded(known: Recorded, now: ImageSource, change: Change) -> ImageSource:
-    """Return a folder as it is now with the rows, ids and classes that a run knows; what is gone can't be read."""
+    """Return the current folder with the rows, ids and classes of a run; missing images are unreadable."""
     places = {name: row for row, name in enumerate(now.ids)}
     renamed = change.renamed or {}
     at = {row: places.get(renamed.get(name, name), -1) for row, name in known.ids.items()}
@@ -229,8 +229,8 @@ def check_not_passed_over(about: Mapping[str, Any], name: str) -> None:
     """Raise `UsageError` where a file of a run's folder is no image of the run, with the reason.
 
     Args:
-        about: what `run.json` says of the source.
-        name: the path of the file within the source, or as a person gives it.
+        about: the source as described in `run.json`.
+        name: the path of the file within the source, or as a user gives it.
     """
     root = Path(about["spec"])
     file = root / name

@@ -1,4 +1,4 @@
-"""Classes of two sets that are the same, though their names differ by what says nothing."""
+"""Matching of the classes of two sets whose names differ only in insignificant ways."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SHOWN = 5  # classes that a message names at most
 
 
 def same_classes(names: Collection[str], known: Collection[str]) -> Mapping[str, str]:
-    """Return for each name the known class that it stands for; a name that stands for none is left out.
+    """Return the matching known class for each name; names without a match are left out.
 
-    Names are compared as they are; where some are not known, without the levels that all of one set share
-    (``n01443537/images``), then without upper and lower case, then as numbers (``00014`` and ``14``). The first way
-    that finds most holds for all.
+    Names are compared as they are; if some are unknown, without the levels that all names of a set share
+    (``n01443537/images``), then ignoring case, then as numbers (``00014`` and ``14``). The first comparison with the
+    most matches is used for all names.
     """
     ways: tuple[Callable[[Collection[str]], Iterable[str]], ...] = (
         lambda these: these,
@@ -43,12 +43,12 @@ def _same(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
 
 
 def listed(names: Collection[str]) -> str:
-    """Return the first names and how many more there are."""
+    """Return the first names and the number of others."""
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     return f"{', '.join(sorted(names)[:SHOWN])}{more}"
 
 
 def renamed(same: Mapping[str, str]) -> str:
-    """Say which names stand for others; "" where all are the same."""
+    """Return in words which names match different ones; "" where all are the same."""
     others = [f"{name} is {known}" for name, known in same.items() if name != known]
     return f"classes matched: {listed(others)}" if others else ""

@@ -1,4 +1,4 @@
-"""Which column of a table holds the images, the labels, the vectors and the ids."""
+"""Choice of the columns of a table that hold the images, the labels, the vectors and the ids."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ SPLIT_NAMES = (
     "subset",
     "fold",
     "partition",
-)  # what a class label of `datasets` can be too
+)  # types that a class label of `datasets` can have too
 MENTIONED = 5  # columns that could be labels, named at most
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table by what they hold.
+    """Columns of a table by content.
 
     Attributes:
-        image, label, vector, id: names, None where there is none. With a vector, the image is what stands beside it.
-        class_names: those that the table declares for its labels, else None.
-        id_asked: the ids were asked for by name, so they must serve.
-        id_paths: the paths of images may be the ids.
-        remarks: what is to be said of the choice, by what it concerns, as in `ImageSource.taken`.
+        image, label, vector, id: names, None where there is none. With a vector, the image is shown beside it.
+        class_names: the class names that the table declares, else None.
+        id_asked: the id column was requested by name, so it must be valid.
+        id_paths: the paths of images may serve as ids.
+        remarks: remarks on the choice, by content, as in `ImageSource.taken`.
     """
 
     image: str | None
@@ -56,7 +56,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class _Table:
-    """A schema with what `datasets` declares of it, and what the table is called in messages."""
+    """Schema with the features declared by `datasets`, and the name of the table in messages."""
 
     schema: pa.Schema
     features: dict[str, dict[str, Any]]
@@ -66,21 +66,21 @@ class _Table:
         return [column.name for column in self.schema if fits(column.type)]
 
     def declares(self, name: str) -> str | None:
-        """The kind of feature that `datasets` declared for a column, or None."""
+        """Return the kind of feature that `datasets` declared for a column, or None."""
         kind = self.features.get(name, {}).get("_type")
         return None if kind is None else str(kind)
 
 
 def find_columns(schema: pa.Schema, options: SourceOptions, spec: str) -> Columns:
-    """Find the columns by what the options say, else by what `datasets` declares, else by type and name.
+    """Find the columns by the options, else by what `datasets` declares, else by type and name.
 
-    An image is what the `huggingface` metadata calls one, else a struct with `bytes` (and `path`), else bytes; a
-    vector a list of floats. A label is what the metadata calls a class, or a column with a usual name; nothing else
-    is taken for labels unless it is named. With `embedding_column` the images are what can be shown, if any.
+    Images are what the `huggingface` metadata calls an image, else a struct with `bytes` (and `path`), else bytes;
+    vectors are lists of floats. Labels are what the metadata calls a class, or a column with a usual name; others
+    are labels only on request. With `embedding_column` the images are those that can be displayed, if any.
 
     Raises:
-        SourceError: a column that was named is not there or of another type, one with the usual name of a label can't
-            be one, a column is there twice, or the choice is not clear.
+        SourceError: a requested column is missing or of another type, one with the usual name of a label can't be one,
+            a column occurs twice, or the choice is ambiguous.
     """
     _refuse_twice(schema, spec)
     table = _Table(schema, features_of(schema, spec), spec)
@@ -115,7 +115,7 @@ def _refuse_twice(schema: pa.Schema, spec: str) -> None:
 def _image_and_vector(
     table: _Table, options: SourceOptions, remarks: dict[str, str]
 ) -> tuple[str | None, str | None]:
-    kinds = (None, "Image", "Value")  # what `datasets` calls a column of bytes: sound is neither
+    kinds = (None, "Image", "Value")  # kinds that `datasets` gives a column of bytes: sound is neither
     images = [name for name in table.fitting(can_be_image) if table.declares(name) in kinds]
     if options.embedding_column is not None:
         vectors = table.fitting(lambda kind: can_be_vector(kind, whole=True))
@@ -137,7 +137,7 @@ def _image_and_vector(
 def _image_beside(
     table: _Table, options: SourceOptions, images: list[str], remarks: dict[str, str]
 ) -> str | None:
-    """Return the images to show that stand beside vectors: the one named, else the only one, if any."""
+    """Return the images to show beside vectors: the requested ones, else the only ones, if any."""
     if options.image_column == NO_COLUMN:
         return None
     if options.image_column is not None:
@@ -190,7 +190,7 @@ def _find_label(
 
 
 def _mention(fitting: list[str], remarks: dict[str, str]) -> None:
-    """Note the columns that could be labels, though nothing says that they are."""
+    """Add a remark on the columns that could be labels, though nothing says that they are."""
     others = [name for name in fitting if name.lower() not in ID_NAMES and not name.startswith("__")]
     if others:
         more = f" and {len(others) - MENTIONED} more" if len(others) > MENTIONED else ""
@@ -209,7 +209,7 @@ def _find_id(table: _Table, options: SourceOptions) -> str | None:
 
 
 def _only(found: list[str], preferred: Sequence[str], flag: str, spec: str) -> str | None:
-    """Return the only one found, or the one with a preferred name; None where there is none."""
+    """Return the only candidate, or the one with a preferred name; None where there is none."""
     if len(found) <= 1:
         return found[0] if found else None
     usual = [name for wanted in preferred for name in found if name.lower() == wanted]
@@ -243,7 +243,7 @@ def _listed(schema: pa.Schema) -> str:
 
 
 def told_apart(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return declared class names, those that occur more than once with their code: ImageNet has two `crane`."""
+    """Return declared class names, with the code added to duplicates: ImageNet has two of `crane`."""
     counts = Counter(names)
     return tuple(f"{name} ({code})" if counts[name] > 1 else name for code, name in enumerate(names))
 
@@ -251,7 +251,7 @@ def told_apart(names: tuple[str, ...]) -> tuple[str, ...]:
 def refuse_case_twins(
     names: Sequence[str], spec: str, remedy: str = "make these names alike", forms: bool = False
 ) -> None:
-    """Refuse class names that a file system without upper and lower case would take for one.
+    """Refuse class names that a case-insensitive file system would treat as equal.
 
     Args:
         names: of classes.
@@ -261,7 +261,7 @@ def refuse_case_twins(
 
     Raises:
         SourceError: two names differ by case only: ``Cat`` and ``cat``, but not ``Masse`` and ``Maße``; or a name
-            holds a null character, which no file can be named by.
+            contains a null character, which no file name can.
     """
     seen: dict[str, str] = {}
     for name in names:
@@ -278,9 +278,9 @@ def refuse_case_twins(
 
 
 def caseless(name: str) -> str:
-    """Return what names have in common that differ by case or by Unicode form only.
+    """Return a key that is equal for names that differ by case or by Unicode form only.
 
-    Letter by letter, as file systems do it: ``ß`` is no ``ss``, and ``ı`` no ``i``.
+    Case is folded letter by letter, as file systems do: ``ß`` is not ``ss``, and ``ı`` is not ``i``.
     """
     return unicodedata.normalize("NFD", _fold(unicodedata.normalize("NFD", name)))
 

@@ -1,4 +1,4 @@
-"""How version 0.1 found the columns of a table and coded labels: its run folders are read so."""
+"""Columns and label codes of a table by the rules of version 0.1, by which its run folders are read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def find(schema: pa.Schema, features: dict[str, dict[str, Any]], options: Source
     """Return the columns of images, labels, vectors and ids; None where there is none.
 
     Raises:
-        SourceError: a column that was named is not there or of another type, or the choice is not clear.
+        SourceError: a requested column is missing or of another type, or the choice is ambiguous.
     """
     names = list(schema.names)
     images = [name for name in names if _is_image(schema.field(name).type, features.get(name))]
@@ -111,7 +111,7 @@ def _named(name: str, fitting: list[str], schema: pa.Schema, flag: str, what: st
 
 
 def labels_of(column: pa.ChunkedArray, class_names: tuple[str, ...] | None, spec: str) -> Labels:
-    """Return text or whole numbers as labels: text by its order, numbers as the codes they are.
+    """Return text or whole numbers as labels: text in its sort order, numbers as codes.
 
     Raises:
         SourceError: a code below -1, beyond the names or absurdly high.

@@ -1,4 +1,4 @@
-"""The bundled digits: 1,797 real handwritten digits of 8×8 pixels that come with scikit-learn."""
+"""Bundled digits: 1,797 real handwritten digits of 8×8 pixels that come with scikit-learn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..store.embeddings import row_ids
 from .source import ImageSource, Raw
 from .splits import choose_split
 
-N_TRAIN = 1437  # the first rows are to train on, the other 360 to test on
+N_TRAIN = 1437  # the first rows are the training set, the other 360 the test set
 
 
 def open_digits(split: str | None) -> ImageSource:

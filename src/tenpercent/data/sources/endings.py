@@ -1,4 +1,4 @@
-"""What the ending of a file name says of a file that is not read, in words that can be counted."""
+"""Kinds of files that are not read, by the ending of their names, in words that can be counted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNREAD = frozenset(
     .dcr .mrw .iiq .mef .mos .gpr .dcm .dicom .nii .mha .nrrd .fits .fit .fts .svs .ndpi .mrxs .vsi .scn .czi
     .nd2 .lif
     """.split()  # noqa: SIM905  a table, not a sentence
-)  # formats of still images; those that Pillow reads here never come to be looked up
+)  # formats of still images; those that Pillow reads here are never looked up
 _ARCHIVES = frozenset(
     """
     .zip .tar .gz .tgz .bz2 .xz .zst .7z .rar .tfrecord .tfrecords .h5 .hdf5 .lmdb
@@ -48,7 +48,7 @@ _REMEDIES = (
 
 
 def kind_of(ending: str) -> str:
-    """Return a noun in the plural for files of an ending that is not read.
+    """Return a plural noun for files with an ending that is not read.
 
     Args:
         ending: in lower case with its dot, "" for none.
@@ -63,7 +63,7 @@ def kind_of(ending: str) -> str:
 
 
 def remedy_for(skipped: dict[str, int]) -> str:
-    """Return what to do where a folder holds nothing but what was passed over: the remedy for most of it."""
+    """Return the remedy for a folder of skipped files only: that for most of them."""
     counts = {
         remedy: sum(count for noun, count in skipped.items() if noun.endswith(end))
         for end, remedy in _REMEDIES

@@ -1,4 +1,4 @@
-"""What the `datasets` library writes into the schema of a table."""
+"""Features that the `datasets` library writes into the schema of a table."""
 
 from __future__ import annotations
 

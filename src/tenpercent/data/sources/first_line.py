@@ -1,4 +1,4 @@
-"""The first line of every run: what was taken from a source and what was passed over."""
+"""First line of every run: what was taken from a source and what was skipped."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SINGULAR = (
     (r"\blead\b", "leads"),
     ("is not image$", "is not an image"),
 )
-MANY = 6  # kinds of files that the line names; it says how many more there are
+MANY = 6  # kinds of files that the line names; it counts the others
 
 
 def account(opened: ImageSource | Embeddings) -> dict[str, Any]:
-    """Return what `describe_taken` needs to know of a source, as JSON can hold it; `run.json` keeps it."""
+    """Return what `describe_taken` needs to know of a source, as JSON; `run.json` keeps it."""
     labelled = np.empty(0) if opened.labels is None else opened.labels[opened.labels >= 0]
     common = {
         "n": len(opened),
@@ -39,10 +39,10 @@ def account(opened: ImageSource | Embeddings) -> dict[str, Any]:
 
 
 def describe_taken(about: Mapping[str, Any]) -> str:
-    """Return one line: how many images, which classes, which columns, what was passed over.
+    """Return one line: number of images, classes, columns, and skipped files.
 
     Args:
-        about: what `account` returns, or `run.json` holds of a source.
+        about: the result of `account`, or the source as described in `run.json`.
     """
     taken = about.get("taken", {})
     first = ", ".join([_counted(about), _classes(about, taken)])
@@ -97,7 +97,7 @@ def _parts(about: Mapping[str, Any], taken: Mapping[str, str]) -> list[str]:
 
 
 def passed_over(skipped: Mapping[str, int]) -> list[str]:
-    """Return ``["passed over: 2 hidden files, 1 .zip archive"]``, the most first, or nothing."""
+    """Return ``["passed over: 2 hidden files, 1 .zip archive"]``, the most frequent first, or nothing."""
     if not skipped:
         return []
     most = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))

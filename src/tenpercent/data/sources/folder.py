@@ -1,4 +1,4 @@
-"""A folder of image files: a subfolder a class, or flat and unlabelled."""
+"""Folders of image files: a subfolder per class, or flat and unlabelled."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .options import NO_COLUMN, RULES, SourceOptions
 from .source import ImageSource, Raw
 from .splits import choose_split
 
-# Folders that systems and programs leave among the images, in lower case: thumbnails, forks, bins.
+# Folders that systems and programs leave among images, in lower case: thumbnails, resource forks, recycle bins.
 LEFT_BEHIND = frozenset(
     {
         "@eadir",
@@ -54,16 +54,16 @@ _OLD_SPLITS = ("train", "val", "validation", "test")  # by rules 1, where `train
 
 @dataclass
 class Listing:
-    """What lies under a folder.
+    """Files under a folder.
 
     Attributes:
         root: the folder, absolute, links resolved.
         follow_links: whether links that lead out of it are followed.
-        rules: those of `SourceOptions.rules`.
+        rules: see `SourceOptions.rules`.
         images, parquets: posix paths relative to it.
-        texts: likewise, files that may say which image is of which class.
-        skipped: what was passed over, with counts.
-        followed: how many links that lead out were followed.
+        texts: likewise, files that may give the classes of images.
+        skipped: what was skipped, with counts.
+        followed: number of followed links that lead out.
     """
 
     root: Path
@@ -77,7 +77,7 @@ class Listing:
     _kinds: dict[str, str] = field(default_factory=dict, repr=False)
 
     def add(self, path: str) -> None:
-        """Put a file where its ending says."""
+        """Add a file to the list that its ending belongs to."""
         ending = os.path.splitext(path)[1]  # noqa: PTH122  a plain string: this runs a million times
         kind = self._kinds.get(ending)
         if kind is None:
@@ -101,8 +101,7 @@ def _kind_by_ending(ending: str) -> str:
 def list_folder(root: Path, options: SourceOptions = SourceOptions()) -> Listing:  # noqa: B008  frozen
     """Find the images and Parquet files under `root`.
 
-    Links are followed where they lead to something inside `root`, with `options.follow_links` anywhere, and never in a
-    circle.
+    Links to targets inside `root` are followed, with `options.follow_links` all links, and never in a circle.
 
     Raises:
         SourceError: the folder or one below it can't be read.
@@ -113,7 +112,7 @@ def list_folder(root: Path, options: SourceOptions = SourceOptions()) -> Listing
 
 
 def _walk(listing: Listing, folder: str, above: tuple[str, ...]) -> None:
-    """Add what lies in `folder` (relative, "" for the root); `above` are the real paths from the root down to it."""
+    """Add the content of `folder` (relative, "" for the root); `above` are the real paths from the root down to it."""
     folders: list[tuple[str, str]] = []
     pointers: list[str] = []
     entries = _entries(listing.root / folder)
@@ -151,7 +150,7 @@ def _walk(listing: Listing, folder: str, above: tuple[str, ...]) -> None:
 
 
 def _is_run(names: set[str]) -> bool:
-    """Say whether a folder of these names holds a run: its thumbnails and tables are no part of a source around it."""
+    """Return whether a folder with these names is a run, whose thumbnails and tables are no part of a source."""
     return {"run.json", "locks"} <= names
 
 
@@ -187,7 +186,7 @@ def _follow(listing: Listing, link: str, path: str, above: tuple[str, ...]) -> s
 
 
 def _missing(target: str) -> str:
-    """Return what a link is that leads nowhere."""
+    """Return the kind of a broken link."""
     place = target.replace(os.sep, "/")
     if "/annex/objects/" in place:
         return NOT_IN_ANNEX
@@ -195,7 +194,7 @@ def _missing(target: str) -> str:
 
 
 def _count_pointers(listing: Listing, pointers: list[str], names: set[str]) -> None:
-    """Count files ``x.dvc``, which stand for a file or folder ``x`` beside them."""
+    """Count files ``x.dvc``, which stand in for a file or folder ``x`` beside them."""
     for name in pointers:
         listing.skipped[NO_IMAGES if name in names else POINTERS] += 1
 
@@ -214,13 +213,13 @@ def _kind(path: str) -> int | None:
 def open_folder(listing: Listing, options: SourceOptions) -> ImageSource:
     """Open the images of a listing.
 
-    The class of an image is its folder below the source, without the levels that are splits or that all classes share
-    (`layout.read_layout`); images beside class folders have no label. Where there are no class folders, a text file
-    that names the images may hold their labels (`annotations.py`). Rows go by class folder, then by file name: for
-    plain class folders the order of torchvision's `ImageFolder`.
+    The class of an image is its folder below the source, without levels that are splits or that all classes share
+    (`layout.read_layout`); images beside class folders have no label. Without class folders, a text file that names the
+    images may hold their labels (`annotations.py`). Rows are sorted by class folder, then by file name: for plain class
+    folders the order of torchvision's `ImageFolder`.
 
     Raises:
-        SourceError: no images, no such split, or class names that a file system without case would take for one.
+        SourceError: no images, no such split, or class names that a case-insensitive file system would treat as equal.
     """
     root, split, skipped = listing.root, options.split, Counter(listing.skipped)
     if listing.parquets:
@@ -283,10 +282,10 @@ def _keyed(images: Iterable[str], class_of: Mapping[str, str]) -> Iterable[tuple
 
 
 def _annotations(listing: Listing, files: list[str], options: SourceOptions) -> Annotations:
-    """Return what a text file says of images: the file asked for, else one that lies with them or above.
+    """Return the labels from a text file: the requested one, else one beside or above the images.
 
     Raises:
-        SourceError: a file or a column was asked for that gives no labels.
+        SourceError: the requested file or column gives no labels.
     """
     if options.labels is not None:
         return read_annotations(options.labels.expanduser(), files, options.label_column)
@@ -303,7 +302,7 @@ def _annotations(listing: Listing, files: list[str], options: SourceOptions) -> 
 def _texts_near(listing: Listing, files: list[str]) -> list[Path]:
     """Return the text files in the folder of all images, above, or in a folder for such files there; nearest first.
 
-    Those of one image each (``1.txt`` of ``1.jpg``) are left out.
+    Files for a single image each (``1.txt`` of ``1.jpg``) are left out.
     """
     shared = posixpath.commonpath([posixpath.dirname(path) for path in files])
     above = {"", shared, *(str(folder) for folder in PurePosixPath(shared).parents)} - {"."}
@@ -321,7 +320,7 @@ def _texts_near(listing: Listing, files: list[str]) -> list[Path]:
 
 
 def _place_of_text(text: str) -> str:
-    """Return the folder that a text file lies in, or lies beside in a folder for such files."""
+    """Return the folder of a text file, or the folder beside a folder for such files."""
     folder = posixpath.dirname(text)
     return posixpath.dirname(folder) if posixpath.basename(folder).lower() in TEXT_FOLDERS else folder
 
@@ -350,7 +349,7 @@ def _old_layout(folders: Collection[str], asked: str | None, spec: str) -> Layou
 
 
 def _taken(listing: Listing, layout: Layout, names: list[str], labels: Annotations) -> dict[str, str]:
-    """Say in words what is not plain about what was taken."""
+    """Describe in words what is not obvious about the images taken."""
     said = {}
     if labels.classes and labels.file is not None:
         said["labels"] = _printable(labels.file.name)
@@ -373,5 +372,5 @@ def no_images(root: Path, skipped: Mapping[str, int]) -> SourceError:
 
 
 def _printable(path: str) -> str:
-    """Return a path as proper UTF-8: bytes that are not become backslash escapes."""
+    """Return a path as valid UTF-8; invalid bytes become backslash escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

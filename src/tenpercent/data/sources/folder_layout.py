@@ -1,4 +1,4 @@
-"""Which folders of a tree are splits, which are classes, and which say nothing."""
+"""Roles of the folders of a tree: splits, classes, or neither."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .splits import (
     splits_of_folders,
 )
 
-NO_SPLIT = "none"  # asked for where folders named for splits are classes
+NO_SPLIT = "none"  # requested where folders named like splits are classes
 Names = tuple[str, ...]  # the names along a path
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the folders that hold images are read.
+    """Layout of the folders that hold images.
 
     Attributes:
         class_of: the class of each folder that is taken, "" for none.
         split: the split that is taken, "" where there are none.
-        splits: all there are.
-        outside: folders that lie in no split, where there are splits.
-        silent: levels that are no part of the class names, since all classes share them.
+        splits: all splits.
+        outside: folders in no split, where there are splits.
+        silent: levels that all classes share, omitted from the class names.
         crossed: the splits lie within the class folders.
     """
 
@@ -45,7 +45,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class _Division:
-    """Folders by split: path -> (split, path without the levels up to and with the split's)."""
+    """Folders by split: path -> (split, path without the levels up to and including the split's)."""
 
     members: Mapping[Names, tuple[str, Names]]
     splits: Mapping[str, str] = field(default_factory=dict)
@@ -55,12 +55,12 @@ class _Division:
 def read_layout(folders: Collection[str], asked: str | None, spec: str) -> Layout:
     """Find splits and classes.
 
-    Folders side by side named for `train` and another split are splits: at the top, below folders that all share, or
-    within each class folder. What remains of a path is the class, without levels that all classes share.
+    Folders side by side named for `train` and another split are splits: at the top, below shared folders, or within
+    each class folder. The rest of a path is the class, without levels that all classes share.
 
     Args:
         folders: those that hold images, relative to the source with `/` between names, "" for the source itself.
-        asked: the split to take; None for train where there are splits; ``"none"`` where folders of such names are
+        asked: the split to take; None for train where there are splits; ``"none"`` where folders with such names are
             classes.
         spec: the source, for errors.
 
@@ -103,7 +103,7 @@ def read_layout(folders: Collection[str], asked: str | None, spec: str) -> Layou
 
 
 def plain_names(names: Collection[str]) -> list[str]:
-    """Return class names without the levels that all share; as they are where that leaves two alike, or none."""
+    """Return class names without the levels that all share; unchanged where that would make two equal, or one empty."""
     paths = [tuple(name.split("/")) for name in names]
     silent = _Silent.of(paths, FILLERS)
     plain = ["/".join(silent.without(path)) for path in paths]
@@ -146,10 +146,10 @@ def _names_at(paths: Iterable[Names], level: int) -> set[str]:
 
 
 def _are_splits(found: Mapping[str, str], others: list[str], spec: str) -> bool:
-    """Whether folders with names of splits are splits, `others` being those beside them.
+    """Return whether folders with names of splits are splits, `others` being those beside them.
 
     Raises:
-        SourceError: it is not clear.
+        SourceError: it is ambiguous.
     """
     kinds = set(found.values())
     if is_divided(kinds):
@@ -174,7 +174,7 @@ def _divide_within(paths: set[Names], level: int, asked: str | None, spec: str) 
     """Return the folders by split where splits lie within class folders: ``cat/train``, ``cat/test``, ``dog/train``.
 
     Raises:
-        SourceError: within some class folders only, and no split is asked for.
+        SourceError: splits lie within some class folders only, and none is requested.
     """
     children: dict[Names, set[str]] = {}
     for path in paths:
@@ -206,12 +206,12 @@ def _divide_within(paths: set[Names], level: int, asked: str | None, spec: str) 
 
 @dataclass(frozen=True)
 class _Silent:
-    """Levels of paths that say nothing of the class.
+    """Levels of paths that are no part of the class.
 
     Attributes:
         lead, trail: names that all paths begin and end with.
-        inner: position -> name, of paths of `length` names that all have the same there.
-        generic: names that are taken off either end of each path, where there is one class or none.
+        inner: position -> name, for paths of `length` names that all have the same name there.
+        generic: names to be removed from either end of each path, where there is one class or none.
     """
 
     lead: Names = ()
@@ -222,7 +222,7 @@ class _Silent:
 
     @classmethod
     def of(cls, paths: Iterable[Names], generic: frozenset[str]) -> _Silent:
-        """Find what the paths of several classes share; of one class only `generic` names say nothing."""
+        """Find what the paths of several classes share; of a single class, only `generic` names are silent."""
         classes = list(set(paths) - {()})
         if len(classes) < 2:
             return cls(generic=generic)
@@ -236,9 +236,9 @@ class _Silent:
         return cls(lead, trail, inner, shortest)
 
     def fitting(self, trained: Iterable[Names], paths: Iterable[Names], generic: frozenset[str]) -> _Silent:
-        """Return what is silent in another split: as in training, or what its own classes share.
+        """Return the silent levels of another split: as in training, or those that its own classes share.
 
-        The latter where its classes are those of training by this alone: ``train/cat``, ``test/cat/images``.
+        The latter if only then its classes are those of training: ``train/cat``, ``test/cat/images``.
         """
         classes, others = set(map(self.without, trained)), set(paths) - {()}
         beside = self.beside(others)
@@ -247,7 +247,7 @@ class _Silent:
         return own if alike and not set(map(beside.without, others)) - {()} <= classes else beside
 
     def beside(self, paths: Iterable[Names]) -> _Silent:
-        """Return the same for another split, whose first levels may have a name of their own: ``test/seg_test/cat``."""
+        """Return the same for another split, whose first levels may have another name: ``test/seg_test/cat``."""
         classes = sorted(set(paths) - {()})
         if not classes or not self.lead or all(path[: len(self.lead)] == self.lead for path in classes):
             return self
@@ -255,7 +255,7 @@ class _Silent:
         return _Silent(lead, self.trail, self.inner, self.length) if len(lead) == len(self.lead) else self
 
     def without(self, path: Names) -> Names:
-        """Return what remains of a path."""
+        """Return the rest of a path without its silent levels."""
         if not (self.lead or self.trail or self.inner or self.generic):
             return path
         kept = [
@@ -273,12 +273,12 @@ class _Silent:
 
     @property
     def names(self) -> Names:
-        """The names of the shared levels, from the top."""
+        """Names of the shared levels, from the top."""
         return (*self.lead, *(self.inner[at] for at in sorted(self.inner)), *self.trail)
 
 
 def _shared(paths: list[Names], most: int) -> Names:
-    """Return the names that all paths begin with, `most` at most."""
+    """Return the leading names that all paths share, `most` at most."""
     count = 0
     while count < most and len({path[count] for path in paths}) == 1:
         count += 1

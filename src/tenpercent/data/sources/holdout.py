@@ -1,4 +1,4 @@
-"""Images held out before embedding and selection, for an evaluation that has seen nothing of them."""
+"""Images held out before embedding and selection, for an evaluation on unseen images."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .source import ImageSource
 
 
 def split_holdout(source: ImageSource, fraction: float) -> tuple[Ints, Ints]:
-    """Divide the rows of a source into those to use and those held out, the same fraction of each class.
+    """Split the rows of a source into those to use and those held out, the same fraction of each class.
 
-    Which image is held out depends on its id alone, so the order of the source does not matter.
+    Whether an image is held out depends on its id alone, so the order of the source does not matter.
 
     Returns:
         Two int64 arrays of rows, both ascending.
@@ -34,7 +34,7 @@ def split_holdout(source: ImageSource, fraction: float) -> tuple[Ints, Ints]:
 
 
 def draw_holdout(ids: Sequence[str], labels: Ints, fraction: float) -> tuple[Ints, Ints]:
-    """Divide positions into those to use and those held out, by a hash of each id; one of each class stays in use.
+    """Split positions into those to use and those held out, by a hash of each id; one of each class stays in use.
 
     Args:
         ids: str[n].
@@ -60,7 +60,7 @@ def draw_holdout(ids: Sequence[str], labels: Ints, fraction: float) -> tuple[Int
 
 
 def write_holdout(folder: RunFolder, source: ImageSource, rows: Ints) -> None:
-    """Write which images are held out: id, row, label."""
+    """Write the images held out: id, row, label."""
     if not len(rows):
         return
     labels = np.full(len(rows), -1, dtype=np.int64) if source.labels is None else source.labels[rows]

@@ -29,11 +29,11 @@ from .vectors import vectors_from_table
 
 @dataclass(frozen=True)
 class Address:
-    """What stands after ``hf:``.
+    """Parsed text after ``hf:``.
 
     Attributes:
         name: on the hub, or the absolute path of a local folder.
-        parts: what follows it after colons: nothing, a split or a configuration, or a configuration and a split.
+        parts: the rest after colons: nothing, a split or a configuration, or a configuration and a split.
     """
 
     name: str
@@ -60,8 +60,8 @@ def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddi
     """Open a data set of the hub, or a local folder that `datasets` understands, or one of `save_to_disk`.
 
     Args:
-        name: the hub's name (``uoft-cs/cifar10``) or a path, perhaps with ``:SPLIT``, ``:CONFIGURATION`` or both in the
-            order ``:CONFIGURATION:SPLIT`` at the end.
+        name: the hub's name (``uoft-cs/cifar10``) or a path, optionally followed by ``:SPLIT``, ``:CONFIGURATION`` or
+            ``:CONFIGURATION:SPLIT``.
         options: split and columns.
 
     Raises:
@@ -110,7 +110,7 @@ def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddi
 
 
 def _undecoded(dataset: Any, image: str) -> Any:
-    """Return the images alone, as the bytes that they are stored as."""
+    """Return the images alone, as the stored bytes."""
     cells = dataset.select_columns([image])
     if type(cells.features[image]).__name__ != "Image":
         return cells
@@ -118,13 +118,13 @@ def _undecoded(dataset: Any, image: str) -> Any:
 
 
 def _said(dataset: Any) -> dict[str, str]:
-    """Return which configuration of a data set this is, in words, where it has a name."""
+    """Return the configuration of a data set in words, where it has a name."""
     name = str(dataset.config_name or "default")
     return {} if name.startswith("default") else {"configuration": f"configuration {name}"}
 
 
 def _reader(dataset: Any, rows: npt.NDArray[np.int64]) -> pa.RecordBatchReader:
-    """Return all columns of the given rows, a few at a time; images that lie in files beside it with their bytes."""
+    """Return all columns of the given rows, in batches; images in files beside it are returned as bytes."""
     embedded = require("datasets.table", "images").embed_table_storage
     taken = dataset.select(rows).with_format("arrow")
     batches = (batch for table in taken.iter(batch_size=100) for batch in embedded(table).to_batches())
@@ -132,7 +132,7 @@ def _reader(dataset: Any, rows: npt.NDArray[np.int64]) -> pa.RecordBatchReader:
 
 
 def without_split(name: str) -> str:
-    """Return what stands after ``hf:`` without the split that it names, if any."""
+    """Return the text after ``hf:`` without its split, if any."""
     address = Address.of(name)
     configuration, _ = _read(address)
     parts = () if configuration is None else (configuration,)
@@ -140,12 +140,12 @@ def without_split(name: str) -> str:
 
 
 def names_split(name: str) -> bool:
-    """Whether what stands after ``hf:`` names a split."""
+    """Return whether the text after ``hf:`` names a split."""
     return _read(Address.of(name))[1] is not None
 
 
 def _read(address: Address) -> tuple[str | None, str | None]:
-    """Return the configuration and the split that an address names; a usual word for a split is always one."""
+    """Return the configuration and the split of an address; a usual word for a split is always read as one."""
     if len(address.parts) == 2:
         return address.parts[0], address.parts[1]
     only = address.parts[0] if address.parts else None
@@ -155,7 +155,7 @@ def _read(address: Address) -> tuple[str | None, str | None]:
 
 
 def _configurations(name: str) -> list[str]:
-    """Return the configurations of a data set; none where they can't be found out."""
+    """Return the configurations of a data set; none where they are unknown."""
     if _is_saved(name):
         return []
     datasets = require("datasets", "images")
@@ -166,7 +166,7 @@ def _configurations(name: str) -> list[str]:
 
 
 def _is_saved(name: str) -> bool:
-    """Whether a name is that of a folder of `save_to_disk`."""
+    """Return whether a name is that of a folder of `save_to_disk`."""
     return any((Path(name) / mark).is_file() for mark in ("state.json", "dataset_dict.json"))
 
 
@@ -211,7 +211,7 @@ def _reason(address: Address, configuration: str | None, error: Exception) -> st
 
 @contextmanager
 def _quiet_bars(datasets: Any) -> Iterator[None]:
-    """Show no bars of `datasets` where the project's own would not be shown, and no log of each retry."""
+    """Hide the progress bars of `datasets` where the project's own are hidden, and its log of retries."""
     ours = bar(total=1, description="", unit="row")
     quiet = bool(ours.disable) or not sys.stderr.isatty()
     ours.close()
@@ -239,7 +239,7 @@ def _paths_as_ids(cells: Any, image: str, folder: Path | None) -> tuple[str, ...
     if not has_path(cells.features.arrow_schema.field(image).type):
         return None
     paths = paths_of(cells.data.column(image))  # memory-mapped: the bytes stay on disk
-    indices = cells._indices  # set where rows were chosen or shuffled before save_to_disk
+    indices = cells._indices  # set if rows were selected or shuffled before save_to_disk
     if indices is not None:
         paths = [paths[row] for row in indices.column(0).to_pylist()]
     return ids_of(paths, folder)

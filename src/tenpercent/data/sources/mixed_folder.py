@@ -1,4 +1,4 @@
-"""A folder with image files and Parquet files: which of them are meant."""
+"""Choice between the image files and the Parquet files of a folder that has both."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TABLE_OPTIONS = frozenset({"image_column", "label_column", "embedding_column", 
 
 
 def means_pictures(listing: Listing, options: SourceOptions) -> bool:
-    """Whether the image files of a folder are meant, not its Parquet files.
+    """Return whether the image files of a folder are meant, not its Parquet files.
 
-    They are where there are no Parquet files, or none with a column of images (captions, vectors, a run's own files).
-    An option of columns speaks for the Parquet files, `image_column` ``"none"`` for the image files.
+    They are if there are no Parquet files, or none with a column of images (captions, vectors, a run's own files).
+    Column options select the Parquet files, `image_column` ``"none"`` the image files.
 
     Raises:
         SourceError: both could be meant.
@@ -42,7 +42,7 @@ def means_pictures(listing: Listing, options: SourceOptions) -> bool:
 
 
 def _image_columns(path: Path) -> list[str]:
-    """Return the columns of a Parquet file that can hold images; a file that can't be read has none."""
+    """Return the columns of a Parquet file that can hold images; none if it can't be read."""
     try:
         schema = pq.read_schema(path)
     except (OSError, pa.ArrowException):
@@ -51,7 +51,7 @@ def _image_columns(path: Path) -> list[str]:
 
 
 def _or_path(listing: Listing) -> str:
-    """Name the path that stands for the Parquet files alone, where there is one."""
+    """Return the path that selects the Parquet files alone, in words, where there is one."""
     if len(listing.parquets) == 1:
         return f", or {listing.root / listing.parquets[0]} as the source"
     shared = _shared_folder(listing.parquets)

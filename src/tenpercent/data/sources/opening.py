@@ -1,4 +1,4 @@
-"""Open a source by what a person calls it: a path, `hf:NAME`, `torchvision:NAME` or `digits`."""
+"""Opening of a source by its name: a path, `hf:NAME`, `torchvision:NAME` or `digits`."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ FILES = (*PARQUET, NPY)
 
 
 class Prefix(StrEnum):
-    """What may stand before a colon."""
+    """Prefixes before a colon."""
 
     HF = "hf"
     TORCHVISION = "torchvision"
 
 
 def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> ImageSource | Embeddings:  # noqa: B008
-    """Open a source of images, or of vectors that are there already.
+    """Open a source of images, or of existing vectors.
 
     Args:
         spec: a folder of images, a Parquet file or folder, a `.npy` file, ``hf:NAME[:CONFIGURATION][:SPLIT]``,
             ``torchvision:NAME`` or ``digits``. A `Path`, or a string with a slash, is always a path.
-        options: what applies to this kind of source.
+        options: those that apply to this kind of source.
 
     Returns:
         An `ImageSource` whose `spec` opens it again from anywhere (with the same options), or `Embeddings`.
 
     Raises:
-        SourceError: missing, empty, unreadable, or not what it was said to be.
-        UsageError: an option that does not apply, or a value that can't be used.
+        SourceError: missing, empty, unreadable, or not of the stated kind.
+        UsageError: an option that does not apply, or an invalid value.
     """
     if not isinstance(spec, str):
         as_path(spec, "a source")
@@ -63,7 +63,7 @@ def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> I
 
 
 def check_options(options: object) -> None:
-    """Raise `UsageError` where something else is passed as options, such as the name of a split."""
+    """Raise `UsageError` where options are of another type, such as the name of a split."""
     check_kind(options, SourceOptions, "options", "SourceOptions(split='train'), for example")
 
 
@@ -92,7 +92,7 @@ def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
 
 
 def absolute(spec: str | Path) -> str:
-    """Return what opens a source of files or of `datasets` again from anywhere."""
+    """Return the name that opens a source of files or of `datasets` from any working directory."""
     prefix, name = _parse(spec)
     if prefix is Prefix.HF:
         return str(Address.of(name))
@@ -101,7 +101,7 @@ def absolute(spec: str | Path) -> str:
 
 
 def _located(path: Path) -> Path:
-    """Return the absolute path of a file, by the name given where a link leads to one whose name says nothing.
+    """Return the absolute path of a file, under the given name if that is a link to one without a telling name.
 
     The cache of the hub has ``snapshots/…/train.parquet`` as a link to a file without an ending.
     """
@@ -110,16 +110,16 @@ def _located(path: Path) -> Path:
 
 
 def open_split(spec: str | Path, options: SourceOptions, split: str) -> ImageSource | Embeddings | None:
-    """Open another split of a source, its labels as the codes that `open_source(spec, options)` has for the classes.
+    """Open another split of a source, with labels coded as by `open_source(spec, options)`.
 
     Args:
         spec: as for `open_source`.
-        options: those the source was opened with.
+        options: those that the source was opened with.
         split: the split, "test" say.
 
     Returns:
         The split, or None where the source has none of that name. Classes that only the other split has get codes
-        beyond those of the source.
+        after those of the source.
     """
     base = open_source(spec, options)
     if isinstance(base, ImageSource) and not base.splits:
@@ -127,7 +127,7 @@ def open_split(spec: str | Path, options: SourceOptions, split: str) -> ImageSou
     prefix, name = _parse(spec)
     if prefix is Prefix.HF:
         spec = f"hf:{without_split(name)}"
-    try:  # a file of labels is of the images that it was given for
+    try:  # a label file belongs to the images that it was given for
         labels = options.labels if isinstance(base, Embeddings) else None
         other = open_source(spec, replace(options, split=split, labels=labels))
     except NoSplitError:
@@ -138,10 +138,10 @@ def open_split(spec: str | Path, options: SourceOptions, split: str) -> ImageSou
 
 
 def with_classes(source: ImageSource, class_names: tuple[str, ...]) -> ImageSource:
-    """Return the source with labels as the codes of `class_names`; its other classes come after them.
+    """Return the source with labels as codes of `class_names`; other classes come after them.
 
-    Classes are the same as `same_classes` says, and `taken` tells where their names differ. Where −1 and 1 are its only
-    numbers, −1 is a class there, but none beside classes that lack it.
+    Classes match as in `same_classes`, and `taken` tells where their names differ. Where −1 and 1 are the only numbers
+    of the source, −1 is a class, but means no label beside classes that lack it.
     """
     if source.labels is None or source.class_names == class_names:
         return source
@@ -156,7 +156,7 @@ def with_classes(source: ImageSource, class_names: tuple[str, ...]) -> ImageSour
 
 
 def _parse(spec: str | Path) -> tuple[Prefix | None, str]:
-    """Return the prefix, if there is one, and the rest; a `Path` has none."""
+    """Return the prefix, if any, and the rest; a `Path` has none."""
     if isinstance(spec, Path):
         return None, str(spec)
     found = re.match(r"([A-Za-z]\w+):", spec)
@@ -193,7 +193,7 @@ def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embed
 
 
 def _with_passed_over(opened: ImageSource | Embeddings, listing: Listing) -> ImageSource | Embeddings:
-    """Add what was passed over on the way to the Parquet files of a folder."""
+    """Add the files that were skipped while finding the Parquet files of a folder."""
     if not isinstance(opened, ImageSource):
         return opened
     skipped = {**listing.skipped, **opened.skipped}

@@ -1,4 +1,4 @@
-"""What can be said about a source besides its name, and by which rules it is read."""
+"""Options of a source, and the rules by which it is read."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ RULES = (
     2  # how this version reads sources and pixels; run folders of 0.1 have no number and are read by rules 1
 )
 MAX_PIXELS = 2**30 // 4 // 3  # Pillow's own limit, 89,478,485
-NO_COLUMN = "none"  # a column's name that stands for no column
+NO_COLUMN = "none"  # a column name that means no column
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How the bytes of an image become pixels.
+    """Settings by which the bytes of an image become pixels.
 
     Attributes:
-        rules: those of `SourceOptions.rules`.
-        max_pixels: images of more are rejected before memory is taken for them.
+        rules: see `SourceOptions.rules`.
+        max_pixels: images with more pixels are rejected before memory is allocated for them.
     """
 
     rules: int = RULES
@@ -33,25 +33,25 @@ class Decoding:
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Options of a source; each applies to some kinds of source only, and is refused elsewhere.
+    """Options of a source; each applies to some kinds of sources only, and is refused for others.
 
     Attributes:
-        split: which split to take; None for `train` where there are splits; ``"none"`` where folders named
-            for splits are classes.
+        split: the split to take; None for `train` where there are splits; ``"none"`` where folders named like splits
+            are classes.
         image_column: Parquet and `hf:`: the column that holds the images; None to find it by its type.
         label_column: Parquet and `hf:`: the column that holds the labels, ``"none"`` for no labels; None to find it.
-            Folders: that of the text file that names the images; ``"none"`` takes no labels from folders either.
+            Folders: the column of the text file that names the images; ``"none"`` takes no labels from folders either.
         embedding_column: Parquet and `hf:`: take the vectors of this column instead of images.
         id_column: Parquet and `hf:`: the column that holds the ids, ``"none"`` for row numbers; None to find it.
-        data_dir: `torchvision:`: the folder its data sets lie in.
-        labels: `.npy`: labels, one a vector: `.npy`, or `.txt` with one a line. Folders: a text file that names the
-            images, a line each with its class; None for one that lies with them or above, where there are no class
+        data_dir: `torchvision:`: the folder that holds its data sets.
+        labels: `.npy`: labels, one per vector: `.npy`, or `.txt` with one per line. Folders: a text file with the name
+            and class of an image per line; None for one beside or above the images, where there are no class
             folders.
-        ids: `.npy`: ids, one a vector: `.npy`, or `.txt` with one a line.
+        ids: `.npy`: ids, one per vector: `.npy`, or `.txt` with one per line.
         follow_links: folders: follow links that lead out of the folder.
         max_pixels: images of more pixels are rejected; None for `MAX_PIXELS`.
-        drop_bad_rows: vectors: set rows without a direction (zero, nan, infinite) aside instead of refusing them.
-        rules: how it is read: `RULES`, or 1 as run folders of version 0.1 were made. Recorded with a run.
+        drop_bad_rows: vectors: set aside rows without a direction (zero, nan, infinite) instead of refusing them.
+        rules: rules for reading: `RULES`, or 1 for run folders of version 0.1. Recorded with a run.
     """
 
     split: str | None = None
@@ -78,7 +78,7 @@ class SourceOptions:
 
     @property
     def decoding(self) -> Decoding:
-        """How images of this source become pixels."""
+        """Settings by which images of this source become pixels."""
         return Decoding(self.rules, MAX_PIXELS if self.max_pixels is None else self.max_pixels)
 
     def given(self) -> set[str]:
@@ -88,10 +88,10 @@ class SourceOptions:
         }
 
     def allow(self, kind: str, *allowed: str) -> None:
-        """Refuse options that a kind of source has no use for.
+        """Refuse options that do not apply to a kind of source.
 
         Raises:
-            UsageError: one that is not `allowed` is set.
+            UsageError: an option that is not `allowed` is set.
         """
         for name in sorted(self.given() - set(allowed)):
             flag = "--" + name.replace("_", "-")
@@ -101,7 +101,7 @@ class SourceOptions:
             raise UsageError(f"{said} does not apply to {kind} (it takes: {known}); leave it out")
 
     def as_json(self) -> dict[str, Any]:
-        """Return the options that are set, and the rules but for 1, as JSON can hold them; paths are made absolute."""
+        """Return the options that are set, and the rules unless 1, as JSON; paths are made absolute."""
         found: dict[str, Any] = {
             name: str(Path(getattr(self, name)).expanduser().absolute())
             if name in PLACES

@@ -1,4 +1,4 @@
-"""Images in Parquet files, in the layout of Hugging Face: read a row group at a time."""
+"""Images in Parquet files, in the layout of Hugging Face, read one row group at a time."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Files:
         paths: absolute.
         metadata: their footers.
         starts: int64[g + 1], the first row of each row group over all files, and the number of rows.
-        groups: for each row group its file and its number therein.
-        partitions: columns that the names of folders hold, one value a file.
+        groups: for each row group, its file and its number in the file.
+        partitions: columns from the names of folders, one value per file.
     """
 
     paths: tuple[Path, ...]
@@ -50,7 +50,7 @@ class Files:
 
     @classmethod
     def open(cls, paths: Sequence[Path], root: Path | None = None) -> Files:
-        """Read the footers; folders below `root` that are called ``NAME=VALUE`` are columns.
+        """Read the footers; folders below `root` named ``NAME=VALUE`` are columns.
 
         Raises:
             SourceError: a file that is not Parquet or can't be read.
@@ -66,7 +66,7 @@ class Files:
 
     @property
     def rows(self) -> int:
-        """The number of rows of all files."""
+        """Number of rows of all files."""
         return int(self.starts[-1])
 
     def schema(self, file: int = 0) -> pa.Schema:
@@ -77,7 +77,7 @@ class Files:
         return schema
 
     def whole_schema(self) -> pa.Schema:
-        """Return the schema of the first file with the columns that it lacks and others have."""
+        """Return the schema of the first file with the columns that only others have."""
         schema = self.schema()
         for file in range(1, len(self.paths)):
             for column in self.schema(file):
@@ -89,7 +89,7 @@ class Files:
         """Compare the columns `names` of all files.
 
         Raises:
-            SourceError: a file lacks one, or has it with values of another kind or other class names.
+            SourceError: a file lacks one, or has it with another kind of values or other class names.
         """
         first = self.schema()
         for file, path in enumerate(self.paths[1:], 1):
@@ -108,10 +108,10 @@ class Files:
                     )
 
     def columns(self, names: Sequence[str]) -> pa.Table:
-        """Read whole columns of all files (``"image.path"`` for a field of a struct), dictionaries as their values.
+        """Read whole columns of all files (``"image.path"`` for a field of a struct), with dictionaries decoded.
 
         Raises:
-            SourceError: a file is damaged, or what two files hold can't be put together.
+            SourceError: a file is damaged, or the columns of two files can't be combined.
         """
         tables = [self._columns(file, names) for file in range(len(self.paths))]
         try:
@@ -134,7 +134,7 @@ class Files:
         return pa.chunked_array([held.take(pa.array(np.full(rows, file)))], held.type)
 
     def pieces(self, name: str) -> Iterator[pa.Array]:
-        """Yield one column of all files some rows at a time: as a whole it may be more than Arrow's arrays hold.
+        """Yield one column of all files in pieces: the whole column may exceed the size of Arrow's arrays.
 
         Raises:
             SourceError: a file is damaged.
@@ -148,7 +148,7 @@ class Files:
                 raise _damaged(path, error) from None
 
     def reader(self, rows: npt.NDArray[np.int64]) -> pa.RecordBatchReader:
-        """Return all columns of the given rows (ascending) a few at a time; a column that one file lacks is null."""
+        """Return all columns of the given rows (ascending) in batches; a column that a file lacks is null."""
         own = [without_views(footer.schema.to_arrow_schema()) for footer in self.metadata]
         schema = pa.unify_schemas(own, promote_options="permissive")
         for name, held in self.partitions.items():
@@ -163,7 +163,7 @@ class Files:
                     first, end = np.searchsorted(rows, [start, start + len(batch)])
                     start += len(batch)
                     if first < end:
-                        found = pa.table(batch).cast(without_views(batch.schema))  # views can't be taken from
+                        found = pa.table(batch).cast(without_views(batch.schema))  # views do not support take
                         found = found.take(pa.array(rows[first:end] - (start - len(batch))))
                         for name in self.partitions:
                             found = found.append_column(name, self._partition(name, file, len(found)))
@@ -174,8 +174,8 @@ class Files:
 def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> ImageSource | Embeddings:
     """Open Parquet files: images, or vectors where there are no images or `embedding_column` says so.
 
-    Of a folder with a file of the split `train` the files of one split are taken (`splits.split_of_file`).
-    Folders called ``NAME=VALUE`` are columns. Ids are those of `tables.read_rows`.
+    If a folder has a file of the split `train`, the files of one split are taken (`splits.split_of_file`).
+    Folders named ``NAME=VALUE`` are columns. Ids are those of `tables.read_rows`.
 
     Args:
         paths: the files, absolute.
@@ -183,7 +183,7 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
         options: split and columns.
 
     Raises:
-        SourceError: not Parquet, no rows, no such split, unclear or wrong columns, labels out of range.
+        SourceError: not Parquet, no rows, no such split, ambiguous or wrong columns, labels out of range.
     """
     paths = sorted(paths)
     chosen, outside = "", 0
@@ -233,7 +233,7 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
 
 
 def _undivided(files: Files, schema: pa.Schema) -> dict[str, str]:
-    """Say of a column that names splits within the files that the rows of all of them are taken."""
+    """Return a remark on a column that names splits within the files: the rows of all splits are taken."""
     for name in schema.names:
         if name.lower() not in SPLIT_NAMES or not can_be_id(schema.field(name).type):
             continue
@@ -274,7 +274,7 @@ def _read(path: Path, names: Sequence[str]) -> pa.Table:
 
 
 def _rows_at_a_time(footer: pq.FileMetaData, name: str) -> int:
-    """Return how many rows of numbers are about 16 MiB once they are decoded."""
+    """Return the number of rows of numbers that take about 16 MiB when decoded."""
     most = 0.0
     for group in map(footer.row_group, range(footer.num_row_groups)):
         leaves = [group.column(at) for at in range(group.num_columns)]

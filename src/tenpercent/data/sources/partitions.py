@@ -1,4 +1,4 @@
-"""Columns that are written as folders, `label=cat/part-0.parquet`, the way of Hive, Spark, pandas and Polars."""
+"""Columns written as folders, `label=cat/part-0.parquet`, as Hive, Spark, pandas and Polars do."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-NOTHING = ("", "__HIVE_DEFAULT_PARTITION__")  # values that stand for null
+NOTHING = ("", "__HIVE_DEFAULT_PARTITION__")  # values that mean null
 
 
 def partition_of(path: str) -> dict[str, str | None]:
-    """Return the columns that the folders of a file name, with its value of each; None for null.
+    """Return the columns in the folder names of a file, and its values; None for null.
 
     ``label=sea%20lion/year=2020/part-0.parquet`` gives ``{"label": "sea lion", "year": "2020"}``.
     """
@@ -21,12 +21,12 @@ def partition_of(path: str) -> dict[str, str | None]:
 
 
 def is_partition(folder: str) -> bool:
-    """Whether the name of a folder says a column and its value."""
+    """Return whether the name of a folder gives a column and its value."""
     return "=" in folder[1:]
 
 
 def partition_columns(paths: Sequence[str]) -> dict[str, pa.Array]:
-    """Return the columns that folders name: one value a file, whole numbers where all are, else text."""
+    """Return the columns in folder names: one value per file, whole numbers where all are, else text."""
     found = [partition_of(path) for path in paths]
     names = sorted({name for each in found for name in each})
     return {name: _typed([each.get(name) for each in found]) for name in names}

@@ -1,8 +1,8 @@
-"""The perceptual hash of an image, and in how many bits two images differ, whatever was done to one of them.
+"""Perceptual hashes of images, and the number of bits in which two images differ, robust to common alterations.
 
-An image is looked at in grey at 32 × 32 pixels, whatever its shape: enough for the 256 bits of ImageHash's ``phash`` of
-size 16. A copy that was encoded or scaled anew, brightened or turned to grey differs from the original in few bits, but
-one that lost a few per cent at an edge in nearly as many as a stranger. So images are laid over each other too
+Each image is reduced to 32 × 32 grey pixels, whatever its shape: enough for the 256 bits of ImageHash's ``phash`` of
+size 16. A copy that was re-encoded, scaled, brightened or converted to grey differs from the original in few bits, but
+one cropped by a few per cent in nearly as many as an unrelated image. So images are aligned with each other too
 (`alignment.py`).
 """
 
@@ -18,11 +18,11 @@ from .alignment import best_overlap
 
 SIDE = 32
 BITS = 256
-SAME = 48  # bits up to which two images can be one picture; experiments/leaks_planted.py measured it
-SURE = 24  # bits up to which they are near-identical, whatever else the set holds
-TINY = 12  # pixels a side below which an image holds too little for a hash
-FLAT = 2.0  # standard deviation in grey levels below which an image shows too little to be told from others
-AT_ONCE = 512  # pairs that are laid over each other together
+SAME = 48  # bits up to which two images can be one picture; measured by experiments/leaks_planted.py
+SURE = 24  # bits up to which they are near-identical, whatever the rest of the set
+TINY = 12  # pixels per side below which an image holds too little for a hash
+FLAT = 2.0  # standard deviation in grey levels below which an image has too little detail to be identified
+AT_ONCE = 512  # pairs that are aligned together
 
 Greys = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
@@ -31,7 +31,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class SmallPictures:
-    """Images as they are compared.
+    """Reduced images and their hashes, for comparison.
 
     Attributes:
         greys: uint8[n, 32, 32].
@@ -45,21 +45,21 @@ class SmallPictures:
         return len(self.greys)
 
     def take(self, at: Ints) -> SmallPictures:
-        """Return those at some positions."""
+        """Return the pictures at some positions."""
         return SmallPictures(self.greys[at], self.hashes[at])
 
     def mirrored(self) -> SmallPictures:
-        """Return each as a mirror shows it."""
+        """Return the pictures mirrored left to right."""
         return SmallPictures.of(np.ascontiguousarray(self.greys[:, :, ::-1]))
 
     def flat(self) -> Bools:
-        """Return which show too little to be told from others: bool[n]."""
+        """Return which pictures have too little detail to be identified: bool[n]."""
         return np.asarray(self.greys.reshape(len(self), -1).std(axis=1, dtype=np.float64) < FLAT)
 
     @classmethod
     def of(cls, greys: Greys) -> SmallPictures:
         """Hash small grey images."""
-        from imagehash import phash  # half of what `import tenpercent` may take
+        from imagehash import phash  # takes half the time limit of `import tenpercent`
 
         hashes = np.empty((len(greys), BITS), np.bool_)
         for row, grey in enumerate(greys):
@@ -68,10 +68,10 @@ class SmallPictures:
 
 
 def small_grey(pixels: npt.NDArray[np.uint8]) -> Greys:
-    """Return an image in grey at 32 × 32 pixels; all black, and so flat, where it has fewer than `TINY` a side.
+    """Return an image in grey at 32 × 32 pixels; all black, and so flat, if a side has fewer than `TINY` pixels.
 
     Args:
-        pixels: uint8[h, w, 3], as `decode` returns them.
+        pixels: uint8[h, w, 3], as returned by `decode`.
     """
     if min(pixels.shape[:2]) < TINY:
         return np.zeros((SIDE, SIDE), np.uint8)
@@ -79,7 +79,7 @@ def small_grey(pixels: npt.NDArray[np.uint8]) -> Greys:
 
 
 def bits_apart(one: SmallPictures, other: SmallPictures) -> Ints:
-    """Return in how many bits two images differ as they are, mirrored, or one laid over a part of the other.
+    """Return the number of bits in which two images differ as they are, mirrored, or aligned with a part of the other.
 
     Args:
         one, other: the images of each of k pairs.

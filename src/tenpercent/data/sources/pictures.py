@@ -1,4 +1,4 @@
-"""The pictures that a run shows: the images it was made of, or those that stand beside its vectors in a table."""
+"""Pictures that a run shows: the images it was made of, or those beside its vectors in a table."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .source import ImageSource
 
 
 def pictures_beside(spec: str | Path, opened: Embeddings, options: SourceOptions) -> dict[str, str]:
-    """Return what `run.json` says of images beside vectors: their fingerprint as ``pictures``; nothing without any.
+    """Return the entry of `run.json` on images beside vectors: their fingerprint as ``pictures``; empty without any.
 
     Args:
         spec: a source of vectors, as for `open_source`.
         opened: the source, opened.
-        options: with which.
+        options: the options it was opened with.
     """
     if "pictures" not in opened.taken:
         return {}
@@ -31,7 +31,7 @@ def picture_options(about: Mapping[str, Any]) -> SourceOptions | None:
     """Return the options that open the pictures of a run, or None where it has none.
 
     Args:
-        about: what `run.json` says of its source.
+        about: the source as described in `run.json`.
     """
     options = SourceOptions.from_json(about["options"])
     if about["kind"] == "images":
@@ -40,7 +40,7 @@ def picture_options(about: Mapping[str, Any]) -> SourceOptions | None:
 
 
 def picture_fingerprint(about: Mapping[str, Any]) -> str:
-    """Return the fingerprint that the pictures of a run have where they are as they were."""
+    """Return the fingerprint that the pictures of a run have if they are unchanged."""
     return str(about["fingerprint"] if about["kind"] == "images" else about["pictures"])
 
 

@@ -20,15 +20,15 @@ SAMPLE = 16  # images whose pixels are compared, spread evenly: a photo takes a 
 def differences(
     spec: str | Path, options: SourceOptions, opened: ImageSource | Embeddings
 ) -> tuple[str, ...]:
-    """Name what the rules of this version would read otherwise than the rules of a run.
+    """Return what the rules of this version would read differently from the rules of a run.
 
     Args:
         spec: the source, as for `open_source`.
         options: those of the run, with its rules.
-        opened: the source, opened with them.
+        opened: the source, opened with these options.
 
     Returns:
-        Phrases for a person; empty where both rules read the same, as far as the pixels of a sample tell.
+        Phrases in words; empty where both rules read the same, as far as the pixels of a sample tell.
     """
     if options.rules == RULES:
         return ()
@@ -73,7 +73,7 @@ def _classes(opened: ImageSource | Embeddings) -> dict[str, str | None]:
 
 
 def _pixels(old: ImageSource, now: ImageSource) -> list[str]:
-    """Decode a sample of images by both rules."""
+    """Compare the pixels of a sample of images by both rules."""
     rows = np.unique(np.linspace(0, len(old) - 1, min(SAMPLE, len(old))).astype(np.int64))
     other = 0
     for row in rows.tolist():
@@ -86,7 +86,7 @@ def _pixels(old: ImageSource, now: ImageSource) -> list[str]:
 
 
 def _decoded(raw: Raw, how: Decoding) -> tuple[tuple[int, ...], bytes] | None:
-    """Return what tells the pixels of an image from others, or None where it is rejected."""
+    """Return a key of the pixels of an image, or None where it is rejected."""
     try:
         pixels = decode(raw, how)
     except Unreadable:

@@ -1,4 +1,4 @@
-"""One column of Parquet files by the number of a row, whatever the size of the row groups."""
+"""One column of Parquet files by row number, whatever the size of the row groups."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from .parquet import Files
 
 CACHE_BYTES = 512 * 2**20  # decoded rows kept for random access: a set of this size is read from disk once
-# A row group is decoded in blocks of about so many bytes, and so many rows at most: its footer says too little where
+# A row group is decoded in blocks of about so many bytes, and at most so many rows: its footer is no guide where
 # one large value is stored once for many rows.
 BLOCK_BYTES, BLOCK_ROWS = 16 * 2**20, 64
 CHECKED: dict[str, Any] = {"memory_map": True, "page_checksum_verification": True}
-BEGIN = 8  # the part of the memory that is filled at once, so that few groups wait half decoded with their files open
+BEGIN = 8  # the part of the memory that is filled at once, so that few groups are half decoded with their files open
 
 
 class RowGroups:
-    """One column of Parquet files, row by row; the row groups used last stay in memory. Safe with threads.
+    """One column of Parquet files, row by row; the row groups used last stay in memory. Thread-safe.
 
-    A row group is decoded block by block, as far as its rows are asked for. Of one larger than `capacity` only the
-    latest blocks stay in memory. Where an earlier row is wanted again, it is decoded a second time, into a temporary
-    file, and never again. One that can't be decoded any further is not tried again.
+    A row group is decoded block by block, up to the requested row. Of one larger than `capacity` only the latest
+    blocks stay in memory. If an earlier row is requested again, it is decoded a second time, into a temporary file, and
+    never again. A group that can't be decoded further is not retried.
     """
 
     def __init__(self, files: Files, column: str, capacity: int = CACHE_BYTES) -> None:
@@ -57,7 +57,7 @@ class RowGroups:
         """
         number = int(np.searchsorted(self._files.starts, row, side="right")) - 1
         within = row - int(self._files.starts[number])
-        with self._lock:  # one thread decodes a group, the others that want it wait for it
+        with self._lock:  # one thread decodes a group, the others wait for it
             failed = self._failed.get(number)
             if failed is not None and within >= failed[0]:
                 raise Unreadable(failed[1])
@@ -82,7 +82,7 @@ class RowGroups:
         return _Group(self._files.paths[file], self._files.metadata[file], within, self._column)
 
     def _let_go(self) -> None:
-        """Give up the row groups used least recently where all together are too large; files stay."""
+        """Free the row groups used least recently while all together are too large; files stay."""
         if self._bytes <= self._capacity:
             return
         in_memory = [number for number, group in self._held.items() if group.bytes]
@@ -92,11 +92,11 @@ class RowGroups:
 
 
 class _Group:
-    """One column of one row group: its blocks that are decoded, and the way to further ones.
+    """One column of one row group: its decoded blocks, and the reader of further ones.
 
     Attributes:
-        decoded: rows so far.
-        bytes: of the blocks in memory.
+        decoded: number of rows so far.
+        bytes: size of the blocks in memory.
     """
 
     def __init__(self, path: Path, footer: pq.FileMetaData, number: int, column: str) -> None:
@@ -110,11 +110,11 @@ class _Group:
         self._coming = _blocks(self._path, self._footer, self._number, self._column)
         self._starts: list[int] = []  # the first row of each block
         self._latest: deque[pa.RecordBatch] = deque()
-        self._oldest = 0  # the first row that is still there
+        self._oldest = 0  # the first row still in memory
         self.decoded, self.bytes = 0, 0
 
     def find(self, row: int, capacity: int) -> tuple[pa.RecordBatch, int]:
-        """Return the block that holds a row, and its place therein."""
+        """Return the block that holds a row, and the position of the row in it."""
         if row < self._oldest:
             self._copy = _Copy()
             self._failed = ""
@@ -133,7 +133,7 @@ class _Group:
         try:
             block = next(self._coming or iter(()), None)
         except MemoryError:
-            raise  # says nothing of the file
+            raise  # not an error of the file
         except (OSError, pa.ArrowException) as error:
             self._failed = f"row group {self._number} of {self._path.name} can't be read: {one_line(error)}"
             block = None
@@ -155,7 +155,7 @@ class _Group:
 
 
 def _blocks(path: Path, footer: pq.FileMetaData, number: int, column: str) -> Iterator[pa.RecordBatch]:
-    """Yield one column of a row group, some rows at a time.
+    """Yield one column of a row group in blocks.
 
     Raises:
         pyarrow.ArrowException, OSError: it is damaged; the blocks before are whole.
@@ -174,7 +174,7 @@ def _blocks(path: Path, footer: pq.FileMetaData, number: int, column: str) -> It
                         yield fresh
             if done < total:
                 raise pa.ArrowInvalid(f"it ends after {done:,} of {total:,} rows")
-        except pa.ArrowNotImplementedError:  # these rows are more than 2 GiB, which no nested array can hold
+        except pa.ArrowNotImplementedError:  # these rows exceed 2 GiB, the limit of a nested array
             if rows == 1:
                 raise
             rows = max(1, rows // 16)
@@ -187,7 +187,7 @@ def _rows_at_a_time(group: pq.RowGroupMetaData, column: str) -> int:
 
 
 class _Copy:
-    """Blocks in a temporary file, which goes with this object."""
+    """Blocks in a temporary file, which is removed with this object."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 – as long as this
@@ -203,7 +203,7 @@ class _Copy:
         """
         content = block.serialize()
         start = self._places[-1].stop if self._places else 0
-        start += -start % 64  # where Arrow reads without a copy
+        start += -start % 64  # alignment at which Arrow reads without a copy
         try:
             self._file.seek(start)
             self._file.write(content)
@@ -217,7 +217,7 @@ class _Copy:
         self._schema = block.schema
 
     def __getitem__(self, at: int) -> pa.RecordBatch:
-        """Return a block, mapped from the file."""
+        """Return a block, memory-mapped from the file."""
         if self._places[at].stop > len(self._map):
             self._map = mmap.mmap(self._file.fileno(), self._places[-1].stop, access=mmap.ACCESS_READ)
         return pa.ipc.read_record_batch(pa.py_buffer(memoryview(self._map)[self._places[at]]), self._schema)

@@ -1,4 +1,4 @@
-"""The small pictures of a run's images, read once and kept in part files: a later comparison reads no image again."""
+"""Small pictures of a run's images, kept in part files so that later comparisons need not read the images again."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ log = logging.getLogger("tenpercent")
 
 FOLDER = "pictures"
 FORMAT = 1
-PART = 4096  # images a part file
+PART = 4096  # images per part file
 
 
 class About(TypedDict):
-    """What is stored beside the columns: the format, and a fingerprint of the images."""
+    """Metadata stored beside the columns: the format, and a fingerprint of the images."""
 
     format: int
     images: str
@@ -46,16 +46,16 @@ _LAYOUT = Layout(
 def small_pictures(
     source: ImageSource, rows: Ints, contents: Sequence[str] = (), folder: Path | None = None
 ) -> tuple[SmallPictures, int]:
-    """Return images as they are compared, from part files where they were read before.
+    """Return images reduced for comparison, from part files where they exist.
 
     Args:
-        source: where the images are.
-        rows: int64[n], which of them.
-        contents: str[n], a hash of each image's bytes, which tells whether a part file is of these images.
+        source: the source of the images.
+        rows: int64[n], rows of the images.
+        contents: str[n], a hash of each image's bytes, which identifies the images of a part file.
         folder: for the part files; None to keep none.
 
     Returns:
-        The small pictures, and how many images can't be read any more: those are flat, so they resemble nothing.
+        The small pictures, and the number of images that can't be read any more: those are flat, so they match nothing.
 
     Raises:
         StageError: a part file is damaged.
@@ -88,11 +88,11 @@ def _read(source: ImageSource, row: int) -> npt.NDArray[np.uint8] | None:
     try:
         return decode_for(source.read(row), source.decoding, small_grey)
     except (OSError, Unreadable):
-        return None  # counted, and said by the caller
+        return None  # counted, and reported by the caller
 
 
 def _stored(path: Path, images: str) -> SmallPictures | None:
-    """Return a part as it was kept; None where there is none, or one of other images."""
+    """Return a stored part; None where there is none, or it is of other images."""
     if not path.is_file() or read_about(path, _LAYOUT)["images"] != images:
         return None
     table, _ = read_checked(path, _LAYOUT)
@@ -104,7 +104,7 @@ def _stored(path: Path, images: str) -> SmallPictures | None:
 
 
 def _keep(path: Path, part: SmallPictures, images: str) -> None:
-    """Write a part; where that fails, as in a run on a read-only disk, the next call reads the images again."""
+    """Write a part; if that fails, as on a read-only disk, the next call reads the images again."""
     columns = {
         "grey": part.greys.reshape(len(part), -1),
         "hash": np.packbits(part.hashes, axis=1),

@@ -1,4 +1,4 @@
-"""What every source of images looks like, whatever it is read from."""
+"""Interface of every source of images, whatever it is read from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Raw = bytes | npt.NDArray[np.generic]  # an encoded image, or its pixels: [h, w]
 
 
 class Unreadable(Exception):  # noqa: N818  a verdict on one image, which never stops a run
-    """An image that can't be read; the message is the reason, for a person."""
+    """Error of an image that can't be read; the message is the reason, for a person."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -25,18 +25,18 @@ class ImageSource:
     """Images with ids and labels, in the order of the source.
 
     Attributes:
-        spec: what opens it again, as given on the command line (a path made absolute).
-        ids: one an image, each once; the path within the source where there is one, else the zero-padded row.
+        spec: the name that opens it again, as on the command line (a path is made absolute).
+        ids: one per image, unique; the path within the source where there is one, else the zero-padded row.
         paths: the file within the source, or None.
         labels: int64[n], the code of the class, −1 for none; None where the source has no labels.
         class_names: the name of each code.
         read: row -> encoded bytes or pixels. Raises OSError or `Unreadable` where that image can't be read.
-        split: which split this is, or "" where the source has none.
-        skipped: what was passed over when listing, with counts, e.g. {"hidden files": 2, "broken links": 1}.
-        splits: the names of all splits there are.
-        columns: rows (ascending) -> all columns of those rows, batch by batch, with what the schema says of them;
-            None where the source is no table.
-        decoding: how what `read` returns becomes pixels (`decode.decode`).
+        split: name of the split, or "" where the source has none.
+        skipped: what was skipped while listing, with counts, e.g. {"hidden files": 2, "broken links": 1}.
+        splits: the names of all splits.
+        columns: rows (ascending) -> all columns of those rows, batch by batch, with their schema metadata; None where
+            the source is no table.
+        decoding: settings by which the result of `read` becomes pixels (`decode.decode`).
         taken: what was taken for labels, ids and images, in words: {"labels": "column label"}.
     """
 
@@ -63,7 +63,7 @@ class ImageSource:
 
     @property
     def fingerprint(self) -> str:
-        """A fingerprint of the ids, labels and class names: the same source gives the same, wherever it lies."""
+        """Fingerprint of the ids, labels and class names: the same for the same source, wherever it lies."""
         labels = None if self.labels is None else self.labels.tolist()
         return fingerprint([list(self.ids), labels, list(self.class_names), self.split])
 

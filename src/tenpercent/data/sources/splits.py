@@ -1,4 +1,4 @@
-"""Which files of a source belong to which split, and which split is taken."""
+"""Splits of a source: the files that belong to each, and the choice of one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KEYWORDS = {
 _SPLIT_OF_WORD = {word: split for split, words in _KEYWORDS.items() for word in words}
 _SHARD = re.compile(r"(.+)-\d+-of-\d+")
 _SEPARATORS = re.compile(r"[-._ 0-9/]+")
-# Words beside a split's word that leave a folder's name that of a split: `train_images`, `CLASS_TRAINING`, `testset`.
+# Words that may accompany a split's word in a folder name: `train_images`, `CLASS_TRAINING`, `testset`.
 FILLERS = frozenset(
     """
     image images img imgs picture pictures pic pics photo photos jpg jpgs jpeg jpegs png pngs frame frames
@@ -28,21 +28,21 @@ FILLERS = frozenset(
     crop crops cropped resized small large
     """.split()  # noqa: SIM905  a table, not a sentence
 )
-_HINT = re.compile("train|val|test|dev", re.IGNORECASE)  # each word of a split holds one of these
+_HINT = re.compile("train|val|test|dev", re.IGNORECASE)  # each word for a split contains one of these
 _ORDER = ("train", "validation", "test")
 _DIGITS = "0123456789"
 
 
 class NoSplitError(SourceError):
-    """A source has no split of that name."""
+    """Error for a source without the requested split."""
 
 
 def split_of_file(path: str, rules: int = RULES) -> str | None:
-    """Return the split that a file's name (or else its folders') speaks of, the way `datasets` reads it.
+    """Return the split in a file's name, or else in its folders' names, as `datasets` reads it.
 
     ``data/train-00000-of-00002.parquet`` is of `train`, ``extra-00000-of-00001.parquet`` of `extra`,
-    ``test/0000.parquet`` and ``my_test.parquet`` of `test`; ``images.parquet`` of none. Of the folders ``NAME=VALUE``
-    only ``split=test`` is asked.
+    ``test/0000.parquet`` and ``my_test.parquet`` of `test`; ``images.parquet`` of none. Of folders ``NAME=VALUE``
+    only ``split=test`` counts.
     """
     file = PurePosixPath(path)
     if rules > 1:
@@ -61,7 +61,7 @@ def split_of_file(path: str, rules: int = RULES) -> str | None:
 
 
 def split_of_folder(name: str) -> str | None:
-    """Return the split that a folder's name alone speaks of: the words of `split_of_file`, and words that say nothing.
+    """Return the split in a folder's name: the words of `split_of_file`, beside nothing but filler words.
 
     ``Training``, ``train2017``, ``val_images`` and ``testset`` are splits, ``train_station`` and ``Trainspotting`` not.
     """
@@ -89,12 +89,12 @@ def splits_of_folders(names: Collection[str]) -> dict[str, str]:
 
 
 def may_be_split(name: str) -> bool:
-    """Tell at a glance, for most folders, that a name holds no word of a split."""
+    """Return whether a name may contain a word for a split: a quick test that rules out most folders."""
     return _HINT.search(name) is not None
 
 
 def is_divided(splits: Iterable[str]) -> bool:
-    """Whether these are the splits of a divided set: `train`, and another."""
+    """Return whether these are the splits of a divided set: `train`, and another."""
     kinds = set(splits)
     return "train" in kinds and len(kinds) > 1
 
@@ -106,7 +106,7 @@ def in_order(splits: Mapping[str, str]) -> tuple[str, ...]:
 
 @lru_cache
 def _read_name(name: str) -> tuple[str | None, tuple[str, ...]]:
-    """Return the one split that a name has words for, if it is one, and the other words in lower case."""
+    """Return the split that a name has words for, if exactly one, and the other words in lower case."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     words = [word for word in re.split(r"[\W_]+", spaced.lower()) if word]
     splits = {_split_of_word(word) for word in words} - {None}
@@ -133,16 +133,16 @@ def _split_of_word(word: str) -> str | None:
 def choose_split(
     asked: str | None, known: Sequence[str], spec: str, splits: Mapping[str, str] | None = None
 ) -> str:
-    """Return the one of the `known` splits to take: the one asked for, else `train`.
+    """Return the one of the `known` splits to take: the requested one, else `train`.
 
     Args:
         asked: a name or another word for the same split, in any case; None for `train`.
-        known: the names there are.
+        known: the existing names.
         spec: the source, for errors.
-        splits: the split that each name stands for where its words don't tell, from `splits_of_folders`.
+        splits: the split of each name whose words don't tell it, from `splits_of_folders`.
 
     Raises:
-        NoSplitError: there is no such split, or several names stand for it.
+        NoSplitError: there is no such split, or several names match it.
     """
     wanted = asked or "train"
     if wanted in known:

@@ -1,4 +1,4 @@
-"""Labels and ids of the rows of a table, and what was taken for them."""
+"""Labels and ids of the rows of a table, and which columns they were taken from."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .arrow_types import can_be_id, is_bytes, is_number, is_text, plain_column
 from .arrow_types import plain as plain_type
 from .columns import Columns, refuse_case_twins
 
-SEVERAL = 20  # classes that a small sample of a large set may well have with an image each
+SEVERAL = 20  # classes that a small sample of a large set may well have with one image each
 OTHER_LABELS = "name the labels with --label-column OTHER, or take none with --label-column none"
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """What a table says of its n rows.
+    """Labels and ids of the n rows of a table.
 
     Attributes:
         labels: int64[n], −1 for none; None where no row has a label.
         class_names: the name of each code.
-        ids: str[n], each once; None for row numbers.
+        ids: str[n], unique; None for row numbers.
         taken: what was taken for what, as in `ImageSource.taken`.
     """
 
@@ -48,14 +48,14 @@ def read_rows(
     """Read the labels and ids of a table.
 
     Args:
-        columns: which hold them.
+        columns: the columns that hold them.
         read: names of columns -> these columns, whole.
-        spec: what the table is called in messages.
-        rules: by which they are read (`SourceOptions.rules`).
-        paths: the paths that its images come with, where they can be ids.
+        spec: name of the table in messages.
+        rules: the rules for reading (`SourceOptions.rules`).
+        paths: the paths of its images, where they can be ids.
 
     Raises:
-        SourceError: labels that are none, or ids that were asked for and can't serve.
+        SourceError: invalid labels, or requested ids that are unsuitable.
     """
     taken: dict[str, str] = {}
     for what, name in (("images", columns.image), ("vectors", columns.vector), ("labels", columns.label)):
@@ -76,7 +76,7 @@ def read_rows(
 
 
 def _say_if_distinct(codes: Ints, classes: int, taken: dict[str, str]) -> None:
-    """Note where most classes have one image: what is alike is looked for within classes."""
+    """Add a remark where most classes have one image: near-duplicates are searched for within classes."""
     labelled = int((codes >= 0).sum())
     if classes > SEVERAL and 2 * classes > labelled:
         taken["distinct"] = (
@@ -91,7 +91,7 @@ def _ids(
     paths: Sequence[str] | None,
     taken: dict[str, str],
 ) -> tuple[str, ...] | None:
-    """Return the ids: of the column that was asked for, else the paths of the images, else of a usual column."""
+    """Return the ids: of the requested column, else the paths of the images, else of a column with a usual name."""
     if paths is not None and columns.id_paths:
         taken["ids"] = f"the paths in column {columns.image}"
         return tuple(paths)
@@ -108,14 +108,14 @@ def _ids(
 def _ids_0_1(
     columns: Columns, read: Callable[[list[str]], pa.Table], paths: Sequence[str] | None
 ) -> tuple[str, ...] | None:
-    """Return the ids as version 0.1 did: images have those of their paths alone."""
+    """Return the ids as version 0.1 did: for images, only their paths."""
     if columns.vector is None:
         return None if paths is None else tuple(paths)
     return None if columns.id is None else tuple(map(str, read([columns.id])[columns.id].to_pylist()))
 
 
 def ids_of_column(column: pa.ChunkedArray) -> tuple[tuple[str, ...] | None, str]:
-    """Return the values of a column as ids, or None and why they can't serve."""
+    """Return the values of a column as ids, or None and the reason why they are unsuitable."""
     if not can_be_id(column.type):
         return None, f"there is {column.type}"
     try:
@@ -131,7 +131,7 @@ def ids_of_column(column: pa.ChunkedArray) -> tuple[tuple[str, ...] | None, str]
         if name in seen:
             return None, f"{name!r} occurs more than once"
         seen.add(name)
-    raise AssertionError("each id is there once")  # which the first lines found out
+    raise AssertionError("each id is there once")  # the first lines excluded this
 
 
 def _as_text(column: pa.ChunkedArray) -> list[str | None]:
@@ -139,7 +139,7 @@ def _as_text(column: pa.ChunkedArray) -> list[str | None]:
 
     Raises:
         UsageError: a number that is not whole.
-        pyarrow.ArrowException: bytes that are no text.
+        pyarrow.ArrowException: bytes that are not text.
     """
     kind = plain_type(column.type)
     if (
@@ -161,13 +161,13 @@ def _as_text(column: pa.ChunkedArray) -> list[str | None]:
 def labels_of(
     column: pa.ChunkedArray, class_names: tuple[str, ...] | None, name: str, spec: str, rules: int
 ) -> Labels:
-    """Return a column as labels: text by its order, numbers by `number_labels`, truth values as two classes.
+    """Return a column as labels: text in its sort order, numbers by `number_labels`, bool as two classes.
 
     Args:
-        column: of any type that `arrow_types.can_be_label` lets pass.
+        column: of any type that `arrow_types.can_be_label` accepts.
         class_names: the name of each code where the table declares them.
-        name, spec: of the column and the table, for messages.
-        rules: by which it is read.
+        name, spec: names of the column and the table, for messages.
+        rules: the rules for reading.
 
     Raises:
         SourceError: values that can't be labels, numbers below -1 or beyond the names, names that differ by case only.
@@ -187,7 +187,7 @@ def labels_of(
             return number_labels(numbers, missing, class_names, truth=pa.types.is_boolean(kind))
         names = values.cast(pa.large_string())
     except (UsageError, pa.ArrowException) as error:
-        reason = one_line(error).partition("; ")[0]  # without its remedy: a table has another
+        reason = one_line(error).partition("; ")[0]  # without its remedy: for a table it is another
         raise SourceError(
             f"{spec}: column {name} holds {column.type}, which can't be labels: {reason}; {OTHER_LABELS}"
         ) from None
@@ -195,7 +195,7 @@ def labels_of(
 
 
 def _text_labels(column: pa.ChunkedArray, spec: str) -> Labels:
-    """Return text as classes in the order of the names; what is empty means no label, as null does."""
+    """Return text as classes in the order of the names; empty text means no label, as null does."""
     names = sorted(name for name in pc.unique(column).to_pylist() if name)
     refuse_case_twins(names, spec, "make the values alike, or choose another --label-column", forms=True)
     found = pc.index_in(column, value_set=pa.array(names, pa.large_string()))
@@ -209,8 +209,8 @@ def _numbers(column: pa.ChunkedArray) -> tuple[Ints, npt.NDArray[np.bool_]]:
     """Return numbers or truth values as int64, and which of them are missing: null or NaN.
 
     Raises:
-        UsageError: one that is not whole, or beyond int64.
-        pyarrow.ArrowException: the same of a decimal.
+        UsageError: a number that is not whole, or beyond int64.
+        pyarrow.ArrowException: likewise for a decimal.
     """
     kind = column.type
     if pa.types.is_floating(kind):

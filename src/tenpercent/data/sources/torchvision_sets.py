@@ -1,4 +1,4 @@
-"""Data sets of `torchvision.datasets` that lie on disk already."""
+"""Data sets of `torchvision.datasets` that are on disk already."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .splits import choose_split
 
 @dataclass(frozen=True)
 class Kind:
-    """How a data set of torchvision is told which split to open: the argument, and its value for each split."""
+    """Selection of a split of a torchvision data set: the argument, and its value for each split."""
 
     argument: str = ""
     splits: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
@@ -82,13 +82,13 @@ def open_torchvision(
 
     Args:
         name: its class in `torchvision.datasets`, in any case.
-        data_dir: the `root` that torchvision is given.
+        data_dir: the `root` passed to torchvision.
         split: None for train.
-        decoding: the rules by which labels are read, and images that the data set decodes itself become RGB.
+        decoding: the rules for reading labels, and for converting images that the data set decodes itself to RGB.
 
     Raises:
         UsageError: an unknown name, or no `data_dir`.
-        SourceError: the data is not there, or there is no such split.
+        SourceError: the data is missing, or there is no such split.
     """
     known = {each.lower(): each for each in KINDS}
     if name.lower() not in known:
@@ -146,7 +146,7 @@ def _cased(text: str, known: dict[str, str]) -> str:
 
 
 def _construct(name: str, root: Path, split: dict[str, object]) -> Any:
-    """Make the data set, with a loader that returns a file's bytes where it takes one."""
+    """Create the data set, with a loader that returns a file's bytes where it takes one."""
     made: Callable[..., Any] = getattr(require("torchvision.datasets", "images"), name)
     takes = inspect.signature(made).parameters
     arguments: dict[str, object] = dict(split)
@@ -156,7 +156,7 @@ def _construct(name: str, root: Path, split: dict[str, object]) -> Any:
         arguments["download"] = False
     try:
         return made(str(root), **arguments)
-    except Exception as error:  # not there is a RuntimeError; damaged files give nearly anything
+    except Exception as error:  # missing data is a RuntimeError; damaged files raise nearly anything
         reason = one_line(error).partition(". ")[0]
         call = f"get it with: torchvision.datasets.{name}({str(root)!r}, download=True)"
         remedy = call if "download" in takes else "see torchvision's documentation for where to get it"

@@ -1,4 +1,4 @@
-"""Vectors that are there already: `.npy` files and vector columns."""
+"""Existing vectors: `.npy` files and vector columns."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def open_npy(path: Path, options: SourceOptions) -> Embeddings:
 
     Args:
         path: the `.npy` file; any real dtype and byte order.
-        options: `labels` and `ids`, files with one entry a vector; `drop_bad_rows` (`Embeddings.from_numpy`); and the
-            rules by which labels are read.
+        options: `labels` and `ids`, files with one entry per vector; `drop_bad_rows` (`Embeddings.from_numpy`); and the
+            rules for reading labels.
 
     Raises:
-        SourceError: a file that is missing, no array, or an array of objects.
+        SourceError: a missing file, no array, or an array of objects.
         UsageError: what `Embeddings.from_numpy` refuses: rank, lengths, duplicate ids, nan, zero rows.
     """
     labels, ids = options.labels, options.ids
     vectors = _load(path, mapped=True)
     given = None if labels is None else _label_entries(labels, options.rules)
     found: Labels | None = None
-    if given is not None and given.shape == vectors.shape[:1]:  # else `from_numpy` says what is wrong
+    if given is not None and given.shape == vectors.shape[:1]:  # otherwise `from_numpy` reports what is wrong
         found = _file_labels(given, str(labels), options.rules)
     made = Embeddings.from_numpy(
         vectors,
@@ -55,7 +55,7 @@ def open_npy(path: Path, options: SourceOptions) -> Embeddings:
 
 
 def _file_labels(given: npt.NDArray[Any], what: str, rules: int) -> Labels:
-    """Return the labels of a file as codes, by the rules that hold.
+    """Return the labels of a file as codes, by the given rules.
 
     Raises:
         SourceError: a value that can't be a label, or names that differ by case only.
@@ -78,15 +78,15 @@ def _file_labels(given: npt.NDArray[Any], what: str, rules: int) -> Labels:
 def vectors_from_table(
     rows: Rows, name: str, vectors: Iterable[pa.Array], n: int, spec: str, *, drop_bad_rows: bool
 ) -> Embeddings:
-    """Take the vectors of a table's column.
+    """Create embeddings from the vectors of a table's column.
 
     Args:
         rows: the labels and ids of the table.
-        name: of the column of vectors.
+        name: name of the column of vectors.
         vectors: the column, piece by piece.
-        n: how many rows there are.
-        spec: what the table is called in messages.
-        drop_bad_rows: set bad rows aside (`Embeddings.from_numpy`), null and empty ones too.
+        n: number of rows.
+        spec: name of the table in messages.
+        drop_bad_rows: set aside bad rows (`Embeddings.from_numpy`), including null and empty ones.
 
     Raises:
         SourceError: a vector has another length than the first.
@@ -105,8 +105,8 @@ def vectors_from_table(
 def _matrix(pieces: Iterable[pa.Array], n: int, name: str, spec: str) -> npt.NDArray[Any]:
     """Return a column of n lists as a matrix; float64 stays so, others become float32.
 
-    Values that are null become nan, as does a whole row that is null or empty. Each piece is looked at by itself: all
-    values together may be more than an array of Arrow holds.
+    Null values become nan, as does a whole row that is null or empty. Each piece is converted by itself: all values
+    together may exceed the size of an Arrow array.
     """
     matrix: npt.NDArray[Any] | None = None
     start = 0
@@ -134,7 +134,7 @@ def _matrix(pieces: Iterable[pa.Array], n: int, name: str, spec: str) -> npt.NDA
         start += len(piece)
     if matrix is None:
         raise SourceError(f"{spec}: all {n:,} rows of column {name} are null or empty; choose another column")
-    matrix.flags.writeable = False  # nobody else has it: it need not be copied
+    matrix.flags.writeable = False  # not shared with anybody, so it need not be copied
     return matrix
 
 
@@ -167,14 +167,14 @@ def _load(path: Path, mapped: bool = False) -> npt.NDArray[Any]:
 
 
 def _has_values(path: Path) -> bool:
-    """Whether the file is longer than its header can be: an empty array can't be mapped."""
+    """Return whether the file is longer than its header can be: an empty array can't be mapped."""
     return path.stat().st_size > 128
 
 
 def _label_entries(path: Path, rules: int) -> npt.NDArray[Any]:
     """Read labels: codes where every line is an integer, else names; None for an empty line.
 
-    By rules 1 an empty line is a name, and `1_0` the integer that Python takes it for.
+    By rules 1 an empty line is a name, and `1_0` is an integer, as in Python.
     """
     entries = _one_a_row(path)
     if path.suffix.lower() == ".npy":
@@ -190,7 +190,7 @@ def _label_entries(path: Path, rules: int) -> npt.NDArray[Any]:
 
 
 def _one_a_row(path: Path) -> npt.NDArray[Any]:
-    """Read labels or ids: `.npy`, or a text file with one a line."""
+    """Read labels or ids: `.npy`, or a text file with one per line."""
     if path.suffix.lower() == ".npy":
         return _load(path)
     if path.suffix.lower() != ".txt":

@@ -1,1 +1,1 @@
-"""What is on disk: embeddings, the run folder, its locks."""
+"""Files on disk: embeddings, the run folder and its locks."""

@@ -1,4 +1,4 @@
-"""Arrays that a caller passes: made NumPy arrays, or refused in one line, and not shared with who may write."""
+"""Arrays that a caller passes: converted to NumPy or refused in one line, and never writable from outside."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _REMEDIES = {  # by the package that a type comes from
 
 
 def as_array(values: object, name: str) -> Array:
-    """Return what a caller passed as an array, sharing its memory where it can be shared.
+    """Return what a caller passed as an array, sharing its memory where possible.
 
     Args:
-        values: an array, a sequence, or what says itself how it becomes an array (a tensor, a frame, a column).
+        values: an array, a sequence, or anything that converts itself to an array (a tensor, a frame, a column).
         name: what it is, for the message: ``vectors``.
 
     Raises:
@@ -49,7 +49,7 @@ def as_array(values: object, name: str) -> Array:
 
 
 def refuse_masked(values: object, name: str) -> None:
-    """Raise `UsageError` for a masked array: NumPy's conversions take what is masked for values."""
+    """Raise `UsageError` for a masked array: NumPy's conversions take masked entries for values."""
     if isinstance(values, np.ma.MaskedArray):
         raise UsageError(
             f"{name}: a masked array, whose masked entries would count as values; give the rows without any as a "
@@ -78,7 +78,7 @@ def one_a_row(values: object, name: str, n: int) -> Array:
     if isinstance(values, range):
         array: Array = np.arange(values.start, values.stop, values.step)
     elif isinstance(values, Sequence) and not isinstance(values, str | bytes | np.ndarray):
-        # Of ["cat", nan] NumPy itself would make the texts 'cat' and 'nan'.
+        # NumPy itself would turn ["cat", nan] into the texts 'cat' and 'nan'.
         array = np.fromiter(values, dtype=object, count=len(values))
     else:
         array = as_array(values, name)
@@ -112,7 +112,7 @@ def _is_nested(value: object) -> bool:
 
 
 def is_missing(value: object) -> bool:
-    """Whether a value stands for none: None, not a number, or pandas' NA and NaT."""
+    """Return whether a value is missing: None, nan, or pandas' NA and NaT."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     if isinstance(value, np.datetime64):
@@ -121,7 +121,7 @@ def is_missing(value: object) -> bool:
 
 
 def checked_vectors(values: object) -> tuple[Vectors, bool]:
-    """Return vectors [n, d] in native byte order, float64 if they are, else float32; and whether they are a copy.
+    """Return vectors [n, d] in native byte order, float64 if they are, else float32; and whether they were copied.
 
     Raises:
         UsageError: not a matrix of real numbers, or an empty one.
@@ -142,15 +142,15 @@ def checked_vectors(values: object) -> tuple[Vectors, bool]:
 
 
 def unshared(array: Vectors) -> tuple[Vectors, bool]:
-    """Return vectors that their caller can't write to by mistake, and whether they still lie in memory of others.
+    """Return vectors that their caller can't overwrite by mistake, and whether they still share memory.
 
-    A memory map stays one, and an array that is read-only down to its memory is taken as it is; others are copied.
+    A memory map stays one, and an array that is read-only down to its memory is used as it is; others are copied.
     """
     return (array, True) if _is_lasting(array) else (array.copy(), False)
 
 
 def _is_lasting(array: Array) -> bool:
-    """Whether memory is a file's, or nobody can write to it: no array on the way down to it is writable."""
+    """Return whether memory is a file's, or nobody can write to it: no array down to its owner is writable."""
     owner: Any = array
     writable = False
     while isinstance(owner, np.ndarray):
@@ -164,7 +164,7 @@ def _is_lasting(array: Array) -> bool:
 
 
 def _gives_for_reading(owner: object) -> bool:
-    """Whether what owns an array's memory gives it out for reading only."""
+    """Return whether the owner of an array's memory exposes it as read-only."""
     try:
         with memoryview(owner) as view:  # type: ignore[arg-type]
             return view.readonly

@@ -1,4 +1,4 @@
-"""The vectors of a part file that is not whole yet: what an interrupted extraction resumes from."""
+"""Vectors of an unfinished part file, from which an interrupted extraction resumes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .part_files import is_vectors, stored_layers, vector_column
 from .tables import Column, Layout, read_about, read_checked
 
 FORMAT = 1
-SECONDS = 2.0  # between two pieces: what a kill costs, and no more writes than that
+SECONDS = 2.0  # between two pieces: the most work that a kill costs
 
 Vectors = dict[str, npt.NDArray[np.float32]]
 
 
 class PieceAbout(TypedDict):
-    """What is stored beside the vectors of a piece."""
+    """Metadata stored beside the vectors of a piece."""
 
     format: int
     origin: str
@@ -33,19 +33,19 @@ class PieceAbout(TypedDict):
 
 
 class Begun:
-    """The batches of unfinished part files that are on disk, in pieces of whole batches.
+    """Batches of unfinished part files on disk, in pieces of whole batches.
 
     Attributes:
-        folder: of the pieces, ``PART-FIRST.parquet`` each; it goes when all part files are whole.
+        folder: of the pieces, ``PART-FIRST.parquet`` each; removed when all part files are whole.
     """
 
     def __init__(self, folder: Path, origin: str, batch: int) -> None:
-        """Look at what an interrupted extraction left; the caller holds the lock of the stage.
+        """Read what an interrupted extraction left; the caller holds the lock of the stage.
 
         Args:
-            folder: of the pieces; it need not be there.
-            origin: the fingerprint of what the vectors are made of; pieces of anything else are removed.
-            batch: images the encoder takes at a time, which the last bits of the vectors depend on.
+            folder: of the pieces; it need not exist.
+            origin: the fingerprint of what the vectors are made of; pieces with another one are removed.
+            batch: images per batch of the encoder, on which the last bits of the vectors depend.
 
         Raises:
             StageError: a piece is damaged.
@@ -62,7 +62,7 @@ class Begun:
                 path.unlink()
 
     def read(self, part: int) -> Vectors:
-        """Return the vectors of the first images of a part, float32[k, d] a layer; empty where there are none."""
+        """Return the vectors of the first images of a part, float32[k, d] per layer; empty where there are none."""
         pieces: list[Vectors] = []
         count = 0
         for path in sorted(self.folder.glob(f"{part:05d}-*.parquet")):
@@ -80,10 +80,10 @@ class Begun:
         self._fresh, self._count = [], count
 
     def add(self, part: int, made: Vectors) -> None:
-        """Take the next batch of a part, and write what has come together where the last piece is `SECONDS` old.
+        """Take the next batch of a part, and write the collected batches if the last piece is `SECONDS` old.
 
         Raises:
-            RunFolderError: the disk is full; what was written before stays.
+            RunFolderError: the disk is full; what was written before is kept.
         """
         self._fresh.append(made)
         if time.monotonic() - self._written < SECONDS:

@@ -1,4 +1,4 @@
-"""What a caller passes where a path or an object of some kind is meant: it is that, or one line says what is."""
+"""Checks of paths and objects that a caller passes, with errors that say what to pass instead."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Checksums of what a run folder holds: of each column of a table, or of a whole file, kept in `run.json`.
+"""Checksums of the files of a run folder, per column of a table or per whole file, kept in `run.json`.
 
-They are of values and not of bytes, so a file is the same whether or not anybody keeps its checksums, and who reads
-some columns of a table need not read the others.
+They cover values, not bytes: a file is the same with or without stored checksums, and whoever reads some columns
+of a table need not read the others.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def of_file(path: Path) -> str:
 
 
 def of_table(about: bytes, table: pa.Table) -> str:
-    """Return the checksums of what is stored beside the columns, and of each column in order, joined by full stops."""
+    """Return the checksums of the metadata and of each column in order, joined by full stops."""
     return ".".join([checksum(about), *(checksum(column) for column in table.columns)])
 
 
 def recorded(path: Path) -> str | None:
-    """Return what the `run.json` above a file keeps of it as `of_file` gave it, or None where it keeps nothing."""
+    """Return the checksums that the `run.json` above a file keeps, as `of_file` gives them, or None."""
     for folder in list(path.absolute().parents)[:DEPTH]:
         record = folder / RECORD
         try:
@@ -55,14 +55,14 @@ def _kept(record: Path, written: int, size: int) -> dict[str, Any]:
     try:
         kept = json.loads(record.read_bytes()).get("checksums")
     except (OSError, ValueError, AttributeError, RecursionError):
-        return {}  # whoever opens the run says so
+        return {}  # opening the run reports it
     return kept if isinstance(kept, dict) else {}
 
 
 def checksum(content: bytes | pa.ChunkedArray) -> str:
-    """Return a checksum of bytes or of the values of a column, however they lie in memory: eight hexadecimal digits.
+    """Return a checksum of bytes or of a column's values, however they lie in memory: eight hexadecimal digits.
 
-    CRC-32 finds damage, not forgery, at some 2 GB/s a thread.
+    CRC-32 detects damage, not forgery, at about 2 GB/s per thread.
     """
     found = 0
     for data in [content] if isinstance(content, bytes) else _streams(content):
@@ -71,9 +71,9 @@ def checksum(content: bytes | pa.ChunkedArray) -> str:
 
 
 def _streams(column: pa.ChunkedArray) -> Iterator[Any]:
-    """Yield what tells the values of a column from others, as buffers."""
+    """Yield the buffers that distinguish the values of a column from others."""
     kind, chunks = column.type, column.chunks
-    nested = pa.types.is_nested(kind)  # whose fields Parquet may name otherwise
+    nested = pa.types.is_nested(kind)  # Parquet may name their fields differently
     yield f"{'' if nested else kind}{len(column)}".encode()
     if column.null_count:
         yield from (chunk.is_null().to_numpy(zero_copy_only=False) for chunk in chunks)

@@ -1,4 +1,4 @@
-"""The embeddings of a source: ids, labels and vectors in id order, and their part files on disk."""
+"""Embeddings of a source: ids, labels and vectors in id order, and their part files on disk."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ from .rejected import Rejected
 from .tables import check
 
 LAYERS = ("start", "middle", "end")
-BLOCK_BYTES = 32 * 2**20  # of vectors looked at at a time
+BLOCK_BYTES = 32 * 2**20  # of vectors checked at a time
 
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Embeddings:
-    """One vector an image, in id order.
+    """One vector per image, in id order.
 
     Attributes:
         ids: str[n], strictly increasing as strings.
-        rows: int64[n], position in the source, unreadable images counted.
+        rows: int64[n], position in the source, counting unreadable images.
         vectors: float32[n, d] as stored, or float64 as given; no row is zero, nan or infinite.
         labels: int64[n], the code of the class, −1 for none; None where the source has no labels.
         class_names: the name of each code.
-        paths: str[n], the file within the source where there is one, else None.
+        paths: str[n], the file within the source, or None where there are no files.
         hashes: str[n], a hash of each image's bytes, or None for ready vectors.
-        layer: which layer of the network the vectors come from.
-        origin: what made the vectors, a fingerprint that `merges.parquet` repeats.
-        taken: of ready vectors, what was taken from where, as `ImageSource.taken` says it.
-        length: how many rows the source has, those without a vector (unreadable, held out) counted; None where that
-            is not known.
-        number_ids: whether the ids were given as whole numbers; they are text here and in files, in the order of the
-            text, and numbers again where a `Selection` names images.
-        shared: whether the vectors lie in memory that others may write to, a file's say: `check_unchanged` then looks
-            whether they did.
-        rejected: of ready vectors, the rows that were set aside; `rows` and `length` count them.
-        sizes: int64[n, 3], width and height of each image in pixels, as it is seen, and the bytes of its file; None of
-            ready vectors, and in runs of version 0.1.
+        layer: the layer of the network that the vectors come from.
+        origin: a fingerprint of what made the vectors, which `merges.parquet` repeats.
+        taken: for ready vectors, what was taken from where, as in `ImageSource.taken`.
+        length: number of rows of the source, including those without a vector (unreadable, held out); None where
+            unknown.
+        number_ids: whether the ids were given as whole numbers; they are text here and in files, sorted as text,
+            and numbers again where a `Selection` names images.
+        shared: whether the vectors lie in memory that others may write to, such as a file's; `check_unchanged`
+            then checks whether they did.
+        rejected: for ready vectors, the rows that were set aside; `rows` and `length` count them.
+        sizes: int64[n, 3], width and height of each image in pixels, as displayed, and the bytes of its file; None
+            for ready vectors, and in runs of version 0.1.
     """
 
     ids: Strings
@@ -99,23 +99,23 @@ class Embeddings:
         class_names: Sequence[str] | None = None,
         drop_bad_rows: bool = False,
     ) -> Embeddings:
-        """Take vectors that are there already.
+        """Create embeddings from existing vectors.
 
         Args:
-            vectors: [n, d] of any real dtype; float64 stays so, others become float32. What could still be written to
-                is copied; memory maps and arrays that are read-only down to their memory are not: a selection
-                is refused where these have changed.
-            labels: [n] names, bool or whole numbers of any dtype; None, nan and −1 for none (−1 and 1 alone are two
-                classes). None for no labels.
-            ids: [n] text, bytes that are text, paths or whole numbers, each once; None for the row number, zero-padded.
-            class_names: the name of each code; where labels are names, all names there are, in their order. None: a
-                class a distinct label, in the order of the numbers or names.
-            drop_bad_rows: set rows that are zero or hold nan or infinity aside, in `rejected`, instead of refusing
-                them. Where there are any, the others are copied.
+            vectors: [n, d] of any real dtype; float64 stays so, others become float32. Writable arrays are copied;
+                memory maps and arrays that are read-only down to their memory are not, and a selection is refused if
+                they have changed since.
+            labels: [n] names, bool or whole numbers of any dtype; None, nan and −1 mean no label (−1 and 1 alone are
+                two classes). None for no labels.
+            ids: [n] text, bytes that are text, paths or whole numbers, unique; None for zero-padded row numbers.
+            class_names: the name of each code; where labels are names, all possible names in order. None: one class
+                per distinct label, in the order of the numbers or names.
+            drop_bad_rows: set aside rows that are zero or contain nan or infinity, in `rejected`, instead of raising.
+                The remaining rows are then copied.
 
         Raises:
-            UsageError: wrong rank, dtype or length, nan, infinite or zero rows, a duplicate or missing id, what
-                can't be a label.
+            UsageError: wrong rank, dtype or length; nan, infinite or zero rows; a duplicate or missing id; an
+                invalid label.
         """
         array, ours = checked_vectors(vectors)
         n = len(array)
@@ -153,7 +153,7 @@ class Embeddings:
         """Return the embeddings without the vectors that have a `Flaw`.
 
         Raises:
-            UsageError: they are not to be dropped, or no others are left.
+            UsageError: they are not to be dropped, or none would be left.
         """
         good = flaws == Flaw.NONE
         if not drop or not good.any():
@@ -178,7 +178,7 @@ class Embeddings:
         )
 
     def check_unchanged(self) -> None:
-        """Raise `UsageError` where shared vectors are no longer those that `from_numpy` took: reads all of them."""
+        """Raise `UsageError` where shared vectors changed since `from_numpy`; reads all of them."""
         if self.shared and self._fingerprint() != self.origin:
             raise UsageError(
                 "the vectors have changed since Embeddings.from_numpy took them (a memory map or read-only array is "
@@ -186,10 +186,10 @@ class Embeddings:
             )
 
     def _fingerprint(self, flaws: Codes | None = None) -> str:
-        """Return a fingerprint of the ids, labels and vectors themselves: the origin of vectors that were ready.
+        """Return a fingerprint of the ids, labels and vectors themselves: the origin of ready vectors.
 
         Args:
-            flaws: uint8[n] to put the `Flaw` of each vector into; None not to look for any.
+            flaws: uint8[n], filled with the `Flaw` of each vector; None to skip this check.
         """
         digest = hashlib.blake2b(digest_size=8)
         digest.update("\0".join(self.ids.tolist()).encode("utf-8", "surrogatepass"))
@@ -198,9 +198,7 @@ class Embeddings:
             digest.update("\0".join(self.class_names).encode("utf-8", "surrogatepass"))
         digest.update(f"{self.vectors.dtype.str}{self.vectors.shape}".encode())
         rows = max(1, BLOCK_BYTES // self.vectors[:1].nbytes)
-        with ThreadPoolExecutor(
-            1
-        ) as beside:  # one pass for both: vectors may be a file larger than the memory
+        with ThreadPoolExecutor(1) as beside:  # one pass for both: vectors may be a file larger than memory
             for part in in_batches(len(self), rows):
                 block = self.vectors[part]
                 hashed = beside.submit(digest.update, np.ascontiguousarray(block).data)
@@ -214,9 +212,9 @@ class Embeddings:
 
     @cached_property
     def rank(self) -> Ints | None:
-        """Which of equally central images stands for others, int64[n]: the lowest; None where sizes are not known.
+        """Return the order in which equally central images become representatives, int64[n], lowest first.
 
-        More pixels come first, then the larger file, then the smaller id.
+        More pixels come first, then the larger file, then the smaller id. None where sizes are unknown.
         """
         if self.sizes is None:
             return None
@@ -227,7 +225,7 @@ class Embeddings:
 
     @property
     def width(self) -> int:
-        """The number of values of a vector, d."""
+        """Number of values of a vector, d."""
         return int(self.vectors.shape[1])
 
     def class_name(self, code: int) -> str | None:
@@ -252,7 +250,7 @@ class Embeddings:
         Args:
             folder: a run folder, or its folder of part files.
             layer: ``start``, ``middle`` or ``end``.
-            length: how many rows the source has.
+            length: number of rows of the source.
 
         Raises:
             StageError: there are none, or they are damaged or of a newer format.
@@ -303,13 +301,13 @@ class Embeddings:
 
 
 def frozen(array: Any) -> Any:
-    """Return a view of an array that can't be written to; whoever owns the array may still write to it."""
+    """Return a read-only view of an array; its owner may still write to it."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
 def in_batches(n: int, size: int) -> Iterator[slice]:
-    """Yield the slices that cut range(n) into batches of `size`."""
+    """Yield slices that divide range(n) into batches of `size`."""
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))

@@ -1,4 +1,4 @@
-"""The versions and the machine that a result was made with."""
+"""Versions and machine that a result was made with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return the machine in words: processor and number of cores."""
+    """Return a description of the machine: CPU and number of cores."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -1,4 +1,4 @@
-"""Whole files or none: write under a temporary name, then rename."""
+"""Atomic writes: a file is written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .remains import TEMPORARY, held, remove_remains
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes the place of `path`, on failure it is removed.
+    """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
 
     Raises:
         RunFolderError: the disk is full or the folder can't be written.
@@ -56,7 +56,7 @@ def write_table(path: Path, table: pa.Table, metadata: dict[str, Any], *, checks
         path: the file.
         table: its columns.
         metadata: what JSON can hold.
-        checksums: store those of the columns with them; for files that `run.json` keeps none of.
+        checksums: store the columns' checksums with them; for files of which `run.json` keeps none.
     """
     about = {ABOUT: json.dumps(metadata, sort_keys=True).encode()}
     if checksums:
@@ -66,14 +66,14 @@ def write_table(path: Path, table: pa.Table, metadata: dict[str, Any], *, checks
 
 
 def own_folder(folder: Path, record: str, outputs: Sequence[str], version: int, what: str) -> Path:
-    """Return the folder of a command's outputs, marked as such by a record, without what a killed process left of them.
+    """Return the folder of a command's outputs, marked by a record and cleared of a killed process's leftovers.
 
     Args:
-        folder: where to.
+        folder: the output folder.
         record: the name of the JSON file that marks it.
         outputs: the names of the other files.
         version: the format of the record.
-        what: it holds, for the error.
+        what: what the folder holds, for the error message.
 
     Raises:
         UsageError: it holds other things.
@@ -95,7 +95,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def remove_temporaries(output: Path) -> None:
-    """Remove what a killed process left half-written of `output`, a file or a folder of files.
+    """Remove the half-written remains of `output`, a file or a folder of files, that a killed process left.
 
     Call it while holding the lock of the stage that writes `output`.
     """

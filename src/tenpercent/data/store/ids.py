@@ -18,7 +18,7 @@ from .checks import check_kind
 
 Strings = npt.NDArray[np.object_]  # Python strings: ids differ in length too much for a fixed width
 
-NEAREST_AMONG = 20_000  # ids that a suggestion is looked for among; beyond, those nearest in order
+NEAREST_AMONG = 20_000  # ids searched for a suggestion; beyond, those nearest in order
 _SAID_AS_TEXT = (uuid.UUID, datetime.date, datetime.datetime, np.datetime64)
 
 
@@ -37,10 +37,10 @@ def as_ids(ids: object, n: int) -> tuple[Strings, bool]:
 
     Args:
         ids: [n] text, bytes that are text, paths, or whole numbers.
-        n: how many there must be.
+        n: the required number of ids.
 
     Raises:
-        UsageError: another shape or length, or what can't be an id: None, nan, a list.
+        UsageError: another shape or length, or an invalid id: None, nan, a list.
     """
     values = one_a_row(ids, "ids", n)
     if values.dtype.kind in "iu":
@@ -62,7 +62,7 @@ def as_ids(ids: object, n: int) -> tuple[Strings, bool]:
 
 
 def _check_storable(names: Strings) -> None:
-    """Raise `UsageError` for the first id that is no UTF-8: `os.listdir` gives such names of files."""
+    """Raise `UsageError` for the first id that is not valid UTF-8; `os.listdir` returns such file names."""
     try:
         "".join(names).encode()
     except UnicodeEncodeError as error:
@@ -75,10 +75,10 @@ def _check_storable(names: Strings) -> None:
 
 
 def as_text(value: object, what: str = "the id") -> str:
-    """Return one id as the text that stands for it.
+    """Return one id as text.
 
     Raises:
-        UsageError: it is none, or can't be an id.
+        UsageError: it is missing, or can't be an id.
     """
     value = python_value(value)
     if isinstance(value, str):
@@ -130,12 +130,12 @@ def positions_of(
 
     Args:
         ids: str[n], ascending.
-        wanted: ids, as text or as they were given; where ids are row numbers, rows without their zeros too.
+        wanted: ids, as text or as they were given; where ids are row numbers, rows without zero padding too.
         name: what they are, for the message.
-        rows: int64[n], the row of each id; None where rows are not meant.
+        rows: int64[n], the row of each id; None to accept no rows.
 
     Raises:
-        UsageError: one text instead of several, or ids that are not there; the nearest are offered.
+        UsageError: one text instead of several, or unknown ids; the message suggests the nearest.
     """
     if isinstance(wanted, str | bytes):
         raise UsageError(f"{name} is a string, {wanted!r}; give a list of ids")
@@ -165,12 +165,12 @@ def positions_of(
 
 
 def find_id(ids: Strings, text: str, rows: npt.NDArray[np.int64] | None = None) -> int | None:
-    """Return the position of an id, or of the row that `text` numbers where ids are row numbers; None where neither.
+    """Return the position of an id, or of the row `text` where ids are row numbers; None where there is neither.
 
     Args:
         ids: str[n], ascending.
-        text: what is looked for.
-        rows: int64[n], the row of each id; None where rows are not meant.
+        text: the id or row to find.
+        rows: int64[n], the row of each id; None to accept no rows.
     """
     if not len(ids):
         return None
@@ -184,7 +184,7 @@ def find_id(ids: Strings, text: str, rows: npt.NDArray[np.int64] | None = None) 
 
 
 def numbers_row(text: str, name: str, row: int) -> bool:
-    """Whether `text` is the number of a row that has its number, padded with zeros, as its id."""
+    """Return whether `text` is the number of a row whose id is its zero-padded number."""
     return text.isascii() and text.isdigit() and int(text) == row and name == text.zfill(len(name))
 
 

@@ -31,7 +31,7 @@ class Labels:
     Attributes:
         codes: int64[n], the code of the class, −1 for none; None where no row has a label.
         class_names: the name of each code.
-        remark: what was read into values that could mean two things, in words; "" for nothing.
+        remark: how ambiguous values were read, in words; "" for none.
     """
 
     codes: Ints | None
@@ -42,17 +42,17 @@ class Labels:
 def label_codes(labels: object, class_names: object, n: int) -> tuple[Ints | None, tuple[str, ...]]:
     """Return labels as codes, int64[n] with −1 for none, and the name of each code; None and () where there are none.
 
-    Without class names each number is a class of its own, named by it, in the order of the numbers; of −1 and 1 alone
-    both are classes, any other −1 is none. Text becomes codes in the order of the text. With class names, numbers are
-    their positions, and text is one of them.
+    Without class names each number is its own class, named by it, in the order of the numbers; −1 means no label,
+    unless only −1 and 1 occur, which are then two classes. Text becomes codes in the order of the text. With class
+    names, numbers are positions in them, and text is one of them.
 
     Args:
         labels: [n] text (or bytes that are text), bool or whole numbers, of any dtype; None, nan and "" for none.
         class_names: the name of each code; None where there are none.
-        n: how many there must be.
+        n: the required number of labels.
 
     Raises:
-        UsageError: another length or shape, what can't be a label, a code without a name, a name that is not there.
+        UsageError: another length or shape, an invalid label, a code without a name, or an unknown name.
     """
     names = None if class_names is None else checked_names(class_names)
     if labels is None:
@@ -76,13 +76,13 @@ def label_codes(labels: object, class_names: object, n: int) -> tuple[Ints | Non
 
 
 def plain(values: npt.NDArray[Any]) -> tuple[str, npt.NDArray[Any], Bools]:
-    """Return what labels are (``text``, ``bool`` or ``number``), their values and which are none.
+    """Return the kind of labels (``text``, ``bool`` or ``number``), their values and which are missing.
 
     Args:
         values: shape (n,).
 
     Returns:
-        The kind, the values (int64 for numbers and bool, else Python strings) and bool[n], true where there is none.
+        The kind, the values (int64 for numbers and bool, else Python strings) and bool[n], true where missing.
 
     Raises:
         UsageError: a value that can't be a label, or text beside numbers.
@@ -92,7 +92,7 @@ def plain(values: npt.NDArray[Any]) -> tuple[str, npt.NDArray[Any], Bools]:
         return kind, values.astype(np.int64), np.zeros(len(values), dtype=bool)
     if values.dtype.kind == "f":
         missing = np.isnan(values)
-        wide = values.astype(np.float64)  # float16 does not go up to HIGHEST
+        wide = values.astype(np.float64)  # HIGHEST exceeds float16
         whole = missing | ((wide == np.floor(wide)) & (np.abs(wide) < float(HIGHEST)))
         if whole.all():
             return "number", np.where(missing, -1, values).astype(np.int64), missing
@@ -131,7 +131,7 @@ def _from_objects(values: npt.NDArray[Any]) -> tuple[str, npt.NDArray[Any], Bool
 
 
 def _one(value: object, row: int, dtype: np.dtype[Any]) -> tuple[str, str | int]:
-    """Return what one label is and its plain value."""
+    """Return the kind of one label and its plain value."""
     if isinstance(value, str):
         return "text", value
     if isinstance(value, bytes):
@@ -154,7 +154,7 @@ def _one(value: object, row: int, dtype: np.dtype[Any]) -> tuple[str, str | int]
 
 
 def _whole(value: Any, row: int) -> int:
-    """Return a number as the int that it is."""
+    """Return a whole number as an int."""
     try:
         number = int(value)
     except OverflowError:
@@ -175,7 +175,7 @@ def checked_names(class_names: object) -> tuple[str, ...]:
     """Return class names as text.
 
     Raises:
-        UsageError: one text, a mapping or no sequence, or a name that is none.
+        UsageError: one text, a mapping or no sequence, or an invalid name.
     """
     if isinstance(class_names, str | bytes | Mapping):
         raise UsageError(f"class_names is {class_names!r:.60}; give a list of names, one per code")
@@ -216,8 +216,8 @@ def number_labels(
 ) -> Labels:
     """Return whole numbers as labels.
 
-    With class names the numbers are codes of these and −1 is none. Without, each number is a class of its own, named
-    by it, in their order; −1 is none, unless there are −1 and 1 only, which are two classes.
+    With class names the numbers are codes of these and −1 means none. Without, each number is its own class, named by
+    it, in their order; −1 means none, unless only −1 and 1 occur, which are then two classes.
 
     Args:
         numbers: int64[n].
@@ -250,7 +250,7 @@ def number_labels(
 
 
 def none_words(counts: Mapping[str, int]) -> list[str]:
-    """Return ``["-1 means no label (13 images)"]`` for how often which value stands for no label."""
+    """Return ``["-1 means no label (13 images)"]`` from the count of each value that means no label."""
     return [f"{value} means no label ({counted(n, 'image')})" for value, n in counts.items() if n]
 
 

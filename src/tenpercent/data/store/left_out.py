@@ -1,4 +1,4 @@
-"""The images of a source that a run leaves out: those that can't be read, and those held out for evaluation."""
+"""Images of a source that a run leaves out: unreadable ones, and those held out for evaluation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORMAT = 1
 
 
 class About(TypedDict):
-    """What is stored beside the columns."""
+    """Metadata stored beside the columns."""
 
     format: int
 
@@ -34,7 +34,7 @@ HELD_OUT = Layout(
 
 
 def read_rejected(run: RunFolder) -> pa.Table | None:
-    """Return the images that can't be read: id, row, reason; None where the run has no such table.
+    """Return the unreadable images: id, row, reason; None where the run has no such table.
 
     Raises:
         StageError: the file is damaged.
@@ -61,7 +61,7 @@ def _read(run: RunFolder, name: str, layout: Layout) -> pa.Table | None:
     source, rows = run.read()["source"], table["row"].to_numpy()
     n = (
         source.get("n") if source.get("kind") == "images" else None
-    )  # of vectors those set aside are not counted
+    )  # vectors that were set aside are not counted
     check(
         path,
         (len(np.unique(rows)) == len(rows), "a row of the source occurs twice"),
@@ -74,7 +74,7 @@ def _read(run: RunFolder, name: str, layout: Layout) -> pa.Table | None:
 
 
 def check_takes_part(run: RunFolder, name: str) -> None:
-    """Raise `UsageError` where an image took no part because it was rejected or held out."""
+    """Raise `UsageError` where an image was rejected or held out."""
     for found in _rows_named(read_rejected(run), name):
         raise UsageError(f"{name} took no part: it was rejected ({found['reason']}); repair or remove it")
     for _ in _rows_named(read_held_out(run), name):
@@ -84,7 +84,7 @@ def check_takes_part(run: RunFolder, name: str) -> None:
 
 
 def _rows_named(table: pa.Table | None, name: str) -> list[dict[str, Any]]:
-    """Return the rows of a table that are of the image `name`, or of the row that it numbers."""
+    """Return the rows of a table for the image `name`, or for the row with that number."""
     return [
         one
         for one in ([] if table is None else table.to_pylist())

@@ -1,4 +1,4 @@
-"""The part files of embeddings: runs of consecutive images of the source with their vectors."""
+"""Part files of embeddings: runs of consecutive images of the source with their vectors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Ints = npt.NDArray[np.int64]
 
 
 class PartAbout(TypedDict):
-    """What is stored beside the columns of a part file; the same for all."""
+    """Metadata stored beside the columns of a part file; the same for all parts."""
 
     format: int
     origin: str
@@ -34,7 +34,7 @@ class PartAbout(TypedDict):
 
 
 def part_layout(layer: str | None = None) -> Layout:
-    """Return what a part file holds, with the vectors of a layer or without any."""
+    """Return the layout of a part file, with the vectors of one layer or without any."""
     columns = (
         Column("id", pa.string()),
         Column("row", pa.int64(), lowest=0),
@@ -48,12 +48,12 @@ def part_layout(layer: str | None = None) -> Layout:
 
 
 def is_vectors(kind: pa.DataType) -> bool:
-    """Whether a column holds vectors, all of one width."""
+    """Return whether a column holds vectors of one width."""
     return bool(pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32() and kind.list_size > 0)
 
 
 def _broken(column: pa.ChunkedArray) -> str | None:
-    """Return what is wrong with vectors that may not all have a direction, or None."""
+    """Return what is wrong with vectors, some of which may have no direction, or None."""
     for chunk in column.chunks:
         flat = chunk.flatten()
         if flat.null_count:
@@ -65,7 +65,7 @@ def _broken(column: pa.ChunkedArray) -> str | None:
 
 
 def read_parts(parts: Sequence[Path], layer: str) -> tuple[pa.Table, dict[str, Any]]:
-    """Read all part files, several at a time, and hold them against each other."""
+    """Read all part files, several at a time, and check them against each other."""
     layout = part_layout(layer)
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(lambda part: _read_part(part, layer, layout), parts))
@@ -106,13 +106,13 @@ def _read_part(part: Path, layer: str, layout: Layout) -> tuple[pa.Table, dict[s
 
 @dataclass(frozen=True)
 class Part:
-    """A run of consecutive images of the source, embedded: what one part file holds.
+    """A run of consecutive embedded images of the source: the content of one part file.
 
     Attributes:
         ids, paths, hashes: str[k]; paths are None where there are no files.
         rows, labels: int64[k]; the label −1 means none.
         layers: the vectors of each layer, float32[k, d].
-        sizes: see `Embeddings`; None not to write any.
+        sizes: see `Embeddings`; None to write none.
     """
 
     ids: Sequence[str]
@@ -159,12 +159,12 @@ def part_files(folder: Path) -> list[Path]:
 
 
 def stored_count(folder: Path) -> int:
-    """Return how many images the part files of `folder` hold."""
+    """Return the number of images in the part files of `folder`."""
     return sum(count_rows(part) for part in part_files(folder))
 
 
 def stored_layers(part: Path) -> list[str]:
-    """Return the names of the layers that a part file holds.
+    """Return the names of the layers in a part file.
 
     Raises:
         StageError: the file is damaged.

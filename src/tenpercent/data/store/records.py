@@ -1,4 +1,4 @@
-"""What `run.json` holds, as types: the source, the record of each stage, and checksums."""
+"""Types of `run.json`: the source, the record of each stage, and checksums."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .typed import problem
 
 
 class Stage(StrEnum):
-    """The stages that write into a run folder, in their order."""
+    """Stages that write into a run folder, in order."""
 
     EMBED = "embed"
     CLUSTER = "cluster"
@@ -19,7 +19,7 @@ class Stage(StrEnum):
 
 
 class SourceRecord(TypedDict):
-    """What `run.json` says of the source: enough to open it again and to know it again."""
+    """Description of the source: enough to open it again and to recognize it."""
 
     spec: str
     fingerprint: str
@@ -33,14 +33,14 @@ class SourceRecord(TypedDict):
 
 
 class EmbedSettings(TypedDict):
-    """How images were embedded."""
+    """Settings of the embedding."""
 
     embedder: str | dict[str, Any]
     holdout: NotRequired[float]
 
 
 class ClusterSettings(TypedDict):
-    """Which vectors were clustered, and how deep."""
+    """Settings of the clustering: the vectors and the depth."""
 
     within: Literal["class", "all"]
     layer: str
@@ -49,7 +49,7 @@ class ClusterSettings(TypedDict):
 
 
 class CutSettings(TypedDict):
-    """How a selection was cut."""
+    """Settings of the cut of a selection."""
 
     keep: float | None
     threshold: float | None
@@ -66,7 +66,7 @@ class CutSettings(TypedDict):
 
 
 class StageRecord(TypedDict):
-    """What `record` stores of every stage."""
+    """Record of any stage."""
 
     fingerprint: str
     settings: dict[str, Any]
@@ -77,7 +77,7 @@ class StageRecord(TypedDict):
 
 
 class EmbedRecord(StageRecord):
-    """What is stored of the embeddings."""
+    """Record of the embeddings."""
 
     settings: EmbedSettings  # type: ignore[misc]
     n: int
@@ -87,14 +87,14 @@ class EmbedRecord(StageRecord):
 
 
 class ClusterRecord(StageRecord):
-    """What is stored of the merges."""
+    """Record of the merges."""
 
     settings: ClusterSettings  # type: ignore[misc]
     merges: int
 
 
 class SelectRecord(StageRecord):
-    """What is stored of the selection."""
+    """Record of the selection."""
 
     settings: CutSettings  # type: ignore[misc]
     kept: int
@@ -107,7 +107,7 @@ USED = {"kind", "options", "n", "class_names"}  # of the source, by every stage
 
 
 class Holder(TypedDict):
-    """Who holds a stage."""
+    """Process that holds a stage."""
 
     pid: int
     host: str
@@ -115,7 +115,7 @@ class Holder(TypedDict):
 
 
 class RunRecord(TypedDict):
-    """`run.json`."""
+    """Content of `run.json`."""
 
     format: int
     source: SourceRecord
@@ -124,7 +124,7 @@ class RunRecord(TypedDict):
 
 
 def check_stage(name: str, found: dict[str, Any]) -> None:
-    """Raise `ValueError` where a record has not what its stage stores, or other settings than it was stored with."""
+    """Raise `ValueError` where a record lacks what its stage stores, or its settings do not match their fingerprint."""
     if name not in list(Stage):
         raise ValueError(f"stages.{name} is not a stage")
     wrong = problem(found, RECORDS.get(Stage(name), StageRecord), f"stages.{name}")

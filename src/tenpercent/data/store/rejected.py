@@ -1,4 +1,4 @@
-"""Images and vectors of a source that take no part, with the reason: `rejected.parquet`."""
+"""Images and vectors of a source that are left out, with the reason: `rejected.parquet`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pyarrow as pa
 from .files import write_table
 
 FORMAT = 1
-REJECTED = "rejected"  # in the metadata of a part: the images that have no usable vector in it
+REJECTED = "rejected"  # in the metadata of a part: its images without a usable vector
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """An image or a vector that takes no part: its id, its row in the source, and why."""
+    """An image or a vector that is left out: its id, its row in the source, and the reason."""
 
     id: str
     row: int
@@ -24,7 +24,7 @@ class Rejected:
 
 
 def rejected_table(rejected: Iterable[Rejected]) -> pa.Table:
-    """Return what takes no part, in id order: id, row, reason."""
+    """Return a table of the rejected, in id order: id, row, reason."""
     ordered = sorted(rejected, key=lambda one: one.id)
     columns: dict[str, pa.Array] = {
         "id": pa.array([one.id for one in ordered], pa.string()),

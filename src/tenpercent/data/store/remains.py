@@ -1,4 +1,4 @@
-"""What killed processes leave half-written: told by a lock from what living ones write, and removed."""
+"""Half-written files of killed processes: told by a lock from those of living ones, and removed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows: nothing can be told there, so nothing is removed
+except ImportError:  # Windows: no such locks, so nothing is removed
     fcntl = None  # type: ignore[assignment]
 
 TEMPORARY = ".partial"
@@ -19,13 +19,13 @@ TEMPORARY = ".partial"
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold a file or folder that is being written; the kernel lets go of it when the process ends, however it ends."""
+    """Hold a file or folder while it is written; the kernel releases it when the process ends, however it ends."""
     if fcntl is None:
         yield
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        with suppress(OSError):  # a file system without locks: then `is_abandoned` says no
+        with suppress(OSError):  # a file system without locks: `is_abandoned` then returns False
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
@@ -33,7 +33,7 @@ def held(path: Path) -> Iterator[None]:
 
 
 def is_abandoned(path: Path) -> bool:
-    """Return whether nobody holds a file or folder any more; False where that can't be told."""
+    """Return whether no process holds a file or folder any more; False where that is unknown."""
     if fcntl is None:
         return False
     try:
@@ -50,11 +50,11 @@ def is_abandoned(path: Path) -> bool:
 
 
 def remains(output: Path, before: str = "") -> list[Path]:
-    """Return what killed processes left of an output: ``[before]NAME.PID.partial`` beside it.
+    """Return the temporaries that killed processes left of an output: ``[before]NAME.PID.partial`` beside it.
 
     Args:
-        output: a file or folder as it is called once it is whole.
-        before: what stands before the name of the temporary.
+        output: the final path of the file or folder.
+        before: the prefix of the temporary's name.
     """
     if not output.parent.is_dir():
         return []
@@ -64,14 +64,14 @@ def remains(output: Path, before: str = "") -> list[Path]:
 
 
 def remove_remains(*outputs: Path) -> None:
-    """Remove what killed processes left of single files."""
+    """Remove the temporaries that killed processes left of single files."""
     for output in outputs:
         for path in remains(output):
             path.unlink(missing_ok=True)
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file or a folder; what can't be removed now is passed over the next time."""
+    """Remove a file or a folder; anything that can't be removed now is tried again next time."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

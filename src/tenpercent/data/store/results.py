@@ -1,4 +1,4 @@
-"""What trainings came to, as it lies in a run folder: a file a training, and one table of all of them."""
+"""Results of training runs in a run folder: one file per training run, and one table of all of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .tables import Column, Layout, check, damaged, read_checked
 FORMAT = 1
 DONE, FAILED = "done", "failed"
 NEEDED = ("arm", "fraction", "trial", "seed", "embedding", "layer", "accuracy", "status", "protocol")
-MAY_BE_NULL = ("layer", "accuracy")  # of these; of the others all
+MAY_BE_NULL = ("layer", "accuracy")  # the other columns may all be null
 
 CURVE = pa.struct(
     [
@@ -49,7 +49,7 @@ SCHEMA = pa.schema(
         ("status", pa.string()),
         ("reason", pa.string()),
         ("protocol", pa.string()),
-        ("kept", pa.binary()),  # packed bits, one a row of the source
+        ("kept", pa.binary()),  # packed bits, one per row of the source
         ("versions", pa.string()),
         ("machine", pa.string()),
     ]
@@ -70,7 +70,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
 
 
 class About(TypedDict):
-    """What is stored beside the columns."""
+    """Metadata stored beside the columns."""
 
     format: int
     images: str
@@ -87,11 +87,11 @@ LAYOUT = Layout(tuple(_column(field) for field in SCHEMA), About, FORMAT, bare=T
 
 
 def read_trainings(path: Path, images: str | None = None) -> pa.Table:
-    """Return a table of trainings, one row each, with the columns of `SCHEMA` that it has.
+    """Return a table of training runs, one row each, with those columns of `SCHEMA` that it has.
 
     Args:
-        path: a file of one training, or of all.
-        images: the fingerprint of the images; results of others are refused. None for any.
+        path: a file of one training run, or of all.
+        images: the fingerprint of the images; results for other images are refused. None accepts any.
 
     Raises:
         StageError: the file is damaged, of a newer format, or of other images.
@@ -114,7 +114,7 @@ def read_trainings(path: Path, images: str | None = None) -> pa.Table:
 
 
 def read_training(path: Path, images: str | None = None) -> dict[str, Any]:
-    """Return the one training of a file.
+    """Return the one training run in a file.
 
     Raises:
         StageError: see `read_trainings`.
@@ -126,7 +126,7 @@ def read_training(path: Path, images: str | None = None) -> dict[str, Any]:
 
 
 def read_results(run: RunFolder) -> pa.Table | None:
-    """Return all trainings of a run, or None where there are none.
+    """Return all training runs of a run, or None where there are none.
 
     Raises:
         StageError: see `read_trainings`.

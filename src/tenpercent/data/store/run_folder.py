@@ -1,4 +1,4 @@
-"""A run folder: `run.json` with the settings, versions, seeds and timings of each stage, and a lock a stage."""
+"""Run folder: `run.json` with the settings, versions, seeds and timings of each stage, and a lock per stage."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from .typed import parsed, parsed_format
 
 FORMAT = 1
 PLACES = ("data_dir", "labels", "ids")  # options of sources that are paths
-STAY = ("run.json", "decisions.sqlite", "locks", "earlier")  # what `set_aside` leaves in its place
+STAY = ("run.json", "decisions.sqlite", "locks", "earlier")  # not moved by `set_aside`
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of one run. Opening it touches nothing; `create` makes it."""
+    """Files of one run. Opening a run folder writes nothing; `create` makes it."""
 
     path: Path
 
     @classmethod
     def create(cls, path: str | Path, source: dict[str, Any]) -> RunFolder:
-        """Make the folder for `source`, or go on with one made for the same source.
+        """Create the folder for `source`, or resume one that was created for the same source.
 
         Args:
             path: the folder.
@@ -69,7 +69,7 @@ class RunFolder:
 
     @classmethod
     def at(cls, path: str | Path) -> RunFolder:
-        """Return the run folder at `path`, which holds a run or can take one; nothing is written.
+        """Return the run folder at `path`, which holds a run or can hold one; nothing is written.
 
         Raises:
             UsageError: the path is empty, or no path.
@@ -78,19 +78,19 @@ class RunFolder:
         run = cls(as_path(path, "a run folder"))
         if run.path.exists() and not run.path.is_dir():
             raise RunFolderError(f"{run.path} is a file, not a folder; choose another --out")
-        # A process that was killed while it made the folder leaves that of the locks, which comes first.
+        # A process killed while creating the folder leaves its folder of locks, which is created first.
         begun = run.json_path.exists() or (run.path / "locks").exists()
         if not begun and run.path.is_dir() and any(run.path.iterdir()):
             raise RunFolderError(f"{run.path} is not empty and holds no run; choose another --out")
         return run
 
     def follow(self, source: dict[str, Any]) -> None:
-        """Note where the same source lies now, and the files beside it."""
+        """Record the current location of the same source, and of the files beside it."""
         known = self.read()["source"]
         old, new = known.get("options", {}), source.get("options", {})
         places = {name: new[name] for name in PLACES if name in old and name in new}
         moved = {**known, "spec": source["spec"]} | ({"options": {**old, **places}} if places else {})
-        if moved != known:  # else nothing is to be written, where nothing may be
+        if moved != known:  # else write nothing: the folder may be read-only
             with self._short_lock():
                 self._write({**self.read(), "source": moved})
 
@@ -117,72 +117,72 @@ class RunFolder:
 
     @property
     def json_path(self) -> Path:
-        """Settings, versions, seeds and timings."""
+        """File of settings, versions, seeds and timings."""
         return self.path / "run.json"
 
     @property
     def embeddings(self) -> Path:
-        """The folder of the embeddings' part files."""
+        """Folder of the embeddings' part files."""
         return self.path / "embeddings"
 
     @property
     def rejected(self) -> Path:
-        """Images and vectors that take no part: id, row, reason."""
+        """Table of images and vectors that are left out: id, row, reason."""
         return self.path / "rejected.parquet"
 
     @property
     def holdout(self) -> Path:
-        """Images held out before embedding: id, row, label."""
+        """Table of images held out before embedding: id, row, label."""
         return self.path / "holdout.parquet"
 
     @property
     def training(self) -> Path:
-        """The embedding network's weights, checkpoint, settings and curve."""
+        """Folder of the embedding network's weights, checkpoint, settings and curve."""
         return self.path / "training"
 
     @property
     def merges(self) -> Path:
-        """The first merges of the complete-linkage tree."""
+        """Table of the first merges of the complete-linkage tree."""
         return self.path / "merges.parquet"
 
     @property
     def counts(self) -> Path:
-        """What a deeper cut goes on from, beside the merges."""
+        """State beside the merges from which a deeper cut resumes."""
         return self.path / "merges.counted.parquet"
 
     @property
     def decided(self) -> Path:
-        """The merges under the decisions of `decisions.sqlite`, where these change the tree."""
+        """Table of the merges under the decisions of `decisions.sqlite`, where these change the tree."""
         return self.path / "decided.parquet"
 
     @property
     def decided_counts(self) -> Path:
-        """What a deeper cut of these goes on from."""
+        """State from which a deeper cut of the decided merges resumes."""
         return self.path / "decided.counted.parquet"
 
     @property
     def scratch(self) -> Path:
-        """What is of use only until a stage is done: finished classes, pairs that outgrew the memory."""
+        """Folder of files needed only until a stage is done: finished classes, pairs that exceed the memory."""
         return self.path / "scratch"
 
     @property
     def selection(self) -> Path:
-        """One row an image: kept or removed, and by whom represented."""
+        """Table of one row per image: kept or removed, and its representative."""
         return self.path / "selection.parquet"
 
     @property
     def report(self) -> Path:
-        """The page that shows what was found."""
+        """HTML page of the results."""
         return self.path / "report.html"
 
     @property
     def results(self) -> Path:
-        """One row a training of the experiment that tries the selection."""
+        """Table of one row per training run of the evaluation."""
         return self.path / "results.parquet"
 
     @property
     def evidence(self) -> Path:
-        """The folder of tables and figures of what the trainings show."""
+        """Folder of tables and figures of the evaluation's results."""
         return self.path / "evidence"
 
     def read(self) -> dict[str, Any]:
@@ -194,7 +194,7 @@ class RunFolder:
         with self._told():
             text = self.json_path.read_bytes()
             content = parsed_format(self.json_path, text, RunRecord, FORMAT)
-            if b"\\u0000" in text:  # JSON can't hold it otherwise, and no path may
+            if b"\\u0000" in text:  # JSON encodes it in this way only, and no path may contain it
                 raise ValueError("it holds a null character")
         return content
 
@@ -212,7 +212,7 @@ class RunFolder:
         """Return what `record` stored for `stage`, or None where it has not finished.
 
         Raises:
-            RunFolderError: it is not what the stage stores.
+            RunFolderError: the record is not valid for the stage.
         """
         found = self.read()["stages"].get(stage)
         if found is None:
@@ -225,7 +225,7 @@ class RunFolder:
         """Return what `record` stored for `stage`.
 
         Raises:
-            StageError: it has not finished; the message names the command that makes it.
+            StageError: it has not finished; the message names the command to call.
         """
         found = self.stage(stage)
         if found is None:
@@ -236,9 +236,9 @@ class RunFolder:
         return found
 
     def record(self, stage: Stage, settings: dict[str, Any], seconds: float, **more: Any) -> None:
-        """Note that `stage` has finished with `settings`, in `seconds`; `more` is kept beside them.
+        """Record that `stage` finished with `settings`, in `seconds`; `more` is stored beside them.
 
-        The checksums of what it wrote are kept too: readers compare (`data/store/tables.py`).
+        The checksums of its files are stored too, and readers compare them (`data/store/tables.py`).
         """
         checksums = self._checksums(stage)
         with self._short_lock():
@@ -256,7 +256,7 @@ class RunFolder:
             self._write(content)
 
     def forget(self, stage: Stage) -> None:
-        """Take `stage` and every later one out of `run.json`: they are about to be made anew."""
+        """Remove `stage` and every later one from `run.json`: they are about to be made anew."""
         with self._short_lock():
             content = self.read()
             later = list(Stage)[list(Stage).index(stage) :]
@@ -268,7 +268,7 @@ class RunFolder:
             self._write(content)
 
     def vouch(self, stage: Stage) -> None:
-        """Keep the checksums of what `stage` has written beside what it recorded."""
+        """Store the checksums of the files of `stage` in its record."""
         checksums = self._checksums(stage)
         with self._short_lock():
             content = self.read()
@@ -276,19 +276,19 @@ class RunFolder:
             self._write(content)
 
     def doubt(self, stage: Stage) -> None:
-        """Drop the checksums of what `stage` is about to write anew; a kill must not leave those of other files."""
+        """Drop the checksums of files that `stage` is about to rewrite; a kill must not leave those of other files."""
         with self._short_lock():
             content = self.read()
             if self._replace_checksums(content, stage, {}):
                 self._write(content)
 
     def doubt_missing(self, stage: Stage) -> None:
-        """Drop the checksums of files of `stage` that are gone, once the others are seen to be as they were written.
+        """Drop the checksums of missing files of `stage`, after checking that its other files are unchanged.
 
-        What is made again comes with the JSON files beside it, which are written anew too.
+        When files are made again, the JSON files beside them are rewritten too.
 
         Raises:
-            StageError: a file that is there has changed.
+            StageError: an existing file has changed.
         """
         with self._short_lock():
             content = self.read()
@@ -332,15 +332,15 @@ class RunFolder:
         return bool(new != old)
 
     def set_aside(self, source: dict[str, Any]) -> Path:
-        """Move all that was made of the source as it was read, and begin anew with another description of it.
+        """Move everything made from the source as it was read, and start anew with another description of it.
 
-        Decisions stay where they are. A killed call leaves a run that the next call sets aside the rest of.
+        Decisions stay in place. If a call is killed, the next one sets the rest aside.
 
         Args:
             source: the new description, as for `create`.
 
         Returns:
-            The folder that holds what was there, ``earlier/N``.
+            The folder that holds the earlier files, ``earlier/N``.
 
         Raises:
             LockedError: another process works on the run.
@@ -359,17 +359,17 @@ class RunFolder:
             return to
 
     def clear_scratch(self) -> None:
-        """Remove what was of use only until the stage was done; the caller holds its lock."""
+        """Remove files needed only until the stage was done; the caller holds its lock."""
         shutil.rmtree(
             self.scratch, ignore_errors=True
-        )  # what can't be removed now is passed over the next time
+        )  # anything that can't be removed now is tried again next time
 
     @contextmanager
     def lock(self, *stages: Stage) -> Iterator[None]:
-        """Hold stages against other processes, and clear what a killed one left half-written.
+        """Hold stages against other processes, and remove half-written files of a killed one.
 
-        Hold a stage to write it, and those after it too where their files are made from what is written.
-        The lock is the kernel's: it ends with the process, however that ends.
+        Hold a stage to write it, and later stages too if their files depend on what is written.
+        The kernel owns the lock: it ends with the process, however that ends.
 
         Raises:
             LockedError: another process holds one of them; the message names it.
@@ -405,7 +405,7 @@ class RunFolder:
             lock.release()
 
     def _outputs(self, stage: Stage) -> list[Path]:
-        """What `stage` writes: files, or folders of files."""
+        """Return the outputs of `stage`: files, or folders of files."""
         return {
             Stage.EMBED: [self.rejected, self.holdout, self.embeddings, self.training],
             Stage.CLUSTER: [self.merges, self.counts, self.decided, self.decided_counts],
@@ -415,7 +415,7 @@ class RunFolder:
 
     @contextmanager
     def _short_lock(self) -> Iterator[None]:
-        """Hold `run.json`, and clear what a killed process left of it."""
+        """Hold `run.json`, and remove the temporaries that a killed process left of it."""
         lock = FileLock(self._locks() / "run.lock")
         try:
             lock.acquire(timeout=60)
@@ -450,7 +450,7 @@ def _holder(path: Path) -> str:
 
 
 def flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return nested settings as one level, the inner names alone."""
+    """Return nested settings flattened to one level, under the inner names alone."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
         found.update(flat(value) if isinstance(value, dict) else {key: value})

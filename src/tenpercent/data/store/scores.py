@@ -1,4 +1,4 @@
-"""How hard each image was to learn, as a training leaves it in its folder: one score an image for each name."""
+"""Difficulty scores of a training run, in its folder: one score per image for each name."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ Floats = npt.NDArray[np.float64]
 
 
 class About(TypedDict):
-    """What is stored beside the columns."""
+    """Metadata stored beside the columns."""
 
     format: int
 
 
 def write_scores(folder: Path, places: Ints, scores: Mapping[str, Floats]) -> None:
-    """Write the scores, float64[k] each, of the images at `places` among the readable ones, in the source's order."""
+    """Write the scores, float64[k] each, of the images at `places` among the readable ones, in source order."""
     columns: dict[str, Any] = {"position": pa.array(places, pa.int64())}
     columns |= {name: pa.array(values, pa.float64()) for name, values in scores.items()}
     write_table(folder / FILE, pa.table(columns), {"format": FORMAT})
 
 
 def read_scores(folder: Path, name: str, rows: Ints) -> Floats | None:
-    """Return the scores that a training left.
+    """Return the scores of a training run.
 
     Args:
-        folder: of the training.
-        name: of the score.
-        rows: int64[m], of the readable images in the source, in any order.
+        folder: the folder of the training run.
+        name: the name of the score.
+        rows: int64[m], rows in the source of the readable images, in any order.
 
     Returns:
-        float64[max(rows) + 1], one a row of the source, nan where an image took no part; None where it left none.
+        float64[max(rows) + 1], one per row of the source, nan for images left out; None where there are no scores.
 
     Raises:
         StageError: the file is damaged, of a newer format, or of other images.

@@ -1,4 +1,4 @@
-"""What the tables of a run folder hold, and the one way to read them: nothing damaged goes further than here."""
+"""Layouts of the tables of a run folder, and the only way to read them: damaged files are refused here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 CHANGED = "it differs from what was written (another checksum)"
 
-MAKERS = {  # by a file's name, else by its folder's: what makes it anew
+MAKERS = {  # by a file's name, else by its folder's: the command that makes it anew
     "merges.parquet": "delete it, then make it anew with: tenpercent cluster {run}",
     "merges.counted.parquet": "delete it: a deeper cut then counts anew (tenpercent select {run})",
     "decided.parquet": "delete it, then make it anew with: tenpercent select {run}",
@@ -40,7 +40,7 @@ MAKERS = {  # by a file's name, else by its folder's: what makes it anew
 
 
 def remedy(path: Path) -> str:
-    """Return what to do about a damaged file, by its place in the run folder."""
+    """Return the remedy for a damaged file, by its place in the run folder."""
     if path.name in MAKERS:
         return MAKERS[path.name].format(run=path.parent)
     if path.parent.name in MAKERS:
@@ -49,7 +49,7 @@ def remedy(path: Path) -> str:
 
 
 def damaged(path: Path, what: object) -> StageError:
-    """Return the error of a damaged file: what is wrong with it, and what makes it anew."""
+    """Return the error for a damaged file: what is wrong with it, and which command makes it anew."""
     return StageError(f"{path} is damaged ({one_line(what, 200)}); {remedy(path)}")
 
 
@@ -58,12 +58,12 @@ class Column:
     """One column of a table.
 
     Attributes:
-        name: its name.
+        name: name of the column.
         type: its type, or a test of it.
         nullable: whether values may be missing.
-        lowest, highest: the range of the values, ends included; nan is in none.
-        optional: whether a table may lack the column, as those of an older version do.
-        unvouched: says what is wrong with values that no checksum vouches for.
+        lowest, highest: the inclusive range of the values; nan is in none.
+        optional: whether a table may lack the column, as in older versions.
+        unvouched: a check of values without a checksum, which returns what is wrong with them.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Column:
     unvouched: Callable[[pa.ChunkedArray], str | None] | None = None
 
     def problem(self, found: pa.ChunkedArray) -> str | None:
-        """Return what is wrong with a column as it was read, or None."""
+        """Return what is wrong with a column that was read, or None."""
         right = self.type(found.type) if callable(self.type) else found.type == self.type
         if not right:
             return f"column {self.name} is {found.type}"
@@ -95,13 +95,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a table holds.
+    """Layout of a table.
 
     Attributes:
-        columns: those that are read; others are passed over.
+        columns: the columns to read; others are ignored.
         about: the type of the JSON stored beside the columns, a TypedDict.
         newest: the highest format that this version reads.
-        bare: whether a table is taken that has nothing beside its columns.
+        bare: whether a table without metadata is accepted.
     """
 
     columns: tuple[Column, ...]
@@ -122,8 +122,8 @@ def read_about(path: Path, layout: Layout) -> dict[str, Any]:
 def read_checked(path: Path, layout: Layout) -> tuple[pa.Table, dict[str, Any]]:
     """Return the columns of a table, in the order of the layout, and the JSON stored beside them.
 
-    Whatever a file of this program may hold is checked: columns, types, nulls, ranges, text, and the checksums that
-    `run.json` or the file itself keeps. Files of version 0.1 have none, and are held to the rest.
+    Everything is checked: columns, types, nulls, ranges, text, and the checksums that `run.json` or the file itself
+    holds. Files of version 0.1 have no checksums; all other checks apply to them.
 
     Raises:
         StageError: the file is damaged, of a newer format, or no such table.
@@ -132,7 +132,7 @@ def read_checked(path: Path, layout: Layout) -> tuple[pa.Table, dict[str, Any]]:
 
 
 def check_file(path: Path) -> None:
-    """Raise `StageError` where a file that is no table has another checksum than `run.json` keeps."""
+    """Raise `StageError` where the checksum of a file that is no table differs from the one in `run.json`."""
 
     def compare(kept: str | None) -> None:
         with whole(path):
@@ -143,7 +143,7 @@ def check_file(path: Path) -> None:
 
 
 def _retried(path: Path, read: Callable[[str | None], T]) -> T:
-    """Read with the checksums that are kept; once more where another process has written anew meanwhile."""
+    """Read with the stored checksums; retry once if another process has rewritten the file meanwhile."""
     kept = recorded(path)
     try:
         return read(kept)
@@ -180,7 +180,7 @@ def _read(path: Path, layout: Layout, kept: str | None) -> tuple[pa.Table, dict[
 
 
 def _expected(path: Path, schema: pa.Schema, kept: str | None) -> dict[str, str]:
-    """Return the checksums that are kept, by the name of the column, and under "" that of what is beside them."""
+    """Return the stored checksums by column name, and that of the metadata under ""."""
     if kept is None:
         kept = (schema.metadata or {}).get(CHECKSUMS, b"").decode("ascii", "replace")
     if not kept:
@@ -213,12 +213,12 @@ def _wrong(column: Column, found: pa.ChunkedArray, expected: str | None) -> str 
     if expected is not None:
         differs = checksum(found) != expected
         return f"column {column.name}: {CHANGED}" if differs else None
-    found.validate(full=True)  # raises at text that is none
+    found.validate(full=True)  # raises at invalid text
     return None if column.unvouched is None else column.unvouched(found)
 
 
 def count_rows(path: Path) -> int:
-    """Return how many rows a table has.
+    """Return the number of rows of a table.
 
     Raises:
         StageError: the file is damaged.
@@ -228,13 +228,13 @@ def count_rows(path: Path) -> int:
 
 
 def has_checksums(path: Path) -> bool:
-    """Whether a table holds checksums itself."""
+    """Return whether a table itself holds checksums."""
     with whole(path):
         return CHECKSUMS in (pq.read_schema(path).metadata or {})
 
 
 def read_settings(path: Path, kind: Any, newest: int, remedy: str) -> dict[str, Any]:
-    """Return a file of JSON that has a format and the type `kind`, a TypedDict.
+    """Return a JSON file that has a format and the type `kind`, a TypedDict.
 
     Raises:
         StageError: it can't be read, is of a newer format, or of another type; the message ends with the remedy.
@@ -248,7 +248,7 @@ def read_settings(path: Path, kind: Any, newest: int, remedy: str) -> dict[str, 
 
 @contextmanager
 def whole(path: Path) -> Iterator[None]:
-    """Turn what reading a damaged file raises into `StageError`."""
+    """Convert the errors of reading a damaged file into `StageError`."""
     try:
         yield
     except StageError:
@@ -262,14 +262,14 @@ def whole(path: Path) -> Iterator[None]:
 
 
 def check(path: Path, *claims: tuple[Any, str]) -> None:
-    """Raise `StageError` at the first claim that does not hold, each with what it means where it does not."""
+    """Raise `StageError` at the first claim that is false; each comes with the message for that case."""
     for holds, what in claims:
         if not holds:
             raise damaged(path, what)
 
 
 def ascending(*keys: npt.NDArray[Any]) -> bool:
-    """Whether rows are in strictly ascending order of the keys, the first of which counts most."""
+    """Return whether rows are in strictly ascending order of the keys, the first key being the most significant."""
     tied = np.ones(max(len(keys[0]) - 1, 0), dtype=np.bool_)
     for key in keys:
         if bool(np.any(tied & (key[1:] < key[:-1]))):

@@ -1,4 +1,4 @@
-"""JSON of a run folder, held against the type that it must have before anything is made of it."""
+"""JSON of a run folder, checked against its type before it is used."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_t
 
 from ...errors import StageError
 
-LARGEST = 2**63 - 1  # a whole number beyond does not fit an array
+LARGEST = 2**63 - 1  # arrays hold no larger whole number
 
 
 class NewerFormatError(StageError):
-    """What is stored is of a format that this version does not read."""
+    """Error for stored data in a format that this version does not read."""
 
 
 def parsed(text: str | bytes, kind: Any) -> Any:
@@ -41,13 +41,13 @@ def parsed_format(path: Path, text: str | bytes, kind: Any, newest: int) -> dict
     """Return JSON that has a format and the type `kind`, a TypedDict.
 
     Args:
-        path: where it stands, for the message.
+        path: the file, for the message.
         text: UTF-8.
         kind: the type.
         newest: the highest format that this version reads.
 
     Raises:
-        NewerFormatError: it is of a newer one.
+        NewerFormatError: the format is newer.
         ValueError: it is no JSON, or of another type.
     """
     version = parsed(text, dict[str, Any]).get("format")
@@ -60,7 +60,7 @@ def parsed_format(path: Path, text: str | bytes, kind: Any, newest: int) -> dict
 
 
 def problem(value: Any, kind: Any, name: str = "it") -> str | None:
-    """Return what keeps `value` from having the type `kind`, or None where it has it."""
+    """Return the reason why `value` does not have the type `kind`, or None where it does."""
     origin = get_origin(kind)
     if kind is Any:
         return None
@@ -83,7 +83,7 @@ def _problem_of_fields(value: Any, kind: Any, name: str) -> str | None:
     if not isinstance(value, dict):
         return f"{name} is {_short(value)}, not an object"
     for key, inner in get_type_hints(kind, include_extras=True).items():
-        # `__required_keys__` knows of NotRequired only where annotations are no text.
+        # `__required_keys__` knows NotRequired only where annotations are not text.
         if get_origin(inner) is NotRequired:
             if key not in value:
                 continue
