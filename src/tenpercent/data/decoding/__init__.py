@@ -1,1 +1,1 @@
-"""From the bytes of a file to pixels, with a verdict whether the image is whole."""
+"""Decoding of files to pixels, with a check that the image is complete."""

@@ -1,4 +1,4 @@
-"""Bytes and arrays of every kind, brought to RGB as a person sees them."""
+"""Conversion of bytes and arrays of every kind to upright RGB."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = ["RGB", "Unreadable", "as_rgb", "decode", "decode_for", "extensions", 
 
 Result = TypeVar("Result")
 
-_BYTES_A_PIXEL = 10  # that decoding takes at most: 9, but for AVIF and progressive JPEGs
+_BYTES_A_PIXEL = 10  # upper bound for decoding: 9, except for AVIF and progressive JPEGs
 _BYTES_A_PIXEL_OF_WEBP = 16  # its decoder holds two canvases, and Pillow two copies
 
 
 def decode(raw: Raw, how: Decoding = Decoding()) -> RGB:  # noqa: B008 – frozen
-    """Return the pixels of an image as a person sees it: upright, in RGB, transparency on white.
+    """Return the pixels of an image as it is meant to be seen: upright, in RGB, transparency on white.
 
-    Grey becomes three equal channels; 16 bits and floats are scaled to 8; of an animation the first frame is
-    taken. Colour profiles are not applied.
+    Grey becomes three equal channels; 16 bits and floats are scaled to 8; the first frame of an animation is used.
+    Colour profiles are not applied.
 
     Args:
         raw: an encoded image, or an array [h, w], [h, w, 1], [h, w, 3] (RGB) or [h, w, 4] (RGBA) of uint8,
@@ -50,10 +50,10 @@ def decode(raw: Raw, how: Decoding = Decoding()) -> RGB:  # noqa: B008 – froze
 
 
 def decode_for(raw: Raw, how: Decoding, use: Callable[[RGB], Result]) -> Result:
-    """Return `use` of the pixels of an image; see `decode`.
+    """Return the result of `use` on the pixels of an image; see `decode`.
 
-    The memory of a large picture is counted until `use` has returned: threads that reduce pictures should do it there,
-    so that not all of them hold one at the same time. `use` must not decode another image.
+    The memory of a large picture stays reserved until `use` has returned: threads that reduce pictures should do so
+    in `use`, so that they don't all hold one at the same time. `use` must not decode another image.
 
     Raises:
         Unreadable: see `decode`.
@@ -98,12 +98,12 @@ def _opened_and_read(raw: bytes, how: Decoding, room: Room) -> RGB:
 
 
 def bytes_a_pixel(image: Image.Image) -> int:
-    """Return how many bytes decoding an opened image takes at most for each of its pixels."""
+    """Return the upper bound of the bytes per pixel that decoding an opened image takes."""
     return _BYTES_A_PIXEL_OF_WEBP if image.format == "WEBP" else _BYTES_A_PIXEL
 
 
 def _no_image(raw: bytes) -> str:
-    """Say what a file is instead of an image: often one that stands for content that was not fetched."""
+    """Describe a file that is no image: often a placeholder for content that was not fetched."""
     if raw.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer in place of the image; git lfs pull fetches it"
     if len(raw) < 1024 and b"/annex/objects/" in raw:
@@ -112,7 +112,7 @@ def _no_image(raw: bytes) -> str:
 
 
 def _refuse_many(width: int, height: int, limit: int) -> None:
-    """Raise where there are too many pixels, before memory is taken for them."""
+    """Raise where there are too many pixels, before memory is allocated for them."""
     if width * height > limit:
         raise Unreadable(
             f"too many pixels: {width:,} × {height:,} is above the limit of {limit:,}; "
@@ -125,7 +125,7 @@ def as_rgb(image: Image.Image, how: Decoding = Decoding(), way_up: int | None = 
 
     Args:
         image: of any mode.
-        how: the rules; by rules 1 XMP turns an image too.
+        how: the rules; by rules 1, XMP is applied too.
         way_up: its orientation, 1 to 8; None to read it from the image.
 
     Raises:
@@ -137,7 +137,7 @@ def as_rgb(image: Image.Image, how: Decoding = Decoding(), way_up: int | None = 
 
 
 def _upright_by_rules_1(image: Image.Image) -> Image.Image:
-    """Turn an image the way its EXIF block or XMP says; not at all where Pillow can't encode all tags anew."""
+    """Turn an image as its EXIF block or XMP says; not at all where Pillow can't re-encode all tags."""
     if image.format == "JPEG" and not {"exif", "xmp"} & image.info.keys():
         return image
     try:
@@ -162,7 +162,7 @@ def _from_array(array: npt.NDArray[np.generic], how: Decoding) -> RGB:
 
 
 def _bytes_of(array: npt.NDArray[np.generic]) -> Callable[[npt.NDArray[np.generic]], RGB]:
-    """Return what makes 0 to 255 of some rows of an array."""
+    """Return a function that converts rows of an array to values from 0 to 255."""
     if array.dtype == np.uint8:
         return lambda rows: rows.astype(np.uint8, copy=False)
     if array.dtype == np.bool_:
@@ -178,7 +178,7 @@ def _bytes_of(array: npt.NDArray[np.generic]) -> Callable[[npt.NDArray[np.generi
 
 
 def _channels(values: RGB) -> RGB:
-    """Return RGB of [h, w], [h, w, 1], [h, w, 3] or [h, w, 4] in 8 bits."""
+    """Return 8-bit RGB of [h, w], [h, w, 1], [h, w, 3] or [h, w, 4]."""
     if values.ndim == 2 or values.shape[2] == 1:
         return grey(values.reshape(values.shape[:2]))
     return on_white(values) if values.shape[2] == 4 else values

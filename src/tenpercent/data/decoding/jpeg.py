@@ -1,14 +1,14 @@
-"""JPEG decoded by Pillow, with a verdict whether there were data for the whole picture.
+"""JPEG decoding by Pillow, with a check that there were data for the whole picture.
 
-libjpeg fills what is missing with grey and says so in a warning that Pillow doesn't pass on. But its decoder can be fed
-piece by piece, and stops where it lacks data. So it gets the data without the end marker that follows them, then a few
-bytes of no meaning, since it looks up to 8 bytes ahead: a decoder that still waits for data has not had them all. This
-costs nothing beside the decoding. The bytes added are ones, which are no code of any JPEG: each block takes 34 of
-these bits, so it is two blocks of 8 × 8 pixels at the very end at most whose lack goes unseen. Where the end marker is
+libjpeg fills missing data with grey and reports it in a warning that Pillow doesn't pass on. But its decoder can be
+fed piece by piece, and stops where it lacks data. So it gets the data without the end marker that follows them, then a
+few meaningless bytes, since it looks up to 8 bytes ahead: a decoder that still waits for data has not had them all.
+The check costs nothing beside the decoding. The bytes added are ones, which are no code of any JPEG: each block takes
+34 of these bits, so at most two missing blocks of 8 × 8 pixels at the very end go unnoticed. Where the end marker is
 missing, even these are noticed: the picture is decoded again with other bytes added, and must be the same.
 
-Of a progressive JPEG the last scan in the file is judged so, and all scans together must bring every frequency to its
-last bit. The format does not demand that, but all encoders do it.
+For a progressive JPEG the last scan in the file is checked this way, and all scans together must complete every
+frequency to its last bit. The format does not demand that, but all encoders do it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MARKER = re.compile(
 )  # else 0xFF is a byte of data, filling, or of a restart marker
 _UNUSUAL = re.compile(rb"\xff[\xc3\xc5-\xcf\xdd]")  # a frame that is not coded by Huffman, or restart markers
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
-_AHEAD = b"\xff\x00" * 8  # the bytes that libjpeg looks ahead at most: ones, as they stand in a scan
+_AHEAD = b"\xff\x00" * 8  # the most bytes that libjpeg looks ahead: ones, as encoded in a scan
 _OTHERS_AHEAD = (b"\x55" * 8, b"\xaa" * 8, bytes(8))
 _ONE_MORE = b"\xff\x00"
 _UNWRITTEN = (
@@ -42,7 +42,7 @@ _PADDED = 16  # zeros that data may end with and the decoder looks ahead at
 
 @dataclass(frozen=True)
 class _Structure:
-    """What a JPEG says of itself.
+    """Structure of a JPEG by its own markers.
 
     Attributes:
         frame: the content of its frame header: precision, height, width, components.
@@ -50,7 +50,7 @@ class _Structure:
         stop: the byte after them.
         interval: units between restart markers, 0 for none.
         last: the components of the last scan.
-        complete: whether the scans bring all frequencies of all components, to the last bit.
+        complete: whether the scans complete all frequencies of all components, to the last bit.
         ended: whether the end marker follows.
     """
 
@@ -64,7 +64,7 @@ class _Structure:
 
 
 def load_jpeg(image: ImageFile, raw: bytes) -> None:
-    """Load an opened JPEG; one that lacks its end marker alone is whole.
+    """Load an opened JPEG; one that lacks only its end marker is complete.
 
     Raises:
         Unreadable: there are no data for the whole picture.
@@ -72,7 +72,7 @@ def load_jpeg(image: ImageFile, raw: bytes) -> None:
     """
     found = _plainest(image, raw) or _structure(raw)
     if found is None or len(image.tile) != 1:
-        image.load()  # coded by arithmetic or without loss: Pillow must have all of it at once
+        image.load()  # arithmetic or lossless coding: Pillow must have all of it at once
         return
     if not found.complete:
         raise Unreadable("truncated: it breaks off before its last scan")
@@ -86,9 +86,9 @@ def load_jpeg(image: ImageFile, raw: bytes) -> None:
 
 
 def _plainest(image: ImageFile, raw: bytes) -> _Structure | None:
-    """Return the structure of a JPEG as most are: one scan of all components, then the end; None of any other.
+    """Return the structure of the most common kind of JPEG: one scan of all components, then the end; else None.
 
-    What Pillow has read is not read again: for small pictures that takes as long as a tenth of the decoding.
+    What Pillow has read is not read again: for small pictures that would take a tenth of the time of decoding.
     """
     start, layers = image.fp.tell(), len(image.getbands())  # type: ignore[union-attr]
     head = bytes((0xFF, _START_OF_SCAN, 0, 6 + 2 * layers, layers))
@@ -105,13 +105,13 @@ def _plainest(image: ImageFile, raw: bytes) -> _Structure | None:
 
 
 def _structure(raw: bytes) -> _Structure | None:
-    """Return what a JPEG says of itself, None where it can't be fed piece by piece.
+    """Return the structure of a JPEG, or None where it can't be fed piece by piece.
 
     Raises:
         Unreadable: it breaks off before its first scan or between two.
     """
     frame, kind, interval, marker = b"", 0, 0, 0
-    missing: dict[int, list[int]] = {}  # bits of each frequency that have not come, by component
+    missing: dict[int, list[int]] = {}  # bits still missing of each frequency, by component
     scan: tuple[int, int, int, bytes] | None = None
     for marker, first, stop, following in _segments(raw):
         if marker == _START_OF_SCAN:
@@ -137,7 +137,7 @@ def _structure(raw: bytes) -> _Structure | None:
 
 
 def _segments(raw: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Yield marker, first byte, the byte after it and the next marker's place of each whole segment up to the end."""
+    """Yield marker, first byte, end and position of the next marker for each whole segment up to the end."""
     at, size = _next_marker(raw, 2), len(raw)
     while at < size - 1:
         marker = raw[at + 1]
@@ -154,18 +154,18 @@ def _segments(raw: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _next_marker(raw: bytes, at: int) -> int:
-    """Return where the next marker is that starts no interval, else the file's end, or half a marker there."""
+    """Return the position of the next marker that starts no interval, else the file's end, or half a marker there."""
     found = _MARKER.search(raw, at)
     return found.start() if found else len(raw) - raw.endswith(b"\xff")
 
 
 def _restarts(raw: bytes, found: _Structure) -> int:
-    """Return how many restart markers are among the data of the last scan."""
+    """Return the number of restart markers in the data of the last scan."""
     return len(_RESTART.findall(raw, found.start, found.stop))
 
 
 def _units(found: _Structure) -> int:
-    """Return how many units (MCUs), between which restart markers may stand, the last scan has."""
+    """Return the number of units (MCUs) of the last scan, between which restart markers may stand."""
     height, width = (int.from_bytes(found.frame[k : k + 2], "big") for k in (1, 3))
     sampling = {found.frame[k]: divmod(found.frame[k + 1], 16) for k in range(6, len(found.frame), 3)}
     across, down = (max(each[axis] for each in sampling.values()) for axis in (0, 1))
@@ -185,10 +185,10 @@ class _Feed:
         self.decoder.setimage(self.picture.im, extents)
         self.rest = b""
         self.finished = False
-        self.idle = 0  # pieces in a row of which nothing was left
+        self.idle = 0  # consecutive pieces that were used up
 
     def give(self, data: bytes) -> None:
-        """Decode as much as can be with further data."""
+        """Decode as much as possible with further data."""
         data = self.rest + data
         taken, error = self.decoder.decode(data)
         if error < 0:
@@ -200,7 +200,7 @@ class _Feed:
     def has_all(self, piece: bytes) -> bool:
         """Return whether the decoder is done with the data, given a byte more or two.
 
-        It is where it has finished, or passes over all that comes to find a marker. One that waits for data takes
+        A decoder is done if it has finished, or skips everything in search of a marker. One that waits for data takes
         them block by block, for which two single bytes don't suffice.
         """
         for _ in range(3):
@@ -213,7 +213,7 @@ class _Feed:
 
 
 def _fed(image: ImageFile, raw: bytes, found: _Structure, ahead: bytes) -> Image.Image:
-    """Return the picture that the data make, and these bytes behind them."""
+    """Return the picture decoded from the data, followed by these bytes."""
     feed = _Feed(image)
     try:
         data = raw[: found.stop]
@@ -233,11 +233,11 @@ def _fed(image: ImageFile, raw: bytes, found: _Structure, ahead: bytes) -> Image
 
 
 def _feed_to_zeros(feed: _Feed, data: bytes, ended: bool) -> bytes:
-    """Feed data but for the zeros at their end, and return these.
+    """Feed data except for the zeros at their end, and return these.
 
     Raises:
-        Unreadable: the picture is complete without them, so the file was not written to its end. With an end marker
-            behind the zeros it may need none of them: some cameras fill up what they write.
+        Unreadable: the picture is complete without them, so the file was never fully written. With an end marker
+            after the zeros it may need none of them: some cameras pad what they write.
     """
     at, last = 0, len(data) - _UNWRITTEN
     filled = len(data.rstrip(b"\0")) + _PADDED
@@ -252,7 +252,7 @@ def _feed_to_zeros(feed: _Feed, data: bytes, ended: bool) -> bytes:
 
 
 def _feed_until(feed: _Feed, data: bytes, start: int, stop: int) -> int:
-    """Feed data from `start` to `stop`, then two bytes more to see whether the picture is complete; return the next."""
+    """Feed data from `start` to `stop`, then two more bytes to see whether the picture is complete; return the next."""
     feed.give(data[start:stop])
     for _ in range(2):
         if not feed.finished:

@@ -1,4 +1,4 @@
-"""Loaded images of every mode and bit depth, brought to RGB in 8 bits strip by strip."""
+"""Conversion of loaded images of every mode and bit depth to 8-bit RGB, strip by strip."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .orientation import as_seen, as_stored, turned
 RGB = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.generic]
 
-STRIP = 2**18  # pixels converted at a time: what lies between Pillow's image and the result stays small
+STRIP = 2**18  # pixels converted at a time: keeps the intermediate arrays small
 SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _WIDE = SIXTEEN_BIT | {"I", "F"}
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _MAXIMUM, _SAMPLE_FORMAT = 258, 262, 281, 339  # tags of TIFF
@@ -23,12 +23,12 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _MAXIMUM, _SAMPLE_FORMAT = 258, 262, 281, 339  #
 def to_rgb(image: Image.Image, orientation: int, rules: int) -> RGB:
     """Return the pixels of a loaded image as uint8[h, w, 3], turned, transparency on white.
 
-    Memory: the image, the result, and some strips.
+    Memory: the image, the result, and a few strips.
 
     Args:
         image: of any mode.
-        orientation: 1 to 8, how it is to be turned.
-        rules: 1 takes numbers as version 0.1 did: what a TIFF says of its levels is not heeded.
+        orientation: 1 to 8, how to turn it.
+        rules: by rules 1, as in version 0.1, the levels stated by a TIFF are ignored.
 
     Raises:
         Unreadable: nan or infinite values.
@@ -46,14 +46,14 @@ def to_rgb(image: Image.Image, orientation: int, rules: int) -> RGB:
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Yield an image from top to bottom in strips of about `STRIP` pixels, each with its first row."""
+    """Yield strips of about `STRIP` pixels of an image from top to bottom, each with its first row."""
     rows = max(1, STRIP // image.width)
     for top in range(0, image.height, rows):
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def _converter(image: Image.Image, rules: int) -> Callable[[Image.Image], RGB]:
-    """Return what makes uint8[h, w, 3] of a strip of this image."""
+    """Return a function that converts a strip of this image to uint8[h, w, 3]."""
     if image.mode in _WIDE:
         return _wide(image, rules)
     if image.has_transparency_data:
@@ -69,7 +69,7 @@ def _converter(image: Image.Image, rules: int) -> Callable[[Image.Image], RGB]:
 
 
 def _wide(image: Image.Image, rules: int) -> Callable[[Image.Image], RGB]:
-    """Return what makes a picture of 16 or 32 bits or floats, as its tags say where it is a TIFF."""
+    """Return a converter for images of 16 or 32 bits or floats, following the tags of a TIFF."""
     tags = getattr(image, "tag_v2", {}) if rules > 1 else {}
     unsigned = (
         image.mode == "I" and tags.get(_BITS_PER_SAMPLE) == (32,) and tags.get(_SAMPLE_FORMAT, (1,)) == (1,)
@@ -80,7 +80,7 @@ def _wide(image: Image.Image, rules: int) -> Callable[[Image.Image], RGB]:
         return values.view(np.uint32) if unsigned else values
 
     scale = _scale(image, numbers, _stated_maximum(tags))
-    white_is_zero = tags.get(_PHOTOMETRIC) == 0  # Pillow heeds it up to 8 bits
+    white_is_zero = tags.get(_PHOTOMETRIC) == 0  # Pillow applies it up to 8 bits
     clear = image.info.get("transparency") if rules > 1 else None
 
     def convert(strip: Image.Image) -> RGB:
@@ -94,7 +94,7 @@ def _wide(image: Image.Image, rules: int) -> Callable[[Image.Image], RGB]:
 
 
 def _stated_maximum(tags: object) -> int | None:
-    """Return the greatest value that a TIFF says its numbers can have, by its bits or by its maximum."""
+    """Return the greatest value that a TIFF states for its numbers, by its bits or by its maximum."""
     bits, most = (tags.get(tag) for tag in (_BITS_PER_SAMPLE, _MAXIMUM))  # type: ignore[attr-defined]
     stated = [
         each for each in (most if isinstance(most, tuple) else (most,)) if isinstance(each, int) and each > 0
@@ -107,9 +107,9 @@ def _stated_maximum(tags: object) -> int | None:
 def _scale(
     image: Image.Image, numbers: Callable[[Image.Image], Numbers], most: int | None
 ) -> Callable[[Numbers], RGB]:
-    """Return how the numbers of an image become 0 to 255.
+    """Return a function that scales the numbers of an image to 0 to 255.
 
-    Integers: 0 to `most`, where that is stated and none is above; else 0 to 65,535; else from least to greatest.
+    Integers: 0 to `most`, where that is stated and not exceeded; else 0 to 65,535; else from least to greatest.
     Floats: 0 to 1, else 0 to 255, else from least to greatest.
     """
     if image.mode in SIXTEEN_BIT and most is None:
@@ -134,7 +134,7 @@ def _extremes(image: Image.Image, numbers: Callable[[Image.Image], Numbers]) -> 
 
 
 def _signed_bytes(image: Image.Image) -> Callable[[Image.Image], RGB]:
-    """Return what makes a picture of −128 to 127: as they are where none is negative, else from least to greatest."""
+    """Return a converter for −128 to 127: unchanged where none is negative, else from least to greatest."""
     low, high = _extremes(image, lambda strip: np.asarray(strip).view(np.int8))
     if low >= 0:
         return lambda strip: grey(np.asarray(strip))
@@ -147,7 +147,7 @@ def eight_bits(values: Numbers, most: int = 65535) -> RGB:
 
 
 def stretched(values: Numbers, low: float, high: float) -> RGB:
-    """Spread the values over 0 to 255; an even picture becomes black."""
+    """Scale the values to 0 to 255; a uniform picture becomes black."""
     return np.rint((values.astype(np.float64) - low) * (255.0 / ((high - low) or 1.0))).astype(np.uint8)
 
 
@@ -157,7 +157,7 @@ def grey(values: RGB) -> RGB:
 
 
 def on_white(values: RGB) -> RGB:
-    """Lay RGBA [h, w, 4] on white, rounded to the nearest."""
+    """Blend RGBA [h, w, 4] onto white, rounded to the nearest."""
     alpha = values[:, :, 3].astype(np.uint16)
     if alpha.min(initial=255) == 255:
         return values[:, :, :3]

@@ -1,4 +1,4 @@
-"""Memory for pictures that are decoded at the same time: the large ones wait for each other."""
+"""Memory limit for pictures that are decoded at the same time: large ones wait for each other."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from types import TracebackType
 
 import psutil
 
-_COUNTED = 2**23  # bytes; what takes less is not counted
+_COUNTED = 2**23  # bytes; smaller pictures are not counted
 _freed = Condition()  # of an RLock: `wait_for` changes what is held while it has it
 _held = 0
 
 
 @cache
 def budget() -> int:
-    """Return the bytes that pictures may take while they are decoded: a quarter of what was free at the first one."""
+    """Return the bytes that pictures may take while decoded: a quarter of the memory free at the first one."""
     return int(psutil.virtual_memory().available // 4)
 
 
 class Room:
-    """Memory of one picture, given back at the end of a ``with`` block; safe for threads.
+    """Memory of one picture, released at the end of a ``with`` block; thread-safe.
 
     A picture that needs more than the whole budget is decoded alone.
     """
@@ -38,7 +38,7 @@ class Room:
         self._change(0)
 
     def wait_for(self, size: int) -> None:
-        """Wait until `size` bytes are free beside those that others hold, and hold them. To be called once."""
+        """Wait until `size` bytes are free beside those that others hold, and hold them. Call it once."""
         if size < _COUNTED:
             return
         with _freed:

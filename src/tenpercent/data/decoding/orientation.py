@@ -1,4 +1,4 @@
-"""Which way up an image is meant: EXIF tag 274, read by itself, whatever stands beside it."""
+"""Orientation of an image: EXIF tag 274, read by itself, whatever the other tags hold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 _TAG = 274
-_FORMATS = {1: "B", 3: "H", 4: "I"}  # by the type a tag says it has; cameras write 3 (SHORT)
+_FORMATS = {1: "B", 3: "H", 4: "I"}  # by the type of a tag; cameras write 3 (SHORT)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -19,15 +19,15 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_BACK = {6: 8, 8: 6}  # the others undo themselves
+_BACK = {6: 8, 8: 6}  # the others are their own inverse
 
 Array = TypeVar("Array", bound=np.ndarray)
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the orientation of an image, 1 (as stored) to 8, as tag 274 of its EXIF block or TIFF directory says.
+    """Return the orientation of an image, 1 (as stored) to 8, from tag 274 of its EXIF block or TIFF directory.
 
-    XMP is not asked: browsers don't either. What can't be parsed says nothing, and is 1.
+    XMP is ignored, as in browsers. A block that can't be parsed counts as 1.
     """
     tags = getattr(image, "tag_v2", None)  # a TIFF
     value = tags.get(_TAG) if tags is not None else _from_block(_block(image))
@@ -35,13 +35,13 @@ def orientation(image: Image.Image) -> int:
 
 
 def turned(strip: Image.Image, orientation: int) -> Image.Image:
-    """Return an image turned from how it is stored to how it is seen."""
+    """Return a stored image turned upright."""
     turn = _TURNS.get(orientation)
     return strip if turn is None else strip.transpose(turn)
 
 
 def as_seen(stored: Array, orientation: int) -> Array:
-    """Return a view of [h, w, 3] as stored, the way it is seen."""
+    """Return an upright view of [h, w, 3] as stored."""
     if orientation == 1:
         return stored
     flips = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}
@@ -51,12 +51,12 @@ def as_seen(stored: Array, orientation: int) -> Array:
 
 
 def as_stored(seen: Array, orientation: int) -> Array:
-    """Return a view of [h, w, 3] as seen, the way it is stored."""
+    """Return a view of an upright [h, w, 3] as it is stored."""
     return as_seen(seen, _BACK.get(orientation, orientation))
 
 
 def _block(image: Image.Image) -> bytes:
-    """Return the EXIF block, empty where there is none; ImageMagick writes it as a text of a PNG."""
+    """Return the EXIF block, empty where there is none; ImageMagick writes it as text of a PNG."""
     block = image.info.get("exif")
     if isinstance(block, bytes):
         return block

@@ -1,4 +1,4 @@
-"""Pillow opened by our own limit of pixels, without its warnings and without its settings in the way."""
+"""Pillow with our own limit of pixels, independent of its warnings and global settings."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from threading import Lock
 from PIL import Image, ImageFile, TiffImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
 
-# Formats that Pillow knows and that are no still pictures, or run another program to be drawn (EPS: Ghostscript).
+# Formats of Pillow that are no still pictures, or need another program to be drawn (EPS: Ghostscript).
 _NOT_PICTURES = frozenset({"BUFR", "EPS", "FITS", "FLI", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"})
 _FIRST = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # tried first: nearly every file is one of these
 
 
 @cache
 def formats() -> tuple[str, ...]:
-    """Return Pillow's names of the formats that are read, the commonest first."""
+    """Return Pillow's names of the formats that are read, the most common first."""
     Image.init()
     others = sorted(set(Image.OPEN) - _NOT_PICTURES - set(_FIRST))
     return (*(name for name in _FIRST if name in Image.OPEN), *others)
@@ -28,31 +28,31 @@ def formats() -> tuple[str, ...]:
 
 @cache
 def extensions() -> frozenset[str]:
-    """Return the endings of file names that are taken for images, in lower case with their dot."""
+    """Return the endings of image file names, in lower case with their dot."""
     known = set(formats())
     return frozenset(ending for ending, name in Image.registered_extensions().items() if name in known)
 
 
 class TiffAsStored(TiffImagePlugin.TiffImageFile):
-    """A TIFF that is not turned while it is loaded: Pillow encodes all its tags anew for that, and may fail."""
+    """TIFF that is not turned while it is loaded: for that Pillow re-encodes all its tags, which may fail."""
 
     def load_end(self) -> None:
-        """Take the size as stored; before loading, Pillow gives that of the turned image."""
+        """Set the size as stored; before loading, Pillow gives that of the turned image."""
         self._size = self.im.size
 
 
 def open_image(raw: bytes, *, turn_tiff: bool = False) -> ImageFile.ImageFile | None:
-    """Open an encoded image with the first format that takes it; of several frames the first.
+    """Open an encoded image with the first format that accepts it; of several frames the first.
 
     `PIL.Image.open` warns or raises above `PIL.Image.MAX_IMAGE_PIXELS`, which is one setting for the whole process.
-    This asks the same plug-ins in the same way, and leaves the limit to the caller.
+    This calls the same plug-ins in the same way, and leaves the limit to the caller.
 
     Args:
         raw: the file.
         turn_tiff: let Pillow turn a TIFF upright while it loads it.
 
     Returns:
-        The image, not loaded yet, or None where no format takes it.
+        The image, not loaded yet, or None where no format accepts it.
 
     Raises:
         Exception: whatever a plug-in of Pillow raises on a broken file.
@@ -72,7 +72,7 @@ def open_image(raw: bytes, *, turn_tiff: bool = False) -> ImageFile.ImageFile | 
 
 
 class _Quiet:
-    """How many are inside `quiet`, and what is to be put back after the last of them."""
+    """Number of threads inside `quiet`, and the settings to restore after the last of them."""
 
     lock = Lock()
     inside = 0
@@ -83,11 +83,11 @@ class _Quiet:
 
 @contextmanager
 def quiet(max_pixels: int) -> Iterator[None]:
-    """Keep Pillow from warning, and from raising by a limit of pixels lower than ours; safe for threads.
+    """Keep Pillow from warning, and from raising by a limit of pixels lower than ours; thread-safe.
 
-    Filters of warnings and `PIL.Image.MAX_IMAGE_PIXELS` belong to the whole process, and some plug-ins look at them
-    while they decode. So both are changed only while somebody decodes, and put back by the last one out; the limit
-    only where `max_pixels` was raised above it.
+    Warning filters and `PIL.Image.MAX_IMAGE_PIXELS` belong to the whole process, and some plug-ins read them while they
+    decode. So both are changed only while a thread decodes, and restored by the last one; the limit only where
+    `max_pixels` was raised above it.
     """
     with _Quiet.lock:
         if _Quiet.inside == 0:
@@ -108,7 +108,7 @@ def quiet(max_pixels: int) -> Iterator[None]:
 
 
 def _take_back_filter() -> None:
-    """Remove our filter where it was put and where it may have been copied to (`warnings.catch_warnings`)."""
+    """Remove our filter where it was added and where it may have been copied to (`warnings.catch_warnings`)."""
     for filters in (_Quiet.filters, warnings.filters):
         if isinstance(filters, list) and _Quiet.added in filters:
             filters.remove(_Quiet.added)

@@ -1,4 +1,4 @@
-"""Small pictures of a source's images, for reports and galleries."""
+"""Thumbnails of a source's images, for reports and galleries."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from PIL import Image
 from ..sources.source import ImageSource
 from .decode import decode
 
-_LOSSLESS = 64  # images up to this many pixels a side are shown pixel by pixel, so as PNG
+_LOSSLESS = 64  # images up to this many pixels per side are shown pixel by pixel, so as PNG
 
 
 def thumbnail(source: ImageSource, row: int, side: int, *, optimize: bool = True) -> bytes:
-    """Return a picture of one image that fits a square of `side` pixels, its aspect kept.
+    """Return a picture of one image that fits a square of `side` pixels and keeps its aspect ratio.
 
-    A larger image is reduced (JPEG); a smaller one is enlarged by a whole factor with hard pixels, so that 8×8 digits
-    look crisp (PNG up to 64 pixels a side as stored).
+    A larger image is reduced (JPEG); a smaller one is enlarged by a whole factor without interpolation, so that 8×8
+    digits look crisp (PNG for images of up to 64 pixels per side).
 
     Args:
-        source: where the image is.
-        row: which one.
+        source: the source of the image.
+        row: the row of the image.
         side: of the square, in pixels.
-        optimize: look for the smallest encoding: a twentieth less bytes in up to ten times the time.
+        optimize: search for the smallest encoding: 5% fewer bytes in up to ten times the time.
 
     Raises:
         Unreadable, OSError: the image can't be read.
@@ -45,6 +45,6 @@ def thumbnail(source: ImageSource, row: int, side: int, *, optimize: bool = True
 
 
 def data_uri(picture: bytes) -> str:
-    """Return a PNG or JPEG as a ``data:`` address that an HTML page can hold."""
+    """Return a PNG or JPEG as a ``data:`` URI for an HTML page."""
     kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""Check that an encoded image is complete, as far as its format lets one know."""
+"""Check that an encoded image is complete, as far as its format allows."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .pillow import open_image
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Chunks that no pixel depends on: Pillow refuses the image where they hold more than 1 MiB of text or profile, and
-# warns of animations that are none. Its first frame is the image that every viewer shows.
+# warns of invalid animations. Every viewer shows the first frame of these.
 _PASSED_OVER = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"acTL", b"fcTL", b"fdAT"})
 _EXIF_AS_TEXT = b"Raw profile type exif\0"
-_ZEROS = 64  # at the end of a picture's data: pixels, or a file that was never written to its end
-_NEEDLESS = 32  # of these zeros; an encoder adds a few bytes at most
+_ZEROS = 64  # at the end of a picture's data: pixels, or a file that was never fully written
+_NEEDLESS = 32  # of these zeros that are not needed; an encoder adds a few bytes at most
 
 
 def checked(raw: bytes) -> bytes:
-    """Return an encoded image without what its pixels don't depend on.
+    """Return an encoded image without the parts that its pixels don't depend on.
 
     Raises:
-        Unreadable: a checksum of a PNG is wrong, or a WebP was not written to its end.
+        Unreadable: a checksum of a PNG is wrong, or a WebP was never fully written.
     """
     if raw.startswith(_PNG):
         return _checked_png(raw)
@@ -40,7 +40,7 @@ def _checked_png(raw: bytes) -> bytes:
         size, kind = struct.unpack_from(">I4s", raw, at)
         end = at + 12 + size
         if end > len(raw) or not kind.isalpha():
-            break  # truncated: Pillow says whether all pixels came
+            break  # truncated: Pillow reports whether all pixels were read
         (sum_,) = struct.unpack_from(">I", raw, end - 4)
         if zlib.crc32(view[at + 4 : end - 4]) != sum_:
             raise Unreadable(
@@ -57,10 +57,10 @@ def _checked_png(raw: bytes) -> bytes:
 
 
 def _check_webp(raw: bytes) -> None:
-    """Refuse a WebP whose picture ends with zeros that it does not need: it decodes without some of them.
+    """Refuse a WebP whose picture ends with unneeded zeros: it decodes without some of them.
 
-    Its coders give pixels for any bits, so a file that was set aside and not filled decodes like a whole one. A whole
-    one may end with zeros too, but needs them all.
+    Its coders give pixels for any bits, so a file that was allocated and not filled decodes like a complete one. A
+    complete one may end with zeros too, but needs them all.
     """
     for at, kind, size in _riff_chunks(raw):
         stop = min(at + 8 + size, len(raw))
