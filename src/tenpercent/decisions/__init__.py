@@ -1,1 +1,1 @@
-"""What a person has decided about images: a log that lasts, and what it means for one set of embeddings."""
+"""Decisions of a person about images: a persistent log, and its effect on a set of embeddings."""

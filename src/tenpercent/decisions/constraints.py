@@ -1,4 +1,4 @@
-"""What decisions mean for embeddings: which images must stay, go, stand for their group, or not share one."""
+"""Constraints from decisions: images to keep, to remove, to be representatives, or not to share a group."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def _no_pairs() -> Ints:
 
 @dataclass(frozen=True, eq=False)
 class Constraints:
-    """Positions in id order.
+    """Constraints, as positions in id order.
 
     Attributes:
         apart: int64[k, 2], pairs that never share a group, x < y, unique, sorted.
         alone: int64[k], images that share a group with no other, ascending.
-        keep: int64[k], images that stay beside the keeper of their group, ascending.
-        remove: int64[k], images that go, ascending; in none of the others but `apart`.
-        prefer: int64[k], images that stand for their group; of several in one group the last does.
+        keep: int64[k], images that stay beside the representative of their group, ascending.
+        remove: int64[k], images to remove, ascending; in none of the others but `apart`.
+        prefer: int64[k], images that represent their group; of several in one group the last does.
     """
 
     apart: Ints = field(default_factory=_no_pairs)
@@ -49,19 +49,19 @@ class Constraints:
             array.flags.writeable = False
 
     def __len__(self) -> int:
-        """How many images and pairs are decided about."""
+        """Return the number of images and pairs that are constrained."""
         return sum(len(array) for array in (self.apart, self.alone, self.keep, self.remove, self.prefer))
 
     @property
     def links(self) -> str:
-        """A fingerprint of what changes the tree, "" where nothing does."""
+        """Fingerprint of the constraints that change the tree, "" where there are none."""
         if not len(self.apart) and not len(self.alone):
             return ""
         return fingerprint([self.apart.tolist(), self.alone.tolist()])
 
     @property
     def fingerprint(self) -> str:
-        """A fingerprint of all of it, "" where nothing is decided."""
+        """Fingerprint of all constraints, "" where there are none."""
         if not len(self):
             return ""
         parts = (self.apart, self.alone, self.keep, self.remove, self.prefer)
@@ -69,7 +69,7 @@ class Constraints:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many of each kind there are."""
+        """Number of constraints of each kind."""
         named = {
             "apart": self.apart,
             "alone": self.alone,
@@ -81,17 +81,17 @@ class Constraints:
 
     @property
     def words(self) -> str:
-        """What is decided, in words: ``1 pair never together, 2 keepers chosen``."""
+        """Constraints in words: ``1 pair never together, 2 keepers chosen``."""
         return ", ".join(f"{n:,} {WORDS[name][n > 1]}" for name, n in self.counts.items())
 
     @property
     def counted(self) -> Ints:
-        """The images that make a group keep more or fewer than one image, ascending; int64[k]."""
+        """Images that make a group keep more or fewer than one image, ascending; int64[k]."""
         return np.union1d(self.keep, self.remove)
 
     @property
     def standing(self) -> Ints:
-        """The images that decide which of their group stay, ascending; int64[k]."""
+        """Images that decide which of their group stay, ascending; int64[k]."""
         return np.union1d(self.counted, self.prefer)
 
 

@@ -14,18 +14,18 @@ from ..data.store.typed import parsed
 from ..errors import UsageError, reason_of
 from .log import Decision, DecisionLog, ImageName, Kind
 
-SHOWN = 3  # images of a decision that are named
+SHOWN = 3  # images named per decision
 
 
 class NamedImage(TypedDict):
-    """An image that a decision names."""
+    """Image that a decision names."""
 
     id: str
     hash: str | None
 
 
 class Line(TypedDict):
-    """One line of a file of decisions."""
+    """Line of a file of decisions."""
 
     number: int
     time: str
@@ -36,12 +36,12 @@ class Line(TypedDict):
 
 
 def to_lines(decisions: Iterable[Decision]) -> str:
-    """Return one line of JSON a decision."""
+    """Return one line of JSON per decision."""
     return "".join(json.dumps(as_json(decision), ensure_ascii=False) + "\n" for decision in decisions)
 
 
 def as_json(decision: Decision) -> dict[str, Any]:
-    """Return a decision as JSON holds it."""
+    """Return a decision as JSON."""
     return {
         "number": decision.number,
         "time": decision.time,
@@ -53,14 +53,14 @@ def as_json(decision: Decision) -> dict[str, Any]:
 
 
 def from_lines(text: str, name: str = "the file") -> tuple[Decision, ...]:
-    """Read what `to_lines` wrote.
+    """Read the output of `to_lines`.
 
     Args:
-        text: lines of JSON; empty ones are passed over.
-        name: where they are from, for the error.
+        text: lines of JSON; empty ones are ignored.
+        name: the origin of the text, for the error.
 
     Raises:
-        UsageError: a line is none; says which.
+        UsageError: a line is invalid; the message names it.
     """
     found = []
     for number, line in enumerate(
@@ -89,10 +89,10 @@ def _decision(content: Line) -> Decision:
 
 
 def write_from(run: str | Path, path: Path) -> str:
-    """Write all decisions of a run into a file; return a line that says how many.
+    """Write all decisions of a run into a file; return a line with their number.
 
     Raises:
-        UsageError: the file is there already.
+        UsageError: the file exists already.
         RunFolderError: it can't be written.
     """
     decisions = DecisionLog(RunFolder.open(run).path).history()
@@ -104,7 +104,7 @@ def write_from(run: str | Path, path: Path) -> str:
 
 
 def read_into(run: str | Path, path: Path) -> str:
-    """Add the decisions of a file to a run, but for those it has; return a line that says how many.
+    """Add the decisions of a file to a run, except those it has; return a line with their number.
 
     Raises:
         UsageError: the file can't be read, or a line of it is no decision.
@@ -122,7 +122,7 @@ def read_into(run: str | Path, path: Path) -> str:
 
 
 def describe_decisions(run: str | Path) -> str:
-    """Return all decisions of a run, a line each."""
+    """Return all decisions of a run, one per line."""
     decisions = DecisionLog(RunFolder.open(run).path).history()
     if not decisions:
         return f"Nothing is decided yet; look at the groups with: tenpercent review {run}"

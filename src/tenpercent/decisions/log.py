@@ -1,4 +1,4 @@
-"""The log of decisions: one SQLite file in the run folder, every change of it on disk before the call returns."""
+"""Log of decisions: one SQLite file in the run folder; every change is on disk before the call returns."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ DISK = frozenset(
 
 
 class ConflictError(TenpercentError):
-    """Somebody has decided the contrary meanwhile.
+    """Error for a decision that contradicts one made meanwhile.
 
     Attributes:
-        decision: theirs.
-        version: of the log, with which to decide otherwise all the same.
+        decision: the other decision.
+        version: version of the log, to pass in order to decide otherwise all the same.
     """
 
     def __init__(self, decision: Decision, version: int) -> None:
@@ -46,13 +46,13 @@ class ConflictError(TenpercentError):
 
 
 class DamagedDecisionsError(StageError):
-    """The file of decisions can't be read; it is left as it is."""
+    """Error for a file of decisions that can't be read; it is left as it is."""
 
 
 class DecisionLog:
     """The decisions of a run, shared by any number of processes.
 
-    Opening it touches nothing: the file is made with the first decision.
+    Opening the log writes nothing: the file is created with the first decision.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,7 +62,7 @@ class DecisionLog:
 
     @property
     def version(self) -> int:
-        """A number that grows with each decision, undo and redo; 0 where there is none.
+        """Number that grows with each decision, undo and redo; 0 where there is none.
 
         Raises:
             DamagedDecisionsError: the file can't be read.
@@ -71,7 +71,7 @@ class DecisionLog:
             return 0 if database is None else rows.version(database)
 
     def history(self) -> tuple[Decision, ...]:
-        """Return all decisions in the order they were made, with those undone.
+        """Return all decisions in the order they were made, including undone ones.
 
         Raises:
             DamagedDecisionsError: the file can't be read.
@@ -80,18 +80,18 @@ class DecisionLog:
             return () if database is None else rows.decisions(database)
 
     def active(self) -> tuple[Decision, ...]:
-        """Return the decisions that hold, in the order they were made."""
+        """Return the decisions in force, in the order they were made."""
         return tuple(decision for decision in self.history() if not decision.undone)
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a decision to take back."""
+        """Whether there is a decision to undo."""
         with self._reading() as database:
             return database is not None and rows.last_active(database) is not None
 
     @property
     def can_redo(self) -> bool:
-        """Whether the last thing done was to take a decision back."""
+        """Whether the last action was an undo."""
         with self._reading() as database:
             return database is not None and rows.last_undone(database) is not None
 
@@ -100,17 +100,17 @@ class DecisionLog:
     def add(
         self, kind: Kind, images: Sequence[ImageName], note: str = "", seen: int | None = None
     ) -> Decision:
-        """Write a decision down.
+        """Store a decision.
 
         Args:
-            kind: what is decided.
-            images: about which images, each once.
-            note: why.
-            seen: the version of the log that the person had seen; None for whatever there is.
+            kind: the kind of decision.
+            images: the images concerned, each once.
+            note: the reason.
+            seen: the version of the log that the person had seen; None for the current one.
 
         Raises:
             UsageError: too few or too many images for the kind, one twice, or a note too long.
-            ConflictError: a decision after `seen` says the contrary.
+            ConflictError: a decision after `seen` contradicts it.
             RunFolderError: the file can't be written.
         """
         check_decision(kind, images, note)
@@ -127,13 +127,13 @@ class DecisionLog:
             return rows.decision(database, rows.insert(database, kind, images, note, rows.now()))
 
     def undo(self, number: int | None = None) -> Decision | None:
-        """Take a decision back.
+        """Undo a decision.
 
         Args:
-            number: which one; None for the last one that holds.
+            number: the decision's number; None for the last one in force.
 
         Returns:
-            The decision, or None where there was nothing to take back.
+            The decision, or None where there was nothing to undo.
         """
         with self._writing() as database:
             found = rows.last_active(database) if number is None else number
@@ -142,7 +142,7 @@ class DecisionLog:
             return rows.decision(database, found)
 
     def redo(self) -> Decision | None:
-        """Bring back what was taken back last, as long as nothing was decided since."""
+        """Restore the decision undone last, as long as nothing was decided since."""
         with self._writing() as database:
             found = rows.last_undone(database)
             if found is None or not rows.mark(database, found, undone=False):
@@ -150,12 +150,12 @@ class DecisionLog:
             return rows.decision(database, found)
 
     def take_over(self, decisions: Sequence[Decision]) -> int:
-        """Add decisions made elsewhere, but for those that are here already; return how many came.
+        """Add decisions made elsewhere, except those already present; return the number added.
 
-        They keep their time, kind, images, note and whether they were undone, and come after what is here.
+        They keep their time, kind, images, note and whether they were undone, and come after the existing ones.
 
         Raises:
-            UsageError: one of them is none.
+            UsageError: one of them is invalid.
             RunFolderError: the file can't be written.
         """
         for decision in decisions:
@@ -178,17 +178,17 @@ class DecisionLog:
             return
         with self._told(), closing(self._open("ro")) as database:
             if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                yield None  # the first decision is just being written, or its writer was killed
+                yield None  # the first decision is being written, or its writer was killed
                 return
             rows.check_schema(database, self.path)
             yield database
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Hold the file alone until the block ends, then have it on disk."""
+        """Hold the file exclusively until the block ends, then flush it to disk."""
         with self._told(), closing(self._open("rwc")) as database:
             database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")  # a decision outlives the machine's power, too
+            database.execute("PRAGMA synchronous = FULL")  # a decision survives a power failure, too
             database.execute("BEGIN IMMEDIATE")
             if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 for statement in rows.SCHEMA.split(";"):
@@ -209,18 +209,20 @@ class DecisionLog:
             try:
                 database.execute("PRAGMA user_version")
             except sqlite3.OperationalError:
-                # In a folder that can't be written no log of writes can be opened, and nobody else writes either.
+                # In a read-only folder no write-ahead log can be opened, and nobody else writes either.
                 database.close()
                 database = sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)
         return database
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Turn what SQLite says into a line for a person."""
+        """Convert SQLite errors into a line for a person."""
         try:
             yield
         except sqlite3.DatabaseError as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the finer reason
+            code = (
+                getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+            )  # without the extended part
             if code in BUSY:
                 raise RunFolderError(
                     f"can't write {self.path}: {error}; another process has held it for {WAIT:g} seconds; try again"

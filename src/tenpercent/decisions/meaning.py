@@ -1,4 +1,4 @@
-"""From the log of decisions to constraints on embeddings: an image is known by its id, else by its content."""
+"""Translation of the log of decisions to constraints on embeddings: images match by id, else by content."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .log import Decision, ImageName, Kind
 
 
 class Meaning(NamedTuple):
-    """What decisions mean.
+    """Constraints from decisions, and the images that were not found.
 
     Attributes:
-        constraints: for the embeddings.
-        unmatched: the images that are not among them, neither by id nor by content, each once.
+        constraints: constraints on the embeddings.
+        unmatched: the images that are not among the embeddings, neither by id nor by content, each once.
     """
 
     constraints: Constraints
@@ -25,12 +25,12 @@ class Meaning(NamedTuple):
 
 
 def constraints_of(decisions: Sequence[Decision], embeddings: Embeddings) -> Meaning:
-    """Return what the decisions that hold mean for these embeddings; of two about one image the later holds.
+    """Return the constraints of the decisions in force on these embeddings; of two about one image the later counts.
 
     Args:
-        decisions: in the order they were made; those undone are passed over.
-        embeddings: an image whose id is gone is the one of the same content; of several, one that no decision names
-            by its id goes first, then the smaller id.
+        decisions: in the order they were made; undone ones are ignored.
+        embeddings: an image whose id is gone is matched by content; of several, one that no decision names by its id
+            goes first, then the smaller id.
     """
     holding = [decision for decision in decisions if not decision.undone]
     place = places(holding, embeddings)
@@ -75,7 +75,7 @@ def constraints_of(decisions: Sequence[Decision], embeddings: Embeddings) -> Mea
 
 
 def places(decisions: Iterable[Decision], embeddings: Embeddings) -> dict[ImageName, int]:
-    """Return the position in id order of each image that decisions name, those left out that are not there."""
+    """Return the position in id order of each image that decisions name, omitting those not found."""
     named = dict.fromkeys(image for decision in decisions for image in decision.images)
     ids = embeddings.ids
     found: dict[ImageName, int] = {}

@@ -1,4 +1,4 @@
-"""Decisions as rows of SQLite: what the tables hold, read with every value checked, and written."""
+"""Decisions as rows of SQLite: the tables, reading with every value checked, and writing."""
 
 from __future__ import annotations
 
@@ -36,22 +36,24 @@ TABLES = {  # and their columns
 
 
 class Kind(StrEnum):
-    """What can be decided about images."""
+    """Kinds of decisions about images."""
 
-    KEEP = "keep"  # they stay, beside the keeper of their group
-    REMOVE = "remove"  # they go, even where they are alone
-    PREFER = "prefer"  # each stands for its group
-    APART = "apart"  # two images: they never share a group
+    KEEP = "keep"  # they stay, beside the representative of their group
+    REMOVE = "remove"  # they are removed, even where they are alone
+    PREFER = "prefer"  # each represents its group
+    APART = "apart"  # two images that never share a group
     ALONE = "alone"  # they share a group with no other image
-    ACCEPT = "accept"  # a person has seen them: nothing changes
+    ACCEPT = "accept"  # reviewed: nothing changes
 
 
-COUNT = {Kind.APART: 2}  # how many images a decision names; the others any number
-STAYS = frozenset({Kind.KEEP, Kind.PREFER, Kind.ALONE})  # what contradicts `REMOVE`, and the other way round
+COUNT = {Kind.APART: 2}  # images that a decision names; any number for the other kinds
+STAYS = frozenset(
+    {Kind.KEEP, Kind.PREFER, Kind.ALONE}
+)  # kinds that contradict `REMOVE`, and the other way round
 
 
 class ImageName(NamedTuple):
-    """How a decision names an image: by id and, where the id is gone, by the hash of its content."""
+    """Name of an image in a decision: its id and, in case the id is gone, the hash of its content."""
 
     id: str
     hash: str | None = None
@@ -64,10 +66,10 @@ class Decision:
     Attributes:
         number: counts from 1, in the order in which they were made.
         time: in UTC, ISO 8601.
-        kind: what was decided.
-        images: about which images.
-        note: why, in a person's words.
-        undone: whether it was taken back.
+        kind: the kind of decision.
+        images: the images concerned.
+        note: the reason, in a person's words.
+        undone: whether it was undone.
     """
 
     number: int
@@ -78,7 +80,7 @@ class Decision:
     undone: bool = False
 
     def contradicts(self, kind: Kind, images: Sequence[ImageName]) -> bool:
-        """Whether another decision would undo what this one says of the same image."""
+        """Return whether another decision would undo what this one says of the same image."""
         if not (kind is Kind.REMOVE and self.kind in STAYS) and not (
             self.kind is Kind.REMOVE and kind in STAYS
         ):
@@ -128,7 +130,7 @@ def version(database: sqlite3.Connection) -> int:
 
 
 def decisions(database: sqlite3.Connection) -> tuple[Decision, ...]:
-    """Return all decisions in the order in which they were made, those taken back too."""
+    """Return all decisions in the order in which they were made, including undone ones."""
     images: dict[int, list[ImageName]] = {}
     for number, name, code in database.execute("SELECT number, id, hash FROM images ORDER BY number, place"):
         images.setdefault(number, []).append(_image(name, code))
@@ -150,7 +152,7 @@ def decision(database: sqlite3.Connection, number: int) -> Decision:
 
 
 def _read(row: tuple[Any, ...], images: tuple[ImageName, ...]) -> Decision:
-    """Return the decision of a row; what no version of this program writes is an error."""
+    """Return the decision of a row; raise for values that no version of this program writes."""
     number, time, kind, note, undone = row
     of = f"of decision {number}"
     _checked(number, int, "number of a decision")
@@ -197,7 +199,7 @@ def insert(
 
 
 def mark(database: sqlite3.Connection, number: int, *, undone: bool) -> bool:
-    """Take a decision back or bring it back; return whether that changes anything."""
+    """Undo or restore a decision; return whether that changes anything."""
     changed = database.execute(
         "UPDATE decisions SET undone = ? WHERE number = ? AND undone = ?", (undone, number, not undone)
     ).rowcount
@@ -211,13 +213,13 @@ def _act(database: sqlite3.Connection, action: str, number: int) -> None:
 
 
 def last_active(database: sqlite3.Connection) -> int | None:
-    """Return the number of the last decision that holds, or None."""
+    """Return the number of the last decision in force, or None."""
     found = database.execute("SELECT max(number) FROM decisions WHERE undone = 0").fetchone()[0]
     return None if found is None else int(_checked(found, int, "number of a decision"))
 
 
 def last_undone(database: sqlite3.Connection) -> int | None:
-    """Return what was taken back last and not brought back since, and nothing decided after it."""
+    """Return the number of the decision undone last and not restored, if nothing was decided after it."""
     brought = 0
     for action, number in database.execute("SELECT action, number FROM actions ORDER BY version DESC"):
         if action == "add":
@@ -234,7 +236,7 @@ def last_undone(database: sqlite3.Connection) -> int | None:
 
 
 def since(database: sqlite3.Connection, version: int) -> set[int]:
-    """Return the decisions that were made or brought back after a version."""
+    """Return the decisions that were made or restored after a version."""
     rows = database.execute("SELECT number FROM actions WHERE version > ? AND action != 'undo'", (version,))
     return {int(_checked(row[0], int, "number of an action")) for row in rows}
 
