@@ -50,7 +50,7 @@ class DamagedDecisionsError(StageError):
 
 
 class DecisionLog:
-    """The decisions of a run, shared by any number of processes.
+    """Decisions of a run, shared by any number of processes.
 
     Opening the log writes nothing: the file is created with the first decision.
     """

@@ -1,1 +1,1 @@
-"""Vectors from images: a network trained on the labels, a ready model, or any module or function."""
+"""Embeddings of images: by a network trained on the labels, a pretrained model, or any module or function."""

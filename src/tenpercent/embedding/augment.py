@@ -1,4 +1,4 @@
-"""From uint8 pixels to what a network takes: crop, flip and normalise, a whole batch at a time on its device."""
+"""Preparation of uint8 pixels for a network: crop, flip and normalise, a whole batch at a time on its device."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .networks import SMALL, Size
 from .recipe import DEFAULT, Recipe, Statistics
 
 CROP = 7 / 8  # of the side of larger images: 224 of 256 pixels
-SAMPLE = 4096  # images that mean and deviation are taken from, evenly spaced
-# Mean and deviation of each channel that models of ImageNet are normalised with, on the scale 0 to 255.
+SAMPLE = 4096  # images, evenly spaced, from which mean and deviation are computed
+# Mean and deviation of each channel for models of ImageNet, on the scale 0 to 255.
 IMAGENET = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 Ints = npt.NDArray[np.int64]
 
 
 class PixelSource(Protocol):
-    """Images of one size, as `pixels.Pixels` gives them."""
+    """Images of one size, as in `pixels.Pixels`."""
 
     @property
     def size(self) -> Size:
@@ -39,10 +39,10 @@ class PixelSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """Where to cut each image of a batch.
+    """Crops of the images of a batch.
 
     Attributes:
-        top, left: int64[k], the crop's corner; below zero it reaches over the edge.
+        top, left: int64[k], the crop's corner; below zero it extends over the edge.
         flip: bool[k], whether it is mirrored, left to right.
     """
 
@@ -51,19 +51,19 @@ class Crops:
     flip: npt.NDArray[np.bool_]
 
     def part(self, which: slice) -> Crops:
-        """Return those of some of the images."""
+        """Return the crops of some of the images."""
         return Crops(self.top[which], self.left[which], self.flip[which])
 
 
 @dataclass(frozen=True)
 class View:
-    """How pixels become the float32 images that a network takes.
+    """Conversion of pixels to the float32 images that a network takes.
 
     Attributes:
         mean, std: of each channel, on the scale 0 to 255.
         crop: height and width of what the network sees, before `resize`.
-        pad: pixels that a training crop may reach over the edge; those show the image mirrored there.
-        resize: height and width that the crop is scaled to (for models that want one size), or None.
+        pad: pixels by which a training crop may extend over the edge; they show the image mirrored there.
+        resize: height and width that the crop is scaled to (for models with a fixed size), or None.
     """
 
     mean: tuple[float, ...]
@@ -81,14 +81,15 @@ class View:
     ) -> Self:
         """Return the view for training from scratch.
 
-        Up to 64 pixels the image itself, crops reaching over the edge as the recipe has it, else an eighth of its
-        shorter side (4 of 32, as in the paper's CIFAR experiments); larger ones seven eighths of the canvas, 224 of
-        256. Mean and deviation are those of the data (4,096 images, evenly spaced, or all there are), or ImageNet's.
+        Up to 64 pixels the crop is the image itself, extending over the edge as the recipe says, else by an eighth
+        of its shorter side (4 of 32, as in the paper's CIFAR experiments); for larger ones seven eighths of the canvas,
+        224 of 256. Mean and deviation are those of the data (4,096 images, evenly spaced, or all if fewer), or
+        ImageNet's.
 
         Args:
             pixels: m images.
-            recipe: says how far crops reach, and whose mean and deviation.
-            places: int64[k], the images that these are of; None for all.
+            recipe: gives `pad`, and the source of mean and deviation.
+            places: int64[k], the images to compute these from; None for all.
         """
         height, width = pixels.size
         small = max(height, width) <= SMALL
@@ -112,7 +113,7 @@ class View:
         return self._resized(images[:, :, top : top + self.crop[0], left : left + self.crop[1]])
 
     def draw(self, random: np.random.Generator, count: int, size: Size) -> Crops:
-        """Draw a crop for each of `count` images of `size`, every other one mirrored on average."""
+        """Draw a crop for each of `count` images of `size`, mirrored with probability ½."""
         height, width = size
         return Crops(
             top=random.integers(-self.pad, height - self.crop[0] + self.pad + 1, count),
@@ -125,7 +126,7 @@ class View:
 
         Args:
             images: uint8[k, 3, h, w] on any device.
-            crops: one an image.
+            crops: one per image.
 
         Returns:
             float32[k, 3, *(resize or crop)], channels last in memory.
@@ -141,18 +142,18 @@ class View:
         return self._resized(chosen.permute(0, 3, 1, 2))
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
-        """Return images of values from 0 to 255, normalised, channels last in memory, at their own size."""
+        """Return images with values from 0 to 255, normalised, channels last in memory, at their own size."""
         mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=images.device).view(3, 1, 1)
         return images.to(torch.float32, memory_format=torch.channels_last, copy=True).sub_(mean).div_(std)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what a run folder keeps; `from_json` takes it back."""
+        """Return the view as a run folder stores it, for `from_json`."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """Return the view that `as_json` gave."""
+        """Return the view stored by `as_json`."""
         given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
         return cls(**given)
 
@@ -173,11 +174,11 @@ def channel_statistics(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each channel on the scale 0 to 255; a deviation is at least 1.
 
-    They are computed from counts of the 256 values, so neither the order nor the batches matter.
+    They are computed from counts of the 256 values, so neither order nor batches matter.
 
     Args:
         pixels: m images.
-        places: int64[k], which of them; None for all.
+        places: int64[k], positions of the images; None for all.
     """
     chosen = spread(np.arange(len(pixels)) if places is None else places, SAMPLE)
     counts = np.zeros((3, 256), dtype=np.int64)
@@ -192,6 +193,6 @@ def channel_statistics(
 
 
 def _mirrored(index: Ints, side: int) -> Ints:
-    """Return positions within [0, side) for those up to `side` − 1 beyond: the edge is the mirror."""
+    """Return positions mirrored into [0, side), for those up to `side` − 1 beyond."""
     found: Ints = (side - 1) - np.abs((side - 1) - np.abs(index))
     return found

@@ -1,4 +1,4 @@
-"""Settings of a training whose kind is open until its source is: the labels decide."""
+"""Settings of a training run whose kind, supervised or not, depends on the labels of the source."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .settings import KINDS, SelfSupervised, Settings, Supervised
 
 @dataclass(frozen=True)
 class ByLabels:
-    """Settings of a training whose kind the source decides: on its labels, or without them where it has none.
+    """Settings of a training run whose kind the source decides: on its labels, or without them where it has none.
 
     Attributes:
-        given: settings by name, each of which one of the two kinds has.
+        given: settings by name, each valid for at least one of the two kinds.
     """
 
     given: tuple[tuple[str, Any], ...]
@@ -34,7 +34,7 @@ class ByLabels:
             source: its name, for the error.
 
         Raises:
-            UsageError: one of the settings has no meaning for the kind.
+            UsageError: one of the settings does not apply to the kind.
         """
         kind: type[Supervised | SelfSupervised] = Supervised if labelled else SelfSupervised
         if self._foreign(kind):
@@ -54,7 +54,7 @@ class ByLabels:
 
 
 def no_meaning(flag: str, kind: str, why: str = "") -> UsageError:
-    """Return the error for a setting that a kind of embedder does not have; the remedy names one that has it."""
+    """Return the error for a setting that does not apply to a kind of embedder; the remedy names one that has it."""
     other = next(name for name, known in KINDS.items() if flag in {one.name for one in fields(known)})
     return UsageError(
         f"--{flag} has no meaning for --embedder {kind}{why}; leave it out, or use --embedder "

@@ -1,8 +1,8 @@
-"""How hard each image was to learn, noted as it comes by in training: how far off the guess, how often forgotten.
+"""Difficulty of each image, recorded during training: the error of the prediction, and how often it was forgotten.
 
-The error of a guess is that of EL2N (Paul et al., "Deep Learning on a Data Diet", 2021, arXiv 2107.07075), forgetting
-that of Toneva et al. ("An Empirical Study of Example Forgetting", 2019, arXiv 1812.05159). Both look at a training
-that runs anyway, at images as they are shown, cropped and mirrored by chance.
+The error is that of EL2N (Paul et al., "Deep Learning on a Data Diet", 2021, arXiv 2107.07075), forgetting that of
+Toneva et al. ("An Empirical Study of Example Forgetting", 2019, arXiv 1812.05159). Both are measured in a training run
+that takes place anyway, on the images as the network sees them, randomly cropped and mirrored.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from ..data.store.scores import write_scores
 
 @dataclass(eq=False)
 class Difficulty:
-    """What was seen of m images so far.
+    """Observations of m images so far.
 
     Attributes:
         labels: int64[m] on the device.
-        now: float32[2, m], of the epoch that runs: 0 not come by yet, 1 guessed wrong, 2 right; and the length of the
-            difference between probabilities and label.
-        before: float32[5, m], of the epochs that are over: how often an image came by; the last guess, as in `now`;
-            how often a right guess was followed by a wrong one; whether one was right; the sum of the lengths over the
-            first half of the epochs.
-        early: how many epochs that half is.
+        now: float32[2, m], of the current epoch: 0 not seen yet, 1 predicted wrongly, 2 correctly; and the length of
+            the difference between probabilities and label.
+        before: float32[5, m], of the finished epochs: how often an image was seen; the last prediction, as in `now`;
+            how often a correct prediction was followed by a wrong one; whether one was correct; the sum of the lengths
+            over the first half of the epochs.
+        early: number of epochs in that half.
     """
 
     labels: torch.Tensor
@@ -41,7 +41,7 @@ class Difficulty:
 
     @classmethod
     def of(cls, labels: Ints, epochs: int, device: torch.device) -> Self:
-        """Return that of a training which has not begun."""
+        """Return the observations at the start of a training run: none."""
         m = len(labels)
         return cls(
             torch.from_numpy(labels).to(device),
@@ -52,7 +52,7 @@ class Difficulty:
 
     @torch.no_grad()
     def note(self, logits: torch.Tensor, places: Ints) -> None:
-        """Note the guesses of a batch, float[k, C], of the images at `places`."""
+        """Record the logits of a batch, float[k, C], of the images at `places`."""
         which = torch.from_numpy(places).to(self.labels.device)
         labels = self.labels[which]
         truth = one_hot(labels, logits.shape[1])
@@ -60,7 +60,7 @@ class Difficulty:
         self.now[1, which] = (softmax(logits.float(), 1) - truth).norm(dim=1)
 
     def end_epoch(self, epoch: int) -> None:
-        """Take what was seen in an epoch, from 1, to that of the epochs before."""
+        """Add the observations of an epoch, from 1, to those of the epochs before."""
         guess, error = self.now
         times, last, forgotten, ever, errors = self.before
         times += guess > 0
@@ -72,11 +72,11 @@ class Difficulty:
         self.now.zero_()
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Return what a checkpoint keeps."""
+        """Return the state for a checkpoint."""
         return {"now": self.now, "before": self.before}
 
     def load(self, state: dict[str, torch.Tensor]) -> None:
-        """Take up what a checkpoint kept."""
+        """Restore the state of a checkpoint."""
         self.now.copy_(state["now"])
         self.before.copy_(state["before"])
 
@@ -84,11 +84,11 @@ class Difficulty:
         """Write the scores of the images at `places`, which were trained on; larger is harder.
 
         ``el2n`` is the mean length of the error over the first half of the epochs, ``forgetting`` how often an image
-        was guessed wrong after it had been guessed right, and of one that never was how often it came by; both are nan
-        for an image that never came by.
+        was predicted wrongly after a correct prediction or, if it never was predicted correctly, how often it was seen;
+        both are nan for an image that was never seen.
         """
         times, _, forgotten, ever, errors = self.before.cpu().double().numpy()[:, places]
-        shown = times > 0  # a training of less than one epoch does not show all
+        shown = times > 0  # a training run of less than one epoch does not show all
         scores = {
             "el2n": np.where(shown, errors / np.clip(times, 1, self.early), np.nan),
             "forgetting": np.where(shown, np.where(ever > 0, forgotten, times), np.nan),

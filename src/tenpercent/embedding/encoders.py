@@ -1,4 +1,4 @@
-"""What turns images into vectors: a trained network, a model of timm, any torch module or any function."""
+"""Encoders, which turn images into vectors: a trained network, a model of timm, any torch module or any function."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Embedder = Supervised | SelfSupervised | Timm | nn.Module | Callable[[Any], Any]
 
 
 class Encoder(Protocol):
-    """Vectors from a batch of images.
+    """Encoder of batches of images.
 
     Attributes:
-        layers: the names of the layers `encode` gives.
-        batch: how many images at a time; part of the result, as the last bits may depend on it.
-        transform: image uint8[h, w, 3] at its own size -> what `encode` takes a list of; None for an encoder that
-            takes the pixels at one size (`pixels.scan`), uint8[k, 3, h, w], channels last in memory.
+        layers: the names of the layers that `encode` returns.
+        batch: images per call; part of the result, as the last bits may depend on it.
+        transform: image uint8[h, w, 3] at its own size -> an item of the list that `encode` takes; None for an encoder
+            that takes the pixels at one size (`pixels.scan`), uint8[k, 3, h, w], channels last in memory.
     """
 
     @property
@@ -56,11 +56,11 @@ class Encoder(Protocol):
 
 
 class NetworkEncoder:
-    """A network trained on the images.
+    """Encoder by a network trained on the images.
 
-    It gets what it got in training, without chance: the centre of the pixels, normalised. One trained from scratch
-    gives its three layers, each pooled over space; a fine-tuned model of timm its pooled features; one trained
-    without labels ends in as many values as it was asked for.
+    It gets the same input as in training, without random augmentation: the centre of the pixels, normalised. A network
+    trained from scratch gives its three layers, each pooled over space; a fine-tuned model of timm its pooled features;
+    one trained without labels a last layer of the requested width.
     """
 
     transform = None
@@ -88,9 +88,9 @@ class NetworkEncoder:
 
 
 class TimmEncoder:
-    """A model of timm without its classifier, fed through the model's own evaluation transforms.
+    """Encoder by a model of timm without its classifier, with the model's own evaluation transforms.
 
-    The vectors are what the model gives with ``num_classes=0``: the pooled features before the classifier.
+    The vectors are the model's output with ``num_classes=0``: the pooled features before the classifier.
     """
 
     layers = ("end",)
@@ -103,7 +103,7 @@ class TimmEncoder:
         self.choice, self._device = choice, device
 
     def transform(self, image: Bytes) -> torch.Tensor:
-        """Return float32[3, h, w], resized, cut and normalised as the model was trained for."""
+        """Return float32[3, h, w], resized, cropped and normalised as in the model's training."""
         tensor: torch.Tensor = self._transform(Image.fromarray(image))
         return tensor
 
@@ -115,10 +115,10 @@ class TimmEncoder:
 
 
 class ModuleEncoder:
-    """Any torch module, on the device where it lies and in evaluation mode.
+    """Encoder by any torch module, on its own device and in evaluation mode.
 
-    It gets float32[k, 3, h, w] with values from 0 to 1, RGB, all images at one size (`pixels.scan`), without any
-    normalisation; what it returns, [k, d] or [k, d, 1, 1], are the vectors.
+    It gets float32[k, 3, h, w] with values from 0 to 1, RGB, all images at one size (`pixels.scan`), not normalised;
+    its output, [k, d] or [k, d, 1, 1], are the vectors.
     """
 
     layers = ("end",)
@@ -137,10 +137,10 @@ class ModuleEncoder:
 
 
 class FunctionEncoder:
-    """Any function from a batch of images to vectors.
+    """Encoder by any function from a batch of images to vectors.
 
     It gets uint8[k, h, w, 3] where all images of the source have one size, else a list of k arrays uint8[h, w, 3];
-    what it returns, an array or tensor [k, d], are the vectors.
+    its result, an array or tensor [k, d], are the vectors.
     """
 
     layers = ("end",)
@@ -150,7 +150,7 @@ class FunctionEncoder:
         self._function, self._alike = function, alike
 
     def transform(self, image: Bytes) -> Bytes:
-        """Return the image as it is."""
+        """Return the image unchanged."""
         return image
 
     def encode(self, images: list[Bytes]) -> dict[str, Floats]:
@@ -159,7 +159,7 @@ class FunctionEncoder:
 
 
 def as_vectors(found: Any) -> Floats:
-    """Return what an encoder gave as float32[k, d].
+    """Return the result of an encoder as float32[k, d].
 
     Raises:
         TenpercentError: it is no matrix of real numbers.
@@ -172,7 +172,7 @@ def as_vectors(found: Any) -> Floats:
             f"what the embedder gave is no array ({first}); it must give real vectors [k, d], one row an image"
         ) from error
     if array.ndim > 2 and array.size == array.shape[0] * array.shape[1]:
-        array = array.reshape(array.shape[:2])  # [k, d, 1, 1], as an average pooling leaves it
+        array = array.reshape(array.shape[:2])  # [k, d, 1, 1], as returned by average pooling
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise TenpercentError(
             f"the embedder gave an array of shape {array.shape} and dtype {array.dtype}; "
@@ -183,7 +183,7 @@ def as_vectors(found: Any) -> Floats:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Hold `module` in evaluation mode, and leave every part of it as it was."""
+    """Hold `module` in evaluation mode, and restore the mode of every part of it."""
     before = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -204,23 +204,23 @@ def needs_labels(embedder: Embedder) -> bool:
 
 
 def side_of(embedder: Embedder) -> int | None:
-    """Return the shorter side in pixels that large images are brought to; None for that of `pixels.scan`."""
+    """Return the shorter side in pixels that large images are scaled to; None for that of `pixels.scan`."""
     return embedder.side if isinstance(embedder, Supervised | SelfSupervised) else None
 
 
 def trained_encoder(
     embedder: Settings, found: Scan, source: ImageSource, folder: Path
 ) -> tuple[Encoder, dict[str, Any]]:
-    """Train an embedder on the images, or go on with that, and return its encoder.
+    """Train an embedder on the images, or resume that, and return its encoder.
 
     Args:
         embedder: the network, from scratch or from a model of timm.
         found: the readable images.
-        source: where they come from; it has labels, unless `embedder` does without.
-        folder: of the training.
+        source: the source of the images; it has labels, unless `embedder` does without.
+        folder: the folder of the training run.
 
     Returns:
-        The encoder, and what there is to say about the training for ``run.json``.
+        The encoder, and the facts of the training run for ``run.json``.
     """
     if isinstance(embedder, SelfSupervised):
         trained = train_unlabelled(found.pixels, embedder, folder)
@@ -241,16 +241,16 @@ def ready_encoder(
     """Return the encoder of an embedder that needs no training.
 
     Args:
-        embedder: what the caller asked for.
+        embedder: the requested embedder.
         alike: whether all images have one size.
-        choice: the precision a run that is resumed began with; None for that of the embedder, float32 for ``auto``.
+        choice: the precision of the run that is resumed; None for that of the embedder, float32 for ``auto``.
 
     Returns:
-        The encoder, and what there is to say about it for ``run.json``.
+        The encoder, and its facts for ``run.json``.
     """
     if isinstance(embedder, Timm):
         model, where = timm_model(embedder), devices_for(1).first
-        if choice is None:  # float32 unless said: to measure what is faster may take as long as all vectors
+        if choice is None:  # float32 unless set: to measure which is faster may take as long as all vectors
             wanted = Precision(embedder.precision)
             choice = Choice(Precision.FLOAT32 if wanted is Precision.AUTO else wanted)
         facts = {
@@ -266,13 +266,13 @@ def ready_encoder(
 
 
 def embedder_json(embedder: Embedder) -> dict[str, Any]:
-    """Return what tells one embedder from another, as a run folder keeps it.
+    """Return the identity of an embedder, as a run folder stores it.
 
-    A module is known by its class and a hash of its weights. A function is known by its qualified name only: what it
-    closes over can't be seen, so choose another run folder after changing that.
+    A module is identified by its class and a hash of its weights. A function is identified by its qualified name only:
+    its closure can't be seen, so choose another run folder after changing that.
 
     Raises:
-        UsageError: it is no embedder, or the file of its weights can't be read.
+        UsageError: it is not an embedder, or the file of its weights can't be read.
     """
     if isinstance(embedder, Settings):
         return embedder.as_json()
@@ -293,7 +293,7 @@ def embedder_json(embedder: Embedder) -> dict[str, Any]:
 
 
 def state_hash(module: nn.Module) -> str:
-    """Return 16 hexadecimal digits that stand for a module's parameters and buffers."""
+    """Return a hash of a module's parameters and buffers, 16 hexadecimal digits."""
     digest = hashlib.blake2b(digest_size=8)
     for name, value in module.state_dict().items():
         if isinstance(value, torch.Tensor):

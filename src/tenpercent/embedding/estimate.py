@@ -1,4 +1,4 @@
-"""What embedding a source would take in time, memory and disk: measured on a few of its images, nothing written."""
+"""Estimate of the time, memory and disk that embedding a source takes, from a few of its images; writes nothing."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ from .timing import Watch, fastest, on_threads, shared
 from .training import Classes, Trained, length, threads_for
 from .weights import load_weights, model_view, untrained_model
 
-BLOCKS, BLOCK = 4, 32  # images looked at: runs of consecutive rows, as Parquet is read a row group at a time
-READ = 0.7  # seconds after which no further image is looked at, once two are known
-MANY, FEW = 32, 2  # images of a step that is measured: of up to 64 pixels, and of larger ones
+BLOCKS, BLOCK = 4, 32  # images read: runs of consecutive rows, as Parquet is read a row group at a time
+READ = 0.7  # seconds after which no further image is read, once two are known
+MANY, FEW = 32, 2  # images of a measured step: of up to 64 pixels, and of larger ones
 BUDGET = 1.0  # seconds after which no further step is measured
 ROW_BYTES = 150  # of a part file beside the vectors: id, path, hash
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What embedding would take on this machine.
+    """Estimated cost of embedding on this machine.
 
     Attributes:
-        seconds: in all.
+        seconds: total time.
         width: values of a vector of the last layer.
-        memory_bytes: at the peak.
-        disk_bytes: in the run folder.
-        notes: what would be done, a line each.
+        memory_bytes: peak memory.
+        disk_bytes: size in the run folder.
+        notes: the planned steps, one line each.
         stages: seconds of ``read``, ``train`` and ``extract``.
-        epochs: of the training; 0 for none.
+        epochs: of the training run; 0 for none.
     """
 
     seconds: float
@@ -72,14 +72,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Sample:
-    """A few images, and what is known of all from them.
+    """Sample of a source's images, and facts about all of them.
 
     Attributes:
         found: the sample, scanned.
-        n: images in all.
-        labelled: those of them that have a label.
-        classes: of the source.
-        read: seconds that one thread takes to read and decode one.
+        n: number of images of the source.
+        labelled: number of labelled ones.
+        classes: number of classes of the source.
+        read: seconds in which one thread reads and decodes an image.
     """
 
     found: Scan
@@ -103,7 +103,7 @@ class Sample:
         return cls(found, len(rows), labelled, max(len(source.class_names), 2), read)
 
     def at(self, side: int) -> Sample:
-        """Return the same images at another side, for images above 64 pixels."""
+        """Return the same images at another side, if above 64 pixels."""
         pixels = self.found.pixels
         images = pixels.batch(np.arange(len(pixels))).permute(0, 2, 3, 1).numpy()
         kept = np.stack([fit(image, (side, side)) for image in images])
@@ -112,19 +112,19 @@ class Sample:
 
     @property
     def bytes(self) -> int:
-        """What the pixels of all images take."""
+        """Size of the pixels of all images."""
         height, width = self.found.pixels.size
         return self.n * 3 * height * width
 
     def fits(self, embedder: Embedder) -> bool:
-        """Whether the pixels of all images are kept in memory for an embedder."""
+        """Return whether the pixels of all images are kept in memory for an embedder."""
         keeps = is_trained(embedder) or max(self.found.pixels.size) <= SMALL
         return keeps and self.bytes <= memory_for_pixels()
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """What timing an embedder gave: seconds of training in all, seconds to encode an image, memory, sizes, words."""
+    """Measurements of an embedder: total seconds of training, seconds to encode an image, memory, sizes, notes."""
 
     train: float
     encode: float
@@ -136,17 +136,17 @@ class _Measured:
 
 
 def estimate(source: ImageSource, embedder: Embedder, rows: Ints) -> Estimate:
-    """Estimate what `extract.embed_source` would take, from a few images and steps of the network.
+    """Estimate the cost of `extract.embed_source` from a few images and steps of the network.
 
-    Takes some seconds, whatever the images and the network. The times are those of a free machine, see `timing`.
+    Takes some seconds, whatever the images and the network. The times are those of an idle machine, see `timing`.
 
     Args:
         source: the images.
-        embedder: as for `embed_source`. Weights that timm would fetch are not fetched; random ones take their place.
-        rows: int64[n], which images.
+        embedder: as for `embed_source`. Weights that timm would download are replaced by random ones.
+        rows: int64[n], rows of the images.
 
     Raises:
-        UsageError: `embed_source` would refuse these.
+        UsageError: `embed_source` would refuse these arguments.
         TenpercentError: more than half of the sample can't be read.
     """
     check_labels(source, embedder, rows)
@@ -179,14 +179,14 @@ def estimate_from(sample: Sample, embedder: Embedder, budget: float = BUDGET) ->
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A training step, timed.
+    """Timed training step.
 
     Attributes:
-        seconds: an image takes, over all steps of a training.
-        held: bytes of an image between the two passes.
+        seconds: time per image, over all steps of a training run.
+        held: bytes per image between forward and backward pass.
         weights: bytes of the network.
-        name: of the network.
-        trained: the network as it is, to encode with.
+        name: name of the network.
+        trained: the network as it is, for encoding.
     """
 
     seconds: float
@@ -200,10 +200,10 @@ def time_step(embedder: Settings, sample: Sample, budget: float = BUDGET, count:
     """Time a few training steps of a network on a sample.
 
     Args:
-        embedder: what is to be trained.
+        embedder: the network to train.
         sample: the images.
         budget: seconds after which no further step is measured.
-        count: threads; None for as many as a training takes.
+        count: threads; None for as many as a training run uses.
     """
     pixels, devices = sample.found.pixels, devices_for(embedder.devices)
     network, view, task = _lesson(embedder, sample)
@@ -250,7 +250,7 @@ def _trained(embedder: Settings, sample: Sample, budget: float) -> _Measured:
 
 
 def _lesson(embedder: Settings, sample: Sample) -> tuple[nn.Module, View, Task]:
-    """Return the network with its first weights, its view, and what it is to learn."""
+    """Return the network with its initial weights, its view, and its task."""
     pixels = sample.found.pixels
     if isinstance(embedder, SelfSupervised):
         require_installed("lightly", "selfsupervised")
@@ -310,7 +310,7 @@ def _ready(embedder: Timm | nn.Module | Callable[[Any], Any], sample: Sample, bu
 
 
 def _readable(source: ImageSource, rows: Ints, side: int) -> tuple[Ints, float]:
-    """Return which of the rows can be read, as far as `READ` seconds go, and the seconds one image takes."""
+    """Return which of the rows can be read, as far as `READ` seconds allow, and the seconds per image."""
     watch, seconds, good = Watch(), [], []
     for row in (
         rows.reshape(BLOCKS, -1).T.reshape(-1).tolist() if len(rows) == BLOCKS * BLOCK else rows.tolist()
@@ -342,7 +342,7 @@ def _step(
     count: int,
     budget: float,
 ) -> tuple[Choice, float, int]:
-    """Return the precision, seconds of a training step, and the bytes that it holds between its two passes."""
+    """Return the precision, the seconds of a training step, and the bytes held between its two passes."""
     device, (task, places, images) = devices.first, shown
     network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=0.9)
@@ -379,7 +379,7 @@ def _step(
     if wanted is Precision.AUTO and device.type in ("cpu", "cuda"):
         other = Choice(Precision.BFLOAT16)
         faster = seconds(other)
-        if found >= PAYS * faster:  # as the training will choose
+        if found >= PAYS * faster:  # as the training run will choose
             return other, faster, sum(held.values())
     return plain, found, sum(held.values())
 
@@ -387,7 +387,7 @@ def _step(
 def _encode(
     encoder: Encoder, batch: Any, few: int, count: int | None, budget: float
 ) -> tuple[float, tuple[int, ...]]:
-    """Return the seconds an image takes, and the width of each layer; by `count` threads, or as many as there are."""
+    """Return the seconds per image, and the width of each layer; with `count` threads, or as many as there are."""
     with threads(1):
         made = encoder.encode(batch)
     if count is None or torch.cuda.is_available():

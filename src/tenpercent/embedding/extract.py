@@ -43,20 +43,20 @@ from .selfsupervised import check_images, check_network
 from .settings import SelfSupervised, Supervised, Timm
 from .weights import check_name, timm_model
 
-BEGUN = "begun"  # the folder of what an interrupted extraction resumes from
-PART = 4096  # images a part file; fixed, so that a resumed run writes the same files
+BEGUN = "begun"  # the folder from which an interrupted extraction resumes
+PART = 4096  # images per part file; fixed, so that a resumed run writes the same files
 
 log = logging.getLogger("tenpercent")
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """What an extraction came to.
+    """Result of an extraction.
 
     Attributes:
-        count: images extracted now, and not by an earlier run.
-        widths: of each layer.
-        rejected: the images without a usable vector, of all parts.
+        count: images extracted now, not by an earlier run.
+        widths: width of each layer.
+        rejected: images without a usable vector, of all parts.
     """
 
     count: int
@@ -66,7 +66,7 @@ class Extracted:
 
 @dataclass(frozen=True)
 class _Layout:
-    """How the readable images are cut into parts, and the parts into the batches an encoder takes."""
+    """Division of the readable images into parts, and of the parts into the batches of an encoder."""
 
     n: int
     batch: int
@@ -89,24 +89,24 @@ class _Layout:
 
 
 def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: Ints) -> dict[str, Any]:
-    """Embed the images of `source` at `rows` into a run folder, or go on where that was interrupted.
+    """Embed the images of `source` at `rows` into a run folder, or resume that.
 
-    Writes ``rejected.parquet`` (id, row, reason), the training's files where the embedder is trained, and
-    ``embeddings/part-*.parquet`` of 4,096 images each. Their bytes are the same whether or not it was interrupted.
+    Writes ``rejected.parquet`` (id, row, reason), the files of the training run where the embedder is trained, and
+    ``embeddings/part-*.parquet`` of 4,096 images each. Interruptions do not change their bytes.
 
     Args:
         source: the images.
-        run: the folder; its embed stage must be locked by the caller.
+        run: the run folder, whose embed stage the caller has locked.
         embedder: `Supervised`, `SelfSupervised`, `Timm`, a torch module (`ModuleEncoder`) or a function
-            (`FunctionEncoder`). A function is known by its name only: after a change inside it choose another run
+            (`FunctionEncoder`). A function is identified by its name only: after a change to it choose another run
             folder.
-        rows: int64[n], which images, in the order of the source.
+        rows: int64[n], rows of the images, in the order of the source.
 
     Returns:
         A summary for ``run.json``: counts, layers with their widths, what was trained, timings.
 
     Raises:
-        UsageError: the embedder needs labels that the source lacks, or its weights don't serve.
+        UsageError: the embedder needs labels that the source lacks, or its weights are unsuitable.
         StageError: the folder holds embeddings made with other settings, or of images that have changed.
         TenpercentError: more than half of the images can't be read, or have a vector without a direction.
     """
@@ -122,7 +122,7 @@ def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: 
     origin = replace(asked, images=fingerprint(list(found.hashes)))
     origin.check(run)
     origin.write(run, stored_choice(run))
-    write_rejected(run.rejected, found.rejected)  # what extraction rejects comes to it
+    write_rejected(run.rejected, found.rejected)  # extended by what extraction rejects
     encoder, facts = _encoder(embedder, found, source, run, origin)
     trained = time.perf_counter()
     done = extract(encoder, found, source, run.embeddings, origin.about(source))
@@ -147,7 +147,7 @@ def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: 
 
 
 def check_embedder(embedder: Embedder) -> None:
-    """Raise `UsageError` where an embedder names a network or weights that don't serve, before anything is made."""
+    """Raise `UsageError` for an unsuitable network or unsuitable weights, before anything is made."""
     if isinstance(embedder, Supervised):
         with torch.device("meta"):  # names and depth are checked, no weights are made
             build(embedder.network, embedder.depth, 2, (SMALL, SMALL))
@@ -160,7 +160,7 @@ def check_embedder(embedder: Embedder) -> None:
 
 
 def check_labels(source: ImageSource, embedder: Embedder, rows: Ints) -> None:
-    """Raise `UsageError` where `embedder` is trained on labels and `rows` don't have those of two classes."""
+    """Raise `UsageError` where `embedder` is trained on labels and `rows` don't have labels of two classes."""
     if not needs_labels(embedder):
         return
     remedy = "embed it without: --embedder selfsupervised, or with weights at hand: --embedder timm:NAME --weights FILE"
@@ -178,17 +178,17 @@ def check_labels(source: ImageSource, embedder: Embedder, rows: Ints) -> None:
 def extract(
     encoder: Encoder, found: Scan, source: ImageSource, folder: Path, about: dict[str, Any]
 ) -> Extracted:
-    """Write the part files that are not there yet. An image whose vector has no direction is rejected.
+    """Write the missing part files. An image whose vector has no direction is rejected.
 
     Args:
-        encoder: what makes the vectors.
+        encoder: the encoder of the images.
         found: the readable images.
-        source: where they come from, for ids, paths and labels.
-        folder: the run's ``embeddings``.
+        source: the source of their ids, paths and labels.
+        folder: the run's ``embeddings`` folder.
         about: the parts' metadata, see `store.part_files.write_part`; a part also names the images it rejects.
 
     Raises:
-        TenpercentError: not one vector of one width an image, or more than half of them have no direction.
+        TenpercentError: not one vector of one width per image, or more than half of them have no direction.
     """
     layout = _Layout(len(found.rows), encoder.batch)
     there = {path.name: path for path in part_files(folder)}
@@ -236,7 +236,7 @@ def _count(vectors: dict[str, Floats]) -> int:
 
 
 def check_shape(vectors: Floats, count: int, width: int) -> None:
-    """Raise `TenpercentError` where a batch of `count` images has not one vector of `width` values each."""
+    """Raise `TenpercentError` unless a batch of `count` images has one vector of `width` values each."""
     if vectors.shape != (count, width):
         raise TenpercentError(
             f"the embedder gave vectors of shape {vectors.shape} for a batch of {count} images and a width of "
@@ -245,7 +245,7 @@ def check_shape(vectors: Floats, count: int, width: int) -> None:
 
 
 def _without_flaws(part: Part) -> tuple[Part, list[Rejected]]:
-    """Return a part without the images that have a vector without a direction in any layer, and these images."""
+    """Return a part without the images whose vector has no direction in some layer, and these images."""
     flaws = {layer: flaws_of(vectors) for layer, vectors in part.layers.items()}
     good = np.all([codes == Flaw.NONE for codes in flaws.values()], axis=0)
     if good.all():
@@ -297,14 +297,14 @@ def _part(found: Scan, source: ImageSource, cut: slice, layers: dict[str, Floats
 
 
 def _sizes(found: Scan, cut: slice) -> Ints:
-    """Return width, height and bytes of some images; runs of version 0.1 keep none, and their representatives."""
+    """Return width, height and bytes of some images; none for runs of version 0.1, to keep their representatives."""
     return np.column_stack([found.sizes[cut, ::-1], found.file_bytes[cut]])
 
 
 def _encoder(
     embedder: Embedder, found: Scan, source: ImageSource, run: RunFolder, origin: Origin
 ) -> tuple[Encoder, dict[str, Any]]:
-    """Return the encoder, trained first where it is to be, and what there is to say about it."""
+    """Return the encoder, trained first where necessary, and its facts."""
     if isinstance(embedder, Supervised | SelfSupervised) or (
         isinstance(embedder, Timm) and embedder.finetune
     ):

@@ -1,4 +1,4 @@
-"""A small network that learns images of 16 to 64 pixels in few passes, for processors.
+"""Small network that learns images of 16 to 64 pixels in few epochs, for CPUs.
 
 After the speed records for CIFAR-10 (Page, "How to Train Your ResNet", 2018; Jordan, "94% on CIFAR-10 in 3.29 Seconds
 on a Single GPU", arXiv 2404.00498), from which it takes the whitening first layer, convolutions that begin as the
@@ -13,15 +13,15 @@ from torch.nn.functional import gelu, max_pool2d
 
 from .settings import FAST_WIDTHS
 
-LEAST = 16  # pixels a side: three poolings leave one
-PATCH = 2  # pixels a side of what the first layer whitens
+LEAST = 16  # pixels per side: three poolings leave one
+PATCH = 2  # pixels per side of the patches that the first layer whitens
 SCALE = 1 / 9  # of the logits
-NOISE = 5e-4  # added to the variances of the patches, so that the faintest are not blown up
-FORGETTING = 0.1  # share of the newest batch in the running statistics
+NOISE = 5e-4  # added to the variances of the patches, so that the faintest are not amplified
+FORGETTING = 0.1  # weight of the newest batch in the running statistics
 
 
 class Group(nn.Module):
-    """Two 3×3 convolutions, the first one pooled, each with normalisation and GELU after it."""
+    """Two 3×3 convolutions, the first one pooled, each followed by normalisation and GELU."""
 
     def __init__(self, width_in: int, width: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Group(nn.Module):
 
 
 class FastNetwork(nn.Module):
-    """A whitening layer that is not trained, three groups of two convolutions, the maximum over space, a classifier.
+    """Fixed whitening layer, three groups of two convolutions, maximum over space, and classifier.
 
     Attributes:
         name: ``fast``, ``fast-narrow`` or ``fast-wide``.
@@ -62,7 +62,7 @@ class FastNetwork(nn.Module):
     def whiten(self, images: torch.Tensor) -> None:
         """Set the first layer so that its outputs over the patches of these images are uncorrelated, of variance 1.
 
-        Each direction is there twice, with both signs, as a GELU follows.
+        Each direction occurs twice, with both signs, as a GELU follows.
 
         Args:
             images: float32[k, 3, h, w], normalised.
@@ -85,8 +85,8 @@ class FastNetwork(nn.Module):
     def features(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the pooled layers of normalised images float[k, 3, h, w].
 
-        ``start`` after the whitening layer, ``middle`` after the second group, ``end`` what the classifier takes:
-        the maximum over space, not the mean.
+        ``start`` after the whitening layer, ``middle`` after the second group, ``end`` the input of the classifier: the
+        maximum over space, not the mean.
         """
         start = gelu(self.whitening(x))
         middle = self.groups[1](self.groups[0](start))
@@ -95,7 +95,7 @@ class FastNetwork(nn.Module):
 
 
 def _convolution(width_in: int, width: int) -> nn.Conv2d:
-    """Return a convolution that hands on its input in the first channels, and has random filters in the others."""
+    """Return a convolution whose first channels pass on the input, and whose others are random filters."""
     convolution = nn.Conv2d(width_in, width, 3, padding=1, bias=False)
     with torch.no_grad():
         nn.init.dirac_(convolution.weight[: min(width_in, width)])

@@ -1,4 +1,4 @@
-"""What tells the network that made a run's vectors from others: only vectors of one network can be compared."""
+"""Identity of the network that made a run's vectors: only vectors of one network can be compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import StageError
 from .settings import file_hash
 
 BORROWED = "the network of another run"
-WEIGHTS = "weights.safetensors"  # as `embed.loop` calls it, which loads torch
+WEIGHTS = "weights.safetensors"  # the same name as in `embed.loop`, which loads torch
 
 
 def is_trained(stored: dict[str, Any]) -> bool:
@@ -20,16 +20,16 @@ def is_trained(stored: dict[str, Any]) -> bool:
 
 
 def identity_of(run: RunFolder) -> dict[str, Any]:
-    """Return what tells the network that made a run's vectors from others, as JSON can hold it.
+    """Return the identity of the network that made a run's vectors, as JSON.
 
-    A trained network is known by a hash of its weights, a model of timm by its name and the hash of its local weights,
-    a module by its class and a hash of its weights, a function by its name.
+    A trained network is identified by a hash of its weights, a model of timm by its name and the hash of its local
+    weights, a module by its class and a hash of its weights, a function by its name.
 
     Args:
-        run: embedded from images.
+        run: a run embedded from images.
 
     Raises:
-        StageError: it is not embedded yet, or the weights of its training are gone.
+        StageError: it is not embedded yet, or the weights of its network are missing.
     """
     stored = run.require(Stage.EMBED)["settings"]["embedder"]
     kind = stored["embedder"]
@@ -51,7 +51,7 @@ def identity_of(run: RunFolder) -> dict[str, Any]:
 
 
 def borrowed(run: RunFolder) -> dict[str, Any]:
-    """Return what a folder says of its embedder where the network of a run made its vectors.
+    """Return the embedder that a folder records if the network of a run made its vectors.
 
     Raises:
         StageError: see `identity_of`.
@@ -60,7 +60,7 @@ def borrowed(run: RunFolder) -> dict[str, Any]:
 
 
 def is_borrowed(folder: RunFolder, made_by: dict[str, Any]) -> bool:
-    """Return whether a folder's vectors are all there, and made by what `borrowed` describes."""
+    """Return whether a folder's vectors are complete, and made by the embedder that `borrowed` describes."""
     done = folder.stage(Stage.EMBED)
     if done is None or done["settings"] != {"embedder": made_by, "holdout": 0.0}:
         return False

@@ -1,4 +1,4 @@
-"""The files that a training leaves in its folder, read back: settings, curve and weights."""
+"""Files of a training run, read back from its folder: settings, curve and weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTINGS = "settings.json"
 
 
 class ViewRecord(TypedDict):
-    """A `View` as it is stored."""
+    """Stored form of a `View`."""
 
     mean: list[float]
     std: list[float]
@@ -30,7 +30,7 @@ class ViewRecord(TypedDict):
 
 
 class TrainingRecord(TypedDict):
-    """``settings.json`` of a training."""
+    """Content of ``settings.json`` of a training run."""
 
     format: int
     origin: str
@@ -40,7 +40,7 @@ class TrainingRecord(TypedDict):
 
 
 class Entry(TypedDict):
-    """One entry of ``curve.json``."""
+    """Entry of ``curve.json``."""
 
     step: NotRequired[int]
     epoch: float
@@ -52,7 +52,7 @@ class Entry(TypedDict):
 
 
 def read_training_settings(folder: Path) -> tuple[dict[str, Any], View, Choice]:
-    """Return ``settings.json`` of a training, and the view and the precision that it names.
+    """Return ``settings.json`` of a training run, and its view and precision.
 
     Raises:
         StageError: it is damaged or of a newer format.
@@ -86,7 +86,7 @@ def read_curve(folder: Path) -> list[dict[str, Any]]:
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:
-    """Give a network the weights of a training.
+    """Load the weights of a training run into a network.
 
     Raises:
         StageError: they are damaged, or of another network.

@@ -1,4 +1,4 @@
-"""The training loop: steps on this process's part of each batch, a checkpoint at each mark and every half minute."""
+"""Training loop: steps on this process's part of each batch, a checkpoint at each mark and every half minute."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ log = logging.getLogger("tenpercent")
 CHECKPOINT = "checkpoint.pt"
 CURVE = "curve.json"
 WEIGHTS = "weights.safetensors"
-SAVE_AFTER = 30.0  # seconds of training that a kill may cost, and the checkpoint that is being written
+SAVE_AFTER = 30.0  # seconds of training that a kill may cost, beside the checkpoint being written
 AGREE_EVERY = 10  # steps, where several processes must agree on whether a checkpoint is due
 
 Curve = list[dict[str, Any]]
@@ -47,10 +47,10 @@ Curve = list[dict[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class MappedPixels:
-    """Pixels in a file that several processes map into memory, as handing them over by copy would multiply them.
+    """Pixels in a file that several processes map into memory, since passing them would copy them.
 
     Attributes:
-        path: a file of nothing but uint8[m, h, w, 3].
+        path: a file that contains only uint8[m, h, w, 3].
         count: m.
         size: height and width.
     """
@@ -80,41 +80,41 @@ class MappedPixels:
 
 
 class Task(Protocol):
-    """What a network learns: what it is shown of a batch, and its loss."""
+    """Learning task of a network: its inputs for a batch, and its loss."""
 
     def draw(self, random: np.random.Generator, places: Ints, epoch: int, size: Size) -> Any:
-        """Draw what chance decides for the images at `places`, of `size`; its ``part(slice)`` is that of some."""
+        """Draw the random choices for the images at `places`, of `size`; the result has ``part(slice)`` for some."""
         ...
 
     def inputs(self, images: torch.Tensor, drawn: Any) -> torch.Tensor:
-        """Return what the network is given for uint8[k, 3, h, w]: float32[m, 3, height, width], m ≥ k."""
+        """Return the input of the network for uint8[k, 3, h, w]: float32[m, 3, height, width], m ≥ k."""
         ...
 
     def loss(self, outputs: torch.Tensor, places: Ints) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the mean loss over the k images at `places`, and how many of them came out right."""
+        """Return the mean loss over the k images at `places`, and the number of correct predictions."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """All that a process needs to train; where there are several it is pickled for each.
+    """Input of a training process; where there are several it is pickled for each.
 
     Attributes:
         pixels: m images.
-        places: int64[n], those to train on.
-        task: what to learn.
-        network: with its first weights.
-        view: what the network takes.
-        choice: precision and layout.
+        places: int64[n], positions of the images to train on.
+        task: the learning task.
+        network: the network with its initial weights.
+        view: the view for the network.
+        choice: precision and memory layout.
         settings: seed, rate, momentum, weight decay, recipe.
-        batches: of an epoch.
-        steps: in all.
-        marks: increasing, the last is `steps`: after so many steps the curve gets an entry.
-        exam: what the network is asked at each mark but the last, when it is done; None for nothing.
-        labels: int64[m], by which it is noted how hard each image is, where marks are the ends of epochs; None for not.
-        threads: of each process.
-        folder: for checkpoint, curve and weights.
-        quiet: no bars.
+        batches: number per epoch.
+        steps: total number.
+        marks: increasing, the last is `steps`: numbers of steps after which the curve gets an entry.
+        exam: the evaluation set for each mark but the last, where the run is done; None for none.
+        labels: int64[m], for recording the difficulty of each image, where marks are the ends of epochs; None for none.
+        threads: number per process.
+        folder: folder of checkpoint, curve and weights.
+        quiet: whether to hide progress bars.
     """
 
     pixels: PixelSource
@@ -138,7 +138,7 @@ def run(fabric: Fabric, job: Job) -> str | None:
     """Train in this process, from the checkpoint if there is one; the first process writes.
 
     Returns:
-        None, or why the training failed: the same in all processes, so that none waits for another.
+        None, or the reason why training failed: the same in all processes, so that none waits for another.
     """
     with (
         threads(job.threads),
@@ -150,7 +150,7 @@ def run(fabric: Fabric, job: Job) -> str | None:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Within this context torch computes with `count` threads."""
+    """Let torch compute with `count` threads within this context."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -161,15 +161,15 @@ def threads(count: int) -> Iterator[None]:
 
 @dataclass
 class _Progress:
-    """Where a training is.
+    """State of a training run.
 
     Attributes:
         step: steps done.
-        curve: one entry a mark passed.
-        totals: float64[3] on the device: of this process's images since the last mark the sum of the losses, how many
-            were right, and how many there were.
+        curve: one entry per mark passed.
+        totals: float64[3] on the device: for this process's images since the last mark, the sum of the losses, the
+            number of correct predictions, and the number of images.
         seconds: of training since the last mark.
-        difficulty: what this process saw of each image; None where nothing is noted.
+        difficulty: this process's observations of each image; None where nothing is recorded.
     """
 
     step: int
@@ -186,7 +186,7 @@ def _run(fabric: Fabric, job: Job) -> str | None:
     optimizer, factors = make_optimizer(network, job.settings)
     at = _resume(job, network, optimizer, device)
     if fabric.global_rank > 0:
-        _forget(at)  # the checkpoint has what all processes saw
+        _forget(at)  # the checkpoint has the observations of all processes
     wrapped, optimizer = fabric.setup(network, optimizer)
     epochs = math.ceil(job.steps / job.batches)
     total = job.steps * len(job.places) // job.batches
@@ -253,7 +253,7 @@ def _summed(fabric: Fabric, values: torch.Tensor) -> torch.Tensor:
 
 
 def _forget(at: _Progress) -> None:
-    """Begin to count anew in a process that has handed over what it counted."""
+    """Reset the counts of a process that has passed them on."""
     at.totals.zero_()
     if at.difficulty is not None:
         at.difficulty.now.zero_()
@@ -261,14 +261,14 @@ def _forget(at: _Progress) -> None:
 
 
 def _shown(inputs: torch.Tensor, step: int, job: Job) -> torch.Tensor:
-    """Return the images at the size at which the recipe shows them at this step."""
+    """Return the images at the size that the recipe sets for this step."""
     whole = (inputs.shape[2], inputs.shape[3])
     size = shown_size(step, job.steps, whole, job.settings.recipe)
     return inputs if size == whole else interpolate(inputs, size, mode="bilinear", antialias=True)
 
 
 def make_optimizer(network: nn.Module, settings: Settings) -> tuple[torch.optim.Optimizer, list[float]]:
-    """Return the optimiser of what is to be trained, and for each of its groups the multiple of the rate it takes."""
+    """Return the optimiser of the trainable weights, and each of its groups' multiple of the learning rate."""
     recipe = settings.recipe
     trained = [weights for weights in network.parameters() if weights.requires_grad]
     groups: list[dict[str, Any]] = [{"params": trained}]
@@ -289,9 +289,9 @@ def make_optimizer(network: nn.Module, settings: Settings) -> tuple[torch.optim.
 
 
 def _batches(job: Job, step: int, rank: int, world: int) -> Iterator[tuple[int, Ints, Any, torch.Tensor]]:
-    """Yield number, places, what was drawn and images of each step from `step` on: this process's part of its batch.
+    """Yield number, places, random choices and images of each step from `step` on: this process's part of its batch.
 
-    Everything random follows from (seed, epoch), for whole batches, however many processes there are.
+    All randomness follows from (seed, epoch), for whole batches, however many processes there are.
     """
     seed, n = job.settings.seed, len(job.places)
     while step < job.steps:
@@ -316,7 +316,7 @@ def _is_due(fabric: Fabric, step: int, saved: float) -> bool:
 
 
 def _entry(job: Job, at: _Progress, rate: float) -> dict[str, Any]:
-    """Return what the curve says of the steps since the last mark."""
+    """Return the entry of the curve for the steps since the last mark."""
     summed, right, count = at.totals.tolist()
     epochs = at.step / job.batches
     return {
@@ -330,7 +330,7 @@ def _entry(job: Job, at: _Progress, rate: float) -> dict[str, Any]:
 
 
 def _broken(job: Job, at: _Progress) -> str:
-    # An embedding's folder keeps its settings; trainings of an experiment have files of their own.
+    # An embedding's folder keeps its settings; training runs of an evaluation have files of their own.
     where = "in another folder " if job.exam is None else ""
     return (
         f"the loss became {float(at.totals[0])} in epoch {math.ceil(at.step / job.batches)} at a learning rate of "
@@ -350,8 +350,8 @@ def _save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, at
     }
     written = io.BytesIO()  # torch's own writing to a file hides that the disk is full
     torch.save(state, written)
-    # The curve first: after a kill between the two the steps are repeated, their curve too. The other way round the
-    # curve would lack an entry that nothing repeats.
+    # The curve first: if a kill comes between the two, the steps are repeated, and their curve with them. In the other
+    # order the curve would lack an entry for good.
     write_text(folder / CURVE, json.dumps(at.curve, indent=1) + "\n")
     with replacing(folder / CHECKPOINT) as temporary:
         temporary.write_bytes(written.getbuffer())
@@ -360,7 +360,7 @@ def _save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, at
 def _resume(
     job: Job, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> _Progress:
-    """Take up the checkpoint, if there is one, and return how far it is."""
+    """Load the checkpoint, if there is one, and return the state."""
     totals = torch.zeros(3, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
     epochs = math.ceil(job.steps / job.batches)
     difficulty = None if job.labels is None else Difficulty.of(job.labels, epochs, device)
@@ -375,7 +375,7 @@ def _resume(
     except Exception as error:  # torch's unpickler raises nearly anything on a damaged file
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise StageError(f"{path} is damaged ({first}); delete it: the training then begins anew") from error
-    if "step" not in state:  # written when checkpoints were at the ends of epochs alone
+    if "step" not in state:  # written when checkpoints were made at the ends of epochs only
         return _Progress(min(len(curve) * job.batches, job.steps), curve, totals, 0.0, None)
     if difficulty is not None and state.get("difficulty") is None:
         log.warning(

@@ -1,4 +1,4 @@
-"""What a network says of images without chance, and how often it is right."""
+"""Evaluation of a network on a labelled set, without augmentation."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .augment import Ints, PixelSource, View
 from .networks import SMALL
 from .precision import Choice
 
-TOP = 5  # a network with more classes than twice that is also asked for its five best guesses
+TOP = 5  # a network with more than twice as many classes is also tested for its five best guesses
 SMALL_BATCH, LARGE_BATCH = 256, 32
 
 
 @dataclass(frozen=True, eq=False)
 class Exam:
-    """Images that a network is asked about, with the right answers.
+    """Evaluation set: images with their labels.
 
     Attributes:
         pixels: m images.
-        labels: int64[m], of those at `places` at least 0.
-        places: int64[k], which of them are asked about.
-        mirrored: whether the logits are the mean of those of the image and of its mirror image.
+        labels: int64[m], at least 0 for those at `places`.
+        places: int64[k], positions of the images to evaluate.
+        mirrored: whether to average the logits of each image and its mirror image.
     """
 
     pixels: PixelSource
@@ -37,7 +37,7 @@ class Exam:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a network said.
+    """Predictions of a network, compared with the labels.
 
     Attributes:
         right: bool[k], whether the best guess is the label.
@@ -51,19 +51,19 @@ class Answers:
 
     @property
     def accuracy(self) -> float:
-        """The share of right best guesses, 0 to 1."""
+        """Fraction of correct best guesses, 0 to 1."""
         return float(self.right.mean())
 
 
 def ask(network: nn.Module, view: View, choice: Choice, device: torch.device, exam: Exam) -> Answers:
-    """Return what `network` says of the images of an exam; it is left in the mode it was in.
+    """Return the predictions of `network` for an evaluation set; it is left in the mode it was in.
 
     Args:
-        network: gives logits; on `device`.
-        view: what it takes; the centre of the images, without chance.
-        choice: precision and layout.
-        device: where it is.
-        exam: one image or more.
+        network: returns logits; on `device`.
+        view: the view for the network; the centre of the images, without augmentation.
+        choice: precision and memory layout.
+        device: the device of the network.
+        exam: the evaluation set, of one image or more.
     """
     was_training = network.training
     network.eval()

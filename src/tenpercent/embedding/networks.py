@@ -1,8 +1,8 @@
-"""The networks of the paper: pre-activation ResNets, with the three layers that embeddings are taken from.
+"""Networks of the paper: pre-activation ResNets, with the three layers that embeddings are taken from.
 
 He, Zhang, Ren, Sun, "Identity Mappings in Deep Residual Networks", ECCV 2016: the 6n+2-layer network of its CIFAR
 experiments for small images, timm's ``resnetv2_*`` for larger ones. Both are trained from random weights, as is any
-other network that `build` is asked for by name.
+other network that `build` is given by name.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from ..errors import UsageError, nearest, require
 from .fast import LEAST, FastNetwork
 from .settings import FAST_WIDTHS
 
-SMALL = 64  # up to this larger side the 6n+2-layer network is taken
+SMALL = 64  # up to this larger side the 6n+2-layer network is used
 LARGE_NETWORK = "resnetv2_50"
 WIDTHS = (16, 32, 64)
-HIDDEN = 256  # values between the vectors of an unlabelled network and what its loss compares
+HIDDEN = 256  # values between the vectors of an unlabelled network and the input of its loss
 
 Size = tuple[int, int]  # height, width
 
 
 class Block(nn.Module):
-    """Two 3×3 convolutions, each after batch normalisation and ReLU; the sum itself stays untouched."""
+    """Two 3×3 convolutions, each after batch normalisation and ReLU; the skip connection stays untouched."""
 
     def __init__(self, width_in: int, width: int, stride: int) -> None:
         super().__init__()
@@ -48,10 +48,10 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The 6n+2-layer pre-activation network, widths 16-32-64.
+    """6n+2-layer pre-activation network, widths 16-32-64.
 
     Attributes:
-        depth: its number of layers.
+        depth: number of layers.
         widths: the number of values of each layer of `features`.
     """
 
@@ -85,8 +85,8 @@ class ResNet(nn.Module):
         """Return the pooled layers of normalised images float[k, 3, h, w].
 
         ``start`` float[k, 16] after the first convolution, ``middle`` float[k, 32] after the second stage, ``end``
-        float[k, 64] the last average pooling. The paper, section 4.2, names the places; pooling the first two over
-        space is our reading.
+        float[k, 64] the last average pooling. The paper, section 4.2, names the layers; pooling the first two over
+        space is our interpretation.
         """
         start = self.stem(x)
         middle = self.stages[1](self.stages[0](start))
@@ -95,7 +95,7 @@ class ResNet(nn.Module):
 
 
 class TimmResNet(nn.Module):
-    """A ResNet of timm, pre-activation or plain, from random weights, with the same layers.
+    """ResNet of timm, pre-activation or plain, from random weights, with the same layers.
 
     Attributes:
         name: its name in timm.
@@ -143,7 +143,7 @@ class TimmResNet(nn.Module):
 
 
 class TimmBody(nn.Module):
-    """Any model of timm without its classifier, as a network with one layer.
+    """Model of timm without its classifier, as a network with one layer.
 
     Attributes:
         name: its name in timm.
@@ -162,10 +162,10 @@ class TimmBody(nn.Module):
 
 
 class Unlabelled(nn.Module):
-    """A network that ends in as many values as asked for; those are its vectors, and the loss sees them projected.
+    """Network whose last layer has the requested width: its output are the vectors, and the loss sees them projected.
 
     Attributes:
-        name: of the network before its last layer.
+        name: name of the network before its last layer.
         widths: the number of values of each layer of `features`.
     """
 
@@ -185,7 +185,7 @@ class Unlabelled(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what the loss compares, float[k, dim], for normalised images float[k, 3, h, w]."""
+        """Return the input of the loss, float[k, dim], for normalised images float[k, 3, h, w]."""
         projected: torch.Tensor = self.projection(self.features(x)["end"])
         return projected
 
@@ -206,13 +206,13 @@ def build(network: str | None, depth: int, n_classes: int, size: Size) -> nn.Mod
             network for a number of classes, or None: the 6n+2-layer network up to 64 pixels, else ``resnetv2_50``.
         depth: layers of the 6n+2-layer network; not used with a name.
         n_classes: outputs of the classifier; 0 for none.
-        size: height and width of the images it will be given.
+        size: height and width of its images.
 
     Returns:
-        A `Layered` network, or another one that gives logits.
+        A `Layered` network, or another one that returns logits.
 
     Raises:
-        UsageError: the depth is not 6n+2, there is no such network (the message offers the nearest), or it takes
+        UsageError: the depth is not 6n+2, there is no such network (the message suggests the nearest), or it takes
             images of another size.
     """
     if network is None and max(size) <= SMALL:
@@ -238,12 +238,12 @@ def build(network: str | None, depth: int, n_classes: int, size: Size) -> nn.Mod
 
 
 def check_fit(network: nn.Module, name: str, n_classes: int, size: Size) -> None:
-    """Raise `UsageError` where a network doesn't give logits for images of a size; it is left as it was.
+    """Raise `UsageError` where a network doesn't return logits for images of a size; it is left as it was.
 
     Args:
-        network: on the processor.
-        name: as it was asked for.
-        n_classes: how many logits are wanted.
+        network: on the CPU.
+        name: its name as given.
+        n_classes: the required number of logits.
         size: height and width of the images.
     """
     was_training = network.training
@@ -277,7 +277,7 @@ def _check_fast(name: str, size: Size) -> None:
 
 
 def _of_function(name: str, n_classes: int) -> nn.Module:
-    """Return what the function ``module:name`` makes; the module may lie in the working folder.
+    """Return the network that the function ``module:name`` makes; the module may lie in the working folder.
 
     Raises:
         UsageError: there is no such function, it fails, or it makes something else.
@@ -288,7 +288,7 @@ def _of_function(name: str, n_classes: int) -> nn.Module:
         network = _imported(name)(n_classes)
     except UsageError:
         raise
-    except Exception as error:  # somebody else's code: whatever it raises is theirs, and the cause stays
+    except Exception as error:  # user code: it may raise anything, and the cause is kept
         raise UsageError(
             f"{name}({n_classes}) failed ({type(error).__name__}: {error}); it must be a function that makes a network "
             "for a number of classes"

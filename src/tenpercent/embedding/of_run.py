@@ -1,4 +1,4 @@
-"""The network behind a run's vectors: how it is told from others, and how other images get vectors from it."""
+"""Network behind a run's vectors: its identity, and its use on other images."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def embed_like(
     made_by: dict[str, Any],
     embedder: Embedder | ByLabels | None,
 ) -> None:
-    """Give the images of another source vectors from the network of a run, or go on where that was interrupted.
+    """Embed the images of another source with the network of a run, or resume that.
 
-    They see what the run's own images saw without chance: the same size of pixels, cut and normalised alike.
+    They are prepared like the run's own images, without augmentation: the same size, crop and normalisation.
 
     Args:
-        run: embedded already.
+        run: the embedded run.
         source: the other images.
         folder: a run folder for their vectors.
-        made_by: what tells the network from others, see `identity.borrowed`.
-        embedder: needed where the run's is a module or a function, which no folder can keep.
+        made_by: the identity of the network, see `identity.borrowed`.
+        embedder: needed where the run's is a module or a function, which no folder can store.
 
     Raises:
-        StageError: the network is gone, or `folder` holds vectors of other images or of another network.
-        UsageError: the embedder is not the one of the run, or is needed and not given.
+        StageError: the network is missing, or `folder` holds vectors of other images or of another network.
+        UsageError: the embedder is not the one of the run, or is needed and missing.
         TenpercentError: more than half of the images can't be read.
     """
     started = time.perf_counter()
@@ -82,7 +82,7 @@ def embed_like(
 
 
 def _as_seen_by(run: RunFolder, found: Scan) -> Scan:
-    """Bring scanned images to the size that the run's images were brought to."""
+    """Scale scanned images to the size of the run's images."""
     pixels, size = found.pixels, _canvas(run) or found.pixels.size
     if pixels.size == size:
         return found
@@ -90,17 +90,17 @@ def _as_seen_by(run: RunFolder, found: Scan) -> Scan:
 
 
 def _canvas(run: RunFolder) -> Size | None:
-    """Return the size that a run's images were brought to; None where an older version did not say."""
+    """Return the size that a run's images were scaled to; None where an older version did not record it."""
     said = re.search(r" of (\d+)×(\d+) pixels", str(run.require(Stage.EMBED).get("pixels", "")))
     return None if said is None else (int(said[2]), int(said[1]))
 
 
 def _loader(run: RunFolder, embedder: Embedder | ByLabels | None) -> Callable[[Scan], Encoder]:
-    """Return what makes the encoder of a run, once its images are scanned; what is missing is an error now.
+    """Return a function that makes the encoder of a run from its scanned images; raise now if anything is missing.
 
     Raises:
-        StageError: the run's network or weights are gone, damaged or others than they were.
-        UsageError: the embedder is not the one of the run, or is needed and not given.
+        StageError: the run's network or weights are missing, damaged or changed.
+        UsageError: the embedder is not the one of the run, or is needed and missing.
     """
     stored = run.require(Stage.EMBED)["settings"]["embedder"]
     if isinstance(embedder, ByLabels):
@@ -132,7 +132,7 @@ def _loader(run: RunFolder, embedder: Embedder | ByLabels | None) -> Callable[[S
 
 
 def _check_same(run: RunFolder, stored: dict[str, Any], embedder: Embedder) -> None:
-    """Raise `UsageError` where an embedder is given that is not the one of the run."""
+    """Raise `UsageError` where the given embedder is not the one of the run."""
     asked = embedder_json(embedder.seen_as(stored) if isinstance(embedder, SelfSupervised) else embedder)
     by_hash = "weights_hash" in stored and "weights_hash" in asked
     unlike = differences(stored, {**asked, "weights": stored.get("weights")} if by_hash else asked)
@@ -143,10 +143,10 @@ def _check_same(run: RunFolder, stored: dict[str, Any], embedder: Embedder) -> N
 
 
 def trained_network(run: RunFolder) -> Trained:
-    """Load the network that a run trained, without the facts of the training.
+    """Load the network that a run trained, without the facts of the training run.
 
     Raises:
-        StageError: its files are gone or damaged.
+        StageError: its files are missing or damaged.
     """
     classes = len(run.read()["source"]["class_names"])
     try:

@@ -1,4 +1,4 @@
-"""What a run's embeddings are made of, kept beside them; going on with anything else is refused."""
+"""Origin of a run's embeddings, stored beside them; a run is not resumed with any other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..errors import StageError
 from .precision import Choice, ChoiceRecord
 
 FORMAT = 1
-SETTINGS = "settings.json"  # in the folder of the part files, and in that of the training
+SETTINGS = "settings.json"  # in the folder of the part files, and in that of the training run
 
 _NAMES = {
     "source": "the source",
@@ -27,7 +27,7 @@ _NAMES = {
 
 
 class Stored(TypedDict):
-    """What is kept beside the part files."""
+    """Content of the file beside the part files."""
 
     format: int
     source: str
@@ -39,13 +39,13 @@ class Stored(TypedDict):
 
 @dataclass(frozen=True)
 class Origin:
-    """What embeddings are made of.
+    """Origin of embeddings.
 
     Attributes:
-        source: the source's fingerprint.
-        rows: a fingerprint of which of its images.
-        embedder: what tells the embedder from others (`encoders.embedder_json`).
-        images: a fingerprint of the contents of the readable images; "" before they have been read.
+        source: fingerprint of the source.
+        rows: fingerprint of the rows of its images.
+        embedder: identity of the embedder (`encoders.embedder_json`).
+        images: fingerprint of the contents of the readable images; "" before they have been read.
     """
 
     source: str
@@ -57,18 +57,18 @@ class Origin:
     def of(cls, source: ImageSource, rows: Ints, embedder: dict[str, Any]) -> Origin:
         """Return the origin as far as it is known before the images are read.
 
-        Of local weights the hash counts, not where their file lies.
+        Local weights count by their hash, not by the path of their file.
         """
         known = {k: v for k, v in embedder.items() if k != "weights" or "weights_hash" not in embedder}
         return cls(source.fingerprint, fingerprint(rows.tolist()), known)
 
     @property
     def fingerprint(self) -> str:
-        """What the part files repeat."""
+        """Fingerprint that the part files repeat."""
         return fingerprint([self.source, self.rows, self.embedder, self.images])
 
     def about(self, source: ImageSource) -> dict[str, Any]:
-        """Return what all part files say beside their columns, see `store.part_files.write_part`."""
+        """Return the metadata that all part files have in common, see `store.part_files.write_part`."""
         return {
             "origin": self.fingerprint,
             "class_names": list(source.class_names),
@@ -76,10 +76,10 @@ class Origin:
         }
 
     def check(self, run: RunFolder) -> None:
-        """Compare with what is stored.
+        """Compare with the stored origin.
 
         Raises:
-            StageError: the folder holds embeddings or a training of something else; the message names it.
+            StageError: the folder holds embeddings or a training run with another origin; the message names it.
         """
         path = run.embeddings / SETTINGS
         remedy = f"choose another --out, or delete {run.embeddings} and {run.training} to make them anew"
@@ -99,7 +99,7 @@ class Origin:
                 raise StageError(f"{part} was made with other settings or of other images; {remedy}")
 
     def write(self, run: RunFolder, choice: Choice | None) -> None:
-        """Keep this beside the part files, with the precision that a resumed run must not choose again."""
+        """Store the origin beside the part files, with the precision, which a resumed run must not choose again."""
         content = {
             "format": FORMAT,
             "source": self.source,
@@ -112,20 +112,20 @@ class Origin:
 
 
 def stored_choice(run: RunFolder) -> Choice | None:
-    """Return the precision that a run was begun with, or None where it is still to be chosen."""
+    """Return the precision that a run was started with, or None where it is not chosen yet."""
     path = run.embeddings / SETTINGS
     content = _read(path, "delete it") if path.exists() else {}
     return None if content.get("choice") is None else Choice.from_json(content["choice"])
 
 
 def stored_embedder(run: RunFolder) -> dict[str, Any] | None:
-    """Return what tells the embedder that a run was begun with from others, or None where none was."""
+    """Return the identity of the embedder that a run was started with, or None where there is none."""
     path = run.embeddings / SETTINGS
     return dict(_read(path, "delete it")["embedder"]) if path.exists() else None
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Name the settings of an embedder that differ, with both values; of another kind of embedder only the kind."""
+    """Return the settings of an embedder that differ, with both values; for another kind of embedder only the kind."""
     keys = sorted(old.keys() | new.keys()) if old.get("embedder") == new["embedder"] else ["embedder"]
     return [f"{key} was {old.get(key)}, now {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
 

@@ -1,4 +1,4 @@
-"""Images as pixels of one size: each read, hashed and decoded once, kept in memory where they fit."""
+"""Images as pixels of one size: each is read, hashed and decoded once, and kept in memory where they fit."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from ..progress import bar
 from .networks import SMALL, Size
 from .settings import LARGE
 
-CHUNK = 16  # images a thread takes at a time while scanning
-AHEAD = 512  # images of one size decoded before they are asked for, while they are at most
+CHUNK = 16  # images per thread and turn while scanning
+AHEAD = 512  # images of one size decoded ahead, at most
 AHEAD_BYTES = 100_000_000
 
 Ints = npt.NDArray[np.int64]
@@ -37,15 +37,15 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """Images of one size, uint8 RGB, in memory or decoded when they are asked for: the same values either way.
+    """Images of one size, uint8 RGB, in memory or decoded on demand: the same values either way.
 
     Attributes:
-        source: where they come from.
+        source: the source of the images.
         rows: int64[m], the row of each in the source.
         size: height and width, the same for all.
-        native: whether that is the size all of them have in the source.
-        kept: uint8[m, h, w, 3], or None where they are decoded when asked for.
-        limit: the memory in bytes that they had to fit into.
+        native: whether all of them have that size in the source.
+        kept: uint8[m, h, w, 3], or None where they are decoded on demand.
+        limit: the memory limit for them, in bytes.
     """
 
     source: ImageSource = field(repr=False)
@@ -64,14 +64,14 @@ class Pixels:
         return self.kept is not None
 
     def describe(self) -> str:
-        """Return in words how many there are, of what size, and whether they are in memory."""
+        """Return in words their number and size, and whether they are in memory."""
         return describe(len(self), self.size, self.in_memory, self.limit)
 
     def batch(self, indices: npt.ArrayLike) -> torch.Tensor:
         """Return the images at `indices` (positions, 0 to m − 1) as uint8 [k, 3, h, w], channels last in memory.
 
         Raises:
-            TenpercentError: an image that could be read before can't be read any more.
+            TenpercentError: an image that was readable before can't be read any more.
         """
         positions = np.asarray(indices, dtype=np.int64)
         if self.kept is not None:
@@ -82,7 +82,7 @@ class Pixels:
         """Yield `batch(indices)` for each of `order`; what is not in memory is decoded ahead by threads.
 
         Raises:
-            TenpercentError: an image that could be read before can't be read any more.
+            TenpercentError: an image that was readable before can't be read any more.
         """
         if self.kept is not None:
             for indices in order:
@@ -98,7 +98,7 @@ class Pixels:
         Threads run `transform` ahead of the caller. Images are decoded again unless native ones are in memory.
 
         Raises:
-            TenpercentError: an image that could be read before can't be read any more.
+            TenpercentError: an image that was readable before can't be read any more.
         """
         yield from self._ahead(order, transform, ahead=4 * workers())
 
@@ -115,7 +115,7 @@ class Pixels:
         """Return ``transform(image)`` of one image, uint8[h, w, 3] at its own size.
 
         Raises:
-            TenpercentError: it could be read before and can't be read any more.
+            TenpercentError: it was readable before and can't be read any more.
         """
         if self.kept is not None and self.native:
             return transform(np.asarray(self.kept[position]))
@@ -138,13 +138,13 @@ class Pixels:
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """What one pass over the images found.
+    """Result of one pass over the images.
 
     Attributes:
-        rows: int64[m], the rows that could be read, in the order asked for.
+        rows: int64[m], the readable rows, in the requested order.
         hashes: str[m], blake2b-128 of each image's bytes; of shape, dtype and values for arrays.
         sizes: int64[m, 2], height and width of each.
-        file_bytes: int64[m], how many bytes the source holds of each.
+        file_bytes: int64[m], the bytes of each in the source.
         rejected: the others.
         pixels: the pixels of the readable ones, at one size.
     """
@@ -164,7 +164,7 @@ class Scan:
 
 @dataclass(frozen=True, eq=False, slots=True)  # there is one an image
 class _Seen:
-    """One image as a thread found it: its pixels as they are kept, or the reason why there are none."""
+    """Image read by a thread: its pixels, or the reason why there are none."""
 
     row: int
     hash: str = ""
@@ -185,20 +185,20 @@ def scan(
 ) -> Scan:
     """Read, hash and decode the images at `rows` once, and keep their pixels where they fit into memory.
 
-    All pixels are brought to one size, which depends on the images alone:
+    All pixels are scaled to one size, which depends on the images alone:
 
-    - all alike and at most 64 pixels on the larger side: as they are;
-    - different, but none above 64: the most common size (of equally common ones the smallest), the others
-      scaled to cover it and cut at the centre;
-    - any above 64: `side` on the shorter side, and a square cut from the centre.
+    - all of one size and at most 64 pixels on the larger side: unchanged;
+    - different, but none above 64: the most common size (of equally common ones the smallest); the others are
+      scaled to cover it and cropped at the centre;
+    - any above 64: `side` on the shorter side, and a square crop at the centre.
 
     Args:
         source: the images.
-        rows: int64[n], which of them, each once.
-        memory_limit: bytes the pixels may take; None for half of the memory that is free.
+        rows: int64[n], rows of the images, each once.
+        memory_limit: bytes the pixels may take; None for half of the free memory.
         large: False keeps no pixels once an image is above 64: for encoders with transforms of their own.
         side: pixels; None for 256.
-        size: the one size instead, as of the images that a network was trained on.
+        size: a fixed size instead, such as that of the images that a network was trained on.
 
     Raises:
         SourceError: there are no rows.
@@ -239,12 +239,12 @@ def scan(
 
 
 def memory_for_pixels() -> int:
-    """Return the bytes that pixels may take: half of the memory that is free."""
+    """Return the bytes that pixels may take: half of the free memory."""
     return int(psutil.virtual_memory().available // 2)
 
 
 def describe(count: int, size: Size, in_memory: bool, limit: int) -> str:
-    """Return in words how many images there are, of what size, and whether they are kept in memory."""
+    """Return in words the number and size of images, and whether they are kept in memory."""
     needed = count * 3 * size[0] * size[1]
     what = f"{count:,} images of {size[1]}×{size[0]} pixels ({_megabytes(needed)})"
     if in_memory:
@@ -255,7 +255,7 @@ def describe(count: int, size: Size, in_memory: bool, limit: int) -> str:
 
 
 def canvas(sizes: Iterable[Size], square: Size) -> Size:
-    """Return the one size, height and width, that images of these sizes are brought to; see `scan`."""
+    """Return the one size, height and width, that images of these sizes are scaled to; see `scan`."""
     counts = Counter(sizes)
     if max(max(size) for size in counts) > SMALL:
         return square
@@ -263,7 +263,7 @@ def canvas(sizes: Iterable[Size], square: Size) -> Size:
 
 
 def fit(image: Bytes, size: Size) -> Bytes:
-    """Return uint8[h, w, 3] of `size`: scaled to cover it (bicubic, antialiased), then cut at the centre."""
+    """Return uint8[h, w, 3] of `size`: scaled to cover it (bicubic, antialiased), then cropped at the centre."""
     if image.shape[:2] == size:
         return image
     scaled = ImageOps.fit(Image.fromarray(image), (size[1], size[0]), method=Image.Resampling.BICUBIC)
@@ -271,12 +271,12 @@ def fit(image: Bytes, size: Size) -> Bytes:
 
 
 def reason(error: Exception) -> str:
-    """Return in words why an image can't be read, without its path: the id says that."""
+    """Return in words why an image can't be read, without its path, which the id gives."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def workers() -> int:
-    """Return how many threads decode: one a processor this process may use."""
+    """Return the number of decoding threads: one per CPU that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -299,19 +299,19 @@ def in_order(
 
 
 class _Kept:
-    """Pixels as they come in, in one array for all: given up as soon as they can't fit."""
+    """Pixels collected in one array for all images; dropped as soon as they can't fit."""
 
     def __init__(self, total: int, limit: int, large: bool, square: Size) -> None:
         self._total, self._limit, self._large, self._square = total, limit, large, square
         self._array: Bytes | None = None
-        self._is_square = False  # whether one image was large, so that all get the square
+        self._is_square = False  # whether an image was large, so that all get the square
         self._others: dict[int, Bytes] = {}  # small images of another size than the array's
         self._others_bytes = 0
         self._count = 0
         self._given_up = False
 
     def add(self, pixels: Bytes, *, large: bool) -> None:
-        """Take the next readable image: a small one at its own size, a large one at the square's."""
+        """Add the next readable image: a small one at its own size, a large one at the square's."""
         position, self._count = self._count, self._count + 1
         if self._given_up:
             return
@@ -343,7 +343,7 @@ class _Kept:
         return self._at(size, self._array, self._count, self._count)
 
     def _allocate(self, size: Size, count: int, fits: bool) -> None:
-        """Make the array for images of `size` and bring the first `count` into it, or give up."""
+        """Create the array for images of `size` and copy the first `count` into it, or give up."""
         if not fits or self._total * 3 * size[0] * size[1] > self._limit:
             self._give_up()
         elif self._array is None:
@@ -362,7 +362,7 @@ class _Kept:
 
 
 def look(source: ImageSource, row: int, square: Size, smallest: int = SMALL) -> _Seen:
-    """Read and decode one image; what can't be read is a reason, never an exception."""
+    """Read and decode one image; failures are returned as a reason, never raised."""
 
     def seen(image: Bytes) -> _Seen:
         size = (int(image.shape[0]), int(image.shape[1]))

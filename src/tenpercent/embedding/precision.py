@@ -1,4 +1,4 @@
-"""Which precision and memory layout are fastest here: a few passes of the network itself, measured."""
+"""Choice of the fastest precision and memory layout on this machine, by a few passes of the network itself."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torch.nn.functional import cross_entropy
 from .networks import Size
 from .settings import Precision
 
-PAYS = 1.3  # how much faster than float32 with channels last another choice must be: less could be noise
-ROUNDS = 3  # that count; one before them warms up
+PAYS = 1.3  # least speed-up over float32 with channels last for another choice: less could be noise
+ROUNDS = 3  # that count; one more before them warms up
 ENOUGH = 6.0  # seconds after which no further round begins, once one has counted
 BATCH = (
     32  # images of 32 × 32 pixels; of larger ones as many as have the same number of pixels, but two at least
@@ -25,7 +25,7 @@ BATCH = (
 
 
 class ChoiceRecord(TypedDict):
-    """A `Choice` as it is stored."""
+    """Stored form of a `Choice`."""
 
     precision: Literal["float32", "bf16"]
     channels_last: bool
@@ -34,12 +34,12 @@ class ChoiceRecord(TypedDict):
 
 @dataclass(frozen=True)
 class Choice:
-    """How the network's passes are computed.
+    """Precision and memory layout of the network's passes.
 
     Attributes:
         precision: ``float32``, or ``bf16`` for autocast to bfloat16; never ``auto``.
-        channels_last: the layout in memory.
-        rates: images a second, forward and backward, of each combination that was measured; empty if none was.
+        channels_last: the memory layout.
+        rates: images per second, forward and backward, of each measured combination; empty if none was.
     """
 
     precision: Precision
@@ -48,35 +48,35 @@ class Choice:
 
     @property
     def layout(self) -> torch.memory_format:
-        """The memory format that goes with `channels_last`."""
+        """Memory format for `channels_last`."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
-        """Return the context that forward passes belong into."""
+        """Return the context for forward passes."""
         if self.precision is Precision.BFLOAT16:
             return torch.autocast(device.type, torch.bfloat16)
         return nullcontext()
 
     def as_json(self) -> dict[str, Any]:
-        """Return what a run folder keeps; `from_json` takes it back."""
+        """Return the choice as a run folder stores it, for `from_json`."""
         return {**asdict(self), "precision": str(self.precision)}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """Return the choice that `as_json` gave."""
+        """Return the choice stored by `as_json`."""
         return cls(**{**content, "precision": Precision(content["precision"])})
 
 
 def choose(network: nn.Module, size: Size, device: torch.device, precision: Precision) -> Choice:
-    """Return the precision asked for, or with ``auto`` the fastest by a short measurement.
+    """Return the requested precision, or with ``auto`` the fastest by a short measurement.
 
     Float32 with channels last stays unless another combination is at least 1.3 times as fast, so that noise does not
     decide: the choice changes the last bits of every vector. `network` is left as it was.
 
     Args:
-        network: gives logits for float32[k, 3, *size]; on any device.
+        network: returns logits for float32[k, 3, *size]; on any device.
         size: height and width of its images.
-        device: where it is to run.
+        device: the device to run on.
         precision: ``auto``, ``float32`` or ``bf16``.
     """
     if precision is not Precision.AUTO:
@@ -107,7 +107,7 @@ def _name(choice: Choice) -> str:
 
 
 def _seconds(network: nn.Module, choice: Choice, shape: tuple[int, ...], device: torch.device) -> float:
-    """Return how long one forward and backward pass takes."""
+    """Return the seconds of one forward and backward pass."""
     network.to(memory_format=choice.layout).train()
     images = torch.zeros(shape, device=device).to(memory_format=choice.layout)
     labels = torch.zeros(shape[0], dtype=torch.int64, device=device)

@@ -1,4 +1,4 @@
-"""Where a training runs: Lightning Fabric in this process, or in several, one a device."""
+"""Processes of a training run: Lightning Fabric in this process, or in several, one per device."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices to train on: ``cpu``, ``cuda`` or ``mps``, and how many processes, one a device."""
+    """Devices to train on: ``cpu``, ``cuda`` or ``mps``, and the number of processes, one per device."""
 
     kind: str
     count: int
 
     @property
     def first(self) -> torch.device:
-        """The device for what one process does alone: the measurement, the extraction."""
+        """Device for the work of a single process: the measurement, the extraction."""
         return torch.device(self.kind, 0) if self.kind == "cuda" else torch.device(self.kind)
 
 
@@ -39,10 +39,10 @@ def devices_for(count: int | None) -> Devices:
     """Return the devices to train on.
 
     Args:
-        count: how many; None for all GPUs there are, or one process on the processor.
+        count: number of devices; None for all GPUs, or one process on the CPU.
 
     Raises:
-        UsageError: there are not that many.
+        UsageError: there are fewer.
     """
     if torch.cuda.is_available():
         there = torch.cuda.device_count()
@@ -57,13 +57,13 @@ def devices_for(count: int | None) -> Devices:
 
 
 def launch(devices: Devices, choice: Choice, function: Callable[[Fabric, Job], Result], job: Job) -> Result:
-    """Return what `function` gives in the first process.
+    """Return the result of `function` in the first process.
 
     Args:
-        devices: where; several are processes of their own, so `function` and `job` must pickle.
+        devices: the devices; with several, each has its own process, so `function` and `job` must pickle.
         choice: the precision.
         function: called in each process.
-        job: handed to it.
+        job: its argument.
 
     Raises:
         TenpercentError: one of several processes failed or was killed.
@@ -79,11 +79,11 @@ def launch(devices: Devices, choice: Choice, function: Callable[[Fabric, Job], R
     if devices.count == 1:
         fabric.launch()
         return function(fabric, job)
-    # As bytes: each process gets a copy of its own, not the tensors of this one through shared memory.
+    # As bytes: each process gets its own copy, not the tensors of this one through shared memory.
     try:
         result: Result = fabric.launch(_unpacked, pickle.dumps((function, job)))
     except (ProcessExitedException, ProcessRaisedException) as error:
-        last = str(error).strip().splitlines()[-1]  # of the process's traceback: what was raised
+        last = str(error).strip().splitlines()[-1]  # of the process's traceback: the exception
         raise TenpercentError(
             f"one of {devices.count} training processes failed ({last}); mend that and run the same command again: "
             "it goes on from the last whole epoch"

@@ -1,4 +1,4 @@
-"""How a network is trained beside its highest rate, as plain frozen options; nothing here imports torch."""
+"""Options of a training run beside its learning rate, as plain frozen settings; nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import UsageError, nearest
 
 
 class Schedule(StrEnum):
-    """How the learning rate falls after its linear warm-up."""
+    """Decay of the learning rate after its linear warm-up."""
 
     COSINE = "cosine"  # half a cosine towards 0 (the paper, section 4)
     LINEAR = "linear"  # a straight line towards 0
@@ -19,15 +19,15 @@ class Schedule(StrEnum):
 
 
 class Flip(StrEnum):
-    """Which images are mirrored, left to right, in training."""
+    """Choice of the images that are mirrored, left to right, in training."""
 
-    RANDOM = "random"  # each one in every second epoch on average
-    ALTERNATE = "alternate"  # each one in every second epoch exactly, the first drawn by chance
+    RANDOM = "random"  # each with probability ½ in every epoch
+    ALTERNATE = "alternate"  # each in exactly every second epoch, starting at random
     NONE = "none"
 
 
 class Statistics(StrEnum):
-    """What mean and deviation the images are normalised with."""
+    """Source of the mean and deviation for normalising images."""
 
     DATA = "data"  # of the images trained on
     IMAGENET = "imagenet"
@@ -35,24 +35,24 @@ class Statistics(StrEnum):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a training does beside its rate, momentum and weight decay.
+    """Options of a training run beside its rate, momentum and weight decay.
 
     Attributes:
-        schedule: of the learning rate.
+        schedule: decay of the learning rate.
         warm_up: the fraction of all steps over which the rate rises; the paper's 2,500 of 100,000.
-        drops: for `Schedule.DROPS` the fractions of all steps at which the rate drops.
-        drop_factor: what it is multiplied by there.
+        drops: for `Schedule.DROPS`, the fractions of all steps at which the rate drops.
+        drop_factor: the factor of each drop.
         nesterov: whether the momentum is Nesterov's.
-        bias_rate: the rate of biases and of the scales of normalisations, as a multiple of the others' rate.
-        bias_decay: whether those decay like the other weights.
-        smoothing: of the labels: the share of a label that is spread evenly over all classes.
+        bias_rate: the rate of biases and normalisation scales, as a multiple of the others' rate.
+        bias_decay: whether weight decay applies to those too.
+        smoothing: label smoothing: the part of a label that is spread evenly over all classes.
         class_weights: whether the loss of class c has the weight n / (C · n_c), from the images trained on.
-        pad: pixels that a crop may reach over the edge; None for an eighth of the shorter side up to 64 pixels.
-        flip: which images are mirrored.
-        statistics: what the images are normalised with.
-        small_steps: the fraction of all steps, the first ones, in which images are shown smaller: most of what there is
-            to learn shows there too, at a fraction of the time (Tan and Le, "EfficientNetV2", 2021, section 4).
-        small_side: height and width as they are shown there, as a fraction of the whole.
+        pad: pixels by which a crop may extend over the edge; None for an eighth of the shorter side up to 64 pixels.
+        flip: the images that are mirrored.
+        statistics: source of the mean and deviation for normalising.
+        small_steps: the fraction of all steps, the first ones, in which images are shown smaller: most can be learned
+            from them, at a fraction of the time (Tan and Le, "EfficientNetV2", 2021, section 4).
+        small_side: their height and width, as a fraction of the full size.
     """
 
     schedule: Schedule = Schedule.COSINE
@@ -89,7 +89,7 @@ class Recipe:
             raise UsageError(f"pad is {self.pad!r}; it must be a whole number of at least 0")
 
     def as_json(self) -> dict[str, Any]:
-        """Return the options that differ from the default: one that comes later leaves the older ones as they are."""
+        """Return the options that differ from the default, so that new options leave stored recipes valid."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         default = {field.name: field.default for field in fields(self)}
         plain = {name: value for name, value in given.items() if value != default[name]}
@@ -97,7 +97,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """Return the recipe that `as_json` gave."""
+        """Return the recipe stored by `as_json`."""
         return cls(**content)
 
 
@@ -123,7 +123,7 @@ DEFAULT = Recipe()
 
 
 def learning_rate(step: int, steps: int, highest: float, recipe: Recipe = DEFAULT) -> float:
-    """Return the rate of `step` (from 0): linear warm-up to `highest`, then as the recipe's schedule has it."""
+    """Return the rate of `step` (from 0): linear warm-up to `highest`, then the recipe's schedule."""
     warm_up = round(recipe.warm_up * steps)
     if step < warm_up:
         return highest * (step + 1) / warm_up
@@ -145,5 +145,5 @@ def shown_size(step: int, steps: int, size: tuple[int, int], recipe: Recipe = DE
 
 
 def shown_share(recipe: Recipe) -> float:
-    """Return the share of all pixels that a training shows: 1 where every image is shown at its size."""
+    """Return the fraction of all pixels that training shows: 1 where every image is shown at its full size."""
     return 1 - recipe.small_steps * (1 - recipe.small_side**2)

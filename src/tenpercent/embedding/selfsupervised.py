@@ -1,4 +1,4 @@
-"""Train a network without labels: two views of an image are to lie together, apart from those of all others.
+"""Training without labels: two views of an image are pulled together, and apart from those of all others.
 
 SimCLR (Chen et al., 2020, arXiv 2002.05709): the loss is `lightly`'s, and the views are made by `views`.
 """
@@ -23,28 +23,28 @@ from .weights import check_name, load_weights, model_view, untrained_model
 
 TEMPERATURE = 0.2
 COLLAPSED = 0.01  # below this spread all images have nearly the same vector
-LOOKED_AT = 1000  # images that the spread is taken from, evenly spaced
+LOOKED_AT = 1000  # images from which the spread is computed, evenly spaced
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """What makes the two views of each image of a batch."""
+    """Variations for the two views of each image of a batch."""
 
     first: Variations
     second: Variations
 
     def part(self, which: slice) -> Pair:
-        """Return those of some of the images."""
+        """Return the variations of some of the images."""
         return Pair(self.first.part(which), self.second.part(which))
 
 
 @dataclass(frozen=True, eq=False)
 class Twins:
-    """To tell the other view of each image from all other views of the batch.
+    """Task: to tell the other view of each image from all other views of the batch.
 
     Attributes:
-        view: what the network takes.
-        criterion: the loss of two sets of vectors, float[k, d] each, the views of the same images in the same order.
+        view: the view for the network.
+        criterion: the loss of two sets of vectors, float[k, d] each, of the views of the same images in the same order.
     """
 
     view: View
@@ -62,7 +62,7 @@ class Twins:
         return self.view.normalised(torch.cat(both))
 
     def loss(self, outputs: torch.Tensor, places: Ints) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the mean contrast, and how many images are nearest to their other view; each view counts half."""
+        """Return the mean contrastive loss, and the number of images nearest to their other view; views count half."""
         first, second = outputs.float().chunk(2)
         with torch.no_grad():
             unit = nn.functional.normalize(torch.cat([first, second]), dim=1)
@@ -74,19 +74,19 @@ class Twins:
 
 
 def train_unlabelled(pixels: PixelSource, settings: SelfSupervised, folder: Path) -> Trained:
-    """Train a network on images without their labels, go on with an interrupted training, or load a finished one.
+    """Train a network on images without labels, resume that, or load the finished network.
 
     Args:
-        pixels: m images, all of which take part.
+        pixels: m images, all of which are used.
         settings: network, dim, length and so on.
-        folder: gets the training's files, see `training.Lesson`.
+        folder: for the files of the training run, see `training.Lesson`.
 
     Returns:
         The network with `facts`, among them ``spread`` (see `spread`).
 
     Raises:
         UsageError: see `check_images`; or the weights are not those of the network.
-        StageError: the folder holds another training.
+        StageError: the folder holds another training run.
         TenpercentError: the loss became nan or infinite, or the vectors collapsed.
     """
     check_images(settings, pixels)
@@ -113,7 +113,7 @@ def train_unlabelled(pixels: PixelSource, settings: SelfSupervised, folder: Path
 
 
 def start_of(settings: SelfSupervised, pixels: PixelSource) -> tuple[Unlabelled, View | None]:
-    """Return the network with its first weights, random or of a file, and the view that goes with those of a file.
+    """Return the network with its initial weights, random or from a file, and the view that belongs to a file's.
 
     Raises:
         UsageError: the weights are not those of the network.
@@ -127,14 +127,14 @@ def start_of(settings: SelfSupervised, pixels: PixelSource) -> tuple[Unlabelled,
 
 
 def timm_part(network: Unlabelled) -> nn.Module:
-    """Return the model of timm within a network that is one but for its end."""
+    """Return the model of timm within a network, which has another last layer."""
     assert isinstance(network.body, TimmResNet | TimmBody)
     model: nn.Module = network.body.body
     return model
 
 
 def network_for(settings: SelfSupervised, size: Size) -> Unlabelled:
-    """Return the network with random weights that follow from the seed.
+    """Return the network with random weights determined by the seed.
 
     Args:
         settings: its name or depth, and its width.
@@ -155,29 +155,29 @@ def network_for(settings: SelfSupervised, size: Size) -> Unlabelled:
 
 
 def check_images(settings: SelfSupervised, pixels: PixelSource) -> None:
-    """Raise `UsageError` where there is a single image, or `dim` is beyond the network that images of this size get."""
+    """Raise `UsageError` for a single image, or a `dim` too large for the network for images of this size."""
     if len(pixels) < 2:
         raise UsageError(
             f"self-supervised training needs at least 2 images, got {len(pixels)}; give more, "
             "or embed with weights at hand: --embedder timm:NAME --weights FILE"
         )
-    with torch.device("meta"):  # no weights are made
+    with torch.device("meta"):  # no weights are allocated
         network_for(settings, pixels.size)
 
 
 def check_network(settings: SelfSupervised) -> None:
-    """Raise `UsageError` where network, weights, dim or the library that training takes don't serve.
+    """Raise `UsageError` for an unsuitable network, weights or dim, or where the library for training is missing.
 
-    Where no network is named, it depends on the images which one is taken, and `dim` is checked when that is known.
+    Without a named network, the images determine the network, and `dim` is checked once it is known.
     """
     require("lightly.loss", "selfsupervised")
     check_body(settings)
 
 
 def check_body(settings: SelfSupervised) -> None:
-    """Raise `UsageError` where network, weights or dim don't serve."""
+    """Raise `UsageError` for an unsuitable network, weights or dim."""
     if settings.network is None:
-        with torch.device("meta"):  # the depth is checked, no weights are made
+        with torch.device("meta"):  # the depth is checked, no weights are allocated
             build(None, settings.depth, 0, (1, 1))
         return
     if settings.weights is not None:
@@ -188,9 +188,9 @@ def check_body(settings: SelfSupervised) -> None:
 
 
 def spread(trained: Trained, pixels: PixelSource) -> float:
-    """Return how far the vectors are spread over the sphere: 0 where all have one direction, 1 where none prevails.
+    """Return the spread of the vectors over the sphere: 0 where all have one direction, 1 where none prevails.
 
-    It is the root of the summed variances of the unit vectors' values, √(1 − |mean|²), of up to 1,000 images.
+    It is the root of the summed variances of the unit vectors' values, √(1 − |mean|²), over up to 1,000 images.
     """
     network = trained.network
     assert isinstance(network, Unlabelled)
@@ -210,7 +210,7 @@ def _looked_at(pixels: PixelSource) -> Ints:
 
 
 def _all_equal(pixels: PixelSource) -> bool:
-    """Return whether those images are the same: then their vectors should be."""
+    """Return whether the images of the spread are all equal: then their vectors should be, too."""
     chosen = _looked_at(pixels)
     first = next(iter(pixels.batches([chosen[:1]])))
     return all(

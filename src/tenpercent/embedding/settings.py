@@ -1,4 +1,4 @@
-"""What an embedder is to do, as plain frozen settings that a run folder keeps; nothing here imports torch."""
+"""Settings of embedders, plain and frozen, as a run folder stores them; nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Self
 from ..errors import UsageError, nearest
 from .recipe import DEFAULT, Recipe
 
-LARGE = 256  # images above 64 pixels get this shorter side unless another is asked for
-# What no machine holds or nobody waits for, below what overflows a library's integers.
+LARGE = 256  # the shorter side of images above 64 pixels unless another is given
+# Limits that no machine or user reaches, below what overflows a library's integers.
 LARGEST = {
     "seed": 2**32 - 1,
     "batch": 2**20,
@@ -31,33 +31,33 @@ FAST_WIDTHS = {"fast": (48, 128, 256), "fast-narrow": (32, 128, 128), "fast-wide
 
 
 class Precision(StrEnum):
-    """How the network's products are computed; the weights are float32 always."""
+    """Precision of the network's products; the weights are always float32."""
 
-    AUTO = "auto"  # a short measurement on the machine chooses
+    AUTO = "auto"  # chosen by a short measurement on the machine
     FLOAT32 = "float32"
     BFLOAT16 = "bf16"
 
 
 @dataclass(frozen=True)
 class Supervised:
-    """A network trained from scratch on the images and their labels (the paper, section 4).
+    """Network trained from scratch on the images and their labels (the paper, section 4).
 
     Attributes:
         network: a timm name, ``fast``, ``fast-narrow`` or ``fast-wide`` (`fast.FastNetwork`), or ``module:name`` of a
             function that makes a network for a number of classes (`function_name`); None: the 6n+2-layer one up to 64
             pixels, else ``resnetv2_50``.
         depth: layers of the 6n+2-layer network (8, 14, 20, 26, 32, ...); timm names carry their own.
-        side: images of more than 64 pixels are brought to this shorter side and cut square; None for 256.
+        side: images of more than 64 pixels are scaled to this shorter side and cropped square; None for 256.
         epochs: passes over the images; None for `training.default_epochs`.
         steps: batches, instead of epochs (the paper's CIFAR figures are 100,000).
-        batch: images a step.
+        batch: images per step.
         seed: of weights, order and augmentation.
         rate: the highest learning rate, after the warm-up.
         weight_decay: of the optimiser; the same for all weights.
         momentum: of the optimiser.
-        devices: processes, one a device; None for all GPUs there are, or one process on the processor.
+        devices: processes, one per device; None for all GPUs, or one process on the CPU.
         precision: ``auto``, ``float32`` or ``bf16``.
-        recipe: schedule, augmentation and all else.
+        recipe: schedule, augmentation and all other options.
     """
 
     network: str | None = None
@@ -81,34 +81,34 @@ class Supervised:
         _check_side(self.side)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what a run folder keeps; `from_json` takes it back. A default recipe or side is not written."""
+        """Return the settings as a run folder stores them, for `from_json`. A default recipe or side is omitted."""
         content = {"embedder": "supervised", **asdict(self), "precision": str(self.precision)}
         content["recipe"] = self.recipe.as_json() or None
         return _given(content, "side", "recipe")
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """Return the settings that `as_json` gave."""
+        """Return the settings stored by `as_json`."""
         known = {key: value for key, value in content.items() if key not in ("embedder", "recipe")}
         return cls(**known, recipe=Recipe.from_json(content.get("recipe", {})))
 
 
 @dataclass(frozen=True)
 class Timm:
-    """A model of timm, with its own weights or those of a local file, fine-tuned on the labels if asked.
+    """Model of timm, with its own weights or those of a local file, fine-tuned on the labels on request.
 
     Attributes:
         name: the model's name in timm.
-        weights: a local file, safetensors or a state dict; None for the weights timm knows.
+        weights: a local file, safetensors or a state dict; None for timm's weights.
         finetune: train on the labels, from these weights, before extraction.
         epochs: passes of the fine-tuning; None for `training.default_epochs`.
         steps: batches of the fine-tuning, instead of epochs.
-        batch: images a step.
+        batch: images per step.
         seed: of order, augmentation and the new classifier's weights.
         rate: the highest learning rate of the fine-tuning; a tenth of training from scratch.
         weight_decay: of the optimiser.
         momentum: of the optimiser.
-        devices: processes, one a device; None for all GPUs there are, or one process on the processor.
+        devices: processes, one per device; None for all GPUs, or one process on the CPU.
         precision: ``auto``, ``float32`` or ``bf16``.
     """
 
@@ -133,7 +133,7 @@ class Timm:
             object.__setattr__(self, "weights", Path(self.weights))
 
     def as_json(self) -> dict[str, Any]:
-        """Return what a run folder keeps, with a hash of the weights' file: another file is another embedder.
+        """Return the settings as a run folder stores them, with a hash of the weights: other weights, another embedder.
 
         Raises:
             UsageError: the weights' file can't be read.
@@ -143,7 +143,7 @@ class Timm:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """Return the settings that `as_json` gave."""
+        """Return the settings stored by `as_json`."""
         known = {key: value for key, value in content.items() if key not in ("embedder", "weights_hash")}
         if known["weights"] is not None:
             known["weights"] = Path(known["weights"])
@@ -152,24 +152,24 @@ class Timm:
 
 @dataclass(frozen=True)
 class SelfSupervised:
-    """A network trained without labels: two views of an image are to lie together, apart from those of others.
+    """Network trained without labels: two views of an image are pulled together, and apart from those of others.
 
     Attributes:
-        network: a timm name; None: the 6n+2-layer one up to 64 pixels, else ``resnetv2_50``. Random weights start it
-            (``resnetv2_*`` only), unless `weights` are given.
+        network: a timm name; None: the 6n+2-layer one up to 64 pixels, else ``resnetv2_50``. It starts from random
+            weights (``resnetv2_*`` only), unless `weights` are given.
         weights: a local file of `network`'s weights to start from, safetensors or a state dict.
-        dim: values of the last layer, those that are stored and clustered.
+        dim: width of the last layer, whose values are stored and clustered.
         depth: layers of the 6n+2-layer network (8, 14, 20, 26, 32, ...); timm names carry their own.
-        side: images of more than 64 pixels are brought to this shorter side and cut square; None for 256, and without a
-            network's name and a GPU for `embedding.SIDE`.
+        side: images of more than 64 pixels are scaled to this shorter side and cropped square; None for 256, or, with
+            neither a network's name nor a GPU, for `embedding.SIDE`.
         epochs: passes over the images; None for `training.default_epochs`.
         steps: batches, instead of epochs.
-        batch: images a step, each seen twice; the others of a batch are what an image is told from.
+        batch: images per step, each seen twice; an image is contrasted with the others of its batch.
         seed: of weights, order and views.
         rate: the highest learning rate, after the warm-up.
         weight_decay: of the optimiser.
         momentum: of the optimiser.
-        devices: processes, one a device; None for all GPUs there are, or one process on the processor.
+        devices: processes, one per device; None for all GPUs, or one process on the CPU.
         precision: ``auto``, ``float32`` or ``bf16``.
     """
 
@@ -200,7 +200,7 @@ class SelfSupervised:
                 raise UsageError(f"weights is {self.weights} without a network; name the timm model it is of")
 
     def as_json(self) -> dict[str, Any]:
-        """Return what a run folder keeps, with a hash of the weights' file: another file is another embedder.
+        """Return the settings as a run folder stores them, with a hash of the weights: other weights, another embedder.
 
         Raises:
             UsageError: the weights' file can't be read.
@@ -214,18 +214,18 @@ class SelfSupervised:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """Return the settings that `as_json` gave."""
+        """Return the settings stored by `as_json`."""
         return cls(
             **{key: value for key, value in content.items() if key not in ("embedder", "weights_hash")}
         )
 
     @property
     def open(self) -> bool:
-        """Whether the machine decides how small photos are seen."""
+        """Whether the machine decides the size at which photos are shown."""
         return self.side is None and self.network is None
 
     def seen_as(self, stored: dict[str, Any]) -> Self:
-        """Return these settings with the side of stored ones, as `as_json` gave them, where it is `open`."""
+        """Return these settings with the side of stored ones, as given by `as_json`, where it is `open`."""
         same = self.open and stored.get("embedder") == "selfsupervised"
         return replace(self, side=stored.get("side")) if same else self
 
@@ -239,7 +239,7 @@ KINDS: dict[str, type[Settings]] = {
 
 
 def named(name: str) -> tuple[str, dict[str, Any]]:
-    """Return the kind of an embedder, a key of `KINDS`, and what its name says of it: of ``timm:NAME`` the model.
+    """Return the kind of an embedder, a key of `KINDS`, and the settings in its name: the model of ``timm:NAME``.
 
     Raises:
         UsageError: there is no such embedder.
@@ -251,7 +251,7 @@ def named(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def file_hash(path: Path) -> str:
-    """Return 16 hexadecimal digits that stand for the bytes of a file.
+    """Return a hash of the bytes of a file, 16 hexadecimal digits.
 
     Raises:
         UsageError: it can't be read.
@@ -267,22 +267,22 @@ def file_hash(path: Path) -> str:
 
 
 def _given(content: dict[str, Any], *optional: str) -> dict[str, Any]:
-    """Return settings without those of the optional ones that are None: they came later than the first run folders."""
+    """Return settings without the optional ones that are None: these are newer than the first run folders."""
     return {key: value for key, value in content.items() if value is not None or key not in optional}
 
 
 def _with_hash(content: dict[str, Any], weights: Path | None) -> dict[str, Any]:
-    """Return settings as JSON can hold them, with the hash of a file of weights."""
+    """Return settings as JSON, with the hash of a weights file."""
     if weights is None:
         return content
     return {**content, "weights": str(weights), "weights_hash": file_hash(weights)}
 
 
 def function_name(function: Callable[[int], Any]) -> str:
-    """Return ``module:name`` of a function, by which another process finds it.
+    """Return ``module:name`` of a function, by which another process can import it.
 
     Raises:
-        UsageError: it can't be found by its name: a lambda, a local function, an object.
+        UsageError: it can't be imported by its name: a lambda, a local function, an object.
     """
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     found: Any = sys.modules.get(module or "")
@@ -300,7 +300,7 @@ def checked_precision(precision: str) -> Precision:
     """Return the precision of that name.
 
     Raises:
-        UsageError: there is none; the message offers the nearest.
+        UsageError: there is none; the message suggests the nearest.
     """
     names = [str(known) for known in Precision]
     if precision not in names:
@@ -311,14 +311,14 @@ def checked_precision(precision: str) -> Precision:
 
 
 def _check_training(settings: Settings) -> None:
-    """Check what all trainings have, and put the precision in the place of its name."""
+    """Check the settings common to all training runs, and convert the name of the precision."""
     _check_length(settings.epochs, settings.steps)
     _check_whole(
         "batch", settings.batch, 2
     )  # batch normalisation needs two, and an image is told from another
     _check_seed(settings.seed)
     depth = getattr(settings, "depth", None)
-    if isinstance(depth, int) and depth > LARGEST["depth"]:  # which depths there are the network says
+    if isinstance(depth, int) and depth > LARGEST["depth"]:  # the network checks the depth
         _check_whole("depth", depth, 1)
     _check_real("rate", settings.rate, above=0.0)
     _check_real("weight_decay", settings.weight_decay)

@@ -1,4 +1,4 @@
-"""Embed a source into a run folder: check it, embed what is not there yet, note what made it."""
+"""Embedding of a source into a run folder: check it, embed what is missing, record the origin."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ if TYPE_CHECKING:  # torch is loaded where it is needed
 log = logging.getLogger("tenpercent")
 
 
-SIDE = 32  # pixels a side at which photos are seen in training without labels on a processor
+SIDE = 32  # pixels per side of photos in training without labels on the CPU
 
 
 @dataclass
 class Clock:
-    """Seconds since it was made."""
+    """Seconds since creation."""
 
     started: float = field(default_factory=time.perf_counter)
 
     @property
     def seconds(self) -> float:
-        """How many have passed."""
+        """Number of seconds that have passed."""
         return time.perf_counter() - self.started
 
 
@@ -55,9 +55,9 @@ def embed(
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     reread: bool = False,
 ) -> Embeddings:
-    """Embed a source into a run folder, or resume where that was interrupted.
+    """Embed a source into a run folder, or resume that.
 
-    Args, raises: see `pipeline.run`. Ready vectors are checked and left where they lie.
+    Args, raises: see `pipeline.run`. Ready vectors are checked and left in place.
 
     Returns:
         The embeddings of the last layer, in id order.
@@ -69,17 +69,17 @@ def embed(
 def open_for_run(
     source: str | Path, options: SourceOptions, out: str | Path, *, reread: bool
 ) -> tuple[SourceOptions, ImageSource | Embeddings]:
-    """Open a source by the rules of the run at `out` where there is one, and say what newer rules would change.
+    """Open a source by the rules of the run at `out`, if any, and report what newer rules would change.
 
-    Its limit of pixels holds too, unless another is asked for.
+    The run's limit of pixels applies too, unless another is given.
 
     Args:
         source, options: as for `open_source`.
         out: a run folder, which may not exist yet.
-        reread: take the rules of this version all the same.
+        reread: use the rules of this version instead.
 
     Returns:
-        The options with the rules and the limit that hold, and the opened source.
+        The options with the rules and the limit in force, and the opened source.
     """
     folder = RunFolder(as_path(out, "the run folder (out)"))
     check_options(options)
@@ -131,7 +131,7 @@ def embed_opened(
     *,
     reread: bool = False,
 ) -> Embeddings:
-    """Embed a source that was opened already: see `embed`."""
+    """Embed a source that is open already: see `embed`."""
     clock = Clock()
     about = describe(source, opened, options, holdout)
     log.info("%s", describe_taken(about))
@@ -182,15 +182,15 @@ def embed_opened(
         folder.doubt_missing(Stage.EMBED)
         summary = embed_source(opened, folder, chosen, rows)  # refuses what was begun with other settings
         write_holdout(folder, opened, held_out)
-        folder.forget(Stage.EMBED)  # where part files were deleted, what was made from them may be of others
+        folder.forget(Stage.EMBED)  # where part files were deleted, what was made from them may be outdated
         folder.record(Stage.EMBED, settings, clock.seconds, **summary)
     return Embeddings.load(folder.embeddings, length=len(opened))
 
 
 def refuse_changed(folder: RunFolder, opened: ImageSource | Embeddings) -> None:
-    """Raise `RunFolderError` where the images of a run have changed since; it names them."""
+    """Raise `RunFolderError` where the images of a run have changed since; the message names them."""
     change, n = _change(folder, opened)
-    if not change or 2 * len(change.gone) >= n:  # of the latter `create` says that they are another source
+    if not change or 2 * len(change.gone) >= n:  # in the latter case `create` reports another source
         return
     spec = opened.spec if isinstance(opened, ImageSource) else ""
     raise RunFolderError(
@@ -200,14 +200,14 @@ def refuse_changed(folder: RunFolder, opened: ImageSource | Embeddings) -> None:
 
 
 def _follow_moved(folder: RunFolder, opened: ImageSource | Embeddings, about: dict[str, Any]) -> None:
-    """Look for the images of a run in a new place from now on, where the old one is gone and most of them are here."""
+    """Record the new location of a run's images, where the old one is gone and most of them are in the new one."""
     change, n = _change(folder, opened)
     if change and 2 * len(change.gone) < n and not Path(folder.read()["source"]["spec"]).exists():
         folder.follow(about)
 
 
 def _change(folder: RunFolder, opened: ImageSource | Embeddings) -> tuple[Change, int]:
-    """Return what has changed in the folder of a run, and of how many images it was made."""
+    """Return the changes in the folder of a run, and the number of images it was made of."""
     if not folder.json_path.exists() or not isinstance(opened, ImageSource) or not is_folder(opened):
         return Change(), 0
     known = Recorded.of(folder) if _embedded(folder) is not None else None
@@ -215,7 +215,7 @@ def _change(folder: RunFolder, opened: ImageSource | Embeddings) -> tuple[Change
 
 
 def _set_aside(folder: RunFolder, opened: ImageSource | Embeddings, about: dict[str, Any]) -> None:
-    """Begin an existing run again where its source is now read differently, or other images lie there."""
+    """Start an existing run anew where its source is now read differently, or has other images."""
     if not folder.json_path.exists():
         return
     old = folder.read()["source"]
@@ -227,7 +227,7 @@ def _set_aside(folder: RunFolder, opened: ImageSource | Embeddings, about: dict[
 
 
 def _embedded(folder: RunFolder) -> dict[str, Any] | None:
-    """Return the settings that a run's embeddings were made with, or None where they are not all there."""
+    """Return the settings of a run's embeddings, or None where they are incomplete."""
     done = folder.stage(Stage.EMBED)
     if done is None or stored_count(folder.embeddings) != done["n"]:
         return None
@@ -238,18 +238,18 @@ def _embedded(folder: RunFolder) -> dict[str, Any] | None:
 
 
 def _recorded_embedder(folder: RunFolder) -> Embedder | None:
-    """Return the embedder that a run was begun with, where its settings make it again; else None."""
+    """Return the embedder that a run was started with, where its settings allow to recreate it; else None."""
     from .origin import stored_embedder
 
     stored = stored_embedder(folder)
     kind = None if stored is None else KINDS.get(str(stored["embedder"]))
     if stored is None or kind is None or "weights_hash" in stored:
-        return None  # a module, a function, or weights from a file whose place is not kept
+        return None  # a module, a function, or weights from a file whose path is not stored
     return kind.from_json(stored)
 
 
 def check_vectors_alone(source: str | Path, embedder: Embedder | ByLabels | None, holdout: float) -> None:
-    """Raise `UsageError` where a source of ready vectors comes with an embedder or a hold-out."""
+    """Raise `UsageError` where a source of ready vectors is combined with an embedder or a hold-out."""
     if embedder is not None or holdout:
         raise UsageError(
             f"{source} holds vectors already; leave out --holdout, and what says how to embed (--embedder, --epochs …)"
@@ -257,7 +257,7 @@ def check_vectors_alone(source: str | Path, embedder: Embedder | ByLabels | None
 
 
 def default_embedder(source: ImageSource, asked: Embedder | ByLabels | None = None) -> Embedder:
-    """Return the embedder as asked; where no kind is, trained on the labels, or without them where there are none."""
+    """Return the requested embedder; by default one trained on the labels, or without them where there are none."""
     labelled = source.labels is not None
     if isinstance(asked, ByLabels):
         return asked.settled(labelled, source.spec)
@@ -267,14 +267,14 @@ def default_embedder(source: ImageSource, asked: Embedder | ByLabels | None = No
 
 
 def settled(embedder: Embedder, out: str | Path) -> Embedder:
-    """Return the embedder with what the machine decides: without a GPU, training without labels sees photos small.
+    """Return the embedder with the machine's choices: without a GPU, training without labels sees photos small.
 
-    The shortest training takes 200 steps. On a processor that is minutes at 32 pixels, and most of a day at 224
-    with the network for photos (docs/embeddings.md). What was begun goes on as it began.
+    The shortest training run has 200 steps. On a CPU that takes minutes at 32 pixels, and most of a day at 224 with
+    the network for photos (docs/embeddings.md). A resumed run keeps its choice.
 
     Args:
-        embedder: as it was asked for.
-        out: the run folder, which may hold embeddings that were begun.
+        embedder: the requested embedder.
+        out: the run folder, which may hold unfinished embeddings.
     """
     if not isinstance(embedder, SelfSupervised) or not embedder.open:
         return embedder
@@ -293,7 +293,7 @@ def settled(embedder: Embedder, out: str | Path) -> Embedder:
 def describe(
     spec: str | Path, opened: ImageSource | Embeddings, options: SourceOptions, holdout: float
 ) -> dict[str, Any]:
-    """Return what `run.json` says of a source: enough to open it again and to know it again."""
+    """Return the description of a source for `run.json`: enough to open it again and to recognize it."""
     known = {**account(opened), "options": options.as_json(), "holdout": holdout}
     if isinstance(opened, Embeddings):
         beside = pictures_beside(spec, opened, options)

@@ -1,4 +1,4 @@
-"""How long work takes on a free machine, told from a few short repetitions on one that may be busy."""
+"""Time that work takes on an idle machine, estimated from a few short repetitions on one that may be busy."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from ..errors import counted
 from .loop import threads
 
-BUSY = 0.2  # the share of the time from which on it is said
+BUSY = 0.2  # the fraction of lost time from which it is reported
 MOST = 10  # repetitions
-GAIN = 0.75  # what each thread after the first adds: two make a training step 1.4 to 1.9 times as fast
-KNOWN = 4  # up to so many threads that is taken for granted; more are timed, as few networks keep them busy
+GAIN = 0.75  # gain of each thread after the first: two make a training step 1.4 to 1.9 times as fast
+KNOWN = 4  # up to this many threads the gain is assumed; more are timed, as few networks keep them busy
 
 
 class Watch:
-    """Seconds of this thread since it was made, without those in which others had its processor.
+    """Seconds of this thread since creation, without those in which others had its CPU.
 
-    So two busy programs on two processors do not double what is measured: Linux counts for each thread how long it
-    waited for a processor. Elsewhere nothing is left out.
+    So two busy programs on two CPUs do not double the measurement: Linux counts for each thread how long it waited for
+    a CPU. On other systems nothing is subtracted.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class Watch:
 
     @property
     def seconds(self) -> float:
-        """As on a free machine; waiting for a disk or a device counts."""
+        """Number of seconds as on an idle machine; waiting for a disk or a device counts."""
         return max(time.perf_counter() - self._began - (_waited() - self._waited), 1e-9)
 
     def busy(self) -> list[str]:
-        """Return a line where others had the processor for much of the time, or more is to be done than there are."""
+        """Return a line where others had the CPU for much of the time, or there are more tasks than CPUs."""
         share = (_waited() - self._waited) / (time.perf_counter() - self._began)
         count = os.cpu_count() or 1
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
@@ -56,9 +56,9 @@ def fastest(work: Callable[[], object], budget: float) -> float:
 
 
 def on_threads(work: Callable[[], object], count: int, budget: float) -> float:
-    """Return the seconds that work of torch takes with `count` threads on a free machine.
+    """Return the seconds that torch needs for some work with `count` threads on an idle machine.
 
-    One thread is timed: threads of a busy machine wait for each other, and what they gain can't be told there.
+    One thread is timed: on a busy machine threads wait for each other, which hides their gain.
     """
     with threads(1):
         single = fastest(work, budget)
@@ -69,11 +69,11 @@ def on_threads(work: Callable[[], object], count: int, budget: float) -> float:
 
 
 def shared(seconds: float, count: int) -> float:
-    """Return what work of so many seconds takes when `count` threads share it."""
+    """Return the time of work that takes `seconds` on one thread, shared by `count` threads."""
     return seconds / (1 + GAIN * (count - 1))
 
 
 def _waited() -> float:
-    """Return for how many seconds this thread was ready to run and had no processor; 0 where no one counts."""
+    """Return the seconds this thread was ready to run but had no CPU; 0 where the system does not count them."""
     path = Path("/proc/thread-self/schedstat")
     return int(path.read_bytes().split()[1]) / 1e9 if path.exists() else 0.0

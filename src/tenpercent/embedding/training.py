@@ -1,4 +1,4 @@
-"""Train a network, on labels or without, once and for all: checked, resumable, with its files in one folder."""
+"""Training of a network, on labels or without: checked, resumable, with its files in one folder."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ from .processes import Devices, devices_for, launch
 from .recipe import Flip
 from .settings import Precision, Settings, Supervised
 
-TINY = 16 * 16  # up to so many pixels one thread trains: see `threads_for`
+TINY = 16 * 16  # up to this many pixels one thread trains: see `threads_for`
 PIXELS, EXAM = "pixels.bin", "exam.bin"  # while several processes train
-IMAGES_SEEN = 500_000  # by default a training passes over at most so many images ...
-MOST_EPOCHS, LEAST_EPOCHS = 20, 10  # ... in at most 20 epochs, but in no less than 10 ...
-LEAST_STEPS = 200  # ... and in no less than 200 batches
+IMAGES_SEEN = 500_000  # by default a training run passes over at most so many images ...
+MOST_EPOCHS, LEAST_EPOCHS = 20, 10  # ... in at most 20 epochs, but at least 10 ...
+LEAST_STEPS = 200  # ... and at least 200 batches
 
 log = logging.getLogger("tenpercent")
 
 
 @dataclass(frozen=True)
 class Length:
-    """How long a training is.
+    """Length of a training run.
 
     Attributes:
-        epochs: passes over the images, the last one maybe in part.
-        batches: of an epoch, all of nearly the same size.
-        steps: batches in all.
-        marks: after so many steps the curve gets an entry; empty for the ends of the epochs.
+        epochs: passes over the images, the last one possibly partial.
+        batches: number per epoch, all of nearly the same size.
+        steps: total number of batches.
+        marks: numbers of steps after which the curve gets an entry; empty for the ends of the epochs.
     """
 
     epochs: int
@@ -64,14 +64,14 @@ class Length:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained network and all that its use takes.
+    """Trained network and everything needed to use it.
 
     Attributes:
         network: in evaluation mode, on `device`; for training from scratch it has ``features(x)`` and ``widths``.
         view: ``view.plain(images)`` makes uint8[k, 3, h, w] on `device` into what the network takes.
         choice: ``choice.autocast(device)`` is the context for its passes.
-        device: where it is.
-        facts: what a run keeps: network, epochs, steps, precision with rates, training accuracy, seconds.
+        device: its device.
+        facts: facts for a run folder: network, epochs, steps, precision with rates, training accuracy, seconds.
     """
 
     network: nn.Module = field(repr=False)
@@ -83,21 +83,21 @@ class Trained:
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """What is to be trained, on what, and where it is kept.
+    """Training job: network, images, task, and the folder for its files.
 
     Attributes:
         pixels: m images.
-        places: int64[n], those to train on.
-        network: with its first weights.
-        task: what to learn, given the view of the images.
+        places: int64[n], positions of the images to train on.
+        network: the network with its initial weights.
+        task: the learning task, given the view of the images.
         settings: length, seed, rates, devices, precision.
-        origin: a fingerprint of all that the weights depend on.
-        folder: gets ``settings.json``, ``curve.json``, ``weights.safetensors`` and while it lasts ``checkpoint.pt``.
-        view: what the network takes; None for the view of training from scratch.
-        planned: how long, and where the curve has its entries; None for what the settings say, at the ends of epochs.
-        exam: images that the network is asked about at each mark but the last, when it is done.
-        n_classes: how many logits it must give for images of this size; None where it gives something else.
-        labels: int64[m], to note by them how hard each image is (`difficulty`); None for not.
+        origin: a fingerprint of everything that the weights depend on.
+        folder: for ``settings.json``, ``curve.json``, ``weights.safetensors`` and, during the run, ``checkpoint.pt``.
+        view: the view for the network; None for that of training from scratch.
+        planned: length and marks of the curve; None for those of the settings, at the ends of epochs.
+        exam: the evaluation set for each mark but the last, where the run is done.
+        n_classes: the required number of logits for images of this size; None where the output is something else.
+        labels: int64[m], for recording the difficulty of each image (`difficulty`); None to record none.
     """
 
     pixels: PixelSource
@@ -116,13 +116,13 @@ class Lesson:
 
 @dataclass(frozen=True, eq=False)
 class Classes:
-    """To guess the class of each image, cropped and mirrored by chance.
+    """Task: to predict the class of each image, randomly cropped and mirrored.
 
     Attributes:
         labels: int64[m], the code of each image's class.
-        view: what the network takes.
-        settings: the seed, and the recipe for flips, smoothing and the weights of classes.
-        weights: float32[C], of each class in the loss; None where all count as often as they come.
+        view: the view for the network.
+        settings: the seed, and the recipe for flips, smoothing and class weights.
+        weights: float32[C], of each class in the loss; None for equal weights of all images.
     """
 
     labels: Ints
@@ -146,9 +146,9 @@ class Classes:
         return self.view.varied(images, drawn)
 
     def loss(self, outputs: torch.Tensor, places: Ints) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the mean cross-entropy of the logits, and how many guesses are right.
+        """Return the mean cross-entropy of the logits, and the number of correct predictions.
 
-        With weights it is the weighted mean, so that rare classes count as much as frequent ones.
+        With class weights it is the weighted mean, so that rare classes count as much as frequent ones.
         """
         labels = torch.from_numpy(self.labels[places]).to(outputs.device)
         weights = None if self.weights is None else self.weights.to(outputs.device)
@@ -168,7 +168,7 @@ def class_weights(labels: Ints, n_classes: int) -> npt.NDArray[np.float64]:
 
 
 def default_epochs(n: int, batch: int) -> int:
-    """Return the default length: 20 epochs while that is at most 500,000 images, 10 at least, 200 batches at least.
+    """Return the default length: 20 epochs while that is at most 500,000 images, at least 10, and at least 200 batches.
 
     So 10 epochs for CIFAR's 50,000 images and 20 for the 1,437 digits.
     """
@@ -177,7 +177,7 @@ def default_epochs(n: int, batch: int) -> int:
 
 
 def length(n: int, settings: Settings) -> Length:
-    """Return how long the training on `n` images is."""
+    """Return the length of the training run on `n` images."""
     batches = batches_of(n, settings.batch)
     if settings.steps is not None:
         return Length(math.ceil(settings.steps / batches), batches, settings.steps)
@@ -186,10 +186,10 @@ def length(n: int, settings: Settings) -> Length:
 
 
 def threads_for(size: Size, devices: Devices) -> int:
-    """Return how many threads each process trains with; the last bits of the weights depend on it.
+    """Return the number of threads per training process; the last bits of the weights depend on it.
 
-    One for images of up to 16 × 16 pixels: what a thread does between two meetings with the others is so little
-    there that a second one gains little on an idle machine and loses half on a busy one (`benchmarks/threads.py`).
+    One for images of up to 16 × 16 pixels: there the work of a thread between two synchronisations is so little that a
+    second one gains little on an idle machine and costs half the speed on a busy one (`benchmarks/threads.py`).
     """
     if size[0] * size[1] <= TINY:
         return 1
@@ -208,28 +208,28 @@ def train(
     *,
     graded: bool = False,
 ) -> Trained:
-    """Train a network, go on with an interrupted training, or load a finished one.
+    """Train a network, resume an interrupted training run, or load the finished network.
 
-    SGD with momentum, and unless the recipe says otherwise a linear warm-up over 2.5% of the steps and a cosine to 0,
-    random crops and flips (the paper, section 4). Order and augmentation follow from (seed, epoch), so a training that
-    was interrupted ends with the same weights on the same machine and number of threads; at most an epoch or half a
-    minute is lost, whichever is less.
+    SGD with momentum and, unless the recipe says otherwise, a linear warm-up over 2.5% of the steps and a cosine to 0,
+    random crops and flips (the paper, section 4). Order and augmentation follow from (seed, epoch), so an interrupted
+    training run ends with the same weights on the same machine and number of threads; at most an epoch or half a minute
+    is lost, whichever is less.
 
     Args:
         pixels: m images.
-        labels: int64[m], codes below `n_classes`; images with −1 take no part.
+        labels: int64[m], codes below `n_classes`; images with −1 are not used.
         n_classes: outputs of the classifier.
         settings: `Supervised`, or `Timm` together with `start`.
-        folder: gets ``settings.json``, ``curve.json``, ``weights.safetensors`` and while it lasts ``checkpoint.pt``;
+        folder: for ``settings.json``, ``curve.json``, ``weights.safetensors`` and, during the run, ``checkpoint.pt``;
             ``difficulty.parquet`` where it is `graded`.
-        start: the network to fine-tune and what it takes; None to train from scratch.
-        planned: how long, and where the curve has its entries; None for what the settings say, at the ends of epochs.
-        exam: images that the network is asked about at each mark but the last, when it is done.
+        start: the network to fine-tune and its view; None to train from scratch.
+        planned: length and marks of the curve; None for those of the settings, at the ends of epochs.
+        exam: the evaluation set for each mark but the last, where the run is done.
 
     Raises:
         UsageError: fewer than two classes, more devices than the images or the machine allow, or a network that does
             not fit the images.
-        StageError: the folder holds another training.
+        StageError: the folder holds another training run.
         TrainingFailedError: the loss became nan or infinite.
     """
     places = np.flatnonzero(labels >= 0)
@@ -264,11 +264,11 @@ def train(
 
 
 def carry_out(lesson: Lesson) -> Trained:
-    """Train as a lesson says, go on with an interrupted training, or load a finished one.
+    """Carry out a training job: train, resume an interrupted run, or load the finished network.
 
     Raises:
         UsageError: more devices than the images or the machine allow.
-        StageError: the folder holds another training.
+        StageError: the folder holds another training run.
         TrainingFailedError: the loss became nan or infinite.
     """
     pixels, settings, folder, network = lesson.pixels, lesson.settings, lesson.folder, lesson.network
@@ -312,7 +312,7 @@ def carry_out(lesson: Lesson) -> Trained:
             (folder / mapped).unlink(missing_ok=True)
         if failure is not None:
             raise TrainingFailedError(failure)
-    for passing in (CHECKPOINT, PIXELS, EXAM):  # either may be left by a kill after the weights were whole
+    for passing in (CHECKPOINT, PIXELS, EXAM):  # a kill may leave either after the weights were complete
         (folder / passing).unlink(missing_ok=True)
     load_weights(network, folder)
     network.to(devices.first, memory_format=choice.layout).eval()  # type: ignore[call-overload]
@@ -321,7 +321,7 @@ def carry_out(lesson: Lesson) -> Trained:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Within this context torch's random state is that of a seed; the state of before comes back."""
+    """Set torch's random state to that of a seed within this context; the earlier state is restored."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
@@ -343,12 +343,12 @@ def _scratch(settings: Settings, n_classes: int, size: Size) -> nn.Module:
 
 
 def known_by(settings: Settings) -> dict[str, Any]:
-    """Return the settings that the weights depend on: those of a file by their hash, not where it lies."""
+    """Return the settings that the weights depend on: a weights file by its hash, not its path."""
     return {key: value for key, value in settings.as_json().items() if key != "weights"}
 
 
 def _begin(lesson: Lesson, devices: Devices) -> tuple[View, Choice]:
-    """Choose view and precision, and keep them: a resumed training must not choose again."""
+    """Choose view and precision, and store them: a resumed run must not choose again."""
     pixels, settings = lesson.pixels, lesson.settings
     view = View.of(pixels, settings.recipe, lesson.places) if lesson.view is None else lesson.view
     seen = view.resize or view.crop
@@ -369,7 +369,7 @@ def _begin(lesson: Lesson, devices: Devices) -> tuple[View, Choice]:
 
 
 def _stored(folder: Path, origin: str) -> tuple[View, Choice] | None:
-    """Return what `_begin` kept, or None where there is nothing yet."""
+    """Return what `_begin` stored, or None where there is nothing yet."""
     if not (folder / SETTINGS).exists():
         return None
     content, view, choice = read_training_settings(folder)
@@ -383,7 +383,7 @@ def _stored(folder: Path, origin: str) -> tuple[View, Choice] | None:
 
 
 def batches_of(n: int, batch: int) -> int:
-    """Return how many batches n images make: equal to within one image, at most `batch`, none of a single one."""
+    """Return the number of batches for n images: equal to within one image, at most `batch`, none of a single one."""
     return max(1, min(math.ceil(n / batch), n // 2))
 
 

@@ -1,7 +1,7 @@
-"""Chance views of images for learning without labels: crop, flip, colours and blur, a whole batch at a time.
+"""Random views of images for training without labels: crop, flip, colours and blur, a whole batch at a time.
 
-The transformations are those of SimCLR (Chen et al., 2020, arXiv 2002.05709, appendix A), each image with numbers of
-its own. They work on tensors, on the device: image by image through Pillow they would take longer than the network.
+The transformations are those of SimCLR (Chen et al., 2020, arXiv 2002.05709, appendix A), drawn for each image. They
+work on tensors, on the device: image by image through Pillow they would take longer than the network.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from .networks import SMALL, Size
 
-GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # how bright red, green and blue are (ITU-R BT.601)
-FLIPPED, JITTERED, GREYED, BLURRED = 0.5, 0.8, 0.2, 0.5  # how many of the views
+GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # luminance of red, green and blue (ITU-R BT.601)
+FLIPPED, JITTERED, GREYED, BLURRED = 0.5, 0.8, 0.2, 0.5  # fractions of the views
 SIGMA = (0.1, 2.0)  # of the blur, in pixels
 ASPECT = (3 / 4, 4 / 3)
 
@@ -26,12 +26,12 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Strength:
-    """How far a view may be from its image.
+    """Strength of the variations of a view.
 
     Attributes:
-        area: the least part of the image's area that a crop shows.
+        area: the least fraction of the image's area that a crop shows.
         light: brightness, contrast and saturation are multiplied by 1 − light to 1 + light.
-        hue: colours turn by up to this part of a circle.
+        hue: hues are rotated by up to this fraction of a circle.
         blur: whether half of the views are blurred.
     """
 
@@ -42,18 +42,18 @@ class Strength:
 
     @classmethod
     def of(cls, size: Size) -> Strength:
-        """Return SimCLR's for images of a size: half the colours, no blur and no tiny crop up to 64 pixels."""
+        """Return SimCLR's strength for images of a size: half the colours, no blur and no tiny crop up to 64 pixels."""
         return cls(0.2, 0.4, 0.1, False) if max(size) <= SMALL else cls(0.08, 0.8, 0.2, True)
 
 
 @dataclass(frozen=True, eq=False)
 class Variations:
-    """What makes a view of each image of a batch.
+    """Variations that make a view of each image of a batch.
 
     Attributes:
         place: float32[k, 2, 3], from positions in the view to positions in the image, both from −1 to 1.
-        colour: float32[k, 3, 3], each pixel's colour is multiplied by it ...
-        shift: float32[k], ... and so much of the image's mean brightness is added.
+        colour: float32[k, 3, 3], by which each pixel's colour is multiplied ...
+        shift: float32[k], ... and the multiple of the image's mean brightness that is added.
         sigma: float32[k], of the blur in pixels; 0 for none.
     """
 
@@ -63,12 +63,12 @@ class Variations:
     sigma: Floats
 
     def part(self, which: slice) -> Variations:
-        """Return those of some of the images."""
+        """Return the variations of some of the images."""
         return Variations(self.place[which], self.colour[which], self.shift[which], self.sigma[which])
 
 
 def draw(random: np.random.Generator, count: int, strength: Strength) -> Variations:
-    """Draw what makes views of `count` images."""
+    """Draw the variations for views of `count` images."""
     area = random.uniform(strength.area, 1.0, count)
     aspect = np.exp(random.uniform(math.log(ASPECT[0]), math.log(ASPECT[1]), count))
     width, height = np.minimum(np.sqrt(area * aspect), 1.0), np.minimum(np.sqrt(area / aspect), 1.0)
@@ -93,14 +93,14 @@ def draw(random: np.random.Generator, count: int, strength: Strength) -> Variati
 
 
 def colours(saturation: npt.NDArray[np.float64], turn: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return what a colour is multiplied by: its hue turned around the axis of greys, then its saturation changed.
+    """Return colour matrices: rotate the hue around the axis of greys, then change the saturation.
 
     Args:
-        saturation: float64[k], 0 for grey, 1 for as it is.
-        turn: float64[k], parts of a circle.
+        saturation: float64[k], 0 for grey, 1 for unchanged.
+        turn: float64[k], fractions of a circle.
 
     Returns:
-        float64[k, 3, 3]; greys stay as they are.
+        float64[k, 3, 3]; greys stay unchanged.
     """
     axis = np.full((3, 3), 1 / 3)
     across = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
@@ -116,7 +116,7 @@ def views(images: torch.Tensor, variations: Variations, size: Size) -> torch.Ten
 
     Args:
         images: uint8[k, 3, h, w] on any device.
-        variations: one an image.
+        variations: one per image.
         size: height and width of the views.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Models of timm: their weights, from a local file, never executing anything in it, or the hub; and their view."""
+"""Models of timm: their weights, from a local file (never executed) or the hub, and their view."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def timm_model(settings: Timm, n_classes: int = 0) -> nn.Module:
     """Build a model of timm with its weights.
 
     Args:
-        settings: its name and, if local, the file of its weights.
+        settings: its name and, if local, its weights file.
         n_classes: outputs of a new classifier for fine-tuning; 0 for none.
 
     Raises:
-        UsageError: timm knows no such model, its weights can't be fetched, or the file doesn't fit the model.
+        UsageError: timm has no such model, its weights can't be downloaded, or the file doesn't fit the model.
     """
     if settings.weights is not None:
         model = untrained_model(settings, n_classes)
@@ -43,24 +43,24 @@ def timm_model(settings: Timm, n_classes: int = 0) -> nn.Module:
 
 
 def untrained_model(settings: Timm, n_classes: int = 0) -> nn.Module:
-    """Build a model of timm with random weights: enough to time it.
+    """Build a model of timm with random weights, for timing.
 
     Raises:
-        UsageError: timm knows no such model.
+        UsageError: timm has no such model.
     """
     check_name(settings.name)
     return _create(settings, n_classes, pretrained=False)
 
 
 def check_name(name: str) -> None:
-    """Raise `UsageError` where timm knows no such model; the nearest names are offered."""
+    """Raise `UsageError` where timm has no such model; the message suggests the nearest names."""
     timm = require("timm", "images")
     if not timm.is_model(name):
         raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
 
 
 def _create(settings: Timm, n_classes: int, pretrained: bool) -> nn.Module:
-    """Build the model; the weights of a new classifier follow from the seed."""
+    """Build the model; the weights of a new classifier are determined by the seed."""
     timm = require("timm", "images")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -71,7 +71,7 @@ def _create(settings: Timm, n_classes: int, pretrained: bool) -> nn.Module:
 def load_weights(model: nn.Module, path: Path) -> None:
     """Load the weights of a local file, safetensors or a state dict, into a model of timm.
 
-    Only the classifier may differ: the file's is left out, and said so, where the model has none or another.
+    Only the classifier may differ: the file's is ignored, with a message, where the model has none or another.
 
     Raises:
         UsageError: the file can't be read, or its weights are not those of this model.
@@ -125,7 +125,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def model_view(model: nn.Module, pixels: PixelSource) -> View:
-    """Return the view for fine-tuning: normalised and scaled as the model of timm was trained, cropped by chance."""
+    """Return the view for fine-tuning: normalised and scaled as in the model's training, randomly cropped."""
     config = data_config(model)
     return replace(
         View.of(pixels),
@@ -136,11 +136,11 @@ def model_view(model: nn.Module, pixels: PixelSource) -> View:
 
 
 def data_config(model: nn.Module) -> dict[str, Any]:
-    """Return how a model of timm wants its images."""
+    """Return the data configuration of a model of timm."""
     return dict(require("timm.data", "images").resolve_data_config({}, model=model))
 
 
 def _head(model: nn.Module) -> tuple[str, ...]:
-    """Return how the names of a timm model's classifier begin."""
+    """Return the prefixes of the names of a timm model's classifier."""
     names = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))

@@ -212,7 +212,7 @@ class Embeddings:
 
     @cached_property
     def rank(self) -> Ints | None:
-        """Return the order in which equally central images become representatives, int64[n], lowest first.
+        """Order in which equally central images become representatives, int64[n], lowest first.
 
         More pixels come first, then the larger file, then the smaller id. None where sizes are unknown.
         """

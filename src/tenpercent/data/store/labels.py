@@ -26,7 +26,7 @@ log = logging.getLogger("tenpercent")
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """The labels of n rows.
+    """Labels of n rows.
 
     Attributes:
         codes: int64[n], the code of the class, −1 for none; None where no row has a label.

@@ -106,7 +106,7 @@ def _read_part(part: Path, layer: str, layout: Layout) -> tuple[pa.Table, dict[s
 
 @dataclass(frozen=True)
 class Part:
-    """A run of consecutive embedded images of the source: the content of one part file.
+    """Run of consecutive embedded images of the source: the content of one part file.
 
     Attributes:
         ids, paths, hashes: str[k]; paths are None where there are no files.

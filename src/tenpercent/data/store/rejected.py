@@ -16,7 +16,7 @@ REJECTED = "rejected"  # in the metadata of a part: its images without a usable 
 
 @dataclass(frozen=True)
 class Rejected:
-    """An image or a vector that is left out: its id, its row in the source, and the reason."""
+    """Image or vector that is left out: its id, its row in the source, and the reason."""
 
     id: str
     row: int
