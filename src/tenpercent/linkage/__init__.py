@@ -1,1 +1,1 @@
-"""Exact, truncated complete linkage: arrays in, arrays out. Begin with `linkage.py`."""
+"""Exact, truncated complete linkage: arrays in, arrays out. `linkage.py` is the place to start."""

@@ -1,15 +1,15 @@
-"""Filters on units that multiply matrices in few bits (tensor cores, bfloat16; torch does it), and the choice of one.
+"""Filters on low-precision matrix units (tensor cores, bfloat16; through torch), and the choice of a filter.
 
-What it passes is decided by the same float64 function as with any filter, so the pairs are the same, bit for bit.
+What they pass is decided by the same float64 function as with any filter, so the pairs are the same, bit for bit.
 
 A GPU's tensor cores multiply exactly, but align the products and the sum so far with the largest of them and cut off
 what is beyond some 24 bits, a handful of terms at a time (Fasi, Higham, Mikaitis and Pranesh, *Numerical behavior of
 NVIDIA tensor cores*, PeerJ Computer Science 7:e330, 2021; Khattak and Mikaitis, *Accurate models of NVIDIA tensor
 cores*, arXiv 2512.07004, up to Blackwell). `Format.sums` of 2⁻²² covers it; docs/clustering.md has the sum.
 
-Nothing here depends on how torch is set. A bfloat16 product that comes out in bfloat16 may on a GPU be a sum of parts
-which were rounded to bfloat16 as well, and nobody says of how many; so there it comes out in float32. A float32
-product may be cut to TF32, so it always has TF32's margin.
+Nothing here depends on torch's settings. On a GPU, a bfloat16 product that is returned in bfloat16 may be a sum of
+parts that were rounded to bfloat16 as well, and their number is undocumented; so there it is returned in float32. A
+float32 product may be cut to TF32, so it always has TF32's margin.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ WORTH_LOOKING = 1e11
 HITS = 1 << 22  # listed at a time: their positions take 64 MiB
 VALUES = 1 << 25  # multiplied again at a time: 128 MiB for each side
 ROOM = 4 << 30  # bytes of a GPU that must be free
-FASTER = 1.2  # times that a processor's bfloat16 must be faster than its float32: more pairs pass its filter
-CANT = (ImportError, OSError, RuntimeError)  # a torch that is broken, a GPU that is taken: numpy can
-UNITS = {"avx512_bf16", "amx_bf16"}  # how Linux calls a processor's bfloat16
+FASTER = 1.2  # least speed-up of a CPU's bfloat16 over its float32: more pairs pass its filter
+CANT = (ImportError, OSError, RuntimeError)  # a broken torch, a GPU in use: numpy can do it
+UNITS = {"avx512_bf16", "amx_bf16"}  # Linux's names for a CPU's bfloat16 units
 
 
 class _There(NamedTuple):
-    """Points seen from a centre, on the device: as they are multiplied, in float32, and their halves."""
+    """Points relative to a centre, on the device: as multiplied, in float32, and their halves."""
 
     short: Tensor
     singles: Tensor
@@ -56,27 +56,27 @@ class _There(NamedTuple):
 
 
 class TorchFilter:
-    """Multiplies with torch, in large tiles, on any device that it knows.
+    """Filter that multiplies with torch, in large tiles, on any of its devices.
 
     Attributes:
         rows, columns: the largest tile.
-        product: the format, with what comes out on this device.
-        again: whether what passes is multiplied again in float32 on the device, so that fewer pairs come back.
+        product: the format, with the output format on this device.
+        again: whether pairs that pass are multiplied again in float32 on the device, so that fewer are returned.
     """
 
     def __init__(self, device: str, product: Format = BF16, *, again: bool | None = None) -> None:
-        """Look whether the device can do it.
+        """Check that the device supports the format.
 
         Args:
-            device: ``cpu`` or ``cuda``, or what else torch calls one.
-            product: `BF16`, or `TF32` for float32 that the device may cut to TF32. (The processor takes float32 as it
-                is, unless torch is set to shorten it to bfloat16: there only tests use this.)
-            again: see above; None for wherever the device is not the processor.
+            device: ``cpu``, ``cuda`` or another device of torch.
+            product: `BF16`, or `TF32` for float32 that the device may cut to TF32. (The CPU uses full float32,
+                unless torch is set to shorten it to bfloat16: there only tests use this.)
+            again: see above; None for every device but the CPU.
 
         Raises:
-            ImportError: there is no torch.
-            ValueError: it is no format for this.
-            TypeError, RuntimeError: this torch, or this device, can't.
+            ImportError: torch is not installed.
+            ValueError: the format is not supported here.
+            TypeError, RuntimeError: this torch, or this device, can't do it.
         """
         if product not in (BF16, TF32):
             raise ValueError(f"product is {product.name}; it can be {BF16.name} or {TF32.name}")
@@ -94,7 +94,7 @@ class TorchFilter:
         self._multiplied(one, one)
 
     def near(self, left: Centred, right: Centred, radius: float, first: int) -> tuple[Positions, Positions]:
-        """See `Filter`. The same `right` again is taken for the same points: it stays on the device."""
+        """See `Filter`. The same `right` object is assumed to hold the same points: it stays on the device."""
         lowest = lowest_products(left, right, radius, self.product)
         limits = lowest_products(left, right, radius, SINGLE) if self.again else lowest
         with self._alone(), self._torch.inference_mode():
@@ -110,7 +110,7 @@ class TorchFilter:
         return np.concatenate(i), np.concatenate(j)
 
     def tile_bytes(self, width: int) -> int:
-        """Return how many bytes of memory a thread takes for a tile, full of hits, of vectors of `width` values."""
+        """Return the bytes of memory that a thread takes for a tile full of hits, with vectors of `width` values."""
         # Each in float64 and float32, twice in the latter for torch, and in bfloat16.
         points = (self.columns + max(self.rows, min(self.columns, 4 * self.rows))) * width * 18
         # The product as it comes out, in float32 and as hits, listed in int64 and int32; of a GPU the list alone.
@@ -118,12 +118,12 @@ class TorchFilter:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep a GPU to one tile at a time, so that its memory lasts, and torch on the processor to one thread."""
+        """Limit a GPU to one tile at a time, so that its memory suffices, and torch on the CPU to one thread."""
         if not self._on_cpu:
             with self._busy:
                 yield
             return
-        # This sets the threads of the one that calls, and of those that begin later.
+        # This sets the threads of the calling thread, and of those started later.
         self._torch.set_num_threads(1)
         try:
             yield
@@ -153,7 +153,7 @@ class TorchFilter:
     def _listed(
         self, hits: Tensor, x: _There, y: _There, limits: Tensor
     ) -> Iterator[tuple[Positions, Positions]]:
-        """Yield the positions of hits, some rows at a time: a tile may be full of them."""
+        """Yield the positions of hits, some rows at a time: a whole tile may consist of them."""
         ends = hits.sum(dim=1).cumsum(dim=0).cpu().numpy()
         start = 0
         while start < len(ends):
@@ -169,7 +169,7 @@ class TorchFilter:
             start = stop
 
     def _still_near(self, x: _There, y: _There, r: Tensor, c: Tensor, limits: Tensor) -> Tensor:
-        """Ask the same of some pairs in float32. It is no matrix product, so nothing can shorten it."""
+        """Test pairs again in float32. This is no matrix product, so nothing can shorten it."""
         step = max(1, VALUES // x.singles.shape[1])
         products = [
             (x.singles[r[k : k + step]] * y.singles[c[k : k + step]]).sum(dim=1)
@@ -182,7 +182,7 @@ def accelerated(width: int) -> TorchFilter | None:
     """Return the filter that is faster here than numpy's float32, if there is one.
 
     Args:
-        width: how many values a vector has.
+        width: number of values per vector.
     """
     return (_on_gpu() or _on_cpu(width)) if _is_there() else None
 
@@ -203,7 +203,7 @@ def _on_gpu() -> TorchFilter | None:
             return None
         try:
             return TorchFilter("cuda", BF16)
-        except TypeError:  # a torch that can't let bfloat16 come out in float32
+        except TypeError:  # a torch that can't return float32 from bfloat16
             return TorchFilter("cuda", TF32)
     except CANT:
         return None
@@ -211,7 +211,7 @@ def _on_gpu() -> TorchFilter | None:
 
 @cache
 def _on_cpu(width: int) -> TorchFilter | None:
-    """Try both on random vectors."""
+    """Return the faster one, by trying both on random vectors."""
     if not _has_units():
         return None
     try:
@@ -223,7 +223,7 @@ def _on_cpu(width: int) -> TorchFilter | None:
 
 
 def _has_driver() -> bool:
-    """Return whether there is a driver of NVIDIA's: to ask torch instead takes seconds, where it is not loaded yet."""
+    """Return whether there is an NVIDIA driver: to ask torch takes seconds if it is not loaded yet."""
     for name in ("libcuda.so.1", "nvcuda.dll"):
         try:
             ctypes.CDLL(name)
@@ -234,7 +234,7 @@ def _has_driver() -> bool:
 
 
 def _has_units(info: Path = Path("/proc/cpuinfo")) -> bool:
-    """Return whether the processor multiplies bfloat16 itself, as far as Linux says."""
+    """Return whether the CPU multiplies bfloat16 natively, as far as Linux says."""
     try:
         lines = info.read_text().splitlines()
     except OSError:
@@ -244,7 +244,7 @@ def _has_units(info: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def _seconds(multiply: Filter, width: int) -> float:
-    """Return what a pair costs: the best of three tiles in which next to nothing is near."""
+    """Return the seconds per pair: the best of three tiles in which next to nothing is near."""
     rng = np.random.default_rng(0)
     sides = []
     for size in (multiply.rows, multiply.columns):
@@ -259,11 +259,11 @@ def _seconds(multiply: Filter, width: int) -> float:
 
 
 def best_filter(width: int = 0, products: float = 0.0, room: float = math.inf) -> Filter:
-    """Return the filter that this machine is fastest with; all of them lead to the same pairs.
+    """Return the fastest filter of this machine; all of them lead to the same pairs.
 
     Args:
-        width: how many values a vector has.
-        products: how many pairs are to be multiplied, about.
+        width: number of values per vector.
+        products: approximate number of pairs to be multiplied.
         room: bytes that a thread's tile may take beyond those of `SinglesFilter`.
     """
     if width > WIDEST:

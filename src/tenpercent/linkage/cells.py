@@ -1,4 +1,4 @@
-"""Cells: which points can have a partner in which part of space, so that most pairs are never multiplied.
+"""Cells: a partition of space that limits the points with a partner in each part, so most pairs are never multiplied.
 
 Every point belongs to the nearest of a few hundred centres. Let x belong to centre o and y to centre c, and let
 |x − y| ≤ t. Then both of these hold:
@@ -35,7 +35,7 @@ from .points import Indices, Points, Singles, Space
 from .threads import in_threads
 
 BLOCK = 1024
-GROUP = 256  # centres looked at together
+GROUP = 256  # centres handled together
 SEED = 0
 ROUNDS = 4  # of k-means; more change little
 # What a step costs, in multiplications of float32, roughly and the same everywhere: they choose, and change nothing.
@@ -44,16 +44,16 @@ WIDE, SAMPLE_BYTES = (
     1 << 15,
     256 << 20,
 )  # vectors of more values are sampled within so many bytes, where that does
-WORTHWHILE = 4e9  # comparing everything costs less than thinking about it
+WORTHWHILE = 4e9  # below, comparing everything costs less than choosing cells
 
 
 class Homes(NamedTuple):
-    """Where some points belong.
+    """Cells of some points.
 
     Attributes:
         cell: int32[n], the nearest centre.
         square: float32[n], its squared distance.
-        farthest: float32[c], the largest ½|x|² of the points of each cell, seen from the middle.
+        farthest: float32[c], the largest ½|x|² of the points of each cell, relative to the middle.
     """
 
     cell: Positions
@@ -63,16 +63,16 @@ class Homes(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Points by the nearest of some centres.
+    """Points grouped by the nearest of some centres.
 
     Attributes:
-        centres: float32[c, d], seen from `middle`.
+        centres: float32[c, d], relative to `middle`.
         order: int32[n], the points, cell by cell.
         starts: int64[c + 1], where each cell begins in `order`.
-        middle: float64[d], about the middle of all points.
-        home: the cell of each point, and how far it is from its centre.
+        middle: float64[d], the approximate middle of all points.
+        home: the cell of each point, and its distance to its centre.
         reach: float64[c], at least the distance from each centre to its farthest member.
-        left: which share of all pairs is left to compare, about.
+        left: the approximate fraction of all pairs left to compare.
     """
 
     centres: Singles
@@ -84,7 +84,7 @@ class Cells:
     left: float
 
     def __len__(self) -> int:
-        """How many cells there are."""
+        """Return the number of cells."""
         return len(self.centres)
 
     def save(self, path: Path) -> None:
@@ -106,7 +106,7 @@ class Cells:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read a file written by `save`."""
         with np.load(path) as found:
             home = Homes(found["cell"], found["square"], found["farthest"])
             left = float(found["left"])
@@ -114,7 +114,7 @@ class Cells:
         return cls(home=home, left=left, **named)
 
     def centre(self, cell: int) -> Doubles:
-        """Return where a cell's centre is: float64[d]."""
+        """Return the centre of a cell: float64[d]."""
         centre: Doubles = self.middle + self.centres[cell]
         return centre
 
@@ -138,13 +138,13 @@ def one_cell(points: Points) -> Cells:
 
 
 def make_cells(points: Points, radius: float, rows: int, threads: int) -> Cells:
-    """Divide points into cells, as many as pay for a comparison within `radius`; one where none do.
+    """Divide points into as many cells as pay for a comparison within `radius`; one where none do.
 
     Args:
-        points: what is divided.
+        points: the points to divide.
         radius: a dissimilarity, ½|x − y|².
-        rows: how many points each of them would be compared with: their own number, or that of another set.
-        threads: how many to use.
+        rows: number of points that each is compared with: their own number, or that of another set.
+        threads: number of threads.
     """
     n = len(points)
     whole = one_cell(points)
@@ -172,7 +172,7 @@ def _drawn(points: Points, size: int) -> Indices:
 
 
 def _share_left(sample: Singles, centres: Singles, t: float) -> float:
-    """Return which share of all pairs of a sample the tests leave, looking at some rows of it."""
+    """Return the fraction of a sample's pairs that the tests leave, estimated from some of its rows."""
     squares = _squares(sample, centres)
     own = squares.argmin(axis=1)
     nearest = squares[np.arange(len(sample)), own]
@@ -188,7 +188,7 @@ def _share_left(sample: Singles, centres: Singles, t: float) -> float:
 
 
 def _k_means(sample: Singles, count: int) -> Singles:
-    """Lloyd's algorithm, a few rounds: where the centres lie decides only the speed."""
+    """Run a few rounds of Lloyd's algorithm: the centres affect only the speed."""
     centres = sample[np.random.default_rng(SEED).choice(len(sample), count, replace=False)]
     halves = _halves(sample)
     own, square = np.empty(len(sample), dtype=np.int32), np.empty(len(sample), dtype=np.float32)
@@ -205,7 +205,7 @@ def _k_means(sample: Singles, count: int) -> Singles:
 
 
 def _squares(points: Singles, centres: Singles) -> Singles:
-    """Return squared distances, float32[n, c], wrong by at most ε."""
+    """Return squared distances, float32[n, c], with an error of at most ε."""
     squares: Singles = points @ centres.T
     squares *= np.float32(-2.0)
     squares += 2 * _halves(points)[:, None]
@@ -235,7 +235,7 @@ def _divide(points: Points, centres: Singles, middle: Doubles, left: float, thre
 
 
 def _by_cell(cells: Positions) -> Indices:
-    """Return the order that sorts cells, equal ones as they come: in 16 bits, which numpy counts and does not compare.
+    """Return a stable order that sorts cells: in 16 bits, for which numpy counts instead of comparing.
 
     There are no more than 2¹⁶ cells, for 2³¹ points.
     """
@@ -266,12 +266,12 @@ def find_homes(points: Points, centres: Singles, middle: Doubles, threads: int) 
 
 
 def _errors(farthest: Singles, centres: Singles, width: int) -> Doubles:
-    """Return what squared distances can be wrong by, ε: float64[o, c], of a point in cell o and centre c.
+    """Return the largest error ε of squared distances: float64[o, c], of a point in cell o and centre c.
 
     Args:
         farthest: float32[c], the largest ½|x|² of the points of each cell.
         centres: float32[c], ½|c|² of each centre.
-        width: how many values a point has.
+        width: number of values per point.
     """
     far = np.sqrt(farthest.astype(np.float64) + TINY)[:, None] + np.sqrt(centres.astype(np.float64) + TINY)
     errors: Doubles = 2.0 * relative_margin(width) * 1.01 * far**2 + TINY
@@ -284,7 +284,7 @@ def _halves(singles: Singles) -> Singles:
 
 
 class _Space(local):
-    """Each thread's own memory."""
+    """Scratch memory of each thread."""
 
     def __init__(self) -> None:
         self.points = Space()
@@ -320,17 +320,17 @@ def _nearest(products: Singles, halves: Singles, others: Singles, cell: Position
 
 
 class Candidates:
-    """Finds, for groups of cells, the points that can have a partner in them."""
+    """Search, for groups of cells, for the points that can have a partner in them."""
 
     def __init__(self, cells: Cells, points: Points, radius: float, *, within: bool, threads: int) -> None:
-        """Find out where each point belongs.
+        """Find the cell of each point.
 
         Args:
-            cells: of the points that partners are sought among.
-            points: those that may be candidates.
+            cells: cells of the points among which partners are sought.
+            points: the possible candidates.
             radius: a dissimilarity, ½|x − y|².
-            within: `points` are those in the cells; then only of earlier cells than the one asked about.
-            threads: how many to use.
+            within: `points` are those in the cells; then only those of earlier cells than the given one are candidates.
+            threads: number of threads.
         """
         self.cells, self.points, self.within, self.threads = cells, points, within, threads
         self.order = cells.order if within else np.arange(len(points), dtype=np.int32)
@@ -356,7 +356,7 @@ class Candidates:
             yield range(max(0, end - GROUP), end)
 
     def of(self, group: range) -> list[Positions]:
-        """Return the candidates of each cell of a group: int32[k], in no order that matters."""
+        """Return the candidates of each cell of a group: int32[k], in arbitrary order."""
         if len(self.cells) == 1:
             return [self.order[:0] if self.within else self.order]
         last = int(self.cells.starts[group.stop]) if self.within else len(self.points)

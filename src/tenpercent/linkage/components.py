@@ -1,4 +1,4 @@
-"""Which clusters can ever meet: the connected components of a graph of pairs, and how they are dealt to threads."""
+"""Clusters that can ever meet: the connected components of a graph of pairs, and their distribution to threads."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .kernels import inner, kernel
 
 Shares = npt.NDArray[np.uint16]
 
-MOSTLY = 0.9  # a component with more than this share of the pairs leaves nothing for other threads
-LARGE = 1000  # so many components are dealt to the threads one by one, the others in turn
+MOSTLY = 0.9  # a component with more than this fraction of the pairs leaves nothing for other threads
+LARGE = 1000  # so many of the largest components are dealt to the threads one by one, the others in turn
 
 
 def united(root: Positions, *pairs: npt.NDArray[Any]) -> Positions:
@@ -32,15 +32,15 @@ def united(root: Positions, *pairs: npt.NDArray[Any]) -> Positions:
 
 
 def shares(component: Positions, i: Positions, threads: int) -> Shares | None:
-    """Deal components to threads, with about as many pairs for each.
+    """Distribute components to threads, with about as many pairs for each.
 
     Args:
         component: int32[n], a root of each point's component.
         i: int32[k], a point of each pair.
-        threads: how many.
+        threads: number of threads.
 
     Returns:
-        uint16[n], the thread that each point goes to; None where one component has nearly all pairs.
+        uint16[n], the thread of each point; None where one component has nearly all pairs.
     """
     work = np.bincount(component[i], minlength=len(component))
     if work.max() > MOSTLY * len(i):
@@ -58,7 +58,7 @@ def shares(component: Positions, i: Positions, threads: int) -> Shares | None:
 
 @kernel
 def flatten(root: Positions) -> None:
-    """Make each point's way to its root one step."""
+    """Make each point's path to its root one step long."""
     for point in range(len(root)):
         root[point] = find(root, np.int32(point))
 

@@ -1,7 +1,7 @@
-"""The dense end of a deep cut: the clusters that are left, finished from the matrix of all their farthest pairs.
+"""Dense end of a deep cut: the remaining clusters, finished from the matrix of all their farthest pairs.
 
 When most is merged, the pairs that a walk would need fill most of the matrix of all pairs. Then it is faster to find
-the farthest pair (d, i, j) of every two of the m clusters left, and to build the rest of the tree from that matrix.
+the farthest pair (d, i, j) of every two of the m remaining clusters, and to build the rest of the tree from it.
 
 **Why it is the same tree.** The matrix holds what complete linkage compares, and (A ∪ B, C) has the larger of the keys
 of (A, C) and (B, C). Follow nearest neighbours from any cluster: each step's key is smaller than the one before, so the
@@ -31,11 +31,11 @@ COLUMNS = 128  # pairs of one row that are summed side by side …
 ROWS = 32  # … for so many rows, one after the other, …
 CHUNK = 16  # … so many coordinates of the columns at a time: they stay in the innermost cache
 BAND = 256  # points, about, whose rows one thread computes at a time
-TILE = 32  # rows and columns turned over at a time
+TILE = 32  # rows and columns transposed at a time
 
 
 class DenseMerges(NamedTuple):
-    """The pairs that closed merges, in increasing (d, i, j): int64[k], int64[k], float64[k]."""
+    """Pairs that closed merges, in increasing (d, i, j): int64[k], int64[k], float64[k]."""
 
     i: Codes
     j: Codes
@@ -43,7 +43,7 @@ class DenseMerges(NamedTuple):
 
 
 def dense_bytes(clusters: int, points: int, width: int, *, threads: int = 1) -> int:
-    """Return how many bytes the dense end takes: two matrices, the points as float64, and a tile for each thread."""
+    """Return the bytes that the dense end takes: two matrices, the points as float64, and a tile per thread."""
     matrices = (8 + _code_type(points).itemsize) * clusters * clusters
     return matrices + points * (8 * width + 96) + threads * 8 * COLUMNS * (width + ROWS + 2)
 
@@ -60,14 +60,14 @@ def dense_merges(
     until: int | None = None,
     threads: int = 1,
 ) -> DenseMerges:
-    """Return the merges that are left.
+    """Return the remaining merges.
 
     Args:
         units: float64[n, d], the points.
         root: integer[n], the cluster of each point.
         apart: int64[q, 2], pairs of points that must never share a cluster.
-        until: how many merges; those that tie in d with the last come as well. None for all.
-        threads: how many to use.
+        until: number of merges; those that tie in d with the last are included. None for all.
+        threads: number of threads.
 
     Returns:
         At most m − 1 merges, fewer with `apart`.
@@ -103,7 +103,7 @@ def _farthest_pairs(
         units: float64[n, d], the points.
         order: int32[n], the points cluster by cluster, ascending within each.
         cluster: int32[n], the cluster of each of these, ascending.
-        threads: how many to use.
+        threads: number of threads.
     """
     n, m = len(order), int(cluster[-1]) + 1
     height = np.full((m, m), -1.0)
@@ -170,9 +170,9 @@ def _fold(
 
 @inner
 def _take_farther(sums: Doubles, point: int, farthest: Doubles, which: Codes, begin: bool) -> None:
-    """Put half of the sums and their point where they are not nearer than what is there.
+    """Store half of the sums and their point where they are not nearer than the stored ones.
 
-    With equal d the key of a later point and the same other is the larger, and the points come in order.
+    With equal d, the key of a later point with the same partner is the larger, and the points come in order.
     """
     if begin:
         farthest[:] = -1.0
@@ -225,7 +225,7 @@ def _mirror(height: Doubles, code: Codes) -> None:
 
 @kernel
 def _chain(height: Doubles, code: Codes, d: Doubles, pair: Codes) -> int:
-    """Merge along chains of nearest neighbours; fill `d` and `pair` with the keys, return how many merges."""
+    """Merge along chains of nearest neighbours; fill `d` and `pair` with the keys, return the number of merges."""
     m = len(height)
     left = np.arange(m)  # the clusters that may still merge, in the first `size` places
     size = m
@@ -258,7 +258,7 @@ def _chain(height: Doubles, code: Codes, d: Doubles, pair: Codes) -> int:
         merged += 1
         length -= 2
         size = _without(left, size, x)
-        for at in range(size):  # y stands for both from now on
+        for at in range(size):  # y represents both from now on
             c = left[at]
             if c != y and (
                 height[x, c] > height[y, c] or (height[x, c] == height[y, c] and code[x, c] > code[y, c])
@@ -270,7 +270,7 @@ def _chain(height: Doubles, code: Codes, d: Doubles, pair: Codes) -> int:
 
 @inner
 def _without(left: Codes, size: int, cluster: int) -> int:
-    """Take a cluster out of those that may merge, keeping their order; return how many are left."""
+    """Remove a cluster from those that may merge, keeping their order; return the number left."""
     at = 0
     while left[at] != cluster:
         at += 1

@@ -21,7 +21,7 @@ SMALLEST = 1e-100
 
 
 def fixed(array: npt.NDArray[Any], dtype: npt.DTypeLike = np.int32) -> npt.NDArray[Any]:
-    """Return a read-only view in C order: kernels are compiled for one type of array, whatever the caller has."""
+    """Return a read-only view in C order: kernels are compiled for one type of array, whatever the caller passes."""
     view: npt.NDArray[Any] = np.ascontiguousarray(array, dtype=dtype).view()
     view.flags.writeable = False
     return view
@@ -45,7 +45,7 @@ def as_rows(vectors: npt.ArrayLike) -> npt.NDArray[Any]:
 
 
 def direction_of_rows(rows: npt.NDArray[Any]) -> Doubles:
-    """Return what makes each row a unit vector: float64[n, 3], two powers of two and the norm of the scaled row.
+    """Return the divisors that make each row a unit vector: float64[n, 3], two powers of two and the scaled norm.
 
     The row is first scaled by the power of two that brings its largest magnitude into [½, 1), so that no square
     overflows or loses bits; the norm is the square root of the sum of squares in the order of the columns.
@@ -60,7 +60,7 @@ def direction_of_rows(rows: npt.NDArray[Any]) -> Doubles:
 
 
 def scale_of_rows(rows: npt.NDArray[Any]) -> Doubles:
-    """Return the one power of two that brings the largest magnitude of all rows into [½, 1): as `direction_of_rows`.
+    """Return the power of two that brings the largest magnitude of all rows into [½, 1), as in `direction_of_rows`.
 
     Raises:
         UsageError: a row holds nan or infinity.
@@ -113,7 +113,7 @@ def scaled_rows(vectors: npt.ArrayLike) -> tuple[Doubles, float]:
 
 
 def lengths(d: Doubles, scale: float) -> Doubles:
-    """Return |x − y| of rows as they were given from ½|x − y|² of rows that were multiplied by a scale.
+    """Return |x − y| of the original rows from ½|x − y|² of rows multiplied by a scale.
 
     Args:
         d: float64[k], or one number.
@@ -183,14 +183,14 @@ def _directions(rows: npt.NDArray[Any], divisors: Doubles) -> int:
 def make_points(
     rows: npt.NDArray[Any], which: npt.NDArray[np.int64], divisors: Doubles, found: Doubles
 ) -> None:
-    """Fill `found` with some rows as they are compared, always with the same bits."""
+    """Fill `found` with rows as points, always with the same bits."""
     for p in range(len(which)):
         make_point(rows, which[p], divisors, found, p)
 
 
 @inner
 def make_point(rows: npt.NDArray[Any], row: int, divisors: Doubles, found: Doubles, p: int) -> None:
-    """Fill found[p] with a row as it is compared."""
+    """Fill found[p] with a row as a point."""
     one, other, norm = divisors[row, 0], divisors[row, 1], divisors[row, 2]
     for k in range(rows.shape[1]):
         value = np.float64(rows[row, k]) * one * other / norm

@@ -1,4 +1,4 @@
-"""What decides: the pairs that a filter passed, in float64, of points that are made when they are first needed.
+"""Exact decision on the pairs that a filter passed: in float64, on points that are made when first needed.
 
 Most candidates have no partner. So a tile is multiplied in float32, and only the points of pairs that pass are made in
 float64, once each.
@@ -18,16 +18,16 @@ from .points import Points
 
 
 class Side(NamedTuple):
-    """Some points that are made when they are first needed.
+    """Points that are made when first needed.
 
     Attributes:
-        rows: [n, d], what they are made of.
-        which: int64[k], of these rows.
-        divisors: float64[n], what a row is divided by.
-        positions: int32[k], in the set.
-        made: bool[k], which are made.
-        written: float64[k, d], where they are made.
-        exact: the same, to read from.
+        rows: [n, d], the rows that they are made of.
+        which: int64[k], positions of these rows.
+        divisors: float64[n], divisors of the rows.
+        positions: int32[k], positions in the set.
+        made: bool[k], which of them are made.
+        written: float64[k, d], the points made so far.
+        exact: the same, read-only.
     """
 
     rows: npt.NDArray[Any]
@@ -40,17 +40,17 @@ class Side(NamedTuple):
 
 
 class Exact:
-    """Memory for some points in float64, used again and again: fresh pages cost more than writing to them."""
+    """Reusable memory for points in float64: fresh pages cost more than writing to them."""
 
     def __init__(self) -> None:
         self._points = np.empty(0)
         self._made = np.empty(0, dtype=np.bool_)
 
     def of(self, points: Points, positions: Positions) -> Side:
-        """Return room for points, none of them made; the next call gives it away again.
+        """Return memory for points, none of them made; the next call reuses it.
 
         Args:
-            points: where they are from.
+            points: the set that they belong to.
             positions: int32[k].
         """
         count, size = len(positions), len(positions) * points.width
@@ -66,15 +66,15 @@ class Exact:
 def pairs_within(
     left: Side, right: Side, near: tuple[Positions, Positions], above: float, radius: float, *, within: bool
 ) -> Pairs:
-    """Decide which pairs lie within a radius, by `dissimilarities` and by nothing else.
+    """Select the pairs within a radius, by `dissimilarities` and by nothing else.
 
     Args:
-        left: some points.
-        right: others.
-        near: int32[k] each, which of `left` and which of `right`.
-        above: pairs up to this dissimilarity are left out, and those beyond …
-        radius: … this one.
-        within: whether they are of one set: the smaller position comes first then.
+        left: points.
+        right: other points.
+        near: int32[k] each, positions in `left` and in `right`.
+        above: pairs up to this dissimilarity are left out, …
+        radius: … and those beyond this one.
+        within: whether both are of one set: the smaller position then comes first.
     """
     d = np.empty(len(near[0]), dtype=np.float64)
     i, j = np.empty(len(d), dtype=np.int32), np.empty(len(d), dtype=np.int32)
@@ -99,7 +99,7 @@ def _pairs_within(
     j: Positions,
     d: Doubles,
 ) -> int:
-    """Fill `i`, `j` and `d`; return how many pairs stay."""
+    """Fill `i`, `j` and `d`; return the number of pairs selected."""
     _make(left, r)
     _make(right, c)
     half_squares(left.exact, right.exact, r, c, d)
@@ -117,7 +117,7 @@ def _pairs_within(
 
 @inner
 def _make(side: Side, wanted: Positions) -> None:
-    """Make the points that are wanted and not there yet."""
+    """Make the wanted points that are missing."""
     for k in range(len(wanted)):
         p = np.int64(wanted[k])
         if not side.made[p]:

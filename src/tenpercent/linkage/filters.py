@@ -1,4 +1,4 @@
-"""The filter: which pairs of two blocks may lie within a radius, decided in few bits with a margin that is proven.
+"""Filter of pairs of two blocks that may lie within a radius: few bits, with a proven margin.
 
 Seen from a centre c, with x' = x − c and y' = y − c, the dissimilarity is ½|x'|² + ½|y'|² − x'·y'. The filter computes
 the product p of the rounded differences and passes every pair with
@@ -40,10 +40,10 @@ TINY = 2.0**-100
 
 @dataclass(frozen=True)
 class Format:
-    """How a device multiplies.
+    """Number format of a device's products.
 
     Attributes:
-        name: for people.
+        name: name for messages.
         inputs: the unit roundoff v of what is multiplied, where it is shorter than float32.
         sums: the unit roundoff w of the additions, 2⁻²⁴ where each is rounded to the nearest float32. The units for
             matrices align what they add with the largest of it and cut off the rest: 2⁻²² covers that.
@@ -62,7 +62,7 @@ BF16 = Format("bfloat16", 2.0**-8, 2.0**-22, 2.0**-8)  # 8 bits; comes out in bf
 
 
 def relative_margin(width: int, product: Format = SINGLE) -> float:
-    """Return γ: a product of vectors of `width` values is wrong by no more than this share of |x||y|.
+    """Return γ: a product of vectors of `width` values has an error of at most this fraction of |x||y|.
 
     It is infinite beyond 2²⁰ values, for which there is no proof: then every pair passes, and float64 decides alone.
     """
@@ -74,7 +74,7 @@ def relative_margin(width: int, product: Format = SINGLE) -> float:
 
 
 class Filter(Protocol):
-    """Finds the pairs that may lie within a radius; never loses one."""
+    """Search for the pairs that may lie within a radius; never loses one."""
 
     rows: int
     columns: int
@@ -83,7 +83,7 @@ class Filter(Protocol):
     def near(self, left: Centred, right: Centred, radius: float, first: int) -> tuple[Positions, Positions]:
         """Return positions in `left` and `right`, int32[k] each, of every pair with dissimilarity ≤ `radius`, and more.
 
-        The arrays may be the thread's own: they are valid until its next call.
+        The arrays may belong to the thread: they are valid until its next call.
 
         Args:
             left: some points …
@@ -106,7 +106,7 @@ class SinglesFilter:
         self._space = local()
 
     def near(self, left: Centred, right: Centred, radius: float, first: int) -> tuple[Positions, Positions]:
-        """See `Filter`. The arrays are the thread's own and valid until its next call."""
+        """See `Filter`. The arrays belong to the thread and are valid until its next call."""
         space = self._space
         if not hasattr(space, "product"):
             space.product = np.empty((self.rows, self.columns), dtype=np.float32)
@@ -122,7 +122,7 @@ class SinglesFilter:
 
 
 def lowest_products(left: Centred, right: Centred, radius: float, product: Format) -> Singles:
-    """Return for each point of `left` what p − ½|y'|² is at least within `radius`: float32[k], rounded down."""
+    """Return for each point of `left` the least p − ½|y'|² within `radius`: float32[k], rounded down."""
     lowest = np.empty(len(left.halves), dtype=np.float32)
     width = left.singles.shape[1]
     _lowest(

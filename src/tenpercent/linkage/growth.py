@@ -1,7 +1,7 @@
-"""Growing the tree: how far to look for pairs, when to look farther, when to finish densely, and what fits into memory.
+"""Growth of the tree: the radius of the search, when to widen it, when to finish densely, and what fits into memory.
 
-Nothing here decides what comes out. A radius only says which pairs are looked at together; what a walk over them leaves
-undecided the next one goes on with, or the dense end, where most pairs would be needed.
+Nothing here affects the result. A radius only sets which pairs are handled together; what a walk over them leaves
+undecided is left to the next one or, where most pairs would be needed, to the dense end.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from .sample import sample_pairs
 from .scratch import Scratch, Shell, Standing
 from .walk import BYTES_PER_EDGE, Clusters, Counted, counted, restored, walk
 
-BYTES_PER_POINT = 160  # what points, cells and clusters take
+BYTES_PER_POINT = 160  # for points, cells and clusters
 MOST_PIECE = 1 << 28  # pairs walked at once
 
-# What a step costs on one thread of an ordinary processor, in seconds: these choose the faster way and nothing else.
+# Cost of a step on one thread of an ordinary CPU, in seconds: these choose the faster way and nothing else.
 PAIR_SECONDS = 2.5e-7  # to find, sort and walk a pair
 COORDINATE_SECONDS = 1.5e-10  # of the exact dissimilarities of the dense end
 ENTRY_SECONDS = 1e-8  # of its matrix
 
-EDGES = 0.75  # the share of the memory for pairs of clusters that are counted
+EDGES = 0.75  # the fraction of the memory for counted pairs of clusters
 LIVE = 0.5  # of n points and E pairs there are about LIVE · √(E·n) of them at a time, on real embeddings
 BYTES_PER_THREAD = 12 << 20  # products, what the filter passes and what of it is near, candidates
 ROWS_OF_TILE = 1024  # at most, and as many columns; candidates are looked for in blocks of as many
@@ -44,14 +44,14 @@ BEGINNING = (0.5, 2.1)  # of deeper cuts: about this fraction first, and then wh
 
 @dataclass(frozen=True)
 class Task:
-    """What to grow.
+    """Tree to grow.
 
     Attributes:
         points: no two of them equal, but for those apart.
         apart: int64[q, 2], pairs x < y that must never merge, sorted.
-        merges: how many, or None for all up to …
+        merges: number of merges, or None for all up to …
         limit: … this height.
-        resources: what may be used.
+        resources: memory, threads and folder.
     """
 
     points: Points
@@ -62,9 +62,9 @@ class Task:
 
 
 class Start(NamedTuple):
-    """Where to go on from: clusters and counts after all pairs up to `reached`, and the merges that led there.
+    """State to resume from: clusters and counts after all pairs up to `reached`, and the merges so far.
 
-    No pair lies at 0, but for those apart: so nothing is reached at 0.
+    No pairs lie at 0, except those apart: so nothing is reached at 0.
     """
 
     clusters: Clusters
@@ -115,7 +115,7 @@ def grow(task: Task, start: Start) -> Grown:
 class _Growth:
     """Where the growing stands: clusters after all pairs up to `reached`, and the merges so far.
 
-    A shell is the pairs that are looked at together; `above` is where the one that is walked begins.
+    A shell is the set of pairs handled together; `above` is where the current one begins.
     """
 
     def __init__(self, task: Task, start: Start) -> None:
@@ -132,7 +132,7 @@ class _Growth:
     # ---- how far -------------------------------------------------------------------------------------------------
 
     def begin(self) -> float:
-        """Look at a sample; return a radius that probably holds the merges wanted or, of a deep cut, the first half."""
+        """Return a radius, from a sample, that probably holds the merges wanted or, for a deep cut, the first half."""
         task = self.task
         self.sample = sample_pairs(task.points, task.resources.workers)
         self.budget = Budget.of(task)
@@ -152,7 +152,7 @@ class _Growth:
         return radius
 
     def _take_up(self, standing: Standing) -> bool:
-        """Go on where an earlier process stood, if that is farther than here and not too far; return whether."""
+        """Resume the state of an earlier process, if it is farther than here and not too far; return whether it was."""
         i, j, d = standing.i, standing.j, standing.d
         too_far = standing.shell.radius > self.task.limit or len(d) >= self.wanted
         if standing.reached <= self.reached or too_far:
@@ -163,7 +163,7 @@ class _Growth:
         return True
 
     def wider(self) -> float:
-        """Return a wider radius, by how merges have come with pairs so far.
+        """Return a wider radius, from the growth of the merges with the pairs so far.
 
         The log-odds of the fraction merged grow with the logarithm of the pairs, the faster the deeper, on all
         embeddings that were looked at: the slope so far overestimates the pairs that are needed, a little.
@@ -180,7 +180,7 @@ class _Growth:
         return radius
 
     def dense_pays(self) -> bool:
-        """Whether the dense end is the faster way to the merges left, and fits."""
+        """Return whether the dense end is the faster way to the remaining merges, and fits."""
         if self.task.merges is None:
             return False
         n, width = self.n, self.task.points.width
@@ -195,7 +195,7 @@ class _Growth:
     # ---- what fits -----------------------------------------------------------------------------------------------
 
     def _check(self, radius: float) -> None:
-        """Say what a depth needs, and what would fit, before any pair is collected for it."""
+        """Raise with what a depth needs, and what would fit, before any pair is collected for it."""
         pairs = self.sample.pairs(radius)
         if self._edges(pairs) > self.budget.edges:
             fitting = self.sample.radius(self.budget.edges**2 / (LIVE**2 * self.n))
@@ -205,7 +205,7 @@ class _Growth:
             self.scratch.check(beyond)
 
     def _edges(self, pairs: float) -> float:
-        """Return how many pairs of clusters are counted at a time, about: on real embeddings no more than this."""
+        """Return the approximate number of counted pairs of clusters: on real embeddings no more than this."""
         return min(pairs, LIVE * math.sqrt(pairs * self.n))
 
     def _too_deep(self, edges: float, fits: int) -> MemoryBudgetError:
@@ -217,7 +217,7 @@ class _Growth:
     # ---- walking -------------------------------------------------------------------------------------------------
 
     def walk_to(self, radius: float) -> bool:
-        """Walk all pairs up to a radius; return whether there is no more to do."""
+        """Walk all pairs up to a radius; return whether the work is complete."""
         task = self.task
         radius = self._level(radius)
         # Larger tiles may have what the walk over the pairs takes afterwards.
@@ -243,17 +243,17 @@ class _Growth:
         return not math.isinf(stop) or task.merges is None or math.isinf(radius) or self.whole()
 
     def _keep(self, radius: float) -> None:
-        """Write where the walk over the shell up to `radius` stands, now and then."""
+        """Save the state of the walk over the shell up to `radius`, now and then."""
         if self.scratch.keeps():
             shell = Shell(self.above, radius)
             self.scratch.keep(Standing(shell, self.reached, *self._so_far(), counted(self.clusters)))
 
     def _level(self, d: float) -> float:
-        """Return the largest dissimilarity that is reported as the same height as `d`."""
+        """Return the largest dissimilarity reported as the same height as `d`."""
         return self.task.points.upto(float(self.task.points.heights(np.asarray(d))))
 
     def _walk(self, pairs: Pairs, merges: int | None) -> bool:
-        """Walk some pairs, until there are enough merges in all; return whether there are."""
+        """Walk pairs until there are enough merges in all; return whether there are."""
         wanted = None if merges is None else merges - self.done
         closing, self.clusters = walk(
             self.clusters, *pairs, until=wanted, threads=self.task.resources.workers
@@ -266,7 +266,7 @@ class _Growth:
         return False
 
     def finish_densely(self) -> None:
-        """Make the merges left from the matrix of all clusters."""
+        """Make the remaining merges from the matrix of all clusters."""
         task = self.task
         everything = task.points.take(np.arange(self.n, dtype=np.int32))
         i, j, d = dense_merges(
@@ -296,7 +296,7 @@ class _Growth:
         self.done += len(d)
 
     def whole(self) -> bool:
-        """Whether no two clusters may merge: there is one, or any two hold a pair apart."""
+        """Return whether no two clusters may merge: there is one, or any two hold a pair apart."""
         left = self.n - self.done
         if left * (left - 1) // 2 > len(self.codes):
             return False
@@ -315,7 +315,7 @@ class _Growth:
 
 
 def _between(pairs: Pairs, above: float, upto: float) -> Pairs:
-    """Return those of some sorted pairs with above < d ≤ upto."""
+    """Return those of sorted pairs with above < d ≤ upto."""
     part = slice(*(int(np.searchsorted(pairs.d, end, side="right")) for end in (above, upto)))
     return Pairs(pairs.i[part], pairs.j[part], pairs.d[part])
 
@@ -328,13 +328,13 @@ def _log_odds(fraction: float) -> float:
 
 
 class Budget(NamedTuple):
-    """How the memory is divided.
+    """Division of the memory.
 
     Attributes:
         bytes: all of it.
-        base: what points and clusters take.
-        pairs: how many pairs may be in memory as they are found, and how many are walked at a time.
-        edges: how many pairs of clusters may be counted at a time.
+        base: for points and clusters.
+        pairs: number of pairs that may be in memory while they are found, and while they are walked.
+        edges: number of counted pairs of clusters.
     """
 
     bytes: int
@@ -344,7 +344,7 @@ class Budget(NamedTuple):
 
     @classmethod
     def of(cls, task: Task) -> Budget:
-        """Divide what may be used.
+        """Divide the available memory.
 
         Raises:
             MemoryBudgetError: it is not enough to begin.

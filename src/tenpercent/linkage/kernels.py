@@ -1,13 +1,13 @@
-"""How kernels are compiled: once an installation, without the interpreter's lock, and without what nobody calls.
+"""Compilation of kernels: once per installation, without the interpreter's lock, and without unused wrappers.
 
-A first call waits for all that it needs, so those of every join and walk are written for one type of arguments
-(`distances.fixed`), take their memory from the caller and compare by themselves (np.empty, np.arange, min and max are
-kernels of their own, one a type), and leave out the wrappers that they do not need.
+A first call waits for all compilation, so the kernels of every join and walk are written for one type of arguments
+(`distances.fixed`), take their memory from the caller, compare by themselves (np.empty, np.arange, min and max are
+kernels of their own, one per type), and leave out the wrappers that they do not need.
 
-What is stored of a kernel is known by its own file alone: after a change of one that others call, `make recompile`.
+A stored kernel is identified by its own file alone: after a change of one that others call, `make recompile`.
 
-Compiled kernels lie beside the source, else in the user's cache. Where neither can be written (a read-only installation
-and no home) they lie in a private folder of the temporary files, and where that can't be either, they are not stored.
+Compiled kernels are stored beside the source, else in the user's cache. If neither is writable (a read-only
+installation and no home), they are stored in a private temporary folder, and if that fails, not at all.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger("tenpercent")
 KERNEL: dict[str, Any] = {"cache": True, "nogil": True, "no_cfunc_wrapper": True}
 INNER: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
 
-# For those that only other kernels call, and that are stored within these.
+# For kernels that only other kernels call, and that are stored within these.
 inner: Callable[[Callable[..., Any]], Any] = njit(**INNER)
 
 
@@ -40,7 +40,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     """Return a function as a kernel that is compiled once and stored, wherever that is possible."""
     try:
         return njit(**KERNEL)(function)
-    except RuntimeError as nowhere:  # numba knows no folder that it can write
+    except RuntimeError as nowhere:  # numba finds no writable folder
         if "cannot cache function" not in str(nowhere):
             raise
     stored = store_elsewhere()
@@ -49,9 +49,9 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 @cache
 def store_elsewhere() -> bool:
-    """Have numba store what it compiles in a private folder of the temporary files; return whether that is possible.
+    """Make numba store compiled kernels in a private temporary folder; return whether that is possible.
 
-    Other packages' kernels and child processes go there too: their folders are no more writable.
+    Other packages' kernels and child processes use it too: their folders are not writable either.
     """
     folder = _private_folder()
     if folder is None:
@@ -70,7 +70,7 @@ def store_elsewhere() -> bool:
 
 
 def _private_folder() -> Path | None:
-    """Return a folder that this user alone can write, as what lies there is run; None where there can be none."""
+    """Return a folder that only this user can write, as its files are executed; None where there can be none."""
     if not _has_temporary():
         return None
     user = os.getuid() if hasattr(os, "getuid") else os.getpid()
@@ -86,7 +86,7 @@ def _private_folder() -> Path | None:
         or (hasattr(os, "getuid") and found.st_uid != user)
         or found.st_mode & 0o022
     ):
-        folder = Path(tempfile.mkdtemp(prefix="tenpercent-kernels-"))  # somebody else has that name
+        folder = Path(tempfile.mkdtemp(prefix="tenpercent-kernels-"))  # another user has that name
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 

@@ -4,7 +4,7 @@
     points ── sample_pairs ──> radius ── neighbor_graph ──> pairs ── walk ──> merges      (again, wider, if too few;
                                                                                   growth.py: how far, and when dense)
 
-Why this is exact, in three steps; each is proved where it is done.
+The method is exact, in three steps; each is proved where it is done.
 
 1. A merge at height h joins clusters whose cross pairs are all ≤ h. So the merges up to height r are decided by the
    pairs with d ≤ r, and `neighbor_graph` finds every one of them (`cells.py`, `filters.py`: the proofs).
@@ -36,15 +36,15 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Linkage:
-    """The first merges of the tree, in increasing (height, a, b).
+    """First merges of the tree, in increasing (height, a, b).
 
     Attributes:
         a: int64[m], the smaller position of the pair that closed each merge: the farthest pair of its two clusters.
         b: int64[m], the larger position.
         height: float64[m], the dissimilarity of that pair: the diameter of the cluster that comes out.
-        complete_to: every merge with height ≤ this one is here; infinity where the tree is whole.
-        counted: what has been counted of the pairs up to `complete_to` between the clusters that are left, to go on
-            from; None where there is nothing to go on to (the tree is whole), or where it is not known.
+        complete_to: every merge with height ≤ this one is included; infinity where the tree is whole.
+        counted: the counts of the pairs up to `complete_to` between the remaining clusters, to resume from; None where
+            the tree is whole, or where they are not known.
     """
 
     a: Ints
@@ -79,14 +79,14 @@ def first_merges(
 
     Args:
         vectors: [n, d] of real numbers; float64 is taken as it is, every other type as float32.
-        merges: how many, from 0 to n − 1; those that tie with the last in height come as well, and so do all at
-            height 0.
+        merges: number of merges, from 0 to n − 1; those that tie with the last in height are included, and so are all
+            at height 0.
         height: instead of `merges`: all with a height up to this one.
         metric: ``cosine`` or ``euclidean``.
         cannot_link: int[k, 2], positions that must not share a cluster: pairs at infinite dissimilarity. There may
-            then be fewer merges than were asked for.
-        after: a result for the same vectors, metric and `cannot_link`, to go on from.
-        resources: memory, threads and a folder to use.
+            then be fewer merges than requested.
+        after: a result for the same vectors, metric and `cannot_link`, to resume from.
+        resources: memory, threads and a folder.
 
     Returns:
         The merges, complete up to the height of the last (`merges`), to `height`, or whole.
@@ -138,7 +138,7 @@ def _check_depth(n: int, merges: int | None, height: float | None) -> None:
 def _start(
     points: Points, twins: Collapsed, after: Linkage | None, merges: int | None, limit: float
 ) -> Start:
-    """Return where an earlier result ended, where it can be gone on from, else the very start."""
+    """Return the end of an earlier result, if it can be resumed, else the very start."""
     place = twins.points
     none = np.empty(0, dtype=np.int64)
     begin = Start(singletons(len(place)), 0.0, none, none, np.empty(0))
@@ -149,7 +149,7 @@ def _start(
         raise UsageError(f"after has {len(after):,} merges that are not of these {n:,} vectors; leave it out")
     reached = points.upto(after.complete_to)
     beyond = len(after) >= merges if merges is not None else reached > limit
-    if beyond:  # what is asked for is less than what is there, and must come out as if nothing had been there
+    if beyond:  # fewer merges are requested than exist, and the result must not depend on these
         return begin
     a, b = (np.searchsorted(place, column[len(twins.a) :]) for column in (after.a, after.b))
     d = np.asarray([points.upto(height) for height in after.height[len(twins.a) :].tolist()])

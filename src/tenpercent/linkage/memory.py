@@ -1,4 +1,4 @@
-"""What a clustering may use, and the error that says what would fit."""
+"""Memory and threads of a clustering, and the error that says what would fit."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .threads import cpus
 
 @dataclass(frozen=True)
 class Resources:
-    """What a clustering may use. It decides how long it takes and whether it can be done, never what comes out.
+    """Resources of a clustering. They affect its speed and whether it can be done, never the result.
 
     Attributes:
-        memory: bytes for everything but the vectors themselves; None for half of what is free.
+        memory: bytes for everything but the vectors themselves; None for half of the free memory.
         threads: None for as many as this process may use.
-        scratch: a folder for pairs that outgrow the memory, and to go on from after an interruption; None for a
-            temporary one, which is gone afterwards.
+        scratch: a folder for pairs that exceed the memory, and for resuming after an interruption; None for a temporary
+            one, which is removed afterwards.
     """
 
     memory: int | None = None
@@ -28,23 +28,23 @@ class Resources:
 
     @property
     def bytes(self) -> int:
-        """How many bytes may be used now."""
+        """Number of bytes that may be used now."""
         return psutil.virtual_memory().available // 2 if self.memory is None else self.memory
 
     @property
     def workers(self) -> int:
-        """How many threads may be used."""
+        """Number of threads that may be used."""
         return self.threads or cpus()
 
 
 class MemoryBudgetError(TenpercentError):
-    """A depth needs more memory than the budget: says needed, allowed and what fits.
+    """Error for a depth that needs more memory than the budget: says needed, allowed and what fits.
 
     Attributes:
-        needed: bytes, about.
+        needed: bytes, approximately.
         allowed: bytes.
-        fits: how many merges should fit.
-        n: of how many vectors.
+        fits: number of merges that should fit.
+        n: number of vectors.
     """
 
     def __init__(self, asked: str, *, needed: int, allowed: int, fits: int, n: int) -> None:
@@ -57,7 +57,7 @@ class MemoryBudgetError(TenpercentError):
 
 
 def in_words(size: float) -> str:
-    """Return a number of bytes for a person to read."""
+    """Return a number of bytes in words."""
     if size < 2**20 / 10:
         return f"{size:,.0f} B"
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"

@@ -23,7 +23,7 @@ from .threads import cpus, in_threads, one_blas_thread
 
 
 class TooManyPairsError(TenpercentError):
-    """There are more pairs within a radius than the caller can take."""
+    """Error for more pairs within a radius than the caller accepts."""
 
     def __init__(self, radius: float, found: int, most: int) -> None:
         self.found = found
@@ -75,12 +75,12 @@ def neighbor_graph(
 
     Args:
         points: the set.
-        radius: the largest dissimilarity that is wanted; infinity for all pairs.
+        radius: the largest dissimilarity; infinity for all pairs.
         above: leave out pairs up to this one (those of a smaller radius, found before).
-        most: how many pairs may come; None for any number.
-        threads: how many to use; None for as many as this process may.
-        cells: how the points are divided; None for what pays.
-        multiply: how tiles are multiplied; None for what this machine does best.
+        most: the largest number of pairs; None for any number.
+        threads: number of threads; None for as many as this process may use.
+        cells: division of the points; None for the most efficient.
+        multiply: filter for tiles; None for this machine's fastest.
 
     Raises:
         TooManyPairsError: there are more than `most`.
@@ -120,7 +120,7 @@ def near_pairs(
 
 
 class _Space(local):
-    """Each thread's own memory."""
+    """Scratch memory of each thread."""
 
     def __init__(self) -> None:
         self.left, self.right = Space(), Space()
@@ -128,7 +128,7 @@ class _Space(local):
 
 
 class _Block(NamedTuple):
-    """Some members of a cell, from `start` on: compared with the cell's candidates and the members before them."""
+    """Members of a cell, from `start` on: compared with the cell's candidates and the members before them."""
 
     cell: int
     start: int
@@ -137,12 +137,12 @@ class _Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Join:
-    """A comparison of two sets of points or, without `right`, of one with itself.
+    """Comparison of two sets of points or, without `right`, of one with itself.
 
     Attributes:
         left, right, radius, above, threads, multiply: see `neighbor_graph` and `near_pairs`.
         room: bytes that all tiles may take beyond those of `SinglesFilter`.
-        space: each thread's own memory.
+        space: scratch memory of each thread.
     """
 
     left: Points
@@ -161,16 +161,16 @@ class Join:
 
     @property
     def divided(self) -> Points:
-        """The points that cells divide."""
+        """Points that cells divide."""
         return self.left if self.right is None else self.right
 
     def cells(self) -> Cells:
-        """Return the cells that pay."""
+        """Return the most efficient cells."""
         with one_blas_thread():
             return make_cells(self.divided, self.radius, len(self.left), self.threads)
 
     def filter(self, cells: Cells) -> Filter:
-        """Return how tiles are multiplied."""
+        """Return the filter for tiles."""
         n = len(self.left)
         pairs = n * (n - 1) / 2 if self.within else n * len(self.divided)
         return self.multiply or best_filter(self.left.width, cells.left * pairs, self.room / self.threads)
@@ -189,12 +189,12 @@ class Join:
         return NeighborGraph(*in_order(everything), self.radius, self.above)
 
     def fill(self, store: PairStore, cells: Cells) -> None:
-        """Put all pairs into a store, from where it was filled before."""
+        """Add all pairs to a store, resuming after those it has."""
         for number, part in self.parts(cells, store.done):
             store.add(number, part)
 
     def parts(self, cells: Cells, done: int = 0) -> Iterator[tuple[int, Pairs]]:
-        """Yield pairs that were found, in pieces of work that are numbered; without the first `done` of them."""
+        """Yield the pairs found, in numbered pieces of work, without the first `done` of them."""
         n, m = len(self.left), len(self.divided)
         pairs = n * (n - 1) // 2 if self.within else n * m
         if not pairs:
@@ -229,12 +229,12 @@ class Join:
                     shown.update(self._decided(cells, place, multiply.columns))
 
     def _places(self, cells: Cells, cell: int, wide: int) -> list[tuple[int, int]]:
-        """Return where a cell's members are cut into columns of a tile, the last first: they have the most rows."""
+        """Return the columns of a tile that a cell's members are cut into, the last first: they have the most rows."""
         size = len(cells.members(cell))
         return [(cell, start) for start in reversed(range(0, size, wide))]
 
     def _decided(self, cells: Cells, place: tuple[int, int], wide: int) -> int:
-        """Return how many pairs are decided with some columns: those with all rows, candidates or not."""
+        """Return the number of pairs decided with some columns: those with all rows, candidates or not."""
         cell, start = place
         columns = min(len(cells.members(cell)) - start, wide)
         if not self.within:

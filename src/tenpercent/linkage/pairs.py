@@ -1,4 +1,4 @@
-"""Pairs as they are found, in memory or, where they outgrow it, in sorted files; given back in increasing (d, i, j)."""
+"""Pairs in memory or, where they exceed it, in sorted files; returned in increasing (d, i, j)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ RECORD = np.dtype([("d", "<f8"), ("i", "<i4"), ("j", "<i4")])
 BYTES_IN_MEMORY = (
     64  # of a pair: found and joined (2 × 16), ordered (8), put in order (16), with something to spare
 )
-SECONDS = 30.0  # of work at most that an interruption costs, where there is a folder to go on from
+SECONDS = 30.0  # the most work that an interruption costs, where there is a folder to resume from
 NAME = re.compile(r"pairs-(\d+)-(\d+)\.npy")
 
 
 class Pairs(NamedTuple):
-    """Some pairs: int32[k], int32[k], float64[k]."""
+    """Pairs: int32[k], int32[k], float64[k]."""
 
     i: Positions
     j: Positions
@@ -34,22 +34,22 @@ class Pairs(NamedTuple):
 
 
 class ScratchError(TenpercentError):
-    """Pairs that outgrew the memory could not be written."""
+    """Error for pairs that exceed the memory and can't be written."""
 
 
 class PairStore:
-    """Collects the pairs of one shell; `with` it, for its files are gone afterwards unless they are to be kept.
+    """Store for the pairs of one shell; a context, whose files are removed at its end unless they are to be kept.
 
-    The work that finds pairs is numbered from 0, and `done` says how far its pairs are in files: what was interrupted
-    goes on from there.
+    The work that finds pairs is numbered from 0, and `done` is the number of pieces whose pairs are in files:
+    an interrupted search resumes there.
     """
 
     def __init__(self, room: int, folder: Path | None) -> None:
-        """Look for what an earlier process left.
+        """Find the files of an earlier process.
 
         Args:
-            room: how many pairs may be in memory.
-            folder: where to put the others, and to find those of before; None for a temporary folder, if need be.
+            room: number of pairs that may be in memory.
+            folder: for the others, and for those of an earlier process; None for a temporary folder, if need be.
         """
         self.room = max(room, 1)
         self.folder = folder
@@ -71,14 +71,14 @@ class PairStore:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def __len__(self) -> int:
-        """How many pairs there are."""
+        """Return the number of pairs."""
         return self._count + self._recently
 
     def add(self, work: int, found: Pairs) -> None:
-        """Take the pairs that a piece of work found; the pieces come in order.
+        """Add the pairs that a piece of work found; the pieces come in order.
 
         Raises:
-            ScratchError: they outgrow the memory and can't be written.
+            ScratchError: they exceed the memory and can't be written.
         """
         self._recent.append(found)
         self._recently += len(found.d)
@@ -88,7 +88,7 @@ class PairStore:
             self._write()
 
     def pieces(self) -> Iterator[Pairs]:
-        """Yield all pairs in increasing (d, i, j), about as many at a time as may be in memory; ties in d together."""
+        """Yield all pairs in increasing (d, i, j), about as many at a time as fit into memory; ties in d together."""
         recent = in_order(joined(self._recent))
         self._recent = [recent]
         if not self._files:
@@ -100,7 +100,7 @@ class PairStore:
         places = [0] * len(runs)
         step = max(1, self.room // len(runs))
         while any(place < len(run) for place, run in zip(places, runs, strict=True)):
-            # No run has more than `step` below the smallest of the values a step ahead.
+            # No sorted file has more than `step` below the smallest of the values a step ahead.
             ahead = [
                 run["d"][min(place + step, len(run)) - 1]
                 for place, run in zip(places, runs, strict=True)
@@ -116,7 +116,7 @@ class PairStore:
             yield in_order(Pairs(part["i"].copy(), part["j"].copy(), part["d"].copy()))
 
     def _write(self) -> None:
-        """Put the recent pairs into a sorted file of their own."""
+        """Write the recent pairs into a sorted file of their own."""
         recent = in_order(joined(self._recent))
         self._recent = []
         folder = self._where()
@@ -149,7 +149,7 @@ class PairStore:
         return self._temporary
 
     def _resume(self, folder: Path) -> None:
-        """Take the files that lie there without a gap."""
+        """Find the existing files, up to the first gap."""
         found = {}
         for path in folder.glob("pairs-*.npy"):
             if name := NAME.fullmatch(path.name):
@@ -170,7 +170,7 @@ def joined(parts: list[Pairs]) -> Pairs:
 
 
 def in_order(pairs: Pairs) -> Pairs:
-    """Sort by (d, i, j): numpy's quick sort by d, then the runs of equal d put right."""
+    """Sort by (d, i, j): numpy's quick sort by d, then the order within runs of equal d."""
     i, j, d = pairs
     order = np.argsort(d)
     equal = np.diff(d[order]) == 0.0

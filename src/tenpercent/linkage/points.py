@@ -1,4 +1,4 @@
-"""The vectors as they are compared: float64, made of the rows when they are needed, never all at once."""
+"""Vectors as points for comparison: float64, made of the rows when needed, never all at once."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ BLOCK, BLOCK_BYTES = 4096, 128 << 20  # rows, and bytes of them, made at a time 
 
 
 class Metric(StrEnum):
-    """What is compared: directions (1 − cos) or positions in space."""
+    """Metric of the comparison: directions (1 − cos) or positions in space."""
 
     COSINE = "cosine"
     EUCLIDEAN = "euclidean"
 
 
 class Space:
-    """Memory for points seen from a centre, used again and again: fresh pages cost more than writing to them."""
+    """Reusable memory for points relative to a centre: fresh pages cost more than writing to them."""
 
     def __init__(self) -> None:
         self._singles = np.empty(0, dtype=np.float32)
 
     def fit(self, count: int, width: int) -> Singles:
-        """Return float32[count, width], which the next call gives away again."""
+        """Return float32[count, width], which the next call reuses."""
         size = count * width
         if len(self._singles) < size:
             self._singles = np.empty(size, dtype=np.float32)
@@ -43,11 +43,11 @@ class Space:
 
 
 class Centred(NamedTuple):
-    """Some points seen from a centre.
+    """Points relative to a centre.
 
     Attributes:
         singles: float32[k, d], their difference to the centre.
-        halves: float32[k], half the squared length of each difference, about.
+        halves: float32[k], half the squared length of each difference, approximately.
     """
 
     singles: Singles
@@ -58,13 +58,13 @@ class Centred(NamedTuple):
 class Points:
     """n points of d coordinates. Cosine: unit vectors. Euclidean: the rows, scaled by one power of two.
 
-    A point is made of its row when it is taken: row · 2^−e / norm. So vectors that are mapped from a file stay there.
+    A point is made of its row when it is needed: row · 2^−e / norm. So a memory map of vectors stays one.
 
     Attributes:
         rows: float32 or float64 [N, d], as given.
         at: int64[n], the row of each point.
         divisors: float64[N, 3]: two powers of two whose product brings the row into range, and its norm then.
-        metric: what they are compared by.
+        metric: the metric of the comparison.
     """
 
     rows: npt.NDArray[Any]
@@ -74,7 +74,7 @@ class Points:
 
     @classmethod
     def of(cls, vectors: npt.ArrayLike, metric: Metric | str = Metric.COSINE) -> Self:
-        """Look at every row once.
+        """Read every row once.
 
         Args:
             vectors: [n, d] of real numbers; float64 is taken as it is, every other type as float32.
@@ -94,23 +94,23 @@ class Points:
 
     @property
     def width(self) -> int:
-        """How many coordinates a point has, d."""
+        """Number of coordinates of a point, d."""
         return int(self.rows.shape[1])
 
     @property
     def scale(self) -> float:
-        """The power of two that all rows were multiplied by; 1 with cosine, where each has a factor of its own."""
+        """Power of two that all rows were multiplied by; 1 with cosine, where each has its own factor."""
         return 1.0 if self.metric is Metric.COSINE or not len(self.divisors) else float(self.divisors[0, 0])
 
     def heights(self, d: Doubles) -> Doubles:
-        """Return what dissimilarities are reported as: cosine d itself, Euclidean |x − y| of the rows as given."""
+        """Return dissimilarities as reported heights: cosine d itself, Euclidean |x − y| of the original rows."""
         return d if self.metric is Metric.COSINE else lengths(d, self.scale)
 
     def upto(self, height: float) -> float:
-        """Return the largest dissimilarity that is reported as no more than a height."""
+        """Return the largest dissimilarity whose reported height is at most a given one."""
         if self.metric is Metric.COSINE or math.isinf(height):
             return height
-        # Doubles that are not negative are ordered as their bits are; reported heights grow with them.
+        # Non-negative doubles are ordered as their bits are; reported heights grow with them.
         low, high = 0, int(np.float64(np.inf).view(np.int64))
         while high - low > 1:
             middle = (low + high) // 2
@@ -119,7 +119,7 @@ class Points:
         return float(np.int64(low).view(np.float64))
 
     def subset(self, positions: npt.NDArray[Any]) -> Points:
-        """Return some of the points, numbered anew."""
+        """Return some of the points, renumbered."""
         return replace(self, at=self.at[positions])
 
     def take(self, positions: npt.NDArray[Any]) -> Doubles:
@@ -138,7 +138,7 @@ class Points:
         Args:
             centre: float64[d].
             positions: integer[k].
-            space: where to, until it is used again; None for memory of its own.
+            space: memory for the result, until its next use; None for new memory.
         """
         singles = (space or Space()).fit(len(positions), self.width)
         halves = np.empty(len(positions), dtype=np.float32)
@@ -180,7 +180,7 @@ class Points:
 
 
 def rows_at_a_time(width: int, most: int = BLOCK) -> int:
-    """Return how many points of `width` coordinates are made at a time, `most` of them where they are not wide."""
+    """Return the number of points of `width` coordinates to make at a time, at most `most`."""
     return max(1, min(most, BLOCK_BYTES // (8 * width)))
 
 

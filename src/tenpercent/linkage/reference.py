@@ -1,4 +1,4 @@
-"""Complete linkage by its definition: slow, a page long, and what the engine is tested against."""
+"""Complete linkage by its definition: slow, one page long, and the reference in tests of the engine."""
 
 from __future__ import annotations
 

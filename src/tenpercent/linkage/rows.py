@@ -1,4 +1,4 @@
-"""One point's dissimilarities to all points: the bits of `dissimilarities`, many pairs at a time."""
+"""Dissimilarities of one point to all points: the bits of `dissimilarities`, many pairs at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Panels = npt.NDArray[np.float64]  # [p, d, COLUMNS]: points as columns, side by 
 
 
 class Grid(NamedTuple):
-    """Points laid out to be compared with one another.
+    """Points laid out for comparison with one another.
 
     Attributes:
         units: float64[n, d], the points.
@@ -47,10 +47,10 @@ def fill_rows(units: Doubles, rows: Positions, panels: Panels, n: int, sums: Dou
 
     Args:
         units: float64[m, d], some points.
-        rows: int32[r], which of them.
+        rows: int32[r], positions of the rows.
         panels: float64[p, d, COLUMNS], others, of `grid_of`.
-        n: how many points the panels hold.
-        sums: float64[ROWS, COLUMNS], to work in.
+        n: number of points in the panels.
+        sums: float64[ROWS, COLUMNS], scratch memory.
         found: float64[r, n].
     """
     for p in range(len(panels)):

@@ -1,6 +1,6 @@
-"""What a sample says about all pairs: how many lie within a radius, and how far nearest neighbours are.
+"""Estimates for all pairs from a sample: the number within a radius, and the distances of nearest neighbours.
 
-Nothing here decides a result: a sample only chooses the radius to begin with, and says what it would cost.
+Nothing here affects the result: a sample only chooses the initial radius, and estimates its cost.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ BLOCK = 1024
 
 @dataclass(frozen=True, eq=False)
 class PairSample:
-    """The dissimilarities of some rows to all others, in float32.
+    """Dissimilarities of some rows to all others, in float32.
 
     Attributes:
-        points: how many rows there are in all, n.
+        points: number of rows in all, n.
         nearest: float32[s], the dissimilarity of each sampled row to its nearest neighbour, increasing.
         edges: float64[b], upper ends of classes of dissimilarities, increasing.
         cumulative: float64[b], the estimated number of all n(n−1)/2 pairs up to each of them.
@@ -44,7 +44,7 @@ class PairSample:
         return float(self.edges[at]) if at < len(self.edges) - 1 else np.inf
 
     def radius_of(self, fraction: float, generous: float = 2.8) -> float:
-        """Return a radius that holds the merges of a `fraction` of the points, about.
+        """Return a radius that holds the merges of a `fraction` of the points, approximately.
 
         On embeddings the n·f-th merge has a height that 1 − (1 − f)^x of the points have a neighbour within, with x
         from 2.0 to 2.6 for f up to 0.6 (measured on CIFAR-10's classes, all of it, and subsets). Where falling short
@@ -54,7 +54,7 @@ class PairSample:
         return float(np.quantile(self.nearest, quantile, method="higher")) * (1.0 + 1e-5)
 
     def merges(self, radius: float) -> int:
-        """Return how many merges there are up to a radius, about: the other way round, and rather too few."""
+        """Return the approximate number of merges up to a radius: the inverse of `radius_of`, and rather too few."""
         within = float(np.searchsorted(self.nearest, radius)) / len(self.nearest)
         return int(self.points * (1.0 - (1.0 - within) ** (1.0 / 2.8)) * 0.9)
 
@@ -64,7 +64,7 @@ def sample_pairs(points: Points, threads: int = 1) -> PairSample:
 
     Args:
         points: n ≥ 2.
-        threads: how many to use.
+        threads: number of threads.
     """
     n = len(points)
     size = min(n, ROWS)
@@ -80,7 +80,7 @@ def sample_pairs(points: Points, threads: int = 1) -> PairSample:
             block = points.seen_from(middle, np.arange(start, min(start + BLOCK, n), dtype=np.int32), space)
             products = sampled.singles @ block.singles.T
             inside = np.flatnonzero((drawn >= start) & (drawn < start + BLOCK))
-            products[inside, drawn[inside] - start] = -np.inf  # a point is no neighbour of its own
+            products[inside, drawn[inside] - start] = -np.inf  # a point is not its own neighbour
             _count_classes(products, products.view(np.int32), sampled.halves, block.halves, nearest, counts)
         return nearest, counts
 
@@ -113,7 +113,7 @@ def _count_classes(
         bits: the same memory as int32.
         halves, others: float32[s], float32[b].
         nearest: float32[s], the smallest so far.
-        counts: int64[2¹⁵], how many of each class so far.
+        counts: int64[2¹⁵], the number of each class so far.
     """
     for r in range(products.shape[0]):
         smallest = nearest[r]

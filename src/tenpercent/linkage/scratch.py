@@ -1,4 +1,4 @@
-"""What an unfinished clustering keeps on disk, to go on from: the pairs of each shell, and how far they are walked."""
+"""Files of an unfinished clustering, to resume from: the pairs of each shell, and the state of the walk."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ STANDING = "standing.npz"
 
 
 class Shell(NamedTuple):
-    """The pairs that are looked at together: those with above < d ≤ radius."""
+    """Pairs handled together: those with above < d ≤ radius."""
 
     above: float
     radius: float
 
 
 class Standing(NamedTuple):
-    """How far a walk has come.
+    """State of a walk.
 
     Attributes:
-        shell: whose pairs were walked last, some or all.
+        shell: the shell whose pairs were walked last, some or all.
         reached: all pairs up to this dissimilarity are walked.
         i, j: int64[m], the pair that closed each merge so far.
         d: float64[m], its dissimilarity.
@@ -51,9 +51,9 @@ class Standing(NamedTuple):
 
 
 class Scratch:
-    """The standing and a folder for each shell, in a folder named after all that they depend on.
+    """State and a folder per shell, in a folder named after everything they depend on.
 
-    Without one, pairs that outgrow the memory go to a temporary folder, and nothing is there to go on from.
+    Without one, pairs that exceed the memory go to a temporary folder, and there is nothing to resume from.
     """
 
     def __init__(self, folder: Path | None, points: Points, apart: Indices) -> None:
@@ -65,7 +65,7 @@ class Scratch:
             self.folder = folder / f"walk-{code[:16]}"
 
     def check(self, size: float) -> None:
-        """Raise `ScratchError` where so many bytes would not fit onto the disk."""
+        """Raise `ScratchError` where so many bytes would not fit on the disk."""
         folder = Path(tempfile.gettempdir()) if self.folder is None else self.folder
         there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
         free = shutil.disk_usage(there).free
@@ -91,11 +91,11 @@ class Scratch:
         return store
 
     def keeps(self) -> bool:
-        """Whether it is time to `keep` how far the walk has come."""
+        """Return whether it is time to `keep` the state of the walk."""
         return self.folder is not None and time.monotonic() - self._stored >= SECONDS
 
     def keep(self, standing: Standing) -> None:
-        """Write how far the walk has come.
+        """Write the state of the walk.
 
         Raises:
             ScratchError: it can't be written.
@@ -125,7 +125,7 @@ class Scratch:
         self._stored = time.monotonic()
 
     def standing(self) -> Standing | None:
-        """Return how far an earlier process came, or None where none says so.
+        """Return the state of an earlier process, or None where there is none.
 
         Raises:
             ScratchError: its file is damaged.
@@ -150,7 +150,7 @@ class Scratch:
 
 
 def _kept(path: Path, join: Join) -> Cells:
-    """Return the cells that an earlier process divided the points into, for its pairs are numbered by them."""
+    """Return the cells of an earlier process, by which its pairs are numbered."""
     if path.exists():
         return Cells.load(path)
     cells = join.cells()

@@ -1,4 +1,4 @@
-"""Threads of our own, one tile each, with the BLAS kept to one thread."""
+"""Threads with one tile each, and BLAS limited to one thread."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from threadpoolctl import (  # type: ignore[import-untyped]
     ThreadpoolController,
 )
 
-AHEAD = 8  # tasks a thread that are under way or done and not yet taken: no more results wait in memory
+AHEAD = 8  # tasks per thread that are running or done and not yet taken: bounds the results in memory
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
 def cpus() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _OneBlasThread:
-    """A limit that several threads may ask for at once: the first sets it, the last takes it back.
+    """Limit that several threads may set at once: the first sets it, the last resets it.
 
-    A process forked meanwhile starts without it: the threads that asked are not in the child and would never take it
-    back, and a lock that one of them held would never open.
+    A process forked meanwhile starts without it: the threads that set it are not in the child and would never reset
+    it, and a lock that one of them held would never be released.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._inside = 0
-        self._process = 0  # counts forks, so that who asked in the parent takes nothing back in the child
+        self._process = 0  # counts forks, so that a thread of the parent resets nothing in the child
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
                 before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._begin_anew
@@ -69,7 +69,7 @@ class _OneBlasThread:
         _let_any_thread_set()
 
     def _begin_anew(self) -> None:
-        """Take the limit back in a child; its parent holds the lock while it forks, so both are whole."""
+        """Reset the limit in a child; its parent holds the lock while it forks, so both are consistent."""
         self._process += 1
         if self._inside:
             self._inside = 0
@@ -89,7 +89,7 @@ def _let_any_thread_set() -> None:
 
 @cache
 def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # looks through all loaded libraries, too slow for once a class
+    return ThreadpoolController()  # inspects all loaded libraries, too slow for once a class
 
 
 def in_threads(work: Callable[[Task], Result], tasks: Iterable[Task], threads: int) -> Iterator[Result]:

@@ -51,10 +51,10 @@ Ints = npt.NDArray[np.int64]
 
 
 class Collapsed(NamedTuple):
-    """The points that equal rows make, and the merges that made them.
+    """Points made of equal rows, and the merges that made them.
 
     Attributes:
-        points: int64[p], the position that each point goes by, its largest; increasing.
+        points: int64[p], the position of each point, the largest of its rows; increasing.
         a: int64[n − p], the smaller position of each merge at height 0; the merges in increasing (a, b).
         b: int64[n − p], the larger one.
         apart: int64[q, 2], pairs of indexes x < y into `points` that must never merge; unique, sorted.
@@ -149,14 +149,14 @@ def _sweep(rows: list[int], against: defaultdict[int, set[int]]) -> list[int]:
 
     Args:
         rows: the positions of a set of equal rows, increasing.
-        against: for each cluster, by its name, the names of those it must not join; each position is a cluster at
-            first. It is changed: clusters that meet go by the name of the one with more enemies.
+        against: for each cluster, by its name, the names of those it must not join; initially each position is a
+            cluster. It is changed: clusters that merge take the name of the one with more enemies.
 
     Returns:
         For each position the maximum of the cluster that its own merges with, or the position itself.
     """
     onto = rows.copy()
-    name = rows.copy()  # of the cluster that each position is the maximum of
+    name = rows.copy()  # of the cluster whose maximum each position is
     for at, x in enumerate(name):
         enemies = against.get(x, ())
         other = at + 1
@@ -178,7 +178,7 @@ def _sweep(rows: list[int], against: defaultdict[int, set[int]]) -> list[int]:
 
 
 def _ends(onto: Ints) -> Ints:
-    """Follow `onto` to where it ends, from every position, in steps that double."""
+    """Follow `onto` to its end from every position, in steps that double."""
     while True:
         further = onto[onto]
         if np.array_equal(further, onto):

@@ -57,8 +57,8 @@ Lists = npt.NDArray[np.int32]
 # A pair takes nothing beside its own i, j and d.
 BYTES_PER_EDGE = 128
 
-APART = 100_000  # fewer pairs are walked before a second thread has begun
-BEGIN = 1 << 15  # edges that a walk over many pairs has room for at first: a short one need not grow
+APART = 100_000  # with fewer, the walk is over before a second thread has begun
+BEGIN = 1 << 15  # initial room for edges of a walk over many pairs: a short one need not grow
 FULL = 0.75  # of a table at most: fuller, and searches become long
 MOST_ENTRIES = 2**31 - 1  # the entries of lists are numbered with 32 bits
 NEVER = 2**62
@@ -67,10 +67,10 @@ EDGES, USED, FREE, MERGES, LAST = range(5)
 
 
 class Clusters(NamedTuple):
-    """Where a walk stands: the same bytes for the same pairs, however the walk was cut and by however many threads.
+    """State of a walk: the same bytes for the same pairs, however it was divided and by however many threads.
 
     Attributes:
-        root: int32[n], the largest point of each point's cluster, which stands for it.
+        root: int32[n], the largest point of each point's cluster, which identifies it.
         size: int64[n], the number of points of the cluster, at its root; elsewhere 0.
         a: int32[e], the smaller root of each pair of clusters that has been counted …
         b: int32[e], … the larger one, sorted by (a, b) …
@@ -85,7 +85,7 @@ class Clusters(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """What a walk has counted: with the merges all that is needed to go on (`restored`).
+    """Counts of a walk: with the merges everything needed to resume (`restored`).
 
     Attributes:
         a: int32[e], one cluster of each pair of clusters, by its largest point …
@@ -107,15 +107,15 @@ def singletons(n: int) -> Clusters:
 
 
 def counted(clusters: Clusters) -> Counted:
-    """Return what there is to store beside the merges."""
+    """Return the counts to store beside the merges."""
     return Counted(clusters.a, clusters.b, clusters.seen)
 
 
 def restored(n: int, a: npt.NDArray[Any], b: npt.NDArray[Any], counts: Counted) -> Clusters:
-    """Return where a walk stood that made the merges `a`, `b` of n points and counted `counts`.
+    """Return the state of a walk that made the merges `a`, `b` of n points and counted `counts`.
 
     Args:
-        n: how many points there are.
+        n: number of points.
         a: integer[m], a point of one cluster of each merge.
         b: integer[m], a point of the other.
         counts: as `counted` gave it.
@@ -135,15 +135,15 @@ def walk(
     """Walk pairs in the order given and merge clusters as their counts fill.
 
     Args:
-        clusters: where the walk before stood; it is not changed.
+        clusters: the state of the walk before; it is not changed.
         i: integer[k], a point of each pair; the pairs in increasing (d, i, j), and beyond all pairs walked before.
         j: integer[k], the other point.
         d: float64[k], the dissimilarities; needed with `until`.
         until: stop at this many merges, when all pairs that tie in d with the last of them are walked; with 0 at once.
-        threads: how many to use where there are components to walk apart; the result is the same.
+        threads: number of threads, where there are components to walk separately; the result is the same.
 
     Returns:
-        The positions in `i` of the pairs that closed a merge, increasing, and where the walk stands now: after all
+        The positions in `i` of the pairs that closed a merge, increasing, and the new state of the walk: after all
         pairs, or, where there are `until` merges or more, after those with d ≤ d[closing[-1]].
     """
     if until is not None and (d is None or until < 0):
@@ -189,7 +189,7 @@ def _walk_share(
     share: Shares,
     mine: int,
 ) -> tuple[Counts, Counts]:
-    """Walk the pairs of some components; return the keys and the counts of the edges they end with."""
+    """Walk the pairs of some components; return the keys and the counts of the remaining edges."""
     own = share[clusters.a] == mine
     edges = int(np.count_nonzero(own))
     room = edges + min(len(pairs[0]) // 8, BEGIN) + 8
@@ -215,7 +215,7 @@ def _walk_share(
 
 
 def _standing(root: Positions, a: Positions, b: Positions, seen: Counts) -> Clusters:
-    """Return clusters and counts in their one form, from any roots."""
+    """Return clusters and counts in their canonical form, from any roots."""
     n = len(root)
     largest = np.empty(n, dtype=np.int32)
     largest[root] = np.arange(n, dtype=np.int32)  # of equal indices the last is assigned
@@ -235,14 +235,14 @@ def _ends(keys: Counts) -> tuple[Positions, Positions]:
 
 
 class State(NamedTuple):
-    """What the walks of all components share, each touching the entries of its own points only.
+    """State shared by the walks of all components, each of which touches the entries of its own points only.
 
     Each counted pair (a, b) is in the list of a and in that of b. Entry e of a list is `entries[e]`: a point of the
     other cluster, and the entry that follows; `head` has the first of each list. An edge that vanishes leaves its
     entries: whoever comes by and finds no such edge in the table drops them.
 
     Attributes:
-        root: int32[n], the way to the point that stands for each point's cluster.
+        root: int32[n], the path to the point that identifies each point's cluster.
         size: int64[n], the number of points of the cluster, at its root.
         closing: int64[n], the position of the pair that ended the cluster of this root, or −1.
         head: int32[n], the first entry of the list of the cluster of this root, or −1.
@@ -268,9 +268,9 @@ def _walk(
     mine: int,
     at: int,
 ) -> int:
-    """Walk the pairs of one share from position `at` on; return where there was no room for another edge, or the end.
+    """Walk the pairs of one share from position `at` on; return where room for edges ran out, or the end.
 
-    What every pair goes through stands here: another function around it would double the time.
+    The code for every pair is inlined here: another function around it would double the time.
     """
     root, size, closing, _, length = state
     i, j, d = pairs
@@ -343,7 +343,7 @@ def _restore(
 
 @inner
 def _hand_over(state: State, table: Table, entries: Lists, tally: Counts, a: int, b: int) -> None:
-    """Give all edges of cluster a to b, adding the counts of those that meet."""
+    """Move all edges of cluster a to b, adding the counts of those that meet."""
     entry = state.head[a]
     while entry >= 0:
         following = entries[entry, 1]
