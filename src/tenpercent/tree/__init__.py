@@ -1,1 +1,1 @@
-"""The merges of a run: where they are cut, how they grow, and what they say."""
+"""Merges of a run: the cut, the growth of the tree, and queries."""

@@ -1,4 +1,4 @@
-"""How many images each class keeps: exact counts by largest remainder."""
+"""Number of images that each class keeps: exact counts by largest remainder."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ..data.store.embeddings import Ints
 
 
 def allot(sizes: Ints, smallest: Ints, wanted: int, minimum: int = 1) -> Ints:
-    """Share `wanted` images out over the classes, in proportion to their sizes.
+    """Distribute `wanted` images over the classes, in proportion to their sizes.
 
-    A class whose proportional share is below ``min(minimum, its size)`` gets that many. The others share what is
-    left in proportion, by largest remainder; remainder ties go to the class that holds the smallest image id.
-    Where the minima alone are more than `wanted`, each class gets its minimum and the sum exceeds `wanted`.
-    All in whole numbers.
+    A class whose proportional share is below ``min(minimum, its size)`` gets that many. The others share the rest in
+    proportion, by largest remainder; remainder ties go to the class that holds the smallest image id. Where the minima
+    alone exceed `wanted`, each class gets its minimum and the sum exceeds `wanted`. All computations are in whole
+    numbers.
 
     Args:
         sizes: int64[c], images of each class, at least 1.

@@ -1,4 +1,4 @@
-"""Cluster classes side by side within one memory budget, and go on where an interrupted run stopped."""
+"""Clustering of classes side by side within one memory budget, resumable after an interruption."""
 
 from __future__ import annotations
 
@@ -23,19 +23,21 @@ from .finished_classes import Asked, FinishedClasses
 from .forecast import forecast
 from .memory_limit import too_deep
 
-MAY_SPILL = 0.1  # of the memory is what all pairs of a class may take that is given no folder to go on from
+MAY_SPILL = (
+    0.1  # the fraction of the memory that all pairs of a class without a folder to resume from may take
+)
 ALONE = 10_000  # a class of more images keeps all threads busy by itself, and stops sooner on ctrl-C that way
 
 
 @dataclass(frozen=True, eq=False)
 class ClassJob:
-    """A class to cluster.
+    """Class to cluster.
 
     Attributes:
-        asked: its code and how deep.
+        asked: its code and the depth.
         members: int64[k], the positions of its images in id order, ascending.
-        after: what is known of it already, to go on from; its positions count within the class, as do all results.
-        apart: int64[q, 2], pairs that never share a group, None for none.
+        after: a known result to resume from; its positions count within the class, as do all results.
+        apart: int64[q, 2], pairs that never share a group; None for none.
     """
 
     asked: Asked
@@ -45,7 +47,7 @@ class ClassJob:
 
     @property
     def pairs(self) -> int:
-        """The number of pairs of its images."""
+        """Number of pairs of its images."""
         return len(self.members) * (len(self.members) - 1) // 2
 
 
@@ -56,24 +58,24 @@ def cluster_classes(
     resources: Resources,
     finished: FinishedClasses | None,
 ) -> list[Linkage]:
-    """Cluster classes, each as deep as asked.
+    """Cluster classes, each to the requested depth.
 
-    Small classes are done side by side, with a thread and an equal share of the memory each; a large one, or one that
-    needs more than a share, is done alone with all threads and all of the memory. Nothing of it shows in the result.
+    Small classes are done side by side, with a thread and an equal part of the memory each; a large one, or one that
+    needs more than its part, is done alone with all threads and all of the memory. This does not affect the result.
 
     Args:
-        vectors: [n, d] in id order; rows are taken when a class has its turn, so a memory map stays one.
+        vectors: [n, d] in id order; rows are read when a class has its turn, so a memory map stays one.
         jobs: the classes.
-        cut: what they are clustered for, to say what would fit where this does not.
-        resources: what all of them together may use; what they spill goes to `finished`.
-        finished: what an interrupted run finished, and where what is finished now is kept; None to keep nothing.
+        cut: the cut they are clustered for, to say what would fit where this does not.
+        resources: for all of them together; spilled files go to `finished`.
+        finished: classes finished by an interrupted run, to which those finished now are added; None to store nothing.
 
     Returns:
-        What each class came to, in the order of `jobs`.
+        The result of each class, in the order of `jobs`.
 
     Raises:
         MemoryBudgetError: one class alone needs more than the whole budget.
-        RunFolderError: the disk is full; what was finished is kept.
+        RunFolderError: the disk is full; finished classes are stored.
     """
     found: dict[Asked, Linkage] = {}
     if finished is not None:
@@ -88,14 +90,14 @@ def cluster_classes(
                 progress.update(job.pairs)
     except BaseException:
         if finished is not None:
-            with suppress(RunFolderError):  # the full disk may be what it is about
+            with suppress(RunFolderError):  # the full disk may be the cause
                 finished.write()
         raise
     return [found[job.asked] for job in jobs]
 
 
 def _shown(jobs: Sequence[ClassJob]) -> tqdm[Any]:
-    """Return one bar for several classes; a single one draws its own."""
+    """Return one progress bar for several classes; a single class draws its own."""
     with quiet(len(jobs) < 2 or is_quiet()):
         return bar(sum(job.pairs for job in jobs), "Clustering", "pairs")
 
@@ -107,7 +109,7 @@ def _clustered(
     resources: Resources,
     finished: FinishedClasses | None,
 ) -> Iterator[tuple[ClassJob, Linkage]]:
-    """Yield each class with what it came to, as they finish; `jobs` come largest first."""
+    """Yield each class with its result, as they finish; `jobs` come largest first."""
     large = _large(jobs, resources.workers)
     alone, queue = deque(jobs[:large]), deque(jobs[large:])
     workers = min(resources.workers, len(queue))
@@ -133,7 +135,7 @@ def _clustered(
                 try:
                     linkage = future.result()
                 except MemoryBudgetError:
-                    alone.append(job)  # once the others have ended it may have all of the memory
+                    alone.append(job)  # once the others have finished it may use all of the memory
                     alone = deque(sorted(alone, key=lambda job: (-len(job.members), job.asked.code)))
                 else:
                     yield job, linkage
@@ -156,7 +158,7 @@ def _large(jobs: Sequence[ClassJob], threads: int) -> int:
 def _alone(
     vectors: Vectors, job: ClassJob, resources: Resources, finished: FinishedClasses | None
 ) -> Linkage:
-    """Cluster one class with everything there is, but with fewer threads where their own memory is too much."""
+    """Cluster one class with all resources, but with fewer threads where their own memory is too much."""
     while True:
         try:
             return _merges_of(vectors, job, resources, finished)
@@ -169,7 +171,7 @@ def _alone(
 def _quietly(
     vectors: Vectors, job: ClassJob, resources: Resources, finished: FinishedClasses | None
 ) -> Linkage:
-    """Cluster one class of several that share a bar."""
+    """Cluster one class of several that share a progress bar."""
     with quiet():
         return _merges_of(vectors, job, resources, finished)
 
@@ -177,7 +179,7 @@ def _quietly(
 def _merges_of(
     vectors: Vectors, job: ClassJob, resources: Resources, finished: FinishedClasses | None
 ) -> Linkage:
-    """Cluster one class, going on from the deepest that is known of it."""
+    """Cluster one class, resuming from its deepest known result."""
     known = [] if job.after is None else [job.after]
     scratch = None
     if finished is not None:
@@ -212,7 +214,7 @@ def _too_deep(
     cut: Cut,
     resources: Resources,
 ) -> MemoryBudgetError:
-    """Turn what one class lacks into what the cut lacks: no class may need more, each must be able to do what fits."""
+    """Convert the error of one class to that of the cut: no class may need more, each must be able to do what fits."""
     needed, left = error.needed, (error.n - error.fits + 1) / len(jobs[0].members)
     for job in jobs[1:] if error.fits else ():
         if job.asked.merges:

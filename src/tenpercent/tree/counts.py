@@ -1,4 +1,4 @@
-"""What each class had counted when its merges ended, on disk beside them, so that a deeper cut repeats nothing."""
+"""Counts of each class at the end of its merges, stored beside them, from which a deeper cut resumes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FORMAT = 1
 
 
 class CountsAbout(TypedDict):
-    """What is stored beside the counts."""
+    """Metadata stored beside the counts."""
 
     format: int
     made_of: str
@@ -44,14 +44,14 @@ LAYOUT = Layout(
 
 
 class StoredCounts(Mapping[int, Counted]):
-    """The stored counts by the code of the class, read when they are first asked for.
+    """Stored counts by the code of the class, read on first use.
 
-    Counts serve only the merges they were written beside. Where there are none, or those of other merges, or of a newer
-    format, no class has any: a deeper cut then looks at all pairs again and comes to the same.
+    Counts apply only to the merges they were written beside. Where they are missing, belong to other merges, or have a
+    newer format, no class has any: a deeper cut then walks all pairs again, with the same result.
     """
 
     def __init__(self, path: Path, merges: Merges) -> None:
-        """Take the counts beside the file of merges `path`, if they are those of `merges`, which it holds."""
+        """Open the counts beside the file of merges `path`, if they belong to `merges`, which it holds."""
         self._path, self._merges = counts_path(path), merges
 
     @cached_property
@@ -119,14 +119,14 @@ class StoredCounts(Mapping[int, Counted]):
 
 
 def counts_path(merges: Path) -> Path:
-    """Return where the counts of a file of merges lie."""
+    """Return the path of the counts of a file of merges."""
     return merges.with_name(f"{merges.stem}.counted.parquet")
 
 
 def save_counts(merges: Path, counts: Mapping[int, Counted], made_of: str) -> None:
     """Write the counts beside the file `merges`, which has the fingerprint `made_of`; equal counts, equal bytes.
 
-    Write them first: a process killed between the two files then leaves counts that are not taken for the older merges.
+    Write them first: a process killed between the two files then leaves counts that do not match the older merges.
     """
     path, codes = counts_path(merges), sorted(counts)
     if not codes:

@@ -1,4 +1,4 @@
-"""The one way to say where a tree is clustered and cut, valid from its construction."""
+"""Cut of the tree, and the depth of clustering for it, valid from its construction."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ DEFAULT_KEEP = 0.9
 
 
 class Within(StrEnum):
-    """Where merges may happen: inside each class only, or among all images."""
+    """Scope of merges: inside each class only, or among all images."""
 
     CLASS = "class"
     ALL = "all"
 
 
 class Budget(StrEnum):
-    """How `keep` is spent: the same fraction of every class, or the lowest merges of all classes together."""
+    """Distribution of `keep`: the same fraction of every class, or the lowest merges of all classes together."""
 
     CLASS = "class"
     GLOBAL = "global"
 
 
 class Hold(StrEnum):
-    """What decisions about images leave as it is: how many stay, or how high each class is cut."""
+    """Quantity that decisions about images leave unchanged: the number kept, or the height of each class's cut."""
 
-    COUNT = "count"  # an image that a decision brings back is made up for by a merge further up
-    HEIGHT = "height"  # nothing is merged that would not be without decisions: fewer go, or more
+    COUNT = "count"  # an image that a decision restores is compensated by a merge further up
+    HEIGHT = "height"  # nothing is merged that would not be without decisions: the number kept changes
 
 
 Choice = TypeVar("Choice", Within, Budget, Hold)
@@ -44,18 +44,18 @@ Choice = TypeVar("Choice", Within, Budget, Hold)
 
 @dataclass(frozen=True)
 class Cut:
-    """Where to cut the tree, and what is held on to.
+    """Cut of the tree, with its constraints.
 
     Attributes:
         keep: the fraction of images kept, in (0, 1]; 0.9 where neither it nor `threshold` is given.
         threshold: take every merge with height ≤ this, in [0, 2], instead of `keep`.
         budget: ``class`` (the default) keeps the same fraction of every class, by largest remainder; ``global`` takes
-            the lowest merges of all classes together. Means nothing beside a threshold.
+            the lowest merges of all classes together. Has no effect on a threshold.
         keep_ids: images that must stay, by id, or by row where ids are row numbers.
-        min_per_class: no class goes below this number of images, or its size.
+        min_per_class: least number of images of each class, or its size if smaller.
         within: ``class`` or ``all``; None for class by class where there are labels.
-        layer: whose vectors, ``start``, ``middle`` or ``end`` (the paper, section 4.2); None for the last.
-        hold: what decisions about images leave as it is where `keep` cuts, ``count`` (how many stay, the default) or
+        layer: layer of the vectors, ``start``, ``middle`` or ``end`` (the paper, section 4.2); None for the last.
+        hold: what decisions about images leave unchanged where `keep` cuts, ``count`` (the number kept, the default) or
             ``height``; a threshold holds the height.
 
     Raises:
@@ -72,7 +72,7 @@ class Cut:
     hold: Hold | str | None = None
 
     def __post_init__(self) -> None:
-        """Check every value, and put the default where none was given."""
+        """Check every value, and set the default where none was given."""
         if self.keep is not None and self.threshold is not None:
             raise UsageError(
                 f"both keep {self.keep!r} and threshold {self.threshold!r} given; give exactly one, e.g. keep=0.9"
@@ -96,21 +96,21 @@ class Cut:
 
     @property
     def holds_height(self) -> bool:
-        """Whether `keep` says how high each class is cut, and decisions change how many stay."""
+        """Whether `keep` sets the height of the cut of each class, and decisions change the number kept."""
         return self.keep is not None and self.hold is Hold.HEIGHT
 
     def wanted(self, n: int) -> int:
-        """Return the number of images out of `n` that `keep` asks for."""
+        """Return the number of images out of `n` that `keep` requests."""
         if self.keep is None:
             raise ValueError("a threshold asks for no number of images")
         return round(self.keep * n)
 
 
 def one_cut(cut: Cut | None, keep: float | None) -> Cut:
-    """Return the cut that a caller means who may give `keep` alone.
+    """Return the cut of a caller who may give `keep` alone.
 
     Raises:
-        UsageError: both are given, or `cut` is no `Cut`.
+        UsageError: both are given, or `cut` is not a `Cut`.
     """
     if cut is None:
         return Cut(keep=keep)
@@ -121,10 +121,10 @@ def one_cut(cut: Cut | None, keep: float | None) -> Cut:
 
 
 def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
-    """Refuse a cut that can't be made of a source before anything is computed for it.
+    """Refuse a cut that is impossible for a source, before anything is computed for it.
 
     Raises:
-        UsageError: one of `keep_ids` is not in the source, or it lacks the labels or layer asked for.
+        UsageError: one of `keep_ids` is not in the source, or it lacks the requested labels or layer.
     """
     if cut.within is Within.CLASS and opened.labels is None:
         raise UsageError(f"within is 'class', but {opened!r} has no labels; use within 'all' or give labels")
@@ -149,7 +149,7 @@ def checked_layer(layer: str | None) -> str | None:
 
 
 def check_layer(layer: str | None, embeddings: Embeddings) -> None:
-    """Raise `UsageError` where another layer is asked for than the one that vectors at hand are of."""
+    """Raise `UsageError` where the requested layer is not the one of the given vectors."""
     if layer is not None and layer != embeddings.layer:
         raise UsageError(
             f"layer is {layer!r}, but these embeddings are of {embeddings.layer!r} alone; leave it out, or give the "
@@ -201,7 +201,7 @@ def checked_choice(value: object, kind: type[Choice], name: str) -> Choice:
 
 
 def _budget(budget: Budget | str | None, threshold: float | None) -> Budget | None:
-    """Return how `keep` is spent; a threshold spends none."""
+    """Return the budget of `keep`; a threshold has none."""
     if threshold is not None:
         return None
     return Budget.CLASS if budget is None else checked_choice(budget, Budget, "budget")

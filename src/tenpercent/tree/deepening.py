@@ -1,4 +1,4 @@
-"""Cluster the classes whose stored merges don't reach a cut, going on from what is known of them."""
+"""Clustering of the classes whose stored merges don't reach a cut, resumed from what is known of them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("tenpercent")
 
 SMALL = 50_000_000  # pairs within classes, as of 10,000 images together: clustering them takes seconds to any depth
-COPIES = 0.3  # the fraction kept where two images in three are copies, and a little more
+COPIES = 0.3  # the fraction kept where two images in three are copies, with a margin
 
 
 def beyond_copies(merges: Merges, resources: Resources) -> Merges | None:
-    """Return the merges of a small set so deep that the gap between copies and the rest is among them.
+    """Return the merges of a small set, deep enough to include the gap between copies and the rest.
 
-    Every class goes as deep as keeping `COPIES` of it needs, and at least as high as half of the classes then reach:
-    a gap can be seen as far as no class lacks a merge.
+    Every class is clustered as deep as keeping `COPIES` of it needs, and at least as high as half of the classes then
+    reach: a gap is visible only up to the height at which no class lacks a merge.
 
     Returns:
-        The merges, or None where the set is larger, or this does not fit into memory.
+        The merges, or None where the set is larger, or they do not fit into memory.
     """
     if int((merges.sizes * (merges.sizes - 1) // 2).sum()) > SMALL:
         return None
@@ -52,10 +52,10 @@ def deepened(merges: Merges, cut: Cut, resources: Resources) -> Merges:
     """Return merges of the same trees that reach `cut`; `merges` itself where they do already.
 
     Args:
-        merges: what is known.
-        cut: what is wanted.
-        resources: what clustering may use; in a folder `scratch` it keeps what is finished and what outgrows the
-            memory, so that an interrupted call goes on from there. Deleting it is left to the caller.
+        merges: the known merges.
+        cut: the cut to reach.
+        resources: for clustering; with a folder `scratch` finished classes and pairs that exceed the memory are stored
+            there, so that an interrupted call resumes. The caller deletes it.
 
     Raises:
         MemoryBudgetError: the cut needs more memory: says what fits.
@@ -80,7 +80,7 @@ def deepened(merges: Merges, cut: Cut, resources: Resources) -> Merges:
 
 
 def _jobs(merges: Merges, requests: list[Request]) -> list[ClassJob]:
-    """Return what is to be clustered, each class with what is known of it."""
+    """Return the classes to cluster, each with its known merges."""
     members = _split(merges.class_index, merges.sizes)
     apart, alone = merges.constraints.apart, merges.constraints.alone
     of_class = merges.class_index[merges.a]
@@ -97,7 +97,7 @@ def _jobs(merges: Merges, requests: list[Request]) -> list[ClassJob]:
 
 
 def _known(merges: Merges, code: int, own: Ints, steps: Ints, reached: float) -> Linkage:
-    """Return what is known of one class, in positions within it."""
+    """Return the known merges of one class, in positions within it."""
     counts = merges.counts.get(code)
     if counts is not None:
         first, second = (np.searchsorted(own, column).astype(np.int32) for column in (counts.a, counts.b))
@@ -107,7 +107,7 @@ def _known(merges: Merges, code: int, own: Ints, steps: Ints, reached: float) ->
 
 
 def _joined(merges: Merges, jobs: list[ClassJob], found: list[Linkage]) -> Merges:
-    """Put what some classes came to in the place of what was known of them, which it begins with."""
+    """Replace the known merges of some classes by their new results, which begin with them."""
     index = np.searchsorted(merges.classes, [job.asked.code for job in jobs])
     anew = np.zeros(len(merges.classes), dtype=bool)
     anew[index] = True

@@ -1,4 +1,4 @@
-"""Classes that an unfinished clustering has finished, in part files until the merges are whole."""
+"""Finished classes of an unfinished clustering, in part files until the merges are complete."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..linkage.linkage import Linkage
 from ..linkage.walk import Counted
 
 FORMAT = 1
-SECONDS = 2.0  # between two part files, so that a thousand small classes don't make a thousand slow writes
+SECONDS = 2.0  # between two part files, so that a thousand small classes don't cause a thousand slow writes
 TYPES = {"a": "i8", "b": "i8", "height": "f8", "counted_a": "i4", "counted_b": "i4", "counted_seen": "i8"}
 PLAIN = (
     Column("code", pa.int64()),
@@ -29,7 +29,7 @@ PLAIN = (
 
 
 class About(TypedDict):
-    """What is stored beside the columns."""
+    """Metadata stored beside the columns."""
 
     format: int
 
@@ -41,7 +41,7 @@ LAYOUT = Layout((*PLAIN, *LISTS), About, FORMAT)
 
 
 class Asked(NamedTuple):
-    """What was asked of a class: so many merges, or all up to a height."""
+    """Requested depth of a class: a number of merges, or all up to a height."""
 
     code: int
     merges: int | None
@@ -49,21 +49,21 @@ class Asked(NamedTuple):
 
 
 class FinishedClasses:
-    """The classes finished so far, by what was asked of them, in the run folder.
+    """Classes finished so far, by requested depth, in the run folder.
 
-    Merges are a pure function of the vectors and of what is asked. So a class that was asked for the same is taken
-    from here, whatever else has changed meanwhile, and the end is the bytes of an undisturbed run.
+    Merges are a pure function of the vectors and the requested depth. So a class with the same request is read from
+    here, whatever else has changed meanwhile, and the result has the bytes of an uninterrupted run.
 
     Attributes:
-        folder: where the part files lie, and a folder a class for what its clustering spills.
+        folder: for the part files, and a folder per class for the spilled files of its clustering.
     """
 
     def __init__(self, scratch: Path, what: dict[str, Any]) -> None:
-        """Take up what an interrupted run left; the caller holds the lock of the stage.
+        """Load what an interrupted run left; the caller holds the lock of the stage.
 
         Args:
-            scratch: the run's folder for what is of use only until a stage is done.
-            what: what is clustered; parts of anything else are removed.
+            scratch: the run's folder for files needed only until a stage is done.
+            what: description of the input; parts with another one are removed.
 
         Raises:
             StageError: a part file is damaged.
@@ -86,13 +86,13 @@ class FinishedClasses:
         self._written = time.monotonic()
 
     def find(self, asked: Asked) -> Linkage | None:
-        """Return what this came to, or None where it is not finished."""
+        """Return the result of a request, or None where it is not finished."""
         return self._found.get(asked)
 
     def shallower(self, asked: Asked) -> list[Linkage]:
-        """Return what the class came to when less was asked of it, to go on from.
+        """Return the results of the class for shallower requests, to resume from.
 
-        What went deeper is no help: cut back it would lack its counts, and whole it would depend on what came before.
+        Deeper ones are no help: cut back they would lack their counts, and whole they would depend on earlier calls.
         """
         return [
             linkage
@@ -102,24 +102,24 @@ class FinishedClasses:
         ]
 
     def scratch(self, code: int) -> Path:
-        """Return the folder that the clustering of a class may spill to; nothing need be there."""
+        """Return the folder that the clustering of a class may spill to; it need not exist."""
         return self.folder / f"class-{code}"
 
     def add(self, asked: Asked, linkage: Linkage) -> None:
-        """Note that a class is finished, and write what has come together where the last time is `SECONDS` ago.
+        """Add a finished class, and write the collected ones if the last write was `SECONDS` ago.
 
         Raises:
-            RunFolderError: the disk is full; what was written before stays.
+            RunFolderError: the disk is full; what was written before is kept.
         """
         self._fresh.append((asked, linkage))
         if time.monotonic() - self._written >= SECONDS:
             self.write()
 
     def write(self) -> None:
-        """Write the classes that are not on disk yet; what they spilled is of no use from then on.
+        """Write the classes that are not on disk yet, and remove what they spilled.
 
         Raises:
-            RunFolderError: the disk is full; what was written before stays.
+            RunFolderError: the disk is full; what was written before is kept.
         """
         if self._fresh:
             write_table(
@@ -133,7 +133,7 @@ class FinishedClasses:
 
 
 def _table(finished: Sequence[tuple[Asked, Linkage]]) -> pa.Table:
-    """Return one row a class, its arrays as lists."""
+    """Return one row per class, its arrays as lists."""
     columns: dict[str, Any] = {
         "code": pa.array([asked.code for asked, _ in finished], pa.int64()),
         "merges": pa.array([asked.merges for asked, _ in finished], pa.int64()),

@@ -1,4 +1,4 @@
-"""What clustering a class will take, from a sample of its pairs; nothing here decides a result."""
+"""Forecast of the memory for clustering a class, from a sample of its pairs; it never affects a result."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..linkage.walk import BYTES_PER_EDGE
 
 
 class Forecast(NamedTuple):
-    """What so many merges of a class need, about.
+    """Approximate needs of a number of merges of a class.
 
     Attributes:
         needed: bytes.
-        fits: merges that should fit into the memory there is.
+        fits: number of merges that should fit into the available memory.
     """
 
     needed: int
@@ -28,12 +28,12 @@ class Forecast(NamedTuple):
 
 
 def forecast(vectors: Vectors, merges: int, resources: Resources) -> Forecast:
-    """Compare some vectors of a class with all of it.
+    """Forecast by comparing some vectors of a class with all of it.
 
     Args:
         vectors: [n, d], n ≥ 2.
-        merges: how many are wanted.
-        resources: the memory there is, and the threads that each need some of it.
+        merges: number of merges.
+        resources: the available memory, and the threads, each of which needs some of it.
 
     Raises:
         MemoryBudgetError: the memory is not enough for any clustering of so many vectors.

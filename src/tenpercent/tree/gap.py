@@ -1,4 +1,4 @@
-"""The scale of a set's dissimilarities: two images' typical one, and the gap between copies and everything else.
+"""Scale of a set's dissimilarities: the typical one of two images, and the gap between copies and everything else.
 
 The lowest values of a smooth distribution lie as those of a power law: then i · (log h[i + 1] − log h[i]) are
 independent and exponential with one mean (A. Rényi, On the theory of order statistics, 1953). A gap is where one of
@@ -17,20 +17,20 @@ from ..errors import counted
 from ..linkage.distances import dissimilarities, unit_vectors
 from .steps import Floats
 
-LOWEST = 1e-9  # heights below count as it: copies to the bit differ by rounding at most
-FOLLOWING = 100  # spacings that the mean is taken of
-FEWEST = 4  # of them, else nothing can be said
-RATIO = 1.2  # a gap that is no wider separates nothing that a person would see
-CHANCE = 1e-3  # that heights without a gap show one, over all places looked at
-PAIRS = 2_000  # the median of so many is known to a few hundredths of the spread
+LOWEST = 1e-9  # lower heights count as this one: exact copies differ by rounding at most
+FOLLOWING = 100  # spacings that the mean is computed from
+FEWEST = 4  # least number of them for an answer
+RATIO = 1.2  # a narrower gap separates nothing that a person would see
+CHANCE = 1e-3  # probability that heights without a gap show one, over all positions
+PAIRS = 2_000  # the median of so many is accurate to a few hundredths of the spread
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A gap in the heights.
+    """Gap in the heights.
 
     Attributes:
-        merges: how many lie below it.
+        merges: number of merges below it.
         below: the greatest height below it.
         above: the smallest above it.
     """
@@ -41,7 +41,7 @@ class Gap:
 
     @property
     def threshold(self) -> float:
-        """The middle of the gap, by ratio; rounded to two digits, which still lie within it."""
+        """Middle of the gap, by ratio; rounded to two digits, which still lie within it."""
         middle = math.sqrt(max(self.below, LOWEST) * self.above)
         rounded = float(f"{middle:.2g}")
         return rounded if self.below < rounded < self.above else middle
@@ -70,12 +70,12 @@ def find_gap(heights: Floats) -> Gap | None:
 
 
 def typical_dissimilarity(vectors: Vectors) -> float | None:
-    """Return the median dissimilarity of two images, from pairs drawn with a fixed seed; None of a single image."""
+    """Return the median dissimilarity of two images, from pairs drawn with a fixed seed; None for a single image."""
     if len(vectors) < 2:
         return None
     draw = np.random.default_rng(0)
     one = draw.integers(0, len(vectors), PAIRS)
-    other = (one + draw.integers(1, len(vectors), PAIRS)) % len(vectors)  # never itself
+    other = (one + draw.integers(1, len(vectors), PAIRS)) % len(vectors)  # never the same image
     rows, at = np.unique(np.concatenate([one, other]), return_inverse=True)
     found = dissimilarities(unit_vectors(vectors[rows]), at[:PAIRS], at[PAIRS:])
     return float(np.median(found))
@@ -94,11 +94,11 @@ def precise_height(value: float) -> str:
 
 
 def describe_gap(heights: Floats, images: int) -> str:
-    """Return a sentence or two on the gap in the heights of a tree's first merges, or on there being none.
+    """Return a sentence or two on the gap in the heights of a tree's first merges, or on its absence.
 
     Args:
         heights: float64[m], ascending.
-        images: how many there are: a tree of fewer merges than half of it may end before a gap.
+        images: number of images: a tree of fewer merges than half of it may end before a gap.
     """
     gap = find_gap(heights)
     if gap is not None:

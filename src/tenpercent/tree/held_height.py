@@ -1,4 +1,4 @@
-"""A cut that decisions make no higher: each class ends with the merge that it would end with without them."""
+"""Cut that decisions make no higher: each class ends with the merge that it would end with without them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def no_higher(merges: Merges, bare: Merges, taken: Bools, cut: Cut) -> Bools:
         merges: of the tree under decisions.
         bare: of the tree without them.
         taken: bool[k], which of the bare merges the cut takes.
-        cut: with a budget a class, each class has its own last merge; with a global one there is one for all.
+        cut: with a budget per class, each class has its own last merge; with a global one there is one for all.
     """
     by_class = cut.budget is Budget.CLASS
     width = len(merges.classes) if by_class else 1

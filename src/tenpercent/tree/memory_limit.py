@@ -1,4 +1,4 @@
-"""How much memory clustering may take, as people write it, and what to say where it is too little."""
+"""Memory limit of clustering: its notation, and the error where it is too little."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ UNITS = {  # a letter alone counts as in most tools: 4G is 4GiB, and only 4GB is
 
 
 def checked_memory(memory: int | str | None) -> int | None:
-    """Return a number of bytes; None stays None, which is half of what is free when clustering begins.
+    """Return a number of bytes; None stays None, which means half of the memory free when clustering begins.
 
     Args:
         memory: bytes, or a number with a unit in any case: KiB, MiB, GiB, TiB, or K, M, G, T alone (powers of 1,024);
             KB, MB, GB, TB (powers of 1,000); B.
 
     Raises:
-        UsageError: something else, or nothing at all (0).
+        UsageError: anything else, or 0.
     """
     if memory is None:
         return None
@@ -50,7 +50,7 @@ def checked_memory(memory: int | str | None) -> int | None:
 
 
 def in_words(size: float) -> str:
-    """Return bytes for a person to read, rounded up; without the space it is what ``--memory`` takes."""
+    """Return bytes in words, rounded up; without the space it is valid for ``--memory``."""
     for unit, least in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size >= least:
             tenths = math.ceil(10 * size / least)
@@ -59,13 +59,13 @@ def in_words(size: float) -> str:
 
 
 def too_deep(error: MemoryBudgetError, needed: int, left: float, cut: Cut) -> MemoryBudgetError:
-    """Return `error` with what it means for a cut: what fits, what the cut needs, what to give.
+    """Return `error` with its meaning for a cut: what fits, what the cut needs, what to change.
 
     Args:
-        error: that a class does not fit.
+        error: the error of a class that does not fit.
         needed: the bytes of the class that needs most.
-        left: the fraction that every class can be brought down to, 1 or more where nothing fits.
-        cut: what was asked for.
+        left: the fraction that every class can be reduced to, 1 or more where nothing fits.
+        cut: the requested cut.
     """
     remedy = f"give --memory {in_words(needed).replace(' ', '')} or more"
     over = f"needs about {in_words(needed)}, and {in_words(error.allowed)} may be used"

@@ -1,4 +1,4 @@
-"""The first merges of the complete-linkage tree with the embeddings they join, on disk and ready to cut."""
+"""First merges of the complete-linkage tree with the embeddings they join, on disk and ready to cut."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from .rewalk import rewalked
 from .stage_files import read_stage
 from .steps import ALL, Bools, Floats, Request, Steps
 
-DEPTH = 0.5  # the fraction kept that a tree is built for, where nothing is said
+DEPTH = 0.5  # the fraction kept that a tree is built for by default
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Merges:
-    """The first merges of the tree of each class, in one order of (height, a, b).
+    """First merges of the tree of each class, in one order of (height, a, b).
 
     Attributes:
         embeddings: the vectors, in id order.
-        within: class by class, or everything together.
+        within: class by class, or all images together.
         a, b: int64[m], positions in id order of the pair that closed each merge, a < b.
         height: float64[m], the dissimilarity of that pair, ascending.
         classes: int64[c], the codes of the classes in order; −1 holds the images without a label, −2 all images.
-        complete_to: float64[c], every merge of the class with height ≤ it is here; inf for the whole tree, −1
-            for a class that no merge was asked of.
-        counts: by the code of a class, how many pairs the walk had seen between its clusters when the merges ended, the
-            clusters by their largest positions in id order; a deeper cut goes on from there where it is known.
-        constraints: what was decided about images: the merges are those of the tree under them.
+        complete_to: float64[c], every merge of the class with height ≤ it is included; inf for the whole tree, −1
+            for a class without requested merges.
+        counts: by the code of a class, the number of pairs that the walk had seen between its clusters when the merges
+            ended, the clusters by their largest positions in id order; a deeper cut resumes from them where known.
+        constraints: decisions about images: the merges are those of the tree under them.
         bare: the tree without them, where they changed it.
     """
 
@@ -69,7 +69,7 @@ class Merges:
     # ---- cutting -------------------------------------------------------------------------------------------------
 
     def partition(self, cut: Cut) -> Partition:
-        """Cut the tree into groups, at once: who represents a group is found when asked.
+        """Cut the tree into groups, quickly: representatives are found on request.
 
         Raises:
             StageError: the tree does not go that deep.
@@ -94,7 +94,7 @@ class Merges:
         )
 
     def taken(self, cut: Cut) -> Bools:
-        """Return which merges a cut takes under the constraints, bool[m]; supposes that nothing is `missing` for it."""
+        """Return which merges a cut takes under the constraints, bool[m]; requires that nothing is `missing` for it."""
         if cut.holds_height:
             taken = self.steps.taken(cut)
             return (
@@ -109,14 +109,14 @@ class Merges:
         )
 
     def under(self, constraints: Constraints, resources: Resources | None = None) -> Merges:
-        """Return the tree under other constraints, as deep: walked again only where they matter.
+        """Return the tree under other constraints, to the same depth; it is walked again only where they matter.
 
         Args:
-            constraints: those that hold from now on.
-            resources: what walking again may use.
+            constraints: the new constraints.
+            resources: for walking again.
 
         Raises:
-            ValueError: these merges are under constraints already that changed the tree; begin with those without.
+            ValueError: these merges are already under constraints that changed the tree; use those without.
             MemoryBudgetError: the pairs don't fit into memory.
         """
         if constraints.links == self.constraints.links:
@@ -126,18 +126,18 @@ class Merges:
         return replace(rewalked(self, constraints, resources or Resources()), bare=self)
 
     def _spare(self) -> Ints | None:
-        """How many merges more than a cut takes each class must have, for images that stay beside their keeper."""
+        """Return the extra merges that each class needs for images that stay beside their representative."""
         if not len(self.constraints.keep):
             return None
         return np.bincount(self.class_index[self.constraints.keep], minlength=len(self.classes))
 
     def covers(self, cut: Cut) -> bool:
-        """Whether a cut needs no further clustering."""
+        """Return whether a cut needs no further clustering."""
         return not self.missing(cut)
 
     def missing(self, cut: Cut) -> list[Request]:
-        """Return what must still be clustered before `cut` can be taken, class by class; empty when nothing."""
-        if cut.holds_height:  # the tree under constraints is as deep as that without, and taken no higher
+        """Return what must still be clustered before `cut` can be taken, class by class; empty for nothing."""
+        if cut.holds_height:  # the tree under constraints is as deep as that without, and cut no higher
             return (self.bare or self).steps.missing(cut)
         return self.steps.missing(cut, self._spare())
 
@@ -145,8 +145,8 @@ class Merges:
         """Return merges of the same tree that go deep enough for a cut.
 
         Args:
-            cut: what they are to reach.
-            resources: what clustering may use; from its `scratch`, where given, an interrupted call resumes.
+            cut: the cut to reach.
+            resources: for clustering; with a `scratch` folder, an interrupted call resumes.
 
         Raises:
             MemoryBudgetError: the cut needs more memory: says what fits.
@@ -157,7 +157,7 @@ class Merges:
 
     @cached_property
     def class_index(self) -> Ints:
-        """The position in `classes` of each image's class, int64[n]."""
+        """Position in `classes` of each image's class, int64[n]."""
         labels = self.embeddings.labels
         if self.within is Within.ALL or labels is None:
             return np.zeros(len(self.embeddings), dtype=np.int64)
@@ -165,12 +165,12 @@ class Merges:
 
     @cached_property
     def sizes(self) -> Ints:
-        """The number of images of each class, int64[c]."""
+        """Number of images of each class, int64[c]."""
         return np.bincount(self.class_index, minlength=len(self.classes))
 
     @cached_property
     def steps(self) -> Steps:
-        """The merges as a list to cut."""
+        """Merges as a list to cut."""
         smallest = np.empty(len(self.classes), dtype=np.int64)
         smallest[self.class_index[::-1]] = np.arange(len(self.embeddings))[
             ::-1
@@ -178,7 +178,7 @@ class Merges:
         return Steps(self.sizes, smallest, self.class_index[self.a], self.height, self.complete_to)
 
     def __len__(self) -> int:
-        """The number of merges."""
+        """Return the number of merges."""
         return len(self.a)
 
     def __repr__(self) -> str:
@@ -189,9 +189,9 @@ class Merges:
     # ---- on disk -------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Write ``merges.parquet``: a, b, height, with what made them, and the counts in a file beside it.
+        """Write ``merges.parquet``: a, b, height, with their origin, and the counts in a file beside it.
 
-        Equal merges give equal bytes. A process killed between the two files leaves counts that no merges claim.
+        Equal merges give equal bytes. A process killed between the two files leaves counts that match no merges.
         """
         save_counts(Path(path), self.counts, self.fingerprint)
         about: dict[str, Any] = {
@@ -209,7 +209,7 @@ class Merges:
 
     @classmethod
     def load(cls, path: str | Path, embeddings: Embeddings, constraints: Constraints = NONE) -> Merges:
-        """Read ``merges.parquet`` back beside the embeddings it was made from.
+        """Read ``merges.parquet`` with the embeddings it was made from.
 
         Args:
             path: the file.
@@ -245,7 +245,7 @@ class Merges:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What the counts beside the stored merges name, so that they are not taken for others."""
+        """Fingerprint that the counts beside the stored merges name, so that they match no others."""
         made_of = f"{self.embeddings.origin} {self.within}{self.constraints.links}"
         digest = hashlib.blake2b(made_of.encode(), digest_size=8)
         for array in (self.a, self.b, self.height, self.classes, self.complete_to):
@@ -258,7 +258,7 @@ def cluster(embeddings: Embeddings, cut: Cut | None = None, resources: Resources
 
     Args:
         embeddings: the vectors.
-        cut: how deep, and within what; deep enough to keep half of each class where nothing is said.
+        cut: the depth, and the scope; by default deep enough to keep half of each class.
         resources: see `Merges.deepened`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What `merges.parquet` holds, and what holds for all merges."""
+"""Layout of `merges.parquet`, and checks that all merges pass."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from .merges import Merges
 
 FORMAT = 1
-HIGHEST = 2.0 + 1e-9  # 1 − cos is 2 at most, but for rounding
+HIGHEST = 2.0 + 1e-9  # 1 − cos is at most 2, except for rounding
 
 
 class MergesAbout(StageAbout):
-    """What is stored beside the merges; a class that is complete has null for a height."""
+    """Metadata stored beside the merges; a class that is complete has null for a height."""
 
     within: Literal["class", "all"]
     classes: list[int]
@@ -31,7 +31,7 @@ class MergesAbout(StageAbout):
 
 
 def merges_layout(n: int) -> Layout:
-    """Return what a file of merges of n images holds."""
+    """Return the layout of a file of merges of n images."""
     columns = (
         Column("a", pa.int64(), lowest=0, highest=n - 1),
         Column("b", pa.int64(), lowest=0, highest=n - 1),
@@ -41,7 +41,7 @@ def merges_layout(n: int) -> Layout:
 
 
 def read_heights(path: Path) -> Floats:
-    """Return the heights of stored merges as far as no class lacks any, ascending, float64[m].
+    """Return the heights of stored merges up to the height at which a class lacks merges, ascending, float64[m].
 
     Raises:
         StageError: the file is damaged.

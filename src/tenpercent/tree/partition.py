@@ -1,4 +1,4 @@
-"""A cut of the tree as groups: quick, for it is a prefix of the merges; who stands for a group is found when asked."""
+"""Groups of a cut: quick, as a cut is a prefix of the merges; representatives are found on request."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .steps import Bools, Floats, Steps
 
 
 class Standing(NamedTuple):
-    """Who stands for some groups.
+    """Representatives of some groups.
 
     Attributes:
-        members: int64[m], positions in id order, group after group: the keeper first, then by dissimilarity to it.
+        members: int64[m], positions in id order, by group: the representative first, then by dissimilarity to it.
         starts: int64[k + 1], where each group begins.
         kept: bool[m].
-        dissimilarity: float64[m], to the keeper; nan where there is none.
-        representative: int64[k], the keeper; −1 where all images of a group are removed by decision.
+        dissimilarity: float64[m], to the representative; nan where there is none.
+        representative: int64[k]; −1 where all images of a group are removed by decision.
     """
 
     members: Ints
@@ -38,18 +38,18 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """The groups that a cut makes.
+    """Groups made by a cut.
 
     Attributes:
         vectors: [n, d] in id order.
-        constraints: what was decided about images.
-        taken: bool[m], which merges.
+        constraints: decisions about images.
+        taken: bool[m], which merges are taken.
         group: int64[n], numbered by smallest member.
         size: int64[g].
         diameter: float64[g], the largest dissimilarity of two members.
-        height: of the cut: of the last merge taken, 0 where none was.
-        cut: what was asked for.
-        rank: int64[n], which of equally near members stands for a group: the lowest; None for the smallest id.
+        height: height of the cut: that of the last merge taken, 0 where none was.
+        cut: the requested cut.
+        rank: int64[n], which of equally near members represents a group: the lowest; None for the smallest id.
     """
 
     vectors: Vectors
@@ -64,12 +64,12 @@ class Partition:
 
     @cached_property
     def n_kept(self) -> int:
-        """How many images stay."""
+        """Number of kept images."""
         return len(self.size) + sum(self._extra(group) for group in self.decided.tolist())
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know about a cut that did not come out as asked for."""
+        """Notes for a person on a cut that differs from the request."""
         notes = []
         n, groups = len(self.group), len(self.size)
         wanted = n if self.cut.keep is None else self.cut.wanted(n)
@@ -89,18 +89,18 @@ class Partition:
 
     @cached_property
     def decided(self) -> Ints:
-        """The groups in which a decision says who stays, ascending; int64[k]."""
+        """Groups in which a decision says which images stay, ascending; int64[k]."""
         return np.unique(self.group[self.constraints.standing])
 
     def members(self, groups: Ints) -> tuple[Ints, Ints]:
-        """Return the positions in some groups, group after group, ascending, and where each begins."""
+        """Return the positions in some groups, group after group, ascending, and the start of each."""
         starts = np.concatenate([[0], np.cumsum(self.size[groups])]).astype(np.int64)
         edges = self._starts[groups]
         offset = np.arange(starts[-1]) - np.repeat(starts[:-1], self.size[groups])
         return self._order[np.repeat(edges, self.size[groups]) + offset], starts
 
     def standing(self, groups: Ints) -> Standing:
-        """Find who stands for some groups.
+        """Find the representatives of some groups.
 
         Args:
             groups: int64[k], their numbers.
@@ -134,12 +134,12 @@ class Partition:
         return np.cumsum(self.size) - self.size
 
     def _extra(self, group: int) -> int:
-        """How many images more than one a group keeps."""
+        """Return the number of images beyond one that a group keeps."""
         return kept_of(self.vectors, np.flatnonzero(self.group == group), self.constraints, self.rank) - 1
 
 
 def kept_of(vectors: Vectors, members: Ints, constraints: Constraints, rank: Ints | None) -> int:
-    """Return how many of a group's images stay: those that must, and the one that stands for it."""
+    """Return the number of images that a group keeps: those that must stay, and its representative."""
     if np.isin(members, constraints.remove).all():
         return 0
     forced = np.isin(members, constraints.keep)
@@ -167,22 +167,22 @@ def further(
     constraints: Constraints,
     rank: Ints | None = None,
 ) -> Ints:
-    """Return how many merges more, or fewer, than a cut takes leave the number of images that it asks for.
+    """Return how many merges more, or fewer, than a cut takes leave the requested number of images.
 
-    Images that must stay beside their keeper are made up for by deeper merges, and groups that are removed whole by
-    shallower ones. Merges are taken until as many images stay as `keep` asks for: never fewer, and more only where the
-    next merge would leave fewer, or there is none.
+    Images that must stay beside their representative are compensated by deeper merges, and groups removed as a whole
+    by shallower ones. Merges are taken until as many images stay as `keep` requests: never fewer, and more only where
+    the next merge would leave fewer, or there is none.
 
     Args:
         vectors: [n, d] in id order.
         steps: the merges.
         pairs: a and b of the merges, int64[m] each, and the index of each image's class, int64[n].
-        cut: with `keep`.
-        constraints: what was decided.
+        cut: the cut, by `keep`.
+        constraints: the decisions.
         rank: as in `Partition`.
 
     Returns:
-        int64[c] for a budget a class; int64[1] for a global one.
+        int64[c] for a budget per class; int64[1] for a global one.
     """
     a, b, class_index = pairs
     spends = list(_spends(steps, cut, class_index, constraints.counted))
@@ -194,7 +194,7 @@ def further(
 
 
 def _spends(steps: Steps, cut: Cut, class_index: Ints, decided: Ints) -> Iterator[tuple[Ints, int, Ints]]:
-    """Yield the merges that may be taken, in order, how many are, and the images among them that are decided about."""
+    """Yield the merges that may be taken, in order, the number taken, and the images with decisions among them."""
     if cut.budget is Budget.GLOBAL:
         yield np.flatnonzero(steps.allowed(cut)), steps.removals(cut), decided
         return
@@ -207,7 +207,7 @@ def _spends(steps: Steps, cut: Cut, class_index: Ints, decided: Ints) -> Iterato
 def _settled(
     vectors: Vectors, a: Ints, b: Ints, depth: int, decided: Ints, constraints: Constraints, rank: Ints | None
 ) -> int:
-    """Return how many of the merges (a, b) to take, in order, so that `depth` images go."""
+    """Return how many of the merges (a, b) to take, in order, so that `depth` images are removed."""
     removed = int(np.isin(constraints.remove, decided).sum())
     begin = min(max(depth - removed, 0), len(a))
     group = groups_of(len(vectors), a[:begin], b[:begin]).copy()

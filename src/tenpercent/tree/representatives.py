@@ -1,4 +1,4 @@
-"""The groups that merges make, and the image that stands for each group."""
+"""Groups that merges make, and the representative of each group."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def groups_of(n: int, a: Ints, b: Ints) -> Ints:
 
 
 def representatives(vectors: Vectors, group: Ints, rank: Ints | None = None) -> tuple[Ints, Floats]:
-    """Find the image that stands for each group, and everyone's dissimilarity to it.
+    """Find the representative of each group, and the dissimilarity of each image to it.
 
     The representative is the member with the largest u·s, where s is the sum of the group's unit vectors in id
     order: the member nearest to the centre by cosine. Values within 1e-12 of the largest are ties, as both members
@@ -61,12 +61,12 @@ def central(units: Floats, starts: Ints, allowed: Bools, rank: Ints | None = Non
 
     Args:
         units: float64[m, d], unit vectors, group after group, each in id order.
-        starts: int64[k + 1], where each begins.
-        allowed: bool[m], which members may stand for their group; the centre is that of all.
+        starts: int64[k + 1], the start of each group.
+        allowed: bool[m], members that may represent their group; the centre is that of all members.
         rank: int64[m], the lowest of equally near ones is chosen; None for the first.
 
     Returns:
-        int64[k], −1 where no member may.
+        int64[k], −1 where no member is allowed.
     """
     chosen = np.empty(len(starts) - 1, dtype=np.int64)
     largest = int(np.diff(starts).max(initial=0))
@@ -76,7 +76,7 @@ def central(units: Floats, starts: Ints, allowed: Bools, rank: Ints | None = Non
 
 
 def _blocks(starts: Ints, rows: int) -> Iterator[tuple[int, int]]:
-    """Yield runs [first, last) of groups with at most `rows` members together, one group at least."""
+    """Yield runs [first, last) of groups with at most `rows` members together, but at least one group."""
     first, count = 0, len(starts) - 1
     while first < count:
         last = int(np.searchsorted(starts, starts[first] + rows, side="right")) - 1

@@ -1,7 +1,7 @@
-"""The tree under pairs that must not share a group: walked again where they matter, and nowhere else.
+"""Tree under pairs that must not share a group: walked again only where they matter.
 
 Merges up to height h are decided by the pairs with d ≤ h, and connected components of the graph of these pairs never
-interact (docs/clustering.md). So only the component that holds a constraint is walked again, to the height that the
+interact (docs/clustering.md). So only the component that contains a constraint is walked again, to the height that the
 class's merges are complete to. There a pair apart is a pair at infinite dissimilarity, and an image alone is no point.
 A pair that no merge has brought together changes nothing: the walk would take every merge as before.
 """
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 WHOLE = (
     20_000  # a class of no more images is walked again whole, which takes less than to look for the component
 )
-LARGE = 0.25  # and so is a class of which the component is more than this share
+LARGE = 0.25  # and so is a class of which the component is more than this fraction
 
 
 def rewalked(merges: Merges, constraints: Constraints, resources: Resources) -> Merges:
     """Return the merges of the same depth under constraints.
 
     Args:
-        merges: made under none that change the tree.
-        constraints: those that hold from now on.
-        resources: what walking again may use.
+        merges: made without constraints that change the tree.
+        constraints: the new constraints.
+        resources: for walking again.
 
     Raises:
         MemoryBudgetError: the pairs don't fit into memory.
@@ -54,7 +54,7 @@ def rewalked(merges: Merges, constraints: Constraints, resources: Resources) -> 
     pieces: list[tuple[Ints, Ints, Floats]] = []
     counts = dict(merges.counts)
     for index in np.unique(merges.class_index[_linked(constraints)]).tolist():
-        counts.pop(int(merges.classes[index]), None)  # they count pairs that are left out now
+        counts.pop(int(merges.classes[index]), None)  # they count pairs that are excluded now
         members = np.flatnonzero(merges.class_index == index)
         free = np.setdiff1d(members, constraints.alone, assume_unique=True)
         if len(free) < 2:
@@ -87,7 +87,7 @@ def rewalked(merges: Merges, constraints: Constraints, resources: Resources) -> 
 
 
 def inside(pairs: Ints, members: Ints) -> Ints:
-    """Return the pairs that lie among some images, as positions among them; int64[k, 2].
+    """Return the pairs that lie within a set of images, as positions in it; int64[k, 2].
 
     Args:
         pairs: int64[q, 2], positions in id order.
@@ -102,7 +102,7 @@ def _linked(constraints: Constraints) -> Ints:
 
 
 def _walked(vectors: Vectors, members: Ints, apart: Ints, height: float, resources: Resources) -> Linkage:
-    """Return the merges among some images up to a height; infinity for all there are."""
+    """Return the merges within a set of images up to a height; infinity for all."""
     depth = {"merges": max(len(members) - 1, 0)} if np.isinf(height) else {"height": height}
     return first_merges(vectors[members], cannot_link=inside(apart, members), resources=resources, **depth)
 

@@ -1,4 +1,4 @@
-"""Read back what a stage made from embeddings, or say why it can't serve."""
+"""Reading of what a stage made from embeddings, with an error where it can't be used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import StageError
 
 
 class StageAbout(TypedDict):
-    """What every such file says of itself."""
+    """Metadata common to all such files."""
 
     format: int
     origin: str
@@ -23,13 +23,13 @@ class StageAbout(TypedDict):
 def read_stage(
     path: Path, layout: Layout, embeddings: Embeddings | None, command: str
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """Return a stage's table and what was stored beside it.
+    """Return a stage's table and its metadata.
 
     Args:
         path: the file.
-        layout: what it holds.
-        embeddings: what it must have been made from; None to take it as it is.
-        command: what makes it.
+        layout: its layout.
+        embeddings: those it must have been made from; None to skip this check.
+        command: the command that makes it.
 
     Raises:
         StageError: there is none, it is damaged, of a newer format, or made from other embeddings.

@@ -1,4 +1,4 @@
-"""The merges as a list to cut: which of them a cut takes, and which it lacks."""
+"""Merges as a list to cut: which of them a cut takes, and which it lacks."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ ALL = -2  # the code of the one class that holds every image; −1 is the class 
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """Merges seen as a list to cut: the class of each, in order of (height, a, b).
+    """Merges as a list to cut: the class of each, in order of (height, a, b).
 
     Attributes:
         sizes: int64[c], images of each class.
         smallest: int64[c], position in id order of each class's first image.
         of_class: int64[m], the index of each merge's class.
         height: float64[m], ascending.
-        complete_to: float64[c], every merge of the class with height ≤ it is here; inf for the whole tree.
+        complete_to: float64[c], every merge of the class with height ≤ it is included; inf for the whole tree.
     """
 
     sizes: Ints
@@ -37,11 +37,11 @@ class Steps:
     complete_to: Floats
 
     def taken(self, cut: Cut, further: Ints | None = None) -> Bools:
-        """Return which merges `cut` takes, bool[m]; supposes that the merges go deep enough (`missing` is empty).
+        """Return which merges `cut` takes, bool[m]; requires that the merges go deep enough (`missing` is empty).
 
         Args:
             cut: the cut.
-            further: how many merges more of each class, int64[c], or of all with a global budget, int64[1].
+            further: number of additional merges of each class, int64[c], or of all with a global budget, int64[1].
         """
         if cut.keep is not None and cut.budget is Budget.CLASS:
             depths = self.depths(cut) if further is None else self.depths(cut) + further
@@ -53,14 +53,14 @@ class Steps:
         return allowed & (np.cumsum(allowed) <= removals)
 
     def missing(self, cut: Cut, spare: Ints | None = None) -> list[Request]:
-        """Return what must still be clustered before `cut` can be taken, class by class; empty when nothing.
+        """Return what must still be clustered before `cut` can be taken, class by class; empty for nothing.
 
         For a global budget the answer may take a second round: first enough merges, whose height bounds the
         cut from above, then every class up to that height.
 
         Args:
             cut: the cut.
-            spare: how many merges more of each class must be there, int64[c]; None for none.
+            spare: number of additional merges that each class must have, int64[c]; None for none.
         """
         if cut.threshold is not None:
             return self._up_to_height(cut, cut.threshold)
@@ -78,12 +78,12 @@ class Steps:
         return self._rank < self._limits(cut)[self.of_class]
 
     def removals(self, cut: Cut) -> int:
-        """Return how many images a cut by `keep` removes."""
+        """Return the number of images that a cut by `keep` removes."""
         n = int(self.sizes.sum())
         return n - cut.wanted(n)
 
     def depths(self, cut: Cut) -> Ints:
-        """Return how many merges of each class a budget a class takes, int64[c]."""
+        """Return the number of merges of each class that a budget per class takes, int64[c]."""
         wanted = cut.wanted(int(self.sizes.sum()))
         return self.sizes - allot(self.sizes, self.smallest, wanted, cut.min_per_class)
 
@@ -93,7 +93,7 @@ class Steps:
         return [Request(int(c), merges=int(depths[c])) for c in np.flatnonzero(short)]
 
     def _deeper(self, cut: Cut) -> list[Request]:
-        """Where constraints leave some classes fewer merges than their share, the others make up for it."""
+        """Return requests for the other classes where constraints leave some fewer merges than their share."""
         stored, limits = self._stored(), self._limits(cut)
         short = np.isfinite(self.complete_to) & (stored < limits)
         return [Request(int(c), merges=int(min(2 * stored[c] + 1, limits[c]))) for c in np.flatnonzero(short)]
@@ -103,7 +103,7 @@ class Steps:
         return [Request(int(c), height=height) for c in np.flatnonzero(short)]
 
     def _limits(self, cut: Cut) -> Ints:
-        """Merges of each class that leave it its minimum."""
+        """Return the number of merges of each class that leave it its minimum."""
         return self.sizes - np.minimum(cut.min_per_class, self.sizes)
 
     def _stored(self) -> Ints:
@@ -111,7 +111,7 @@ class Steps:
 
     @cached_property
     def _rank(self) -> Ints:
-        """The number of each merge within its class, from 0."""
+        """Number of each merge within its class, from 0."""
         order = np.argsort(self.of_class, kind="stable")
         starts = np.cumsum(self._stored()) - self._stored()
         rank = np.empty(len(self.of_class), dtype=np.int64)
@@ -121,7 +121,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Request:
-    """A class to cluster deeper: at least `merges` merges of it, or all up to `height`."""
+    """Class to cluster deeper: at least `merges` merges of it, or all up to `height`."""
 
     index: int
     merges: int | None = None
