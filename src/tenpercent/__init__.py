@@ -5,7 +5,7 @@
     selection = tp.run("photos/", keep=0.9, out="runs/photos")
     selection.kept, selection.removed, selection.groups()
 
-Importing it loads no torch and compiles nothing.
+Importing it neither loads torch nor compiles anything.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ __all__ = [
     "select_by",
 ]
 
-# Fetched when they are first used: numba takes most of a second to load.
+# Loaded on first use: numba takes most of a second to load.
 _LATER = {
     "Leaks": "leakage.result",
     "Merges": "tree.merges",

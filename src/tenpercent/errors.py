@@ -1,13 +1,13 @@
-"""Everything that can go wrong, as a tree.
+"""Errors of the package, as a tree.
 
     TenpercentError                exit status 1
     ├── UsageError                 2  an argument or its value: says the value, the limit and the remedy
-    │   ├── SourceError            2  a source that is missing, empty or not what it was said to be
+    │   ├── SourceError            2  a source that is missing, empty or not of the stated kind
     │   └── MissingExtraError      2  an optional dependency that is not installed: says the command
-    ├── TrainingFailedError        1  a training whose loss is no number any more: that trial is marked, others go on
+    ├── TrainingFailedError        1  a training run whose loss is nan or infinite: that trial is marked, others go on
     ├── MemoryBudgetError          1  clustering needs more memory than there is: says what fits (`linkage/memory.py`)
-    └── RunFolderError             1  a run folder that can't serve
-        ├── LockedError            1  another process works on the same stage: says who
+    └── RunFolderError             1  a run folder that can't be used
+        ├── LockedError            1  another process works on the same stage: says which
         └── StageError             1  a stage that has not run yet, or was made by something else
 
 Each message is one line that names the value, the limit and the remedy.
@@ -24,7 +24,7 @@ from types import ModuleType
 
 
 class TenpercentError(Exception):
-    """The root: one line for a person, never a traceback."""
+    """Base of all errors: one line for a person, never a traceback."""
 
     exit_status = 1
 
@@ -36,7 +36,7 @@ class UsageError(TenpercentError, ValueError):
 
 
 class SourceError(UsageError):
-    """A source is missing, empty, unreadable or not of the kind it was said to be."""
+    """A source is missing, empty, unreadable or not of the stated kind."""
 
 
 class MissingExtraError(UsageError, ImportError):
@@ -44,11 +44,11 @@ class MissingExtraError(UsageError, ImportError):
 
 
 class TrainingFailedError(TenpercentError):
-    """The loss of a training became nan or infinite."""
+    """The loss of a training run became nan or infinite."""
 
 
 class RunFolderError(TenpercentError):
-    """A run folder can't serve: another format, another source, not writable."""
+    """A run folder can't be used: another format, another source, not writable."""
 
 
 class LockedError(RunFolderError):
@@ -56,7 +56,7 @@ class LockedError(RunFolderError):
 
 
 class StageError(RunFolderError):
-    """A stage is missing, or what is stored was made with other settings."""
+    """A stage is missing, or its files were made with other settings."""
 
 
 def nearest(name: object, known: Iterable[str], limit: int = 3) -> str:
@@ -66,7 +66,7 @@ def nearest(name: object, known: Iterable[str], limit: int = 3) -> str:
 
 
 def one_line(error: object, most: int | None = None) -> str:
-    """Return what an error says without line breaks, `most` characters at most; its kind where it says nothing."""
+    """Return the text of an error without line breaks, at most `most` characters; its kind where it has no text."""
     return " ".join(str(error).split())[:most] or type(error).__name__
 
 
@@ -77,12 +77,12 @@ def counted(n: int, noun: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Return why something can't be read or written, without the number and the path that an `OSError` adds."""
+    """Return the reason why something can't be read or written, without the number and path of an `OSError`."""
     return one_line((error.strerror if isinstance(error, OSError) else None) or error)
 
 
 def disk_remedy(error: OSError) -> str:
-    """Return what to do about a file that can't be written: a full disk, no right to, too many open files."""
+    """Return the remedy for a file that can't be written: a full disk, missing rights, too many open files."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "make the folder writable"
     if error.errno in (errno.EMFILE, errno.ENFILE):
@@ -103,7 +103,7 @@ def require(module: str, extra: str) -> ModuleType:
     except ImportError as error:
         root = module.partition(".")[0]
         if error.name is not None and error.name.partition(".")[0] != root:
-            raise  # the module is there, something it needs is broken: show that
+            raise  # the module is installed, but something it needs is broken: show that
         raise _missing(root, extra) from None
 
 

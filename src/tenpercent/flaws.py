@@ -1,4 +1,4 @@
-"""Vectors without a direction: which they are, and how they are named to a person."""
+"""Vectors without a direction: their detection, and their description for a person."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy.typing as npt
 from .errors import counted
 
 NAMED = 5  # rows of a kind that a message names; it counts all of them
-BLOCK_BYTES = 32 * 2**20  # of vectors looked at at a time
+BLOCK_BYTES = 32 * 2**20  # of vectors checked at a time
 
 Codes = npt.NDArray[np.uint8]
 
 
 class Flaw(IntEnum):
-    """What a vector can lack; of several, the first below."""
+    """Flaw of a vector; of several, the first below."""
 
     NONE = 0
     MISSING = 1
@@ -28,7 +28,7 @@ class Flaw(IntEnum):
 
     @property
     def reason(self) -> str:
-        """What is wrong with one such vector."""
+        """Description of the flaw of one such vector."""
         return _WORDS[self][0]
 
 
@@ -45,7 +45,7 @@ def flaws_of(vectors: npt.NDArray[Any], *, zero: bool = True) -> Codes:
 
     Args:
         vectors: floats [n, d].
-        zero: whether a row of zeros is one.
+        zero: whether a row of zeros counts.
 
     Returns:
         uint8[n].
@@ -64,14 +64,14 @@ def flaws_of(vectors: npt.NDArray[Any], *, zero: bool = True) -> Codes:
 
 
 def all_flaws(vectors: npt.NDArray[Any], *, zero: bool = True) -> Codes:
-    """Return `flaws_of` all rows, block by block: the vectors may be a file larger than the memory."""
+    """Return `flaws_of` all rows, block by block: the vectors may be a file larger than memory."""
     size = max(1, BLOCK_BYTES // max(vectors[:1].nbytes, 1))
     blocks = [flaws_of(vectors[at : at + size], zero=zero) for at in range(0, len(vectors), size)]
     return np.concatenate([np.empty(0, dtype=np.uint8), *blocks])
 
 
 def describe_flaws(codes: Codes, name: Callable[[int], str] | None = None) -> str:
-    """Return in words how many rows have which flaw, with the first of each named.
+    """Return in words the number of rows with each flaw, with the first of each named.
 
     Args:
         codes: `flaws_of` all rows; at least one has a flaw.

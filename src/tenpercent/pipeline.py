@@ -1,4 +1,4 @@
-"""The whole flow, stage by stage: embed, cluster, select, report. Every stage resumes in its run folder."""
+"""Stages in their order: embed, cluster, select, report. Every stage resumes in its run folder."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ def run(
     memory: int | str | None = None,
     reread: bool = False,
 ) -> Selection:
-    """Embed, cluster, select and report: the whole flow, resumed where it was interrupted.
+    """Embed, cluster, select and report: all stages, each resumed if it was interrupted.
 
     Args:
         source: a folder, ``hf:NAME``, ``torchvision:NAME``, ``digits``, Parquet or ready vectors.
         out: the run folder.
-        keep: the fraction kept, in (0, 1]; 0.9 unless said. A shortcut for ``cut=Cut(keep=keep)``.
+        keep: the fraction kept, in (0, 1]; default 0.9. A shortcut for ``cut=Cut(keep=keep)``.
         embedder: `Supervised` (the default where there are labels), `SelfSupervised` (where there are none), `Timm`,
             a torch module or a function.
-        holdout: the fraction of each class kept out of embedding and selection, for `evaluate`.
+        holdout: the fraction of each class held out of embedding and selection, for `evaluate`.
         options: column names, split and the like.
-        cut: everything else about clustering and cutting.
-        memory: what clustering may take, in bytes or as ``"4GiB"``; None for half of what is free.
-        reread: read the source of an existing run anew, by the rules of this version (docs/sources.md); what was
-            made of it moves to ``earlier/`` in the run folder, decisions stay.
+        cut: all other options of clustering and cutting.
+        memory: memory limit of clustering, in bytes or as ``"4GiB"``; None for half of free memory.
+        reread: read the source of an existing run anew, by the rules of this version (docs/sources.md); earlier results
+            move to ``earlier/`` in the run folder, decisions stay.
 
     Returns:
         The selection, stored in the run folder beside the report.
@@ -105,16 +105,16 @@ def cluster(
     layer: str | None = None,
     memory: int | str | None = None,
 ) -> Merges:
-    """Build the first merges of the complete-linkage tree, as deep as asked.
+    """Build the first merges of the complete-linkage tree, to the requested depth.
 
     Args:
         what: embeddings, or a run folder, which then stores the merges.
         keep: the smallest fraction that the tree must be able to keep; 0.5 where neither it nor `threshold` is given.
         threshold: the height that it must reach, instead of `keep`.
         within: ``class`` or ``all``; None for class by class where there are labels.
-        layer: of a run folder, whose vectors to take: ``start``, ``middle`` or ``end`` (the default); embeddings are of
-            one layer, and another is an error.
-        memory: what may be used, in bytes or as ``"4GiB"``; None for half of what is free.
+        layer: for a run folder, the layer of the vectors: ``start``, ``middle`` or ``end`` (the default); embeddings
+            have one layer, and another is an error.
+        memory: memory limit, in bytes or as ``"4GiB"``; None for half of free memory.
 
     Raises:
         MemoryBudgetError: this depth needs more memory: says what fits.
@@ -133,7 +133,7 @@ def cluster(
 
 
 def _cluster_folder(what: str | Path, depth: Cut, allowed: int | None, *, find_gap: bool = False) -> Merges:
-    """Cluster a run folder and store its merges, unless those stored reach as deep as asked."""
+    """Cluster a run folder and store its merges, unless the stored ones are deep enough."""
     from .linkage.memory import Resources
     from .selection.stored import load_embeddings, stored_merges
     from .tree.deepening import COPIES, beyond_copies
@@ -146,14 +146,14 @@ def _cluster_folder(what: str | Path, depth: Cut, allowed: int | None, *, find_g
         clock = Clock()
         stored = stored_merges(folder, embeddings, depth.within)
         if stored is not None and stored.covers(depth):
-            folder.clear_scratch()  # a process that was killed when the merges were whole may have left it
+            folder.clear_scratch()  # a process killed after the merges were complete may have left it
             return stored
         log.info("clustering %s images, %d values each", f"{len(embeddings):,}", embeddings.width)
         resources = Resources(memory=allowed, scratch=folder.scratch)
         known = uncut(embeddings, depth.within) if stored is None else stored
         deep = beyond_copies(known, resources) if find_gap and (depth.keep or 1) > COPIES else None
         merges = (deep or known).deepened(depth, resources)
-        # The record of a tree that only grows stays: a kill leaves one of both, and going on from it is the same again.
+        # The record of a tree that only grows stays: a kill leaves either one, and both resume to the same tree.
         folder.forget(Stage.CLUSTER if stored is None else Stage.SELECT)
         keep = depth.keep if deep is None else COPIES
         store_merges(folder, merges, clock, keep=keep, threshold=depth.threshold)
@@ -163,7 +163,7 @@ def _cluster_folder(what: str | Path, depth: Cut, allowed: int | None, *, find_g
 def store_merges(
     folder: RunFolder, merges: Merges, clock: Clock, bare: Merges | None = None, **depth: float | None
 ) -> None:
-    """Store merges; those without decisions too, where they are others than the stored ones (`bare`)."""
+    """Store merges; those without decisions too, where they differ from the stored ones (`bare`)."""
     folder.doubt(Stage.CLUSTER)
     if merges.constraints.links:
         if merges.bare is not None and merges.bare is not bare:
@@ -186,14 +186,14 @@ def select(
     memory: int | str | None = None,
     ignore_decisions: bool = False,
 ) -> Selection:
-    """Cut a tree and keep one image of each group; a deeper cut than the tree deepens it first.
+    """Cut a tree and keep one image of each group; if the cut is deeper than the tree, the tree is deepened first.
 
     Args:
         what: merges, or a run folder, which then stores the selection.
-        cut: where to cut; keep 0.9 unless said. Its `within` and `layer`, where given, must be those clustered with.
+        cut: the cut; default keep 0.9. Its `within` and `layer`, where given, must be those of the clustering.
         keep: the fraction kept, a shortcut for ``cut=Cut(keep=keep)``.
-        memory: what deepening may take, in bytes or as ``"4GiB"``; None for half of what is free.
-        ignore_decisions: cut as if nothing had been decided about any image.
+        memory: memory limit of deepening, in bytes or as ``"4GiB"``; None for half of free memory.
+        ignore_decisions: cut as if there were no decisions.
 
     Raises:
         MemoryBudgetError: the cut needs more memory: says what fits.
@@ -237,15 +237,15 @@ def select_by(
     seed: int = 0,
     scores: npt.ArrayLike | None = None,
 ) -> Selection:
-    """Choose which images stay by another strategy than the tree: docs/strategies.md compares them.
+    """Choose the images to keep by another strategy than the tree: docs/strategies.md compares them.
 
     Args:
-        what: embeddings, or a run folder, which then stores the selection. Of a run folder that is clustered, its layer
-            and `within` are taken.
+        what: embeddings, or a run folder, which then stores the selection. For a clustered run folder, its layer and
+            `within` are used.
         strategy: ``random``, ``kcenter``, ``graph-remove``, ``graph-add``, ``semdedup``, ``el2n``, ``forgetting``,
             ``ccs``, ``spread``, ``mixed`` or ``semantic``; some take a value, ``"mixed:0.3"``.
         keep, threshold, within, seed: see `select.by_strategy.select_by`.
-        scores: see there; for a run folder those that the training of its embedding left, unless others are given.
+        scores: see there; for a run folder by default those of the training run of its embedding.
 
     Raises:
         UsageError: a value out of its range or without a meaning for the strategy, or scores that don't fit.
@@ -276,14 +276,14 @@ def select_by(
 
 
 def cut_again(folder: RunFolder, *, ignore_decisions: bool = False) -> None:
-    """Make the stored selection follow the decisions that hold now, cut as it was.
+    """Apply the current decisions to the stored selection, with the same cut.
 
     Args:
         folder: the run.
-        ignore_decisions: make it as if nothing had been decided.
+        ignore_decisions: cut as if there were no decisions.
 
     Raises:
-        StageError: nothing has been selected yet, or it was cut with ids that must stay, which are not known here.
+        StageError: there is no selection yet, or it was cut with ids that must stay, which are not known here.
     """
     from .selection.stored import constraints_for, load_embeddings
 
@@ -316,7 +316,7 @@ def cut_again(folder: RunFolder, *, ignore_decisions: bool = False) -> None:
 
 def _store_selection(folder: RunFolder, selection: Selection, clock: Clock) -> None:
     folder.forget(Stage.SELECT)
-    replace(selection, length=None).save(folder.selection)  # which run.json says, beside it
+    replace(selection, length=None).save(folder.selection)  # run.json has it
     folder.record(
         Stage.SELECT,
         dict(selection.settings),
@@ -328,7 +328,7 @@ def _store_selection(folder: RunFolder, selection: Selection, clock: Clock) -> N
 
 
 def _check_clustered_so(folder: RunFolder, merges: Merges, cut: Cut) -> None:
-    """Raise `StageError` where the stored tree is within another, or of another layer, than `cut` says."""
+    """Raise `StageError` where the stored tree has another scope or layer than `cut`."""
     for name, asked, found in (
         ("within", cut.within, str(merges.within)),
         ("layer", cut.layer, merges.embeddings.layer),
@@ -347,16 +347,16 @@ def report(
     ignore_decisions: bool = False,
     protocol: str | None = None,
 ) -> Path:
-    """Write a run's report: one self-contained HTML file. Decisions made since the cut cut again first.
+    """Write a run's report: one self-contained HTML file. If there are newer decisions, the tree is cut again first.
 
-    Where trainings have tried the selection, the report shows what they prove, and tables and figures of it for
-    papers are written into ``evidence/``.
+    Where training runs have evaluated the selection, the report shows their results, and tables and figures for papers
+    are written into ``evidence/``.
 
     Args:
         what: a run folder.
-        margin: the loss in points of accuracy that the trainings are held against; None for 0.2.
-        ignore_decisions: show the cut as if nothing had been decided about any image.
-        protocol: the fingerprint of the trainings that ``evidence/`` shows; None for that with the most.
+        margin: the loss of accuracy, in points, to test the training runs against; None for 0.2.
+        ignore_decisions: show the cut as if there were no decisions.
+        protocol: the fingerprint of the training runs shown in ``evidence/``; None for that with the most.
 
     Returns:
         Its path.
@@ -406,14 +406,14 @@ def report(
 
 
 def explain(what: str | Path, name: str | int) -> Explanation:
-    """Say why one image of a run was removed or kept.
+    """Explain why one image of a run was removed or kept.
 
     Args:
         what: a run folder.
         name: the image's id; where ids are row numbers, its row.
 
     Raises:
-        UsageError: no image has that id; the nearest ids are offered.
+        UsageError: no image has that id; the message suggests the nearest.
     """
     from .selection.stored import load_merges, load_selection
 
@@ -439,8 +439,8 @@ def export(
     Args:
         what: a run folder.
         format: ``indices``, ``folder``, ``csv`` or ``hf``.
-        to: where to; nothing there is overwritten.
-        ignore_decisions: write the cut as if nothing had been decided about any image.
+        to: the path to write to; nothing there is overwritten.
+        ignore_decisions: write the cut as if there were no decisions.
     """
     from .exporting import Format, describe_change
     from .exporting import export as write

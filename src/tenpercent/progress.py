@@ -1,4 +1,4 @@
-"""A progress bar with rate and time left for whatever takes longer than two seconds; silent in logs."""
+"""Progress bar with rate and time left for whatever takes longer than two seconds; silent in logs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _watcher: ContextVar[Callable[[float], None] | None] = ContextVar("watcher", def
 
 @contextmanager
 def quiet(on: bool = True) -> Iterator[None]:
-    """Within this context no bar is drawn (``--quiet``, and every process but the first)."""
+    """Draw no bar within this context (``--quiet``, and every process but the first)."""
     token = _quiet.set(on)
     try:
         yield
@@ -24,13 +24,13 @@ def quiet(on: bool = True) -> Iterator[None]:
 
 
 def is_quiet() -> bool:
-    """Return whether bars are off here, for handing it on to another process."""
+    """Return whether bars are off here, for passing it on to another process."""
     return _quiet.get()
 
 
 @contextmanager
 def watched(by: Callable[[float], None]) -> Iterator[None]:
-    """Within this context `by` is called with the share that is done of each bar that is not quiet."""
+    """Call `by` within this context with the finished fraction of each bar that is not quiet."""
     token = _watcher.set(by)
     try:
         yield
@@ -38,14 +38,14 @@ def watched(by: Callable[[float], None]) -> Iterator[None]:
         _watcher.reset(token)
 
 
-if TYPE_CHECKING:  # the class has a parameter in its stubs alone
+if TYPE_CHECKING:  # the class has a parameter in its stubs only
     _Bar = tqdm[Any]
 else:
     _Bar = tqdm
 
 
 class _Watched(_Bar):
-    """A bar that tells how far it is, drawn or not."""
+    """Bar that reports its progress, drawn or not."""
 
     def tell(self, by: Callable[[float], None], total: int, initial: int) -> None:
         self._by, self._of, self._seen = by, max(total, 1), initial

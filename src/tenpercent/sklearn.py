@@ -42,18 +42,18 @@ class CompleteLinkage(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sci
     heights differ it is scikit-learn's. Only the pairs that the cut needs are found: no matrix of all distances.
 
     Args:
-        n_clusters: how many clusters to find, from 1 to the number of rows; None where `distance_threshold` is given.
+        n_clusters: number of clusters to find, from 1 to the number of rows; None where `distance_threshold` is given.
         distance_threshold: instead, merge while the height is below this; clusters at it or above stay apart.
         metric: ``cosine`` (1 − cos, for which no row may be zero) or ``euclidean``.
 
     Attributes:
         labels_: int64[n], the cluster of each row, numbered in the order in which they first appear.
-        n_clusters_: how many there are.
+        n_clusters_: number of clusters.
         children_: int64[n − n_clusters_, 2], the two nodes that each merge joins; nodes below n are rows, and merge t
             makes node n + t. Only the merges of the cut: ``n_clusters=1`` builds the whole tree.
         distances_: float64[n − n_clusters_], the height of each merge, ascending.
         n_leaves_: n.
-        representative_indices_: int64[n_clusters_], the row that stands for each cluster. ``cosine``: the member whose
+        representative_indices_: int64[n_clusters_], the row that represents each cluster. ``cosine``: the member whose
             unit vector has the largest product with their sum. ``euclidean``: the member nearest to the mean. Values
             that differ by 1e-12 or less (``euclidean``: times the cluster's largest distance to the mean) are ties and
             go to the smallest row, so a cluster of two is represented by its first.
@@ -113,7 +113,7 @@ class CompleteLinkage(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sci
         return self
 
     def _first_merges(self, rows: Rows) -> tuple[Linkage, int]:
-        """The merges that the parameters ask for, and how many of them to take."""
+        """Return the merges that the parameters request, and the number of them to take."""
         if (self.n_clusters is None) == (self.distance_threshold is None):
             raise UsageError(
                 "Exactly one of n_clusters and distance_threshold has to be set, and the other needs to be None: "
@@ -128,7 +128,7 @@ class CompleteLinkage(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sci
                     f"n_clusters={self.n_clusters}, n_samples={len(rows)}."
                 )
         elif self.distance_threshold:
-            # In double precision whatever it came in: the largest number below it makes "≤" mean "<".
+            # In double precision whatever the input: the largest number below it makes "≤" mean "<".
             below = math.nextafter(float(self.distance_threshold), -math.inf)
             found = first_merges(rows, height=below, metric=self.metric)
             return found, len(found)
@@ -136,7 +136,7 @@ class CompleteLinkage(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
 
 def _representatives(rows: Rows, labels: Ints, metric: str) -> Ints:
-    """The row that stands for each cluster, int64[k]."""
+    """Return the representative row of each cluster, int64[k]."""
     members = np.argsort(labels, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(labels))])
     if metric == "cosine":
@@ -149,7 +149,7 @@ def _representatives(rows: Rows, labels: Ints, metric: str) -> Ints:
 
 @kernel
 def _nearest_to_mean(rows: npt.NDArray[Any], one: float, other: float, members: Ints, starts: Ints) -> Ints:
-    """The member nearest to the mean; members[starts[g]] … members[starts[g + 1] − 1] are cluster g, ascending.
+    """Return the member nearest to the mean; members[starts[g]] … members[starts[g + 1] − 1] are cluster g, ascending.
 
     Rows are scaled by a power of two, one · other, so that no square overflows, and taken relative to the cluster's
     first: the mean of near rows far from the origin keeps its digits.
