@@ -244,7 +244,7 @@ def select_by(
             `within` are used.
         strategy: ``random``, ``kcenter``, ``graph-remove``, ``graph-add``, ``semdedup``, ``el2n``, ``forgetting``,
             ``ccs``, ``spread``, ``mixed`` or ``semantic``; some take a value, ``"mixed:0.3"``.
-        keep, threshold, within, seed: see `select.by_strategy.select_by`.
+        keep, threshold, within, seed: see `selection.by_strategy.select_by`.
         scores: see there; for a run folder by default those of the training run of its embedding.
 
     Raises:

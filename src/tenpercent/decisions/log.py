@@ -85,13 +85,13 @@ class DecisionLog:
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a decision to undo."""
+        """True if there is a decision to undo."""
         with self._reading() as database:
             return database is not None and rows.last_active(database) is not None
 
     @property
     def can_redo(self) -> bool:
-        """Whether the last action was an undo."""
+        """True if the last action was an undo."""
         with self._reading() as database:
             return database is not None and rows.last_undone(database) is not None
 

@@ -185,7 +185,7 @@ def extract(
         found: the readable images.
         source: the source of their ids, paths and labels.
         folder: the run's ``embeddings`` folder.
-        about: the parts' metadata, see `store.part_files.write_part`; a part also names the images it rejects.
+        about: the parts' metadata, see `part_files.write_part`; a part also names the images it rejects.
 
     Raises:
         TenpercentError: not one vector of one width per image, or more than half of them have no direction.

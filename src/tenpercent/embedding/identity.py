@@ -10,7 +10,7 @@ from ..errors import StageError
 from .settings import file_hash
 
 BORROWED = "the network of another run"
-WEIGHTS = "weights.safetensors"  # the same name as in `embed.loop`, which loads torch
+WEIGHTS = "weights.safetensors"  # the same name as in `loop`, which loads torch
 
 
 def is_trained(stored: dict[str, Any]) -> bool:

@@ -68,7 +68,7 @@ class Origin:
         return fingerprint([self.source, self.rows, self.embedder, self.images])
 
     def about(self, source: ImageSource) -> dict[str, Any]:
-        """Return the metadata that all part files have in common, see `store.part_files.write_part`."""
+        """Return the metadata that all part files have in common, see `part_files.write_part`."""
         return {
             "origin": self.fingerprint,
             "class_names": list(source.class_names),

@@ -60,7 +60,7 @@ class Pixels:
 
     @property
     def in_memory(self) -> bool:
-        """Whether all pixels are kept in memory."""
+        """True if all pixels are kept in memory."""
         return self.kept is not None
 
     def describe(self) -> str:
@@ -158,7 +158,7 @@ class Scan:
 
     @property
     def alike(self) -> bool:
-        """Whether all images have one size in the source."""
+        """True if all images have one size in the source."""
         return bool((self.sizes == self.sizes[0]).all())
 
 

@@ -161,7 +161,7 @@ class SelfSupervised:
         dim: width of the last layer, whose values are stored and clustered.
         depth: layers of the 6n+2-layer network (8, 14, 20, 26, 32, ...); timm names carry their own.
         side: images of more than 64 pixels are scaled to this shorter side and cropped square; None for 256, or, with
-            neither a network's name nor a GPU, for `embedding.SIDE`.
+            neither a network's name nor a GPU, for `stage.SIDE`.
         epochs: passes over the images; None for `training.default_epochs`.
         steps: batches, instead of epochs.
         batch: images per step, each seen twice; an image is contrasted with the others of its batch.
@@ -221,7 +221,7 @@ class SelfSupervised:
 
     @property
     def open(self) -> bool:
-        """Whether the machine decides the size at which photos are shown."""
+        """True if the machine decides the size at which photos are shown."""
         return self.side is None and self.network is None
 
     def seen_as(self, stored: dict[str, Any]) -> Self:

@@ -161,9 +161,7 @@ def embed_opened(
         folder = RunFolder.create(out, about)
         done = _embedded(folder)
         if done is not None and done["holdout"] == holdout:
-            return Embeddings.load(
-                folder.embeddings, length=len(opened)
-            )  # nothing asked for that could differ
+            return Embeddings.load(folder.embeddings, length=len(opened))  # no request that could differ
         embedder = _recorded_embedder(folder)
     rows, held_out = split_holdout(opened, holdout)
     require("torch", "images")
@@ -180,7 +178,7 @@ def embed_opened(
         return Embeddings.load(folder.embeddings, length=len(opened))
     with folder.lock(Stage.EMBED):
         folder.doubt_missing(Stage.EMBED)
-        summary = embed_source(opened, folder, chosen, rows)  # refuses what was begun with other settings
+        summary = embed_source(opened, folder, chosen, rows)  # refuses embeddings with other settings
         write_holdout(folder, opened, held_out)
         folder.forget(Stage.EMBED)  # where part files were deleted, what was made from them may be outdated
         folder.record(Stage.EMBED, settings, clock.seconds, **summary)

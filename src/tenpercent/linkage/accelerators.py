@@ -131,7 +131,7 @@ class TorchFilter:
             self._torch.set_num_threads(self._threads)
 
     def _moved(self, array: Singles) -> Tensor:
-        # A copy also on the processor: what came from a file may be read-only, which torch warns of.
+        # A copy also on the CPU: arrays from a file may be read-only, of which torch warns.
         return self._torch.tensor(array, device=self._device)
 
     def _there(self, points: Centred) -> _There:

@@ -38,7 +38,7 @@ BLOCK = 1024
 GROUP = 256  # centres handled together
 SEED = 0
 ROUNDS = 4  # of k-means; more change little
-# What a step costs, in multiplications of float32, roughly and the same everywhere: they choose, and change nothing.
+# Rough cost of a step, in float32 multiplications, the same everywhere: it affects the choice, never the result.
 TILE_COST = 4e6  # to call for one tile
 WIDE, SAMPLE_BYTES = (
     1 << 15,

@@ -34,7 +34,7 @@ from .points import Centred, Singles
 WIDEST = 1 << 20  # beyond, γ is no longer small
 # Whatever has a result below float32's range loses 2⁻¹²⁶ at most, in all less than 5 · 2²⁰ · 2⁻¹²⁶ for WIDEST values.
 TINY = 2.0**-100
-# Multiplications. Below the one, a processor takes less than about a minute, and to import torch takes seconds;
+# Multiplications. Below the one, a CPU takes less than about a minute, and to import torch takes seconds;
 # below the other, it is not worth looking even where torch is there already.
 
 

@@ -34,7 +34,7 @@ ENTRY_SECONDS = 1e-8  # of its matrix
 EDGES = 0.75  # the fraction of the memory for counted pairs of clusters
 LIVE = 0.5  # of n points and E pairs there are about LIVE · √(E·n) of them at a time, on real embeddings
 BYTES_PER_THREAD = 12 << 20  # products, what the filter passes and what of it is near, candidates
-ROWS_OF_TILE = 1024  # at most, and as many columns; candidates are looked for in blocks of as many
+ROWS_OF_TILE = 1024  # at most, and as many columns; candidates are searched for in blocks of as many
 BYTES_PER_COORDINATE = 28  # of a row and a column in float32 and float64, and of a candidate
 LEAST = 4 << 20  # below, pairs would come in too many small files
 
@@ -113,7 +113,7 @@ def grow(task: Task, start: Start) -> Grown:
 
 
 class _Growth:
-    """Where the growing stands: clusters after all pairs up to `reached`, and the merges so far.
+    """State of the growth: clusters after all pairs up to `reached`, and the merges so far.
 
     A shell is the set of pairs handled together; `above` is where the current one begins.
     """
@@ -166,7 +166,7 @@ class _Growth:
         """Return a wider radius, from the growth of the merges with the pairs so far.
 
         The log-odds of the fraction merged grow with the logarithm of the pairs, the faster the deeper, on all
-        embeddings that were looked at: the slope so far overestimates the pairs that are needed, a little.
+        embeddings examined: the slope so far overestimates the pairs that are needed, a little.
         """
         n = self.n
         pairs = max(self.sample.pairs(self.reached), n / 4)

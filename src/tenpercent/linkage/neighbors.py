@@ -156,7 +156,7 @@ class Join:
 
     @property
     def within(self) -> bool:
-        """Whether it is one set."""
+        """True if it is one set compared with itself."""
         return self.right is None
 
     @property

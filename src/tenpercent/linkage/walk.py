@@ -12,8 +12,8 @@ else they would have merged when it filled: a merge adds C's counts with A and w
 parts were. So every largest cross pair is still to come, and the first of them to come is the smallest: its clusters
 are the next that complete linkage merges, and they are the first whose count fills. ∎
 
-**Going on.** So a walk over all pairs up to some radius gives exactly the merges up to that height, and a later walk
-over the pairs beyond it goes on where this one stopped: clusters and counts are all it needs to know (`Clusters`).
+**Resuming.** So a walk over all pairs up to some radius gives exactly the merges up to that height, and a later walk
+over the pairs beyond it resumes where this one stopped: clusters and counts are all it needs to know (`Clusters`).
 They in turn are the merges and, for each two clusters, how many of the walked pairs lie between them, however the walk
 was cut into parts: hence the one form in which they are returned and stored (`Counted`). A pair within one cluster
 decides nothing and is dropped: all cross pairs were seen before the merge, so it comes only when a caller counts again.

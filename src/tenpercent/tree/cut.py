@@ -96,7 +96,7 @@ class Cut:
 
     @property
     def holds_height(self) -> bool:
-        """Whether `keep` sets the height of the cut of each class, and decisions change the number kept."""
+        """True if `keep` sets the height of the cut of each class, and decisions change the number kept."""
         return self.keep is not None and self.hold is Hold.HEIGHT
 
     def wanted(self, n: int) -> int:

@@ -26,9 +26,7 @@ from .steps import Bools, Floats
 if TYPE_CHECKING:
     from .merges import Merges
 
-WHOLE = (
-    20_000  # a class of no more images is walked again whole, which takes less than to look for the component
-)
+WHOLE = 20_000  # a class of no more images is walked again whole, which is faster than to search for the component
 LARGE = 0.25  # and so is a class of which the component is more than this fraction
 
 

@@ -15,7 +15,7 @@ from .columns import LABEL_NAMES
 TEXTS = (".txt", ".csv", ".tsv")
 ENDINGS = (*TEXTS, ".mat")  # the last can't be read, and is named in messages
 HEAD = 20  # lines read to decide whether a file names images
-MOST = 0.9  # least fraction of the images that a file must name to be used without being asked for
+MOST = 0.9  # least fraction of the images that a file must name to be used without a request
 _DELIMITERS = "\t,;"
 _BOXED = re.compile(r"(\S+)(?: -?\d+(?:\.\d+)?){4}(?: .*)?")  # a class before the corners of a box
 _FRACTION = re.compile(r"-?\d*\.\d+")

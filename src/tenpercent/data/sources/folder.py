@@ -214,7 +214,7 @@ def open_folder(listing: Listing, options: SourceOptions) -> ImageSource:
     """Open the images of a listing.
 
     The class of an image is its folder below the source, without levels that are splits or that all classes share
-    (`layout.read_layout`); images beside class folders have no label. Without class folders, a text file that names the
+    (`read_layout`); images beside class folders have no label. Without class folders, a text file that names the
     images may hold their labels (`annotations.py`). Rows are sorted by class folder, then by file name: for plain class
     folders the order of torchvision's `ImageFolder`.
 

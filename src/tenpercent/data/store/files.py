@@ -105,6 +105,6 @@ def remove_temporaries(output: Path) -> None:
 
 
 def fingerprint(settings: Any) -> str:
-    """Return 16 hexadecimal digits that stand for `settings` (anything JSON can hold)."""
+    """Return a hash of `settings` (anything JSON can hold), 16 hexadecimal digits."""
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
