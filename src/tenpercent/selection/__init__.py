@@ -1,1 +1,1 @@
-"""From merges to a selection: the cut, the groups, the image kept of each, and why."""
+"""From merges to a selection: the cut, its groups, and the representative of each."""

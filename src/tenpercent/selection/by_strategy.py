@@ -1,4 +1,4 @@
-"""Select by any strategy: the same counts, and the same `Selection`, whoever chose."""
+"""Selection by any strategy: the same counts and the same `Selection`, whichever strategy chose."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def select_by(
     seed: int = 0,
     scores: npt.ArrayLike | None = None,
 ) -> Selection:
-    """Choose which images stay by any strategy, and find what stands for each that goes.
+    """Choose the images to keep by any strategy, and find the representative of each removed one.
 
-    Whatever the strategy, a class keeps as many images as it does by ``semantic``. A removed image is represented by
+    Under every strategy a class keeps as many images as under ``semantic``. A removed image is represented by
     the kept image that is nearest to it, of its class with ``within="class"``.
 
     Args:
@@ -58,14 +58,15 @@ def select_by(
         strategy: its name, with a value after a colon where it has one (``"mixed:0.3"``).
         threshold: instead, of ``semantic``, ``kcenter`` and ``graph-remove``: the dissimilarity to stop at.
         within: ``class`` (default where there are labels) or ``all``.
-        seed: of what is drawn, 0 or more; the same for strategies that draw nothing.
+        seed: of the draw, 0 or more; ignored by strategies that draw nothing.
         scores: [N], one a row of the source, larger is harder; ``el2n``, ``forgetting`` and ``ccs`` need them. Rows
-            that have no vector (unreadable, held out) have a score that is not looked at.
+            without a vector (unreadable, held out) have a score that is ignored.
 
     Raises:
-        UsageError: a value out of its range or without a meaning for the strategy, scores that don't fit, or shared
+        UsageError: a value out of its range or not supported by the strategy, scores that don't fit, or shared
             vectors that have changed.
-        MemoryBudgetError: the tree of ``semantic``, ``spread`` or ``mixed`` needs more memory: says what fits.
+        MemoryBudgetError: the tree of ``semantic``, ``spread`` or ``mixed`` needs more memory; the message says what
+            fits.
     """
     chosen, cut = CheckedStrategy.of(strategy), Cut(keep, threshold, within=within)
     if cut.threshold is not None and chosen.name not in STOPS_AT_THRESHOLD:
@@ -82,7 +83,7 @@ def select_by(
     task = _Task(embeddings, chosen, cut, merges, ranked, first)
     kept = np.zeros(len(embeddings), dtype=bool)
     keepers = Keepers(np.arange(len(embeddings)), np.zeros(len(embeddings)), np.zeros(len(embeddings)))
-    # What looks for near pairs has threads of its own.
+    # The search for near pairs has threads of its own.
     threads = 1 if chosen.name is Strategy.GRAPH_REMOVE else cpus()
     for one, stay in zip(classes, in_threads(task.chosen, classes, threads), strict=True):
         kept[one.members[stay]] = True
@@ -96,12 +97,12 @@ def select_by(
 
 @dataclass(frozen=True, eq=False)
 class OneClass:
-    """The images that are chosen from together.
+    """Images that are chosen from together: one class, or all of them.
 
     Attributes:
         code: of the class; −1 without a label, −2 all images.
         members: int64[k], their positions in id order, ascending.
-        count: how many are to stay, or may.
+        count: how many are to stay, or may stay.
     """
 
     code: int
@@ -111,10 +112,10 @@ class OneClass:
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """What was asked for, checked.
+    """The checked request.
 
     Attributes:
-        merges: the tree to draw along; without merges where the strategy needs none.
+        merges: the tree to draw along; empty where the strategy needs none.
         scores: float64[n] in id order, or None.
     """
 
@@ -140,7 +141,7 @@ class _Task:
         if name is Strategy.GRAPH_REMOVE:
             if self.cut.threshold is None:
                 return graph_remove(vectors, count)
-            return graph_remove(vectors, 1, self.cut.threshold)  # as many go as are near
+            return graph_remove(vectors, 1, self.cut.threshold)  # removes all that are near
         if name in (Strategy.SPREAD, Strategy.MIXED):
             return self._along_tree(one, rng)
         units = unit_vectors(vectors)
@@ -166,7 +167,7 @@ def checked_seed(seed: object) -> int:
     """Return a seed.
 
     Raises:
-        UsageError: it is no whole number of at least 0.
+        UsageError: it is not an integer of at least 0.
     """
     if isinstance(seed, bool) or not isinstance(seed, Integral) or int(seed) < 0:
         raise UsageError(f"seed is {seed!r}; it must be a whole number of at least 0")
@@ -179,7 +180,7 @@ def checked_scores(
     """Return the score of each image in id order, float64[n], or None for a strategy without.
 
     Raises:
-        UsageError: they are missing, have no meaning, don't fit the source, or are no numbers.
+        UsageError: they are missing, not used by the strategy, don't fit the source, or are not numbers.
     """
     if strategy.name not in SCORED:
         if scores is not None:
@@ -208,14 +209,14 @@ def checked_scores(
 
 
 def _tree(embeddings: Embeddings, strategy: CheckedStrategy, cut: Cut) -> Merges:
-    """Return the merges to draw along, or none at all."""
+    """Return the merges to draw along, or an empty tree."""
     if strategy.name not in (Strategy.SPREAD, Strategy.MIXED) or cut.keep is None:
         return uncut(embeddings, cut.within)
     return cluster(embeddings, Cut(keep=cut.keep / TREE_DEPTH, within=cut.within))
 
 
 def _classes(merges: Merges, cut: Cut) -> list[OneClass]:
-    """Return the classes with how many of each may stay: all of them where a threshold stops."""
+    """Return the classes with how many of each may stay: all of them where a threshold decides."""
     sizes = merges.sizes
     counts = sizes
     if cut.keep is not None:

@@ -1,4 +1,4 @@
-"""Select by the tree: cut it, and keep one image of each group."""
+"""Selection by the tree: cut it, and keep one image of each group."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .selection import ClassCut, Selection
 
 
 def select(merges: Merges, cut: Cut, memory: int | str | None = None) -> Selection:
-    """Cut the tree and keep one image of each group; a cut deeper than what is stored clusters further first.
+    """Cut the tree and keep one image of each group; a cut deeper than the stored merges clusters further first.
 
     Args:
         merges: the tree.
-        cut: where; each of its `keep_ids` is kept beside the representative of its group.
-        memory: what clustering further may take, in bytes or as ``"4GiB"``; None for half of what is free.
+        cut: where to cut; each of its `keep_ids` is kept beside the representative of its group.
+        memory: limit for clustering further, in bytes or as ``"4GiB"``; None for half of the free memory.
 
     Raises:
         UsageError: an unknown id; or vectors that are shared (`Embeddings.shared`) and have changed, which are read
             once for that.
-        MemoryBudgetError: the cut needs more memory: says what fits.
+        MemoryBudgetError: the cut needs more memory; the message says what fits.
     """
     embeddings, resources = merges.embeddings, Resources(memory=checked_memory(memory))
     embeddings.check_unchanged()
@@ -64,7 +64,7 @@ def select(merges: Merges, cut: Cut, memory: int | str | None = None) -> Selecti
 
 
 def _settings(merges: Merges, cut: Cut, asked: int) -> dict[str, Any]:
-    """Return what a selection records of how it was made."""
+    """Return the settings that a selection records."""
     settings: dict[str, Any] = {
         "keep": cut.keep,
         "threshold": cut.threshold,
@@ -97,7 +97,7 @@ def _class_cuts(merges: Merges, taken: Bools, kept: Bools) -> tuple[ClassCut, ..
 
 
 def _asked_notes(asked: int, extra: int) -> tuple[str, ...]:
-    """Return what a person should know about images that were asked for by id."""
+    """Return notes about images that were to be kept by id."""
     if not asked:
         return ()
     return (

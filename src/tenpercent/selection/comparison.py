@@ -17,7 +17,7 @@ from .selection import Selection
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
-    """Which images two selections keep.
+    """The images that two selections keep.
 
     Attributes:
         both: ids kept by both, in id order; numbers where they were given as whole numbers, like the others.
@@ -51,7 +51,7 @@ def compare(a: Selection, b: Selection) -> Comparison:
     """Compare what two selections of the same images keep.
 
     Raises:
-        UsageError: they are of different images, or no selections.
+        UsageError: they are of different images, or not selections.
     """
     for one in (a, b):
         check_kind(

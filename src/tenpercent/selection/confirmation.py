@@ -1,4 +1,4 @@
-"""Have a selection confirmed that removes most of the images, since its threshold may be meant as a similarity."""
+"""Confirmation of a selection that removes most of the images, since its threshold may be meant as a similarity."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _confirmed: ContextVar[Callable[[str], None]] = ContextVar("confirmed", default=
 
 @contextmanager
 def confirmed_by(ask: Callable[[str], None]) -> Iterator[None]:
-    """Within this context `ask` is called with what a selection would do before it is stored, where it removes most.
+    """Call `ask`, within this context, before storing a selection that removes most of the images.
 
-    It raises where that is not meant. Elsewhere such a selection is stored with a warning.
+    `ask` gets a description of the selection, and raises to refuse it. Outside this context such a selection is stored
+    with a warning.
     """
     token = _confirmed.set(ask)
     try:
@@ -32,7 +33,7 @@ def confirmed_by(ask: Callable[[str], None]) -> Iterator[None]:
 
 
 def confirm(selection: Selection, threshold: float | None) -> None:
-    """Have a selection by threshold confirmed where it removes more than half of the images."""
+    """Ask for confirmation of a selection by threshold that removes more than half of the images."""
     n, kept = len(selection), len(selection.kept)
     if threshold is None or n - kept <= MOST * n:
         return

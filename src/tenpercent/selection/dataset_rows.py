@@ -1,4 +1,4 @@
-"""What a data set says of its rows without one being decoded: files, labels and class names."""
+"""Rows of a data set as it describes them, without decoding one: files, labels and class names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LABELS = ("targets", "labels", "_labels", "y")  # of torchvision's data sets, o
 _PAIRS = ("samples", "_samples", "imgs")  # (file, label) a row
 _FILES = ("_image_files", "_images", "image_paths", "paths", "files", "filenames")
 _NAMES = ("classes", "categories")
-_DEPTH = 32  # of data sets within data sets
+_DEPTH = 32  # of nested data sets
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +43,10 @@ class Labelling:
 
 @dataclass(frozen=True, eq=False)
 class DatasetRows:
-    """What a data set says of its n rows.
+    """A data set's own description of its n rows.
 
     Attributes:
-        labellings: what could be its labels; none where it says none.
+        labellings: its possible labels; empty where it has none.
         files: object[n], the file of each row, None where it has none; None where the data set names no files.
     """
 
@@ -54,20 +54,20 @@ class DatasetRows:
     files: Strings | None = None
 
     def take(self, rows: Ints) -> DatasetRows:
-        """Return what is said of these rows."""
+        """Return the description of these rows."""
         files = None if self.files is None else self.files[rows]
         return DatasetRows(tuple(one.take(rows) for one in self.labellings), files)
 
 
 def dataset_rows(dataset: Any, depth: int = 0) -> DatasetRows:
-    """Return what a data set says of its rows, itself or by the data sets that it is made of.
+    """Return a data set's description of its rows, its own or that of the data sets it is made of.
 
     Known are the attributes of torchvision's data sets, `datasets.Dataset`, `TensorDataset`, and of what is made of
     others `Subset` (``dataset`` and ``indices``), `ConcatDataset` and `StackDataset` (``datasets``).
 
     Args:
         dataset: it has a length.
-        depth: how many data sets it lies within.
+        depth: how many data sets it is nested in.
     """
     n = len(dataset)
     if type(dataset).__module__.partition(".")[0] == "datasets" and hasattr(dataset, "features"):
@@ -102,7 +102,7 @@ def _inner(dataset: Any, n: int, depth: int) -> DatasetRows:
 
 
 def _joined(parts: list[DatasetRows], lengths: list[int]) -> DatasetRows:
-    """Return what data sets say one after another, where all say it."""
+    """Return the descriptions of data sets one after another, as far as all have them."""
     counts = {len(part.labellings) for part in parts}
     labellings: tuple[Labelling, ...] = ()
     if len(counts) == 1:
@@ -118,7 +118,7 @@ def _joined(parts: list[DatasetRows], lengths: list[int]) -> DatasetRows:
 
 
 def _one_after_another(parts: Sequence[Labelling]) -> Labelling | None:
-    """Join labels by their names; None where only some have names."""
+    """Join labels by their names; return None where only some have names."""
     if all(part.names is None for part in parts):
         return Labelling(np.concatenate([part.codes for part in parts]), None)
     names = list(dict.fromkeys(name for part in parts for name in part.names or ()))
@@ -132,7 +132,7 @@ def _one_after_another(parts: Sequence[Labelling]) -> Labelling | None:
 
 
 def _own(dataset: Any, name: str) -> Any:
-    """Return an attribute of a data set itself, or None: one that passes on what another says may have other rows."""
+    """Return an attribute of a data set itself, or None: one passed on from a nested data set may have other rows."""
     try:
         inspect.getattr_static(dataset, name)
     except AttributeError:
@@ -178,7 +178,7 @@ def _joined_names(name: Any) -> str:
 
 
 def _labelling(values: Any, n: int, names: tuple[str, ...] | None) -> Labelling | None:
-    """Return values as labels, or None where they can't be: not one a row, no text, truth or whole numbers."""
+    """Return values as labels, or None where they can't be: not one a row, or neither text, bool nor integer."""
     if values is None or getattr(values, "ndim", 1) != 1:
         return None
     try:
@@ -214,7 +214,7 @@ def _own_files(dataset: Any, n: int) -> Strings | None:
 
 
 def as_files(files: Sequence[Any]) -> Strings:
-    """Return the paths of files as text, spelt as ids are: bytes that are no UTF-8 as escapes; None stays."""
+    """Return the paths of files as text, spelt as ids are: bytes that are not UTF-8 as escapes; None stays."""
     found = np.empty(len(files), dtype=object)
     for row, file in enumerate(files):
         if file is not None:
@@ -223,7 +223,7 @@ def as_files(files: Sequence[Any]) -> Strings:
 
 
 def _of_table(dataset: Any) -> DatasetRows:
-    """Return what a `datasets.Dataset` says: each column that could be labels, and the paths beside its images."""
+    """Return a `datasets.Dataset`'s description: each column that could be labels, and the paths beside its images."""
     n, features = len(dataset), dataset.features
     labellings: list[Labelling] = []
     files: Strings | None = None

@@ -1,4 +1,4 @@
-"""One group or one class of the merges as the linkage matrix that SciPy's `dendrogram` draws."""
+"""Linkage matrices of one group or one class, as SciPy's `dendrogram` draws them."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def class_linkage(merges: Merges, class_name: str | None) -> tuple[Floats, Strin
     """Return the tree of a whole class.
 
     Args:
-        merges: the tree; it must reach the class's last merge, as ``merges.deepened(threshold=2)`` does.
+        merges: the tree, complete up to the class's last merge, as ``merges.deepened(threshold=2)`` does.
         class_name: None for the images without a label, and for all images where they were clustered together.
 
     Returns:
         A linkage matrix and the ids of the leaves, as `group_linkage` returns them.
 
     Raises:
-        UsageError: an unknown class, a class of one image, or a tree that is not whole.
+        UsageError: an unknown class, a class of one image, or an incomplete tree.
     """
     named = {None if code < 0 else merges.embeddings.class_names[code]: int(code) for code in merges.classes}
     if class_name not in named:
@@ -109,7 +109,7 @@ def plot_linkage(Z: Floats, ids: Strings, ax: Axes | None = None, **options: Any
         Z: from `group_linkage` or `class_linkage`.
         ids: the names of the leaves.
         ax: where to draw; None for pyplot's current axes.
-        options: handed on to `scipy.cluster.hierarchy.dendrogram`, as ``orientation`` or ``truncate_mode``.
+        options: passed on to `scipy.cluster.hierarchy.dendrogram`, as ``orientation`` or ``truncate_mode``.
 
     Returns:
         What SciPy returns: the positions and the order of the leaves.
@@ -129,7 +129,7 @@ def plot_linkage(Z: Floats, ids: Strings, ax: Axes | None = None, **options: Any
 
 
 def children(n: int, a: Ints, b: Ints) -> tuple[Ints, Ints]:
-    """Return the two nodes that each merge joins, the smaller first, and the size of what comes out.
+    """Return the two nodes that each merge joins, the smaller first, and the size of the resulting node.
 
     Leaves are the nodes 0 to n − 1 and merge t makes node n + t, as in SciPy and scikit-learn.
 
@@ -146,7 +146,7 @@ def children(n: int, a: Ints, b: Ints) -> tuple[Ints, Ints]:
 
 
 def _touching(merges: Merges, positions: Ints) -> tuple[Bools, Bools]:
-    """Which merges have both ends among `positions`, and which have one; bool[m] each.
+    """Find the merges with both ends among `positions`, and those with one; bool[m] each.
 
     Merges are a forest over the images, so k images are connected among themselves where k − 1 merges have both ends
     among them. They are a group of the tree if until then no merge has joined one of them with another image.

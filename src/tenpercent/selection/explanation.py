@@ -1,4 +1,4 @@
-"""Why one image was kept or removed, in plain sentences."""
+"""Explanation, in plain sentences, of why one image was kept or removed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN = 20  # members that the text lists; it says how many more there are
 
 @dataclass(frozen=True)
 class Member:
-    """An image beside its dissimilarity to another, its class and whether it is kept."""
+    """An image with its dissimilarity to another, its class and whether it is kept."""
 
     id: str | int
     dissimilarity: float
@@ -29,14 +29,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why one image was kept or removed; `str` says it in sentences.
+    """The reasons why one image was kept or removed; `str` gives them in sentences.
 
     Attributes:
         id: the image, as a number where ids were given as whole numbers; so are the others.
         class_name: its class, or None.
-        kept: whether it stays.
+        kept: whether it is kept.
         group: the number of its group.
-        representative: the id of the image that stands for the group; None where all of its images are removed by
+        representative: the id of the group's representative; None where all of its images are removed by
             decision.
         dissimilarity: to the representative; nan where there is none.
         diameter: the largest dissimilarity within the group.

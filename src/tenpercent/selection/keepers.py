@@ -1,4 +1,4 @@
-"""Which kept image stands for each removed one, where images were not chosen by merges: the nearest, exactly."""
+"""Representatives where images were not chosen by merges: the nearest kept image of each removed one, exactly."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ..tree.steps import Bools, Floats
 
 QUERIES = 512  # removed images at a time
 TILE = 4096  # kept images at a time
-SLACK = 1e-9  # what rounding may add to a sum of two chords, with plenty to spare
+SLACK = 1e-9  # bound on the rounding error of a sum of two chords, with plenty to spare
 
 
 class Keepers(NamedTuple):
-    """What stands for each image.
+    """The representative of each image.
 
     Attributes:
         keeper: int64[n], the position of the nearest kept image; of a kept image its own.
         dissimilarity: float64[n], to it.
-        diameter: float64[n], the largest dissimilarity of two images with the same keeper.
+        diameter: float64[n], the largest dissimilarity of two images with the same representative.
     """
 
     keeper: Ints
@@ -35,10 +35,10 @@ class Keepers(NamedTuple):
 
 
 def keepers_of(units: Floats, kept: Bools) -> Keepers:
-    """Find the nearest kept image of each removed one, and how wide each group is.
+    """Find the nearest kept image of each removed one, and the diameter of each group.
 
     Exact: a float32 product drops what is farther than its rounding could explain, the canonical dissimilarity decides
-    among the rest. Ties go to the smallest position. A kept image stands for itself, even where another is equal.
+    among the rest. Ties go to the smallest position. A kept image represents itself, even where another is equal.
 
     Args:
         units: float64[n, d], unit vectors in id order.
@@ -61,8 +61,9 @@ def keepers_of(units: Floats, kept: Bools) -> Keepers:
 def diameters(units: Floats, keeper: Ints, dissimilarity: Floats) -> Floats:
     """Return for each image the largest dissimilarity of two images of its group; float64[n].
 
-    Two images are no farther apart than both are from their keeper together, in the length of chords. So pairs are
-    looked at from the farthest images inwards, until no pair that is left can be farther apart than the farthest found.
+    Two images are no farther apart than both are from their representative together, in the length of chords. So
+    pairs are looked at from the farthest images inwards, until no pair that is left can be farther apart than the
+    farthest found.
 
     Args:
         units: float64[n, d], unit vectors.
@@ -108,7 +109,7 @@ def _nearest(units: Floats, asked: Ints, names: Ints, shown: npt.NDArray[np.floa
 
 @kernel
 def _widest(units: Doubles, order: Ints, chords: Floats, edges: Ints, groups: Ints, widest: Floats) -> None:
-    """Fill `widest` for some groups; the images of each come in order of falling dissimilarity to the keeper."""
+    """Fill `widest` for some groups, whose images come in order of falling dissimilarity to the representative."""
     width = units.shape[1]
     for g in groups:
         start, end = edges[g], edges[g + 1]

@@ -1,4 +1,4 @@
-"""A selection as a notebook shows it: counts and a few groups, light, whatever the theme."""
+"""HTML of a selection for notebooks: counts and a few groups, small, readable in any theme."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Picture = Callable[[int], str]
 
 
 def selection_html(selection: Selection) -> str:
-    """Return a small piece of HTML: what was found, and the largest groups with the kept image first."""
+    """Return a small piece of HTML: the counts, and the largest groups with the kept image first."""
     found = escape(repr(selection).removeprefix("Selection(").removesuffix(")"))
     picture, why = _pictures(selection)
     groups = [positions.tolist() for positions in islice(selection.group_members(), GROUPS)]
@@ -59,7 +59,7 @@ def _cell(selection: Selection, position: int, picture: Picture | None) -> str:
 
 
 def _pictures(selection: Selection) -> tuple[Picture | None, tuple[str, ...]]:
-    """Return row -> data URI where the source can be opened again, else None and why not."""
+    """Return row -> data URI where the source can be opened again, else None, and the reason."""
     if selection.source is None:
         return None, ()
     from ..data.decoding.decode import Unreadable

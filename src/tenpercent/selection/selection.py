@@ -1,4 +1,4 @@
-"""A selection: which images stay, which go, and which image stands for each that goes."""
+"""A selection: the images kept, the images removed, and the representative of each."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassCut:
-    """How one class was cut.
+    """The cut of one class.
 
     Attributes:
         code: the class; −1 holds the images without a label, −2 all images (``within="all"``).
         name: its name, None for −1 and −2.
         images: how many it has.
         groups: how many groups they make: the images kept, but for `keep_ids`.
-        kept: how many stay.
+        kept: how many are kept.
         height: the height of the last merge taken, 0 where none was; of a strategy without merges the radius: the
-            largest dissimilarity of a removed image to its keeper.
+            largest dissimilarity of a removed image to its representative.
     """
 
     code: int
@@ -57,10 +57,10 @@ class ClassCut:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Selection:
-    """Which images stay and which go, and who stands for whom.
+    """The images kept and removed, and the representative of each.
 
     In the order of the source, one entry a row (``frame[selection.row_mask]``): `row_mask`, `labels_`, `keeper_rows`,
-    and what `by_row` makes of any array below. As row numbers: `rows`, `removed_rows`. The arrays below have one entry
+    and any array below by `by_row`. As row numbers: `rows`, `removed_rows`. The arrays below have one entry
     an image with a vector, in id order: the order of the ids as text, in which 10 comes before 9.
 
     Attributes:
@@ -72,13 +72,13 @@ class Selection:
         kept_by_id: bool[n], in id order like all of these; `row_mask` is in the order of the source.
         group: int64[n], numbered by smallest member.
         group_size: int64[n].
-        representative: int64[n], the position in id order of the image that stands for the group; −1 where all of
+        representative: int64[n], the position in id order of the group's representative; −1 where all of
             its images are removed by decision: they stand outside the guarantee.
         dissimilarity: float64[n], to the representative; nan where there is none.
         group_diameter: float64[n], the largest dissimilarity within the group.
         classes: how each class was cut.
         settings: what was asked for.
-        notes: what a person should know about the outcome, in sentences.
+        notes: sentences on the outcome that a person should read.
         origin: the fingerprint of the embeddings.
         source: ``spec``, ``options`` and ``length`` of the source where known (`with_source`); not stored.
         length: how many rows the source has, those without a vector counted; None where that is not known.
@@ -121,17 +121,17 @@ class Selection:
 
     @property
     def kept(self) -> npt.NDArray[Any]:
-        """The ids of the images that stay, in id order: text, or int64 where they were given as whole numbers."""
+        """Ids of the kept images, in id order: text, or int64 where they were given as whole numbers."""
         return as_given(self.ids[self.kept_by_id], self.number_ids)
 
     @property
     def removed(self) -> npt.NDArray[Any]:
-        """The ids of the images that go, in id order: text, or int64 where they were given as whole numbers."""
+        """Ids of the removed images, in id order: text, or int64 where they were given as whole numbers."""
         return as_given(self.ids[~self.kept_by_id], self.number_ids)
 
     @property
     def kept_mask(self) -> NoReturn:
-        """Not there: a mask in id order would be taken for one in the order of the caller's rows."""
+        """Removed attribute: a mask in id order would be mistaken for one in the order of the caller's rows."""
         raise AttributeError(
             "a selection has no kept_mask: take row_mask, in the order of your rows, or kept_by_id, in id order"
         )
@@ -140,27 +140,27 @@ class Selection:
 
     @property
     def rows(self) -> Ints:
-        """Row numbers in the source of the images that stay, ascending; int64[k]."""
+        """Row numbers in the source of the kept images, ascending; int64[k]."""
         return np.sort(self.source_rows[self.kept_by_id])
 
     @property
     def removed_rows(self) -> Ints:
-        """Row numbers in the source of the images that go, ascending; int64[n − k]."""
+        """Row numbers in the source of the removed images, ascending; int64[n − k]."""
         return np.sort(self.source_rows[~self.kept_by_id])
 
     @property
     def row_mask(self) -> Bools:
-        """Which rows of the source stay: bool[length]. False too for rows without a vector (unreadable, held out)."""
+        """Mask of the kept rows of the source, bool[length]; False also where an image has no vector."""
         return self.by_row(self.kept_by_id, False)
 
     @property
     def labels_(self) -> Ints:
-        """The number of each row's group, as in scikit-learn: int64[length], −1 for rows without a vector."""
+        """Number of each row's group, as in scikit-learn: int64[length], −1 for rows without a vector."""
         return self.by_row(self.group, -1)
 
     @property
     def keeper_rows(self) -> Ints:
-        """The row that stands for each row's group, int64[length]; −1 where there is none."""
+        """Row of the representative of each row's group, int64[length]; −1 where there is none."""
         keeper = np.where(self.representative < 0, -1, self.source_rows[self.representative])
         return self.by_row(keeper, -1)
 
@@ -192,8 +192,11 @@ class Selection:
 
     @cached_property
     def table(self) -> pa.Table:
-        """One row an image, in id order: id, row, path, label, class_name, kept, group, group_size, representative
-        (id), dissimilarity, group_diameter; the representative and the dissimilarity to it null where there is none."""
+        """Table with one row an image, in id order: id, row, path, label, class_name, kept, group, group_size,
+        representative (id), dissimilarity, group_diameter.
+
+        The representative and the dissimilarity to it are null where there is none.
+        """
         given = as_given(self.ids, self.number_ids)
         return self._table(pa.array(given) if given.dtype.kind == "i" else pa.array(self.ids, pa.string()))
 
@@ -239,14 +242,14 @@ class Selection:
 
     @property
     def strategy(self) -> str:
-        """How the images were chosen: ``semantic`` by the tree, else the name of the strategy with its value."""
+        """Strategy that chose the images: ``semantic`` for the tree, else its name with its value."""
         return str(self.settings.get("strategy", "semantic"))
 
     def position(self, image: str | int) -> int:
         """Return the position in id order of an id; where ids are row numbers, of a row.
 
         Raises:
-            UsageError: there is no such image, or it took no part.
+            UsageError: there is no such image, or it has no vector.
         """
         text, first = as_text(image), str(int(self.source_rows[0]))
         if find_id(self.ids, text, self.source_rows) is None and text.isdecimal():
@@ -263,7 +266,7 @@ class Selection:
         return None if code < 0 else self.class_names[code]
 
     def class_cut(self, position: int) -> ClassCut:
-        """Return how the class of the image at `position` was cut."""
+        """Return the cut of the class of the image at `position`."""
         code = -1 if self.labels is None else int(self.labels[position])
         return self._cut_of.get(code, self.classes[0])
 
@@ -272,7 +275,7 @@ class Selection:
         return {cut.code: cut for cut in self.classes}
 
     def explain(self, image: str | int, embeddings: Embeddings | None = None) -> Explanation:
-        """Say why an image was kept or removed: its group, its keeper, the dissimilarities.
+        """Explain why an image was kept or removed: its group, its representative, the dissimilarities.
 
         Args:
             image: its id; where ids are row numbers, the row.
@@ -295,7 +298,7 @@ class Selection:
         return checked_subset(self, dataset)
 
     def with_source(self, spec: str, options: dict[str, Any], length: int) -> Selection:
-        """Return the same selection knowing its source: pictures in a notebook, and the length for `subset`."""
+        """Return the same selection with its source: for pictures in a notebook, and the length for `subset`."""
         source = {"spec": spec, "options": options, "length": length}
         return replace(self, source=source, length=length if self.length is None else self.length)
 

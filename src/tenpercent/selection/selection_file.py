@@ -1,4 +1,4 @@
-"""What `selection.parquet` holds, and what holds for every selection."""
+"""Content of `selection.parquet`, and the conditions that every selection meets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMAT = 1
 
 
 class StoredClassCut(TypedDict):
-    """A `ClassCut` as it is stored."""
+    """A stored `ClassCut`."""
 
     code: int
     name: str | None
@@ -33,7 +33,7 @@ class StoredClassCut(TypedDict):
 
 
 class SelectionAbout(StageAbout):
-    """What is stored beside the rows."""
+    """The metadata stored beside the rows."""
 
     settings: CutSettings
     notes: list[str]
@@ -69,7 +69,7 @@ def length_beside(path: Path) -> int | None:
 
 
 def claims(selection: Selection) -> Iterator[tuple[Any, str]]:
-    """Yield what holds for every selection, with what it means where it does not."""
+    """Yield the conditions that every selection meets, each with the message for one that does not."""
     yield np.all(selection.ids[1:] > selection.ids[:-1]), "its ids are not in ascending order"
     yield len(np.unique(selection.source_rows)) == len(selection), "a row of the source occurs twice"
     beyond = selection.source_rows.max(initial=-1)

@@ -1,4 +1,4 @@
-"""What a run folder holds, opened as the objects that made it."""
+"""Content of a run folder, opened as the objects that were stored."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ log = logging.getLogger("tenpercent")
 def stored_merges(
     folder: RunFolder, embeddings: Embeddings, within: Within | str | None = None
 ) -> Merges | None:
-    """Return the stored merges of these embeddings, or None where there are none or they were made `within` another.
+    """Return the stored merges of these embeddings, or None where there are none, or `within` differs.
 
     Args:
         folder: the run.
-        embeddings: what the merges must be of.
+        embeddings: those that the merges must be of.
         within: ``class`` or ``all``; None for class by class where there are labels.
 
     Raises:
@@ -75,7 +75,8 @@ def scores_for(folder: RunFolder, embeddings: Embeddings, strategy: CheckedStrat
         float64[rows], one a row of the source; None for a strategy that ranks by no score.
 
     Raises:
-        UsageError: the embedding was not trained on labels, or by a version that kept no scores, or not on all images.
+        UsageError: the embedding was not trained on labels, or not on all images, or a version that kept no scores made
+            it.
     """
     if strategy.name not in SCORED:
         return None
@@ -98,12 +99,12 @@ def scores_for(folder: RunFolder, embeddings: Embeddings, strategy: CheckedStrat
 
 
 def constraints_for(folder: RunFolder, embeddings: Embeddings, *, ignore: bool = False) -> Constraints:
-    """Return what the decisions of a run mean for embeddings of its images.
+    """Return the decisions of a run as constraints on embeddings of its images.
 
     Args:
         folder: the run.
         embeddings: of any network and layer.
-        ignore: return none, as if nothing had been decided.
+        ignore: return no constraints, as if nothing had been decided.
 
     Raises:
         DamagedDecisionsError: they can't be read.
@@ -125,8 +126,8 @@ def load_decided(folder: RunFolder, *, ignore: bool = False, resources: Resource
 
     Args:
         folder: the run.
-        ignore: return those without.
-        resources: what walking again may use where decisions are new.
+        ignore: return the merges without decisions.
+        resources: those for walking the tree again where decisions are new.
 
     Raises:
         StageError: nothing has been clustered yet.
@@ -138,7 +139,7 @@ def load_decided(folder: RunFolder, *, ignore: bool = False, resources: Resource
 
 
 def stored_decided(folder: RunFolder, merges: Merges, constraints: Constraints) -> Merges | None:
-    """Return what is stored of the tree under these constraints, or None where that is nothing, or less deep."""
+    """Return the stored tree under these constraints, or None where there is none, or it is less deep."""
     if not constraints.links or not folder.decided.exists():
         return None
     about = read_about(folder.decided, merges_layout(len(merges.embeddings)))
@@ -150,7 +151,7 @@ def stored_decided(folder: RunFolder, merges: Merges, constraints: Constraints) 
 
 
 def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
-    """Return a run's embeddings, from its part files or from where the ready vectors lie.
+    """Return a run's embeddings, from its part files or from the file of the ready vectors.
 
     Raises:
         StageError: part files are missing, or the ready vectors have changed since.
@@ -172,14 +173,14 @@ def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
         raise StageError(
             f"{source['spec']} has changed since {folder.path} was made; run again with another --out, or with --reread"
         )
-    return replace(opened, shared=False)  # each opening checks the file: a cut need not read it once more
+    return replace(opened, shared=False)  # each opening checks the file: a cut need not read it again
 
 
 def _opened(folder: RunFolder, spec: str, options: SourceOptions) -> ImageSource | Embeddings:
     """Open the source of a run.
 
     Raises:
-        SourceError: it is not where it was; the message says how to name its new place.
+        SourceError: it has moved; the message says how to name its new place.
     """
     if Path(spec).is_absolute() and not Path(spec).exists():
         raise SourceError(
@@ -190,12 +191,12 @@ def _opened(folder: RunFolder, spec: str, options: SourceOptions) -> ImageSource
 
 
 def open_images(folder: RunFolder) -> ImageSource:
-    """Open the images that a run was made of, or those that stand beside its vectors, all of them as they were.
+    """Open the images that a run was made of, or those beside its vectors, all of them unchanged.
 
-    New images beside them are passed over, and named.
+    New images beside them are skipped, and named.
 
     Raises:
-        StageError: the run was made of ready vectors alone, or an image is gone or has other content.
+        StageError: the run was made of ready vectors alone, or an image is missing or has changed.
     """
     source, change = open_present(folder)
     if change.gone or change.replaced:
@@ -210,11 +211,11 @@ def open_images(folder: RunFolder) -> ImageSource:
 
 
 def open_present(folder: RunFolder) -> tuple[ImageSource, Change]:
-    """Open the images that a run was made of, as far as they are still there, and say what has changed.
+    """Open the images that a run was made of, as far as they still exist, and report what has changed.
 
     Returns:
-        The images by the rows that the run knows; one that is gone has no path and can't be read. And what differs,
-        which is known of folders alone.
+        The images by the rows that the run knows; a missing one has no path and can't be read. And the changes,
+        which are known of folders only.
 
     Raises:
         StageError: the run was made of ready vectors alone, or of a table whose rows have changed.
@@ -247,6 +248,6 @@ def load_selection(folder: RunFolder, embeddings: Embeddings | None = None) -> S
 
 
 def with_source(selection: Selection, folder: RunFolder) -> Selection:
-    """Return the same selection knowing the source of its run."""
+    """Return the same selection with the source of its run."""
     source = folder.read()["source"]
     return selection.with_source(source["spec"], source["options"], source["n"])

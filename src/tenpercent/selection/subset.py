@@ -25,7 +25,7 @@ REMEDY = "give the data set that it was made from, in the same order"
 def checked_subset(selection: Selection, dataset: Dataset[Any]) -> Subset[Any]:
     """Return the kept images of `dataset`, in the order of the source.
 
-    The length must be the source's. Where the data set names files (`dataset_rows` says what is known of which), they
+    The length must be the source's. Where the data set names files (see `dataset_rows`), they
     must be those of the selection, as far as both paths go. Where it has labels, they must be the same class: by name
     where both have the name, else by code. Where neither could be compared, a warning says so.
 
@@ -80,7 +80,7 @@ def _check_length(selection: Selection, length: int) -> None:
 
 
 def _check_files(selection: Selection, files: Strings | None) -> bool:
-    """Return whether files could be compared.
+    """Compare the files; return whether that was possible.
 
     Raises:
         UsageError: they differ.
@@ -93,7 +93,7 @@ def _check_files(selection: Selection, files: Strings | None) -> bool:
     if selection.paths is None and {_last(ours[row]) for row in both}.isdisjoint(
         _last(theirs[row]) for row in both
     ):
-        return False  # ids that are no paths
+        return False  # ids that are not paths
     wrong = np.asarray([row for row in both if not _same_file(ours[row], theirs[row])], dtype=np.int64)
     if len(wrong):
         first = int(wrong[np.argmin(selection.source_rows[wrong])])
@@ -109,7 +109,7 @@ def _last(path: str) -> str:
 
 
 def _same_file(one: str, other: str) -> bool:
-    """Whether two paths end alike, as far as the shorter goes."""
+    """Return whether two paths end alike, as far as the shorter goes."""
     if one == other or other.endswith(f"/{one}"):
         return True
     parts, others = PurePosixPath(one).parts, PurePosixPath(other).parts
@@ -121,10 +121,10 @@ def _same_file(one: str, other: str) -> bool:
 
 
 def _check_labels(selection: Selection, labellings: tuple[Labelling, ...]) -> bool:
-    """Return whether labels could be compared: those of the selection must be one of the data set's.
+    """Compare the labels, of which the data set may have several; return whether that was possible.
 
     Raises:
-        UsageError: they are none of them.
+        UsageError: the selection's labels match none of the data set's.
     """
     labels = selection.labels
     if labels is None or not labellings or not (labels >= 0).any():

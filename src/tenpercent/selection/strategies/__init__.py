@@ -1,1 +1,1 @@
-"""Other ways than the tree to choose which images stay, one a file; each takes arrays and returns positions."""
+"""Strategies other than the tree, one a file; each takes arrays and returns the positions of the kept images."""

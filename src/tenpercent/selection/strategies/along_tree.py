@@ -1,4 +1,4 @@
-"""Ours, for deep cuts: a systematic draw along the exact tree, which keeps the density that complete linkage evens out.
+"""Systematic draw along the exact tree, for deep cuts (ours): it keeps the density that complete linkage evens out.
 
 A deep cut of complete linkage keeps one image of each group, however large: outliers stay and dense regions are thinned
 most. A random draw keeps the density, but by chance: of ten images that are nearly the same it may keep none, or six.
@@ -41,7 +41,7 @@ def weights_of(sizes: Ints, alpha: float) -> Ints:
 
     Args:
         sizes: int64[n], the size of each image's group.
-        alpha: from 0 (groups weigh the same) to 1 (images weigh the same).
+        alpha: from 0 (equal weight for each group) to 1 (equal weight for each image).
     """
     if alpha == 1.0:
         return np.ones(len(sizes), dtype=np.int64)
@@ -60,7 +60,7 @@ def systematic(weights: Ints, count: int, start: float) -> Ints:
         int64[count], ascending.
     """
     certain = np.zeros(len(weights), dtype=bool)
-    while True:  # what would stay more than once stays for certain, and the others share the rest
+    while True:  # what would be drawn more than once is kept for certain, and the others share the rest
         rest, total = count - int(certain.sum()), int(weights[~certain].sum())
         more = ~certain & (weights * rest >= total)
         if not rest or not more.any():

@@ -1,4 +1,4 @@
-"""Random: every image of a class is as likely to stay as any other."""
+"""Random draw: every image of a class is equally likely to be kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Facility location: from nothing, add the image that raises the sum of similarity to the nearest chosen one most.
+"""Facility location: starting empty, add the image that most raises the sum of similarities to the nearest chosen one.
 
 The article calls this kind of choice constructive and does not define it; this definition is ours. The similarity of
 two images is 2 − their dissimilarity (1 + cosine), which is never negative; with nothing chosen it counts as 0. The
@@ -8,7 +8,7 @@ value of a choice S is the sum over all images of the similarity to the nearest 
 what the best k could (Nemhauser, Wolsey and Fisher, 1978).
 
 **Lazy is plain.** What an image would add only falls as others are added, so an old value is an upper bound and only
-the largest one is computed anew (Minoux, 1978). That holds for the rounded values, too: with m the dissimilarity of an
+the largest one is recomputed (Minoux, 1978). That holds for the rounded values, too: with m the dissimilarity of an
 image to its nearest chosen one, an image adds the sum of max(0, m − d), whose terms are rounded monotonously and summed
 in one fixed order; rounded addition is monotone in both terms. So ties are settled as plain greedy would settle them.
 """
@@ -33,14 +33,14 @@ CACHE_BYTES = 1 << 29  # of rows that are kept, each class; others are computed 
 
 
 def graph_add(units: Floats, count: int, cache_bytes: int = CACHE_BYTES) -> Ints:
-    """Choose the images that stand for all others best.
+    """Choose the images that represent all others best.
 
     Each choice adds most; ties go to the smallest position.
 
     Args:
         units: float64[n, d], unit vectors in id order.
         count: how many to choose, from 1 to n.
-        cache_bytes: memory for dissimilarities; it decides how long it takes, never what comes out.
+        cache_bytes: memory for dissimilarities; it affects the time, never the result.
 
     Returns:
         int64[count], the positions in the order they were chosen.
@@ -65,7 +65,7 @@ def _chosen(units: Doubles, panels: Panels, kept_rows: Doubles, count: int) -> n
                 kept_rows[top + r] = block[r]
             heap.append((-_added(nearest, block[r]), top + r))
     heapq.heapify(heap)
-    when = np.zeros(n, dtype=np.int64)  # how many were chosen when each value was computed
+    when = np.zeros(n, dtype=np.int64)  # number of chosen images when each value was computed
     chosen = np.empty(count, dtype=np.int64)
     one = np.empty(1, dtype=np.int32)
     for k in range(count):

@@ -1,13 +1,14 @@
-"""Thin out the neighbour graph: drop one image of the closest pair that is left, again and again.
+"""Thinning of the neighbour graph: drop one image of the closest pair that is left, again and again.
 
 The article calls this kind of choice destructive and does not define it; this definition is ours. Of all pairs of
 images that are left take the closest, by (dissimilarity, smaller position, larger position), and drop its **larger**
 position. Stop when `count` images are left, or none is nearer than the threshold to another.
 
 **Guarantee.** No two kept images are nearer than the pair that was dropped last. A dropped image was as near to one
-that was there then; that one may be dropped later, so the keeper of an image can be farther away than any pair here.
+that was there then; that one may be dropped later, so the representative of an image can be farther away than any pair
+here.
 
-**Why shells give the same.** Once all pairs up to a radius r are walked, no two images left are within r: the next
+**Shells give the same result.** Once all pairs up to a radius r are walked, no two images left are within r: the next
 shell holds only pairs above r among what is left. So the pairs in memory are few, however deep the cut.
 """
 
@@ -35,7 +36,7 @@ def graph_remove(vectors: Vectors, count: int, threshold: float = math.inf, most
         vectors: [n, d] in id order.
         count: how many are to be left, from 1 to n.
         threshold: the largest dissimilarity of a pair that is dropped.
-        most: how many pairs a shell may hold, unless they have one dissimilarity; it never decides what comes out.
+        most: how many pairs a shell may hold, unless they have one dissimilarity; it never affects the result.
 
     Returns:
         int64[k], the positions that are left, ascending.
@@ -60,7 +61,7 @@ def graph_remove(vectors: Vectors, count: int, threshold: float = math.inf, most
 
 
 def _shell(points: Points, above: float, more: int, threshold: float, most: int) -> NeighborGraph:
-    """Return all pairs from `above` to a radius that should be enough to drop `more`, or to where memory allows."""
+    """Return all pairs from `above` to a radius that should be enough to drop `more`, or as far as memory allows."""
     wanted = sample_pairs(points).radius_of(min(1.0, 1.5 * more / len(points)))
     radius = min(threshold, max(wanted, 1.25 * above))  # wider than before, however few it would be
     while True:

@@ -1,9 +1,9 @@
 """Greedy farthest point: each choice is the image farthest from those chosen before it (Gonzalez, 1985).
 
-**Guarantee.** Let r be the covering radius that comes out: the largest dissimilarity of an image to its nearest chosen
+**Guarantee.** Let r be the covering radius that results: the largest dissimilarity of an image to its nearest chosen
 one. Then k chosen images and the farthest one are k + 1 images no two of which are nearer than r. Any other k images
-leave two of these to one keeper, so one of them is at least half as far from it, in the length of chords √(2d), which
-obeys the triangle inequality. So no choice of k images has a covering radius below r/4.
+leave two of these to one representative, so one of them is at least half as far from it, in the length of chords √(2d),
+which obeys the triangle inequality. So no choice of k images has a covering radius below r/4.
 
 **Cost.** A panel of images is compared with what was chosen since it was last looked at only when it may hold the
 farthest image: dissimilarities to the nearest chosen image only fall, so an old one is an upper bound. That changes
@@ -24,7 +24,7 @@ from ...linkage.rows import Panels, grid_of
 from ...tree.representatives import representatives
 from ...tree.steps import Floats
 
-CHOSEN = -1.0  # stands in the place of the dissimilarity of an image that is chosen
+CHOSEN = -1.0  # in place of the dissimilarity of an image that is chosen
 
 
 def kcenter(units: Floats, count: int, threshold: float = -math.inf) -> Ints:

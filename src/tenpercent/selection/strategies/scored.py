@@ -1,11 +1,11 @@
-"""Choices by a score that a training gave each image: larger is harder.
+"""Choices by a score that a training run gave each image: larger is harder.
 
 - `hardest` with EL2N (Paul, Ganguli and Dziugaite, 2021, arXiv 2107.07075: the length of the error vector early in
   training) or with forgetting events (Toneva et al., 2019, arXiv 1812.05159) keeps the images with the largest.
 - `stratified` is coverage-centric selection, CCS (Zheng et al., 2023, arXiv 2210.15809): drop the hardest share β,
   which holds most wrong labels; cut the range of the scores that are left into strata of equal width; give each the
   same budget, the smallest first, so that what a small one does not use goes to the others; draw from each at random.
-  Where easy images score high (the area under the margin), hand over the negative.
+  Where easy images score high (the area under the margin), pass the negative.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ to the centroid, the farthest first; an image goes where one before it in that o
 publication tunes ε until a wanted share is left. Here ε follows from the share: the nearest that any image before it
 comes, an image's *clearance*, is compared with ε, so keeping the `count` largest clearances is that ε exactly.
 
-Pairs in different clusters are never compared, so twins there both stay: the result depends on the clusters, whose
-number the publication gives for its own data only (50,000 for 440 million images). Ours is √n unless it is said.
+Pairs in different clusters are never compared, so near-duplicates there both stay: the result depends on the clusters,
+whose number the publication gives for its own data only (50,000 for 440 million images). Ours is √n by default.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def semdedup(units: Floats, count: int, rng: np.random.Generator, clusters: int 
     Args:
         units: float64[n, d], unit vectors in id order.
         count: how many to choose, from 1 to n.
-        rng: draws the images that k-means begins with.
+        rng: draws the images that k-means starts from.
         clusters: how many; None for √n, rounded. Never more than `count`, so that each keeps its first image.
 
     Returns:
@@ -53,11 +53,11 @@ def semdedup(units: Floats, count: int, rng: np.random.Generator, clusters: int 
 def spherical_kmeans(units: Floats, start: Floats) -> tuple[Ints, Floats]:
     """Divide images by their nearest centroid, which is the direction of the sum of its images.
 
-    A centroid that has no images, or whose images add up to nothing, stays where it is. Ties go to the first centroid.
+    A centroid that has no images, or whose images sum to zero, stays where it is. Ties go to the first centroid.
 
     Args:
         units: float64[n, d], unit vectors.
-        start: float64[k, d], the centroids to begin with, unit vectors.
+        start: float64[k, d], the initial centroids, unit vectors.
 
     Returns:
         The cluster of each image, int64[n], and its dissimilarity to the centroid, float64[n].

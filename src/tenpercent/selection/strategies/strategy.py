@@ -1,4 +1,4 @@
-"""The names of the strategies, what each needs and what it promises; a caller's choice is checked here, once."""
+"""Names of the strategies, with what each needs and guarantees; a caller's choice is checked here, once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...errors import UsageError, nearest
 
 
 class Strategy(StrEnum):
-    """How images are chosen; docs/strategies.md compares them."""
+    """A way to choose images; docs/strategies.md compares them."""
 
     SEMANTIC = "semantic"
     RANDOM = "random"
@@ -27,7 +27,7 @@ class Strategy(StrEnum):
 DRAWS = frozenset({Strategy.RANDOM, Strategy.SEMDEDUP, Strategy.CCS, Strategy.SPREAD, Strategy.MIXED})
 SCORED = frozenset({Strategy.EL2N, Strategy.FORGETTING, Strategy.CCS})
 STOPS_AT_THRESHOLD = frozenset({Strategy.SEMANTIC, Strategy.KCENTER, Strategy.GRAPH_REMOVE})
-# What may follow the name after a colon: what it is called, and its range.
+# The value that may follow the name after a colon: its name and range.
 VALUES = {
     Strategy.SEMDEDUP: ("a whole number of clusters", 1.0, float(2**31)),
     Strategy.CCS: ("the share of the hardest that goes first", 0.0, 1.0),
@@ -51,11 +51,11 @@ GUARANTEES = {
 
 @dataclass(frozen=True)
 class CheckedStrategy:
-    """A strategy and what follows its name.
+    """A strategy and the value that follows its name.
 
     Attributes:
-        name: which.
-        value: of those that have one; None for the strategy's own.
+        name: the strategy.
+        value: for those that take one; None for the strategy's default.
     """
 
     name: Strategy
@@ -81,12 +81,12 @@ class CheckedStrategy:
 
     @property
     def draws(self) -> bool:
-        """Whether chance has a part, so that a seed matters."""
+        """True where the strategy draws at random, so that a seed matters."""
         return self.name in DRAWS
 
     @property
     def guarantee(self) -> str:
-        """What holds for its selections, in words."""
+        """Guarantee of its selections, in words."""
         return GUARANTEES[self.name]
 
     def __str__(self) -> str:
