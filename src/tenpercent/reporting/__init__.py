@@ -1,1 +1,1 @@
-"""What a person sees of a run: tables, figures, galleries and the report."""
+"""Output of a run for people: tables, figures, galleries and the report."""

@@ -1,4 +1,4 @@
-"""The merges as curves of height against the fraction removed, with the cut found on each."""
+"""Merges as curves of height against the fraction removed, with the cut found on each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def curves_of(merges: Merges, columns: Columns, groups: Groups) -> tuple[tuple[int, ...], list[Curve]]:
     """Return a curve for each class that was clustered by itself, or a single one for all images.
 
-    Each curve ends where its class is complete to: beyond it merges could be missing.
+    Each curve ends at the height up to which its class is complete: beyond it merges could be missing.
 
     Returns:
         The codes of the classes (empty for a single curve of all) and the curves.

@@ -56,7 +56,7 @@ STYLE: Any = {  # matplotlib's keys are a Literal of three hundred names
 SIZE_TICKS = (2, 5, 10, 20, 50, 100, 200, 500, *(10**power for power in range(3, 9)))
 EVERY_TICK = 12  # up to this size each has its number on the axis
 EXACT_BARS = 40  # beyond this size the axis of sizes is logarithmic
-POINTS = 24_000  # that all curves of a figure share: far finer than the screen
+POINTS = 24_000  # shared by all curves of a figure: far finer than the screen
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ def sizes_figure(sizes: Ints, counts: Ints, name: str, *, largest: int, most: in
 
     Args:
         sizes, counts: int64[k], as `tables.group_sizes` returns them.
-        name: what the figure is called on its page; its ids begin with it.
+        name: the figure's name on its page, and the prefix of its ids.
         largest, most: the ends of the two axes, so that panels can share them.
         width: in pixels.
     """
@@ -127,7 +127,7 @@ def curve_figure(curves: Sequence[Curve], name: str, *, high: int | None, low: i
 
     Args:
         curves: one a class, or one alone.
-        name: what the figure is called on its page.
+        name: the figure's name on its page.
         high, low: the curves to pick out in colour, or None.
         width: in pixels; narrow drawings keep their letters readable on a phone.
     """
@@ -190,7 +190,7 @@ def _in_words(curves: Sequence[Curve], marks: list[tuple[float, float]]) -> str:
 
 
 def _signed(text: str) -> str:
-    """Return numbers with a true minus sign, as a small one's power of ten has."""
+    """Return numbers with a true minus sign, also in the exponent of a small one."""
     return text.replace("-", "−")
 
 
@@ -212,7 +212,7 @@ def blank(width: int, height: int, *, left: int, bottom: int) -> tuple[Figure, A
 
 
 def inline(figure: Figure, name: str, label: str) -> str:
-    """Return `figure` as an <svg> element for a page that holds others.
+    """Return `figure` as an <svg> element for a page that holds other figures.
 
     Its ids begin with `name`, its colours are the page's, it has a text alternative and no style sheet.
     """

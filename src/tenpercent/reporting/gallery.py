@@ -1,4 +1,4 @@
-"""Which groups a person gets to see, and their pictures within a page's budget of bytes."""
+"""Choice of the groups to show, and their pictures within a page's budget of bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def tightest(groups: Groups, limit: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Shelf:
-    """Groups that stand side by side, with what they have in common."""
+    """Groups shown side by side, under a common title."""
 
     title: str
     about: str
@@ -77,11 +77,11 @@ def spread(groups: Groups, limit: int) -> list[int]:
 
 
 def class_groups(groups: Groups, limit: int, each: int, shown: set[int]) -> list[tuple[int, list[int]]]:
-    """Choose groups of the same class to stand one above the other.
+    """Choose groups of the same class to show one above the other.
 
     Args:
         limit: how many classes, those with the most removed images first.
-        each: how many groups a class, its largest first; those not shown yet go before those that are.
+        each: how many groups a class, its largest first; those not shown yet come before those that are.
         shown: the numbers of groups that the page shows already.
 
     Returns:
@@ -152,14 +152,14 @@ class Album:
         return self.sizes is not None and bool((self.sizes[:, :2] != self.sizes[0, :2]).any())
 
     def size(self, position: int) -> str:
-        """Return an image's size in words, "" where all images have the same or it is not known."""
+        """Return an image's size in words, "" where all images have the same size or it is not known."""
         if self.sizes is None or not self._sizes_differ:
             return ""
         width, height, count = self.sizes[position].tolist()
         return f"{width:,} × {height:,}, {_file_size(count)}"
 
     def show(self, position: int) -> str | None:
-        """Return the picture of `position`, or None where there is none or the page has no room left."""
+        """Return the picture of `position`, or None where there is none or the page's budget is spent."""
         self.fetch([position])
         picture = self._pictures.get(position)
         if picture is None:
@@ -173,19 +173,19 @@ class Album:
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture with what is said under it.
+    """One picture with its caption.
 
     Attributes:
         role: ``kept``, ``removed``, ``kept too`` (asked for by id) or ``outside``.
         name: the image's id.
         short: the id, shortened to fit under the picture.
-        label: the class where it is to be said, else "".
+        label: the class where it is to be shown, else "".
         dissimilarity: to the kept image; None for the kept one.
         picture: a data URI, or None.
         crisp: show its pixels as squares.
-        alt: what the picture is, in words.
-        missing: why there is no picture.
-        size: width, height and bytes of the file; "" where that tells nothing.
+        alt: text alternative of the picture.
+        missing: the reason why there is no picture.
+        size: width, height and bytes of the file; "" where that is not informative.
     """
 
     role: str
@@ -223,7 +223,7 @@ def _file_size(count: int) -> str:
 def tile(
     album: Album, position: int, role: str, dissimilarity: float | None = None, say_class: bool = False
 ) -> Tile:
-    """Return the picture of one image with its words."""
+    """Return the picture of one image with its caption."""
     columns = album.columns
     name = clean(str(columns.ids[position]))
     label = columns.class_name(int(columns.labels[position])) if columns.labelled else ""
@@ -255,7 +255,7 @@ def view_group(
     columns = album.columns
     positions = members_shown(groups, group, limit)
     album.fetch(positions)
-    stands = columns.stood_for[positions[0]]  # else all of them are removed by decision
+    stands = columns.stood_for[positions[0]]  # else all images of the group are removed by decision
     tiles = [tile(album, positions[0], "kept" if stands else "removed", say_class=say_class)]
     for position in positions[1:]:
         role = "kept too" if columns.kept[position] else "removed"
@@ -267,7 +267,7 @@ def view_group(
 
 # ---- words ---------------------------------------------------------------------------------------------------------
 
-_STEERING = re.compile("[\u202a-\u202e\u2066-\u2069]")  # would turn the text around them, too
+_STEERING = re.compile("[\u202a-\u202e\u2066-\u2069]")  # would reverse the text around them, too
 
 
 def clean(text: str) -> str:

@@ -1,4 +1,4 @@
-"""One group as a picture of its own, for a README or a slide."""
+"""Picture of one group as a file of its own, for a README or a slide."""
 
 from __future__ import annotations
 

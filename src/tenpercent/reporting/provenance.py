@@ -1,4 +1,4 @@
-"""What made a result, as rows for a page: the settings, seeds, versions and timings of each stage."""
+"""Origin of a result as rows for a page: the settings, seeds, versions and timings of each stage."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def _words(value: Any) -> str:
 
 
 def training_accuracy(run: dict[str, Any]) -> str | None:
-    """Return the share of its training images that the embedding's network had right in its last epoch, in words.
+    """Return the training accuracy of the embedding's network in its last epoch, in words.
 
     Args:
         run: the content of ``run.json``.
 
     Returns:
-        None where the network was not trained on labels, or the run does not say.
+        None where the network was not trained on labels, or the run does not record it.
     """
     stage = run.get("stages", {}).get("embed", {})
     embedder = stage.get("settings", {}).get("embedder", {})

@@ -1,4 +1,4 @@
-"""The report of a run: one self-contained HTML file, from what was found down to settings and timings."""
+"""The report of a run: one self-contained HTML file, from the results down to settings and timings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .summary import describe_asked
 from .tables import Columns, Floats, Groups, Ints, columns_of, group_sizes, groups_of, redundancy_table
 from .unlike import UnlikePairs, each_once, find_unlike_pairs, near_identical
 
-LARGEST = 6  # groups shown from either end
+LARGEST = 6  # groups shown of either end
 CLASSES = 12  # classes with a gallery and a panel of their own
 GROUPS_A_CLASS = 3
 TRIPLES = 12
@@ -44,18 +44,18 @@ PICTURES = 10_500_000  # bytes of pictures as text; tables and figures need far 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What a report is made of.
+    """The input of a report.
 
     Attributes:
         embeddings: the vectors.
         merges: the tree, at least as deep as the selection.
-        selection: what is kept and removed.
+        selection: the images kept and removed.
         source: the images; None for ready vectors, or where the images are gone (the page says so).
-        rejected: id, row and reason of the images that took no part, or None for none.
+        rejected: id, row and reason of the rejected images, or None for none.
         run: the content of ``run.json``.
-        results: the trainings that try the selection, or None for none.
-        margin: the loss in points of accuracy that they are held against; None for the usual one.
-        changed: what has changed in the source since it was embedded, in words, or why it can't be opened.
+        results: the training runs that test the selection, or None for none.
+        margin: the loss in points of accuracy that is still accepted; None for the default.
+        changed: the changes in the source since it was embedded, in words, or the reason why it can't be opened.
         path: the run folder, for the commands that the page names.
     """
 
@@ -76,7 +76,7 @@ def write_report(path: Path, material: Material) -> None:
 
     Args:
         path: the HTML file.
-        material: what it is made of.
+        material: its input.
 
     Raises:
         RunFolderError: it can't be written.
@@ -136,11 +136,11 @@ class _Page:
 
     @cached_property
     def redundant(self) -> int:
-        """How many groups hold two or more images."""
+        """Number of groups with two or more images."""
         return len(self.groups.redundant)
 
     def sections(self) -> dict[str, Any]:
-        """Return what the template shows, by name."""
+        """Return the template's data, by name."""
         return {
             "found": self.found(),
             "evidence": self.evidence(),
@@ -157,7 +157,7 @@ class _Page:
         }
 
     def found(self) -> dict[str, Any]:
-        """The counts, and the guarantee."""
+        """Return the counts and the guarantee."""
         columns, groups = self.columns, self.groups
         run, gone = self.material.run, ~columns.kept
         source = run.get("source", {})
@@ -185,18 +185,18 @@ class _Page:
         }
 
     def evidence(self) -> dict[str, Any] | None:
-        """What trainings show of the selection; None where there are none."""
+        """Return the results of training runs on the selection; None where there are none."""
         if self.material.results is None:
             return None
         from .evidence.section import (
-            section,  # brings SciPy's statistics, which a page without trainings does not need
+            section,  # imports SciPy's statistics, which a page without training runs does not need
         )
 
         material = self.material
         return section(material.results, material.run, self.columns.class_names, material.margin)
 
     def galleries(self) -> dict[str, Any]:
-        """Groups from two ends, none twice, then groups of one class one above the other."""
+        """Return groups of either end, none twice, then groups of one class one above the other."""
         groups = self.groups
         shelves = gallery.shelves(groups, LARGEST)
         shown = {group for shelf in shelves for group in shelf.groups}
@@ -219,7 +219,7 @@ class _Page:
         return [view_group(self.album, self.groups, group, self.mixed_groups, limit) for group in chosen]
 
     def triples(self) -> list[Triple]:
-        """Kept, removed, and the image nearest to the kept one outside the group."""
+        """Return triples: a kept image, a removed one, and the image nearest to the kept one outside the group."""
         columns, groups = self.columns, self.groups
         chosen = [group for group in gallery.spread(groups, TRIPLES) if self._has_pair(group)]
         kept = groups.representative[chosen]
@@ -241,11 +241,11 @@ class _Page:
         return found
 
     def _has_pair(self, group: int) -> bool:
-        """Whether a group has an image that is kept, and one that it is kept for."""
+        """Return whether a group has a kept image, and another that it represents."""
         return bool(self.groups.removed[group] and self.columns.kept[self.groups.representative[group]])
 
     def sizes(self) -> dict[str, Any]:
-        """The number of groups by size: a panel a class where there are few, one for all otherwise."""
+        """Return the number of groups by size: a panel a class where there are few, one for all otherwise."""
         groups = self.groups
         sizes, counts = group_sizes(groups.size)
         if not len(sizes):
@@ -274,14 +274,14 @@ class _Page:
         }
 
     def table(self) -> dict[str, Any]:
-        """Table 1, with as many decimals as its smallest value needs."""
+        """Return Table 1, with as many decimals as its smallest value needs."""
         rows, overall = redundancy_table(self.columns, self.groups)
         values = [row.mean for row in (*rows, overall) if row.mean]
         decimals = int(np.clip(1 - np.floor(np.log10(min(values))), 4, 9)) if values else 4
         return {"rows": rows, "overall": overall, "decimals": decimals}
 
     def curve(self) -> dict[str, Any]:
-        """Height of the merges against the fraction removed, with the cut."""
+        """Return the height of the merges against the fraction removed, with the cut."""
         strategy = self.material.selection.strategy
         codes, curves = curves_of(self.material.merges, self.columns, self.groups)
         if strategy != "semantic" or not any(len(curve.height) for curve in curves):
@@ -301,7 +301,7 @@ class _Page:
         }
 
     def unlike(self) -> dict[str, Any] | None:
-        """Close images with different labels, the near-identical ones apart; None where all have one label."""
+        """Return close images with different labels, the near-identical ones apart; None where all have one label."""
         columns = self.columns
         if len(np.unique(columns.labels[columns.labels >= 0])) < 2:
             return None if columns.labelled else {"refused": "The images have no labels.", "pairs": []}
@@ -328,7 +328,7 @@ class _Page:
         }
 
     def _pairs(self, found: UnlikePairs, which: Ints) -> dict[str, Any]:
-        """Some pairs of images with different labels: how many there are, and the nearest to look at."""
+        """Return pairs of images with different labels: their number, and the nearest to look at."""
         i, j, d = found.i[which], found.j[which], found.d[which]
         chosen = each_once(i, j, PAIRS)
         self.album.fetch([int(at) for pair in chosen for at in (i[pair], j[pair])])
@@ -340,7 +340,7 @@ class _Page:
 
     @cached_property
     def _heights(self) -> Floats:
-        """The heights of the merges, ascending, as far as all classes have theirs."""
+        """Heights of the merges, ascending, as far as all classes have theirs."""
         return complete_heights(self.material.merges.height, self.material.merges.complete_to)
 
     def _labelled_tile(self, position: int) -> Tile:
@@ -348,7 +348,7 @@ class _Page:
         return tile(self.album, position, role, say_class=True)
 
     def mixed(self) -> dict[str, Any] | None:
-        """Groups whose images carry more than one label; None where grouping was class by class."""
+        """Return groups whose images carry more than one label; None where grouping was class by class."""
         if not self.mixed_groups:
             return None
         columns, groups = self.columns, self.groups
@@ -360,7 +360,7 @@ class _Page:
         return {"count": len(found), "views": self._views(ordered[:MIXED].tolist())}
 
     def rejected(self) -> dict[str, Any]:
-        """What took no part, and why."""
+        """Return the rejected images with their reasons."""
         table = self.material.rejected
         if table is None or not len(table):
             return {"count": 0, "rows": []}
@@ -369,7 +369,7 @@ class _Page:
         return {"count": len(table), "rows": cleaned}
 
     def pictures(self) -> dict[str, Any]:
-        """Why pictures are missing, if any are; made last."""
+        """Return why pictures are missing, if any are; called last."""
         about = self.material.run.get("source", {})
         kind = about.get("kind", "vectors")
         return {

@@ -1,4 +1,4 @@
-"""A run in a few lines for the terminal."""
+"""Summaries of a run in a few lines for the terminal."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ..tree.steps import Floats
 
 
 def describe_selection(selection: Selection, heights: Floats | None = None) -> str:
-    """Return what was asked for, what goes, how it is grouped, and the selection's notes.
+    """Return what was asked for, what is removed, how it is grouped, and the selection's notes.
 
     Args:
-        selection: what stays.
-        heights: float64[m], ascending, of the merges of the tree that was cut; None where it is not at hand.
+        selection: the selection.
+        heights: float64[m], ascending, of the merges of the tree that was cut; None where it is not available.
     """
     n, removed = len(selection.ids), int(np.count_nonzero(~selection.kept_by_id))
     lines = [
@@ -42,7 +42,7 @@ def describe_selection(selection: Selection, heights: Floats | None = None) -> s
 
 
 def describe_asked(selection: Selection) -> str:
-    """Return what was asked for: a fraction is a quota, and no finding."""
+    """Return what was asked for: a fraction is a quota, not a finding."""
     settings = selection.settings
     by = "" if selection.strategy == "semantic" else f" by {selection.strategy}"
     if settings.get("threshold") is not None:
@@ -65,7 +65,7 @@ def _grouped(selection: Selection) -> str:
 
 
 def heights_of(folder: RunFolder) -> Floats | None:
-    """Return the heights of the merges that a run holds, ascending; None where it holds none."""
+    """Return the heights of the stored merges of a run, ascending; None where it holds none."""
     if folder.stage(Stage.CLUSTER) is None or not folder.merges.exists():
         return None
     heights: Floats = read_heights(folder.merges)
@@ -73,7 +73,7 @@ def heights_of(folder: RunFolder) -> Floats | None:
 
 
 def describe_run(run: str | Path) -> str:
-    """Return what a finished run found and where its report is."""
+    """Return the result of a finished run and the path of its report."""
     folder = RunFolder.open(run)
     lines = [describe_selection(Selection.load(folder.selection), heights_of(folder))]
     lines += describe_rejected(run)
@@ -82,7 +82,7 @@ def describe_run(run: str | Path) -> str:
 
 
 def describe_rejected(run: str | Path) -> list[str]:
-    """Return in a line how many images of a run were rejected; no line for none."""
+    """Return a line with the number of rejected images of a run; none where there are none."""
     folder = RunFolder.open(run)
     rejected, count = folder.rejected, _count(read_rejected(folder))
     return (
@@ -93,7 +93,7 @@ def describe_rejected(run: str | Path) -> list[str]:
 
 
 def describe_left_out(run: str | Path) -> list[str]:
-    """Return in a line each what an export leaves out beside what was removed: unreadable images, those held out."""
+    """Return a line each on images that an export leaves out beside the removed ones: unreadable, and held out."""
     held_out = _count(read_held_out(RunFolder.open(run)))
     said = [f"{counted(held_out, 'image')} held out for evaluation, and not exported."] if held_out else []
     return [*describe_rejected(run), *said]
@@ -104,14 +104,14 @@ def _count(table: pa.Table | None) -> int:
 
 
 def describe_trainings(run: str | Path, margin: float | None = None) -> str:
-    """Return what the trainings of a run show, of each protocol; empty where there are none.
+    """Return a summary of the training runs of a run folder, one a protocol; empty where there are none.
 
     Args:
         run: a run folder.
-        margin: the loss in points that is still accepted; None for the usual one.
+        margin: the loss in points that is still accepted; None for the default.
     """
     from .evidence.section import (
-        describe_evidence,  # brings SciPy's statistics, which other words do not need
+        describe_evidence,  # imports SciPy's statistics, which other summaries do not need
     )
 
     folder = RunFolder.open(run)
@@ -123,7 +123,7 @@ def describe_trainings(run: str | Path, margin: float | None = None) -> str:
 
 
 def describe_folder(run: str | Path) -> str:
-    """Return what a run folder holds and what made it, a line a stage."""
+    """Return the content of a run folder and what made it, a line a stage."""
     folder = RunFolder.open(run)
     content = folder.read()
     source = content["source"]

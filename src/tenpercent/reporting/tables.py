@@ -1,4 +1,4 @@
-"""The numbers of the report, as plain functions on a selection's arrays: groups, their sizes, Table 1."""
+"""Numbers of the report, as plain functions on a selection's arrays: groups, their sizes, Table 1."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Columns:
 
     @property
     def stood_for(self) -> Bools:
-        """Which images have one that is kept for them, or are kept; the others are outside the guarantee."""
+        """Mask of the images that are kept or have a representative; the others are outside the guarantee."""
         return self.representative >= 0
 
     @property
     def labelled(self) -> bool:
-        """Whether any image has a label."""
+        """True where any image has a label."""
         return bool(np.any(self.labels >= 0))
 
     def class_name(self, label: int) -> str:
@@ -92,7 +92,7 @@ class Groups:
         representative: int64[g], the position of the image kept for the others.
         label: int64[g], the class of the representative.
         mean: float64[g], the mean dissimilarity of its removed images to the representative; nan for
-            none, and where no image stands for the group.
+            none, and where the group has no representative.
         members: int64[n], positions by group: the representative, then the others by (dissimilarity, position).
         start: int64[g + 1], where each group begins in `members`.
     """
@@ -115,7 +115,7 @@ class Groups:
 
     @property
     def redundant(self) -> Ints:
-        """The numbers of the groups of two or more."""
+        """Numbers of the groups of two or more."""
         return np.flatnonzero(self.size >= 2).astype(np.int64)
 
 
@@ -187,7 +187,7 @@ def redundancy_table(columns: Columns, groups: Groups | None = None) -> tuple[tu
     codes = np.unique(columns.labels)
     codes = np.concatenate([codes[codes >= 0], codes[codes < 0]])
     place = np.empty(len(columns.class_names) + 1, dtype=np.int64)
-    place[codes] = np.arange(len(codes))  # the code −1 goes to the last place
+    place[codes] = np.arange(len(codes))  # the code −1 takes the last place
     names = tuple(columns.class_name(code) for code in codes.tolist())
     return _rows(names, columns, groups, place[columns.labels]), overall
 

@@ -1,4 +1,4 @@
-"""Close images that carry different labels, and which of them are near-identical: where to look for mistakes."""
+"""Close images with different labels, and the near-identical ones among them: where to look for mistakes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..linkage.neighbors import neighbor_graph
 from ..linkage.points import Points
 from .tables import Bools, Columns, Floats, Ints
 
-MOST_IMAGES = 120_000  # all pairs of more than this take longer than a reader of a report should wait
+MOST_IMAGES = 120_000  # beyond this all pairs take longer than a reader of a report should wait
 MOST_PAIRS = 4_000_000  # pairs of any labels that the search may gather
-MOST_LOOKED_AT = 300  # pairs whose images a report reads and compares, the nearest
+MOST_LOOKED_AT = 300  # nearest pairs, whose images a report reads and compares
 SAMPLE = 256
 
 
@@ -28,7 +28,7 @@ class UnlikePairs:
         i, j: int64[p], the positions of the images of each pair.
         d: float64[p], their dissimilarity.
         radius: every such pair up to it is here.
-        asked: the radius that was asked for; larger than `radius` where it would have been too many pairs.
+        asked: the radius that was asked for; larger than `radius` where that would have been too many pairs.
     """
 
     i: Ints
@@ -47,7 +47,7 @@ def find_unlike_pairs(vectors: Vectors, columns: Columns, radius: float) -> Unli
         radius: the largest dissimilarity that counts as near.
 
     Returns:
-        The pairs, or in words why they were not searched for.
+        The pairs, or the reason in words why they were not searched for.
     """
     n = len(columns)
     if n > MOST_IMAGES:
@@ -66,7 +66,7 @@ def find_unlike_pairs(vectors: Vectors, columns: Columns, radius: float) -> Unli
 def near_identical(
     found: UnlikePairs, threshold: float | None, source: ImageSource | None, rows: Ints
 ) -> tuple[Bools, int]:
-    """Tell the pairs that are near-identical from those that are merely close for the network.
+    """Separate the pairs that are near-identical from those that are merely close for the network.
 
     Args:
         found: the pairs, nearest first.
@@ -97,7 +97,7 @@ def affordable_radius(units: Floats, radius: float, pairs: int) -> float | None:
         pairs: how many pairs may be expected.
 
     Returns:
-        The radius, or None where equal vectors alone are more than that.
+        The radius, or None where equal vectors alone make more than that.
     """
     n = len(units)
     rows = np.unique(np.linspace(0, max(n - 1, 0), min(n, SAMPLE)).round().astype(np.int64))
@@ -120,7 +120,7 @@ def unlike_pairs(i: Ints, j: Ints, d: Floats, labels: Ints) -> tuple[Ints, Ints,
     Args:
         i, j: int64[p], positions of the two images of each pair, i < j.
         d: float64[p], their dissimilarity.
-        labels: int64[n]; −1 (no label) differs from nothing.
+        labels: int64[n]; −1 (no label) never counts as different.
 
     Returns:
         The pairs left, sorted by (d, i, j).
@@ -132,7 +132,7 @@ def unlike_pairs(i: Ints, j: Ints, d: Floats, labels: Ints) -> tuple[Ints, Ints,
 
 
 def each_once(i: Ints, j: Ints, limit: int) -> list[int]:
-    """Return the numbers of the first pairs, `limit` at most, without an image that an earlier one showed."""
+    """Return the numbers of the first pairs, `limit` at most, without those that repeat an image of an earlier one."""
     seen: set[int] = set()
     chosen: list[int] = []
     for at, (one, other) in enumerate(zip(i.tolist(), j.tolist(), strict=True)):

@@ -1,1 +1,1 @@
-"""What training runs have shown: statistics, sentences, tables and figures, from the table in the run folder."""
+"""Results of training runs: statistics, sentences, tables and figures, from the table in the run folder."""

@@ -1,4 +1,4 @@
-"""How an arm looks: the same colour and sign in every figure, table and file."""
+"""Looks of arms: the same colour and sign in every figure, table and file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Look:
     """The colour and sign of an arm.
 
     Attributes:
-        colour: as figures are drawn in (see `figures.COLOURS`).
+        colour: used in drawing figures (see `figures.COLOURS`).
         sign: matplotlib's letter of the marker.
     """
 
@@ -38,7 +38,7 @@ class Look:
 
     @property
     def swatch(self) -> Markup:
-        """A line with the sign on it, for a key on the page."""
+        """Line with the sign on it, for a key on the page."""
         colour = COLOURS[self.colour]
         return Markup(
             f'<svg class="swatch" viewBox="0 0 26 12" aria-hidden="true" style="color:{colour}">'
@@ -50,9 +50,9 @@ FULL = Look(INK, "D")
 
 
 def looks_of(arms: Iterable[str]) -> dict[str, Look]:
-    """Return the look of each arm: some have theirs always; other strategies and then lists take what is left.
+    """Return the look of each arm: some have a fixed one; other strategies, then lists, take what is left.
 
-    Beyond seven arms colours come again, with another sign.
+    Beyond seven arms colours repeat, with another sign.
     """
     given = sorted(set(arms) - {"full"}, key=lambda arm: (arm.partition(":")[0] not in set(Strategy), arm))
     taken = {arm: PLACES[arm] for arm in given if arm in PLACES}

@@ -1,4 +1,4 @@
-"""Which class a subset hurts most, and whether that is more than chance: a mean hides a ruined class."""
+"""The class that a subset hurts most, and whether by more than chance: a mean can hide a ruined class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ClassLoss:
     Attributes:
         code: of the class.
         comparison: its accuracy, arm against full set.
-        p: of a loss this large in any class (one-sided, times the number of classes: the worst of many would
+        p: p-value of a loss this large in any class (one-sided, times the number of classes: the worst of many would
             look bad by chance); None without an interval.
     """
 
@@ -27,7 +27,7 @@ class ClassLoss:
 
     @property
     def shown(self) -> bool:
-        """Whether the loss is more than the worst of as many classes would show by chance."""
+        """True where the loss is more than the worst of as many classes would show by chance."""
         return self.p is not None and self.p < 0.05
 
 
@@ -68,7 +68,7 @@ def worst_class(point: Point, full: Point, margin: float) -> ClassLoss | None:
 
 
 def _any_loss(worst: Comparison, classes: int) -> float | None:
-    """Return p of "no loss" for the worst of several classes, by Bonferroni's inequality."""
+    """Return the p-value of "no loss" for the worst of several classes, by Bonferroni's inequality."""
     if worst.zero_p is None:
         return None
     return min(1.0, classes * worst.zero_p)

@@ -1,4 +1,4 @@
-"""What a subset costs to find and saves in training, and after how many trainings that is even."""
+"""Cost of finding a subset, the training time it saves, and the number of training runs after which that is even."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Cost:
 
     Attributes:
         fraction: the fraction kept.
-        spent: seconds of each step before the first training, by its name.
-        full, subset: mean seconds of a training on the full set and on the subset.
-        saved: seconds saved a training; 0 where both train the same number of steps.
-        trainings: after how many trainings the preparation is paid back; None where nothing is saved.
-        why: why nothing can be said of saving, or why nothing is saved; empty otherwise.
+        spent: seconds of each step before the first training run, by its name.
+        full, subset: mean seconds of a training run on the full set and on the subset.
+        saved: seconds saved a training run; 0 where both train the same number of steps.
+        trainings: the number of training runs that pays back the preparation; None where nothing is saved.
+        why: the reason why the saving is unknown, or why nothing is saved; empty otherwise.
     """
 
     fraction: float
@@ -35,14 +35,14 @@ class Cost:
 
 
 def cost_of(point: Point, full: Point, spent: Mapping[str, float]) -> Cost | None:
-    """Weigh the seconds that a subset took to find against those it saves.
+    """Compare the seconds that finding a subset took with those it saves.
 
     Args:
-        point, full: the trainings on the subset and on the full set.
+        point, full: the training runs on the subset and on the full set.
         spent: seconds of each step that finding the subset took and that is known, by its name, e.g. ``embedding``.
 
     Returns:
-        None where a training's seconds are not known.
+        None where the seconds of a training run are not known.
     """
     mine, whole = point.values("seconds"), full.values("seconds")
     if not len(mine) or not len(whole) or not math.isfinite(float(mine.sum() + whole.sum())):
@@ -64,7 +64,7 @@ def cost_of(point: Point, full: Point, spent: Mapping[str, float]) -> Cost | Non
 
 
 def cost_sentence(cost: Cost) -> str:
-    """Say in one or two sentences what was spent, what is saved and when that is even."""
+    """Return one or two sentences on the time spent, the time saved, and the break-even point."""
     steps = [f"{name} {duration(seconds)}" for name, seconds in cost.spent.items()]
     spent = f"Preparation: {', '.join(steps)}."
     means = f"{duration(cost.subset)} on {percent(cost.fraction)}, {duration(cost.full)} on everything"

@@ -1,4 +1,4 @@
-"""The plots of an experiment: accuracy against fraction, training curves, and classes against the full set."""
+"""Plots of an experiment: accuracy against fraction, training curves, and classes against the full set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ...data.store.files import replacing
 from ..figures import ARMS, CUT, INK, MUTED, RULE, STYLE, Floats, blank, inline
 from .arms import Look
 
-PAPER = {  # what the page's variables are by daylight, for figures that stand alone
+PAPER = {  # values of the page's variables in the light theme, for figures that stand alone
     INK: "#1b1d1f",
     MUTED: "#5b6168",
     RULE: "#dcdfe2",
@@ -35,10 +35,10 @@ PAPER = {  # what the page's variables are by daylight, for figures that stand a
 }
 NAMED = 18  # letters of a class's name beside the axis
 DODGE = 0.008  # of the axis, between arms at the same fraction, so that their intervals stand side by side
-CROWD = 0.1  # of the axis, what all arms of a fraction take at most
-BETWEEN = 0.6  # of the way to the next fraction, likewise
+CROWD = 0.1  # of the axis, the most that all arms of a fraction take
+BETWEEN = 0.6  # the same, of the way to the next fraction
 STEPS = (1, 2, 2.5, 5, 10)  # between two ticks, times a power of ten
-DOTS = 200  # to the inch, of PNG files
+DOTS = 200  # per inch, of PNG files
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """The full set: its accuracy with the interval, and the margin below it, all in percent."""
+    """The accuracy of the full set with its interval, and the margin below it, all in percent."""
 
     mean: float
     low: float | None
@@ -89,23 +89,23 @@ class Trace:
 
 
 class Sheet(Enum):
-    """What is drawn on: a page, whose colours are its variables and whose key is its own, or paper."""
+    """Medium of a figure: a page, with its own variables as colours and its own key, or paper."""
 
     PAGE = "page"
     PAPER = "paper"
 
     def tint(self, colour: str) -> str:
-        """Return what a colour is drawn in."""
+        """Return the value that a colour is drawn in."""
         return PAPER.get(colour, colour) if self is Sheet.PAPER else colour
 
     @property
     def ground(self) -> str:
-        """What lies behind everything: a page has its own, light or dark."""
+        """Background colour; a page has its own, light or dark."""
         return "white" if self is Sheet.PAPER else "none"
 
     @property
     def style(self) -> Any:
-        """matplotlib's settings; they hold while drawing and while writing."""
+        """matplotlib's settings, to be active while drawing and while writing."""
         if self is Sheet.PAGE:
             return STYLE
         return {key: PAPER.get(value, value) for key, value in STYLE.items()} | {"svg.fonttype": "path"}
@@ -117,7 +117,7 @@ def fraction_figure(lines: Sequence[Line], level: Level | None, sheet: Sheet, wi
     Args:
         lines: x is the fraction kept in percent, y the accuracy in percent.
         level: the full set, or None where it was not trained.
-        sheet: where it goes.
+        sheet: the medium.
         width: in pixels.
     """
     with matplotlib.rc_context(sheet.style):
@@ -149,7 +149,7 @@ def epochs_figure(traces: Sequence[Trace], what: str, sheet: Sheet, width: int, 
     Args:
         traces: one an arm.
         what: the quantity, for the axis.
-        sheet: where it goes.
+        sheet: the medium.
         width: in pixels.
         since: the first epoch shown; the axis of values then fits what is shown.
     """
@@ -192,7 +192,7 @@ def class_figure(lines: Sequence[Line], names: Sequence[str], sheet: Sheet, widt
     Args:
         lines: one an arm; x is the row of the class, y the difference in points with its interval.
         names: of the classes, one a row from the top.
-        sheet: where it goes.
+        sheet: the medium.
         width: in pixels.
     """
     with matplotlib.rc_context(sheet.style):
@@ -226,7 +226,7 @@ def class_figure(lines: Sequence[Line], names: Sequence[str], sheet: Sheet, widt
 
 
 def on_page(figure: Figure, name: str, label: str) -> Markup:
-    """Return a figure drawn for a page as its <svg> element; see `figures.inline`."""
+    """Return a figure drawn for a page as an <svg> element; see `figures.inline`."""
     with matplotlib.rc_context(Sheet.PAGE.style):
         return Markup(inline(figure, name, label))
 
@@ -270,13 +270,13 @@ def _draw_level(axes: Axes, level: Level, sheet: Sheet) -> None:
 
 
 def _side_by_side(lines: Sequence[Line], span: float, width: int) -> list[Floats]:
-    """Return how far to the right each point of each line is drawn, so that arms at one fraction don't hide each other.
+    """Return the offset to the right of each point of each line, so that arms at one fraction don't hide each other.
 
-    At each fraction they stand in the order of the lines, about its place, and never nearer to the next fraction.
+    At each fraction the points keep the order of the lines, centred on it, and are never nearer to the next fraction.
     """
     step = DODGE * (1.8 if width < 500 else 1) * span
     places = np.unique(np.concatenate([line.x for line in lines])) if lines else np.empty(0)
-    new = np.diff(places, prepend=-np.inf) > step  # a list of nearly as many images stands beside the others
+    new = np.diff(places, prepend=-np.inf) > step  # a list of nearly as many images is set beside the others
     room = min([CROWD * span, *(BETWEEN * np.diff(places[new]))])
     shifts = [np.zeros(len(line.x)) for line in lines]
     which = np.cumsum(new) - 1
@@ -329,7 +329,7 @@ def _apart(ticks: Floats, least: float) -> list[float]:
 
 
 def _draw_key(figure: Figure, axes: Axes, sheet: Sheet) -> None:
-    """Name the lines below a figure on paper; a page has a key of its own."""
+    """Draw the key of the lines below a figure on paper; a page has its own."""
     if sheet is Sheet.PAGE:
         return
     handles, names = axes.get_legend_handles_labels()

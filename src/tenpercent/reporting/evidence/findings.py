@@ -1,4 +1,4 @@
-"""What an experiment has shown: how far down the accuracy holds, and a claim for every arm and fraction."""
+"""Findings of an experiment: how far down the accuracy holds, and a claim for every arm and fraction."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .statistics import MOST_NEEDED, Comparison, Verdict, visible_difference
 
 @dataclass(frozen=True)
 class Claim:
-    """What is known of one arm at one fraction.
+    """The result of one arm at one fraction.
 
     Attributes:
         point: the arm, layer and fraction.
         comparison: with the full set.
-        text: the sentence of it.
-        rival: the comparison with random subsets of the same size as a sentence; empty without such trainings.
+        text: the claim as a sentence.
+        rival: the comparison with random subsets of the same size as a sentence; empty without such training runs.
     """
 
     point: Point
@@ -28,12 +28,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class Lead:
-    """The first sentence of all, and whether it says that something holds.
+    """The headline, and the fraction down to which the accuracy holds.
 
     Attributes:
         text: one or two sentences.
         fraction: the smallest fraction down to which the accuracy holds; None for none.
-        claims: what it rests on: the claim of that fraction, and of the next smaller one, as far as there are.
+        claims: the claims it rests on: that of the fraction, and of the next smaller one, where there are any.
     """
 
     text: str
@@ -42,7 +42,7 @@ class Lead:
 
 
 def main_arm(evidence: Evidence) -> str | None:
-    """Return the arm to speak of first: semantic, else the one with the most trainings, random only where alone."""
+    """Return the arm named first: semantic, else the one with the most training runs, random only where alone."""
     arms = [arm for arm in evidence.arms if arm != FULL]
     if SEMANTIC in arms:
         return SEMANTIC
@@ -51,12 +51,12 @@ def main_arm(evidence: Evidence) -> str | None:
 
 
 def claims(evidence: Evidence, arm: str, layer: str | None = None) -> tuple[Claim, ...]:
-    """Return what is known of an arm against the full set and random subsets, from the largest fraction.
+    """Return the claims about an arm against the full set and random subsets, from the largest fraction.
 
     Args:
-        evidence: the trainings.
-        arm: which.
-        layer: of which layer; by default the one with the most trainings.
+        evidence: the training runs.
+        arm: its name.
+        layer: the layer; by default the one with the most training runs.
     """
     chosen = evidence.main_layer(arm) if layer is None else layer
     found = []
@@ -81,7 +81,7 @@ def claims(evidence: Evidence, arm: str, layer: str | None = None) -> tuple[Clai
 
 
 def lead(evidence: Evidence) -> Lead:
-    """Say down to which fraction the main arm holds.
+    """Return the fraction down to which the main arm holds, as a sentence.
 
     The fractions are taken from the largest, each test at its full level, and only as long as all before it hold:
     so the chance of claiming too much anywhere stays that of a single test (see `find`).
@@ -109,9 +109,9 @@ def lead(evidence: Evidence) -> Lead:
 
 
 def power(evidence: Evidence) -> str:
-    """Say how small a difference the trainings of the main arm can show; empty while the spread is unknown.
+    """Return the smallest difference that the training runs of the main arm can show, in words.
 
-    Of its fractions the one with the most trials, of equals the largest.
+    Empty while the spread is unknown. Taken at the fraction with the most trials, of equals the largest.
     """
     arm = main_arm(evidence)
     made = () if arm is None else claims(evidence, arm)
@@ -166,6 +166,6 @@ def _trials(comparison: Comparison) -> int:
 
 
 def _against(point: Point, reference: Point) -> str:
-    """Return how many trainings of each side there are, once where they are as many."""
+    """Return the number of training runs of each side, once where they are equal."""
     one, other = point.counted, reference.counted
     return one if one == other else f"{one} against {other.removesuffix(' trials').removesuffix(' trial')}"

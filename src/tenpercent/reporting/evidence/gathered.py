@@ -1,6 +1,6 @@
-"""The trainings of an experiment, gathered by arm, layer and fraction, and what may be compared with what.
+"""Training runs of an experiment, gathered by arm, layer and fraction, and the comparisons allowed among them.
 
-Only trainings under one protocol are compared. The arms `full` and `random` look at no embedding, so one training
+Only training runs under one protocol are compared. The arms `full` and `random` use no embedding, so one run
 of theirs serves every embedding and layer; it is counted once, by its seed.
 """
 
@@ -19,19 +19,19 @@ from .statistics import MARGIN, Comparison, Floats, Summary, compare, summary, v
 FULL = "full"
 RANDOM = "random"
 SEMANTIC = "semantic"
-BLIND = (FULL, RANDOM)  # arms that no embedding enters into
+BLIND = (FULL, RANDOM)  # arms that use no embedding
 NEEDED = ("arm", "fraction", "trial", "seed", "embedding", "layer", "accuracy", "status", "protocol")
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """All trainings of one arm, layer and fraction under one protocol.
+    """All training runs of one arm, layer and fraction under one protocol.
 
     Attributes:
         arm: its name.
-        layer: of the embedding; empty for arms that no embedding enters into.
+        layer: of the embedding; empty for arms that use no embedding.
         fraction: the fraction kept, in (0, 1].
-        done: the trainings that have an accuracy, one row each, ordered by embedding and trial.
+        done: the training runs that have an accuracy, one row each, ordered by embedding and trial.
         failed: the others, likewise.
     """
 
@@ -42,18 +42,18 @@ class Point:
     failed: tuple[dict[str, Any], ...]
 
     def values(self, column: str) -> Floats:
-        """Return a column of the trainings done, float64[trials]; nan where a training has no value."""
+        """Return a column of the completed training runs, float64[trials]; nan where a run has no value."""
         found = [row.get(column) for row in self.done]
         return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
 
     @property
     def embeddings(self) -> int:
-        """How many embeddings the trainings done are of."""
+        """Number of embeddings that the completed training runs are of."""
         return len({row["embedding"] for row in self.done})
 
     @property
     def units(self) -> Floats:
-        """The accuracies that are independent of each other: one a trial, or one an embedding where there are more.
+        """Accuracies that are independent of each other: one a trial, or one an embedding where there are several.
 
         Trials of one embedding share its errors. So with several embeddings the mean of each counts as one value;
         as many trials of a single one would make the interval too narrow.
@@ -61,7 +61,7 @@ class Point:
         return self.units_of("accuracy")
 
     def units_of(self, column: str) -> Floats:
-        """Return `units` of another column, float64[units]; empty unless every training done has a value."""
+        """Return `units` of another column, float64[units]; empty unless every completed training run has a value."""
         values = self.values(column)
         if not len(values) or not np.isfinite(values).all():
             return np.empty(0)
@@ -72,12 +72,12 @@ class Point:
 
     @property
     def accuracy(self) -> Summary | None:
-        """Mean, spread and interval of the accuracy; None where no training is done."""
+        """Mean, spread and interval of the accuracy; None where no training run is complete."""
         return summary(self.units) if self.done else None
 
     @property
     def loss(self) -> Summary | None:
-        """Mean, spread and interval of the cross-entropy of the test images; None where a training has none."""
+        """Mean, spread and interval of the cross-entropy on the test images; None where a training run has none."""
         found = self.units_of("test_loss")
         return summary(found) if len(found) else None
 
@@ -90,7 +90,7 @@ class Point:
 
     @property
     def overlap_of_embeddings(self) -> tuple[float, float] | None:
-        """How much is chosen alike by different embeddings; None for a single one, or rows that don't hold the choice.
+        """Overlap of the choices of different embeddings; None for a single one, or rows that don't hold the choice.
 
         Returns:
             Of the images that one embedding keeps, the share that another keeps too, and the same of those removed:
@@ -112,14 +112,14 @@ class Point:
 
     @property
     def counted(self) -> str:
-        """How many trainings are behind the accuracy, in words."""
+        """Number of training runs behind the accuracy, in words."""
         n = len(self.done)
         if self.arm in BLIND or self.embeddings < 2:
             return f"{n} {'trial' if n == 1 else 'trials'}"
         return f"{self.embeddings} embeddings, {n} trials"
 
     def class_accuracies(self) -> Floats:
-        """Return float64[trials, classes]; nan where the test set has none of a class. Empty where not measured."""
+        """Return float64[trials, classes]; nan where the test set lacks a class. Empty where not measured."""
         rows = [row.get("class_accuracy") for row in self.done]
         if not rows or any(row is None for row in rows) or len({len(row) for row in rows if row}) != 1:
             return np.empty((len(rows), 0))
@@ -128,7 +128,7 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The trainings under one protocol.
+    """The training runs under one protocol.
 
     Attributes:
         protocol: the fingerprint of the settings that all of them share.
@@ -147,28 +147,28 @@ class Evidence:
         object.__setattr__(self, "_known", known)
 
     def point(self, arm: str, fraction: float, layer: str = "") -> Point | None:
-        """Return one point, or None where nothing was trained for it."""
+        """Return one point, or None where it has no training run."""
         return self._known.get((arm, layer, fraction))
 
     @property
     def full(self) -> Point | None:
-        """The full set, where a training on it is done."""
+        """The full set; None where no training run on it is complete."""
         found = self.point(FULL, 1.0)
         return found if found is not None and found.done else None
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """The arms in their order."""
+        """Arms in their order."""
         return tuple(dict.fromkeys(point.arm for point in self.points))
 
     @property
     def trials(self) -> int:
-        """How many trainings are done."""
+        """Number of completed training runs."""
         return sum(len(point.done) for point in self.points)
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What failed and why, a line a training."""
+        """Failed training runs with their reasons, one line each."""
         return tuple(
             f"{point.arm} at {100 * point.fraction:g}%, trial {row['trial'] + 1}: {row.get('reason') or 'no accuracy'}"
             for point in self.points
@@ -180,21 +180,21 @@ class Evidence:
         return tuple(dict.fromkeys(point.layer for point in self.points if point.arm == arm))
 
     def series(self, arm: str, layer: str) -> tuple[Point, ...]:
-        """Return an arm's points of one layer that have a training done, from the largest fraction."""
+        """Return an arm's points of one layer that have a completed training run, from the largest fraction."""
         return tuple(p for p in self.points if (p.arm, p.layer) == (arm, layer) and p.done)
 
     def main_layer(self, arm: str) -> str:
-        """Return the layer of an arm with the most trainings done, of equals the last."""
+        """Return the layer of an arm with the most completed training runs, of equals the last."""
         layers = self.layers(arm)
         counts = [sum(len(point.done) for point in self.series(arm, layer)) for layer in layers]
         return max(zip(counts, range(len(layers)), layers, strict=True))[2]
 
     def against_full(self, point: Point) -> Comparison | None:
-        """Compare a point with the full set; None for the full set itself, and where either has no training."""
+        """Compare a point with the full set; None for the full set itself, and where either has no training run."""
         return None if point.arm == FULL else self._compared(point, self.full)
 
     def against_random(self, point: Point) -> Comparison | None:
-        """Compare a point with random subsets of its size; None where either has no training."""
+        """Compare a point with random subsets of its size; None where either has no training run."""
         return None if point.arm in BLIND else self._compared(point, self.point(RANDOM, point.fraction))
 
     def _compared(self, point: Point, reference: Point | None) -> Comparison | None:
@@ -204,14 +204,14 @@ class Evidence:
 
 
 def gather(table: pa.Table, margin: float = MARGIN) -> tuple[Evidence, ...]:
-    """Gather the trainings of a table of results by protocol, arm, layer and fraction.
+    """Gather the training runs of a table of results by protocol, arm, layer and fraction.
 
     Args:
-        table: one row a training, with the columns of ``results.parquet``.
+        table: one row a training run, with the columns of ``results.parquet``.
         margin: the loss in points that is still accepted.
 
     Returns:
-        One a protocol, the one with the most trainings done first.
+        One a protocol, the one with the most completed training runs first.
 
     Raises:
         UsageError: a column is missing.

@@ -1,4 +1,4 @@
-"""The section "Does it hold?" of a report, the files for papers, and the words for the terminal."""
+"""Section "Does it hold?" of a report, the files for papers, and the summary for the terminal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from .tables import (
 )
 from .words import beyond_the_mean, cost_words, loss_words, spread_words
 
-SAID = {  # beside a sentence, in one word
+SAID = {  # one word beside a sentence
     Verdict.BETTER: "better",
     Verdict.AS_GOOD: "holds",
     Verdict.SMALL_LOSS: "holds",
@@ -46,7 +46,7 @@ SAID = {  # beside a sentence, in one word
     Verdict.OPEN: "open",
     Verdict.UNKNOWN: "open",
 }
-FAILURES = 20  # named; of more the number is said
+FAILURES = 20  # named; of more only the number is given
 
 
 def describe_evidence(
@@ -55,12 +55,12 @@ def describe_evidence(
     class_names: Sequence[str] = (),
     run: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return what an experiment shows for the terminal: the first sentence, a table, and words of the main arm.
+    """Return the summary of an experiment for the terminal: the headline, a table, and sentences on the main arm.
 
     Args:
         table: the rows of ``results.parquet``.
         margin: the loss in points that is still accepted; None for the usual one.
-        class_names: the name of each code; one without is called by its number.
+        class_names: the name of each code; a code without one is shown as its number.
         run: the content of ``run.json``, for the seconds of its stages; None where they are not known.
     """
     found = gather(table, MARGIN if margin is None else margin)
@@ -80,7 +80,7 @@ def describe_evidence(
 
 
 def _sentences(evidence: Evidence) -> list[str]:
-    """What is known of the main arm at each fraction, how much the trials can show, and what failed."""
+    """Return sentences on the main arm at each fraction, on the power of the trials, and on failures."""
     arm = main_arm(evidence)
     lines = []
     for claim in () if arm is None else claims(evidence, arm):
@@ -94,7 +94,7 @@ def _sentences(evidence: Evidence) -> list[str]:
 def section(
     table: pa.Table, run: dict[str, Any], class_names: Sequence[str], margin: float | None = None
 ) -> dict[str, Any] | None:
-    """Return what the template shows of an experiment, or None where there is no training.
+    """Return the template's data on an experiment, or None where there is no training run.
 
     Args:
         table: the rows of ``results.parquet``.
@@ -110,7 +110,7 @@ def section(
 
 
 def _block(shown: Shown, name: str, run: dict[str, Any]) -> dict[str, Any]:
-    """Everything of one protocol."""
+    """Return the template's data on one protocol."""
     evidence = shown.evidence
     first = lead(evidence)
     rows = rows_of(evidence)
@@ -139,12 +139,12 @@ def _block(shown: Shown, name: str, run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_point(point: Point | None, said: str) -> str:
-    """Return a sentence with the arm and fraction it is about in front; "" stays so."""
+    """Return a sentence with the arm and fraction it is about in front; "" stays ""."""
     return clean(f"{in_words(point)}: {said[:1].lower()}{said[1:]}") if point is not None and said else ""
 
 
 def _all_claims(evidence: Evidence) -> list[Claim]:
-    """The main arm first, then the others by name, every layer."""
+    """Return the claims: of the main arm first, then of the others by name, for every layer."""
     first = main_arm(evidence)
     arms = sorted(
         (arm for arm in evidence.arms if arm != FULL), key=lambda arm: (arm != first, arm == RANDOM, arm)
@@ -169,7 +169,7 @@ def _sentence_case(text: str) -> str:
 
 
 def _fractions(shown: Shown, name: str) -> dict[str, Any]:
-    """Accuracy against the fraction, one line an arm."""
+    """Return accuracy against the fraction, one line an arm."""
     lines, level = fraction_lines(shown.evidence, shown.looks), level_of(shown.evidence)
     return _twice(name, lines, level)
 
@@ -181,7 +181,7 @@ def _layers(shown: Shown, name: str) -> dict[str, Any] | None:
 
 
 def _twice(name: str, lines: list[Line], level: Level | None) -> dict[str, Any]:
-    """The figure for wide and narrow screens, and what its key says."""
+    """Return the figure for wide and narrow screens, and the content of its key."""
     words = _in_words(lines)
     wide = fraction_figure(lines, level, Sheet.PAGE, 760)
     narrow = fraction_figure(lines, level, Sheet.PAGE, 340)
@@ -208,7 +208,7 @@ def _in_words(lines: Sequence[Line]) -> str:
 
 
 def _curves(shown: Shown, name: str) -> dict[str, Any] | None:
-    """Training loss, test accuracy and its last half against epochs; None where no curve was kept."""
+    """Return training loss, test accuracy and its last half against epochs; None where no curve was stored."""
     points = shown.points
     loss = traces_of(points, shown.looks, "loss", 1)
     accuracy = traces_of(points, shown.looks, "test_accuracy", 100)
@@ -233,7 +233,7 @@ def _curves(shown: Shown, name: str) -> dict[str, Any] | None:
 
 
 def _classes(shown: Shown, name: str) -> dict[str, Any] | None:
-    """Accuracy per class at the fraction shown, against the full set; None where classes were not measured."""
+    """Return accuracy per class at the fraction shown, against the full set; None where classes were not measured."""
     full = shown.evidence.full
     points = [point for point in shown.points if point.arm != FULL]
     if full is None or not points:
@@ -306,14 +306,14 @@ def write_evidence(
 ) -> None:
     """Write tables and figures for papers: table.md, table.tex, table.csv, and each figure as SVG and PNG.
 
-    The tables in Markdown and LaTeX and the figures are of one protocol, table.csv is of all.
+    The tables in Markdown and LaTeX and the figures cover one protocol, table.csv all of them.
 
     Args:
-        folder: where to; files of the same names are replaced, figures that are of no use any more removed.
+        folder: the target; files of the same names are replaced, obsolete figures removed.
         table: the rows of ``results.parquet``.
         class_names: the name of each code.
         margin: the loss in points that is still accepted; None for the usual one.
-        protocol: which, by its fingerprint; None, or one without a training, for that with the most.
+        protocol: its fingerprint; None, or one without a training run, for that with the most.
 
     Raises:
         RunFolderError: it can't be written.
@@ -331,12 +331,12 @@ def write_evidence(
         if figure is not None:
             save(figure, folder / name)
             continue
-        for kind in ("svg", "png"):  # of trainings shown before
+        for kind in ("svg", "png"):  # of training runs shown before
             (folder / f"{name}.{kind}").unlink(missing_ok=True)
 
 
 def _figures(shown: Shown) -> dict[str, Figure | None]:
-    """Every figure for papers by the name of its files; None where there is nothing to draw."""
+    """Return every figure for papers by the name of its files; None where there is nothing to draw."""
     evidence, paper, width = shown.evidence, Sheet.PAPER, 640
     level = level_of(evidence)
     lines = fraction_lines(evidence, shown.looks)

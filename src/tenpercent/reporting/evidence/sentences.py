@@ -1,4 +1,4 @@
-"""The sentence that a comparison allows: what it costs, how sure that is, and what would make it surer."""
+"""Sentences on comparisons: the cost, how sure it is, and how many trials would make it surer."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ FULL = "the full set"
 
 
 def sentence(comparison: Comparison, subject: str, against: str = FULL, trials: str = "") -> str:
-    """Say what is known of an arm against the full set, at the comparison's margin.
+    """Return a sentence on an arm against the full set, at the comparison's margin.
 
-    The number is a cost, so a negative one is a gain; "gains" itself is a claim, made only where the whole
+    The number is a cost, so a negative one is a gain; the word "gains" is a claim, made only where the whole
     interval lies above zero.
 
     Args:
         comparison: of the arm with `against`.
         subject: what is done, e.g. ``keeping 90%``.
         against: the reference, in words.
-        trials: how many trials there are, in words; by default counted from the comparison.
+        trials: the number of trials in words; by default counted from the comparison.
 
     Returns:
         One sentence without a full stop, e.g. "keeping 90% costs −0.03 ± 0.11 points against the full set
@@ -46,18 +46,18 @@ def sentence(comparison: Comparison, subject: str, against: str = FULL, trials: 
 
 
 def cost(comparison: Comparison, subject: str, against: str = FULL) -> str:
-    """Say what an arm costs and nothing of a margin, e.g. "keeping 90% costs 0.1 ± 0.2 points against the full set"."""
+    """Return the cost of an arm without a margin, e.g. "keeping 90% costs 0.1 ± 0.2 points against the full set"."""
     amount = plus_minus(-comparison.difference, comparison.half)
     return f"{subject} costs {amount} points against {against}"
 
 
 def rival_sentence(comparison: Comparison, subject: str, rival: str, trials: str = "") -> str:
-    """Say which of two arms of the same size is the better one, if that is shown.
+    """Return a sentence on which of two arms of the same size is better, if that is shown.
 
     Args:
         comparison: of the arm with its rival.
         subject, rival: both arms in words, e.g. ``semantic at 90%`` and ``random subsets of the same size``.
-        trials: how many trials there are, in words; by default counted from the comparison.
+        trials: the number of trials in words; by default counted from the comparison.
 
     Returns:
         One sentence without a full stop.
@@ -96,7 +96,7 @@ def plus_minus(value: float, half: float | None, plus: bool = False) -> str:
 
 
 def signed(value: float, decimals: int, plus: bool = False) -> str:
-    """Return a number with a true minus sign; what rounds to zero has no sign."""
+    """Return a number with a true minus sign; a number that rounds to zero has no sign."""
     text = f"{abs(value):.{decimals}f}"
     if float(text) == 0:
         return text
@@ -109,7 +109,7 @@ def percent(fraction: float) -> str:
 
 
 def _by_test(comparison: Comparison) -> str:
-    """Say so where the margin lies inside the 95% interval: the test is one-sided, the interval is not."""
+    """Return a note where the margin lies inside the 95% interval: the test is one-sided, the interval is not."""
     assert comparison.low is not None
     assert comparison.high is not None
     inside = comparison.low <= -comparison.margin <= comparison.high
@@ -123,7 +123,7 @@ def _needed(comparison: Comparison) -> str:
 
 
 def _needed_to_differ(comparison: Comparison) -> str:
-    """Say how many trials would show a difference of the size seen."""
+    """Return how many trials would show a difference of the size seen, in words."""
     if comparison.needed_to_differ is None:
         return ""
     return f": {_about(comparison.needed_to_differ)} trials of each would show a difference of this size"

@@ -1,4 +1,4 @@
-"""The trainings of an experiment as what is shown: which arm and fraction; lines, levels and traces of the plots."""
+"""Training runs of an experiment as series to show: the arm and fraction; lines, levels and traces of the plots."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .gathered import FULL, Evidence, Point
 from .tables import interval_in_percent
 
 LAYERS = {"end": Look(ARMS[0], "o"), "middle": Look(ARMS[2], "^"), "start": Look(ARMS[4], "v")}
-CLASSES = 20  # rows of the plot of classes; of more, those that lose most
+CLASSES = 20  # rows of the plot of classes: those that lose most
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What the words, the figures and the section of one protocol share.
+    """The part that the summary, the figures and the section of one protocol share.
 
     Attributes:
-        evidence: the trainings.
+        evidence: the training runs.
         looks: of each arm.
         class_names: the name of each code.
     """
@@ -36,17 +36,17 @@ class Shown:
 
     @classmethod
     def of(cls, evidence: Evidence, class_names: Sequence[str]) -> Shown:
-        """Show one protocol by itself."""
+        """Return one protocol by itself."""
         return cls(evidence, looks_of(evidence.arms), class_names)
 
     @cached_property
     def arm(self) -> str | None:
-        """The arm spoken of first; None where no subset was trained."""
+        """Main arm, which is named first; None where no subset was trained."""
         return main_arm(self.evidence)
 
     @cached_property
     def fraction(self) -> float | None:
-        """The fraction spoken of: down to which its accuracy holds, else its largest; None where there is none."""
+        """Fraction shown: down to which the arm's accuracy holds, else its largest; None where there is none."""
         if self.arm is None:
             return None
         series = self.evidence.series(self.arm, self.evidence.main_layer(self.arm))
@@ -54,7 +54,7 @@ class Shown:
 
     @cached_property
     def points(self) -> tuple[Point, ...]:
-        """The full set, the main arm and the others at the fraction spoken of, as far as they were trained."""
+        """The full set, the main arm and the others at the fraction shown, as far as they were trained."""
         if self.fraction is None:
             return ()
         layers = {arm: self.evidence.main_layer(arm) for arm in self.evidence.arms}
@@ -66,7 +66,7 @@ class Shown:
 
     @property
     def point(self) -> Point | None:
-        """The main arm at the fraction spoken of; None where no subset was trained."""
+        """Main arm at the fraction shown; None where no subset was trained."""
         return next((point for point in self.points if point.arm == self.arm), None)
 
 
@@ -117,7 +117,7 @@ def traces_of(points: Sequence[Point], looks: Mapping[str, Look], column: str, s
         points: one an arm.
         looks: of each arm.
         column: of the curve, e.g. ``loss``.
-        scale: what its values are multiplied with.
+        scale: the factor of its values.
     """
     found = []
     for point in points:
@@ -136,7 +136,7 @@ def _curve(steps: Sequence[Mapping[str, float | None]] | None, column: str) -> t
 
 
 def _mean(trials: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
-    """Return the mean of curves where all of them are known, at the first one's epochs."""
+    """Return the mean of curves where all of them are known, at the epochs of the first."""
     start, end = max(epochs[0] for epochs, _ in trials), min(epochs[-1] for epochs, _ in trials)
     grid = trials[0][0]
     grid = grid[(grid >= start) & (grid <= end)]

@@ -1,11 +1,11 @@
-"""What trials show: a mean with its interval, a difference with its tests, and the trials that would decide.
+"""Statistics of trials: a mean with its interval, a difference with its tests, and the trials that would decide.
 
 Accuracies are fractions in 0..1. Differences, intervals of differences and margins are in points: hundredths of
 accuracy, arm minus reference, so that a positive difference is a gain of the arm.
 
-"As good as" is only ever said after a test that could have failed: the hypothesis is that the arm loses the margin
+"As good as" is claimed only after a test that could have failed: the hypothesis is that the arm loses the margin
 or more, and it has to be rejected (non-inferiority; with the other side as well, equivalence by two one-sided
-tests: Schuirmann, *J. Pharmacokinet. Biopharm.* 15, 1987). That a difference is not significant says nothing.
+tests: Schuirmann, *J. Pharmacokinet. Biopharm.* 15, 1987). A difference that is not significant shows nothing.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ Floats = npt.NDArray[np.float64]
 
 LEVEL = 0.95  # of every interval
 ALPHA = 0.05  # of every one-sided test at the margin
-POWER = 0.8  # with which the trials that are said to be needed would decide
-MARGIN = 0.2  # points, unless said
-MOST_NEEDED = 1000  # trials; beyond this only "more than" is said
+POWER = 0.8  # of the trials that are reported as needed
+MARGIN = 0.2  # points, the default
+MOST_NEEDED = 1000  # trials; beyond this only "more than" is reported
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Some values in short.
+    """A summary of values.
 
     Attributes:
-        n: how many there are.
+        n: their number.
         mean: their mean.
         std: their standard deviation (n − 1 below the sum); None for a single value.
         low, high: the 95% interval of the mean by Student's t; None for a single value, or where all are equal.
-        missing: why there is no interval; empty where there is one.
+        missing: the reason why there is no interval; empty where there is one.
     """
 
     n: int
@@ -70,19 +70,19 @@ def summary(values: npt.ArrayLike) -> Summary:
 
 
 class Verdict(StrEnum):
-    """What a comparison allows to say at its margin."""
+    """The claim that a comparison supports at its margin."""
 
     BETTER = "better"  # the interval lies above zero
     AS_GOOD = "as good"  # a loss of the margin or more is ruled out
     SMALL_LOSS = "small loss"  # the interval lies below zero, and a loss of the margin or more is ruled out
-    LOSS = "loss"  # the interval lies below zero; whether the loss reaches the margin is open
+    LOSS = "loss"  # the interval lies below zero; undecided whether the loss reaches the margin
     WORSE = "worse"  # a loss smaller than the margin is ruled out
     OPEN = "open"  # none of these
     UNKNOWN = "unknown"  # there is no interval
 
     @property
     def holds(self) -> bool:
-        """Whether a loss of the margin or more is ruled out."""
+        """True where a loss of the margin or more is ruled out."""
         return self in (Verdict.BETTER, Verdict.AS_GOOD, Verdict.SMALL_LOSS)
 
 
@@ -94,14 +94,14 @@ class Comparison:
         difference: mean of the arm − mean of the reference.
         low, high: its 95% interval; None where there is none.
         margin: the loss that is still accepted.
-        trials, reference_trials: how many values each side has.
-        loss_p: p of "the arm loses the margin or more"; None without an interval.
-        gain_p: p of "the arm gains the margin or more"; None without an interval.
-        zero_p: p of "the arm loses nothing"; None without an interval.
+        trials, reference_trials: the number of values of each side.
+        loss_p: p-value of "the arm loses the margin or more"; None without an interval.
+        gain_p: p-value of "the arm gains the margin or more"; None without an interval.
+        zero_p: p-value of "the arm loses nothing"; None without an interval.
         spread: the standard deviation of one trial, pooled over both sides, or of one difference where `paired`;
             None where no side has two different values.
         paired: whether trials are paired.
-        missing: why there is no interval; empty where there is one.
+        missing: the reason why there is no interval; empty where there is one.
     """
 
     difference: float
@@ -124,14 +124,14 @@ class Comparison:
 
     @property
     def equivalent(self) -> bool:
-        """Whether both a loss and a gain of the margin are ruled out (two one-sided tests at 5%)."""
+        """True where both a loss and a gain of the margin are ruled out (two one-sided tests at 5%)."""
         if self.loss_p is None or self.gain_p is None:
             return False
         return max(self.loss_p, self.gain_p) < ALPHA
 
     @property
     def verdict(self) -> Verdict:
-        """What may be said: of zero by the 95% interval, of the margin by one-sided tests at 5%."""
+        """Claim supported: about zero by the 95% interval, about the margin by one-sided tests at 5%."""
         if self.low is None or self.high is None or self.loss_p is None:
             return Verdict.UNKNOWN
         if self.low > 0:
@@ -144,7 +144,7 @@ class Comparison:
 
     @property
     def needed(self) -> int | None:
-        """How many trials of each side would decide at the margin, if the difference and spread seen are the true ones.
+        """Trials of each side that would decide at the margin, if the difference and spread seen are the true ones.
 
         `MOST_NEEDED` + 1 for more than that; None where the margin is decided, or the spread is unknown.
         """
@@ -154,7 +154,7 @@ class Comparison:
 
     @property
     def needed_to_differ(self) -> int | None:
-        """How many trials of each side would show that the two differ, likewise; None where that is shown."""
+        """Trials of each side that would show that the two differ, likewise; None where that is shown."""
         if self.spread is None or (
             self.low is not None and self.high is not None and self.low * self.high > 0
         ):
@@ -162,7 +162,7 @@ class Comparison:
         return self._more(needed_trials(self.spread, self.difference, ALPHA / 2, self.paired))
 
     def _more(self, needed: int) -> int:
-        """Return `needed`, but more than there are: those did not do."""
+        """Return `needed`, but more than there are: those were not enough."""
         return max(needed, min(self.trials, self.reference_trials) + 1)
 
 
@@ -171,7 +171,7 @@ def compare(
 ) -> Comparison:
     """Compare the accuracies of an arm's trials with those of a reference.
 
-    The interval is Welch's, which does not suppose equal spreads, or Student's of the differences where trials
+    The interval is Welch's, which does not assume equal spreads, or Student's of the differences where trials
     are paired. A one-sided test at 5% is the same as asking that the *90%* interval stays off the margin, so a
     margin can be met although the 95% interval just reaches over it.
 
@@ -222,7 +222,7 @@ def compare(
 
 
 def gap(arm: npt.ArrayLike, reference: npt.ArrayLike) -> tuple[float, float | None]:
-    """Return how far an arm's mean lies above a reference's, in the unit of both, with half Welch's 95% interval.
+    """Return the difference of an arm's mean from a reference's, in the unit of both, with half Welch's 95% interval.
 
     Args:
         arm: float[n], one value a trial.
@@ -243,7 +243,7 @@ def gap(arm: npt.ArrayLike, reference: npt.ArrayLike) -> tuple[float, float | No
 
 
 def needed_trials(spread: float, distance: float, alpha: float = ALPHA, paired: bool = False) -> int:
-    """Return how many trials of each side a one-sided test needs to decide with a power of 80%.
+    """Return the number of trials of each side that a one-sided test needs to decide with a power of 80%.
 
     The smallest n with n ≥ k · spread² · (t₁₋α + t₀.₈)² / distance², where both quantiles are Student's with
     k(n − 1) degrees of freedom and k = 2, or 1 for pairs: the sample size of a non-inferiority test with normal
@@ -251,12 +251,12 @@ def needed_trials(spread: float, distance: float, alpha: float = ALPHA, paired: 
 
     Args:
         spread: the standard deviation of one trial, or of one difference where `paired`, in points.
-        distance: how far the true difference is supposed to lie from the value that is to be ruled out, in points.
+        distance: assumed distance of the true difference from the value to rule out, in points.
         alpha: the level of the test.
         paired: whether trials are paired.
 
     Returns:
-        2 or more; `MOST_NEEDED` + 1 where that many would not do.
+        2 or more; `MOST_NEEDED` + 1 where that many would not be enough.
     """
     if distance == 0:
         return MOST_NEEDED + 1
@@ -269,7 +269,7 @@ def needed_trials(spread: float, distance: float, alpha: float = ALPHA, paired: 
 
 
 def visible_difference(spread: float, trials: int) -> float:
-    """Return the true difference, in points, that so many trials of each side show with a power of 80%.
+    """Return the true difference, in points, that this many trials of each side show with a power of 80%.
 
     Shown is that the two differ, by a two-sided test at 5%; smaller differences are mostly not seen. The inverse of
     `needed_trials` at half the level.
@@ -287,7 +287,7 @@ def pooled_spread(*sides: npt.ArrayLike) -> tuple[float, int] | None:
     """Return the pooled standard deviation of one trial and its degrees of freedom.
 
     Args:
-        sides: float[n] each; those with a single value say nothing and are passed over.
+        sides: float[n] each; those with a single value are skipped.
 
     Returns:
         None where no side has two values.
@@ -303,7 +303,7 @@ def pooled_spread(*sides: npt.ArrayLike) -> tuple[float, int] | None:
 def variance_parts(values: npt.ArrayLike, of: npt.ArrayLike) -> tuple[float, float] | None:
     """Split the spread of trials into that between embeddings and that between trials of one embedding.
 
-    The one-way analysis of variance with random effects: the variance between is (mean square between − mean
+    One-way analysis of variance with random effects: the variance between is (mean square between − mean
     square within) / n₀, not below zero (Searle, Casella and McCulloch, *Variance Components*, 1992, section 3.6).
 
     Args:

@@ -58,7 +58,7 @@ def _draw(axes: Axes, rows: Sequence[dict[str, Any]], looks: dict[str, Any]) -> 
             axes.axhline(float(mean[0]), color=colour, linewidth=1.2, linestyle=(0, (4, 3)), label="full set")
             continue
         std = np.array([100 * (row["std"] or 0.0) for row in points])
-        bars = np.minimum(std, [mean, 100 - mean])  # as far as an accuracy can lie
+        bars = np.minimum(std, [mean, 100 - mean])  # within the range of an accuracy
         kept = [100 * row["fraction"] for row in points]
         shape: Any = {"marker": looks[arm].sign, "markersize": 4.5, "linewidth": 1.6, "capsize": 2}
         axes.errorbar(kept, mean, bars, color=colour, label=arm, **shape)

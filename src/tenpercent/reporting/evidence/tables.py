@@ -26,14 +26,14 @@ class Row:
     """An arm at a fraction, in a table.
 
     Attributes:
-        point: the trainings.
+        point: the training runs.
         name: the arm, with its layer where there are several.
-        accuracy, best, top5, removed: of the final accuracy, the best over the evaluations (where there were
+        accuracy, best, top5, removed: summaries of the final accuracy, the best over the evaluations (where there were
             several), that of the first five guesses and that on the training images left out; None where not measured.
         full, random: the comparisons with the full set and with random subsets of the same size.
-        lowest: the class with the lowest accuracy, with it; None where classes were not measured.
+        lowest: the class with the lowest accuracy, and that accuracy; None where classes were not measured.
         worst: the class that loses most against the full set.
-        images, seconds, epochs: means over the trainings; nan where not known.
+        images, seconds, epochs: means over the training runs; nan where not known.
     """
 
     point: Point
@@ -52,7 +52,7 @@ class Row:
 
 
 def rows_of(evidence: Evidence) -> tuple[Row, ...]:
-    """Return a row for each point that has a training done, in the order of the evidence."""
+    """Return a row for each point that has a completed training run, in the order of the evidence."""
     return tuple(_row(evidence, point) for point in evidence.points if point.done)
 
 
@@ -78,7 +78,7 @@ def _row(evidence: Evidence, point: Point) -> Row:
 
 
 def _tested_often(training: Mapping[str, Any]) -> bool:
-    """Whether the test images were looked at more than once, so that one of the times can be the best."""
+    """Return whether the test set was evaluated more than once, so that one evaluation can be the best."""
     return sum(step.get("test_accuracy") is not None for step in training.get("curve") or ()) > 1
 
 
@@ -103,9 +103,9 @@ def loss_text(found: Summary | None) -> str:
 
 
 def loss_difference_text(point: Point, reference: Point) -> str:
-    """Return by how much test loss differs, with half Welch's 95% interval, e.g. "−0.0102 ± 0.0067".
+    """Return the difference in test loss, with half Welch's 95% interval, e.g. "−0.0102 ± 0.0067".
 
-    A dash where a training of either has no test loss.
+    A dash where a training run of either has no test loss.
     """
     if point.loss is None or reference.loss is None:
         return NONE
@@ -114,7 +114,7 @@ def loss_difference_text(point: Point, reference: Point) -> str:
 
 
 def interval_in_percent(found: Summary) -> tuple[float, float] | None:
-    """Return the interval of a mean accuracy, in percent, as far as an accuracy can lie there: from 0 to 100."""
+    """Return the interval of a mean accuracy, in percent, clipped to 0 to 100."""
     if found.low is None or found.high is None:
         return None
     return 100 * max(found.low, 0.0), 100 * min(found.high, 1.0)
@@ -170,7 +170,7 @@ def _with_best(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 
 
 def markdown_table(rows: Sequence[Row], about: str = "") -> str:
-    """Return the table in Markdown, with what its numbers are below, and `about`."""
+    """Return the table in Markdown, with an explanation of its numbers below, and `about`."""
     heads, *body = [[cell.replace("|", "\\|") for cell in line] for line in _with_best(rows)]
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *body]
     return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", _caption(rows, about), ""])
@@ -277,7 +277,7 @@ def class_name(code: int, names: Sequence[str]) -> str:
 
 
 def worst_text(row: Row, names: Sequence[str]) -> str:
-    """Say which class loses most, e.g. "cat −1.20", with a star where that is more than chance."""
+    """Return the class that loses most, e.g. "cat −1.20", with a star where that is more than chance."""
     if row.worst is None:
         return NONE
     points = signed(row.worst.comparison.difference, 2, plus=True)

@@ -1,4 +1,4 @@
-"""What trainings show beyond their mean accuracy, in words: best epoch, classes, removed images, cost, spreads."""
+"""Sentences on training runs beyond their mean accuracy: best epoch, classes, removed images, cost, spreads."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ STEPS = {"embed": "embedding", "cluster": "clustering", "select": "selection"}  
 
 
 def beyond_the_mean(shown: Shown, rows: Sequence[Row], run: Mapping[str, Any]) -> list[str]:
-    """Return what else is known of the main arm at the fraction spoken of, a line each, below the name of both.
+    """Return further results of the main arm at the fraction shown, a line each, below the name of both.
 
     Args:
-        shown: the trainings.
-        rows: of all of them, see `evidence_tables.rows_of`.
+        shown: the training runs.
+        rows: of all of them, see `tables.rows_of`.
         run: the content of ``run.json``, for the seconds of its stages.
     """
     point = shown.point
@@ -88,7 +88,7 @@ def loss_words(shown: Shown) -> str:
 
 
 def cost_words(shown: Shown, run: Mapping[str, Any]) -> str:
-    """Say what was spent and saved at the fraction spoken of; empty where it is not known."""
+    """Return the time spent and saved at the fraction shown, in words; empty where it is not known."""
     full, point, stages = shown.evidence.full, shown.point, run.get("stages", {})
     if full is None or point is None or point.arm in BLIND or "embed" not in stages:
         return ""
@@ -98,7 +98,7 @@ def cost_words(shown: Shown, run: Mapping[str, Any]) -> str:
 
 
 def spread_words(point: Point) -> list[str]:
-    """Say what several embeddings add to the spread of the trials, and how much they choose alike."""
+    """Return what several embeddings add to the spread of the trials, and how far their choices overlap, in words."""
     lines = []
     spread, overlap = point.spread_of_embeddings, point.overlap_of_embeddings
     if spread is not None:
