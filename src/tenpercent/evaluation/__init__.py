@@ -1,1 +1,1 @@
-"""The proof: train from scratch on what is kept, beside random subsets and the full set."""
+"""Evaluation of a selection: train from scratch on the kept images, on random subsets and on the full set."""

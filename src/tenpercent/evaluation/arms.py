@@ -1,4 +1,4 @@
-"""Which images an arm trains on: all, a random draw, those of a strategy, or a list of somebody's own."""
+"""Arms: the images a training run gets, be it all, a random draw, those of a strategy, or a list of one's own."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from .trials import FULL, RANDOM, SEMANTIC, Trial
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Known = Callable[[int, str], Merges]  # the tree of an embedding and a layer
-Scores = Callable[[int, CheckedStrategy], Floats | None]  # how hard images were in an embedding's training
+Known = Callable[[int, str], Merges]  # (embedding, layer) -> tree
+Scores = Callable[[int, CheckedStrategy], Floats | None]  # difficulty of images in an embedding's training
 
 
 @dataclass(frozen=True, eq=False)
 class Arms:
-    """What there is to choose images by.
+    """Everything that images can be chosen by.
 
     Attributes:
-        embeddings: the training images, in id order; every position below counts in them.
+        embeddings: the training images, in id order; every position below refers to them.
         merges: (embedding, layer) -> the tree that ``semantic`` cuts.
-        scores: (embedding, strategy) -> how hard each image is, one a row of the source; None for those without.
+        scores: (embedding, strategy) -> difficulty of each image, one a row of the source; None for those without.
         layer: of the run's own tree, whose shares of classes ``random`` draws.
-        cut: how trees are cut beside the fraction: ``budget`` and ``min_per_class``, as `Cut` takes them.
-        lists: the arms that are lists: positions, int64[k] ascending.
+        cut: arguments of `Cut` beside the fraction: ``budget`` and ``min_per_class``.
+        lists: arms given as lists: positions, int64[k] ascending.
     """
 
     embeddings: Embeddings
@@ -58,10 +58,10 @@ class Arms:
         return self._labelled(self._chosen(trial, seed))
 
     def check_lists(self, table: pa.Table) -> None:
-        """Raise `UsageError` where a list is not the one that trainings of its name were given.
+        """Raise `UsageError` where a list is not the one that earlier training runs of its name used.
 
         Args:
-            table: the trainings that are there, a row each, with the columns ``arm`` and ``kept``.
+            table: the stored training runs, a row each, with the columns ``arm`` and ``kept``.
         """
         for name, positions in self.lists.items():
             kept = self.as_bits(self._labelled(positions))
@@ -82,7 +82,7 @@ class Arms:
         return positions if labels is None else positions[labels[positions] >= 0]
 
     def chosen_by(self, trial: Trial) -> tuple[int, str] | None:
-        """Return embedding and layer of the tree that a trial's images are chosen by; None where by none."""
+        """Return embedding and layer of the tree that a trial's images are chosen by; None where there is none."""
         if trial.arm == FULL or trial.arm in self.lists:
             return None
         return (0, self.layer) if trial.arm == RANDOM else (trial.embedding, trial.layer)
@@ -113,7 +113,7 @@ class Arms:
         return np.flatnonzero(select(tree, Cut(fraction, **self.cut)).kept_by_id)
 
     def _random(self, fraction: float, seed: int) -> Ints:
-        """Draw as many images of each class as the selection keeps of it; over all images where it knows no classes."""
+        """Draw as many images of each class as the selection keeps; over all images where it has no classes."""
         tree = self.merges(0, self.layer)
         kept = select(tree, Cut(fraction, **self.cut)).kept_by_id
         index = tree.class_index
@@ -125,15 +125,15 @@ class Arms:
 
 
 def is_known(name: str) -> bool:
-    """Whether a name is that of an arm, so that no list may have it."""
+    """Return whether a name is that of a known arm, so that no list may have it."""
     return name.partition(":")[0] in (FULL, *(str(one) for one in Strategy))
 
 
 def check_arms(arms: Sequence[str]) -> None:
-    """Raise `UsageError` where an arm has no meaning.
+    """Raise `UsageError` for an unknown arm.
 
     Args:
-        arms: without those that are lists.
+        arms: names, without those of lists.
     """
     known = [FULL, *(str(one) for one in Strategy)]
     for arm in arms:
@@ -157,7 +157,7 @@ def read_list(path: Path, embeddings: Embeddings) -> Ints:
         Their positions in id order, int64[k], ascending.
 
     Raises:
-        UsageError: it can't be read, is empty, names an image twice or one that there is none of.
+        UsageError: it can't be read, is empty, or names an image twice or one that does not exist.
     """
     try:
         found = _entries(path)

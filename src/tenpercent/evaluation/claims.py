@@ -1,4 +1,4 @@
-"""Who trains what: claim files with a heartbeat, so that several processes share the trials of a folder."""
+"""Claims on trials: files with a heartbeat, so that several processes share the trials of a folder."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from typing import Any
 import psutil
 from filelock import FileLock
 
-BEAT = 5.0  # seconds between two signs of life
-STALE = 60.0  # seconds without one, after which a claim is anybody's: a process that hangs, or a machine that is gone
+BEAT = 5.0  # seconds between heartbeats
+STALE = 60.0  # seconds without one, after which a claim is free: the process hangs, or its machine is gone
 
 
 class Claims:
     """The claims of one folder, ``NAME.claim`` each: JSON with process, host and a token.
 
     A claim lives as long as its file is touched. One whose process is known to be gone, on this machine, is free at
-    once. A process that was asleep for longer than `STALE` may find its claim taken. Both then train the same, since
-    all that a trial does follows from its seed; the first to end writes the row and clears up, the other passes on.
+    once. A process that was suspended for longer than `STALE` may find its claim taken. Both then train the same, since
+    a trial is determined by its seed; the first to finish writes the row and clears up, the other moves on.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,7 +35,7 @@ class Claims:
         self._lock = FileLock(folder / "claims.lock")
 
     def holder(self, name: str) -> str | None:
-        """Return who holds a claim now, in words, or None."""
+        """Return the holder of a claim, in words, or None."""
         claim = self._path(name)
         try:
             age = time.time() - claim.stat().st_mtime
@@ -48,7 +48,7 @@ class Claims:
 
     @contextmanager
     def claim(self, name: str) -> Iterator[bool]:
-        """Hold a claim within this context; yield whether it was to be had."""
+        """Hold a claim within this context; yield whether it was free."""
         token = uuid.uuid4().hex
         with self._lock:
             free = self.holder(name) is None
@@ -99,7 +99,7 @@ class Claims:
 
 
 def _is_gone(who: dict[str, Any]) -> bool:
-    """Whether the process of a claim ran on this machine and runs no more."""
+    """Return whether the process of a claim ran on this machine and has ended."""
     if who["host"] != socket.gethostname():
         return False
     try:

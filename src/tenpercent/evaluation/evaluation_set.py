@@ -1,4 +1,4 @@
-"""The images that trainings are judged by: never seen by the embedding or the selection."""
+"""The evaluation set: images that training runs are tested on, never seen by the embedding or the selection."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class EvaluationSet:
 def evaluation_set(
     run: RunFolder, images: ImageSource, test: str | None, options: SourceOptions
 ) -> EvaluationSet:
-    """Return what to test on: `test` where it is given, else what was held out, else the source's own split.
+    """Return the evaluation set: `test` where it is given, else the hold-out, else the source's own split.
 
     Args:
         run: the run folder.
@@ -62,7 +62,7 @@ def evaluation_set(
     if held_out is not None:
         return _labelled(images, HELD_OUT, images, held_out["row"].to_numpy())
     about = run.read()["source"]
-    of_images = picture_options(about)  # beside vectors, the test split is one of images too
+    of_images = picture_options(about)  # beside vectors, the test split holds images too
     found = None if of_images is None else own_set(about["spec"], of_images, images)
     if found is None:
         raise UsageError(
@@ -73,7 +73,7 @@ def evaluation_set(
 
 
 def _without_labels(spec: str, options: SourceOptions | None, images: ImageSource) -> str:
-    """Say what a source lacks to judge trainings by: a split, or the labels of those that it has."""
+    """Return what a source lacks to test on: a split, or the labels of its splits."""
     found = [] if options is None else [open_split(spec, options, split) for split in OWN_SPLITS]
     others = [one for one in found if isinstance(one, ImageSource) and one.split != images.split]
     if not others:
@@ -83,7 +83,7 @@ def _without_labels(spec: str, options: SourceOptions | None, images: ImageSourc
 
 
 def given_set(test: str, options: SourceOptions, images: ImageSource) -> EvaluationSet:
-    """Return the images of another source, to test on what is learnt from `images`.
+    """Return the images of another source, to test networks trained on `images`.
 
     Raises:
         UsageError: see `evaluation_set`.
@@ -92,7 +92,7 @@ def given_set(test: str, options: SourceOptions, images: ImageSource) -> Evaluat
 
 
 def own_set(spec: str, options: SourceOptions, images: ImageSource) -> EvaluationSet | None:
-    """Return the test or validation split of the source that training images are from; None where none has labels.
+    """Return the test or validation split of the training images' source; None where none has labels.
 
     Args:
         spec: of the source.
@@ -112,17 +112,17 @@ def own_set(spec: str, options: SourceOptions, images: ImageSource) -> Evaluatio
 
 
 def _has_labels(source: ImageSource) -> bool:
-    """Whether any image has a label: those of some test sets are not public, and the validation set serves then."""
+    """Return whether any image has a label; some test labels are not public, and the validation set serves then."""
     return source.labels is not None and bool((source.labels >= 0).any())
 
 
 def _opened(spec: str, options: SourceOptions, images: ImageSource) -> ImageSource:
-    options = replace(options, rules=images.decoding.rules)  # read as the images that are learnt from
+    options = replace(options, rules=images.decoding.rules)  # read like the training images
     try:
         found = open_source(spec, options)
         if isinstance(found, ImageSource) and options.split is None and found.splits:
             found = open_split(spec, options, "test") or found
-    except NoSplitError:  # nothing to train on, or several: no matter here
+    except NoSplitError:  # no training split, or several: irrelevant here
         if options.split is not None:
             raise
         found = open_source(spec, replace(options, split="test"))

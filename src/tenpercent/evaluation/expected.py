@@ -1,4 +1,4 @@
-"""What a training of an experiment would take, from a few steps on a few of its images."""
+"""Forecast of an experiment's training run, timed on a few steps with a few of its images."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ..embedding.timing import shared
 from .presets import Protocol
 from .training import course
 
-FORWARD = 3  # a training step costs as much as so many forward passes: the pass back is twice the one forth
-ROW_BYTES = 12_000  # of a training's file beside a bit an image and an entry of the curve
+FORWARD = 3  # forward passes that a training step costs: the backward pass is twice the forward one
+ROW_BYTES = 12_000  # of a training run's file beside a bit an image and an entry of the curve
 ENTRY_BYTES = 48
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What trainings would take.
+    """The forecast of training runs.
 
     Attributes:
-        read: seconds to read the images, once for each process.
-        seconds: of a training, by the fraction it trains on.
+        read: seconds to read the images, once per process.
+        seconds: of a training run, by the fraction it trains on.
         memory_bytes: of one process.
-        checkpoint_bytes: while a training lasts.
+        checkpoint_bytes: during a training run.
         row_bytes: of its file.
         words: network, steps, rate and precision.
     """
@@ -47,15 +47,15 @@ def expected(
     count: int,
     budget: float = BUDGET,
 ) -> Expected:
-    """Time some steps and say what a training on each fraction takes.
+    """Time some steps and forecast a training run on each fraction.
 
     Args:
-        sample: of the images trained on.
-        protocol: how.
-        tests: how many images judge.
+        sample: some of the images trained on.
+        protocol: the settings.
+        tests: number of test images.
         fractions: of the labelled images.
-        count: threads of a training.
-        budget: seconds of timing.
+        count: threads of a training run.
+        budget: seconds to spend on timing.
     """
     training, n = protocol.training, sample.labelled
     step = time_step(training, sample, budget, count)

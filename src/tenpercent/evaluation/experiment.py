@@ -1,4 +1,4 @@
-"""The experiment: every trial of a plan trained once, by whichever process comes first; killed, it goes on."""
+"""The experiment: every trial of a plan trained once, by whichever process comes first; resumed when killed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .claims import Claims
 from .results import Results
 from .trials import Trial
 
-if TYPE_CHECKING:  # torch is loaded by whoever trains
+if TYPE_CHECKING:  # torch is loaded only for training
     from .training import Outcome
 
 log = logging.getLogger("tenpercent")
@@ -45,12 +45,12 @@ Train = Callable[[Ints, int, Path], "Outcome"]  # (positions, seed, folder for c
 
 @dataclass(frozen=True)
 class Tally:
-    """How far the trials of a plan are.
+    """The progress of a plan's trials.
 
     Attributes:
-        done: how many came to something.
-        failed: those that came to nothing, with the reason.
-        elsewhere: those that other processes are at, with who.
+        done: number of completed trials.
+        failed: failed trials, with the reason.
+        elsewhere: trials that other processes run, with the process.
     """
 
     done: int
@@ -59,7 +59,7 @@ class Tally:
 
 
 def missing(trials: Sequence[Trial], results: Results, protocol: str) -> int:
-    """Return how many trials there is no row of yet."""
+    """Return the number of trials without a row."""
     return sum(not results.done(trial, protocol) for trial in trials)
 
 
@@ -70,17 +70,17 @@ def run_trials(
     protocol: str,
     train: Train,
 ) -> int:
-    """Train what is not there yet, one after the other; each row is on disk as soon as it is known.
+    """Run the missing trials one after the other; each row is written as soon as it is known.
 
     Args:
-        trials: what there is to be.
-        arms: which images each trains on.
-        results: where rows go.
-        protocol: the fingerprint of how `train` trains.
-        train: trains once; it resumes from what it left in its folder.
+        trials: the trials wanted.
+        arms: the images of each.
+        results: the store of the rows.
+        protocol: the fingerprint of `train`'s settings.
+        train: trains once; resumes from its folder.
 
     Returns:
-        How many were trained here. One that another process is at is left to it.
+        The number trained here. A trial that another process runs is left to it.
     """
     claims = Claims(results.folder)
     trained = 0
@@ -98,7 +98,7 @@ def run_trials(
                 try:
                     row = _row(trial, arms, results, train, scratch)
                 except FileNotFoundError:
-                    # This process slept; another took the trial over, ended and cleared up.
+                    # This process was suspended; another took the trial over, finished and cleared up.
                     if results.done(trial, protocol):
                         continue
                     raise
@@ -109,7 +109,7 @@ def run_trials(
 
 
 def tally(trials: Sequence[Trial], results: Results, protocol: str) -> Tally:
-    """Return how far trials are, by what lies in their folder."""
+    """Return the progress of trials, read from their folder."""
     claims = Claims(results.folder)
     failed, elsewhere, done = [], [], 0
     for trial in trials:
@@ -125,7 +125,7 @@ def tally(trials: Sequence[Trial], results: Results, protocol: str) -> Tally:
 
 
 def _row(trial: Trial, arms: Arms, results: Results, train: Train, scratch: Path) -> dict[str, Any]:
-    """Train once; return what there is to say of it, also where it fails."""
+    """Train once; return the row of results, also for a failure."""
     seed = trial.seed(results.about)
     positions = arms.positions(trial, seed)
     begun = {"seed": seed, "n": len(positions), "kept": arms.as_bits(positions)}

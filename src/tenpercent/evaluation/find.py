@@ -1,23 +1,23 @@
-"""The smallest fraction whose loss stays within a margin: which training to do next, and when to stop.
+"""Search for the smallest fraction whose loss stays within a margin: the next training run, and when to stop.
 
 Fractions are tested one after the other, from the largest: each asks whether the loss reaches the margin, and the
-search goes on to the next only where that is ruled out. Three things keep the chance of confirming any fraction
+search continues with the next only where that is ruled out. Three things keep the chance of confirming any fraction
 that truly loses the margin or more below 5%, however long the search is:
 
-- **One after the other.** Going on only after a confirmation, all fractions may be tested at 5% each without
+- **One after the other.** If each test follows a confirmation, all fractions may be tested at 5% each without
   dividing it: to go wrong, the first fraction that truly loses too much must be confirmed (Maurer, Hothorn and
-  Lehmacher, in *Biometrie in der chemisch-pharmazeutischen Industrie* 6, 1995). This needs no supposition that
+  Lehmacher, in *Biometrie in der chemisch-pharmazeutischen Industrie* 6, 1995). This does not assume that
   smaller sets lose more.
 - **Looks are paid for.** A fraction is looked at after 3, 6, 12, … trials. Looking repeatedly at 5% would confirm
   too much, so the 5% are spread over the looks, in proportion to their trials; that the sum bounds the error is
   Bonferroni's inequality and asks nothing of the looks' dependence.
 - **A look has its own trials.** It compares the first k trials of the arm with the first k of the full set, even
-  where the full set has more by then: how many it has depends on what was seen before.
+  where the full set has more by then: how many it has depends on earlier results.
 
-Where a loss beyond the margin is shown, at the same levels, the fraction is refused. A search may also stop
+Where a loss beyond the margin is shown, at the same levels, the fraction is rejected. A search may also stop
 because the trials allowed can't decide; stopping without a confirmation can't be a wrong confirmation. The margin,
-the fractions and the trials allowed are to be chosen before: who raises them after a search has ended looks once
-more than was paid for.
+the fractions and the trials allowed must be chosen before: raising them after a search has ended adds a look
+that was not paid for.
 """
 
 from __future__ import annotations
@@ -36,18 +36,16 @@ from ..reporting.evidence.sentences import cost, percent
 from ..reporting.evidence.statistics import ALPHA, Comparison, Floats, compare, needed_trials
 
 FIRST_LOOK = 3  # trials
-LOW_END = (
-    0.95  # a spread is taken as small as its data allow at this level before a search is called hopeless
-)
+LOW_END = 0.95  # a search is called hopeless by the smallest spread that its data allow at this level
 
 
 @dataclass(frozen=True)
 class Train:
-    """A training to do next.
+    """A training run to do next.
 
     Attributes:
         fraction: the fraction kept; 1.0 for the full set.
-        arm: ``full``, or the arm that is searched.
+        arm: ``full``, or the arm searched.
         trial: its number, from 0.
     """
 
@@ -62,7 +60,7 @@ class Done:
 
     Attributes:
         fraction: the smallest fraction confirmed; None where none is.
-        sentence: what is known, of this fraction and of the one that stopped the search.
+        sentence: the result, for this fraction and for the one that stopped the search.
         decided: False where the search stopped because the trials allowed can't decide.
     """
 
@@ -72,16 +70,16 @@ class Done:
 
 
 class Answer(StrEnum):
-    """What the trials of a fraction say at a look."""
+    """The result of a fraction's trials at a look."""
 
     CONFIRMED = "confirmed"
     REFUSED = "refused"
-    OPEN = "open"  # neither, and the trials allowed end here or would not do
+    OPEN = "open"  # neither, and the trials allowed end here or would not be enough
     GO_ON = "go on"
 
 
 def looks(most_trials: int) -> tuple[int, ...]:
-    """Return after how many trials of each side a fraction is looked at: 3, doubled, and the most allowed.
+    """Return the trials of each side after which a fraction is looked at: 3, doubled, and the most allowed.
 
     Raises:
         UsageError: fewer than two trials are allowed.
@@ -96,7 +94,7 @@ def looks(most_trials: int) -> tuple[int, ...]:
 
 
 def look(found: Comparison, most_trials: int) -> Answer:
-    """Say what equally many first trials of an arm and of the full set show, at this look's share of the 5%.
+    """Return the result of equally many first trials of an arm and of the full set, at this look's share of the 5%.
 
     Args:
         found: the comparison of the two.
@@ -114,7 +112,7 @@ def look(found: Comparison, most_trials: int) -> Answer:
 
 
 def _hopeless(found: Comparison, share: float, most_trials: int) -> bool:
-    """Whether the trials allowed would not do even if nothing were lost and the spread were as small as it can be."""
+    """Return whether the trials allowed would not be enough even with no loss and the smallest possible spread."""
     if found.spread is None:
         return False
     freedom = found.trials + found.reference_trials - 2
@@ -125,17 +123,17 @@ def _hopeless(found: Comparison, share: float, most_trials: int) -> bool:
 def find_step(
     table: pa.Table, margin: float, ladder: Sequence[float], most_trials: int = 12, arm: str = "semantic"
 ) -> Train | Done:
-    """Say which training a search for the smallest sufficient set needs next, or how it ended.
+    """Return the training run that a search for the smallest sufficient set needs next, or its end.
 
-    A pure function of the results: killed and asked again, or asked after trainings that were made for another
-    purpose, it goes on from what there is. A training that failed has used its trial's number; another takes its place
+    A pure function of the results: called again after a kill, or after training runs made for another
+    purpose, it continues from the stored ones. A failed run has used its trial's number; another takes its place
     as long as numbers below `most_trials` are left.
 
     Args:
-        table: the trainings so far, of one protocol; of the arm one layer and one embedding.
+        table: the training runs so far, of one protocol; of the arm one layer and one embedding.
         margin: the loss still accepted, in points, > 0.
         ladder: the fractions that may be asked for, in (0, 1); taken from the largest.
-        most_trials: the most trainings of one arm at one fraction, failed ones included.
+        most_trials: the most training runs of one arm at one fraction, failed ones included.
         arm: the arm searched.
 
     Raises:
@@ -149,7 +147,7 @@ def find_step(
 def open_trainings(
     table: pa.Table, margin: float, ladder: Sequence[float], most_trials: int = 12, arm: str = "semantic"
 ) -> tuple[Train, ...]:
-    """Return all trainings that the search needs before its next decision; none at its end.
+    """Return all training runs that the search needs before its next decision; none at its end.
 
     Args, raises: see `find_step`, which returns the first of them.
     """
@@ -186,7 +184,7 @@ def _walk(
 
 
 def _of_one_protocol(table: pa.Table, margin: float, arm: str) -> Evidence:
-    """Gather the results, or refuse those that can't be compared."""
+    """Gather the results; raise for those that can't be compared."""
     if arm in BLIND:
         raise UsageError(
             f"a search of the arm {arm} was asked for; search an arm that selects, e.g. semantic"
@@ -224,7 +222,7 @@ def _point(evidence: Evidence, arm: str, fraction: float) -> Point | None:
 
 
 def _accuracies(evidence: Evidence, arm: str, fraction: float) -> Floats:
-    """Return the accuracies of the trainings done, in order of their trials."""
+    """Return the accuracies of the completed training runs, in order of their trials."""
     point = _point(evidence, arm, fraction)
     return np.empty(0) if point is None else point.values("accuracy")
 
@@ -232,7 +230,7 @@ def _accuracies(evidence: Evidence, arm: str, fraction: float) -> Floats:
 def _lacking(
     evidence: Evidence, arm: str, fraction: float, trials: int, most_trials: int
 ) -> tuple[Train, ...] | None:
-    """Return the trainings that one side lacks for a look, or None where too many failed for it."""
+    """Return the training runs that one side lacks for a look, or None where too many failed for it."""
     point = _point(evidence, arm, fraction)
     wanted = trials - (0 if point is None else len(point.done))
     if wanted <= 0:
@@ -270,7 +268,7 @@ def _ended(
 
 
 def _interval(found: Comparison) -> str:
-    """Say which interval it is: the looks and the fractions are paid for in the decision, not in the interval."""
+    """Return a note on the interval: the looks and the fractions are paid for in the decision, not in the interval."""
     if found.half is None:
         return f"{found.trials} trials, no interval: {found.missing}"
     return f"95% interval of this look alone, {found.trials} trials"

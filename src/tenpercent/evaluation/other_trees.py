@@ -1,4 +1,4 @@
-"""The trees and scores that an evaluation chooses by: those of the run, of other layers, of other embeddings."""
+"""Trees and scores that an evaluation chooses by: those of the run, of other layers, of other embeddings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tenpercent")
 
-# The embedders that are another one with another seed.
+# Embedders that differ by their seed.
 SEEDED: dict[str, type[Supervised] | type[SelfSupervised]] = {
     "supervised": Supervised,
     "selfsupervised": SelfSupervised,
@@ -33,16 +33,16 @@ class Trees:
     """The trees of a run, each made when it is first needed.
 
     Attributes:
-        cut: how the run's own selection was cut beside its fraction, as `Cut` takes it.
+        cut: arguments of `Cut`, beside the fraction, for the run's own selection.
         within: ``class`` or ``all``, as the run was clustered, or will be.
-        layer: that it was clustered by.
+        layer: the layer that it was clustered by.
     """
 
     def __init__(self, run: RunFolder, *, ignore_decisions: bool = False) -> None:
-        """Look at how a run was clustered and cut.
+        """Read how a run was clustered and cut.
 
         Args:
-            run: embedded already.
+            run: an embedded run.
             ignore_decisions: grow the trees as if nothing had been decided about any image.
         """
         clustered = (run.stage(Stage.CLUSTER) or {"settings": {}})["settings"]
@@ -52,7 +52,7 @@ class Trees:
             "budget": selected.get("budget") or ("class" if selected.get("threshold") is None else "global"),
             "min_per_class": selected.get("min_per_class") or 1,
         }
-        self.within: str = clustered.get("within") or "class"  # what is evaluated has labels
+        self.within: str = clustered.get("within") or "class"  # an evaluation has labels
         self.layer: str = clustered.get("layer", "end")
         self._run = run
         self._ignore = ignore_decisions
@@ -60,14 +60,14 @@ class Trees:
         self._others: dict[int, RunFolder] = {}
 
     def tree(self, least: float, embedding: int, layer: str) -> Merges:
-        """Return the tree of an embedding (0: the run's own) and a layer, as deep as the fraction `least` takes."""
+        """Return the tree of an embedding (0: the run's own) and a layer, as deep as the fraction `least` needs."""
         key = (least, embedding, layer)
         if key not in self._known:
             self._known[key] = self._made(*key)
         return self._known[key]
 
     def scores(self, embedding: int, strategy: CheckedStrategy) -> Floats | None:
-        """Return how hard each image was in the training of an embedding; see `select.stored.scores_for`."""
+        """Return the difficulty of each image in the training of an embedding; see `selection.stored.scores_for`."""
         from ..selection.stored import load_embeddings, scores_for
 
         run = self._run if embedding == 0 else self._again(embedding)
@@ -79,7 +79,7 @@ class Trees:
         if embedding == 0 and layer == self.layer:
             if self._run.stage(Stage.CLUSTER) is None:
                 cluster(self._run.path, least, within=self.within, layer=layer)
-            # Not stored: a deeper tree on disk would make the run's own selection be made anew.
+            # Not stored: a deeper tree on disk would make the run's own selection be made again.
             return load_decided(self._run, ignore=self._ignore).deepened(Cut(least, **self.cut))
         run = self._run if embedding == 0 else self._again(embedding)
         embeddings = load_embeddings(run, layer)
@@ -88,7 +88,7 @@ class Trees:
         return free.under(constraints).deepened(Cut(least, **self.cut))
 
     def _again(self, embedding: int) -> RunFolder:
-        """Embed the same images once more, with another seed, in a folder of its own, unless that is done."""
+        """Embed the same images with another seed, in a folder of its own, unless that is done."""
         if embedding not in self._others:
             self._others[embedding] = self._embedded_again(embedding)
         return self._others[embedding]
@@ -107,7 +107,7 @@ class Trees:
             )
         first = kind.from_json(settings["embedder"])
         if isinstance(first, SelfSupervised) and first.open:
-            first = replace(first, side=LARGE)  # what it meant where it was said, and may not here
+            first = replace(first, side=LARGE)  # its meaning where it was set, which may differ here
         folder = self._run.path / "embeddings-again" / str(embedding)
         log.info("embedding %d, with seed %d", embedding + 1, first.seed + embedding)
         embed(

@@ -1,4 +1,4 @@
-"""What an evaluation takes, opened and checked: images, test set, trees, arms, plan and the results so far."""
+"""Preparation of an evaluation: images, test set, trees, arms, plan and the results so far, opened and checked."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ log = logging.getLogger("tenpercent")
 
 @dataclass(frozen=True)
 class Asked:
-    """What an evaluation is to compare.
+    """The comparison that a caller asks for.
 
     Attributes:
         keep: fractions kept, each above 0 and below 1.
         arms: ``full``, strategies (``random``, ``semantic``, …), or NAME=FILE with row numbers or ids.
-        trials: trainings of each.
-        layers: whose vectors the images are chosen by; none for the layer that the run was clustered by.
-        embeddings: how many trainings of the embedding they are chosen by.
+        trials: training runs of each.
+        layers: layers whose vectors the images are chosen by; none for the layer that the run was clustered by.
+        embeddings: number of embeddings, each trained with its own seed, that they are chosen by.
         test: a source of images to test on, None for the run's own.
         test_options: column names, split and the like of `test`.
-        ignore_decisions: choose images as if nothing had been decided about any.
+        ignore_decisions: choose images as if no decisions had been made.
     """
 
     keep: tuple[float, ...] = (0.9,)
@@ -58,7 +58,7 @@ class Asked:
 
 
 def sized_by_lists(arms: Sequence[str]) -> bool:
-    """Whether arms are lists and what is drawn to the size of each, so that fractions are asked for only by name."""
+    """Return whether arms are lists and random draws take the size of each, so that fractions need not be given."""
     from .trials import FULL, RANDOM
 
     names = {arm for arm in arms if "=" not in arm}
@@ -67,17 +67,17 @@ def sized_by_lists(arms: Sequence[str]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """All that trainings take, opened and checked; no image is read yet.
+    """The input of training runs, opened and checked; no image is read yet.
 
     Attributes:
         images: of the run.
         embeddings: the run's own.
-        judged: what is tested on.
-        trees: that images are chosen by.
-        arms: which images each arm trains on.
-        plan: the trainings asked for.
-        results: those that are done.
-        decisions: a fingerprint of what was decided about images, "" where nothing was.
+        judged: the evaluation set.
+        trees: those that images are chosen by.
+        arms: the images of each arm.
+        plan: the training runs asked for.
+        results: the training runs that are done.
+        decisions: a fingerprint of the decisions about images, "" where there are none.
     """
 
     images: ImageSource
@@ -91,7 +91,7 @@ class Ready:
 
     @classmethod
     def of(cls, run: RunFolder, asked: Asked) -> Self:
-        """Open what a run folder and a question name, and check both.
+        """Open a run folder and the comparison asked for, and check both.
 
         Raises:
             UsageError: no labels, nothing to test on, an unknown arm, a fraction out of its range.
@@ -114,7 +114,7 @@ class Ready:
         names, lists = _split_arms(asked.arms, embeddings)
         check_arms(names)
         for strategy in (CheckedStrategy.of(name) for name in names if name != FULL):
-            scores_for(run, embeddings, strategy)  # where there are none, say so now
+            scores_for(run, embeddings, strategy)  # raises now where there are none
         sizes = tuple((name, len(found) / len(embeddings)) for name, found in lists.items())
         trees = Trees(run, ignore_decisions=asked.ignore_decisions)
         decisions = constraints_for(run, embeddings, ignore=asked.ignore_decisions).fingerprint
@@ -125,28 +125,28 @@ class Ready:
         return cls(images, embeddings, judged, trees, arms, plan, Results(run, about), decisions)
 
     def stored(self) -> pa.Table:
-        """Return the trainings that are there, a row each.
+        """Return the stored training runs, a row each.
 
         Raises:
-            StageError: results of other images or of a newer version are in the way.
-            UsageError: a list is not the one that trainings of its name were given.
+            StageError: the folder holds results of other images or of a newer version.
+            UsageError: a list is not the one that earlier training runs of its name used.
         """
         table = self.results.rebuild()
         self.arms.check_lists(table)
         return table
 
     def key(self, protocol: Protocol) -> str:
-        """Return what results that may be compared have in common: how was trained, chosen and tested."""
+        """Return the key shared by results that may be compared: how images were chosen, trained and tested."""
         test = self.judged
         judged = [test.source.fingerprint, test.source.split, test.rows.tolist()]
         decided = [self.decisions] if self.decisions else []
         return fingerprint([protocol.fingerprint, judged, self.trees.within, self.trees.cut, *decided])
 
     def check(self, protocol: Protocol) -> None:
-        """See that trainings can be, before trees are made and images read; to be called before `trainer`.
+        """Check that training is possible, before trees are made and images read; call it before `trainer`.
 
         Raises:
-            UsageError: there is no such network, or its weights don't serve.
+            UsageError: there is no such network, or its weights can't be used.
             MissingExtraError: torch is not installed.
         """
         require("torch", "images")
@@ -155,7 +155,7 @@ class Ready:
         check_embedder(protocol.training)
 
     def announce(self, count: int) -> None:
-        """Say what is about to begin."""
+        """Report what is about to start."""
         log.info(
             "%d %s; testing on %s images (%s)",
             count,
@@ -165,7 +165,7 @@ class Ready:
         )
 
     def tell_of_decisions(self) -> None:
-        """Say in which arms what was decided about images holds, and in which it takes no part."""
+        """Report the arms that follow the decisions about images, and those that ignore them."""
         from .trials import FULL, RANDOM, SEMANTIC
 
         if not self.decisions:
@@ -176,14 +176,14 @@ class Ready:
             log.warning("decisions about images take no part in %s: they know none", ", ".join(others))
 
     def make_trees(self, trials: Sequence[Trial]) -> None:
-        """Make the trees that trials are chosen by: embeddings take long, and are made by one process alone."""
+        """Make the trees that trials are chosen by: embeddings take long, and one process alone makes them."""
         for embedding, layer in sorted(
             {found for one in trials if (found := self.arms.chosen_by(one)) is not None}
         ):
             self.arms.merges(embedding, layer)
 
     def trainer(self, protocol: Protocol) -> tuple[Train, int]:
-        """Read all images; return what trains on some of them, and how many trainings at once are worth it."""
+        """Read all images; return the function that trains on some of them, and the number of runs to make at once."""
         from .training import at_once, settled, train_once
 
         data = self.data(protocol.training.side if isinstance(protocol.training, Supervised) else None)
@@ -192,9 +192,9 @@ class Ready:
         return partial(train_once, data, settled(data, protocol, choice)), most
 
     def data(self, side: int | None) -> TrainingData:
-        """Read all images, those above 64 pixels brought to a shorter side of `side`; None for the usual one.
+        """Read all images, those above 64 pixels resized to a shorter side of `side`; None for the default.
 
-        The test images come at the size that the training images are brought to.
+        The test images get the size of the training images.
         """
         from ..embedding.pixels import scan
         from .training import TrainingData
@@ -220,7 +220,7 @@ class Ready:
 
 
 def _split_arms(arms: Sequence[str], embeddings: Embeddings) -> tuple[tuple[str, ...], dict[str, Ints]]:
-    """Return the arms that are known by name, and those that are lists, with their positions."""
+    """Return the arms known by name, and those given as lists, with their positions."""
     from .arms import is_known, read_list
 
     names, lists = [], {}

@@ -1,4 +1,4 @@
-"""The settings that all trainings of an experiment share, and those that have a name; nothing here imports torch."""
+"""Settings that all training runs of an experiment share, and presets of them; nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..embedding.recipe import Flip, Recipe, Schedule, Statistics
 from ..embedding.settings import FAST_WIDTHS, Precision, Supervised, Timm
 from ..errors import UsageError, nearest
 
-# Settings of a training in which those of one protocol may differ; weights are known by the hash of their file.
+# Settings in which training runs of one protocol may differ; weights are identified by the hash of their file.
 APART = ("seed", "devices", "weights")
 
 
 class Length(StrEnum):
-    """What is the same for subsets of every size."""
+    """The length of training that subsets of every size share."""
 
     STEPS = "steps"  # as in the paper
     EPOCHS = "epochs"  # as in the article
@@ -26,14 +26,14 @@ class Length(StrEnum):
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all trainings of an experiment share.
+    """The settings that all training runs of an experiment share.
 
     Attributes:
-        training: network, length, rate and all else of a training, from scratch or from the weights of a model of
+        training: network, length, rate and all other settings, from scratch or from the weights of a model of
             timm; its seed is not used.
-        length: whether subsets of every size get the steps, or the epochs, that `training` gives the full set.
-        evaluations: how often the test set is looked at, evenly over the steps, the last time after the last.
-        mirrored: whether a test image and its mirror image are asked about together: the mean of their logits.
+        length: the steps, or the epochs, that `training` gives the full set hold for subsets of every size.
+        evaluations: number of evaluations on the test set, evenly over the steps, the last one after the last step.
+        mirrored: average the logits of a test image and its mirror image.
     """
 
     training: Supervised | Timm
@@ -51,7 +51,7 @@ class Protocol:
             raise UsageError(f"evaluations is {self.evaluations!r}; it must be a whole number of at least 1")
 
     def as_json(self) -> dict[str, Any]:
-        """Return what an experiment keeps; `from_json` takes it back."""
+        """Return the stored form, which `from_json` reads."""
         return {
             "training": self.training.as_json(),
             "length": str(self.length),
@@ -69,7 +69,7 @@ class Protocol:
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that are the same for two protocols that train alike but for the seed."""
+        """Fingerprint, 16 hexadecimal digits: the same for two protocols that differ in nothing but the seed."""
         content = self.as_json()
         content["training"] = {key: value for key, value in content["training"].items() if key not in APART}
         return fingerprint(content)
@@ -86,10 +86,10 @@ class Protocol:
         precision: str | None = None,
         length: Length | str | None = None,
     ) -> Protocol:
-        """Return this protocol with other values where they are given; steps take the place of epochs, and back.
+        """Return this protocol with the given values; steps replace epochs, and vice versa.
 
         Raises:
-            UsageError: a value can't be, or steps and epochs are both given.
+            UsageError: a value is invalid, or steps and epochs are both given.
         """
         if isinstance(self.training, Timm) and (network, depth, side) != (None, None, None):
             raise UsageError(
@@ -107,13 +107,13 @@ class Protocol:
         )
 
     def fine_tuned(self, weights: Path | None = None) -> Protocol:
-        """Return this protocol beginning from a model's weights instead of from random ones, as long, at its own rate.
+        """Return this protocol starting from a model's weights instead of random ones, as long, at its own rate.
 
         Args:
-            weights: a local file; None for those that timm knows.
+            weights: a local file; None for timm's own.
 
         Raises:
-            UsageError: the network is none of timm's.
+            UsageError: the network is not one of timm's.
         """
         own = self.training
         if isinstance(own, Timm) or own.network is None or own.network in FAST_WIDTHS or ":" in own.network:
@@ -133,7 +133,7 @@ class Protocol:
 
 
 class Origin(StrEnum):
-    """Where the value of a setting comes from."""
+    """The source of a setting's value."""
 
     PAPER = "the paper"
     UNCONFIRMED = "arXiv 1901.11409, not confirmed"
@@ -148,12 +148,12 @@ class Preset:
 
     Attributes:
         name: for ``--preset``.
-        about: what it is for, in a sentence.
+        about: its purpose, in a sentence.
         protocol: its settings.
-        trials: trainings of each arm and fraction.
-        within: ``class`` or ``all``: where the selection looks for groups, and what the random arm draws from.
-        best: whether the headline is the best accuracy over the evaluations, not the final one.
-        origins: of the settings that are not ours, by their names in `settings_of`.
+        trials: training runs of each arm and fraction.
+        within: ``class`` or ``all``: the images among which the selection groups and the random arm draws.
+        best: take the best accuracy over the evaluations as the headline, not the final one.
+        origins: sources of the settings that are not ours, by their names in `settings_of`.
     """
 
     name: str
@@ -166,7 +166,7 @@ class Preset:
 
     @property
     def training(self) -> Supervised:
-        """Its settings of a training: all presets train from scratch."""
+        """Training settings: all presets train from scratch."""
         assert isinstance(self.protocol.training, Supervised)
         return self.protocol.training
 
@@ -192,7 +192,7 @@ def preset(name: str) -> Preset:
 
 
 def describe_presets() -> str:
-    """Return all presets as tables: each setting, its value, and where that comes from."""
+    """Return all presets as tables: each setting, its value, and the source of the value."""
     blocks = []
     for known in PRESETS.values():
         rows = list(settings_of(known))

@@ -1,4 +1,4 @@
-"""The results of an experiment: a file a training, and one table of all of them."""
+"""Results of an experiment: a file per training run, and one table of all."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from .trials import Trial
 
 
 class Results:
-    """The trainings of one run folder that are done.
+    """The completed training runs of one run folder.
 
-    Every training writes ``trainings/NAME.parquet``, whole or not at all, so that several processes can share a folder;
-    ``results.parquet`` is made from all of them.
+    Every training run writes ``trainings/NAME.parquet``, whole or not at all, so that several processes can share a
+    folder; ``results.parquet`` is made from all of them.
     """
 
     def __init__(self, run: RunFolder, about: str) -> None:
-        """Look at what is there.
+        """Read the stored results.
 
         Args:
             run: the run folder.
-            about: the fingerprint of the images; results of others are refused.
+            about: the fingerprint of the images; results of others are an error.
         """
         self.run, self.about = run, about
         self.folder = run.path / "trainings"
 
     def path(self, trial: Trial, protocol: str) -> Path:
-        """Return the file of a training under a protocol, given by its fingerprint."""
+        """Return the file of a trial under a protocol, given by its fingerprint."""
         return self.folder / f"{trial.name}-{protocol}.parquet"
 
     def done(self, trial: Trial, protocol: str) -> bool:
-        """Whether a training is there already, done or failed."""
+        """Return whether a training run is stored, done or failed."""
         return self.path(trial, protocol).exists()
 
     def failure(self, trial: Trial, protocol: str) -> str | None:
-        """Return why a training that is there failed, or None where it did not."""
+        """Return why a stored training run failed, or None where it did not."""
         row = read_training(self.path(trial, protocol), self.about)
         return str(row["reason"]) if row["status"] == FAILED else None
 
     def add(self, trial: Trial, protocol: str, row: dict[str, Any]) -> None:
-        """Write one training, and the table of all anew.
+        """Write one training run, and rewrite the table of all.
 
         Args:
-            trial: what was trained.
-            protocol: the fingerprint of how.
+            trial: the trial.
+            protocol: the fingerprint of its settings.
             row: the other columns of `SCHEMA`; those left out are null.
         """
         whole = {
@@ -72,7 +72,7 @@ class Results:
         self.rebuild()
 
     def read(self) -> pa.Table:
-        """Return all trainings from their files, a row each; nothing is written.
+        """Return all training runs from their files, a row each; nothing is written.
 
         Raises:
             StageError: a file is damaged, of a newer format, or of other images.
@@ -83,7 +83,7 @@ class Results:
         return table.sort_by([(key, "ascending") for key in keys])
 
     def rebuild(self) -> pa.Table:
-        """Make ``results.parquet`` from the files of all trainings, and return it.
+        """Make ``results.parquet`` from the files of all training runs; return the table.
 
         Raises:
             StageError: a file is damaged, of a newer format, or of other images.
@@ -99,7 +99,7 @@ class Results:
 
 
 def packed(rows: npt.NDArray[np.int64], n: int) -> bytes:
-    """Return rows of a source of n images as bits: what `unpacked` takes back."""
+    """Return rows of a source of n images as bits, which `unpacked` reverses."""
     mask = np.zeros(n, dtype=np.bool_)
     mask[rows] = True
     return np.packbits(mask).tobytes()

@@ -1,4 +1,4 @@
-"""Evaluate a run: train from scratch on what it keeps, beside random subsets and the full set."""
+"""Evaluation stage of a run: train from scratch on its kept images, on random subsets and on the full set."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tenpercent")
 
-LADDER = (0.95, 0.9, 0.8, 0.7, 0.5, 0.3)  # what a search tries where nothing is said
+LADDER = (0.95, 0.9, 0.8, 0.7, 0.5, 0.3)  # the fractions that a search tries by default
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What an evaluation came to.
+    """The outcome of an evaluation.
 
     Attributes:
-        table: one row a training of this run folder, whatever call they are from.
-        tally: what became of the trials asked for.
-        protocol: the fingerprint of how they were trained.
+        table: one row a training run of this run folder, from any call.
+        tally: the progress of the trials asked for.
+        protocol: the fingerprint of their settings.
     """
 
     table: pa.Table = field(repr=False)
@@ -50,26 +50,26 @@ class Evaluation:
 
 
 def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
-    """Train once for each arm, fraction and trial, and store what comes out.
+    """Train once for each arm, fraction and trial, and store the results.
 
-    Every training is the same but for its images and its seed. What is stored already is not trained again; a training
-    that was interrupted goes on from its last checkpoint; several processes may share the folder.
+    Training runs differ only in their images and seeds. Stored ones are not repeated; an interrupted one resumes from
+    its last checkpoint; several processes may share the folder.
 
     Args:
-        what: a run folder, made of labelled images.
-        asked: what to compare.
-        protocol: how to train.
+        what: a run folder of labelled images.
+        asked: the comparison.
+        protocol: the training settings.
 
     Raises:
-        UsageError: no labels, nothing to test on, an unknown arm or network, a fraction out of its range.
+        UsageError: no labels, nothing to test on, an unknown arm or network, or a fraction out of its range.
         MissingExtraError: torch is not installed.
-        StageError: results of other images or of a newer version are in the way.
+        StageError: the folder holds results of other images or of a newer version.
     """
     from .experiment import missing, run_trials, tally
 
     run = RunFolder.open(what)
     ready = Ready.of(run, asked)
-    ready.stored()  # refuses what is in the way before anything is trained
+    ready.stored()  # raises before anything is trained
     trials, key = ready.plan.all(), ready.key(protocol)
     left = missing(trials, ready.results, key)
     if left:
@@ -81,23 +81,23 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
         _warn(run, protocol)
         ready.make_trees(trials)
         train, most = ready.trainer(protocol)
-        # By what was asked for, not by what is left: the last bits of the weights depend on it.
+        # By the trials asked for, not those left: the last bits of the weights depend on it.
         own, together = threads_of_each(min(most, len(trials))), min(most, left)
         if together > 1:
             log.info("%d trainings at once; the lines below are of one of them", together)
         with threads(own):
             with _Beside(what, asked, protocol, own, together - 1):
                 run_trials(trials, ready.arms, ready.results, key, train)
-            # What a process beside this one left, whatever became of it.
+            # Results left by a process beside this one, however it ended.
             run_trials(trials, ready.arms, ready.results, key, train)
     return Evaluation(ready.results.rebuild(), tally(trials, ready.results, key), key)
 
 
 def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
-    """Return how to train, and how often: a preset's, or as the run's own embedding was trained.
+    """Return the protocol and the number of trials: a preset's, or those of the run's own embedding.
 
     Args:
-        what: a run folder.
+        what: the run folder.
         name: of a preset; None for the settings of the embedding.
 
     Raises:
@@ -128,7 +128,7 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
 
 
 def _check_learnable(run: RunFolder) -> None:
-    """Refuse a run without images or labels: no setting of a training helps there."""
+    """Raise for a run without images or labels, whatever the settings."""
     run.require(Stage.EMBED)
     source = run.read()["source"]
     if picture_options(source) is None:
@@ -143,7 +143,7 @@ def _check_learnable(run: RunFolder) -> None:
 
 
 def own_choice(what: str | Path) -> tuple[float, str]:
-    """Return the fraction and the strategy of a run's own selection; the usual ones where it has none, or keeps all."""
+    """Return the fraction and the strategy of a run's own selection; the defaults where it has none, or keeps all."""
     found = RunFolder.open(what).stage(Stage.SELECT)
     if found is None:
         return Asked().keep[0], "semantic"
@@ -153,7 +153,7 @@ def own_choice(what: str | Path) -> tuple[float, str]:
 
 
 def _own_settings(run: RunFolder) -> Supervised | None:
-    """Return how the run's embedding was trained from scratch, or None where it was not."""
+    """Return the settings by which the run's embedding was trained from scratch, or None where it was not."""
     embedder = run.require(Stage.EMBED)["settings"]["embedder"]
     trained = (
         isinstance(embedder, dict) and embedder["embedder"] == "supervised"
@@ -162,7 +162,7 @@ def _own_settings(run: RunFolder) -> Supervised | None:
 
 
 def _warn(run: RunFolder, protocol: Protocol) -> None:
-    """Say what is otherwise than a person may think: in the paper the embedding and all trainings are alike."""
+    """Warn of differences from the paper, where the embedding and all training runs share their settings."""
     own, settings = _own_settings(run), protocol.training
     if own is not None and replace(own, seed=settings.seed, devices=settings.devices) != settings:
         log.warning("the embedding was trained with other settings than these trainings")
@@ -178,20 +178,20 @@ def _warn(run: RunFolder, protocol: Protocol) -> None:
 def find(
     what: str | Path, asked: Asked, protocol: Protocol, margin: float | None = None
 ) -> tuple[Evaluation, Done]:
-    """Search the smallest fraction whose loss against the full set stays within a margin, with 95% confidence.
+    """Search for the smallest fraction whose loss against the full set stays within a margin, with 95% confidence.
 
-    Trainings are made one after the other, where they decide (`evaluate.find`); all of them are kept, and those that
-    are there already count.
+    Training runs are made one after the other, as the search needs them (`evaluation.find`); all are stored, and
+    stored ones count.
 
     Args:
-        what: a run folder, made of labelled images.
+        what: a run folder of labelled images.
         asked: `keep` are the fractions to try, `trials` the most of each side, and the one arm besides ``full`` is the
             one searched.
-        protocol: how to train.
-        margin: in points of accuracy, above 0; None for the usual one.
+        protocol: the training settings.
+        margin: in points of accuracy, above 0; None for the default.
 
     Returns:
-        All trainings, and what the search came to.
+        All training runs, and the end of the search.
 
     Raises:
         UsageError: see `evaluate`; or not one arm to search.
@@ -230,7 +230,7 @@ def searched_arm(asked: Asked) -> str:
     """Return the one arm besides ``full`` that a search is for.
 
     Raises:
-        UsageError: there is none, or more than one of anything.
+        UsageError: there is none, or more than one arm, layer or embedding.
     """
     from .trials import FULL
 
@@ -243,7 +243,7 @@ def searched_arm(asked: Asked) -> str:
 
 
 def checked_margin(margin: float | None) -> float:
-    """Return the margin in points of accuracy; the usual one for None.
+    """Return the margin in points of accuracy; the default for None.
 
     Raises:
         UsageError: it is not above 0.
@@ -260,7 +260,7 @@ def checked_margin(margin: float | None) -> float:
 
 
 def _searched(table: pa.Table, protocol: str, arm: str, layer: str) -> pa.Table:
-    """Return the rows that a search looks at: of one protocol, layer and embedding."""
+    """Return the rows that a search uses: of one protocol, layer and embedding."""
     import pyarrow.compute as pc
 
     one = (pc.field("protocol") == protocol) & (pc.field("embedding") == 0)
@@ -268,15 +268,15 @@ def _searched(table: pa.Table, protocol: str, arm: str, layer: str) -> pa.Table:
 
 
 def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None) -> str:
-    """Write the report anew where there is one to be had, and the tables and figures; return what is known, in words.
+    """Rewrite the report where there can be one, and the tables and figures; return the findings in words.
 
     Args:
         what: the run folder.
-        evaluation: what came out.
-        margin: the loss in points that is still accepted; None for the usual one.
+        evaluation: the outcome.
+        margin: the loss in points that is still accepted; None for the default.
 
     Raises:
-        TrainingFailedError: trainings failed: says which, once everything is written.
+        TrainingFailedError: training runs failed; the message says which. Everything is written by then.
     """
     import pyarrow.compute as pc
 
@@ -309,11 +309,11 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
     return "\n".join(lines)
 
 
-# ---- several trainings at once -----------------------------------------------------------------------------------
+# ---- several training runs at once -----------------------------------------------------------------------------------
 
 
 class _Beside:
-    """Processes that take trials of the same folder, for as long as this context lasts."""
+    """Processes that run trials of the same folder while this context lasts."""
 
     def __init__(self, what: str | Path, asked: Asked, protocol: Protocol, own: int, count: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -332,19 +332,19 @@ class _Beside:
 
 
 def threads_of_each(count: int) -> int:
-    """Return how many threads each of `count` processes at once may use."""
+    """Return how many threads each of `count` concurrent processes may use."""
     import torch
 
     return max(1, torch.get_num_threads() // count)
 
 
 def _share(what: str | Path, asked: Asked, protocol: Protocol, own: int) -> None:
-    """Train what nobody is at, with `own` threads, until all is done or the process that began this one is gone."""
+    """Run the unclaimed trials, with `own` threads, until all are done or the parent process is gone."""
     from ..embedding.loop import threads
     from .experiment import run_trials
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # The first process takes up what is left, and meets and says whatever is wrong.
+    # The first process runs what is left, and meets and reports the error.
     with quiet(True), threads(own), suppress(KeyboardInterrupt, TenpercentError):
         ready = Ready.of(RunFolder.open(what), asked)
         train, _ = ready.trainer(protocol)
@@ -352,7 +352,7 @@ def _share(what: str | Path, asked: Asked, protocol: Protocol, own: int) -> None
 
 
 def _end_with_parent() -> None:
-    """End this process as soon as its parent is gone, killed or not; what it is at goes on from its checkpoint."""
+    """End this process as soon as its parent is gone, killed or not; its trial can resume from its checkpoint."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

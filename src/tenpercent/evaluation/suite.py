@@ -42,9 +42,9 @@ COLUMNS = (
 
 
 def bench(path: str | Path) -> Path:
-    """Run every experiment of a suite, or what is left of it, and write ``table.csv`` and ``figure.svg``.
+    """Run every experiment of a suite, or those left, and write ``table.csv`` and ``figure.svg``.
 
-    Both are written anew after each experiment, so what was done before an interruption can be looked at.
+    Both are rewritten after each experiment, so that an interrupted suite can be looked at.
 
     Args:
         path: a TOML file.
@@ -53,8 +53,8 @@ def bench(path: str | Path) -> Path:
         The suite's folder.
 
     Raises:
-        UsageError: the file says something that has no meaning, or an experiment can't be done.
-        TrainingFailedError: trainings failed; all others are done and in the table.
+        UsageError: the file holds an invalid value, or an experiment can't be run.
+        TrainingFailedError: training runs failed; all others are done and in the table.
     """
     from ..reporting.evidence.suite_figure import write_suite_figure
 
@@ -89,7 +89,7 @@ def _check_networks(suite: Suite) -> None:
     """Check the networks that embed, before the first of them takes hours.
 
     Raises:
-        UsageError: there is no such network, or its weights don't serve.
+        UsageError: there is no such network, or its weights can't be used.
         MissingExtraError: torch is not installed.
     """
     require("torch", "images")
@@ -101,10 +101,10 @@ def _check_networks(suite: Suite) -> None:
 
 
 def _check_images(data: Data) -> None:
-    """Check a data set before another one is embedded for hours: trainings take labels and something to be judged by.
+    """Check a data set before another one is embedded for hours: training runs need labels and a test set.
 
     Raises:
-        UsageError: it isn't there, holds vectors, or has no labels or nothing to test on.
+        UsageError: it doesn't exist, holds vectors, or has no labels or nothing to test on.
     """
     from .evaluation_set import given_set, own_set
 

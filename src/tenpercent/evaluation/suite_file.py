@@ -1,4 +1,4 @@
-"""What a suite's file may say: reading it, and checking all that can be before the first embedding."""
+"""Suite files: reading one, and checking all that can be checked before the first embedding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .preparation import Asked, sized_by_lists
 if TYPE_CHECKING:
     from ..embedding.encoders import Embedder
 
-# What a file, its [[data]] and its [[embedder]] may say, each with an example: a value must be of the example's type.
+# Keys of a file, of its [[data]] and its [[embedder]], each with an example: a value must be of the example's type.
 SUITE: dict[str, Any] = {
     "out": "runs/suite",
     "keep": [0.9, 0.5],
@@ -79,7 +79,7 @@ class Data:
         name: for the table, and its folder.
         source: as on the command line.
         test: labelled images to test on, None for the source's own.
-        holdout: of each class kept out for testing, where the source has no test split.
+        holdout: the share of each class held out for testing, where the source has no test split.
         options: of the source.
     """
 
@@ -92,15 +92,15 @@ class Data:
 
 @dataclass(frozen=True)
 class Suite:
-    """What a file asks for.
+    """The content of a suite file.
 
     Attributes:
         out: the folder of all runs, the table and the figure.
         data: the data sets.
         embedders: by name.
         asked: arms, fractions and trials; the same everywhere.
-        preset: how to train, None for as each embedding was trained.
-        override: steps, epochs, length and side in the place of the preset's.
+        preset: the training settings; None for those of each embedding.
+        override: steps, epochs, length and side in place of the preset's.
     """
 
     out: Path
@@ -112,10 +112,10 @@ class Suite:
 
 
 def read_suite(path: str | Path) -> Suite:
-    """Read a suite from a TOML file; paths in it count from where the file lies.
+    """Read a suite from a TOML file; paths in it are relative to its folder.
 
     Raises:
-        UsageError: it can't be read, or says something that has no meaning.
+        UsageError: it can't be read, or holds an invalid value.
     """
     path = Path(path)
     try:
@@ -158,7 +158,7 @@ def read_suite(path: str | Path) -> Suite:
 
 @contextmanager
 def told(where: str) -> Iterator[None]:
-    """Say where in a file stands what can't be used."""
+    """Add to errors the place in the file of the invalid value."""
     try:
         yield
     except UsageError as error:
@@ -166,12 +166,12 @@ def told(where: str) -> Iterator[None]:
 
 
 def folder_name(name: str) -> str:
-    """Return a name as a folder may have it."""
+    """Return a name made fit for a folder."""
     return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
 
 
 def _check(where: str, table: dict[str, Any], known: dict[str, Any]) -> None:
-    """Check the keys of a table and the types of its values, against examples of all that it may hold."""
+    """Check the keys of a table and the types of its values, against examples of all allowed keys."""
     for key, value in table.items():
         if key not in known:
             raise UsageError(
@@ -192,7 +192,7 @@ def _alike(value: Any, example: Any) -> bool:
 
 
 def _toml(value: Any) -> str:
-    """Return a value as a file says it."""
+    """Return a value as TOML."""
     if isinstance(value, dict):
         return f"{{{_lines(value)}}}"
     if isinstance(value, list):
@@ -205,10 +205,10 @@ def _lines(table: dict[str, Any]) -> str:
 
 
 def _check_trainings(suite: Suite) -> None:
-    """Check what would else come to light only after an embedding, which may take hours: what is trained, and how.
+    """Check arms and training settings now rather than after an embedding, which may take hours.
 
     Raises:
-        UsageError: an arm, a fraction, the preset or a setting in the place of its own can't be.
+        UsageError: an arm, a fraction, the preset or an override is invalid.
     """
     from .arms import check_arms
     from .presets import Protocol, preset
@@ -248,14 +248,14 @@ def _data(path: Path, table: dict[str, Any]) -> Data:
 
 
 def _from(path: Path, source: str | None) -> str | None:
-    """Return a source, counted from the file's folder where there is such a path."""
+    """Return a source, relative to the file's folder where such a path exists."""
     if source is None or not (path.parent / source).exists():
         return source
     return str(path.parent / source)
 
 
 def _arm(path: Path, arm: str) -> str:
-    """Return an arm; a list's file counts from the folder of the suite's file, and has to be there."""
+    """Return an arm; a list's file is relative to the suite file's folder, and must exist."""
     from .arms import is_known
 
     name, is_list, file = arm.partition("=")
@@ -274,10 +274,10 @@ def _arm(path: Path, arm: str) -> str:
 
 
 def _embedder(path: Path, table: dict[str, Any]) -> tuple[str, Embedder]:
-    """Return an embedder, and what the suite calls it."""
+    """Return an embedder and its name in the suite."""
     where = f"[[embedder]] of {path}"
     name = table.get("name", "supervised")
-    _check(where, {"name": name}, EMBEDDER)  # it says what else there may be
+    _check(where, {"name": name}, EMBEDDER)  # its message lists the other keys
     with told(where):
         kind, own = named(name)
     options = {field.name for field in fields(KINDS[kind])} - {"name", "recipe"}

@@ -1,4 +1,4 @@
-"""One training on some of the images, and how good the network is that comes out."""
+"""One training run on some of the images, and the test of the resulting network."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from ..embedding.weights import model_view, timm_model
 from ..errors import UsageError
 from .presets import Length, Protocol
 
-PROCESS_BYTES = 2 << 30  # of memory that one of several trainings is counted with, beside the images
-SMALL_ENOUGH = 32 * 32  # up to so many pixels several trainings are made at once: see `at_once`
+PROCESS_BYTES = 2 << 30  # memory assumed for one of several training runs, beside the images
+SMALL_ENOUGH = 32 * 32  # up to this many pixels several training runs go at once: see `at_once`
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class TrainingData:
     """The images of an experiment.
 
     Attributes:
-        pixels: m images, of which subsets are trained on.
+        pixels: m images, whose subsets are trained on.
         labels: int64[m], codes below `n_classes`; images with −1 are never trained on, and not tested either.
         test_pixels: the test images, of the same size.
         test_labels: int64[t], the same codes.
@@ -83,19 +83,19 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one training gave.
+    """The result of one training run.
 
     Attributes:
-        accuracy: of the test images the share that the network is right about at the end, 0 to 1.
-        top5: the share whose class is among its five best guesses; None up to ten classes.
-        best_accuracy: the best accuracy over the evaluations: optimistic, as the test images choose it.
+        accuracy: the final test accuracy, 0 to 1.
+        top5: the share of test images whose class is among the five best guesses; None up to ten classes.
+        best_accuracy: the best accuracy over the evaluations: optimistic, since the test images choose it.
         loss: of the training images, as trained (varied, smoothed, weighted), mean since the evaluation before.
         test_loss: the mean cross-entropy of the test images.
         class_accuracy: by class code; nan for a class without test images.
-        removed_accuracy: of the labelled images that were not trained on; None where there are none.
+        removed_accuracy: accuracy on the labelled images that were not trained on; None where there are none.
         curve: one entry an evaluation: step, epoch, loss (as above), test_accuracy, test_loss, and the seconds of
             training since the entry before.
-        steps: of the training.
+        steps: of training.
         epochs: passes over the images trained on.
         seconds: of training alone, without the evaluations.
     """
@@ -114,23 +114,23 @@ class Outcome:
 
 
 def train_once(data: TrainingData, protocol: Protocol, places: Ints, seed: int, folder: Path) -> Outcome:
-    """Train a network on some of the images, from random weights or a model's own, and test it, or go on with that.
+    """Train a network on some of the images, from random weights or a model's own, and test it; or resume that.
 
-    Weights, order and augmentation follow from `seed` alone. A training that was killed goes on from its last
-    checkpoint in `folder` and ends with the same weights on the same machine with the same number of threads; one
-    that is finished is tested again, not repeated. The folder can go when the outcome is kept.
+    Weights, order and augmentation follow from `seed` alone. A killed run resumes from its last
+    checkpoint in `folder` and ends with the same weights on the same machine with the same number of threads; a
+    finished one is only tested again. The folder can be removed once the outcome is stored.
 
     Args:
         data: the images.
-        protocol: what all trainings of the experiment share.
+        protocol: the settings of the experiment.
         places: int64[k], positions of the images trained on, each once, in any order.
         seed: 0 to 2^32 − 1.
-        folder: of this training alone.
+        folder: of this run alone.
 
     Raises:
         UsageError: a position is not of a labelled image, or is there twice; the images have one class only; the
             network doesn't fit them.
-        StageError: the folder holds another training.
+        StageError: the folder holds another training run.
         TrainingFailedError: the loss became nan or infinite.
     """
     labels = _labels_of(data, places)
@@ -161,10 +161,10 @@ def train_once(data: TrainingData, protocol: Protocol, places: Ints, seed: int, 
 
 
 def course(protocol: Protocol, n: int, n_full: int) -> Course:
-    """Return how long the training of `n` of `n_full` images is, and after which steps it is tested.
+    """Return the length of training on `n` of `n_full` images, and the steps after which to test.
 
     The batches of an epoch are of nearly the same size, at most the protocol's. Steps that the protocol gives in epochs
-    are those of the full set, and epochs that it gives in steps too.
+    are those of the full set, and so are epochs that it gives in steps.
     """
     training = protocol.training
     own, full = batches_of(n, training.batch), batches_of(n_full, training.batch)
@@ -179,12 +179,12 @@ def course(protocol: Protocol, n: int, n_full: int) -> Course:
 
 
 def settled(data: TrainingData, protocol: Protocol, path: Path) -> Protocol:
-    """Return the protocol with a precision: ``auto`` is measured once, for an experiment's trainings must be alike.
+    """Return the protocol with a precision: ``auto`` is measured once, so that training runs are alike.
 
     Args:
         data: all images.
-        protocol: how.
-        path: the file that keeps what was chosen, for later calls and other processes.
+        protocol: the settings.
+        path: the file that stores the choice, for later calls and other processes.
     """
     training = protocol.training
     if training.precision != Precision.AUTO:
@@ -213,16 +213,16 @@ def _chosen(path: Path) -> dict[str, Any]:
 
 
 def at_once(size: Size, count: int, protocol: Protocol) -> int:
-    """Return how many trainings to make at once, of one thread each, in the place of one after the other.
+    """Return how many training runs to make at once, with one thread each, rather than one after the other.
 
-    Up to 32 × 32 pixels one for each processor: threads of one training wait for each other after every layer, which
+    Up to 32 × 32 pixels one per CPU: threads of one run wait for each other after every layer, which
     costs at most a little where the machine is free and half of it where it is not (docs/speed.md). Larger images keep
     all threads busy. Never more than the machine's memory holds.
 
     Args:
         size: height and width of the images.
         count: of the images that are trained on.
-        protocol: how.
+        protocol: the settings.
     """
     height, width = size
     where = devices_for(protocol.training.devices)
@@ -234,7 +234,7 @@ def at_once(size: Size, count: int, protocol: Protocol) -> int:
 
 
 def _start(data: TrainingData, settings: Supervised | Timm) -> tuple[nn.Module, View] | None:
-    """Return the network to fine-tune and what it takes, its classifier's weights by the seed; None from scratch."""
+    """Return the network to fine-tune and its input view, its classifier's weights by the seed; None from scratch."""
     if isinstance(settings, Supervised):
         return None
     model = timm_model(settings, data.n_classes)
@@ -268,7 +268,7 @@ def _asked(trained: Trained, exam: Exam) -> Answers:
 
 
 def _curve(folder: Path, last: Answers) -> tuple[dict[str, float], ...]:
-    """Return the curve that the training left, its last entry with what was asked of the finished network."""
+    """Return the stored training curve, its last entry with the final test results."""
     entries = read_curve(folder)
     entries[-1] |= {"test_accuracy": last.accuracy, "test_loss": last.loss}
     names = ("step", "epoch", "loss", "test_accuracy", "test_loss", "seconds")

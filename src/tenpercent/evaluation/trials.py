@@ -1,4 +1,4 @@
-"""What an experiment trains: arm × fraction × trial, each with a seed of its own."""
+"""Trials of an experiment: arm × fraction × trial, each with a seed of its own."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ WHOLE = 1.0  # the fraction of the arm `full`
 
 @dataclass(frozen=True, order=True)
 class Trial:
-    """One training from scratch.
+    """One training run from scratch.
 
     Attributes:
         trial: its number, from 0.
-        embedding: which embedding the images were chosen by, 0 for the run's own.
-        layer: of which layer.
+        embedding: the embedding that the images were chosen by, 0 for the run's own.
+        layer: the layer of it.
         fraction: of the images, in (0, 1]; 1 for the arm ``full``.
         arm: how the images are chosen.
     """
@@ -32,7 +32,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """A name for files, different for different trials."""
+        """File name, different for different trials."""
         code = hashlib.blake2b(self.arm.encode(), digest_size=4).hexdigest()
         plain = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in self.arm)[:40]
         arm = plain if plain == self.arm else f"{plain}-{code}"
@@ -40,7 +40,7 @@ class Trial:
         return f"{arm}{chosen}-{self.fraction!r}-{self.trial:03d}"
 
     def seed(self, run: str) -> int:
-        """Return the seed of weights, batches and draws: from run, arm, fraction and trial, in [0, 2³¹).
+        """Return the seed of weights, batches and draws, made from run, arm, fraction and trial, in [0, 2³¹).
 
         Args:
             run: the fingerprint of the images.
@@ -55,14 +55,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which trials there are to be.
+    """The trials of an experiment.
 
     Attributes:
         arms: ``full``, ``random``, ``semantic`` or another strategy, each once.
-        fractions: in (0, 1), each once; the arm ``full`` takes none of them, ``random`` those of the lists as well.
+        fractions: in (0, 1), each once; ``full`` takes none of them, ``random`` those of the lists as well.
         trials: how many of each.
-        layers: whose vectors the images are chosen by; ``full`` and ``random`` know none.
-        embeddings: how many embeddings they are chosen by.
+        layers: layers whose vectors the images are chosen by; ``full`` and ``random`` use none.
+        embeddings: number of embeddings they are chosen by.
         lists: arms that are lists of images, with their fractions.
     """
 
@@ -92,9 +92,9 @@ class Plan:
             raise UsageError("no arms to compare; give some: --arms full random semantic")
 
     def all(self) -> list[Trial]:
-        """Return all trials in the order in which they are worth most: each one of everything, then the next of each.
+        """Return all trials, the most useful first: one of everything, then the next of each.
 
-        So whatever is there when somebody stops can be compared.
+        So the results of an interrupted experiment can be compared.
         """
         found = []
         for trial in range(self.trials):

@@ -1,1 +1,1 @@
-"""Which embedding tells classes apart: accuracies on images that none of them has seen, side by side."""
+"""Comparison of embeddings by how well they separate classes: accuracies on unseen images, side by side."""

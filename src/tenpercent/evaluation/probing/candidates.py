@@ -1,4 +1,4 @@
-"""The embeddings to compare, each with training vectors and with test vectors of images it has not used."""
+"""Embeddings to compare, each with training vectors and with test vectors of images it has not used."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Candidate:
     Attributes:
         name: for people.
         layer: of the network.
-        train, labels: float[n, d] and int64[n], what classifiers learn from.
-        test, test_labels: float[m, d] and int64[m], what they are asked about.
-        judged: which images those are, in words.
-        note: what to know about it, or "".
+        train, labels: float[n, d] and int64[n], the classifiers' training data.
+        test, test_labels: float[m, d] and int64[m], their test data.
+        judged: description of the test images.
+        note: a remark, or "".
     """
 
     name: str
@@ -55,19 +55,19 @@ class Candidate:
 def of_run(path: Path, layers: Sequence[str], test: str | None, out: Path) -> list[Candidate]:
     """Return the vectors of a run folder, one candidate a layer.
 
-    The test images are those held out of the run, or its source's test or validation split, or `test`; the run's own
-    network gives them vectors. An embedder that no folder can keep, and ready vectors, are judged on a part of their
+    The test images are the run's hold-out, or its source's test or validation split, or `test`; the run's own
+    network embeds them. Ready vectors, and those of an embedder that can't be stored, are tested on a part of their
     own vectors.
 
     Args:
         path: the run folder.
-        layers: whose vectors.
-        test: a source of labelled images to judge by; None for the run's own.
+        layers: the layers whose vectors to take.
+        test: a source of labelled test images; None for the run's own.
         out: the folder for the vectors of the test images.
 
     Raises:
         UsageError: no labels, one class, or no test images.
-        StageError: the run is not embedded, or its network is gone.
+        StageError: the run is not embedded, or its network is missing.
     """
     run = RunFolder.open(path)
     stored = run.require(Stage.EMBED)["settings"]["embedder"]
@@ -96,10 +96,10 @@ def of_run(path: Path, layers: Sequence[str], test: str | None, out: Path) -> li
 
 
 def of_vectors(name: str, embeddings: Embeddings, note: str = "") -> Candidate:
-    """Return ready vectors, a fifth of each class as the test images; which ones depends on their ids alone.
+    """Return ready vectors, a fifth of each class as the test images, chosen by their ids alone.
 
     Raises:
-        UsageError: no labels, one class, or so few vectors that none is left to judge by.
+        UsageError: no labels, one class, or so few vectors that none is left to test on.
     """
     if embeddings.labels is None:
         raise UsageError(
@@ -127,12 +127,12 @@ def of_vectors(name: str, embeddings: Embeddings, note: str = "") -> Candidate:
 
 
 def timm_run(model: Timm, images: str | None, runs: Sequence[Path], out: Path) -> Path:
-    """Embed images by a model of timm and return the run folder.
+    """Embed images by a model of timm; return the run folder.
 
     Args:
         model: its name and weights.
-        images: their source; None for that of the first run, with what it holds out.
-        runs: the run folders that it is compared with.
+        images: their source; None for that of the first run, with its hold-out.
+        runs: the run folders to compare with.
         out: the folder for the new run.
 
     Raises:
@@ -164,7 +164,7 @@ def _candidate(name: str, learnt: Embeddings, asked: Embeddings, judged: str) ->
 
 
 def _test_vectors(run: RunFolder, judges: EvaluationSet, out: Path) -> RunFolder:
-    """Give the test images vectors by the network of a run, unless that is done, and return their folder."""
+    """Embed the test images by the network of a run, unless that is done; return their folder."""
     from ...embedding.of_run import embed_like
 
     source, made_by = part_of(judges.source, judges.rows), borrowed(run)

@@ -1,4 +1,4 @@
-"""Embeddings side by side: how often neighbours and a linear classifier name the class of images not seen before."""
+"""Embeddings side by side: accuracy of nearest neighbours and of a linear classifier on unseen images."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ class Ready:
 
 @dataclass(frozen=True)
 class Row:
-    """What was found of one embedding.
+    """The results of one embedding.
 
     Attributes:
         embedding: its name.
         layer: of the network.
         width: values of a vector.
-        images: that the classifiers learnt from.
-        tested: images that they were asked about.
+        images: number of training images of the classifiers.
+        tested: number of test images.
         classes: of the training images.
-        judged: which images those are.
-        neighbours: how many voted.
+        judged: description of the test images.
+        neighbours: number that voted.
         knn: accuracy of the neighbours, 0 to 1, with its 95% interval.
         linear: accuracy of the linear classifier, likewise.
-        note: what to know about it, or "".
+        note: a remark, or "".
     """
 
     embedding: str
@@ -87,7 +87,7 @@ class Probe:
     rows: tuple[Row, ...]
 
     def __str__(self) -> str:
-        """The table for a terminal."""
+        """Return the table for a terminal."""
         head = ("embedding", "layer", "values", "images", "tested on", "kNN", "linear")
         lines = [head, *(_cells(row) for row in self.rows)]
         widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
@@ -114,19 +114,19 @@ def probe(
     images: str | None = None,
     test: str | None = None,
 ) -> Probe:
-    """Measure how well embeddings tell classes apart on images that they have not used.
+    """Measure how well embeddings separate classes on images that they have not used.
 
     Args:
-        what: run folders, whose own networks embed the test images; ready vectors, of which a fifth is judged by the
+        what: run folders, whose own networks embed the test images; ready vectors, of which a fifth is tested with the
             others; models of timm, which embed `images` first.
-        layers: of run folders, whose vectors to take.
-        out: the folder for the table, the figure and the vectors that are made here; the same call goes on there.
-        images: the source for models of timm; None for that of the first run, with what it holds out.
-        test: labelled images to judge the runs by; None for what a run holds out, or its source's own split.
+        layers: of run folders, the layers whose vectors to take.
+        out: the folder for the table, the figure and the vectors that are made here; the same call resumes there.
+        images: the source for models of timm; None for that of the first run, with its hold-out.
+        test: labelled images to test the runs on; None for a run's hold-out, or its source's own split.
 
     Raises:
-        UsageError: nothing to compare, no labels, one class, no images to judge by.
-        StageError: a run is not embedded, or its network is gone.
+        UsageError: nothing to compare, no labels, one class, or no test images.
+        StageError: a run is not embedded, or its network is missing.
     """
     from .candidates import of_run, of_vectors, timm_run
     from .figure import probe_figure
@@ -157,7 +157,7 @@ def probe(
 
 
 def _check_layers(layers: Sequence[str], what: Sequence[Any]) -> None:
-    """Raise `UsageError` where layers are none, are given as one text, or are of nothing that is probed."""
+    """Raise `UsageError` where there are no layers, they are one string, or nothing probed has them."""
     if isinstance(layers, str) or not isinstance(layers, Sequence) or not layers:
         raise UsageError(f"layers is {layers!r}; give a list of names, e.g. ['end']")
     for layer in layers:
@@ -212,7 +212,7 @@ def _opened(ready: Ready) -> Embeddings:
 
 
 def _record(found: Probe) -> dict[str, Any]:
-    """Return what is kept beside the table: the rows, the versions, the machine."""
+    """Return the record stored beside the table: the rows, the versions, the machine."""
     return {
         "format": FORMAT,
         "rows": [asdict(row) for row in found.rows],

@@ -1,4 +1,4 @@
-"""The accuracies of embeddings as a drawing: a line an embedding, with intervals, in a file of its own."""
+"""Figure of the accuracies of embeddings: a line an embedding, with intervals, in a file of its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STYLE_SHEET = (
 
 
 class Shown(Protocol):
-    """What is drawn of an embedding; see `compare.Row`."""
+    """The values drawn for an embedding; see `comparison.Row`."""
 
     @property
     def embedding(self) -> str: ...
@@ -42,7 +42,7 @@ class Shown(Protocol):
 
 
 def probe_figure(rows: Sequence[Shown]) -> str:
-    """Draw kNN and linear accuracy of each embedding with 95% intervals, first at the top, and return it as SVG."""
+    """Draw kNN and linear accuracy of each embedding with 95% intervals, first at the top; return it as SVG."""
     height = AROUND + ROW * len(rows)
     names = [f"{row.embedding}, {row.layer}" for row in rows]
     left = min(24 + 6.5 * max(map(len, names)), 0.5 * WIDTH)

@@ -1,4 +1,4 @@
-"""How well vectors tell classes apart: by the nearest neighbours and by a linear classifier. Arrays in, numbers out."""
+"""Separation of classes by vectors: nearest neighbours and a linear classifier. Arrays in, numbers out."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ...errors import UsageError, counted, require
 
 NEIGHBOURS = 20
 TEMPERATURE = 0.07  # of a neighbour's weight exp(cosine / temperature): Wu et al., 2018, arXiv 1805.01978
-ITERATIONS = 1000  # that the linear classifier may take
+ITERATIONS = 1000  # of the linear classifier, at most
 BLOCK_BYTES = 64 * 2**20  # of cosines at a time
-NORMAL = 1.959964  # 95% of a normal distribution lie within so many deviations
+NORMAL = 1.959964  # 95% of a normal distribution lie within this many standard deviations
 
 Ints = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.floating[Any]]
@@ -24,12 +24,12 @@ Vectors = npt.NDArray[np.floating[Any]]
 def neighbours_accuracy(
     train: Vectors, labels: Ints, test: Vectors, test_labels: Ints, k: int = NEIGHBOURS
 ) -> float:
-    """Return the part of test vectors whose class wins among the k training vectors nearest by cosine.
+    """Return the share of test vectors whose class wins among the k training vectors nearest by cosine.
 
     Each neighbour's vote weighs exp(cosine / 0.07); of equal votes the smaller code wins.
 
     Args:
-        train: float[n, d], no row zero.
+        train: float[n, d], no zero rows.
         labels: int64[n], codes from 0.
         test: float[m, d].
         test_labels: int64[m].
@@ -95,7 +95,7 @@ def interval(accuracy: float, n: int) -> tuple[float, float]:
 
 
 def check_classes(labels: Ints) -> None:
-    """Raise `UsageError` where vectors are of one class only."""
+    """Raise `UsageError` where all vectors are of one class."""
     codes = np.unique(labels)
     if len(codes) < 2:
         raise UsageError(
