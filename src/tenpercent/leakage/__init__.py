@@ -1,1 +1,1 @@
-"""Test images that have a twin in the training set: which, how near, and the test set without them."""
+"""Leaks: test images with a near-duplicate in the training set, their dissimilarities, and the clean test set."""

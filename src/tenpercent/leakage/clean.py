@@ -1,4 +1,4 @@
-"""The test set without the images that leak, written with the exports that a selection has."""
+"""The clean test set, without the images that leak, written with the exports of a selection."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Clean:
-    """What an export reads of a selection: its table, one row a test image, `kept` where it has no twin."""
+    """The part of a selection that an export reads: its table, one row a test image, `kept` where it has no copy."""
 
     table: pa.Table
 
 
 def check_export(format: Format | str, to: str | Path | None) -> Format:  # noqa: A002 – the flag's name
-    """Return the format of an export that is to come, once its target is known to be free.
+    """Return the format of an export, after checking that its target is free.
 
     Raises:
-        UsageError: no such format, no target, or a target that is taken.
+        UsageError: unknown format, no target, or a target that exists.
     """
     names = [str(known) for known in Format]
     if format not in names:
@@ -43,16 +43,16 @@ def check_export(format: Format | str, to: str | Path | None) -> Format:  # noqa
 
 
 def export_clean(leaks: Leaks, format: Format | str, to: Path) -> ExportSummary:  # noqa: A002
-    """Write the test images without a twin.
+    """Write the test images without a near-duplicate.
 
     Args:
-        leaks: what was found.
+        leaks: the leaks found.
         format: ``indices``, ``folder``, ``csv`` or ``hf``.
-        to: where to.
+        to: the target.
 
     Raises:
-        UsageError: see `check_export`; or the images are wanted of a test set that has none.
-        TenpercentError: an image can't be read any more, the disk is full, or `to` can't be written.
+        UsageError: see `check_export`; or images are asked for of a test set that has none.
+        TenpercentError: an image can no longer be read, the disk is full, or `to` can't be written.
     """
     format = check_export(format, to)  # noqa: A001
     if leaks.test.source is None and format in (Format.FOLDER, Format.HF):

@@ -1,4 +1,4 @@
-"""Find the test images that have a twin in the training set: the flow, from two sources to a table and a page."""
+"""Search for test images with a near-duplicate in the training set: from two sources to a table and a page."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ log = logging.getLogger("tenpercent")
 
 FORMAT = 1
 PAGE, TABLE, RECORD = "leaks.html", "leaks.parquet", "leaks.json"
-NEAR = 0.01  # the default threshold: so many of the different training images have another one as near
-WIDE = 0.1  # and up to here it is said how many images have a twin
-ASKED = 50_000  # training images that are asked for their nearest other one, evenly spaced in id order
+NEAR = 0.01  # default: the threshold within which this share of the different training images have another
+WIDE = 0.1  # the same share at the largest radius that is reported
+ASKED = 50_000  # training images whose nearest other one is sought, evenly spaced in id order
 
 
 def leaks(
@@ -50,25 +50,25 @@ def leaks(
     layer: str | None = None,
     memory: int | str | None = None,
 ) -> Leaks:
-    """Find the test images that have a twin in the training set, exactly: every pair within the threshold.
+    """Find the test images with a near-duplicate in the training set, exactly: every pair within the threshold.
 
     Args:
         train: the training set: a run folder, a source of images or of vectors, or embeddings.
         test: the test set, likewise; None for the split `test` of the training set's own source.
-        threshold: the largest dissimilarity of twins by vector; None for 0, or without the images of both sets for the
-            height within which 1% of the different training images have another one. Equal files, and images that
-            are one picture by their perceptual hash, are twins at any threshold.
+        threshold: the largest dissimilarity of near-duplicates by vector; None for 0, or without the images of both
+            sets for the height within which 1% of the different training images have another one. Equal files, and
+            images that are one picture by their perceptual hash, are near-duplicates at any threshold.
         embedder: for images that no run has embedded; None to train on the training set's labels, as `run` does. Where
             one set is a run folder, the other's images get their vectors from its network.
-        out: a folder for a page that shows the twins, the table of all pairs, a record of the settings, and the
-            vectors that are made here; the same call again goes on there.
+        out: a folder for a page that shows the pairs, the table of all pairs, a record of the settings, and the
+            vectors that are made here; the same call resumes there.
         train_options, test_options: column names, split and the like.
-        layer: of run folders, whose vectors: ``start``, ``middle`` or ``end`` (the default).
-        memory: what the pairs of twins may take, in bytes or as ``"4GiB"``; None for half of what is free.
+        layer: of run folders, the layer whose vectors to take: ``start``, ``middle`` or ``end`` (the default).
+        memory: limit for the pairs, in bytes or as ``"4GiB"``; None for half of the free memory.
 
     Raises:
         UsageError: a set that can't be opened, images beside ready vectors, a threshold out of its range, or so wide
-            that the twins don't fit into memory.
+            that the pairs don't fit into memory.
         StageError: two networks made the vectors.
     """
     started = time.perf_counter()
@@ -90,13 +90,13 @@ def leaks(
 
 
 def check_threshold(threshold: float | None) -> None:
-    """Raise `UsageError` where a threshold is no number from 0 to 2."""
+    """Raise `UsageError` where a threshold is not a number from 0 to 2."""
     if threshold is not None and not (math.isfinite(threshold) and 0 <= threshold <= 2):
         raise UsageError(f"the threshold is {threshold}; it must be a dissimilarity, from 0 (the same) to 2")
 
 
 def compare(train: Side, test: Side, threshold: float | None, memory: int | None = None) -> Leaks:
-    """Find the twins of two sets whose vectors are there: see `leaks`."""
+    """Find the near-duplicates of two embedded sets; see `leaks`."""
     from .join import Distinct, likest, nearest_across, nearest_other, rank, twins
 
     log.info("comparing %s test images with %s training images", f"{len(test):,}", f"{len(train):,}")
@@ -113,7 +113,7 @@ def compare(train: Side, test: Side, threshold: float | None, memory: int | None
     least = height
     if (
         threshold is None and pairs.bits is not None
-    ):  # the pictures decide: what vectors alone say is shown beside
+    ):  # the pictures decide; pairs by vector alone are shown separately
         least = 0.0
         alone = (pairs.by == By.VECTOR) & (pairs.dissimilarity > least)
         near, pairs = Near(height, pairs.take(alone)), pairs.take(~alone)
@@ -132,7 +132,7 @@ def compare(train: Side, test: Side, threshold: float | None, memory: int | None
 def _pairs(
     train: Side, test: Side, near: tuple[Ints, Ints, Floats], nearest: Callable[[], tuple[Ints, Ints]]
 ) -> Pairs:
-    """Return the pairs that are near by vector, equal files, or one picture, the surest first.
+    """Return the pairs that are near by vector, equal files, or one picture; the surest first.
 
     Args:
         train, test: the sets.
@@ -164,7 +164,7 @@ def _pairs(
 
 
 def _notes(train: Side, test: Side, asked: int) -> tuple[str, ...]:
-    """Return what a person should know about the outcome."""
+    """Return notes on the outcome."""
     found = []
     for what, side in (("training", train), ("test", test)):
         for count, why in ((len(side.rejected or ()), "rejected"), (side.held_out, "held out")):
@@ -185,7 +185,7 @@ def _notes(train: Side, test: Side, asked: int) -> tuple[str, ...]:
 
 
 def _about_pictures(train: Side, test: Side) -> Iterator[str]:
-    """Say what the comparison of the pictures can't see."""
+    """Yield notes on what the comparison of the pictures can't see."""
     from ..data.sources.perceptual import TINY
 
     if train.pictures is None or test.pictures is None:
@@ -209,7 +209,7 @@ def _about_pictures(train: Side, test: Side) -> Iterator[str]:
 
 
 def _other_classes(train: set[str], test: set[str]) -> list[str]:
-    """Say which classes are in one set only, where that leaves labels that can't be compared."""
+    """Return notes on classes in one set only, where labels therefore can't be compared."""
     if not train or not test or test <= train:
         return []
     which = f"TEST has {listed(test - train)}; TRAIN has {listed(train)}."
@@ -219,7 +219,7 @@ def _other_classes(train: set[str], test: set[str]) -> list[str]:
 
 
 def _wide(threshold: float, share: float, chosen: bool) -> list[str]:
-    """Say of a threshold within which most test images have a twin that it may have been meant as a similarity."""
+    """Return a note where most test images have a near-duplicate: the threshold may have been meant as a similarity."""
     hint = similarity_hint(threshold)
     if not chosen or share <= 0.5 or not hint:
         return []
@@ -230,7 +230,7 @@ def _wide(threshold: float, share: float, chosen: bool) -> list[str]:
 
 
 def _record(found: Leaks, layer: str | None, seconds: float) -> dict[str, Any]:
-    """Return what is kept beside the page: settings, counts, versions, machine."""
+    """Return the record stored beside the page: settings, counts, versions, machine."""
     return {
         "format": FORMAT,
         "train": _about(found.train),

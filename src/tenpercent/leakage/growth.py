@@ -1,4 +1,4 @@
-"""How many images have a twin within a radius: the rows of a table, and the curve of the page."""
+"""Growth of the leaks with the radius: rows of a table, and the curve of the page."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ..reporting.gallery import number
 from .join import rank
 from .result import Floats, Growth, Leaks
 
-SHARES = (0.001, 0.003, 0.01, 0.03, 0.1)  # of the training images, which give the thresholds of the table
+SHARES = (0.001, 0.003, 0.01, 0.03, 0.1)  # of the training images: their thresholds are the rows of the table
 POINTS = 600  # of a curve
 
 
 @dataclass(frozen=True)
 class Row:
-    """How many images have a twin within one threshold.
+    """The number of images with a near-duplicate within one threshold.
 
     Attributes:
         threshold: the dissimilarity.
-        test: how many test images have a twin in the training set.
-        test_share: which share of them that is.
-        train_share: the share of training images that have a twin among the others.
-        taken: whether this is the threshold of the leaks.
+        test: number of test images with a near-duplicate in the training set.
+        test_share: their share of the test images.
+        train_share: the share of training images with a near-duplicate among the others.
+        taken: True for the threshold of the leaks.
     """
 
     threshold: float
@@ -39,7 +39,7 @@ class Row:
 
 
 def threshold_rows(found: Leaks) -> list[Row]:
-    """Return the counts at several thresholds: where so many training images have a twin, and the one taken."""
+    """Return the counts at several thresholds: one a share of `SHARES`, and the one taken."""
     growth = found.growth
     chosen = {0.0, found.threshold}
     for share in SHARES:
@@ -59,12 +59,12 @@ def threshold_rows(found: Leaks) -> list[Row]:
 
 
 def growth_figure(growth: Growth, threshold: float, name: str, *, width: int) -> str:
-    """Draw the share of images that have a twin within each radius, as inline SVG.
+    """Draw the share of images with a near-duplicate within each radius, as inline SVG.
 
     Args:
         growth: of the test images, and of the training images among themselves.
         threshold: marked by a line.
-        name: what the figure is called on its page; its ids begin with it.
+        name: the figure's name on its page, and the prefix of its ids.
         width: in pixels.
     """
     height = 270 if width < 500 else 350
@@ -97,6 +97,6 @@ def growth_figure(growth: Growth, threshold: float, name: str, *, width: int) ->
 
 
 def _steps(nearest: Floats, images: int, radius: float) -> tuple[Floats, Floats]:
-    """Return the curve of the share of images whose nearest is within x, from 0 to `radius`."""
+    """Return the curve of the share of images whose nearest image is within x, from 0 to `radius`."""
     at = np.linspace(0.0, radius, POINTS)
     return at, np.searchsorted(nearest, at, "right") / max(images, 1)

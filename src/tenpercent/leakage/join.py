@@ -1,4 +1,4 @@
-"""Twins across two sets of vectors, and how near nearest neighbours are: arrays in, arrays out, nothing left out."""
+"""Join of two sets of vectors, and nearest neighbours: arrays in, arrays out, nothing left out."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
 BYTES_PER_TWIN = 240  # an upper bound at the peak: found, sorted and written with both ids and labels
-AT_ONCE = 1 << 24  # pairs that are held while only the nearest of them counts
-PROBE = 256  # points that the first radius is guessed from
-ROOM = 1.5  # times the share wanted: so that the guess seldom falls short
+AT_ONCE = 1 << 24  # pairs held in memory while only the nearest of them counts
+PROBE = 256  # points used to guess the first radius
+ROOM = 1.5  # times the share wanted, so that the guess seldom falls short
 BLOCK = 8192  # points that these are compared with at a time
-SMALLEST = 1e-6  # the first radius at least: a float32 product can't tell less
+SMALLEST = 1e-6  # lower bound of the first radius: a float32 product can't resolve less
 LARGEST = 2.5  # no dissimilarity is larger
 
 
 @dataclass(frozen=True, eq=False)
 class Distinct:
-    """The different vectors of a set, each once, so that a thousand equal images are one point.
+    """The distinct vectors of a set, so that a thousand equal images are one point.
 
     Attributes:
-        points: p of them, in order of their first image.
+        points: the p distinct vectors, in order of their first image.
         of: int64[n], the point of each image.
         count: int64[p], how many images are equal to it.
     """
@@ -43,7 +43,7 @@ class Distinct:
 
     @classmethod
     def among(cls, vectors: Vectors) -> Distinct:
-        """Find them.
+        """Return the distinct vectors among `vectors`.
 
         Args:
             vectors: [n, d], n ≥ 1.
@@ -64,8 +64,8 @@ def twins(
     Args:
         left, right: the two sets.
         radius: the largest dissimilarity.
-        most: how many pairs may come; None for as many as fit into the memory …
-        memory: … of so many bytes; None for half of what is free.
+        most: limit of the number of pairs; None for as many as fit into the memory …
+        memory: … of this many bytes; None for half of the free memory.
 
     Returns:
         Positions in the left set, positions in the right one, dissimilarities; sorted by these, then by position.
@@ -105,7 +105,7 @@ def _spread(of: Ints, count: Ints, kinds: Ints) -> tuple[Ints, Ints]:
         kinds: int64[k].
 
     Returns:
-        Where in `kinds` each member comes from, and the members, in order.
+        The place in `kinds` that each member comes from, and the members, in order.
     """
     members = np.argsort(of, kind="stable").astype(np.int64)
     start = np.cumsum(count) - count
@@ -116,13 +116,13 @@ def _spread(of: Ints, count: Ints, kinds: Ints) -> tuple[Ints, Ints]:
 
 
 def nearest_other(side: Distinct, asked: Ints, share: float, least: float) -> tuple[Floats, float]:
-    """Find for some points of a set the nearest other point, as far as a share of them has one.
+    """Find the nearest other point of some points of a set, within a radius that covers a share of them.
 
     Args:
         side: the set.
-        asked: int64[k], which of its points.
-        share: of those asked, this share has its nearest other point within the radius that comes back.
-        least: … which is this at least.
+        asked: int64[k], some of its points.
+        share: this share of the points asked has its nearest other point within the radius returned.
+        least: the smallest radius to return.
 
     Returns:
         float64[k], the dissimilarity to the nearest other point, inf where that is beyond the radius; the radius.
@@ -141,7 +141,7 @@ def nearest_other(side: Distinct, asked: Ints, share: float, least: float) -> tu
 
 
 def rank(share: float, count: int) -> int:
-    """Return how many of `count` are a `share` of them: the nearest whole number, but one at least."""
+    """Return a `share` of `count` as the nearest whole number, at least 1."""
     return min(max(1, round(share * count)), count)
 
 
@@ -164,12 +164,12 @@ def nearest_within(left: Points, right: Points, radius: float, own: Ints | None 
     Args:
         left, right: the points.
         radius: the largest dissimilarity.
-        own: int64[k], the place of each left point in `right`, which doesn't count; None where it has none.
+        own: int64[k], the place of each left point in `right`, to be excluded; None where it has none.
     """
     nearest = np.full(len(left), np.inf)
     most = AT_ONCE if len(left) > 1 else None
     try:
-        if own is not None and len(own) == len(right):  # all of a set among themselves: each pair once
+        if own is not None and len(own) == len(right):  # a set against itself: each pair once
             found = neighbor_graph(right, radius, most=most)
             np.minimum.at(nearest, found.i, found.d)
             np.minimum.at(nearest, found.j, found.d)
@@ -189,14 +189,15 @@ def nearest_within(left: Points, right: Points, radius: float, own: Ints | None 
 
 
 def _radii(left: Points, right: Points, wanted: float | None, share: float = 1.0) -> list[float]:
-    """Return radii to try in turn, doubling: who is found within one is not asked again.
+    """Return radii to try in turn, doubling: a point with a neighbour within one is not asked again.
 
-    Each step compares everything left anew, so the first is the one wanted, unless a look at some points expects too
+    Each step compares all that is left again, so the first is the one wanted, unless a sample of points predicts too
     many pairs within it. Then it is the first that finds anything, and the pairs stay few.
 
     Args:
         left, right: the points.
-        wanted: the radius wanted; None for the one within which, by that look, `share` of the left points have another.
+        wanted: the radius wanted; None for the one within which, by that sample, `share` of the left points have
+            another.
         share: used without `wanted`.
     """
     few = np.unique(np.linspace(0, len(left) - 1, min(len(left), PROBE)).round().astype(np.int64))
@@ -205,7 +206,7 @@ def _radii(left: Points, right: Points, wanted: float | None, share: float = 1.0
     for d in _against(probe, right):
         closest = np.minimum(
             closest, np.where(d < SMALLEST, np.inf, d).min(axis=1)
-        )  # not itself, nor its equals
+        )  # neither itself nor its equals
     if wanted is None:
         closest.sort()
         wanted = float(closest[min(int(ROOM * share * len(few)), len(few) - 1)])
@@ -218,14 +219,14 @@ def _radii(left: Points, right: Points, wanted: float | None, share: float = 1.0
 
 
 def _against(probe: Singles, right: Points) -> Iterator[Singles]:
-    """Yield the dissimilarities of some points to all others, about, some columns at a time."""
+    """Yield approximate dissimilarities of some points to all others, some columns at a time."""
     for cut in in_batches(len(right), BLOCK):
         block = right.take(np.arange(cut.start, cut.stop))
         yield np.float32(1) - probe @ block.astype(np.float32).T
 
 
 def likest(left: Distinct, right: Distinct) -> tuple[Ints, Ints]:
-    """Return each image of `left` with its nearest one of `right`, in float32, so that near ties may go either way.
+    """Return each image of `left` with its nearest of `right`, computed in float32: near ties may go either way.
 
     Returns:
         Positions in the left set, all of them in order, and positions in the right one; of equal images the first.

@@ -1,4 +1,4 @@
-"""What the command makes of the leaks: words for the terminal, a table, the clean test set, an exit status."""
+"""Outcome of the command: summary for the terminal, table, clean test set, exit status."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .result import Leaks, check_table
 
 
 class LeaksError(TenpercentError):
-    """More test images have a twin in the training set than a caller allows: exit status 1."""
+    """Error for more leaking test images than the caller allows: exit status 1."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What is wanted of the leaks beside the page.
+    """The output wanted beside the page.
 
     Attributes:
-        table: where to write the pairs as CSV or Parquet, or None.
-        format: how to write the test images without a twin, or None.
-        to: where to write them.
-        allowed: how many test images may have a twin; None for any number.
+        table: the CSV or Parquet file for the pairs, or None.
+        format: the format of the clean test set, or None.
+        to: the target of the clean test set.
+        allowed: the most test images that may leak; None for any number.
     """
 
     table: Path | None
@@ -37,10 +37,11 @@ class Outcome:
 
 
 def check_outcome(table: Path | None, format: str | None, to: Path | None, allowed: int | None) -> Outcome:  # noqa: A002
-    """Check what is wanted before anything is computed for it.
+    """Check the output wanted before anything is computed.
 
     Raises:
-        UsageError: another ending than .csv or .parquet, no such format, no target or a taken one, a negative number.
+        UsageError: a suffix other than .csv or .parquet, an unknown format, no target, one that exists, a negative
+            number.
     """
     if table is not None:
         check_table(table)
@@ -52,10 +53,10 @@ def check_outcome(table: Path | None, format: str | None, to: Path | None, allow
 
 
 def finish(found: Leaks, outcome: Outcome) -> Iterator[str]:
-    """Write what is wanted and say so, a line each.
+    """Write the output wanted; yield a line on each.
 
     Raises:
-        LeaksError: more test images have a twin than are allowed; everything is written by then.
+        LeaksError: more test images leak than are allowed; everything is written by then.
     """
     if outcome.table is not None:
         found.save(outcome.table)
@@ -72,7 +73,7 @@ def finish(found: Leaks, outcome: Outcome) -> Iterator[str]:
 
 
 def describe_leaks(found: Leaks, out: Path | None) -> str:
-    """Return in words what was found, with the counts at several thresholds."""
+    """Return the result in words, with the counts at several thresholds."""
     n, train = len(found.test), len(found.train)
     have = "has" if len(found) == 1 else "have"
     lines = [
@@ -93,7 +94,7 @@ def describe_leaks(found: Leaks, out: Path | None) -> str:
 
 
 def _found_by(found: Leaks) -> str:
-    """Return in words what the twins were found by, each test image counted once, by the surest."""
+    """Return in words how the near-duplicates were found, each test image counted once, by the surest."""
     within = f"within {found.threshold:.4g} (1 − cosine)"
     if found.same_picture is None:
         same = f"; {found.equal_files:,} of them the same file" if found.equal_files else ""
@@ -108,7 +109,7 @@ def _found_by(found: Leaks) -> str:
 
 
 def describe_near(found: Leaks) -> str:
-    """Return in words how many test images are near by vector alone and not counted; "" where there are none."""
+    """Return in words the number of test images near by vector alone, which don't count; "" for none."""
     if found.near is None or not found.near.images:
         return ""
     threshold, verb = found.near.asked, "lies" if found.near.images == 1 else "lie"
@@ -120,7 +121,7 @@ def describe_near(found: Leaks) -> str:
 
 
 def _labelled(found: Leaks) -> str:
-    """Return in words how many leaks carry another label, as far as that is known."""
+    """Return in words the number of leaks with another label, as far as known."""
     if not len(found) or found.other_label is None:
         return ""
     count = found.other_label

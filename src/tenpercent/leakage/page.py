@@ -1,4 +1,4 @@
-"""The page of the leaks: one self-contained HTML file that shows test images beside their twins."""
+"""Page of the leaks: one self-contained HTML file with test images beside their near-duplicates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .growth import growth_figure, threshold_rows
 from .result import By, Leaks, Pairs, Side
 
 SHOWN = 200  # leaking test images with pictures, the nearest
-TWINS = 5  # twins shown of each
+TWINS = 5  # near-duplicates shown of each
 NEAR = 60  # … of those that are near by vector alone
 UNLIKE = 24
 REJECTED = 100
@@ -28,13 +28,13 @@ PICTURES = {"test": 3_500_000, "train": 7_000_000}  # bytes of pictures as text
 
 @dataclass(frozen=True)
 class Card:
-    """A leaking test image beside its surest twins.
+    """A leaking test image beside its surest near-duplicates.
 
     Attributes:
         test: the test image.
         twins: training images, the surest first.
-        total: how many twins it has in all.
-        unlike: whether it carries another label than its surest twin.
+        total: number of all its near-duplicates.
+        unlike: True where its label differs from its surest near-duplicate's.
     """
 
     test: Tile
@@ -80,7 +80,7 @@ class _Page:
         self.test, self.train = _album(found.test, "test"), _album(found.train, "train")
 
     def sections(self) -> dict[str, Any]:
-        """Return what the template shows, by name."""
+        """Return the template's data, by name."""
         found = self.found
         return {
             "found": found,
@@ -98,7 +98,7 @@ class _Page:
         }
 
     def cards(self, pairs: Pairs, chosen: Ints) -> list[Card]:
-        """Return a card for each of some pairs: its test image, with all its twins."""
+        """Return a card for each of some pairs: its test image, with all its near-duplicates."""
         # Pairs are sorted, the surest first; within a test image they stay so.
         order = np.argsort(pairs.i, kind="stable")
         images, start, count = np.unique(pairs.i[order], return_index=True, return_counts=True)
@@ -129,7 +129,7 @@ class _Page:
         return replace(twin, role=by.name.lower(), dissimilarity=d, alt=f"{twin.alt}, {said}")
 
     def near(self) -> dict[str, Any] | None:
-        """What is near by vector alone; None where that is counted, or there is nothing else."""
+        """Return the pairs near by vector alone; None where those count, or there are no others."""
         near = self.found.near
         if near is None:
             return None
@@ -140,7 +140,7 @@ class _Page:
         }
 
     def unlike(self) -> dict[str, Any] | None:
-        """Twins that carry another label; None where labels don't compare."""
+        """Return near-duplicates with another label; None where labels don't compare."""
         if self.found.other_label is None:
             return None
         nearest = self.found.nearest
@@ -149,7 +149,7 @@ class _Page:
         return {"count": len(differ), "cards": self.cards(self.found.pairs, shown)}
 
     def chart(self) -> dict[str, Any]:
-        """How many images have a twin within each radius."""
+        """Return the number of images with a near-duplicate within each radius."""
         growth = self.found.growth
         if growth.radius <= 0:
             return {"wide": "", "narrow": ""}
@@ -158,7 +158,7 @@ class _Page:
         return {"wide": Markup(wide), "narrow": Markup(narrow)}
 
     def classes(self) -> list[dict[str, Any]]:
-        """Counts of each class of the test set."""
+        """Return counts for each class of the test set."""
         names = np.asarray([name or "no label" for name in self.found.test.label_names], dtype=object)
         if self.found.test.embeddings.labels is None:
             return []
@@ -175,7 +175,7 @@ class _Page:
         ]
 
     def rejected(self) -> list[tuple[str, int, list[tuple[str, str]]]]:
-        """What took no part of each set."""
+        """Return the rejected images of each set."""
         rows = []
         for name, side in (("training", self.found.train), ("test", self.found.test)):
             if side.rejected is not None and len(side.rejected):
@@ -185,7 +185,7 @@ class _Page:
         return rows
 
     def settings(self) -> list[tuple[str, list[tuple[str, str]]]]:
-        """What made the page, as tables."""
+        """Return what made the page, as tables."""
         tables = [(name, self.record[name]) for name in ("train", "test", "settings", "versions", "machine")]
         return [
             (name, [(key, _words(value)) for key, value in flat(table) if value is not None])
@@ -193,7 +193,7 @@ class _Page:
         ]
 
     def pictures(self) -> dict[str, Any]:
-        """Why pictures are missing, if any are; made last."""
+        """Return why pictures are missing, if any are; called last."""
         return {
             "none": [side.spec for side in (self.found.train, self.found.test) if side.source is None],
             "left_out": self.test.left_out + self.train.left_out,

@@ -1,4 +1,4 @@
-"""Training images that show the same picture as a test image: found by perceptual hash, whatever the vectors say."""
+"""Search by perceptual hash for training images that show a test image's picture, whatever the vectors say."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ..data.store.embeddings import Ints, in_batches
 Singles = npt.NDArray[np.float32]
 
 BLOCK = 1024  # test images compared at a time …
-COLUMNS = 8192  # … with so many training images
-CANDIDATES = 3  # training images that a test image is laid over, those of the likest coarse picture
+COLUMNS = 8192  # … with this many training images
+CANDIDATES = 3  # training images that a test image is overlaid on, the most similar coarse pictures
 COARSE = 8  # pixels a side of a coarse picture
 
-# Where many different images look alike, as photographs of shirts on black do, few bits tell nothing. So a pair must be
+# Where many different images look alike, as photographs of shirts on black do, few bits show nothing. So a pair must be
 # nearer by MARGIN than the distance within which COMMON of the training images lie, SEVERAL of them at least, so that
-# copies of one image don't count as common. LEAST is what JPEG takes of any image.
+# copies of one image don't count as common. LEAST is JPEG's effect on any image.
 COMMON, SEVERAL, MARGIN, LEAST = 0.005, 50, 58, 14
-ASKED = 4096  # training images that this distance is taken from, evenly spaced
+ASKED = 4096  # training images that this distance is measured on, evenly spaced
 
 
 def same_pictures(
@@ -28,8 +28,8 @@ def same_pictures(
     """Return the pairs of a test and a training image that are one picture.
 
     Every pair whose hashes differ in few enough bits is found, mirrored or not. A cropped copy has another hash: it is
-    found where it is among the training images that a test image is laid over, those of the likest coarse pictures and
-    `near`.
+    found where it is among the training images that a test image is overlaid on, those with the most similar coarse
+    pictures and `near`.
 
     Args:
         test, train: the images of both sets.
@@ -49,13 +49,13 @@ def same_pictures(
 def _search(
     ways: tuple[SmallPictures, SmallPictures], train: SmallPictures
 ) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
-    """Return the pairs of near hashes, and of each test image those of the likest coarse pictures."""
+    """Return the pairs of near hashes, and for each test image those of the most similar coarse pictures."""
     coarse = _coarse(train.greys)
     equal, likest = [], []
     for rows in in_batches(len(ways[0]), BLOCK):
         some = [way.take(np.arange(rows.start, rows.stop)) for way in ways]
         signs, small = [_signs(way) for way in some], [_coarse(way.greys) for way in some]
-        best = np.empty((2, rows.stop - rows.start, 0))  # likeness and position
+        best = np.empty((2, rows.stop - rows.start, 0))  # similarity and position
         for columns in in_batches(len(train), COLUMNS):
             theirs = _signs(train.take(np.arange(columns.start, columns.stop))).T
             i, j = np.nonzero(np.maximum(signs[0] @ theirs, signs[1] @ theirs) >= BITS - 2 * SAME)
@@ -76,7 +76,7 @@ def _joined(parts: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
 
 
 def _limits(ways: tuple[SmallPictures, SmallPictures], train: SmallPictures) -> Ints:
-    """Return in how many bits each test image may differ from a copy of it: int64[n]."""
+    """Return the number of bits in which each test image may differ from a copy of it: int64[n]."""
     places = np.unique(np.linspace(0, len(train) - 1, min(len(train), ASKED)).round().astype(np.int64))
     rank = round(max(COMMON, SEVERAL / len(train)) * len(places))
     if rank >= len(places):

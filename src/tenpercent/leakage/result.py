@@ -1,4 +1,4 @@
-"""What was found: the test images with a twin in the training set, their twins, and how that grows with the radius."""
+"""Results: the leaking test images, their near-duplicates, and how both grow with the radius."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
-NOT_SAME = -1  # of the bits that two images differ in: they are not one picture
+NOT_SAME = -1  # in place of the number of differing bits: the two are not one picture
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 
 class By(IntEnum):
-    """What a pair was found by; of several, the surest."""
+    """The criterion that a pair was found by; of several, the surest."""
 
     FILE = 0
     PICTURE = 1
@@ -44,14 +44,14 @@ class Side:
     """One of the two sets.
 
     Attributes:
-        spec: where it comes from, in words.
+        spec: its origin, in words.
         embeddings: its vectors, in id order.
-        source: its images, for pictures and exports; None where there are none (any more).
-        network: what tells the network that made the vectors from others; None where that is not known.
-        rejected: id, row and reason of the images that took no part.
-        held_out: how many images its run keeps out of everything.
-        pictures: its images as a perceptual hash sees them, in id order; None where they are not there.
-        unread: how many of them can't be read any more.
+        source: its images, for pictures and exports; None where there are none, or no longer.
+        network: the identity of the network that made the vectors; None where unknown.
+        rejected: id, row and reason of the rejected images.
+        held_out: number of images that its run holds out.
+        pictures: the images as used for perceptual hashes, in id order; None where there are none.
+        unread: number of them that can no longer be read.
     """
 
     spec: str
@@ -68,7 +68,7 @@ class Side:
 
     @cached_property
     def label_names(self) -> Strings:
-        """The name of each image's class, None where it has no label."""
+        """Name of each image's class, None where it has no label."""
         labels = self.embeddings.labels
         if labels is None:
             return np.full(len(self), None, dtype=object)
@@ -77,14 +77,14 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Growth:
-    """How many images have a twin within a radius, for every radius up to one.
+    """The number of images with a near-duplicate within a radius, for every radius up to `radius`.
 
     Attributes:
         test: float64[a], the dissimilarity of test images to their nearest training image, ascending; those beyond
             `radius` are left out, and an equal file counts as 0.
-        test_images: how many test images there are.
+        test_images: number of test images.
         train: float64[b], the same of training images among themselves.
-        train_images: how many training images were asked.
+        train_images: number of training images compared.
         radius: both are complete up to it.
     """
 
@@ -99,7 +99,7 @@ class Growth:
         object.__setattr__(self, "train", frozen(self.train))
 
     def leaking(self, threshold: float) -> int:
-        """Return how many test images have a twin within `threshold`.
+        """Return the number of test images with a near-duplicate within `threshold`.
 
         Raises:
             UsageError: it is beyond `radius`.
@@ -108,7 +108,7 @@ class Growth:
         return int(np.searchsorted(self.test, threshold, "right"))
 
     def among_training(self, threshold: float) -> float:
-        """Return the share of training images that have a twin among the others within `threshold`.
+        """Return the share of training images with a near-duplicate among the others within `threshold`.
 
         Raises:
             UsageError: it is beyond `radius`.
@@ -128,7 +128,7 @@ class Growth:
 class Pairs:
     """Pairs of a test and a training image, the surest first.
 
-    Equal files come first, then equal pictures by the bits that they differ in; what ties is in the order of
+    Equal files come first, then equal pictures by the number of bits that differ; ties are in the order of
     (dissimilarity, test id, train id).
 
     Attributes:
@@ -136,8 +136,8 @@ class Pairs:
         j: int64[p], that of its training image.
         dissimilarity: float64[p].
         equal: bool[p], whether the two files are equal, byte by byte; None where files are not known.
-        bits: int64[p], in how many bits of 256 the perceptual hashes differ, −1 where the two are not one picture; None
-            where there are no images to compare.
+        bits: int64[p], number of bits of 256 in which the perceptual hashes differ, −1 where the two are not one
+            picture; None where there are no images to compare.
     """
 
     i: Ints
@@ -156,14 +156,14 @@ class Pairs:
 
     @classmethod
     def sorted(cls, i: Ints, j: Ints, d: Floats, equal: Bools | None, bits: Ints | None) -> Pairs:
-        """Bring pairs into their order."""
+        """Return pairs in their order."""
         pairs = cls(i, j, d, equal, bits)
         apart = 0 if bits is None else bits
         return pairs.take(np.lexsort((j, i, d, np.where(pairs.by == By.PICTURE, apart, 0), pairs.by)))
 
     @cached_property
     def by(self) -> Ints:
-        """What each pair was found by: `By`, int64[p]."""
+        """Criterion that each pair was found by: `By`, int64[p]."""
         by = np.full(len(self), By.VECTOR, dtype=np.int64)
         if self.bits is not None:
             by[self.bits != NOT_SAME] = By.PICTURE
@@ -179,13 +179,13 @@ class Pairs:
 
     @cached_property
     def first(self) -> Ints:
-        """The first pair of each test image; int64[k], ascending."""
+        """First pair of each test image; int64[k], ascending."""
         return np.sort(np.unique(self.i, return_index=True)[1]).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Near:
-    """Pairs that are near by vector alone, and are not counted: the pictures differ, or the hash can't tell.
+    """Pairs near by vector alone, which don't count: the pictures differ, or the hash can't tell.
 
     Attributes:
         threshold: the largest dissimilarity.
@@ -197,27 +197,27 @@ class Near:
 
     @property
     def asked(self) -> str:
-        """The threshold in four digits, rounded up, so that it takes all of the pairs."""
+        """Threshold in four digits, rounded up, so that it includes all of the pairs."""
         return f"{self.threshold * (1 + 5e-4):.4g}"
 
     @property
     def images(self) -> int:
-        """How many test images have such a pair."""
+        """Number of test images with such a pair."""
         return len(self.pairs.first)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Leaks:
-    """Pairs of a test image and a training image that are twins, the surest first.
+    """Near-duplicate pairs of a test image and a training image, the surest first.
 
     Attributes:
         train, test: the two sets.
-        threshold: the largest dissimilarity of twins by vector; equal files and equal pictures are twins at any.
-        chosen: whether the caller chose it.
-        pairs: the twins.
-        growth: how many there are within other thresholds.
-        notes: what a person should know about the outcome, in sentences.
-        near: pairs that are near by vector alone and no twins; None where the threshold was chosen, or nothing but
+        threshold: the largest dissimilarity of near-duplicates by vector; equal files and pictures count at any.
+        chosen: True where the caller chose it.
+        pairs: the near-duplicates.
+        growth: their number within other thresholds.
+        notes: notes on the outcome, in sentences.
+        near: pairs near by vector alone, which don't count; None where the threshold was chosen, or nothing but
             vectors could be compared.
     """
 
@@ -235,52 +235,52 @@ class Leaks:
 
     @property
     def i(self) -> Ints:
-        """The position of each pair's test image, in id order; int64[p]."""
+        """Position of each pair's test image, in id order; int64[p]."""
         return self.pairs.i
 
     @property
     def j(self) -> Ints:
-        """The position of each pair's training image, in id order; int64[p]."""
+        """Position of each pair's training image, in id order; int64[p]."""
         return self.pairs.j
 
     @property
     def dissimilarity(self) -> Floats:
-        """The dissimilarity of each pair; float64[p]."""
+        """Dissimilarity of each pair; float64[p]."""
         return self.pairs.dissimilarity
 
     @property
     def equal(self) -> Bools | None:
-        """Whether the files of each pair are equal; bool[p], None where files are not known."""
+        """Equality of each pair's files; bool[p], None where files are not known."""
         return self.pairs.equal
 
     @property
     def nearest(self) -> Ints:
-        """The pair of each leaking test image and its surest twin, the surest first; int64[k]."""
+        """Pair of each leaking test image and its surest near-duplicate, the surest first; int64[k]."""
         return self.pairs.first
 
     @property
     def ids(self) -> Strings:
-        """The ids of the leaking test images, the surest first, equally sure ones by id."""
+        """Ids of the leaking test images, the surest first, equally sure ones by id."""
         return self.test.embeddings.ids[self.i[self.nearest]]
 
     @property
     def share(self) -> float:
-        """The share of test images that leak."""
+        """Share of test images that leak."""
         return len(self) / len(self.test)
 
     @property
     def equal_files(self) -> int | None:
-        """How many test images are, byte by byte, a training image; None where files are not known."""
+        """Number of test images that are, byte by byte, a training image; None where files are not known."""
         return None if self.equal is None else len(np.unique(self.i[self.equal]))
 
     @property
     def same_picture(self) -> int | None:
-        """How many test images show the picture of a training image in another file; None without images."""
+        """Number of test images that show the picture of a training image in another file; None without images."""
         return None if self.pairs.bits is None else self._surest(By.PICTURE)
 
     @property
     def by_vector(self) -> int:
-        """How many test images have twins by vector alone."""
+        """Number of test images with near-duplicates by vector alone."""
         return self._surest(By.VECTOR)
 
     def _surest(self, by: By) -> int:
@@ -288,7 +288,7 @@ class Leaks:
 
     @cached_property
     def same_label(self) -> npt.NDArray[np.object_]:
-        """Of each pair whether both carry the same class name; None where one has no label, or names don't compare."""
+        """Equality of each pair's class names; None where one has no label, or names don't compare."""
         ours, theirs = self.test.label_names[self.i], self.train.label_names[self.j]
         found = np.full(len(self.i), None, dtype=object)
         if labels_compare(self.test, self.train):
@@ -300,32 +300,35 @@ class Leaks:
 
     @property
     def other_label(self) -> int | None:
-        """How many leaking test images carry another label than their surest twin; None where labels don't compare."""
+        """Number of leaks whose label differs from their surest near-duplicate's; None where labels don't compare."""
         if not labels_compare(self.test, self.train):
             return None
         return int(np.count_nonzero(self.same_label[self.nearest] == False))  # noqa: E712 – None is neither
 
     @cached_property
     def clean_mask(self) -> Bools:
-        """Which test images have no twin; bool[n] in id order."""
+        """Mask of the test images without a near-duplicate; bool[n] in id order."""
         mask = np.ones(len(self.test), dtype=np.bool_)
         mask[self.i] = False
         return mask
 
     @property
     def clean(self) -> Strings:
-        """The ids of the test images without a twin, in id order."""
+        """Ids of the test images without a near-duplicate, in id order."""
         return self.test.embeddings.ids[self.clean_mask]
 
     @property
     def clean_rows(self) -> Ints:
-        """Row numbers in the test source of the images without a twin, ascending; int64[k]."""
+        """Row numbers in the test source of the images without a near-duplicate, ascending; int64[k]."""
         return np.sort(self.test.embeddings.rows[self.clean_mask])
 
     @cached_property
     def table(self) -> pa.Table:
-        """One row a pair: test_id, train_id, by (file, picture or vector), dissimilarity, hash_bits, test_label,
-        train_label, same_label, equal_file, test_row, train_row."""
+        """Table with one row a pair.
+
+        Columns: test_id, train_id, by (file, picture or vector), dissimilarity, hash_bits, test_label, train_label,
+        same_label, equal_file, test_row, train_row.
+        """
         test, train = self.test.embeddings, self.train.embeddings
         pairs = len(self.i)
         equal = pa.nulls(pairs, pa.bool_()) if self.equal is None else pa.array(self.equal)
@@ -350,7 +353,7 @@ class Leaks:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write `table` as CSV or Parquet, whichever the ending says; equal results give equal bytes.
+        """Write `table` as CSV or Parquet, by the suffix; equal results give equal bytes.
 
         Raises:
             UsageError: the name ends with neither ``.csv`` nor ``.parquet``.
@@ -375,14 +378,14 @@ class Leaks:
         write_table(path, self.table, about)
 
     def export(self, format: Format | str, to: str | Path) -> ExportSummary:  # noqa: A002 – the flag's name
-        """Write the test images without a twin in another tool's format.
+        """Write the test images without a near-duplicate in another tool's format.
 
         Args:
             format: ``indices``, ``folder``, ``csv`` or ``hf``.
-            to: where to; nothing there is overwritten.
+            to: the target; nothing there is overwritten.
 
         Raises:
-            UsageError: `to` is taken, or ready vectors, which are no images, are asked for as such.
+            UsageError: `to` exists, or images are asked for of ready vectors.
         """
         from .clean import export_clean
 
@@ -396,12 +399,12 @@ class Leaks:
 
 
 def labels_compare(one: Side, other: Side) -> bool:
-    """Return whether the labels of two sets say the same things: whether any class name is in both."""
+    """Return whether the labels of two sets compare, that is, share any class name."""
     return bool(used_names(one) & used_names(other))
 
 
 def used_names(side: Side) -> set[str]:
-    """Return the names of the classes that images of a set have."""
+    """Return the names of the classes with images in a set."""
     labels = side.embeddings.labels
     if labels is None:
         return set()

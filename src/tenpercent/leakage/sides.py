@@ -1,4 +1,4 @@
-"""The two sets that are compared, opened: run folders, vectors, or images that are embedded first, by one network."""
+"""Opening of the two sets to compare: run folders, vectors, or images that are embedded first, by one network."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Asked(NamedTuple):
         role: ``TRAIN`` or ``TEST``.
         spec: a source, a run folder or embeddings.
         options: of the source.
-        opened: what it is.
+        opened: the opened set.
     """
 
     role: str
@@ -62,7 +62,7 @@ def open_train(spec: Spec, options: SourceOptions) -> Asked:
 
 
 def open_test(spec: Spec | None, options: SourceOptions, train: Asked) -> Asked:
-    """Open the test set: of a source with splits the split `test`, unless another is asked for.
+    """Open the test set: of a source with splits the split `test`, unless `options` names another.
 
     Args:
         spec: None for the test split of the training set's own source.
@@ -78,7 +78,7 @@ def open_test(spec: Spec | None, options: SourceOptions, train: Asked) -> Asked:
         return _other_split(options.split or "test", train)
     try:
         opened = _opened(spec, options)
-    except NoSplitError:  # nothing to train on, or several: no matter here
+    except NoSplitError:  # no training split, or several: irrelevant here
         if options.split is not None:
             raise
         options = replace(options, split="test")
@@ -127,13 +127,13 @@ def _other_split(split: str, train: Asked) -> Asked:
         raise SourceError(missing) from None
     if _split(other) and _split(other) == _split(
         opened
-    ):  # by another word: val of validation, test of Testing
+    ):  # by another spelling: val of validation, test of Testing
         raise UsageError(f"the split {split!r} of {spec} is TRAIN itself; name another with --test-split")
     return Asked("TEST", spec, options, other)
 
 
 def _test_split(spec: str | Path, options: SourceOptions, opened: Opened) -> tuple[Opened, SourceOptions]:
-    """Return the split `test` where a source has splits and its name says none; else what is opened already."""
+    """Return the split `test` where a source has splits and its name gives none; else the set as opened."""
     named = isinstance(spec, str) and spec.lower().startswith("hf:")
     if named and names_split(str(spec)[3:]):
         return opened, options
@@ -157,14 +157,14 @@ def _split(opened: Opened) -> str:
 
 
 def _rules(asked: Asked) -> int:
-    """Return the rules by which the images of a set were read, so that those beside them are read alike."""
+    """Return the rules by which the images of a set were read, so that the other set's are read alike."""
     if isinstance(asked.opened, RunFolder):
         return SourceOptions.from_json(asked.opened.read()["source"]["options"]).rules
     return asked.options.rules
 
 
 def _place(spec: Spec | None) -> str:
-    """Return what two names of the same source have in common."""
+    """Return the part that two names of the same source share."""
     path = Path(str(spec)).expanduser()
     return str(path.resolve()) if path.exists() else str(spec)
 
@@ -175,13 +175,13 @@ def _place(spec: Spec | None) -> str:
 def vectors_of(
     train: Asked, test: Asked, embedder: Embedder | ByLabels | None, out: Path | None, layer: str | None
 ) -> tuple[Side, Side]:
-    """Embed what is not embedded yet, by one network, and return both sets with their vectors.
+    """Embed the sets not embedded yet, by one network; return both with their vectors.
 
     Args:
         train, test: the sets.
         embedder: for images that no run has embedded; None for a network trained on the training set's labels.
-        out: the folder whose ``train`` and ``test`` become run folders of what is embedded here.
-        layer: whose vectors; None for the last.
+        out: the folder whose ``train`` and ``test`` become run folders of the sets embedded here.
+        layer: the layer whose vectors to take; None for the last.
 
     Raises:
         UsageError: images beside ready vectors, or an embedder where there is nothing to embed with it.
@@ -201,7 +201,7 @@ def vectors_of(
 
 
 def _with_classes_of(train: Side, test: Side) -> Side:
-    """Return the test set with the names that the training set has for the same classes."""
+    """Return the test set with the training set's names of the same classes."""
     names = test.embeddings.class_names
     same = same_classes(names, train.embeddings.class_names)
     if said := renamed(same):
@@ -294,12 +294,12 @@ def _side(asked: Asked, layer: str | None) -> Side:
 
 
 def _with_pictures(asked: Asked, side: Side) -> Side:
-    """Return a set with its images as a perceptual hash sees them: read now, or kept in its run folder since."""
+    """Return a set with its images as used for perceptual hashes: read now, or stored in its run folder."""
     assert isinstance(asked.opened, RunFolder)
     assert side.source is not None
     log.info("reading the pictures of %s for their perceptual hashes", asked.role)
     rows, contents = side.embeddings.rows, side.embeddings.hashes
-    if contents is None:  # beside ready vectors: nothing tells whether what is kept is of these images
+    if contents is None:  # beside ready vectors: nothing tells whether the stored ones are of these images
         pictures, unread = small_pictures(side.source, rows)
     else:
         pictures, unread = small_pictures(side.source, rows, contents.tolist(), asked.opened.path / FOLDER)
