@@ -1,4 +1,4 @@
-"""What is kept, written as a training reads it: row numbers, a folder, CSV, a Hugging Face data set."""
+"""Exports of the kept images, as training code reads them: row numbers, a folder, CSV, a Hugging Face data set."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ def export(
     """Write the kept images of `selection`, in the order of the source.
 
     Args:
-        selection: what is kept.
-        source: the images it was made from; None for ready vectors, which have none.
+        selection: the selection.
+        source: the images it was made from; None for ready vectors.
         format: `indices` (``indices.npy``, int64[k], and ``indices.txt``: row numbers in the source),
             `folder` (a subfolder a class; hard links to the source's files where that is possible),
             `csv` (a row a kept image, with all columns of ``selection.table``),
             `hf` (a folder for ``datasets.load_from_disk`` and a Parquet file beside it).
         to: the folder to make, the file for `csv`; written whole or not at all, and never over anything.
-        without: ids of images that are gone; `folder` and `hf` leave them out.
+        without: ids of missing images; `folder` and `hf` leave them out.
 
     Returns:
-        What was written, where.
+        The summary of the files written.
 
     Raises:
-        UsageError: `to` is taken or lies within the source; `folder` or `hf` of ready vectors.
+        UsageError: `to` exists or lies within the source; `folder` or `hf` of ready vectors.
         MissingExtraError: `hf` without the package `datasets`.
         StageError: the source is not the one the selection was made from.
-        TenpercentError: an image can't be read any more, the disk is full, or `to` can't be written.
+        TenpercentError: an image can no longer be read, the disk is full, or `to` can't be written.
     """
     from . import folder, hf, rows
 
     format = Format(format)  # noqa: A001
-    to = to if to.name else to.absolute()  # "." has no name, and what is written lies under one or beside it
+    to = to if to.name else to.absolute()  # "." has no name, and files are written under one or beside it
     kept = Kept.of(selection)
     if format is Format.INDICES:
         return rows.write_indices(kept, to)

@@ -1,4 +1,4 @@
-"""An image as the bytes of a file: those it came with, or PNG where it came as pixels."""
+"""An image as the bytes of a file: its original ones, or PNG where it came as pixels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read_encoded(source: ImageSource, row: int) -> bytes:
     """Return one image of `source` as the bytes of a file.
 
     Raises:
-        TenpercentError: it can't be read (any more).
+        TenpercentError: it can't be read, or no longer.
     """
     try:
         return encoded(source.read(row))
@@ -33,7 +33,7 @@ def read_encoded(source: ImageSource, row: int) -> bytes:
 
 
 def gone(source: ImageSource, row: int, error: Exception) -> TenpercentError:
-    """Return the error for an image that could be read once and can't be now."""
+    """Return the error for an image that can no longer be read."""
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return TenpercentError(
         f"the image {source.ids[row]!r} of {source.spec} can't be read: {reason}; bring it back or run again"
@@ -44,7 +44,7 @@ def encoded(raw: Raw) -> bytes:
     """Return the bytes of `raw`, as PNG where it is pixels (8 bits and 16-bit grey without loss).
 
     Raises:
-        Unreadable: pixels of a shape or dtype that is no image.
+        Unreadable: pixels of a shape or dtype that is not an image.
     """
     if isinstance(raw, bytes):
         return raw
@@ -60,7 +60,7 @@ def named(data: bytes, name: str) -> str:
     """Return `name` with the extension of the image in `data`: its own where that fits.
 
     Raises:
-        OSError: `data` is no image.
+        OSError: `data` is not an image.
     """
     with quiet(_ANY), Image.open(io.BytesIO(data), formats=formats()) as image:
         kind = image.format or ""

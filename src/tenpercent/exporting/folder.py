@@ -17,17 +17,17 @@ from .names import Names, safe_name, shortened
 from .summary import ExportSummary, Format
 from .targets import building, check_free, check_outside, place
 
-# The endings that torchvision's ImageFolder reads; it passes over all others without a word.
+# The suffixes that torchvision's ImageFolder reads; it skips all others silently.
 IMAGE_FOLDER = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
-# What a file system says that can't link here: another device, not supported, not ours, too many links.
+# Errors of a file system that can't link here: another device, not supported, not ours, too many links.
 NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 def write_folder(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
     """Write each kept image into the subfolder of its class; images without a label go beside the subfolders.
 
-    Files of the source are hard-linked where the file system can, else copied, and so is what a link leads to; other
-    images are written with the bytes they came with, or as PNG where they came as pixels.
+    Files of the source are hard-linked where the file system can, else copied, and so are targets of links; other
+    images are written with their original bytes, or as PNG where they came as pixels.
 
     Raises:
         UsageError: `to` is not empty or lies within the source.
@@ -57,7 +57,7 @@ def write_folder(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
 def class_folders(class_names: list[str | None], root: Path) -> dict[str, Path]:
     """Make a folder in `root` for each class there is, and return them by class name.
 
-    Levels that all classes share say nothing and are no part of the folder's name.
+    Levels that all classes share are not part of the folder's name.
     """
     taken = Names()
     known = sorted({name for name in class_names if name is not None})
@@ -69,16 +69,14 @@ def class_folders(class_names: list[str | None], root: Path) -> dict[str, Path]:
 
 
 def write_image(source: ImageSource, row: int, folder: Path, names: Names) -> str:
-    """Put one image into `folder` and return how: ``linked``, ``copied``, ``followed`` (a link) or ``written``."""
+    """Put one image into `folder`; return the way: ``linked``, ``copied``, ``followed`` (a link) or ``written``."""
     name = safe_name(PurePosixPath(source.paths[row] or source.ids[row]).name)
     file = source_file(source, row)
     if file is not None:
         target = folder / names.free(name)
         if file == Path(source.spec) / (source.paths[row] or ""):
             return link_or_copy(file, target)
-        shutil.copyfile(
-            file, target
-        )  # another name of it would let a change here change a store shared by others
+        shutil.copyfile(file, target)  # a link would let a change here change a store shared by others
         return "followed"
     data = read_encoded(source, row)
     try:
@@ -90,7 +88,7 @@ def write_image(source: ImageSource, row: int, folder: Path, names: Names) -> st
 
 
 def source_file(source: ImageSource, row: int) -> Path | None:
-    """Return the file of one image, or None where the source is no folder of images."""
+    """Return the file of one image, or None where the source is not a folder of images."""
     path = source.paths[row]
     root = Path(source.spec)
     if path is None or not root.is_dir():
@@ -112,7 +110,7 @@ def link_or_copy(file: Path, target: Path) -> str:
 
 
 def notes(how: Counter[str], class_names: list[str | None], endings: Counter[str]) -> tuple[str, ...]:
-    """Say how the files came about, and what ImageFolder will pass over."""
+    """Return notes on how the files were made, and on those that ImageFolder will skip."""
     said = []
     if how["linked"]:
         said.append(f"{how['linked']:,} are hard links: to change one is to change the source's file")

@@ -1,17 +1,17 @@
-"""Texts that a spreadsheet takes for formulas: written as they are, counted and said."""
+"""Texts that a spreadsheet takes for formulas: written unchanged, counted and reported."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# What a spreadsheet begins a formula with, also behind a tab or line break, and in the full width of East Asian sets.
+# Signs that start a formula in a spreadsheet, also after a tab or line break, and in the full width of East Asia.
 BEGINNING = r"^[\t\r\n =+\-@＝＋－＠]*[=+\-@＝＋－＠]"
-NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"  # which any reader takes for the same number
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"  # read as the same number by any reader
 
 
 def count_formulas(table: pa.Table) -> int:
-    """Return how many rows hold a text that a spreadsheet would compute."""
+    """Return the number of rows with a text that a spreadsheet would compute."""
     found = pa.array([False] * len(table), pa.bool_())
     for name, column in zip(table.column_names, table.columns, strict=True):
         if not pa.types.is_string(table.schema.field(name).type):
@@ -25,7 +25,7 @@ def count_formulas(table: pa.Table) -> int:
 
 
 def formula_notes(table: pa.Table) -> tuple[str, ...]:
-    """Say of a table written as CSV what a spreadsheet would do with it."""
+    """Return notes on what a spreadsheet would do with a table written as CSV."""
     count = count_formulas(table)
     if not count:
         return ()

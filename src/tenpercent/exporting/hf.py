@@ -27,12 +27,12 @@ BATCH_BYTES = 64 << 20
 def write_dataset(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
     """Write the folder `to` for ``datasets.load_from_disk`` and the file ``to.parquet``.
 
-    A source that is a table already keeps all its columns and features. Of others the columns are ``id``,
-    ``image`` (the bytes they came with, PNG where they came as pixels) and, where there are labels, ``label``
+    A source that is a table keeps all its columns and features. Of others the columns are ``id``,
+    ``image`` (the original bytes, PNG where it came as pixels) and, where there are labels, ``label``
     with the names of the classes.
 
     Raises:
-        UsageError: one of the two is taken, or `to` lies within the source.
+        UsageError: one of the two exists, or `to` lies within the source.
         MissingExtraError: the package `datasets` is not installed.
         TenpercentError: an image can't be read, or `to` can't be written.
     """
@@ -51,7 +51,7 @@ def write_dataset(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
 
 @contextmanager
 def silent(datasets: Any) -> Iterator[None]:
-    """Keep the bars of the package `datasets` off: they know neither a quiet run nor a log file."""
+    """Turn off the progress bars of `datasets`, which respect neither a quiet run nor a log file."""
     were_off = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
@@ -80,7 +80,7 @@ def write_rows(datasets: Any, rows: pa.RecordBatchReader, n: int, table: Path, f
 
 
 def features(datasets: Any, schema: pa.Schema) -> Any:
-    """Return the features that `schema` declares; what looks like an image but is not declared becomes one."""
+    """Return the features that `schema` declares; a column that looks like an image but is not declared becomes one."""
     try:
         found = datasets.Features.from_arrow_schema(schema)
     except (ValueError, TypeError, KeyError) as error:
@@ -111,7 +111,7 @@ def rows_of(datasets: Any, kept: Kept, source: ImageSource) -> pa.RecordBatchRea
 
 @contextmanager
 def reading(source: ImageSource) -> Iterator[None]:
-    """Tell what goes wrong with the source from what goes wrong with the target."""
+    """Separate errors of the source from errors of the target."""
     try:
         yield
     except (OSError, pa.ArrowException, Unreadable) as error:
@@ -120,7 +120,7 @@ def reading(source: ImageSource) -> Iterator[None]:
 
 
 def with_bytes(kept: Kept, source: ImageSource, rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    """Yield the batches of a table; an image that is only the name of a file beside it comes with its bytes."""
+    """Yield the batches of a table; an image given only by the name of a file beside it gets its bytes."""
     images = [number for number, field in enumerate(rows.schema) if is_image(field.type)]
     done = 0
     while True:

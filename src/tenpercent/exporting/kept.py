@@ -1,4 +1,4 @@
-"""The kept images of a selection in the order of the source: what every format writes."""
+"""Kept images of a selection in the order of the source, as every format writes them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Kept:
         return cls(table.filter(pc.field("kept")).sort_by("row"))
 
     def without(self, gone: Collection[str]) -> Kept:
-        """Return the others where some are gone."""
+        """Return the rows without the given ids."""
         missing = pc.is_in(self.table["id"], pa.array(list(gone), pa.string()))
         return Kept(self.table.filter(pc.invert(missing))) if gone else self
 
@@ -44,16 +44,16 @@ class Kept:
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:
-        """int64[k], increasing: the rows in the source."""
+        """Rows in the source, int64[k], increasing."""
         return np.asarray(self.table["row"].to_numpy(), dtype=np.int64)
 
     @property
     def class_names(self) -> list[str | None]:
-        """The class of each image; None for an image without a label."""
+        """Class of each image; None for an image without a label."""
         return list(self.table["class_name"].to_pylist())
 
     def check(self, source: ImageSource) -> None:
-        """Raise `StageError` where `source` is not the one these rows are of."""
+        """Raise `StageError` where these rows are not of `source`."""
         ids = self.table["id"].to_pylist()
         for row, name in zip(self.rows.tolist(), ids, strict=True):
             if row >= len(source) or source.ids[row] != name:

@@ -1,4 +1,4 @@
-"""File and folder names that any file system takes, made of ids and class names that may hold anything."""
+"""File and folder names valid on any file system, made from arbitrary ids and class names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def safe_name(text: str) -> str:
 
 
 def shortened(name: str) -> str:
-    """Cut `name` to `LONGEST` bytes, taken off before its extension."""
+    """Return `name` cut to `LONGEST` bytes, its extension kept."""
     stem, extension = os.path.splitext(name)  # noqa: PTH122
     if len(os.fsencode(extension)) > 20:
         stem, extension = name, ""
@@ -32,7 +32,7 @@ def shortened(name: str) -> str:
 
 
 class Names:
-    """Gives out names within one folder, each once even where upper and lower case are the same."""
+    """Names within one folder, each given once, even where case does not count."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()

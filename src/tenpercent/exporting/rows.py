@@ -18,7 +18,7 @@ def write_indices(kept: Kept, to: Path) -> ExportSummary:
     """Write the folder `to` with ``indices.npy`` (int64[k], increasing) and ``indices.txt`` (one a line).
 
     Raises:
-        UsageError: `to` is not empty, or is named like one of the two files.
+        UsageError: `to` is not empty, or has the name of one of the two files.
     """
     if to.suffix in (".npy", ".txt"):
         raise UsageError(
@@ -40,10 +40,10 @@ def write_csv(kept: Kept, to: Path) -> ExportSummary:
     """Write the file `to`: UTF-8, a header, every column of the selection, a row a kept image.
 
     A missing value is an empty field. Texts are written as they are, digits with leading zeros, ``NA`` and what a
-    spreadsheet takes for a formula (which is said) alike; docs/export.md says how pandas reads them back.
+    spreadsheet takes for a formula (which is reported) alike; docs/export.md shows how to read them with pandas.
 
     Raises:
-        UsageError: `to` is there already.
+        UsageError: `to` exists.
     """
     if to.is_dir():
         raise UsageError(f"--to {to} is a folder, but CSV is one file; choose --to {to / 'kept.csv'}")

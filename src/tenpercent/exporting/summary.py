@@ -1,4 +1,4 @@
-"""The formats there are, and what an export says it wrote."""
+"""Export formats, and the summary of an export."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import UsageError, counted, nearest
 
 
 class Format(StrEnum):
-    """What an export writes."""
+    """The format of an export."""
 
     INDICES = "indices"
     FOLDER = "folder"
@@ -22,24 +22,24 @@ class Format(StrEnum):
 
     @property
     def has_images(self) -> bool:
-        """Whether it holds the images themselves."""
+        """True where it holds the images themselves."""
         return self in (Format.FOLDER, Format.HF)
 
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:
-        """Refuse any other name, and offer the nearest."""
+        """Raise for an unknown name, and suggest the nearest."""
         known = [one.value for one in cls]
         close = nearest(str(value), known)
         raise UsageError(f"--format is {value!r}; it must be one of {', '.join(known)}{close}")
 
 
 def describe_change(change: Change, kept: Collection[str], format: Format) -> list[str]:  # noqa: A002
-    """Return what a person should know of an export where the source has changed since, a sentence each.
+    """Return notes on an export whose source has changed, a sentence each.
 
     Args:
-        change: what is different.
+        change: the changes.
         kept: ids of the images that the selection keeps.
-        format: what was written.
+        format: the format written.
     """
     if not change:
         return []
@@ -83,13 +83,13 @@ def _told(noun: str, verb: str, what: str, names: Collection[str]) -> str:
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What was written.
+    """The summary of an export.
 
     Attributes:
-        format: what kind of export it is.
-        paths: the files or folders that are there now.
-        images: how many images they hold.
-        notes: what else a person should know, a sentence each.
+        format: its format.
+        paths: the files or folders written.
+        images: number of images in them.
+        notes: further notes, a sentence each.
     """
 
     format: Format

@@ -1,4 +1,4 @@
-"""Where an export goes: never over anything, and whole or not at all, even where it is killed."""
+"""Targets of exports: nothing is overwritten, and all is written whole or not at all, even when killed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .names import shortened
 
 log = logging.getLogger("tenpercent")
 
-MOVES = "moves.json"  # in a temporary folder: what is about to be moved out of it, and where to
+MOVES = "moves.json"  # in a temporary folder: the pending moves out of it
 
 
 def check_free(*targets: Path) -> None:
-    """Raise `UsageError` where one of `targets` is there already; an empty folder counts as free.
+    """Raise `UsageError` where one of `targets` exists; an empty folder counts as free.
 
-    What a killed export left of one is removed first; of one that was killed when all was in place it is said.
+    Remains of a killed export are removed first; one that was killed with everything in place is reported.
     """
     for target in targets:
         if os.path.lexists(target) and clear_remains(target):
@@ -46,7 +46,7 @@ def check_free(*targets: Path) -> None:
 
 
 def check_outside(target: Path, source: ImageSource) -> None:
-    """Raise `UsageError` where `target` lies in the folder of `source`, which would grow by it."""
+    """Raise `UsageError` where `target` lies in the folder of `source`, which would then hold it."""
     root = Path(source.spec)
     if root.is_dir() and target.resolve().is_relative_to(root.resolve()):
         raise UsageError(f"{target} lies within the source {root} and would add to it; choose a --to outside")
@@ -54,7 +54,7 @@ def check_outside(target: Path, source: ImageSource) -> None:
 
 @contextmanager
 def building(target: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `target`; what was not moved out is gone afterwards.
+    """Yield an empty temporary folder beside `target`; anything not moved out is removed afterwards.
 
     Raises:
         TenpercentError: the disk is full, or the folder can't be written.
@@ -91,14 +91,14 @@ def place(moves: dict[Path, Path]) -> tuple[Path, ...]:
     return tuple(done)
 
 
-# ---- what a killed export leaves -----------------------------------------------------------------------------------
+# ---- remains of killed exports -----------------------------------------------------------------------------------
 
 
 def clear_remains(target: Path) -> bool:
-    """Remove what killed exports to `target` left: what was not moved, and what was moved as one of several alone.
+    """Remove the remains of killed exports to `target`: files not moved, and incomplete sets of moved ones.
 
     Returns:
-        Whether one of them had moved all that it made.
+        True where one of them had moved everything.
     """
     complete = False
     for temporary in remains(_short(target), "."):
@@ -116,12 +116,12 @@ def clear_remains(target: Path) -> bool:
 
 
 def _short(target: Path) -> Path:
-    """Return a path whose name leaves room for what a temporary's name has beside it."""
+    """Return a path whose name leaves room for the additions of a temporary's name."""
     return target.with_name(shortened(target.name))
 
 
 def _note(moves: dict[Path, Path]) -> None:
-    """Write down what is about to be moved, so that one's own is known again by what nothing else has."""
+    """Record the pending moves, with the identity of each file, so that own files are recognised later."""
     noted = [
         {"target": str(target.absolute()), "identity": _identity(temporary)}
         for temporary, target in moves.items()
@@ -137,11 +137,11 @@ def _noted(temporary: Path) -> list[dict[str, Any]]:
     try:
         return list(json.loads((temporary / MOVES).read_text(encoding="utf-8")))
     except (OSError, ValueError):
-        return []  # it was killed before it was about to move anything
+        return []  # killed before it moved anything
 
 
 def _identity(path: Path) -> list[int] | None:
-    """Return what a file or folder keeps when it is moved and no other has: place on the disk, time of change."""
+    """Return the identity that a file or folder keeps when moved: place on the disk, time of change."""
     try:
         found = path.lstat()
     except OSError:
