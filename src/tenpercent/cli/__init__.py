@@ -1,1 +1,1 @@
-"""The command line: the parser, the commands, and what they print."""
+"""Command line: the parser, the commands, and their output."""

@@ -1,4 +1,4 @@
-"""What a run would do, and what it would take: ``--dry-run`` of `run`, `embed` and `evaluate`. Nothing is written."""
+"""Plan of a run and its estimated cost: ``--dry-run`` of `run`, `embed` and `evaluate`. Nothing is written."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do.
+    """The plan of a run.
 
     Attributes:
         stages: one line a stage, in order.
@@ -61,7 +61,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Embedding:
-    """What is known of the vectors before they are made: their number and width, lines, seconds, bytes, notes."""
+    """The forecast of the vectors: their number and width, lines, seconds, bytes, notes."""
 
     n: int
     width: int
@@ -86,7 +86,7 @@ def plan(
     """Estimate a run from a short sample of its source; the arguments are those of `pipeline.run`.
 
     Raises:
-        UsageError: the run would refuse these arguments.
+        UsageError: the run would not accept these arguments.
         RunFolderError: the run folder can't be used for this source.
     """
     cut, allowed = cut or Cut(), checked_memory(memory)
@@ -107,7 +107,7 @@ def plan(
         needed, note = clustering_memory(opened, cut, allowed)
         lines.append(f"cluster  {note}")
     else:
-        needed = n * width * 4 + n * 1024  # the vectors, and what clusters and counts of a shallow cut take
+        needed = n * width * 4 + n * 1024  # the vectors, and the clusters and counts of a shallow cut
     lines.append(f"select   {describe_cut(cut, by_class)}; the report goes to {folder.report}")
     total, most = first.seconds + clustering, max(first.memory, needed)
     return Plan(tuple(lines), total, most, first.disk + n * 100, first.notes)
@@ -129,11 +129,11 @@ def plan_embedding(
 
 
 def plan_evaluation(what: str | Path, asked: Asked, protocol: Protocol, *, searched: bool = False) -> Plan:
-    """Estimate the trainings of an evaluation; nothing is trained, made or written.
+    """Estimate the training runs of an evaluation; nothing is trained, made or written.
 
     Args:
         what, asked, protocol: as for `evaluation.evaluate`, with its errors.
-        searched: as for `evaluation.find`, which trains those of two arms, and fewer than all.
+        searched: plan for `evaluation.find`, which runs those of two arms, and fewer than all.
     """
     require("torch", "images")
     from ..embedding.estimate import Sample
@@ -178,7 +178,7 @@ def plan_evaluation(what: str | Path, asked: Asked, protocol: Protocol, *, searc
 def _trainings(
     ready: Ready, protocol: Protocol, sample: Sample, left: Sequence[Trial], searched: bool
 ) -> tuple[float, int, Expected]:
-    """Return the seconds of all trainings that are left, how many are made at once, and what one takes."""
+    """Return the seconds of all training runs left, the number made at once, and the forecast of one."""
     from ..evaluation.expected import expected
     from ..evaluation.stage import threads_of_each
     from ..evaluation.training import at_once
@@ -195,7 +195,7 @@ def _trainings(
 def _quicker_trainings(
     ready: Ready, protocol: Protocol, sample: Sample, left: Sequence[Trial], seconds: float
 ) -> list[str]:
-    """Return lines on what takes less: the quick preset where the images are of its size, and half as many trials."""
+    """Return lines on quicker ways: the quick preset where the images are of its size, and half as many trials."""
     found = []
     quick = preset(PRESET)
     other_network = getattr(protocol.training, "network", None) != quick.training.network
@@ -218,7 +218,7 @@ def _quicker_trainings(
 
 
 def _before_trainings(run: RunFolder, ready: Ready, lines: list[str]) -> float:
-    """Return the seconds of what trainings are chosen by and is not there yet, and add what there is to say."""
+    """Return the seconds of the missing trees and embeddings that training runs need, and add lines on them."""
     seconds = 0.0
     if run.stage(Stage.CLUSTER) is None:
         classes = len(ready.embeddings.class_names) if ready.trees.within == "class" else 1
@@ -242,7 +242,7 @@ def _embedding(
     *,
     reread: bool,
 ) -> _Embedding:
-    """Estimate the embedding of a source that is open."""
+    """Estimate the embedding of an open source."""
     done: dict[str, Any] = {}
     taken = describe_taken(account(opened))
     if folder.json_path.exists() and not reread:
@@ -297,7 +297,7 @@ def _embedding(
 
 
 def clustering_memory(embeddings: Embeddings, cut: Cut, memory: int | None) -> tuple[int, str]:
-    """Return the bytes that clustering takes with the vectors, and what to say of it; the largest class decides."""
+    """Return the bytes that clustering takes with the vectors, and a note; the largest class decides."""
     from ..linkage.memory import MemoryBudgetError, Resources
     from ..tree.forecast import forecast
     from ..tree.merges import uncut
@@ -307,7 +307,7 @@ def clustering_memory(embeddings: Embeddings, cut: Cut, memory: int | None) -> t
     members = np.flatnonzero(tree.class_index == largest)
     merges = 0 if cut.keep is None else len(members) - cut.wanted(len(members))
     resources = Resources(memory=memory)
-    one = replace(resources, threads=1)  # what clustering comes down to where more would not fit
+    one = replace(resources, threads=1)  # clustering falls back to this where more would not fit
     may = f"{size(resources.bytes)} may be used"
     if not merges:
         return embeddings.vectors.nbytes, f"{may} beside the vectors"
@@ -327,13 +327,13 @@ def clustering_memory(embeddings: Embeddings, cut: Cut, memory: int | None) -> t
 def clustering_seconds(n: int, width: int, classes: int) -> float:
     """Return how long clustering n vectors takes at most: the products of all pairs, timed on one tile.
 
-    Of many near vectors most pairs are never multiplied, so it may take a small part of that.
+    Where many vectors are near, most pairs are never multiplied, so it may take a small part of that.
     """
     side, timed = 1024, min(width, 8192)  # of wide vectors a part of the values is timed
     tile = np.random.default_rng(0).standard_normal((side, timed), dtype=np.float32)
     tile @ tile.T  # the first product starts the threads
     spent = []
-    for _ in range(5):  # the fastest: others may have the processor meanwhile
+    for _ in range(5):  # the fastest: other processes may use the CPU meanwhile
         started = time.perf_counter()
         np.count_nonzero(tile @ tile.T > 2 * timed)
         spent.append(time.perf_counter() - started)
@@ -351,12 +351,12 @@ def describe_cut(cut: Cut, by_class: bool) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a person would say them."""
+    """Return seconds in words."""
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def size(count: int) -> str:
-    """Return bytes as a person would say them."""
+    """Return bytes in words."""
     return f"{count / 2**20:,.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"

@@ -1,4 +1,4 @@
-"""The flags that several commands share."""
+"""Flags that several commands share."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 LARGEST = 2**63 - 1
-LONGEST = 40  # letters of a number
+LONGEST = 40  # characters of a number
 LABELS = "a folder: text with a file name and a class a line"
 
 
 def add_protocol(parser: argparse.ArgumentParser) -> None:
-    """How trainings are done that test a selection."""
+    """Add the flags of training protocols."""
     group = parser.add_argument_group("training")
     group.add_argument(
         "--preset", metavar="NAME", help="the settings of every training; see tenpercent presets"
@@ -49,12 +49,12 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """The run folder."""
+    """Add the run folder."""
     parser.add_argument("run", type=path, metavar="RUN", help="a run folder")
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
-    """A source, its options, and the run folder."""
+    """Add a source, its options, and the run folder."""
     parser.add_argument("source", metavar="SOURCE", help="the images, or vectors that are there already")
     parser.add_argument(
         "--out",
@@ -90,7 +90,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
 
 
 def add_columns(group: argparse._ArgumentGroup) -> None:
-    """What a source may need to be told."""
+    """Add the options of a source."""
     group.add_argument(
         "--image-column",
         metavar="NAME",
@@ -120,7 +120,7 @@ def add_columns(group: argparse._ArgumentGroup) -> None:
 
 
 def add_embedder(parser: argparse.ArgumentParser) -> None:
-    """What makes the vectors."""
+    """Add the flags of embedders."""
     group = parser.add_argument_group("embedding")
     group.add_argument(
         "--embedder",
@@ -190,12 +190,12 @@ def add_embedder(parser: argparse.ArgumentParser) -> None:
 
 
 def add_layer(parser: argparse.ArgumentParser) -> None:
-    """Whose vectors."""
+    """Add the choice of the layer."""
     parser.add_argument("--layer", metavar="start|middle|end", help="whose vectors to cluster (end)")
 
 
 def add_within(parser: argparse.ArgumentParser) -> None:
-    """Class by class, or everything together."""
+    """Add the choice between clustering class by class and all together."""
     parser.add_argument(
         "--within",
         metavar="class|all",
@@ -204,7 +204,7 @@ def add_within(parser: argparse.ArgumentParser) -> None:
 
 
 def add_memory(parser: argparse.ArgumentParser) -> None:
-    """What clustering may take."""
+    """Add the memory limit for clustering."""
     parser.add_argument(
         "--memory",
         metavar="SIZE",
@@ -213,7 +213,7 @@ def add_memory(parser: argparse.ArgumentParser) -> None:
 
 
 def add_dry_run(parser: argparse.ArgumentParser) -> None:
-    """Whether anything is done."""
+    """Add ``--dry-run``."""
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -222,7 +222,7 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
 
 
 def add_cut(parser: argparse.ArgumentParser) -> None:
-    """Where the tree is cut."""
+    """Add the flags of the cut."""
     group = parser.add_argument_group("cut")
     where = group.add_mutually_exclusive_group()
     where.add_argument(
@@ -261,7 +261,7 @@ def add_cut(parser: argparse.ArgumentParser) -> None:
 
 
 def add_ignore_decisions(parser: argparse.ArgumentParser) -> None:
-    """Whether what was decided at review counts."""
+    """Add the flag that ignores decisions."""
     parser.add_argument(
         "--ignore-decisions",
         action="store_true",
@@ -270,7 +270,7 @@ def add_ignore_decisions(parser: argparse.ArgumentParser) -> None:
 
 
 def add_strategy(parser: argparse.ArgumentParser) -> None:
-    """How images are chosen."""
+    """Add the choice of the strategy."""
     group = parser.add_argument_group("strategy")
     group.add_argument(
         "--strategy",

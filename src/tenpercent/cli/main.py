@@ -335,13 +335,13 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, 1 for a failure, 2 for wrong usage, 130 for ctrl-C."""
+    """Run one command and return its exit status: 0, 1 for a failure, 2 for a usage error, 130 for ctrl-C."""
     arguments = build_parser().parse_args(argv)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.ERROR if arguments.quiet else logging.INFO)
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where no home folder can be written
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where the home folder can't be written
     try:
         return _call(arguments)
     finally:
@@ -349,7 +349,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _call(arguments: argparse.Namespace) -> int:
-    """Run a command, and turn what a person can act on into one line and an exit status."""
+    """Run a command; turn an expected error into one line and an exit status."""
     try:
         with quiet(arguments.quiet), _confirmed(arguments):
             COMMANDS[arguments.command](arguments)
@@ -372,7 +372,7 @@ def _call(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _confirmed(arguments: argparse.Namespace) -> Iterator[None]:
-    """Let --yes confirm what a command asks about, or else a person at a terminal."""
+    """Let --yes confirm a command's question, or else a person at a terminal."""
     if not hasattr(arguments, "yes"):
         yield
         return
@@ -386,7 +386,7 @@ def _ask(said: str) -> None:
     """Ask whether to continue.
 
     Raises:
-        UsageError: the answer is no, or nobody is there to answer; nothing was stored.
+        UsageError: the answer is no, or there is no terminal to answer at; nothing was stored.
     """
     if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
         print(f"{said}.\nContinue? [y/N] ", end="", file=sys.stderr, flush=True)
@@ -401,5 +401,5 @@ def _fail(message: str, status: int) -> int:
 
 
 def entry_point() -> NoReturn:
-    """What the ``tenpercent`` command calls."""
+    """Run the ``tenpercent`` command."""
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""The arguments of every command."""
+"""Arguments of every command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quicker ways to embed the same images, each with its estimated time: what a dry run names."""
+"""Quicker ways to embed the same images, each with its estimated time, for a dry run to list."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from ..embedding.encoders import Embedder
     from ..embedding.estimate import Estimate, Sample
 
-LONG = 60.0  # seconds below which nobody asks for a quicker way
-WORTH = 0.7  # of the time, at most
-BUDGET = 0.5  # seconds of timing each
+LONG = 60.0  # seconds below which no quicker way is sought
+WORTH = 0.7  # the largest share of the time that is worthwhile
+BUDGET = 0.5  # seconds of timing for each way
 PRESET, PRETRAINED = "quick", "timm:resnet18"
-SIDE = 64  # the largest at which photos get the network for small images
-PRESET_SIDE = 32  # that the preset was made for
+SIDE = 64  # up to this side photos get the network for small images
+PRESET_SIDE = 32  # the side that the preset was made for
 
 
 @dataclass(frozen=True)
 class Way:
-    """Another way to embed: the flags that ask for it, its seconds in all, and what it costs beside them."""
+    """Another way to embed: its flags, its total seconds, and its other costs."""
 
     flags: str
     seconds: float
@@ -39,7 +39,7 @@ def quicker(sample: Sample, embedder: Embedder, expected: Estimate) -> list[Way]
 
 
 def suits(size: tuple[int, int]) -> bool:
-    """Whether the network of the quick preset takes images of a size."""
+    """Return whether the network of the quick preset takes images of a size."""
     from ..embedding.fast import LEAST
     from ..embedding.networks import SMALL
 

@@ -1,4 +1,4 @@
-"""What the flags of a command ask for, as the values that the library takes."""
+"""Values for the library, made from the flags of a command."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SHARED = (  # options of sources that all commands take
 
 
 def options_of(arguments: argparse.Namespace, side: str = "") -> SourceOptions:
-    """Return what is said of a source; `side` stands before the names of flags that TRAIN and TEST have each."""
+    """Return the options of a source; `side` is the prefix of flags that TRAIN and TEST have each."""
     from ..data.sources.options import SourceOptions
 
     return SourceOptions(
@@ -60,7 +60,7 @@ def options_of(arguments: argparse.Namespace, side: str = "") -> SourceOptions:
 
 
 def options_of_both(arguments: argparse.Namespace) -> tuple[SourceOptions, SourceOptions]:
-    """Return the options of TRAIN and of TEST; the names of columns are for those that are sources of their own."""
+    """Return the options of TRAIN and of TEST; the names of columns apply to those that are sources of their own."""
     train, test = options_of(arguments, "train_"), options_of(arguments, "test_")
     no_columns: dict[str, Any] = dict.fromkeys(SHARED) | {"follow_links": False, "drop_bad_rows": False}
     done = [
@@ -74,7 +74,7 @@ def options_of_both(arguments: argparse.Namespace) -> tuple[SourceOptions, Sourc
 
 
 def embedder_of(arguments: argparse.Namespace) -> Embedder | ByLabels | None:
-    """Return the embedder that the flags ask for, None where none do; the labels decide its kind where no name does."""
+    """Return the embedder that the flags ask for, None where none do; without a name the labels decide its kind."""
     from ..embedding.by_labels import ByLabels, no_meaning
     from ..embedding.settings import KINDS, named
 
@@ -97,7 +97,7 @@ def embedder_of(arguments: argparse.Namespace) -> Embedder | ByLabels | None:
 
 
 def _of_preset(name: str, given: dict[str, Any]) -> Embedder:
-    """Return the training of a preset, with the flags that are given in the place of its own settings."""
+    """Return the training of a preset, its settings overridden by the flags given."""
     from ..evaluation.presets import preset
 
     lengths = {"steps": None, "epochs": None} if {"steps", "epochs"} & set(given) else {}
@@ -105,7 +105,7 @@ def _of_preset(name: str, given: dict[str, Any]) -> Embedder:
 
 
 def cut_of(arguments: argparse.Namespace) -> Cut:
-    """Return where the tree is to be cut."""
+    """Return the cut that the flags ask for."""
     from ..tree.cut import Cut
 
     return Cut(
@@ -121,7 +121,7 @@ def cut_of(arguments: argparse.Namespace) -> Cut:
 
 
 def within_of(arguments: argparse.Namespace) -> str | None:
-    """Return where to look for groups: as asked, else as a preset has it that looks at everything together."""
+    """Return ``within``: as asked, else ``all`` where a preset groups all images together."""
     asked: str | None = getattr(arguments, "within", None)
     name = getattr(arguments, "preset", None)
     if asked is not None or name is None:
@@ -143,7 +143,7 @@ def _read_ids(path: Path | None) -> tuple[str, ...]:
 
 
 def asked_of(arguments: argparse.Namespace, trials: int) -> Asked:
-    """Return what the flags ask to compare; what they leave open is as the run's own selection was made."""
+    """Return the comparison that the flags ask for; defaults are those of the run's own selection."""
     from ..data.sources.options import SourceOptions
     from ..evaluation.preparation import sized_by_lists
     from ..evaluation.stage import LADDER, Asked, own_choice
@@ -169,7 +169,7 @@ def asked_of(arguments: argparse.Namespace, trials: int) -> Asked:
 
 
 def refuse(arguments: argparse.Namespace, names: Sequence[str], beside: str) -> None:
-    """Raise `UsageError` where a flag is given that has no meaning beside another."""
+    """Raise `UsageError` where a flag is given that another excludes."""
     for name in names:
         if getattr(arguments, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} has no meaning for {beside}; leave it out")
