@@ -1,1 +1,1 @@
-"""The review page: a small server on the person's own machine, over one run folder."""
+"""Review of a run: a small web server on one's own machine, and its page, over one run folder."""

@@ -1,4 +1,4 @@
-"""What trainings have shown of a run, in numbers to stand beside the slider."""
+"""Accuracies from the training runs of a run, shown beside the slider."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger("tenpercent")
 
 
 def accuracy(run: RunFolder) -> list[dict[str, Any]]:
-    """Return mean accuracy and its interval by arm and fraction, of the protocol with the most trainings."""
+    """Return mean accuracy and its interval by arm and fraction, of the protocol with the most training runs."""
     from ..reporting.evidence.gathered import gather  # loads SciPy's statistics, which takes seconds
 
     try:

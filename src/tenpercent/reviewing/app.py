@@ -1,4 +1,4 @@
-"""The web application: each call of the table answered in a thread, its errors as one line of JSON."""
+"""Web application: each call of the table answered in a thread, its errors as one line of JSON."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .review import Review
 
 log = logging.getLogger("tenpercent")
 
-AT_ONCE = max(2, os.cpu_count() or 2)  # calls that compute at once; more would only wait for each other
+AT_ONCE = max(2, os.cpu_count() or 2)  # calls computing at once; more would only wait for each other
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -42,10 +42,10 @@ def make_app(run_folder: Path, token: str, hosts: Iterable[str] = ()) -> Starlet
     Args:
         run_folder: the run.
         token: the secret that opens it.
-        hosts: names that may stand in ``Host`` beside those of the loopback (see `Guard`).
+        hosts: names allowed in ``Host`` beside those of the loopback (see `Guard`).
 
     Raises:
-        TenpercentError: the run can't be looked at.
+        TenpercentError: the run can't be opened.
     """
     review, page = Review.of(run_folder), _page()
     computing, drawing = anyio.CapacityLimiter(AT_ONCE), anyio.CapacityLimiter(AT_ONCE)
@@ -76,13 +76,13 @@ def make_app(run_folder: Path, token: str, hosts: Iterable[str] = ()) -> Starlet
         },
         lifespan=lifespan,
     )
-    app.router.redirect_slashes = False  # an address is right or not
+    app.router.redirect_slashes = False  # no redirects: an address is right or wrong
     app.state.review = review
     return app
 
 
 def answer(content: Any, status: int = 200) -> Response:
-    """Return JSON in UTF-8; a half surrogate pair, which a file's name may hold, goes as JSON's own escape."""
+    """Return JSON in UTF-8; a lone surrogate, which a file's name may hold, is sent as JSON's own escape."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Response(text.encode("utf-8", "backslashreplace"), status, media_type="application/json")
 
@@ -109,7 +109,7 @@ def _endpoint(review: Review, call: Call[Any], limiter: anyio.CapacityLimiter) -
 
 
 async def _body(request: Request) -> bytes:
-    """Read a body of a decent size.
+    """Read a body of limited size.
 
     Raises:
         RefusedError: it is larger.
@@ -145,7 +145,7 @@ def _page() -> Endpoint:
 
 
 async def _told(_: Request, error: Exception) -> Response:
-    """Answer what a person can act on with its line."""
+    """Answer an expected error with its line."""
     if isinstance(error, RefusedError):
         return answer({"error": one_line(error), **error.more}, error.status)
     status = 400 if isinstance(error, UsageError) else 423 if isinstance(error, LockedError) else 409
@@ -153,7 +153,7 @@ async def _told(_: Request, error: Exception) -> Response:
 
 
 async def _of_the_disk(request: Request, error: Exception) -> Response:
-    """Answer what a full disk or a folder that can't be written makes impossible."""
+    """Answer a call that a full disk or a read-only folder makes impossible."""
     assert isinstance(error, OSError)
     if error.errno not in DISK:
         log.error("%s failed", request.url.path, exc_info=error)
@@ -171,12 +171,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _gone(_: Request, _error: Exception) -> Response:
-    """Answer a page that was closed before its body had arrived: nobody reads it."""
+    """Answer a page that was closed before its body arrived; nobody reads it."""
     return Response(status_code=400)
 
 
 async def _fault(_: Request, error: Exception) -> Response:
-    """Answer an error of this program; the server's log shows it whole. This one passes by the guard's headers."""
+    """Answer an internal error, which the server's log shows in full; this answer lacks the guard's headers."""
     found = answer({"error": f"the server failed ({type(error).__name__}); its log says more"}, 500)
     found.headers.update(HEADERS)
     return found

@@ -1,4 +1,4 @@
-"""Every call that the server answers, with what it takes and gives: routes and description come from this table."""
+"""Table of all calls of the server, with their input and output: routes and the API description come from it."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ CALLS: tuple[Call[Any], ...] = (
         takes.Request,
         lambda review, _: review.decided(bring_back(review.session)),
     ),
-    # ---- the stages, and what is taken away ------------------------------------------------------------------------
+    # ---- the stages, and downloads ------------------------------------------------------------------------
     Call(
         "GET",
         "/api/deepen",

@@ -1,4 +1,4 @@
-"""What a person decides on the page, written down, and how it is told."""
+"""Decisions made on the page: writing them, and the view of them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .views import checked_position, decision_view
 
 
 def decide(session: Session, asked: DecisionRequest) -> dict[str, Any]:
-    """Write a decision down.
+    """Store a decision.
 
     Args:
         session: the run.
         asked: kind, images (positions), note, seen, origin and the cut.
 
     Raises:
-        RefusedError: positions of other embeddings, images that are not there; a decision that somebody has made
-            meanwhile says the contrary; the decisions can't be read.
+        RefusedError: positions of other embeddings, images that do not exist, a contrary decision made by somebody
+            meanwhile, or decisions that can't be read.
         UsageError: too few or too many images for the kind, or one twice.
     """
     state = before = session.state
@@ -63,7 +63,7 @@ def _cut(state: State, asked: DecisionRequest) -> Cut:
 
 
 def _check_one_a_group(state: State, cut: Cut, positions: list[int]) -> None:
-    """Refuse two keepers of one group, as the groups are at a cut.
+    """Refuse two images to keep in one group of a cut.
 
     Raises:
         RefusedError: two of the images share a group.
@@ -85,19 +85,19 @@ def _check_one_a_group(state: State, cut: Cut, positions: list[int]) -> None:
 
 
 def take_back(session: Session, number: int | None) -> dict[str, Any]:
-    """Take a decision back, the last one where none is named."""
+    """Undo a decision, the last one where none is named."""
     check_writable(session.state)
     return _told(session, session.log.undo(number))
 
 
 def bring_back(session: Session) -> dict[str, Any]:
-    """Bring the decision back that was taken back last."""
+    """Redo the decision that was undone last."""
     check_writable(session.state)
     return _told(session, session.log.redo())
 
 
 def history(session: Session, limit: int) -> dict[str, Any]:
-    """Return the last decisions, the newest first, with those taken back."""
+    """Return the last decisions, the newest first, with the undone ones."""
     state = session.state
     known = () if state.damaged else session.log.history()
     place = places(known[-limit:], state.embeddings)
@@ -114,13 +114,13 @@ def history(session: Session, limit: int) -> dict[str, Any]:
 
 
 def image_of(state: State, position: int) -> ImageName:
-    """Return how a decision names an image: by id, and by the hash of its content where that is known."""
+    """Return the name of an image in a decision: its id, and the hash of its content where known."""
     hashes = state.embeddings.hashes
     return ImageName(str(state.embeddings.ids[position]), None if hashes is None else str(hashes[position]))
 
 
 def check_writable(state: State) -> None:
-    """Refuse to decide while the decisions made before can't be read.
+    """Refuse to decide while the earlier decisions can't be read.
 
     Raises:
         RefusedError: they can't.

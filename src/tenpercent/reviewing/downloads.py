@@ -1,4 +1,4 @@
-"""The selection of a cut as a file to take away, written piece by piece."""
+"""Downloads of a cut's selection, written piece by piece."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def as_csv(selection: Selection) -> Response:
 
 
 def as_lines(selection: Selection) -> Response:
-    """Return the ids of the images that stay, one a line."""
+    """Return the ids of the kept images, one a line."""
     return _download(_lines(selection.kept), "text/plain", "kept.txt")
 
 

@@ -1,4 +1,4 @@
-"""What happens while a page is open, told to every page: server-sent events."""
+"""Events of an open session, sent to every page: server-sent events."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from starlette.responses import Response, StreamingResponse
 
 from .requests import RefusedError
 
-POLL = 0.5  # seconds between two looks at the log of decisions, which other processes write too
-SIGN = 15.0  # seconds after which a quiet connection says that it lives
-WAITING = 200  # events that a slow page may lag behind; then it is cut off and connects anew
+POLL = 0.5  # seconds between checks of the log of decisions, which other processes write too
+SIGN = 15.0  # seconds between signs of life on a quiet connection
+WAITING = 200  # events that a slow page may lag behind; then it is disconnected and reconnects
 MOST_PAGES = 200
 
 
 class Hub:
-    """Hands events on to all pages that listen. `publish` is safe for threads; the rest runs in the server's loop."""
+    """Distributor of events to all listening pages. `publish` is thread-safe; the rest runs in the server's loop."""
 
     def __init__(self) -> None:
         self._pages: set[asyncio.Queue[str]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def open(self) -> None:
-        """Begin; to be called in the server's loop."""
+        """Start; to be called in the server's loop."""
         self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
@@ -35,26 +35,26 @@ class Hub:
         self._hand_on(": the server ends\n\n")
 
     def publish(self, event: str, data: dict[str, Any]) -> None:
-        """Tell all pages."""
+        """Send an event to all pages."""
         loop = self._loop
         if loop is not None:
             text = f"event: {event}\ndata: {json.dumps(data)}\n\n"
-            with suppress(RuntimeError):  # the server has just ended, and nobody listens
+            with suppress(RuntimeError):  # the server has just ended: nobody listens
                 loop.call_soon_threadsafe(self._hand_on, text)
 
     def listen(self) -> Response:
-        """Return the stream of events for one more page.
+        """Return the stream of events for a page.
 
         Raises:
-            RefusedError: very many listen already.
+            RefusedError: too many pages listen already.
         """
         if len(self._pages) >= MOST_PAGES:
             raise RefusedError(429, f"{len(self._pages):,} pages listen already; close some")
-        headers = {"X-Accel-Buffering": "no"}  # a proxy in between is not to gather them
+        headers = {"X-Accel-Buffering": "no"}  # no buffering by a proxy in between
         return StreamingResponse(self._stream(), media_type="text/event-stream", headers=headers)
 
     async def _stream(self) -> AsyncIterator[str]:
-        """Yield what one page is told, until the server ends or the page lags too far behind."""
+        """Yield the events of one page, until the server ends or the page lags too far behind."""
         page: asyncio.Queue[str] = asyncio.Queue()
         self._pages.add(page)
         try:
@@ -68,7 +68,7 @@ class Hub:
             self._pages.discard(page)
 
     async def watch(self, version: Callable[[], int]) -> None:
-        """Tell the pages each time `version` gives another number; runs until it is cancelled."""
+        """Send an event each time `version` changes; runs until cancelled."""
         before: int | None = None
         while True:
             if self._pages:

@@ -1,4 +1,4 @@
-"""The merges of a run as nodes over its images, made once: every cut of them is then a choice of nodes.
+"""Forest of a run's merges as nodes over its images, made once: every cut is then a choice of nodes.
 
 Merge t makes node t of the images below it. A cut takes some merges; its groups of two or more are the nodes taken
 whose next merge is not. So little of a cut depends on the number of images, and its groups are ordered by filtering
@@ -20,31 +20,31 @@ from .memo import Memo
 if TYPE_CHECKING:
     from ..tree.merges import Merges
 
-ORDERS = 8  # in which nodes are listed, kept at a time
+ORDERS = 8  # of nodes, cached at a time
 
 Small = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
 
 class Forest:
-    """The nodes of a tree, or of several.
+    """The nodes of one or several trees.
 
     Attributes:
-        n: how many images.
-        m: how many merges, so nodes.
-        by_class: no node holds images of two classes.
+        n: number of images.
+        m: number of merges, that is of nodes.
+        by_class: True where no node holds images of two classes.
         height: float64[m], of each merge, ascending: also the diameter of its node.
         labels: int64[n], −1 for none; zeros where there are no labels.
         parent: int32[n + m], the merge that joins an image, or node n + t, to another; m where none does.
         size: int32[m], images of a node.
         smallest: int32[m], the smallest position of a node.
-        leaves: int32[n], positions, those of a node side by side.
-        start: int32[m], where those of a node begin.
+        leaves: int32[n], positions, those of a node adjacent.
+        start: int32[m], where the leaves of a node begin.
         lowest, least, highest: int32[m], the smallest label of a node, the smallest that is no −1, the largest.
     """
 
     def __init__(self, merges: Merges, by_class: bool) -> None:
-        """Take merges; the nodes are made at once."""
+        """Make the nodes of the merges."""
         labels = merges.embeddings.labels
         self.n, self.m, self.by_class, self.a = len(merges.embeddings), len(merges), by_class, merges.a
         self.height, self.b = merges.height, merges.b
@@ -61,12 +61,12 @@ class Forest:
 
     @cached_property
     def conflict(self) -> Bools:
-        """Whether a node holds images of more than one label, bool[m]; those without a label don't count."""
+        """Mask of the nodes with images of more than one label, bool[m]; those without a label don't count."""
         return np.asarray(self.least < self.highest)
 
     @cached_property
     def mixed(self) -> Bools:
-        """Whether a node holds images of more than one class, bool[m]; those without a label are one as well."""
+        """Mask of the nodes with images of more than one class, bool[m]; those without a label count as one."""
         return np.asarray(self.lowest < self.highest)
 
     def order(self, name: str, keys: Any) -> Ints:
@@ -74,7 +74,7 @@ class Forest:
         return self._orders.get(name, lambda: np.lexsort(keys(np.arange(self.m))))
 
     def tops(self, taken: Bools, positions: Ints) -> Ints:
-        """Return the highest node that is taken above each image; m + position where it is alone."""
+        """Return the highest node taken above each image; m + position where it is alone."""
         found = np.empty(len(positions), dtype=np.int64)
         _climb(self.n, self.m, self.parent, taken, positions, found)
         return found
@@ -94,7 +94,7 @@ def _grow(
     least: Small,
     highest: Small,
 ) -> None:
-    """Join node by node: union-find over nodes, as in `select.dendrogram`, with what each node holds."""
+    """Join node by node: union-find over nodes, as in `selection.dendrogram`, with the properties of each node."""
     m = len(a)
     none = 2147483647
     root = np.arange(n + m)
@@ -126,7 +126,7 @@ def _grow(
 
 @kernel
 def _line_up(n: int, below: Small, parent: Small, size: Small, start: Small, leaves: Small) -> None:
-    """Give each node a run of places, its two parts one after the other, and each image a place in them."""
+    """Give each node a range of places, its two parts one after the other, and each image a place in it."""
     m = len(below)
     free = 0
     for t in range(m - 1, -1, -1):

@@ -1,4 +1,4 @@
-"""The groups of one cut: in an order, filtered, and who stands for some of them.
+"""Groups of one cut: ordered, filtered, and their representatives.
 
 A group is named by its node in the forest, an image alone by the number of nodes and its position.
 """
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from ..tree.merges import Merges
     from ..tree.partition import Standing
 
-LISTS = 8  # orders kept of one cut
-ANY = Cut(keep=1.0)  # who stands for a group depends on its images only
+LISTS = 8  # orders of one cut, cached
+ANY = Cut(keep=1.0)  # the representative of a group depends on its images only
 
 
 class Order(StrEnum):
-    """In what order groups come; equals by their smallest position."""
+    """Order of the groups; equal ones by their smallest position."""
 
     SIZE = "size"  # largest first, of equals the tighter
     TIGHTEST = "tightest"  # smallest diameter first, of equals the larger
@@ -39,7 +39,7 @@ class Order(StrEnum):
 
 
 class Decided(StrEnum):
-    """Which groups to list: all, those that a decision names an image of, or the others."""
+    """Groups to list: all, those with an image that a decision names, or the others."""
 
     ANY = "any"
     YES = "yes"
@@ -48,13 +48,13 @@ class Decided(StrEnum):
 
 @dataclass(frozen=True)
 class Filter:
-    """What to list.
+    """The filter and order of a list.
 
     Attributes:
-        order: in what order.
+        order: of the groups.
         code: of the class that an image of the group must have; None for any.
-        smallest, largest: how many images a group has at least and at most.
-        decided: whether somebody has decided about it.
+        smallest, largest: the limits of a group's size.
+        decided: by the presence of decisions.
     """
 
     order: Order = Order.SIZE
@@ -68,47 +68,47 @@ class Groups:
     """The groups of one cut.
 
     Attributes:
-        merges: that were cut, with what was decided.
+        merges: the merges that were cut, with the decisions.
         forest: of these merges.
         taken: bool[m], which merges the cut takes.
         touched: int64[k], positions of images that decisions name.
     """
 
     def __init__(self, merges: Merges, forest: Forest, taken: Bools, touched: Ints) -> None:
-        """Take a cut."""
+        """Store the merges that a cut takes."""
         self.merges, self.forest, self.taken, self.touched = merges, forest, taken, touched
         self._lists: Memo[Ints] = Memo(LISTS)
 
     @cached_property
     def is_group(self) -> Bools:
-        """Which nodes are groups of two or more, bool[m]."""
+        """Mask of the nodes that are groups of two or more, bool[m]."""
         above = np.append(self.taken, False)[self.forest.parent[self.forest.n :]]
         return np.asarray(self.taken & ~above)
 
     @cached_property
     def redundant(self) -> Ints:
-        """The groups of two or more, int64[k]."""
+        """Groups of two or more, int64[k]."""
         return np.flatnonzero(self.is_group)
 
     @cached_property
     def decided(self) -> Ints:
-        """The groups that a decision names an image of, ascending."""
+        """Groups with an image that a decision names, ascending."""
         return np.unique(self.of(self.touched))
 
     @cached_property
     def height(self) -> float:
-        """Of the last merge taken, 0 where none is."""
+        """Height of the last merge taken, 0 where none is."""
         last = np.flatnonzero(self.taken)
         return float(self.forest.height[last[-1]]) if len(last) else 0.0
 
     def of(self, positions: Ints) -> Ints:
-        """Return the group of each of some images."""
+        """Return the groups of images."""
         return self.forest.tops(self.taken, np.asarray(positions, dtype=np.int64))
 
-    # ---- what a group is -----------------------------------------------------------------------------------------
+    # ---- properties of groups ----------------------------------------------------------------------------------------
 
     def size(self, groups: Ints) -> Ints:
-        """Return how many images groups have."""
+        """Return the sizes of groups."""
         return self._of_nodes(self.forest.size, groups, 1)
 
     def diameter(self, groups: Ints) -> npt.NDArray[np.float64]:
@@ -129,7 +129,7 @@ class Groups:
         return self._of_nodes(self.forest.conflict, groups, False)
 
     def next_height(self, group: int) -> float | None:
-        """Return the height at which a group merges with another, None where the stored tree ends before."""
+        """Return the height at which a group merges with another, None where the stored tree ends earlier."""
         node = self.forest.n + group if group < self.forest.m else group - self.forest.m
         up = int(self.forest.parent[node])
         return float(self.forest.height[up]) if up < self.forest.m else None
@@ -147,7 +147,7 @@ class Groups:
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64), starts
 
     def standing(self, groups: Ints) -> Standing:
-        """Find who stands for some groups: the cut of their images alone says it as the whole cut does."""
+        """Find the representatives of some groups: cutting their images alone gives the same as the whole cut."""
         from ..tree.partition import Partition
 
         members, starts = self.members(groups)
@@ -188,7 +188,7 @@ class Groups:
 
         Args:
             wanted: the filter and order.
-            hits: int64[h], positions one of which a group must hold; None for any.
+            hits: int64[h], positions, of which a group must hold one; None for any.
         """
         found = self._lists.get(wanted, lambda: self._filtered(wanted))
         return found if hits is None else found[np.isin(found, np.unique(self.of(hits)))]
@@ -214,14 +214,14 @@ class Groups:
         return found
 
     def _alone(self) -> Ints:
-        """The images that are alone, as groups."""
+        """Return the ungrouped images, as groups."""
         joined = np.zeros(self.forest.n, dtype=bool)
         joined[self.forest.a[self.taken]] = True
         joined[self.forest.b[self.taken]] = True
         return self.forest.m + np.flatnonzero(~joined)
 
     def _keys(self, groups: Ints, order: Order) -> tuple[npt.NDArray[Any], ...]:
-        """Return what to sort groups by, the last first."""
+        """Return the sort keys of groups, the last first."""
         size, diameter, first = self.size(groups).astype(np.int64), self.diameter(groups), self.first(groups)
         code = self.code(groups)
         largest = (first, diameter, -size)
@@ -237,7 +237,7 @@ class Groups:
 
 
 def _among(constraints: Constraints, own: Ints) -> Constraints:
-    """Return what was decided about some images, as positions among them."""
+    """Return the decisions about some images, as positions among them."""
     if not len(constraints):
         return constraints
 

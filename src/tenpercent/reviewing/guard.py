@@ -1,4 +1,4 @@
-"""What stands before every call: who may ask, from where, and what each answer forbids the browser."""
+"""Guard in front of every call: checks who asks and from where, and sets the headers that restrict the browser."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-ANY = frozenset({"0.0.0.0", "::"})  # addresses that listen to everybody
+ANY = frozenset({"0.0.0.0", "::"})  # addresses that listen on all interfaces
 READS = frozenset({"GET", "HEAD"})
-HOST = re.compile(r"(\[[0-9a-f.:]+\]|[^\s,/?#@:\[\]]+)(:[0-9]{0,5})?")  # a name and, where it has one, a port
+HOST = re.compile(r"(\[[0-9a-f.:]+\]|[^\s,/?#@:\[\]]+)(:[0-9]{0,5})?")  # a name and an optional port
 USUAL = {"http": 80, "https": 443}  # ports
 
 HEADERS = {
@@ -35,26 +35,26 @@ HEADERS = {
 def cookie_name(token: str) -> str:
     """Return the name of the cookie that holds the token.
 
-    Cookies know no ports: two servers of one machine would overwrite each other's if both had one name.
+    Cookies ignore ports: two servers on one machine would overwrite each other's under one name.
     """
     return f"tenpercent-{hashlib.blake2b(token.encode(), digest_size=4).hexdigest()}"
 
 
 class Guard:
-    """An ASGI application around another, which lets through only who holds the token and comes from a known host.
+    """An ASGI application around another, which admits only requests with the token and from a known host.
 
     The printed address carries the token once; it is answered with a cookie and the address without it.
     """
 
     def __init__(self, app: ASGIApp, token: str, hosts: Iterable[str] = ()) -> None:
-        """Take the application to guard.
+        """Wrap an application.
 
         Args:
-            app: what answers.
+            app: the application.
             token: the secret.
-            hosts: names that may stand in ``Host`` beside those of this machine's loopback; ``0.0.0.0`` allows
-                all addresses in numbers, and this machine's own names: a page from elsewhere that has its name lead
-                here (DNS rebinding) still comes under that name.
+            hosts: names allowed in ``Host`` beside those of this machine's loopback; ``0.0.0.0`` allows
+                all numeric addresses, and this machine's own names: a foreign page whose name is pointed here (DNS
+                rebinding) still comes under that name.
         """
         self._app, self._token, self._cookie = app, token.encode(), cookie_name(token)
         named = {host.strip("[]").lower() for host in hosts}
@@ -63,7 +63,7 @@ class Guard:
         self._hosts = LOOPBACK | named | own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or hand on, one connection."""
+        """Answer or pass on one connection."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
@@ -72,7 +72,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
 
     def _own_answer(self, scope: Scope) -> Response | None:
-        """Return the answer to who may not pass, or brings the token; None for everybody else."""
+        """Return the answer to a request that is refused, or brings the token; None for others."""
         headers, reads, front = Headers(scope=scope), scope["method"] in READS, scope["path"] == "/"
         refused = self._stranger(headers, reads)
         if refused is not None:
@@ -86,7 +86,7 @@ class Guard:
         return None
 
     def _stranger(self, headers: Headers, reads: bool) -> str | None:
-        """Return why a request comes from the wrong place, or None."""
+        """Return why the origin of a request is wrong, or None."""
         host = _only(headers, "host") or ""
         named = HOST.fullmatch(host.lower())
         if named is None or not self._is_here(named[1].strip("[]")):
@@ -104,7 +104,7 @@ class Guard:
         return name in self._hosts or (self._any and _is_address(name))
 
     def _known(self, headers: Headers) -> bool:
-        """Whether a cookie holds the token; a proxy's page may send several of the name."""
+        """Return whether a cookie holds the token; a proxy's page may send several of the name."""
         pairs = (
             pair.strip().partition("=") for line in headers.getlist("cookie") for pair in line.split(";")
         )
@@ -114,7 +114,7 @@ class Guard:
         return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._token)
 
     def _welcome(self, given: str) -> Response:
-        """Turn the right token into a cookie, and lead to the same page without it."""
+        """Turn the right token into a cookie, and redirect to the same page without it."""
         if not self._is_token(given):
             return _refusal(
                 "the token is wrong; open the address that tenpercent review printed last", as_page=True
@@ -125,14 +125,14 @@ class Guard:
 
 
 def _only(headers: Headers, name: str) -> str | None:
-    """Return the value of a header that is there exactly once."""
+    """Return the value of a header that occurs exactly once, else None."""
     found = headers.getlist(name)
     return found[0] if len(found) == 1 else None
 
 
 def _same_place(origin: str, host: str) -> bool:
-    """Whether an ``Origin`` names the host and port of ``Host``; without a port, the usual one of its scheme."""
-    with suppress(ValueError):  # no address at all
+    """Return whether an ``Origin`` names the host and port of ``Host``; the default port where it names none."""
+    with suppress(ValueError):  # not an address
         one, other = urlsplit(origin), urlsplit(f"//{host}")
         usual = USUAL.get(one.scheme)
         ports = (one.port or usual, other.port or usual)
@@ -160,7 +160,7 @@ def _with_headers(send: Send) -> Send:
 
 
 def _refusal(line: str, as_page: bool = False) -> Response:
-    """Return an answer of one line, as a page where a person would see it."""
+    """Return an answer of one line, as a page where a person will see it."""
     if not as_page:
         return JSONResponse({"error": line}, 403)
     # The line is one of this module's own, without anything of the request.

@@ -1,4 +1,4 @@
-"""What the page shows of one image and of one group, as JSON: the file, the keeper, the neighbours, the tree."""
+"""Views of one image and of one group, as JSON: the file, the representative, the neighbours, the tree."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_LEAVES = 200  # of a group whose tree is drawn
 
 
 def image_view(state: State, cut: Cut, position: int) -> dict[str, Any]:
-    """Return an image with its place in its group, and what is decided about it."""
+    """Return an image with its place in its group, and the decisions about it."""
     position = checked_position(state, position)
     groups, embeddings = state.groups(cut), state.embeddings
     group = groups.of(np.asarray([position]))
@@ -53,9 +53,9 @@ def group_detail(state: State, cut: Cut, key: int, page: tuple[int, int]) -> dic
 
     Args:
         state: the run.
-        cut: where it is cut.
+        cut: the cut.
         key: a position in the group.
-        page: the offset among the members, and how many.
+        page: offset and number of members.
     """
     key = checked_position(state, key)
     groups = state.groups(cut)
@@ -81,7 +81,7 @@ def _outside(state: State, members: Ints, position: int) -> dict[str, Any] | Non
 def _tree(state: State, members: Ints) -> dict[str, Any] | None:
     """Return the merges of a group as brackets over its images side by side; None where they are one or too many.
 
-    A bracket [x1, x2, h1, h2, height] joins what stands at x1 and ends at height h1 with what stands at x2.
+    A bracket [x1, x2, h1, h2, height] joins the branch at x1, which ends at height h1, with that at x2.
     """
     if not 2 <= len(members) <= MOST_LEAVES:
         return None
@@ -107,7 +107,7 @@ def _tree(state: State, members: Ints) -> dict[str, Any] | None:
 
 
 def _file(state: State, position: int) -> dict[str, Any]:
-    """Return size and format of an image's file, or why it can't be read."""
+    """Return size and format of an image's file, or the reason why it can't be read."""
     found: dict[str, Any] = {"width": None, "height": None, "bytes": None, "format": None}
     if state.originals.source is None:
         return {**found, "missing": None, "changed": False}
@@ -126,7 +126,7 @@ def _file(state: State, position: int) -> dict[str, Any]:
 
 
 def _has_changed(state: State, position: int, raw: Raw) -> bool:
-    """Whether an image's file is another than the one that was embedded."""
+    """Return whether an image's file is not the one that was embedded."""
     if state.embeddings.hashes is None:
         return False
     return content_hash(raw) != str(state.embeddings.hashes[position])
@@ -145,10 +145,10 @@ def _measures(raw: Raw, how: Decoding) -> dict[str, Any]:
             width, height = image.size
             if (
                 image.format != "TIFF" and orientation(image) > 4
-            ):  # lies on its side; a TIFF says its size as seen
+            ):  # is stored on its side; a TIFF gives its size as seen
                 width, height = height, width
             return {"width": width, "height": height, "bytes": len(raw), "format": image.format}
     except Unreadable:
         raise
-    except Exception as error:  # Pillow's parsers raise nearly anything on broken files
+    except Exception as error:  # Pillow's parsers raise almost anything on broken files
         raise Unreadable(f"the file is no image any more ({type(error).__name__})") from error

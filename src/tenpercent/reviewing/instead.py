@@ -1,4 +1,4 @@
-"""Who goes in place of whom: two cuts compared where they differ, and nowhere else."""
+"""Changes between two cuts, compared only where they differ."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MOST_NAMED = 12  # images of each sort
 
 
 def change_view(state: State, before: Groups, after: Groups, decided: list[int]) -> dict[str, Any]:
-    """Return which images stay or go from one cut to another.
+    """Return the images that become kept or removed from one cut to another.
 
     Args:
-        state: the run as it is after.
+        state: the run after the change.
         before, after: the cuts, of the same images.
         decided: the images that a decision in between names.
     """
@@ -35,10 +35,10 @@ def change_view(state: State, before: Groups, after: Groups, decided: list[int])
 
 
 def refill_view(state: State, keep: float | None) -> dict[str, Any]:
-    """Return which images go as well at a fraction where decisions hold the count, not the height.
+    """Return the images also removed at a fraction where decisions hold the count, not the height.
 
     Raises:
-        RefusedError: the tree is not deep enough to know.
+        RefusedError: the tree is not deep enough.
     """
     low, full = (state.checked(keep, None, hold) for hold in (Hold.HEIGHT, Hold.COUNT))
     found = change_view(state, state.groups(low), state.groups(full), [])
@@ -46,7 +46,7 @@ def refill_view(state: State, keep: float | None) -> dict[str, Any]:
 
 
 def _removed(before: Groups, after: Groups, seeds: Ints) -> tuple[Ints, Ints]:
-    """Return who goes in each of two cuts among the images whose group is not the same in both."""
+    """Return the images removed in each of two cuts, among those whose group differs."""
     n = before.forest.n
     one, other = (g.forest.a[g.taken] * n + g.forest.b[g.taken] for g in (before, after))
     differing = np.setxor1d(one, other)
@@ -67,7 +67,7 @@ def _gone(groups: Groups, positions: Ints) -> Ints:
 
 
 def _with_keepers(state: State, groups: Groups, positions: Ints) -> list[dict[str, Any]]:
-    """Return images that go, each with its keeper."""
+    """Return removed images, each with its representative."""
     found = []
     for position in positions.tolist():
         standing = groups.standing(groups.of(np.asarray([position])))

@@ -1,4 +1,4 @@
-"""Work that takes longer than an answer may: one thread each, its progress told to every page."""
+"""Jobs too long for an answer: one thread each, progress sent to every page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .requests import RefusedError
 
 log = logging.getLogger("tenpercent")
 
-TELL_EVERY = 0.2  # seconds between two signs of progress
+TELL_EVERY = 0.2  # seconds between progress events
 
 Tell = Callable[[float | None], None]
 
@@ -26,7 +26,7 @@ class Job:
         name: of its events.
         state: ``none``, ``computing``, ``ready`` or ``failed``.
         done: from 0 to 1, or None where that is not known.
-        error: why it failed, else empty.
+        error: the reason of a failure, else empty.
     """
 
     def __init__(self, name: str, hub: Hub) -> None:
@@ -35,24 +35,24 @@ class Job:
         self._hub, self._lock, self._told = hub, Lock(), 0.0
 
     def start(self, work: Callable[[Tell], dict[str, Any]]) -> None:
-        """Begin the work in a thread.
+        """Start the work in a thread.
 
         Args:
-            work: is given what to call with its progress, and returns what the last event holds beside its state.
+            work: takes a callback for its progress, and returns the content of the last event beside its state.
 
         Raises:
-            RefusedError: it is being done already.
+            RefusedError: it is running already.
         """
         with self._lock:
             if self.state == "computing":
                 raise RefusedError(409, f"the {self.name} is being computed already; wait for it")
             self.state, self.done, self.error = "computing", 0.0, ""
         self._publish({})
-        # A daemon: ctrl-C ends the server at once, and what was computed of a tree is gone on from the next time.
+        # A daemon: ctrl-C ends the server at once, and the next run resumes from the part of the tree computed.
         Thread(target=self._run, args=(work,), name=f"review-{self.name}", daemon=True).start()
 
     def view(self) -> dict[str, Any]:
-        """Return how far it is."""
+        """Return its progress."""
         return {"state": self.state, "done": self.done, "error": self.error or None}
 
     def _run(self, work: Callable[[Tell], dict[str, Any]]) -> None:

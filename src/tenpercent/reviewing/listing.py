@@ -1,4 +1,4 @@
-"""The list of groups as JSON: a page of it, each group with its first members."""
+"""List of groups as JSON: a page of it, each group with its first members."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from ..tree.partition import Standing
 
 SHOWN = 16  # members of a group in a list of groups
-BYTES = 700_000  # of an answer, before JSON's own signs
+BYTES = 700_000  # of an answer, without JSON's own syntax
 
 
 def groups_view(state: State, cut: Cut, asked: GroupsRequest) -> dict[str, Any]:
-    """Return a page of the list of groups: the one asked for, or the one that holds the group of an image.
+    """Return a page of the list of groups: the one asked for, or the one with the group of an image.
 
     Raises:
         RefusedError: no class has that name or code, there is no such image, or the tree is not deep enough.
@@ -49,7 +49,7 @@ def groups_view(state: State, cut: Cut, asked: GroupsRequest) -> dict[str, Any]:
 def _groups_page(
     state: State, cut: Cut, wanted: Filter, text: str, page: tuple[int, int]
 ) -> tuple[int, list[dict[str, Any]]]:
-    """Return how many groups are listed, and those of a page."""
+    """Return the number of groups listed, and those of a page."""
     groups = state.groups(cut)
     listed = _listed(state, groups, wanted, text)
     return len(listed), group_views(state, groups, listed[page[0] : sum(page)])
@@ -60,7 +60,7 @@ def _listed(state: State, groups: Groups, wanted: Filter, text: str) -> Ints:
 
 
 def with_missing(state: State, members: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return members with whether their images are gone, which is looked up each time."""
+    """Return members marked where their images are missing, which is looked up each time."""
     if state.originals.source is None:
         return [{**member, "missing": False} for member in members]
     return [{**member, "missing": state.originals.missing(member["p"]) is not None} for member in members]
@@ -80,12 +80,12 @@ def group_views(state: State, groups: Groups, asked: Ints) -> list[dict[str, Any
 
 
 def fitting(lengths: list[int], most: int = BYTES) -> int:
-    """Return how many of the first texts an answer holds, one at least."""
+    """Return how many of the first texts fit into an answer, at least one."""
     return max(1, int(np.searchsorted(np.cumsum(lengths), most, side="right")))
 
 
 def about_groups(state: State, groups: Groups, asked: Ints, standing: Standing) -> list[dict[str, Any]]:
-    """Return what is said of groups without their members."""
+    """Return the data on groups without their members."""
     first = groups.first(asked)
     columns = {
         "key": first.tolist(),
@@ -108,7 +108,7 @@ def about_groups(state: State, groups: Groups, asked: Ints, standing: Standing) 
 
 
 def members_view(state: State, standing: Standing, number: int, entries: slice) -> list[dict[str, Any]]:
-    """Return members of the `number`-th group in `standing`, as far as one answer holds."""
+    """Return members of the `number`-th group in `standing`, as far as they fit into an answer."""
     representative, names = int(standing.representative[number]), state.embeddings.ids
     fit = fitting([len(name) for name in names[standing.members[entries]].tolist()])
     positions = standing.members[entries][:fit]
@@ -134,14 +134,14 @@ def members_view(state: State, standing: Standing, number: int, entries: slice) 
 
 
 def role(kept: bool, stands: bool) -> str:
-    """Return what becomes of an image, in a word or two."""
+    """Return the role of an image, in a word or two."""
     if not kept:
         return "removed"
     return "kept" if stands else "kept too"
 
 
 def distance(dissimilarity: float, representative: int) -> float | None:
-    """Return a dissimilarity to the keeper, None where there is no keeper."""
+    """Return a dissimilarity to the representative, None where there is none."""
     return dissimilarity if representative >= 0 and math.isfinite(dissimilarity) else None
 
 

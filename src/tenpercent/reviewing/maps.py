@@ -1,4 +1,4 @@
-"""The map of a run: computed once, stored beside the run, sent in parts."""
+"""Map of a run: computed once, stored beside the run, sent in parts."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ log = logging.getLogger("tenpercent")
 
 FORMAT = 1
 NAME = "map.parquet"
-MOST_CODES = 32_767  # what two bytes hold
+MOST_CODES = 32_767  # the most that two bytes hold
 
 
 class About(TypedDict):
-    """What is stored beside the map."""
+    """The metadata stored beside the map."""
 
     format: int
     origin: str
@@ -40,32 +40,32 @@ LAYOUT = Layout((Column("x", pa.uint16()), Column("y", pa.uint16())), About, FOR
 
 
 class Map:
-    """The map of the run's embeddings as they are now; safe for threads."""
+    """The map of the run's current embeddings; thread-safe."""
 
     def __init__(self, session: Session, hub: Hub) -> None:
-        """Take the run; a stored map is read when it is first asked for."""
+        """Store the session; a stored map is read on first use."""
         self._session, self._job = session, Job("map", hub)
         self._origin, self._method = "", ""
         self._points: npt.NDArray[np.uint16] | None = None
 
     @property
     def path(self) -> Path:
-        """Where it is stored."""
+        """File of the stored map."""
         return self._session.run.path / "review" / NAME
 
     def view(self) -> dict[str, Any]:
-        """Return whether there is one, and how far it is."""
+        """Return its state and progress."""
         state = self._session.state
         ready = self._ready(state)
         view = self._job.view()
         if ready:
             view = {"state": "ready", "done": 1.0, "error": None}
         elif view["state"] == "ready":
-            view = {"state": "none", "done": None, "error": None}  # it was one of other embeddings
+            view = {"state": "none", "done": None, "error": None}  # it was made of other embeddings
         return {**view, "n": len(state.embeddings), "method": self._method if ready else None}
 
     def start(self) -> dict[str, Any]:
-        """Begin to compute it, unless it is there."""
+        """Start computing it, unless it exists."""
         state = self._session.state
         if not self._ready(state):
             self._job.start(lambda tell: self._make(state, tell))
@@ -95,7 +95,7 @@ class Map:
         self._points, self._method, self._origin = points, method, origin
 
     def _ready(self, state: State) -> bool:
-        """Whether the map of these embeddings is at hand; reads the stored one."""
+        """Return whether the map of these embeddings is available; reads the stored one."""
         if self._origin == state.embeddings.origin:
             return True
         if self._job.state == "computing" or not self.path.is_file():

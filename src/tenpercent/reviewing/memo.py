@@ -1,4 +1,4 @@
-"""A small cache whose values are made once each, by whoever asks first, while others wait for that one."""
+"""A small cache whose values are made once each, by the first caller, while others wait."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Value = TypeVar("Value")
 
 
 class Memo(Generic[Value]):
-    """Keeps the values asked for last; safe for threads."""
+    """A thread-safe cache of the most recently used values."""
 
     def __init__(self, most: int) -> None:
-        """Take how many values to keep, one at least."""
+        """Set the number of values to keep, at least 1."""
         self._lock = Lock()
 
         @lru_cache(max(1, most))
@@ -24,8 +24,8 @@ class Memo(Generic[Value]):
         self._slot = slot
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Return the value of `key`; make it where it is not here. What `make` raises is not kept."""
-        with self._lock:  # of two at once, each would be given a slot of its own
+        """Return the value of `key`; make it where it is missing. Errors of `make` are not cached."""
+        with self._lock:  # two callers at once would each get a slot of their own
             lock, made = self._slot(key)
         with lock:
             if not made:

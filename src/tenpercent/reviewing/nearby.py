@@ -1,4 +1,4 @@
-"""How far apart images are: two of the set, and one and the nearest outside its group, soon enough for who waits."""
+"""Dissimilarities between images, and the nearest image outside a group, fast enough for a waiting user."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from ..linkage.filters import relative_margin
 from ..selection.nearest_outside import nearest_outside
 from ..tree.gap import typical_dissimilarity
 
-ROWS = 65_536  # vectors looked at at a time
+ROWS = 65_536  # vectors searched at a time
 
 
 class Nearby:
-    """Looks among all images of some embeddings."""
+    """A search among all images of some embeddings."""
 
     def __init__(self, embeddings: Embeddings) -> None:
-        """Take the embeddings; nothing is computed yet."""
+        """Store the embeddings; nothing is computed yet."""
         self.embeddings = embeddings
 
     @cached_property
     def typical(self) -> float | None:
-        """The typical dissimilarity of two images; None of a single image."""
+        """Typical dissimilarity of two images; None for a single image."""
         return typical_dissimilarity(self.embeddings.vectors)
 
     @cached_property
     def _scale(self) -> npt.NDArray[np.float32]:
-        """One over the length of each vector, float32[n]."""
+        """Reciprocal of each vector's length, float32[n]."""
         vectors = self.embeddings.vectors
         scale = np.empty(len(vectors), dtype=np.float32)
         for part in in_batches(len(vectors), ROWS):
@@ -40,11 +40,11 @@ class Nearby:
         """Return the nearest image that is not in the same group with its dissimilarity; None where there is none.
 
         A product in float32 drops what is farther than its rounding could explain; `nearest_outside` decides among the
-        rest, so the answer is its.
+        rest, so the results are equal.
 
         Args:
             members: int64[k], the images of the group.
-            position: which of them to look around.
+            position: the image of them to search from.
         """
         vectors, margin = self.embeddings.vectors, np.float32(4 * relative_margin(self.embeddings.width))
         asked = np.asarray(vectors[position], dtype=np.float32) * self._scale[position]

@@ -1,4 +1,4 @@
-"""One call of the server, and the description of all calls in the words of OpenAPI 3.1."""
+"""A call of the server, and the OpenAPI 3.1 description of all calls."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Call(Generic[Model]):
     Attributes:
         method: GET or POST.
         path: the address, with names of parameters in braces.
-        about: what it does, a sentence.
-        takes: the model of its values: in the address of a GET, in the body of a POST.
+        about: its effect, in a sentence.
+        takes: the model of its values, in the address of a GET, in the body of a POST.
         answer: makes the content, or the whole response.
         gives: the media type of the answer.
-        status: of a good answer.
+        status: of a successful answer.
     """
 
     method: str
@@ -48,7 +48,7 @@ class Call(Generic[Model]):
     status: int = 200
 
     def described(self) -> dict[str, Any]:
-        """Return what OpenAPI calls an operation."""
+        """Return the OpenAPI operation of a call."""
         good = {self.gives: {"schema": {"type": "object" if self.gives == JSON else "string"}}}
         error = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
         refusals = {status: {"description": line, "content": error} for status, line in REFUSALS.items()}

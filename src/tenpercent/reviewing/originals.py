@@ -1,4 +1,4 @@
-"""The images that a run was made of, as far as they are there still."""
+"""Original images of a run, as far as they still exist."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from ..errors import UsageError
 
 
 class GoneError(Exception):
-    """An image that is not there any more; the message is for a person."""
+    """An image that no longer exists; the message is for a person."""
 
 
 @dataclass(frozen=True, eq=False)
 class Originals:
-    """Where the images of a run are now.
+    """The current place of a run's images.
 
     Attributes:
-        source: what reads them; None where there is nothing to read.
-        rows: int64[n], the row of each position in the source as it is now, −1 where it is not there.
-        note: what a person should know: images are gone, or there are none; None where all is as it was.
-        follow_links: whether the run followed links that lead out of the folder of images.
+        source: the source to read them from; None where there is nothing to read.
+        rows: int64[n], the row of each position in the current source, −1 where it is missing.
+        note: a note for a person, on images that are missing, or on there being none; None where nothing has changed.
+        follow_links: True where the run followed links out of the folder of images.
     """
 
     source: ImageSource | None
@@ -39,7 +39,7 @@ class Originals:
     follow_links: bool = False
 
     def missing(self, position: int) -> str | None:
-        """Return why an image is not there, or None where it is, as far as that can be told without reading it."""
+        """Return why an image is missing, or None where it exists, as far as known without reading it."""
         try:
             self.state(position)
         except GoneError as gone:
@@ -47,14 +47,14 @@ class Originals:
         return None
 
     def read(self, position: int) -> Raw:
-        """Return an image as it is stored.
+        """Return an image as stored.
 
         Raises:
-            GoneError: it is not there, or a link leads out of the folder of images and the run followed none.
+            GoneError: it is missing, or a link leads out of the folder of images and the run followed none.
             Unreadable, OSError: it can't be read.
         """
         self.state(position)
-        assert self.source is not None  # else it has no state
+        assert self.source is not None  # else it would have no state
         row = int(self.rows[position])
         file = self.file(position)
         root = os.path.realpath(self.source.spec)
@@ -68,7 +68,7 @@ class Originals:
         return self.source.read(row)
 
     def file(self, position: int) -> Path | None:
-        """Return the file of an image of a folder; None where the source is none, or the name had to be rewritten."""
+        """Return the file of an image; None where the source is not a folder, or the name had to be rewritten."""
         if self.source is None or not self._is_folder or self.rows[position] < 0:
             return None
         path = self.source.paths[int(self.rows[position])]
@@ -79,10 +79,10 @@ class Originals:
         return self.source is not None and self.source.columns is None and Path(self.source.spec).is_dir()
 
     def state(self, position: int) -> str:
-        """Return what tells one state of an image's file from another: its time and size, "" where it is no file.
+        """Return the state of an image's file, for comparison: its time and size, "" where it is not a file.
 
         Raises:
-            GoneError: it is not there.
+            GoneError: it is missing.
         """
         if self.source is None:
             raise GoneError(self.note or "this run has no images")
@@ -129,7 +129,7 @@ def open_originals(run: RunFolder, embeddings: Embeddings) -> Originals:
 
 
 def _changed(source: ImageSource, change: Change, embeddings: Embeddings, follow_links: bool) -> Originals:
-    """Return what is still there of a folder that has changed."""
+    """Return the images that still exist of a folder that has changed."""
     there = np.asarray([source.paths[row] is not None for row in embeddings.rows.tolist()])
     note = f"{source.spec} has changed since it was embedded: {change}"
     return Originals(source, np.where(there, embeddings.rows, -1), note, follow_links)

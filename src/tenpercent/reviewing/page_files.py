@@ -1,4 +1,4 @@
-"""The files of the page itself, read once: what a client names is looked up among them, never taken for a path."""
+"""Files of the page itself, read once: a client's name is looked up among them, never used as a path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".s
 
 
 def page_files(folder: Path = FOLDER) -> dict[str, Response]:
-    """Return the files below a folder by their names, those in folders with slashes."""
+    """Return the files below a folder by their names, with slashes for subfolders."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()

@@ -1,4 +1,4 @@
-"""Pictures of a run's images in the sizes of the page: decoded and encoded anew, and kept on disk."""
+"""Pictures of a run's images in the sizes of the page: re-encoded, and cached on disk."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ from .originals import Originals
 log = logging.getLogger("tenpercent")
 
 SIDES = (160, 320, 1024)
-RECIPE = 2  # of how pictures are made; raise it when that changes
-MOST_BYTES = 512 * 2**20  # of pictures kept on disk
+RECIPE = 2  # version of how pictures are made; raise it when that changes
+MOST_BYTES = 512 * 2**20  # of pictures cached on disk
 
 
 class Picture(NamedTuple):
-    """A picture as it is sent."""
+    """A picture to send."""
 
     data: bytes
     tag: str
 
     @property
     def kind(self) -> str:
-        """Its media type."""
+        """Media type."""
         return "image/png" if self.data.startswith(b"\x89PNG") else "image/jpeg"
 
 
 class Pictures:
-    """Makes pictures, and keeps those made in a folder; safe for threads and for several processes.
+    """A maker of pictures with a cache in a folder; safe for threads and for several processes.
 
-    Where the folder can't be written or the disk is full, pictures are made each time anew, and that is said once.
+    Where the folder can't be written or the disk is full, pictures are made every time, with a single warning.
     """
 
     def __init__(self, folder: Path, most: int = MOST_BYTES) -> None:
-        """Take the folder to keep pictures in, and how many bytes of them."""
+        """Set the folder of the cache, and its size in bytes."""
         self.folder, self.most = folder, most
         self._writes = True
         self._held: int | None = None
         self._lock = Lock()
 
     def tag(self, originals: Originals, embeddings: Embeddings, position: int, side: int) -> str:
-        """Return what tells this picture from all others, and from the same one when its file has changed.
+        """Return a tag that identifies this picture, and changes when its file does.
 
         Raises:
-            GoneError: the image is not there.
+            GoneError: the image is missing.
         """
         spec = "" if originals.source is None else originals.source.spec
         code = "" if embeddings.hashes is None else embeddings.hashes[position]
@@ -70,7 +70,7 @@ class Pictures:
         """Return a picture of an image that fits a square of `side` pixels.
 
         Raises:
-            GoneError: the image is not there.
+            GoneError: the image is missing.
             Unreadable, OSError: it can't be read.
         """
         tag = self.tag(originals, embeddings, position, side)
@@ -89,7 +89,7 @@ class Pictures:
         try:
             data = self._path(tag).read_bytes()
         except OSError:
-            return None  # not made yet, or not readable: it is made anew
+            return None  # not made yet, or not readable: it is made again
         return data if _is_whole(data) else None
 
     def _keep(self, tag: str, data: bytes) -> None:
@@ -105,11 +105,11 @@ class Pictures:
         except OSError as error:
             self._writes = False
             log.warning("pictures are not kept in %s (%s); each is made anew", self.folder, error.strerror)
-            with suppress(OSError):  # what can't be written can't be removed either
+            with suppress(OSError):  # a file that can't be written can't be removed either
                 partial.unlink(missing_ok=True)
 
     def _make_room(self, added: int) -> None:
-        """Remove the oldest pictures down to half of the most, once there are more."""
+        """Remove the oldest pictures down to half of the limit, once it is exceeded."""
         with self._lock:
             if self._held is None:
                 self._held = sum(size for _, size, _ in self._files())
@@ -120,11 +120,11 @@ class Pictures:
             for _, size, path in sorted(self._files()):
                 if self._held <= self.most // 2:
                     break
-                Path(path).unlink(missing_ok=True)  # another process may have been quicker
+                Path(path).unlink(missing_ok=True)  # another process may have been faster
                 self._held -= size
 
     def _files(self) -> list[tuple[float, int, str]]:
-        """Return when each picture was made, its size and path."""
+        """Return the time of each picture, its size and path."""
         found = []
         for folder, _, names in os.walk(self.folder):
             for name in names:
@@ -138,10 +138,10 @@ class Pictures:
 
 
 def rendered(originals: Originals, position: int, side: int) -> bytes:
-    """Return an image, encoded anew as PNG or JPEG, that fits a square of `side` pixels.
+    """Return an image, re-encoded as PNG or JPEG, that fits a square of `side` pixels.
 
     Raises:
-        GoneError: the image is not there.
+        GoneError: the image is missing.
         Unreadable, OSError: it can't be read.
     """
     raw = originals.read(position)
@@ -152,9 +152,9 @@ def rendered(originals: Originals, position: int, side: int) -> bytes:
 
 
 def _reduced(raw: Raw, side: int, how: Decoding) -> RGB | None:
-    """Return a large JPEG decoded at half, a quarter or an eighth, twice as large as needed at least; None for others.
+    """Return a large JPEG decoded at half, a quarter or an eighth, at least twice as large as needed; None for others.
 
-    A photo of 12 million pixels takes a tenth of the time so.
+    A photo of 12 million pixels takes a tenth of the time this way.
     """
     if not isinstance(raw, bytes) or not raw.startswith(b"\xff\xd8"):
         return None
@@ -167,11 +167,11 @@ def _reduced(raw: Raw, side: int, how: Decoding) -> RGB | None:
             image.load()
             return as_rgb(image, how)
     except (OSError, SyntaxError, ValueError, TypeError):
-        return None  # the usual way says what is wrong with it
+        return None  # the usual way reports the error
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether a picture has its end: a machine that lost power may have kept a part of the file."""
+    """Return whether a picture is complete: a machine that lost power may have kept a part of the file."""
     if data.startswith(b"\x89PNG"):
         return data.endswith(b"IEND\xaeB`\x82")
     return data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")

@@ -1,4 +1,4 @@
-"""All images as points on a plane, near where they are alike: UMAP of all, or of a sample that the others join."""
+"""Projection of images onto a plane, similar ones near each other: UMAP of all, or of a sample that the others join."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SAMPLE = (
     50_000  # images that UMAP lays out; of more, as many drawn at random, so that dense places stay dense
 )
 NEIGHBOURS = 15
-JOINED = 5  # images of the sample between which another is laid
-FEWEST = 12  # images that UMAP makes anything of
+JOINED = 5  # images of the sample that place another one
+FEWEST = 12  # images that UMAP needs
 SEED = 20190129
 TILE = 1024
 SIDE = 65_535  # the points lie in a square of 0 … SIDE
@@ -34,7 +34,7 @@ class Projection(NamedTuple):
 
     Attributes:
         x, y: uint16[n], in id order.
-        method: how they came about, in words.
+        method: the way they were made, in words.
     """
 
     x: npt.NDArray[np.uint16]
@@ -47,7 +47,7 @@ def project(vectors: Vectors, tell: Tell) -> Projection:
 
     Args:
         vectors: [n, d] in id order.
-        tell: is called with the share that is done, None where that is not known.
+        tell: called with the share done, None where that is not known.
 
     Raises:
         MissingExtraError: umap-learn is not installed.
@@ -61,7 +61,7 @@ def project(vectors: Vectors, tell: Tell) -> Projection:
     if n > SAMPLE:
         sample = np.sort(np.random.default_rng(SEED).choice(n, SAMPLE, replace=False))
     rest = np.setdiff1d(np.arange(n), sample, assume_unique=True)
-    share = 0.3 if not len(rest) else 0.15  # what finding neighbours takes, roughly
+    share = 0.3 if not len(rest) else 0.15  # rough share of the time for finding neighbours
     units = unit_vectors(vectors[sample]).astype(np.float32)
     k = min(NEIGHBOURS, len(sample) - 1)
     nearest, distance = neighbours(units, units, k + 1, lambda done: tell(share * done))
@@ -102,7 +102,7 @@ def neighbours(asked: Units, among: Units, k: int, tell: Callable[[float], None]
 
 
 def _itself_first(nearest: Ints, distance: Units) -> tuple[Ints, Units]:
-    """Put each point before its neighbours, as UMAP supposes; among equals it may come later, or not at all."""
+    """Put each point before its neighbours, as UMAP expects; among equals it may come later, or not at all."""
     own = np.arange(len(nearest))[:, None]
     is_own = nearest == own
     is_own[~is_own.any(axis=1), -1] = True
@@ -116,7 +116,7 @@ def _itself_first(nearest: Ints, distance: Units) -> tuple[Ints, Units]:
 
 
 def _package() -> ModuleType:
-    """Import umap-learn, whose kernels are stored like ours where its installation can't be written."""
+    """Import umap-learn, whose kernels are cached like ours where its installation can't be written."""
     try:
         return require("umap", "review")
     except RuntimeError as nowhere:
@@ -129,7 +129,7 @@ def _umap(umap: object, units: Units, nearest: Ints, distance: Units, k: int) ->
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
-        )  # that it keeps no search index, and that a seed makes it use one thread: meant
+        )  # on keeping no search index, and on a seed limiting it to one thread: both intended
         made = umap.UMAP(  # type: ignore[attr-defined]
             n_neighbors=k,
             metric="euclidean",
@@ -142,7 +142,7 @@ def _umap(umap: object, units: Units, nearest: Ints, distance: Units, k: int) ->
 
 
 def _between(placed: Units, near: Ints, distance: Units) -> Units:
-    """Return the mean of the places of some neighbours, the nearer weighing more."""
+    """Return the mean of the places of some neighbours, weighted by nearness."""
     scale = np.maximum(distance[:, :1], 1e-6)
     weight = np.exp(-((distance / scale) ** 2))
     weight /= weight.sum(axis=1, keepdims=True)
@@ -160,7 +160,7 @@ def _principal(units: Units) -> Units:
 
 
 def _squared(points: Units, method: str) -> Projection:
-    """Put points into the square of 0 … SIDE, their aspect kept, the shorter side in its middle."""
+    """Fit points into the square of 0 … SIDE, with their aspect, the shorter side centred."""
     low, high = points.min(axis=0), points.max(axis=0)
     scale = SIDE / max(float((high - low).max()), 1e-12)
     whole = np.rint((points - (low + high) / 2) * scale + SIDE / 2).clip(0, SIDE).astype(np.uint16)

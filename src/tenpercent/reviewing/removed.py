@@ -1,4 +1,4 @@
-"""The list of what goes, as JSON: each image with the one kept for it, the farthest first."""
+"""List of removed images, as JSON: each with its representative, the farthest first."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .views import with_keeper
 
 
 def removed_view(state: State, selection: Selection, page: tuple[int, int]) -> dict[str, Any]:
-    """Return a page of the images that go.
+    """Return a page of the removed images.
 
     Args:
         state: the run.
         selection: the whole cut.
-        page: the offset, and how many images.
+        page: offset and number of images.
     """
     offset, limit = page
     gone = np.flatnonzero(~selection.kept_by_id)
     d = selection.dissimilarity[gone]
-    order = np.lexsort((gone, -np.where(np.isnan(d), np.inf, d)))  # those without a keeper first
+    order = np.lexsort((gone, -np.where(np.isnan(d), np.inf, d)))  # those without a representative first
     shown = gone[order[offset : offset + limit]]
     images = [
         with_keeper(state, p, int(selection.representative[p]), float(selection.dissimilarity[p]))

@@ -1,4 +1,4 @@
-"""What a request may carry: a strict model a call, from which it is checked and described alike."""
+"""Requests: a strict model of each call's values, from which they are checked and described alike."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .groups import Decided, Order
 from .pictures import SIDES
 
 MOST_BODY = 64 * 1024
-MOST_IMAGES = 1000  # that one decision names
+MOST_IMAGES = 1000  # named by one decision
 DESCRIBED = (
     "description",
     "type",
@@ -32,17 +32,17 @@ DESCRIBED = (
     "default",
 )
 TAG = "if-none-match"  # the one header that a call takes
-# Python's own reading takes spaces, underscores and the digits of any script.
+# Python's own parser takes spaces, underscores and the digits of any script.
 WHOLE, NUMBER = re.compile("[-+]?[0-9]{1,40}"), re.compile("[-+.0-9eE]{1,40}")
 LARGEST = 2**53  # whole numbers beyond are not exact in JavaScript
 
 
 class RefusedError(TenpercentError):
-    """A request that can't be answered as it is.
+    """A request that can't be answered.
 
     Attributes:
         status: of the answer.
-        more: what the answer holds beside the line.
+        more: the content of the answer beside the line.
     """
 
     def __init__(self, status: int, line: str, **more: Any) -> None:
@@ -168,7 +168,7 @@ Model = TypeVar("Model", bound=Request)
 
 
 def of_address(model: type[Model], texts: Mapping[str, str]) -> Model:
-    """Check what an address holds; a value without a letter counts as not given.
+    """Check the values of an address; an empty value counts as not given.
 
     Raises:
         RefusedError: a value is missing, of another kind, or out of its range.
@@ -179,7 +179,7 @@ def of_address(model: type[Model], texts: Mapping[str, str]) -> Model:
 
 
 def _read(text: str, kind: str) -> int | float | str:
-    """Return the number that a text is; the text where it is none, or should be none."""
+    """Return a text as a number; unchanged where it is not a number, or should not be one."""
     with suppress(ValueError):
         if kind == "integer" and WHOLE.fullmatch(text):
             return int(text)
@@ -189,10 +189,10 @@ def _read(text: str, kind: str) -> int | float | str:
 
 
 def of_body(model: type[Model], body: bytes, content_type: str) -> Model:
-    """Check what a body of JSON holds.
+    """Check the values of a JSON body.
 
     Raises:
-        RefusedError: it is no JSON object, or a value is missing, of another kind, or out of its range.
+        RefusedError: it is not a JSON object, or a value is missing, of another kind, or out of its range.
     """
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise RefusedError(415, f"the body is {content_type or 'of no type'!r}; send application/json")
@@ -225,7 +225,7 @@ def _refused(model: type[Request], error: ValidationError) -> RefusedError:
 
 
 def _wanted(schema: Mapping[str, Any]) -> str:
-    """Return what a value must be, in words."""
+    """Return the requirement of a value, in words."""
     if "enum" in schema:
         return f"one of {', '.join(schema['enum'])}"
     if schema["type"] == "array":
@@ -243,7 +243,7 @@ def fields(model: type[Request]) -> tuple[dict[str, dict[str, Any]], list[str]]:
     whole = model.model_json_schema()
     found = {}
     for name, schema in whole.get("properties", {}).items():
-        one = schema | schema.get("anyOf", [{}])[0]  # the other is null: not given
+        one = schema | schema.get("anyOf", [{}])[0]  # the other is null, for values not given
         one = whole.get("$defs", {}).get(one.get("$ref", "").rpartition("/")[2], {}) | one
         found[name] = {key: one[key] for key in DESCRIBED if one.get(key) is not None}
     return found, whole.get("required", [])

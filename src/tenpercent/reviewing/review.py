@@ -1,4 +1,4 @@
-"""All that one server holds of a run folder."""
+"""Everything that one server holds of a run folder."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .session import Session
 from .state import State
 from .views import checked_position
 
-FRESH = 60  # seconds that a browser shows a picture without asking whether its file is there still
+FRESH = 60  # seconds that a browser shows a picture without asking whether its file still exists
 
 
 @dataclass(frozen=True, eq=False)
 class Review:
-    """One run folder with what serves it."""
+    """One run folder with all parts that serve it."""
 
     session: Session
     pictures: Pictures
@@ -42,26 +42,26 @@ class Review:
         """Open a run folder.
 
         Raises:
-            TenpercentError: it can't be looked at.
+            TenpercentError: it can't be opened.
         """
         session, hub = Session(path), Hub()
         pictures = Pictures(session.run.path / "review" / "pictures")
         return cls(session, pictures, hub, Map(session, hub), Runs(session, hub))
 
     def warm(self) -> None:
-        """Make what the first look needs, so that it does not wait for what is compiled on first use."""
-        with suppress(TenpercentError):  # whoever looks is told
+        """Prepare the first view, so that it does not wait for compilation."""
+        with suppress(TenpercentError):  # the view reports it
             state = self.state
             cut = state.checked(max(state.how.keep, state.deepest_held), None, Hold.HEIGHT)
             groups_view(state, cut, GroupsRequest.model_validate({"limit": 1}))
 
     @property
     def state(self) -> State:
-        """The run as it is now."""
+        """Current state of the run."""
         return self.session.state
 
     def cut(self, asked: CutRequest) -> tuple[State, Cut]:
-        """Return the run as it is now with the cut that a request names, the run's own where it names none."""
+        """Return the current state with the cut that a request names, the run's own where it names none."""
         state = self.state
         return state, state.checked(asked.keep, asked.threshold, asked.hold)
 
@@ -76,17 +76,17 @@ class Review:
         return self.cut(asked)[1]
 
     def selection(self, asked: CutRequest) -> tuple[State, Selection]:
-        """Return the run as it is now with the whole selection of the cut that a request names."""
+        """Return the current state with the whole selection of the cut that a request names."""
         state, cut = self.cut(asked)
         return state, self.runs.selection(state, cut)
 
     def decided(self, answer: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer to a decision, once all pages are told of it."""
+        """Return the answer to a decision, after notifying all pages."""
         self.hub.publish("decisions", {"version": answer["version"]})
         return answer
 
     def picture(self, asked: PictureRequest) -> Response:
-        """Return an image's picture, or that the one which the browser has is the same still.
+        """Return an image's picture, or "not modified" where the browser has it.
 
         Raises:
             RefusedError: there is no such image or size, its file can't be read, or it is of other embeddings.
@@ -98,7 +98,7 @@ class Review:
         if asked.of is not None and not state.embeddings.origin.startswith(asked.of):
             raise RefusedError(409, "the run was embedded anew; load the page again")
         name, of = state.embeddings.ids[position], (state.originals, state.embeddings, position, asked.side)
-        # Without an origin it is asked about again each time: after another embedding the position is another image's.
+        # Without an origin it is checked each time: after another embedding the position is another image's.
         kept = {"Cache-Control": f"private, {'no-cache' if asked.of is None else f'max-age={FRESH}'}"}
         try:
             if asked.known == f'"{self.pictures.tag(*of)}"':

@@ -1,4 +1,4 @@
-"""What the page has the library do in the run folder: deepen the tree, store the selection."""
+"""Stages of the library that the page calls on the run folder: deepen the tree, store the selection."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Runs:
     """The library's stages, called for the page."""
 
     def __init__(self, session: Session, hub: Hub) -> None:
-        """Take the run."""
+        """Store the run."""
         self._session, self._hub = session, hub
         self.deepening = Job("deepen", hub)
         self._whole: Memo[Selection] = Memo(1)
 
     def deepen(self, cut: Cut) -> dict[str, Any]:
-        """Begin to deepen the stored tree so that it reaches a cut."""
+        """Start deepening the stored tree so that it reaches a cut."""
         state = self._session.state
         if state.covers(cut):
             return {"state": "ready", "done": 1.0, "error": None, "deepest_keep": state.deepest}
@@ -41,7 +41,7 @@ class Runs:
         return self.view()
 
     def view(self) -> dict[str, Any]:
-        """Return how far the deepening is."""
+        """Return the progress of the deepening."""
         return {**self.deepening.view(), "deepest_keep": self._session.state.deepest}
 
     def select(self, cut: Cut) -> dict[str, Any]:
@@ -58,13 +58,13 @@ class Runs:
         }
 
     def selection(self, state: State, cut: Cut) -> Selection:
-        """Return the whole selection of a cut; the last one is kept."""
+        """Return the whole selection of a cut; the last one is cached."""
         state.require(cut)
         key = (state.embeddings.origin, state.version, cut)
         return self._whole.get(key, lambda: select_merges(state.merges, cut))
 
     def kept(self, state: State, cut: Cut) -> bytes:
-        """Return which images stay, a bit each: position p is bit p % 8 of byte p // 8."""
+        """Return the kept images as a mask, a bit each: position p is bit p % 8 of byte p // 8."""
         mask: npt.NDArray[np.bool_] = self.selection(state, cut).kept_by_id
         return np.packbits(mask, bitorder="little").tobytes()
 
@@ -78,11 +78,11 @@ class Runs:
 
 
 def deepen(run: RunFolder, cut: Cut) -> None:
-    """Store a tree that reaches a cut under the decisions that hold. What is selected stays: its cut is a part of it.
+    """Store a tree that reaches a cut under the current decisions. The selection stays valid: its cut is a part of it.
 
     Raises:
         LockedError: another process works on the tree.
-        MemoryBudgetError: the cut needs more memory: says what fits.
+        MemoryBudgetError: the cut needs more memory; the message says what fits.
     """
     with run.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
         tree, clock = load_decided(run), Clock()

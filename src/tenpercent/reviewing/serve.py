@@ -1,4 +1,4 @@
-"""Start the server of the review page, say where it is, and end it with ctrl-C."""
+"""Server of the review page: start it, print its address, and end it with ctrl-C."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("tenpercent")
 
 PORT = 8410
-TRIED = 50  # ports from there on
+TRIED = 50  # ports from the first on
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 END_AFTER = 2  # seconds that calls in progress get when the server ends
 
@@ -39,15 +39,15 @@ def serve(
 
     Args:
         run: the run folder.
-        port: to listen at; None for 8410, or the next one that is free.
-        host: the address to listen at; ``0.0.0.0`` for all, which lets other machines in that have the token.
-        browser: open the page, where there is a browser and a screen.
-        say: is given the address, which is all that is needed to open the page.
+        port: to listen on; None for 8410, or the next free one.
+        host: the address to listen on; ``0.0.0.0`` for all, which admits other machines that have the token.
+        browser: open the page where there is a browser and a screen.
+        say: called with the address, which is all that is needed to open the page.
 
     Raises:
-        UsageError: the port is taken or out of its range, the host is no address of this machine.
+        UsageError: the port is taken or out of its range, the host is not an address of this machine.
         MissingExtraError: Starlette or uvicorn is not installed.
-        TenpercentError: the run can't be looked at.
+        TenpercentError: the run can't be opened.
     """
     require("starlette", "review")
     require("pydantic", "review")
@@ -67,17 +67,17 @@ def serve(
             )
         server = _server(uvicorn, app)
         say(address)
-        sys.stdout.flush()  # it may be read by a program that waits for it
-        if browser:  # which may be quicker than the server: who asks of a socket that listens waits
+        sys.stdout.flush()  # a program may be waiting for it
+        if browser:  # it may be faster than the server: requests to a listening socket wait
             Thread(target=_open, args=(address,), daemon=True).start()
         with suppress(
             KeyboardInterrupt
-        ):  # the server has ended by then: it takes the signal, and hands it on last
+        ):  # the server has ended by then: it handles the signal, and passes it on last
             server.run(sockets=[listener])
 
 
 def _server(uvicorn: Any, app: Starlette) -> Any:
-    """Return a server that ends the pages' event streams before it ends."""
+    """Return a server that closes the pages' event streams before it ends."""
 
     class Server(uvicorn.Server):  # type: ignore[misc]
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -99,10 +99,10 @@ def _server(uvicorn: Any, app: Starlette) -> Any:
 
 
 def _listening(host: str, port: int | None) -> socket.socket:
-    """Return a socket that listens at a free port.
+    """Return a socket that listens on a free port.
 
     Raises:
-        UsageError: there is none, or the one that was asked for is taken.
+        UsageError: there is none, or the one asked for is in use.
     """
     if port is not None and not 0 <= port <= 65_535:
         raise UsageError(f"--port is {port}; it must be from 0 (any free one) to 65,535")

@@ -1,4 +1,4 @@
-"""One run folder held open, and looked at again whenever it has changed on disk."""
+"""Session on one run folder: held open, and reread whenever it has changed on disk."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tenpercent")
 
-LOOK_EVERY = 0.1  # seconds in which many requests share one look at the disk
+LOOK_EVERY = 0.1  # seconds during which requests share one check of the disk
 
 
 class Session:
-    """Gives the state of a run folder as it is on disk at that moment; safe for threads."""
+    """A source of the current state of a run folder on disk; thread-safe."""
 
     def __init__(self, path: Path) -> None:
         """Open a run folder.
 
         Raises:
-            TenpercentError: it holds no run, or one that can't be looked at: not clustered, of another format.
+            TenpercentError: it holds no run, or one that can't be opened: not clustered, of another format.
         """
         self.run = RunFolder.open(path)
         self.log = DecisionLog(self.run.path)
@@ -45,7 +45,7 @@ class Session:
         self._seen: tuple[Any, ...] = ()
         self._embeddings: Memo[Embeddings] = Memo(1)
         self._bare: Memo[Merges] = Memo(1)
-        self._walked: Merges | None = None  # the tree under the decisions that were looked at last
+        self._walked: Merges | None = None  # the tree under the decisions used last
         self._walked_of: Merges | None = None
         self._forest: Forest | None = None
         self._damaged = False
@@ -55,10 +55,10 @@ class Session:
 
     @property
     def state(self) -> State:
-        """The run as it is now.
+        """Current state of the run.
 
         Raises:
-            StageError: another process is making it anew.
+            StageError: another process is rewriting it.
         """
         with self._lock:
             if time.monotonic() - self._looked > LOOK_EVERY:
@@ -66,14 +66,14 @@ class Session:
             return self._state
 
     def refresh(self) -> None:
-        """Look at the disk now."""
+        """Check the disk now."""
         with self._lock:
             if self._stamp() != self._seen:
                 self._state = self._load(self._state)
             self._looked = time.monotonic()
 
     def version(self) -> int:
-        """The version of the log of decisions, −1 where it is damaged."""
+        """Return the version of the log of decisions, −1 where it is damaged."""
         try:
             return self.log.version
         except RunFolderError:
@@ -102,7 +102,7 @@ class Session:
         return state
 
     def _merges(self, content: dict[str, Any]) -> Merges:
-        """Return the stored tree; the embeddings are read anew only where they are others."""
+        """Return the stored tree; the embeddings are reread only where they have changed."""
         from ..tree.merges import Merges
 
         clustered = self.run.require(Stage.CLUSTER)
@@ -115,7 +115,7 @@ class Session:
     def _state_of(
         self, content: dict[str, Any], bare: Merges, how: How, originals: Originals, nearby: Nearby
     ) -> State:
-        """Return a state under the decisions that hold; where they can't be read, without any, and saying so."""
+        """Return a state under the current decisions; where they can't be read, without any, marked as damaged."""
         damaged, version, undo, redo = "", -1, False, False
         decisions: tuple[Decision, ...] = ()
         try:
@@ -147,7 +147,7 @@ class Session:
         )
 
     def _under(self, bare: Merges, constraints: Constraints) -> Merges:
-        """Return the tree under constraints; what is walked again for them is kept while they stay the same."""
+        """Return the tree under constraints; the result of walking again is cached while they stay the same."""
         if not len(constraints):
             return bare
         stored = stored_decided(self.run, bare, constraints)
@@ -161,7 +161,7 @@ class Session:
 
 
 def _written(path: Path) -> tuple[int, int]:
-    """Return when a file was written and how large it is; zeros where it is not there."""
+    """Return the modification time and the size of a file; zeros where it is missing."""
     try:
         found = path.stat()
     except OSError:

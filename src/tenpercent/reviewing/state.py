@@ -1,4 +1,4 @@
-"""A run folder as it is at one moment: its images, tree, decisions, and the cuts looked at last."""
+"""State of a run folder at one moment: its images, tree, decisions, and the cuts used last."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from ..tree.merges import Merges
     from ..tree.partition import Partition
 
-CUTS = 64  # held at a time, two bytes an image each, and what was listed of them
-ANSWERS = 400  # numbers and pages held at a time, up to 300 KB each
+CUTS = 64  # cached at a time, two bytes an image each, and their lists
+ANSWERS = 400  # numbers and pages cached at a time, up to 300 KB each
 
 
 @dataclass(frozen=True)
 class How:
-    """How the run's own selection was cut, or would be.
+    """The cut of the run's own selection, made or default.
 
     Attributes:
         keep: the fraction it keeps.
         budget: ``class`` or ``global``.
-        min_per_class: what each class keeps at least.
-        strategy: ``semantic``, or another that the tree knows nothing of.
-        notes: what a person should know of it.
+        min_per_class: the least images that each class keeps.
+        strategy: ``semantic``, or another that does not use the tree's cut.
+        notes: notes on it for a person.
     """
 
     keep: float = 0.9
@@ -49,7 +49,7 @@ class How:
 
     @classmethod
     def of(cls, selected: dict[str, Any] | None) -> How:
-        """Read what was recorded of the select stage; None where it has not run."""
+        """Read the record of the select stage; None where it has not run."""
         if selected is None:
             return cls(notes=("Nothing is selected yet: this page begins at keep 0.9.",))
         settings = selected["settings"]
@@ -73,7 +73,7 @@ class How:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A run folder at one moment; nothing of it changes.
+    """A run folder at one moment; immutable.
 
     Attributes:
         run: the folder.
@@ -82,14 +82,14 @@ class State:
         originals: the images.
         nearby: finds the nearest image outside a group.
         forest: the tree's merges as nodes.
-        how: how the run's own selection was cut.
+        how: the cut of the run's own selection.
         version: of the log of decisions.
-        decisions: those that hold, in order.
+        decisions: the current ones, in order.
         place: the position of each image that they name.
-        unmatched: how many images they name that are not here.
-        undo, redo: whether there is something to take back or bring back.
-        damaged: why the decisions can't be read; empty where they can.
-        reached: the fraction that the tree was deepened to last, if it was.
+        unmatched: number of images they name that the run lacks.
+        undo, redo: True where there is a decision to undo or redo.
+        damaged: the reason why the decisions can't be read; empty where they can.
+        reached: the fraction that the tree was last deepened to, if any.
     """
 
     run: RunFolder
@@ -110,7 +110,7 @@ class State:
 
     @property
     def embeddings(self) -> Embeddings:
-        """The images' ids, labels and vectors."""
+        """Ids, labels and vectors of the images."""
         return self.merges.embeddings
 
     def class_names(self, positions: Ints) -> list[str | None]:
@@ -122,7 +122,7 @@ class State:
 
     @cached_property
     def class_sizes(self) -> list[int]:
-        """How many images each class has, by its code."""
+        """Number of images of each class, by its code."""
         labels, names = self.embeddings.labels, self.embeddings.class_names
         if labels is None:
             return []
@@ -131,7 +131,7 @@ class State:
 
     @cached_property
     def marks(self) -> dict[int, tuple[str, ...]]:
-        """What is decided about each image, by position: the kinds, each once."""
+        """Decisions about each image, by position: the kinds, each once."""
         found: dict[int, dict[str, None]] = {}
         for decision in self.decisions:
             for image in decision.images:
@@ -141,31 +141,31 @@ class State:
 
     @cached_property
     def touched(self) -> Ints:
-        """The positions that decisions name, ascending."""
+        """Positions that decisions name, ascending."""
         return np.asarray(sorted(self.marks), dtype=np.int64)
 
     @cached_property
     def lower(self) -> pa.Array:
-        """The ids in lower case, to look for text in."""
+        """Ids in lower case, for text search."""
         return pc.utf8_lower(pa.array(self.embeddings.ids, pa.string()))
 
     def matching(self, text: str) -> Ints:
-        """Return the positions of the images whose id holds a text, whatever its case; int64[k]."""
+        """Return the positions of the images whose id contains a text, ignoring case; int64[k]."""
         found = pc.match_substring(self.lower, text.lower())
         return np.flatnonzero(found.to_numpy(zero_copy_only=False))
 
     @cached_property
     def deepest(self) -> float:
-        """The smallest fraction that is known to need no deepening where decisions hold the count."""
+        """Smallest fraction known to need no deepening where decisions hold the count."""
         return self._deepest(Hold.COUNT)
 
     @cached_property
     def deepest_held(self) -> float:
-        """The smallest fraction that is known to need no deepening where decisions hold the height."""
+        """Smallest fraction known to need no deepening where decisions hold the height."""
         return self._deepest(Hold.HEIGHT)
 
     def _deepest(self, hold: Hold) -> float:
-        """Search the smallest fraction that the tree covers.
+        """Search for the smallest fraction that the tree covers.
 
         Remainders make the number of a class go up at times where the whole goes down, so a fraction above may still
         need a merge more, and the one that the tree was built for need none although one above does.
@@ -185,7 +185,7 @@ class State:
 
     @cached_property
     def answers(self) -> Memo[Any]:
-        """What was made of cuts that have left `groups` since: their numbers, and pages of their lists."""
+        """Answers made of cuts that have left `groups` since: their numbers, and pages of their lists."""
         return Memo(ANSWERS)
 
     @cached_property
@@ -204,7 +204,7 @@ class State:
         return Cut(keep, threshold, budget, min_per_class=self.how.min_per_class, hold=hold)
 
     def covers(self, cut: Cut) -> bool:
-        """Whether the tree is deep enough for a cut."""
+        """Return whether the tree is deep enough for a cut."""
         return not self.merges.missing(cut)
 
     def require(self, cut: Cut) -> None:
@@ -232,5 +232,5 @@ class State:
         return Groups(self.merges, self.forest, self.merges.taken(cut), self.touched)
 
     def partition(self, cut: Cut) -> Partition:
-        """Return a cut as the library has it."""
+        """Return a cut as the library's partition."""
         return self.merges.partition(cut)

@@ -1,4 +1,4 @@
-"""What the page shows of a run, as JSON: the run itself, a cut in numbers, its groups and their members."""
+"""Views of a run, as JSON: the run itself, a cut in numbers, its groups and their members."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_NAMED = 20  # images of a decision in a list of decisions
 
 
 def run_view(state: State) -> dict[str, Any]:
-    """Return what the page needs to know first."""
+    """Return the data that the page needs first."""
     embeddings, how = state.embeddings, state.how
     notes = [*how.notes, *(line for line in (state.originals.note, state.damaged) if line)]
     if state.unmatched:
@@ -64,7 +64,7 @@ def run_view(state: State) -> dict[str, Any]:
 
 
 def gap_view(state: State) -> dict[str, Any]:
-    """Return the gap between copies and the rest, or how far there is none; the same whatever is decided."""
+    """Return the gap between copies and the rest, or up to which height there is none; independent of decisions."""
     tree = state.merges.bare or state.merges
     heights = complete_heights(tree.height, tree.complete_to)
     found = find_gap(heights)
@@ -104,7 +104,7 @@ def _cut_view(state: State, cut: Cut) -> dict[str, Any]:
     stay = n - int(groups.taken.sum())
     notes: tuple[str, ...] = ()
     if len(state.merges.constraints) or (cut.keep is not None and stay > cut.wanted(n)):
-        # What decisions or small classes make of a cut is for the library to say.
+        # The effect of decisions and small classes on a cut is left to the library.
         partition = state.partition(cut)
         stay, notes = partition.n_kept, partition.notes
     return {
@@ -127,7 +127,7 @@ def _cut_view(state: State, cut: Cut) -> dict[str, Any]:
 
 
 def _parted(state: State, groups: Groups) -> int:
-    """Return how many decisions left both of their images, or their one, in no group: the list has them no longer."""
+    """Return how many decisions left all of their images in no group, so that the list no longer shows them."""
     held = state.merges.constraints
     both = groups.of(held.apart.flatten()).reshape(-1, 2) >= groups.forest.m
     return int(both.all(axis=1).sum()) + len(np.setdiff1d(held.alone, held.apart))
@@ -139,7 +139,7 @@ def _classes(state: State) -> list[dict[str, Any]]:
 
 
 def _kept_by_class(state: State, groups: Groups) -> list[dict[str, Any]]:
-    """Return the classes with what each keeps: one image a group, unless decisions or unlike labels say other."""
+    """Return the classes with what each keeps: one image a group, unless decisions or unlike labels change that."""
     labels = state.embeddings.labels
     if labels is None:
         return []
@@ -163,7 +163,7 @@ def _kept_by_class(state: State, groups: Groups) -> list[dict[str, Any]]:
 
 
 def with_keeper(state: State, position: int, keeper: int, dissimilarity: float) -> dict[str, Any]:
-    """Return an image that goes, with its keeper and the dissimilarity to it; null for both where `keeper` is −1."""
+    """Return a removed image with its representative and the dissimilarity to it; both null where `keeper` is −1."""
     known = keeper >= 0
     return image_name(state, position) | {
         "keeper": image_name(state, keeper) if known else None,
@@ -172,13 +172,13 @@ def with_keeper(state: State, position: int, keeper: int, dissimilarity: float) 
 
 
 def image_name(state: State, position: int) -> dict[str, Any]:
-    """Return how an image is called: position, id and class."""
+    """Return the name of an image: position, id and class."""
     name = state.class_names(np.asarray([position]))[0]
     return {"p": position, "id": str(state.embeddings.ids[position]), "class_name": name}
 
 
 def search_view(state: State, text: str, limit: int) -> dict[str, Any]:
-    """Return the first images whose id holds a text."""
+    """Return the first images whose id contains a text."""
     found = state.matching(text) if text else np.empty(0, dtype=np.int64)
     return {"images": [image_name(state, int(p)) for p in found[:limit]], "total": len(found)}
 
@@ -186,7 +186,7 @@ def search_view(state: State, text: str, limit: int) -> dict[str, Any]:
 def decision_view(
     state: State, decision: Decision, place: Mapping[ImageName, int] | None = None
 ) -> dict[str, Any]:
-    """Return a decision with its first images; `place` is where they are, the state's own where None."""
+    """Return a decision with its first images; `place` maps them to positions, the state's own where None."""
     known = state.place if place is None else place
     images = [{"id": image.id, "p": known.get(image)} for image in decision.images[:MOST_NAMED]]
     return {
@@ -201,7 +201,7 @@ def decision_view(
 
 
 def checked_position(state: State, position: int) -> int:
-    """Return a position that there is.
+    """Return an existing position.
 
     Raises:
         RefusedError: there is no such image.

@@ -1,4 +1,4 @@
-// What trainings have shown, over the same scale as the slider: a point an arm and fraction, with its interval.
+// Accuracies of training runs on the scale of the slider: a point an arm and fraction, with its interval.
 
 import { lowest, place } from "./cut.js";
 import { byId, el, svg } from "./dom.js";

@@ -1,4 +1,4 @@
-// Asks the server. Addresses are relative: the page also stands behind a notebook's proxy.
+// Requests to the server. Addresses are relative: the page may also run behind a notebook's proxy.
 
 import { cutting, set, state } from "./state.js";
 

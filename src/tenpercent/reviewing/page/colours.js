@@ -1,4 +1,4 @@
-// Colours of the map's points: by class, by what is kept, by the group of the image looked at.
+// Colours of the map's points: by class, by kept or removed, by the group of the current image.
 
 const CLASSES = {
   light: ["#1f6fb2", "#d1550f", "#12815f", "#a63d78", "#8a6d00", "#5b4bb3", "#b3261e", "#2f8fa8", "#7a4a2b", "#5d6b2f"],

@@ -1,4 +1,4 @@
-// Two images: side by side, or in one place by turns, where the eye sees every difference.
+// Comparison of two images: side by side, or alternating in one place, where the eye sees every difference.
 
 import { get } from "./api.js";
 import { button, el, openDialog } from "./dom.js";

@@ -1,4 +1,4 @@
-// The cut: slider, number, counts and the page's headline. One request is under way at a time; the newest place wins.
+// The cut: slider, number, counts and the page's headline. One request runs at a time; the newest position wins.
 
 import { ApiError, Follower, get, isAbort } from "./api.js";
 import { byId, el } from "./dom.js";

@@ -1,4 +1,4 @@
-// The two questions that a decision can lead to: with which note, and whether to decide against somebody else.
+// Dialogs of a decision: its note, and whether to override somebody else's.
 
 import { picture } from "./api.js";
 import { button, el, openDialog } from "./dom.js";

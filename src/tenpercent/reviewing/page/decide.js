@@ -1,4 +1,4 @@
-// Decisions: what they need, sending them, and what to do where somebody else has decided otherwise.
+// Decisions: their conditions, sending them, and conflicts with somebody else's.
 
 import { ApiError, get, post } from "./api.js";
 import { conflict, withNote } from "./decide-dialogs.js";

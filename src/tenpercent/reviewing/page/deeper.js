@@ -1,4 +1,4 @@
-// Where the slider asks for more than the stored tree reaches: the offer to go deeper, and how far that is.
+// Deepening: offered where the slider goes beyond the stored tree, with its progress.
 
 import { get, post } from "./api.js";
 import { button, byId, el } from "./dom.js";

@@ -1,4 +1,4 @@
-// The tree of one group: leaves down the left side, merges to the right as far as they are high.
+// The tree of one group: leaves down the left side, merges to the right by their height.
 
 import { picture } from "./api.js";
 import { svg } from "./dom.js";

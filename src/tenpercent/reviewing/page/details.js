@@ -1,4 +1,4 @@
-// What the panel shows of an image: itself, what becomes of it, its group and tree, what lies outside, its file.
+// Details of an image in the panel: the image, its role, its group and tree, its nearest outside, its file.
 
 import { picture } from "./api.js";
 import { compare } from "./compare.js";

@@ -1,4 +1,4 @@
-// Builds elements. Text goes in as text nodes only: names of files and classes can hold anything.
+// Builder of elements. Text is inserted as text nodes only: names of files and classes can hold anything.
 
 const SVG = "http://www.w3.org/2000/svg";
 

@@ -1,4 +1,4 @@
-// What stands in the list's place where there is nothing to list: why that is, and what to do.
+// Message in place of an empty list: the reason, and what to do.
 
 import { button, byId, el } from "./dom.js";
 import { clearFilters, filtering } from "./filters.js";

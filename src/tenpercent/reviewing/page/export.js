@@ -1,4 +1,4 @@
-// Takes what is on screen along: stored in the run, as a file, or as the command that gives the same.
+// Exports of the current cut: stored in the run, as a file, or as the command that gives the same.
 
 import { download, post } from "./api.js";
 import { button, byId, el, icon, openDialog } from "./dom.js";

@@ -1,4 +1,4 @@
-// The list of groups. Only what is seen of it is in the page: cards have one height, groups are fetched by the dozen.
+// The list of groups. Only its visible part is in the page: cards have one height, groups are fetched by the dozen.
 
 import { get, isAbort, Latest } from "./api.js";
 import { card } from "./card.js";

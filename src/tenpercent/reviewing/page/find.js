@@ -1,4 +1,4 @@
-// Finds an image by its name and jumps to its group: a text field with a list of what was found.
+// Search for an image by its name, to jump to its group: a text field with a list of results.
 
 import { get, isAbort, Latest, picture } from "./api.js";
 import { byId, el, icon } from "./dom.js";

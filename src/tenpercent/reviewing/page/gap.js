@@ -1,4 +1,4 @@
-// The gap between copies and the rest: said under the slider and marked on it, with a button that cuts there.
+// The gap between copies and the rest: shown under the slider and on it, with a button that cuts there.
 
 import { cutAt, place } from "./cut.js";
 import { deepen } from "./deeper.js";

@@ -1,4 +1,4 @@
-// Moving over the map: drag, wheel, pinch and keys; and the line that is drawn around points.
+// Gestures on the map: drag, wheel, pinch and keys; and the line drawn around points.
 
 const STEP = 60; // pixels of an arrow key
 const STILL = 5; // pixels that a click may slip

@@ -1,4 +1,4 @@
-// All decisions, the newest first: what, when, with which note; each can be taken back.
+// History of decisions, the newest first: kind, time and note; each can be undone.
 
 import { get, picture } from "./api.js";
 import { redo, undo } from "./decide.js";

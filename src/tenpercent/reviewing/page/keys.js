@@ -1,4 +1,4 @@
-// All that keys do, in one table: it is obeyed here and shown in the help.
+// Keyboard shortcuts, in one table that serves both the handler and the help.
 
 import { compare } from "./compare.js";
 import { moveTo, step } from "./cut.js";

@@ -1,4 +1,4 @@
-// Starts the page: loads the run, then wakes each part.
+// Start of the page: loads the run, then starts each part.
 
 import { startAccuracy } from "./accuracy.js";
 import { ApiError, get } from "./api.js";

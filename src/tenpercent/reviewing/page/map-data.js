@@ -1,4 +1,4 @@
-// What the map draws: the points, their labels, what is kept; fetched in parts and turned into colours.
+// Data of the map: points, labels, kept images; fetched in parts and turned into colours.
 
 import { get, getBytes, Latest } from "./api.js";
 import { classColour, isDark, packed, styled } from "./colours.js";

@@ -1,4 +1,4 @@
-// The map: all images as points, near where they are alike. Computed once, when it is first asked for.
+// The map: all images as points, similar ones near each other. Computed once, on first use.
 
 import { get, isAbort, post } from "./api.js";
 import { button, byId, el } from "./dom.js";

@@ -1,4 +1,4 @@
-// What is said in passing: banners that stay until their cause is gone, short messages, words for screen readers.
+// Notices: banners that stay until their cause is gone, short messages, text for screen readers.
 
 import { byId, button, el, icon } from "./dom.js";
 

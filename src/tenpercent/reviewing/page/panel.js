@@ -1,4 +1,4 @@
-// The panel beside the list: the image looked at. On narrow screens it is a sheet over the page, opened by a tap.
+// The panel beside the list, with the current image. On narrow screens it is a sheet over the page, opened by a tap.
 
 import { ApiError, get, isAbort, Latest } from "./api.js";
 import { byId, button, el, icon } from "./dom.js";

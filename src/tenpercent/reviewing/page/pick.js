@@ -1,4 +1,4 @@
-// Which image is looked at and which are selected, by pointer and by arrow keys.
+// The current image and the selected ones, by pointer and by arrow keys.
 
 import { ApiError, get, isAbort } from "./api.js";
 import { accept, whole } from "./decide.js";

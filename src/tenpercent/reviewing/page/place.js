@@ -1,4 +1,4 @@
-// Where one is on the page, kept in the address: a reload comes back to it, and a copied address leads there.
+// Place on the page, stored in the address: a reload returns to it, and a copied address leads there.
 
 import { on, state } from "./state.js";
 

@@ -1,4 +1,4 @@
-// Finds points of the map: the nearest to a place, all within a drawn line.
+// Search among points of the map: the nearest to a place, all within a drawn line.
 
 /** Points sorted into the cells of a grid over the square, so that a search looks at few of them. */
 export class Grid {

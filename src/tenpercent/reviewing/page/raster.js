@@ -1,4 +1,4 @@
-// Draws the points without WebGL, pixel by pixel: for browsers without a graphics card. Has the face of Scatter.
+// Drawing of the points without WebGL, pixel by pixel: for browsers without a graphics card. Interface as Scatter.
 
 export class Raster {
   constructor(canvas) {

@@ -1,4 +1,4 @@
-// What decisions make of the fraction asked for: who goes instead, or who would, and the choice between the two.
+// Effect of decisions on the fraction asked for: images removed instead, and the choice between count and height.
 
 import { ApiError, get, isAbort, Latest, picture } from "./api.js";
 import { holdTo } from "./cut.js";

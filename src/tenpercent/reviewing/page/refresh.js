@@ -1,4 +1,4 @@
-// Brings the page up to date after a decision, of this page or another, and listens to what the server tells.
+// Updates of the page after a decision, of this page or another, and the server's events.
 
 import { Follower, get } from "./api.js";
 import { reload } from "./cut.js";

@@ -1,4 +1,4 @@
-// The list of what goes: each image beside the one kept for it, the farthest apart first.
+// The list of removed images: each beside its representative, the farthest apart first.
 
 import { get, isAbort, Latest } from "./api.js";
 import { frame } from "./card.js";

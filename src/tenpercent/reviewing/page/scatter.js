@@ -1,6 +1,6 @@
-// Draws a million points by WebGL2.
+// Drawing of a million points by WebGL2.
 //
-// Own code, and short: the kept libraries for this compile their shaders' callers from text with `new Function`, which
+// Own code, and short: the maintained libraries for this compile their shaders' callers from text with `new Function`, which
 // the policy of this page forbids.
 
 const VERTEX = `#version 300 es

@@ -1,4 +1,4 @@
-// The bar at the foot of the page while images are selected: which they are, and what can be decided about all of them.
+// The bar at the foot of the page while images are selected: their names, and the decisions possible on all of them.
 
 import { picture } from "./api.js";
 import { compare } from "./compare.js";

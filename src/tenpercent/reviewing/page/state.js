@@ -1,4 +1,4 @@
-// What the page knows, in one place, and who wants to hear of a change.
+// State of the page, in one place, and its listeners.
 
 const values = {
   run: null, // the answer of api/run

@@ -1,4 +1,4 @@
-// Sets the chosen colours before the first paint; a module would come too late and flash.
+// Chosen colours, set before the first paint; a module would come too late and flash.
 "use strict";
 (function () {
   let chosen = null;

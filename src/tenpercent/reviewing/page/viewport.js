@@ -1,7 +1,7 @@
-// Where cards of one height lie in a list far longer than a browser lets an element be.
+// Positions of cards of one height in a list far longer than a browser lets an element be.
 //
-// Up to TALLEST pixels the list simply scrolls. Beyond, the scroll bar stands for the whole list while small steps stay
-// true: `shift` is what the list's own offset is ahead of the page's, and it is set anew with each leap of the scroll bar.
+// Up to TALLEST pixels the list simply scrolls. Beyond, the scroll bar represents the whole list while small steps stay
+// exact: `shift` is the lead of the list's own offset over the page's, reset with each jump of the scroll bar.
 
 const TALLEST = 8_000_000; // Firefox stops at about 17.9 million, Chromium at 33.5 million
 const BESIDE = 500; // pixels drawn above and below the window
