@@ -32,7 +32,7 @@ def stratified(scores: Floats, count: int, rng: np.random.Generator, pruned: flo
         scores: float64[n], larger is harder.
         count: how many to choose, from 1 to n.
         rng: draws within the strata.
-        pruned: β, the share of the hardest that goes first, never more than what is to go at all.
+        pruned: β, the share of the hardest dropped first, never more than the share to drop in all.
 
     Returns:
         int64[count], positions, ascending.

@@ -1,9 +1,9 @@
 """SemDeDup: k-means, then drop what is near to another image of its cluster (Abbas et al., 2023, arXiv 2303.09540).
 
 As published: images are clustered by spherical k-means; within a cluster they are put in order of their dissimilarity
-to the centroid, the farthest first; an image goes where one before it in that order is more similar than 1 − ε. The
-publication tunes ε until a wanted share is left. Here ε follows from the share: the nearest that any image before it
-comes, an image's *clearance*, is compared with ε, so keeping the `count` largest clearances is that ε exactly.
+to the centroid, the farthest first; an image is dropped where one before it in that order is more similar than 1 − ε.
+The publication tunes ε until a wanted share is left. Here ε follows from the share: the nearest that any image before
+it comes, an image's *clearance*, is compared with ε, so keeping the `count` largest clearances is that ε exactly.
 
 Pairs in different clusters are never compared, so near-duplicates there both stay: the result depends on the clusters,
 whose number the publication gives for its own data only (50,000 for 440 million images). Ours is √n by default.
