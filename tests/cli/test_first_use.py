@@ -17,7 +17,7 @@ from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import RunFolderError, TenpercentError, counted, reason_of
 from tenpercent.exporting.targets import building
-from tenpercent.tree.cut import confirm, confirmed_by
+from tenpercent.selection.confirmation import confirm, confirmed_by
 from tenpercent.tree.gap import describe_gap, precise_height, said_height
 
 
@@ -143,10 +143,10 @@ def test_an_explanation_tells_copies_from_near_copies(tmp_path: Path) -> None:
 
 
 def test_sentences_on_gaps_use_one_minus_sign_and_count_one_merge() -> None:
-    rising = describe_gap(np.linspace(1e-7, 2.4e-6, 30))
+    rising = describe_gap(np.linspace(1e-7, 2.4e-6, 30), 40)
     assert "2.1e−06" in rising and "e-0" not in rising
-    assert "1 merge is too few" in describe_gap(np.array([0.1]))
-    assert "3 merges are too few" in describe_gap(np.array([0.1, 0.2, 0.3]))
+    assert "1 merge is too few" in describe_gap(np.array([0.1]), 9)
+    assert "3 merges are too few" in describe_gap(np.array([0.1, 0.2, 0.3]), 9)
 
 
 @pytest.mark.parametrize(("threshold", "meant"), [(0.95, True), (0.1, False), (0.49, False)])

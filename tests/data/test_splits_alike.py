@@ -47,8 +47,8 @@ def named(source: ImageSource) -> list[str | None]:
         (("test/images",), [None]),  # as Tiny ImageNet has it
         (
             ("test/all/cat", "test/all/bird"),
-            ["all/bird", "all/cat"],
-        ),  # a class that is new: nothing is guessed
+            ["all/bird", "cat"],
+        ),  # a class that is new keeps its name
     ],
 )
 def test_levels_that_only_the_test_split_has_are_no_part_of_class_names(

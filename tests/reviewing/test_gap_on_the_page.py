@@ -101,15 +101,15 @@ def test_a_larger_set_is_clustered_about_as_deep_as_asked(
 def test_where_far_beyond_does_not_fit_the_tree_ends_at_the_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tenpercent.linkage.memory import MemoryBudgetError
+    from tenpercent.linkage.memory import MemoryBudgetError, Resources
     from tenpercent.tree.merges import Merges
 
     whole = Merges.deepened
 
-    def short(self: Merges, keep: float | None = None, **how: object) -> Merges:
-        if keep == deepening.COPIES:
+    def short(self: Merges, cut: tp.Cut, resources: Resources | None = None) -> Merges:
+        if cut.keep == deepening.COPIES:
             raise MemoryBudgetError("0.3", needed=2, allowed=1, fits=1, n=2)
-        return whole(self, keep, **how)
+        return whole(self, cut, resources)
 
     vectors, _ = write(tmp_path, with_copies(120, 20))
     monkeypatch.setattr(Merges, "deepened", short)

@@ -343,7 +343,8 @@ def test_reprs_say_the_counts_and_escape_ids() -> None:
 
 def test_a_notebook_shows_pictures_where_the_source_opens() -> None:
     random = np.random.default_rng(0)
-    embeddings = Embeddings.from_numpy(random.normal(size=(50, 3)))
+    ids = tp.open_source("digits").ids[:50]
+    embeddings = Embeddings.from_numpy(random.normal(size=(50, 3)), ids=ids)
     selection = tp.select(cluster(embeddings), keep=0.5).with_source(
         "digits", SourceOptions().as_json(), 1437
     )

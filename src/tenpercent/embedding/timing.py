@@ -29,7 +29,10 @@ class Watch:
     @property
     def seconds(self) -> float:
         """Number of seconds as on an idle machine; waiting for a disk or a device counts."""
-        return max(time.perf_counter() - self._began - (_waited() - self._waited), 1e-9)
+        waited = (
+            _waited() - self._waited
+        )  # first: a wait between the two readings may only lengthen what is measured
+        return max(time.perf_counter() - self._began - waited, 1e-9)
 
     def busy(self) -> list[str]:
         """Return a line where others had the CPU for much of the time, or there are more tasks than CPUs."""
