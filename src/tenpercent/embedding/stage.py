@@ -117,7 +117,7 @@ def rule_changes(
         return ""
     return (
         f"{folder.path} was made by version 0.1 and keeps its way of reading {source}. By today's rules "
-        f"{'; '.join(changed)}. To make it anew: tenpercent run {source} --out {folder.path} --reread"
+        f"{'; '.join(changed)}. To make it anew, add --reread to the command that made it"
     )
 
 
@@ -193,7 +193,7 @@ def refuse_changed(folder: RunFolder, opened: ImageSource | Embeddings) -> None:
     spec = opened.spec if isinstance(opened, ImageSource) else ""
     raise RunFolderError(
         f"{spec} has changed since {folder.path} was made of {n:,} images: {change}; report, export and select still "
-        f"use what was embedded; to take the images as they are now: tenpercent run {spec} --out {folder.path} --reread"
+        f"use what was embedded; to take the images as they are now, add --reread to the command that made the run"
     )
 
 

@@ -15,6 +15,7 @@ from .columns import LABEL_NAMES
 TEXTS = (".txt", ".csv", ".tsv")
 ENDINGS = (*TEXTS, ".mat")  # the last can't be read, and is named in messages
 HEAD = 20  # lines read to decide whether a file names images
+_TAKES = "--labels, of a test set --test-labels, takes"
 MOST = 0.9  # least fraction of the images that a file must name to be used without a request
 _DELIMITERS = "\t,;"
 _BOXED = re.compile(r"(\S+)(?: -?\d+(?:\.\d+)?){4}(?: .*)?")  # a class before the corners of a box
@@ -62,7 +63,7 @@ def find_annotations(
         return found[0] if found else Annotations()
     if any(one.classes != sure[0].classes for one in sure):
         listed = " and ".join(one.file.name for one in sure[:2] if one.file is not None)
-        return Annotations(remark=f"{listed} give different labels (--labels takes one of them)")
+        return Annotations(remark=f"{listed} give different labels ({_TAKES} one of them)")
     return sure[0]
 
 
@@ -116,7 +117,7 @@ def _read(file: Path, names: _Names, column: str | None = None) -> Annotations |
     """Return the labels that a file gives images, or None where its first lines name none."""
     if file.suffix.lower() not in TEXTS:
         return Annotations(
-            file, None, f"{file.name} can't be read here (--labels takes a file name and a class a line)"
+            file, None, f"{file.name} can't be read here ({_TAKES} a file name and a class a line)"
         )
     with file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
         lines = (line for line in text if line.strip() and not line.startswith("#"))
@@ -200,4 +201,4 @@ def _unasked(found: Annotations, n: int, folders: Collection[str]) -> Annotation
         doubt = "gives nearly each image a text of its own"
     else:
         return found
-    return replace(found, classes=None, remark=f"{found.file.name} {doubt} (--labels takes it)")
+    return replace(found, classes=None, remark=f"{found.file.name} {doubt} ({_TAKES} it)")
