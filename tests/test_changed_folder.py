@@ -16,6 +16,7 @@ from tenpercent.cli.dry_run import plan
 from tenpercent.cli.main import main
 from tenpercent.data.sources.changes import Recorded, compare
 from tenpercent.data.sources.opening import open_source
+from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding.settings import Supervised
 from tenpercent.errors import RunFolderError, StageError, UsageError
@@ -243,7 +244,6 @@ def test_a_corrected_class_is_named(place: Path) -> None:
         ("cat/live.HEIC", "one of the .heic images that can't be read here; convert it to JPEG or PNG"),
         ("notes.txt", "one of the files that are not images"),
         ("cat/._0.png", "hidden files are"),
-        ("cat/late.png", "was added since the run was made"),
     ],
 )
 def test_explain_says_why_a_file_was_passed_over(place: Path, name: str, why: str) -> None:
@@ -254,3 +254,24 @@ def test_explain_says_why_a_file_was_passed_over(place: Path, name: str, why: st
     assert why in str(refused.value)
     with pytest.raises(UsageError, match="no such image"):
         explain(place / "run", "cat/never.png")
+
+
+def test_explain_knows_new_and_renamed_files(place: Path) -> None:
+    photos = place / "photos" / "cat"
+    draw(photos / "new.png", 1)
+    old = photos / "0.png"
+    old.rename(photos / "holiday.png")
+    with pytest.raises(UsageError, match=f"holiday.png is cat/{old.name} of the run under another name"):
+        explain(place / "run", "cat/holiday.png")
+    with pytest.raises(UsageError, match=r"cat/new\.png was added since the run was made"):
+        explain(place / "run", "cat/new.png")
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_an_exported_selection_beside_the_images_labels_nothing(place: Path, labelled: bool) -> None:
+    """Like README's own `tenpercent export RUN --format csv --to kept.csv`, called beside the photos."""
+    folder = place / "photos" if labelled else place / "photos" / "cat"
+    export(place / "run", "csv", folder.parent / "kept.csv")
+    found = open_source(folder)
+    assert isinstance(found, ImageSource)
+    assert found.class_names == (("cat", "dog") if labelled else ())

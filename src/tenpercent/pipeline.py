@@ -415,7 +415,7 @@ def explain(what: str | Path, name: str | int) -> Explanation:
     Raises:
         UsageError: no image has that id; the message suggests the nearest.
     """
-    from .selection.stored import load_merges, load_selection
+    from .selection.stored import check_known_by_that_name, load_merges, load_selection
 
     folder = RunFolder.open(what)
     cut_again(folder)
@@ -423,6 +423,7 @@ def explain(what: str | Path, name: str | int) -> Explanation:
     text = as_text(name)
     if find_id(embeddings.ids, text, embeddings.rows) is None:
         check_takes_part(folder, text)
+        check_known_by_that_name(folder, text)
         check_not_passed_over(folder.read()["source"], text)
     return load_selection(folder, embeddings).explain(name, embeddings)
 

@@ -20,7 +20,7 @@ from ..data.store.tables import read_about
 from ..decisions.constraints import NONE, Constraints
 from ..decisions.log import DecisionLog
 from ..decisions.meaning import constraints_of
-from ..errors import SourceError, StageError, UsageError
+from ..errors import SourceError, StageError, TenpercentError, UsageError
 from ..linkage.memory import Resources
 from ..tree.cut import Within
 from ..tree.merges import Merges, uncut
@@ -235,6 +235,21 @@ def open_present(folder: RunFolder) -> tuple[ImageSource, Change]:
             f"{source['spec']} has changed since {folder.path} was made; run again with another --out, or with --reread"
         )
     return opened, Change()
+
+
+def check_known_by_that_name(folder: RunFolder, name: str) -> None:
+    """Raise `UsageError` where a file of a run's folder is new, or an image of the run under another name."""
+    try:
+        _, change = open_present(folder)
+    except TenpercentError:
+        return  # vectors, or a source that is gone: nothing is known of its files
+    old = next((old for old, new in (change.renamed or {}).items() if new == name), None)
+    if old is not None:
+        raise UsageError(f"{name} is {old} of the run under another name; explain {old}")
+    if name in change.new:
+        raise UsageError(
+            f"{name} was added since the run was made; to take it too, add --reread to the command that made the run"
+        )
 
 
 def load_selection(folder: RunFolder, embeddings: Embeddings | None = None) -> Selection:

@@ -112,8 +112,9 @@ def describe_gap(heights: Floats, images: int) -> str:
             f"{counted(len(heights), 'merge')} {verb} too few to look for a gap between copies and the rest."
         )
     last = said_height(float(heights[-1 - FEWEST]))
-    further = " A lower --keep looks further." if len(heights) < images / 2 else ""
+    if len(heights) < images / 2:
+        return f"The heights of the merges show no gap up to {last}, where the tree ends: a lower --keep looks further."
     return (
         f"The heights of the merges have no gap up to {last}: no threshold up to there tells "
-        f"copies from the rest.{further}"
+        "copies from the rest."
     )

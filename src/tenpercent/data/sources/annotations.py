@@ -14,11 +14,13 @@ from .columns import LABEL_NAMES
 
 TEXTS = (".txt", ".csv", ".tsv")
 ENDINGS = (*TEXTS, ".mat")  # the last can't be read, and is named in messages
+_OWN = {"id", "kept", "group", "representative"}  # headings of an exported selection
 HEAD = 20  # lines read to decide whether a file names images
 _TAKES = "--labels, of a test set --test-labels, takes"
 MOST = 0.9  # least fraction of the images that a file must name to be used without a request
 _DELIMITERS = "\t,;"
 _BOXED = re.compile(r"(\S+)(?: -?\d+(?:\.\d+)?){4}(?: .*)?")  # a class before the corners of a box
+_NO_CLASS = {"", "-1"}
 _FRACTION = re.compile(r"-?\d*\.\d+")
 
 Rows = list[list[str]]
@@ -55,7 +57,9 @@ def find_annotations(
         remark then says so.
     """
     names = _Names(images)
-    found = [one for file in files if (one := _read(file, names, column)) is not None]
+    found = [
+        one for file in files if not _is_selection(file) and (one := _read(file, names, column)) is not None
+    ]
     if column is None:
         found = [_unasked(one, len(images), folders) for one in found]
     sure = [one for one in found if one.classes is not None]
@@ -111,6 +115,14 @@ class _Names:
                 image for image in found if f"/{image}".endswith(f"/{path}") or path.endswith(f"/{image}")
             ]
         return found[0] if len(found) == 1 else None
+
+
+def _is_selection(file: Path) -> bool:
+    """Whether a file is an exported selection: it names the images, but was made of them."""
+    if file.suffix.lower() != ".csv":
+        return False
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
+        return set(next(csv.reader([text.readline()]), ())) >= _OWN
 
 
 def _read(file: Path, names: _Names, column: str | None = None) -> Annotations | None:
@@ -192,9 +204,11 @@ def _unasked(found: Annotations, n: int, folders: Collection[str]) -> Annotation
     """Drop doubtful classes: of few of the `n` images, numbers, or a different text for each image."""
     if found.classes is None or found.file is None:
         return found
-    named, labels = len(found.classes), set(found.classes.values())
+    named, labels = len(found.classes), set(found.classes.values()) - _NO_CLASS
     if named < MOST * n:
         doubt = f"names {named:,} of {counted(n, 'image')}"
+    elif not labels:
+        doubt = "gives no image a class"
     elif all(map(_FRACTION.fullmatch, labels)):
         doubt = "gives each image a number"
     elif 2 * len(labels) > named and not labels <= set(folders) and any(" " in label for label in labels):

@@ -44,7 +44,7 @@ function none({ looked_to: looked, whole }) {
   const words =
     looked === null
       ? "Too few merges to look for a gap between copies and the rest."
-      : `There is no gap up to ${roughly(looked)} apart: no cut up to there tells copies from the rest.`;
+      : `There is no gap up to ${roughly(looked)} apart${whole ? ": no cut up to there tells copies from the rest" : ", as far as the tree reaches"}.`;
   return whole ? [words, ""] : [words, button("Look farther", { kind: "small", onclick: (event) => deepen(event.currentTarget, { keep: farther() }) })];
 }
 
