@@ -130,6 +130,22 @@ def test_no_toast_offers_to_undo_what_is_not_the_last(seen: Look) -> None:
     seen.becomes(offers.count, 0)
 
 
+def test_an_outcome_takes_the_place_of_the_one_before_and_of_errors(seen: Look) -> None:
+    page = seen.page
+    page.locator("#several").click()
+    page.keyboard.press("r")
+    page.locator(".toast.bad").wait_for()
+    page.locator("#several").click()
+    seen.click(seen.positions(0)[1])
+    page.keyboard.press("k")
+    settle(seen, 1)
+    seen.becomes(page.locator(".toast.bad").count, 0)
+    page.keyboard.press("u")
+    seen.wait("document.querySelector('#decision-count').hidden")
+    page.locator(".toast.outcome").get_by_text("Undone").wait_for()
+    assert page.locator(".toast").count() == 1
+
+
 # ---- keepers in bulk -----------------------------------------------------------------------------------------------
 
 
@@ -467,3 +483,43 @@ def test_axe_finds_nothing_in_what_is_new(chromium: Any, address: str, scheme: s
     page.locator(".goers li").first.wait_for()
     check("what goes")
     page.context.close()
+
+
+def test_a_selection_ends_where_another_view_begins(seen: Look) -> None:
+    seen.tiles(0).nth(1).click()
+    seen.tiles(1).nth(1).click(modifiers=["Control"])
+    seen.page.locator("#selection-bar").wait_for()
+    seen.page.locator("[data-view=removed]").click()
+    seen.page.locator("#selection-bar").wait_for(state="hidden")
+
+
+def test_another_order_makes_no_other_image_active(seen: Look) -> None:
+    page = seen.page
+    seen.click(seen.positions(0)[1])
+    seen.wait("location.hash.includes('image=')")
+    image = page.evaluate("location.hash")
+    name = page.locator("#side .image-name").inner_text()
+    page.evaluate("""() => {
+        const order = document.querySelector("#filter-order");
+        order.value = "widest";
+        order.dispatchEvent(new Event("change"));
+    }""")
+    seen.wait("location.hash.includes('order=widest')")
+    seen.settle()
+    assert page.locator("#side .image-name").inner_text() == name
+    assert image[1:] in page.evaluate("location.hash")
+
+
+def test_a_number_out_of_range_is_refused_aloud(seen: Look) -> None:
+    page = seen.page
+    for field, wrong, said in (
+        ("#threshold-number", ("3", "-1", ""), "Dissimilarity is from 0 to 2."),
+        ("#keep-number", ("0", "-5", "200", ""), "Keep is above 0 and at most 100 %."),
+    ):
+        before = page.locator(field).input_value()
+        for value in wrong:
+            page.locator(field).fill(value)
+            page.keyboard.press("Enter")
+            page.locator(".toast.bad").get_by_text(said).wait_for()
+            seen.becomes(page.locator(field).input_value, before)
+            page.locator(".toast.bad").get_by_role("button", name="Dismiss").click()

@@ -19,13 +19,15 @@ export function startCut() {
   slider.addEventListener("keydown", onKey);
   number.addEventListener("change", () => {
     const asked = Number(number.value) / 100;
-    if (number.value === "" || !(asked > 0 && asked <= 1)) show();
-    else moveTo(asked);
+    if (number.value !== "" && asked > 0 && asked <= 1) return moveTo(asked);
+    say("Keep is above 0 and at most 100 %.", { bad: true });
+    number.value = percent(state.keep, state.run.n);
   });
   height.addEventListener("change", () => {
     const asked = Number(height.value);
-    if (height.value === "" || !(asked >= 0 && asked <= 2)) showHeight();
-    else cutAt(asked);
+    if (height.value !== "" && asked >= 0 && asked <= 2) return cutAt(asked);
+    say("Dissimilarity is from 0 to 2.", { bad: true });
+    height.value = state.threshold ?? (state.cut ? Number(state.cut.height.toPrecision(3)) : "");
   });
   on("run", scale);
   on("keep deeper", show);
@@ -171,6 +173,8 @@ function tell() {
     byId("headline").textContent = `${asked} lies deeper than the tree`;
     byId("counts").replaceChildren();
     byId("guarantee").textContent = "";
+    byId("notes").replaceChildren();
+    byId("decided-so-far").replaceChildren();
     return;
   }
   if (!cut) return;

@@ -101,7 +101,7 @@ async function send(kind, images, note, seen = state.version) {
     const { decision, version, change } = await post("api/decisions", { kind, images, note, seen, origin: state.run.origin, ...cutting() });
     set({ selected: new Set() });
     settled(version);
-    say(`${decided(decision)}.${changed(change, decision)}`, { version, action: { words: "Undo", key: "u", onclick: () => undo(decision.number) } });
+    say(`${decided(decision)}.${changed(change, decision)}`, { version, outcome: true, action: { words: "Undo", key: "u", onclick: () => undo(decision.number) } });
     await refresh();
   } catch (error) {
     if (!(error instanceof ApiError)) return state.offline ? say("The server does not answer: nothing was decided.", { bad: true }) : Promise.reject(error);
@@ -126,7 +126,7 @@ async function back(path, body, words) {
   try {
     const { decision, version } = await post(path, body);
     settled(version);
-    say(words(decision));
+    say(words(decision), { outcome: true });
     await refresh();
   } catch (error) {
     say(error instanceof ApiError ? error.message : "The server does not answer: nothing was changed.", { bad: true });

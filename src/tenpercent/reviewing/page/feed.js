@@ -70,6 +70,8 @@ export async function reload(cut = cutting(), { toTop = false } = {}) {
     view.toIndex(Math.max(0, total - 1), total);
     return reload(cut);
   }
+  if (toTop && feed.contains(document.activeElement)) document.activeElement.blur(); // else the image in its place would be looked at
+  if (toTop) displaced = successor = null;
   groups = new Map();
   take(answer);
   if (toTop) view.toTop();

@@ -22,17 +22,21 @@ export function settled(version) {
   for (const toast of document.querySelectorAll(".toast[data-version]")) if (Number(toast.dataset.version) !== version) toast.remove();
 }
 
-/** Say something in passing, with a button to act on it; `version` is that of the decisions that the button is about. */
-export function say(words, { bad = false, action = null, version = null } = {}) {
+/**
+ * Say something in passing, with a button to act on it; `version` is that of the decisions that the button is about.
+ * The outcome of a decision takes the place of the one before, and of errors: they are settled.
+ */
+export function say(words, { bad = false, action = null, version = null, outcome = false } = {}) {
   const node = el(
     "div",
-    { class: `toast ${bad ? "bad" : ""}`, data: version === null ? {} : { version } },
+    { class: `toast ${bad ? "bad" : ""} ${outcome ? "outcome" : ""}`, data: version === null ? {} : { version } },
     icon(bad ? "warn" : "check"),
     el("p", { dir: "auto" }, words),
     action && button(action.words, { key: action.key, onclick: () => { node.remove(); action.onclick(); } }),
     el("button", { type: "button", class: "icon-button", "aria-label": "Dismiss", onclick: () => node.remove() }, icon("close")),
   );
   const box = byId("toasts");
+  if (outcome) for (const old of box.querySelectorAll(".toast.bad, .toast.outcome")) old.remove();
   while (box.children.length > 2) box.firstChild.remove();
   box.append(node);
   const leave = () => {

@@ -18,7 +18,7 @@ export function startPick() {
   list.addEventListener("keydown", onKey);
   byId("several").addEventListener("click", () => set({ severally: !state.severally }));
   on("severally", () => byId("several").setAttribute("aria-pressed", String(state.severally)));
-  on("keep threshold hold filter", regrouped);
+  on("keep threshold hold filter view", regrouped);
 }
 
 /**
