@@ -12,6 +12,7 @@ import numpy.typing as npt
 from .data.sources.changes import Change, check_not_passed_over
 from .data.sources.options import SourceOptions
 from .data.sources.pictures import picture_options
+from .data.sources.run_name import run_folder_of
 from .data.sources.source import ImageSource
 from .data.store.checks import as_path
 from .data.store.embeddings import Embeddings
@@ -41,7 +42,7 @@ log = logging.getLogger("tenpercent")
 def run(
     source: str | Path,
     *,
-    out: str | Path,
+    out: str | Path | None = None,
     keep: float | None = None,
     embedder: Embedder | ByLabels | None = None,
     holdout: float = 0.0,
@@ -54,7 +55,8 @@ def run(
 
     Args:
         source: a folder, ``hf:NAME``, ``torchvision:NAME``, ``digits``, Parquet or ready vectors.
-        out: the run folder.
+        out: the run folder; created, or resumed if it exists. None for ``runs/`` and the name of the source:
+            ``runs/photos`` for ``data/photos/``, ``runs/cifar10`` for ``hf:uoft-cs/cifar10``.
         keep: the fraction kept, in (0, 1]; default 0.9. A shortcut for ``cut=Cut(keep=keep)``.
         embedder: `Supervised` (the default where there are labels), `SelfSupervised` (where there are none), `Timm`,
             a torch module or a function.
@@ -70,10 +72,12 @@ def run(
     """
     cut = one_cut(cut, keep)
     allowed = checked_memory(memory)
-    options, opened = open_for_run(source, options, out, reread=reread)
+    folder = run_folder_of(source, out)
+    options, opened = open_for_run(source, options, folder, reread=reread)
+    if out is None:
+        log.info("writing to %s", folder)
     check_cut(cut, opened)
-    embed_opened(source, opened, out, embedder, holdout, options, reread=reread)
-    folder = Path(out)
+    embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
     _cluster_beyond(folder, cut, allowed)
     selection = select(folder, cut, memory=allowed)
     report(folder)

@@ -13,6 +13,7 @@ import numpy as np
 from ..data.sources.first_line import account, describe_taken
 from ..data.sources.holdout import split_holdout
 from ..data.sources.options import SourceOptions
+from ..data.sources.run_name import run_folder_of
 from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Embeddings
 from ..data.store.run_folder import RunFolder, Stage
@@ -75,7 +76,7 @@ class _Embedding:
 def plan(
     source: str | Path,
     *,
-    out: str | Path,
+    out: str | Path | None = None,
     embedder: Embedder | ByLabels | None = None,
     holdout: float = 0.0,
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
@@ -90,9 +91,10 @@ def plan(
         RunFolderError: the run folder can't be used for this source.
     """
     cut, allowed = cut or Cut(), checked_memory(memory)
-    options, opened = open_for_run(source, options, out, reread=reread)
+    place = run_folder_of(source, out)
+    options, opened = open_for_run(source, options, place, reread=reread)
     check_cut(cut, opened)
-    folder = RunFolder.at(out)
+    folder = RunFolder.at(place)
     first = _embedding(source, opened, folder, embedder, holdout, cut.layer, reread=reread)
     n, width = first.n, first.width
     classes = 1 if opened.labels is None or str(cut.within) == "all" else max(len(opened.class_names), 1)
@@ -116,15 +118,16 @@ def plan(
 def plan_embedding(
     source: str | Path,
     *,
-    out: str | Path,
+    out: str | Path | None = None,
     embedder: Embedder | ByLabels | None = None,
     holdout: float = 0.0,
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     reread: bool = False,
 ) -> Plan:
     """Estimate the first stage alone; arguments and errors are those of `plan`."""
-    options, opened = open_for_run(source, options, out, reread=reread)
-    found = _embedding(source, opened, RunFolder.at(out), embedder, holdout, None, reread=reread)
+    place = run_folder_of(source, out)
+    options, opened = open_for_run(source, options, place, reread=reread)
+    found = _embedding(source, opened, RunFolder.at(place), embedder, holdout, None, reread=reread)
     return Plan(found.lines, found.seconds, found.memory, found.disk, found.notes)
 
 

@@ -59,9 +59,8 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         type=path,
-        required=True,
         metavar="RUN",
-        help="the run folder; created, or resumed if it exists",
+        help="run folder; created, or resumed if it exists (default: runs/ and the name of SOURCE)",
     )
     group = parser.add_argument_group("source")
     group.add_argument(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from ..errors import TenpercentError, UsageError, disk_remedy, one_line
+from ..errors import TenpercentError, UsageError, counted, disk_remedy, one_line
 from ..progress import quiet
 from .parser import build_parser
 from .values import asked_of, cut_of, embedder_of, options_of, options_of_both, read_scores, refuse
@@ -43,6 +43,7 @@ def run_demo(arguments: argparse.Namespace) -> None:
 
 def run_run(arguments: argparse.Namespace) -> None:
     """``tenpercent run``."""
+    from ..data.sources.run_name import run_folder_of
     from ..pipeline import run
     from ..reporting.summary import describe_run
 
@@ -75,11 +76,12 @@ def run_run(arguments: argparse.Namespace) -> None:
         memory=arguments.memory,
         reread=arguments.reread,
     )
-    _say(describe_run(arguments.out))
+    _say(describe_run(run_folder_of(arguments.source, arguments.out)))
 
 
 def run_embed(arguments: argparse.Namespace) -> None:
     """``tenpercent embed``."""
+    from ..data.sources.run_name import run_folder_of
     from ..embedding.stage import embed
 
     if arguments.dry_run:
@@ -106,7 +108,8 @@ def run_embed(arguments: argparse.Namespace) -> None:
         options=options_of(arguments),
         reread=arguments.reread,
     )
-    _say(f"{len(embeddings):,} images embedded, {embeddings.width} values each: {arguments.out}")
+    place = run_folder_of(arguments.source, arguments.out)
+    _say(f"{counted(len(embeddings), 'image')} embedded, {embeddings.width} values each: {place}")
 
 
 def run_cluster(arguments: argparse.Namespace) -> None:

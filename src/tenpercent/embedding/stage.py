@@ -15,6 +15,7 @@ from ..data.sources.opening import absolute, check_options, open_source
 from ..data.sources.options import RULES, SourceOptions
 from ..data.sources.pictures import pictures_beside
 from ..data.sources.rereading import differences
+from ..data.sources.run_name import run_folder_of
 from ..data.sources.source import ImageSource
 from ..data.store.checks import as_path
 from ..data.store.embeddings import Embeddings
@@ -49,7 +50,7 @@ class Clock:
 def embed(
     source: str | Path,
     *,
-    out: str | Path,
+    out: str | Path | None = None,
     embedder: Embedder | ByLabels | None = None,
     holdout: float = 0.0,
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
@@ -62,8 +63,11 @@ def embed(
     Returns:
         The embeddings of the last layer, in id order.
     """
-    options, opened = open_for_run(source, options, out, reread=reread)
-    return embed_opened(source, opened, out, embedder, holdout, options, reread=reread)
+    folder = run_folder_of(source, out)
+    options, opened = open_for_run(source, options, folder, reread=reread)
+    if out is None:
+        log.info("writing to %s", folder)
+    return embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
 
 
 def open_for_run(
@@ -191,6 +195,12 @@ def refuse_changed(folder: RunFolder, opened: ImageSource | Embeddings) -> None:
     if not change or 2 * len(change.gone) >= n:  # in the latter case `create` reports another source
         return
     spec = opened.spec if isinstance(opened, ImageSource) else ""
+    known = folder.read()["source"]["spec"]
+    if known != spec and Path(known).exists():  # two folders of one name, not one that was moved
+        raise RunFolderError(
+            f"{folder.path} holds a run of {known}, not of {spec}, which has other images: {change}; "
+            "choose another --out"
+        )
     raise RunFolderError(
         f"{spec} has changed since {folder.path} was made of {n:,} images: {change}; report, export and select still "
         f"use what was embedded; to take the images as they are now, add --reread to the command that made the run"

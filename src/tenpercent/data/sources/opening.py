@@ -68,7 +68,7 @@ def check_options(options: object) -> None:
 
 
 def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
-    prefix, name = _parse(spec)
+    prefix, name = split_prefix(spec)
     if prefix is Prefix.HF:
         options.allow("hf: sources", "split", *_COLUMNS)
         return open_huggingface(name, options)
@@ -93,7 +93,7 @@ def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
 
 def absolute(spec: str | Path) -> str:
     """Return the name that opens a source of files or of `datasets` from any working directory."""
-    prefix, name = _parse(spec)
+    prefix, name = split_prefix(spec)
     if prefix is Prefix.HF:
         return str(Address.of(name))
     path = Path(name).expanduser()
@@ -124,7 +124,7 @@ def open_split(spec: str | Path, options: SourceOptions, split: str) -> ImageSou
     base = open_source(spec, options)
     if isinstance(base, ImageSource) and not base.splits:
         return None
-    prefix, name = _parse(spec)
+    prefix, name = split_prefix(spec)
     if prefix is Prefix.HF:
         spec = f"hf:{without_split(name)}"
     try:  # a label file belongs to the images that it was given for
@@ -155,7 +155,7 @@ def with_classes(source: ImageSource, class_names: tuple[str, ...]) -> ImageSour
     return replace(source, labels=labels, class_names=names, taken=taken)
 
 
-def _parse(spec: str | Path) -> tuple[Prefix | None, str]:
+def split_prefix(spec: str | Path) -> tuple[Prefix | None, str]:
     """Return the prefix, if any, and the rest; a `Path` has none."""
     if isinstance(spec, Path):
         return None, str(spec)

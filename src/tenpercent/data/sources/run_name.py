@@ -1,0 +1,40 @@
+"""Default place of a run folder: ``runs/`` and the name of its source."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ...errors import UsageError
+from ..store.checks import as_path
+from .huggingface import Address
+from .opening import FILES, Prefix, split_prefix
+
+RUNS = Path("runs")
+
+
+def run_folder_of(source: str | Path, out: str | Path | None = None) -> Path:
+    """Return the run folder of a source: `out` where it is given, else ``runs/`` and the source's name.
+
+    The name is the last part of the path, without the suffix of a file of vectors or a table: ``photos/`` and
+    ``photos.parquet`` are ``runs/photos``, ``hf:owner/name`` is ``runs/name``, ``torchvision:CIFAR10`` is
+    ``runs/CIFAR10``.
+
+    Raises:
+        UsageError: the source is no path, or has no name, as the root of a disk.
+    """
+    if out is not None:
+        return as_path(out, "the run folder (out)")
+    if not isinstance(source, str):
+        as_path(source, "a source")
+    prefix, text = split_prefix(source)
+    if prefix is Prefix.HF:
+        text = Address.of(text).name
+    path = Path(text).expanduser().absolute()
+    path = path.resolve() if path.name == ".." else path
+    name = re.split(r"[/\\]", path.name.rstrip("\\"))[-1]  # a path as Windows writes it is one name here
+    if path.suffix.lower() in FILES:
+        name = Path(name).stem
+    if not name.strip(". "):
+        raise UsageError(f"the source {source} has no name to call a run folder by; give one with --out")
+    return RUNS / name
