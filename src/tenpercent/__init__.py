@@ -2,10 +2,10 @@
 
     import tenpercent as tp
 
-    selection = tp.run("photos/", keep=0.9, out="runs/photos")
+    selection = tp.run("photos/", keep=0.9)  # the run folder is runs/photos
     selection.kept, selection.removed, selection.groups()
 
-Importing it neither loads torch nor compiles anything.
+Each name is loaded on first use: `import tenpercent` itself loads neither numpy nor torch and compiles nothing.
 """
 
 from __future__ import annotations
@@ -13,21 +13,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .data.store.embeddings import Embeddings
-from .embedding.settings import SelfSupervised, Supervised, Timm
-from .embedding.stage import embed
-from .errors import TenpercentError
-from .evaluation.probing.comparison import probe
-from .leakage.find import leaks
-from .pipeline import cluster, explain, export, report, run, select, select_by
-from .tree.cut import Cut
-
 if TYPE_CHECKING:
     from .data.sources.opening import open_source
     from .data.sources.options import SourceOptions
+    from .data.store.embeddings import Embeddings
+    from .embedding.settings import SelfSupervised, Supervised, Timm
+    from .embedding.stage import embed
+    from .errors import TenpercentError
+    from .evaluation.probing.comparison import probe
+    from .leakage.find import leaks
     from .leakage.result import Leaks
+    from .pipeline import cluster, explain, export, report, run, select, select_by
     from .selection.comparison import compare
     from .selection.selection import Selection
+    from .tree.cut import Cut
     from .tree.merges import Merges
 
 __version__ = "0.1.0"
@@ -57,21 +56,37 @@ __all__ = [
     "select_by",
 ]
 
-# Loaded on first use: numba takes most of a second to load.
-_LATER = {
+# The module of each public name: loaded on first use, as numpy, pyarrow and numba take most of a second.
+_PLACES = {
+    "Cut": "tree.cut",
+    "Embeddings": "data.store.embeddings",
     "Leaks": "leakage.result",
     "Merges": "tree.merges",
     "Selection": "selection.selection",
+    "SelfSupervised": "embedding.settings",
     "SourceOptions": "data.sources.options",
+    "Supervised": "embedding.settings",
+    "TenpercentError": "errors",
+    "Timm": "embedding.settings",
+    "cluster": "pipeline",
     "compare": "selection.comparison",
+    "embed": "embedding.stage",
+    "explain": "pipeline",
+    "export": "pipeline",
+    "leaks": "leakage.find",
     "open_source": "data.sources.opening",
+    "probe": "evaluation.probing.comparison",
+    "report": "pipeline",
+    "run": "pipeline",
+    "select": "pipeline",
+    "select_by": "pipeline",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
+    return getattr(importlib.import_module(f".{_PLACES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
