@@ -126,6 +126,34 @@ def test_a_new_image_is_named_and_locks_nothing(place: Path) -> None:
         assert [row["id"] for row in csv.DictReader(file)] == kept(place)
 
 
+def test_a_selection_of_a_changed_folder_says_so_in_one_line(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    select(place / "run", keep=0.8)
+    assert "has changed" not in caplog.text
+    (place / "photos" / kept(place)[0]).unlink()
+    draw(place / "photos" / "cat" / "new.png", 1)
+    select(place / "run", keep=0.7)
+    assert caplog.text.count("has changed since it was embedded: 1 new (cat/new.png), 1 gone (") == 1
+
+
+def test_running_on_a_folder_that_is_gone_says_what_still_works(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "photos").rename(place / "elsewhere")
+    monkeypatch.chdir(place)
+    for source in ("photos", place / "photos"):
+        with pytest.raises(UsageError) as refused:
+            run(source, out="run")
+        said = str(refused.value)
+        assert said.startswith(f"{place / 'photos'}, which run was made of, is not there;")
+        assert "report, export and select still work" in said and "tenpercent run PLACE --out run" in said
+    with pytest.raises(UsageError, match="other") as refused:
+        run("other", out="run")
+    assert "was made of" not in str(refused.value)
+    run("elsewhere", out="run", holdout=0.1)
+
+
 def test_running_on_a_folder_that_grew_says_what_is_new_and_what_to_do(place: Path) -> None:
     draw(place / "photos" / "cat" / "new.png", 1)
     for act in (run, plan):

@@ -79,7 +79,7 @@ def run(
     check_cut(cut, opened)
     embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
     _cluster_beyond(folder, cut, allowed)
-    selection = select(folder, cut, memory=allowed)
+    selection = _select_folder(RunFolder.open(folder), cut, allowed)
     report(folder)
     return selection
 
@@ -202,15 +202,28 @@ def select(
     Raises:
         MemoryBudgetError: the cut needs more memory: says what fits.
     """
-    from .linkage.memory import Resources
     from .selection.by_tree import select as select_merges
-    from .selection.stored import load_decided, with_source
+    from .selection.stored import describe_change
     from .tree.merges import Merges
 
     cut, allowed = one_cut(cut, keep), checked_memory(memory)
     if isinstance(what, Merges):
         return select_merges(what, cut, allowed)
     folder = RunFolder.open(what)
+    selection = _select_folder(folder, cut, allowed, ignore_decisions=ignore_decisions)
+    if changed := describe_change(folder):
+        log.warning("%s", changed)
+    return selection
+
+
+def _select_folder(
+    folder: RunFolder, cut: Cut, allowed: int | None, *, ignore_decisions: bool = False
+) -> Selection:
+    """Cut the tree of a run folder, deepened where that is needed, and store the selection."""
+    from .linkage.memory import Resources
+    from .selection.by_tree import select as select_merges
+    from .selection.stored import load_decided, with_source
+
     with folder.lock(Stage.SELECT, Stage.REPORT):
         resources = Resources(memory=allowed, scratch=folder.scratch)
         clock = Clock()
@@ -315,7 +328,7 @@ def cut_again(folder: RunFolder, *, ignore_decisions: bool = False) -> None:
         min_per_class=settings["min_per_class"],
         hold=settings.get("hold"),
     )
-    select(folder.path, cut, ignore_decisions=ignore_decisions)
+    _select_folder(folder, cut, None, ignore_decisions=ignore_decisions)
 
 
 def _store_selection(folder: RunFolder, selection: Selection, clock: Clock) -> None:

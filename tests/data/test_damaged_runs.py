@@ -114,7 +114,7 @@ def test_merges_that_are_no_tree_are_refused_without_checksums(
 def test_the_remedy_of_damaged_merges_works(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (run / "selection.parquet").read_bytes()
     (run / "merges.parquet").write_bytes((run / "merges.parquet").read_bytes()[:-9])
-    assert "delete it, then make it anew with: tenpercent cluster" in told(
+    assert "delete it, then make it again with: tenpercent cluster" in told(
         capsys, "select", run, "--keep", "0.8"
     )
     (run / "merges.parquet").unlink()

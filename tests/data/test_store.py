@@ -59,7 +59,7 @@ def test_a_kill_while_the_folder_is_made_leaves_one_that_serves(tmp_path: Path) 
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     (tmp_path / "part-00000.parquet").write_bytes(b"PAR1 half a file")
-    with pytest.raises(StageError, match=r"part-00000\.parquet is damaged .*; delete it"):
+    with pytest.raises(StageError, match=r"part-00000\.parquet is damaged .*; move it away"):
         Embeddings.load(tmp_path)
 
 

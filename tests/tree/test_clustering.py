@@ -300,7 +300,7 @@ def test_a_damaged_part_is_named(watch: Callable[..., Watched], tmp_path: Path) 
         cluster(some(), tp.Cut(0.4), resources=resources)
     part = next(tmp_path.glob("cluster-*/part-*.parquet"))
     part.write_bytes(part.read_bytes()[:-20])
-    with pytest.raises(StageError, match=r"part-00000\.parquet is damaged .* delete it"):
+    with pytest.raises(StageError, match=r"part-00000\.parquet is damaged .* move it away"):
         cluster(some(), tp.Cut(0.4), resources=resources)
     part.unlink()
     assert len(cluster(some(), tp.Cut(0.4), resources=resources)) == 96
@@ -371,6 +371,7 @@ def test_damaged_counts_are_named_when_they_are_wanted(tmp_path: Path) -> None:
     stored(cluster(some(), tp.Cut(0.7)), tmp_path / "run")
     path = counts_path(tmp_path / "run" / "merges.parquet")
     path.write_bytes(path.read_bytes()[:-20])
+    (tmp_path / "run" / "run.json").write_text("{}")
     merges = Merges.load(tmp_path / "run" / "merges.parquet", some())
     assert len(tp.select(merges, keep=0.8).removed) == 32
     with pytest.raises(StageError, match=r"merges\.counted\.parquet is damaged .* delete it"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.sources.changes import Change, Recorded, compare, is_folder
 from ..data.sources.first_line import account, describe_taken
 from ..data.sources.holdout import split_holdout, write_holdout
-from ..data.sources.opening import absolute, check_options, open_source
+from ..data.sources.opening import absolute, check_options, moved, open_source
 from ..data.sources.options import RULES, SourceOptions
 from ..data.sources.pictures import pictures_beside
 from ..data.sources.rereading import differences
@@ -22,7 +22,7 @@ from ..data.store.embeddings import Embeddings
 from ..data.store.part_files import stored_count
 from ..data.store.rejected import write_rejected
 from ..data.store.run_folder import RunFolder, Stage
-from ..errors import RunFolderError, UsageError, require
+from ..errors import RunFolderError, SourceError, UsageError, require
 from .by_labels import ByLabels
 from .settings import KINDS, SelfSupervised, Supervised
 
@@ -89,10 +89,16 @@ def open_for_run(
     check_options(options)
     if reread or not folder.json_path.exists():
         return options, open_source(source, options)
-    recorded = SourceOptions.from_json(folder.read()["source"]["options"])
+    about = folder.read()["source"]
+    recorded = SourceOptions.from_json(about["options"])
     limit = recorded.max_pixels if options.max_pixels is None else options.max_pixels
     options = replace(options, rules=recorded.rules, max_pixels=limit)
-    opened = open_source(source, options)
+    try:
+        opened = open_source(source, options)
+    except SourceError:
+        if absolute(source) == about["spec"] and not Path(about["spec"]).exists():
+            raise moved(about["spec"], folder.path) from None
+        raise
     changed = rule_changes(source, options, opened, folder)
     if changed:
         log.warning("%s", changed)

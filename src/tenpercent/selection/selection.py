@@ -14,14 +14,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..data.store.checks import as_path, check_kind
+from ..data.store.checks import check_kind
 from ..data.store.embeddings import Embeddings, Ints, Strings
 from ..data.store.files import write_table
 from ..data.store.ids import as_given, as_text, find_id
 from ..data.store.ids import positions_of as positions_of
 from ..data.store.tables import check
 from ..errors import UsageError
-from ..tree.stage_files import read_stage
+from ..tree.stage_files import read_stage, stored_file
 from ..tree.steps import ALL as ALL
 from ..tree.steps import Bools, Floats
 from .explanation import Explanation, explain
@@ -342,9 +342,7 @@ class Selection:
         Raises:
             StageError: there is none, it is damaged, of a newer format, or made from other embeddings.
         """
-        path = as_path(path, "a stored selection")
-        if path.is_dir():
-            path /= "selection.parquet"
+        path = stored_file(path, "selection.parquet", "a stored selection")
         table, about = read_stage(path, LAYOUT, embeddings, f"tenpercent select {path.parent} --keep 0.9")
         paths = np.asarray(table["path"].to_pylist(), dtype=object)
         names = table["representative"]

@@ -59,6 +59,7 @@ LAYOUT = Layout(
     ),
     SelectionAbout,
     FORMAT,
+    what="selection",
 )
 
 

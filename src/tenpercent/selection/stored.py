@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data.sources.changes import Change, Recorded, as_recorded, compare, is_folder
-from ..data.sources.opening import open_source
+from ..data.sources.opening import open_recorded
 from ..data.sources.options import SourceOptions
 from ..data.sources.pictures import picture_fingerprint, picture_options
 from ..data.sources.source import ImageSource
@@ -20,7 +20,7 @@ from ..data.store.tables import read_about
 from ..decisions.constraints import NONE, Constraints
 from ..decisions.log import DecisionLog
 from ..decisions.meaning import constraints_of
-from ..errors import SourceError, StageError, TenpercentError, UsageError
+from ..errors import StageError, TenpercentError, UsageError
 from ..linkage.memory import Resources
 from ..tree.cut import Within
 from ..tree.merges import Merges, uncut
@@ -168,26 +168,12 @@ def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
         return found
     if layer != "end":
         raise UsageError(f"ready vectors have no layer {layer!r}; leave out --layer")
-    opened = _opened(folder, source["spec"], SourceOptions.from_json(source["options"]))
+    opened = open_recorded(source["spec"], SourceOptions.from_json(source["options"]), folder.path)
     if not isinstance(opened, Embeddings) or opened.origin != source["fingerprint"]:
         raise StageError(
             f"{source['spec']} has changed since {folder.path} was made; run again with another --out, or with --reread"
         )
     return replace(opened, shared=False)  # each opening checks the file: a cut need not read it again
-
-
-def _opened(folder: RunFolder, spec: str, options: SourceOptions) -> ImageSource | Embeddings:
-    """Open the source of a run.
-
-    Raises:
-        SourceError: it has moved; the message says how to name its new place.
-    """
-    if Path(spec).is_absolute() and not Path(spec).exists():
-        raise SourceError(
-            f"{spec}, which {folder.path} was made of, is not there; if it was moved, name the new place once: "
-            f"tenpercent run PLACE --out {folder.path}"
-        )
-    return open_source(spec, options)
 
 
 def open_images(folder: RunFolder) -> ImageSource:
@@ -224,7 +210,7 @@ def open_present(folder: RunFolder) -> tuple[ImageSource, Change]:
     options = picture_options(source)
     if options is None:
         raise StageError(f"{folder.path} was made of vectors ({source['spec']}) and has no images")
-    opened = _opened(folder, source["spec"], options)
+    opened = open_recorded(source["spec"], options, folder.path)
     known = Recorded.of(folder) if isinstance(opened, ImageSource) and is_folder(opened) else None
     if known is not None and isinstance(opened, ImageSource):
         change = compare(known, opened)
@@ -235,6 +221,18 @@ def open_present(folder: RunFolder) -> tuple[ImageSource, Change]:
             f"{source['spec']} has changed since {folder.path} was made; run again with another --out, or with --reread"
         )
     return opened, Change()
+
+
+def describe_change(folder: RunFolder) -> str:
+    """Return one line on what has changed in a run's folder of images; "" for nothing, or for other sources."""
+    source = folder.read()["source"]
+    if picture_options(source) is None or not Path(source["spec"]).is_dir():
+        return ""
+    try:
+        opened, change = open_present(folder)
+    except (UsageError, StageError) as gone:
+        return str(gone)
+    return f"{opened.spec} has changed since it was embedded: {change}" if change else ""
 
 
 def check_known_by_that_name(folder: RunFolder, name: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..data.store.checks import as_path, check_kind
+from ..data.store.checks import check_kind
 from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.files import write_table
 from ..decisions.constraints import NONE, Constraints
@@ -27,7 +27,7 @@ from .merges_file import FORMAT, check_merges, merges_layout
 from .partition import Partition, further
 from .representatives import groups_of
 from .rewalk import rewalked
-from .stage_files import read_stage
+from .stage_files import read_stage, stored_file
 from .steps import ALL, Bools, Floats, Request, Steps
 
 DEPTH = 0.5  # the fraction kept that a tree is built for by default
@@ -212,7 +212,7 @@ class Merges:
         """Read ``merges.parquet`` with the embeddings it was made from.
 
         Args:
-            path: the file.
+            path: the file, or the run folder that holds it.
             embeddings: those it was made from.
             constraints: those that it was made under.
 
@@ -220,7 +220,7 @@ class Merges:
             StageError: there is none, it is damaged, of a newer format, or made from other embeddings or under other
                 constraints.
         """
-        path = as_path(path, "a tree that is stored")
+        path = stored_file(path, "merges.parquet", "a stored tree of merges")
         check_kind(embeddings, Embeddings, "embeddings", "those that the merges were made of")
         layout = merges_layout(len(embeddings))
         table, about = read_stage(path, layout, embeddings, f"tenpercent cluster {path.parent}")

@@ -37,7 +37,7 @@ def merges_layout(n: int) -> Layout:
         Column("b", pa.int64(), lowest=0, highest=n - 1),
         Column("height", pa.float64(), lowest=0, highest=HIGHEST),
     )
-    return Layout(columns, MergesAbout, FORMAT)
+    return Layout(columns, MergesAbout, FORMAT, what="tree of merges")
 
 
 def read_heights(path: Path) -> Floats:

@@ -7,6 +7,8 @@ from typing import Any, TypedDict
 
 import pyarrow as pa
 
+from ..data.store.checks import as_path
+from ..data.store.checksums import RECORD
 from ..data.store.embeddings import Embeddings
 from ..data.store.tables import Layout, read_checked
 from ..errors import StageError
@@ -18,6 +20,29 @@ class StageAbout(TypedDict):
     format: int
     origin: str
     n: int
+
+
+def stored_file(path: str | Path, name: str, what: str) -> Path:
+    """Return the path of a stage's file that a caller names by itself or by its run folder.
+
+    Args:
+        path: the file, or the run folder.
+        name: the name of the file in a run folder.
+        what: what the file holds, with its article, for errors.
+
+    Raises:
+        StageError: the path does not exist, or is a folder without such a file that is no run folder.
+    """
+    path = as_path(path, what)
+    if not path.exists() and path.suffix != ".parquet":
+        raise StageError(f"{path} does not exist; make a run folder with: tenpercent run SOURCE --out {path}")
+    if not path.is_dir():
+        return path
+    if not (path / name).is_file() and not (path / RECORD).is_file():
+        raise StageError(
+            f"{path} is no run folder (no {RECORD}); make one with: tenpercent run SOURCE --out RUN"
+        )
+    return path / name
 
 
 def read_stage(
@@ -40,6 +65,6 @@ def read_stage(
     if embeddings is not None and (about["origin"], about["n"]) != (embeddings.origin, len(embeddings)):
         raise StageError(
             f"{path} was made from other embeddings ({about['n']:,} images, {about['origin']}) than these "
-            f"({len(embeddings):,}, {embeddings.origin}); make it anew with: {command}"
+            f"({len(embeddings):,}, {embeddings.origin}); make it again with: {command}"
         )
     return table, about

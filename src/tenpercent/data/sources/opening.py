@@ -91,6 +91,25 @@ def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
     return _open_file(_located(path), options)
 
 
+def open_recorded(spec: str, options: SourceOptions, run: Path) -> ImageSource | Embeddings:
+    """Open the source that a run folder names.
+
+    Raises:
+        SourceError: it has moved; the message says how to name its new place.
+    """
+    if Path(spec).is_absolute() and not Path(spec).exists():
+        raise moved(spec, run)
+    return open_source(spec, options)
+
+
+def moved(spec: str, run: Path) -> SourceError:
+    """Return the error for a run's source that is not in its place."""
+    return SourceError(
+        f"{spec}, which {run} was made of, is not there; report, export and select still work; if it was moved, name "
+        f"the new place once: tenpercent run PLACE --out {run}"
+    )
+
+
 def absolute(spec: str | Path) -> str:
     """Return the name that opens a source of files or of `datasets` from any working directory."""
     prefix, name = split_prefix(spec)

@@ -23,9 +23,9 @@ from .ids import Strings as Strings
 from .ids import as_ids, check_unique
 from .ids import row_ids as row_ids
 from .labels import label_codes
-from .part_files import part_files, read_parts, sizes_of, stored_layers
+from .part_files import part_files, part_layout, read_parts, sizes_of, stored_layers
 from .rejected import Rejected
-from .tables import check
+from .tables import check, read_about
 
 LAYERS = ("start", "middle", "end")
 BLOCK_BYTES = 32 * 2**20  # of vectors checked at a time
@@ -257,6 +257,12 @@ class Embeddings:
             UsageError: they hold no such layer.
         """
         folder = as_path(folder, "a run folder")
+        if not folder.is_dir():
+            problem = "is a file, not a run folder" if folder.exists() else "does not exist"
+            raise StageError(
+                f"{folder} {problem}; pass the run folder of: tenpercent embed SOURCE --out RUN (a table or array of "
+                "vectors is a SOURCE too)"
+            )
         if (folder / "run.json").is_file():
             folder /= "embeddings"
         parts = part_files(folder)
@@ -265,6 +271,7 @@ class Embeddings:
                 f"{folder} holds no embeddings; make them with: tenpercent embed SOURCE --out RUN (those of a run of "
                 "ready vectors are tp.cluster(RUN).embeddings)"
             )
+        read_about(parts[0], part_layout())  # refuses other files of such a name
         layers = stored_layers(parts[0])
         if layer not in layers:
             raise UsageError(

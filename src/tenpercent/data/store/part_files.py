@@ -44,7 +44,7 @@ def part_layout(layer: str | None = None) -> Layout:
         *(Column(name, pa.int64(), lowest=0, optional=True) for name in SIZES),
     )
     vectors = () if layer is None else (Column(layer, is_vectors, unvouched=_broken),)
-    return Layout((*columns, *vectors), PartAbout, FORMAT)
+    return Layout((*columns, *vectors), PartAbout, FORMAT, what="part of embeddings")
 
 
 def is_vectors(kind: pa.DataType) -> bool:

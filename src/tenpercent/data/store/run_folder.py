@@ -56,13 +56,13 @@ class RunFolder:
         if known["fingerprint"] != source["fingerprint"]:
             raise RunFolderError(
                 f"{run.path} holds a run of {known['spec']} ({known['fingerprint']}), not of {source['spec']} "
-                f"({source['fingerprint']}) as it is now; choose another --out, or make it anew with --reread"
+                f"({source['fingerprint']}) as it is now; choose another --out, or start over with --reread"
             )
         then, now = (each.get("options", {}).get("max_pixels") for each in (known, source))
         if then != now:
             raise RunFolderError(
-                f"{run.path} was made with {_limit(then)}, not with {_limit(now)}; choose another --out, or make it "
-                "anew with --reread"
+                f"{run.path} was made with {_limit(then)}, not with {_limit(now)}; choose another --out, or start "
+                "over with --reread"
             )
         run.follow(source)
         return run
@@ -102,6 +102,8 @@ class RunFolder:
             RunFolderError: there is none, or its format is newer than this version reads.
         """
         run = cls(as_path(path, "a run folder"))
+        if run.path.is_file():
+            raise RunFolderError(f"{run.path} is a file, not a run folder; {_folder_of(run.path)}")
         if not run.json_path.is_file():
             raise RunFolderError(
                 f"{run.path} is no run folder (no run.json); make one with: tenpercent run SOURCE --out {run.path}"
@@ -447,6 +449,14 @@ def _holder(path: Path) -> str:
     except (OSError, ValueError):
         return "another process"
     return f"process {who['pid']} on {who['host']} since {who['since']}"
+
+
+def _folder_of(path: Path) -> str:
+    """Return what to pass instead of a file, which may lie in a run folder."""
+    found = next((str(folder) for folder in path.parents if (folder / "run.json").is_file()), None)
+    if found is not None:
+        return f"pass {found}"
+    return f"make a run folder of a source with: tenpercent run {path} --out RUN"
 
 
 def flat(settings: dict[str, Any]) -> dict[str, Any]:

@@ -15,41 +15,68 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ...errors import StageError, one_line
-from .checksums import ABOUT, CHECKSUMS, checksum, recorded
+from .checksums import ABOUT, CHECKSUMS, RECORD, checksum, recorded
 from .typed import parsed_format
 
 T = TypeVar("T")
 
+MAGIC = b"PAR1"  # the first bytes of a Parquet file
+LEVELS = 3  # folders between a file and `run.json`, at most
+
 CHANGED = "it differs from what was written (another checksum)"
 
-MAKERS = {  # by a file's name, else by its folder's: the command that makes it anew
-    "merges.parquet": "delete it, then make it anew with: tenpercent cluster {run}",
-    "merges.counted.parquet": "delete it: a deeper cut then counts anew (tenpercent select {run})",
-    "decided.parquet": "delete it, then make it anew with: tenpercent select {run}",
-    "decided.counted.parquet": "delete it: a deeper cut then counts anew (tenpercent select {run})",
-    "selection.parquet": "make it anew with: tenpercent select {run} --keep 0.9",
-    "rejected.parquet": "delete it, then make it anew with: tenpercent embed SOURCE --out {run}",
-    "holdout.parquet": "delete it, then make it anew with: tenpercent embed SOURCE --out {run}",
-    "results.parquet": "delete it, then make it anew with: tenpercent evaluate {run}",
-    "embeddings": "delete it, then make it anew with: tenpercent embed SOURCE --out {run}",
+MAKERS = {  # by a file's name, else by its folder's: what to do about damage
+    "merges.parquet": "delete it, then make it again with: tenpercent cluster {run}",
+    "merges.counted.parquet": "delete it: a deeper cut then counts again (tenpercent select {run})",
+    "decided.parquet": "delete it, then make it again with: tenpercent select {run}",
+    "decided.counted.parquet": "delete it: a deeper cut then counts again (tenpercent select {run})",
+    "selection.parquet": "make it again with: tenpercent select {run} --keep 0.9",
+    "rejected.parquet": "delete it, then make it again with: tenpercent embed SOURCE --out {run}",
+    "holdout.parquet": "delete it, then make it again with: tenpercent embed SOURCE --out {run}",
+    "results.parquet": "delete it, then make it again with: tenpercent evaluate {run}",
+    "embeddings": "delete it, then make it again with: tenpercent embed SOURCE --out {run}",
     "begun": "delete it: its images are embedded again",
     "pictures": "delete it: the images are then read again",
-    "training": "delete the folder and {run}/embeddings, then train anew with: tenpercent embed SOURCE --out {run}",
-    "trainings": "delete it, then train it anew with: tenpercent evaluate {run}",
+    "training": "delete the folder and {run}/embeddings, then train again with: tenpercent embed SOURCE --out {run}",
+    "trainings": "delete it, then train again with: tenpercent evaluate {run}",
+}
+CALLER_FILES = {  # files that a caller may name, by what they hold: their names in a run folder, and what to pass
+    "selection": (("selection.parquet",), "pass a run folder, or the selection.parquet in it"),
+    "tree of merges": (
+        ("merges.parquet", "decided.parquet"),
+        "pass a run folder, or the merges.parquet in it",
+    ),
+    "part of embeddings": (
+        ("part-*.parquet",),
+        "pass a run folder; a source of images or vectors is embedded first: tp.embed(SOURCE, out=RUN)",
+    ),
 }
 
 
-def remedy(path: Path) -> str:
-    """Return the remedy for a damaged file, by its place in the run folder."""
+def in_run_folder(path: Path) -> bool:
+    """Return whether a file lies in a run folder."""
+    return any((folder / RECORD).is_file() for folder in list(path.absolute().parents)[:LEVELS])
+
+
+def remedy(path: Path, *, ours: bool = True) -> str:
+    """Return the remedy for a damaged file, by its place in the run folder.
+
+    Args:
+        path: the file.
+        ours: whether its content is tenpercent's; a file of somebody else is never to be deleted.
+    """
+    text, run = "delete it and repeat the command that made it", path.parent
     if path.name in MAKERS:
-        return MAKERS[path.name].format(run=path.parent)
-    if path.parent.name in MAKERS:
-        return MAKERS[path.parent.name].format(run=path.parent.parent)
-    return "delete it and repeat the command that made it"
+        text = MAKERS[path.name]
+    elif path.parent.name in MAKERS:
+        text, run = MAKERS[path.parent.name], path.parent.parent
+    if ours and in_run_folder(path):
+        return text.format(run=run)
+    return text.replace("delete it", "move it away").format(run=run if in_run_folder(path) else "RUN")
 
 
 def damaged(path: Path, what: object) -> StageError:
-    """Return the error for a damaged file: what is wrong with it, and which command makes it anew."""
+    """Return the error for a damaged file: what is wrong with it, and which command makes it again."""
     return StageError(f"{path} is damaged ({one_line(what, 200)}); {remedy(path)}")
 
 
@@ -102,12 +129,14 @@ class Layout:
         about: the type of the JSON stored beside the columns, a TypedDict.
         newest: the highest format that this version reads.
         bare: whether a table without metadata is accepted.
+        what: the name of its content in `CALLER_FILES`, where a caller may name the file.
     """
 
     columns: tuple[Column, ...]
     about: Any
     newest: int
     bare: bool = False
+    what: str = ""
 
 
 def read_about(path: Path, layout: Layout) -> dict[str, Any]:
@@ -156,12 +185,13 @@ def _retried(path: Path, read: Callable[[str | None], T]) -> T:
 
 def _read_about(path: Path, layout: Layout, kept: str | None) -> dict[str, Any]:
     with whole(path):
+        _check_content(path, layout)
         schema = pq.read_schema(path)
         return _about(path, schema, layout, _expected(path, schema, kept))
 
 
 def _read(path: Path, layout: Layout, kept: str | None) -> tuple[pa.Table, dict[str, Any]]:
-    with whole(path), pq.ParquetFile(path) as file:
+    with whole(path), _opened(path, layout) as file:
         schema = file.schema_arrow
         columns = [one for one in layout.columns if not one.optional or one.name in schema.names]
         expected = _expected(path, schema, kept)
@@ -177,6 +207,32 @@ def _read(path: Path, layout: Layout, kept: str | None) -> tuple[pa.Table, dict[
             if wrong is not None:
                 raise damaged(path, wrong)
     return table, about
+
+
+def _opened(path: Path, layout: Layout) -> pq.ParquetFile:
+    _check_content(path, layout)
+    return pq.ParquetFile(path)
+
+
+def _check_content(path: Path, layout: Layout) -> None:
+    """Raise `StageError` where a file that a caller named holds something else than the layout's content."""
+    if not layout.what:
+        return
+    names, instead = CALLER_FILES[layout.what]
+    if in_run_folder(path) and any(path.match(name) for name in names):
+        return  # in its own place: what is wrong with it is damage
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise StageError(f"{path} is no {layout.what} (it is not a Parquet file); {instead}")
+    schema = pq.read_schema(path)
+    stored = (schema.metadata or {}).get(ABOUT)
+    if stored is None:
+        raise StageError(f"{path} is no {layout.what}: it was not written by tenpercent; {instead}")
+    try:
+        parsed_format(path, stored, layout.about, layout.newest)
+    except ValueError:
+        columns = ", ".join(schema.names[:5]) + (", …" if len(schema.names) > 5 else "")
+        raise StageError(f"{path} is no {layout.what} (its columns are {columns}); {instead}") from None
 
 
 def _expected(path: Path, schema: pa.Schema, kept: str | None) -> dict[str, str]:
@@ -196,13 +252,13 @@ def _about(path: Path, schema: pa.Schema, layout: Layout, expected: dict[str, st
     if stored is None:
         if layout.bare:
             return {}
-        raise StageError(f"{path} was not written by tenpercent; {remedy(path)}")
+        raise StageError(f"{path} was not written by tenpercent; {remedy(path, ours=False)}")
+    if expected and expected[""] != checksum(stored):
+        raise damaged(path, f"its metadata: {CHANGED}")
     try:
         about = parsed_format(path, stored, layout.about, layout.newest)
     except ValueError as error:
         raise damaged(path, f"its metadata: {error}") from None
-    if expected and expected[""] != checksum(stored):
-        raise damaged(path, f"its metadata: {CHANGED}")
     return about
 
 
