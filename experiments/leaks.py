@@ -1,4 +1,4 @@
-"""CIFAR-10's test images that have a twin in its training set, by the vectors of a network and by plain pixels.
+"""CIFAR-10's test images with a near-duplicate in its training set, by the vectors of a network and by plain pixels.
 
     python experiments/leaks.py --data FOLDER --out runs/leaks-cifar10
 
@@ -6,7 +6,7 @@ FOLDER holds ``train.parquet`` and ``test.parquet`` in the layout of the Hugging
 ``resnet32-train.npy`` and ``resnet32-test.npy``, the vectors of a network trained on the labels. The pixels are those
 of each image minus their own mean, 3,072 values. Nothing is drawn at random.
 
-For both it counts the test images with a twin at several thresholds and lists the 100 with the nearest twin in
+For both it counts the test images with a near-duplicate at several thresholds and lists the 100 with the closest one in
 ``docs/data/leaks-pairs.csv``, one pair a line. Its last two columns, verdict and reason, are written by hand after a
 look at the sheets ``OUT/*.png``; they are kept when it runs again. Counts, verdicts, versions and machine go to
 ``docs/data/leaks.json``, pictures to ``docs/pictures``. The text of ``docs/leaks.md`` is written by hand from them.
@@ -28,12 +28,13 @@ import tenpercent as tp
 from tenpercent.data.decoding.decode import decode
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.environment import machine, versions
-from tenpercent.leakage.growth import threshold_rows
+from tenpercent.leakage.join import DistinctVectors, nearest_other, nearest_within, rank
 from tenpercent.reporting.picture import FONT
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAIRS = DOCS / "data" / "leaks-pairs.csv"
 LOOKED_AT = 100
+SHARES = (0.001, 0.003, 0.01, 0.03, 0.1)  # of the training images: their thresholds are the rows of the table
 SIGNS = {"duplicate": ("=", "#15803d"), "other": ("≠", "#b3400e"), "unsure": ("?", "#444444")}
 FIELDS = (
     "vectors",
@@ -127,11 +128,11 @@ def by_pixels(arguments: argparse.Namespace) -> tp.Leaks:
 
 
 def nearest(name: str, leaks: tp.Leaks) -> list[dict[str, Any]]:
-    """Return the test images with the nearest twin, one row each."""
-    at = leaks.nearest[:LOOKED_AT]
+    """Return the test images with the closest training image, one row each."""
+    at = leaks.surest[:LOOKED_AT]
     if len(at) < LOOKED_AT:
         raise SystemExit(
-            f"only {len(at)} test images have a twin by {name}; look further with a larger threshold"
+            f"only {len(at)} test images have a near-duplicate by {name}; use a larger threshold"
         )
     return [
         {
@@ -163,24 +164,34 @@ def counts(leaks: tp.Leaks, rows: list[dict[str, Any]], name: str) -> dict[str, 
     return {
         "threshold": leaks.threshold,
         "leaking": len(leaks),
-        "pairs": len(leaks.i),
+        "pairs": len(leaks.pairs),
         "equal_files": leaks.equal_files,
         "other_label": leaks.other_label,
-        "thresholds": [
-            {
-                "threshold": row.threshold,
-                "test_images": row.test,
-                "test_share": row.test_share,
-                "train_share": row.train_share,
-            }
-            for row in threshold_rows(leaks)
-        ],
+        "thresholds": thresholds(leaks),
         "looked_at": dict(Counter(row["verdict"] or "not yet" for row in rows if row["vectors"] == name)),
     }
 
 
+def thresholds(leaks: tp.Leaks) -> list[dict[str, float]]:
+    """Return the images with a near-duplicate within 0 and the threshold of each of SHARES, in both sets."""
+    test, train = (DistinctVectors.among(one.embeddings.vectors) for one in (leaks.test, leaks.train))
+    others = nearest_other(train, np.arange(len(train), dtype=np.int64), SHARES[-1])[train.of]
+    others[train.count[train.of] > 1] = 0.0
+    heights = [0.0, *(float(np.sort(others)[rank(share, len(others)) - 1]) for share in SHARES)]
+    across = nearest_within(test.points, train.points, heights[-1])[test.of]
+    return [
+        {
+            "threshold": height,
+            "test_images": int(np.count_nonzero(across <= height)),
+            "test_share": float(np.mean(across <= height)),
+            "train_share": float(np.mean(others <= height)),
+        }
+        for height in heights
+    ]
+
+
 def duplicates(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """Return how many test images have a twin that was judged a duplicate, by which vectors it was found."""
+    """Return how many test images have a near-duplicate that was judged a duplicate, by which vectors it was found."""
     network, by_pixel = (
         {row["test_id"] for row in rows if row["vectors"] == name and row["verdict"] == "duplicate"}
         for name in ("network", "pixels")

@@ -21,7 +21,7 @@ from tenpercent.embedding.by_labels import ByLabels
 from tenpercent.embedding.settings import SelfSupervised, Supervised
 from tenpercent.embedding.stage import default_embedder
 from tenpercent.errors import UsageError
-from tenpercent.evaluation.probing.comparison import Ready
+from tenpercent.evaluation.probing.comparison import VectorFile
 from tenpercent.selection.confirmation import confirmed_by
 from tenpercent.tree.cut import Cut
 
@@ -50,7 +50,7 @@ def test_a_layer_that_is_not_there_is_never_ignored(
         lambda: tp.select(ready_run, Cut(layer=layer)),
         lambda: tp.leaks(array, array, layer=layer),
         lambda: tp.leaks(ready_run, array, layer=layer),
-        lambda: tp.probe([Ready(vectors, labels)], layers=(layer,), out=tmp_path / "probe"),
+        lambda: tp.probe([VectorFile(vectors, labels)], layers=(layer,), out=tmp_path / "probe"),
         lambda: tp.probe([ready_run], layers=(layer,), out=tmp_path / "probe"),
         lambda: plan(vectors, out=tmp_path / "plan", cut=Cut(layer=layer)),
     ]
@@ -166,7 +166,7 @@ def test_on_a_terminal_it_is_asked(answer: str, status: int, ready_run: Path) ->
 def test_leaks_within_a_similarity_are_questioned(vectors: Path) -> None:
     train, test = tp.Embeddings.from_numpy(np.load(vectors)), tp.Embeddings.from_numpy(np.load(vectors)[:20])
     found = tp.leaks(train, test, threshold=0.9)
-    assert any("down to a similarity of 0.1 as twins" in note for note in found.notes)
+    assert any("down to a similarity of 0.1 as near-duplicates" in note for note in found.notes)
     assert not any("similarity" in note for note in tp.leaks(train, test, threshold=0.05).notes)
 
 

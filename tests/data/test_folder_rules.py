@@ -24,7 +24,7 @@ from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import SourceError, UsageError
 from tenpercent.evaluation.evaluation_set import given_set
 from tenpercent.exporting import Format, export
-from tenpercent.leakage.sides import open_test, open_train
+from tenpercent.leakage.sets import open_test, open_train
 from tenpercent.reviewing.originals import GoneError, Originals, open_originals
 
 OUT = "links that lead out of the folder (--follow-links follows them)"
@@ -174,7 +174,7 @@ def test_splits_without_one_to_train_on_are_asked_about(tmp_path: Path) -> None:
     train = put(tmp_path / "other", "train/a/3.png")
     assert given_set(str(root), SourceOptions(), opened(train)).source.ids == ("Test/a/2.png",)
     asked = open_test(root, SourceOptions(), open_train(train, SourceOptions()))
-    assert isinstance(asked.opened, ImageSource) and asked.opened.ids == ("Test/a/2.png",)
+    assert isinstance(asked.content, ImageSource) and asked.content.ids == ("Test/a/2.png",)
 
 
 def test_two_folders_for_one_split_are_asked_about(tmp_path: Path) -> None:
@@ -605,7 +605,7 @@ def test_parquet_files_in_a_store_beside(tmp_path: Path) -> None:
 
 def test_the_test_split_is_found_by_another_word(tmp_path: Path) -> None:
     put(tmp_path, "Training/a/1.png", "Testing/a/2.png")
-    test = open_test(None, SourceOptions(), open_train(tmp_path, SourceOptions())).opened
+    test = open_test(None, SourceOptions(), open_train(tmp_path, SourceOptions())).content
     assert isinstance(test, ImageSource) and test.ids == ("Testing/a/2.png",)
     with pytest.raises(UsageError, match="is TRAIN itself"):
         open_test(None, SourceOptions(split="test"), open_train(tmp_path, SourceOptions(split="Testing")))

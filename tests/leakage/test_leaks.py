@@ -1,4 +1,4 @@
-"""Leaks: every twin is found and none made up, one network embeds both sets, and the page and the status say so."""
+"""Leaks: every near-duplicate is found, none made up; one network embeds both sets; the page and the status say so."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from tenpercent.cli.main import main
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.errors import RunFolderError, SourceError, StageError, TenpercentError, UsageError
 from tenpercent.leakage import find, join, page
+from tenpercent.leakage.compared_set import ComparedSet
 from tenpercent.leakage.find import compare
-from tenpercent.leakage.result import Side
 from tenpercent.linkage.distances import dissimilarities, unit_vectors
 
 QUICK = tp.Supervised(depth=8, steps=4, batch=16, precision="float32")
@@ -76,8 +76,8 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def sides(train: np.ndarray, test: np.ndarray, **given: Any) -> tuple[Side, Side]:
-    return Side("train", tp.Embeddings.from_numpy(train, **given)), Side(
+def sides(train: np.ndarray, test: np.ndarray, **given: Any) -> tuple[ComparedSet, ComparedSet]:
+    return ComparedSet("train", tp.Embeddings.from_numpy(train, **given)), ComparedSet(
         "test", tp.Embeddings.from_numpy(test)
     )
 
@@ -108,9 +108,9 @@ def test_every_pair_within_the_threshold_and_no_other(n: int, m: int, seed: int,
     found = compare(*sides(train, test), threshold)
     i, j = np.nonzero(d <= threshold)
     order = np.lexsort((j, i, d[i, j]))
-    assert found.i.tolist() == i[order].tolist()
-    assert found.j.tolist() == j[order].tolist()
-    assert found.dissimilarity.tolist() == d[i, j][order].tolist()
+    assert found.pairs.i.tolist() == i[order].tolist()
+    assert found.pairs.j.tolist() == j[order].tolist()
+    assert found.pairs.dissimilarity.tolist() == d[i, j][order].tolist()
     nearest = d.min(axis=1)
     leaking = np.flatnonzero(nearest <= threshold)
     assert (
@@ -119,20 +119,6 @@ def test_every_pair_within_the_threshold_and_no_other(n: int, m: int, seed: int,
     )
     assert found.clean.tolist() == found.test.embeddings.ids[nearest > threshold].tolist()
     assert found.share == len(leaking) / m
-
-
-@settings(deadline=None, max_examples=40)
-@given(n=st.integers(2, 40), m=st.integers(1, 30), seed=st.integers(0, 10**6))
-def test_the_growth_is_that_of_the_nearest(n: int, m: int, seed: int) -> None:
-    train, test = grid(n, seed, 4), grid(m, seed + 1, 4)
-    growth = compare(*sides(train, test), None).growth
-    across, among = by_definition(train, test).min(axis=1), by_definition(train, train)
-    np.fill_diagonal(among, np.inf)
-    for threshold in np.unique([0.0, growth.radius, growth.radius / 2, *across[across <= growth.radius]]):
-        assert growth.leaking(threshold) == np.count_nonzero(across <= threshold)
-        assert growth.among_training(threshold) == np.count_nonzero(among.min(axis=1) <= threshold) / n
-    with pytest.raises(UsageError, match="beyond"):
-        growth.leaking(growth.radius * 1.01 + 1e-9)
 
 
 def test_the_default_threshold_is_that_of_the_nearest_hundredth_of_the_different_training_images() -> None:
@@ -144,7 +130,6 @@ def test_the_default_threshold_is_that_of_the_nearest_hundredth_of_the_different
     assert found.threshold == np.sort(d.min(axis=1))[3]
     assert not found.chosen
     assert len(found) == 50
-    assert found.growth.among_training(0.0) == 31 / 430
 
 
 @pytest.mark.parametrize("train", [[[1.0, 2.0]], [[1.0, 2.0], [2.0, 4.0]]])
@@ -156,34 +141,49 @@ def test_a_training_set_without_two_different_images_has_the_threshold_0(train: 
 
 def test_pairs_that_are_too_many_at_once_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     train, test = grid(60, 1, 4), grid(50, 2, 4)
-    whole = compare(*sides(train, test), 0.1)
+    whole = compare(*sides(train, test), None)
     monkeypatch.setattr(join, "AT_ONCE", 7)
-    parts = compare(*sides(train, test), 0.1)
-    assert parts.growth.test.tolist() == whole.growth.test.tolist()
-    assert parts.growth.train.tolist() == whole.growth.train.tolist()
+    assert 0 < compare(*sides(train, test), None).threshold == whole.threshold
 
 
-def test_more_twins_than_fit_are_an_error_not_a_shorter_list() -> None:
-    left, right = join.Distinct.among(grid(40, 3)), join.Distinct.among(grid(40, 4))
-    pairs = len(join.twins(left, right, 0.1)[0])
-    assert len(join.twins(left, right, 0.1, most=pairs)[0]) == pairs
+@settings(deadline=None, max_examples=40)
+@given(n=st.integers(2, 40), seed=st.integers(0, 10**6), share=st.floats(0, 1))
+def test_the_nearest_others_are_those_of_the_definition(n: int, seed: int, share: float) -> None:
+    made = grid(n, seed, 4)
+    vectors = join.DistinctVectors.among(made)
+    made = made[np.unique(vectors.of, return_index=True)[1]]
+    d = by_definition(made, made)
+    np.fill_diagonal(d, np.inf)
+    found = join.nearest_other(vectors, np.arange(len(vectors)), share)
+    known = np.isfinite(found)
+    assert found[known].tolist() == d.min(axis=1)[known].tolist()
+    assert known.sum() >= join.rank(share, len(vectors)) or len(vectors) == 1
+    assert not known.any() or found[known].max() <= d.min(axis=1)[~known].min(initial=np.inf)
+
+
+def test_more_near_duplicates_than_fit_are_an_error_not_a_shorter_list() -> None:
+    left, right = join.DistinctVectors.among(grid(40, 3)), join.DistinctVectors.among(grid(40, 4))
+    pairs = len(join.near_duplicates(left, right, 0.1)[0])
+    assert len(join.near_duplicates(left, right, 0.1, most=pairs)[0]) == pairs
     with pytest.raises(UsageError, match="give a smaller --threshold"):
-        join.twins(left, right, 0.1, most=pairs - 1)
-    assert len(join.twins(left, right, 0.1, memory=pairs * join.BYTES_PER_TWIN)[0]) == pairs
+        join.near_duplicates(left, right, 0.1, most=pairs - 1)
+    assert len(join.near_duplicates(left, right, 0.1, memory=pairs * join.BYTES_PER_PAIR)[0]) == pairs
     with pytest.raises(UsageError, match="or more --memory"):
-        join.twins(left, right, 0.1, memory=pairs * join.BYTES_PER_TWIN - 1)
+        join.near_duplicates(left, right, 0.1, memory=pairs * join.BYTES_PER_PAIR - 1)
 
 
-def test_of_a_large_training_set_a_part_is_asked_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_training_set_is_sampled_for_the_default_threshold_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     train, test = np.random.default_rng(5).standard_normal((2, 80, 4))
-    monkeypatch.setattr(find, "ASKED", 20)
-    found = compare(*sides(train, test), 0.1)
-    asked = np.linspace(0, 79, 20).round().astype(int)
+    monkeypatch.setattr(find, "SAMPLE", 20)
+    found = compare(*sides(train, test), None)
+    sample = np.linspace(0, 79, 20).round().astype(int)
     d = by_definition(train, train)
     np.fill_diagonal(d, np.inf)
-    assert found.growth.train_images == 20
-    assert found.growth.among_training(0.1) == np.count_nonzero(d[asked].min(axis=1) <= 0.1) / 20
+    assert found.threshold == d[sample].min()
     assert any("20 of 80" in note for note in found.notes)
+    assert not any("20 of 80" in note for note in compare(*sides(train, test), 0.1).notes)
 
 
 def test_the_order_of_the_rows_changes_nothing_but_row_numbers(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_the_order_of_the_rows_changes_nothing_but_row_numbers(tmp_path: Path) -
 # ---- equal files and labels ---------------------------------------------------------------------------------------
 
 
-def test_equal_files_are_twins_at_any_threshold() -> None:
+def test_equal_files_are_near_duplicates_at_any_threshold() -> None:
     train, test = sides(np.eye(4), -np.eye(4)[:3])
     hashed = [
         replace(side, embeddings=replace(side.embeddings, hashes=np.array(codes, dtype=object)))
@@ -211,15 +211,14 @@ def test_equal_files_are_twins_at_any_threshold() -> None:
     ]
     found = compare(hashed[0], hashed[1], 0.0)
     assert found.ids.tolist() == ["0", "2"]
-    assert list(zip(found.i.tolist(), found.j.tolist(), strict=True)) == [(0, 1), (0, 2), (2, 3)]
-    assert found.dissimilarity.tolist() == [1.0, 1.0, 1.0]
-    assert found.equal is not None
-    assert found.equal.tolist() == [True] * 3
-    assert found.equal_files == 2
-    assert found.growth.leaking(0.0) == 2
+    assert list(zip(found.pairs.i.tolist(), found.pairs.j.tolist(), strict=True)) == [(0, 1), (0, 2), (2, 3)]
+    assert found.pairs.dissimilarity.tolist() == [1.0, 1.0, 1.0]
+    assert found.pairs.equal is not None
+    assert found.pairs.equal.tolist() == [True] * 3
+    assert found.equal_files == len(found) == 2
     assert compare(train, test, 0.0).equal_files is None
     wide = compare(hashed[0], hashed[1], 1.0)
-    assert len(wide.i) == 9  # each pair once, whether it is there for its vectors, its file or both
+    assert len(wide.pairs.i) == 9  # each pair once, whether it is there for its vectors, its file or both
     assert wide.equal_files == 2
 
 
@@ -278,7 +277,7 @@ def test_the_splits_may_be_named_and_the_test_set_left_out(photos: Path, tmp_pat
 
 
 def test_a_set_is_not_compared_with_itself(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="its own twin"):
+    with pytest.raises(UsageError, match="its own near-duplicate"):
         tp.leaks(photos / "train", photos / "train", embedder=pixels, out=tmp_path / "out")
     with pytest.raises(UsageError, match="is TRAIN itself"):
         tp.leaks(photos, test_options=tp.SourceOptions(split="train"), embedder=pixels, out=tmp_path / "out")
@@ -459,11 +458,14 @@ def test_the_exit_status_is_for_a_build_machine(
     words = ["leaks", *map(str, arrays), "--threshold", "0", "--out", str(tmp_path / "out")]
     table = tmp_path / "pairs.csv"
     assert main([*words, "--fail-above", "3"]) == 0
-    assert "3 of 20 test images (15.00%) have a twin among 60 training images" in capsys.readouterr().out
+    assert (
+        "3 of 20 test images (15.00%) have a near-duplicate among 60 training images"
+        in capsys.readouterr().out
+    )
     assert main([*words, "--fail-above", "2", "--table", str(table), "--quiet"]) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("tenpercent: error: 3 test images have a twin")
+    assert said.err.startswith("tenpercent: error: 3 test images have a near-duplicate")
     assert "more than --fail-above 2" in said.err
     read = pd.read_csv(table, dtype={"test_id": str, "train_id": str})  # written before the status is said
     assert read["train_id"].tolist() == ["05", "17", "30"]
@@ -477,7 +479,7 @@ def test_none_leak(arrays: tuple[Path, Path], tmp_path: Path, capsys: pytest.Cap
     assert main([*words, "--fail-above", "0"]) == 0
     assert "0 of 17 test images (0.00%)" in capsys.readouterr().out
     text = checked((tmp_path / "out/leaks.html").read_text())
-    assert "No test image has a twin in the training set" in text
+    assert "No test image has a near-duplicate in the training set" in text
     assert len(pq.read_table(tmp_path / "out/leaks.parquet")) == 0
 
 
@@ -564,16 +566,16 @@ def checked(text: str) -> str:
     return " ".join(" ".join(read.words).split())
 
 
-def test_the_page_shows_each_test_image_beside_its_twins(photos: Path, tmp_path: Path) -> None:
+def test_the_page_shows_each_test_image_beside_its_near_duplicates(photos: Path, tmp_path: Path) -> None:
     for number in range(20, 28):
         shutil.copy(photos / "train/cat/7.png", photos / f"train/dog/{number}.png")
     tp.leaks(photos, embedder=pixels, threshold=0.05, out=tmp_path / "out")
     text = (tmp_path / "out/leaks.html").read_text()
     words = checked(text)
-    assert "2 of 10 test images have a twin in the training set" in words
-    assert "9 twins , the surest 5 shown" in words.replace("twins,", "twins ,")
+    assert "2 of 10 test images have a near-duplicate in the training set" in words
+    assert "9 near-duplicates, showing the surest 5" in words
     cards = text.split('<article class="card">')[1:]
-    assert len(cards) == 2  # the second has one twin; in the first all are equally near, so by id
+    assert len(cards) == 2  # the second has one near-duplicate; in the first all are equally near, so by id
     assert cards[0].count("<img") == 6
     assert cards[1].count("<img") == 2
     assert "same file" in cards[0]
@@ -582,13 +584,13 @@ def test_the_page_shows_each_test_image_beside_its_twins(photos: Path, tmp_path:
     assert "dissimilarity 0 to the test image, the same file" in cards[0]
 
 
-def test_a_twin_with_another_label_is_marked(photos: Path, tmp_path: Path) -> None:
+def test_a_near_duplicate_with_another_label_is_marked(photos: Path, tmp_path: Path) -> None:
     (photos / "train/cat/7.png").rename(photos / "train/dog/70.png")
     found = tp.leaks(photos, embedder=pixels, threshold=0.05, out=tmp_path / "out")
     assert found.other_label == 1
     words = checked((tmp_path / "out/leaks.html").read_text())
-    assert "1 test image carries another label than its surest twin" in words
-    assert words.count("other label") > 2
+    assert "1 test image has a different label than its surest near-duplicate" in words
+    assert words.count("different label") > 2
 
 
 def test_what_ids_hold_is_shown_and_never_run(tmp_path: Path) -> None:
@@ -655,8 +657,8 @@ def test_digits_leak_nothing_into_their_test_split_byte_by_byte(tmp_path: Path) 
     found = tp.leaks("digits", embedder=pixels, out=tmp_path / "out")
     assert found.equal_files == 0
     assert len(found.train) == len(source)
-    assert found.near is not None
-    assert 0.3 < found.near.images / len(found.test) / found.growth.among_training(found.near.threshold) < 3
+    assert found.similar is not None
+    assert 0.3 < found.similar.images / len(found.test) / find.CLOSEST < 3
     assert len(found) == 0
 
 

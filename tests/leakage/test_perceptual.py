@@ -181,23 +181,26 @@ def test_copies_are_found_by_their_pictures_and_nothing_else_is_counted(
     }
     page = (tmp_path / "out/leaks.html").read_text()
     assert page.count("<b>same picture</b>") == 12
-    assert "Near by vector alone" in page
+    assert "Similar by vector only" in page
     assert (
         main(["leaks", str(tmp_path / "out/train"), str(tmp_path / "out/test"), "--out", str(tmp_path / "b")])
         == 0
     )
     said = capsys.readouterr().out
-    assert "12 of 24 test images (50.00%) have a twin among 40 training images: 12 the same picture" in said
-    assert "does not find copies that are turned" in said
+    assert (
+        "12 of 24 test images (50.00%) have a near-duplicate among 40 training images: 12 the same picture"
+        in said
+    )
+    assert "misses copies that are rotated" in said
 
 
 def test_a_threshold_counts_what_is_near_by_vector_as_well(photos: Path, tmp_path: Path) -> None:
     found = tp.leaks(photos, embedder=blind, out=tmp_path / "out")
-    assert found.near is not None
-    near = set(found.near.pairs.i.tolist())
+    assert found.similar is not None
+    near = set(found.similar.pairs.i.tolist())
     assert near
-    wide = tp.leaks(photos, embedder=blind, threshold=float(found.near.asked), out=tmp_path / "out")
-    assert wide.near is None
+    wide = tp.leaks(photos, embedder=blind, threshold=float(found.similar.threshold), out=tmp_path / "out")
+    assert wide.similar is None
     assert set(wide.pairs.i.tolist()) == near | set(found.pairs.i.tolist())
     assert wide.by_vector == len(near - set(found.pairs.i.tolist()))
     by = wide.table["by"].to_pylist()
@@ -210,7 +213,7 @@ def test_without_images_that_is_said() -> None:
     assert found.same_picture is None
     assert found.table["by"].to_pylist() == ["vector"] * 5
     assert found.table["hash_bits"].null_count == 5
-    assert any("there is no perceptual hash" in note for note in found.notes)
+    assert any("No perceptual hashes" in note for note in found.notes)
 
 
 # ---- what is kept of the images -----------------------------------------------------------------------------------
@@ -227,7 +230,7 @@ def test_the_pictures_are_read_once(photos: Path, tmp_path: Path, monkeypatch: p
         tp.leaks(photos, out=tmp_path / "out")
 
 
-def test_parts_of_other_images_are_made_anew(tmp_path: Path) -> None:
+def test_parts_of_other_images_are_made_again(tmp_path: Path) -> None:
     from tenpercent.data.sources.small_pictures import small_pictures
 
     for name, seed in (("a", 0), ("b", 50)):
@@ -254,7 +257,7 @@ def test_an_image_that_is_gone_takes_part_by_its_vector_and_is_counted(photos: P
     tp.embed(photos, out=run, embedder=blind)
     (photos / "train/005.png").write_bytes(b"gone")
     found = tp.leaks(run, embedder=blind, out=tmp_path / "out")
-    assert "1 training image can't be read any more and took part by vectors alone." in found.notes
+    assert "1 training image could not be read again; compared by vector only." in found.notes
     assert len(found) == 11
 
 

@@ -216,9 +216,9 @@ def run_decisions(arguments: argparse.Namespace) -> None:
 def run_leaks(arguments: argparse.Namespace) -> None:
     """``tenpercent leaks``."""
     from ..leakage.find import leaks
-    from ..leakage.outcome import check_outcome, describe_leaks, finish
+    from ..leakage.output import check_output, describe_leaks, write_output
 
-    outcome = check_outcome(arguments.table, arguments.export, arguments.to, arguments.fail_above)
+    wanted = check_output(arguments.table, arguments.export, arguments.to, arguments.fail_above)
     train_options, test_options = options_of_both(arguments)
     found = leaks(
         arguments.train,
@@ -232,21 +232,21 @@ def run_leaks(arguments: argparse.Namespace) -> None:
         memory=arguments.memory,
     )
     _say(describe_leaks(found, arguments.out))
-    for line in finish(found, outcome):
+    for line in write_output(found, wanted):
         _say(line)
 
 
 def run_probe(arguments: argparse.Namespace) -> None:
     """``tenpercent probe``."""
     from ..embedding.settings import Timm
-    from ..evaluation.probing.comparison import Ready, probe
+    from ..evaluation.probing.comparison import VectorFile, probe
 
     if arguments.labels is not None and not arguments.vectors:
         raise UsageError(f"--labels {arguments.labels} is of --vectors FILE; give those, or leave it out")
     found = probe(
         [
             *arguments.runs,
-            *(Ready(file, arguments.labels) for file in arguments.vectors),
+            *(VectorFile(file, arguments.labels) for file in arguments.vectors),
             *(Timm(name, arguments.weights) for name in arguments.timm),
         ],
         layers=arguments.layer,
@@ -254,7 +254,7 @@ def run_probe(arguments: argparse.Namespace) -> None:
         images=arguments.images,
         test=arguments.test,
     )
-    _say(f"{found}\nTable and figure: {arguments.out}")
+    _say(f"{found}\nTable: {arguments.out}")
 
 
 def run_evaluate(arguments: argparse.Namespace) -> None:

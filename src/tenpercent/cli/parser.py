@@ -177,7 +177,7 @@ def _add_leaks(commands: Any) -> None:
     leaks = _command(
         commands,
         "leaks",
-        "find the test images that have a twin in the training set",
+        "find test images with a near-duplicate in the training set",
         epilog="TRAIN and TEST are run folders, or sources. " + SOURCES,
     )
     leaks.add_argument("train", metavar="TRAIN", help="the training set: a run folder or a source")
@@ -191,24 +191,29 @@ def _add_leaks(commands: Any) -> None:
         "--threshold",
         type=number,
         metavar="HEIGHT",
-        help="the largest dissimilarity of twins by vector (0 where images are compared by perceptual hash; else as "
-        "near as the nearest 1%% of the training images are)",
+        help="largest dissimilarity of near-duplicates by vector (default: 0 where images are compared by perceptual "
+        "hash, else that within which 1%% of the training images have another one)",
     )
     leaks.add_argument(
         "--out",
         type=path,
         default=Path("runs/leaks"),
         metavar="FOLDER",
-        help="for the page, the table and what is embedded (runs/leaks)",
+        help="folder for the page, the table and new embeddings (runs/leaks)",
     )
-    leaks.add_argument("--table", type=path, metavar="FILE", help="the pairs once more, as .csv or .parquet")
     leaks.add_argument(
-        "--fail-above", type=whole, metavar="N", help="exit with 1 where more than N test images have a twin"
+        "--table", type=path, metavar="FILE", help="also write the pairs here, as .csv or .parquet"
+    )
+    leaks.add_argument(
+        "--fail-above",
+        type=whole,
+        metavar="N",
+        help="exit with status 1 if more than N test images have a near-duplicate",
     )
     leaks.add_argument(
         "--export",
         metavar="indices|folder|csv|hf",
-        help="write the test images without a twin, in this format",
+        help="write the test images without a near-duplicate in this format",
     )
     leaks.add_argument(
         "--to", type=path, metavar="PATH", help="where --export writes; nothing is overwritten"
@@ -235,9 +240,9 @@ def _add_probe(commands: Any) -> None:
     probe = _command(
         commands,
         "probe",
-        "how well embeddings tell classes apart, side by side, on images they have not used",
-        epilog="A run is judged by the images it holds out, else by its source's test or validation split; its own "
-        "network embeds them.",
+        "compare how well embeddings separate classes, on images they were not trained on",
+        epilog="A run is tested on its hold-out, else on its source's test or validation split, embedded by its own "
+        "network.",
     )
     probe.add_argument("runs", type=path, nargs="*", metavar="RUN", help="run folders with labels")
     probe.add_argument(
@@ -253,7 +258,7 @@ def _add_probe(commands: Any) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="ready vectors, .npy; a fifth of them is judged by the others",
+        help="ready vectors, .npy; a fifth of them is the test set",
     )
     probe.add_argument("--labels", type=path, metavar="FILE", help="of --vectors: one a row, .npy or .txt")
     probe.add_argument(
@@ -269,14 +274,14 @@ def _add_probe(commands: Any) -> None:
         help="for a single --timm: local weights, not those of the hub",
     )
     probe.add_argument(
-        "--test", metavar="SOURCE", help="labelled images to judge by, instead of the runs' own"
+        "--test", metavar="SOURCE", help="labelled images to test on, instead of the runs' own"
     )
     probe.add_argument(
         "--out",
         type=path,
         default=Path("runs/probe"),
         metavar="FOLDER",
-        help="for table, figure and what is embedded (runs/probe)",
+        help="folder for the table and new embeddings (runs/probe)",
     )
 
 

@@ -24,6 +24,7 @@ from ..data.store.rejected import write_rejected
 from ..data.store.run_folder import RunFolder, Stage
 from ..errors import RunFolderError, SourceError, UsageError, require
 from .by_labels import ByLabels
+from .identity import borrowed, is_borrowed
 from .settings import KINDS, SelfSupervised, Supervised
 
 if TYPE_CHECKING:  # torch is loaded where it is needed
@@ -193,6 +194,36 @@ def embed_opened(
         folder.forget(Stage.EMBED)  # where part files were deleted, what was made from them may be outdated
         folder.record(Stage.EMBED, settings, clock.seconds, **summary)
     return Embeddings.load(folder.embeddings, length=len(opened))
+
+
+def embed_by_run(
+    run: RunFolder,
+    source: ImageSource,
+    options: SourceOptions,
+    to: Path,
+    embedder: Embedder | ByLabels | None = None,
+) -> RunFolder:
+    """Embed other images by the network of a run, unless that is done; return the folder of their vectors.
+
+    Args:
+        run: the embedded run.
+        source: the other images.
+        options: those that the source was opened with.
+        to: the folder.
+        embedder: needed where the run's is a module or a function, which no folder can store.
+
+    Raises:
+        StageError, UsageError: see `of_run.embed_like`.
+    """
+    made_by = borrowed(run)
+    folder = RunFolder.create(to, describe(source.spec, source, options, 0.0))
+    if not is_borrowed(folder, made_by):
+        require("torch", "images")
+        from .of_run import embed_like
+
+        log.info("embedding %s images of %s by the network of %s", f"{len(source):,}", source.spec, run.path)
+        embed_like(run, source, folder, made_by, embedder)
+    return folder
 
 
 def refuse_changed(folder: RunFolder, opened: ImageSource | Embeddings) -> None:

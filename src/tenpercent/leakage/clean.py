@@ -1,4 +1,4 @@
-"""The clean test set, without the images that leak, written with the exports of a selection."""
+"""Export of the clean test set: the test images without a near-duplicate in the training set."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import pyarrow as pa
 from ..errors import UsageError, nearest
 from ..exporting import ExportSummary, Format, export
 from ..exporting.targets import check_free
+from .compared_set import ComparedSet
+from .pairs import Bools
 
 if TYPE_CHECKING:
     from ..selection.selection import Selection
-    from .result import Leaks
 
 
 @dataclass(frozen=True, eq=False)
-class Clean:
-    """The part of a selection that an export reads: its table, one row a test image, `kept` where it has no copy."""
+class CleanTestSet:
+    """What an export reads of a selection: its table, one row a test image, `kept` where it has no near-duplicate."""
 
     table: pa.Table
 
@@ -42,37 +43,34 @@ def check_export(format: Format | str, to: str | Path | None) -> Format:  # noqa
     return Format(format)
 
 
-def export_clean(leaks: Leaks, format: Format | str, to: Path) -> ExportSummary:  # noqa: A002
+def export_clean(test: ComparedSet, kept: Bools, format: Format | str, to: Path) -> ExportSummary:  # noqa: A002
     """Write the test images without a near-duplicate.
 
     Args:
-        leaks: the leaks found.
+        test: the test set.
+        kept: bool[n], True where a test image has none.
         format: ``indices``, ``folder``, ``csv`` or ``hf``.
         to: the target.
 
     Raises:
-        UsageError: see `check_export`; or images are asked for of a test set that has none.
+        UsageError: see `check_export`; or images are requested of a test set that has none.
         TenpercentError: an image can no longer be read, the disk is full, or `to` can't be written.
     """
     format = check_export(format, to)  # noqa: A001
-    if leaks.test.source is None and format in (Format.FOLDER, Format.HF):
+    if test.source is None and format in (Format.FOLDER, Format.HF):
         raise UsageError(
-            f"{leaks.test.spec} has no images to write in the format {str(format)!r}; choose --export indices or csv"
+            f"{test.spec} has no images to write in the format {str(format)!r}; choose --export indices or csv"
         )
-    embeddings = leaks.test.embeddings
-    n = len(embeddings)
+    embeddings, n = test.embeddings, len(test)
+    labels = np.full(n, -1, dtype=np.int64) if embeddings.labels is None else embeddings.labels
     table = pa.table(
         {
             "id": pa.array(embeddings.ids, pa.string()),
             "row": pa.array(embeddings.rows, pa.int64()),
-            "path": pa.nulls(n, pa.string())
-            if embeddings.paths is None
-            else pa.array(embeddings.paths, pa.string()),
-            "label": pa.array(
-                np.full(n, -1, dtype=np.int64) if embeddings.labels is None else embeddings.labels, pa.int64()
-            ),
-            "class_name": pa.array(leaks.test.label_names, pa.string()),
-            "kept": pa.array(leaks.clean_mask),
+            "path": pa.array([None] * n if embeddings.paths is None else embeddings.paths, pa.string()),
+            "label": pa.array(labels, pa.int64()),
+            "class_name": pa.array(test.label_names, pa.string()),
+            "kept": pa.array(kept),
         }
     )
-    return export(cast("Selection", Clean(table)), leaks.test.source, format, to)
+    return export(cast("Selection", CleanTestSet(table)), test.source, format, to)

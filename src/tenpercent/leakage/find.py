@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,28 +14,29 @@ import numpy as np
 
 from ..data.sources.classes import listed
 from ..data.sources.options import SourceOptions
-from ..data.store.embeddings import Ints
 from ..data.store.environment import machine, versions
 from ..data.store.files import own_folder, write_text
 from ..errors import UsageError, counted
 from ..selection.confirmation import similarity_hint
 from ..tree.cut import checked_layer
 from ..tree.memory_limit import checked_memory
+from .compared_set import ComparedSet
+from .pairs import NOT_SAME, ImagePairs, MatchKind, SimilarPairs
 from .pictures import same_pictures
-from .result import NOT_SAME, By, Floats, Growth, Leaks, Near, Pairs, Side, used_names
-from .sides import Spec, open_test, open_train, vectors_of
+from .result import Leaks
+from .sets import Spec, open_test, open_train, vectors_of
 
 if TYPE_CHECKING:
     from ..embedding.by_labels import ByLabels
     from ..embedding.encoders import Embedder
+    from .join import DistinctVectors
 
 log = logging.getLogger("tenpercent")
 
 FORMAT = 1
 PAGE, TABLE, RECORD = "leaks.html", "leaks.parquet", "leaks.json"
-NEAR = 0.01  # default: the threshold within which this share of the different training images have another
-WIDE = 0.1  # the same share at the largest radius that is reported
-ASKED = 50_000  # training images whose nearest other one is sought, evenly spaced in id order
+CLOSEST = 0.01  # default: the threshold within which this share of the different training images have another
+SAMPLE = 50_000  # training images that this is measured on, evenly spaced in id order
 
 
 def leaks(
@@ -72,13 +73,14 @@ def leaks(
         StageError: two networks made the vectors.
     """
     started = time.perf_counter()
-    check_threshold(threshold)
+    if threshold is not None and not (math.isfinite(threshold) and 0 <= threshold <= 2):
+        raise UsageError(f"the threshold is {threshold}; it must be a dissimilarity, from 0 (the same) to 2")
     allowed, layer = checked_memory(memory), checked_layer(layer)
     folder = None if out is None else own_folder(Path(out), RECORD, (PAGE, TABLE), FORMAT, "leaks")
-    asked = open_train(train, train_options)
-    other = open_test(test, test_options, asked)
-    sides = vectors_of(asked, other, embedder, folder, layer)
-    found = compare(*sides, threshold, allowed)
+    first = open_train(train, train_options)
+    second = open_test(test, test_options, first)
+    both = vectors_of(first, second, embedder, folder, layer)
+    found = compare(*both, threshold, allowed)
     if folder is not None:
         from .page import write_page
 
@@ -89,166 +91,162 @@ def leaks(
     return found
 
 
-def check_threshold(threshold: float | None) -> None:
-    """Raise `UsageError` where a threshold is not a number from 0 to 2."""
-    if threshold is not None and not (math.isfinite(threshold) and 0 <= threshold <= 2):
-        raise UsageError(f"the threshold is {threshold}; it must be a dissimilarity, from 0 (the same) to 2")
-
-
-def compare(train: Side, test: Side, threshold: float | None, memory: int | None = None) -> Leaks:
+def compare(
+    train: ComparedSet, test: ComparedSet, threshold: float | None, memory: int | None = None
+) -> Leaks:
     """Find the near-duplicates of two embedded sets; see `leaks`."""
-    from .join import Distinct, likest, nearest_across, nearest_other, rank, twins
+    from .join import DistinctVectors
 
     log.info("comparing %s test images with %s training images", f"{len(test):,}", f"{len(train):,}")
-    left, right = Distinct.among(test.embeddings.vectors), Distinct.among(train.embeddings.vectors)
-    places = np.unique(np.linspace(0, len(train) - 1, min(len(train), ASKED)).round().astype(np.int64))
-    asked = np.unique(right.of[places])
-    others, radius = nearest_other(right, asked, WIDE, threshold or 0.0)
-    height = threshold
-    if height is None:
-        height = float(np.sort(others)[rank(NEAR, len(asked)) - 1])
-        height = height if math.isfinite(height) else 0.0
-    pairs = _pairs(train, test, twins(left, right, height, memory=memory), lambda: likest(left, right))
-    near = None
-    least = height
+    left, right = (DistinctVectors.among(one.embeddings.vectors) for one in (test, train))
+    limit = _closest(right) if threshold is None else threshold
+    pairs = _pairs(train, test, (left, right), limit, memory)
+    similar, counted_to = None, limit
     if (
         threshold is None and pairs.bits is not None
-    ):  # the pictures decide; pairs by vector alone are shown separately
-        least = 0.0
-        alone = (pairs.by == By.VECTOR) & (pairs.dissimilarity > least)
-        near, pairs = Near(height, pairs.take(alone)), pairs.take(~alone)
-    across = nearest_across(left, right, radius)[left.of]
-    across[pairs.i[pairs.by != By.VECTOR]] = 0.0
-    repeated = right.count[right.of[places]] > 1
-    among = np.where(repeated, 0.0, others[np.searchsorted(asked, right.of[places])])
-    growth = Growth(
-        np.sort(across[across <= radius]), len(test), np.sort(among[among <= radius]), len(places), radius
-    )
-    leaking = len(np.unique(pairs.i)) / len(test)
-    notes = (*_notes(train, test, len(places)), *_wide(least, leaking, threshold is not None))
-    return Leaks(train, test, least, threshold is not None, pairs, growth, notes, near)
+    ):  # the pictures decide; merely similar vectors are shown apart
+        counted_to = 0.0
+        alone = (pairs.kind == MatchKind.VECTOR) & (pairs.dissimilarity > counted_to)
+        similar, pairs = SimilarPairs(limit, pairs.take(alone)), pairs.take(~alone)
+    notes = [*_notes(train, test)]
+    if threshold is None and len(train) > SAMPLE:
+        notes.append(
+            f"How close training images are to each other was measured on {SAMPLE:,} of {len(train):,}, evenly spaced "
+            "by id."
+        )
+    if threshold is not None and len(np.unique(pairs.i)) > len(test) / 2:
+        notes += _similarity_meant(threshold)
+    return Leaks(train, test, counted_to, threshold is not None, pairs, tuple(notes), similar)
+
+
+def _closest(train: DistinctVectors) -> float:
+    """Return the dissimilarity within which 1% of the different training images have another one; 0 where none has."""
+    from .join import nearest_other, rank
+
+    n = len(train.of)
+    places = np.unique(np.linspace(0, n - 1, min(n, SAMPLE)).round().astype(np.int64))
+    points = np.unique(train.of[places])
+    height = float(np.sort(nearest_other(train, points, CLOSEST))[rank(CLOSEST, len(points)) - 1])
+    return height if math.isfinite(height) else 0.0
 
 
 def _pairs(
-    train: Side, test: Side, near: tuple[Ints, Ints, Floats], nearest: Callable[[], tuple[Ints, Ints]]
-) -> Pairs:
+    train: ComparedSet,
+    test: ComparedSet,
+    distinct: tuple[DistinctVectors, DistinctVectors],
+    threshold: float,
+    memory: int | None,
+) -> ImagePairs:
     """Return the pairs that are near by vector, equal files, or one picture; the surest first.
 
     Args:
         train, test: the sets.
-        near: the pairs within the threshold, and their dissimilarity.
-        nearest: gives the pairs of test images and the training images that are nearest by vector.
+        distinct: the distinct vectors of the test set and of the training set.
+        threshold: the largest dissimilarity by vector.
+        memory: limit in bytes for the pairs; None for half of the free memory.
     """
-    from .join import between, same_codes
+    from .join import dissimilarities_of, equal_codes, most_similar, near_duplicates
 
     one, other = test.embeddings, train.embeddings
-    found, bits = [near[:2]], None
+    *near, apart = near_duplicates(*distinct, threshold, memory=memory)
+    found = [tuple(near)]
     codes = None
     if one.hashes is not None and other.hashes is not None:
         codes = np.unique(np.concatenate([one.hashes, other.hashes]).astype(str), return_inverse=True)[1]
-        found.append(same_codes(codes[: len(test)], codes[len(test) :]))
+        found.append(equal_codes(codes[: len(test)], codes[len(test) :]))
+    same = None
     if test.pictures is not None and train.pictures is not None:
-        *same, apart = same_pictures(test.pictures, train.pictures, nearest())
-        found.append((same[0], same[1]))
+        same = same_pictures(test.pictures, train.pictures, most_similar(*distinct))
+        found.append(same[:2])
     key, first = np.unique(np.concatenate([i * len(train) + j for i, j in found]), return_index=True)
     i, j = key // len(train), key % len(train)
-    known = first < len(near[0])
+    known = first < len(apart)
     d = np.empty(len(key))
-    d[known] = near[2][first[known]]
-    d[~known] = between(one.vectors, other.vectors, i[~known], j[~known])
-    if test.pictures is not None and train.pictures is not None:
+    d[known] = apart[first[known]]
+    d[~known] = dissimilarities_of(one.vectors, other.vectors, i[~known], j[~known])
+    bits = None
+    if same is not None:
         bits = np.full(len(key), NOT_SAME, dtype=np.int64)
-        bits[np.searchsorted(key, same[0] * len(train) + same[1])] = apart
+        bits[np.searchsorted(key, same[0] * len(train) + same[1])] = same[2]
     equal = None if codes is None else codes[i] == codes[len(test) + j]
-    return Pairs.sorted(i, j, d, equal, bits)
+    return ImagePairs.sorted(i, j, d, equal, bits)
 
 
-def _notes(train: Side, test: Side, asked: int) -> tuple[str, ...]:
-    """Return notes on the outcome."""
-    found = []
-    for what, side in (("training", train), ("test", test)):
-        for count, why in ((len(side.rejected or ()), "rejected"), (side.held_out, "held out")):
+def _notes(train: ComparedSet, test: ComparedSet) -> Iterator[str]:
+    """Yield notes on what was not compared, and on what the comparison can't see."""
+    for what, one in (("training", train), ("test", test)):
+        for count, why in ((len(one.rejected or ()), "rejected"), (one.held_out, "held out")):
             if count:
                 verb = "was" if count == 1 else "were"
-                found.append(f"{counted(count, f'{what} image')} {verb} {why} and not compared.")
+                yield f"{counted(count, f'{what} image')} {verb} {why} and not compared."
     if train.network is None or test.network is None:
-        found.append("Ready vectors: that one network made both is taken for granted.")
+        yield "Ready vectors: assumed to come from one network."
     if train.embeddings.hashes is None or test.embeddings.hashes is None:
-        found.append("Ready vectors: which files are equal is not known.")
-    found += _about_pictures(train, test)
-    found += _other_classes(used_names(train), used_names(test))
-    if asked < len(train):
-        found.append(
-            f"How near training images are to each other is that of {asked:,} of {len(train):,}, evenly spaced by id."
+        yield "Ready vectors: equal files can't be detected."
+    yield from _picture_notes(train, test)
+    ours, theirs = test.class_names, train.class_names
+    if ours and theirs and not ours <= theirs:
+        which = f"TEST has {listed(ours - theirs)}; TRAIN has {listed(theirs)}."
+        lacking, unlike = (
+            "TEST has classes that TRAIN lacks",
+            "Labels can't be compared, as no class is in both",
         )
-    return tuple(found)
+        yield f"{lacking if ours & theirs else unlike}: {which}"
 
 
-def _about_pictures(train: Side, test: Side) -> Iterator[str]:
+def _picture_notes(train: ComparedSet, test: ComparedSet) -> Iterator[str]:
     """Yield notes on what the comparison of the pictures can't see."""
     from ..data.sources.perceptual import TINY
 
     if train.pictures is None or test.pictures is None:
         yield (
-            "Without the images of both sets there is no perceptual hash: a copy that was encoded anew, cropped or "
-            "altered is found only where its vector is within the threshold, and many are not."
+            "No perceptual hashes without the images of both sets: re-encoded, cropped or altered copies are found "
+            "only where their vectors are within the threshold, and many are not."
         )
         return
-    for what, side in (("training", train), ("test", test)):
-        if side.unread:
-            yield f"{counted(side.unread, f'{what} image')} can't be read any more and took part by vectors alone."
-        flat = int(np.count_nonzero(side.pictures.flat())) - side.unread if side.pictures is not None else 0
+    for what, one in (("training", train), ("test", test)):
+        if one.unreadable:
+            yield f"{counted(one.unreadable, f'{what} image')} could not be read again; compared by vector only."
+        flat = int(np.count_nonzero(one.pictures.flat())) - one.unreadable if one.pictures is not None else 0
         if flat:
-            verb = "is" if flat == 1 else "are"
-            many = counted(flat, f"{what} image")
-            yield f"{many} {verb} of hardly more than one colour or below {TINY} pixels a side: no hash tells."
+            yield (
+                f"{counted(flat, f'{what} image')} without enough detail for a perceptual hash (almost one colour, or "
+                f"below {TINY} pixels a side)."
+            )
     yield (
-        "The perceptual hash does not find copies that are turned on their side, and misses some that are framed, "
-        "written over, or cropped by a tenth of a side and more."
+        "The perceptual hash misses copies that are rotated by 90°, and some that are framed, overlaid with text, or "
+        "cropped by a tenth of a side or more."
     )
 
 
-def _other_classes(train: set[str], test: set[str]) -> list[str]:
-    """Return notes on classes in one set only, where labels therefore can't be compared."""
-    if not train or not test or test <= train:
-        return []
-    which = f"TEST has {listed(test - train)}; TRAIN has {listed(train)}."
-    if test & train:
-        return [f"TEST has classes that TRAIN lacks: {which}"]
-    return [f"The labels of the two sets can't be compared, as no class is in both: {which}"]
-
-
-def _wide(threshold: float, share: float, chosen: bool) -> list[str]:
-    """Return a note where most test images have a near-duplicate: the threshold may have been meant as a similarity."""
-    hint = similarity_hint(threshold)
-    if not chosen or share <= 0.5 or not hint:
-        return []
-    return [
-        f"The threshold is a dissimilarity (1 − cosine): {threshold:g} takes images down to a similarity of "
-        f"{1 - threshold:.6g} as twins{hint}."
-    ]
+def _similarity_meant(threshold: float) -> Iterator[str]:
+    """Yield a note where a threshold at which most test images leak may have been meant as a similarity."""
+    if hint := similarity_hint(threshold):
+        yield (
+            f"The threshold is a dissimilarity (1 − cosine): {threshold:g} counts images down to a similarity of "
+            f"{1 - threshold:.6g} as near-duplicates{hint}."
+        )
 
 
 def _record(found: Leaks, layer: str | None, seconds: float) -> dict[str, Any]:
     """Return the record stored beside the page: settings, counts, versions, machine."""
+    similar, closest = found.similar, f"the closest {CLOSEST:.0%} of the training images"
     return {
         "format": FORMAT,
-        "train": _about(found.train),
-        "test": _about(found.test),
+        "train": _set_record(found.train),
+        "test": _set_record(found.test),
         "settings": {
             "threshold": found.threshold,
-            "threshold_from": _threshold_from(found),
+            "threshold_from": "given" if found.chosen else closest if similar is None else "equal vectors",
             "layer": layer or found.train.embeddings.layer,
         },
         "found": {
             "leaking": len(found),
-            "pairs": len(found.i),
+            "pairs": len(found.pairs),
             "equal_files": found.equal_files,
             "same_picture": found.same_picture,
             "by_vector_alone": found.by_vector,
-            "near_by_vector": None
-            if found.near is None
-            else {"threshold": found.near.threshold, "images": found.near.images},
+            "near_by_vector": similar and {"threshold": similar.limit, "images": similar.images},
             "other_label": found.other_label,
         },
         "seconds": round(seconds, 3),
@@ -258,17 +256,11 @@ def _record(found: Leaks, layer: str | None, seconds: float) -> dict[str, Any]:
     }
 
 
-def _threshold_from(found: Leaks) -> str:
-    if found.chosen:
-        return "given"
-    return f"the nearest {NEAR:.0%} of the training images" if found.near is None else "equal vectors"
-
-
-def _about(side: Side) -> dict[str, Any]:
+def _set_record(one: ComparedSet) -> dict[str, Any]:
     return {
-        "spec": side.spec,
-        "images": len(side),
-        "width": side.embeddings.width,
-        "origin": side.embeddings.origin,
-        **(side.network or {"network": "not known", "weights_hash": None}),
+        "spec": one.spec,
+        "images": len(one),
+        "width": one.embeddings.width,
+        "origin": one.embeddings.origin,
+        **(one.network or {"network": "not known", "weights_hash": None}),
     }

@@ -18,7 +18,7 @@ from ..linkage.points import Points
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
-BYTES_PER_TWIN = 240  # an upper bound at the peak: found, sorted and written with both ids and labels
+BYTES_PER_PAIR = 240  # an upper bound at the peak: found, sorted and written with both ids and labels
 AT_ONCE = 1 << 24  # pairs held in memory while only the nearest of them counts
 PROBE = 256  # points used to guess the first radius
 ROOM = 1.5  # times the share wanted, so that the guess seldom falls short
@@ -28,7 +28,7 @@ LARGEST = 2.5  # no dissimilarity is larger
 
 
 @dataclass(frozen=True, eq=False)
-class Distinct:
+class DistinctVectors:
     """The distinct vectors of a set, so that a thousand equal images are one point.
 
     Attributes:
@@ -42,7 +42,7 @@ class Distinct:
     count: Ints
 
     @classmethod
-    def among(cls, vectors: Vectors) -> Distinct:
+    def among(cls, vectors: Vectors) -> DistinctVectors:
         """Return the distinct vectors among `vectors`.
 
         Args:
@@ -56,8 +56,12 @@ class Distinct:
         return len(self.count)
 
 
-def twins(
-    left: Distinct, right: Distinct, radius: float, most: int | None = None, memory: int | None = None
+def near_duplicates(
+    left: DistinctVectors,
+    right: DistinctVectors,
+    radius: float,
+    most: int | None = None,
+    memory: int | None = None,
 ) -> tuple[Ints, Ints, Floats]:
     """Return every pair of an image of `left` and one of `right` within `radius`, equal ones included.
 
@@ -74,7 +78,7 @@ def twins(
         UsageError: there are more.
     """
     if most is None:
-        most = Resources(memory=memory).bytes // BYTES_PER_TWIN
+        most = Resources(memory=memory).bytes // BYTES_PER_PAIR
     try:
         found = near_pairs(left.points, right.points, radius, most=most)
     except TooManyPairsError:
@@ -96,64 +100,50 @@ def _too_many(radius: float, most: int) -> UsageError:
     )
 
 
-def _spread(of: Ints, count: Ints, kinds: Ints) -> tuple[Ints, Ints]:
-    """Replace each of some kinds by its members.
+def _spread(of: Ints, count: Ints, groups: Ints) -> tuple[Ints, Ints]:
+    """Replace each of some groups of equal images by its members.
 
     Args:
-        of: int64[n], the kind of each member.
-        count: int64[p], how many members each kind has.
-        kinds: int64[k].
+        of: int64[n], the group of each member.
+        count: int64[p], how many members each group has.
+        groups: int64[k].
 
     Returns:
-        The place in `kinds` that each member comes from, and the members, in order.
+        The place in `groups` that each member comes from, and the members, in order.
     """
     members = np.argsort(of, kind="stable").astype(np.int64)
     start = np.cumsum(count) - count
-    counts = count[kinds]
-    at = np.repeat(np.arange(len(kinds), dtype=np.int64), counts)
+    counts = count[groups]
+    at = np.repeat(np.arange(len(groups), dtype=np.int64), counts)
     within = np.arange(len(at), dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
-    return at, members[start[kinds[at]] + within]
+    return at, members[start[groups[at]] + within]
 
 
-def nearest_other(side: Distinct, asked: Ints, share: float, least: float) -> tuple[Floats, float]:
+def nearest_other(vectors: DistinctVectors, points: Ints, share: float) -> Floats:
     """Find the nearest other point of some points of a set, within a radius that covers a share of them.
 
     Args:
-        side: the set.
-        asked: int64[k], some of its points.
-        share: this share of the points asked has its nearest other point within the radius returned.
-        least: the smallest radius to return.
+        vectors: the set.
+        points: int64[k], some of its points.
+        share: at least this share of them gets its nearest other point, where there are others.
 
     Returns:
-        float64[k], the dissimilarity to the nearest other point, inf where that is beyond the radius; the radius.
+        float64[k], the dissimilarity to the nearest other point; inf where that lies beyond the radius.
     """
-    nearest = np.full(len(asked), np.inf)
-    wanted = rank(share, len(asked))
-    for radius in _radii(side.points.subset(asked), side.points, None, share):
+    nearest = np.full(len(points), np.inf)
+    for radius in _radii(vectors.points.subset(points), vectors.points, share):
         left = np.flatnonzero(np.isinf(nearest))
-        nearest[left] = nearest_within(side.points.subset(asked[left]), side.points, radius, asked[left])
-        if np.count_nonzero(nearest <= radius) >= wanted and radius >= least:
+        nearest[left] = nearest_within(
+            vectors.points.subset(points[left]), vectors.points, radius, points[left]
+        )
+        if np.count_nonzero(nearest <= radius) >= rank(share, len(points)):
             break
-    reached = float(np.partition(nearest, wanted - 1)[wanted - 1]) if wanted else np.inf
-    radius = max(least, reached) if np.isfinite(reached) else max(least, 0.0)
-    nearest[nearest > radius] = np.inf
-    return nearest, radius
+    return nearest
 
 
 def rank(share: float, count: int) -> int:
     """Return a `share` of `count` as the nearest whole number, at least 1."""
     return min(max(1, round(share * count)), count)
-
-
-def nearest_across(left: Distinct, right: Distinct, radius: float) -> Floats:
-    """Return the dissimilarity of each point of `left` to the nearest of `right`: float64[p], inf beyond `radius`."""
-    nearest = np.full(len(left), np.inf)
-    for step in (*(r for r in _radii(left.points, right.points, radius) if r < radius), radius):
-        rest = np.flatnonzero(np.isinf(nearest))
-        if not len(rest):
-            break
-        nearest[rest] = nearest_within(left.points.subset(rest), right.points, step)
-    return nearest
 
 
 def nearest_within(left: Points, right: Points, radius: float, own: Ints | None = None) -> Floats:
@@ -188,17 +178,12 @@ def nearest_within(left: Points, right: Points, radius: float, own: Ints | None 
     return nearest
 
 
-def _radii(left: Points, right: Points, wanted: float | None, share: float = 1.0) -> list[float]:
-    """Return radii to try in turn, doubling: a point with a neighbour within one is not asked again.
+def _radii(left: Points, right: Points, share: float) -> list[float]:
+    """Return radii to try in turn, doubling: a point with a neighbour within one is not compared again.
 
-    Each step compares all that is left again, so the first is the one wanted, unless a sample of points predicts too
-    many pairs within it. Then it is the first that finds anything, and the pairs stay few.
-
-    Args:
-        left, right: the points.
-        wanted: the radius wanted; None for the one within which, by that sample, `share` of the left points have
-            another.
-        share: used without `wanted`.
+    Each step compares all that is left again, so the first is the one within which, by a sample of points, `share` of
+    the left points have another, unless the sample predicts too many pairs within it. Then it is the first that finds
+    anything, and the pairs stay few.
     """
     few = np.unique(np.linspace(0, len(left) - 1, min(len(left), PROBE)).round().astype(np.int64))
     probe = left.take(few).astype(np.float32)
@@ -207,11 +192,10 @@ def _radii(left: Points, right: Points, wanted: float | None, share: float = 1.0
         closest = np.minimum(
             closest, np.where(d < SMALLEST, np.inf, d).min(axis=1)
         )  # neither itself nor its equals
-    if wanted is None:
-        closest.sort()
-        wanted = float(closest[min(int(ROOM * share * len(few)), len(few) - 1)])
+    closest.sort()
+    wanted = float(closest[min(int(ROOM * share * len(few)), len(few) - 1)])
     pairs = sum(np.count_nonzero(d <= wanted) for d in _against(probe, right)) * len(left) / len(few)
-    first = wanted if pairs <= AT_ONCE else float(closest.min())
+    first = wanted if pairs <= AT_ONCE else float(closest[0])
     radii = [float(np.clip(first, SMALLEST, LARGEST))]
     while radii[-1] < LARGEST:
         radii.append(min(2 * radii[-1], LARGEST))
@@ -225,7 +209,7 @@ def _against(probe: Singles, right: Points) -> Iterator[Singles]:
         yield np.float32(1) - probe @ block.astype(np.float32).T
 
 
-def likest(left: Distinct, right: Distinct) -> tuple[Ints, Ints]:
+def most_similar(left: DistinctVectors, right: DistinctVectors) -> tuple[Ints, Ints]:
     """Return each image of `left` with its nearest of `right`, computed in float32: near ties may go either way.
 
     Returns:
@@ -244,7 +228,7 @@ def likest(left: Distinct, right: Distinct) -> tuple[Ints, Ints]:
     return np.arange(len(left.of), dtype=np.int64), first[best][left.of]
 
 
-def same_codes(left: Ints, right: Ints) -> tuple[Ints, Ints]:
+def equal_codes(left: Ints, right: Ints) -> tuple[Ints, Ints]:
     """Return the positions of every two equal codes, one of each side."""
     codes, of, count = np.unique(right, return_inverse=True, return_counts=True)
     place = np.minimum(np.searchsorted(codes, left), len(codes) - 1)
@@ -253,7 +237,7 @@ def same_codes(left: Ints, right: Ints) -> tuple[Ints, Ints]:
     return i[at], j
 
 
-def between(left: Vectors, right: Vectors, i: Ints, j: Ints) -> Floats:
+def dissimilarities_of(left: Vectors, right: Vectors, i: Ints, j: Ints) -> Floats:
     """Return the dissimilarity of ``left[i[k]]`` and ``right[j[k]]``: float64[k]."""
     if not len(i):
         return np.empty(0)

@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from ..data.store.embeddings import Ints
 from ..data.store.files import write_text
 from ..reporting.gallery import Album, Tile, clean, number, shortened, tile
 from ..reporting.provenance import flat
 from ..reporting.tables import Columns
-from .growth import growth_figure, threshold_rows
-from .result import By, Leaks, Pairs, Side
+from .compared_set import ComparedSet
+from .pairs import ImagePairs, MatchKind
+from .result import Leaks
 
-SHOWN = 200  # leaking test images with pictures, the nearest
-TWINS = 5  # near-duplicates shown of each
-NEAR = 60  # … of those that are near by vector alone
-UNLIKE = 24
+SHOWN = 200  # leaking test images with pictures, the surest
+NEAR_DUPLICATES = 5  # shown of each
+SIMILAR = 60  # test images whose vector is merely similar
+OTHER_LABEL = 24
 REJECTED = 100
 PICTURES = {"test": 3_500_000, "train": 7_000_000}  # bytes of pictures as text
 
 
 @dataclass(frozen=True)
-class Card:
+class LeakCard:
     """A leaking test image beside its surest near-duplicates.
 
     Attributes:
         test: the test image.
-        twins: training images, the surest first.
+        near_duplicates: training images, the surest first.
         total: number of all its near-duplicates.
-        unlike: True where its label differs from its surest near-duplicate's.
+        other_label: True where its label differs from its surest near-duplicate's.
     """
 
     test: Tile
-    twins: tuple[Tile, ...]
+    near_duplicates: tuple[Tile, ...]
     total: int
-    unlike: bool
+    other_label: bool
 
 
 def write_page(path: Path, found: Leaks, record: dict[str, Any]) -> None:
@@ -67,168 +68,121 @@ def render(found: Leaks, record: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=number, count=_count, clean=clean, shortened=shortened, percent=_percent
+        number=number, count="{:,}".format, clean=clean, shortened=shortened, percent="{:.2%}".format
     )
-    return environment.get_template("leaks.html.j2").render(**_Page(found, record).sections())
+    return environment.get_template("leaks.html.j2").render(**_sections(found, record))
 
 
-class _Page:
-    """The sections of the page, made in its order, so that the budget of pictures goes to the first of them."""
+def _sections(found: Leaks, record: dict[str, Any]) -> dict[str, Any]:
+    """Return the template's data, made in the page's order, so that the budget of pictures goes to its beginning."""
+    cards = _Cards(found)
+    similar, surest = found.similar, found.surest
+    differ = surest[found.same_label[surest] == False]  # noqa: E712 – None is neither
+    return {
+        "found": found,
+        "test": {"spec": clean(found.test.spec), "images": len(found.test)},
+        "train": {"spec": clean(found.train.spec), "images": len(found.train)},
+        "cards": cards.of(found.pairs, surest[:SHOWN]),
+        "similar": similar
+        and {
+            "threshold": similar.threshold,
+            "images": similar.images,
+            "cards": cards.of(similar.pairs, similar.pairs.first[:SIMILAR]),
+        },
+        "other_label": cards.of(found.pairs, differ[:OTHER_LABEL]),
+        "classes": _classes(found),
+        "rejected": _rejected(found),
+        "settings": [
+            (name, [(key, _words(value)) for key, value in flat(record[name]) if value is not None])
+            for name in ("train", "test", "settings", "versions", "machine")
+        ],
+        "pictures": {
+            "none": [one.spec for one in (found.train, found.test) if one.source is None],
+            "left_out": cards.test.left_out + cards.train.left_out,
+            "unreadable": len(cards.test.unreadable) + len(cards.train.unreadable),
+        },
+    }
 
-    def __init__(self, found: Leaks, record: dict[str, Any]) -> None:
-        self.found, self.record = found, record
+
+class _Cards:
+    """The cards of the page, and the pictures on them."""
+
+    def __init__(self, found: Leaks) -> None:
+        self.found = found
         self.test, self.train = _album(found.test, "test"), _album(found.train, "train")
 
-    def sections(self) -> dict[str, Any]:
-        """Return the template's data, by name."""
-        found = self.found
-        return {
-            "found": found,
-            "test": _about(found.test),
-            "train": _about(found.train),
-            "cards": self.cards(found.pairs, found.nearest[:SHOWN]),
-            "near": self.near(),
-            "unlike": self.unlike(),
-            "rows": threshold_rows(found),
-            "chart": self.chart(),
-            "classes": self.classes(),
-            "rejected": self.rejected(),
-            "settings": self.settings(),
-            "pictures": self.pictures(),
-        }
-
-    def cards(self, pairs: Pairs, chosen: Ints) -> list[Card]:
+    def of(self, pairs: ImagePairs, chosen: Ints) -> list[LeakCard]:
         """Return a card for each of some pairs: its test image, with all its near-duplicates."""
-        # Pairs are sorted, the surest first; within a test image they stay so.
-        order = np.argsort(pairs.i, kind="stable")
-        images, start, count = np.unique(pairs.i[order], return_index=True, return_counts=True)
-        places = {
-            int(image): order[at : at + many] for image, at, many in zip(images, start, count, strict=True)
-        }
-        shown = pairs.i[chosen].tolist()
-        self.test.fetch(shown)
-        self.train.fetch([int(j) for image in shown for j in pairs.j[places[image][:TWINS]]])
-        return [self._card(pairs, image, places[image]) for image in shown]
+        images = pairs.i[chosen].tolist()
+        order = np.argsort(pairs.i, kind="stable")  # within a test image the surest stays first
+        start, end = (np.searchsorted(pairs.i[order], images, side) for side in ("left", "right"))
+        places = [order[a:b] for a, b in zip(start, end, strict=True)]
+        self.test.fetch(images)
+        self.train.fetch([int(j) for some in places for j in pairs.j[some[:NEAR_DUPLICATES]]])
+        return [self._card(pairs, image, some) for image, some in zip(images, places, strict=True)]
 
-    def _card(self, pairs: Pairs, image: int, places: Ints) -> Card:
-        twins = tuple(self._twin(pairs, at) for at in places[:TWINS].tolist())
-        shown = tile(self.test, image, "test", say_class=True)
+    def _card(self, pairs: ImagePairs, image: int, places: Ints) -> LeakCard:
         names = self.found.test.label_names[image], self.found.train.label_names[pairs.j[places[0]]]
-        unlike = self.found.other_label is not None and None not in names and names[0] != names[1]
-        return Card(shown, twins, len(places), unlike)
+        return LeakCard(
+            tile(self.test, image, "test", say_class=True),
+            tuple(self._near_duplicate(pairs, at) for at in places[:NEAR_DUPLICATES].tolist()),
+            len(places),
+            self.found.other_label is not None and None not in names and names[0] != names[1],
+        )
 
-    def _twin(self, pairs: Pairs, at: int) -> Tile:
-        d, by = float(pairs.dissimilarity[at]), By(int(pairs.by[at]))
-        twin = tile(self.train, int(pairs.j[at]), "training", say_class=True)
-        how = {
-            By.FILE: "the same file",
-            By.PICTURE: f"the same picture, {0 if pairs.bits is None else pairs.bits[at]} of 256 bits apart",
-            By.VECTOR: "",
-        }[by]
-        said = f"dissimilarity {number(d)} to the test image{', ' * bool(how)}{how}"
-        return replace(twin, role=by.name.lower(), dissimilarity=d, alt=f"{twin.alt}, {said}")
-
-    def near(self) -> dict[str, Any] | None:
-        """Return the pairs near by vector alone; None where those count, or there are no others."""
-        near = self.found.near
-        if near is None:
-            return None
-        return {
-            "threshold": near.asked,
-            "count": near.images,
-            "cards": self.cards(near.pairs, near.pairs.first[:NEAR]),
-        }
-
-    def unlike(self) -> dict[str, Any] | None:
-        """Return near-duplicates with another label; None where labels don't compare."""
-        if self.found.other_label is None:
-            return None
-        nearest = self.found.nearest
-        differ = [int(pair) for pair in nearest if self.found.same_label[pair] is False]
-        shown = np.asarray(differ[:UNLIKE], dtype=np.int64)
-        return {"count": len(differ), "cards": self.cards(self.found.pairs, shown)}
-
-    def chart(self) -> dict[str, Any]:
-        """Return the number of images with a near-duplicate within each radius."""
-        growth = self.found.growth
-        if growth.radius <= 0:
-            return {"wide": "", "narrow": ""}
-        wide = growth_figure(growth, self.found.threshold, "growth", width=760)
-        narrow = growth_figure(growth, self.found.threshold, "growth-s", width=340)
-        return {"wide": Markup(wide), "narrow": Markup(narrow)}
-
-    def classes(self) -> list[dict[str, Any]]:
-        """Return counts for each class of the test set."""
-        names = np.asarray([name or "no label" for name in self.found.test.label_names], dtype=object)
-        if self.found.test.embeddings.labels is None:
-            return []
-        of = names[self.found.i[self.found.nearest]]
-        differ = np.asarray([self.found.same_label[pair] is False for pair in self.found.nearest], dtype=bool)
-        return [
-            {
-                "name": clean(str(name)),
-                "images": int(images),
-                "leaking": int(np.count_nonzero(of == name)),
-                "unlike": int(np.count_nonzero(differ & (of == name))),
-            }
-            for name, images in zip(*np.unique(names.astype(str), return_counts=True), strict=True)
+    def _near_duplicate(self, pairs: ImagePairs, at: int) -> Tile:
+        d, kind = float(pairs.dissimilarity[at]), MatchKind(int(pairs.kind[at]))
+        said = f"dissimilarity {number(d)} to the test image"
+        if kind is MatchKind.FILE:
+            said += ", the same file"
+        elif kind is MatchKind.PICTURE and pairs.bits is not None:
+            said += f", the same picture, {pairs.bits[at]} of 256 bits apart"
+        role = {MatchKind.FILE: "same file", MatchKind.PICTURE: "same picture", MatchKind.VECTOR: "similar"}[
+            kind
         ]
-
-    def rejected(self) -> list[tuple[str, int, list[tuple[str, str]]]]:
-        """Return the rejected images of each set."""
-        rows = []
-        for name, side in (("training", self.found.train), ("test", self.found.test)):
-            if side.rejected is not None and len(side.rejected):
-                listed = side.rejected.slice(0, REJECTED).to_pylist()
-                said = [(clean(str(row["id"])), clean(str(row["reason"]))) for row in listed]
-                rows.append((name, len(side.rejected), said))
-        return rows
-
-    def settings(self) -> list[tuple[str, list[tuple[str, str]]]]:
-        """Return what made the page, as tables."""
-        tables = [(name, self.record[name]) for name in ("train", "test", "settings", "versions", "machine")]
-        return [
-            (name, [(key, _words(value)) for key, value in flat(table) if value is not None])
-            for name, table in tables
-        ]
-
-    def pictures(self) -> dict[str, Any]:
-        """Return why pictures are missing, if any are; called last."""
-        return {
-            "none": [side.spec for side in (self.found.train, self.found.test) if side.source is None],
-            "left_out": self.test.left_out + self.train.left_out,
-            "unreadable": len(self.test.unreadable) + len(self.train.unreadable),
-        }
+        shown = tile(self.train, int(pairs.j[at]), "training", say_class=True)
+        return replace(shown, role=role, dissimilarity=d, alt=f"{shown.alt}, {said}")
 
 
-def _album(side: Side, name: str) -> Album:
+def _album(one: ComparedSet, name: str) -> Album:
     """Return the pictures of one set; its columns are those of a selection that keeps everything."""
-    n = len(side)
-    embeddings = side.embeddings
-    nothing: Ints = np.arange(n, dtype=np.int64)
+    embeddings, n = one.embeddings, len(one)
     columns = Columns(
         ids=embeddings.ids,
         kept=np.ones(n, dtype=np.bool_),
-        group=nothing,
-        representative=nothing,
+        group=np.arange(n, dtype=np.int64),
+        representative=np.arange(n, dtype=np.int64),
         dissimilarity=np.zeros(n),
         diameter=np.zeros(n),
         labels=np.full(n, -1, dtype=np.int64) if embeddings.labels is None else embeddings.labels,
         class_names=embeddings.class_names,
     )
-    return Album(side.source, columns, embeddings.rows, PICTURES[name])
+    return Album(one.source, columns, embeddings.rows, PICTURES[name])
 
 
-def _about(side: Side) -> dict[str, Any]:
-    return {"spec": clean(side.spec), "images": len(side)}
+def _classes(found: Leaks) -> list[dict[str, Any]]:
+    """Return counts for each class of the test set."""
+    if found.test.embeddings.labels is None:
+        return []
+    names = np.asarray([name or "no label" for name in found.test.label_names.tolist()])
+    leaking = names[found.pairs.i[found.surest]]
+    differ = found.same_label[found.surest] == False  # noqa: E712 – None is neither
+    leaks, unlike = Counter(leaking.tolist()), Counter(leaking[differ.astype(bool)].tolist())
+    return [
+        {"name": clean(name), "images": images, "leaking": leaks[name], "other_label": unlike[name]}
+        for name, images in sorted(Counter(names.tolist()).items())
+    ]
 
 
-def _count(value: int) -> str:
-    return f"{value:,}"
-
-
-def _percent(value: float) -> str:
-    return f"{value:.2%}"
+def _rejected(found: Leaks) -> list[tuple[str, int, list[tuple[str, str]]]]:
+    """Return the rejected images of each set."""
+    rows = []
+    for name, one in (("training", found.train), ("test", found.test)):
+        if one.rejected is not None and len(one.rejected):
+            listed = one.rejected.slice(0, REJECTED).to_pylist()
+            said = [(clean(str(row["id"])), clean(str(row["reason"]))) for row in listed]
+            rows.append((name, len(one.rejected), said))
+    return rows
 
 
 def _words(value: Any) -> str:

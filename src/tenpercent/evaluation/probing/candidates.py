@@ -1,8 +1,7 @@
-"""Embeddings to compare, each with training vectors and with test vectors of images it has not used."""
+"""Embeddings to compare, each with training vectors and with test vectors of images it was not trained on."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,17 +15,16 @@ from ...data.sources.source import ImageSource
 from ...data.store.embeddings import Embeddings, Ints, Vectors
 from ...data.store.files import fingerprint
 from ...data.store.run_folder import RunFolder, Stage
-from ...embedding.identity import borrowed, is_borrowed, is_trained
+from ...embedding.identity import borrowed, is_trained
 from ...embedding.settings import Timm
-from ...embedding.stage import describe, embed
+from ...embedding.stage import embed, embed_by_run
 from ...errors import UsageError
 from ...selection.stored import load_embeddings, open_images
 from ..evaluation_set import EvaluationSet, evaluation_set
 from .measure import check_classes
 
-log = logging.getLogger("tenpercent")
-
 PART = 0.2  # of vectors that come without a test set
+SEEN = "the embedding may have been trained on its test images"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +36,7 @@ class Candidate:
         layer: of the network.
         train, labels: float[n, d] and int64[n], the classifiers' training data.
         test, test_labels: float[m, d] and int64[m], their test data.
-        judged: description of the test images.
+        test_set: description of the test images.
         note: a remark, or "".
     """
 
@@ -48,7 +46,7 @@ class Candidate:
     labels: Ints
     test: Vectors
     test_labels: Ints
-    judged: str
+    test_set: str
     note: str = ""
 
 
@@ -74,54 +72,57 @@ def of_run(path: Path, layers: Sequence[str], test: str | None, out: Path) -> li
     found = [load_embeddings(run, layer) for layer in layers]
     name = run.path.name
     if stored == "vectors":
-        return [
-            of_vectors(name, one, "the embedding may have seen the images it is judged by") for one in found
-        ]
+        return [of_vectors(name, one) for one in found]
     images = open_images(run)
     if images.labels is None:
-        raise UsageError(
-            f"{path} has no labels, and a probe asks how well vectors tell classes; give labelled images"
-        )
-    if stored["embedder"] in ("module", "function") and test is None:
-        return [of_vectors(name, one, "its embedder can't be kept with the run") for one in found]
-    has_own = run.holdout.exists() or bool(images.splits)
-    if not is_trained(stored) and test is None and not has_own:
-        return [of_vectors(name, one, "its network was not trained on these images") for one in found]
-    judges = evaluation_set(run, images, test, SourceOptions())
-    folder = _test_vectors(run, judges, out)
-    asked = [Embeddings.load(folder.embeddings, layer) for layer in layers]
-    return [
-        _candidate(name, learnt, asked_, judges.name) for learnt, asked_ in zip(found, asked, strict=True)
-    ]
+        raise UsageError(f"{path} has no labels; a probe needs them, so give labelled images")
+    if test is None:
+        note = ""
+        if stored["embedder"] in ("module", "function"):
+            note = "its embedder can't be stored in the run folder"
+        elif not (is_trained(stored) or run.holdout.exists() or images.splits):
+            note = "its network was not trained on these images"
+        if note:
+            return [of_vectors(name, one, note) for one in found]
+    tested = evaluation_set(run, images, test, SourceOptions())
+    folder = _embedded(run, tested, out)
+    candidates = []
+    for train, layer in zip(found, layers, strict=True):
+        other = Embeddings.load(folder.embeddings, layer)
+        assert train.labels is not None
+        assert other.labels is not None
+        known = train.labels >= 0
+        check_classes(train.labels[known])
+        data = train.vectors[known], train.labels[known], other.vectors, other.labels
+        candidates.append(Candidate(name, layer, *data, tested.name))
+    return candidates
 
 
-def of_vectors(name: str, embeddings: Embeddings, note: str = "") -> Candidate:
+def of_vectors(name: str, embeddings: Embeddings, note: str = SEEN) -> Candidate:
     """Return ready vectors, a fifth of each class as the test images, chosen by their ids alone.
 
     Raises:
         UsageError: no labels, one class, or so few vectors that none is left to test on.
     """
     if embeddings.labels is None:
-        raise UsageError(
-            f"{name} has no labels, and a probe asks how well vectors tell classes; give --labels FILE"
-        )
+        raise UsageError(f"{name} has no labels, and a probe needs them; give --labels FILE")
     labelled = np.flatnonzero(embeddings.labels >= 0)
     kept, held = draw_holdout(embeddings.ids[labelled].tolist(), embeddings.labels[labelled], PART)
     if not len(held):
         raise UsageError(
-            f"{name} has {len(labelled)} labelled vectors, too few to judge a fifth of each class by the others; give "
-            "three of a class at least"
+            f"{name} has {len(labelled)} labelled vectors, too few to test on a fifth of each class; give at least "
+            "three per class"
         )
-    learnt, asked = labelled[kept], labelled[held]
-    check_classes(embeddings.labels[learnt])
+    train, test = labelled[kept], labelled[held]
+    check_classes(embeddings.labels[train])
     return Candidate(
         name=name,
         layer=embeddings.layer,
-        train=embeddings.vectors[learnt],
-        labels=embeddings.labels[learnt],
-        test=embeddings.vectors[asked],
-        test_labels=embeddings.labels[asked],
-        judged="a fifth of the vectors",
+        train=embeddings.vectors[train],
+        labels=embeddings.labels[train],
+        test=embeddings.vectors[test],
+        test_labels=embeddings.labels[test],
+        test_set="a fifth of the vectors",
         note=note,
     )
 
@@ -153,30 +154,14 @@ def timm_run(model: Timm, images: str | None, runs: Sequence[Path], out: Path) -
     return to
 
 
-def _candidate(name: str, learnt: Embeddings, asked: Embeddings, judged: str) -> Candidate:
-    assert learnt.labels is not None
-    assert asked.labels is not None
-    known = learnt.labels >= 0
-    check_classes(learnt.labels[known])
-    return Candidate(
-        name, learnt.layer, learnt.vectors[known], learnt.labels[known], asked.vectors, asked.labels, judged
-    )
-
-
-def _test_vectors(run: RunFolder, judges: EvaluationSet, out: Path) -> RunFolder:
+def _embedded(run: RunFolder, tested: EvaluationSet, out: Path) -> RunFolder:
     """Embed the test images by the network of a run, unless that is done; return their folder."""
-    from ...embedding.of_run import embed_like
-
-    source, made_by = part_of(judges.source, judges.rows), borrowed(run)
+    source = part_of(tested.source, tested.rows)
     rules, limit = source.decoding.rules, source.decoding.max_pixels
     own = [] if limit == MAX_PIXELS else [limit]  # other images may be rejected
-    to = out / f"{run.path.name}-{fingerprint([made_by, source.fingerprint, *own])}"
     options = SourceOptions(rules=rules, max_pixels=limit if own else None)
-    folder = RunFolder.create(to, describe(source.spec, source, options, 0.0))
-    if not is_borrowed(folder, made_by):
-        log.info("embedding %s images (%s) by the network of %s", f"{len(source):,}", judges.name, run.path)
-        embed_like(run, source, folder, made_by, None)
-    return folder
+    to = out / f"{run.path.name}-{fingerprint([borrowed(run), source.fingerprint, *own])}"
+    return embed_by_run(run, source, options, to)
 
 
 def part_of(source: ImageSource, rows: Ints) -> ImageSource:

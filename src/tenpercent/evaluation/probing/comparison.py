@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("tenpercent")
 
 FORMAT = 1
-TABLE, RECORD, FIGURE = "probe.csv", "probe.json", "probe.svg"
+TABLE, RECORD = "probe.csv", "probe.json"
 
 
 @dataclass(frozen=True)
-class Ready:
+class VectorFile:
     """A file of ready vectors.
 
     Attributes:
@@ -44,9 +44,22 @@ class Ready:
     file: Path
     labels: Path | None = None
 
+    def open(self) -> Embeddings:
+        """Open the vectors.
+
+        Raises:
+            UsageError: they can't be opened, or the file holds images.
+        """
+        opened = open_source(self.file, SourceOptions(labels=self.labels))
+        if not isinstance(opened, Embeddings):
+            raise UsageError(
+                f"--vectors {self.file} holds images; embed them first: tenpercent embed {self.file} --out RUN"
+            )
+        return opened
+
 
 @dataclass(frozen=True)
-class Row:
+class ProbeResult:
     """The results of one embedding.
 
     Attributes:
@@ -56,7 +69,7 @@ class Row:
         images: number of training images of the classifiers.
         tested: number of test images.
         classes: of the training images.
-        judged: description of the test images.
+        test_set: description of the test images.
         neighbours: number that voted.
         knn: accuracy of the neighbours, 0 to 1, with its 95% interval.
         linear: accuracy of the linear classifier, likewise.
@@ -69,7 +82,7 @@ class Row:
     images: int
     tested: int
     classes: int
-    judged: str
+    test_set: str
     neighbours: int
     knn: float
     knn_low: float
@@ -79,18 +92,30 @@ class Row:
     linear_high: float
     note: str
 
+    def cells(self) -> tuple[str, ...]:
+        """Return the row of a table for a terminal."""
+        return (
+            self.embedding,
+            self.layer,
+            f"{self.width:,}",
+            f"{self.images:,}",
+            f"{self.tested:,} ({self.test_set})",
+            _percent(self.knn, self.knn_low, self.knn_high),
+            _percent(self.linear, self.linear_low, self.linear_high),
+        )
+
 
 @dataclass(frozen=True)
 class Probe:
     """Embeddings side by side, in the order they were given."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ProbeResult, ...]
 
     def __str__(self) -> str:
         """Return the table for a terminal."""
         head = ("embedding", "layer", "values", "images", "tested on", "kNN", "linear")
-        lines = [head, *(_cells(row) for row in self.rows)]
-        widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
+        lines = [head, *(row.cells() for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines
         ]
@@ -100,27 +125,27 @@ class Probe:
     def as_csv(self) -> str:
         """Return all columns as CSV."""
         file = io.StringIO()
-        writer = csv.DictWriter(file, list(Row.__dataclass_fields__), lineterminator="\n")
+        writer = csv.DictWriter(file, list(ProbeResult.__dataclass_fields__), lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in self.rows)
         return file.getvalue()
 
 
 def probe(
-    what: Sequence[str | Path | Ready | Embeddings | Timm],
+    what: Sequence[str | Path | VectorFile | Embeddings | Timm],
     *,
     layers: Sequence[str] = ("end",),
     out: str | Path = "runs/probe",
     images: str | None = None,
     test: str | None = None,
 ) -> Probe:
-    """Measure how well embeddings separate classes on images that they have not used.
+    """Measure how well embeddings separate classes on images that they were not trained on.
 
     Args:
         what: run folders, whose own networks embed the test images; ready vectors, of which a fifth is tested with the
             others; models of timm, which embed `images` first.
         layers: of run folders, the layers whose vectors to take.
-        out: the folder for the table, the figure and the vectors that are made here; the same call resumes there.
+        out: the folder for the table and the vectors that are made here; the same call resumes there.
         images: the source for models of timm; None for that of the first run, with its hold-out.
         test: labelled images to test the runs on; None for a run's hold-out, or its source's own split.
 
@@ -129,30 +154,33 @@ def probe(
         StageError: a run is not embedded, or its network is missing.
     """
     from .candidates import of_run, of_vectors, timm_run
-    from .figure import probe_figure
 
     check_kind(what, (list, tuple), "what is probed", "a list of run folders, embeddings or Timm(…)")
     if not what:
         raise UsageError("there is nothing to probe; give run folders, --vectors FILE or --timm NAME")
     _check_layers(layers, what)
-    folder = own_folder(Path(out), RECORD, (TABLE, FIGURE), FORMAT, "probe")
+    folder = own_folder(Path(out), RECORD, (TABLE,), FORMAT, "probe")
     runs = [Path(one) for one in what if isinstance(one, str | Path)]
-    rows: list[Row] = []
+    rows: list[ProbeResult] = []
     for one in what:
         if isinstance(one, Timm):
-            run = timm_run(one, images, runs, folder)
-            found = of_run(run, ("end",), test, folder)
-        elif isinstance(one, Embeddings | Ready):
-            opened = one if isinstance(one, Embeddings) else _opened(one)
-            name = one.file.stem if isinstance(one, Ready) else "vectors"
-            found = [of_vectors(name, opened, "the embedding may have seen the images it is judged by")]
+            found = of_run(timm_run(one, images, runs, folder), ("end",), test, folder)
+        elif isinstance(one, VectorFile):
+            found = [of_vectors(one.file.stem, one.open())]
+        elif isinstance(one, Embeddings):
+            found = [of_vectors("vectors", one)]
         else:
             found = of_run(Path(one), layers, test, folder)
         rows += [measured(candidate) for candidate in found]
     table = Probe(tuple(rows))
+    record = {
+        "format": FORMAT,
+        "rows": [asdict(row) for row in rows],
+        "versions": {**versions(), "scikit-learn": metadata.version("scikit-learn")},
+        "machine": machine(),
+    }
     write_text(folder / TABLE, table.as_csv())
-    write_text(folder / FIGURE, probe_figure(table.rows))
-    write_text(folder / RECORD, json.dumps(_record(table), indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return table
 
 
@@ -164,18 +192,18 @@ def _check_layers(layers: Sequence[str], what: Sequence[Any]) -> None:
         checked_layer(layer)
     if not any(isinstance(one, str | Path) for one in what) and tuple(layers) != ("end",):
         raise UsageError(
-            f"layer {', '.join(layers)} is of run folders, and none is probed; ready vectors and models of timm have "
-            "one layer, so leave it out"
+            f"layer {', '.join(layers)} applies to run folders, and none is given; ready vectors and models of timm "
+            "have a single layer, so leave it out"
         )
 
 
-def measured(candidate: Candidate) -> Row:
+def measured(candidate: Candidate) -> ProbeResult:
     """Return the accuracies of one embedding."""
     log.info("probing %s, layer %s", candidate.name, candidate.layer)
-    four = (candidate.train, candidate.labels, candidate.test, candidate.test_labels)
+    data = (candidate.train, candidate.labels, candidate.test, candidate.test_labels)
     tested, k = len(candidate.test), min(NEIGHBOURS, len(candidate.train))
-    knn = neighbours_accuracy(*four, k=k)
-    linear, converged = linear_accuracy(*four)
+    knn = neighbours_accuracy(*data, k=k)
+    linear, converged = linear_accuracy(*data)
     notes = [candidate.note] if candidate.note else []
     if k < NEIGHBOURS:
         notes.append(f"{k} neighbours vote, as there are no more training images")
@@ -183,14 +211,14 @@ def measured(candidate: Candidate) -> Row:
         notes.append("the linear classifier did not converge")
     knn_low, knn_high = interval(knn, tested)
     linear_low, linear_high = interval(linear, tested)
-    return Row(
+    return ProbeResult(
         embedding=candidate.name,
         layer=candidate.layer,
         width=candidate.train.shape[1],
         images=len(candidate.train),
         tested=tested,
         classes=len(set(candidate.labels.tolist())),
-        judged=candidate.judged,
+        test_set=candidate.test_set,
         neighbours=k,
         knn=knn,
         knn_low=knn_low,
@@ -202,37 +230,6 @@ def measured(candidate: Candidate) -> Row:
     )
 
 
-def _opened(ready: Ready) -> Embeddings:
-    opened = open_source(ready.file, SourceOptions(labels=ready.labels))
-    if not isinstance(opened, Embeddings):
-        raise UsageError(
-            f"--vectors {ready.file} holds images; embed them first: tenpercent embed {ready.file} --out RUN"
-        )
-    return opened
-
-
-def _record(found: Probe) -> dict[str, Any]:
-    """Return the record stored beside the table: the rows, the versions, the machine."""
-    return {
-        "format": FORMAT,
-        "rows": [asdict(row) for row in found.rows],
-        "versions": {**versions(), "scikit-learn": metadata.version("scikit-learn")},
-        "machine": machine(),
-    }
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    return (
-        row.embedding,
-        row.layer,
-        f"{row.width:,}",
-        f"{row.images:,}",
-        f"{row.tested:,} ({row.judged})",
-        _percent(row.knn, row.knn_low, row.knn_high),
-        _percent(row.linear, row.linear_low, row.linear_high),
-    )
-
-
 def _percent(value: float, low: float, high: float) -> str:
-    """Return an accuracy in percent with the larger side of its interval: chance in the test images alone."""
+    """Return an accuracy in percent with the larger side of its interval: sampling of the test images alone."""
     return f"{100 * value:.1f} ± {100 * max(high - value, value - low):.1f}"

@@ -21,10 +21,10 @@ from ..data.store.embeddings import Embeddings
 from ..data.store.left_out import read_held_out, read_rejected
 from ..data.store.rejected import rejected_table
 from ..data.store.run_folder import RunFolder, Stage
-from ..embedding.identity import borrowed, identity_of, is_borrowed, said
-from ..embedding.stage import describe, embed
-from ..errors import SourceError, StageError, UsageError, require
-from .result import Side
+from ..embedding.identity import identity_of, said
+from ..embedding.stage import embed, embed_by_run
+from ..errors import SourceError, StageError, UsageError
+from .compared_set import ComparedSet
 
 if TYPE_CHECKING:
     from ..embedding.by_labels import ByLabels
@@ -33,35 +33,35 @@ if TYPE_CHECKING:
 log = logging.getLogger("tenpercent")
 
 Spec = str | Path | Embeddings
-Opened = RunFolder | ImageSource | Embeddings
+Content = RunFolder | ImageSource | Embeddings
 
 
-class Asked(NamedTuple):
-    """A set as a caller names it.
+class OpenedSet(NamedTuple):
+    """One of the two sets, opened, with what the caller named it by.
 
     Attributes:
         role: ``TRAIN`` or ``TEST``.
         spec: a source, a run folder or embeddings.
         options: of the source.
-        opened: the opened set.
+        content: the run folder, the images or the vectors.
     """
 
     role: str
     spec: Spec
     options: SourceOptions
-    opened: Opened
+    content: Content
 
 
-def open_train(spec: Spec, options: SourceOptions) -> Asked:
+def open_train(spec: Spec, options: SourceOptions) -> OpenedSet:
     """Open the training set.
 
     Raises:
         UsageError, RunFolderError: it can't be opened, or the options don't apply to it.
     """
-    return Asked("TRAIN", spec, options, _opened(spec, options))
+    return OpenedSet("TRAIN", spec, options, _opened(spec, options))
 
 
-def open_test(spec: Spec | None, options: SourceOptions, train: Asked) -> Asked:
+def open_test(spec: Spec | None, options: SourceOptions, train: OpenedSet) -> OpenedSet:
     """Open the test set: of a source with splits the split `test`, unless `options` names another.
 
     Args:
@@ -86,15 +86,15 @@ def open_test(spec: Spec | None, options: SourceOptions, train: Asked) -> Asked:
     if options.split is None and not isinstance(opened, RunFolder) and isinstance(spec, str | Path):
         opened, options = _test_split(spec, options, opened)
     same = isinstance(spec, str | Path) and isinstance(train.spec, str | Path)
-    if same and _place(spec) == _place(train.spec) and _split(opened) == _split(train.opened):
+    if same and _place(spec) == _place(train.spec) and _split(opened) == _split(train.content):
         raise UsageError(
-            f"TRAIN and TEST are both {spec}, where every image would be its own twin; give another TEST, or of a "
-            "source with splits another --test-split"
+            f"TRAIN and TEST are both {spec}, where every image would be its own near-duplicate; give another TEST, "
+            "or, of a source with splits, another --test-split"
         )
-    return Asked("TEST", spec, options, opened)
+    return OpenedSet("TEST", spec, options, opened)
 
 
-def _opened(spec: Spec, options: SourceOptions) -> Opened:
+def _opened(spec: Spec, options: SourceOptions) -> Content:
     if isinstance(spec, Embeddings):
         options.allow("embeddings")
         return spec
@@ -104,9 +104,9 @@ def _opened(spec: Spec, options: SourceOptions) -> Opened:
     return open_source(spec, options)
 
 
-def _other_split(split: str, train: Asked) -> Asked:
+def _other_split(split: str, train: OpenedSet) -> OpenedSet:
     """Open another split of the training set's source."""
-    spec, options, opened = train.spec, train.options, train.opened
+    spec, options, opened = train.spec, train.options, train.content
     if isinstance(opened, RunFolder):
         source = opened.read()["source"]
         spec, options = source["spec"], SourceOptions.from_json(source["options"])
@@ -129,10 +129,10 @@ def _other_split(split: str, train: Asked) -> Asked:
         opened
     ):  # by another spelling: val of validation, test of Testing
         raise UsageError(f"the split {split!r} of {spec} is TRAIN itself; name another with --test-split")
-    return Asked("TEST", spec, options, other)
+    return OpenedSet("TEST", spec, options, other)
 
 
-def _test_split(spec: str | Path, options: SourceOptions, opened: Opened) -> tuple[Opened, SourceOptions]:
+def _test_split(spec: str | Path, options: SourceOptions, opened: Content) -> tuple[Content, SourceOptions]:
     """Return the split `test` where a source has splits and its name gives none; else the set as opened."""
     named = isinstance(spec, str) and spec.lower().startswith("hf:")
     if named and names_split(str(spec)[3:]):
@@ -152,15 +152,15 @@ def _test_split(spec: str | Path, options: SourceOptions, opened: Opened) -> tup
         ) from None
 
 
-def _split(opened: Opened) -> str:
+def _split(opened: Content) -> str:
     return opened.split if isinstance(opened, ImageSource) else ""
 
 
-def _rules(asked: Asked) -> int:
+def _rules(one: OpenedSet) -> int:
     """Return the rules by which the images of a set were read, so that the other set's are read alike."""
-    if isinstance(asked.opened, RunFolder):
-        return SourceOptions.from_json(asked.opened.read()["source"]["options"]).rules
-    return asked.options.rules
+    if isinstance(one.content, RunFolder):
+        return SourceOptions.from_json(one.content.read()["source"]["options"]).rules
+    return one.options.rules
 
 
 def _place(spec: Spec | None) -> str:
@@ -173,8 +173,12 @@ def _place(spec: Spec | None) -> str:
 
 
 def vectors_of(
-    train: Asked, test: Asked, embedder: Embedder | ByLabels | None, out: Path | None, layer: str | None
-) -> tuple[Side, Side]:
+    train: OpenedSet,
+    test: OpenedSet,
+    embedder: Embedder | ByLabels | None,
+    out: Path | None,
+    layer: str | None,
+) -> tuple[ComparedSet, ComparedSet]:
     """Embed the sets not embedded yet, by one network; return both with their vectors.
 
     Args:
@@ -188,19 +192,19 @@ def vectors_of(
         StageError: two networks made the vectors, or two widths.
     """
     _check_pair(train, test, embedder, out)
-    if isinstance(train.opened, ImageSource):
+    if isinstance(train.content, ImageSource):
         train = _embedded(train, test, embedder, out)
-    if isinstance(test.opened, ImageSource):
+    if isinstance(test.content, ImageSource):
         test = _embedded(test, train, embedder, out)
-    sides = _side(train, layer), _side(test, layer)
-    _check_comparable(*sides)
-    sides = sides[0], _with_classes_of(*sides)
-    if any(side.source is None for side in sides):
-        return sides
-    return _with_pictures(train, sides[0]), _with_pictures(test, sides[1])
+    left, right = _compared_set(train, layer), _compared_set(test, layer)
+    _check_comparable(left, right)
+    right = _with_classes_of(left, right)
+    if left.source is None or right.source is None:
+        return left, right
+    return _with_pictures(train, left), _with_pictures(test, right)
 
 
-def _with_classes_of(train: Side, test: Side) -> Side:
+def _with_classes_of(train: ComparedSet, test: ComparedSet) -> ComparedSet:
     """Return the test set with the training set's names of the same classes."""
     names = test.embeddings.class_names
     same = same_classes(names, train.embeddings.class_names)
@@ -211,9 +215,11 @@ def _with_classes_of(train: Side, test: Side) -> Side:
     )
 
 
-def _check_pair(train: Asked, test: Asked, embedder: Embedder | ByLabels | None, out: Path | None) -> None:
-    images = [one for one in (train, test) if isinstance(one.opened, ImageSource)]
-    ready = [one for one in (train, test) if _is_vectors(one.opened)]
+def _check_pair(
+    train: OpenedSet, test: OpenedSet, embedder: Embedder | ByLabels | None, out: Path | None
+) -> None:
+    images = [one for one in (train, test) if isinstance(one.content, ImageSource)]
+    ready = [one for one in (train, test) if _is_vectors(one.content)]
     if images and ready:
         raise UsageError(
             f"{images[0].role} holds images and {ready[0].role} ready vectors, and what made those is not known; give "
@@ -227,45 +233,39 @@ def _check_pair(train: Asked, test: Asked, embedder: Embedder | ByLabels | None,
         )
 
 
-def _is_vectors(opened: Opened) -> bool:
+def _is_vectors(opened: Content) -> bool:
     if isinstance(opened, RunFolder):
         return bool(opened.read()["source"]["kind"] == "vectors")
     return isinstance(opened, Embeddings)
 
 
-def _embedded(asked: Asked, other: Asked, embedder: Embedder | ByLabels | None, out: Path | None) -> Asked:
+def _embedded(
+    one: OpenedSet, other: OpenedSet, embedder: Embedder | ByLabels | None, out: Path | None
+) -> OpenedSet:
     """Embed the images of one set, by the network of the other one where that is embedded already."""
-    assert isinstance(asked.opened, ImageSource)
+    assert isinstance(one.content, ImageSource)
     assert out is not None
-    to = out / asked.role.lower()
-    if not isinstance(other.opened, RunFolder):
-        assert not isinstance(asked.spec, Embeddings)
-        embed(asked.spec, out=to, embedder=embedder, options=asked.options)
-        return asked._replace(opened=RunFolder.open(to))
-    made_by = borrowed(other.opened)
-    folder = RunFolder.create(to, describe(asked.opened.spec, asked.opened, asked.options, 0.0))
-    if not is_borrowed(folder, made_by):
-        require("torch", "images")
-        from ..embedding.of_run import embed_like
-
-        log.info("%s: %s", asked.role, describe_taken(account(asked.opened)))
-        log.info("embedding %s by the network of %s", asked.role, other.role)
-        embed_like(other.opened, asked.opened, folder, made_by, embedder)
-    return asked._replace(opened=folder)
+    to = out / one.role.lower()
+    if not isinstance(other.content, RunFolder):
+        assert not isinstance(one.spec, Embeddings)
+        embed(one.spec, out=to, embedder=embedder, options=one.options)
+        return one._replace(content=RunFolder.open(to))
+    log.info("%s: %s", one.role, describe_taken(account(one.content)))
+    return one._replace(content=embed_by_run(other.content, one.content, one.options, to, embedder))
 
 
-def _side(asked: Asked, layer: str | None) -> Side:
+def _compared_set(one: OpenedSet, layer: str | None) -> ComparedSet:
     from ..selection.stored import load_embeddings, open_present
 
-    opened = asked.opened
+    opened = one.content
     if isinstance(opened, Embeddings):
         if layer is not None and layer != opened.layer:
             raise UsageError(
-                f"layer is {layer!r}; {asked.role} holds ready vectors without layers; leave it out"
+                f"layer is {layer!r}; {one.role} holds ready vectors without layers; leave it out"
             )
-        named = asked.role if isinstance(asked.spec, Embeddings) else str(asked.spec)
-        log.info("%s: %s", asked.role, describe_taken(account(opened)))
-        return Side(named, opened, rejected=rejected_table(opened.rejected))
+        named = one.role if isinstance(one.spec, Embeddings) else str(one.spec)
+        log.info("%s: %s", one.role, describe_taken(account(opened)))
+        return ComparedSet(named, opened, rejected=rejected_table(opened.rejected))
     assert isinstance(opened, RunFolder)
     opened.require(Stage.EMBED)
     embeddings = load_embeddings(opened, layer or "end")
@@ -274,16 +274,16 @@ def _side(asked: Asked, layer: str | None) -> Side:
     vectors = about["kind"] == "vectors"
     rejected = rejected_table(embeddings.rejected) if vectors else read_rejected(opened)
     if picture_options(about) is None:
-        return Side(about["spec"], embeddings, rejected=rejected)
+        return ComparedSet(about["spec"], embeddings, rejected=rejected)
     source: ImageSource | None = None
     try:
         source, change = open_present(opened)
         if change:
-            log.warning("%s: %s has changed since it was embedded: %s", asked.role, source.spec, change)
+            log.warning("%s: %s has changed since it was embedded: %s", one.role, source.spec, change)
     except (UsageError, StageError) as gone:
-        log.warning("no pictures of %s: %s", asked.role, gone)
+        log.warning("no pictures of %s: %s", one.role, gone)
     held_out = read_held_out(opened)
-    return Side(
+    return ComparedSet(
         spec=f"{about['spec']}{split}",
         embeddings=embeddings,
         source=source,
@@ -293,20 +293,22 @@ def _side(asked: Asked, layer: str | None) -> Side:
     )
 
 
-def _with_pictures(asked: Asked, side: Side) -> Side:
+def _with_pictures(one: OpenedSet, found: ComparedSet) -> ComparedSet:
     """Return a set with its images as used for perceptual hashes: read now, or stored in its run folder."""
-    assert isinstance(asked.opened, RunFolder)
-    assert side.source is not None
-    log.info("reading the pictures of %s for their perceptual hashes", asked.role)
-    rows, contents = side.embeddings.rows, side.embeddings.hashes
+    assert isinstance(one.content, RunFolder)
+    assert found.source is not None
+    log.info("reading the pictures of %s for their perceptual hashes", one.role)
+    rows, contents = found.embeddings.rows, found.embeddings.hashes
     if contents is None:  # beside ready vectors: nothing tells whether the stored ones are of these images
-        pictures, unread = small_pictures(side.source, rows)
+        pictures, unreadable = small_pictures(found.source, rows)
     else:
-        pictures, unread = small_pictures(side.source, rows, contents.tolist(), asked.opened.path / FOLDER)
-    return replace(side, pictures=pictures, unread=unread)
+        pictures, unreadable = small_pictures(
+            found.source, rows, contents.tolist(), one.content.path / FOLDER
+        )
+    return replace(found, pictures=pictures, unreadable=unreadable)
 
 
-def _check_comparable(train: Side, test: Side) -> None:
+def _check_comparable(train: ComparedSet, test: ComparedSet) -> None:
     """Raise `StageError` where the vectors are of two networks, or of two widths."""
     if train.network is not None and test.network is not None and train.network != test.network:
         raise StageError(
