@@ -21,7 +21,7 @@ from .data.store.left_out import check_takes_part, read_rejected
 from .data.store.run_folder import RunFolder, Stage
 from .decisions.log import DecisionLog
 from .embedding.stage import Clock, embed_opened, open_for_run
-from .errors import StageError, UsageError
+from .errors import StageError, UsageError, counted
 from .selection.confirmation import confirm
 from .tree.cut import Cut, check_cut, check_layer, one_cut
 from .tree.memory_limit import checked_memory
@@ -152,7 +152,7 @@ def _cluster_folder(what: str | Path, depth: Cut, allowed: int | None, *, find_g
         if stored is not None and stored.covers(depth):
             folder.clear_scratch()  # a process killed after the merges were complete may have left it
             return stored
-        log.info("clustering %s images, %d values each", f"{len(embeddings):,}", embeddings.width)
+        log.info("clustering %s, %d values each", counted(len(embeddings), "image"), embeddings.width)
         resources = Resources(memory=allowed, scratch=folder.scratch)
         known = uncut(embeddings, depth.within) if stored is None else stored
         deep = beyond_copies(known, resources) if find_gap and (depth.keep or 1) > COPIES else None
@@ -240,7 +240,7 @@ def _select_folder(
                 store_merges(folder, merges, deepening, bare, keep=cut.keep, threshold=cut.threshold)
         selection = select_merges(merges, cut)
         confirm(selection, cut.threshold)
-        _store_selection(folder, selection, clock)
+        _store_selection(folder, selection, merges.embeddings, clock)
     return with_source(selection, folder)
 
 
@@ -288,7 +288,7 @@ def select_by(
         ranked = scores_for(folder, embeddings, chosen) if scores is None else scores
         selection = select_embeddings(embeddings, keep, within=where, scores=ranked, **how)
         confirm(selection, threshold)
-        _store_selection(folder, selection, clock)
+        _store_selection(folder, selection, embeddings, clock)
     return with_source(selection, folder)
 
 
@@ -331,7 +331,9 @@ def cut_again(folder: RunFolder, *, ignore_decisions: bool = False) -> None:
     _select_folder(folder, cut, None, ignore_decisions=ignore_decisions)
 
 
-def _store_selection(folder: RunFolder, selection: Selection, clock: Clock) -> None:
+def _store_selection(folder: RunFolder, selection: Selection, embeddings: Embeddings, clock: Clock) -> None:
+    from .tree.gap import mean_dissimilarity
+
     folder.forget(Stage.SELECT)
     replace(selection, length=None).save(folder.selection)  # run.json has it
     folder.record(
@@ -341,6 +343,7 @@ def _store_selection(folder: RunFolder, selection: Selection, clock: Clock) -> N
         kept=len(selection.kept),
         removed=len(selection.removed),
         notes=list(selection.notes),
+        mean_dissimilarity=mean_dissimilarity(embeddings.vectors),
     )
 
 
@@ -394,11 +397,12 @@ def report(
         if picture_options(content["source"]) is not None:
             try:
                 source, change = open_present(folder)
-                changed = f"{source.spec} has changed since it was embedded: {change}" if change else ""
+                changed = str(change)
+                if changed:
+                    log.warning("%s has changed since it was embedded: %s", source.spec, changed)
             except (UsageError, StageError) as gone:
-                changed = f"the report has no pictures: {gone}"
-        if changed:
-            log.warning("%s", changed)
+                changed = str(gone)
+                log.warning("the report has no pictures: %s", gone)
         rejected = read_rejected(folder)
         results = read_results(folder)
         material = Material(

@@ -34,7 +34,7 @@ from tenpercent.linkage.distances import dissimilarities, unit_vectors
 
 QUICK = tp.Supervised(depth=8, steps=4, batch=16, precision="float32")
 FLAGS = ["--depth", "8", "--steps", "4", "--batch", "16", "--precision", "float32"]
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "wbr"}
 
 
 def pixels(images: Any) -> Any:

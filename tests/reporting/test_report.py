@@ -38,7 +38,7 @@ RUN: dict[str, Any] = {
         },
     },
 }
-VOID = {"meta", "link", "br", "img", "input", "hr"}
+VOID = {"meta", "link", "br", "img", "input", "hr", "wbr"}
 
 
 class Page(HTMLParser):
@@ -176,12 +176,22 @@ def test_beside_each_group_stands_the_nearest_image_outside_it() -> None:
     unit = material.embeddings.vectors / np.linalg.norm(material.embeddings.vectors, axis=1, keepdims=True)
     selection = material.selection
     for trio in trios:
-        kept, _, outside = [part.split('title="')[1].split('"')[0] for part in trio.split("<figure")[1:4]]
+        kept, _, outside = [part.split('"id">')[1].split("</bdi>")[0] for part in trio.split("<figure")[1:4]]
         at = selection.position(kept)
         d = 1 - unit @ unit[at]
         d[selection.group == selection.group[at]] = np.inf
         assert d[selection.position(outside)] == pytest.approx(d.min(), abs=1e-12)
         assert f"{d.min():.4f}" in trio
+
+
+def test_a_long_name_stands_whole_under_its_picture_and_breaks_at_its_folders() -> None:
+    ids = [
+        f"holiday_2019/originals/a rather long folder/n02123045_{i:03d}.left & right.jpg" for i in range(12)
+    ]
+    text = render(from_vectors(np.repeat(np.eye(4), 3, axis=0), 0.4, ids=ids))
+    page = checked(text)
+    assert all(name in " ".join("".join(page.words).split()) for name in ids)
+    assert "holiday_<wbr>2019/<wbr>originals/<wbr>a <wbr>rather" in text
 
 
 def test_the_same_run_gives_the_same_page() -> None:
@@ -192,12 +202,16 @@ def test_ready_vectors_have_a_page_without_pictures() -> None:
     material = digits(source=None, run=RUN | {"source": {"spec": "v.npy", "kind": "vectors"}})
     page = checked(render(material))
     assert not page.all("img")
-    assert "This page has no pictures: the source holds ready vectors, not images." in page.text
+    assert "This page has no pictures , since the source holds vectors, not images." in page.text
+    assert '<body class="bare">' in render(material), "no empty frames"
+    assert ".bare .frame { display: none; }" in render(material)
 
 
 def test_images_that_are_gone_are_said_to_be() -> None:
     page = checked(render(digits(source=None)))
-    assert "the images are no longer where they were" in page.text
+    assert "the images are no longer where they were embedded from" in page.text
+    gone = "photos/, which runs/photos was made of, is not there"
+    assert f"This page has no pictures : {gone}." in checked(render(digits(source=None, changed=gone))).text
 
 
 @pytest.mark.parametrize("fault", [Unreadable("truncated"), FileNotFoundError("gone since")])

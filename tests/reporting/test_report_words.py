@@ -93,7 +93,7 @@ def test_one_is_one_everywhere(tmp_path: Path) -> None:
     tp.run(tmp_path / "vectors.npy", out=tmp_path / "run", keep=0.75)
     text = text_of(tmp_path / "run")
     assert not re.search(r"(?<![\d.,])1 (images|groups|classes|pairs|pictures)\b", text)
-    assert "1 of 4 images goes." in text
+    assert "removed 1 of 4 images." in text
 
 
 def test_a_kind_of_file_is_no_part_of_a_dotted_name() -> None:

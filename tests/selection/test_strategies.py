@@ -450,7 +450,7 @@ def test_a_run_folder_stores_what_was_chosen(folder: Path, capsys: pytest.Captur
     )
     assert main(["select", str(folder), "--keep", "0.5", "--strategy", "random", "--seed", "4"]) == 0
     said = capsys.readouterr().out
-    assert "Asked to keep 50% by random: 40 of 80 images (50.0%) go; 40 stay." in said
+    assert "Asked to keep 50% by random: removed 40 of 80 images (50.0%), kept 40." in said
     assert "none on dissimilarities" in said
     stored = tp.Selection.load(folder / "selection.parquet")
     assert stored.table.equals(found.table)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,10 @@ import pytest
 
 import tenpercent as tp
 from tenpercent.cli.main import main
-from tenpercent.tree.gap import FEWEST, describe_gap, find_gap, typical_dissimilarity
+from tenpercent.data.store.run_folder import RunFolder, Stage
+from tenpercent.reporting.summary import describe_run
+from tenpercent.tree import gap
+from tenpercent.tree.gap import FEWEST, describe_gap, find_gap, mean_dissimilarity, said_height
 from tenpercent.tree.merges_file import complete_heights, read_heights
 
 
@@ -83,13 +88,38 @@ def test_stored_heights_are_those_of_the_tree(vectors: Path, tmp_path: Path) -> 
     assert stored.tolist() == complete_heights(merges.height, merges.complete_to).tolist()
 
 
-def test_the_typical_distance_is_the_median_of_all_pairs() -> None:
-    rows = np.random.default_rng(2).standard_normal((300, 8))
+@pytest.mark.parametrize("shift", [0.0, 3.0, 1e4])
+def test_the_mean_dissimilarity_is_that_of_all_pairs(shift: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(2).standard_normal((300, 8)) + shift
     units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    pairs = (1 - units @ units.T)[np.triu_indices(300, 1)]
-    assert typical_dissimilarity(rows) == pytest.approx(np.median(pairs), abs=0.03)
-    assert typical_dissimilarity(rows[:1]) is None
-    assert typical_dissimilarity(np.eye(2)) == 1.0
+    pairs = [((one - other) ** 2).sum() / 2 for one, other in combinations(units, 2)]
+    assert mean_dissimilarity(rows) == pytest.approx(np.mean(pairs), rel=1e-6)
+    monkeypatch.setattr(gap, "ROWS", 7)
+    assert mean_dissimilarity(rows[::-1]) == pytest.approx(np.mean(pairs), rel=1e-6)
+    assert mean_dissimilarity(rows[:1]) is None
+    assert mean_dissimilarity(np.eye(2)) == 1.0
+    assert mean_dissimilarity(np.tile(rows[0], (50, 1))) == 0.0
+
+
+def test_the_mean_dissimilarity_is_the_same_flat_and_by_class(tmp_path: Path) -> None:
+    """Ids differ, and so does the order of the rows; terminal, report and record say one number."""
+    draw = np.random.default_rng(4)
+    rows, labels = draw.standard_normal((90, 6)) + 1.0, np.arange(90) % 3
+    said = set()
+    for name, order in (("flat", np.arange(90)), ("by class", np.argsort(labels, kind="stable"))):
+        np.save(tmp_path / f"{name}.npy", rows[order])
+        run = tmp_path / f"run {name}"
+        options = tp.SourceOptions()
+        if name == "by class":
+            np.save(tmp_path / "labels.npy", labels[order])
+            options = tp.SourceOptions(labels=str(tmp_path / "labels.npy"))
+        tp.run(tmp_path / f"{name}.npy", out=run, keep=0.8, options=options)
+        page = (run / "report.html").read_text(encoding="utf-8")
+        for text in (page, describe_run(run)):
+            (found,) = re.findall(r"two images of this set are (\S+) apart on average", text)
+            said.add(found)
+        said.add(said_height(RunFolder.open(run).stage(Stage.SELECT)["mean_dissimilarity"]))
+    assert len(said) == 1
 
 
 def test_a_quota_is_said_as_what_was_asked(
@@ -98,23 +128,23 @@ def test_a_quota_is_said_as_what_was_asked(
     run = str(tmp_path / "run")
     assert main(["run", str(vectors), "--keep", "0.9", "--out", run]) == 0
     said = capsys.readouterr().out
-    assert "Asked to keep 90%: 6 of 60 images (10.0%) go; 54 stay." in said
+    assert "Asked to keep 90%: removed 6 of 60 images (10.0%), kept 54." in said
     assert "The last pair joined is " in said
     assert "show again" not in said
     assert "The heights of the merges have a gap: 20 up to" in said, "far beyond the cut"
     assert main(["select", run, "--threshold", "0.001"]) == 0
     said = capsys.readouterr().out
-    assert "Asked to join what is up to 0.001 apart: 20 of 60 images (33.3%) go; 40 stay." in said
+    assert "Asked to group images up to 0.001 apart: removed 20 of 60 images (33.3%), kept 40." in said
     assert "The heights of the merges have a gap: 20 up to" in said
     assert main(["select", run, "--strategy", "random", "--keep", "0.5"]) == 0
-    assert "Asked to keep 50% by random: 30 of 60 images (50.0%) go" in capsys.readouterr().out
+    assert "Asked to keep 50% by random: removed 30 of 60 images (50.0%), kept 30." in capsys.readouterr().out
 
 
 def test_the_report_names_what_was_asked_and_the_gap_at_the_curve(vectors: Path, tmp_path: Path) -> None:
     tp.run(vectors, out=tmp_path / "run", keep=0.5)
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert "Asked to keep 50%: 30 of 60 images go." in page
-    assert "two images of this set are typically" in page
+    assert "Asked to keep 50%: removed 30 of 60 images." in page
+    assert re.search(r"; two images of this set are 0\.\d{1,2} apart on average\.", page)
     assert "nothing in common" not in page
     curve = page[page.index('id="curve"') :]
     assert "have a gap: 20 up to" in curve[: curve.index("</section>")]

@@ -124,14 +124,14 @@ def run_cluster(arguments: argparse.Namespace) -> None:
         layer=arguments.layer,
         memory=arguments.memory,
     )
-    _say(f"{len(merges):,} merges of {len(merges.embeddings):,} images: {arguments.run / 'merges.parquet'}")
+    found = f"{counted(len(merges), 'merge')} of {counted(len(merges.embeddings), 'image')}"
+    _say(f"{found}: {arguments.run / 'merges.parquet'}")
 
 
 def run_select(arguments: argparse.Namespace) -> None:
     """``tenpercent select``."""
-    from ..data.store.run_folder import RunFolder
     from ..pipeline import select
-    from ..reporting.summary import describe_selection, heights_of
+    from ..reporting.summary import describe_selection
 
     cut = cut_of(arguments)
     if arguments.strategy == "semantic":
@@ -139,9 +139,9 @@ def run_select(arguments: argparse.Namespace) -> None:
         selection = select(
             arguments.run, cut, memory=arguments.memory, ignore_decisions=arguments.ignore_decisions
         )
-        _say(describe_selection(selection, heights_of(RunFolder.open(arguments.run))))
+        _say(describe_selection(arguments.run, selection))
     else:
-        _say(describe_selection(_select_by(arguments, cut)))
+        _say(describe_selection(arguments.run, _select_by(arguments, cut)))
     if (arguments.run / "report.html").exists():
         _say(f"The report still shows the cut before; make it anew with: tenpercent report {arguments.run}")
 

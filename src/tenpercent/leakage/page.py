@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..data.store.embeddings import Ints
 from ..data.store.files import write_text
-from ..reporting.gallery import Album, Tile, clean, number, shortened, tile
+from ..reporting.gallery import Album, Tile, clean, number, page_template, tile
 from ..reporting.provenance import flat
 from ..reporting.tables import Columns
 from .compared_set import ComparedSet
@@ -60,17 +59,7 @@ def write_page(path: Path, found: Leaks, record: dict[str, Any]) -> None:
 
 def render(found: Leaks, record: dict[str, Any]) -> str:
     """Return the page as HTML."""
-    environment = Environment(
-        loader=PackageLoader("tenpercent.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        number=number, count="{:,}".format, clean=clean, shortened=shortened, percent="{:.2%}".format
-    )
-    return environment.get_template("leaks.html.j2").render(**_sections(found, record))
+    return page_template("leaks.html.j2", percent="{:.2%}".format).render(**_sections(found, record))
 
 
 def _sections(found: Leaks, record: dict[str, Any]) -> dict[str, Any]:

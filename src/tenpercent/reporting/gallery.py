@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
 
 from ..data.decoding.decode import Unreadable
 from ..data.decoding.thumbnails import data_uri, thumbnail
 from ..data.sources.source import ImageSource
+from ..errors import counted
 from .tables import Columns, Groups, Ints
 
 SIDE = 160  # pixels of a thumbnail; shown at 112, so that it is sharp on a dense screen
@@ -178,7 +182,6 @@ class Tile:
     Attributes:
         role: ``kept``, ``removed``, ``kept too`` (asked for by id) or ``outside``.
         name: the image's id.
-        short: the id, shortened to fit under the picture.
         label: the class where it is to be shown, else "".
         dissimilarity: to the kept image; None for the kept one.
         picture: a data URI, or None.
@@ -190,7 +193,6 @@ class Tile:
 
     role: str
     name: str
-    short: str
     label: str
     dissimilarity: float | None
     picture: str | None
@@ -237,7 +239,6 @@ def tile(
     return Tile(
         role=role,
         name=shortened(name, 300),
-        short=shortened(name, 18),
         label=shortened(clean(label), 60) if say_class else "",
         dissimilarity=dissimilarity,
         picture=picture,
@@ -293,3 +294,27 @@ def number(value: float) -> str:
     mantissa, _, exponent = f"{value:.1e}".partition("e")
     power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{mantissa} × 10{power}"
+
+
+# ---- templates -----------------------------------------------------------------------------------------------------
+
+
+def page_template(name: str, **filters: Callable[..., object]) -> Template:
+    """Return a template of a page, with the filters that all pages share, and `filters` of its own."""
+    environment = Environment(
+        loader=PackageLoader("tenpercent.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["counted"] = counted
+    environment.filters.update(
+        number=number, count="{:,}".format, clean=clean, shortened=shortened, breakable=breakable, **filters
+    )
+    return environment.get_template(name)
+
+
+def breakable(name: str) -> Markup:
+    """Return a name that may break after its folders and words, so that CSS need not break it anywhere."""
+    return Markup(re.sub(r"([/_\- ]+)(?=[^/_\- ])", r"\1<wbr>", str(escape(name))))

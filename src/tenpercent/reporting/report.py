@@ -11,24 +11,22 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Embeddings
 from ..data.store.files import write_text
-from ..errors import counted
 from ..selection.nearest_outside import nearest_outside
 from ..selection.selection import Selection
-from ..tree.gap import describe_gap, find_gap, typical_dissimilarity
+from ..tree.gap import describe_gap, find_gap, mean_dissimilarity
 from ..tree.merges import Merges
 from ..tree.merges_file import complete_heights
 from . import gallery
 from .curves import curves_of, extremes, height_at
 from .figures import curve_figure, sizes_figure
-from .gallery import Album, GroupView, Tile, clean, number, shortened, tile, view_group
+from .gallery import Album, GroupView, Tile, clean, page_template, tile, view_group
 from .provenance import provenance, training_accuracy
-from .summary import describe_asked
+from .summary import describe_request, describe_scale
 from .tables import Columns, Floats, Groups, Ints, columns_of, group_sizes, groups_of, redundancy_table
 from .unlike import UnlikePairs, each_once, find_unlike_pairs, near_identical
 
@@ -87,17 +85,8 @@ def write_report(path: Path, material: Material) -> None:
 
 def render(material: Material) -> str:
     """Return the report as HTML."""
-    environment = Environment(
-        loader=PackageLoader("tenpercent.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["counted"] = counted
-    environment.filters.update(number=number, count=_count, clean=clean, shortened=shortened)
     page = _Page(material)
-    return environment.get_template("report.html.j2").render(page=page, **page.sections())
+    return page_template("report.html.j2").render(page=page, **page.sections())
 
 
 @dataclass(frozen=True)
@@ -178,11 +167,12 @@ class _Page:
             "widest": float(groups.diameter.max(initial=0.0)),
             "notes": [clean(note) for note in self.material.selection.notes],
             "within": self.material.selection.settings["within"],
-            "asked": clean(describe_asked(self.material.selection)),
-            "joined": max((cut.height for cut in self.material.selection.classes), default=0.0),
-            "semantic": self.material.selection.strategy == "semantic",
-            "typical": typical_dissimilarity(self.material.embeddings.vectors),
+            "asked": clean(describe_request(self.material.selection)),
+            "scale": self._scale() if self.material.selection.strategy == "semantic" else "",
         }
+
+    def _scale(self) -> str:
+        return describe_scale(self.material.selection, mean_dissimilarity(self.material.embeddings.vectors))
 
     def evidence(self) -> dict[str, Any] | None:
         """Return the results of training runs on the selection; None where there are none."""
@@ -379,7 +369,3 @@ class _Page:
             "left_out": self.album.left_out,
             "unreadable": len(self.album.unreadable),
         }
-
-
-def _count(value: int) -> str:
-    return f"{value:,}"

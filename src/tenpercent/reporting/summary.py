@@ -15,70 +15,79 @@ from ..errors import counted
 from ..selection.selection import Selection
 from ..tree.gap import describe_gap, said_height
 from ..tree.merges_file import read_heights
-from ..tree.steps import Floats
 
 
-def describe_selection(selection: Selection, heights: Floats | None = None) -> str:
+def describe_selection(run: str | Path, selection: Selection) -> str:
     """Return what was asked for, what is removed, how it is grouped, and the selection's notes.
 
     Args:
+        run: the run folder that holds the selection.
         selection: the selection.
-        heights: float64[m], ascending, of the merges of the tree that was cut; None where it is not available.
     """
-    n, removed = len(selection.ids), int(np.count_nonzero(~selection.kept_by_id))
+    folder = RunFolder.open(run)
+    n, removed = len(selection), len(selection.removed)
     lines = [
-        f"{describe_asked(selection)}: {removed:,} of {counted(n, 'image')} ({removed / n:.1%}) go; "
-        f"{n - removed:,} stay."
+        f"{describe_request(selection)}: removed {removed:,} of {counted(n, 'image')} ({removed / n:.1%}), "
+        f"kept {n - removed:,}."
     ]
     if removed:
-        lines.append(_grouped(selection))
+        lines.append(_describe_groups(selection))
     if selection.strategy == "semantic":
-        joined = max((cut.height for cut in selection.classes), default=0.0)
-        if removed:
-            lines.append(f"The last pair joined is {said_height(joined)} apart (1 − cosine).")
-        if heights is not None and len(heights):
-            lines.append(describe_gap(heights, n))
+        scale = describe_scale(selection, (folder.stage(Stage.SELECT) or {}).get("mean_dissimilarity"))
+        lines += [f"{scale}."] if scale else []
+        if folder.stage(Stage.CLUSTER) and folder.merges.exists():
+            heights = read_heights(folder.merges)
+            lines += [describe_gap(heights, n)] if len(heights) else []
     return "\n".join([*lines, *selection.notes])
 
 
-def describe_asked(selection: Selection) -> str:
+def describe_request(selection: Selection) -> str:
     """Return what was asked for: a fraction is a quota, not a finding."""
     settings = selection.settings
     by = "" if selection.strategy == "semantic" else f" by {selection.strategy}"
     if settings.get("threshold") is not None:
-        return f"Asked to join what is up to {settings['threshold']:g} apart{by}"
+        return f"Asked to group images up to {settings['threshold']:g} apart{by}"
     return f"Asked to keep {100 * settings['keep']:.4g}%{by}"
 
 
-def _grouped(selection: Selection) -> str:
+def describe_scale(selection: Selection, mean: float | None) -> str:
+    """Return the height of the last merge beside the mean dissimilarity of two images, in two digits each.
+
+    Args:
+        selection: one that was cut from a tree.
+        mean: see `mean_dissimilarity`; None where it is not known.
+    """
+    said = []
+    if not selection.kept_by_id.all():
+        joined = max(cut.height for cut in selection.classes)
+        said.append(f"the last pair joined is {said_height(joined)} apart (1 − cosine)")
+    if mean is not None:
+        said.append(f"two images of this set are {said_height(mean)} apart on average")
+    words = "; ".join(said)
+    return words[:1].upper() + words[1:]
+
+
+def _describe_groups(selection: Selection) -> str:
     gone = ~selection.kept_by_id
     groups = len(np.unique(selection.group[gone]))
     largest = int(selection.group_size.max(initial=1))
-    stood_for = gone & (selection.representative >= 0)
-    farthest = float(selection.dissimilarity[stood_for].max(initial=0.0))
-    without = int(gone.sum()) - int(stood_for.sum())
-    but = f", but for {without:,} removed by decision with nothing kept in their place" if without else ""
+    represented = gone & (selection.representative >= 0)
+    farthest = float(selection.dissimilarity[represented].max(initial=0.0))
+    without = int(gone.sum()) - int(represented.sum())
+    but = f", except {without:,} removed by decision with nothing kept in their place" if without else ""
     return (
-        f"They are in {counted(groups, 'group')}, the largest of {largest:,} images; every removed "
+        f"They are in {counted(groups, 'group')}, the largest of {counted(largest, 'image')}; every removed "
         f"image is within {said_height(farthest)} of the one kept for it{but}."
     )
-
-
-def heights_of(folder: RunFolder) -> Floats | None:
-    """Return the heights of the stored merges of a run, ascending; None where it holds none."""
-    if folder.stage(Stage.CLUSTER) is None or not folder.merges.exists():
-        return None
-    heights: Floats = read_heights(folder.merges)
-    return heights
 
 
 def describe_run(run: str | Path) -> str:
     """Return the result of a finished run and the path of its report."""
     folder = RunFolder.open(run)
-    lines = [describe_selection(Selection.load(folder.selection), heights_of(folder))]
-    lines += describe_rejected(run)
-    lines.append(f"See them: {folder.report}")
-    return "\n".join(lines)
+    selection = Selection.load(folder.selection)
+    return "\n".join(
+        [describe_selection(run, selection), *describe_rejected(run), f"Report: {folder.report}"]
+    )
 
 
 def describe_rejected(run: str | Path) -> list[str]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..data.store.embeddings import Embeddings, Ints, in_batches
 from ..linkage.filters import relative_margin
 from ..selection.nearest_outside import nearest_outside
-from ..tree.gap import typical_dissimilarity
+from ..tree.gap import mean_dissimilarity
 
 ROWS = 65_536  # vectors searched at a time
 
@@ -24,8 +24,8 @@ class Nearby:
 
     @cached_property
     def typical(self) -> float | None:
-        """Typical dissimilarity of two images; None for a single image."""
-        return typical_dissimilarity(self.embeddings.vectors)
+        """Mean dissimilarity of two images; None for a single image."""
+        return mean_dissimilarity(self.embeddings.vectors)
 
     @cached_property
     def _scale(self) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Scale of a set's dissimilarities: the typical one of two images, and the gap between copies and everything else.
+"""Scale of a set's dissimilarities: their mean over all pairs, and the gap between copies and everything else.
 
 The lowest values of a smooth distribution lie as those of a power law: then i · (log h[i + 1] − log h[i]) are
 independent and exponential with one mean (A. Rényi, On the theory of order statistics, 1953). A gap is where one of
@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.store.embeddings import Vectors
+from ..data.store.embeddings import Vectors, in_batches
 from ..errors import counted
-from ..linkage.distances import dissimilarities, unit_vectors
+from ..linkage.distances import unit_vectors
+from ..linkage.points import rows_at_a_time
 from .steps import Floats
 
 LOWEST = 1e-9  # lower heights count as this one: exact copies differ by rounding at most
@@ -22,7 +23,7 @@ FOLLOWING = 100  # spacings that the mean is computed from
 FEWEST = 4  # least number of them for an answer
 RATIO = 1.2  # a narrower gap separates nothing that a person would see
 CHANCE = 1e-3  # probability that heights without a gap show one, over all positions
-PAIRS = 2_000  # the median of so many is accurate to a few hundredths of the spread
+ROWS = 65_536  # vectors read at a time
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,22 @@ def find_gap(heights: Floats) -> Gap | None:
     return Gap(best + 1, float(heights[best]), float(heights[best + 1]))
 
 
-def typical_dissimilarity(vectors: Vectors) -> float | None:
-    """Return the median dissimilarity of two images, from pairs drawn with a fixed seed; None for a single image."""
-    if len(vectors) < 2:
+def mean_dissimilarity(vectors: Vectors) -> float | None:
+    """Return the mean dissimilarity over all pairs of images; None for a single image.
+
+    With w the unit vectors less the first of them, |u − v|² over all pairs adds up to n·Σ|w|² − |Σw|². So one pass over
+    the vectors is enough, equal ones give exactly 0, and the order of the rows changes nothing but the rounding.
+    """
+    n, width = len(vectors), int(vectors.shape[1])
+    if n < 2:
         return None
-    draw = np.random.default_rng(0)
-    one = draw.integers(0, len(vectors), PAIRS)
-    other = (one + draw.integers(1, len(vectors), PAIRS)) % len(vectors)  # never the same image
-    rows, at = np.unique(np.concatenate([one, other]), return_inverse=True)
-    found = dissimilarities(unit_vectors(vectors[rows]), at[:PAIRS], at[PAIRS:])
-    return float(np.median(found))
+    total, squares = np.zeros(width), 0.0
+    first = unit_vectors(vectors[:1])
+    for part in in_batches(n, rows_at_a_time(width, ROWS)):
+        apart = unit_vectors(vectors[part]) - first
+        total += apart.sum(axis=0)
+        squares += float(np.einsum("ij,ij->", apart, apart))
+    return max(n * squares - float(np.square(total).sum()), 0.0) / (n * (n - 1))
 
 
 def said_height(value: float) -> str:

@@ -100,6 +100,7 @@ class SelectRecord(StageRecord):
     kept: int
     removed: int
     notes: list[str]
+    mean_dissimilarity: NotRequired[float | None]
 
 
 RECORDS = {Stage.EMBED: EmbedRecord, Stage.CLUSTER: ClusterRecord, Stage.SELECT: SelectRecord}

@@ -24,7 +24,7 @@ export function dissimilarity(value) {
 export const roughly = (value) => (value >= 0.001 ? String(Number(value.toPrecision(2))) : dissimilarity(value));
 
 /** The scale of this set's dissimilarities, for they differ from embedding to embedding. */
-export const typically = () => (state.run.typical === null ? "" : `Two images of this set are typically ${roughly(state.run.typical)} apart.`);
+export const typically = () => (state.run.typical === null ? "" : `Two images of this set are ${roughly(state.run.typical)} apart on average.`);
 
 /** A fraction in percent with as many decimals as tell neighbouring cuts of n images apart, at most three. */
 export function percent(fraction, n = 1000) {
