@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -19,7 +23,7 @@ from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding.settings import Supervised
-from tenpercent.errors import RunFolderError, StageError, UsageError
+from tenpercent.errors import RunFolderError, StageError, TenpercentError, UsageError
 from tenpercent.leakage.find import leaks
 from tenpercent.pipeline import explain, export, report, run, select
 from tenpercent.reviewing.originals import open_originals
@@ -180,31 +184,87 @@ def test_a_renamed_file_is_known_by_its_bytes(place: Path) -> None:
     assert len(exported(place)) == len(kept(place))
 
 
-@pytest.mark.parametrize("same_size", [True, False])
-def test_a_file_written_over_is_named(place: Path, same_size: bool) -> None:
-    name, other = kept(place)[0], removed(place)[0]
+def write_over(file: Path, how: str, seed: int) -> None:
+    size, stamp = file.stat().st_size, file.stat().st_mtime
+    if how == "unreadable":
+        file.write_bytes(b"no image")
+        return
+    draw(file, seed)
+    if how == "grown":
+        file.write_bytes(file.read_bytes() + b"more" * 100)
+        os.utime(file, (stamp, stamp))
+    else:
+        file.write_bytes((file.read_bytes() + b"\0" * size)[:size])
+    if how == "renamed":  # another file of that size is moved to its name, and keeps its time
+        os.utime(file, (stamp, stamp))
+        file.rename(file.with_suffix(".tmp")).rename(file)
+
+
+@pytest.mark.parametrize("how", ["unreadable", "same size", "grown", "renamed"])
+@pytest.mark.parametrize("format", ["folder", "hf"])
+def test_an_export_holds_nothing_but_what_was_embedded(place: Path, how: str, format: str) -> None:  # noqa: A002
+    (name, *there), other = kept(place), removed(place)[0]
+    time.sleep(0.01)
     for seed, image in enumerate((name, other)):
-        file = place / "photos" / image
-        size, stamp = file.stat().st_size, file.stat().st_mtime
-        draw(file, seed + 10)
-        if same_size:
-            file.write_bytes((file.read_bytes() + b"\0" * size)[:size])
-        else:
-            file.write_bytes(file.read_bytes() + b"more")
-            os.utime(file, (stamp, stamp))
-    notes = export(place / "run", "folder", place / "kept").notes
-    assert any(
-        f"other content than when it was embedded, and is exported as it is now: {name}" in one
-        for one in notes
+        write_over(place / "photos" / image, how, seed + 10)
+    found = export(place / "run", format, place / "kept")
+    assert (
+        f"1 kept image has other content than when it was embedded and is not exported: {name}."
+        in found.notes
     )
-    assert any(
-        f"1 removed image has other content than when it was embedded: {other}." in one for one in notes
-    )
+    assert f"1 removed image has other content than when it was embedded: {other}." in found.notes
+    assert found.images == len(there)
+    if format == "folder":
+        assert exported(place) == sorted(there)
+    else:
+        assert sorted(pq.read_table(place / "kept.parquet", columns=["id"])["id"].to_pylist()) == sorted(
+            there
+        )
+
+
+@pytest.mark.parametrize("how", ["unreadable", "same size", "grown"])
+def test_a_file_written_over_is_named(place: Path, how: str) -> None:
+    for seed, image in enumerate((kept(place)[0], removed(place)[0])):
+        write_over(place / "photos" / image, how, seed + 10)
     with pytest.raises(RunFolderError, match="2 with other content"):
         run(place / "photos", out=place / "run")
     with pytest.raises(StageError, match="2 with other content"):
         open_images(RunFolder.open(place / "run"))
     assert len(run(place / "photos", out=place / "run", embedder=QUICK, holdout=0.1, reread=True).kept) > 0
+
+
+def test_a_file_that_may_not_be_read_is_not_linked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, whole = kept(place)[0], Path.open
+
+    def denied(self: Path, *args: Any, **how: Any) -> object:
+        if self == place / "photos" / name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return whole(self, *args, **how)
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(
+        TenpercentError, match=f"the image '{name}' of .*photos can't be read: Permission denied;"
+    ):
+        export(place / "run", "folder", place / "kept")
+    assert not (place / "kept").exists()
+
+
+@pytest.mark.parametrize("format", ["folder", "hf"])
+def test_a_table_written_again_with_other_images_is_not_exported(place: Path, format: str) -> None:  # noqa: A002
+    files = sorted((place / "photos").rglob("*.png"))
+    columns = {"image": [file.read_bytes() for file in files], "label": [file.parent.name for file in files]}
+    table = pa.table({**columns, "id": list(map(str, range(len(files))))})
+    pq.write_table(table, place / "x.parquet")
+    kept = run(place / "x.parquet", out=place / "of-table", keep=0.75, embedder=QUICK).kept
+    assert export(place / "of-table", format, place / "before").images == len(kept)
+    images = table["image"].to_pylist()
+    images[int(kept[0])] = images[int(kept[0]) - 1]
+    pq.write_table(table.set_column(0, "image", pa.array(images)), place / "x.parquet")
+    with pytest.raises(
+        TenpercentError, match=f"'{kept[0]}' .*other content than when it was embedded; .*run again"
+    ):
+        export(place / "of-table", format, place / "kept")
+    assert not (place / "kept").exists()
 
 
 def test_a_folder_that_moved_and_changed_is_followed(place: Path) -> None:

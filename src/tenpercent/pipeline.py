@@ -476,11 +476,12 @@ def export(
     source, change, notes = None, Change(), []
     if picture_options(folder.read()["source"]) is not None:
         try:
-            source, change = open_present(folder)
+            source, change = open_present(folder, closely=chosen.has_images)
         except (UsageError, StageError) as gone:
             if chosen.has_images:
                 raise
             notes = [f"The source was not looked at: {gone}."]
-    found = write(selection, source, chosen, as_path(to, "the target of an export"), without=change.gone)
+    changed = {*change.gone, *change.replaced}
+    found = write(selection, source, chosen, as_path(to, "the target of an export"), without=changed)
     notes += describe_change(change, selection.ids[selection.kept_by_id].tolist(), chosen)
     return replace(found, notes=(*found.notes, *notes, *describe_left_out(folder.path)))

@@ -73,6 +73,10 @@ def write_image(source: ImageSource, row: int, folder: Path, names: Names) -> st
     name = safe_name(PurePosixPath(source.paths[row] or source.ids[row]).name)
     file = source_file(source, row)
     if file is not None:
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise gone(source, row, error) from error
         target = folder / names.free(name)
         if file == Path(source.spec) / (source.paths[row] or ""):
             return link_or_copy(file, target)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn
 
-from ..data.sources.changes import Change, some
+from ..data.sources.changes import OTHER_CONTENT, Change, some
 from ..errors import UsageError, counted, nearest
 
 
@@ -49,7 +49,7 @@ def describe_change(change: Change, kept: Collection[str], format: Format) -> li
     renamed = [f"{old} is {new}" for old, new in (change.renamed or {}).items() if old in mine]
     told = (
         ("kept image", "is", "gone and not exported", _among(change.gone, mine)),
-        ("kept image", "has", f"{_OTHER}, and is exported as it is now", _among(change.replaced, mine)),
+        ("kept image", "has", f"{OTHER_CONTENT} and is not exported", _among(change.replaced, mine)),
         ("kept image", "has", "another name now, and is exported under it", renamed),
         (
             "kept image",
@@ -58,12 +58,9 @@ def describe_change(change: Change, kept: Collection[str], format: Format) -> li
             _among(change.relabelled, mine),
         ),
         ("image", "is", "new to the run and not exported", change.new),
-        ("removed image", "has", _OTHER, [name for name in change.replaced if name not in mine]),
+        ("removed image", "has", OTHER_CONTENT, [name for name in change.replaced if name not in mine]),
     )
     return [_told(*one) for one in told if one[3]]
-
-
-_OTHER = "other content than when it was embedded"
 
 
 def _among(names: Collection[str], mine: Collection[str]) -> list[str]:
@@ -73,11 +70,7 @@ def _among(names: Collection[str], mine: Collection[str]) -> list[str]:
 def _told(noun: str, verb: str, what: str, names: Collection[str]) -> str:
     if len(names) > 1:
         verb = {"is": "are", "has": "have"}[verb]
-        what = (
-            what.replace("and is", "and are")
-            .replace("it was", "they were")
-            .replace("it is now", "they are now")
-        )
+        what = what.replace("and is", "and are").replace("it was", "they were")
     return f"{counted(len(names), noun)} {verb} {what}: {some(names)}."
 
 

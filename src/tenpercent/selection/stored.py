@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.sources.changes import Change, Recorded, as_recorded, compare, is_folder
+from ..data.sources.changes import Change, Recorded, as_recorded, compare, is_folder, only_embedded
 from ..data.sources.opening import open_recorded
 from ..data.sources.options import SourceOptions
 from ..data.sources.pictures import picture_fingerprint, picture_options
@@ -196,8 +196,13 @@ def open_images(folder: RunFolder) -> ImageSource:
     return source
 
 
-def open_present(folder: RunFolder) -> tuple[ImageSource, Change]:
+def open_present(folder: RunFolder, *, closely: bool = False) -> tuple[ImageSource, Change]:
     """Open the images that a run was made of, as far as they still exist, and report what has changed.
+
+    Args:
+        folder: the run.
+        closely: for exports: compare the bytes of every file that was renamed or linked since too (`compare`), and of
+            every image of a table when it is read.
 
     Returns:
         The images by the rows that the run knows; a missing one has no path and can't be read. And the changes,
@@ -213,14 +218,15 @@ def open_present(folder: RunFolder) -> tuple[ImageSource, Change]:
     opened = open_recorded(source["spec"], options, folder.path)
     known = Recorded.of(folder) if isinstance(opened, ImageSource) and is_folder(opened) else None
     if known is not None and isinstance(opened, ImageSource):
-        change = compare(known, opened)
+        change = compare(known, opened, closely=closely)
         same = opened.fingerprint == picture_fingerprint(source)
         return opened if same else as_recorded(known, opened, change), change
     if not isinstance(opened, ImageSource) or opened.fingerprint != picture_fingerprint(source):
         raise StageError(
             f"{source['spec']} has changed since {folder.path} was made; run again with another --out, or with --reread"
         )
-    return opened, Change()
+    embedded = Recorded.of(folder) if closely else None
+    return (opened if embedded is None else only_embedded(opened, embedded)), Change()
 
 
 def describe_change(folder: RunFolder) -> str:

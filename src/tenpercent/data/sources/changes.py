@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from calendar import timegm
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import strptime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from ...errors import UsageError
 from ...progress import bar
@@ -22,6 +24,7 @@ from .endings import UNREAD, kind_of
 from .source import ImageSource, Raw, Unreadable, content_hash
 
 SHOWN = 3  # images named per kind of change
+OTHER_CONTENT = "other content than when it was embedded"
 GONE = "the image was moved or deleted since it was embedded"
 
 
@@ -123,11 +126,17 @@ def is_folder(source: ImageSource) -> bool:
     return source.columns is None and Path(source.spec).is_dir() and None not in source.paths
 
 
-def compare(known: Recorded, now: ImageSource) -> Change:
+def compare(known: Recorded, now: ImageSource, *, closely: bool = False) -> Change:
     """Compare the images of a run with its folder as it is now.
 
     A file has changed if its size differs, or if it was written since and its bytes differ. A missing file counts as
     renamed if a new one has the same bytes.
+
+    Args:
+        known: the images of the run.
+        now: the folder.
+        closely: also read the files that were renamed, linked or given other rights since: another file that was moved
+            to an image's name keeps its time of writing.
     """
     places = {name: row for row, name in enumerate(now.ids)}
     row_of = {name: row for row, name in known.ids.items()}
@@ -142,7 +151,7 @@ def compare(known: Recorded, now: ImageSource) -> Change:
         tuple(name for name in new if name not in renamed.values()),
         tuple(name for name in gone if name not in renamed),
         renamed,
-        _replaced(known, now, there),
+        _replaced(known, now, there, closely),
         tuple(
             known.ids[row]
             for row, place in there
@@ -154,7 +163,9 @@ def compare(known: Recorded, now: ImageSource) -> Change:
     )
 
 
-def _replaced(known: Recorded, now: ImageSource, there: list[tuple[int, int]]) -> tuple[str, ...]:
+def _replaced(
+    known: Recorded, now: ImageSource, there: list[tuple[int, int]], closely: bool
+) -> tuple[str, ...]:
     other, unsure = [], []
     for row, place in there:
         if row not in known.hashes:
@@ -165,7 +176,7 @@ def _replaced(known: Recorded, now: ImageSource, there: list[tuple[int, int]]) -
             continue  # reading it reports the reason
         if known.sizes.get(row) not in (None, found.st_size):
             other.append(row)
-        elif found.st_mtime >= known.since:
+        elif (max(found.st_mtime, found.st_ctime) if closely else found.st_mtime) >= known.since:
             unsure.append((row, place))
     with bar(len(unsure), "Comparing images", "images") as progress:
         for row, place in unsure:
@@ -223,6 +234,38 @@ def as_recorded(known: Recorded, now: ImageSource, change: Change) -> ImageSourc
         class_names=known.class_names,
         read=read,
     )
+
+
+def only_embedded(source: ImageSource, known: Recorded) -> ImageSource:
+    """Return a source whose images are unreadable where their bytes are not those that were embedded.
+
+    This is for sources that `compare` can't compare: tables, data sets.
+    """
+
+    def read(row: int) -> Raw:
+        return _as_embedded(source.read(row), row)
+
+    def columns(rows: npt.NDArray[np.int64]) -> pa.RecordBatchReader:
+        assert whole is not None
+        reader = whole(rows)
+        return pa.RecordBatchReader.from_batches(reader.schema, _checked(reader, rows.tolist()))
+
+    def _checked(reader: pa.RecordBatchReader, rows: list[int]) -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            these, rows = rows[: len(batch)], rows[len(batch) :]
+            for row, cell in zip(these, batch[image].to_pylist(), strict=True):
+                content = cell["bytes"] if isinstance(cell, dict) else cell
+                if content is not None:
+                    _as_embedded(content, row)
+            yield batch
+
+    def _as_embedded(raw: Raw, row: int) -> Raw:
+        if known.hashes.get(row) not in (None, content_hash(raw)):
+            raise Unreadable(f"image {source.ids[row]!r} has {OTHER_CONTENT}")
+        return raw
+
+    image, whole = source.taken.get("images", "").removeprefix("column "), source.columns
+    return replace(source, read=read, columns=None if whole is None else columns)
 
 
 def check_not_passed_over(about: Mapping[str, Any], name: str) -> None:
