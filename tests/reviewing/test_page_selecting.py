@@ -384,25 +384,6 @@ def test_why_an_image_is_not_in_the_list_is_said(seen: Look) -> None:
     seen.wait(f"document.activeElement.dataset.p === '{grouped['p']}'")
 
 
-def test_names_end_where_the_room_does(chromium: Any, address: str, run: Path) -> None:
-    opened = look(chromium, address)
-    opened.ready()
-    made = """async () => {
-        const { fitted } = await import("./page/card.js");
-        const box = document.createElement("div");
-        document.body.append(box);
-        const shown = (name, width) => {
-            box.style.width = `${width}px`;
-            box.replaceChildren(fitted(name));
-            const [head, tail] = box.querySelectorAll("span");
-            return [head.scrollWidth <= head.clientWidth, tail.textContent];
-        };
-        return [shown("n02123045_1008_right.jpg", 300), shown("n02123045_1008_right.jpg", 100), shown("ab.png", 100)];
-    }"""
-    assert opened.page.evaluate(made) == [[True, "right.jpg"], [False, "right.jpg"], [True, "png"]]
-    opened.page.context.close()
-
-
 def test_the_hatched_end_and_decisions_are_explained(seen: Look) -> None:
     page = seen.page
     page.locator("#beyond").wait_for()

@@ -201,9 +201,10 @@ def test_a_folder_that_is_gone_leaves_a_page_without_pictures(base: Path) -> Non
     with page(base / "run") as opened:
         run = opened.get("/api/run")
         assert run["has_images"] is False
-        assert "no pictures" in run["images_note"]
+        assert run["images_note"].startswith(f"No pictures: {base / 'photos'}, which ")
+        assert f"tenpercent run PLACE --out {base / 'run'}" in run["images_note"]
         assert opened.get("/api/cut")["kept"] == 7
-        assert "no pictures" in opened.get("/api/images/0/picture", 404)["error"]
+        assert "No pictures" in opened.get("/api/images/0/picture", 404)["error"]
 
 
 # ---- on disk -------------------------------------------------------------------------------------------------------

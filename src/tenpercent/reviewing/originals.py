@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.sources.changes import Change, Recorded, as_recorded, compare, is_folder
-from ..data.sources.opening import open_source
-from ..data.sources.pictures import picture_fingerprint, picture_options
+from ..data.sources.pictures import picture_options
 from ..data.sources.source import ImageSource, Raw
 from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.run_folder import RunFolder
-from ..errors import UsageError
+from ..errors import TenpercentError
+from ..selection.stored import open_present
 
 
 class GoneError(Exception):
@@ -101,35 +100,15 @@ class Originals:
 
 
 def open_originals(run: RunFolder, embeddings: Embeddings) -> Originals:
-    """Open the images of a run; where the source has changed since, those with the same ids."""
-    about = run.read()["source"]
-    nowhere = np.full(len(embeddings), -1, dtype=np.int64)
-    options = picture_options(about)
-    if options is None:
-        return Originals(None, nowhere, f"the run was made of vectors ({about['spec']}) and has no images")
+    """Open the images of a run as far as they still exist; a note says what is missing, and what to do."""
+    options = picture_options(run.read()["source"])
+    follow = options is not None and options.follow_links
     try:
-        opened = open_source(about["spec"], options)
-    except (UsageError, OSError) as error:
-        return Originals(None, nowhere, f"no pictures: {error}")
-    if not isinstance(opened, ImageSource):
-        return Originals(None, nowhere, f"no pictures: {about['spec']} holds vectors now")
-    known = Recorded.of(run) if is_folder(opened) else None
-    change = Change() if known is None else compare(known, opened)
-    if known is not None and change:
-        return _changed(as_recorded(known, opened, change), change, embeddings, options.follow_links)
-    if opened.fingerprint == picture_fingerprint(about):
-        return Originals(opened, embeddings.rows, follow_links=options.follow_links)
-    row_of = {name: row for row, name in enumerate(opened.ids)}
-    rows = np.asarray([row_of.get(name, -1) for name in embeddings.ids.tolist()], dtype=np.int64)
-    gone = int((rows < 0).sum())
-    note = f"{about['spec']} has changed since it was embedded"
-    if gone:
-        note += f": {gone:,} of {len(rows):,} images are not there any more"
-    return Originals(opened, rows, note, options.follow_links)
-
-
-def _changed(source: ImageSource, change: Change, embeddings: Embeddings, follow_links: bool) -> Originals:
-    """Return the images that still exist of a folder that has changed."""
+        source, change = open_present(run)
+    except (TenpercentError, OSError) as error:
+        return Originals(None, np.full(len(embeddings), -1, dtype=np.int64), f"No pictures: {error}")
+    if not change:
+        return Originals(source, embeddings.rows, follow_links=follow)
     there = np.asarray([source.paths[row] is not None for row in embeddings.rows.tolist()])
     note = f"{source.spec} has changed since it was embedded: {change}"
-    return Originals(source, np.where(there, embeddings.rows, -1), note, follow_links)
+    return Originals(source, np.where(there, embeddings.rows, -1), note, follow)

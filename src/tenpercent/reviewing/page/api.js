@@ -83,25 +83,29 @@ export class Latest {
  * value. Unlike giving up each request for the next, something new is on screen all the time.
  */
 export class Follower {
-  #busy = false;
+  #running = null;
   #wanted = null;
 
   constructor(work) {
     this.work = work;
   }
 
-  async follow(value) {
+  /** Ends once nothing newer is wanted. */
+  follow(value) {
     this.#wanted = { value };
-    if (this.#busy) return;
-    this.#busy = true;
+    this.#running ??= this.#run();
+    return this.#running;
+  }
+
+  async #run() {
     try {
       while (this.#wanted) {
-        const { value: next } = this.#wanted;
+        const { value } = this.#wanted;
         this.#wanted = null;
-        await this.work(next);
+        await this.work(value);
       }
     } finally {
-      this.#busy = false;
+      this.#running = null;
     }
   }
 }

@@ -5,8 +5,6 @@ import { el, icon } from "./dom.js";
 import { state } from "./state.js";
 import { className, count, dissimilarity, fileName, KINDS, several, shortened } from "./words.js";
 
-const TAIL = 9; // letters of a name's end that are always shown
-
 /** The card of a group, or an empty one of the same height where it is still on its way. */
 export function card(group, index, total, fits, side, room = null) {
   if (!group) return el("article", { class: "card waiting", "aria-busy": "true", "aria-posinset": index + 1, "aria-setsize": total, "aria-label": "Group on its way" });
@@ -40,7 +38,7 @@ function tool(action, name, words, pressed = null) {
   return el("button", { type: "button", class: "icon-button small", data: { action }, "aria-label": words, title: words, "aria-pressed": pressed === null ? null : String(pressed) }, icon(name));
 }
 
-/** One image as an option of its group's row; `room` is how many letters of its name several lines hold, null for one line. */
+/** One image as an option of its group's row; `room` is how many letters of its name there is room for, null for all. */
 export function tile(member, side = 160, withClass = false, room = null) {
   const text = member.role === "removed" ? dissimilarity(member.d) : member.role;
   const second = withClass && member.class_name !== null ? className(member.class_name) : fileName(member.id);
@@ -57,16 +55,9 @@ export function tile(member, side = 160, withClass = false, room = null) {
     { class: `tile ${member.role.replace(" ", "-")}`, role: "option", "aria-selected": "false", "aria-label": name.filter(Boolean).join(", "), tabindex: -1, data: { p: member.p }, title: member.id },
     frame(member, side),
     el("b", { class: "role" }, member.role === "removed" ? text : [icon("check"), text]),
-    room === null ? fitted(second) : el("bdi", { class: "id" }, shortened(second, room)),
+    el("bdi", { class: "id" }, room === null ? second : shortened(second, room)),
     member.marks.length > 0 && el("span", { class: "marks" }, member.marks.map((kind) => icon(KINDS[kind]?.icon ?? "note"))),
   );
-}
-
-/** A name in the room that there is: the middle is left out where it is too long, for names often end alike. */
-export function fitted(name) {
-  const letters = [...new Intl.Segmenter().segment(name)].map((part) => part.segment);
-  const head = Math.max(letters.length - TAIL, Math.ceil(letters.length / 2));
-  return el("bdi", { class: "id" }, el("span", {}, letters.slice(0, head).join("")), el("span", {}, letters.slice(head).join("")));
 }
 
 /** An image in its frame; where there is none, words in its place. */

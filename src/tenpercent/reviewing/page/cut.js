@@ -89,7 +89,7 @@ function beyond(asked, deepest) {
     say("The tree ends here, so nothing goes in place of what your decisions bring back.");
     return load(cutting());
   }
-  set({ deeper: { keep: asked.keep ?? null, deepest } });
+  set({ deeper: { keep: asked.keep ?? null, deepest }, ...(asked.keep === undefined ? { keep: lowest() } : {}) });
   return null;
 }
 
@@ -153,16 +153,20 @@ function showHeight() {
 function show() {
   const { n } = state.run;
   const kept = Math.round(state.keep * n);
+  const unknown = state.deeper !== null && state.threshold !== null; // how many a threshold keeps is known once the tree reaches it
+  const below = unknown ? `< ${percent(state.deeper.deepest, n)}` : "";
   if (Number(slider.value) !== kept) slider.value = kept;
-  slider.setAttribute("aria-valuetext", `keep ${percent(state.keep, n)} %, ${count(kept)} of ${several(n, "image")}`);
-  if (document.activeElement !== number || !number.matches(":focus-visible") || Number(number.value) / 100 !== state.keep) {
+  slider.setAttribute("aria-valuetext", unknown ? `keep ${below} %` : `keep ${percent(state.keep, n)} %, ${count(kept)} of ${several(n, "image")}`);
+  number.placeholder = below;
+  if (unknown) number.value = "";
+  else if (document.activeElement !== number || !number.matches(":focus-visible") || Number(number.value) / 100 !== state.keep) {
     number.value = percent(state.keep, n);
   }
   byId("cut").style.setProperty("--place-share", Math.max(0, place(state.keep)));
   const deeper = byId("deeper");
   if (state.deeper && !deeper) byId("feed-state").before(offerDeeper());
   else if (!state.deeper) deeper?.remove();
-  byId("feed").hidden = Boolean(state.deeper);
+  byId("feed").hidden = byId("feed-state").hidden = Boolean(state.deeper);
 }
 
 function tell() {

@@ -2,7 +2,7 @@
 
 import { ApiError, get, post } from "./api.js";
 import { conflict, withNote } from "./decide-dialogs.js";
-import { known } from "./feed.js";
+import { goingOn, known } from "./feed.js";
 import { say, settled } from "./notices.js";
 import { refresh } from "./refresh.js";
 import { cutting, set, state, targets } from "./state.js";
@@ -96,7 +96,9 @@ export async function decideWithNote() {
   return decide(answer.kind, answer.note);
 }
 
-async function send(kind, images, note, seen = state.version) {
+const send = (...what) => goingOn(() => sent(...what));
+
+async function sent(kind, images, note, seen = state.version) {
   try {
     const { decision, version, change } = await post("api/decisions", { kind, images, note, seen, origin: state.run.origin, ...cutting() });
     set({ selected: new Set() });
@@ -106,7 +108,7 @@ async function send(kind, images, note, seen = state.version) {
   } catch (error) {
     if (!(error instanceof ApiError)) return state.offline ? say("The server does not answer: nothing was decided.", { bad: true }) : Promise.reject(error);
     if (error.body.conflict) {
-      if (await conflict(error.body.conflict, kind, images)) return send(kind, images, note, error.body.version);
+      if (await conflict(error.body.conflict, kind, images)) return sent(kind, images, note, error.body.version);
       return refresh();
     }
     say(error.message, { bad: true });
@@ -122,7 +124,9 @@ export async function redo() {
   return back("api/redo", {}, (decision) => (decision ? `Done again: ${decided(decision)}.` : "There is nothing to redo."));
 }
 
-async function back(path, body, words) {
+const back = (...what) => goingOn(() => returned(...what));
+
+async function returned(path, body, words) {
   try {
     const { decision, version } = await post(path, body);
     settled(version);

@@ -37,8 +37,8 @@ function head(image) {
 /** An image as large as there is room, or words in its place. */
 export function large(image) {
   if (!state.run.has_images || image.missing) {
-    const words = image.missing ?? "This run holds vectors only: there is no picture.";
-    return el("span", { class: "frame words" }, icon("gone"), el("span", { dir: "auto" }, words));
+    const words = image.missing ?? state.run.images_note ?? "";
+    return el("span", { class: "frame words" }, icon("gone"), el("bdi", {}, image.id), el("span", { dir: "auto" }, words));
   }
   const box = el("span", { class: "frame" });
   const img = el("img", { src: picture(image.p, 1024), alt: image.id, decoding: "async" });

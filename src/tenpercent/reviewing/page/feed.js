@@ -26,6 +26,7 @@ let asked = "";
 let waiting = null; // {index, member}: to be focused once it is there
 let displaced = null; // the image that had the focus when its group left the place; it gets it back when it returns
 let successor = null; // the image that is looked at in its stead
+let goesOn = false; // whether a decision of this page is the reason why the list is drawn again
 
 export function startFeed() {
   feed.setAttribute("role", "feed");
@@ -79,6 +80,16 @@ export async function reload(cut = cutting(), { toTop = false } = {}) {
   draw();
 }
 
+/** Do what changes decisions here: where the list then lacks the image looked at, the next one is looked at. */
+export async function goingOn(work) {
+  goesOn = true;
+  try {
+    return await work();
+  } finally {
+    goesOn = false;
+  }
+}
+
 /** Bring an image's group into view and give it the focus; false where the filters leave it out. */
 export async function jump(position, { focus = true } = {}) {
   const params = { ...cutting(), ...state.filter, around: position, limit: PAGE };
@@ -123,7 +134,7 @@ function draw() {
   if (held !== undefined && held < total) wanted.add(held); // the focus must not fall out of the page
   for (const [index, node] of cards) {
     if (wanted.has(index)) continue;
-    if (node.contains(document.activeElement)) displaced ??= Number(document.activeElement.dataset.p ?? -1);
+    if (goesOn && node.contains(document.activeElement)) displaced ??= Number(document.activeElement.dataset.p ?? -1);
     node.remove();
     cards.delete(index);
   }
@@ -186,8 +197,9 @@ function cardAt(index) {
     node.replaceWith(fresh);
     if (held) {
       const next = alike(fresh, held);
-      if (held.dataset.p !== undefined && next?.dataset.p !== held.dataset.p) displaced ??= Number(held.dataset.p);
-      next?.focus({ preventScroll: true });
+      const same = held.dataset.p === undefined || next?.dataset.p === held.dataset.p;
+      if (!same && goesOn) displaced ??= Number(held.dataset.p);
+      if (same || goesOn) next?.focus({ preventScroll: true }); // somebody else's decision gives the focus to no other image
     }
   }
   cards.set(index, fresh);

@@ -88,12 +88,13 @@ function classes() {
 function show() {
   // Of groups that are all pairs none is the largest: then that order is the same as the tightest first.
   const pairs = state.cut !== null && state.cut.redundant_groups > 0 && state.cut.largest === 2;
-  const largest = byId("filter-order").querySelector("[value=size]");
-  largest.hidden = largest.disabled = pairs;
+  const { labelled, within } = state.run;
+  const idle = { size: pairs, class: !labelled, conflict: !labelled || within === "class" }; // orders that tell no groups apart
+  for (const option of byId("filter-order").options) option.hidden = option.disabled = Boolean(idle[option.value]);
   byId("filter-order").title = pairs ? "Every group is a pair at this cut, so none is the largest." : "";
   for (const [name, value] of Object.entries(state.filter)) {
     const field = byId(`filter-${name}`);
-    const shown = name === "order" && value === "size" && pairs ? "tightest" : value;
+    const shown = name === "order" && idle[value] ? (pairs ? "tightest" : "size") : value;
     if (field !== document.activeElement || value === NONE[name]) field.value = shown;
   }
   byId("clear-filters").hidden = !filtering();

@@ -3,6 +3,7 @@
 import { ApiError, get, isAbort, Latest } from "./api.js";
 import { byId, button, el, icon } from "./dom.js";
 import { details } from "./details.js";
+import { clearFilters, filtering } from "./filters.js";
 import { keysList } from "./keys.js";
 import { cutting, on, set, state, targets } from "./state.js";
 
@@ -20,6 +21,7 @@ export function startPanel() {
     timer = setTimeout(() => reloadPanel().catch(() => {}), state.active === shownFor ? 0 : REST);
   });
   on("active selected severally", mark);
+  on("filter", () => unlisted(state.active).then((left) => left && set({ active: null }), () => {}));
   wide.addEventListener("change", place);
   place();
   hint();
@@ -62,6 +64,14 @@ function scrollToGroup() {
   setTimeout(() => byId("panel-group")?.scrollIntoView({ block: "start" }), 2 * REST);
 }
 
+/** Whether the filters leave an image’s group out of the list. */
+async function unlisted(position, signal) {
+  const { filter, deeper } = state;
+  if (position === null || deeper || !filtering()) return false;
+  const { found } = await get("api/groups", { ...cutting(), ...filter, around: position, limit: 1 }, signal);
+  return found === false && position === state.active && filter === state.filter;
+}
+
 /** Ask for what is shown again; without an image, say how the page is used. */
 export async function reloadPanel() {
   const position = state.active;
@@ -73,16 +83,17 @@ export async function reloadPanel() {
   }
   if (state.deeper || !state.run) return;
   try {
-    const [image, group] = await asking.run((signal) =>
+    const [image, group, left] = await asking.run((signal) =>
       Promise.all([
         get(`api/images/${position}`, cutting(), signal),
         get(`api/groups/${position}`, { ...cutting(), limit: 200 }, signal),
+        unlisted(position, signal),
       ]),
     );
     set({ looked: image });
     const top = position === shownFor ? panel.parentNode?.scrollTop : 0;
     const focused = panel.contains(document.activeElement) ? document.activeElement.dataset.action : null;
-    panel.replaceChildren(...details(image, group));
+    panel.replaceChildren(...(left ? [el("p", { class: "quiet" }, "Not in the list: the filters leave its group out. ", button("Clear the filters", { kind: "small", onclick: clearFilters }))] : []), ...details(image, group));
     shownFor = position;
     if (panel.parentNode) panel.parentNode.scrollTop = top;
     if (focused) panel.querySelector(`[data-action="${focused}"]`)?.focus({ preventScroll: true });

@@ -6,7 +6,7 @@ import { byId, button, el, icon } from "./dom.js";
 import { openSheet } from "./panel.js";
 import { pick } from "./pick.js";
 import { cutting, on, state } from "./state.js";
-import { count, dissimilarity, fileName, several, shortened } from "./words.js";
+import { dissimilarity, several } from "./words.js";
 
 const PAGE = 60;
 const asking = new Latest();
@@ -45,7 +45,7 @@ const page = (offset) => asking.run((signal) => get("api/removed", { ...cutting(
 function pair(image) {
   const { keeper } = image;
   const words = keeper === null ? "removed by decision" : `${dissimilarity(image.d)} apart`;
-  const side = (one, role, name) => el("button", { type: "button", class: `goer ${role}`, data: { p: one.p }, title: one.id, "aria-label": `${name} ${one.id}`, onclick: () => look(one.p) }, frame({ missing: false, ...one }, 160), el("bdi", { class: "id" }, shortened(fileName(one.id), 80)));
+  const side = (one, role, name) => el("button", { type: "button", class: `goer ${role}`, data: { p: one.p }, title: one.id, "aria-label": `${name} ${one.id}`, onclick: () => look(one.p) }, frame({ missing: false, ...one }, 160), el("bdi", { class: "id" }, one.id));
   return el(
     "li",
     {},

@@ -8,7 +8,7 @@ import { known } from "./feed.js";
 import { speak } from "./notices.js";
 import { clearSelection, pick } from "./pick.js";
 import { on, state } from "./state.js";
-import { count, several } from "./words.js";
+import { count, fileName, several, shortened } from "./words.js";
 
 const SHOWN = 8; // pictures of those selected, at most
 
@@ -45,12 +45,11 @@ function draw() {
   speak(`${several(images.length, "image")} selected`);
 }
 
-/** The selected images small, each a button that takes it out: those scrolled away are seen here. */
+/** The selected images small, or their names, each a button that takes it out: those scrolled away are seen here. */
 function which(images) {
-  if (!state.run.has_images) return "";
   const shown = images.slice(0, images.length > SHOWN ? SHOWN - 1 : SHOWN).map((p) => {
     const name = known(p)?.member.id ?? `image ${count(p)}`;
-    return el("button", { type: "button", class: "chosen", title: `Take ${name} out`, "aria-label": `Take ${name} out`, onclick: () => pick(p, { adding: true }) }, el("img", { src: picture(p, 160), alt: "" }));
+    return el("button", { type: "button", class: "chosen", title: `Take ${name} out`, "aria-label": `Take ${name} out`, onclick: () => pick(p, { adding: true }) }, state.run.has_images ? el("img", { src: picture(p, 160), alt: "" }) : el("bdi", {}, shortened(fileName(name), 12)));
   });
   const left = images.length - shown.length;
   return el("span", { class: "which" }, shown, left > 0 && el("span", { class: "quiet" }, `+${count(left)}`));

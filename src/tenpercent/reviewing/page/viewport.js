@@ -14,7 +14,7 @@ export class Viewport {
   columns = 1;
   perCard = MIN_TILES;
   letters = null; // of the longest name, as far as known
-  room = null; // letters that the lines of a name hold; null where there is one
+  room = 0; // letters that the lines of a name hold
   #shift = 0;
   #last = 0;
   #count = 0;
@@ -64,8 +64,7 @@ export class Viewport {
     const side = Math.floor((inner - (this.perCard - 1) * this.#gap) / this.perCard);
     const inLine = Math.max(1, Math.floor(side / LETTER));
     const lines = Math.min(LINES, Math.max(1, Math.ceil((this.letters ?? 0) / inLine)));
-    this.room = lines > 1 ? lines * inLine : null;
-    this.root.dataset.names = lines > 1 ? "long" : "short";
+    this.room = lines * inLine;
     this.root.style.setProperty("--name", `${1.1 * lines}rem`);
     this.root.style.setProperty("--tile", `${side}px`);
     this.root.style.setProperty("--card", `${this.#cardWidth}px`);
