@@ -5,8 +5,7 @@
 
 LABELS is .npy, or Parquet with a column `label`. Each row is one selection, timed with its keepers and diameters, after
 a small one that compiles; a finished row is stored at once and not measured again while vectors, versions and machine
-are the same. What draws has seed 0. No scores of a training are at hand: `el2n`, `forgetting` and `ccs` get random
-numbers (seed 0), so that only their seconds mean something.
+are the same. What draws has seed 0. `ccs` gets random scores (seed 0), so only its seconds mean something.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 
 import tenpercent as tp
 from tenpercent.data.store.environment import machine, versions
-from tenpercent.selection.strategies.strategy import SCORED, Strategy
+from tenpercent.selection.strategies.strategy import Strategy
 
 WARM = 300  # images of the selection that compiles
 
@@ -69,7 +68,7 @@ def read_labels(path: Path) -> npt.NDArray[Any]:
 
 def select(embeddings: tp.Embeddings, name: str, keep: float, within: str) -> tp.Selection:
     """Select with seed 0."""
-    scored = name.partition(":")[0] in SCORED
+    scored = name.startswith("ccs")
     scores = np.random.default_rng(0).random(len(embeddings)) if scored else None
     return tp.select_by(embeddings, keep, strategy=name, within=within, scores=scores)
 
@@ -112,7 +111,7 @@ def cell(name: str, row: dict[str, Any] | None) -> str:
     """Return one cell; of a choice by random scores only the seconds."""
     if row is None:
         return "not measured"
-    far = "–, –" if name.partition(":")[0] in SCORED else f"{row['mean']:.4f}, {row['max']:.3f}"
+    far = "–, –" if name.startswith("ccs") else f"{row['mean']:.4f}, {row['max']:.3f}"
     return f"{row['seconds']:.1f} ({row['processor']:.1f}), {far}"
 
 

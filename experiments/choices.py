@@ -22,8 +22,7 @@ from lists import arguments, evaluate
 import tenpercent as tp
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.linkage.distances import unit_vectors
-from tenpercent.selection.stored import load_merges, scores_for
-from tenpercent.selection.strategies.strategy import CheckedStrategy
+from tenpercent.selection.stored import load_merges
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -32,11 +31,12 @@ HARDEST = (0.1, 0.3)  # shares of each class that are left out before `spread` d
 
 def main() -> None:
     """Write the lists and evaluate them."""
-    given = arguments(__doc__, keep=[0.5, 0.3], trials=3).parse_args()
+    parser = arguments(__doc__, keep=[0.5, 0.3], trials=3)
+    parser.add_argument("--scores", required=True, help=".npy: difficulty of each row of the source")
+    given = parser.parse_args()
     run = RunFolder.open(given.run)
     merges = load_merges(run).deepened(tp.Cut(min(given.keep)))
-    scores = scores_for(run, merges.embeddings, CheckedStrategy.of("ccs"))
-    assert scores is not None
+    scores = np.load(given.scores)
     lists = {}
     for keep in given.keep:
         selection = tp.select(merges, keep=keep)

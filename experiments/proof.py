@@ -32,7 +32,7 @@ STEPS = [
     "--keep 0.5 0.3 --trials 3 --arms full random semantic spread mixed",
     "--keep 0.95 0.8 0.7 --trials 3 --arms full random semantic",
     "--keep 0.95 0.9 0.8 --trials 3 --arms semantic --layer start middle",
-    "--keep 0.9 0.5 --trials 3 --arms kcenter graph-remove semdedup el2n forgetting ccs",
+    "--keep 0.9 0.5 --trials 3 --arms kcenter graph-remove semdedup",
 ]
 
 

@@ -574,13 +574,13 @@ def test_what_a_selection_is_asked_is_one_line_where_it_can_not_be() -> None:
         (lambda: selection.explain("01", vectors(20)), "embeddings is ndarray"),  # type: ignore[arg-type]
         (lambda: list(selection.groups("2")), "min_size is '2'"),  # type: ignore[arg-type]
         (lambda: tp.cluster(taken, layer="start"), "layer is 'start', but these embeddings are of 'end'"),
-        (lambda: tp.select_by(taken, 0.9, strategy="el2n", scores=masked), "scores: a masked array"),
+        (lambda: tp.select_by(taken, 0.9, strategy="ccs", scores=masked), "scores: a masked array"),
         (
-            lambda: tp.select_by(taken, 0.9, strategy="el2n", scores=np.ones(21)),
+            lambda: tp.select_by(taken, 0.9, strategy="ccs", scores=np.ones(21)),
             "21 scores for a source of 20 rows",
         ),
         (
-            lambda: tp.select_by(taken, 0.9, strategy="el2n", scores=torch.ones(20, requires_grad=True)),
+            lambda: tp.select_by(taken, 0.9, strategy="ccs", scores=torch.ones(20, requires_grad=True)),
             r"scores can't be made of torch\.Tensor",
         ),
     ]

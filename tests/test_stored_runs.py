@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,6 +16,7 @@ import tenpercent as tp
 from stored_runs import unpack
 from tenpercent.cli.main import main
 from tenpercent.data.sources.options import RULES, SourceOptions
+from tenpercent.data.store.files import write_table
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.decisions.log import DecisionLog
 from tenpercent.selection.stored import load_selection, open_images
@@ -68,12 +70,47 @@ def test_the_same_command_resumes_them_with_the_same_bytes(stored: Path, name: s
     run = stored / "runs" / name
     before = digests(run)
     holdout = ("--holdout", "0.2") if name == "photos" else ()
-    keep = "0.7" if name == "splits" else "0.8"
-    if name == "splits":  # chosen by el2n, not by the tree
-        assert main(["select", str(run), "--strategy", "el2n", "--keep", keep, "--quiet"]) == 0
-    else:
-        assert main(["run", *source(stored, name), "--out", str(run), "--keep", keep, *holdout]) == 0
+    assert main(["run", *source(stored, name), "--out", str(run), "--keep", "0.8", *holdout]) == 0
+    after = digests(run)
+    if name == "splits":  # its selection was made by a strategy that was removed since
+        assert before.pop("selection") != after.pop("selection")
+    assert after == before
+
+
+def test_a_selection_by_a_removed_strategy_is_still_shown(
+    stored: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = stored / "runs" / "splits"
+    before = digests(run)
+    assert main(["report", str(run)]) == 0
+    assert "el2n" in (run / "report.html").read_text()
+    capsys.readouterr()
+    for command in (["select", "--strategy", "el2n", "--keep", "0.7"], ["evaluate", "--preset", "digits"]):
+        assert main([command[0], str(run), *command[1:]]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and "strategy el2n was removed; evaluate your own list" in said
     assert digests(run) == before
+
+
+def test_results_of_removed_strategies_are_still_shown(stored: Path) -> None:
+    """Rows of training runs by another arm, as an older version stored them."""
+    run = stored / "runs" / "photos"
+    for old in sorted((run / "trainings").glob("semantic-*.parquet")):
+        table = pq.read_table(old)
+        column = table.schema.get_field_index("arm")
+        about = {
+            key: value
+            for key, value in json.loads(table.schema.metadata[b"tenpercent"]).items()
+            if key != "checksums"
+        }
+        changed = table.set_column(column, table.schema.field(column), pa.array(["el2n"]))
+        write_table(old.with_name(old.name.replace("semantic", "el2n")), changed, about)
+    asked = ["--keep", "0.8", "--trials", "2", "--depth", "8", "--steps", "4", "--batch", "8"]
+    assert main(["evaluate", str(run), *asked]) == 0
+    assert "el2n" in (run / "report.html").read_text()
+    for name in ("table.csv", "table.md", "table.tex"):
+        assert "el2n" in (run / "evidence" / name).read_text()
+    assert pq.read_table(run / "results.parquet")["arm"].to_pylist().count("el2n") == 2
 
 
 @pytest.mark.parametrize("name", RUNS)

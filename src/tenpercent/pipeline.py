@@ -259,23 +259,22 @@ def select_by(
     Args:
         what: embeddings, or a run folder, which then stores the selection. For a clustered run folder, its layer and
             `within` are used.
-        strategy: ``random``, ``kcenter``, ``graph-remove``, ``graph-add``, ``semdedup``, ``el2n``, ``forgetting``,
-            ``ccs``, ``spread``, ``mixed`` or ``semantic``; some take a value, ``"mixed:0.3"``.
-        keep, threshold, within, seed: see `selection.by_strategy.select_by`.
-        scores: see there; for a run folder by default those of the training run of its embedding.
+        strategy: ``random``, ``kcenter``, ``graph-remove``, ``graph-add``, ``semdedup``, ``ccs``, ``spread``,
+            ``mixed`` or ``semantic``; some take a value, ``"mixed:0.3"``.
+        keep, threshold, within, seed, scores: see `selection.by_strategy.select_by`.
 
     Raises:
         UsageError: a value out of its range or without a meaning for the strategy, or scores that don't fit.
         StageError: the run folder holds no embeddings.
     """
     from .selection.by_strategy import select_by as select_embeddings
-    from .selection.stored import load_embeddings, scores_for, with_source
+    from .selection.stored import load_embeddings, with_source
     from .selection.strategies.strategy import CheckedStrategy
 
     chosen = CheckedStrategy.of(strategy)
-    how: dict[str, Any] = {"strategy": chosen, "threshold": threshold, "seed": seed}
+    how: dict[str, Any] = {"strategy": chosen, "threshold": threshold, "seed": seed, "scores": scores}
     if isinstance(what, Embeddings):
-        return select_embeddings(what, keep, within=within, scores=scores, **how)
+        return select_embeddings(what, keep, within=within, **how)
     folder = RunFolder.open(what)
     folder.require(Stage.EMBED)
     if DecisionLog(folder.path).version:
@@ -285,8 +284,7 @@ def select_by(
         clustered = (folder.stage(Stage.CLUSTER) or {"settings": {}})["settings"]
         embeddings = load_embeddings(folder, clustered.get("layer", "end"))
         where = clustered.get("within") if within is None else within
-        ranked = scores_for(folder, embeddings, chosen) if scores is None else scores
-        selection = select_embeddings(embeddings, keep, within=where, scores=ranked, **how)
+        selection = select_embeddings(embeddings, keep, within=where, **how)
         confirm(selection, threshold)
         _store_selection(folder, selection, embeddings, clock)
     return with_source(selection, folder)

@@ -89,7 +89,7 @@ def test_a_folder_that_a_killed_run_began_is_taken(tmp_path: Path) -> None:
     ("command", "file"),
     [
         (("select", "RUN"), "--keep-ids"),
-        (("select", "RUN", "--strategy", "el2n"), "--scores"),
+        (("select", "RUN", "--strategy", "ccs"), "--scores"),
         (("decisions", "RUN"), "--import"),
         (("bench",), None),
     ],

@@ -175,15 +175,6 @@ def test_several_embeddings_and_layers(
     assert len({row["kept"] for row in rows}) > 1
 
 
-def test_scores_are_those_of_the_embedding_that_chooses(photos: Path, tmp_path: Path) -> None:
-    out = embedded(photos, tmp_path / "run")
-    asked = Asked(keep=(0.5,), arms=("el2n",), trials=1, embeddings=2)
-    for row in evaluate(out, asked, SHORT).table.to_pylist():
-        other = out if row["embedding"] == 0 else out / "embeddings-again" / "1"
-        expected = tp.select_by(other, 0.5, strategy="el2n").rows
-        assert unpacked(row["kept"], 60).tolist() == expected.tolist()
-
-
 def test_photos_are_seen_as_small_as_by_the_embedding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

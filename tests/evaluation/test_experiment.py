@@ -56,7 +56,7 @@ def embeddings(n: int = 120, classes: int = 3) -> tp.Embeddings:
 def arms_of(found: tp.Embeddings, **lists: Any) -> Arms:
     tree = tp.cluster(found, 0.5)
     cut = {"budget": "class", "min_per_class": 1}
-    return Arms(found, lambda embedding, layer: tree, lambda embedding, strategy: None, "end", cut, lists)
+    return Arms(found, lambda embedding, layer: tree, "end", cut, lists)
 
 
 def results_in(folder: Path, about: str = "images") -> Results:
@@ -238,7 +238,13 @@ def test_an_unknown_arm_is_refused() -> None:
         check_arms(("full", "semantics"))
     with pytest.raises(UsageError, match="mixed has the value '7'"):
         check_arms(("mixed:7",))
-    check_arms(("full", "random", "semantic", "kcenter", "mixed:0.5", "el2n", "ccs:0.2"))
+    check_arms(("full", "random", "semantic", "kcenter", "mixed:0.5", "spread"))
+    with pytest.raises(
+        UsageError, match="el2n was removed; evaluate your own list of images with --arms el2n=FILE"
+    ):
+        check_arms(("el2n",))
+    with pytest.raises(UsageError, match=r"needs difficulty scores, .* and give --arms ccs=EXPORTED"):
+        check_arms(("ccs:0.2",))
 
 
 @pytest.mark.parametrize("arm", ["kcenter", "spread", "mixed:0.5"])

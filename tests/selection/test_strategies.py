@@ -34,13 +34,13 @@ from tenpercent.linkage.rows import fill_rows, grid_of
 from tenpercent.selection.by_strategy import TREE_DEPTH
 from tenpercent.selection.keepers import keepers_of
 from tenpercent.selection.strategies.along_tree import leaf_order, systematic, weights_of
+from tenpercent.selection.strategies.ccs import STRATA, ccs, strata_of
 from tenpercent.selection.strategies.draw import draw
 from tenpercent.selection.strategies.graph_add import graph_add
 from tenpercent.selection.strategies.graph_remove import graph_remove
 from tenpercent.selection.strategies.kcenter import kcenter
-from tenpercent.selection.strategies.scored import STRATA, hardest, strata_of, stratified
 from tenpercent.selection.strategies.semdedup import semdedup, spherical_kmeans
-from tenpercent.selection.strategies.strategy import SCORED, CheckedStrategy, Strategy
+from tenpercent.selection.strategies.strategy import CheckedStrategy, Strategy
 from tenpercent.tree.allotment import allot
 from tenpercent.tree.representatives import groups_of, representatives
 
@@ -58,7 +58,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def given_scores(name: str, n: int, seed: int = 5) -> dict[str, Any]:
     """Scores with many ties, where a strategy needs some."""
-    return {"scores": rng(seed).integers(0, 7, n)} if name.partition(":")[0] in SCORED else {}
+    return {"scores": rng(seed).integers(0, 7, n)} if name.startswith("ccs") else {}
 
 
 def some_embeddings(n: int = 60, seed: int = 0, kind: str = "grid", width: int = 3) -> tp.Embeddings:
@@ -143,14 +143,6 @@ def test_kmeans_of_equal_images_takes_the_first_centroid() -> None:
 
 
 @quick
-@given(st.lists(st.integers(-3, 9), min_size=1, max_size=60), counted)
-def test_hardest_keeps_the_largest_scores(scores: list[int], of: Callable[[int], int]) -> None:
-    count = of(len(scores))
-    expected = sorted(sorted(range(len(scores)), key=lambda x: (-scores[x], x))[:count])
-    assert hardest(np.asarray(scores, dtype=np.float64), count).tolist() == expected
-
-
-@quick
 @given(
     st.lists(st.floats(-1e308, 1e308), min_size=1, max_size=90), counted, st.floats(0, 1), st.integers(0, 9)
 )
@@ -158,7 +150,7 @@ def test_strata_share_the_budget(
     scores: list[float], of: Callable[[int], int], pruned: float, seed: int
 ) -> None:
     array, count = np.asarray(scores), of(len(scores))
-    found = stratified(array, count, rng(seed), pruned)
+    found = ccs(array, count, rng(seed), pruned)
     left, shares = plain_stratified(array, count, pruned, STRATA)
     assert len(found) == len(set(found.tolist())) == count
     assert set(found.tolist()) <= set(left)
@@ -327,7 +319,7 @@ def test_the_order_of_the_rows_is_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", OTHERS)
 def test_seeds_matter_where_something_is_drawn_and_nowhere_else(name: str) -> None:
     embeddings = some_embeddings(120, kind="balls")
-    scores = {"scores": rng().random(120)} if name in SCORED else {}
+    scores = {"scores": rng().random(120)} if name == "ccs" else {}
     kept = [tp.select_by(embeddings, 0.4, strategy=name, seed=s, **scores).kept.tolist() for s in (0, 0, 1)]
     assert kept[0] == kept[1]
     assert (kept[0] != kept[2]) == CheckedStrategy.of(name).draws
@@ -407,11 +399,13 @@ def test_kcenter_is_within_four_times_of_the_best_radius() -> None:
         ({"strategy": "random", "seed": -1}, "seed is -1"),
         ({"strategy": "random", "seed": 1.5}, "seed is 1.5"),
         ({"strategy": "random", "seed": True}, "seed is True"),
-        ({"strategy": "random", "scores": np.ones(60)}, "takes no scores"),
-        ({"strategy": "el2n"}, "needs a score"),
-        ({"strategy": "el2n", "scores": np.ones(59)}, "59 scores for a source of 60 rows"),
-        ({"strategy": "el2n", "scores": np.ones((60, 2))}, "one a row"),
-        ({"strategy": "ccs", "scores": ["a"] * 60}, "one a row"),
+        ({"strategy": "random", "scores": np.ones(60)}, "uses no scores"),
+        ({"strategy": "ccs"}, "needs a difficulty score"),
+        ({"strategy": "el2n"}, "el2n was removed"),
+        ({"strategy": "forgetting:1"}, "--strategy ccs --scores FILE"),
+        ({"strategy": "ccs", "scores": np.ones(59)}, "59 scores for a source of 60 rows"),
+        ({"strategy": "ccs", "scores": np.ones((60, 2))}, "one per row"),
+        ({"strategy": "ccs", "scores": ["a"] * 60}, "one per row"),
         ({"strategy": "ccs", "scores": np.r_[np.ones(59), np.nan]}, "(row 59) is nan"),
     ],
 )
@@ -485,10 +479,11 @@ def test_a_run_folder_stores_what_was_chosen(folder: Path, capsys: pytest.Captur
         ("--strategy random --keep-ids scores.npy", "--keep-ids"),
         ("--strategy random --min-per-class 2", "--min-per-class 2 has no meaning"),
         ("--strategy randon", "did you mean random"),
-        ("--strategy el2n", "needs a score"),
-        ("--strategy el2n --scores missing.npy", "can't read --scores missing.npy"),
-        ("--strategy el2n --scores labels.txt", "can't read --scores labels.txt"),
-        ("--strategy el2n --scores few.npy", "79 scores for a source of 80 rows"),
+        ("--strategy ccs", "needs a difficulty score"),
+        ("--strategy el2n", "evaluate your own list of images with --arms el2n=FILE"),
+        ("--strategy ccs --scores missing.npy", "can't read --scores missing.npy"),
+        ("--strategy ccs --scores labels.txt", "can't read --scores labels.txt"),
+        ("--strategy ccs --scores few.npy", "79 scores for a source of 80 rows"),
     ],
 )
 def test_the_command_refuses_in_one_line(
@@ -509,10 +504,10 @@ def test_the_command_refuses_in_one_line(
 
 
 def test_the_command_takes_scores(folder: Path) -> None:
-    call = ["select", str(folder), "--keep", "0.25", "--strategy", "forgetting"]
+    call = ["select", str(folder), "--keep", "0.25", "--strategy", "ccs:0.2"]
     assert main([*call, "--scores", str(folder.parent / "scores.npy")]) == 0
     stored = tp.Selection.load(folder / "selection.parquet")
     expected = tp.select_by(
-        some_embeddings(80, kind="balls"), 0.25, strategy="forgetting", scores=rng().random(80)
+        some_embeddings(80, kind="balls"), 0.25, strategy="ccs:0.2", scores=rng().random(80)
     )
     assert stored.kept.tolist() == expected.kept.tolist()

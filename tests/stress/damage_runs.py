@@ -408,7 +408,6 @@ COMMANDS: dict[str, Callable[[Path], Outcome]] = {
     "select": _command(["select", "RUN", "--keep", "0.8"], _rows("selection.parquet")),
     "deepen": _command(["select", "RUN", "--keep", "0.3"], _rows("selection.parquet")),
     "cluster": _command(["cluster", "RUN", "--keep", "0.4"], _rows("merges.parquet")),
-    "el2n": _command(["select", "RUN", "--strategy", "el2n", "--keep", "0.7"], _rows("selection.parquet")),
     "decisions": _command(["decisions", "RUN"], _said),
     "report": _command(["report", "RUN"], _nothing),
     "review": _answers,
@@ -426,7 +425,6 @@ READ_BY: dict[str, tuple[str, ...]] = {
     "rejected.parquet": ("absent", "report", "info"),
     "holdout.parquet": ("absent",),
     "results.parquet": ("report", "review"),
-    "training": ("el2n",),
     "trainings": ("report",),
 }
 

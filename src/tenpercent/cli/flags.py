@@ -275,15 +275,15 @@ def add_strategy(parser: argparse.ArgumentParser) -> None:
         "--strategy",
         default="semantic",
         metavar="NAME[:VALUE]",
-        help="semantic (default: the tree), random, kcenter, graph-remove, graph-add, semdedup[:CLUSTERS], el2n, "
-        "forgetting, ccs[:SHARE], spread, mixed[:POWER]",
+        help="semantic (default: the tree), random, kcenter, graph-remove, graph-add, semdedup[:CLUSTERS], "
+        "ccs[:SHARE], spread, mixed[:POWER]",
     )
     group.add_argument("--seed", type=whole, metavar="N", help="of what a strategy draws (0)")
     group.add_argument(
         "--scores",
         type=path,
         metavar="FILE",
-        help="el2n, forgetting, ccs: a score a row of the source, .npy (those of the run's own training)",
+        help="ccs: a difficulty score for each row of the source, as .npy; larger is harder",
     )
 
 

@@ -231,7 +231,7 @@ def trained_encoder(
     if isinstance(embedder, Timm):
         model = timm_model(embedder, classes)
         start = model, model_view(model, found.pixels)
-    trained = train(found.pixels, source.labels[found.rows], classes, embedder, folder, start, graded=True)
+    trained = train(found.pixels, source.labels[found.rows], classes, embedder, folder, start)
     return NetworkEncoder(trained), trained.facts
 
 

@@ -24,7 +24,6 @@ from ..data.store.files import replacing, write_text
 from ..errors import StageError
 from ..progress import bar, quiet
 from .augment import Ints, PixelSource, View
-from .difficulty import Difficulty
 from .measure import Exam, ask
 from .networks import Size
 from .precision import Choice
@@ -111,7 +110,6 @@ class Job:
         steps: total number.
         marks: increasing, the last is `steps`: numbers of steps after which the curve gets an entry.
         exam: the evaluation set for each mark but the last, where the run is done; None for none.
-        labels: int64[m], for recording the difficulty of each image, where marks are the ends of epochs; None for none.
         threads: number per process.
         folder: folder of checkpoint, curve and weights.
         quiet: whether to hide progress bars.
@@ -128,7 +126,6 @@ class Job:
     steps: int
     marks: tuple[int, ...]
     exam: Exam | None
-    labels: Ints | None
     threads: int
     folder: Path
     quiet: bool
@@ -169,14 +166,12 @@ class _Progress:
         totals: float64[3] on the device: for this process's images since the last mark, the sum of the losses, the
             number of correct predictions, and the number of images.
         seconds: of training since the last mark.
-        difficulty: this process's observations of each image; None where nothing is recorded.
     """
 
     step: int
     curve: Curve
     totals: torch.Tensor
     seconds: float
-    difficulty: Difficulty | None
 
 
 def _run(fabric: Fabric, job: Job) -> str | None:
@@ -186,7 +181,7 @@ def _run(fabric: Fabric, job: Job) -> str | None:
     optimizer, factors = make_optimizer(network, job.settings)
     at = _resume(job, network, optimizer, device)
     if fabric.global_rank > 0:
-        _forget(at)  # the checkpoint has the observations of all processes
+        at.totals.zero_()  # the checkpoint has the sums of all processes
     wrapped, optimizer = fabric.setup(network, optimizer)
     epochs = math.ceil(job.steps / job.batches)
     total = job.steps * len(job.places) // job.batches
@@ -208,17 +203,13 @@ def _run(fabric: Fabric, job: Job) -> str | None:
                 at.totals[0] += loss * len(places)
                 at.totals[1] += right
                 at.totals[2] += len(places)
-            if at.difficulty is not None:
-                at.difficulty.note(outputs, places)
             at.step = number + 1
             progress.update(at.step * len(job.places) // job.batches - done)
             done = at.step * len(job.places) // job.batches
             marked = at.step == job.marks[len(at.curve)]
             if not marked and not _is_due(fabric, at.step, saved):
                 continue
-            at.totals = _summed(fabric, at.totals)
-            if at.difficulty is not None:
-                at.difficulty.now = _summed(fabric, at.difficulty.now)
+            at.totals = cast(torch.Tensor, fabric.all_reduce(at.totals, reduce_op="sum"))
             at.seconds += time.perf_counter() - started
             if not math.isfinite(float(at.totals[0])):
                 return _broken(job, at)
@@ -229,35 +220,18 @@ def _run(fabric: Fabric, job: Job) -> str | None:
                     at.curve[-1] |= {"test_accuracy": answers.accuracy, "test_loss": answers.loss}
                 at.totals.zero_()
                 at.seconds = 0.0
-                if at.difficulty is not None:
-                    at.difficulty.end_epoch(len(at.curve))
             if fabric.global_rank == 0:
                 _save(job.folder, network, optimizer, at)
             else:
-                _forget(at)
+                at.totals.zero_()
             fabric.barrier()
             started = saved = time.perf_counter()
     if fabric.global_rank == 0:
-        if at.difficulty is not None:
-            at.difficulty.write(job.folder, job.places)
         state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
         with replacing(job.folder / WEIGHTS) as temporary:
             temporary.write_bytes(save(state))
     fabric.barrier()
     return None
-
-
-def _summed(fabric: Fabric, values: torch.Tensor) -> torch.Tensor:
-    """Return the sum over all processes."""
-    return cast(torch.Tensor, fabric.all_reduce(values, reduce_op="sum"))
-
-
-def _forget(at: _Progress) -> None:
-    """Reset the counts of a process that has passed them on."""
-    at.totals.zero_()
-    if at.difficulty is not None:
-        at.difficulty.now.zero_()
-        at.difficulty.before.zero_()
 
 
 def _shown(inputs: torch.Tensor, step: int, job: Job) -> torch.Tensor:
@@ -346,7 +320,6 @@ def _save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, at
         "step": at.step,
         "totals": at.totals,
         "seconds": at.seconds,
-        "difficulty": None if at.difficulty is None else at.difficulty.state(),
     }
     written = io.BytesIO()  # torch's own writing to a file hides that the disk is full
     torch.save(state, written)
@@ -362,11 +335,9 @@ def _resume(
 ) -> _Progress:
     """Load the checkpoint, if there is one, and return the state."""
     totals = torch.zeros(3, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
-    epochs = math.ceil(job.steps / job.batches)
-    difficulty = None if job.labels is None else Difficulty.of(job.labels, epochs, device)
     path = job.folder / CHECKPOINT
     if not path.exists():
-        return _Progress(0, [], totals, 0.0, difficulty)
+        return _Progress(0, [], totals, 0.0)
     try:
         state = torch.load(path, map_location=device, weights_only=True)
         network.load_state_dict(state["network"])
@@ -376,12 +347,5 @@ def _resume(
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise StageError(f"{path} is damaged ({first}); delete it: the training then begins anew") from error
     if "step" not in state:  # written when checkpoints were made at the ends of epochs only
-        return _Progress(min(len(curve) * job.batches, job.steps), curve, totals, 0.0, None)
-    if difficulty is not None and state.get("difficulty") is None:
-        log.warning(
-            "this training was begun by a version that did not note how hard images are; it will not be"
-        )
-        difficulty = None
-    if difficulty is not None:
-        difficulty.load(state["difficulty"])
-    return _Progress(state["step"], curve, state["totals"], state["seconds"], difficulty)
+        return _Progress(min(len(curve) * job.batches, job.steps), curve, totals, 0.0)
+    return _Progress(state["step"], curve, state["totals"], state["seconds"])

@@ -97,7 +97,6 @@ class Lesson:
         planned: length and marks of the curve; None for those of the settings, at the ends of epochs.
         exam: the evaluation set for each mark but the last, where the run is done.
         n_classes: the required number of logits for images of this size; None where the output is something else.
-        labels: int64[m], for recording the difficulty of each image (`difficulty`); None to record none.
     """
 
     pixels: PixelSource
@@ -111,7 +110,6 @@ class Lesson:
     planned: Length | None = None
     exam: Exam | None = None
     n_classes: int | None = None
-    labels: Ints | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,8 +203,6 @@ def train(
     start: tuple[nn.Module, View] | None = None,
     planned: Length | None = None,
     exam: Exam | None = None,
-    *,
-    graded: bool = False,
 ) -> Trained:
     """Train a network, resume an interrupted training run, or load the finished network.
 
@@ -220,8 +216,7 @@ def train(
         labels: int64[m], codes below `n_classes`; images with −1 are not used.
         n_classes: outputs of the classifier.
         settings: `Supervised`, or `Timm` together with `start`.
-        folder: for ``settings.json``, ``curve.json``, ``weights.safetensors`` and, during the run, ``checkpoint.pt``;
-            ``difficulty.parquet`` where it is `graded`.
+        folder: for ``settings.json``, ``curve.json``, ``weights.safetensors`` and, during the run, ``checkpoint.pt``.
         start: the network to fine-tune and its view; None to train from scratch.
         planned: length and marks of the curve; None for those of the settings, at the ends of epochs.
         exam: the evaluation set for each mark but the last, where the run is done.
@@ -258,7 +253,6 @@ def train(
             planned=planned,
             exam=exam,
             n_classes=n_classes if start is None else None,
-            labels=labels if graded else None,
         )
     )
 
@@ -302,7 +296,6 @@ def carry_out(lesson: Lesson) -> Trained:
             steps=planned.steps,
             marks=planned.marks,
             exam=exam,
-            labels=lesson.labels,
             threads=threads_for(pixels.size, devices),
             folder=folder,
             quiet=is_quiet(),

@@ -17,16 +17,15 @@ from ..data.store.embeddings import Embeddings
 from ..errors import UsageError, nearest, reason_of
 from ..selection.by_strategy import select_by
 from ..selection.by_tree import select
-from ..selection.strategies.strategy import CheckedStrategy, Strategy
+from ..selection.strategies.strategy import REMOVED, CheckedStrategy, Strategy
 from ..tree.cut import Cut
 from ..tree.merges import Merges
 from .results import packed
 from .trials import FULL, RANDOM, SEMANTIC, Trial
 
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 Known = Callable[[int, str], Merges]  # (embedding, layer) -> tree
-Scores = Callable[[int, CheckedStrategy], Floats | None]  # difficulty of images in an embedding's training
+CHOOSING = (FULL, *(str(one) for one in Strategy if one is not Strategy.CCS))  # ccs needs scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +35,6 @@ class Arms:
     Attributes:
         embeddings: the training images, in id order; every position below refers to them.
         merges: (embedding, layer) -> the tree that ``semantic`` cuts.
-        scores: (embedding, strategy) -> difficulty of each image, one a row of the source; None for those without.
         layer: of the run's own tree, whose shares of classes ``random`` draws.
         cut: arguments of `Cut` beside the fraction: ``budget`` and ``min_per_class``.
         lists: arms given as lists: positions, int64[k] ascending.
@@ -44,7 +42,6 @@ class Arms:
 
     embeddings: Embeddings
     merges: Known
-    scores: Scores
     layer: str
     cut: dict[str, Any]
     lists: dict[str, Ints]
@@ -97,15 +94,7 @@ class Arms:
         if trial.arm == SEMANTIC:
             return self._semantic(trial.fraction, trial.embedding, trial.layer)
         tree = self.merges(trial.embedding, trial.layer)
-        strategy = CheckedStrategy.of(trial.arm)
-        chosen = select_by(
-            tree.embeddings,
-            trial.fraction,
-            strategy=strategy,
-            within=tree.within,
-            seed=seed,
-            scores=self.scores(trial.embedding, strategy),
-        )
+        chosen = select_by(tree.embeddings, trial.fraction, strategy=trial.arm, within=tree.within, seed=seed)
         return np.flatnonzero(chosen.kept_by_id)
 
     def _semantic(self, fraction: float, embedding: int, layer: str) -> Ints:
@@ -126,7 +115,7 @@ class Arms:
 
 def is_known(name: str) -> bool:
     """Return whether a name is that of a known arm, so that no list may have it."""
-    return name.partition(":")[0] in (FULL, *(str(one) for one in Strategy))
+    return name.partition(":")[0] in CHOOSING
 
 
 def check_arms(arms: Sequence[str]) -> None:
@@ -135,12 +124,17 @@ def check_arms(arms: Sequence[str]) -> None:
     Args:
         arms: names, without those of lists.
     """
-    known = [FULL, *(str(one) for one in Strategy)]
     for arm in arms:
-        if arm.partition(":")[0] not in known:
+        name = arm.partition(":")[0]
+        if name == Strategy.CCS:
             raise UsageError(
-                f"--arms names {arm!r}; known are {', '.join(known)}, or NAME=FILE with row numbers or ids"
-                f"{nearest(arm, known)}"
+                f"--arms {arm} needs difficulty scores, which evaluate does not take; select by them "
+                f"(--strategy {arm} --scores FILE), export --format indices, and give --arms {name}=EXPORTED"
+            )
+        if name not in (*CHOOSING, *REMOVED):
+            raise UsageError(
+                f"--arms names {arm!r}; known are {', '.join(CHOOSING)}, or NAME=FILE with row numbers or ids"
+                f"{nearest(arm, CHOOSING)}"
             )
         if arm != FULL:
             CheckedStrategy.of(arm)

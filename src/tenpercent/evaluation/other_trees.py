@@ -1,4 +1,4 @@
-"""Trees and scores that an evaluation chooses by: those of the run, of other layers, of other embeddings."""
+"""Trees that an evaluation chooses images by: those of the run, of other layers, of other embeddings."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from ..pipeline import cluster
 from ..tree.cut import Cut
 
 if TYPE_CHECKING:
-    from ..data.store.scores import Floats
-    from ..selection.strategies.strategy import CheckedStrategy
     from ..tree.merges import Merges
 
 log = logging.getLogger("tenpercent")
@@ -65,13 +63,6 @@ class Trees:
         if key not in self._known:
             self._known[key] = self._made(*key)
         return self._known[key]
-
-    def scores(self, embedding: int, strategy: CheckedStrategy) -> Floats | None:
-        """Return the difficulty of each image in the training of an embedding; see `selection.stored.scores_for`."""
-        from ..selection.stored import load_embeddings, scores_for
-
-        run = self._run if embedding == 0 else self._again(embedding)
-        return scores_for(run, load_embeddings(run), strategy)
 
     def _made(self, least: float, embedding: int, layer: str) -> Merges:
         from ..selection.stored import constraints_for, load_decided, load_embeddings

@@ -96,12 +96,11 @@ class Ready:
         Raises:
             UsageError: no labels, nothing to test on, an unknown arm, a fraction out of its range.
         """
-        from ..selection.stored import constraints_for, load_embeddings, open_images, scores_for
-        from ..selection.strategies.strategy import CheckedStrategy
+        from ..selection.stored import constraints_for, load_embeddings, open_images
         from .arms import Arms, check_arms
         from .evaluation_set import evaluation_set
         from .results import Results
-        from .trials import FULL, Plan
+        from .trials import Plan
 
         run.require(Stage.EMBED)
         images, embeddings = open_images(run), load_embeddings(run)
@@ -110,18 +109,16 @@ class Ready:
                 f"the images of {run.path} have no labels, and every arm is judged by learning them; give a source "
                 "that has labels"
             )
-        judged = evaluation_set(run, images, asked.test, asked.test_options)
         names, lists = _split_arms(asked.arms, embeddings)
         check_arms(names)
-        for strategy in (CheckedStrategy.of(name) for name in names if name != FULL):
-            scores_for(run, embeddings, strategy)  # raises now where there are none
+        judged = evaluation_set(run, images, asked.test, asked.test_options)
         sizes = tuple((name, len(found) / len(embeddings)) for name, found in lists.items())
         trees = Trees(run, ignore_decisions=asked.ignore_decisions)
         decisions = constraints_for(run, embeddings, ignore=asked.ignore_decisions).fingerprint
         plan = Plan(names, asked.keep, asked.trials, asked.layers or (trees.layer,), asked.embeddings, sizes)
         about = f"{run.read()['source']['fingerprint']}-{embeddings.origin}"
         least = min((trial.fraction for trial in plan.all() if trial.arm not in lists), default=1.0)
-        arms = Arms(embeddings, partial(trees.tree, least), trees.scores, trees.layer, trees.cut, lists)
+        arms = Arms(embeddings, partial(trees.tree, least), trees.layer, trees.cut, lists)
         return cls(images, embeddings, judged, trees, arms, plan, Results(run, about), decisions)
 
     def stored(self) -> pa.Table:

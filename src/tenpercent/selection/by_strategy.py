@@ -24,13 +24,13 @@ from .by_tree import select
 from .keepers import Keepers, keepers_of
 from .selection import ClassCut, Selection
 from .strategies.along_tree import ALPHA, leaf_order, systematic, weights_of
+from .strategies.ccs import PRUNED, ccs
 from .strategies.draw import draw
 from .strategies.graph_add import graph_add
 from .strategies.graph_remove import graph_remove
 from .strategies.kcenter import kcenter
-from .strategies.scored import PRUNED, hardest, stratified
 from .strategies.semdedup import semdedup
-from .strategies.strategy import SCORED, STOPS_AT_THRESHOLD, CheckedStrategy, Strategy
+from .strategies.strategy import STOPS_AT_THRESHOLD, CheckedStrategy, Strategy
 
 TREE_DEPTH = (
     4  # the tree that images are drawn along is built until its groups could keep this many images each
@@ -59,8 +59,8 @@ def select_by(
         threshold: instead, of ``semantic``, ``kcenter`` and ``graph-remove``: the dissimilarity to stop at.
         within: ``class`` (default where there are labels) or ``all``.
         seed: of the draw, 0 or more; ignored by strategies that draw nothing.
-        scores: [N], one a row of the source, larger is harder; ``el2n``, ``forgetting`` and ``ccs`` need them. Rows
-            without a vector (unreadable, held out) have a score that is ignored.
+        scores: [N], one a row of the source, larger is harder; ``ccs`` needs them. Those of rows without a vector
+            (unreadable, held out) are ignored.
 
     Raises:
         UsageError: a value out of its range or not supported by the strategy, scores that don't fit, or shared
@@ -132,10 +132,7 @@ class _Task:
         rng = np.random.default_rng([self.seed, one.code + 2])
         vectors = self.embeddings.vectors[one.members]
         if self.scores is not None:
-            scores = self.scores[one.members]
-            if name is Strategy.CCS:
-                return stratified(scores, count, rng, PRUNED if value is None else value)
-            return hardest(scores, count)
+            return ccs(self.scores[one.members], count, rng, PRUNED if value is None else value)
         if name is Strategy.RANDOM:
             return draw(len(one.members), count, rng)
         if name is Strategy.GRAPH_REMOVE:
@@ -182,18 +179,18 @@ def checked_scores(
     Raises:
         UsageError: they are missing, not used by the strategy, don't fit the source, or are not numbers.
     """
-    if strategy.name not in SCORED:
+    if strategy.name is not Strategy.CCS:
         if scores is not None:
-            raise UsageError(
-                f"strategy {strategy.name} takes no scores; leave them out, or choose {', '.join(sorted(SCORED))}"
-            )
+            raise UsageError(f"strategy {strategy.name} uses no scores; omit them, or use strategy ccs")
         return None
     if scores is None:
-        raise UsageError(f"strategy {strategy.name} needs a score of each image from a training; give scores")
+        raise UsageError(
+            "strategy ccs needs a difficulty score for each image; give --scores FILE, one per row of the source"
+        )
     array = as_array(scores, "scores")
     if array.ndim != 1 or array.dtype.kind not in "fiub":
         raise UsageError(
-            f"scores have shape {array.shape} and dtype {array.dtype}; they must be numbers, one a row"
+            f"scores have shape {array.shape} and dtype {array.dtype}; they must be numbers, one per row of the source"
         )
     rows = int(embeddings.rows.max()) + 1 if embeddings.length is None else embeddings.length
     if len(array) < rows or (embeddings.length is not None and len(array) > rows):
@@ -203,7 +200,7 @@ def checked_scores(
     if len(wrong):
         raise UsageError(
             f"the score of {embeddings.ids[wrong[0]]!r} (row {embeddings.rows[wrong[0]]}) is {found[wrong[0]]}; "
-            "give a finite number"
+            "it must be finite"
         )
     return found
 

@@ -15,7 +15,6 @@ from ..data.sources.pictures import picture_fingerprint, picture_options
 from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Embeddings
 from ..data.store.run_folder import RunFolder, Stage
-from ..data.store.scores import Floats, read_scores
 from ..data.store.tables import read_about
 from ..decisions.constraints import NONE, Constraints
 from ..decisions.log import DecisionLog
@@ -26,7 +25,6 @@ from ..tree.cut import Within
 from ..tree.merges import Merges, uncut
 from ..tree.merges_file import merges_layout
 from .selection import Selection
-from .strategies.strategy import SCORED, CheckedStrategy, Strategy
 
 log = logging.getLogger("tenpercent")
 
@@ -61,41 +59,6 @@ def load_merges(folder: RunFolder) -> Merges:
     """
     settings = folder.require(Stage.CLUSTER)["settings"]
     return Merges.load(folder.merges, load_embeddings(folder, settings["layer"]))
-
-
-def scores_for(folder: RunFolder, embeddings: Embeddings, strategy: CheckedStrategy) -> Floats | None:
-    """Return how hard each image was in the training of a run's embedding, as a strategy ranks them; larger is harder.
-
-    Args:
-        folder: the run.
-        embeddings: its images.
-        strategy: ``ccs`` ranks by ``el2n``.
-
-    Returns:
-        float64[rows], one a row of the source; None for a strategy that ranks by no score.
-
-    Raises:
-        UsageError: the embedding was not trained on labels, or not on all images, or a version that kept no scores made
-            it.
-    """
-    if strategy.name not in SCORED:
-        return None
-    name = Strategy.EL2N if strategy.name is Strategy.CCS else strategy.name
-    found = read_scores(folder.training, name, embeddings.rows)
-    if found is None:
-        raise UsageError(
-            f"strategy {strategy.name} needs a score of each image, and {folder.path} has none: its embedding was not "
-            "trained on labels, or was begun by an older version; embed the images in another run folder, or give "
-            "select scores of your own"
-        )
-    left_out = int(np.isnan(found[embeddings.rows]).sum())
-    if left_out:
-        raise UsageError(
-            f"strategy {strategy.name} needs a score of each image, and {left_out:,} of {len(embeddings):,} took no "
-            "part in the training of the embedding (they have no label, or it was shorter than an epoch); choose "
-            "another strategy, or give select scores of your own"
-        )
-    return found
 
 
 def constraints_for(folder: RunFolder, embeddings: Embeddings, *, ignore: bool = False) -> Constraints:

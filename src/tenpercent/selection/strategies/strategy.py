@@ -17,15 +17,13 @@ class Strategy(StrEnum):
     GRAPH_REMOVE = "graph-remove"
     GRAPH_ADD = "graph-add"
     SEMDEDUP = "semdedup"
-    EL2N = "el2n"
-    FORGETTING = "forgetting"
     CCS = "ccs"
     SPREAD = "spread"
     MIXED = "mixed"
 
 
 DRAWS = frozenset({Strategy.RANDOM, Strategy.SEMDEDUP, Strategy.CCS, Strategy.SPREAD, Strategy.MIXED})
-SCORED = frozenset({Strategy.EL2N, Strategy.FORGETTING, Strategy.CCS})
+REMOVED = ("el2n", "forgetting")  # strategies of earlier versions; their results are still read and shown
 STOPS_AT_THRESHOLD = frozenset({Strategy.SEMANTIC, Strategy.KCENTER, Strategy.GRAPH_REMOVE})
 # The value that may follow the name after a colon: its name and range.
 VALUES = {
@@ -41,8 +39,6 @@ GUARANTEES = {
     Strategy.GRAPH_REMOVE: "no two kept images are nearer to each other than the last pair one was dropped of",
     Strategy.GRAPH_ADD: "the sum of 1 + cosine to the nearest kept image is at least 63% of the best possible",
     Strategy.SEMDEDUP: "none on dissimilarities; images of different clusters are never compared",
-    Strategy.EL2N: "none on dissimilarities; no removed image has a larger score than a kept one",
-    Strategy.FORGETTING: "none on dissimilarities; no removed image has a larger score than a kept one",
     Strategy.CCS: "none on dissimilarities; strata of the score get equal shares as far as they have images",
     Strategy.SPREAD: "of each group of the tree, keep times its size stay, rounded down or up",
     Strategy.MIXED: "none on dissimilarities; an image stays with a probability that falls with its group's size",
@@ -72,6 +68,11 @@ class CheckedStrategy:
             return strategy
         name, colon, text = str(strategy).partition(":")
         known = [str(member) for member in Strategy]
+        if name in REMOVED:
+            raise UsageError(
+                f"strategy {name} was removed; evaluate your own list of images with --arms {name}=FILE, or select by "
+                "your own scores with --strategy ccs --scores FILE"
+            )
         if name not in known:
             raise UsageError(
                 f"strategy is {strategy!r}; it must be one of {', '.join(known)}{nearest(name, known)}"

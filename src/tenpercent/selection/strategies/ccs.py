@@ -1,11 +1,8 @@
-"""Choices by a score that a training run gave each image: larger is harder.
+"""Coverage-centric selection by a score of each image, CCS (Zheng et al., 2023, arXiv 2210.15809).
 
-- `hardest` with EL2N (Paul, Ganguli and Dziugaite, 2021, arXiv 2107.07075: the length of the error vector early in
-  training) or with forgetting events (Toneva et al., 2019, arXiv 1812.05159) keeps the images with the largest.
-- `stratified` is coverage-centric selection, CCS (Zheng et al., 2023, arXiv 2210.15809): drop the hardest share β,
-  which holds most wrong labels; cut the range of the scores that are left into strata of equal width; give each the
-  same budget, the smallest first, so that what a small one does not use goes to the others; draw from each at random.
-  Where easy images score high (the area under the margin), pass the negative.
+Larger is harder. Drop the hardest share β, which holds most wrong labels; cut the range of the scores that are left
+into strata of equal width; give each the same budget, the smallest first, so that what a small one does not use goes
+to the others; draw from each at random. Where easy images score high (the area under the margin), pass the negative.
 """
 
 from __future__ import annotations
@@ -20,13 +17,8 @@ STRATA = 50  # as published
 PRUNED = 0.1  # β: published values go from 0 to 0.3 and more, larger for deeper cuts
 
 
-def hardest(scores: Floats, count: int) -> Ints:
-    """Choose the `count` largest scores, ties by the smallest position; int64[count], ascending."""
-    return np.sort(np.argsort(-scores, kind="stable")[:count])
-
-
-def stratified(scores: Floats, count: int, rng: np.random.Generator, pruned: float = PRUNED) -> Ints:
-    """Choose by CCS.
+def ccs(scores: Floats, count: int, rng: np.random.Generator, pruned: float = PRUNED) -> Ints:
+    """Choose images of all degrees of difficulty but the highest.
 
     Args:
         scores: float64[n], larger is harder.
