@@ -13,10 +13,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tenpercent.reporting.evidence.findings import named
-from tenpercent.reporting.evidence.gathered import BLIND, FULL, RANDOM, Evidence, Point, gather
-from tenpercent.reporting.evidence.sentences import percent
-from tenpercent.reporting.evidence.tables import NONE, loss_difference_text, loss_text
+from tenpercent.reporting.evidence.formats import NONE, loss_difference_text, loss_text, percent
+from tenpercent.reporting.evidence.results import BASELINES, FULL, RANDOM, ArmResult, Evidence, gather
 
 
 def main() -> None:
@@ -32,31 +30,36 @@ def main() -> None:
 
 
 def lines(evidence: Evidence, trials: int) -> list[str]:
-    """Return the heads and a line for each point of at least so many trials, in columns."""
-    cells = [("arm", "kept", "trials", "test loss", "against full", "against random")]
-    for point in evidence.points:
-        if len(point.done) >= trials and point.loss is not None:
-            random = None if point.arm in BLIND else evidence.point(RANDOM, point.fraction)
-            full = None if point.arm == FULL else evidence.full
+    """Return the heads and a line for each arm and fraction of at least so many trials, in columns."""
+    cells = [("kept", "arm", "trials", "test loss", "vs. full", "vs. random")]
+    for result in evidence.results:
+        loss = result.summary("test_loss")
+        if len(result.done) >= trials and loss is not None:
+            random = None if result.arm in BASELINES else evidence.result(RANDOM, result.fraction)
+            full = None if result.arm == FULL else evidence.full
             cells.append(
                 (
-                    named(point),
-                    percent(point.fraction),
-                    str(len(point.done)),
-                    loss_text(point.loss),
-                    _against(point, full, trials),
-                    _against(point, random, trials),
+                    percent(result.fraction),
+                    result.name,
+                    str(len(result.done)),
+                    loss_text(loss),
+                    against(result, full, trials),
+                    against(result, random, trials),
                 )
             )
-    widths = [max(len(line[at]) for line in cells) for at in range(len(cells[0]))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
+        "  ".join(
+            cell.ljust(width) if at == 1 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
         for line in cells
     ]
 
 
-def _against(point: Point, other: Point | None, trials: int) -> str:
-    return NONE if other is None or len(other.done) < trials else loss_difference_text(point, other)
+def against(result: ArmResult, other: ArmResult | None, trials: int) -> str:
+    """Return the difference in test loss, or a dash where the other has too few trials."""
+    return NONE if other is None or len(other.done) < trials else loss_difference_text(result, other)
 
 
 if __name__ == "__main__":

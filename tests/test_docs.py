@@ -19,11 +19,10 @@ from scipy import stats
 import tenpercent
 from tenpercent.cli.main import build_parser
 from tenpercent.evaluation.presets import preset
-from tenpercent.reporting.evidence.gathered import BLIND, Point, gather
+from tenpercent.reporting.evidence.formats import difference_text, loss_difference_text, signed
+from tenpercent.reporting.evidence.results import BASELINES, ArmResult, gather
 from tenpercent.reporting.evidence.section import describe_evidence
-from tenpercent.reporting.evidence.sentences import signed
 from tenpercent.reporting.evidence.statistics import compare, gap
-from tenpercent.reporting.evidence.tables import difference_text, loss_difference_text
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -157,7 +156,7 @@ def test_the_citation_and_the_changelog_are_of_this_version() -> None:
 def test_the_tables_of_the_evidence_are_those_of_its_trainings(trainings: Path) -> None:
     page = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
     said = describe_evidence(pq.read_table(trainings)).splitlines()
-    first = next(number for number, line in enumerate(said) if line.startswith("arm "))
+    first = next(number for number, line in enumerate(said) if line.startswith("kept "))
     table = said[first : said.index("", first)]
     assert len(table) > 2
     assert "\n".join(f"    {line}".rstrip() for line in table) in page
@@ -182,7 +181,7 @@ def test_the_figures_of_the_evidence_are_those_of_its_trainings() -> None:
     assert f"and {mean(full):.4f} for the full set" in said
     assert f"{sum(row['seconds'] for row in rows) / 3600:.1f} hours of a thread" in said
     (evidence,) = gather(pa.Table.from_pylist(rows))
-    for point in evidence.points[1:]:  # the first line of the page says it of both arms
+    for point in evidence.results[1:]:  # the first line of the page says it of both arms
         found = evidence.against_full(point)
         assert found is not None and found.verdict.holds
     spread = re.search(r"which vary by ([\d.]+) points, a true difference of ([\d.]+)", said)
@@ -202,11 +201,11 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
 
     own = re.search(r"it costs ([\d.]+ ± [\d.]+) points", said)
     spread = re.search(r"which vary by ([\d.]+) points, show a true difference of ([\d.]+)", said)
-    assert own is not None and f"Keeping 90% costs {own[1]} points" in words
+    assert own is not None and f"(−{own[1]} points, 95% interval, 5 trials per arm)" in words
     assert spread is not None and f"vary by {spread[1]} points" in words
     assert f"a true difference of {spread[2]} points" in words
     needed = re.search(r"(\d+) of each would tell whether 0.2 points are lost", said)
-    assert needed is not None and f"about {needed[1]} trials of each would tell" in words
+    assert needed is not None and f"a 0.2-point loss; about {needed[1]} per arm would decide" in words
     removed, drawn = (mean(values(arm, 0.9, "removed_accuracy")) for arm in ("semantic", "random"))
     assert f"guess {100 * removed:.1f}% of it right, of a random tenth {100 * drawn:.1f}%" in said
     full = mean(values("full", 1.0, "accuracy"))
@@ -216,8 +215,8 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
     assert f"At 30% it is {100 * behind:.1f} points behind a random draw" in said
     (evidence,) = gather(table)
 
-    def point(arm: str, fraction: float) -> Point:
-        found = evidence.point(arm, fraction, "" if arm in BLIND else "end")
+    def point(arm: str, fraction: float) -> ArmResult:
+        found = evidence.result(arm, fraction, "" if arm in BASELINES else "end")
         assert found is not None
         return found
 
@@ -298,7 +297,9 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
         difference = loss_difference_text(point(arm, 0.9), reference)[1:]  # the sign may be a word
         assert difference in said and difference in first
     for one in (point("semantic", 0.9), point("semantic", 0.8), point("mixed:0", 0.5), point("spread", 0.3)):
-        difference, half = gap(one.units_of("test_loss"), point("random", one.fraction).units_of("test_loss"))
+        difference, half = gap(
+            one.independent("test_loss"), point("random", one.fraction).independent("test_loss")
+        )
         assert half is not None and difference + half < 0  # the interval leaves zero out
     assert f"random subsets of 90% lose {cost['random', 0.9].removeprefix('−')} points" in first
     assert f"without a random tenth networks lose {cost['random', 0.9].removeprefix('−')} points" in first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,16 +15,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tenpercent.errors import UsageError
-from tenpercent.evaluation.find import Answer, Done, Train, find_step, look, looks, open_trainings
-from tenpercent.reporting.evidence.gathered import Point, gather
-from tenpercent.reporting.evidence.sentences import (
-    cost,
-    percent,
-    plus_minus,
-    rival_sentence,
-    sentence,
-    signed,
-)
+from tenpercent.evaluation.find import Decision, NextTrainingRun, SearchResult, analyses, decide, find_step
+from tenpercent.reporting.evidence.formats import difference_text, percent, signed
+from tenpercent.reporting.evidence.results import gather
 from tenpercent.reporting.evidence.statistics import (
     ALPHA,
     MOST_NEEDED,
@@ -34,9 +28,9 @@ from tenpercent.reporting.evidence.statistics import (
     needed_trials,
     pooled_spread,
     summary,
-    variance_parts,
     visible_difference,
 )
+from tenpercent.reporting.evidence.verdicts import against_random, finding
 
 FULL = [0.92, 0.921, 0.919, 0.922, 0.918]
 
@@ -68,13 +62,12 @@ def test_a_summary_by_hand() -> None:
     assert (found.n, found.mean, found.std) == (3, pytest.approx(0.92), pytest.approx(0.02))
     half = 4.302652729911275 * 0.02 / math.sqrt(3)  # t of 97.5% with 2 degrees of freedom, from a table
     assert (found.low, found.high) == (pytest.approx(0.92 - half), pytest.approx(0.92 + half))
-    assert found.missing == ""
 
 
 def test_one_trial_and_equal_trials_have_no_interval() -> None:
     one, equal = summary([0.9]), summary([0.9, 0.9])
-    assert (one.std, one.low, one.high, one.missing) == (None, None, None, "one trial has no interval")
-    assert (equal.std, equal.low, equal.high, equal.missing) == (0.0, None, None, "all 2 trials are equal")
+    assert (one.n, one.std, one.low, one.high) == (1, None, None, None)
+    assert (equal.n, equal.std, equal.low, equal.high) == (2, 0.0, None, None)
 
 
 @pytest.mark.parametrize("values", [[], [0.9, math.nan], [math.inf]])
@@ -88,20 +81,15 @@ def test_values_that_are_none_are_refused(values: list[float]) -> None:
 # --- compare ---------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(2, 12), st.floats(0.05, 2), st.booleans())
+@given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.integers(2, 12), st.floats(0.05, 2))
 @settings(max_examples=60)
-def test_a_comparison_is_welch_or_paired_by_its_formula(
-    seed: int, n: int, m: int, margin: float, paired: bool
-) -> None:
+def test_a_comparison_is_welch_by_its_formula(seed: int, n: int, m: int, margin: float) -> None:
     generator = np.random.default_rng(seed)
-    a, b = generator.normal(0.9, 0.004, n), generator.normal(0.9, 0.002, n if paired else m)
-    found = compare(a, b, margin, paired)
+    a, b = generator.normal(0.9, 0.004, n), generator.normal(0.9, 0.002, m)
+    found = compare(a, b, margin)
     x, y = 100 * a, 100 * b
-    if paired:
-        error, freedom = (x - y).std(ddof=1) / math.sqrt(n), n - 1
-    else:
-        u, v = x.var(ddof=1) / n, y.var(ddof=1) / m
-        error, freedom = math.sqrt(u + v), (u + v) ** 2 / (u**2 / (n - 1) + v**2 / (m - 1))
+    u, v = x.var(ddof=1) / n, y.var(ddof=1) / m
+    error, freedom = math.sqrt(u + v), (u + v) ** 2 / (u**2 / (n - 1) + v**2 / (m - 1))
     difference = x.mean() - y.mean()
     half = stats.t.ppf(0.975, freedom) * error
     assert found.difference == pytest.approx(difference)
@@ -140,34 +128,18 @@ def made(difference: float, half: float, margin: float = 0.2, n: int = 10) -> Co
 
 
 CASES = {
-    Verdict.BETTER: (
-        made(0.30, 0.11),
-        "keeping 90% gains 0.30 ± 0.11 points over the full set (95% interval, 10 trials; it beats the full set)",
-    ),
-    Verdict.AS_GOOD: (
-        made(0.03, 0.11),
-        "keeping 90% costs −0.03 ± 0.11 points against the full set "
-        "(95% interval, 10 trials; a margin of 0.2 is met)",
-    ),
-    Verdict.SMALL_LOSS: (
-        made(-0.10, 0.05),
-        "keeping 90% costs 0.10 ± 0.05 points against the full set "
-        "(95% interval, 10 trials; a loss, but a margin of 0.2 is met)",
-    ),
-    Verdict.WORSE: (
-        made(-0.50, 0.11),
-        "keeping 90% costs 0.50 ± 0.11 points against the full set "
-        "(95% interval, 10 trials; a margin of 0.2 is not met)",
-    ),
+    Verdict.BETTER: (made(0.30, 0.11), "Keeping 90% is better than the full set"),
+    Verdict.AS_GOOD: (made(0.03, 0.11), "Keeping 90% is as good as the full set, within 0.2 points"),
+    Verdict.SMALL_LOSS: (made(-0.10, 0.05), "Keeping 90% loses accuracy, but less than 0.2 points"),
+    Verdict.WORSE: (made(-0.50, 0.11), "Keeping 90% loses more than 0.2 points"),
     Verdict.LOSS: (
         made(-0.18, 0.11),
-        "keeping 90% costs 0.18 ± 0.11 points against the full set (95% interval, 10 trials; a loss; "
-        "whether a margin of 0.2 is met is open: about 425 trials of each would tell)",
+        "Keeping 90% loses accuracy; too few trials to tell whether less than 0.2 points; "
+        "about 425 per arm would decide",
     ),
     Verdict.OPEN: (
         made(-0.05, 0.3),
-        "keeping 90% costs 0.05 ± 0.30 points against the full set (95% interval, 10 trials; "
-        "whether a margin of 0.2 is met is open: about 57 trials of each would tell)",
+        "Keeping 90%: too few trials to rule out a 0.2-point loss; about 57 per arm would decide",
     ),
 }
 
@@ -176,37 +148,23 @@ CASES = {
 def test_the_sentence_of_each_verdict(verdict: Verdict) -> None:
     comparison, expected = CASES[verdict]
     assert comparison.verdict is verdict
-    assert sentence(comparison, "keeping 90%") == expected
-
-
-def test_a_margin_met_by_the_one_sided_test_alone_says_so() -> None:
-    comparison = made(-0.10, 0.11)  # the interval ends at −0.21
-    assert comparison.verdict is Verdict.AS_GOOD
-    assert sentence(comparison, "x").endswith("a margin of 0.2 is met by a one-sided test at 5%)")
+    assert finding(comparison, "Keeping 90%") == expected
 
 
 def test_no_significant_difference_is_not_as_good() -> None:
     comparison = compare([0.90, 0.93], [0.92, 0.91], 0.2)  # equal means, wide apart
     assert comparison.verdict is Verdict.OPEN
-    assert "open" in sentence(comparison, "x")
+    assert "too few trials" in finding(comparison, "x")
     assert not comparison.equivalent
 
 
 @pytest.mark.parametrize(
     ("arm", "full", "why"),
     [
-        ([0.9], [0.91], "no interval: one trial has no interval; take 2 or more of each"),
-        ([0.9], FULL, "no interval: one trial has no interval; about "),
-        (
-            [0.9, 0.9],
-            FULL,
-            "no interval: all 2 trials of one side are equal, so the spread is unknown; about ",
-        ),
-        (
-            [0.9, 0.9],
-            [0.91, 0.91],
-            "all 2 trials of one side are equal, so the spread is unknown; take 2 or more",
-        ),
+        ([0.9], [0.91], "one trial has no interval; train 2 or more per arm"),
+        ([0.9], FULL, "one trial has no interval; about "),
+        ([0.9, 0.9], FULL, "all 2 trials of one arm are equal, so the spread is unknown; about "),
+        ([0.9, 0.9], [0.91, 0.91], "all 2 trials of one arm are equal, so the spread is unknown; train 2"),
     ],
 )
 def test_without_spread_there_is_no_interval_and_the_sentence_says_so(
@@ -214,45 +172,44 @@ def test_without_spread_there_is_no_interval_and_the_sentence_says_so(
 ) -> None:
     comparison = compare(arm, full, 0.2)
     assert (comparison.low, comparison.loss_p, comparison.verdict) == (None, None, Verdict.UNKNOWN)
-    text = sentence(comparison, "keeping 90%")
-    assert why in text
-    assert "±" not in text
-    assert "met" not in text.replace("whether a margin of 0.2 is met", "")
-    assert "±" not in rival_sentence(comparison, "a", "b")
+    assert finding(comparison, "Keeping 90%").startswith(f"Keeping 90% can’t be tested: {why}")
+    for text in (difference_text(comparison), against_random(comparison)):
+        assert "±" not in text
+    assert comparison.missing in against_random(comparison)
 
 
-def test_unequal_sides_are_counted_and_pairs_must_be_pairs() -> None:
-    assert "3 trials against 5" in sentence(compare([0.9, 0.91, 0.92], FULL), "x")
-    with pytest.raises(UsageError, match="3 and 5 trials can't be pairs"):
-        compare([0.9, 0.91, 0.92], FULL, paired=True)
-    with pytest.raises(UsageError, match="a margin of 0 points"):
-        compare(FULL, FULL, 0)
-    assert compare(FULL, FULL, paired=True).missing.startswith("all 5 differences are equal")
+def test_a_comparison_needs_a_margin_above_zero() -> None:
+    for margin in (0, -1, math.nan):
+        with pytest.raises(UsageError, match=f"the margin is {margin:g} points"):
+            compare(FULL, FULL, margin)
 
 
-def test_rivals() -> None:
-    better, worse = made(0.3, 0.11), made(-0.3, 0.11)
-    near, unclear = made(0.02, 0.1), made(0.1, 0.3)
-    assert (
-        rival_sentence(better, "A", "B") == "A is 0.30 ± 0.11 points better than B (95% interval, 10 trials)"
+def test_the_comparison_with_random_subsets_claims_what_is_shown() -> None:
+    same = "random subsets of the same size"
+    assert against_random(made(0.3, 0.11)) == f"Better than {same}: +0.30 ± 0.11 points"
+    assert against_random(made(-0.3, 0.11)) == f"Worse than {same}: −0.30 ± 0.11 points"
+    assert against_random(made(0.02, 0.1)) == f"Within 0.2 points of {same}: +0.02 ± 0.10 points"
+    assert against_random(made(0.1, 0.3)) == (
+        f"Too few trials to tell it from {same}: +0.10 ± 0.30 points; "
+        "about 162 per arm would show a difference this large"
     )
-    assert rival_sentence(worse, "A", "B") == "A is 0.30 ± 0.11 points worse than B (95% interval, 10 trials)"
-    assert rival_sentence(near, "A", "B").startswith("A is +0.02 ± 0.10 points from B")
-    assert rival_sentence(near, "A", "B").endswith("less than 0.2 apart either way)")
-    assert "which of the two is better is open: about 162 trials of each" in rival_sentence(unclear, "A", "B")
-    assert cost(worse, "A") == "A costs 0.30 ± 0.11 points against the full set"
 
 
 def test_numbers_in_words() -> None:
-    assert [signed(v, 2) for v in (-0.004, 0.004, -0.006, 1.0)] == ["0.00", "0.00", "−0.01", "1.00"]
-    assert [signed(v, 1, plus=True) for v in (0.2, -0.2, 0.0)] == ["+0.2", "−0.2", "0.0"]
-    assert [plus_minus(1.2346, half) for half in (12.0, 0.12, 0.012, 0.00012, None)] == [
-        "1.23 ± 12.00",
-        "1.23 ± 0.12",
-        "1.235 ± 0.012",
-        "1.2346 ± 0.0001",
-        "1.23",
+    assert [signed(v, 2, plus=False) for v in (-0.004, 0.004, -0.006, 1.0)] == [
+        "0.00",
+        "0.00",
+        "−0.01",
+        "1.00",
     ]
+    assert [signed(v, 1) for v in (0.2, -0.2, 0.0)] == ["+0.2", "−0.2", "0.0"]
+    assert [difference_text(made(1.2346, half)) for half in (12.0, 0.12, 0.012, 0.00012)] == [
+        "+1.23 ± 12.00",
+        "+1.23 ± 0.12",
+        "+1.235 ± 0.012",
+        "+1.2346 ± 0.0001",
+    ]
+    assert (difference_text(compare([0.91], [0.9])), difference_text(None)) == ("+1.00", "–")
     assert [percent(f) for f in (0.9, 0.95, 2 / 3, 0.125)] == ["90%", "95%", "66.67%", "12.5%"]
 
 
@@ -301,12 +258,11 @@ def test_a_gap_has_the_interval_of_the_comparison_and_the_unit_of_its_values() -
 def test_needed_trials_at_the_edges() -> None:
     assert needed_trials(0.1, 0) == needed_trials(1.0, 0.001) == MOST_NEEDED + 1
     assert needed_trials(1e-9, 0.2) == 2
-    assert needed_trials(0.2, 0.2, paired=True) < needed_trials(0.2, 0.2)
     assert [needed_trials(s, 0.2) for s in (0.1, 0.2, 0.4)] == sorted(
         needed_trials(s, 0.2) for s in (0.1, 0.2, 0.4)
     )
     unlucky = made(-0.199, 0.3)
-    assert "more than 1,000 trials of each would tell" in sentence(unlucky, "x")
+    assert "more than 1,000 per arm would decide" in finding(unlucky, "x")
     assert CASES[Verdict.AS_GOOD][0].needed is None
 
 
@@ -330,20 +286,8 @@ def test_more_is_asked_for_where_as_many_did_not_do() -> None:
 
 def test_pooled_spread() -> None:
     assert pooled_spread([1.0], [2.0]) is None
-    assert pooled_spread([1.0, 3.0], [5.0]) == (pytest.approx(math.sqrt(2)), 1)
-    assert pooled_spread([1.0, 3.0], [0.0, 0.0, 3.0]) == (pytest.approx(math.sqrt((2 + 6) / 3)), 3)
-
-
-def test_the_spread_of_embeddings() -> None:
-    generator = np.random.default_rng(0)
-    of = np.repeat(np.arange(400), 3)
-    values = np.repeat(generator.normal(0, 2, 400), 3) + generator.normal(0, 1, 1200)
-    found = variance_parts(values, of)
-    assert found == (pytest.approx(2, rel=0.1), pytest.approx(1, rel=0.1))
-    alike = variance_parts([1.0, 3.0, 1.0, 3.0], [0, 0, 1, 1])
-    assert alike == (0.0, pytest.approx(math.sqrt(2)))
-    assert variance_parts([1.0, 2.0], [0, 0]) is None
-    assert variance_parts([1.0, 2.0], [0, 1]) is None
+    assert pooled_spread([1.0, 3.0], [5.0]) == pytest.approx(math.sqrt(2))
+    assert pooled_spread([1.0, 3.0], [0.0, 0.0, 3.0]) == pytest.approx(math.sqrt((2 + 6) / 3))
 
 
 # --- simulations -------------------------------------------------------------------------------------------------
@@ -386,12 +330,12 @@ def test_only_trainings_of_one_protocol_are_compared() -> None:
     )
     main, other = gather(table)
     assert (main.protocol, main.trials, other.protocol, other.trials) == ("p", 7, "other", 2)
-    point = main.point("semantic", 0.9, "end")
+    point = main.result("semantic", 0.9, "end")
     assert point is not None
     found = main.against_full(point)
     assert found is not None
     assert found.difference == pytest.approx(100 * (0.919 - 0.92))
-    alone = other.point("semantic", 0.9, "end")
+    alone = other.result("semantic", 0.9, "end")
     assert alone is not None
     assert other.against_full(alone) is None
 
@@ -409,50 +353,34 @@ def test_failed_trainings_are_counted_and_named_and_enter_no_mean() -> None:
         {"arm": "semantic", "fraction": 0.9, "trial": 3, "accuracy": math.nan},
     )
     (evidence,) = gather(table)
-    (point,) = evidence.points
-    assert point.accuracy is not None
-    assert (point.accuracy.n, point.accuracy.mean) == (2, pytest.approx(0.91))
+    (result,) = evidence.results
+    accuracy = result.summary("accuracy")
+    assert accuracy is not None
+    assert (accuracy.n, accuracy.mean) == (2, pytest.approx(0.91))
     assert evidence.failures == (
         "semantic at 90%, trial 3: loss is nan at step 7",
         "semantic at 90%, trial 4: no accuracy",
     )
 
 
-def test_blind_arms_serve_every_layer_and_embedding_once() -> None:
+def test_baselines_serve_every_layer_and_embedding_once() -> None:
     shared = trials("random", 0.9, [0.9, 0.91])
     again = [row | {"layer": "start", "embedding": 1, "seed": 100 + row["trial"]} for row in shared]
     first = [row | {"seed": 100 + row["trial"]} for row in shared]
     (evidence,) = gather(rows(*first, *again))
-    (point,) = evidence.points
-    assert (point.layer, len(point.done)) == ("", 2)
+    (result,) = evidence.results
+    assert (result.layer, len(result.done)) == ("", 2)
 
 
 def test_the_mean_of_an_embedding_counts_once() -> None:
     values = {0: [0.90, 0.92], 1: [0.93, 0.95], 2: [0.91, 0.91]}
     table = rows(*[row for e, found in values.items() for row in trials("semantic", 0.9, found, embedding=e)])
-    (point,) = gather(table)[0].points
-    assert point.units.tolist() == pytest.approx([0.91, 0.94, 0.91])
-    assert point.counted == "3 embeddings, 6 trials"
-    assert point.spread_of_embeddings is not None
-    assert point.spread_of_embeddings[0] > 0
+    (result,) = gather(table)[0].results
+    assert result.independent("accuracy").tolist() == pytest.approx([0.91, 0.94, 0.91])
+    assert (result.embeddings, len(result.done)) == (3, 6)
 
 
-def test_embeddings_overlap_in_what_they_keep_and_remove() -> None:
-    def chosen(embedding: int, *kept: int) -> dict[str, Any]:
-        mask = np.isin(np.arange(10), kept)
-        return {"embedding": embedding, "trial": 0, "kept": np.packbits(mask).tobytes()}
-
-    one, other, third = chosen(0, 0, 1, 2, 3, 4), chosen(1, 0, 1, 2, 3, 9), chosen(2, 5, 6, 7, 8, 9)
-    assert Point("semantic", "end", 0.5, (one, one), ()).overlap_of_embeddings is None
-    assert Point("random", "", 0.5, (one, other), ()).overlap_of_embeddings is None
-    assert Point("semantic", "end", 0.5, (one, one, other), ()).overlap_of_embeddings == (0.8, 0.8)
-    found = Point("semantic", "end", 0.5, (one, other, third), ()).overlap_of_embeddings
-    assert found is not None and found[0] == pytest.approx((0.8 + 0.0 + 0.2) / 3)
-    without = {"embedding": 1, "trial": 0, "kept": None}
-    assert Point("semantic", "end", 0.5, (one, without), ()).overlap_of_embeddings is None
-
-
-def test_points_come_in_their_order() -> None:
+def test_results_come_in_their_order() -> None:
     given_rows = [
         {"arm": arm, "fraction": fraction, "layer": layer, "accuracy": 0.9}
         for arm, fraction, layer in [
@@ -465,19 +393,20 @@ def test_points_come_in_their_order() -> None:
         ]
     ]
     (evidence,) = gather(rows(*given_rows))
-    assert [(p.arm, p.layer, p.fraction) for p in evidence.points] == [
-        ("full", "", 1.0),
-        ("semantic", "start", 0.9),
-        ("semantic", "end", 0.9),
-        ("semantic", "end", 0.5),
-        ("kcenter", "end", 0.9),
-        ("random", "", 0.5),
+    assert [(one.fraction, one.arm, one.layer) for one in evidence.results] == [
+        (1.0, "full", ""),
+        (0.9, "semantic", "start"),
+        (0.9, "semantic", "end"),
+        (0.9, "kcenter", "end"),
+        (0.5, "semantic", "end"),
+        (0.5, "random", ""),
     ]
-    assert evidence.main_layer("semantic") == "end"
+    assert evidence.arms == ("full", "semantic", "kcenter", "random")
+    assert evidence.layers("semantic") == ("start", "end")
 
 
 def test_a_table_without_its_columns_is_refused() -> None:
-    with pytest.raises(UsageError, match="without the column protocol"):
+    with pytest.raises(UsageError, match="lack the column protocol"):
         gather(rows().drop(["protocol"]))
     assert gather(rows()) == ()
 
@@ -487,15 +416,15 @@ def test_a_table_without_its_columns_is_refused() -> None:
 
 def search(
     accuracy: Callable[[str, float, int], float | None], margin: float, ladder: list[float], most: int
-) -> tuple[Done, list[Train]]:
+) -> tuple[SearchResult, list[NextTrainingRun]]:
     """Train whatever is asked for until the search ends."""
-    asked: list[Train] = []
+    asked: list[NextTrainingRun] = []
     given_rows: list[dict[str, Any]] = []
     while True:
         step = find_step(rows(*given_rows), margin, ladder, most)
-        if isinstance(step, Done):
+        if isinstance(step, SearchResult):
             return step, asked
-        assert step not in asked, "a training is asked for twice"
+        assert step not in asked, "a training run is asked for twice"
         asked.append(step)
         value = accuracy(step.arm, step.fraction, step.trial)
         given_rows.append(
@@ -504,8 +433,8 @@ def search(
         )
 
 
-def test_looks_are_doubled_up_to_the_most() -> None:
-    assert [looks(most) for most in (2, 3, 4, 6, 10, 24)] == [
+def test_analyses_are_doubled_up_to_the_most() -> None:
+    assert [analyses(most) for most in (2, 3, 4, 6, 10, 24)] == [
         (2,),
         (3,),
         (3, 4),
@@ -513,8 +442,8 @@ def test_looks_are_doubled_up_to_the_most() -> None:
         (3, 6, 10),
         (3, 6, 12, 24),
     ]
-    with pytest.raises(UsageError, match="1 trials a fraction have no interval"):
-        looks(1)
+    with pytest.raises(UsageError, match="1 trials of a fraction have no interval"):
+        analyses(1)
 
 
 def test_a_clear_case_is_found_with_few_trainings() -> None:
@@ -526,29 +455,32 @@ def test_a_clear_case_is_found_with_few_trainings() -> None:
 
     done, asked = search(accuracy, 0.3, [0.5, 0.8, 0.9, 0.7], 12)
     assert (done.fraction, done.decided) == (0.8, True)
-    assert (
-        "80% is the smallest fraction confirmed to stay within a margin of 0.3 points with 95%"
-        in done.sentence
+    assert done.sentence.startswith(
+        "80% is the smallest fraction confirmed, with 95% confidence, to lose less than 0.3 points ("
     )
-    assert "70% is refused: keeping 70% costs " in done.sentence
-    assert asked[0] == Train(1.0, "full", 0)
+    assert re.search(
+        r"; 70% is rejected \(−[\d.]+ ± [\d.]+ points against the full set, 3 trials per arm", done.sentence
+    )
+    assert asked[0] == NextTrainingRun(1.0, "full", 0)
     assert {one.fraction for one in asked} == {1.0, 0.9, 0.8, 0.7}  # 0.5 can decide nothing any more
     assert len(asked) <= 6 + 4 * 3
 
 
-def test_a_search_goes_on_from_what_there_is_and_shares_its_trainings() -> None:
+def test_a_search_resumes_from_what_there_is() -> None:
     table = rows(*trials("full", 1.0, FULL), *trials("semantic", 0.9, [0.919]))
-    assert find_step(table, 0.2, [0.9]) == Train(0.9, "semantic", 1)
-    assert open_trainings(table, 0.2, [0.9]) == (Train(0.9, "semantic", 1), Train(0.9, "semantic", 2))
-    assert len(open_trainings(rows(), 0.2, [0.9])) == 6
+    assert find_step(table, 0.2, [0.9]) == NextTrainingRun(0.9, "semantic", 1)
+    assert find_step(rows(), 0.2, [0.9]) == NextTrainingRun(1.0, "full", 0)
+    ahead = rows(*trials("full", 1.0, FULL[:1]))
+    assert find_step(ahead, 0.2, [0.9]) == NextTrainingRun(0.9, "semantic", 0)  # both arms side by side
 
 
 def test_trials_that_can_not_decide_are_said_not_to() -> None:
     generator = np.random.default_rng(1)
     done, asked = search(lambda *_: 0.9 + float(generator.normal(0, 0.02)), 0.1, [0.9, 0.8], 12)
     assert (done.fraction, done.decided) == (None, False)
-    assert "90% is open, the spread is too large for the 12 trials allowed" in done.sentence
-    assert len(asked) == 6  # the first look is enough to see that
+    assert "No fraction is confirmed to lose less than 0.1 points; 90% is open, as" in done.sentence
+    assert "as trials vary too much for the 12 allowed to decide (" in done.sentence
+    assert len(asked) == 6  # the first analysis is enough to see that
     close, _ = search(
         lambda arm, *_: 0.9 - 0.003 * (arm != "full") + float(generator.normal(0, 0.001)), 0.3, [0.9], 6
     )
@@ -565,35 +497,34 @@ def test_failed_trainings_are_replaced_while_numbers_are_left() -> None:
     assert done.fraction == 0.9
     assert [one.trial for one in asked if one.arm == "semantic"] == [0, 1, 2, 3, 4]
     none, _ = search(lambda *_: None, 0.3, [0.9], 4)
-    assert "90% is open: too many trainings failed" in none.sentence
+    assert "90% is open: too many training runs failed" in none.sentence
 
 
-def test_a_look_has_its_own_trials_of_the_full_set() -> None:
-    """More of the full set's trials, made for an earlier fraction, change no look at fewer."""
+def test_an_analysis_has_its_own_trials_of_the_full_set() -> None:
+    """More of the full set's trials, made for an earlier fraction, change no analysis of fewer."""
     arm = [0.9, 0.901, 0.899]
     full = [0.9, 0.902, 0.898]
-    assert look(compare(arm, full, 0.3), 6) is Answer.GO_ON
+    assert decide(compare(arm, full, 0.3), 6) is Decision.CONTINUE
     few = rows(*trials("full", 1.0, full), *trials("semantic", 0.9, arm))
     many = rows(*trials("full", 1.0, [*full, 0.2, 0.2, 0.2]), *trials("semantic", 0.9, arm))
-    wanted = [training for training in open_trainings(few, 0.3, [0.9], 6) if training.arm != "full"]
-    assert len(wanted) == 3
-    assert wanted == list(open_trainings(many, 0.3, [0.9], 6))
+    assert find_step(few, 0.3, [0.9], 6) == NextTrainingRun(1.0, "full", 3)
+    assert find_step(many, 0.3, [0.9], 6) == NextTrainingRun(0.9, "semantic", 3)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"ladder": []}, "0 fractions"),
-        ({"ladder": [1.0, 0.9]}, "a fraction of 1"),
+        ({"fractions": []}, "0 fractions"),
+        ({"fractions": [1.0, 0.9]}, "a fraction of 1"),
         ({"most_trials": 1}, "1 trials"),
-        ({"arm": "random"}, "the arm random"),
-        ({"margin": 0.0}, "a margin of 0 points"),
+        ({"arm": "random"}, "of the arm random"),
+        ({"margin": 0.0}, "the margin is 0 points"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(change: dict[str, Any], said: str) -> None:
     table = rows(*trials("full", 1.0, FULL), *trials("semantic", 0.9, FULL))
     with pytest.raises(UsageError, match=said):
-        find_step(table, **({"margin": 0.2, "ladder": [0.9]} | change))
+        find_step(table, **({"margin": 0.2, "fractions": [0.9]} | change))
 
 
 @pytest.mark.parametrize("change", ["protocol", "layer", "embedding"])
@@ -605,16 +536,16 @@ def test_a_search_through_mixed_results_is_refused(change: str) -> None:
 
 
 def test_a_fraction_that_loses_the_margin_is_confirmed_5_times_in_100_at_most() -> None:
-    """All looks together, at the fraction where a false confirmation is likeliest."""
+    """All analyses together, at the fraction where a false confirmation is likeliest."""
     times, most, margin = 400, 12, 0.3
     generator = np.random.default_rng(5)
     full = generator.normal(0.9, 0.002, (times, most))
     arm = generator.normal(0.9 - margin / 100, 0.002, (times, most))
     confirmed = naive = 0
     for a, b in zip(arm, full, strict=True):
-        found = [compare(a[:k], b[:k], margin) for k in looks(most)]
-        answers = [look(one, most) for one in found]
-        confirmed += next(answer for answer in answers if answer is not Answer.GO_ON) is Answer.CONFIRMED
+        found = [compare(a[:k], b[:k], margin) for k in analyses(most)]
+        decisions = [decide(one, most) for one in found]
+        confirmed += next(one for one in decisions if one is not Decision.CONTINUE) is Decision.CONFIRMED
         naive += any(one.verdict.holds for one in found)
     assert confirmed / times < 0.05
-    assert naive / times > 0.07  # what looking without paying would do
+    assert naive / times > 0.07  # what testing without paying would do

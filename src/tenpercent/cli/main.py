@@ -277,7 +277,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
         return
     if arguments.find:
         evaluation, ended = find(arguments.run, asked, protocol, arguments.margin)
-        _say(f"{ended.sentence[0].upper()}{ended.sentence[1:]}.\n")
+        _say(f"{ended.sentence}\n")
     else:
         evaluation = evaluate(arguments.run, asked, protocol)
     _say(finish(arguments.run, evaluation, arguments.margin))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from .experiment import Tally, Train
-    from .find import Done
+    from .find import SearchResult
     from .presets import Protocol
     from .trials import Trial
 
@@ -177,7 +177,7 @@ def _warn(run: RunFolder, protocol: Protocol) -> None:
 
 def find(
     what: str | Path, asked: Asked, protocol: Protocol, margin: float | None = None
-) -> tuple[Evaluation, Done]:
+) -> tuple[Evaluation, SearchResult]:
     """Search for the smallest fraction whose loss against the full set stays within a margin, with 95% confidence.
 
     Training runs are made one after the other, as the search needs them (`evaluation.find`); all are stored, and
@@ -197,7 +197,7 @@ def find(
         UsageError: see `evaluate`; or not one arm to search.
     """
     from .experiment import missing, run_trials, tally
-    from .find import Done, find_step
+    from .find import SearchResult, find_step
     from .trials import FULL, Trial
 
     arm = searched_arm(asked)
@@ -213,7 +213,7 @@ def find(
     while True:
         table = _searched(ready.results.rebuild(), key, arm, layer)
         step = find_step(table, margin, asked.keep, asked.trials, arm)
-        if isinstance(step, Done):
+        if isinstance(step, SearchResult):
             return Evaluation(ready.results.rebuild(), tally(tried, ready.results, key), key), step
         whole = step.arm == FULL
         trial = Trial(step.trial, 0, "end" if whole else layer, step.fraction, step.arm)

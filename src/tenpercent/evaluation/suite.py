@@ -23,7 +23,7 @@ from .stage import evaluate, protocol_of
 from .suite_file import Data, Suite, folder_name, read_suite, told
 
 if TYPE_CHECKING:
-    from ..reporting.evidence.gathered import Evidence
+    from ..reporting.evidence.results import Evidence
 
 log = logging.getLogger("tenpercent")
 
@@ -56,7 +56,7 @@ def bench(path: str | Path) -> Path:
         UsageError: the file holds an invalid value, or an experiment can't be run.
         TrainingFailedError: training runs failed; all others are done and in the table.
     """
-    from ..reporting.evidence.suite_figure import write_suite_figure
+    from ..reporting.evidence.figure import write_figure
 
     suite = read_suite(path)
     _check_networks(suite)
@@ -65,6 +65,7 @@ def bench(path: str | Path) -> Path:
             _check_images(data)
     remove_remains(suite.out / "table.csv", suite.out / "figure.svg")
     rows: list[dict[str, Any]] = []
+    panels: list[tuple[str, Evidence]] = []
     failed: list[str] = []
     for data in suite.data:
         for label, embedder in suite.embedders.items():
@@ -73,10 +74,12 @@ def bench(path: str | Path) -> Path:
             embed(data.source, out=run, embedder=embedder, holdout=data.holdout, options=data.options)
             protocol = protocol_of(run, suite.preset)[0].override(**suite.override)
             found = evaluate(run, replace(suite.asked, test=data.test), protocol)
-            rows += _rows(data.name, label, run, found.protocol)
+            evidence = _evidence(run, found.protocol)
+            if evidence is not None:
+                rows += _rows(data.name, label, evidence)
+                panels.append((f"{data.name}, {label}", evidence))
+                write_figure(suite.out / "figure", panels)
             write_text(suite.out / "table.csv", _csv(rows))
-            if rows:
-                write_suite_figure(suite.out / "figure.svg", rows)
             failed += [f"{data.name}, {label}, {trial}: {reason}" for trial, reason in found.tally.failed]
     if failed:
         raise TrainingFailedError(
@@ -125,28 +128,32 @@ def _check_images(data: Data) -> None:
         )
 
 
-def _rows(data: str, embedder: str, run: Path, protocol: str) -> Iterator[dict[str, Any]]:
-    """Yield one row an arm and fraction of an experiment."""
+def _evidence(run: Path, protocol: str) -> Evidence | None:
+    """Return the results of one experiment; None where there is no training run under its protocol."""
     from ..data.store.results import read_results
-    from ..reporting.evidence.gathered import gather
+    from ..reporting.evidence.results import gather
 
     table = read_results(RunFolder.open(run))
-    gathered = () if table is None else gather(table)
-    evidence: Evidence | None = next((one for one in gathered if one.protocol == protocol), None)
-    for point in () if evidence is None else evidence.points:
-        if point.accuracy is None:
+    found = () if table is None else gather(table)
+    return next((one for one in found if one.protocol == protocol), None)
+
+
+def _rows(data: str, embedder: str, evidence: Evidence) -> Iterator[dict[str, Any]]:
+    """Yield one row an arm and fraction of an experiment."""
+    for result in evidence.results:
+        accuracy = result.summary("accuracy")
+        if accuracy is None:
             continue
-        assert evidence is not None
-        full, random = evidence.against_full(point), evidence.against_random(point)
+        full, random = evidence.against_full(result), evidence.against_random(result)
         yield {
             "data": data,
             "embedder": embedder,
-            "arm": point.arm,
-            "fraction": point.fraction,
-            "n": round(float(point.values("n").mean())),
-            "trials": len(point.done),
-            "mean": point.accuracy.mean,
-            "std": point.accuracy.std,
+            "arm": result.arm,
+            "fraction": result.fraction,
+            "n": round(float(result.values("n").mean())),
+            "trials": len(result.done),
+            "mean": accuracy.mean,
+            "std": accuracy.std,
             "against_full": None if full is None else full.difference,
             "against_random": None if random is None else random.difference,
         }
@@ -162,7 +169,7 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 
 def describe_suite(folder: Path) -> str:
     """Return a suite's table for the terminal."""
-    from ..reporting.evidence.sentences import signed
+    from ..reporting.evidence.formats import signed
 
     rows = list(csv.DictReader((folder / "table.csv").read_text(encoding="utf-8").splitlines()))
     lines: list[tuple[str, ...]] = [
@@ -171,8 +178,7 @@ def describe_suite(folder: Path) -> str:
     for row in rows:
         std = f" ± {100 * float(row['std']):.2f}" if row["std"] else ""
         gains = [
-            signed(float(row[name]), 2, plus=True) if row[name] else "–"
-            for name in ("against_full", "against_random")
+            signed(float(row[name]), 2) if row[name] else "–" for name in ("against_full", "against_random")
         ]
         accuracy = f"{100 * float(row['mean']):.2f}{std}"
         kept = f"{100 * float(row['fraction']):g}%"

@@ -14,7 +14,7 @@ log = logging.getLogger("tenpercent")
 
 def accuracy(run: RunFolder) -> list[dict[str, Any]]:
     """Return mean accuracy and its interval by arm and fraction, of the protocol with the most training runs."""
-    from ..reporting.evidence.gathered import gather  # loads SciPy's statistics, which takes seconds
+    from ..reporting.evidence.results import gather  # loads SciPy's statistics, which takes seconds
 
     try:
         table = read_results(run)
@@ -24,15 +24,15 @@ def accuracy(run: RunFolder) -> list[dict[str, Any]]:
         return []
     return [
         {
-            "arm": point.arm,
-            "layer": point.layer,
-            "fraction": point.fraction,
-            "trials": len(point.done),
+            "arm": result.arm,
+            "layer": result.layer,
+            "fraction": result.fraction,
+            "trials": len(result.done),
             "mean": summary.mean,
             "low": summary.low,
             "high": summary.high,
         }
-        for part in found[:1]
-        for point in part.points
-        if (summary := point.accuracy) is not None
+        for evidence in found[:1]
+        for result in evidence.results
+        if (summary := result.summary("accuracy")) is not None
     ]
