@@ -14,7 +14,7 @@ from test_sources import labels, opened, png, put, table, write
 from selections import selection_of
 from tenpercent.cli.main import main
 from tenpercent.data.decoding.decode import Unreadable, decode
-from tenpercent.data.sources.columns import caseless, refuse_case_twins
+from tenpercent.data.sources.classes import caseless, refuse_case_twins
 from tenpercent.data.sources.opening import open_source, open_split
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.sources.source import ImageSource

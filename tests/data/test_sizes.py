@@ -14,9 +14,9 @@ import pytest
 
 from tenpercent.cli.main import main
 from tenpercent.data.decoding.decode import Unreadable
-from tenpercent.data.sources import parquet, row_groups, vectors
+from tenpercent.data.sources import parquet_files, row_groups, vectors
 from tenpercent.data.sources.opening import open_source
-from tenpercent.data.sources.parquet import Files
+from tenpercent.data.sources.parquet_files import ParquetFiles
 from tenpercent.data.sources.row_groups import RowGroups
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.errors import SourceError
@@ -40,7 +40,7 @@ def write(path: Path, sizes: list[int], group: int, **how: Any) -> Path:
 
 
 def column(path: Path, capacity: int = row_groups.CACHE_BYTES) -> RowGroups:
-    return RowGroups(Files.open([path]), "image", capacity)
+    return RowGroups(ParquetFiles.open([path]), "image", capacity)
 
 
 def number(cell: object) -> int:
@@ -254,7 +254,7 @@ def test_more_than_2_31_values_are_taken_piece_by_piece(monkeypatch: pytest.Monk
 def test_vectors_in_pieces_are_the_vectors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: pa.DataType, group: int
 ) -> None:
-    monkeypatch.setattr(parquet, "PIECE_BYTES", 8 * 3 * 5)
+    monkeypatch.setattr(parquet_files, "PIECE_BYTES", 8 * 3 * 5)
     rng = np.random.default_rng(0)
     matrix = rng.integers(1, 9, (40, 3)).astype(kind.value_type.to_pandas_dtype())
     for number, part in enumerate((matrix[:25], matrix[25:])):

@@ -17,13 +17,13 @@ import pytest
 from PIL import Image
 
 from tenpercent.data.decoding.decode import Unreadable, decode
-from tenpercent.data.sources.cells import ids_of
 from tenpercent.data.sources.opening import SourceOptions, open_source, open_split
 from tenpercent.data.sources.options import RULES
-from tenpercent.data.sources.parquet import Files
+from tenpercent.data.sources.parquet_files import ParquetFiles
 from tenpercent.data.sources.row_groups import RowGroups
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.sources.splits import split_of_file
+from tenpercent.data.sources.tables import ids_of
 from tenpercent.data.sources.torchvision_sets import KINDS
 from tenpercent.errors import SourceError, UsageError
 
@@ -442,7 +442,7 @@ def test_a_damaged_column_of_labels_is_one_line(tmp_path: Path) -> None:
 
 def test_row_groups_stay_within_their_memory_and_serve_threads(tmp_path: Path) -> None:
     path = write(tmp_path / "x.parquet", table(40), group=3)
-    column = RowGroups(Files.open([path]), "img", capacity=1)
+    column = RowGroups(ParquetFiles.open([path]), "img", capacity=1)
     rows = np.random.default_rng(0).integers(0, 40, 200).tolist()
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda row: column[row]["path"], rows))  # type: ignore[index]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..data.decoding.decode import Unreadable
-from ..data.sources.columns import told_apart
+from ..data.sources.classes import told_apart
 from ..data.sources.source import ImageSource
 from ..errors import TenpercentError, one_line, require
 from ..progress import bar

@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 
-from ..data.sources.columns import caseless
+from ..data.sources.classes import caseless
 
 LONGEST = 200  # bytes: file systems allow 255, and a name may still get a number and another extension
 UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')

@@ -10,8 +10,8 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from ..data.sources.cells import has_path, paths_of
 from ..data.sources.columns import LABEL_NAMES
+from ..data.sources.tables import has_path, paths_of
 from ..data.store.arrays import one_a_row
 from ..data.store.embeddings import Ints, Strings
 from ..data.store.labels import plain

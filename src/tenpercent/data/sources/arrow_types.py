@@ -23,14 +23,14 @@ def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
-        chunks = [chunk.dictionary_decode() for chunk in column.chunks]
-        return plain_column(pa.chunked_array(chunks, kind.value_type))
-    if pa.types.is_run_end_encoded(kind):
-        chunks = [pc.run_end_decode(chunk) for chunk in column.chunks]
-        return plain_column(pa.chunked_array(chunks, kind.value_type))
-    if isinstance(kind, pa.BaseExtensionType):
-        return plain_column(pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type))
-    return column.cast(VIEWS[kind]) if kind in VIEWS else column
+        inner, chunks = kind.value_type, [chunk.dictionary_decode() for chunk in column.chunks]
+    elif pa.types.is_run_end_encoded(kind):
+        inner, chunks = kind.value_type, [pc.run_end_decode(chunk) for chunk in column.chunks]
+    elif isinstance(kind, pa.BaseExtensionType):
+        inner, chunks = kind.storage_type, [chunk.storage for chunk in column.chunks]
+    else:
+        return column.cast(VIEWS[kind]) if kind in VIEWS else column
+    return plain_column(pa.chunked_array(chunks, inner))
 
 
 def without_views(schema: pa.Schema) -> pa.Schema:
@@ -49,14 +49,12 @@ def _without_views(kind: pa.DataType) -> pa.DataType:
 
 def is_text(kind: pa.DataType) -> bool:
     """Return whether the values are text."""
-    kind = plain(kind)
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    return plain(kind) in (pa.string(), pa.large_string(), pa.string_view())
 
 
 def is_bytes(kind: pa.DataType) -> bool:
     """Return whether the values are bytes of variable length."""
-    kind = plain(kind)
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+    return plain(kind) in (pa.binary(), pa.large_binary(), pa.binary_view())
 
 
 def is_number(kind: pa.DataType) -> bool:
@@ -83,26 +81,21 @@ def can_be_vector(kind: pa.DataType, whole: bool = False) -> bool:
 
 
 def can_be_label(kind: pa.DataType) -> bool:
-    """Return whether the values can be labels: text, bytes that are text, bool, whole numbers; or all are missing."""
-    fixed = pa.types.is_fixed_size_binary(plain(kind))
-    truth = pa.types.is_boolean(plain(kind)) or pa.types.is_null(plain(kind))
-    return bool(is_text(kind) or is_bytes(kind) or is_number(kind) or fixed or truth)
+    """Return whether the values can be labels: those that can be ids, or bool; or all are missing."""
+    return can_be_id(kind) or pa.types.is_boolean(plain(kind)) or pa.types.is_null(plain(kind))
 
 
 def can_be_id(kind: pa.DataType) -> bool:
-    """Return whether the values can be ids: text, bytes that are text, whole numbers, or UUIDs."""
-    return (
-        is_text(kind) or is_bytes(kind) or is_number(kind) or bool(pa.types.is_fixed_size_binary(plain(kind)))
-    )
-
-
-def _is_image_struct(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_struct(plain(kind))) and can_be_image(kind)
+    """Return whether the values can be ids: text, bytes that are text, numbers, or UUIDs."""
+    fixed = bool(pa.types.is_fixed_size_binary(plain(kind)))
+    return is_text(kind) or is_bytes(kind) or is_number(kind) or fixed
 
 
 def same_kind(one: pa.DataType, other: pa.DataType) -> bool:
     """Return whether these types of two files can be one column: text, whole numbers, images, or one is all missing."""
-    if pa.types.is_null(plain(one)) or pa.types.is_null(plain(other)):
+    one, other = plain(one), plain(other)
+    if pa.types.is_null(one) or pa.types.is_null(other) or one == other:
         return True
-    alike = (is_text, is_number, is_bytes, _is_image_struct)
-    return bool(plain(one) == plain(other) or any(fits(one) and fits(other) for fits in alike))
+    if pa.types.is_struct(one) and pa.types.is_struct(other):
+        return can_be_image(one) and can_be_image(other)
+    return any(fits(one) and fits(other) for fits in (is_text, is_number, is_bytes))

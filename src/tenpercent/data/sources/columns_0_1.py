@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...errors import SourceError, nearest
+from ...errors import SourceError
 from ..store.labels import Labels
 from .options import SourceOptions
 
@@ -19,48 +19,47 @@ LABEL_NAMES = ("label", "labels", "class", "class_name", "target", "category", "
 ID_NAMES = ("id", "ids", "image_id", "file_name", "filename", "path")
 NEVER_LABELS = (*ID_NAMES, "row", "index", "idx", "width", "height", "hash", "text", "caption", "url")
 HIGHEST_CODE = 1_000_000
-Found = tuple[str | None, str | None, str | None, str | None]
+Features = dict[str, dict[str, Any]]
 
 
-def find(schema: pa.Schema, features: dict[str, dict[str, Any]], options: SourceOptions, spec: str) -> Found:
+def find(
+    schema: pa.Schema, features: Features, options: SourceOptions, spec: str
+) -> tuple[str | None, str | None, str | None, str | None]:
     """Return the columns of images, labels, vectors and ids; None where there is none.
 
     Raises:
-        SourceError: a requested column is missing or of another type, or the choice is ambiguous.
+        SourceError: a requested column is missing or of another type, or the choice is ambiguous: the file has changed
+            since the run was made.
     """
-    names = list(schema.names)
-    images = [name for name in names if _is_image(schema.field(name).type, features.get(name))]
-    vectors = [name for name in names if _is_vector(schema.field(name).type)]
     image: str | None = None
     vector: str | None = None
+    images = [each.name for each in schema if _is_image(each.type, features.get(each.name))]
+    vectors = _fitting(schema, _is_vector)
     if options.embedding_column is not None:
-        vector = _named(options.embedding_column, vectors, schema, "--embedding-column", "vectors", spec)
-    elif options.image_column is not None:
-        image = _named(options.image_column, images, schema, "--image-column", "images", spec)
+        vector = _chosen(vectors, (), "--embedding-column", spec, options.embedding_column)
+    elif options.image_column is not None or images:
+        image = _chosen(images, IMAGE_NAMES, "--image-column", spec, options.image_column)
     else:
-        image = _only(images, IMAGE_NAMES, "--image-column", spec)
-        vector = None if images else _only(vectors, (), "--embedding-column", spec)
+        vector = _chosen(vectors, (), "--embedding-column", spec)
     if image is None and vector is None:
         raise SourceError(f"{spec} has no column of images or vectors; give another file")
-    fitting = [name for name in ID_NAMES if name in names]
-    ids = (name for name in fitting if _is_text_or_integer(schema.field(name).type))
-    return image, _find_label(schema, features, options, spec), vector, next(ids, None)
+    simple = _fitting(schema, _is_text_or_integer)
+    ids = (name for name in ID_NAMES if name in simple)
+    return image, _find_label(simple, features, options, spec), vector, next(ids, None)
 
 
-def _find_label(
-    schema: pa.Schema, features: dict[str, dict[str, Any]], options: SourceOptions, spec: str
-) -> str | None:
-    fitting = [name for name in schema.names if _is_text_or_integer(schema.field(name).type)]
-    if options.label_column is not None:
-        return _named(options.label_column, fitting, schema, "--label-column", "labels", spec)
+def _find_label(fitting: list[str], features: Features, options: SourceOptions, spec: str) -> str | None:
     declared = [name for name in fitting if features.get(name, {}).get("_type") == "ClassLabel"]
-    if declared:
-        return _only(declared, LABEL_NAMES, "--label-column", spec)
     usual = [name for name in fitting if name.lower() in LABEL_NAMES]
-    if usual:
-        return _only(usual, LABEL_NAMES, "--label-column", spec)
+    if options.label_column is not None or declared or usual:
+        found = fitting if options.label_column is not None else declared or usual
+        return _chosen(found, LABEL_NAMES, "--label-column", spec, options.label_column)
     others = [name for name in fitting if name.lower() not in NEVER_LABELS]
     return others[0] if len(others) == 1 else None
+
+
+def _fitting(schema: pa.Schema, fits: Callable[[pa.DataType], bool]) -> list[str]:
+    return [each.name for each in schema if fits(each.type)]
 
 
 def _is_image(kind: pa.DataType, feature: dict[str, Any] | None) -> bool:
@@ -90,24 +89,22 @@ def _is_text_or_integer(kind: pa.DataType) -> bool:
     return _is_text(kind) or bool(pa.types.is_integer(kind))
 
 
-def _only(found: list[str], preferred: Sequence[str], flag: str, spec: str) -> str | None:
-    if len(found) <= 1:
-        return found[0] if found else None
-    usual = [name for name in preferred if name in found]
-    if usual:
-        return usual[0]
-    raise SourceError(
-        f"{spec} has {len(found)} columns it could be: {', '.join(found)}; choose one with {flag}"
-    )
-
-
-def _named(name: str, fitting: list[str], schema: pa.Schema, flag: str, what: str, spec: str) -> str:
-    if name in fitting:
-        return name
-    raise SourceError(
-        f"{flag} {name}: {spec} has no such column of {what}, only {', '.join(fitting) or 'none'}"
-        f"{nearest(name, schema.names)}"
-    )
+def _chosen(
+    found: list[str], usual: Sequence[str], flag: str, spec: str, asked: str | None = None
+) -> str | None:
+    """Return the requested column, else the only one, else the one with a usual name; None where there is none."""
+    if asked is not None and asked not in found:
+        raise SourceError(
+            f"{flag} {asked}: {spec} has no such column, only {', '.join(found) or 'others'}; restore the file"
+        )
+    if asked is not None or len(found) <= 1:
+        return asked or next(iter(found), None)
+    chosen = next((name for name in usual if name in found), None)
+    if chosen is None:
+        raise SourceError(
+            f"{spec} has {len(found)} possible columns: {', '.join(found)}; choose one with {flag}"
+        )
+    return chosen
 
 
 def labels_of(column: pa.ChunkedArray, class_names: tuple[str, ...] | None, spec: str) -> Labels:
@@ -134,20 +131,10 @@ def check_codes(codes: npt.NDArray[np.int64], class_names: tuple[str, ...] | Non
         SourceError: a code below -1, beyond the names or absurdly high.
     """
     lowest, highest = (int(codes.min()), int(codes.max())) if len(codes) else (-1, -1)
-    if lowest < -1:
-        raise SourceError(
-            f"{spec} has the label {lowest}, below -1, which means no label; number the classes from 0"
-        )
+    most = HIGHEST_CODE if class_names is None else len(class_names) - 1
+    if lowest < -1 or highest > most:
+        wrong = lowest if lowest < -1 else highest
+        raise SourceError(f"{spec} has the label {wrong}; labels go from 0 to {most:,}, and -1 means none")
     if highest < 0:
         return Labels(None, ())
-    if class_names is None:
-        if highest > HIGHEST_CODE:
-            raise SourceError(
-                f"{spec} has the label {highest}, above {HIGHEST_CODE:,}; number the classes from 0"
-            )
-        class_names = tuple(str(code) for code in range(highest + 1))
-    if highest >= len(class_names):
-        raise SourceError(
-            f"{spec} has the label {highest} but names for {len(class_names)} classes; give each class a name"
-        )
-    return Labels(codes, class_names)
+    return Labels(codes, tuple(map(str, range(highest + 1))) if class_names is None else class_names)

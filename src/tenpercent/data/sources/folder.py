@@ -15,7 +15,7 @@ import numpy as np
 from ...errors import SourceError
 from ..decoding.decode import extensions
 from .annotations import ENDINGS, Annotations, find_annotations, read_annotations
-from .columns import refuse_case_twins
+from .classes import refuse_case_twins
 from .endings import (
     BROKEN,
     CIRCLES,

@@ -18,12 +18,11 @@ import pyarrow as pa
 from ...errors import SourceError, nearest, require
 from ...progress import bar
 from ..store.embeddings import Embeddings, row_ids
-from .cells import bytes_of, has_path, ids_of, paths_of
 from .columns import find_columns
 from .options import SourceOptions
 from .source import ImageSource, Raw
 from .splits import choose_split, split_of_folder
-from .tables import read_rows
+from .tables import bytes_of, has_path, ids_of, paths_of, read_rows
 from .vectors import vectors_from_table
 
 

@@ -9,23 +9,19 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...errors import SourceError, one_line
-from ..decoding.decode import Unreadable
-
-if TYPE_CHECKING:
-    from .parquet import Files
+from .parquet_files import CHECKED, ParquetFiles, leaves
+from .source import Unreadable
 
 CACHE_BYTES = 512 * 2**20  # decoded rows kept for random access: a set of this size is read from disk once
 # A row group is decoded in blocks of about so many bytes, and at most so many rows: its footer is no guide where
 # one large value is stored once for many rows.
 BLOCK_BYTES, BLOCK_ROWS = 16 * 2**20, 64
-CHECKED: dict[str, Any] = {"memory_map": True, "page_checksum_verification": True}
 BEGIN = 8  # the part of the memory that is filled at once, so that few groups are half decoded with their files open
 
 
@@ -37,7 +33,7 @@ class RowGroups:
     never again. A group that can't be decoded further is not retried.
     """
 
-    def __init__(self, files: Files, column: str, capacity: int = CACHE_BYTES) -> None:
+    def __init__(self, files: ParquetFiles, column: str, capacity: int = CACHE_BYTES) -> None:
         self._files = files
         self._column = column
         self._capacity = capacity
@@ -181,8 +177,7 @@ def _blocks(path: Path, footer: pq.FileMetaData, number: int, column: str) -> It
 
 
 def _rows_at_a_time(group: pq.RowGroupMetaData, column: str) -> int:
-    leaves = [group.column(at) for at in range(group.num_columns)]
-    size = sum(leaf.total_uncompressed_size for leaf in leaves if leaf.path_in_schema.split(".")[0] == column)
+    size = sum(leaf.total_uncompressed_size for leaf in leaves(group, column))
     return int(min(max(BLOCK_BYTES * group.num_rows // max(size, 1), 1), BLOCK_ROWS))
 
 

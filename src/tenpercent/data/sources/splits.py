@@ -6,10 +6,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 from ...errors import SourceError
 from .options import RULES
-from .partitions import is_partition, partition_of
 
 # The words that `datasets` looks for in file and folder names (datasets.data_files.SPLIT_KEYWORDS).
 _KEYWORDS = {
@@ -31,6 +31,7 @@ FILLERS = frozenset(
 _HINT = re.compile("train|val|test|dev", re.IGNORECASE)  # each word for a split contains one of these
 _ORDER = ("train", "validation", "test")
 _DIGITS = "0123456789"
+_NULL = ("", "__HIVE_DEFAULT_PARTITION__")  # values of folders `NAME=VALUE` that mean null
 
 
 class NoSplitError(SourceError):
@@ -49,7 +50,7 @@ def split_of_file(path: str, rules: int = RULES) -> str | None:
         named = partition_of(path)
         if named.get("split"):
             return _SPLIT_OF_WORD.get(str(named["split"]).lower(), named["split"])
-        file = PurePosixPath(*(part for part in file.parts[:-1] if not is_partition(part)), file.name)
+        file = PurePosixPath(*(part for part in file.parts[:-1] if not _is_partition(part)), file.name)
     shard = _SHARD.fullmatch(file.stem)
     if shard:
         return _SPLIT_OF_WORD.get(shard[1] if rules == 1 else shard[1].lower(), shard[1])
@@ -58,6 +59,20 @@ def split_of_file(path: str, rules: int = RULES) -> str | None:
             if word in _SPLIT_OF_WORD:
                 return _SPLIT_OF_WORD[word]
     return None
+
+
+def partition_of(path: str) -> dict[str, str | None]:
+    """Return the columns in the folder names of a file, and its values; None for null.
+
+    ``label=sea%20lion/year=2020/part-0.parquet`` gives ``{"label": "sea lion", "year": "2020"}``.
+    """
+    named = (part.split("=", 1) for part in PurePosixPath(path).parts[:-1] if _is_partition(part))
+    return {unquote(name): None if value in _NULL else unquote(value) for name, value in named}
+
+
+def _is_partition(folder: str) -> bool:
+    """Return whether the name of a folder gives a column and its value."""
+    return "=" in folder[1:]
 
 
 def split_of_folder(name: str) -> str | None:

@@ -1,9 +1,10 @@
-"""Labels and ids of the rows of a table, and which columns they were taken from."""
+"""Labels, ids and images of the rows of a table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,9 @@ from ...errors import SourceError, UsageError, one_line
 from ..store.labels import Ints, Labels, none_words, number_labels, plain
 from . import columns_0_1
 from .arrow_types import can_be_id, is_bytes, is_number, is_text, plain_column
-from .arrow_types import plain as plain_type
-from .columns import Columns, refuse_case_twins
+from .classes import refuse_case_twins
+from .columns import Columns
+from .source import Unreadable
 
 SEVERAL = 20  # classes that a small sample of a large set may well have with one image each
 OTHER_LABELS = "name the labels with --label-column OTHER, or take none with --label-column none"
@@ -69,19 +71,18 @@ def read_rows(
         labels = labels_of(values, columns.class_names, columns.label, spec, rules)
     if labels.remark:
         taken["none"] = labels.remark
-    if columns.class_names is None and labels.codes is not None:
-        _say_if_distinct(labels.codes, len(labels.class_names), taken)
-    ids = _ids(columns, read, spec, paths, taken) if rules > 1 else _ids_0_1(columns, read, paths)
-    return Rows(labels.codes, labels.class_names, ids, {**taken, **columns.remarks})
-
-
-def _say_if_distinct(codes: Ints, classes: int, taken: dict[str, str]) -> None:
-    """Add a remark where most classes have one image: near-duplicates are searched for within classes."""
-    labelled = int((codes >= 0).sum())
-    if classes > SEVERAL and 2 * classes > labelled:
+    classes, labelled = len(labels.class_names), 0 if labels.codes is None else int((labels.codes >= 0).sum())
+    if columns.class_names is None and classes > SEVERAL and 2 * classes > labelled:
         taken["distinct"] = (
             f"{classes:,} classes for {labelled:,} labelled images: if these are no labels, give --label-column none"
         )
+    if rules > 1:
+        ids = _ids(columns, read, spec, paths, taken)
+    elif columns.vector is None or columns.id is None:  # version 0.1 took paths for images only
+        ids = None if paths is None or columns.vector is not None else tuple(paths)
+    else:
+        ids = tuple(map(str, read([columns.id])[columns.id].to_pylist()))
+    return Rows(labels.codes, labels.class_names, ids, {**taken, **columns.remarks})
 
 
 def _ids(
@@ -92,26 +93,17 @@ def _ids(
     taken: dict[str, str],
 ) -> tuple[str, ...] | None:
     """Return the ids: of the requested column, else the paths of the images, else of a column with a usual name."""
-    if paths is not None and columns.id_paths:
+    if paths is not None and columns.id_asked is None:
         taken["ids"] = f"the paths in column {columns.image}"
         return tuple(paths)
     if columns.id is None:
         taken["ids"] = "row numbers"
         return None
     ids, why = ids_of_column(read([columns.id])[columns.id])
-    if ids is None and columns.id_asked:
+    if ids is None and columns.id_asked is not None:
         raise SourceError(f"--id-column {columns.id}: {why} in {spec}; name another, or none for row numbers")
     taken["ids"] = f"row numbers ({why} in column {columns.id})" if ids is None else f"column {columns.id}"
     return ids
-
-
-def _ids_0_1(
-    columns: Columns, read: Callable[[list[str]], pa.Table], paths: Sequence[str] | None
-) -> tuple[str, ...] | None:
-    """Return the ids as version 0.1 did: for images, only their paths."""
-    if columns.vector is None:
-        return None if paths is None else tuple(paths)
-    return None if columns.id is None else tuple(map(str, read([columns.id])[columns.id].to_pylist()))
 
 
 def ids_of_column(column: pa.ChunkedArray) -> tuple[tuple[str, ...] | None, str]:
@@ -122,8 +114,6 @@ def ids_of_column(column: pa.ChunkedArray) -> tuple[tuple[str, ...] | None, str]
         names = _as_text(column)
     except (UsageError, pa.ArrowException) as error:
         return None, one_line(error)
-    if all(names) and len(set(names)) == len(names):
-        return tuple(map(str, names)), ""
     seen: set[str | None] = set()
     for row, name in enumerate(names):
         if not name:
@@ -131,7 +121,7 @@ def ids_of_column(column: pa.ChunkedArray) -> tuple[tuple[str, ...] | None, str]
         if name in seen:
             return None, f"{name!r} occurs more than once"
         seen.add(name)
-    raise AssertionError("each id is there once")  # the first lines excluded this
+    return tuple(map(str, names)), ""
 
 
 def _as_text(column: pa.ChunkedArray) -> list[str | None]:
@@ -141,21 +131,15 @@ def _as_text(column: pa.ChunkedArray) -> list[str | None]:
         UsageError: a number that is not whole.
         pyarrow.ArrowException: bytes that are not text.
     """
-    kind = plain_type(column.type)
-    if (
-        column.type != kind
-        and pa.types.is_fixed_size_binary(kind)
-        and not pa.types.is_dictionary(column.type)
-    ):
-        return [None if value is None else str(value) for value in column.to_pylist()]
     values = plain_column(column)
-    if pa.types.is_integer(kind) or not is_number(kind):
+    if isinstance(column.type, pa.BaseExtensionType) and pa.types.is_fixed_size_binary(values.type):
+        return [None if value is None else str(value) for value in column.to_pylist()]
+    if pa.types.is_integer(values.type) or not is_number(values.type):
         found: list[str | None] = values.cast(pa.large_string()).to_pylist()
         return found
     numbers, missing = _numbers(values)
-    return [
-        None if gone else str(number) for number, gone in zip(numbers.tolist(), missing.tolist(), strict=True)
-    ]
+    pairs = zip(numbers.tolist(), missing.tolist(), strict=True)
+    return [None if gone else str(number) for number, gone in pairs]
 
 
 def labels_of(
@@ -221,3 +205,52 @@ def _numbers(column: pa.ChunkedArray) -> tuple[Ints, npt.NDArray[np.bool_]]:
         array = column.cast(pa.int64()).fill_null(0).to_numpy()
     _, numbers, missing = plain(array)
     return numbers, missing | column.is_null().to_numpy()
+
+
+# ---- cells that hold an image: a struct of bytes and path, or plain bytes -------------------------------------------
+
+
+def bytes_of(cell: object, folder: Path | None) -> bytes:
+    """Return the encoded image of a cell; if it holds a path only, the bytes of that file, relative to `folder`.
+
+    Raises:
+        Unreadable: the cell is empty.
+        OSError: the file can't be read.
+    """
+    content, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
+    if isinstance(content, bytes):
+        return content
+    if not isinstance(path, str) or not path:
+        raise Unreadable("the row holds no image")
+    if folder is None and not Path(path).is_absolute():
+        raise Unreadable(f"the row holds no bytes, only the path {path!r}")
+    return (folder / path if folder is not None else Path(path)).read_bytes()
+
+
+def has_path(kind: pa.DataType) -> bool:
+    """Return whether the cells of this type have paths."""
+    return bool(pa.types.is_struct(kind)) and any(field.name == "path" for field in kind)
+
+
+def paths_of(cells: pa.ChunkedArray) -> list[str | None]:
+    """Return the path of each cell, without its bytes."""
+    return [path for chunk in cells.chunks for path in chunk.field("path").to_pylist()]
+
+
+def ids_of(paths: Sequence[str | None], folder: Path | None) -> tuple[str, ...] | None:
+    """Return the paths of the cells as ids, or None where they are unsuitable.
+
+    They are suitable where every row has a unique one, and none depends on a machine: absolute paths are accepted
+    below `folder` only.
+    """
+    ids: list[str] = []
+    for path in paths:
+        if not path or "://" in path:
+            return None
+        place = PurePosixPath(path)
+        if place.is_absolute():
+            if folder is None or not place.is_relative_to(folder.as_posix()):
+                return None
+            path = place.relative_to(folder.as_posix()).as_posix()
+        ids.append(path)
+    return tuple(ids) if len(set(ids)) == len(ids) else None

@@ -17,7 +17,7 @@ from ...progress import bar
 from ..decoding.decode import Unreadable, as_rgb
 from ..store.embeddings import row_ids
 from ..store.labels import Labels, number_labels
-from .columns import told_apart
+from .classes import told_apart
 from .columns_0_1 import check_codes
 from .options import Decoding
 from .source import ImageSource, Raw

@@ -18,7 +18,7 @@ from ..store.embeddings import Embeddings
 from ..store.labels import Labels, label_codes, number_labels, plain
 from . import columns_0_1
 from .arrow_types import plain_column
-from .columns import refuse_case_twins
+from .classes import refuse_case_twins
 from .options import SourceOptions
 from .tables import Rows
 
