@@ -17,7 +17,7 @@ import pytest
 from scipy import stats
 
 import tenpercent
-from tenpercent.cli.main import build_parser
+from tenpercent.cli.parser import build_parser
 from tenpercent.evaluation.presets import preset
 from tenpercent.reporting.evidence.formats import difference_text, loss_difference_text, signed
 from tenpercent.reporting.evidence.results import BASELINES, ArmResult, gather

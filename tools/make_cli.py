@@ -6,14 +6,14 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from tenpercent.cli.main import build_parser
+from tenpercent.cli.parser import build_parser, filled
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
 
 HEAD = """\
 # The command line
 
-<!-- Made by tools/make_cli.py from the parser itself; `make docs` writes it anew. Don't edit it by hand. -->
+<!-- Made by tools/make_cli.py from the parser itself; `make docs` writes it again. Don't edit it by hand. -->
 
 {description} An error is one line on standard error that names the
 value, the limit and the remedy. Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped with ctrl-C. The same
@@ -75,7 +75,7 @@ def table(actions: list[argparse.Action]) -> Iterator[str]:
     yield "| argument | meaning |"
     yield "|---|---|"
     for action in actions:
-        yield f"| `{cell(spelled(action))}` | {cell(action.help or '')} |"
+        yield f"| `{cell(spelled(action))}` | {cell(filled(action.help or ''))} |"
 
 
 def render() -> str:

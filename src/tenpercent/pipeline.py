@@ -23,7 +23,7 @@ from .decisions.log import DecisionLog
 from .embedding.stage import Clock, embed_opened, open_for_run
 from .errors import StageError, UsageError, counted
 from .selection.confirmation import confirm
-from .tree.cut import Cut, check_cut, check_layer, one_cut
+from .tree.cut import DEPTH, Cut, check_cut, check_layer, one_cut
 from .tree.memory_limit import checked_memory
 
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
@@ -124,7 +124,6 @@ def cluster(
         MemoryBudgetError: this depth needs more memory: says what fits.
     """
     from .linkage.memory import Resources
-    from .tree.merges import DEPTH
     from .tree.merges import cluster as cluster_embeddings
 
     allowed = checked_memory(memory)

@@ -126,7 +126,7 @@ def test_strategies_by_threshold_ask_too(
 ) -> None:
     choice = ["select", str(ready_run), "--strategy", strategy, "--threshold", "0.95"]
     assert main(choice) == 2
-    assert "to do it all the same, give --yes" in capsys.readouterr().err
+    assert "to continue anyway, give --yes" in capsys.readouterr().err
     assert not (ready_run / "selection.parquet").exists()
     assert main([*choice, "--yes"]) == 0
     assert len(tp.Selection.load(ready_run / "selection.parquet").kept) < 30

@@ -333,7 +333,7 @@ def test_a_dry_run_of_embed_says_no_more_than_embedding(
 ) -> None:
     assert main(["embed", str(photos), "--out", str(tmp_path / "run"), "--dry-run", "--depth", "8"]) == 0
     said = capsys.readouterr().out
-    assert "Nothing was written" in said and "In all about" in said and "resnet-8" in said
+    assert "Nothing was written" in said and "Total: about" in said and "resnet-8" in said
     assert "cluster" not in said and "report" not in said
     assert not (tmp_path / "run").exists()
 
@@ -361,7 +361,7 @@ def test_a_dry_run_of_an_evaluation_counts_what_is_there_and_writes_nothing(
     before = files_of(run)
     assert main([*words, "--trials", "2", "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "6 trainings: 0 there already, 6 to make" in said
+    assert "6 training runs: 0 done, 6 to do" in said
     for arm in ("full", "random 90%", "semantic 90%"):
         assert f"evaluate  {arm}: 2 of about 1 s" in said
     assert "resnet-8: 4 steps of 64 images" in said and "in float32" in said
@@ -371,11 +371,11 @@ def test_a_dry_run_of_an_evaluation_counts_what_is_there_and_writes_nothing(
     trained = files_of(run)
     capsys.readouterr()
     assert main([*words, "--trials", "2", "--dry-run"]) == 0
-    assert "6 trainings: 3 there already, 3 to make" in capsys.readouterr().out
+    assert "6 training runs: 3 done, 3 to do" in capsys.readouterr().out
     assert main([*words, "--trials", "1", "--dry-run"]) == 0
-    assert "0 to make" in (said := capsys.readouterr().out) and "0 MiB of memory, 0 MiB of disk" in said
+    assert "0 to do" in (said := capsys.readouterr().out) and "0 B of memory, 0 B of disk" in said
     assert main([*words, "--trials", "2", "--find", "--keep", "0.9", "0.5", "--dry-run"]) == 0
-    assert "6 trainings: 2 there already, 4 to make at most" in capsys.readouterr().out
+    assert "6 training runs: 2 done, 4 to do at most" in capsys.readouterr().out
     assert files_of(run) == trained
 
 

@@ -22,7 +22,8 @@ import torch
 from PIL import Image
 
 import tenpercent as tp
-from tenpercent.cli.main import build_parser, main
+from tenpercent.cli.main import main
+from tenpercent.cli.parser import build_parser
 from tenpercent.cli.values import asked_of
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.store.run_folder import RunFolder, Stage

@@ -1,4 +1,4 @@
-"""Plan of a run and its estimated cost: ``--dry-run`` of `run`, `embed` and `evaluate`. Nothing is written."""
+"""Dry runs of `run`, `embed` and `evaluate`: the plan and its estimated cost. Nothing is written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from ..errors import RunFolderError, counted, require
 from ..evaluation.preparation import Asked, Ready
 from ..evaluation.presets import preset
 from ..tree.cut import Cut, check_cut
-from ..tree.memory_limit import checked_memory
+from ..tree.memory_limit import checked_memory, in_words
 from .quicker_ways import LONG, PRESET, WORTH, quicker, suits
 
 if TYPE_CHECKING:
@@ -35,42 +35,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The plan of a run.
+class DryRun:
+    """The plan of a command and its cost.
 
     Attributes:
-        stages: one line a stage, in order.
-        seconds: expected on a free machine, of the stages not done yet.
+        steps: one line a step, in order.
+        seconds: expected on an idle machine, of the steps that are not done yet.
         memory_bytes: expected at the peak.
         disk_bytes: expected in the run folder.
         notes: quicker ways, and how busy the machine is.
     """
 
-    stages: tuple[str, ...]
-    seconds: float
-    memory_bytes: int
-    disk_bytes: int
+    steps: tuple[str, ...]
+    seconds: float = 0.0
+    memory_bytes: int = 0
+    disk_bytes: int = 0
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        memory, disk = size(self.memory_bytes), size(self.disk_bytes)
-        total = (
-            f"In all about {duration(self.seconds)}, {memory} of memory, {disk} of disk. Nothing was written."
-        )
-        return "\n".join([*self.stages, *self.notes, total])
-
-
-@dataclass(frozen=True)
-class _Embedding:
-    """The forecast of the vectors: their number and width, lines, seconds, bytes, notes."""
-
-    n: int
-    width: int
-    lines: tuple[str, ...]
-    seconds: float = 0.0
-    memory: int = 0
-    disk: int = 0
-    notes: tuple[str, ...] = ()
+        cost = f"{duration(self.seconds)}, {in_words(self.memory_bytes)} of memory, {in_words(self.disk_bytes)} of disk"
+        return "\n".join([*self.steps, *self.notes, f"Total: about {cost}. Nothing was written."])
 
 
 def plan(
@@ -83,36 +67,36 @@ def plan(
     cut: Cut | None = None,
     memory: int | str | None = None,
     reread: bool = False,
-) -> Plan:
+) -> DryRun:
     """Estimate a run from a short sample of its source; the arguments are those of `pipeline.run`.
 
     Raises:
         UsageError: the run would not accept these arguments.
         RunFolderError: the run folder can't be used for this source.
     """
-    cut, allowed = cut or Cut(), checked_memory(memory)
-    place = run_folder_of(source, out)
+    cut, allowed, place = cut or Cut(), checked_memory(memory), run_folder_of(source, out)
     options, opened = open_for_run(source, options, place, reread=reread)
     check_cut(cut, opened)
     folder = RunFolder.at(place)
-    first = _embedding(source, opened, folder, embedder, holdout, cut.layer, reread=reread)
-    n, width = first.n, first.width
-    classes = 1 if opened.labels is None or str(cut.within) == "all" else max(len(opened.class_names), 1)
-    clustering = clustering_seconds(n, width, classes)
+    first, n, width = _embedding(source, opened, folder, embedder, holdout, cut.layer, reread=reread)
     by_class = opened.labels is not None and str(cut.within) != "all"
-    within = f"in {counted(classes, 'class')}" if by_class else "all together"
-    lines = [
-        *first.lines,
-        f"cluster  {n:,} images × {width} values {within}, at most {duration(clustering)}",
-    ]
+    classes = max(len(opened.class_names), 1) if by_class else 1
+    clustering = clustering_seconds(n, width, classes)
+    where = f"in {counted(classes, 'class')}" if by_class else "all together"
+    steps = [*first.steps, f"cluster   {n:,} × {width} values {where}: at most {duration(clustering)}"]
     if isinstance(opened, Embeddings):
         needed, note = clustering_memory(opened, cut, allowed)
-        lines.append(f"cluster  {note}")
+        steps.append(f"cluster   {note}")
     else:
         needed = n * width * 4 + n * 1024  # the vectors, and the clusters and counts of a shallow cut
-    lines.append(f"select   {describe_cut(cut, by_class)}; the report goes to {folder.report}")
-    total, most = first.seconds + clustering, max(first.memory, needed)
-    return Plan(tuple(lines), total, most, first.disk + n * 100, first.notes)
+    steps.append(f"select    {describe_cut(cut, by_class)}; report: {folder.report}")
+    return DryRun(
+        steps=tuple(steps),
+        seconds=first.seconds + clustering,
+        memory_bytes=max(first.memory_bytes, needed),
+        disk_bytes=first.disk_bytes + n * 100,
+        notes=first.notes,
+    )
 
 
 def plan_embedding(
@@ -123,20 +107,19 @@ def plan_embedding(
     holdout: float = 0.0,
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     reread: bool = False,
-) -> Plan:
+) -> DryRun:
     """Estimate the first stage alone; arguments and errors are those of `plan`."""
     place = run_folder_of(source, out)
     options, opened = open_for_run(source, options, place, reread=reread)
-    found = _embedding(source, opened, RunFolder.at(place), embedder, holdout, None, reread=reread)
-    return Plan(found.lines, found.seconds, found.memory, found.disk, found.notes)
+    return _embedding(source, opened, RunFolder.at(place), embedder, holdout, None, reread=reread)[0]
 
 
-def plan_evaluation(what: str | Path, asked: Asked, protocol: Protocol, *, searched: bool = False) -> Plan:
-    """Estimate the training runs of an evaluation; nothing is trained, made or written.
+def plan_evaluation(what: str | Path, asked: Asked, protocol: Protocol, *, searched: bool = False) -> DryRun:
+    """Estimate the training runs of an evaluation; nothing is trained or written.
 
     Args:
         what, asked, protocol: as for `evaluation.evaluate`, with its errors.
-        searched: plan for `evaluation.find`, which runs those of two arms, and fewer than all.
+        searched: plan for `evaluation.find`, which needs those of two arms, and fewer than all.
     """
     require("torch", "images")
     from ..embedding.estimate import Sample
@@ -152,33 +135,32 @@ def plan_evaluation(what: str | Path, asked: Asked, protocol: Protocol, *, searc
     trials = [one for one in ready.plan.all() if not searched or one.arm in arms]
     left = [one for one in trials if not ready.results.done(one, ready.key(protocol))]
     sample = Sample.of(ready.images, protocol.training, ready.embeddings.rows)
-    seconds, together, found = _trainings(ready, protocol, sample, left, searched)
-    at_once = f", {together} trainings at once" if together > 1 else ""
-    lines = [
+    seconds, together, found = _training_runs(ready, protocol, sample, left, searched)
+    most = " at most, as a search ends once it is decided" if searched else ""
+    steps = [
         f"source    {ready.images.spec}: {counted(len(ready.embeddings), 'image')}, tested on "
         f"{len(ready.judged.rows):,} ({ready.judged.name})",
-        f"evaluate  {counted(len(trials), 'training')}: {len(trials) - len(left):,} there already, "
-        f"{len(left):,} to make" + (" at most, as a search ends where it is decided" if searched else ""),
-        f"evaluate  {found.words}{at_once}",
+        f"evaluate  {counted(len(trials), 'training run')}: {len(trials) - len(left):,} done, "
+        f"{len(left):,} to do{most}",
+        f"evaluate  {found.words}" + (f", {together} training runs at once" if together > 1 else ""),
     ]
     for one in dict.fromkeys(replace(one, trial=0) for one in left):
-        ours = sum(replace(each, trial=0) == one for each in left)
+        count = sum(replace(each, trial=0) == one for each in left)
         name = str(one).partition(",")[0]
-        lines.append(f"evaluate  {name}: {ours:,} of about {duration(found.seconds[one.fraction])}")
+        steps.append(f"evaluate  {name}: {count:,} of about {duration(found.seconds[one.fraction])}")
     notes = watch.busy()
     if left and seconds > LONG:
-        notes = [*_quicker_trainings(ready, protocol, sample, left, seconds), *notes]
-    seconds += _before_trainings(run, ready, lines) if left else 0.0
-    return Plan(
-        stages=tuple(lines),
-        seconds=seconds,
+        notes = [*_quicker_evaluations(ready, protocol, sample, left, seconds), *notes]
+    return DryRun(
+        seconds=seconds + (_preparation(run, ready, steps) if left else 0.0),
+        steps=tuple(steps),
         memory_bytes=together * found.memory_bytes if left else 0,
         disk_bytes=len(left) * found.row_bytes + (together * found.checkpoint_bytes if left else 0),
         notes=tuple(notes),
     )
 
 
-def _trainings(
+def _training_runs(
     ready: Ready, protocol: Protocol, sample: Sample, left: Sequence[Trial], searched: bool
 ) -> tuple[float, int, Expected]:
     """Return the seconds of all training runs left, the number made at once, and the forecast of one."""
@@ -195,24 +177,19 @@ def _trainings(
     return trained + (together * found.read if left else 0.0), together, found
 
 
-def _quicker_trainings(
+def _quicker_evaluations(
     ready: Ready, protocol: Protocol, sample: Sample, left: Sequence[Trial], seconds: float
 ) -> list[str]:
     """Return lines on quicker ways: the quick preset where the images are of its size, and half as many trials."""
-    found = []
-    quick = preset(PRESET)
+    found, quick = [], preset(PRESET)
     other_network = getattr(protocol.training, "network", None) != quick.training.network
     if other_network and suits(sample.found.pixels.size):
-        other = _trainings(ready, quick.protocol, sample, ready.plan.all(), False)[0]
-        found.append(
-            (f"--preset {PRESET}", other, "a narrow network, few epochs; trained anew, lower accuracy")
-        )
+        other = _training_runs(ready, quick.protocol, sample, ready.plan.all(), False)[0]
+        found.append((f"--preset {PRESET}", other, "narrow network, few epochs: lower accuracy"))
     half = ready.plan.trials // 2
-    fewer = [one for one in left if one.trial < half]
-    if fewer:
-        found.append(
-            (f"--trials {half}", seconds * len(fewer) / len(left), "wider intervals; more can be added later")
-        )
+    share = sum(one.trial < half for one in left) / len(left)
+    if share:
+        found.append((f"--trials {half}", seconds * share, "wider intervals; more can be added later"))
     return [
         f"quicker   {flags}: about {duration(time)} ({but})"
         for flags, time, but in found
@@ -220,19 +197,18 @@ def _quicker_trainings(
     ]
 
 
-def _before_trainings(run: RunFolder, ready: Ready, lines: list[str]) -> float:
-    """Return the seconds of the missing trees and embeddings that training runs need, and add lines on them."""
+def _preparation(run: RunFolder, ready: Ready, steps: list[str]) -> float:
+    """Return the seconds of the trees and embeddings that training runs still need, and add lines on them."""
     seconds = 0.0
     if run.stage(Stage.CLUSTER) is None:
         classes = len(ready.embeddings.class_names) if ready.trees.within == "class" else 1
         seconds = clustering_seconds(len(ready.embeddings), ready.embeddings.width, classes)
-        lines.append(f"cluster   {counted(classes, 'class')}, at most {duration(seconds)}")
-    again = ready.plan.embeddings - 1
-    if again:
+        steps.append(f"cluster   {counted(classes, 'class')}: at most {duration(seconds)}")
+    more = ready.plan.embeddings - 1
+    if more:
         each = float(run.require(Stage.EMBED)["seconds"])
-        lines.append(f"embed     {again:,} more, about {duration(each)} each as the first took")
-        seconds += again * each
-    return seconds
+        steps.append(f"embed     {more:,} more, about {duration(each)} each, as long as the first took")
+    return seconds + more * each if more else seconds
 
 
 def _embedding(
@@ -244,23 +220,21 @@ def _embedding(
     layer: str | None,
     *,
     reread: bool,
-) -> _Embedding:
-    """Estimate the embedding of an open source."""
-    done: dict[str, Any] = {}
+) -> tuple[DryRun, int, int]:
+    """Estimate the embedding of an open source; return also the number of vectors and their width."""
     taken = describe_taken(account(opened))
-    if folder.json_path.exists() and not reread:
-        known = folder.read()
+    known = folder.read() if folder.json_path.exists() and not reread else None
+    if known is not None:
         refuse_changed(folder, opened)
         same = opened.origin if isinstance(opened, Embeddings) else opened.fingerprint
         if known["source"]["fingerprint"] != same:
             raise RunFolderError(
                 f"{folder.path} holds a run of {known['source']['spec']}; choose another --out"
             )
-        done = known["stages"]
     if isinstance(opened, Embeddings):
         check_vectors_alone(source, embedder, holdout)
-        line = f"source   {source}: {taken}; nothing to embed"
-        return _Embedding(len(opened), opened.width, (line,), memory=opened.vectors.nbytes)
+        steps = (f"source    {source}: {taken}; nothing to embed",)
+        return DryRun(steps, memory_bytes=opened.vectors.nbytes), len(opened), opened.width
     require("torch", "images")
     from ..embedding.estimate import Sample, estimate_from
     from ..embedding.extract import check_labels
@@ -269,34 +243,30 @@ def _embedding(
     watch = Watch()
     chosen = settled(default_embedder(opened, embedder), folder.path)
     rows, held_out = split_holdout(opened, holdout)
-    apart = f"; {len(held_out):,} held out" if len(held_out) else ""
-    line = f"source   {opened.spec}: {taken}{apart}"
-    if Stage.EMBED in done:
-        embedded = done[Stage.EMBED]
-        widths = embedded["layers"]
-        width = widths.get(layer, widths["end"])
-        return _Embedding(embedded["n"], width, (line, "embed    done already"))
+    first = f"source    {opened.spec}: {taken}" + (f"; {len(held_out):,} held out" if len(held_out) else "")
+    if known is not None and Stage.EMBED in known["stages"]:
+        done = known["stages"][Stage.EMBED]
+        widths = done["layers"]
+        return DryRun((first, "embed     done")), done["n"], widths.get(layer, widths["end"])
     check_labels(opened, chosen, rows)
     sample = Sample.of(opened, chosen, rows)
     expected = estimate_from(sample, chosen)
-    ways = [
-        f"quicker  {way.flags}: about {duration(way.seconds)} to embed ({way.but})"
+    notes = [
+        f"quicker   {way.flags}: about {duration(way.seconds)} to embed ({way.but})"
         for way in quicker(sample, chosen, expected)
     ]
-    lines = (
-        line,
-        *(f"embed    {note}" for note in expected.notes),
-        f"embed    about {duration(expected.seconds)}",
-    )
-    return _Embedding(
-        n=len(rows),
-        width=expected.width,
-        lines=lines,
+    embedding = DryRun(
+        steps=(
+            first,
+            *(f"embed     {note}" for note in expected.notes),
+            f"embed     about {duration(expected.seconds)}",
+        ),
         seconds=expected.seconds,
-        memory=expected.memory_bytes,
-        disk=expected.disk_bytes,
-        notes=(*ways, *watch.busy()),
+        memory_bytes=expected.memory_bytes,
+        disk_bytes=expected.disk_bytes,
+        notes=(*notes, *watch.busy()),
     )
+    return embedding, len(rows), expected.width
 
 
 def clustering_memory(embeddings: Embeddings, cut: Cut, memory: int | None) -> tuple[int, str]:
@@ -305,26 +275,27 @@ def clustering_memory(embeddings: Embeddings, cut: Cut, memory: int | None) -> t
     from ..tree.forecast import forecast
     from ..tree.merges import uncut
 
-    tree = uncut(embeddings, cut.within)
-    largest = int(tree.sizes.argmax())
-    members = np.flatnonzero(tree.class_index == largest)
+    vectors, tree = embeddings.vectors, uncut(embeddings, cut.within)
+    members = np.flatnonzero(tree.class_index == int(tree.sizes.argmax()))
     merges = 0 if cut.keep is None else len(members) - cut.wanted(len(members))
     resources = Resources(memory=memory)
-    one = replace(resources, threads=1)  # clustering falls back to this where more would not fit
-    may = f"{size(resources.bytes)} may be used"
+    may = f"{in_words(resources.bytes)} may be used"
     if not merges:
-        return embeddings.vectors.nbytes, f"{may} beside the vectors"
-    rows = embeddings.vectors if len(members) == len(embeddings) else embeddings.vectors[members]
-    try:
+        return vectors.nbytes, f"{may} beside the vectors"
+    rows = vectors if len(members) == len(vectors) else vectors[members]
+    for threads in (resources.threads, 1):  # clustering falls back to one where more would not fit
         try:
-            expected = forecast(rows, merges, resources)
-        except MemoryBudgetError:
-            expected = forecast(rows, merges, one)
-    except MemoryBudgetError as error:
-        return embeddings.vectors.nbytes + error.needed, str(error)
-    fits = f"; keep {1 - expected.fits / len(members):.2f} should fit" if expected.fits < merges else ""
-    note = f"the largest class takes about {size(expected.needed)} beside the vectors, and {may}{fits}"
-    return embeddings.vectors.nbytes + expected.needed, note
+            expected = forecast(rows, merges, replace(resources, threads=threads))
+        except MemoryBudgetError as error:
+            needed, note = error.needed, str(error)
+        else:
+            fits = (
+                f"; keep {1 - expected.fits / len(members):.2f} should fit" if expected.fits < merges else ""
+            )
+            needed = expected.needed
+            note = f"the largest class takes about {in_words(needed)} beside the vectors, and {may}{fits}"
+            break
+    return vectors.nbytes + needed, note
 
 
 def clustering_seconds(n: int, width: int, classes: int) -> float:
@@ -358,8 +329,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def size(count: int) -> str:
-    """Return bytes in words."""
-    return f"{count / 2**20:,.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"

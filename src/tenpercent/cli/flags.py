@@ -1,290 +1,16 @@
-"""Flags that several commands share."""
+"""Flags that several commands share, and the types of their values."""
 
 from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 LARGEST = 2**63 - 1
 LONGEST = 40  # characters of a number
-LABELS = "a folder: text with a file name and a class a line"
-
-
-def add_protocol(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of training protocols."""
-    group = parser.add_argument_group("training")
-    group.add_argument(
-        "--preset", metavar="NAME", help="the settings of every training; see tenpercent presets"
-    )
-    group.add_argument(
-        "--length",
-        metavar="steps|epochs",
-        help="the same number of steps for every size of subset, or the same epochs (the preset's)",
-    )
-    group.add_argument("--steps", type=whole, metavar="N", help="batches of a training (the preset's)")
-    group.add_argument("--epochs", type=whole, metavar="N", help="passes over the images, instead")
-    group.add_argument(
-        "--network",
-        "--evaluate-network",
-        metavar="NAME",
-        help="another network than the preset's: fast, a timm name, or MODULE:FUNCTION, which makes one for a number "
-        "of classes",
-    )
-    group.add_argument("--depth", type=whole, metavar="LAYERS", help="of the 6n+2-layer network")
-    group.add_argument(
-        "--side",
-        type=whole,
-        metavar="PIXELS",
-        help="images above 64 pixels are brought to this shorter side and cut square (256)",
-    )
-    group.add_argument("--batch", type=whole, metavar="N", help="images a step (the preset's)")
-    group.add_argument("--precision", metavar="auto|float32|bf16", help="of the training (the preset's)")
-    group.add_argument(
-        "--finetune",
-        action="store_true",
-        help="begin from the weights that timm knows of --network, at a tenth of the rate, not from random ones",
-    )
-    group.add_argument("--weights", type=path, metavar="FILE", help="with --finetune: local weights instead")
-
-
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add the run folder."""
-    parser.add_argument("run", type=path, metavar="RUN", help="a run folder")
-
-
-def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add a source, its options, and the run folder."""
-    parser.add_argument("source", metavar="SOURCE", help="the images, or vectors that are there already")
-    parser.add_argument(
-        "--out",
-        type=path,
-        metavar="RUN",
-        help="run folder; created, or resumed if it exists (default: runs/ and the name of SOURCE)",
-    )
-    group = parser.add_argument_group("source")
-    group.add_argument(
-        "--split",
-        metavar="NAME",
-        help="split of the source (default: train); none: folders of such names are classes",
-    )
-    add_columns(group)
-    group.add_argument(
-        "--labels", type=path, metavar="FILE", help=f"{LABELS}; vectors: one label a row, .npy or .txt"
-    )
-    group.add_argument("--ids", type=path, metavar="FILE", help="vectors: one id a row, .npy or .txt")
-    group.add_argument(
-        "--reread",
-        action="store_true",
-        help="read the source of an existing run again, by the rules of this version; earlier results move to "
-        "RUN/earlier, decisions stay",
-    )
-    group.add_argument(
-        "--holdout",
-        type=fraction,
-        default=0.0,
-        metavar="FRACTION",
-        help="of each class, kept out of everything for evaluation (0)",
-    )
-
-
-def add_columns(group: argparse._ArgumentGroup) -> None:
-    """Add the options of a source."""
-    group.add_argument(
-        "--image-column",
-        metavar="NAME",
-        help="Parquet: the column of images (default: found by type); none: take the image files beside it",
-    )
-    group.add_argument(
-        "--label-column",
-        metavar="NAME",
-        help="Parquet, and the file of a folder's labels: their column, or none (default: found by name)",
-    )
-    group.add_argument("--embedding-column", metavar="NAME", help="Parquet: the column of ready vectors")
-    group.add_argument(
-        "--id-column", metavar="NAME", help="Parquet: the column of ids, or none (default: found by name)"
-    )
-    group.add_argument(
-        "--follow-links", action="store_true", help="folders: follow links that lead out of the folder"
-    )
-    group.add_argument(
-        "--max-pixels", type=whole, metavar="N", help="reject images with more pixels (default: 89,478,485)"
-    )
-    group.add_argument(
-        "--drop-bad-rows",
-        action="store_true",
-        help="vectors: set rows that are zero, nan or infinite aside in RUN/rejected.parquet",
-    )
-    group.add_argument("--data-dir", type=path, metavar="FOLDER", help="where torchvision's data sets lie")
-
-
-def add_embedder(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of embedders."""
-    group = parser.add_argument_group("embedding")
-    group.add_argument(
-        "--embedder",
-        metavar="NAME",
-        help="supervised: trained on the labels (default where there are any); selfsupervised: trained without "
-        "labels (default elsewhere); timm:NAME: any timm model",
-    )
-    group.add_argument(
-        "--preset",
-        metavar="NAME",
-        help="supervised: the settings of a preset, see tenpercent presets; other flags override them",
-    )
-    group.add_argument(
-        "--weights",
-        type=path,
-        metavar="FILE",
-        help="timm, and selfsupervised with --network: local weights to start from, safetensors or a state dict",
-    )
-    group.add_argument(
-        "--finetune",
-        action="store_true",
-        default=None,
-        help="timm: train on the labels first, from these weights",
-    )
-    group.add_argument(
-        "--network",
-        metavar="NAME",
-        help="supervised, selfsupervised: a resnetv2_* of timm, for images above 64 pixels (resnetv2_50); "
-        "selfsupervised with --weights: any timm model",
-    )
-    group.add_argument(
-        "--depth",
-        type=whole,
-        metavar="LAYERS",
-        help="of the network for images up to 64 pixels: 8, 14, 20, … (32)",
-    )
-    group.add_argument(
-        "--side",
-        type=whole,
-        metavar="PIXELS",
-        help="supervised, selfsupervised: images above 64 pixels are brought to this shorter side and cut square "
-        "(256; selfsupervised without a GPU 32)",
-    )
-    group.add_argument(
-        "--dim",
-        type=whole,
-        metavar="N",
-        help="selfsupervised: values of the vectors that are stored and clustered (64)",
-    )
-    group.add_argument(
-        "--epochs", type=whole, metavar="N", help="length of the training; printed where not given"
-    )
-    group.add_argument("--steps", type=whole, metavar="N", help="length of the training in batches, instead")
-    group.add_argument("--batch", type=whole, metavar="N", help="images a step (128; selfsupervised 256)")
-    group.add_argument("--seed", type=whole, metavar="N", help="of weights, order and augmentation (0)")
-    group.add_argument(
-        "--precision",
-        metavar="auto|float32|bf16",
-        help="of the training, measured on the machine unless said; of timm without --finetune (float32)",
-    )
-    group.add_argument(
-        "--devices",
-        type=whole,
-        metavar="N",
-        help="processes that train together (all GPUs there are, else one)",
-    )
-
-
-def add_layer(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of the layer."""
-    parser.add_argument("--layer", metavar="start|middle|end", help="whose vectors to cluster (end)")
-
-
-def add_within(parser: argparse.ArgumentParser) -> None:
-    """Add the choice between clustering class by class and all together."""
-    parser.add_argument(
-        "--within",
-        metavar="class|all",
-        help="cluster class by class (default where there are labels) or everything together",
-    )
-
-
-def add_memory(parser: argparse.ArgumentParser) -> None:
-    """Add the memory limit for clustering."""
-    parser.add_argument(
-        "--memory",
-        metavar="SIZE",
-        help="memory limit for clustering, e.g. 4GiB or 4G (default: half of free memory)",
-    )
-
-
-def add_dry_run(parser: argparse.ArgumentParser) -> None:
-    """Add ``--dry-run``."""
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print the plan and its estimated time, memory and disk, then exit",
-    )
-
-
-def add_cut(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the cut."""
-    group = parser.add_argument_group("cut")
-    where = group.add_mutually_exclusive_group()
-    where.add_argument(
-        "--keep", type=fraction, metavar="FRACTION", help="the fraction kept, above 0 and up to 1 (0.9)"
-    )
-    where.add_argument(
-        "--threshold",
-        type=number,
-        metavar="HEIGHT",
-        help="take every merge up to this dissimilarity (1 − cosine) instead",
-    )
-    group.add_argument(
-        "--yes",
-        action="store_true",
-        help="do not ask when --threshold removes more than half of the images",
-    )
-    group.add_argument(
-        "--budget",
-        metavar="class|global",
-        help="the same fraction of each class, or the lowest merges of all (class)",
-    )
-    group.add_argument(
-        "--keep-ids",
-        type=path,
-        metavar="FILE",
-        help="images that must stay, beside what --keep keeps: one id a line",
-    )
-    group.add_argument(
-        "--min-per-class", type=whole, default=1, metavar="N", help="what each class keeps at least (1)"
-    )
-    group.add_argument(
-        "--hold",
-        metavar="count|height",
-        help="what decisions do not change: how many stay, or the height each class is cut at (default: count)",
-    )
-
-
-def add_ignore_decisions(parser: argparse.ArgumentParser) -> None:
-    """Add the flag that ignores decisions."""
-    parser.add_argument(
-        "--ignore-decisions",
-        action="store_true",
-        help="as if nothing had been decided about any image (tenpercent review)",
-    )
-
-
-def add_strategy(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of the strategy."""
-    group = parser.add_argument_group("strategy")
-    group.add_argument(
-        "--strategy",
-        default="semantic",
-        metavar="NAME[:VALUE]",
-        help="semantic (default: the tree), random, kcenter, graph-remove, graph-add, semdedup[:CLUSTERS], "
-        "ccs[:SHARE], spread, mixed[:POWER]",
-    )
-    group.add_argument("--seed", type=whole, metavar="N", help="of what a strategy draws (0)")
-    group.add_argument(
-        "--scores",
-        type=path,
-        metavar="FILE",
-        help="ccs: a difficulty score for each row of the source, as .npy; larger is harder",
-    )
 
 
 def number(text: str) -> float:
@@ -322,3 +48,282 @@ def whole(text: str) -> int:
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
+
+
+# By the placeholder of a value in the help; any other value is text.
+TYPES: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("FRACTION",), fraction),
+    **dict.fromkeys(("HEIGHT", "POINTS"), number),
+    **dict.fromkeys(("N", "LAYERS", "PIXELS", "PORT"), whole),
+    **dict.fromkeys(("FILE", "FOLDER", "PATH", "RUN"), path),
+}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One argument of a command.
+
+    Attributes:
+        name: as typed, ``--keep``, or the name of a positional argument.
+        value: the placeholder of its value in the help, which says its type; "" for a switch.
+        help: its meaning. ``{module:name}`` stands for a default of the library, e.g. ``{tree.cut:DEFAULT_KEEP}``.
+        more: further arguments of `argparse.ArgumentParser.add_argument`.
+    """
+
+    name: str
+    value: str
+    help: str
+    more: tuple[tuple[str, Any], ...] = ()
+
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        """Add this argument; the value of a flag that is not given is None."""
+        kind: dict[str, Any] = {"action": "store_true", "default": None}
+        if self.value:
+            kind = {"metavar": self.value, "type": TYPES.get(self.value, str)}
+        parser.add_argument(self.name, help=self.help, **{**kind, **dict(self.more)})
+
+
+@dataclass(frozen=True)
+class Group:
+    """Flags below a title of the help, or without a title those of which one at most may be given."""
+
+    title: str
+    flags: tuple[Flag | Group, ...]
+
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        """Add the flags of this group."""
+        group: argparse._ActionsContainer
+        group = parser.add_argument_group(self.title) if self.title else parser.add_mutually_exclusive_group()
+        for one in self.flags:
+            one.add_to(group)
+
+
+def flag(name: str, value: str, meaning: str, **more: Any) -> Flag:
+    """Return an argument with a value."""
+    return Flag(name, value, meaning, tuple(more.items()))
+
+
+def switch(name: str, meaning: str) -> Flag:
+    """Return an argument without a value."""
+    return Flag(name, "", meaning)
+
+
+def group(title: str, *flags: Flag | Group) -> Group:
+    """Return flags below a title."""
+    return Group(title, flags)
+
+
+def one_of(*flags: Flag) -> Group:
+    """Return flags that exclude each other."""
+    return Group("", flags)
+
+
+LABEL_FILE = "text file with a file name and a class per line"
+COLUMNS = (
+    flag(
+        "--image-column",
+        "NAME",
+        "Parquet: column of images (default: found by type); none: use the image files beside the tables",
+    ),
+    flag(
+        "--label-column",
+        "NAME",
+        "Parquet and label files: column of labels (default: found by name); none: use no labels",
+    ),
+    flag("--embedding-column", "NAME", "Parquet: column of existing vectors"),
+    flag("--id-column", "NAME", "Parquet: column of ids (default: found by name); none: use the row numbers"),
+    switch("--follow-links", "folders: follow links that lead outside the folder"),
+    flag(
+        "--max-pixels",
+        "N",
+        "reject images with more pixels (default: {data.sources.options:MAX_PIXELS})",
+    ),
+    switch(
+        "--drop-bad-rows",
+        "vectors: set aside rows that are zero, nan or infinite in RUN/rejected.parquet instead of refusing them",
+    ),
+    flag("--data-dir", "FOLDER", "torchvision: folder of its data sets"),
+)
+RUN = flag("run", "RUN", "run folder")
+SOURCE = (
+    flag("source", "SOURCE", "images or existing vectors, see below"),
+    flag(
+        "--out",
+        "RUN",
+        "run folder; created, or resumed if it exists (default: runs/ and the name of SOURCE)",
+    ),
+    group(
+        "source",
+        flag(
+            "--split",
+            "NAME",
+            "split of the source (default: train); none: folders named like splits are classes",
+        ),
+        *COLUMNS,
+        flag("--labels", "FILE", f"folders: {LABEL_FILE}; vectors: a label per row, .npy or .txt"),
+        flag("--ids", "FILE", "vectors: an id per row, .npy or .txt"),
+        switch(
+            "--reread",
+            "read the source of an existing run again, by the rules of this version; earlier results move to "
+            "RUN/earlier, decisions stay",
+        ),
+        flag("--holdout", "FRACTION", "fraction of each class held out for evaluation (default: 0)"),
+    ),
+)
+EMBEDDER = group(
+    "embedding",
+    flag(
+        "--embedder",
+        "NAME",
+        "supervised: train on the labels (default if there are any); selfsupervised: train without labels (default if "
+        "there are none); timm:NAME: any timm model",
+    ),
+    flag(
+        "--preset",
+        "NAME",
+        "supervised: the settings of a preset, which other flags override; see tenpercent presets",
+    ),
+    flag(
+        "--weights",
+        "FILE",
+        "timm, and selfsupervised with --network: local weights to start from, safetensors or a state dict",
+    ),
+    switch("--finetune", "timm: first train on the labels, starting from the model's weights"),
+    flag(
+        "--network",
+        "NAME",
+        "supervised, selfsupervised: timm network resnetv2_* for images above 64 pixels (default: resnetv2_50); "
+        "selfsupervised with --weights: any timm model",
+    ),
+    flag(
+        "--depth",
+        "LAYERS",
+        "layers of the network for images up to 64 pixels: 8, 14, 20, … "
+        "(default: {embedding.settings:Supervised.depth})",
+    ),
+    flag(
+        "--side",
+        "PIXELS",
+        "supervised, selfsupervised: scale images above 64 pixels to this shorter side and crop them square "
+        "(default: {embedding.settings:LARGE}; selfsupervised without a GPU: {embedding.stage:SIDE})",
+    ),
+    flag(
+        "--dim",
+        "N",
+        "selfsupervised: values per vector (default: {embedding.settings:SelfSupervised.dim})",
+    ),
+    flag(
+        "--epochs", "N", "epochs of the training run (default: by the number of images; printed at the start)"
+    ),
+    flag("--steps", "N", "length of the training run in batches, instead of --epochs"),
+    flag(
+        "--batch",
+        "N",
+        "images per step (default: {embedding.settings:Supervised.batch}; selfsupervised: "
+        "{embedding.settings:SelfSupervised.batch})",
+    ),
+    flag(
+        "--seed",
+        "N",
+        "seed of weights, order and augmentation (default: {embedding.settings:Supervised.seed})",
+    ),
+    flag(
+        "--precision",
+        "auto|float32|bf16",
+        "precision of the training run (default: measured on the machine), or of timm without --finetune "
+        "(default: float32)",
+    ),
+    flag("--devices", "N", "processes that train together (default: one per GPU, else one)"),
+)
+LAYER = flag("--layer", "start|middle|end", "layer whose vectors are clustered (default: end)")
+WITHIN = flag(
+    "--within",
+    "class|all",
+    "cluster class by class (default if there are labels) or all images together",
+)
+MEMORY = flag(
+    "--memory", "SIZE", "memory limit for clustering, e.g. 4GiB or 4G (default: half of free memory)"
+)
+DRY_RUN = switch("--dry-run", "print the plan and its estimated time, memory and disk, then exit")
+CUT = group(
+    "cut",
+    one_of(
+        flag(
+            "--keep",
+            "FRACTION",
+            "fraction to keep, above 0 and up to 1 (default: {tree.cut:DEFAULT_KEEP})",
+        ),
+        flag(
+            "--threshold",
+            "HEIGHT",
+            "instead of --keep: take every merge up to this dissimilarity (1 − cosine)",
+        ),
+    ),
+    switch("--yes", "do not ask if --threshold removes more than half of the images"),
+    flag(
+        "--budget",
+        "class|global",
+        "class: keep the same fraction of each class (default); global: take the lowest merges of all classes",
+    ),
+    flag("--keep-ids", "FILE", "images that must stay, beside what --keep keeps: one id per line"),
+    flag(
+        "--min-per-class",
+        "N",
+        "number of images that each class keeps at least (default: {tree.cut:Cut.min_per_class})",
+    ),
+    flag(
+        "--hold",
+        "count|height",
+        "what decisions leave unchanged: the number of images kept (default), or the height of each class's cut",
+    ),
+)
+IGNORE_DECISIONS = switch("--ignore-decisions", "ignore all decisions about images (tenpercent review)")
+STRATEGY = group(
+    "strategy",
+    flag(
+        "--strategy",
+        "NAME[:VALUE]",
+        "semantic (default: the tree), random, kcenter, graph-remove, graph-add, semdedup[:CLUSTERS], "
+        "ccs[:SHARE], spread, mixed[:POWER]",
+    ),
+    flag("--seed", "N", "seed of the strategies that draw (default: 0)"),
+    flag(
+        "--scores",
+        "FILE",
+        "ccs: difficulty score per row of the source, .npy; larger is harder",
+    ),
+)
+PROTOCOL = group(
+    "training",
+    flag(
+        "--preset",
+        "NAME",
+        "settings of all training runs, see tenpercent presets (default: those of RUN's embedding)",
+    ),
+    flag(
+        "--length",
+        "steps|epochs",
+        "train on subsets of every size for the same number of steps, or of epochs (default: the preset's)",
+    ),
+    flag("--steps", "N", "batches per training run (default: the preset's)"),
+    flag("--epochs", "N", "passes over the images per training run, instead of --steps"),
+    flag(
+        "--network",
+        "NAME",
+        "network instead of the preset's: fast, a timm name, or MODULE:FUNCTION, which is given the number of classes",
+    ),
+    flag("--depth", "LAYERS", "layers of the network for images up to 64 pixels (default: the preset's)"),
+    flag(
+        "--side",
+        "PIXELS",
+        "scale images above 64 pixels to this shorter side and crop them square "
+        "(default: the preset's, else {embedding.settings:LARGE})",
+    ),
+    flag("--batch", "N", "images per step (default: the preset's)"),
+    flag("--precision", "auto|float32|bf16", "precision of the training runs (default: the preset's)"),
+    switch(
+        "--finetune",
+        "start from timm's weights of --network, at a tenth of the learning rate, not from random weights",
+    ),
+    flag("--weights", "FILE", "with --finetune: local weights to start from"),
+)

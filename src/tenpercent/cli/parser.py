@@ -1,40 +1,294 @@
-"""Arguments of every command."""
+"""Arguments of every command, as a table, and the parser made of it."""
 
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from .. import __version__
+from . import commands
 from .flags import (
-    LABELS,
-    add_columns,
-    add_cut,
-    add_dry_run,
-    add_embedder,
-    add_ignore_decisions,
-    add_layer,
-    add_memory,
-    add_protocol,
-    add_run,
-    add_source,
-    add_strategy,
-    add_within,
-    fraction,
-    number,
-    path,
-    whole,
+    COLUMNS,
+    CUT,
+    DRY_RUN,
+    EMBEDDER,
+    IGNORE_DECISIONS,
+    LABEL_FILE,
+    LAYER,
+    MEMORY,
+    PROTOCOL,
+    RUN,
+    SOURCE,
+    STRATEGY,
+    WITHIN,
+    Flag,
+    Group,
+    flag,
+    group,
+    one_of,
+    switch,
 )
 
 SOURCES = """\
 SOURCE is one of
-  FOLDER              a subfolder a class, or flat and unlabelled; folders such as train/ and Testing/ are splits
+  FOLDER              images, in a subfolder per class or unlabelled; folders such as train/ and Testing/ are splits
   hf:NAME[:SPLIT]     a data set of the Hugging Face hub, or a local one
-  FILE.parquet        a Parquet file or folder in the Hugging Face image layout, or with a vector column
+  FILE.parquet        a Parquet file or folder in the Hugging Face image layout, or with a column of vectors
   torchvision:NAME    a data set of torchvision, below --data-dir
   digits              1,797 handwritten digits that come with scikit-learn
-  VECTORS.npy         ready vectors, with --labels and --ids where there are any"""
+  VECTORS.npy         existing vectors, with --labels and --ids if there are any"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its function, whose name and docstring are those of the command, and its arguments."""
+
+    run: Callable[[argparse.Namespace], None]
+    flags: tuple[Flag | Group, ...] = ()
+    epilog: str | None = None
+
+
+COMMANDS = (
+    Command(
+        commands.demo,
+        (flag("--out", "RUN", "run folder (default: runs/demo)", default=Path("runs/demo")),),
+    ),
+    Command(commands.run, (*SOURCE, EMBEDDER, LAYER, WITHIN, MEMORY, CUT, DRY_RUN), SOURCES),
+    Command(commands.embed, (*SOURCE, EMBEDDER, DRY_RUN), SOURCES),
+    Command(
+        commands.cluster,
+        (
+            RUN,
+            one_of(
+                flag(
+                    "--keep",
+                    "FRACTION",
+                    "smallest fraction that the tree must be able to keep (default: {tree.cut:DEPTH})",
+                ),
+                flag("--threshold", "HEIGHT", "instead of --keep: height that the tree must reach"),
+            ),
+            WITHIN,
+            LAYER,
+            MEMORY,
+        ),
+    ),
+    Command(commands.select, (RUN, MEMORY, CUT, IGNORE_DECISIONS, STRATEGY)),
+    Command(
+        commands.report,
+        (
+            RUN,
+            IGNORE_DECISIONS,
+            flag(
+                "--margin",
+                "POINTS",
+                "loss in points of accuracy against which training runs are tested (default: 0.2)",
+            ),
+        ),
+    ),
+    Command(
+        commands.review,
+        (
+            RUN,
+            flag("--port", "PORT", "port to listen on (default: 8410, or the next free one)"),
+            flag(
+                "--host",
+                "ADDRESS",
+                "address to listen on; any but the default, 127.0.0.1, can be reached from other machines",
+            ),
+            switch("--no-browser", "print the address without opening a browser"),
+        ),
+        "Decisions are stored in RUN/decisions.sqlite; they hold at every fraction and for new embeddings.",
+    ),
+    Command(
+        commands.decisions,
+        (
+            RUN,
+            one_of(
+                flag("--export", "FILE", "write all decisions as lines of JSON; nothing is overwritten"),
+                flag("--import", "FILE", "add the decisions of such a file", dest="read"),
+            ),
+        ),
+    ),
+    Command(
+        commands.explain,
+        (RUN, flag("id", "ID", "image id: its path within the source, or its row number")),
+    ),
+    Command(
+        commands.export,
+        (
+            RUN,
+            flag(
+                "--format",
+                "indices|folder|csv|hf",
+                "row numbers (.npy, .txt), class folders, a table of all images, or a Hugging Face data set",
+                required=True,
+            ),
+            flag("--to", "PATH", "file or folder to write; nothing is overwritten", required=True),
+            IGNORE_DECISIONS,
+        ),
+    ),
+    Command(
+        commands.leaks,
+        (
+            flag("train", "TRAIN", "training set: a run folder or a source"),
+            flag(
+                "test",
+                "TEST",
+                "test set, likewise (default: the test split of TRAIN's source)",
+                nargs="?",
+            ),
+            flag(
+                "--threshold",
+                "HEIGHT",
+                "largest dissimilarity of near-duplicates by vector (default: 0 where images are compared by "
+                "perceptual hash, else that within which 1%% of the training images have another one)",
+            ),
+            flag(
+                "--out",
+                "FOLDER",
+                "folder for the page, the table and new embeddings (default: runs/leaks)",
+                default=Path("runs/leaks"),
+            ),
+            flag("--table", "FILE", "also write the pairs to this .csv or .parquet file"),
+            flag("--fail-above", "N", "exit with status 1 if more than N test images have a near-duplicate"),
+            flag(
+                "--export",
+                "indices|folder|csv|hf",
+                "write the test images without a near-duplicate in this format",
+            ),
+            flag("--to", "PATH", "file or folder that --export writes; nothing is overwritten"),
+            flag("--layer", "start|middle|end", "layer whose vectors are compared (default: end)"),
+            MEMORY,
+            group(
+                "sources",
+                *(
+                    one
+                    for side in ("train", "test")
+                    for one in (
+                        flag(f"--{side}-split", "NAME", f"split of a source (default: {side})"),
+                        flag(
+                            f"--{side}-labels",
+                            "FILE",
+                            f"folders: {LABEL_FILE}; vectors: a label per row, .npy or .txt",
+                        ),
+                        flag(f"--{side}-ids", "FILE", "vectors: an id per row, .npy or .txt"),
+                    )
+                ),
+                *COLUMNS,
+            ),
+            EMBEDDER,
+        ),
+        f"TRAIN and TEST are run folders or sources. {SOURCES}",
+    ),
+    Command(
+        commands.probe,
+        (
+            flag("runs", "RUN", "run folders with labels", nargs="*"),
+            flag(
+                "--layer",
+                "LAYER",
+                "layers of the runs: start, middle, end (default: end)",
+                nargs="+",
+                dest="layers",
+            ),
+            flag(
+                "--vectors",
+                "FILE",
+                "existing vectors, .npy; a fifth of them is the test set",
+                nargs="+",
+                default=[],
+            ),
+            flag("--labels", "FILE", "labels of --vectors, one per row, .npy or .txt"),
+            flag(
+                "--timm",
+                "NAME",
+                "timm models, which first embed the images of --images",
+                nargs="+",
+                default=[],
+            ),
+            flag("--images", "SOURCE", "labelled images for --timm (default: those of the first run)"),
+            flag("--weights", "FILE", "local weights of a single --timm model, instead of the hub's"),
+            flag("--test", "SOURCE", "labelled images to test on, instead of the runs' own"),
+            flag(
+                "--out",
+                "FOLDER",
+                "folder for the table and new embeddings (default: runs/probe)",
+                default=Path("runs/probe"),
+            ),
+        ),
+        "A run is tested on its hold-out, else on its source's test or validation split, embedded by its own network.",
+    ),
+    Command(
+        commands.evaluate,
+        (
+            RUN,
+            IGNORE_DECISIONS,
+            flag(
+                "--keep",
+                "FRACTION",
+                "fractions to keep (default: that of RUN's selection, else {tree.cut:DEFAULT_KEEP}; with --find "
+                "{evaluation.stage:LADDER})",
+                nargs="+",
+            ),
+            flag(
+                "--arms",
+                "ARM",
+                "how images are chosen: full, a strategy of tenpercent select (random, semantic, kcenter, …), or "
+                "NAME=FILE with row numbers or ids (default: full, random and the strategy of RUN's selection)",
+                nargs="+",
+            ),
+            flag(
+                "--trials",
+                "N",
+                "training runs per arm and fraction, with different seeds (default: the preset's)",
+            ),
+            flag(
+                "--layer",
+                "LAYER",
+                "layers whose vectors choose the images (default: the one RUN was clustered by)",
+                nargs="+",
+            ),
+            flag(
+                "--embeddings",
+                "N",
+                "train the embedding N times, with different seeds, and choose images by each (default: 1)",
+            ),
+            flag("--margin", "POINTS", "acceptable loss in points of accuracy (default: 0.2)"),
+            switch(
+                "--find",
+                "search for the smallest fraction of --keep whose loss stays within --margin with 95%% confidence, "
+                "with up to --trials training runs per fraction",
+            ),
+            DRY_RUN,
+            group(
+                "evaluation set",
+                flag(
+                    "--test",
+                    "SOURCE",
+                    "labelled images to test on (default: the hold-out, else the source's test or validation split)",
+                ),
+                flag("--test-split", "NAME", "split of --test (default: test)"),
+                flag("--test-labels", "FILE", f"labels of --test: {LABEL_FILE}"),
+                *COLUMNS,
+            ),
+            PROTOCOL,
+        ),
+        "Finished training runs are not repeated: more trials, arms and fractions are added to RUN/results.parquet.\n"
+        "Several processes may share RUN.",
+    ),
+    Command(
+        commands.bench,
+        (flag("file", "FILE", "TOML file, see docs/evidence.md; the same command resumes"),),
+    ),
+    Command(commands.presets),
+    Command(commands.info, (RUN,)),
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,322 +296,36 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str:
+        return filled(action.help or "")
+
+
+def filled(text: str) -> str:
+    """Return a help text with each ``{module:name}`` replaced by that default of the library."""
+
+    def default(found: re.Match[str]) -> str:
+        value = attrgetter(found[2])(import_module(f"tenpercent.{found[1]}"))
+        return " ".join(f"{one:,}" for one in (value if isinstance(value, tuple) else (value,)))
+
+    return re.sub(r"\{([\w.]+):([\w.]+)\}", default, text)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command; ``docs/cli.md`` is made from it."""
     parser = _Parser(prog="tenpercent", description="Find the images a training set does not need.")
     parser.add_argument("--version", action="version", version=f"tenpercent {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-
-    demo = _command(commands, "demo", "the whole flow on digits that are bundled, no network")
-    demo.add_argument(
-        "--out", type=path, default=Path("runs/demo"), metavar="RUN", help="the run folder (runs/demo)"
-    )
-
-    run = _command(commands, "run", "embed, cluster, select and report", epilog=SOURCES)
-    add_source(run)
-    add_embedder(run)
-    add_layer(run)
-    add_within(run)
-    add_memory(run)
-    add_cut(run)
-    add_dry_run(run)
-
-    embed = _command(commands, "embed", "embed a source into a run folder", epilog=SOURCES)
-    add_source(embed)
-    add_embedder(embed)
-    add_dry_run(embed)
-
-    cluster = _command(commands, "cluster", "build the tree of merges, exactly, as deep as asked")
-    add_run(cluster)
-    depth = cluster.add_mutually_exclusive_group()
-    depth.add_argument(
-        "--keep", type=fraction, metavar="FRACTION", help="the smallest fraction the tree must serve (0.5)"
-    )
-    depth.add_argument("--threshold", type=number, metavar="HEIGHT", help="the height the tree must reach")
-    add_within(cluster)
-    add_layer(cluster)
-    add_memory(cluster)
-
-    select = _command(
-        commands, "select", "cut the stored tree, or choose by another strategy: which images stay"
-    )
-    add_run(select)
-    add_memory(select)
-    add_cut(select)
-    add_ignore_decisions(select)
-    add_strategy(select)
-
-    report = _command(
-        commands,
-        "report",
-        "write RUN/report.html, and RUN/evidence/ where trainings have tried the selection",
-    )
-    add_run(report)
-    add_ignore_decisions(report)
-    report.add_argument(
-        "--margin",
-        type=number,
-        metavar="POINTS",
-        help="the loss in points of accuracy that the trainings are held against (0.2)",
-    )
-
-    _add_review(commands)
-    explain = _command(commands, "explain", "why an image was removed or kept")
-    add_run(explain)
-    explain.add_argument(
-        "id", metavar="ID", help="the image's id: its path within the source, else its row number"
-    )
-
-    export = _command(commands, "export", "write the kept images in another tool's format")
-    add_run(export)
-    export.add_argument(
-        "--format",
-        required=True,
-        metavar="indices|folder|csv|hf",
-        help="row numbers (.npy, .txt); class folders; all columns; a Hugging Face data set",
-    )
-    export.add_argument(
-        "--to", type=path, required=True, metavar="PATH", help="where to; nothing there is overwritten"
-    )
-    add_ignore_decisions(export)
-
-    _add_leaks(commands)
-    _add_probe(commands)
-    _add_evaluate(commands)
-    bench = _command(
-        commands, "bench", "evaluate several data sets, embedders and strategies, as a file asks for"
-    )
-    bench.add_argument(
-        "file", type=path, metavar="FILE", help="TOML; docs/evidence.md shows one. The same command resumes"
-    )
-
-    _command(commands, "presets", "the settings of trainings that have a name, each with its source")
-
-    info = _command(commands, "info", "what a run folder holds, and what made it")
-    add_run(info)
-    return parser
-
-
-def _add_review(commands: Any) -> None:
-    review = _command(
-        commands,
-        "review",
-        "look at the groups in a browser, decide about images",
-        epilog="Decisions are kept in RUN/decisions.sqlite and hold at every fraction and after every new embedding.",
-    )
-    add_run(review)
-    review.add_argument(
-        "--port", type=whole, metavar="PORT", help="where to listen (8410, or the next that is free)"
-    )
-    review.add_argument(
-        "--host",
-        default="127.0.0.1",
-        metavar="ADDRESS",
-        help="other than this machine's own, others can open it",
-    )
-    review.add_argument("--no-browser", action="store_true", help="only print the address")
-
-    decisions = _command(
-        commands,
-        "decisions",
-        "list what was decided about images, or share it",
-    )
-    add_run(decisions)
-    share = decisions.add_mutually_exclusive_group()
-    share.add_argument(
-        "--export",
-        type=path,
-        metavar="FILE",
-        help="write all decisions as lines of JSON; nothing is overwritten",
-    )
-    share.add_argument("--import", dest="read", type=path, metavar="FILE", help="add those of such a file")
-
-
-def _add_leaks(commands: Any) -> None:
-    leaks = _command(
-        commands,
-        "leaks",
-        "find test images with a near-duplicate in the training set",
-        epilog="TRAIN and TEST are run folders, or sources. " + SOURCES,
-    )
-    leaks.add_argument("train", metavar="TRAIN", help="the training set: a run folder or a source")
-    leaks.add_argument(
-        "test",
-        metavar="TEST",
-        nargs="?",
-        help="the test set, likewise; without it the test split of TRAIN's source",
-    )
-    leaks.add_argument(
-        "--threshold",
-        type=number,
-        metavar="HEIGHT",
-        help="largest dissimilarity of near-duplicates by vector (default: 0 where images are compared by perceptual "
-        "hash, else that within which 1%% of the training images have another one)",
-    )
-    leaks.add_argument(
-        "--out",
-        type=path,
-        default=Path("runs/leaks"),
-        metavar="FOLDER",
-        help="folder for the page, the table and new embeddings (runs/leaks)",
-    )
-    leaks.add_argument(
-        "--table", type=path, metavar="FILE", help="also write the pairs here, as .csv or .parquet"
-    )
-    leaks.add_argument(
-        "--fail-above",
-        type=whole,
-        metavar="N",
-        help="exit with status 1 if more than N test images have a near-duplicate",
-    )
-    leaks.add_argument(
-        "--export",
-        metavar="indices|folder|csv|hf",
-        help="write the test images without a near-duplicate in this format",
-    )
-    leaks.add_argument(
-        "--to", type=path, metavar="PATH", help="where --export writes; nothing is overwritten"
-    )
-    leaks.add_argument("--layer", metavar="start|middle|end", help="whose vectors to compare (end)")
-    add_memory(leaks)
-    group = leaks.add_argument_group("sources")
-    for side in ("train", "test"):
-        group.add_argument(f"--{side}-split", metavar="NAME", help=f"of a source with splits ({side})")
-        group.add_argument(
-            f"--{side}-labels",
-            type=path,
-            metavar="FILE",
-            help=f"{LABELS}; vectors: one label a row, .npy or .txt",
+    parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        what = command.run.__doc__ or ""
+        own = parsers.add_parser(
+            command.run.__name__,
+            help=f"{what[:1].lower()}{what[1:].rstrip('.')}",
+            description=what,
+            epilog=command.epilog,
+            formatter_class=_Help,
         )
-        group.add_argument(
-            f"--{side}-ids", type=path, metavar="FILE", help="vectors: one id a row, .npy or .txt"
-        )
-    add_columns(group)
-    add_embedder(leaks)
-
-
-def _add_probe(commands: Any) -> None:
-    probe = _command(
-        commands,
-        "probe",
-        "compare how well embeddings separate classes, on images they were not trained on",
-        epilog="A run is tested on its hold-out, else on its source's test or validation split, embedded by its own "
-        "network.",
-    )
-    probe.add_argument("runs", type=path, nargs="*", metavar="RUN", help="run folders with labels")
-    probe.add_argument(
-        "--layer",
-        nargs="+",
-        default=["end"],
-        metavar="LAYER",
-        help="of the runs, whose vectors: start, middle, end (end)",
-    )
-    probe.add_argument(
-        "--vectors",
-        type=path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="ready vectors, .npy; a fifth of them is the test set",
-    )
-    probe.add_argument("--labels", type=path, metavar="FILE", help="of --vectors: one a row, .npy or .txt")
-    probe.add_argument(
-        "--timm", nargs="+", default=[], metavar="NAME", help="models of timm, which embed --images first"
-    )
-    probe.add_argument(
-        "--images", metavar="SOURCE", help="for --timm: labelled images (those of the first RUN)"
-    )
-    probe.add_argument(
-        "--weights",
-        type=path,
-        metavar="FILE",
-        help="for a single --timm: local weights, not those of the hub",
-    )
-    probe.add_argument(
-        "--test", metavar="SOURCE", help="labelled images to test on, instead of the runs' own"
-    )
-    probe.add_argument(
-        "--out",
-        type=path,
-        default=Path("runs/probe"),
-        metavar="FOLDER",
-        help="folder for the table and new embeddings (runs/probe)",
-    )
-
-
-def _add_evaluate(commands: Any) -> None:
-    evaluate = _command(
-        commands,
-        "evaluate",
-        "train from scratch on what is kept, beside random subsets and the full set",
-        epilog="What is trained already is not trained again: more trials, arms and fractions add to "
-        "RUN/results.parquet. Several processes may share RUN.",
-    )
-    add_run(evaluate)
-    add_ignore_decisions(evaluate)
-    evaluate.add_argument(
-        "--keep",
-        type=fraction,
-        nargs="+",
-        metavar="FRACTION",
-        help="the fractions kept (that of RUN's selection, else 0.9; with --find 0.95 0.9 0.8 0.7 0.5 0.3)",
-    )
-    evaluate.add_argument(
-        "--arms",
-        nargs="+",
-        metavar="ARM",
-        help="how images are chosen: full, a strategy of select (random, semantic, kcenter, …), or NAME=FILE with row "
-        "numbers or ids (full random, and the strategy of RUN's selection)",
-    )
-    evaluate.add_argument(
-        "--trials", type=whole, metavar="N", help="trainings of each, with different seeds (the preset's)"
-    )
-    evaluate.add_argument(
-        "--layer",
-        nargs="+",
-        default=[],
-        metavar="LAYER",
-        help="whose vectors the images are chosen by (that which RUN was clustered by)",
-    )
-    evaluate.add_argument(
-        "--embeddings",
-        type=whole,
-        default=1,
-        metavar="K",
-        help="train the embedding K times, with other seeds, and choose by each (1)",
-    )
-    evaluate.add_argument(
-        "--margin",
-        type=number,
-        metavar="POINTS",
-        help="the loss in points of accuracy that is still accepted (0.2)",
-    )
-    evaluate.add_argument(
-        "--find",
-        action="store_true",
-        help="search the smallest fraction of --keep whose loss stays within --margin with 95%% confidence, with up "
-        "to --trials trainings of each",
-    )
-    add_dry_run(evaluate)
-    group = evaluate.add_argument_group("evaluation set")
-    group.add_argument(
-        "--test",
-        metavar="SOURCE",
-        help="labelled images to test on (what --holdout held out, else the source's test or validation split)",
-    )
-    group.add_argument("--test-split", metavar="NAME", help="of a source with splits (test)")
-    group.add_argument("--test-labels", type=path, metavar="FILE", help=f"of the images of --test: {LABELS}")
-    add_columns(group)
-    add_protocol(evaluate)
-
-
-def _command(commands: Any, name: str, what: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=what,
-        description=what[0].upper() + what[1:] + ".",
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--quiet", action="store_true", help="print errors only")
+        own.set_defaults(function=command.run)
+        for one in (switch("--quiet", "print errors only"), *command.flags):
+            one.add_to(own)
     return parser

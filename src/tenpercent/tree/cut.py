@@ -16,6 +16,7 @@ from ..data.store.ids import positions_of
 from ..errors import UsageError, nearest
 
 DEFAULT_KEEP = 0.9
+DEPTH = 0.5  # the fraction kept that a tree is built for by default
 
 
 class Within(StrEnum):

@@ -20,7 +20,7 @@ from ..errors import StageError, UsageError
 from ..linkage.memory import Resources
 from ..linkage.walk import Counted
 from .counts import StoredCounts, save_counts
-from .cut import Cut, Within, checked_choice
+from .cut import DEPTH, Cut, Within, checked_choice
 from .deepening import deepened
 from .held_height import no_higher
 from .merges_file import FORMAT, check_merges, merges_layout
@@ -29,8 +29,6 @@ from .representatives import groups_of
 from .rewalk import rewalked
 from .stage_files import read_stage, stored_file
 from .steps import ALL, Bools, Floats, Request, Steps
-
-DEPTH = 0.5  # the fraction kept that a tree is built for by default
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,0 +1,231 @@
+"""The commands, one function each: call one function of the library, print what it found."""
+
+from __future__ import annotations
+
+import logging
+from argparse import Namespace
+
+import tenpercent as tp
+
+from ..errors import UsageError, counted
+from .values import asked_of, cut_of, embedder_of, given, options_of, options_of_both, read_scores, refuse
+
+
+def demo(arguments: Namespace) -> None:
+    """Run the whole flow on bundled images of handwritten digits; needs no network."""
+    from ..evaluation.presets import preset
+    from ..evaluation.stage import Asked, evaluate, finish
+    from ..reporting.summary import describe_run
+
+    tp.run("digits", out=arguments.out)
+    _say(describe_run(arguments.out))
+    _say("\nDoes it hold? Three small training runs on all images, on those kept and on random ones:")
+    asked = Asked(trials=3)
+    _say(finish(arguments.out, evaluate(arguments.out, asked, preset("digits").protocol)))
+
+
+def run(arguments: Namespace) -> None:
+    """Embed, cluster, select and report."""
+    from ..data.sources.run_name import run_folder_of
+    from ..reporting.summary import describe_run
+
+    asked = {
+        **given(arguments, tp.run, "keep"),
+        "options": options_of(arguments),
+        "embedder": embedder_of(arguments),
+        "cut": cut_of(arguments),
+    }
+    if arguments.dry_run:
+        from .dry_run import plan
+
+        _say(str(plan(**asked)))
+        return
+    tp.run(**asked)
+    _say(describe_run(run_folder_of(arguments.source, arguments.out)))
+
+
+def embed(arguments: Namespace) -> None:
+    """Embed a source into a run folder."""
+    from ..data.sources.run_name import run_folder_of
+
+    asked = {
+        **given(arguments, tp.embed),
+        "options": options_of(arguments),
+        "embedder": embedder_of(arguments),
+    }
+    if arguments.dry_run:
+        from .dry_run import plan_embedding
+
+        _say(str(plan_embedding(**asked)))
+        return
+    embeddings = tp.embed(**asked)
+    place = run_folder_of(arguments.source, arguments.out)
+    _say(f"{counted(len(embeddings), 'image')} embedded, {counted(embeddings.width, 'value')} each: {place}")
+
+
+def cluster(arguments: Namespace) -> None:
+    """Build the exact tree of merges, down to a depth."""
+    merges = tp.cluster(arguments.run, **given(arguments, tp.cluster))
+    found = f"{counted(len(merges), 'merge')} of {counted(len(merges.embeddings), 'image')}"
+    _say(f"{found}: {arguments.run / 'merges.parquet'}")
+
+
+def select(arguments: Namespace) -> None:
+    """Cut the stored tree, or choose images by another strategy."""
+    from ..reporting.summary import describe_selection
+
+    cut = cut_of(arguments)
+    if arguments.strategy in (None, "semantic"):
+        refuse(arguments, ("seed", "scores"), "--strategy semantic")
+        selection = tp.select(arguments.run, **{**given(arguments, tp.select), "cut": cut, "keep": None})
+        _say(describe_selection(arguments.run, selection))
+    else:
+        _say(describe_selection(arguments.run, _select_by(arguments)))
+    if (arguments.run / "report.html").exists():
+        _say(
+            f"The report still shows the previous selection; update it with: tenpercent report {arguments.run}"
+        )
+
+
+def _select_by(arguments: Namespace) -> tp.Selection:
+    from ..selection.strategies.strategy import CheckedStrategy
+
+    strategy = CheckedStrategy.of(arguments.strategy)
+    without = (
+        "budget",
+        "hold",
+        "keep_ids",
+        "memory",
+        "min_per_class",
+        *(() if strategy.draws else ("seed",)),
+    )
+    refuse(arguments, without, f"--strategy {strategy}")
+    scores = None if arguments.scores is None else read_scores(arguments.scores)
+    return tp.select_by(arguments.run, **{**given(arguments, tp.select_by), "scores": scores})
+
+
+def report(arguments: Namespace) -> None:
+    """Write RUN/report.html, and RUN/evidence/ if training runs have tested the selection."""
+    from ..evaluation.stage import checked_margin
+    from ..reporting.summary import describe_trainings
+
+    margin = checked_margin(arguments.margin)
+    path = tp.report(arguments.run, margin, **given(arguments, tp.report, "margin"))
+    found = describe_trainings(arguments.run, margin)
+    _say(f"{found}\nReport: {path}" if found else str(path))
+
+
+def review(arguments: Namespace) -> None:
+    """Look at the groups in a browser and decide about images."""
+    from ..reviewing.serve import serve
+
+    serve(**given(arguments, serve), browser=not arguments.no_browser)
+
+
+def decisions(arguments: Namespace) -> None:
+    """List, export or import decisions about images."""
+    from ..decisions.exchange import describe_decisions, read_into, write_from
+
+    if arguments.export is not None:
+        _say(write_from(arguments.run, arguments.export))
+    elif arguments.read is not None:
+        _say(read_into(arguments.run, arguments.read))
+    else:
+        _say(describe_decisions(arguments.run))
+
+
+def explain(arguments: Namespace) -> None:
+    """Explain why an image was kept or removed."""
+    _say(str(tp.explain(arguments.run, arguments.id)))
+
+
+def export(arguments: Namespace) -> None:
+    """Write the kept images in another tool's format."""
+    ignore = arguments.ignore_decisions
+    _say(str(tp.export(arguments.run, arguments.format, arguments.to, ignore_decisions=bool(ignore))))
+
+
+def leaks(arguments: Namespace) -> None:
+    """Find test images with a near-duplicate in the training set."""
+    from ..leakage.output import check_output, describe_leaks, write_output
+
+    wanted = check_output(arguments.table, arguments.export, arguments.to, arguments.fail_above)
+    train_options, test_options = options_of_both(arguments)
+    asked = {**given(arguments, tp.leaks), "embedder": embedder_of(arguments)}
+    found = tp.leaks(**asked, train_options=train_options, test_options=test_options)
+    _say(describe_leaks(found, arguments.out))
+    for line in write_output(found, wanted):
+        _say(line)
+
+
+def probe(arguments: Namespace) -> None:
+    """Compare how well embeddings separate classes, on images they were not trained on."""
+    from ..evaluation.probing.comparison import VectorFile
+
+    if arguments.labels is not None and not arguments.vectors:
+        raise UsageError(
+            f"--labels {arguments.labels} are of --vectors FILE; give both, or leave out --labels"
+        )
+    what = [
+        *arguments.runs,
+        *(VectorFile(file, arguments.labels) for file in arguments.vectors),
+        *(tp.Timm(name, arguments.weights) for name in arguments.timm),
+    ]
+    _say(f"{tp.probe(what, **given(arguments, tp.probe))}\nTable: {arguments.out}")
+
+
+def evaluate(arguments: Namespace) -> None:
+    """Train from scratch on the kept images, beside random subsets and the full set."""
+    from ..evaluation.stage import checked_margin, evaluate, find, finish, protocol_of
+
+    checked_margin(arguments.margin)
+    protocol, trials = protocol_of(arguments.run, arguments.preset)
+    protocol = protocol.override(**given(arguments, protocol.override))
+    if arguments.finetune:
+        protocol = protocol.fine_tuned(arguments.weights)
+    elif arguments.weights is not None:
+        raise UsageError(
+            f"--weights {arguments.weights} is for --finetune; give both, or leave out --weights"
+        )
+    asked = asked_of(arguments, trials)
+    if arguments.dry_run:
+        from .dry_run import plan_evaluation
+
+        _say(str(plan_evaluation(arguments.run, asked, protocol, searched=bool(arguments.find))))
+        return
+    if arguments.find:
+        evaluation, ended = find(arguments.run, asked, protocol, arguments.margin)
+        _say(f"{ended.sentence}\n")
+    else:
+        evaluation = evaluate(arguments.run, asked, protocol)
+    _say(finish(arguments.run, evaluation, arguments.margin))
+
+
+def bench(arguments: Namespace) -> None:
+    """Evaluate several data sets, embedders and strategies, as a file describes."""
+    from ..evaluation.suite import bench, describe_suite
+
+    _say(describe_suite(bench(arguments.file)))
+
+
+def presets(_: Namespace) -> None:
+    """List the named settings of training runs, with their sources."""
+    from ..evaluation.presets import describe_presets
+
+    _say(describe_presets())
+
+
+def info(arguments: Namespace) -> None:
+    """Describe a run folder: what it holds, and what made it."""
+    from ..embedding.stage import changes_of
+    from ..reporting.summary import describe_folder
+
+    _say(describe_folder(arguments.run))
+    changed = changes_of(arguments.run)
+    if changed:
+        _say(changed)
+
+
+def _say(text: str) -> None:
+    if logging.getLogger("tenpercent").isEnabledFor(logging.INFO):
+        print(text)
