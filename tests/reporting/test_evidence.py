@@ -69,7 +69,7 @@ def block(rows: list[dict[str, Any]]) -> dict[str, Any]:
     assert shown is not None
     (found,) = shown["blocks"]
     assert isinstance(found, dict)
-    return found
+    return found | {"remarks": [remark.replace("\N{NO-BREAK SPACE}", " ") for remark in found["remarks"]]}
 
 
 def moved(
@@ -462,7 +462,7 @@ def test_the_figure_shows_what_was_measured() -> None:
         ]
     )
     drawn = curves(found)
-    assert list(drawn) == ["semantic (start)", "semantic", "random"]
+    assert list(drawn) == ["semantic", "semantic (start)", "random"]
     assert drawn["semantic"][:, 0].tolist() == [90, 70, 50]
     accuracy = at(found, "semantic", 0.9).summary("accuracy")
     assert accuracy is not None and accuracy.low is not None and accuracy.high is not None
@@ -552,6 +552,14 @@ def test_a_page_of_one_trial_says_that_it_has_no_interval() -> None:
     assert "interval shaded" not in page.text
     shown = page.text[page.text.index("100% kept") : page.text.index("A minus is a loss")]
     assert "±" not in shown and "−0.10" in shown and "untested" in shown
+
+
+def test_a_page_without_a_finished_training_run_has_no_empty_table() -> None:
+    page = Page(render(replace(digits(n=60), results=table([failed("semantic", 0.8, 3)]))))
+    assert (
+        "No training run on the full set has finished" in page.text and "1 training run failed" in page.text
+    )
+    assert "vs. full" not in page.text and "0 networks" not in page.text
 
 
 def test_files_for_papers(tmp_path: Path) -> None:

@@ -395,14 +395,14 @@ def test_results_come_in_their_order() -> None:
     (evidence,) = gather(rows(*given_rows))
     assert [(one.fraction, one.arm, one.layer) for one in evidence.results] == [
         (1.0, "full", ""),
-        (0.9, "semantic", "start"),
         (0.9, "semantic", "end"),
+        (0.9, "semantic", "start"),
         (0.9, "kcenter", "end"),
         (0.5, "semantic", "end"),
         (0.5, "random", ""),
     ]
     assert evidence.arms == ("full", "semantic", "kcenter", "random")
-    assert evidence.layers("semantic") == ("start", "end")
+    assert evidence.layers("semantic") == ("end", "start")
 
 
 def test_a_table_without_its_columns_is_refused() -> None:

@@ -20,7 +20,7 @@ FULL = "full"
 RANDOM = "random"
 SEMANTIC = "semantic"
 BASELINES = (FULL, RANDOM)  # arms that use no embedding
-LAYERS = ("start", "middle", "end")
+LAYERS = ("end", "middle", "start")  # the last one of the network first
 NEEDED = ("arm", "fraction", "trial", "seed", "embedding", "layer", "accuracy", "status", "protocol")
 
 

@@ -16,7 +16,7 @@ from .formats import points_text
 from .results import Evidence, gather
 from .statistics import MARGIN
 from .table import csv_table, latex_table, markdown_table, table_rows, text_table
-from .verdicts import ArmVerdict, headline, power, remarks, verdicts
+from .verdicts import headline, power, remarks, verdicts
 
 FAILURES = 20  # named; of more only the number is given
 FORMER = (
@@ -85,25 +85,35 @@ def _block(evidence: Evidence, name: str, class_names: Sequence[str], run: dict[
     """Return the template's data on one protocol."""
     about, further = remarks(evidence, class_names, run)
     told, untested = verdicts(evidence)
+    styles = arm_styles(curves(evidence))
     return {
         "protocol": evidence.protocol,
         "trials": evidence.trials,
         "headline": clean(headline(evidence)),
         "holds": bool(told) and told[0].fraction is not None,
-        "verdicts": [_verdict(verdict) for verdict in told],
+        "verdicts": [
+            {
+                "arm": clean(verdict.arm),
+                "swatch": styles[verdict.arm].swatch,
+                "word": verdict.word,
+                "sentences": [_unbroken(sentence) for sentence in verdict.sentences],
+            }
+            for verdict in told
+        ],
         "untested": clean(untested),
         "figure": _figure(evidence, name),
         "fractions": _fractions(evidence),
         "power": power(evidence),
         "about": clean(about),
-        "remarks": further,
+        "remarks": [_unbroken(remark) for remark in further],
         "failures": [clean(line) for line in evidence.failures[:FAILURES]],
         "failed": len(evidence.failures),
     }
 
 
-def _verdict(verdict: ArmVerdict) -> dict[str, Any]:
-    return {"word": verdict.word, "sentences": [clean(sentence) for sentence in verdict.sentences]}
+def _unbroken(sentence: str) -> str:
+    """Return a sentence for the page, in which no line ends within "0.03 ± 0.11"."""
+    return clean(sentence).replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
 
 
 def _figure(evidence: Evidence, name: str) -> dict[str, Any] | None:

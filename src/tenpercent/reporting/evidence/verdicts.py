@@ -73,7 +73,7 @@ def main_arm(evidence: Evidence) -> str | None:
 def arm_results(evidence: Evidence, arm: str) -> tuple[ArmResult, ...]:
     """Return an arm's results of its layer with the most training runs, from the largest fraction."""
     series = [evidence.series(arm, layer) for layer in evidence.layers(arm)]
-    return max(reversed(series), key=lambda results: sum(len(one.done) for one in results), default=())
+    return max(series, key=lambda results: sum(len(one.done) for one in results), default=())
 
 
 def headline(evidence: Evidence) -> str:
