@@ -328,7 +328,7 @@ def test_row_order_is_the_callers(ids: Any) -> None:
     given, order = shuffled()
     names = order if isinstance(ids, str) else ids
     selection = tp.select(tp.cluster(Embeddings.from_numpy(given, ids=names)), keep=0.6)
-    mask, groups, keepers = selection.row_mask, selection.labels_, selection.keeper_rows
+    mask, groups, keepers = selection.row_mask, selection.labels_, selection.representative_rows
     assert (mask.dtype, groups.dtype, keepers.dtype) == (bool, np.int64, np.int64)
     assert np.flatnonzero(mask).tolist() == selection.rows.tolist()
     assert np.flatnonzero(~mask).tolist() == selection.removed_rows.tolist()
@@ -379,7 +379,7 @@ def test_rows_without_a_vector_are_in_no_group() -> None:
         False,
     ]  # row 0 goes, 4 stands for it
     assert selection.labels_.tolist() == [0, -1, 1, -1, 0, -1]
-    assert selection.keeper_rows.tolist() == [4, -1, 2, -1, 4, -1]
+    assert selection.representative_rows.tolist() == [4, -1, 2, -1, 4, -1]
     assert selection.removed_rows.tolist() == [0] and selection.rows.tolist() == [2, 4]
     with pytest.raises(UsageError, match="2 values for 3 images"):
         selection.by_row(np.zeros(2), 0)

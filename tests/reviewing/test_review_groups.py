@@ -13,7 +13,7 @@ from tenpercent.decisions.constraints import Constraints
 from tenpercent.reviewing.forest import Forest
 from tenpercent.reviewing.groups import Decided, Filter, Groups, Order
 from tenpercent.reviewing.nearby import Nearby
-from tenpercent.selection.nearest_outside import nearest_outside
+from tenpercent.selection.nearest import nearest_outside
 from tenpercent.tree.cut import Cut, Within
 from tenpercent.tree.merges import Merges
 from tenpercent.tree.partition import Partition

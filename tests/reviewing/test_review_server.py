@@ -28,7 +28,7 @@ from tenpercent.reviewing.calls import CALLS
 from tenpercent.reviewing.memo import Memo
 from tenpercent.reviewing.serve import serve
 from tenpercent.reviewing.session import Session
-from tenpercent.selection.nearest_outside import nearest_outside
+from tenpercent.selection.nearest import nearest_outside
 from tenpercent.selection.stored import load_decided
 
 

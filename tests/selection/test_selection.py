@@ -149,15 +149,15 @@ def test_more_classes_than_asked_for_is_said() -> None:
     assert plain().notes == ()
 
 
-def test_keep_ids_stay_beside_their_groups_keeper() -> None:
+def test_keep_ids_stay_beside_their_groups_representative() -> None:
     merges = cluster(some())
     before = tp.select(merges, keep=0.6)
-    extra, keeper = before.removed[0], before.kept[0]
-    after = tp.select(merges, tp.Cut(0.6, keep_ids=[extra, keeper, extra]))
+    extra, representative = before.removed[0], before.kept[0]
+    after = tp.select(merges, tp.Cut(0.6, keep_ids=[extra, representative, extra]))
     assert set(after.kept) == {*before.kept, extra}
     assert before.table.drop(["kept"]).equals(after.table.drop(["kept"]))
     assert after.settings["keep_ids"] == 2
-    assert after.notes == ("keep_ids names 2 images: 1 kept as keeper of their group, 1 kept beside it",)
+    assert after.notes == ("keep_ids names 2 images: 1 representative, 1 kept in addition",)
     assert sum(cut.kept for cut in after.classes) == sum(cut.groups for cut in after.classes) + 1
     assert "because it was asked for" in str(after.explain(extra))
 
@@ -173,7 +173,7 @@ def test_unknown_ids_are_refused_with_the_nearest(wanted: list[str]) -> None:
         tp.select(cluster(some(), tp.Cut(keep=1.0)), tp.Cut(1.0, keep_ids="image 003"))
 
 
-def test_groups_come_largest_first_and_their_keeper_first() -> None:
+def test_groups_come_largest_first_and_their_representative_first() -> None:
     selection = plain(0.4)
     groups = list(selection.groups())
     sizes = [len(group) for group in groups]
@@ -246,14 +246,14 @@ def test_explanations_say_who_stands_for_whom() -> None:
     assert removed.outside is not None and removed.outside.id == "d"
     assert removed.dissimilarity <= removed.diameter <= removed.cut_height
     said = str(removed)
-    assert said.startswith("a (class x) is removed: b stands for it, at dissimilarity 0.00")
+    assert said.startswith("a (class x) is removed: b represents it, at dissimilarity 0.00")
     assert (
         "group 0, 3 images" in said
         and "nearest image outside the group is d (kept, class x), at 1.00" in said
     )
-    assert "is kept: it stands for group 0" in str(selection.explain("b"))
+    assert "is kept: it represents group 0" in str(selection.explain("b"))
     alone = selection.explain("e", embeddings)
-    assert "no other image is in its group" in str(alone) and "Nothing further apart than 0" in str(alone)
+    assert "no other image is in its group" in str(alone) and "Nothing farther apart than 0" in str(alone)
     assert alone.outside is not None and alone.outside.class_name == "x"
     assert selection.explain("e").outside is None
     with pytest.raises(UsageError, match="the id 'f': no such image"):

@@ -20,9 +20,9 @@ from slow_strategies import (
     plain_graph_add,
     plain_graph_remove,
     plain_kcenter,
-    plain_keepers,
     plain_kmeans,
     plain_matrix,
+    plain_representatives,
     plain_semdedup,
     plain_stratified,
 )
@@ -32,7 +32,7 @@ from tenpercent.linkage.dense import COLUMNS
 from tenpercent.linkage.distances import dissimilarities, unit_vectors
 from tenpercent.linkage.rows import fill_rows, grid_of
 from tenpercent.selection.by_strategy import TREE_DEPTH
-from tenpercent.selection.keepers import keepers_of
+from tenpercent.selection.nearest import nearest_kept
 from tenpercent.selection.strategies.along_tree import leaf_order, systematic, weights_of
 from tenpercent.selection.strategies.ccs import STRATA, ccs, strata_of
 from tenpercent.selection.strategies.draw import draw
@@ -246,22 +246,20 @@ def test_images_of_larger_groups_weigh_less() -> None:
 
 @quick
 @given(hard_inputs(), st.integers(0, 10**6))
-def test_keepers_are_the_nearest_and_diameters_exact(vectors: Vectors, seed: int) -> None:
+def test_representatives_are_the_nearest_and_diameters_exact(vectors: Vectors, seed: int) -> None:
     units = unit_vectors(vectors)
     kept = rng(seed).random(len(units)) < rng(seed + 1).random()
     kept[rng(seed).integers(len(units))] = True
-    found = keepers_of(units, kept)
-    keeper, dissimilarity = plain_keepers(units, kept)
-    assert found.keeper.tolist() == keeper
-    assert found.dissimilarity.tolist() == dissimilarity
-    assert found.diameter.tolist() == plain_diameters(units, keeper)
+    representative, dissimilarity, diameter = nearest_kept(units, kept)
+    assert (representative.tolist(), dissimilarity.tolist()) == plain_representatives(units, kept)
+    assert diameter.tolist() == plain_diameters(units, representative.tolist())
 
 
-def test_keepers_across_blocks() -> None:
+def test_representatives_across_blocks() -> None:
     units = unit_vectors(hard_vectors("twins", 1500, 3, 0))
     kept = np.arange(1500) % 3 == 0
-    found = keepers_of(units, kept)
-    assert (found.keeper.tolist(), found.dissimilarity.tolist()) == plain_keepers(units, kept)
+    representative, dissimilarity, _ = nearest_kept(units, kept)
+    assert (representative.tolist(), dissimilarity.tolist()) == plain_representatives(units, kept)
 
 
 @pytest.mark.parametrize("within", ["class", "all"])
@@ -280,10 +278,10 @@ def test_a_selection_of_any_strategy(name: str, within: str) -> None:
         assert counts.tolist() == allot(sizes, first, round(keep * n)).tolist()
         for code in codes:
             own = np.flatnonzero(labels == code)
-            keeper, d = plain_keepers(units[own], found.kept_by_id[own])
-            assert found.representative[own].tolist() == own[keeper].tolist()
+            nearest, d = plain_representatives(units[own], found.kept_by_id[own])
+            assert found.representative[own].tolist() == own[nearest].tolist()
             assert found.dissimilarity[own].tolist() == d
-            assert found.group_diameter[own].tolist() == plain_diameters(units[own], keeper)
+            assert found.group_diameter[own].tolist() == plain_diameters(units[own], nearest)
         smallest = [int(np.flatnonzero(found.representative == r)[0]) for r in found.representative]
         assert found.group.tolist() == np.unique(smallest, return_inverse=True)[1].tolist()
         assert found.group_size.tolist() == np.bincount(found.group)[found.group].tolist()
@@ -459,7 +457,7 @@ def test_a_run_folder_stores_what_was_chosen(folder: Path, capsys: pytest.Captur
     page = tp.report(folder).read_text(encoding="utf-8")
     assert "The images were chosen by kcenter, not by merges" in page
     why = str(tp.explain(folder, chosen.removed[0]))
-    assert "chosen by kcenter; among all images none that is removed is farther than " in why
+    assert "chosen by kcenter; among all images, no removed image is farther than " in why
     farthest = why.split("is farther than ")[1].split(" ")[0].replace("−", "-")
     assert float(farthest) == pytest.approx(chosen.classes[0].height, rel=0.01)
 

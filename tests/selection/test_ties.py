@@ -38,7 +38,7 @@ def test_a_tie_goes_to_more_pixels_then_the_larger_file_then_the_smaller_id(
     embeddings = resized(PAIR, sizes)
     selection = tp.select(tp.cluster(embeddings, keep=0.5), keep=0.67)
     assert selection.row_mask.tolist() == [kept == 0, kept == 1, True]
-    assert (selection.keeper_rows[:2] == kept).all()
+    assert (selection.representative_rows[:2] == kept).all()
 
 
 def test_the_nearest_to_the_centre_stays_however_small_it_is() -> None:

@@ -15,7 +15,7 @@ def selection_of(source: ImageSource, kept: set[int]) -> Any:
     """What an export needs of a selection: its table, one row an image in id order."""
     order = sorted(range(len(source)), key=lambda row: source.ids[row])
     codes = [-1 if source.labels is None else int(source.labels[row]) for row in order]
-    keeper = source.ids[min(kept)]
+    representative = source.ids[min(kept)]
     columns = {
         "id": pa.array([source.ids[row] for row in order], pa.string()),
         "row": pa.array(order, pa.int64()),
@@ -28,7 +28,7 @@ def selection_of(source: ImageSource, kept: set[int]) -> Any:
         "group": pa.array(range(len(order)), pa.int64()),
         "group_size": pa.array([1] * len(order), pa.int64()),
         "representative": pa.array(
-            [source.ids[row] if row in kept else keeper for row in order], pa.string()
+            [source.ids[row] if row in kept else representative for row in order], pa.string()
         ),
         "dissimilarity": pa.array(np.linspace(0, 0.1, len(order))),
         "group_diameter": pa.array(np.zeros(len(order))),

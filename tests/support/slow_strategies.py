@@ -130,14 +130,14 @@ def plain_stratified(scores: Floats, count: int, pruned: float, strata: int) -> 
     return left, shares
 
 
-def plain_keepers(units: Floats, kept: npt.NDArray[np.bool_]) -> tuple[list[int], list[float]]:
+def plain_representatives(units: Floats, kept: npt.NDArray[np.bool_]) -> tuple[list[int], list[float]]:
     """Compare each removed image with all that are kept."""
     matrix, among = plain_matrix(units), np.flatnonzero(kept).tolist()
-    keeper = [x if kept[x] else min(among, key=lambda k: (matrix[x, k], k)) for x in range(len(units))]
-    return keeper, [float(matrix[x, k]) for x, k in enumerate(keeper)]
+    found = [x if kept[x] else min(among, key=lambda k: (matrix[x, k], k)) for x in range(len(units))]
+    return found, [float(matrix[x, k]) for x, k in enumerate(found)]
 
 
-def plain_diameters(units: Floats, keeper: list[int]) -> list[float]:
+def plain_diameters(units: Floats, representative: list[int]) -> list[float]:
     """Return the largest dissimilarity of each image's group."""
-    matrix, array = plain_matrix(units), np.asarray(keeper)
-    return [float(matrix[np.ix_(array == k, array == k)].max()) for k in keeper]
+    matrix, array = plain_matrix(units), np.asarray(representative)
+    return [float(matrix[np.ix_(array == k, array == k)].max()) for k in representative]

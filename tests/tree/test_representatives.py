@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenpercent.linkage.distances import dissimilarities, unit_vectors
-from tenpercent.selection import nearest_outside as outside
-from tenpercent.selection.nearest_outside import nearest_outside
+from tenpercent.selection import nearest
+from tenpercent.selection.nearest import nearest_outside
 from tenpercent.tree import representatives as module
 from tenpercent.tree.representatives import groups_of, representatives
 
@@ -100,8 +100,8 @@ def test_tiles_change_nothing_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(2)
     vectors, group = random.integers(1, 4, (90, 3)).astype(np.float32), some_groups(90, random)
     whole = nearest_outside(vectors, group, np.arange(0, 90, 7))
-    monkeypatch.setattr(outside, "TILE", 8)
-    monkeypatch.setattr(outside, "QUERIES", 3)
+    monkeypatch.setattr(nearest, "TILE", 8)
+    monkeypatch.setattr(nearest, "QUERIES", 3)
     assert all(
         np.array_equal(x, y)
         for x, y in zip(whole, nearest_outside(vectors, group, np.arange(0, 90, 7)), strict=True)

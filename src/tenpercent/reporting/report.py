@@ -16,7 +16,7 @@ from markupsafe import Markup
 from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Embeddings
 from ..data.store.files import write_text
-from ..selection.nearest_outside import nearest_outside
+from ..selection.nearest import nearest_outside
 from ..selection.selection import Selection
 from ..tree.gap import describe_gap, find_gap, mean_dissimilarity
 from ..tree.merges import Merges

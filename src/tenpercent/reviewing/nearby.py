@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..data.store.embeddings import Embeddings, Ints, in_batches
 from ..linkage.filters import relative_margin
-from ..selection.nearest_outside import nearest_outside
+from ..selection.nearest import nearest_outside
 from ..tree.gap import mean_dissimilarity
 
 ROWS = 65_536  # vectors searched at a time

@@ -20,9 +20,10 @@ from ..tree.cut import Cut, Within
 from ..tree.merges import Merges, cluster, uncut
 from ..tree.representatives import groups_of
 from ..tree.steps import Floats
+from .arrays import ClassCut
 from .by_tree import select
-from .keepers import Keepers, keepers_of
-from .selection import ClassCut, Selection
+from .nearest import nearest_kept
+from .selection import Selection
 from .strategies.along_tree import ALPHA, leaf_order, systematic, weights_of
 from .strategies.ccs import PRUNED, ccs
 from .strategies.draw import draw
@@ -82,17 +83,15 @@ def select_by(
     classes = _classes(merges, cut)
     task = _Task(embeddings, chosen, cut, merges, ranked, first)
     kept = np.zeros(len(embeddings), dtype=bool)
-    keepers = Keepers(np.arange(len(embeddings)), np.zeros(len(embeddings)), np.zeros(len(embeddings)))
+    representative, dissimilarity, diameter = np.arange(len(kept)), np.zeros(len(kept)), np.zeros(len(kept))
     # The search for near pairs has threads of its own.
     threads = 1 if chosen.name is Strategy.GRAPH_REMOVE else cpus()
     for one, stay in zip(classes, in_threads(task.chosen, classes, threads), strict=True):
         kept[one.members[stay]] = True
         units = unit_vectors(embeddings.vectors[one.members])
-        found = keepers_of(units, kept[one.members])
-        keepers.keeper[one.members] = one.members[found.keeper]
-        keepers.dissimilarity[one.members] = found.dissimilarity
-        keepers.diameter[one.members] = found.diameter
-    return _selection(task, classes, kept, keepers)
+        nearest, dissimilarity[one.members], diameter[one.members] = nearest_kept(units, kept[one.members])
+        representative[one.members] = one.members[nearest]
+    return _selection(task, classes, kept, (representative, dissimilarity, diameter))
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,12 +225,13 @@ def _classes(merges: Merges, cut: Cut) -> list[OneClass]:
 
 
 def _selection(
-    task: _Task, classes: Sequence[OneClass], kept: npt.NDArray[np.bool_], found: Keepers
+    task: _Task, classes: Sequence[OneClass], kept: npt.NDArray[np.bool_], found: tuple[Ints, Floats, Floats]
 ) -> Selection:
     embeddings, cut = task.embeddings, task.cut
+    representative, dissimilarity, diameter = found
     smallest = np.full(len(kept), len(kept))
-    np.minimum.at(smallest, found.keeper, np.arange(len(kept)))
-    _, group = np.unique(smallest[found.keeper], return_inverse=True)
+    np.minimum.at(smallest, representative, np.arange(len(kept)))
+    _, group = np.unique(smallest[representative], return_inverse=True)
     return Selection(
         ids=embeddings.ids,
         source_rows=embeddings.rows,
@@ -241,10 +241,10 @@ def _selection(
         kept_by_id=kept,
         group=group,
         group_size=np.bincount(group)[group],
-        representative=found.keeper,
-        dissimilarity=found.dissimilarity,
-        group_diameter=found.diameter,
-        classes=tuple(_class_cut(embeddings, one, kept, found) for one in classes),
+        representative=representative,
+        dissimilarity=dissimilarity,
+        group_diameter=diameter,
+        classes=tuple(_class_cut(embeddings, one, kept, dissimilarity) for one in classes),
         settings={
             "keep": cut.keep,
             "threshold": cut.threshold,
@@ -255,7 +255,7 @@ def _selection(
             "keep_ids": 0,
             "strategy": str(task.strategy),
             "seed": task.seed if task.strategy.draws else None,
-            "radius": float(found.dissimilarity.max()),
+            "radius": float(dissimilarity.max()),
             "guarantee": task.strategy.guarantee,
         },
         notes=_notes(task, kept),
@@ -266,11 +266,11 @@ def _selection(
 
 
 def _class_cut(
-    embeddings: Embeddings, one: OneClass, kept: npt.NDArray[np.bool_], found: Keepers
+    embeddings: Embeddings, one: OneClass, kept: npt.NDArray[np.bool_], dissimilarity: Floats
 ) -> ClassCut:
     count = int(kept[one.members].sum())
     name = None if one.code < 0 else embeddings.class_names[one.code]
-    radius = float(found.dissimilarity[one.members].max())
+    radius = float(dissimilarity[one.members].max())
     return ClassCut(one.code, name, len(one.members), count, count, radius)
 
 

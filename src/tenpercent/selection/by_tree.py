@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from ..data.store.ids import positions_of
+from ..errors import counted
 from ..linkage.memory import Resources
 from ..tree.cut import Cut
 from ..tree.memory_limit import checked_memory
 from ..tree.merges import Merges
 from ..tree.representatives import representatives
 from ..tree.steps import Bools
-from .selection import ClassCut, Selection
+from .arrays import ClassCut
+from .selection import Selection
 
 
 def select(merges: Merges, cut: Cut, memory: int | str | None = None) -> Selection:
@@ -100,6 +102,5 @@ def _asked_notes(asked: int, extra: int) -> tuple[str, ...]:
     """Return notes about images that were to be kept by id."""
     if not asked:
         return ()
-    return (
-        f"keep_ids names {asked:,} images: {asked - extra:,} kept as keeper of their group, {extra:,} kept beside it",
-    )
+    said = f"{counted(asked - extra, 'representative')}, {extra:,} kept in addition"
+    return (f"keep_ids names {counted(asked, 'image')}: {said}",)

@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from ..data.store.checks import check_kind
 from ..data.store.ids import as_given
-from ..errors import UsageError
+from ..errors import UsageError, counted
 from ..tree.steps import Bools
 from .selection import Selection
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Comparison:
+class SelectionComparison:
     """The images that two selections keep.
 
     Attributes:
@@ -35,19 +35,20 @@ class Comparison:
         return len(self.both) + len(self.only_a) + len(self.only_b) + len(self.none)
 
     def __str__(self) -> str:
-        counts = (len(self.both), len(self.only_a), len(self.only_b), len(self.none))
-        width = max(len(f"{count:,}") for count in counts)
-        names = ("kept by both", "kept by the first only", "kept by the second only", "kept by none")
-        lines = [
-            f"{count:>{width},}  {count / len(self):6.1%}  {name}"
-            for count, name in zip(counts, names, strict=True)
-        ]
-        return "\n".join([f"{len(self):,} images", *lines])
+        of = {
+            "both": self.both,
+            "the first only": self.only_a,
+            "the second only": self.only_b,
+            "none": self.none,
+        }
+        width = max(len(f"{len(ids):,}") for ids in of.values())
+        lines = [f"{len(ids):>{width},}  {len(ids) / len(self):6.1%}  kept by {by}" for by, ids in of.items()]
+        return "\n".join([counted(len(self), "image"), *lines])
 
     __repr__ = __str__
 
 
-def compare(a: Selection, b: Selection) -> Comparison:
+def compare(a: Selection, b: Selection) -> SelectionComparison:
     """Compare what two selections of the same images keep.
 
     Raises:
@@ -68,6 +69,6 @@ def compare(a: Selection, b: Selection) -> Comparison:
         return as_given(a.ids[where], a.number_ids and b.number_ids)
 
     in_a, in_b = a.kept_by_id, b.kept_by_id
-    return Comparison(
+    return SelectionComparison(
         both=ids(in_a & in_b), only_a=ids(in_a & ~in_b), only_b=ids(~in_a & in_b), none=ids(~in_a & ~in_b)
     )

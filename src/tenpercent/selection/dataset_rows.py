@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ _DEPTH = 32  # of nested data sets
 
 
 @dataclass(frozen=True, eq=False)
-class Labelling:
+class DatasetLabels:
     """One way in which a data set labels its n rows.
 
     Attributes:
@@ -36,9 +37,9 @@ class Labelling:
     codes: Ints
     names: tuple[str, ...] | None
 
-    def take(self, rows: Ints) -> Labelling:
+    def take(self, rows: Ints) -> DatasetLabels:
         """Return the labels of these rows."""
-        return Labelling(self.codes[rows], self.names)
+        return DatasetLabels(self.codes[rows], self.names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,17 +47,17 @@ class DatasetRows:
     """A data set's own description of its n rows.
 
     Attributes:
-        labellings: its possible labels; empty where it has none.
+        labels: its possible labels; empty where it has none.
         files: object[n], the file of each row, None where it has none; None where the data set names no files.
     """
 
-    labellings: tuple[Labelling, ...] = ()
+    labels: tuple[DatasetLabels, ...] = ()
     files: Strings | None = None
 
     def take(self, rows: Ints) -> DatasetRows:
         """Return the description of these rows."""
         files = None if self.files is None else self.files[rows]
-        return DatasetRows(tuple(one.take(rows) for one in self.labellings), files)
+        return DatasetRows(tuple(one.take(rows) for one in self.labels), files)
 
 
 def dataset_rows(dataset: Any, depth: int = 0) -> DatasetRows:
@@ -74,7 +75,7 @@ def dataset_rows(dataset: Any, depth: int = 0) -> DatasetRows:
         return _of_table(dataset)
     inner = DatasetRows() if depth == _DEPTH else _inner(dataset, n, depth + 1)
     files = _own_files(dataset, n) if inner.files is None else inner.files
-    return DatasetRows(inner.labellings or _own_labels(dataset, n), files)
+    return DatasetRows(inner.labels or _own_labels(dataset, n), files)
 
 
 def _inner(dataset: Any, n: int, depth: int) -> DatasetRows:
@@ -90,37 +91,33 @@ def _inner(dataset: Any, n: int, depth: int) -> DatasetRows:
             return _joined([dataset_rows(part, depth) for part in parts], lengths)
         if set(lengths) == {n}:  # side by side
             found = [dataset_rows(part, depth) for part in parts]
-            labellings = tuple(one for part in found for one in part.labellings)
-            return DatasetRows(
-                labellings, next((part.files for part in found if part.files is not None), None)
-            )
+            labels = tuple(one for part in found for one in part.labels)
+            return DatasetRows(labels, next((part.files for part in found if part.files is not None), None))
     tensors = _own(dataset, "tensors")
-    if isinstance(tensors, Sequence):
-        found_labels = (_labelling(tensor, n, None) for tensor in tensors)
-        return DatasetRows(tuple(one for one in found_labels if one is not None))
-    return DatasetRows()
+    columns = tensors if isinstance(tensors, Sequence) else ()
+    return DatasetRows(tuple(one for each in columns if (one := _as_labels(each, n, None)) is not None))
 
 
 def _joined(parts: list[DatasetRows], lengths: list[int]) -> DatasetRows:
     """Return the descriptions of data sets one after another, as far as all have them."""
-    counts = {len(part.labellings) for part in parts}
-    labellings: tuple[Labelling, ...] = ()
+    counts = {len(part.labels) for part in parts}
+    labels: tuple[DatasetLabels, ...] = ()
     if len(counts) == 1:
-        columns = zip(*(part.labellings for part in parts), strict=True)
-        labellings = tuple(one for column in columns if (one := _one_after_another(column)) is not None)
+        columns = zip(*(part.labels for part in parts), strict=True)
+        labels = tuple(one for column in columns if (one := _one_after_another(column)) is not None)
     files: Strings | None = None
     if any(part.files is not None for part in parts):
         blank = [np.full(length, None, dtype=object) for length in lengths]
         files = np.concatenate(
             [none if part.files is None else part.files for part, none in zip(parts, blank, strict=True)]
         )
-    return DatasetRows(labellings, files)
+    return DatasetRows(labels, files)
 
 
-def _one_after_another(parts: Sequence[Labelling]) -> Labelling | None:
+def _one_after_another(parts: Sequence[DatasetLabels]) -> DatasetLabels | None:
     """Join labels by their names; return None where only some have names."""
     if all(part.names is None for part in parts):
-        return Labelling(np.concatenate([part.codes for part in parts]), None)
+        return DatasetLabels(np.concatenate([part.codes for part in parts]), None)
     names = list(dict.fromkeys(name for part in parts for name in part.names or ()))
     place = {name: code for code, name in enumerate(names)}
     joined = []
@@ -128,7 +125,7 @@ def _one_after_another(parts: Sequence[Labelling]) -> Labelling | None:
         if part.names is None:
             return None
         joined.append(np.asarray([*(place[name] for name in part.names), -1], dtype=np.int64)[part.codes])
-    return Labelling(np.concatenate(joined), tuple(names))
+    return DatasetLabels(np.concatenate(joined), tuple(names))
 
 
 def _own(dataset: Any, name: str) -> Any:
@@ -140,44 +137,33 @@ def _own(dataset: Any, name: str) -> Any:
     return getattr(dataset, name, None)
 
 
-def _own_labels(dataset: Any, n: int) -> tuple[Labelling, ...]:
+def _own_labels(dataset: Any, n: int) -> tuple[DatasetLabels, ...]:
     names = _class_names(dataset)
-    for attribute in _LABELS:
-        found = _labelling(_own(dataset, attribute), n, names)
-        if found is not None:
-            return (found,)
+    columns = chain((_own(dataset, attribute) for attribute in _LABELS), _of_pairs(dataset, n, 1))
+    found = (_as_labels(column, n, names) for column in columns)
+    return tuple(islice((one for one in found if one is not None), 1))
+
+
+def _of_pairs(dataset: Any, n: int, at: int) -> Iterator[list[Any]]:
+    """Yield the files (0) or the labels (1) of the lists of pairs that a data set has."""
     for attribute in _PAIRS:
         pairs = _own(dataset, attribute)
-        if _are_pairs(pairs, n):
-            found = _labelling([pair[1] for pair in pairs], n, names)
-            if found is not None:
-                return (found,)
-    return ()
-
-
-def _are_pairs(value: Any, n: int) -> TypeGuard[Sequence[Any]]:
-    return (
-        isinstance(value, Sequence)
-        and len(value) == n > 0
-        and isinstance(value[0], tuple)
-        and len(value[0]) > 1
-    )
+        if isinstance(pairs, Sequence) and len(pairs) == n > 0 and isinstance(pairs[0], tuple):
+            yield [pair[at] for pair in pairs] if len(pairs[0]) > 1 else []
 
 
 def _class_names(dataset: Any) -> tuple[str, ...] | None:
+    """Return the names of a data set's classes; torchvision's ImageNet has several of a class."""
     for attribute in _NAMES:
         found = _own(dataset, attribute)
         if isinstance(found, list | tuple | np.ndarray) and len(found):
-            return tuple(each if isinstance(each, str) else _joined_names(each) for each in found)
+            return tuple(
+                ", ".join(map(str, each)) if isinstance(each, list | tuple) else str(each) for each in found
+            )
     return None
 
 
-def _joined_names(name: Any) -> str:
-    """Return a class name as text; torchvision's ImageNet has several of a class."""
-    return ", ".join(map(str, name)) if isinstance(name, list | tuple) else str(name)
-
-
-def _labelling(values: Any, n: int, names: tuple[str, ...] | None) -> Labelling | None:
+def _as_labels(values: Any, n: int, names: tuple[str, ...] | None) -> DatasetLabels | None:
     """Return values as labels, or None where they can't be: not one a row, or neither text, bool nor integer."""
     if values is None or getattr(values, "ndim", 1) != 1:
         return None
@@ -186,24 +172,18 @@ def _labelling(values: Any, n: int, names: tuple[str, ...] | None) -> Labelling 
     except UsageError:
         return None  # something else under this name
     if kind == "text":
-        known = tuple(sorted(set(found[~missing].tolist())))
-        place = {name: code for code, name in enumerate(known)}
-        each = [-1 if none else place[name] for name, none in zip(found.tolist(), missing, strict=True)]
-        return Labelling(np.asarray(each, dtype=np.int64), known)
+        codes = np.full(n, -1)
+        known, codes[~missing] = np.unique(found[~missing], return_inverse=True)
+        return DatasetLabels(codes, tuple(known.tolist()))
     codes = np.where(missing, -1, found).astype(np.int64)
     if kind == "bool":
-        return Labelling(codes, ("False", "True") if names is None else names)
+        return DatasetLabels(codes, ("False", "True") if names is None else names)
     fits = names is not None and codes.min(initial=0) >= -1 and codes.max(initial=-1) < len(names)
-    return Labelling(codes, names if fits else None)
+    return DatasetLabels(codes, names if fits else None)
 
 
 def _own_files(dataset: Any, n: int) -> Strings | None:
-    for attribute in _PAIRS:
-        pairs = _own(dataset, attribute)
-        if _are_pairs(pairs, n) and isinstance(pairs[0][0], str | os.PathLike):
-            return as_files([pair[0] for pair in pairs])
-    for attribute in _FILES:
-        files = _own(dataset, attribute)
+    for files in (*_of_pairs(dataset, n, 0), *(_own(dataset, attribute) for attribute in _FILES)):
         if (
             isinstance(files, list | tuple)
             and len(files) == n > 0
@@ -225,7 +205,7 @@ def as_files(files: Sequence[Any]) -> Strings:
 def _of_table(dataset: Any) -> DatasetRows:
     """Return a `datasets.Dataset`'s description: each column that could be labels, and the paths beside its images."""
     n, features = len(dataset), dataset.features
-    labellings: list[Labelling] = []
+    labels: list[DatasetLabels] = []
     files: Strings | None = None
     for name, feature in features.items():
         kind = type(feature).__name__
@@ -234,10 +214,10 @@ def _of_table(dataset: Any) -> DatasetRows:
         elif kind == "ClassLabel" or name.lower() in LABEL_NAMES:
             names = tuple(map(str, feature.names)) if kind == "ClassLabel" else None
             values = dataset.select_columns([name]).with_format("arrow")[:][name]
-            found = _labelling(values.to_pylist(), n, names)
+            found = _as_labels(values.to_pylist(), n, names)
             if found is not None:
-                labellings.append(found)
-    return DatasetRows(tuple(labellings), files)
+                labels.append(found)
+    return DatasetRows(tuple(labels), files)
 
 
 def _paths(dataset: Any, name: str) -> Strings | None:

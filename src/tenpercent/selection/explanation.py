@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data.store.embeddings import Embeddings
 from ..tree.gap import precise_height
-from .nearest_outside import nearest_outside
-
-if TYPE_CHECKING:
-    from .selection import Selection
+from .arrays import SelectionArrays
+from .nearest import nearest_outside
 
 SHOWN = 20  # members that the text lists; it says how many more there are
 
 
 @dataclass(frozen=True)
-class Member:
+class GroupMember:
     """An image with its dissimilarity to another, its class and whether it is kept."""
 
     id: str | int
     dissimilarity: float
     class_name: str | None
     kept: bool
+
+    def describe(self, with_class: bool) -> str:
+        """Return its id, and in brackets what became of it."""
+        of_class = f", class {self.class_name}" if with_class and self.class_name is not None else ""
+        return f"{self.id} ({'kept' if self.kept else 'removed'}{of_class})"
 
 
 @dataclass(frozen=True)
@@ -54,52 +56,48 @@ class Explanation:
     representative: str | int | None
     dissimilarity: float
     diameter: float
-    members: tuple[Member, ...]
+    members: tuple[GroupMember, ...]
     cut_height: float
     within_all: bool
-    outside: Member | None = None
+    outside: GroupMember | None = None
     strategy: str = "semantic"
 
     def __str__(self) -> str:
-        return "\n".join([self._verdict(), *self._group(), self._cut(), *self._outside()])
+        lines = [self._verdict(), *self._group(), self._cut()]
+        if self.outside is not None:
+            far = precise_height(self.outside.dissimilarity)
+            lines.append(f"The nearest image outside the group is {self.outside.describe(True)}, at {far}.")
+        return "\n".join(lines)
 
     __repr__ = __str__
 
     def _verdict(self) -> str:
-        of_class = "" if self.class_name is None else f" (class {self.class_name})"
-        name = f"{self.id}{of_class}"
+        name = f"{self.id}" if self.class_name is None else f"{self.id} (class {self.class_name})"
+        size = f"group {self.group}, {len(self.members):,} images"
         if self.representative is None:
-            return f"{name} is removed by decision, and no image stands for it: it is outside the guarantee."
+            return f"{name} is removed by decision, and no kept image represents it: it is outside the guarantee."
         if len(self.members) == 1:
             return f"{name} is kept: no other image is in its group."
-        size = f"group {self.group}, {len(self.members):,} images"
         if self.id == self.representative:
-            return f"{name} is kept: it stands for {size}."
+            return f"{name} is kept: it represents {size}."
         if self.kept:
-            return (
-                f"{name} is kept because it was asked for or decided; it is in {size}, for which "
-                f"{self.representative} stands."
-            )
-        return (
-            f"{name} is removed: {self.representative} stands for it, at dissimilarity "
-            f"{precise_height(self.dissimilarity)} ({size})."
-        )
+            why = "because it was asked for or decided"
+            return f"{name} is kept {why}; it is in {size}, which {self.representative} represents."
+        far = precise_height(self.dissimilarity)
+        return f"{name} is removed: {self.representative} represents it, at dissimilarity {far} ({size})."
 
     def _group(self) -> list[str]:
         if len(self.members) == 1:
             return []
+        known = self.representative is not None
         lines = [
-            f"No two images of the group are further apart than {precise_height(self.diameter)}."
-            + ("" if self.representative is None else f" From {self.representative}:")
+            f"No two images of the group are farther apart than {precise_height(self.diameter)}."
+            + (f" From {self.representative}:" if known else "")
         ]
         for member in self.members[:SHOWN]:
-            state = "kept" if member.kept else "removed"
-            mixed = (
-                f", class {member.class_name}" if self.within_all and member.class_name is not None else ""
-            )
+            far = precise_height(member.dissimilarity) if known else "–"
             here = "  <- this image" if member.id == self.id else ""
-            far = "       –" if self.representative is None else f"{precise_height(member.dissimilarity):>8}"
-            lines.append(f"  {far}  {member.id}  ({state}{mixed}){here}")
+            lines.append(f"  {far:>8}  {member.describe(self.within_all)}{here}")
         if len(self.members) > SHOWN:
             lines.append(f"  … and {len(self.members) - SHOWN:,} more")
         return lines
@@ -109,25 +107,18 @@ class Explanation:
             where = "among all images"
         else:
             where = "among images without a label" if self.class_name is None else "in this class"
+        far = precise_height(self.cut_height)
         if self.strategy != "semantic":
             return (
-                f"Images were chosen by {self.strategy}; {where} none that is removed is farther than "
-                f"{precise_height(self.cut_height)} from the one kept for it."
+                f"Images were chosen by {self.strategy}; {where}, no removed image is farther than {far} from its "
+                "representative."
             )
         if self.cut_height == 0 and len(self.members) == 1:
-            return f"Nothing further apart than 0 was merged {where}."
-        return f"The cut {where} took merges up to height {precise_height(self.cut_height)}."
-
-    def _outside(self) -> list[str]:
-        if self.outside is None:
-            return []
-        of_class = "" if self.outside.class_name is None else f", class {self.outside.class_name}"
-        state = "kept" if self.outside.kept else "removed"
-        found = f"{self.outside.id} ({state}{of_class}), at {precise_height(self.outside.dissimilarity)}"
-        return [f"The nearest image outside the group is {found}."]
+            return f"Nothing farther apart than 0 was merged {where}."
+        return f"The cut {where} took merges up to height {far}."
 
 
-def explain(selection: Selection, position: int, embeddings: Embeddings | None = None) -> Explanation:
+def explain(selection: SelectionArrays, position: int, embeddings: Embeddings | None = None) -> Explanation:
     """Explain the image at `position` of a selection.
 
     Args:
@@ -137,36 +128,31 @@ def explain(selection: Selection, position: int, embeddings: Embeddings | None =
     """
     members = np.flatnonzero(selection.group == selection.group[position])
     representative = int(selection.representative[position])
-    order = np.lexsort((members, selection.dissimilarity[members], members != representative))
+    members = members[np.lexsort((members, selection.dissimilarity[members], members != representative))]
+    itself = _member(selection, position, float(selection.dissimilarity[position]))
+    outside = None
+    if embeddings is not None:
+        found, far = nearest_outside(embeddings.vectors, selection.group, np.asarray([position]))
+        outside = _member(selection, int(found[0]), float(far[0])) if found[0] >= 0 else None
     return Explanation(
-        id=_id(selection, position),
-        class_name=selection.class_name(position),
-        kept=bool(selection.kept_by_id[position]),
+        id=itself.id,
+        class_name=itself.class_name,
+        kept=itself.kept,
         group=int(selection.group[position]),
-        representative=None if representative < 0 else _id(selection, representative),
-        dissimilarity=float(selection.dissimilarity[position]),
+        representative=None if representative < 0 else selection.given_id(representative),
+        dissimilarity=itself.dissimilarity,
         diameter=float(selection.group_diameter[position]),
-        members=tuple(_member(selection, int(m), float(selection.dissimilarity[m])) for m in members[order]),
+        members=tuple(_member(selection, int(m), float(selection.dissimilarity[m])) for m in members),
         cut_height=selection.class_cut(position).height,
         within_all=selection.settings["within"] == "all",
-        outside=None if embeddings is None else _nearest(selection, position, embeddings),
+        outside=outside,
         strategy=selection.strategy,
     )
 
 
-def _nearest(selection: Selection, position: int, embeddings: Embeddings) -> Member | None:
-    found, dissimilarity = nearest_outside(embeddings.vectors, selection.group, np.asarray([position]))
-    return _member(selection, int(found[0]), float(dissimilarity[0])) if found[0] >= 0 else None
-
-
-def _id(selection: Selection, position: int) -> str | int:
-    name = str(selection.ids[position])
-    return int(name) if selection.number_ids else name
-
-
-def _member(selection: Selection, position: int, dissimilarity: float) -> Member:
-    return Member(
-        _id(selection, position),
+def _member(selection: SelectionArrays, position: int, dissimilarity: float) -> GroupMember:
+    return GroupMember(
+        selection.given_id(position),
         dissimilarity,
         selection.class_name(position),
         bool(selection.kept_by_id[position]),

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..data.store.embeddings import Embeddings
 from ..errors import TenpercentError
-
-if TYPE_CHECKING:
-    from .selection import Selection
+from .arrays import SelectionArrays
 
 GROUPS = 6
 MEMBERS = 8
@@ -22,7 +19,7 @@ SIDE = 64
 Picture = Callable[[int], str]
 
 
-def selection_html(selection: Selection) -> str:
+def selection_html(selection: SelectionArrays) -> str:
     """Return a small piece of HTML: the counts, and the largest groups with the kept image first."""
     found = escape(repr(selection).removeprefix("Selection(").removesuffix(")"))
     picture, why = _pictures(selection)
@@ -32,7 +29,7 @@ def selection_html(selection: Selection) -> str:
     return f"<div><b>Selection</b>: {found}{shown}{notes}</div>"
 
 
-def _group(selection: Selection, positions: list[int], picture: Picture | None) -> str:
+def _group(selection: SelectionArrays, positions: list[int], picture: Picture | None) -> str:
     cells = "".join(_cell(selection, position, picture) for position in positions[:MEMBERS])
     more = f" <small>and {len(positions) - MEMBERS:,} more</small>" if len(positions) > MEMBERS else ""
     diameter = float(selection.group_diameter[positions[0]])
@@ -42,7 +39,7 @@ def _group(selection: Selection, positions: list[int], picture: Picture | None) 
     )
 
 
-def _cell(selection: Selection, position: int, picture: Picture | None) -> str:
+def _cell(selection: SelectionArrays, position: int, picture: Picture | None) -> str:
     image = str(selection.ids[position])
     kept = bool(selection.kept_by_id[position])
     far = selection.dissimilarity[position]
@@ -58,7 +55,7 @@ def _cell(selection: Selection, position: int, picture: Picture | None) -> str:
     return f"<img src='{uri}' alt='{said}' title='{said}' style='{border};height:{SIDE}px'>"
 
 
-def _pictures(selection: Selection) -> tuple[Picture | None, tuple[str, ...]]:
+def _pictures(selection: SelectionArrays) -> tuple[Picture | None, tuple[str, ...]]:
     """Return row -> data URI where the source can be opened again, else None, and the reason."""
     if selection.source is None:
         return None, ()

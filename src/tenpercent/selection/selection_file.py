@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +14,7 @@ from ..data.store.run_folder import RunFolder
 from ..data.store.tables import Column, Layout
 from ..tree.stage_files import StageAbout
 from ..tree.steps import ALL
-
-if TYPE_CHECKING:
-    from .selection import Selection
+from .arrays import SelectionArrays
 
 FORMAT = 1
 
@@ -69,7 +67,7 @@ def length_beside(path: Path) -> int | None:
     return folder.read()["source"].get("n") if folder.json_path.is_file() else None
 
 
-def claims(selection: Selection) -> Iterator[tuple[Any, str]]:
+def claims(selection: SelectionArrays) -> Iterator[tuple[Any, str]]:
     """Yield the conditions that every selection meets, each with the message for one that does not."""
     yield np.all(selection.ids[1:] > selection.ids[:-1]), "its ids are not in ascending order"
     yield len(np.unique(selection.source_rows)) == len(selection), "a row of the source occurs twice"
@@ -78,7 +76,7 @@ def claims(selection: Selection) -> Iterator[tuple[Any, str]]:
         selection.length is None or beyond < selection.length,
         f"column row holds {beyond}, beyond the source's end",
     )
-    labels = np.full(len(selection), -1) if selection.labels is None else selection.labels
+    labels = selection.codes
     yield (
         labels.max() < len(selection.class_names) or selection.labels is None,
         "column label holds an unknown class",
@@ -90,13 +88,13 @@ def claims(selection: Selection) -> Iterator[tuple[Any, str]]:
         np.array_equal(np.bincount(selection.group)[selection.group], selection.group_size),
         "column group_size is wrong",
     )
-    stood_for = selection.representative >= 0
+    represented = selection.represented
     yield (
-        np.array_equal(np.isnan(selection.dissimilarity), ~stood_for),
+        np.array_equal(np.isnan(selection.dissimilarity), ~represented),
         "column dissimilarity has other nulls",
     )
     yield (
-        np.array_equal(selection.group[selection.representative[stood_for]], selection.group[stood_for]),
+        np.array_equal(selection.group[selection.representative[represented]], selection.group[represented]),
         "an image is represented by one of another group",
     )
     codes = [cut.code for cut in selection.classes]

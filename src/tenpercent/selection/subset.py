@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.store.embeddings import Ints, Strings
-from ..errors import UsageError, require
-from .dataset_rows import Labelling, dataset_rows
+from ..errors import UsageError, counted, require
+from .arrays import SelectionArrays
+from .dataset_rows import DatasetLabels, dataset_rows
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset, Subset
 
-    from .selection import Selection
 
 log = logging.getLogger("tenpercent")
 
 REMEDY = "give the data set that it was made from, in the same order"
 
 
-def checked_subset(selection: Selection, dataset: Dataset[Any]) -> Subset[Any]:
+def checked_subset(selection: SelectionArrays, dataset: Dataset[Any]) -> Subset[Any]:
     """Return the kept images of `dataset`, in the order of the source.
 
     The length must be the source's. Where the data set names files (see `dataset_rows`), they
@@ -37,7 +37,7 @@ def checked_subset(selection: Selection, dataset: Dataset[Any]) -> Subset[Any]:
     found = dataset_rows(dataset)
     compared = [
         _check_files(selection, found.files),
-        _check_labels(selection, found.labellings),
+        _check_labels(selection, found.labels),
     ]
     if not any(compared):
         log.warning(
@@ -66,20 +66,20 @@ def _length(dataset: Any) -> int:
         ) from None
 
 
-def _check_length(selection: Selection, length: int) -> None:
+def _check_length(selection: SelectionArrays, length: int) -> None:
     least = int(selection.source_rows.max()) + 1
     if length < least or (selection.length is not None and length != selection.length):
         wanted = f"at least {least:,}" if selection.length is None else f"{selection.length:,}"
         raise UsageError(
-            f"the dataset has {length:,} images, the source of this selection {wanted}; give the dataset of the same "
-            "files (torchvision's ImageFolder takes hidden files, and passes over formats such as GIF)"
+            f"the dataset has {counted(length, 'image')}, the source of this selection {wanted}; give the dataset of "
+            "the same files (torchvision's ImageFolder takes hidden files, and passes over formats such as GIF)"
         )
 
 
 # ---- files -------------------------------------------------------------------------------------------------------
 
 
-def _check_files(selection: Selection, files: Strings | None) -> bool:
+def _check_files(selection: SelectionArrays, files: Strings | None) -> bool:
     """Compare the files; return whether that was possible.
 
     Raises:
@@ -120,47 +120,47 @@ def _same_file(one: str, other: str) -> bool:
 # ---- labels ------------------------------------------------------------------------------------------------------
 
 
-def _check_labels(selection: Selection, labellings: tuple[Labelling, ...]) -> bool:
+def _check_labels(selection: SelectionArrays, all_labels: tuple[DatasetLabels, ...]) -> bool:
     """Compare the labels, of which the data set may have several; return whether that was possible.
 
     Raises:
         UsageError: the selection's labels match none of the data set's.
     """
     labels = selection.labels
-    if labels is None or not labellings or not (labels >= 0).any():
+    if labels is None or not all_labels or not (labels >= 0).any():
         return False
-    first: tuple[Labelling, Ints] | None = None
-    for labelling in labellings:
-        for expected in _as_ours(labelling, selection.class_names):
+    first: tuple[DatasetLabels, Ints] | None = None
+    for theirs in all_labels:
+        for expected in _as_ours(theirs, selection.class_names):
             wrong = np.flatnonzero((labels >= 0) & (expected[selection.source_rows] != labels))
             if not len(wrong):
                 return True
             if first is None or len(wrong) < len(first[1]):
-                first = (labelling, wrong)
+                first = (theirs, wrong)
     assert first is not None
-    labelling, wrong = first
+    theirs, wrong = first
     place = int(wrong[np.argmin(selection.source_rows[wrong])])
     row = int(selection.source_rows[place])
     raise UsageError(
-        f"row {row} ({selection.ids[place]}) has the label {_said(int(labelling.codes[row]), labelling.names)} in the "
+        f"row {row} ({selection.ids[place]}) has the label {_said(int(theirs.codes[row]), theirs.names)} in the "
         f"dataset and {_said(int(labels[place]), selection.class_names)} in the selection ({len(wrong):,} rows "
         f"differ); {REMEDY}"
     )
 
 
-def _as_ours(labelling: Labelling, ours: tuple[str, ...]) -> list[Ints]:
+def _as_ours(theirs: DatasetLabels, ours: tuple[str, ...]) -> list[Ints]:
     """Return the labels of a data set as codes of the selection, in each way that they can be read; −2 for no class.
 
     Classes are the same by name, and by code where neither name is among the other's. Numbers without names are names
     of their own, or codes.
     """
-    codes, names = labelling.codes, labelling.names
+    codes, names = theirs.codes, theirs.names
     place = {name: code for code, name in enumerate(ours)}
     found: list[Ints] = []
     if names is not None:
-        theirs = set(names)
+        others = set(names)
         table = [
-            place.get(name, code if code < len(ours) and ours[code] not in theirs else -2)
+            place.get(name, code if code < len(ours) and ours[code] not in others else -2)
             for code, name in enumerate(names)
         ]
         found.append(np.asarray([*table, -1], dtype=np.int64)[codes])
