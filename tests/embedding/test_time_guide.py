@@ -31,7 +31,7 @@ from tenpercent.embedding.settings import SelfSupervised, Timm
 from tenpercent.embedding.timing import Watch, fastest
 from tenpercent.errors import RunFolderError, StageError, TenpercentError
 from tenpercent.evaluation.expected import expected
-from tenpercent.evaluation.presets import Length, Protocol, preset
+from tenpercent.evaluation.presets import Protocol, SharedLength, preset
 
 N = 300  # images: two parts of 200, batches of 64 or 256
 
@@ -393,7 +393,7 @@ def test_a_dry_run_of_an_evaluation_refuses_what_it_would_refuse(
 def test_a_training_takes_as_long_as_its_steps() -> None:
     sample = Sample.of(pictures(16), Supervised(), np.arange(N))
     steps = Protocol(Supervised(depth=8, steps=1000, batch=50, precision="float32"), evaluations=1)
-    epochs = replace(steps, length=Length.EPOCHS)
+    epochs = replace(steps, length=SharedLength.EPOCHS)
     same = expected(sample, steps, 1, [1.0, 0.5], 1, 0.0).seconds
     fewer = expected(sample, epochs, 1, [1.0, 0.5], 1, 0.0).seconds
     assert same[0.5] == pytest.approx(same[1.0], rel=0.05)

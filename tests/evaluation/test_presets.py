@@ -21,16 +21,16 @@ from tenpercent.embedding.settings import Supervised, function_name
 from tenpercent.errors import UsageError
 from tenpercent.evaluation.presets import (
     PRESETS,
-    Length,
-    Origin,
     Protocol,
+    SharedLength,
+    ValueSource,
     describe_presets,
     preset,
     settings_of,
 )
 
 
-def origins(name: str) -> dict[str, tuple[str, Origin]]:
+def sources(name: str) -> dict[str, tuple[str, ValueSource]]:
     return {setting: (value, origin) for setting, value, origin in settings_of(preset(name))}
 
 
@@ -43,14 +43,14 @@ def test_the_papers_settings_are_those_of_the_issue() -> None:
     training = imagenet.protocol.training
     assert (training.network, training.steps, training.batch) == ("resnetv2_101", 120_000, 1024)
     assert (training.rate, training.recipe.nesterov, imagenet.trials) == (0.4, True, 5)
-    assert cifar.protocol.length is imagenet.protocol.length is Length.STEPS
-    assert origins("paper-cifar")["warm-up"] == ("from 0 over 2,500 steps", Origin.UNCONFIRMED)
-    assert origins("paper-imagenet")["warm-up"] == ("from 0 over 5,000 steps", Origin.PAPER)
+    assert cifar.protocol.length is imagenet.protocol.length is SharedLength.STEPS
+    assert sources("paper-cifar")["warm-up"] == ("from 0 over 2,500 steps", ValueSource.UNCONFIRMED)
+    assert sources("paper-imagenet")["warm-up"] == ("from 0 over 5,000 steps", ValueSource.PAPER)
 
 
 def test_only_what_the_paper_says_is_said_to_be_the_papers() -> None:
     of_paper = {
-        name: {setting for setting, (_, origin) in origins(name).items() if origin is Origin.PAPER}
+        name: {setting for setting, (_, origin) in sources(name).items() if origin is ValueSource.PAPER}
         for name in PRESETS
     }
     assert of_paper["paper-cifar"] == {"network", "length", "trials", "selection"}
@@ -64,14 +64,16 @@ def test_the_articles_settings_and_what_it_leaves_open() -> None:
     assert (training.network, training.epochs, training.batch) == ("resnet34", 100, 128)
     assert (recipe.schedule, recipe.drops, recipe.class_weights) == (Schedule.DROPS, (0.6, 0.8), True)
     assert (recipe.statistics, recipe.flip, recipe.pad) == (Statistics.IMAGENET, Flip.RANDOM, 0)
-    assert (article.within, article.best, article.protocol.length) == ("all", True, Length.EPOCHS)
-    open_ones = {name for name, (_, origin) in origins("article-fashion").items() if origin is Origin.OPEN}
+    assert (article.within, article.best, article.protocol.length) == ("all", True, SharedLength.EPOCHS)
+    open_ones = {
+        name for name, (_, origin) in sources("article-fashion").items() if origin is ValueSource.OPEN
+    }
     assert {"rate", "drop factor", "momentum", "weight decay"} <= open_ones
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_every_origin_belongs_to_a_line_that_is_printed(name: str) -> None:
-    assert set(preset(name).origins) <= {setting for setting, _, _ in settings_of(preset(name))}
+    assert set(preset(name).sources) <= {setting for setting, _, _ in settings_of(preset(name))}
 
 
 def test_the_page_is_made_from_the_settings() -> None:
@@ -79,12 +81,24 @@ def test_the_page_is_made_from_the_settings() -> None:
     assert all(f"{name}: " in page for name in PRESETS)
     assert max(len(line) for line in page.splitlines()) <= 140
     changed = replace(PRESETS["digits"], protocol=PRESETS["digits"].protocol.override(steps=77))
-    assert ("length", "77 steps", Origin.OURS) in list(settings_of(changed))
+    assert ("length", "77 steps", ValueSource.OURS) in list(settings_of(changed))
 
 
 def test_the_command_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["presets"]) == 0
     assert capsys.readouterr().out.strip() == describe_presets()
+
+
+def test_the_presets_keep_their_fingerprints() -> None:
+    """Results of one fingerprint may be compared: those of run folders made before stay comparable."""
+    assert {name: known.protocol.fingerprint for name, known in PRESETS.items()} == {
+        "paper-cifar": "92d7242dce83840e",
+        "paper-imagenet": "690324d8d309b951",
+        "article-fashion": "7ea4866da3eaee8d",
+        "fast": "4dfbc96178c0b3c2",
+        "quick": "dab94b30a94284f4",
+        "digits": "5a461cbc7990adb0",
+    }
 
 
 def test_an_unknown_preset_offers_the_nearest() -> None:
@@ -118,7 +132,7 @@ protocols = st.builds(
     training=st.builds(
         Supervised, recipe=recipes, steps=st.sampled_from([None, 5]), batch=st.sampled_from([2, 128])
     ),
-    length=st.sampled_from(Length),
+    length=st.sampled_from(SharedLength),
     evaluations=st.integers(1, 30),
     mirrored=st.booleans(),
 )
@@ -144,7 +158,7 @@ def test_overriding() -> None:
     found = protocol.override(steps=9, network="resnet18", batch=7, precision="bf16", length="epochs")
     assert (found.training.steps, found.training.epochs) == (9, None)
     assert (found.training.network, found.training.batch, found.training.precision) == ("resnet18", 7, "bf16")
-    assert found.length is Length.EPOCHS and found.training.recipe == protocol.training.recipe
+    assert found.length is SharedLength.EPOCHS and found.training.recipe == protocol.training.recipe
     with pytest.raises(UsageError, match="give one of them"):
         protocol.override(steps=9, epochs=2)
     with pytest.raises(UsageError, match=r"'epoch' .*did you mean epochs"):

@@ -31,7 +31,7 @@ from tenpercent.embedding.settings import Precision, Supervised
 from tenpercent.embedding.training import class_weights, train
 from tenpercent.errors import TrainingFailedError, UsageError
 from tenpercent.evaluation import training
-from tenpercent.evaluation.presets import Length, Protocol
+from tenpercent.evaluation.presets import Protocol, SharedLength
 from tenpercent.evaluation.training import Outcome, TrainingData, course, train_once
 
 Bytes = npt.NDArray[np.uint8]
@@ -267,21 +267,21 @@ def test_a_loss_that_breaks_down_between_marks_stops_at_the_checkpoint(
     st.integers(20, 5000),
     st.floats(0.05, 1.0),
     st.integers(2, 200),
-    st.sampled_from(Length),
+    st.sampled_from(SharedLength),
     st.one_of(
         st.tuples(st.just("steps"), st.integers(1, 500)), st.tuples(st.just("epochs"), st.integers(1, 9))
     ),
     st.integers(1, 30),
 )
 def test_steps_or_epochs_are_the_same_for_every_size(
-    n_full: int, fraction: float, batch: int, length: Length, amount: tuple[str, int], evaluations: int
+    n_full: int, fraction: float, batch: int, length: SharedLength, amount: tuple[str, int], evaluations: int
 ) -> None:
     n = max(4, round(fraction * n_full))
     protocol = Protocol(Supervised(batch=batch, **{amount[0]: amount[1]}), length, evaluations)  # type: ignore[arg-type]
     full, part = course(protocol, n_full, n_full), course(protocol, n, n_full)
     expected = amount[1] if amount[0] == "steps" else amount[1] * full.batches
     assert full.steps == expected
-    if length is Length.STEPS:
+    if length is SharedLength.STEPS:
         assert part.steps == full.steps
     else:
         assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -17,7 +18,7 @@ from ..errors import UsageError, nearest
 APART = ("seed", "devices", "weights")
 
 
-class Length(StrEnum):
+class SharedLength(StrEnum):
     """The length of training that subsets of every size share."""
 
     STEPS = "steps"  # as in the paper
@@ -37,12 +38,17 @@ class Protocol:
     """
 
     training: Supervised | Timm
-    length: Length = Length.STEPS
+    length: SharedLength = SharedLength.STEPS
     evaluations: int = 20
     mirrored: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "length", checked_length(self.length))
+        names = [str(known) for known in SharedLength]
+        if self.length not in names:
+            raise UsageError(
+                f"length {self.length!r} is not one of {', '.join(names)}{nearest(str(self.length), names)}"
+            )
+        object.__setattr__(self, "length", SharedLength(self.length))
         if (
             isinstance(self.evaluations, bool)
             or not isinstance(self.evaluations, int)
@@ -84,7 +90,7 @@ class Protocol:
         side: int | None = None,
         batch: int | None = None,
         precision: str | None = None,
-        length: Length | str | None = None,
+        length: SharedLength | str | None = None,
     ) -> Protocol:
         """Return this protocol with the given values; steps replace epochs, and vice versa.
 
@@ -100,11 +106,8 @@ class Protocol:
         changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if steps is not None or epochs is not None:
             changed |= {"steps": steps, "epochs": epochs}
-        return replace(
-            self,
-            training=replace(self.training, **changed),
-            length=self.length if length is None else checked_length(length),
-        )
+        new_length: Any = self.length if length is None else length
+        return replace(self, training=replace(self.training, **changed), length=new_length)
 
     def fine_tuned(self, weights: Path | None = None) -> Protocol:
         """Return this protocol starting from a model's weights instead of random ones, as long, at its own rate.
@@ -132,7 +135,7 @@ class Protocol:
         return replace(self, training=settings)
 
 
-class Origin(StrEnum):
+class ValueSource(StrEnum):
     """The source of a setting's value."""
 
     PAPER = "the paper"
@@ -144,16 +147,16 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class Preset:
-    """A protocol with a name.
+    """A protocol with a name, from ``presets.toml``.
 
     Attributes:
         name: for ``--preset``.
         about: its purpose, in a sentence.
-        protocol: its settings.
+        protocol: its settings; all presets train from scratch.
         trials: training runs of each arm and fraction.
         within: ``class`` or ``all``: the images among which the selection groups and the random arm draws.
         best: take the best accuracy over the evaluations as the headline, not the final one.
-        origins: sources of the settings that are not ours, by their names in `settings_of`.
+        sources: sources of the values that are not ours, by their names in `settings_of`.
     """
 
     name: str
@@ -162,19 +165,32 @@ class Preset:
     trials: int
     within: str
     best: bool
-    origins: dict[str, Origin]
+    sources: dict[str, ValueSource]
+
+    @classmethod
+    def of(cls, name: str, table: dict[str, Any]) -> Self:
+        """Return the preset that a table of ``presets.toml`` describes."""
+        protocol = {**table["protocol"], "training": Supervised.from_json(table["protocol"]["training"])}
+        named = {
+            setting: ValueSource(source)
+            for source, names in table.get("sources", {}).items()
+            for setting in names
+        }
+        return cls(
+            name,
+            table["about"],
+            Protocol(**protocol),
+            table["trials"],
+            table["within"],
+            table.get("best", False),
+            named,
+        )
 
     @property
     def training(self) -> Supervised:
-        """Training settings: all presets train from scratch."""
+        """Training settings."""
         assert isinstance(self.protocol.training, Supervised)
         return self.protocol.training
-
-
-def settings_of(preset: Preset) -> Iterator[tuple[str, str, Origin]]:
-    """Yield name, value in words and origin of each setting of a preset, made from the settings themselves."""
-    for name, value in _words(preset):
-        yield name, value, preset.origins.get(name, Origin.OURS)
 
 
 def preset(name: str) -> Preset:
@@ -186,7 +202,7 @@ def preset(name: str) -> Preset:
     if name not in PRESETS:
         raise UsageError(
             f"preset {name!r} is not one of {', '.join(PRESETS)}{nearest(name, PRESETS)}; "
-            "tenpercent presets prints what they are"
+            "tenpercent presets lists their settings"
         )
     return PRESETS[name]
 
@@ -196,67 +212,53 @@ def describe_presets() -> str:
     blocks = []
     for known in PRESETS.values():
         rows = list(settings_of(known))
-        widths = [max(len(row[column]) for row in rows) for column in range(2)]
-        lines = [f"  {name:{widths[0]}}  {value:{widths[1]}}  {origin}" for name, value, origin in rows]
+        first, second = (max(len(row[column]) for row in rows) for column in range(2))
+        lines = [f"  {name:{first}}  {value:{second}}  {source}" for name, value, source in rows]
         blocks.append("\n".join([f"{known.name}: {known.about}", "", *lines]))
     return "\n\n".join(blocks)
 
 
-def checked_length(length: str) -> Length:
-    """Return the length of that name.
-
-    Raises:
-        UsageError: there is none.
-    """
-    names = [str(known) for known in Length]
-    if length not in names:
-        raise UsageError(f"length {length!r} is not one of {', '.join(names)}{nearest(str(length), names)}")
-    return Length(length)
-
-
-def _words(preset: Preset) -> Iterator[tuple[str, str]]:
-    protocol, training = preset.protocol, preset.training
-    recipe = training.recipe
-    network = f"resnet-{training.depth} v2 up to 64 pixels" if training.network is None else training.network
-    yield "network", network
-    yield "length", _amount(training)
-    yield "same for every size", str(protocol.length)
-    yield "batch", f"{training.batch:,} images"
-    yield "optimiser", "SGD"
-    yield "momentum", f"{training.momentum:g}" + (", Nesterov's" if recipe.nesterov else "")
-    yield "weight decay", f"{training.weight_decay:g}" + ("" if recipe.bias_decay else ", none of biases")
-    yield (
-        "rate",
-        f"{training.rate:g}" + ("" if recipe.bias_rate == 1 else f", biases {recipe.bias_rate:g} times that"),
-    )
-    yield "schedule", _schedule(recipe)
-    if recipe.schedule is Schedule.DROPS:
-        yield "drop factor", f"{recipe.drop_factor:g}"
-    yield "warm-up", _warm_up(training)
-    yield "label smoothing", f"{recipe.smoothing:g}"
-    yield "class weights", "n / (C · n_c), of the subset's own counts" if recipe.class_weights else "none"
-    yield "crops", _crops(recipe)
-    yield "smaller images", _smaller(recipe)
-    yield "mirrored in training", FLIPS[recipe.flip]
-    yield "normalised by", STATISTICS[recipe.statistics]
-    yield (
-        "tested on",
-        "each test image and its mirror image" if protocol.mirrored else "each test image as it is",
-    )
-    yield "evaluations", f"{protocol.evaluations}"
-    yield (
-        "headline",
-        "best test accuracy over the evaluations (optimistic)" if preset.best else "final test accuracy",
-    )
-    yield "precision", PRECISIONS[Precision(training.precision)]
-    yield "trials", f"{preset.trials}"
-    where = "class by class" if preset.within == "class" else "over everything together"
-    yield "selection", where
-    yield "random arm", f"drawn {where}" if preset.within == "class" else "drawn from all images"
+def settings_of(preset: Preset) -> Iterator[tuple[str, str, ValueSource]]:
+    """Yield name, value in words and source of each setting of a preset, made from the settings themselves."""
+    protocol, training, recipe = preset.protocol, preset.training, preset.training.recipe
+    where = "class by class" if preset.within == "class" else "over all images together"
+    values = {
+        "network": training.network or f"resnet-{training.depth} v2 up to 64 pixels",
+        "length": f"{training.epochs} epochs of the full set"
+        if training.steps is None
+        else f"{training.steps:,} steps",
+        "same for every size": str(protocol.length),
+        "batch": f"{training.batch:,} images",
+        "optimiser": "SGD",
+        "momentum": f"{training.momentum:g}" + (", Nesterov" if recipe.nesterov else ""),
+        "weight decay": f"{training.weight_decay:g}" + ("" if recipe.bias_decay else ", none for biases"),
+        "rate": f"{training.rate:g}"
+        + ("" if recipe.bias_rate == 1 else f", biases {recipe.bias_rate:g} times that"),
+        "schedule": _schedule(recipe),
+        **({"drop factor": f"{recipe.drop_factor:g}"} if recipe.schedule is Schedule.DROPS else {}),
+        "warm-up": _warm_up(training),
+        "label smoothing": f"{recipe.smoothing:g}",
+        "class weights": "n / (C · n_c), from the subset's own counts" if recipe.class_weights else "none",
+        "crops": _crops(recipe),
+        "smaller images": _smaller(recipe),
+        "mirrored in training": FLIPS[recipe.flip],
+        "normalised by": STATISTICS[recipe.statistics],
+        "tested on": "each test image" + (" and its mirror image" if protocol.mirrored else ""),
+        "evaluations": f"{protocol.evaluations}",
+        "headline": "best test accuracy over the evaluations (optimistic)"
+        if preset.best
+        else "final test accuracy",
+        "precision": PRECISIONS[Precision(training.precision)],
+        "trials": f"{preset.trials}",
+        "selection": where,
+        "random arm": f"drawn {where}" if preset.within == "class" else "drawn from all images",
+    }
+    for name, value in values.items():
+        yield name, value, preset.sources.get(name, ValueSource.OURS)
 
 
 FLIPS = {
-    Flip.RANDOM: "each image every second time on average",
+    Flip.RANDOM: "each image with probability 1/2 in each epoch",
     Flip.ALTERNATE: "each image in every second epoch",
     Flip.NONE: "none",
 }
@@ -271,28 +273,19 @@ PRECISIONS = {
 }
 
 
-def _amount(training: Supervised) -> str:
-    return (
-        f"{training.steps:,} steps"
-        if training.steps is not None
-        else f"{training.epochs} epochs of the full set"
-    )
-
-
 def _schedule(recipe: Recipe) -> str:
     if recipe.schedule is Schedule.DROPS:
         places = " and ".join(f"{100 * drop:g}%" for drop in recipe.drops)
         return f"constant, drops at {places} of the length"
-    return "half a cosine to 0" if recipe.schedule is Schedule.COSINE else "a straight line to 0"
+    return "half a cosine to 0" if recipe.schedule is Schedule.COSINE else "linear to 0"
 
 
 def _warm_up(training: Supervised) -> str:
     share = training.recipe.warm_up
     if share == 0:
         return "none"
-    if training.steps is None:
-        return f"from 0 over {100 * share:g}% of the steps"
-    return f"from 0 over {round(share * training.steps):,} steps"
+    over = f"{100 * share:g}% of the" if training.steps is None else f"{round(share * training.steps):,}"
+    return f"from 0 over {over} steps"
 
 
 def _crops(recipe: Recipe) -> str:
@@ -310,140 +303,7 @@ def _smaller(recipe: Recipe) -> str:
     )
 
 
-_NOT_CONFIRMED = dict.fromkeys(
-    ("batch", "optimiser", "momentum", "weight decay", "rate", "schedule", "same for every size"),
-    Origin.UNCONFIRMED,
-)
-_OF_THE_ARTICLE = dict.fromkeys(
-    (
-        "network",
-        "length",
-        "same for every size",
-        "batch",
-        "optimiser",
-        "schedule",
-        "class weights",
-        "mirrored in training",
-        "normalised by",
-        "headline",
-        "selection",
-        "random arm",
-    ),
-    Origin.ARTICLE,
-)
-_LEFT_OPEN = dict.fromkeys(
-    ("momentum", "weight decay", "rate", "drop factor", "warm-up", "crops"), Origin.OPEN
-)
-
-PAPER_CIFAR = Preset(
-    name="paper-cifar",
-    about="the paper's CIFAR experiments, for a GPU",
-    protocol=Protocol(Supervised(depth=32, steps=100_000, rate=0.1)),
-    trials=10,
-    within="class",
-    best=False,
-    origins={
-        **_NOT_CONFIRMED,
-        "warm-up": Origin.UNCONFIRMED,
-        **dict.fromkeys(("network", "length", "trials", "selection"), Origin.PAPER),
-    },
-)
-PAPER_IMAGENET = Preset(
-    name="paper-imagenet",
-    about="the paper's ImageNet experiments, for several GPUs; tested on the validation images",
-    protocol=Protocol(
-        Supervised(
-            network="resnetv2_101",
-            steps=120_000,
-            batch=1024,
-            rate=0.4,
-            recipe=Recipe(warm_up=5_000 / 120_000, nesterov=True),
-        )
-    ),
-    trials=5,
-    within="class",
-    best=False,
-    origins={
-        **_NOT_CONFIRMED,
-        **dict.fromkeys(("length", "trials"), Origin.UNCONFIRMED),
-        **dict.fromkeys(("network", "warm-up", "selection"), Origin.PAPER),
-    },
-)
-ARTICLE_FASHION = Preset(
-    name="article-fashion",
-    about="the article's Fashion-MNIST experiment (it says 50,000 training images; torchvision's set has 60,000)",
-    protocol=Protocol(
-        Supervised(
-            network="resnet34",
-            epochs=100,
-            rate=0.1,
-            weight_decay=1e-4,
-            recipe=Recipe(
-                schedule=Schedule.DROPS,
-                warm_up=0.0,
-                drops=(0.6, 0.8),
-                drop_factor=0.1,
-                class_weights=True,
-                pad=0,
-                statistics=Statistics.IMAGENET,
-            ),
-        ),
-        length=Length.EPOCHS,
-        evaluations=100,
-    ),
-    trials=5,
-    within="all",
-    best=True,
-    origins={**_OF_THE_ARTICLE, **_LEFT_OPEN},
-)
-_FAST = Supervised(
-    network="fast",
-    epochs=18,
-    batch=256,
-    rate=0.375,
-    momentum=0.85,
-    weight_decay=1.3e-3,
-    recipe=Recipe(
-        schedule=Schedule.LINEAR,
-        warm_up=0.23,
-        nesterov=True,
-        bias_rate=64.0,
-        bias_decay=False,
-        smoothing=0.1,
-        pad=4,
-        flip=Flip.ALTERNATE,
-        small_steps=0.6,
-        small_side=0.75,
-    ),
-)
-FAST = Preset(
-    name="fast",
-    about="images of 32 pixels on a processor, where 100,000 steps are out of reach",
-    protocol=Protocol(_FAST, evaluations=4, mirrored=True),
-    trials=10,
-    within="class",
-    best=False,
-    origins={},
-)
-_BRIEF = replace(_FAST, network="fast-narrow", epochs=5, recipe=replace(_FAST.recipe, pad=2))
-QUICK = replace(
-    FAST,
-    name="quick",
-    about="as fast, with a narrower network, fewer epochs and smaller shifts: for many trainings on a processor, at "
-    "lower accuracy",
-    protocol=replace(FAST.protocol, training=_BRIEF),
-)
-DIGITS = Preset(
-    name="digits",
-    about="the bundled digits of 8 × 8 pixels, in seconds",
-    protocol=Protocol(
-        Supervised(depth=8, steps=200, batch=64, precision=Precision.FLOAT32, recipe=Recipe(flip=Flip.NONE)),
-        evaluations=5,
-    ),
-    trials=10,
-    within="class",
-    best=False,
-    origins={},
-)
-
-PRESETS = {known.name: known for known in (PAPER_CIFAR, PAPER_IMAGENET, ARTICLE_FASHION, FAST, QUICK, DIGITS)}
+PRESETS = {
+    name: Preset.of(name, table)
+    for name, table in tomllib.loads(Path(__file__).with_name("presets.toml").read_text("utf-8")).items()
+}

@@ -48,6 +48,13 @@ class Evaluation:
     tally: Tally
     protocol: str
 
+    @property
+    def own(self) -> pa.Table:
+        """The training runs of these settings."""
+        import pyarrow.compute as pc
+
+        return self.table.filter(pc.field("protocol") == self.protocol)
+
 
 def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
     """Train once for each arm, fraction and trial, and store the results.
@@ -278,15 +285,13 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
     Raises:
         TrainingFailedError: training runs failed; the message says which. Everything is written by then.
     """
-    import pyarrow.compute as pc
-
     from ..reporting.evidence.section import describe_evidence, write_evidence
     from .results import Results
 
     run = RunFolder.open(what)
     content, key = run.read(), evaluation.protocol
     names = content["source"]["class_names"]
-    lines = [describe_evidence(evaluation.table.filter(pc.field("protocol") == key), margin, names, content)]
+    lines = [describe_evidence(evaluation.own, margin, names, content)]
     for trial, who in evaluation.tally.elsewhere:
         lines.append(f"{trial}: {who} is at it.")
     if run.stage(Stage.SELECT) is not None:

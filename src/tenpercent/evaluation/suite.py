@@ -16,11 +16,10 @@ from ..data.sources.options import SourceOptions
 from ..data.sources.source import ImageSource
 from ..data.store.files import write_text
 from ..data.store.remains import remove_remains
-from ..data.store.run_folder import RunFolder
 from ..embedding.stage import embed
 from ..errors import TrainingFailedError, UsageError, require
 from .stage import evaluate, protocol_of
-from .suite_file import Data, Suite, folder_name, read_suite, told
+from .suite_file import SuiteData, folder_name, read_suite, told
 
 if TYPE_CHECKING:
     from ..reporting.evidence.results import Evidence
@@ -39,6 +38,7 @@ COLUMNS = (
     "against_full",
     "against_random",
 )
+HEADS = ("data", "embedder", "arm", "kept", "trials", "accuracy", "against full", "against random")
 
 
 def bench(path: str | Path) -> Path:
@@ -54,16 +54,23 @@ def bench(path: str | Path) -> Path:
 
     Raises:
         UsageError: the file holds an invalid value, or an experiment can't be run.
+        MissingExtraError: torch is not installed.
         TrainingFailedError: training runs failed; all others are done and in the table.
     """
+    require("torch", "images")
+    from ..embedding.extract import check_embedder
     from ..reporting.evidence.figure import write_figure
+    from ..reporting.evidence.results import gather
 
     suite = read_suite(path)
-    _check_networks(suite)
+    for label, embedder in suite.embedders.items():  # before the first of them takes hours
+        with told(f"[[embedder]] {label}"):
+            check_embedder(embedder)
     for data in suite.data:
         with told(f"[[data]] {data.name} of {path}"):
             _check_images(data)
-    remove_remains(suite.out / "table.csv", suite.out / "figure.svg")
+    table = suite.out / "table.csv"
+    remove_remains(table, suite.out / "figure.svg")
     rows: list[dict[str, Any]] = []
     panels: list[tuple[str, Evidence]] = []
     failed: list[str] = []
@@ -74,36 +81,24 @@ def bench(path: str | Path) -> Path:
             embed(data.source, out=run, embedder=embedder, holdout=data.holdout, options=data.options)
             protocol = protocol_of(run, suite.preset)[0].override(**suite.override)
             found = evaluate(run, replace(suite.asked, test=data.test), protocol)
-            evidence = _evidence(run, found.protocol)
-            if evidence is not None:
-                rows += _rows(data.name, label, evidence)
+            for evidence in gather(found.own):
+                rows += [{"data": data.name, "embedder": label, **row} for row in _rows(evidence)]
                 panels.append((f"{data.name}, {label}", evidence))
                 write_figure(suite.out / "figure", panels)
-            write_text(suite.out / "table.csv", _csv(rows))
+            text = io.StringIO()
+            writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+            write_text(table, text.getvalue())
             failed += [f"{data.name}, {label}, {trial}: {reason}" for trial, reason in found.tally.failed]
     if failed:
         raise TrainingFailedError(
-            f"{len(failed)} trainings failed (the first: {failed[0]}); {suite.out / 'table.csv'} has the others"
+            f"{len(failed)} training runs failed (the first: {failed[0]}); the others are in {table}"
         )
     return suite.out
 
 
-def _check_networks(suite: Suite) -> None:
-    """Check the networks that embed, before the first of them takes hours.
-
-    Raises:
-        UsageError: there is no such network, or its weights can't be used.
-        MissingExtraError: torch is not installed.
-    """
-    require("torch", "images")
-    from ..embedding.extract import check_embedder
-
-    for label, embedder in suite.embedders.items():
-        with told(f"[[embedder]] {label}"):
-            check_embedder(embedder)
-
-
-def _check_images(data: Data) -> None:
+def _check_images(data: SuiteData) -> None:
     """Check a data set before another one is embedded for hours: training runs need labels and a test set.
 
     Raises:
@@ -113,77 +108,52 @@ def _check_images(data: Data) -> None:
 
     opened = open_source(data.source, data.options)
     if not isinstance(opened, ImageSource):
-        raise UsageError(f"{data.source} holds vectors, and trainings take images; give their source")
+        raise UsageError(f"{data.source} holds vectors; evaluation trains on images, so give their source")
     if opened.labels is None or not (opened.labels >= 0).any():
         raise UsageError(
-            f"the images of {data.source} have no labels, and every arm is judged by learning them; give others"
+            f"the images of {data.source} have no labels; evaluation trains on labels, so give others"
         )
     _, held_out = split_holdout(opened, data.holdout)
     if data.test is not None:
         given_set(data.test, SourceOptions(), opened)
     elif not len(held_out) and own_set(opened.spec, data.options, opened) is None:
         raise UsageError(
-            f"{data.source} has no test or validation split to judge trainings by; name labelled images with "
-            'test = "SOURCE", or keep some out with holdout = 0.1'
+            f'{data.source} has no test or validation split; name labelled test images with test = "SOURCE", or hold '
+            "some out with holdout = 0.1"
         )
 
 
-def _evidence(run: Path, protocol: str) -> Evidence | None:
-    """Return the results of one experiment; None where there is no training run under its protocol."""
-    from ..data.store.results import read_results
-    from ..reporting.evidence.results import gather
-
-    table = read_results(RunFolder.open(run))
-    found = () if table is None else gather(table)
-    return next((one for one in found if one.protocol == protocol), None)
-
-
-def _rows(data: str, embedder: str, evidence: Evidence) -> Iterator[dict[str, Any]]:
+def _rows(evidence: Evidence) -> Iterator[dict[str, Any]]:
     """Yield one row an arm and fraction of an experiment."""
     for result in evidence.results:
         accuracy = result.summary("accuracy")
-        if accuracy is None:
-            continue
-        full, random = evidence.against_full(result), evidence.against_random(result)
-        yield {
-            "data": data,
-            "embedder": embedder,
-            "arm": result.arm,
-            "fraction": result.fraction,
-            "n": round(float(result.values("n").mean())),
-            "trials": len(result.done),
-            "mean": accuracy.mean,
-            "std": accuracy.std,
-            "against_full": None if full is None else full.difference,
-            "against_random": None if random is None else random.difference,
-        }
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+        if accuracy is not None:
+            full, random = evidence.against_full(result), evidence.against_random(result)
+            yield {
+                "arm": result.arm,
+                "fraction": result.fraction,
+                "n": round(float(result.values("n").mean())),
+                "trials": len(result.done),
+                "mean": accuracy.mean,
+                "std": accuracy.std,
+                "against_full": None if full is None else full.difference,
+                "against_random": None if random is None else random.difference,
+            }
 
 
 def describe_suite(folder: Path) -> str:
     """Return a suite's table for the terminal."""
     from ..reporting.evidence.formats import signed
 
-    rows = list(csv.DictReader((folder / "table.csv").read_text(encoding="utf-8").splitlines()))
-    lines: list[tuple[str, ...]] = [
-        ("data", "embedder", "arm", "kept", "trials", "accuracy", "against full", "against random")
-    ]
-    for row in rows:
+    lines = [HEADS]
+    for row in csv.DictReader((folder / "table.csv").read_text(encoding="utf-8").splitlines()):
         std = f" ± {100 * float(row['std']):.2f}" if row["std"] else ""
-        gains = [
-            signed(float(row[name]), 2) if row[name] else "–" for name in ("against_full", "against_random")
-        ]
-        accuracy = f"{100 * float(row['mean']):.2f}{std}"
-        kept = f"{100 * float(row['fraction']):g}%"
-        lines.append((row["data"], row["embedder"], row["arm"], kept, row["trials"], accuracy, *gains))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    padded = [[f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)] for line in lines]
-    table = "\n".join("  ".join(line).rstrip() for line in padded)
-    return f"{table}\n\nTable and figure: {folder}"
+        against = (row[name] for name in ("against_full", "against_random"))
+        first, second = (signed(float(one), 2) if one else "–" for one in against)
+        kept, accuracy = f"{100 * float(row['fraction']):g}%", f"{100 * float(row['mean']):.2f}{std}"
+        lines.append((row["data"], row["embedder"], row["arm"], kept, row["trials"], accuracy, first, second))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = (
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines
+    )
+    return "\n".join([*(line.rstrip() for line in padded), "", f"Table and figure: {folder}"])

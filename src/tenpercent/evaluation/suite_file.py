@@ -68,11 +68,12 @@ EMBEDDER: dict[str, Any] = {
     "devices": 1,
     "precision": "float32",
 }
-TYPES = {bool: "boolean", int: "whole number", float: "number", str: "string", dict: "table"}  # in words
+TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", dict: "a table"}
+FILES = ("data_dir", "labels", "ids", "weights")  # keys whose values are paths
 
 
 @dataclass(frozen=True)
-class Data:
+class SuiteData:
     """A data set of a suite.
 
     Attributes:
@@ -104,7 +105,7 @@ class Suite:
     """
 
     out: Path
-    data: tuple[Data, ...]
+    data: tuple[SuiteData, ...]
     embedders: dict[str, Embedder]
     asked: Asked
     preset: str | None
@@ -129,30 +130,22 @@ def read_suite(path: str | Path) -> Suite:
         raise UsageError(f'{path} names no data set; add one: [[data]] with source = "digits"')
     data = tuple(_data(path, one) for one in content["data"])
     embedders = [_embedder(path, one) for one in content.get("embedder") or [{}]]
-    for what, key, names in (
-        ("data", "name", [one.name for one in data]),
-        ("embedder", "label", [label for label, _ in embedders]),
-    ):
-        if len({folder_name(name) for name in names}) < len(names):
-            raise UsageError(
-                f"{path} has two [[{what}]] called the same ({', '.join(names)}); give each a {key} of its own"
-            )
-    arms = tuple(_arm(path, arm) for arm in content.get("arms", Asked.arms))
-    asked = Asked(
-        keep=tuple(content.get("keep", () if sized_by_lists(arms) else Asked.keep)),
-        arms=arms,
-        trials=content.get("trials", Asked.trials),
-    )
-    suite = Suite(
-        out=path.parent / content.get("out", f"runs/{path.stem}"),
-        data=data,
-        embedders=dict(embedders),
-        asked=asked,
-        preset=content.get("preset"),
-        override={name: content[name] for name in ("steps", "epochs", "length", "side") if name in content},
-    )
+    _check_names(f"[[data]] of {path}", "name", [one.name for one in data])
+    _check_names(f"[[embedder]] of {path}", "label", [label for label, _ in embedders])
     with told(str(path)):
-        _check_trainings(suite)
+        arms = tuple(_arm(path.parent, arm) for arm in content.get("arms", Asked.arms))
+        keep = tuple(content.get("keep", () if sized_by_lists(arms) else Asked.keep))
+        suite = Suite(
+            out=path.parent / content.get("out", f"runs/{path.stem}"),
+            data=data,
+            embedders=dict(embedders),
+            asked=Asked(keep, arms, content.get("trials", Asked.trials)),
+            preset=content.get("preset"),
+            override={
+                name: content[name] for name in ("steps", "epochs", "length", "side") if name in content
+            },
+        )
+        _check_training_runs(suite)
     return suite
 
 
@@ -179,10 +172,13 @@ def _check(where: str, table: dict[str, Any], known: dict[str, Any]) -> None:
             )
         example = known[key]
         if not _alike(value, example):
-            one = example[0] if isinstance(example, list) else example
-            kind = f"a {TYPES[type(one)]}" if one is example else f"a list of {TYPES[type(one)]}s"
-            right = f"[[{key}]] with {_lines(one)}" if isinstance(one, dict) else _lines({key: example})
-            raise UsageError(f"{where} has {key} = {_toml(value)}; it must be {kind}, e.g. {right}")
+            several = isinstance(example, list)
+            kind = TYPES[type(example[0] if several else example)]
+            right = f"[[{key}]]" if several and kind == TYPES[dict] else f"{key} = {json.dumps(example)}"
+            raise UsageError(
+                f"{where} has {key} = {json.dumps(value, ensure_ascii=False, default=str)}; it must be "
+                f"{'a list, each ' if several else ''}{kind}, e.g. {right}"
+            )
 
 
 def _alike(value: Any, example: Any) -> bool:
@@ -191,25 +187,14 @@ def _alike(value: Any, example: Any) -> bool:
     return type(value) is type(example) or (type(value) is int and type(example) is float)
 
 
-def _toml(value: Any) -> str:
-    """Return a value as TOML."""
-    if isinstance(value, dict):
-        return f"{{{_lines(value)}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(_toml(one) for one in value)}]"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else str(value)
+def _check_names(where: str, key: str, names: list[str]) -> None:
+    """Check that names give different folders."""
+    if len({folder_name(name) for name in names}) < len(names):
+        raise UsageError(f"{where}: two have the same {key} ({', '.join(names)}); give each its own {key}")
 
 
-def _lines(table: dict[str, Any]) -> str:
-    return ", ".join(f"{key} = {_toml(value)}" for key, value in table.items())
-
-
-def _check_trainings(suite: Suite) -> None:
-    """Check arms and training settings now rather than after an embedding, which may take hours.
-
-    Raises:
-        UsageError: an arm, a fraction, the preset or an override is invalid.
-    """
+def _check_training_runs(suite: Suite) -> None:
+    """Check arms and training settings now rather than after an embedding, which may take hours."""
     from .arms import check_arms
     from .presets import Protocol, preset
     from .trials import WHOLE, Plan
@@ -232,59 +217,45 @@ def _check_trainings(suite: Suite) -> None:
         protocol.override(**suite.override)
 
 
-def _data(path: Path, table: dict[str, Any]) -> Data:
-    options = {field.name for field in fields(SourceOptions)} - {"rules"}
+def _data(path: Path, table: dict[str, Any]) -> SuiteData:
     _check(f"[[data]] of {path}", table, DATA)
     if "source" not in table:
         raise UsageError(f'[[data]] of {path} has no source; give one, e.g. source = "digits"')
-    given = {name: value for name, value in table.items() if name in options}
-    for name in ("data_dir", "labels", "ids"):
-        if name in given:
-            given[name] = path.parent / given[name]
-    source, test = (_from(path, table.get(name)) for name in ("source", "test"))
-    assert source is not None
+    places = {key: path.parent / table[key] for key in ("source", "test") if key in table}
+    table = {**table, **{key: str(place) for key, place in places.items() if place.exists()}}
+    source: str = table["source"]
     name = table.get("name", Path(source).stem if "/" in source else source)
-    return Data(name, source, test, float(table.get("holdout", 0.0)), SourceOptions(**given))
+    options = _chosen(path.parent, table, {field.name for field in fields(SourceOptions)})
+    return SuiteData(
+        name, source, table.get("test"), float(table.get("holdout", 0.0)), SourceOptions(**options)
+    )
 
 
-def _from(path: Path, source: str | None) -> str | None:
-    """Return a source, relative to the file's folder where such a path exists."""
-    if source is None or not (path.parent / source).exists():
-        return source
-    return str(path.parent / source)
+def _chosen(folder: Path, table: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """Return the named values of a table, its paths relative to a folder."""
+    return {key: folder / value if key in FILES else value for key, value in table.items() if key in names}
 
 
-def _arm(path: Path, arm: str) -> str:
+def _arm(folder: Path, arm: str) -> str:
     """Return an arm; a list's file is relative to the suite file's folder, and must exist."""
     from .arms import is_known
 
     name, is_list, file = arm.partition("=")
     if not is_list:
         return arm
-    if not name or is_known(name):
+    if not name or is_known(name) or not (folder / file).is_file():
         raise UsageError(
-            f"{path} has the arm {_toml(arm)}; a list is NAME=FILE, with a name that is no arm already"
+            f"arm {arm!r}: a list is NAME=FILE, with a name that is no arm already and an existing file {folder / file}"
         )
-    found = path.parent / file
-    if not found.is_file():
-        raise UsageError(
-            f"{path} has the arm {_toml(arm)}, and there is no file {found}; give one that is there"
-        )
-    return f"{name}={found}"
+    return f"{name}={folder / file}"
 
 
 def _embedder(path: Path, table: dict[str, Any]) -> tuple[str, Embedder]:
     """Return an embedder and its name in the suite."""
-    where = f"[[embedder]] of {path}"
-    name = table.get("name", "supervised")
-    _check(where, {"name": name}, EMBEDDER)  # its message lists the other keys
+    where, name = f"[[embedder]] of {path}", table.get("name", "supervised")
+    _check(where, {"name": name}, EMBEDDER)
     with told(where):
         kind, own = named(name)
-    options = {field.name for field in fields(KINDS[kind])} - {"name", "recipe"}
-    where = f"[[embedder]] {kind} of {path}"
-    _check(where, table, {key: EMBEDDER[key] for key in ("name", "label", *options)})
-    given = {key: value for key, value in table.items() if key in options}
-    if "weights" in given:
-        given["weights"] = path.parent / given["weights"]
-    with told(where):
-        return table.get("label", name), KINDS[kind](**own, **given)
+        options = {field.name for field in fields(KINDS[kind])} - {"name", "recipe"}
+        _check(kind, table, {key: EMBEDDER[key] for key in ("name", "label", *options)})
+        return table.get("label", name), KINDS[kind](**own, **_chosen(path.parent, table, options))

@@ -29,7 +29,7 @@ from ..embedding.training import Length as Course
 from ..embedding.training import Trained, batches_of, default_epochs, seeded, threads_for, train
 from ..embedding.weights import model_view, timm_model
 from ..errors import UsageError
-from .presets import Length, Protocol
+from .presets import Protocol, SharedLength
 
 PROCESS_BYTES = 2 << 30  # memory assumed for one of several training runs, beside the images
 SMALL_ENOUGH = 32 * 32  # up to this many pixels several training runs go at once: see `at_once`
@@ -171,7 +171,7 @@ def course(protocol: Protocol, n: int, n_full: int) -> Course:
     steps = training.steps
     if steps is None:
         steps = full * (training.epochs or default_epochs(n_full, training.batch))
-    if protocol.length is Length.EPOCHS:
+    if protocol.length is SharedLength.EPOCHS:
         steps = max(1, round(steps * own / full))
     looks = protocol.evaluations
     marks = sorted({-(-steps * look // looks) for look in range(1, looks + 1)})
