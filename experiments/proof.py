@@ -3,10 +3,10 @@
     python experiments/proof.py --data FOLDER --out runs/cifar10 [--preset quick] [--until 1] [--to docs/evidence]
 
 FOLDER holds CIFAR-10 as Parquet, with the splits train and test. The embedding is that of the network `fast-wide`
-after 6 epochs of the preset `quick`, the trainings are those of `--preset`. Every step is a command that is printed,
-and can be typed alone; called again, each goes on where it was. With `--to` the table of all trainings, with the rows
-that each was given as bits, and its figure are copied there as `cifar10.parquet` and `.png`; a table that lies there is
-gone on with, and refused where it is of other images or settings. The embedding is trained anew then, with its seed.
+after 6 epochs of the preset `quick`, the training runs use `--preset`. Every step is a command that is printed,
+and can be typed alone; called again, each resumes. With `--to` the table of all training runs, with the rows that each
+was given as bits, is copied there as `cifar10.parquet`. Where such a table exists, its training runs are not repeated;
+it is refused if it is of other images or settings. The embedding is trained again then, with its seed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def arguments(about: str | None, out: Path, steps: int) -> argparse.ArgumentPars
 
 
 def carry_out(run: Path, steps: list[str], table: Path | None) -> None:
-    """Evaluate a run step by step, go on with a table that is there, and copy table and figure of what comes out."""
+    """Evaluate a run step by step, from the table that exists if there is one, and copy the results there."""
     if table is not None and table.exists():
         restore(run, table)
     for step in steps:
@@ -68,12 +68,10 @@ def carry_out(run: Path, steps: list[str], table: Path | None) -> None:
             table.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(run / "results.parquet", table)
     command("report", run)
-    if table is not None:
-        shutil.copy(run / "evidence" / "accuracy.png", table.with_suffix(".png"))
 
 
 def restore(run: Path, table: Path) -> None:
-    """Give a run the trainings of a table, those that it does not have. Which images an arm keeps is not compared."""
+    """Give a run the training runs of a table that it lacks. Which images an arm keeps is not compared."""
     about, folder = read_metadata(table), RunFolder.open(run)
     ours = f"{folder.read()['source']['fingerprint']}-{load_embeddings(folder).origin}"
     if about["images"] != ours:

@@ -23,6 +23,7 @@ from tenpercent.reporting.evidence.formats import difference_text, loss_differen
 from tenpercent.reporting.evidence.results import BASELINES, ArmResult, gather
 from tenpercent.reporting.evidence.section import describe_evidence
 from tenpercent.reporting.evidence.statistics import compare, gap
+from tenpercent.reporting.evidence.verdicts import WORDS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -154,7 +155,7 @@ def test_the_citation_and_the_changelog_are_of_this_version() -> None:
     "trainings", sorted((ROOT / "docs" / "evidence").glob("*.parquet")), ids=lambda path: path.stem
 )
 def test_the_tables_of_the_evidence_are_those_of_its_trainings(trainings: Path) -> None:
-    page = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    page = trainings.with_suffix(".md").read_text(encoding="utf-8")
     said = describe_evidence(pq.read_table(trainings)).splitlines()
     first = next(number for number, line in enumerate(said) if line.startswith("kept "))
     table = said[first : said.index("", first)]
@@ -163,15 +164,14 @@ def test_the_tables_of_the_evidence_are_those_of_its_trainings(trainings: Path) 
 
 
 def test_the_figures_of_the_evidence_are_those_of_its_trainings() -> None:
-    page = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
-    said = " ".join(page.partition("## CIFAR-10")[2].partition("## Digits")[0].split())
+    said = " ".join((ROOT / "docs" / "evidence" / "cifar10.md").read_text(encoding="utf-8").split())
     rows = pq.read_table(ROOT / "docs" / "evidence" / "cifar10.parquet").to_pylist()
 
     def values(arm: str, column: str) -> list[float]:
         return [row[column] for row in rows if row["arm"] == arm]
 
     removed, drawn = (values(arm, "removed_accuracy") for arm in ("semantic", "random"))
-    assert f"guess {100 * mean(removed):.1f}% of them right" in said
+    assert f"{100 * mean(removed):.1f}% are classified correctly" in said
     assert f"(standard deviation {100 * stdev(removed):.2f} points)" in said
     assert f"of as many random ones {100 * mean(drawn):.1f}%" in said
     kept, random, full = (values(arm, "test_loss") for arm in ("semantic", "random", "full"))
@@ -181,38 +181,68 @@ def test_the_figures_of_the_evidence_are_those_of_its_trainings() -> None:
     assert f"and {mean(full):.4f} for the full set" in said
     assert f"{sum(row['seconds'] for row in rows) / 3600:.1f} hours of a thread" in said
     (evidence,) = gather(pa.Table.from_pylist(rows))
-    for point in evidence.results[1:]:  # the first line of the page says it of both arms
-        found = evidence.against_full(point)
+    for result, claim in zip(
+        evidence.results[1:], ("full set, within 0.2 points**", "90% is as good, too**"), strict=True
+    ):
+        found = evidence.against_full(result)
         assert found is not None and found.verdict.holds
-    spread = re.search(r"which vary by ([\d.]+) points, a true difference of ([\d.]+)", said)
+        assert claim in said and difference_text(found) in said.partition(claim)[2][:100]
+    spread = re.search(
+        r"Trials vary by ([\d.]+) points, so four per arm show a true difference of ([\d.]+)", said
+    )
     assert spread is not None
     assert f"by {spread[1]} points (standard deviation)" in describe_evidence(pa.Table.from_pylist(rows))
     assert f"a true difference of {spread[2]} points" in describe_evidence(pa.Table.from_pylist(rows))
 
 
-def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
+def test_the_table_of_the_evidence_page_is_that_of_its_trainings() -> None:
     page = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
-    said = " ".join(page.partition("## A fifth of CIFAR-10")[2].partition("## Digits")[0].split())
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    shown = [
+        ("cifar10", 0.9),
+        ("fifth", 0.9),
+        ("fifth", 0.8),
+        ("fifth", 0.5),
+        ("fifth", 0.3),
+        ("digits", 0.5),
+    ]
+    for row, (name, fraction) in zip(rows, shown, strict=True):
+        (evidence,) = gather(pq.read_table(ROOT / "docs" / "evidence" / f"{name}.parquet"))
+        mine, random = evidence.result("semantic", fraction, "end"), evidence.result("random", fraction)
+        assert mine is not None and random is not None
+        full = evidence.against_full(mine)
+        assert full is not None
+        against = (full, evidence.against_full(random), evidence.against_random(mine))
+        trials = str(len(mine.done)) + f", {len(random.done)} random" * (len(mine.done) != len(random.done))
+        cells = [f"{100 * fraction:g}%", *map(difference_text, against), trials, WORDS[full.verdict]]
+        assert row.endswith(f" | {' | '.join(cells)} |")
+
+
+def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
+    page = (ROOT / "docs" / "evidence" / "fifth.md").read_text(encoding="utf-8")
+    said = " ".join(page.split())
     table = pq.read_table(ROOT / "docs" / "evidence" / "fifth.parquet")
     rows, words = table.to_pylist(), describe_evidence(table)
 
     def values(arm: str, fraction: float, column: str) -> list[float]:
         return [row[column] for row in rows if (row["arm"], row["fraction"]) == (arm, fraction)]
 
-    own = re.search(r"it costs ([\d.]+ ± [\d.]+) points", said)
-    spread = re.search(r"which vary by ([\d.]+) points, show a true difference of ([\d.]+)", said)
+    own = re.search(r"whether the selection loses at 90%\*\*: −([\d.]+ ± [\d.]+) points", said)
+    spread = re.search(
+        r"Trials vary by ([\d.]+) points, so five per arm show a true difference of ([\d.]+)", said
+    )
     assert own is not None and f"(−{own[1]} points, 95% interval, 5 trials per arm)" in words
     assert spread is not None and f"vary by {spread[1]} points" in words
     assert f"a true difference of {spread[2]} points" in words
-    needed = re.search(r"(\d+) of each would tell whether 0.2 points are lost", said)
+    needed = re.search(r"about (\d+) per arm would decide whether 0.2 points are lost", said)
     assert needed is not None and f"a 0.2-point loss; about {needed[1]} per arm would decide" in words
     removed, drawn = (mean(values(arm, 0.9, "removed_accuracy")) for arm in ("semantic", "random"))
-    assert f"guess {100 * removed:.1f}% of it right, of a random tenth {100 * drawn:.1f}%" in said
+    assert f"classify {100 * removed:.1f}% of it correctly, of a random tenth {100 * drawn:.1f}%" in said
     full = mean(values("full", 1.0, "accuracy"))
     lost = [full - row["accuracy"] for row in rows if row["fraction"] == 0.5]
-    assert f"Half of them costs {100 * min(lost):.1f} to {100 * max(lost):.1f} points" in said
+    assert f"Half of the images costs {100 * min(lost):.1f} to {100 * max(lost):.1f} points" in said
     behind = mean(values("random", 0.3, "accuracy")) - mean(values("semantic", 0.3, "accuracy"))
-    assert f"At 30% it is {100 * behind:.1f} points behind a random draw" in said
+    assert f"At 30% it is {100 * behind:.1f} points behind random subsets" in said
     (evidence,) = gather(table)
 
     def point(arm: str, fraction: float) -> ArmResult:
@@ -224,7 +254,7 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
         return [difference_text(evidence.against_random(point(arm, fraction))) for fraction in fractions]
 
     gains = beside("spread", 0.3, 0.5, 0.7, 0.9)
-    assert "`spread` is {} points from random subsets at 30%".format(*gains) in said
+    assert "at 30%**: `spread` is {} points from random subsets.".format(*gains) in said
     assert "it is {1} at 50%, {2} at 70% and {3} at 90%".format(*gains) in said
     ours = [beside(arm, 0.5)[0] for arm in ("mixed", "spread", "mixed:0")]
     assert "may: {}, {} and {}.".format(*ours) in said
@@ -233,10 +263,10 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
         for arm, fraction in (("random", 0.9), ("random", 0.8), ("semantic", 0.8))
     }
     assert f"{cost['random', 0.9]} points against the full set" in said
-    assert f"beside random subsets it is {beside('semantic', 0.9)[0]}." in said
+    assert f"and {beside('semantic', 0.9)[0]} beside random subsets." in said
     both = (cost["semantic", 0.8], cost["random", 0.8])
     assert "the selection is at {} and random subsets at {} points against".format(*both) in said
-    assert f"between the two it is {beside('semantic', 0.8)[0]}." in said
+    assert f"the selection is {beside('semantic', 0.8)[0]} from random subsets." in said
     later = [
         [row for row in rows if (row["arm"], row["fraction"], row["layer"]) == (arm, 0.8, "end")][1:]
         for arm in ("semantic", "random")
@@ -269,7 +299,7 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
         for layer in ("end", "middle", "start")
     }
     words_of = (
-        "at 80% the last has {end:.2f} (4 trainings), the middle one {middle:.2f}, the first {start:.2f}"
+        "at 80% the last has {end:.2f} (4 training runs), the middle one {middle:.2f}, the first {start:.2f}"
     )
     assert words_of.format(**layers) in said
     alone = ("el2n", "ccs", "graph-remove", "forgetting", "semdedup", "kcenter", "graph-add")
@@ -281,8 +311,7 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
     (moved,) = shared
     lost = mean(row["accuracy"] for row in own) - moved["accuracy"]
     assert (
-        f"have {100 * moved['accuracy']:.2f} at 50% (`shares-50`, one training), {100 * lost:.1f} points"
-        in said
+        f"`shares-50` has {100 * moved['accuracy']:.2f} (one training run), {100 * lost:.1f} points" in said
     )
     cat, ship = (
         100 * (moved["class_accuracy"][code] - mean(row["class_accuracy"][code] for row in own))
@@ -291,7 +320,9 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
     assert f"and gain {cat:.1f} points, ships keep 349 and lose {-ship:.1f}." in said
     losses = load(ROOT / "experiments" / "losses.py").lines(evidence, 2)
     assert "\n".join(f"    {line}".rstrip() for line in losses) in page
-    first = " ".join(page.partition("## How it is measured")[0].split())
+    first = " ".join((ROOT / "docs" / "evidence.md").read_text(encoding="utf-8").split())
+    first = first.partition("## How it is measured")[0]
+    assert f"about {needed[1]} per arm would decide" in first
     for arm, against in (("semantic", "random"), ("random", "full"), ("semantic", "full")):
         reference = point(against, 1.0 if against == "full" else 0.9)
         difference = loss_difference_text(point(arm, 0.9), reference)[1:]  # the sign may be a word
@@ -301,20 +332,19 @@ def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
             one.independent("test_loss"), point("random", one.fraction).independent("test_loss")
         )
         assert half is not None and difference + half < 0  # the interval leaves zero out
-    assert f"random subsets of 90% lose {cost['random', 0.9].removeprefix('−')} points" in first
-    assert f"without a random tenth networks lose {cost['random', 0.9].removeprefix('−')} points" in first
-    assert f"at 30% it is {100 * behind:.1f} points behind a random one" in first
+    assert f"a random 90% loses {cost['random', 0.9].removeprefix('−')} points" in first
+    assert f"at 30% the selection is {100 * behind:.1f} points behind a random one" in first
     strategies = " ".join((ROOT / "docs" / "strategies.md").read_text(encoding="utf-8").split())
     ahead = mean(values("spread", 0.3, "accuracy")) - mean(values("random", 0.3, "accuracy"))
     assert f"`semantic` was {100 * behind:.1f} points behind a random one there" in strategies
     assert f"`spread` {100 * ahead:.1f} ahead of it" in strategies
-    assert f"{len(rows)} trainings, {sum(row['seconds'] for row in rows) / 3600:.1f} hours" in said
+    assert f"{len(rows)} training runs, {sum(row['seconds'] for row in rows) / 3600:.1f} hours" in said
 
 
 def test_the_accuracy_of_the_fast_preset_is_that_of_its_training() -> None:
     found = json.loads((ROOT / "docs" / "evidence" / "fast.json").read_text(encoding="utf-8"))
     shown = f"{100 * found['test_accuracy_mirrored']:.2f}%"
-    for page in ("docs/evidence.md", "experiments/LOG.md"):
+    for page in ("docs/evidence/cifar10.md", "experiments/LOG.md"):
         assert shown in (ROOT / page).read_text(encoding="utf-8")
     stored = found["embedding"]["settings"]["embedder"]
     asked = preset("fast").protocol.training.as_json()

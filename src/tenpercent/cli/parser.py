@@ -284,7 +284,7 @@ COMMANDS = (
     ),
     Command(
         commands.bench,
-        (flag("file", "FILE", "TOML file, see docs/evidence.md; the same command resumes"),),
+        (flag("file", "FILE", "TOML file, see docs/evidence/commands.md; the same command resumes"),),
     ),
     Command(commands.presets),
     Command(commands.info, (RUN,)),

@@ -123,7 +123,7 @@ def read_suite(path: str | Path) -> Suite:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(
-            f"can't read {path} ({reason_of(error)}); give a TOML file as docs/evidence.md shows"
+            f"can't read {path} ({reason_of(error)}); give a TOML file as docs/evidence/commands.md shows"
         ) from None
     _check(str(path), content, SUITE)
     if not content.get("data"):

@@ -115,7 +115,7 @@ def page_figure(evidence: Evidence, width: int, name: str, label: str) -> Markup
         label: its content in words.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = blank(width, 280 if width < 500 else 380, left=58 if width < 500 else 66, bottom=44)
+        figure, axes = blank(width, 280 if width < 500 else 380, left=66, bottom=44)
         _draw(axes, evidence, arm_styles(curves(evidence)), {}, narrow=width < 500)
         return Markup(inline(figure, name, label))
 
