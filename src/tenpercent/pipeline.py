@@ -74,9 +74,9 @@ def run(
     allowed = checked_memory(memory)
     folder = run_folder_of(source, out)
     options, opened = open_for_run(source, options, folder, reread=reread)
+    check_cut(cut, opened)
     if out is None:
         log.info("writing to %s", folder)
-    check_cut(cut, opened)
     embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
     _cluster_beyond(folder, cut, allowed)
     selection = _select_folder(RunFolder.open(folder), cut, allowed)
@@ -151,7 +151,8 @@ def _cluster_folder(what: str | Path, depth: Cut, allowed: int | None, *, find_g
         if stored is not None and stored.covers(depth):
             folder.clear_scratch()  # a process killed after the merges were complete may have left it
             return stored
-        log.info("clustering %s, %d values each", counted(len(embeddings), "image"), embeddings.width)
+        n, width = counted(len(embeddings), "image"), counted(embeddings.width, "value")
+        log.info("clustering %s, %s each", n, width)
         resources = Resources(memory=allowed, scratch=folder.scratch)
         known = uncut(embeddings, depth.within) if stored is None else stored
         deep = beyond_copies(known, resources) if find_gap and (depth.keep or 1) > COPIES else None

@@ -260,3 +260,31 @@ def test_pickles_are_never_opened(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert status == 2
     assert "weights.pt" in captured.err
     assert "unpickled!" not in captured.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["runn", "v.npy"],
+            "tenpercent: error: there is no command 'runn'; did you mean run?; see tenpercent --help",
+        ),
+        (
+            ["run", "v.npy", "--kep", "0.9"],
+            "tenpercent run: error: run takes no argument '--kep'; did you mean --keep",
+        ),
+        (["run", "v.npy", "--treshold=0.1"], "takes no argument '--treshold'; did you mean --threshold"),
+        (
+            ["info", "runs/x", "more"],
+            "tenpercent info: error: info takes no argument 'more'; see tenpercent info",
+        ),
+        (["run", "hf:"], "hf: names no data set; give hf:NAME"),
+        (["run", "torchvision:"], "torchvision: names no data set; give torchvision:NAME"),
+    ],
+)
+def test_a_mistyped_word_is_named_with_the_nearest(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(words) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1

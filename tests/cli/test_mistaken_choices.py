@@ -173,8 +173,8 @@ def test_leaks_within_a_similarity_are_questioned(vectors: Path) -> None:
 @pytest.mark.parametrize(
     ("keep", "remedy"),
     [
-        (90, "0.9 where 90 percent is meant"),
-        (62.5, "0.625 where 62.5 percent is meant"),
+        (90, "for 90 percent give 0.9"),
+        (62.5, "for 62.5 percent give 0.625"),
         (0, "every class keeps at least one image"),
         (-0.5, "above 0 and at most 1"),
         (float("nan"), "above 0 and at most 1"),

@@ -163,9 +163,7 @@ def probe(arguments: Namespace) -> None:
     from ..evaluation.probing.comparison import VectorFile
 
     if arguments.labels is not None and not arguments.vectors:
-        raise UsageError(
-            f"--labels {arguments.labels} are of --vectors FILE; give both, or leave out --labels"
-        )
+        raise UsageError(f"--labels {arguments.labels} belong to --vectors; give both, or leave out --labels")
     what = [
         *arguments.runs,
         *(VectorFile(file, arguments.labels) for file in arguments.vectors),

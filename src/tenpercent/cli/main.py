@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from ..errors import TenpercentError, UsageError, disk_remedy, one_line
-from .parser import build_parser
+from .parser import parse
 
 log = logging.getLogger("tenpercent")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 for a failure, 2 for a usage error, 130 for ctrl-C."""
-    arguments = build_parser().parse_args(argv)
+    arguments = parse(argv)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)

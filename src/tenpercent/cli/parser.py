@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from operator import attrgetter
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__
+from ..errors import nearest
 from . import commands
 from .flags import (
     COLUMNS,
@@ -295,6 +296,12 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
+    def _check_value(self, action: argparse.Action, value: str) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(
+                None, f"there is no command {value!r}{nearest(value, action.choices)}"
+            )
+
 
 class _Help(argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str:
@@ -311,6 +318,16 @@ def filled(text: str) -> str:
     return re.sub(r"\{([\w.]+):([\w.]+)\}", default, text)
 
 
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments of a command line, with the command's `function`; exit with 2 where it is none."""
+    arguments, unknown = build_parser().parse_known_args(argv)
+    if unknown:
+        name = unknown[0].partition("=")[0]
+        close = nearest(name, arguments.parser._option_string_actions) if name.startswith("-") else ""
+        arguments.parser.error(f"{arguments.command} takes no argument {name!r}{close}")
+    return arguments
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command; ``docs/cli.md`` is made from it."""
     parser = _Parser(prog="tenpercent", description="Find the images a training set does not need.")
@@ -325,7 +342,7 @@ def build_parser() -> argparse.ArgumentParser:
             epilog=command.epilog,
             formatter_class=_Help,
         )
-        own.set_defaults(function=command.run)
+        own.set_defaults(function=command.run, parser=own)
         for one in (switch("--quiet", "print errors only"), *command.flags):
             one.add_to(own)
     return parser

@@ -11,7 +11,7 @@ from ..data.store.files import write_text
 from ..data.store.remains import remove_remains
 from ..data.store.run_folder import RunFolder
 from ..data.store.typed import parsed
-from ..errors import UsageError, reason_of
+from ..errors import UsageError, counted, reason_of
 from .log import Decision, DecisionLog, ImageName, Kind
 
 SHOWN = 3  # images named per decision
@@ -100,7 +100,7 @@ def write_from(run: str | Path, path: Path) -> str:
         raise UsageError(f"{path} is there already; choose another --export")
     remove_remains(path)
     write_text(path, to_lines(decisions))
-    return f"{len(decisions):,} decisions: {path}"
+    return f"{counted(len(decisions), 'decision')}: {path}"
 
 
 def read_into(run: str | Path, path: Path) -> str:
@@ -118,7 +118,7 @@ def read_into(run: str | Path, path: Path) -> str:
         ) from None
     decisions = from_lines(text, str(path))
     fresh = DecisionLog(folder.path).take_over(decisions)
-    return f"{fresh:,} of {len(decisions):,} decisions added, the others were there already"
+    return f"{fresh:,} of {counted(len(decisions), 'decision')} added; any others were there already"
 
 
 def describe_decisions(run: str | Path) -> str:

@@ -169,14 +169,14 @@ def as_vectors(found: Any) -> Floats:
     except (TypeError, ValueError, RuntimeError) as error:  # ragged rows, tensors on a GPU
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TenpercentError(
-            f"what the embedder gave is no array ({first}); it must give real vectors [k, d], one row an image"
+            f"what the embedder gave is no array ({first}); it must give real vectors [k, d], one row per image"
         ) from error
     if array.ndim > 2 and array.size == array.shape[0] * array.shape[1]:
         array = array.reshape(array.shape[:2])  # [k, d, 1, 1], as returned by average pooling
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise TenpercentError(
             f"the embedder gave an array of shape {array.shape} and dtype {array.dtype}; "
-            "it must give real vectors [k, d], one row an image"
+            "it must give real vectors [k, d], one row per image"
         )
     return array.astype(np.float32, copy=False)
 

@@ -324,8 +324,8 @@ def _check_classes(labels: Ints) -> None:
     codes = np.unique(labels)
     if len(codes) < 2:
         raise UsageError(
-            f"the labelled images have {len(codes)} class{'' if len(codes) == 1 else 'es'}, and training takes two or "
-            "more; embed with weights at hand: --embedder timm:NAME --weights FILE"
+            f"training on labels needs at least 2 classes, got {len(codes)}; "
+            "embed with pretrained weights: --embedder timm:NAME --weights FILE"
         )
 
 

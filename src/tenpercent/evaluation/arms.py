@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..data.store.embeddings import Embeddings
-from ..errors import UsageError, nearest, reason_of
+from ..errors import UsageError, counted, nearest, reason_of
 from ..selection.by_strategy import select_by
 from ..selection.by_tree import select
 from ..selection.strategies.strategy import REMOVED, CheckedStrategy, Strategy
@@ -179,10 +179,7 @@ def read_list(path: Path, embeddings: Embeddings) -> Ints:
         classes = np.unique(embeddings.labels[positions])
         count = int((classes >= 0).sum())
         if count < 2:
-            raise UsageError(
-                f"{path} names images of {count} class{'' if count == 1 else 'es'}; there is nothing to tell apart "
-                "below two"
-            )
+            raise UsageError(f"{path} names images of {counted(count, 'class')}; training takes two or more")
     return positions
 
 

@@ -28,7 +28,7 @@ from ..embedding.settings import Precision, Supervised, Timm
 from ..embedding.training import Length as Course
 from ..embedding.training import Trained, batches_of, default_epochs, seeded, threads_for, train
 from ..embedding.weights import model_view, timm_model
-from ..errors import UsageError
+from ..errors import UsageError, counted
 from .presets import Protocol, SharedLength
 
 PROCESS_BYTES = 2 << 30  # memory assumed for one of several training runs, beside the images
@@ -258,7 +258,7 @@ def _labels_of(data: TrainingData, places: Ints) -> Ints:
     classes = len(np.unique(data.labels[places]))
     if classes < 2:
         raise UsageError(
-            f"the {len(places)} images to train on have {classes} class{'' if classes == 1 else 'es'}; keep two or more"
+            f"the {len(places)} images to train on have {counted(classes, 'class')}; keep two or more"
         )
     return labels
 

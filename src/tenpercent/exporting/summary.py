@@ -91,5 +91,5 @@ class ExportSummary:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        wrote = f"{self.images:,} kept images -> {' and '.join(map(str, self.paths))}"
+        wrote = f"{counted(self.images, 'kept image')} -> {' and '.join(map(str, self.paths))}"
         return "\n".join([wrote, *self.notes])

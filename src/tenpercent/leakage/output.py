@@ -64,7 +64,7 @@ def write_output(found: Leaks, wanted: RequestedOutput) -> Iterator[str]:
     """
     if wanted.table is not None:
         found.save(wanted.table)
-        yield f"{len(found.pairs):,} pairs: {wanted.table}"
+        yield f"{counted(len(found.pairs), 'pair')}: {wanted.table}"
         if wanted.table.suffix == ".csv":
             yield from formula_notes(found.table)
     if wanted.format is not None and wanted.to is not None:
@@ -81,8 +81,8 @@ def describe_leaks(found: Leaks, out: Path | None) -> str:
     n, train = len(found.test), len(found.train)
     have = "has" if len(found) == 1 else "have"
     lines = [
-        f"{len(found):,} of {n:,} test images ({found.share:.2%}) {have} a near-duplicate among {train:,} training "
-        f"images{_found_by(found)}."
+        f"{len(found):,} of {counted(n, 'test image')} ({found.share:.2%}) {have} a near-duplicate among "
+        f"{counted(train, 'training image')}{_found_by(found)}."
     ]
     lines += [*_other_labels(found), *_similar(found), *found.notes]
     if out is not None:

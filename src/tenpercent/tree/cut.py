@@ -129,9 +129,8 @@ def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
     """
     if cut.within is Within.CLASS and opened.labels is None:
         raise UsageError(f"within is 'class', but {opened!r} has no labels; use within 'all' or give labels")
-    known = ("end",) if isinstance(opened, Embeddings) else LAYERS
-    if cut.layer is not None and cut.layer not in known:
-        raise UsageError(f"layer is {cut.layer!r}; {opened!r} has {', '.join(known)}")
+    if isinstance(opened, Embeddings) and cut.layer not in (None, "end"):
+        raise UsageError(f"layer is {cut.layer!r}; ready vectors have one layer, 'end': leave it out")
     if cut.keep_ids:
         ids = np.asarray(opened.ids, dtype=object)
         rows = np.argsort(ids, kind="stable") if isinstance(opened, ImageSource) else opened.rows
@@ -166,12 +165,12 @@ def checked_keep(keep: object) -> float:
     """
     value = _real(keep)
     if value is None or not 0 < value <= 1:
-        remedy = "e.g. 0.9 to keep nine images in ten"
+        remedy = ", e.g. 0.9 to keep nine images in ten"
         if value is not None and 1 < value <= 100:
-            remedy = f"{value / 100:g} where {value:g} percent is meant"
+            remedy = f"; for {value:g} percent give {value / 100:g}"
         elif value == 0:
-            remedy = "as every class keeps at least one image, e.g. 0.1"
-        raise UsageError(f"keep is {keep!r}; it must be a number above 0 and at most 1, {remedy}")
+            remedy = ", as every class keeps at least one image; give 0.1, for example"
+        raise UsageError(f"keep is {keep!r}; it must be a number above 0 and at most 1{remedy}")
     return value
 
 

@@ -16,7 +16,7 @@ from ..data.store.checks import check_kind
 from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.files import write_table
 from ..decisions.constraints import NONE, Constraints
-from ..errors import StageError, UsageError
+from ..errors import StageError, UsageError, counted
 from ..linkage.memory import Resources
 from ..linkage.walk import Counted
 from .counts import StoredCounts, save_counts
@@ -180,9 +180,9 @@ class Merges:
         return len(self.a)
 
     def __repr__(self) -> str:
-        many = f"{len(self.classes)} classes" if self.within is Within.CLASS else "all together"
+        many = counted(len(self.classes), "class") if self.within is Within.CLASS else "all together"
         reach = f", up to height {self.height[-1]:.4g}" if len(self.height) else ""
-        return f"Merges({len(self.a):,} of {len(self.embeddings):,} images, {many}{reach})"
+        return f"Merges({len(self.a):,} of {counted(len(self.embeddings), 'image')}, {many}{reach})"
 
     # ---- on disk -------------------------------------------------------------------------------------------------
 

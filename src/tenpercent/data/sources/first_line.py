@@ -54,7 +54,7 @@ def describe_taken(about: Mapping[str, Any]) -> str:
 def _counted(about: Mapping[str, Any]) -> str:
     n = about["n"]
     if about["kind"] == "vectors":
-        width = f" of {about['width']:,} values" if "width" in about else ""
+        width = f" of {counted(about['width'], 'value')}" if "width" in about else ""
         gone = f" ({about['rejected']:,} set aside: zero or not finite)" if about.get("rejected") else ""
         return f"{counted(n, 'vector')}{width}{gone}{_from(about.get('taken', {}), 'vectors')}"
     return f"{counted(n, 'image')}{_from(about.get('taken', {}), 'images')}"
@@ -104,5 +104,5 @@ def passed_over(skipped: Mapping[str, int]) -> list[str]:
     said = [_many(count, what) for what, count in most[:MANY]]
     rest = sum(count for _, count in most[MANY:])
     if rest:
-        said.append(f"{rest:,} others of {len(most) - MANY} kinds")
+        said.append(f"{rest:,} others of {counted(len(most) - MANY, 'kind')}")
     return [f"passed over: {', '.join(said)}"]

@@ -69,6 +69,8 @@ def check_options(options: object) -> None:
 
 def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
     prefix, name = split_prefix(spec)
+    if prefix is not None and not name.strip():
+        raise SourceError(f"{spec} names no data set; give {prefix}:NAME")
     if prefix is Prefix.HF:
         options.allow("hf: sources", "split", *_COLUMNS)
         return open_huggingface(name, options)

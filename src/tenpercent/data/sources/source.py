@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ...errors import counted
 from ..store.files import fingerprint
 from .options import Decoding
 
@@ -57,9 +58,9 @@ class ImageSource:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        classes = "no labels" if self.labels is None else f"{len(self.class_names)} classes"
+        classes = "no labels" if self.labels is None else counted(len(self.class_names), "class")
         split = f", split {self.split!r}" if self.split else ""
-        return f"ImageSource({self.spec!r}, {len(self):,} images, {classes}{split})"
+        return f"ImageSource({self.spec!r}, {counted(len(self), 'image')}, {classes}{split})"
 
     @property
     def fingerprint(self) -> str:

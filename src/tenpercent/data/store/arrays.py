@@ -130,7 +130,7 @@ def checked_vectors(values: object) -> tuple[Vectors, bool]:
     if given.ndim != 2:
         hint = ": of a column of vectors, numpy.stack(column)" if given.dtype.kind == "O" else ""
         raise UsageError(
-            f"vectors have shape {given.shape}; they must be a matrix [n, d], one row an image{hint}"
+            f"vectors have shape {given.shape}; they must be a matrix [n, d], one row per image{hint}"
         )
     if given.dtype.kind not in "fiu":
         raise UsageError(f"vectors have dtype {given.dtype}; they must be real numbers, such as float32")

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import StageError, UsageError, nearest
+from ...errors import StageError, UsageError, counted, nearest
 from ...flaws import Codes, Flaw, describe_flaws, flaws_of
 from .arrays import Vectors as Vectors
 from .arrays import checked_vectors, unshared
@@ -236,7 +236,9 @@ class Embeddings:
         labelled = "no labels"
         if self.labels is not None:
             none = int(np.count_nonzero(self.labels < 0))
-            labelled = f"{len(self.class_names)} classes" + (f", {none:,} without a label" if none else "")
+            labelled = counted(len(self.class_names), "class") + (
+                f", {none:,} without a label" if none else ""
+            )
         return (
             f"Embeddings({len(self):,} × {self.width} {self.vectors.dtype}, layer {self.layer!r}, {labelled})"
         )
