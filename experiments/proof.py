@@ -73,7 +73,7 @@ def carry_out(run: Path, steps: list[str], table: Path | None) -> None:
 def restore(run: Path, table: Path) -> None:
     """Give a run the training runs of a table that it lacks. Which images an arm keeps is not compared."""
     about, folder = read_metadata(table), RunFolder.open(run)
-    ours = f"{folder.read()['source']['fingerprint']}-{load_embeddings(folder).origin}"
+    ours = f"{folder.source.fingerprint}-{load_embeddings(folder).origin}"
     if about["images"] != ours:
         raise SystemExit(f"{table} is of other images or settings than {run}; give another folder with --to")
     results = Results(folder, ours)

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def place(made: Path, tmp_path: Path) -> Path:
     shutil.copytree(made / "photos", tmp_path / "photos")
     shutil.copytree(made / "run", tmp_path / "run")
     folder = RunFolder.open(tmp_path / "run")
-    folder.follow({**folder.read()["source"], "spec": str(tmp_path / "photos")})
+    folder.follow(replace(folder.source, spec=str(tmp_path / "photos")))
     return tmp_path
 
 

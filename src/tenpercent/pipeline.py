@@ -18,6 +18,7 @@ from .data.store.checks import as_path
 from .data.store.embeddings import Embeddings
 from .data.store.ids import as_text, find_id
 from .data.store.left_out import check_takes_part, read_rejected
+from .data.store.records import SEMANTIC
 from .data.store.run_folder import RunFolder, Stage
 from .decisions.log import DecisionLog
 from .embedding.stage import Clock, embed_opened, open_for_run
@@ -281,10 +282,11 @@ def select_by(
         log.warning("decisions about images take no part: %s knows none", strategy)
     with folder.lock(Stage.SELECT, Stage.REPORT):
         clock = Clock()
-        clustered = (folder.stage(Stage.CLUSTER) or {"settings": {}})["settings"]
-        embeddings = load_embeddings(folder, clustered.get("layer", "end"))
-        where = clustered.get("within") if within is None else within
-        selection = select_embeddings(embeddings, keep, within=where, **how)
+        clustered = folder.stage(Stage.CLUSTER)
+        embeddings = load_embeddings(folder, "end" if clustered is None else clustered.settings.layer)
+        if within is None and clustered is not None:
+            within = clustered.settings.within
+        selection = select_embeddings(embeddings, keep, within=within, **how)
         confirm(selection, threshold)
         _store_selection(folder, selection, embeddings, clock)
     return with_source(selection, folder)
@@ -302,29 +304,29 @@ def cut_again(folder: RunFolder, *, ignore_decisions: bool = False) -> None:
     """
     from .selection.stored import constraints_for, load_embeddings
 
-    settings = folder.require(Stage.SELECT)["settings"]
+    settings = folder.require(Stage.SELECT).settings
     clustered = folder.stage(Stage.CLUSTER)
-    if clustered is None or (not DecisionLog(folder.path).version and "decisions" not in settings):
+    if clustered is None or (not DecisionLog(folder.path).version and not settings.decisions):
         return
-    embeddings = load_embeddings(folder, clustered["settings"]["layer"])
+    embeddings = load_embeddings(folder, clustered.settings.layer)
     constraints = constraints_for(folder, embeddings, ignore=ignore_decisions)
-    if constraints.fingerprint == settings.get("decisions", ""):
+    if constraints.fingerprint == settings.decisions:
         return
-    if "strategy" in settings:
-        log.warning("decisions take no part where images were chosen by %s", settings["strategy"])
+    if settings.strategy != SEMANTIC:
+        log.warning("decisions take no part where images were chosen by %s", settings.strategy)
         return
-    if settings.get("keep_ids"):
+    if settings.keep_ids:
         raise StageError(
             f"decisions have changed since {folder.path} was cut with --keep-ids; give these again: "
-            f"tenpercent select {folder.path} --keep {settings['keep']} --keep-ids …"
+            f"tenpercent select {folder.path} --keep {settings.keep} --keep-ids …"
         )
     log.info("the decisions have changed since the images were selected: selecting them again")
     cut = Cut(
-        keep=settings["keep"],
-        threshold=settings["threshold"],
-        budget=settings["budget"],
-        min_per_class=settings["min_per_class"],
-        hold=settings.get("hold"),
+        keep=settings.keep,
+        threshold=settings.threshold,
+        budget=settings.budget,
+        min_per_class=settings.min_per_class,
+        hold=settings.hold,
     )
     _select_folder(folder, cut, None, ignore_decisions=ignore_decisions)
 
@@ -392,7 +394,7 @@ def report(
         source: ImageSource | None = None
         changed = ""
         content = folder.read()
-        if picture_options(content["source"]) is not None:
+        if picture_options(folder.source) is not None:
             try:
                 source, change = open_present(folder)
                 changed = str(change)
@@ -443,7 +445,7 @@ def explain(what: str | Path, name: str | int) -> Explanation:
     if find_id(embeddings.ids, text, embeddings.rows) is None:
         check_takes_part(folder, text)
         check_known_by_that_name(folder, text)
-        check_not_passed_over(folder.read()["source"], text)
+        check_not_passed_over(folder.source, text)
     return load_selection(folder, embeddings).explain(name, embeddings)
 
 
@@ -472,7 +474,7 @@ def export(
     cut_again(folder, ignore_decisions=ignore_decisions)
     selection = load_selection(folder)
     source, change, notes = None, Change(), []
-    if picture_options(folder.read()["source"]) is not None:
+    if picture_options(folder.source) is not None:
         try:
             source, change = open_present(folder, closely=chosen.has_images)
         except (UsageError, StageError) as gone:

@@ -14,6 +14,7 @@ from tenpercent.data.sources.first_line import account, describe_taken
 from tenpercent.data.sources.folder import list_folder
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.options import SourceOptions
+from tenpercent.data.store.records import SourceRecord
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import RunFolderError, TenpercentError, counted, reason_of
 from tenpercent.exporting.targets import building
@@ -32,7 +33,7 @@ def photos(folder: Path, names: tuple[str, ...]) -> Path:
 
 def run_at(folder: Path) -> Path:
     """Write a run folder as it lies on disk, with a thumbnail in it."""
-    RunFolder.create(folder, {"spec": "x", "fingerprint": "y"})
+    RunFolder.create(folder, SourceRecord("x", "y"))
     return photos(folder, ("pictures/0.jpg", "pictures/1.jpg"))
 
 

@@ -13,10 +13,11 @@ import pytest
 from tenpercent.data.store.embeddings import Embeddings, row_ids
 from tenpercent.data.store.files import replacing
 from tenpercent.data.store.part_files import Part, part_files, write_part
+from tenpercent.data.store.records import SourceRecord
 from tenpercent.data.store.run_folder import RunFolder, Stage
 from tenpercent.errors import LockedError, RunFolderError, StageError, UsageError
 
-SOURCE = {"spec": "photos", "fingerprint": "0123"}
+SOURCE = SourceRecord("photos", "0123")
 
 
 def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_a_kill_while_the_folder_is_made_leaves_one_that_serves(tmp_path: Path) 
     run = RunFolder.create(tmp_path / "run", SOURCE)
     with run.lock(Stage.EMBED):
         pass
-    assert run.read()["source"] == SOURCE
+    assert run.source == SOURCE
     assert not list(run.path.rglob("*.partial"))
 
 

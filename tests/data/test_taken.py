@@ -15,14 +15,16 @@ import tenpercent as tp
 from tenpercent.cli.main import main
 from tenpercent.data.sources.first_line import MANY, account, describe_taken
 from tenpercent.data.sources.opening import open_source
+from tenpercent.data.store.records import SourceRecord
 
 
 def line(spec: Path | str, **options: object) -> str:
     return describe_taken(account(open_source(spec, tp.SourceOptions(**options))))  # type: ignore[arg-type]
 
 
-def about(**changes: object) -> dict[str, object]:
-    return {"kind": "images", "n": 1437, "class_names": ["a", "b"], **changes}
+def about(**changes: object) -> SourceRecord:
+    known: dict[str, object] = {"kind": "images", "n": 1437, "class_names": ["a", "b"], **changes}
+    return SourceRecord("photos", "0123", **known)  # type: ignore[arg-type]
 
 
 def test_images_classes_and_split() -> None:

@@ -19,6 +19,7 @@ from torch import nn
 
 from tenpercent.data.sources.source import ImageSource, Raw
 from tenpercent.data.store.embeddings import Embeddings
+from tenpercent.data.store.records import SourceRecord
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding import extract, precision
 from tenpercent.embedding.estimate import estimate
@@ -61,7 +62,7 @@ def rows_of(source: ImageSource) -> npt.NDArray[np.int64]:
 
 
 def make_run(path: Path, source: ImageSource) -> RunFolder:
-    return RunFolder.create(path, {"spec": source.spec, "fingerprint": source.fingerprint})
+    return RunFolder.create(path, SourceRecord(source.spec, source.fingerprint))
 
 
 def embed(path: Path, source: ImageSource, embedder: Any) -> dict[str, Any]:

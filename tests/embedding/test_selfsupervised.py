@@ -25,6 +25,7 @@ import tenpercent as tp
 from tenpercent.cli.main import main
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.embeddings import Embeddings
+from tenpercent.data.store.records import SourceRecord
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding import processes, selfsupervised
 from tenpercent.embedding.augment import View
@@ -408,7 +409,7 @@ def test_a_runs_network_gives_other_images_the_vectors_it_would_give_its_own(
 ) -> None:
     own = tp.embed(flat, out=tmp_path / "run", embedder=replace(QUICK, dim=8, epochs=1))
     run, source = RunFolder.open(tmp_path / "run"), tp.open_source(flat)
-    folder = RunFolder.create(tmp_path / "other", {"spec": "flat", "fingerprint": "f"})
+    folder = RunFolder.create(tmp_path / "other", SourceRecord("flat", "f"))
     embed_like(run, source, folder, {"embedder": "the network of another run"}, None)  # type: ignore[arg-type]
     np.testing.assert_array_equal(Embeddings.load(folder.embeddings).vectors, own.vectors)
 

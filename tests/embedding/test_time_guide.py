@@ -23,6 +23,7 @@ from tenpercent.cli.main import main
 from tenpercent.cli.quicker_ways import quicker
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store import begun
+from tenpercent.data.store.records import SourceRecord
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding import estimate, extract
 from tenpercent.embedding.estimate import Sample, estimate_from
@@ -69,7 +70,7 @@ def embed(run: Path, kind: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     extract.PART, begun.SECONDS = 200, 0.0
     source = made_source()
-    folder = RunFolder.create(run, {"spec": source.spec, "fingerprint": source.fingerprint})
+    folder = RunFolder.create(run, SourceRecord(source.spec, source.fingerprint))
     return embed_source(source, folder, embedder(kind, run.parent), np.arange(N))
 
 

@@ -206,7 +206,7 @@ def _preparation(run: RunFolder, ready: Ready, steps: list[str]) -> float:
         steps.append(f"cluster   {counted(classes, 'class')}: at most {duration(seconds)}")
     more = ready.plan.embeddings - 1
     if more:
-        each = float(run.require(Stage.EMBED)["seconds"])
+        each = run.require(Stage.EMBED).seconds
         steps.append(f"embed     {more:,} more, about {duration(each)} each, as long as the first took")
     return seconds + more * each if more else seconds
 
@@ -227,10 +227,8 @@ def _embedding(
     if known is not None:
         refuse_changed(folder, opened)
         same = opened.origin if isinstance(opened, Embeddings) else opened.fingerprint
-        if known["source"]["fingerprint"] != same:
-            raise RunFolderError(
-                f"{folder.path} holds a run of {known['source']['spec']}; choose another --out"
-            )
+        if folder.source.fingerprint != same:
+            raise RunFolderError(f"{folder.path} holds a run of {folder.source.spec}; choose another --out")
     if isinstance(opened, Embeddings):
         check_vectors_alone(source, embedder, holdout)
         steps = (f"source    {source}: {taken}; nothing to embed",)

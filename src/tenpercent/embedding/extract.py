@@ -135,6 +135,7 @@ def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: 
         "layers": done.widths,
         **facts,
         "pixels": found.pixels.describe(),
+        "image_size": list(found.pixels.size),
         "in_memory": found.pixels.in_memory,
         "timings": {
             "scan": round(scanned - started, 3),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..data.store.part_files import stored_count
+from ..data.store.records import EmbedSettings
 from ..data.store.run_folder import RunFolder, Stage
 from ..errors import StageError
 from .settings import file_hash
@@ -31,7 +32,7 @@ def identity_of(run: RunFolder) -> dict[str, Any]:
     Raises:
         StageError: it is not embedded yet, or the weights of its network are missing.
     """
-    stored = run.require(Stage.EMBED)["settings"]["embedder"]
+    stored = run.require(Stage.EMBED).settings.made_by
     kind = stored["embedder"]
     if kind == BORROWED:
         return {key: value for key, value in stored.items() if key != "embedder"}
@@ -62,9 +63,9 @@ def borrowed(run: RunFolder) -> dict[str, Any]:
 def is_borrowed(folder: RunFolder, made_by: dict[str, Any]) -> bool:
     """Return whether a folder's vectors are complete, and made by the embedder that `borrowed` describes."""
     done = folder.stage(Stage.EMBED)
-    if done is None or done["settings"] != {"embedder": made_by, "holdout": 0.0}:
+    if done is None or done.settings != EmbedSettings(made_by, 0.0):
         return False
-    return bool(stored_count(folder.embeddings) == done["n"])
+    return bool(stored_count(folder.embeddings) == done.n)
 
 
 def said(identity: dict[str, Any]) -> str:

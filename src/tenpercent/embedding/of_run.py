@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +20,7 @@ from .encoders import Embedder, Encoder, NetworkEncoder, embedder_json, ready_en
 from .extract import extract
 from .identity import BORROWED, is_trained
 from .kept import load_weights, read_training_settings
-from .networks import Size, build
+from .networks import build
 from .origin import Origin, differences, stored_choice
 from .pixels import Scan, scan
 from .processes import devices_for
@@ -78,21 +77,16 @@ def embed_like(
             rejected=len(rejected),
             layers=done.widths,
             pixels=found.pixels.describe(),
+            image_size=list(found.pixels.size),
         )
 
 
 def _as_seen_by(run: RunFolder, found: Scan) -> Scan:
     """Scale scanned images to the size of the run's images."""
-    pixels, size = found.pixels, _canvas(run) or found.pixels.size
+    pixels, size = found.pixels, run.require(Stage.EMBED).image_size or found.pixels.size
     if pixels.size == size:
         return found
     return replace(found, pixels=replace(pixels, size=size, native=False, kept=None))
-
-
-def _canvas(run: RunFolder) -> Size | None:
-    """Return the size that a run's images were scaled to; None where an older version did not record it."""
-    said = re.search(r" of (\d+)×(\d+) pixels", str(run.require(Stage.EMBED).get("pixels", "")))
-    return None if said is None else (int(said[2]), int(said[1]))
 
 
 def _loader(run: RunFolder, embedder: Embedder | ByLabels | None) -> Callable[[Scan], Encoder]:
@@ -102,7 +96,7 @@ def _loader(run: RunFolder, embedder: Embedder | ByLabels | None) -> Callable[[S
         StageError: the run's network or weights are missing, damaged or changed.
         UsageError: the embedder is not the one of the run, or is needed and missing.
     """
-    stored = run.require(Stage.EMBED)["settings"]["embedder"]
+    stored = run.require(Stage.EMBED).settings.made_by
     if isinstance(embedder, ByLabels):
         embedder = embedder.settled(stored["embedder"] != "selfsupervised", str(run.path))
     if embedder is not None:
@@ -148,10 +142,10 @@ def trained_network(run: RunFolder) -> Trained:
     Raises:
         StageError: its files are missing or damaged.
     """
-    classes = len(run.read()["source"]["class_names"])
+    classes = len(run.source.class_names)
     try:
         content, view, choice = read_training_settings(run.training)
-        size = _canvas(run) or view.crop
+        size = run.require(Stage.EMBED).image_size or view.crop
         network: nn.Module
         if content["settings"]["embedder"] == "timm":
             network = untrained_model(Timm.from_json(content["settings"]), classes)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..data.sources.changes import Change, Recorded, compare, is_folder
 from ..data.sources.first_line import account, describe_taken
@@ -20,6 +20,7 @@ from ..data.sources.source import ImageSource
 from ..data.store.checks import as_path
 from ..data.store.embeddings import Embeddings
 from ..data.store.part_files import stored_count
+from ..data.store.records import EmbedSettings, SourceRecord
 from ..data.store.rejected import write_rejected
 from ..data.store.run_folder import RunFolder, Stage
 from ..errors import RunFolderError, SourceError, UsageError, require
@@ -90,15 +91,15 @@ def open_for_run(
     check_options(options)
     if reread or not folder.json_path.exists():
         return options, open_source(source, options)
-    about = folder.read()["source"]
-    recorded = SourceOptions.from_json(about["options"])
+    about = folder.source
+    recorded = SourceOptions.from_json(about.options)
     limit = recorded.max_pixels if options.max_pixels is None else options.max_pixels
     options = replace(options, rules=recorded.rules, max_pixels=limit)
     try:
         opened = open_source(source, options)
     except SourceError:
-        if absolute(source) == about["spec"] and not Path(about["spec"]).exists():
-            raise moved(about["spec"], folder.path) from None
+        if absolute(source) == about.spec and not Path(about.spec).exists():
+            raise moved(about.spec, folder.path) from None
         raise
     changed = rule_changes(source, options, opened, folder)
     if changed:
@@ -109,12 +110,12 @@ def open_for_run(
 def changes_of(run: str | Path) -> str:
     """Return one line on what this version would read differently from an existing run; "" for nothing."""
     folder = RunFolder.open(run)
-    about = folder.read()["source"]
-    options = SourceOptions.from_json(about["options"])
+    about = folder.source
+    options = SourceOptions.from_json(about.options)
     if options.rules == RULES:
         return ""
     try:
-        return rule_changes(about["spec"], options, open_source(about["spec"], options), folder)
+        return rule_changes(about.spec, options, open_source(about.spec, options), folder)
     except UsageError as gone:
         return f"its source can't be compared with how this version reads it: {gone}"
 
@@ -171,7 +172,7 @@ def embed_opened(
     if embedder is None and RunFolder(Path(out)).json_path.exists():
         folder = RunFolder.create(out, about)
         done = _embedded(folder)
-        if done is not None and done["holdout"] == holdout:
+        if done is not None and done.holdout == holdout:
             return Embeddings.load(folder.embeddings, length=len(opened))  # no request that could differ
         embedder = _recorded_embedder(folder)
     rows, held_out = split_holdout(opened, holdout)
@@ -181,7 +182,7 @@ def embed_opened(
     from .extract import check_embedder, check_labels, embed_source
 
     check_labels(opened, chosen, rows)
-    settings = {"embedder": embedder_json(chosen), "holdout": holdout}
+    settings = EmbedSettings(embedder_json(chosen), holdout)
     if not RunFolder(Path(out)).json_path.exists():
         check_embedder(chosen)
     folder = RunFolder.create(out, about)
@@ -192,7 +193,7 @@ def embed_opened(
         summary = embed_source(opened, folder, chosen, rows)  # refuses embeddings with other settings
         write_holdout(folder, opened, held_out)
         folder.forget(Stage.EMBED)  # where part files were deleted, what was made from them may be outdated
-        folder.record(Stage.EMBED, settings, clock.seconds, **summary)
+        folder.record(Stage.EMBED, asdict(settings), clock.seconds, **summary)
     return Embeddings.load(folder.embeddings, length=len(opened))
 
 
@@ -232,7 +233,7 @@ def refuse_changed(folder: RunFolder, opened: ImageSource | Embeddings) -> None:
     if not change or 2 * len(change.gone) >= n:  # in the latter case `create` reports another source
         return
     spec = opened.spec if isinstance(opened, ImageSource) else ""
-    known = folder.read()["source"]["spec"]
+    known = folder.source.spec
     if known != spec and Path(known).exists():  # two folders of one name, not one that was moved
         raise RunFolderError(
             f"{folder.path} holds a run of {known}, not of {spec}, which has other images: {change}; "
@@ -244,10 +245,10 @@ def refuse_changed(folder: RunFolder, opened: ImageSource | Embeddings) -> None:
     )
 
 
-def _follow_moved(folder: RunFolder, opened: ImageSource | Embeddings, about: dict[str, Any]) -> None:
+def _follow_moved(folder: RunFolder, opened: ImageSource | Embeddings, about: SourceRecord) -> None:
     """Record the new location of a run's images, where the old one is gone and most of them are in the new one."""
     change, n = _change(folder, opened)
-    if change and 2 * len(change.gone) < n and not Path(folder.read()["source"]["spec"]).exists():
+    if change and 2 * len(change.gone) < n and not Path(folder.source.spec).exists():
         folder.follow(about)
 
 
@@ -259,27 +260,27 @@ def _change(folder: RunFolder, opened: ImageSource | Embeddings) -> tuple[Change
     return (Change(), 0) if known is None else (compare(known, opened), len(known.ids))
 
 
-def _set_aside(folder: RunFolder, opened: ImageSource | Embeddings, about: dict[str, Any]) -> None:
+def _set_aside(folder: RunFolder, opened: ImageSource | Embeddings, about: SourceRecord) -> None:
     """Start an existing run anew where its source is now read differently, or has other images."""
     if not folder.json_path.exists():
         return
-    old = folder.read()["source"]
-    now, then = (SourceOptions.from_json(each["options"]).decoding for each in (about, old))
-    if (now, about["fingerprint"]) == (then, old["fingerprint"]) and not _change(folder, opened)[0]:
-        log.info("%s is read as before: nothing to make anew", old["spec"])
+    old = folder.source
+    now, then = (SourceOptions.from_json(each.options).decoding for each in (about, old))
+    if (now, about.fingerprint) == (then, old.fingerprint) and not _change(folder, opened)[0]:
+        log.info("%s is read as before: nothing to make anew", old.spec)
         return
-    log.info("what was made of %s moved to %s", old["spec"], folder.set_aside(about))
+    log.info("what was made of %s moved to %s", old.spec, folder.set_aside(about))
 
 
-def _embedded(folder: RunFolder) -> dict[str, Any] | None:
+def _embedded(folder: RunFolder) -> EmbedSettings | None:
     """Return the settings of a run's embeddings, or None where they are incomplete."""
     done = folder.stage(Stage.EMBED)
-    if done is None or stored_count(folder.embeddings) != done["n"]:
+    if done is None or stored_count(folder.embeddings) != done.n:
         return None
     kept = folder.read().get("checksums", {})
     if any(path.name in kept and not path.exists() for path in (folder.rejected, folder.holdout)):
         return None
-    return dict(done["settings"])
+    return done.settings
 
 
 def _recorded_embedder(folder: RunFolder) -> Embedder | None:
@@ -337,10 +338,9 @@ def settled(embedder: Embedder, out: str | Path) -> Embedder:
 
 def describe(
     spec: str | Path, opened: ImageSource | Embeddings, options: SourceOptions, holdout: float
-) -> dict[str, Any]:
+) -> SourceRecord:
     """Return the description of a source for `run.json`: enough to open it again and to recognize it."""
-    known = {**account(opened), "options": options.as_json(), "holdout": holdout}
-    if isinstance(opened, Embeddings):
-        beside = pictures_beside(spec, opened, options)
-        return {"spec": absolute(spec), "fingerprint": opened.origin, **beside, **known}
-    return {"spec": opened.spec, "fingerprint": opened.fingerprint, **known}
+    found = replace(account(opened), options=options.as_json(), holdout=holdout)
+    if isinstance(opened, ImageSource):
+        return found
+    return replace(found, spec=absolute(spec), pictures=pictures_beside(spec, opened, options))

@@ -61,12 +61,12 @@ def evaluation_set(
     held_out = read_held_out(run)
     if held_out is not None:
         return _labelled(images, HELD_OUT, images, held_out["row"].to_numpy())
-    about = run.read()["source"]
+    about = run.source
     of_images = picture_options(about)  # beside vectors, the test split holds images too
-    found = None if of_images is None else own_set(about["spec"], of_images, images)
+    found = None if of_images is None else own_set(about.spec, of_images, images)
     if found is None:
         raise UsageError(
-            f"{images.spec} has no {_without_labels(about['spec'], of_images, images)}; name labelled images with "
+            f"{images.spec} has no {_without_labels(about.spec, of_images, images)}; name labelled images with "
             "--test SOURCE, or begin a new run with --holdout 0.1"
         )
     return found

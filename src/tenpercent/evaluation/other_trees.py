@@ -43,15 +43,16 @@ class Trees:
             run: an embedded run.
             ignore_decisions: grow the trees as if nothing had been decided about any image.
         """
-        clustered = (run.stage(Stage.CLUSTER) or {"settings": {}})["settings"]
-        selected = (run.stage(Stage.SELECT) or {"settings": {}})["settings"]
+        clustered, selected = run.stage(Stage.CLUSTER), run.stage(Stage.SELECT)
+        cut = None if selected is None else selected.settings
         self.cut: dict[str, Any] = {
             # A threshold cuts all classes at one height, as a budget of the whole does.
-            "budget": selected.get("budget") or ("class" if selected.get("threshold") is None else "global"),
-            "min_per_class": selected.get("min_per_class") or 1,
+            "budget": "class" if cut is None else cut.budget or "global",
+            "min_per_class": 1 if cut is None else cut.min_per_class,
         }
-        self.within: str = clustered.get("within") or "class"  # an evaluation has labels
-        self.layer: str = clustered.get("layer", "end")
+        # An evaluation has labels.
+        self.within: str = "class" if clustered is None else clustered.settings.within
+        self.layer: str = "end" if clustered is None else clustered.settings.layer
         self._run = run
         self._ignore = ignore_decisions
         self._known: dict[tuple[float, int, str], Merges] = {}
@@ -87,26 +88,25 @@ class Trees:
     def _embedded_again(self, embedding: int) -> RunFolder:
         from ..selection.stored import load_embeddings
 
-        about = self._run.read()["source"]
-        settings = self._run.require(Stage.EMBED)["settings"]
-        stored = settings["embedder"]  # of ready vectors a name alone
-        kind = SEEDED.get(stored["embedder"]) if isinstance(stored, dict) else None
+        about, settings = self._run.source, self._run.require(Stage.EMBED).settings
+        stored = settings.made_by
+        kind = SEEDED.get(stored["embedder"])
         if kind is None:
             raise UsageError(
                 f"--embeddings {embedding + 1} trains the embedding again, and that of {self._run.path} was not "
                 "trained from scratch; leave it out"
             )
-        first = kind.from_json(settings["embedder"])
+        first = kind.from_json(stored)
         if isinstance(first, SelfSupervised) and first.open:
             first = replace(first, side=LARGE)  # its meaning where it was set, which may differ here
         folder = self._run.path / "embeddings-again" / str(embedding)
         log.info("embedding %d, with seed %d", embedding + 1, first.seed + embedding)
         embed(
-            about["spec"],
+            about.spec,
             out=folder,
             embedder=replace(first, seed=first.seed + embedding),
-            holdout=settings["holdout"],
-            options=SourceOptions.from_json(about["options"]),
+            holdout=settings.holdout or 0.0,
+            options=SourceOptions.from_json(about.options),
         )
         found = RunFolder.open(folder)
         _check_same_images(load_embeddings(found), load_embeddings(self._run), found)

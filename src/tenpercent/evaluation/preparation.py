@@ -116,7 +116,7 @@ class Ready:
         trees = Trees(run, ignore_decisions=asked.ignore_decisions)
         decisions = constraints_for(run, embeddings, ignore=asked.ignore_decisions).fingerprint
         plan = Plan(names, asked.keep, asked.trials, asked.layers or (trees.layer,), asked.embeddings, sizes)
-        about = f"{run.read()['source']['fingerprint']}-{embeddings.origin}"
+        about = f"{run.source.fingerprint}-{embeddings.origin}"
         least = min((trial.fraction for trial in plan.all() if trial.arm not in lists), default=1.0)
         arms = Arms(embeddings, partial(trees.tree, least), trees.layer, trees.cut, lists)
         return cls(images, embeddings, judged, trees, arms, plan, Results(run, about), decisions)

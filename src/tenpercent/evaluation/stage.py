@@ -137,12 +137,12 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
 def _check_learnable(run: RunFolder) -> None:
     """Raise for a run without images or labels, whatever the settings."""
     run.require(Stage.EMBED)
-    source = run.read()["source"]
+    source = run.source
     if picture_options(source) is None:
         raise UsageError(
-            f"{run.path} was made of vectors ({source['spec']}) and has no images to train on; evaluate a run of images"
+            f"{run.path} was made of vectors ({source.spec}) and has no images to train on; evaluate a run of images"
         )
-    if not source["class_names"]:
+    if not source.class_names:
         raise UsageError(
             f"the images of {run.path} have no labels, and trainings learn them; begin a run of images that have "
             "labels, e.g. a folder with a subfolder a class"
@@ -154,18 +154,14 @@ def own_choice(what: str | Path) -> tuple[float, str]:
     found = RunFolder.open(what).stage(Stage.SELECT)
     if found is None:
         return Asked().keep[0], "semantic"
-    settings = found["settings"]
-    keep = settings["keep"] or found["kept"] / (found["kept"] + found["removed"])
-    return keep if keep < 1 else Asked().keep[0], settings.get("strategy", "semantic")
+    keep = found.settings.keep or found.kept / (found.kept + found.removed)
+    return keep if keep < 1 else Asked().keep[0], found.settings.strategy
 
 
 def _own_settings(run: RunFolder) -> Supervised | None:
     """Return the settings by which the run's embedding was trained from scratch, or None where it was not."""
-    embedder = run.require(Stage.EMBED)["settings"]["embedder"]
-    trained = (
-        isinstance(embedder, dict) and embedder["embedder"] == "supervised"
-    )  # ready vectors have a name alone
-    return Supervised.from_json(embedder) if trained else None
+    embedder = run.require(Stage.EMBED).settings.made_by
+    return Supervised.from_json(embedder) if embedder["embedder"] == "supervised" else None
 
 
 def _warn(run: RunFolder, protocol: Protocol) -> None:
@@ -173,12 +169,13 @@ def _warn(run: RunFolder, protocol: Protocol) -> None:
     own, settings = _own_settings(run), protocol.training
     if own is not None and replace(own, seed=settings.seed, devices=settings.devices) != settings:
         log.warning("the embedding was trained with other settings than these trainings")
-    embedder = run.require(Stage.EMBED)["settings"]["embedder"]
-    side = embedder.get("side") if isinstance(embedder, dict) else None
+    embedder = run.require(Stage.EMBED).settings.made_by
+    side = embedder.get("side")
     if side is not None and not isinstance(settings, Timm) and settings.side != side:
         log.warning("the embedding saw photos at %d pixels; --side %d trains on the same", side, side)
-    stay = (run.stage(Stage.SELECT) or {"settings": {}})["settings"].get("keep_ids")
-    if stay:
+    selected = run.stage(Stage.SELECT)
+    if selected is not None and selected.settings.keep_ids:
+        stay = selected.settings.keep_ids
         log.warning("the %d images that --keep-ids made stay take no part: the tree alone chooses", stay)
 
 

@@ -108,8 +108,8 @@ def _other_split(split: str, train: OpenedSet) -> OpenedSet:
     """Open another split of the training set's source."""
     spec, options, opened = train.spec, train.options, train.content
     if isinstance(opened, RunFolder):
-        source = opened.read()["source"]
-        spec, options = source["spec"], SourceOptions.from_json(source["options"])
+        source = opened.source
+        spec, options = source.spec, SourceOptions.from_json(source.options)
         opened = open_source(spec, options)
     missing = (
         f"{spec} has no split {split!r}; give the test set as TEST, or name another split with --test-split"
@@ -159,7 +159,7 @@ def _split(opened: Content) -> str:
 def _rules(one: OpenedSet) -> int:
     """Return the rules by which the images of a set were read, so that the other set's are read alike."""
     if isinstance(one.content, RunFolder):
-        return SourceOptions.from_json(one.content.read()["source"]["options"]).rules
+        return SourceOptions.from_json(one.content.source.options).rules
     return one.options.rules
 
 
@@ -235,7 +235,7 @@ def _check_pair(
 
 def _is_vectors(opened: Content) -> bool:
     if isinstance(opened, RunFolder):
-        return bool(opened.read()["source"]["kind"] == "vectors")
+        return opened.source.has_vectors
     return isinstance(opened, Embeddings)
 
 
@@ -269,12 +269,12 @@ def _compared_set(one: OpenedSet, layer: str | None) -> ComparedSet:
     assert isinstance(opened, RunFolder)
     opened.require(Stage.EMBED)
     embeddings = load_embeddings(opened, layer or "end")
-    about = opened.read()["source"]
-    split = f", split {about['split']}" if about.get("split") else ""
-    vectors = about["kind"] == "vectors"
+    about = opened.source
+    split = f", split {about.split}" if about.split else ""
+    vectors = about.has_vectors
     rejected = rejected_table(embeddings.rejected) if vectors else read_rejected(opened)
     if picture_options(about) is None:
-        return ComparedSet(about["spec"], embeddings, rejected=rejected)
+        return ComparedSet(about.spec, embeddings, rejected=rejected)
     source: ImageSource | None = None
     try:
         source, change = open_present(opened)
@@ -284,10 +284,10 @@ def _compared_set(one: OpenedSet, layer: str | None) -> ComparedSet:
         log.warning("no pictures of %s: %s", one.role, gone)
     held_out = read_held_out(opened)
     return ComparedSet(
-        spec=f"{about['spec']}{split}",
+        spec=f"{about.spec}{split}",
         embeddings=embeddings,
         source=source,
-        network=None if about["kind"] == "vectors" else identity_of(opened),
+        network=None if vectors else identity_of(opened),
         rejected=rejected,
         held_out=0 if held_out is None else len(held_out),
     )

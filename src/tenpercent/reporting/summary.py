@@ -128,15 +128,14 @@ def describe_trainings(run: str | Path, margin: float | None = None) -> str:
     if not table:
         return ""
     content = folder.read()
-    return describe_evidence(table, margin, content["source"]["class_names"], content)
+    return describe_evidence(table, margin, folder.source.class_names, content)
 
 
 def describe_folder(run: str | Path) -> str:
     """Return the content of a run folder and what made it, a line a stage."""
     folder = RunFolder.open(run)
     content = folder.read()
-    source = content["source"]
-    lines = [f"source   {source['spec']}: {describe_taken(source)}"]
+    lines = [f"source   {folder.source.spec}: {describe_taken(folder.source)}"]
     for stage in Stage:
         found = content["stages"].get(stage)
         if found is None:

@@ -101,7 +101,7 @@ class Originals:
 
 def open_originals(run: RunFolder, embeddings: Embeddings) -> Originals:
     """Open the images of a run as far as they still exist; a note says what is missing, and what to do."""
-    options = picture_options(run.read()["source"])
+    options = picture_options(run.source)
     follow = options is not None and options.follow_links
     try:
         source, change = open_present(run)

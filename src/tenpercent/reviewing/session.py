@@ -92,7 +92,7 @@ class Session:
         seen = self._stamp()
         content = self.run.read()
         bare = self._merges(content)
-        how = How.of(content["stages"].get(Stage.SELECT))
+        how = How.of(self.run.stage(Stage.SELECT))
         if before is not None and before.embeddings is bare.embeddings:
             originals, nearby = before.originals, before.nearby
         else:
@@ -106,7 +106,7 @@ class Session:
         from ..tree.merges import Merges
 
         clustered = self.run.require(Stage.CLUSTER)
-        layer = clustered["settings"]["layer"]
+        layer = clustered.settings.layer
         made_of = repr((content["source"], content["stages"].get(Stage.EMBED), layer))
         embeddings = self._embeddings.get(made_of, lambda: load_embeddings(self.run, layer))
         tree = (made_of, _written(self.run.merges))

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..data.store.embeddings import Embeddings, Ints
+from ..data.store.records import SelectRecord
 from ..data.store.run_folder import RunFolder, Stage
 from ..decisions.log import Decision, ImageName
 from ..tree.cut import Cut, Hold
@@ -48,24 +49,24 @@ class How:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, selected: dict[str, Any] | None) -> How:
+    def of(cls, selected: SelectRecord | None) -> How:
         """Read the record of the select stage; None where it has not run."""
         if selected is None:
             return cls(notes=("Nothing is selected yet: this page begins at keep 0.9.",))
-        settings = selected["settings"]
-        images = int(selected["kept"]) + int(selected["removed"])
-        strategy, notes = settings.get("strategy") or "semantic", list(selected.get("notes", ()))
+        settings = selected.settings
+        images = selected.kept + selected.removed
+        strategy, notes = settings.strategy, list(selected.notes)
         if strategy != "semantic":
             notes.append(f"The stored selection was chosen by {strategy}; this page shows the tree's groups.")
-        if settings.get("keep_ids"):
+        if settings.keep_ids:
             notes.append(
-                f"The stored selection keeps {settings['keep_ids']:,} images because --keep-ids names them; this page "
+                f"The stored selection keeps {settings.keep_ids:,} images because --keep-ids names them; this page "
                 "does not know which: decide “keep” for them here."
             )
         return cls(
-            keep=settings.get("keep") or max(1, int(selected["kept"])) / max(1, images),
-            budget=settings.get("budget") or "class",
-            min_per_class=settings.get("min_per_class") or 1,
+            keep=settings.keep or max(1, selected.kept) / max(1, images),
+            budget=settings.budget or "class",
+            min_per_class=settings.min_per_class,
             strategy=strategy,
             notes=tuple(notes),
         )

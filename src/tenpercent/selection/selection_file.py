@@ -64,7 +64,7 @@ LAYOUT = Layout(
 def length_beside(path: Path) -> int | None:
     """Return the number of rows of the source where the file lies in a run folder, whose ``run.json`` says it."""
     folder = RunFolder(path.parent)
-    return folder.read()["source"].get("n") if folder.json_path.is_file() else None
+    return folder.source.n if folder.json_path.is_file() else None
 
 
 def claims(selection: SelectionArrays) -> Iterator[tuple[Any, str]]:

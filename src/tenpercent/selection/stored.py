@@ -57,8 +57,8 @@ def load_merges(folder: RunFolder) -> Merges:
     Raises:
         StageError: nothing has been clustered yet.
     """
-    settings = folder.require(Stage.CLUSTER)["settings"]
-    return Merges.load(folder.merges, load_embeddings(folder, settings["layer"]))
+    layer = folder.require(Stage.CLUSTER).settings.layer
+    return Merges.load(folder.merges, load_embeddings(folder, layer))
 
 
 def constraints_for(folder: RunFolder, embeddings: Embeddings, *, ignore: bool = False) -> Constraints:
@@ -119,22 +119,22 @@ def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
     Raises:
         StageError: part files are missing, or the ready vectors have changed since.
     """
-    source = folder.read()["source"]
-    if source["kind"] != "vectors":
-        found = Embeddings.load(folder.embeddings, layer, length=source["n"])
-        n = folder.require(Stage.EMBED)["n"]
+    source = folder.source
+    if not source.has_vectors:
+        found = Embeddings.load(folder.embeddings, layer, length=source.n)
+        n = folder.require(Stage.EMBED).n
         if len(found) != n:
             raise StageError(
                 f"{folder.embeddings} holds {len(found):,} of {n:,} images; make the others again with: "
-                f"tenpercent embed {source['spec']} --out {folder.path}"
+                f"tenpercent embed {source.spec} --out {folder.path}"
             )
         return found
     if layer != "end":
         raise UsageError(f"ready vectors have no layer {layer!r}; leave out --layer")
-    opened = open_recorded(source["spec"], SourceOptions.from_json(source["options"]), folder.path)
-    if not isinstance(opened, Embeddings) or opened.origin != source["fingerprint"]:
+    opened = open_recorded(source.spec, SourceOptions.from_json(source.options), folder.path)
+    if not isinstance(opened, Embeddings) or opened.origin != source.fingerprint:
         raise StageError(
-            f"{source['spec']} has changed since {folder.path} was made; run again with another --out, or with --reread"
+            f"{source.spec} has changed since {folder.path} was made; run again with another --out, or with --reread"
         )
     return replace(opened, shared=False)  # each opening checks the file: a cut need not read it again
 
@@ -174,11 +174,11 @@ def open_present(folder: RunFolder, *, closely: bool = False) -> tuple[ImageSour
     Raises:
         StageError: the run was made of ready vectors alone, or of a table whose rows have changed.
     """
-    source = folder.read()["source"]
+    source = folder.source
     options = picture_options(source)
     if options is None:
-        raise StageError(f"{folder.path} was made of vectors ({source['spec']}) and has no images")
-    opened = open_recorded(source["spec"], options, folder.path)
+        raise StageError(f"{folder.path} was made of vectors ({source.spec}) and has no images")
+    opened = open_recorded(source.spec, options, folder.path)
     known = Recorded.of(folder) if isinstance(opened, ImageSource) and is_folder(opened) else None
     if known is not None and isinstance(opened, ImageSource):
         change = compare(known, opened, closely=closely)
@@ -186,7 +186,7 @@ def open_present(folder: RunFolder, *, closely: bool = False) -> tuple[ImageSour
         return opened if same else as_recorded(known, opened, change), change
     if not isinstance(opened, ImageSource) or opened.fingerprint != picture_fingerprint(source):
         raise StageError(
-            f"{source['spec']} has changed since {folder.path} was made; run again with another --out, or with --reread"
+            f"{source.spec} has changed since {folder.path} was made; run again with another --out, or with --reread"
         )
     embedded = Recorded.of(folder) if closely else None
     return (opened if embedded is None else only_embedded(opened, embedded)), Change()
@@ -194,8 +194,8 @@ def open_present(folder: RunFolder, *, closely: bool = False) -> tuple[ImageSour
 
 def describe_change(folder: RunFolder) -> str:
     """Return one line on what has changed in a run's folder of images; "" for nothing, or for other sources."""
-    source = folder.read()["source"]
-    if picture_options(source) is None or not Path(source["spec"]).is_dir():
+    source = folder.source
+    if picture_options(source) is None or not Path(source.spec).is_dir():
         return ""
     try:
         opened, change = open_present(folder)
@@ -231,5 +231,5 @@ def load_selection(folder: RunFolder, embeddings: Embeddings | None = None) -> S
 
 def with_source(selection: Selection, folder: RunFolder) -> Selection:
     """Return the same selection with the source of its run."""
-    source = folder.read()["source"]
-    return selection.with_source(source["spec"], source["options"], source["n"])
+    source = folder.source
+    return selection.with_source(source.spec, dict(source.options), source.n)

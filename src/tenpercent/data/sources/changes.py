@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import strptime
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from ...progress import bar
 from ..decoding.decode import extensions
 from ..store.left_out import read_held_out, read_rejected
 from ..store.part_files import part_files, part_layout
+from ..store.records import SourceRecord
 from ..store.run_folder import RunFolder, Stage
 from ..store.tables import read_checked
 from .endings import UNREAD, kind_of
@@ -72,11 +72,11 @@ class Recorded:
             )
         if held_out is not None:
             labels |= zip(held_out["row"].to_pylist(), held_out["label"].to_pylist(), strict=True)
-        source = run.read()["source"]
-        if len(ids) != source["n"]:
+        source = run.source
+        if len(ids) != source.n:
             return None
-        since = timegm(strptime(done["finished"], "%Y-%m-%dT%H:%M:%SZ")) - done["seconds"] - 1
-        return cls(ids, labels, tuple(source["class_names"]), hashes, sizes, since)
+        since = timegm(strptime(done.finished, "%Y-%m-%dT%H:%M:%SZ")) - done.seconds - 1
+        return cls(ids, labels, source.class_names, hashes, sizes, since)
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,14 +268,14 @@ def only_embedded(source: ImageSource, known: Recorded) -> ImageSource:
     return replace(source, read=read, columns=None if whole is None else columns)
 
 
-def check_not_passed_over(about: Mapping[str, Any], name: str) -> None:
+def check_not_passed_over(about: SourceRecord, name: str) -> None:
     """Raise `UsageError` where a file of a run's folder is no image of the run, with the reason.
 
     Args:
         about: the source as described in `run.json`.
         name: the path of the file within the source, or as a user gives it.
     """
-    root = Path(about["spec"])
+    root = Path(about.spec)
     file = root / name
     if not root.is_dir() or not file.is_file() or not file.resolve().is_relative_to(root.resolve()):
         return

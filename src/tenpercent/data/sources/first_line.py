@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from ...errors import counted
 from ..store.embeddings import Embeddings
+from ..store.records import SourceRecord
 from .source import ImageSource
 
 _SINGULAR = (
@@ -21,55 +22,54 @@ _SINGULAR = (
 MANY = 6  # kinds of files that the line names; it counts the others
 
 
-def account(opened: ImageSource | Embeddings) -> dict[str, Any]:
-    """Return what `describe_taken` needs to know of a source, as JSON; `run.json` keeps it."""
+def account(opened: ImageSource | Embeddings) -> SourceRecord:
+    """Return the description of an open source, without the options it was opened with."""
     labelled = np.empty(0) if opened.labels is None else opened.labels[opened.labels >= 0]
-    common = {
-        "n": len(opened),
-        "class_names": list(opened.class_names),
-        "classes_used": len(np.unique(labelled)),
-        "unlabelled": len(opened) - len(labelled),
-        "taken": dict(opened.taken),
-    }
-    if isinstance(opened, Embeddings):
-        gone = {"rejected": len(opened.rejected)} if opened.rejected else {}
-        n = len(opened) + len(opened.rejected)
-        return {"kind": "vectors", "width": opened.width, **common, "n": n, **gone}
-    return {"kind": "images", "split": opened.split, "skipped": opened.skipped, **common}
+    found = SourceRecord(
+        spec=opened.spec if isinstance(opened, ImageSource) else "",
+        fingerprint=opened.fingerprint if isinstance(opened, ImageSource) else opened.origin,
+        n=len(opened),
+        class_names=tuple(opened.class_names),
+        classes_used=len(np.unique(labelled)),
+        unlabelled=len(opened) - len(labelled),
+        taken=dict(opened.taken),
+    )
+    if isinstance(opened, ImageSource):
+        return replace(found, split=opened.split, skipped=opened.skipped)
+    gone = len(opened.rejected)
+    return replace(found, kind="vectors", n=found.n + gone, width=opened.width, rejected=gone)
 
 
-def describe_taken(about: Mapping[str, Any]) -> str:
+def describe_taken(about: SourceRecord) -> str:
     """Return one line: number of images, classes, columns, and skipped files.
 
     Args:
-        about: the result of `account`, or the source as described in `run.json`.
+        about: the source.
     """
-    taken = about.get("taken", {})
+    taken = about.taken
     first = ", ".join([_counted(about), _classes(about, taken)])
     parts = [first, *_parts(about, taken)]
-    passed = passed_over(about.get("skipped") or {})
+    passed = passed_over(about.skipped or {})
     return "; ".join([*parts, *passed])
 
 
-def _counted(about: Mapping[str, Any]) -> str:
-    n = about["n"]
-    if about["kind"] == "vectors":
-        width = f" of {counted(about['width'], 'value')}" if "width" in about else ""
-        gone = f" ({about['rejected']:,} set aside: zero or not finite)" if about.get("rejected") else ""
-        return f"{counted(n, 'vector')}{width}{gone}{_from(about.get('taken', {}), 'vectors')}"
-    return f"{counted(n, 'image')}{_from(about.get('taken', {}), 'images')}"
+def _counted(about: SourceRecord) -> str:
+    if about.has_vectors:
+        width = "" if about.width is None else f" of {counted(about.width, 'value')}"
+        gone = f" ({about.rejected:,} set aside: zero or not finite)" if about.rejected else ""
+        return f"{counted(about.n, 'vector')}{width}{gone}{_from(about.taken, 'vectors')}"
+    return f"{counted(about.n, 'image')}{_from(about.taken, 'images')}"
 
 
-def _classes(about: Mapping[str, Any], taken: Mapping[str, str]) -> str:
-    names = len(about["class_names"])
+def _classes(about: SourceRecord, taken: Mapping[str, str]) -> str:
+    names = len(about.class_names)
     if not names:
         return "no labels"
-    used = about.get("classes_used", names)
+    used = names if about.classes_used is None else about.classes_used
     many = counted(names, "class")
     if used < names:
         many = f"{used:,} of {many}"
-    unlabelled = about.get("unlabelled", 0)
-    without = f" ({counted(unlabelled, 'image')} without a label)" if unlabelled else ""
+    without = f" ({counted(about.unlabelled, 'image')} without a label)" if about.unlabelled else ""
     return f"{many}{_from(taken, 'labels')}{without}"
 
 
@@ -85,12 +85,12 @@ def _from(taken: Mapping[str, str], what: str) -> str:
     return f" from {taken[what]}" if what in taken else ""
 
 
-def _parts(about: Mapping[str, Any], taken: Mapping[str, str]) -> list[str]:
+def _parts(about: SourceRecord, taken: Mapping[str, str]) -> list[str]:
     found = []
     if "ids" in taken:
         found.append(f"ids from {taken['ids']}")
-    if about.get("split"):
-        found.append(f"split {about['split']}")
+    if about.split:
+        found.append(f"split {about.split}")
     return found + [
         text for name, text in taken.items() if name not in ("images", "labels", "vectors", "ids")
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self, get_type_hints
@@ -111,7 +112,7 @@ class SourceOptions:
         return found if self.rules == 1 else {**found, "rules": self.rules}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Self:
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Return the options that `as_json` described; those of version 0.1 name no rules.
 
         Raises:

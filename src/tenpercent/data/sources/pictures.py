@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..store.embeddings import Embeddings
+from ..store.records import SourceRecord
 from .opening import open_source
 from .options import SourceOptions
 from .source import ImageSource
 
 
-def pictures_beside(spec: str | Path, opened: Embeddings, options: SourceOptions) -> dict[str, str]:
-    """Return the entry of `run.json` on images beside vectors: their fingerprint as ``pictures``; empty without any.
+def pictures_beside(spec: str | Path, opened: Embeddings, options: SourceOptions) -> str | None:
+    """Return the fingerprint of the images beside vectors; None without any.
 
     Args:
         spec: a source of vectors, as for `open_source`.
@@ -22,26 +21,26 @@ def pictures_beside(spec: str | Path, opened: Embeddings, options: SourceOptions
         options: the options it was opened with.
     """
     if "pictures" not in opened.taken:
-        return {}
+        return None
     found = open_source(spec, _without_vectors(options))
-    return {"pictures": found.fingerprint} if isinstance(found, ImageSource) else {}
+    return found.fingerprint if isinstance(found, ImageSource) else None
 
 
-def picture_options(about: Mapping[str, Any]) -> SourceOptions | None:
+def picture_options(about: SourceRecord) -> SourceOptions | None:
     """Return the options that open the pictures of a run, or None where it has none.
 
     Args:
         about: the source as described in `run.json`.
     """
-    options = SourceOptions.from_json(about["options"])
-    if about["kind"] == "images":
+    options = SourceOptions.from_json(about.options)
+    if not about.has_vectors:
         return options
-    return _without_vectors(options) if "pictures" in about else None
+    return None if about.pictures is None else _without_vectors(options)
 
 
-def picture_fingerprint(about: Mapping[str, Any]) -> str:
+def picture_fingerprint(about: SourceRecord) -> str:
     """Return the fingerprint that the pictures of a run have if they are unchanged."""
-    return str(about["fingerprint"] if about["kind"] == "images" else about["pictures"])
+    return about.pictures or "" if about.has_vectors else about.fingerprint
 
 
 def _without_vectors(options: SourceOptions) -> SourceOptions:

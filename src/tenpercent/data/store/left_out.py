@@ -58,10 +58,8 @@ def _read(run: RunFolder, name: str, layout: Layout) -> pa.Table | None:
             raise StageError(f"{path} is gone; {remedy(path).removeprefix('delete it, then ')}")
         return None
     table, _ = read_checked(path, layout)
-    source, rows = run.read()["source"], table["row"].to_numpy()
-    n = (
-        source.get("n") if source.get("kind") == "images" else None
-    )  # vectors that were set aside are not counted
+    source, rows = run.source, table["row"].to_numpy()
+    n = None if source.has_vectors else source.n  # vectors that were set aside are not counted
     check(
         path,
         (len(np.unique(rows)) == len(rows), "a row of the source occurs twice"),

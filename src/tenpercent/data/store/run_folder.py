@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from filelock import FileLock, Timeout
 
@@ -20,10 +20,20 @@ from .checks import as_path
 from .checksums import of_file
 from .environment import machine, versions
 from .files import fingerprint, remove_temporaries, write_text
-from .records import USED, Holder, RunRecord, check_stage
+from .records import (
+    USED,
+    ClusterRecord,
+    EmbedRecord,
+    LockHolder,
+    RunRecord,
+    SelectRecord,
+    SourceRecord,
+    StageRecord,
+    stage_record,
+)
 from .records import Stage as Stage
 from .tables import CHANGED, damaged, whole
-from .typed import parsed, parsed_format
+from .typed import built, parsed, parsed_format
 
 FORMAT = 1
 PLACES = ("data_dir", "labels", "ids")  # options of sources that are paths
@@ -37,12 +47,12 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: str | Path, source: dict[str, Any]) -> RunFolder:
+    def create(cls, path: str | Path, source: SourceRecord) -> RunFolder:
         """Create the folder for `source`, or resume one that was created for the same source.
 
         Args:
             path: the folder.
-            source: a JSON description with the keys ``spec`` and ``fingerprint`` at least.
+            source: its description.
 
         Raises:
             RunFolderError: the folder belongs to another source or a newer format, or can't be written.
@@ -51,14 +61,14 @@ class RunFolder:
         if not run.json_path.exists():
             with run._short_lock():
                 if not run.json_path.exists():  # else another process was quicker
-                    run._write({"format": FORMAT, "source": source, "stages": {}})
-        known = run.read()["source"]
-        if known["fingerprint"] != source["fingerprint"]:
+                    run._write({"format": FORMAT, "source": source.as_json(), "stages": {}})
+        known = run.source
+        if known.fingerprint != source.fingerprint:
             raise RunFolderError(
-                f"{run.path} holds a run of {known['spec']} ({known['fingerprint']}), not of {source['spec']} "
-                f"({source['fingerprint']}) as it is now; choose another --out, or start over with --reread"
+                f"{run.path} holds a run of {known.spec} ({known.fingerprint}), not of {source.spec} "
+                f"({source.fingerprint}) as it is now; choose another --out, or start over with --reread"
             )
-        then, now = (each.get("options", {}).get("max_pixels") for each in (known, source))
+        then, now = (each.options.get("max_pixels") for each in (known, source))
         if then != now:
             raise RunFolderError(
                 f"{run.path} was made with {_limit(then)}, not with {_limit(now)}; choose another --out, or start "
@@ -84,12 +94,12 @@ class RunFolder:
             raise RunFolderError(f"{run.path} is not empty and holds no run; choose another --out")
         return run
 
-    def follow(self, source: dict[str, Any]) -> None:
+    def follow(self, source: SourceRecord) -> None:
         """Record the current location of the same source, and of the files beside it."""
         known = self.read()["source"]
-        old, new = known.get("options", {}), source.get("options", {})
-        places = {name: new[name] for name in PLACES if name in old and name in new}
-        moved = {**known, "spec": source["spec"]} | ({"options": {**old, **places}} if places else {})
+        old = known.get("options", {})
+        places = {name: source.options[name] for name in PLACES if name in old and name in source.options}
+        moved = {**known, "spec": source.spec} | ({"options": {**old, **places}} if places else {})
         if moved != known:  # else write nothing: the folder may be read-only
             with self._short_lock():
                 self._write({**self.read(), "source": moved})
@@ -114,8 +124,18 @@ class RunFolder:
             if missing:
                 raise ValueError(f"{min(missing)} is missing in source")
             for name, found in content["stages"].items():
-                check_stage(name, found)
+                stage_record(name, found)
         return run
+
+    @property
+    def source(self) -> SourceRecord:
+        """Description of the source.
+
+        Raises:
+            RunFolderError: see `read`.
+        """
+        found: SourceRecord = built(SourceRecord, self.read()["source"])
+        return found
 
     @property
     def json_path(self) -> Path:
@@ -188,7 +208,7 @@ class RunFolder:
         return self.path / "evidence"
 
     def read(self) -> dict[str, Any]:
-        """Return `run.json`.
+        """Return `run.json` as it is, to show it or to write it again; `source` and `stage` are typed.
 
         Raises:
             RunFolderError: it is not JSON, or of a newer format.
@@ -210,7 +230,15 @@ class RunFolder:
                 f"{self.json_path} can't be read ({what}); restore a backup, or choose another --out"
             ) from None
 
-    def stage(self, stage: Stage) -> dict[str, Any] | None:
+    @overload
+    def stage(self, stage: Literal[Stage.EMBED]) -> EmbedRecord | None: ...
+    @overload
+    def stage(self, stage: Literal[Stage.CLUSTER]) -> ClusterRecord | None: ...
+    @overload
+    def stage(self, stage: Literal[Stage.SELECT]) -> SelectRecord | None: ...
+    @overload
+    def stage(self, stage: Stage) -> StageRecord | None: ...
+    def stage(self, stage: Stage) -> StageRecord | None:
         """Return what `record` stored for `stage`, or None where it has not finished.
 
         Raises:
@@ -220,10 +248,18 @@ class RunFolder:
         if found is None:
             return None
         with self._told():
-            check_stage(stage, found)
-        return dict(found)
+            record: StageRecord = stage_record(stage, found)
+        return record
 
-    def require(self, stage: Stage) -> dict[str, Any]:
+    @overload
+    def require(self, stage: Literal[Stage.EMBED]) -> EmbedRecord: ...
+    @overload
+    def require(self, stage: Literal[Stage.CLUSTER]) -> ClusterRecord: ...
+    @overload
+    def require(self, stage: Literal[Stage.SELECT]) -> SelectRecord: ...
+    @overload
+    def require(self, stage: Stage) -> StageRecord: ...
+    def require(self, stage: Stage) -> StageRecord:
         """Return what `record` stored for `stage`.
 
         Raises:
@@ -333,7 +369,7 @@ class RunFolder:
         content["checksums"] = dict(sorted(new.items()))
         return bool(new != old)
 
-    def set_aside(self, source: dict[str, Any]) -> Path:
+    def set_aside(self, source: SourceRecord) -> Path:
         """Move everything made from the source as it was read, and start anew with another description of it.
 
         Decisions stay in place. If a call is killed, the next one sets the rest aside.
@@ -357,7 +393,7 @@ class RunFolder:
                 if not entry.name.startswith(STAY):
                     entry.replace(to / entry.name)
             write_text(to / self.json_path.name, self.json_path.read_text(encoding="utf-8"))
-            self._write({"format": FORMAT, "source": source, "stages": {}})
+            self._write({"format": FORMAT, "source": source.as_json(), "stages": {}})
             return to
 
     def clear_scratch(self) -> None:
@@ -445,10 +481,10 @@ class RunFolder:
 
 def _holder(path: Path) -> str:
     try:
-        who = parsed(path.read_bytes(), Holder)
+        who = built(LockHolder, parsed(path.read_bytes(), LockHolder))
     except (OSError, ValueError):
         return "another process"
-    return f"process {who['pid']} on {who['host']} since {who['since']}"
+    return f"process {who.pid} on {who.host} since {who.since}"
 
 
 def _folder_of(path: Path) -> str:
@@ -467,5 +503,5 @@ def flat(settings: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _limit(max_pixels: int | None) -> str:
+def _limit(max_pixels: object) -> str:
     return "the usual limit of pixels" if max_pixels is None else f"--max-pixels {max_pixels}"

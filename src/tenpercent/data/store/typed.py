@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -22,7 +25,7 @@ def parsed(text: str | bytes, kind: Any) -> Any:
 
     Args:
         text: UTF-8.
-        kind: a TypedDict, int, float, str, bool, None, Any, or a list, dict, literal or union of them.
+        kind: a dataclass, a TypedDict, int, float, str, bool, None, Any, or a list, dict, literal or union of them.
 
     Raises:
         ValueError: it is no JSON, or of another type; the message says what is wrong.
@@ -64,31 +67,62 @@ def problem(value: Any, kind: Any, name: str = "it") -> str | None:
     origin = get_origin(kind)
     if kind is Any:
         return None
-    if is_typeddict(kind):
+    if is_typeddict(kind) or is_dataclass(kind):
         return _problem_of_fields(value, kind, name)
     if origin in (Union, UnionType):
         return _problem_of_union(value, kind, name)
     if origin is Literal:
         return None if value in get_args(kind) else f"{name} is {_short(value)}"
-    if origin is list:
+    if (
+        origin is tuple
+        and ... not in get_args(kind)
+        and isinstance(value, list)
+        and len(value) != len(get_args(kind))
+    ):
+        return f"{name} has {len(value)} values, not {len(get_args(kind))}"
+    if origin in (list, tuple):
         return _problem_of_items(value, list, name, lambda: enumerate(value), get_args(kind)[0])
-    if origin is dict:
+    if origin in (dict, Mapping):
         return _problem_of_items(value, dict, name, lambda: value.items(), get_args(kind)[1])
     if kind is None or kind is type(None):
         return None if value is None else f"{name} is {_short(value)}, not null"
     return None if _is(value, kind) else f"{name} is {_short(value)}, not {_WORDS[kind]}"
 
 
+def built(kind: Any, value: Any) -> Any:
+    """Return JSON that has the type `kind` as that: objects become dataclasses, other keys of theirs are left out."""
+    if is_dataclass(kind) and isinstance(kind, type):
+        known = _fields_of(kind)
+        found = {key: built(known[key][0], item) for key, item in value.items() if key in known}
+        return kind(**found)
+    if get_origin(kind) in (Union, UnionType):
+        return built(next(one for one in get_args(kind) if problem(value, one) is None), value)
+    return tuple(value) if get_origin(kind) is tuple else value
+
+
+@lru_cache(maxsize=64)
+def _fields_of(kind: Any) -> dict[str, tuple[Any, bool]]:
+    """Return the type of each field of a dataclass or TypedDict, and whether it must be there."""
+    hints = get_type_hints(kind, include_extras=True)
+    if is_dataclass(kind):
+        return {
+            one.name: (hints[one.name], one.default is MISSING and one.default_factory is MISSING)
+            for one in fields(kind)
+        }
+    # `__required_keys__` knows NotRequired only where annotations are not text.
+    loose = {key for key, hint in hints.items() if get_origin(hint) is NotRequired}
+    return {
+        key: (get_args(hint)[0] if key in loose else hint, key not in loose) for key, hint in hints.items()
+    }
+
+
 def _problem_of_fields(value: Any, kind: Any, name: str) -> str | None:
     if not isinstance(value, dict):
         return f"{name} is {_short(value)}, not an object"
-    for key, inner in get_type_hints(kind, include_extras=True).items():
-        # `__required_keys__` knows NotRequired only where annotations are not text.
-        if get_origin(inner) is NotRequired:
-            if key not in value:
-                continue
-            inner = get_args(inner)[0]
+    for key, (inner, needed) in _fields_of(kind).items():
         if key not in value:
+            if not needed:
+                continue
             return f"{key} is missing" if name == "it" else f"{key} is missing in {name}"
         wrong = problem(value[key], inner, key if name == "it" else f"{name}.{key}")
         if wrong is not None:

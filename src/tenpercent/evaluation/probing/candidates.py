@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -68,10 +67,10 @@ def of_run(path: Path, layers: Sequence[str], test: str | None, out: Path) -> li
         StageError: the run is not embedded, or its network is missing.
     """
     run = RunFolder.open(path)
-    stored = run.require(Stage.EMBED)["settings"]["embedder"]
+    stored = run.require(Stage.EMBED).settings.made_by
     found = [load_embeddings(run, layer) for layer in layers]
     name = run.path.name
-    if stored == "vectors":
+    if stored["embedder"] == "vectors":
         return [of_vectors(name, one) for one in found]
     images = open_images(run)
     if images.labels is None:
@@ -141,13 +140,13 @@ def timm_run(model: Timm, images: str | None, runs: Sequence[Path], out: Path) -
     """
     options, holdout = SourceOptions(), 0.0
     if images is None:
-        about: dict[str, Any] = RunFolder.open(runs[0]).read()["source"] if runs else {"kind": "vectors"}
-        if about["kind"] != "images":
+        about = RunFolder.open(runs[0]).source if runs else None
+        if about is None or about.has_vectors:
             raise UsageError(
                 f"{model.name} embeds images, and no run with images is given; name them with --images SOURCE"
             )
-        images, holdout = about["spec"], about["holdout"]
-        options = SourceOptions.from_json(about["options"])
+        images, holdout = about.spec, about.holdout
+        options = SourceOptions.from_json(about.options)
     made_of = [str(images), options.as_json(), holdout, model.as_json()]
     to = out / f"timm-{model.name.replace('/', '-')}-{fingerprint(made_of)}"
     embed(images, out=to, embedder=model, holdout=holdout, options=options)
