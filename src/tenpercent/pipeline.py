@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from .data.sources.changes import Change, check_not_passed_over
 from .data.sources.options import SourceOptions
-from .data.sources.pictures import picture_options
 from .data.sources.run_name import run_folder_of
 from .data.sources.source import ImageSource
 from .data.store.checks import as_path
@@ -33,6 +32,7 @@ if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
     from .exporting import ExportSummary, Format
     from .selection.explanation import Explanation
     from .selection.selection import Selection
+    from .selection.stored import OpenRun
     from .selection.strategies.strategy import Strategy
     from .tree.cut import Within
     from .tree.merges import Merges
@@ -78,26 +78,29 @@ def run(
     check_cut(cut, opened)
     if out is None:
         log.info("writing to %s", folder)
-    embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
-    _cluster_beyond(folder, cut, allowed)
-    selection = _select_folder(RunFolder.open(folder), cut, allowed)
-    report(folder)
+    made = embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
+    from .selection.stored import OpenRun
+
+    opened_run = OpenRun.embedded(made, opened)
+    _cluster_beyond(opened_run, cut, allowed)
+    selection = _select_run(opened_run, cut, allowed)
+    _report_run(opened_run)
     return selection
 
 
-def _cluster_beyond(folder: Path, cut: Cut, memory: int | None) -> None:
+def _cluster_beyond(run: OpenRun, cut: Cut, memory: int | None) -> None:
     """Cluster deeper than the cut, so that the report can show what lies beyond it; small sets far beyond it."""
     from .linkage.memory import MemoryBudgetError
 
     depth = Cut(cut.keep, cut.threshold, within=cut.within, layer=cut.layer)
     if cut.keep is None:
-        _cluster_folder(folder, depth, memory, find_gap=True)
+        _cluster_run(run, depth, memory, find_gap=True)
         return
     beyond = round(cut.keep - min(0.05, (1 - cut.keep) / 2, cut.keep / 2), 6)
     try:
-        _cluster_folder(folder, replace(depth, keep=beyond), memory, find_gap=True)
+        _cluster_run(run, replace(depth, keep=beyond), memory, find_gap=True)
     except MemoryBudgetError:
-        _cluster_folder(folder, depth, memory)
+        _cluster_run(run, depth, memory)
         log.info("the tree ends at the cut: deeper would not fit into memory")
 
 
@@ -133,20 +136,22 @@ def cluster(
     if isinstance(what, Embeddings):
         check_layer(layer, what)
         return cluster_embeddings(what, depth, Resources(memory=allowed))
-    return _cluster_folder(what, depth, allowed)
+    from .selection.stored import OpenRun
+
+    return _cluster_run(OpenRun.open(what), depth, allowed)
 
 
-def _cluster_folder(what: str | Path, depth: Cut, allowed: int | None, *, find_gap: bool = False) -> Merges:
-    """Cluster a run folder and store its merges, unless the stored ones are deep enough."""
+def _cluster_run(run: OpenRun, depth: Cut, allowed: int | None, *, find_gap: bool = False) -> Merges:
+    """Cluster a run and store its merges, unless the stored ones are deep enough."""
     from .linkage.memory import Resources
-    from .selection.stored import load_embeddings, stored_merges
+    from .selection.stored import stored_merges
     from .tree.deepening import COPIES, beyond_copies
     from .tree.merges import uncut
 
-    folder = RunFolder.open(what)
+    folder = run.folder
     folder.require(Stage.EMBED)
     with folder.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
-        embeddings = load_embeddings(folder, depth.layer or "end")
+        embeddings = run.embeddings(depth.layer or "end")
         clock = Clock()
         stored = stored_merges(folder, embeddings, depth.within)
         if stored is not None and stored.covers(depth):
@@ -204,31 +209,30 @@ def select(
         MemoryBudgetError: the cut needs more memory: says what fits.
     """
     from .selection.by_tree import select as select_merges
-    from .selection.stored import describe_change
+    from .selection.stored import OpenRun, describe_change
     from .tree.merges import Merges
 
     cut, allowed = one_cut(cut, keep), checked_memory(memory)
     if isinstance(what, Merges):
         return select_merges(what, cut, allowed)
-    folder = RunFolder.open(what)
-    selection = _select_folder(folder, cut, allowed, ignore_decisions=ignore_decisions)
-    if changed := describe_change(folder):
+    run = OpenRun.open(what)
+    selection = _select_run(run, cut, allowed, ignore_decisions=ignore_decisions)
+    if changed := describe_change(run.folder):
         log.warning("%s", changed)
     return selection
 
 
-def _select_folder(
-    folder: RunFolder, cut: Cut, allowed: int | None, *, ignore_decisions: bool = False
-) -> Selection:
-    """Cut the tree of a run folder, deepened where that is needed, and store the selection."""
+def _select_run(run: OpenRun, cut: Cut, allowed: int | None, *, ignore_decisions: bool = False) -> Selection:
+    """Cut the tree of a run, deepened where that is needed, and store the selection."""
     from .linkage.memory import Resources
     from .selection.by_tree import select as select_merges
-    from .selection.stored import load_decided, with_source
+    from .selection.stored import with_source
 
+    folder = run.folder
     with folder.lock(Stage.SELECT, Stage.REPORT):
         resources = Resources(memory=allowed, scratch=folder.scratch)
         clock = Clock()
-        merges = load_decided(folder, ignore=ignore_decisions, resources=Resources(memory=allowed))
+        merges = run.decided(ignore=ignore_decisions, resources=Resources(memory=allowed))
         _check_clustered_so(folder, merges, cut)
         if not merges.covers(cut):
             with folder.lock(Stage.CLUSTER):
@@ -292,43 +296,63 @@ def select_by(
     return with_source(selection, folder)
 
 
-def cut_again(folder: RunFolder, *, ignore_decisions: bool = False) -> None:
-    """Apply the current decisions to the stored selection, with the same cut.
+def _current(run: OpenRun, merges: Merges | None, cut: Cut | None) -> Selection:
+    """Return the stored selection, or that of a cut, which is not stored.
 
     Args:
-        folder: the run.
-        ignore_decisions: cut as if there were no decisions.
+        run: the run.
+        merges: the tree under the decisions, which `cut` needs; a stored selection must be of its embeddings.
+        cut: what `_cut_since` returned.
+
+    Raises:
+        StageError: there is no selection yet, or it was made from other embeddings.
+    """
+    from .selection.by_tree import select as select_merges
+    from .selection.stored import load_selection, with_source
+
+    if cut is None or merges is None:
+        return load_selection(run.folder, None if merges is None else merges.embeddings)
+    return with_source(select_merges(merges, cut), run.folder)
+
+
+def _cut_since(run: OpenRun, *, ignore_decisions: bool = False) -> Cut | None:
+    """Return the cut of the stored selection where it was made under other decisions; None where it still holds.
 
     Raises:
         StageError: there is no selection yet, or it was cut with ids that must stay, which are not known here.
     """
-    from .selection.stored import constraints_for, load_embeddings
+    from .selection.stored import constraints_for
 
-    settings = folder.require(Stage.SELECT).settings
-    clustered = folder.stage(Stage.CLUSTER)
+    folder = run.folder
+    settings, clustered = folder.require(Stage.SELECT).settings, folder.stage(Stage.CLUSTER)
     if clustered is None or (not DecisionLog(folder.path).version and not settings.decisions):
-        return
-    embeddings = load_embeddings(folder, clustered.settings.layer)
-    constraints = constraints_for(folder, embeddings, ignore=ignore_decisions)
+        return None
+    constraints = constraints_for(folder, run.embeddings(clustered.settings.layer), ignore=ignore_decisions)
     if constraints.fingerprint == settings.decisions:
-        return
+        return None
     if settings.strategy != SEMANTIC:
         log.warning("decisions take no part where images were chosen by %s", settings.strategy)
-        return
+        return None
+    size = f"--threshold {settings.threshold:g}" if settings.keep is None else f"--keep {settings.keep:g}"
     if settings.keep_ids:
         raise StageError(
             f"decisions have changed since {folder.path} was cut with --keep-ids; give these again: "
-            f"tenpercent select {folder.path} --keep {settings.keep} --keep-ids …"
+            f"tenpercent select {folder.path} {size} --keep-ids …"
         )
-    log.info("the decisions have changed since the images were selected: selecting them again")
-    cut = Cut(
+    if not ignore_decisions:
+        log.warning(
+            "decisions were made since the images were selected; they hold here, and in the stored selection after: "
+            "tenpercent select %s %s",
+            folder.path,
+            size,
+        )
+    return Cut(
         keep=settings.keep,
         threshold=settings.threshold,
         budget=settings.budget,
         min_per_class=settings.min_per_class,
         hold=settings.hold,
     )
-    _select_folder(folder, cut, None, ignore_decisions=ignore_decisions)
 
 
 def _store_selection(folder: RunFolder, selection: Selection, embeddings: Embeddings, clock: Clock) -> None:
@@ -367,7 +391,7 @@ def report(
     ignore_decisions: bool = False,
     protocol: str | None = None,
 ) -> Path:
-    """Write a run's report: one self-contained HTML file. If there are newer decisions, the tree is cut again first.
+    """Write a run's report: one self-contained HTML file. Newer decisions hold in it; the stored selection stays.
 
     Where training runs have evaluated the selection, the report shows their results, and tables and figures for papers
     are written into ``evidence/``.
@@ -381,37 +405,38 @@ def report(
     Returns:
         Its path.
     """
+    from .selection.stored import OpenRun
+
+    return _report_run(OpenRun.open(what), margin, ignore_decisions=ignore_decisions, protocol=protocol)
+
+
+def _report_run(
+    run: OpenRun,
+    margin: float | None = None,
+    *,
+    ignore_decisions: bool = False,
+    protocol: str | None = None,
+) -> Path:
+    """Write the report of an open run."""
     from .data.store.results import read_results
     from .reporting.report import Material, write_report
-    from .selection.stored import load_decided, load_selection, open_present
 
-    folder = RunFolder.open(what)
-    cut_again(folder, ignore_decisions=ignore_decisions)
+    folder = run.folder
     with folder.lock(Stage.REPORT):
         clock = Clock()
-        merges = load_decided(folder, ignore=ignore_decisions)
-        selection = load_selection(folder, merges.embeddings)
-        source: ImageSource | None = None
-        changed = ""
-        content = folder.read()
-        if picture_options(folder.source) is not None:
-            try:
-                source, change = open_present(folder)
-                changed = str(change)
-                if changed:
-                    log.warning("%s has changed since it was embedded: %s", source.spec, changed)
-            except (UsageError, StageError) as gone:
-                changed = str(gone)
-                log.warning("the report has no pictures: %s", gone)
-        rejected = read_rejected(folder)
+        merges = run.decided(ignore=ignore_decisions)
+        cut = _cut_since(run, ignore_decisions=ignore_decisions)
+        merges = merges if cut is None else merges.deepened(cut)
+        selection = _current(run, merges, cut)
+        images, changed = _images_of(run)
         results = read_results(folder)
         material = Material(
             merges.embeddings,
             merges,
             selection,
-            source,
-            rejected,
-            content,
+            images,
+            read_rejected(folder),
+            folder.read(),
             results,
             margin,
             changed,
@@ -426,6 +451,18 @@ def report(
     return folder.report
 
 
+def _images_of(run: OpenRun) -> tuple[ImageSource | None, str]:
+    """Return the images of a run as far as they still exist, and what has changed, which is logged too."""
+    try:
+        images, change = run.present() or (None, Change())
+    except (UsageError, StageError) as gone:
+        log.warning("the report has no pictures: %s", gone)
+        return None, str(gone)
+    if images is not None and change:
+        log.warning("%s has changed since it was embedded: %s", images.spec, change)
+    return images, str(change)
+
+
 def explain(what: str | Path, name: str | int) -> Explanation:
     """Explain why one image of a run was removed or kept.
 
@@ -436,17 +473,17 @@ def explain(what: str | Path, name: str | int) -> Explanation:
     Raises:
         UsageError: no image has that id; the message suggests the nearest.
     """
-    from .selection.stored import check_known_by_that_name, load_merges, load_selection
+    from .selection.stored import OpenRun, check_known_by_that_name
 
-    folder = RunFolder.open(what)
-    cut_again(folder)
-    embeddings = load_merges(folder).embeddings
+    run = OpenRun.open(what)
+    folder, merges = run.folder, run.decided()
+    selection, embeddings = _current(run, merges, _cut_since(run)), merges.embeddings
     text = as_text(name)
     if find_id(embeddings.ids, text, embeddings.rows) is None:
         check_takes_part(folder, text)
         check_known_by_that_name(folder, text)
         check_not_passed_over(folder.source, text)
-    return load_selection(folder, embeddings).explain(name, embeddings)
+    return selection.explain(name, embeddings)
 
 
 def export(
@@ -467,21 +504,25 @@ def export(
     from .exporting import Format, describe_change
     from .exporting import export as write
     from .reporting.summary import describe_left_out
-    from .selection.stored import load_selection, open_present
+    from .selection.stored import OpenRun
 
-    folder = RunFolder.open(what)
-    chosen = Format(format)
-    cut_again(folder, ignore_decisions=ignore_decisions)
-    selection = load_selection(folder)
+    run, chosen = OpenRun.open(what), Format(format)
+    cut = _cut_since(run, ignore_decisions=ignore_decisions)
+    merges = None if cut is None else run.decided(ignore=ignore_decisions)
+    selection = _current(run, merges, cut)
     source, change, notes = None, Change(), []
-    if picture_options(folder.source) is not None:
-        try:
-            source, change = open_present(folder, closely=chosen.has_images)
-        except (UsageError, StageError) as gone:
-            if chosen.has_images:
-                raise
-            notes = [f"The source was not looked at: {gone}."]
-    changed = {*change.gone, *change.replaced}
-    found = write(selection, source, chosen, as_path(to, "the target of an export"), without=changed)
+    try:
+        source, change = run.present(closely=chosen.has_images) or (None, Change())
+    except (UsageError, StageError) as gone:
+        if chosen.has_images:
+            raise
+        notes = [f"The source was not looked at: {gone}."]
+    found = write(
+        selection,
+        source,
+        chosen,
+        as_path(to, "the target of an export"),
+        without={*change.gone, *change.replaced},
+    )
     notes += describe_change(change, selection.ids[selection.kept_by_id].tolist(), chosen)
-    return replace(found, notes=(*found.notes, *notes, *describe_left_out(folder.path)))
+    return replace(found, notes=(*found.notes, *notes, *describe_left_out(run.folder.path)))

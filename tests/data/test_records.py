@@ -14,19 +14,17 @@ from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import RunFolderError
 
 
-@pytest.mark.parametrize("reject", [False, True])
-def test_a_source_is_written_as_it_is_read(vectors: Path, tmp_path: Path, reject: bool) -> None:
-    tp.embed(
-        vectors if not reject else "digits", out=tmp_path / "run", embedder=None if not reject else blind
-    )
+@pytest.mark.parametrize("images", [False, True])
+def test_a_source_is_written_as_it_is_read(vectors: Path, tmp_path: Path, images: bool) -> None:
+    tp.embed("digits" if images else vectors, out=tmp_path / "run", embedder=blind if images else None)
     stored = json.loads((tmp_path / "run" / "run.json").read_text())["source"]
     record = RunFolder.open(tmp_path / "run").source
     assert list(record.as_json().items()) == list(stored.items())
-    assert record.has_vectors != reject and record.n == stored["n"]
+    assert record.has_vectors != images and record.n == stored["n"]
 
 
 def blind(images: object) -> object:
-    return images.reshape(len(images), -1)[:, ::97]  # type: ignore[attr-defined]
+    return images.reshape(len(images), -1)[:, ::7]  # type: ignore[attr-defined]
 
 
 def test_records_of_the_first_version_are_read(tmp_path: Path) -> None:

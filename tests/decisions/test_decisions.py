@@ -387,8 +387,15 @@ def test_every_command_honours_decisions(
     gone = int(np.flatnonzero(before.group_size == 1)[0])
     decide(run, Kind.APART, x, y)
     decide(run, Kind.REMOVE, gone)
+    held = {path.name: path.read_bytes() for path in run.glob("*.parquet")}
     assert main(["report", str(run)]) == 0
-    assert "selecting them again" in capsys.readouterr().err
+    assert f"in the stored selection after: tenpercent select {run} --keep 0.9" in capsys.readouterr().err
+    assert "1 pair never together, 1 image always removed" in (run / "report.html").read_text()
+    assert main(["export", str(run), "--format", "csv", "--to", str(tmp_path / "read.csv"), "--quiet"]) == 0
+    assert main(["explain", str(run), str(before.ids[gone])]) == 0
+    assert "outside the guarantee" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in run.glob("*.parquet")} == held
+    assert main(["select", str(run), "--keep", "0.9"]) == 0
     after = tp.Selection.load(run / "selection.parquet")
     assert after.group[x] != after.group[y] and not after.kept_by_id[gone]
     assert after.representative[gone] == -1 and after.table["representative"].null_count == 1
@@ -412,6 +419,7 @@ def test_every_command_honours_decisions(
     assert main(["explain", str(run), str(after.ids[gone])]) == 0
     assert "outside the guarantee" in capsys.readouterr().out
     assert main(["export", str(run), "--format", "csv", "--to", str(tmp_path / "all.csv"), "--quiet"]) == 0
+    assert (tmp_path / "all.csv").read_bytes() == (tmp_path / "read.csv").read_bytes()
     assert main(["select", str(run), "--keep", "0.9", "--ignore-decisions", "--quiet"]) == 0
     free = tp.Selection.load(run / "selection.parquet")
     assert free.table.equals(before.table) and free.notes == before.notes

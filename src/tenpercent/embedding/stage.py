@@ -69,7 +69,10 @@ def embed(
     options, opened = open_for_run(source, options, folder, reread=reread)
     if out is None:
         log.info("writing to %s", folder)
-    return embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
+    run = embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
+    if isinstance(opened, Embeddings):
+        return opened
+    return Embeddings.load(run.embeddings, length=len(opened))
 
 
 def open_for_run(
@@ -142,8 +145,8 @@ def embed_opened(
     options: SourceOptions,
     *,
     reread: bool = False,
-) -> Embeddings:
-    """Embed a source that is open already: see `embed`."""
+) -> RunFolder:
+    """Embed a source that is open already, and return its run folder: see `embed`."""
     clock = Clock()
     about = describe(source, opened, options, holdout)
     log.info("%s", describe_taken(about))
@@ -168,12 +171,12 @@ def embed_opened(
                     layers={"end": opened.width},
                     **set_aside,
                 )
-        return opened
+        return folder
     if embedder is None and RunFolder(Path(out)).json_path.exists():
         folder = RunFolder.create(out, about)
         done = _embedded(folder)
         if done is not None and done.holdout == holdout:
-            return Embeddings.load(folder.embeddings, length=len(opened))  # no request that could differ
+            return folder  # no request that could differ
         embedder = _recorded_embedder(folder)
     rows, held_out = split_holdout(opened, holdout)
     require("torch", "images")
@@ -187,14 +190,14 @@ def embed_opened(
         check_embedder(chosen)
     folder = RunFolder.create(out, about)
     if _embedded(folder) == settings:
-        return Embeddings.load(folder.embeddings, length=len(opened))
+        return folder
     with folder.lock(Stage.EMBED):
         folder.doubt_missing(Stage.EMBED)
         summary = embed_source(opened, folder, chosen, rows)  # refuses embeddings with other settings
         write_holdout(folder, opened, held_out)
         folder.forget(Stage.EMBED)  # where part files were deleted, what was made from them may be outdated
         folder.record(Stage.EMBED, asdict(settings), clock.seconds, **summary)
-    return Embeddings.load(folder.embeddings, length=len(opened))
+    return folder
 
 
 def embed_by_run(

@@ -287,7 +287,7 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
 
     run = RunFolder.open(what)
     content, key = run.read(), evaluation.protocol
-    names = content["source"]["class_names"]
+    names = run.source.class_names
     lines = [describe_evidence(evaluation.own, margin, names, content)]
     for trial, who in evaluation.tally.elsewhere:
         lines.append(f"{trial}: {who} is at it.")

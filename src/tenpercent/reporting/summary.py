@@ -33,7 +33,8 @@ def describe_selection(run: str | Path, selection: Selection) -> str:
     if removed:
         lines.append(_describe_groups(selection))
     if selection.strategy == "semantic":
-        scale = describe_scale(selection, (folder.stage(Stage.SELECT) or {}).get("mean_dissimilarity"))
+        selected = folder.stage(Stage.SELECT)
+        scale = describe_scale(selection, None if selected is None else selected.mean_dissimilarity)
         lines += [f"{scale}."] if scale else []
         if folder.stage(Stage.CLUSTER) and folder.merges.exists():
             heights = read_heights(folder.merges)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,16 +51,6 @@ def stored_merges(
     return Merges.load(folder.merges, embeddings)
 
 
-def load_merges(folder: RunFolder) -> Merges:
-    """Return the stored merges with their embeddings.
-
-    Raises:
-        StageError: nothing has been clustered yet.
-    """
-    layer = folder.require(Stage.CLUSTER).settings.layer
-    return Merges.load(folder.merges, load_embeddings(folder, layer))
-
-
 def constraints_for(folder: RunFolder, embeddings: Embeddings, *, ignore: bool = False) -> Constraints:
     """Return the decisions of a run as constraints on embeddings of its images.
 
@@ -82,23 +72,6 @@ def constraints_for(folder: RunFolder, embeddings: Embeddings, *, ignore: bool =
             unmatched[0].id,
         )
     return constraints
-
-
-def load_decided(folder: RunFolder, *, ignore: bool = False, resources: Resources | None = None) -> Merges:
-    """Return the merges under the decisions of a run, at least as deep as those without.
-
-    Args:
-        folder: the run.
-        ignore: return the merges without decisions.
-        resources: those for walking the tree again where decisions are new.
-
-    Raises:
-        StageError: nothing has been clustered yet.
-    """
-    merges = load_merges(folder)
-    constraints = constraints_for(folder, merges.embeddings, ignore=ignore)
-    known = stored_decided(folder, merges, constraints)
-    return merges.under(constraints, resources) if known is None else known
 
 
 def stored_decided(folder: RunFolder, merges: Merges, constraints: Constraints) -> Merges | None:
@@ -217,6 +190,100 @@ def check_known_by_that_name(folder: RunFolder, name: str) -> None:
         raise UsageError(
             f"{name} was added since the run was made; to take it too, add --reread to the command that made the run"
         )
+
+
+@dataclass
+class OpenRun:
+    """Run folder with what was read of it.
+
+    Attributes:
+        folder: the run folder.
+        images: the images it was made of, as far as they still exist, and what has changed; None before
+            they are opened.
+    """
+
+    folder: RunFolder
+    images: tuple[ImageSource, Change] | None = None
+    _embeddings: Embeddings | None = field(default=None, repr=False)
+    _made_of: object = field(default=None, repr=False)
+
+    @classmethod
+    def open(cls, path: str | Path) -> OpenRun:
+        """Open an existing run folder.
+
+        Raises:
+            RunFolderError: there is none, or its format is newer than this version reads.
+        """
+        return cls(RunFolder.open(path))
+
+    @classmethod
+    def embedded(cls, folder: RunFolder, opened: ImageSource | Embeddings) -> OpenRun:
+        """Return the run of a source that was just opened and embedded into its folder, unchanged since."""
+        if isinstance(opened, ImageSource):
+            return cls(folder, (opened, Change()))
+        # The source was read a moment ago: a cut need not read it again.
+        run = cls(folder, None, replace(opened, shared=False))
+        run._made_of = run._stamp("end")
+        return run
+
+    def embeddings(self, layer: str = "end") -> Embeddings:
+        """Return the vectors of a layer; they are read again where another process has replaced them.
+
+        Raises:
+            StageError: part files are missing, or the ready vectors have changed since.
+        """
+        made_of = self._stamp(layer)
+        if self._embeddings is None or made_of != self._made_of:
+            self._embeddings, self._made_of = load_embeddings(self.folder, layer), made_of
+        return self._embeddings
+
+    def merges(self) -> Merges:
+        """Return the stored merges.
+
+        Raises:
+            StageError: nothing has been clustered yet.
+        """
+        layer = self.folder.require(Stage.CLUSTER).settings.layer
+        return Merges.load(self.folder.merges, self.embeddings(layer))
+
+    def decided(self, *, ignore: bool = False, resources: Resources | None = None) -> Merges:
+        """Return the merges under the decisions of the run, at least as deep as those without.
+
+        Args:
+            ignore: return the merges without decisions.
+            resources: those for walking the tree again where decisions are new.
+
+        Raises:
+            StageError: nothing has been clustered yet.
+        """
+        merges = self.merges()
+        constraints = constraints_for(self.folder, merges.embeddings, ignore=ignore)
+        known = stored_decided(self.folder, merges, constraints)
+        return merges.under(constraints, resources) if known is None else known
+
+    def present(self, *, closely: bool = False) -> tuple[ImageSource, Change] | None:
+        """Return the images that still exist, and what has changed; None where the run has no images.
+
+        Raises:
+            UsageError, StageError: see `open_present`.
+        """
+        if self.images is None and picture_options(self.folder.source) is not None:
+            self.images = open_present(self.folder, closely=closely)
+        return self.images
+
+    def _stamp(self, layer: str) -> object:
+        """Return what the vectors are those of: the source, and the record of the embedding."""
+        return self.folder.source.fingerprint, self.folder.stage(Stage.EMBED), layer
+
+
+def load_merges(folder: RunFolder) -> Merges:
+    """Return the stored merges with their embeddings: see `OpenRun.merges`."""
+    return OpenRun(folder).merges()
+
+
+def load_decided(folder: RunFolder, *, ignore: bool = False) -> Merges:
+    """Return the merges under the decisions of a run: see `OpenRun.decided`."""
+    return OpenRun(folder).decided(ignore=ignore)
 
 
 def load_selection(folder: RunFolder, embeddings: Embeddings | None = None) -> Selection:

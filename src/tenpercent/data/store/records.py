@@ -189,7 +189,7 @@ class SelectRecord(StageRecord):
     kept: int
     removed: int
     notes: list[str]
-    mean_dissimilarity: NotRequired[float | None]
+    mean_dissimilarity: float | None = None
 
 
 RECORDS = {Stage.EMBED: EmbedRecord, Stage.CLUSTER: ClusterRecord, Stage.SELECT: SelectRecord}
