@@ -129,3 +129,21 @@ def test_documents_name_files_that_are_there() -> None:
     named = set(re.findall(r"`((?:[a-z_0-9]+/)*[a-z_0-9]+\.py)`", text))
     places = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("[stbed]*/**/*.py")]
     assert not [name for name in named if not any(f"/{place}".endswith(f"/{name}") for place in places)]
+
+
+def test_the_walk_in_the_documents_names_functions_that_are_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    hops = set(re.findall(r"`([a-z_0-9/]+\.py)::(\w+)`", text))
+    assert len(hops) > 20
+    defined = {
+        (path.relative_to(SOURCE).as_posix(), node.name)
+        for path in MODULES.values()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    lost = [
+        hop
+        for hop in hops
+        if not any(f"/{file}".endswith(f"/{hop[0]}") and name == hop[1] for file, name in defined)
+    ]
+    assert not lost

@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import importlib
 import importlib.util
+import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 from types import ModuleType
@@ -74,6 +75,22 @@ def counted(n: int, noun: str) -> str:
     """Return a number with its noun: ``1 image``, ``1,437 images``, ``2 classes``."""
     plural = f"{noun}{'es' if noun.endswith('s') else 's'}"
     return f"{n:,} {noun if n == 1 else plural}"
+
+
+def bytes_text(size: float) -> str:
+    """Return a number of bytes in words, rounded up: ``9.5 GiB``; without the space it suits ``--memory``."""
+    for unit, least in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size >= least:
+            tenths = math.ceil(10 * size / least)
+            return f"{tenths / 10:g} {unit}" if tenths < 100 else f"{math.ceil(size / least)} {unit}"
+    return f"{math.ceil(size)} B"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration in words: ``0.4 s``, ``31 s``, ``4.2 min`` or ``1.9 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{round(max(seconds, 0.1), 1):g} s"
+    return f"{round(seconds / 60, 1):g} min" if seconds < 5400 else f"{round(seconds / 3600, 1):g} h"
 
 
 def reason_of(error: Exception) -> str:

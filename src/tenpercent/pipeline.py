@@ -174,12 +174,12 @@ def store_merges(
     folder: RunFolder, merges: Merges, clock: Clock, bare: Merges | None = None, **depth: float | None
 ) -> None:
     """Store merges; those without decisions too, where they differ from the stored ones (`bare`)."""
-    folder.doubt(Stage.CLUSTER)
+    folder.drop_checksums(Stage.CLUSTER)
     if merges.constraints.links:
         if merges.bare is not None and merges.bare is not bare:
             merges.bare.save(folder.merges)
         merges.save(folder.decided)
-        folder.vouch(Stage.CLUSTER)
+        folder.store_checksums(Stage.CLUSTER)
         folder.clear_scratch()
         return
     merges.save(folder.merges)

@@ -328,7 +328,7 @@ def test_the_number_kept_stays_where_it_can(seed: int, keep: float, budget: str)
             also = set(members[selection.kept_by_id[members]].tolist()) - {int(keeper)}
             assert also == set(np.intersect1d(members, held.keep).tolist()) - {int(keeper)}
     order = np.arange(len(part.size))
-    standing = part.standing(order)
+    standing = part.with_representatives(order)
     representative = np.empty(n, dtype=np.int64)
     representative[standing.members] = np.repeat(standing.representative, part.size)
     assert np.array_equal(representative, selection.representative)
@@ -340,7 +340,7 @@ def test_without_decisions_a_partition_is_the_selection() -> None:
         part, selection = merges.partition(tp.Cut(keep)), tp.select(merges, keep=keep)
         assert part.n_kept == len(selection.kept) and np.array_equal(part.group, selection.group)
         assert np.array_equal(part.diameter[part.group], selection.group_diameter)
-        standing = part.standing(np.arange(len(part.size)))
+        standing = part.with_representatives(np.arange(len(part.size)))
         assert np.array_equal(np.sort(standing.members[standing.kept]), np.flatnonzero(selection.kept_by_id))
     with pytest.raises(StageError, match="deepen"):
         merges.partition(tp.Cut(0.1))

@@ -23,12 +23,12 @@ import tenpercent as tp
 from made_trainings import CLASSES, experiment, failed, table, training
 from tenpercent.cli.main import main
 from tenpercent.data.sources.options import SourceOptions
-from tenpercent.errors import RunFolderError, StageError
+from tenpercent.errors import RunFolderError, StageError, duration_text
 from tenpercent.evaluation.experiment import Tally
 from tenpercent.evaluation.stage import Evaluation, finish
 from tenpercent.reporting.evidence import figure as figure_module
 from tenpercent.reporting.evidence.figure import PAPER, arm_styles, curves, page_figure, write_figure
-from tenpercent.reporting.evidence.formats import duration, loss_difference_text, loss_text
+from tenpercent.reporting.evidence.formats import loss_difference_text, loss_text
 from tenpercent.reporting.evidence.results import ArmResult, Evidence, gather
 from tenpercent.reporting.evidence.section import FORMER, describe_evidence, section, write_evidence
 from tenpercent.reporting.evidence.statistics import visible_difference
@@ -247,7 +247,7 @@ def cost_of(rows: list[dict[str, Any]]) -> str:
 def test_the_cost_and_when_it_is_paid_back() -> None:
     rows = [row | {"seconds": 1000.0 if row["arm"] == "full" else 900.0} for row in moved({0.9: 0.0})]
     begin = (
-        "Finding the subset took 10.2 min; a training run takes 15.0 min on 90% and 16.7 min on all images: "
+        "Finding the subset took 10.2 min; a training run takes 15 min on 90% and 16.7 min on all images: "
     )
     assert cost_of(rows) == f"{begin}the time is regained after 7 training runs."
     same = "every size trains for the same 39,000 steps, so no time is saved."
@@ -258,14 +258,14 @@ def test_the_cost_and_when_it_is_paid_back() -> None:
     assert cost_of(slower).endswith(": no time is saved.")
     assert cost_of([row | {"seconds": None} for row in rows]) == ""
     cut = {"stages": {"embed": {"seconds": 600.0}}}  # what evaluate cuts for itself has no seconds
-    assert "Finding the subset took 10.0 min;" in describe_evidence(table(rows), None, CLASSES, cut)
+    assert "Finding the subset took 10 min;" in describe_evidence(table(rows), None, CLASSES, cut)
     assert "Finding" not in describe_evidence(table(rows), None, CLASSES, {"stages": {}})
 
 
 def test_durations() -> None:
     given = (0.44, 31.4, 99.4, 100, 252, 5399, 5400, 90_000)
-    said = ["0.4 s", "31 s", "99 s", "1.7 min", "4.2 min", "90.0 min", "1.5 h", "25.0 h"]
-    assert [duration(seconds) for seconds in given] == said
+    said = ["0.4 s", "31 s", "99 s", "1.7 min", "4.2 min", "90 min", "1.5 h", "25 h"]
+    assert [duration_text(seconds) for seconds in given] == said
 
 
 def test_what_the_trials_can_show() -> None:
@@ -325,7 +325,7 @@ def test_the_terminal_also_says_what_a_mean_hides() -> None:
         "  Test loss 0.4025 ± 0.0019: −0.1000 ± 0.0024 against the full set (below zero is better).",
         "  Best epoch 91.00 ± 0.02%, of the full set 91.00 ± 0.02%; optimistic, since the test images choose the "
         "epoch.",
-        "  Finding the subset took 10.2 min; a training run takes 15.0 min on 90% and 16.7 min on all images: the "
+        "  Finding the subset took 10.2 min; a training run takes 15 min on 90% and 16.7 min on all images: the "
         "time is regained after 7 training runs.",
     ]
     assert "Class hurt most: class 3, −2.00" in short

@@ -81,7 +81,7 @@ def with_checksums(run: Path) -> Path:
         about = json.loads(table.schema.metadata[ABOUT])
         write_table(path, table.replace_schema_metadata(None), about, checksums=True)
     for stage in (Stage.EMBED, Stage.CLUSTER, Stage.SELECT):
-        RunFolder.open(run).vouch(stage)
+        RunFolder.open(run).store_checksums(stage)
     return run
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tenpercent.errors import UsageError
-from tenpercent.tree.memory_limit import checked_memory, in_words
+from tenpercent.errors import UsageError, bytes_text
+from tenpercent.tree.memory_limit import checked_memory
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,4 @@ def test_no_memory_at_all_is_refused(written: int | str) -> None:
 
 @pytest.mark.parametrize("size", [1, 1023, 1024, 5000, 300 << 20, (9 << 30) + 1, 12 << 30, 10**13])
 def test_what_is_said_to_be_needed_is_enough_and_can_be_given(size: int) -> None:
-    assert size <= (checked_memory(in_words(size).replace(" ", "")) or 0) <= 1.1 * size + 1
+    assert size <= (checked_memory(bytes_text(size).replace(" ", "")) or 0) <= 1.1 * size + 1

@@ -18,11 +18,11 @@ from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Embeddings
 from ..data.store.run_folder import RunFolder, Stage
 from ..embedding.stage import check_vectors_alone, default_embedder, open_for_run, refuse_changed, settled
-from ..errors import RunFolderError, counted, require
+from ..errors import RunFolderError, bytes_text, counted, duration_text, require
 from ..evaluation.preparation import Asked, Ready
 from ..evaluation.presets import preset
 from ..tree.cut import Cut, check_cut
-from ..tree.memory_limit import checked_memory, in_words
+from ..tree.memory_limit import checked_memory
 from .quicker_ways import LONG, PRESET, WORTH, quicker, suits
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ class DryRun:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        cost = f"{duration(self.seconds)}, {in_words(self.memory_bytes)} of memory, {in_words(self.disk_bytes)} of disk"
-        return "\n".join([*self.steps, *self.notes, f"Total: about {cost}. Nothing was written."])
+        memory, disk = bytes_text(self.memory_bytes), bytes_text(self.disk_bytes)
+        total = f"Total: about {duration_text(self.seconds)}, {memory} of memory, {disk} of disk. Nothing was written."
+        return "\n".join([*self.steps, *self.notes, total])
 
 
 def plan(
@@ -83,7 +84,10 @@ def plan(
     classes = max(len(opened.class_names), 1) if by_class else 1
     clustering = clustering_seconds(n, width, classes)
     where = f"in {counted(classes, 'class')}" if by_class else "all together"
-    steps = [*first.steps, f"cluster   {n:,} × {width} values {where}: at most {duration(clustering)}"]
+    steps = [
+        *first.steps,
+        f"cluster   {n:,} × {width} values {where}: at most {duration_text(clustering)}",
+    ]
     if isinstance(opened, Embeddings):
         needed, note = clustering_memory(opened, cut, allowed)
         steps.append(f"cluster   {note}")
@@ -147,7 +151,7 @@ def plan_evaluation(what: str | Path, asked: Asked, protocol: Protocol, *, searc
     for one in dict.fromkeys(replace(one, trial=0) for one in left):
         count = sum(replace(each, trial=0) == one for each in left)
         name = str(one).partition(",")[0]
-        steps.append(f"evaluate  {name}: {count:,} of about {duration(found.seconds[one.fraction])}")
+        steps.append(f"evaluate  {name}: {count:,} of about {duration_text(found.seconds[one.fraction])}")
     notes = watch.busy()
     if left and seconds > LONG:
         notes = [*_quicker_evaluations(ready, protocol, sample, left, seconds), *notes]
@@ -191,7 +195,7 @@ def _quicker_evaluations(
     if share:
         found.append((f"--trials {half}", seconds * share, "wider intervals; more can be added later"))
     return [
-        f"quicker   {flags}: about {duration(time)} ({but})"
+        f"quicker   {flags}: about {duration_text(time)} ({but})"
         for flags, time, but in found
         if time < WORTH * seconds
     ]
@@ -203,11 +207,11 @@ def _preparation(run: RunFolder, ready: Ready, steps: list[str]) -> float:
     if run.stage(Stage.CLUSTER) is None:
         classes = len(ready.embeddings.class_names) if ready.trees.within == "class" else 1
         seconds = clustering_seconds(len(ready.embeddings), ready.embeddings.width, classes)
-        steps.append(f"cluster   {counted(classes, 'class')}: at most {duration(seconds)}")
+        steps.append(f"cluster   {counted(classes, 'class')}: at most {duration_text(seconds)}")
     more = ready.plan.embeddings - 1
     if more:
         each = run.require(Stage.EMBED).seconds
-        steps.append(f"embed     {more:,} more, about {duration(each)} each, as long as the first took")
+        steps.append(f"embed     {more:,} more, about {duration_text(each)} each, as long as the first took")
     return seconds + more * each if more else seconds
 
 
@@ -223,12 +227,13 @@ def _embedding(
 ) -> tuple[DryRun, int, int]:
     """Estimate the embedding of an open source; return also the number of vectors and their width."""
     taken = describe_taken(account(opened))
-    known = folder.read() if folder.json_path.exists() and not reread else None
-    if known is not None:
+    done = None
+    if folder.json_path.exists() and not reread:
         refuse_changed(folder, opened)
         same = opened.origin if isinstance(opened, Embeddings) else opened.fingerprint
         if folder.source.fingerprint != same:
             raise RunFolderError(f"{folder.path} holds a run of {folder.source.spec}; choose another --out")
+        done = folder.stage(Stage.EMBED)
     if isinstance(opened, Embeddings):
         check_vectors_alone(source, embedder, holdout)
         steps = (f"source    {source}: {taken}; nothing to embed",)
@@ -242,22 +247,20 @@ def _embedding(
     chosen = settled(default_embedder(opened, embedder), folder.path)
     rows, held_out = split_holdout(opened, holdout)
     first = f"source    {opened.spec}: {taken}" + (f"; {len(held_out):,} held out" if len(held_out) else "")
-    if known is not None and Stage.EMBED in known["stages"]:
-        done = known["stages"][Stage.EMBED]
-        widths = done["layers"]
-        return DryRun((first, "embed     done")), done["n"], widths.get(layer, widths["end"])
+    if done is not None:
+        return DryRun((first, "embed     done")), done.n, done.layers.get(layer or "end", done.layers["end"])
     check_labels(opened, chosen, rows)
     sample = Sample.of(opened, chosen, rows)
     expected = estimate_from(sample, chosen)
     notes = [
-        f"quicker   {way.flags}: about {duration(way.seconds)} to embed ({way.but})"
+        f"quicker   {way.flags}: about {duration_text(way.seconds)} to embed ({way.but})"
         for way in quicker(sample, chosen, expected)
     ]
     embedding = DryRun(
         steps=(
             first,
             *(f"embed     {note}" for note in expected.notes),
-            f"embed     about {duration(expected.seconds)}",
+            f"embed     about {duration_text(expected.seconds)}",
         ),
         seconds=expected.seconds,
         memory_bytes=expected.memory_bytes,
@@ -277,7 +280,7 @@ def clustering_memory(embeddings: Embeddings, cut: Cut, memory: int | None) -> t
     members = np.flatnonzero(tree.class_index == int(tree.sizes.argmax()))
     merges = 0 if cut.keep is None else len(members) - cut.wanted(len(members))
     resources = Resources(memory=memory)
-    may = f"{in_words(resources.bytes)} may be used"
+    may = f"{bytes_text(resources.bytes)} may be used"
     if not merges:
         return vectors.nbytes, f"{may} beside the vectors"
     rows = vectors if len(members) == len(vectors) else vectors[members]
@@ -291,7 +294,7 @@ def clustering_memory(embeddings: Embeddings, cut: Cut, memory: int | None) -> t
                 f"; keep {1 - expected.fits / len(members):.2f} should fit" if expected.fits < merges else ""
             )
             needed = expected.needed
-            note = f"the largest class takes about {in_words(needed)} beside the vectors, and {may}{fits}"
+            note = f"the largest class takes about {bytes_text(needed)} beside the vectors, and {may}{fits}"
             break
     return vectors.nbytes + needed, note
 
@@ -320,10 +323,3 @@ def describe_cut(cut: Cut, by_class: bool) -> str:
     if cut.budget == "global":
         return f"keep {cut.keep:g} of all images, lowest merges first"
     return f"keep {cut.keep:g} of {'each class' if by_class else 'the images'}"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds in words."""
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -14,7 +14,7 @@ WORDS = {  # one, several
     "alone": ("image never grouped with another", "images never grouped with another"),
     "keep": ("image always kept", "images always kept"),
     "remove": ("image always removed", "images always removed"),
-    "prefer": ("keeper chosen", "keepers chosen"),
+    "prefer": ("representative chosen", "representatives chosen"),
 }
 
 
@@ -81,7 +81,7 @@ class Constraints:
 
     @property
     def words(self) -> str:
-        """Constraints in words: ``1 pair never together, 2 keepers chosen``."""
+        """Constraints in words: ``1 pair never together, 2 representatives chosen``."""
         return ", ".join(f"{n:,} {WORDS[name][n > 1]}" for name, n in self.counts.items())
 
     @property

@@ -24,7 +24,7 @@ class NamedImage(TypedDict):
     hash: str | None
 
 
-class Line(TypedDict):
+class DecisionLine(TypedDict):
     """Line of a file of decisions."""
 
     number: int
@@ -69,7 +69,7 @@ def from_lines(text: str, name: str = "the file") -> tuple[Decision, ...]:
         if not line.strip():
             continue
         try:
-            found.append(_decision(parsed(line, Line)))
+            found.append(_decision(parsed(line, DecisionLine)))
         except ValueError as error:
             raise UsageError(
                 f"line {number} of {name} is no decision ({error}); give what decisions --export wrote"
@@ -77,7 +77,7 @@ def from_lines(text: str, name: str = "the file") -> tuple[Decision, ...]:
     return tuple(found)
 
 
-def _decision(content: Line) -> Decision:
+def _decision(content: DecisionLine) -> Decision:
     return Decision(
         number=content["number"],
         time=content["time"],

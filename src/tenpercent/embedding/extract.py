@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import torch
 
 from ..data.sources.source import ImageSource
-from ..data.store.begun import Begun
 from ..data.store.embeddings import in_batches
 from ..data.store.files import fingerprint, read_metadata
 from ..data.store.part_files import Part, part_files, stored_layers, write_part
 from ..data.store.rejected import REJECTED, Rejected, write_rejected
 from ..data.store.run_folder import RunFolder
+from ..data.store.unfinished_part import UnfinishedPart
 from ..errors import TenpercentError, UsageError
 from ..flaws import Flaw, flaws_of
 from ..progress import bar
@@ -195,7 +195,7 @@ def extract(
     there = {path.name: path for path in part_files(folder)}
     rejected = [Rejected(*one) for path in there.values() for one in read_metadata(path).get(REJECTED, [])]
     missing = [number for number in range(layout.parts) if f"part-{number:05d}.parquet" not in there]
-    begun = Begun(folder / BEGUN, about["origin"], encoder.batch)
+    begun = UnfinishedPart(folder / BEGUN, about["origin"], encoder.batch)
     kept = {number: begun.read(number) for number in missing}
     left = {number: layout.batches(number)[-(-_count(kept[number]) // encoder.batch) :] for number in missing}
     count = sum(len(batch) for batches in left.values() for batch in batches)

@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from ..data.decoding.decode import Unreadable, decode_for
 from ..data.sources.source import ImageSource, content_hash
 from ..data.store.rejected import Rejected
-from ..errors import SourceError, TenpercentError
+from ..errors import SourceError, TenpercentError, bytes_text
 from ..progress import bar
 from .networks import SMALL, Size
 from .settings import LARGE
@@ -246,12 +246,12 @@ def memory_for_pixels() -> int:
 def describe(count: int, size: Size, in_memory: bool, limit: int) -> str:
     """Return in words the number and size of images, and whether they are kept in memory."""
     needed = count * 3 * size[0] * size[1]
-    what = f"{count:,} images of {size[1]}×{size[0]} pixels ({_megabytes(needed)})"
+    what = f"{count:,} images of {size[1]}×{size[0]} pixels ({bytes_text(needed)})"
     if in_memory:
         return f"{what}, decoded once into memory"
     if needed <= limit:
         return f"{what}, decoded when needed"
-    return f"{what}, decoded when needed: half of the free memory is {_megabytes(limit)}"
+    return f"{what}, decoded when needed: half of the free memory is {bytes_text(limit)}"
 
 
 def canvas(sizes: Iterable[Size], square: Size) -> Size:
@@ -379,7 +379,3 @@ def look(source: ImageSource, row: int, square: Size, smallest: int = SMALL) -> 
 
 def _as_batch(images: Bytes) -> torch.Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2)
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:,.0f} MB" if count >= 1e7 else f"{count / 1e6:.1f} MB"

@@ -192,7 +192,7 @@ def embed_opened(
     if _embedded(folder) == settings:
         return folder
     with folder.lock(Stage.EMBED):
-        folder.doubt_missing(Stage.EMBED)
+        folder.drop_missing_checksums(Stage.EMBED)
         summary = embed_source(opened, folder, chosen, rows)  # refuses embeddings with other settings
         write_holdout(folder, opened, held_out)
         folder.forget(Stage.EMBED)  # where part files were deleted, what was made from them may be outdated

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from ..errors import TenpercentError
+from ..errors import TenpercentError, bytes_text
 from .threads import cpus
 
 
@@ -51,13 +51,6 @@ class MemoryBudgetError(TenpercentError):
         self.needed, self.allowed, self.fits, self.n = needed, allowed, fits, n
         depth = f"{fits:,} merges (keep {1 - fits / n:.2f}) should fit, or " if fits > 0 else ""
         super().__init__(
-            f"{asked} of {n:,} vectors needs about {in_words(needed)} of memory, and {in_words(allowed)} may be used; "
-            f"{depth}give more memory"
+            f"{asked} of {n:,} vectors needs about {bytes_text(needed)} of memory, and {bytes_text(allowed)} may "
+            f"be used; {depth}give more memory"
         )
-
-
-def in_words(size: float) -> str:
-    """Return a number of bytes in words."""
-    if size < 2**20 / 10:
-        return f"{size:,.0f} B"
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import bytes_text
 from .cells import Cells
 from .distances import Doubles
-from .memory import in_words
 from .neighbors import Join
 from .pairs import SECONDS, PairStore, ScratchError
 from .points import Indices, Points
@@ -71,8 +71,8 @@ class Scratch:
         free = shutil.disk_usage(there).free
         if size > free:
             raise ScratchError(
-                f"about {in_words(size)} of pairs outgrow the memory, and {folder} has {in_words(free)} free; free "
-                "space there, give more --memory, or ask for fewer merges"
+                f"about {bytes_text(size)} of pairs outgrow the memory, and {folder} has {bytes_text(free)} free; "
+                "free space there, give more --memory, or ask for fewer merges"
             )
 
     def store(self, join: Join, room: int) -> PairStore:

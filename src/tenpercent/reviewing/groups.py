@@ -21,7 +21,7 @@ from .memo import Memo
 
 if TYPE_CHECKING:
     from ..tree.merges import Merges
-    from ..tree.partition import Standing
+    from ..tree.partition import GroupMembers
 
 LISTS = 8  # orders of one cut, cached
 ANY = Cut(keep=1.0)  # the representative of a group depends on its images only
@@ -146,7 +146,7 @@ class Groups:
         starts = np.cumsum([0, *map(len, parts)])
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64), starts
 
-    def standing(self, groups: Ints) -> Standing:
+    def standing(self, groups: Ints) -> GroupMembers:
         """Find the representatives of some groups: cutting their images alone gives the same as the whole cut."""
         from ..tree.partition import Partition
 
@@ -168,7 +168,7 @@ class Groups:
             cut=ANY,
             rank=None if rank is None else rank[own],
         )
-        found = alone.standing(np.arange(len(groups)))
+        found = alone.with_representatives(np.arange(len(groups)))
         there = found.representative >= 0
         representative = np.where(there, own[np.where(there, found.representative, 0)], -1)
         return found._replace(members=own[found.members], representative=representative)

@@ -16,7 +16,7 @@ from .state import State
 from .views import checked_position
 
 if TYPE_CHECKING:
-    from ..tree.partition import Standing
+    from ..tree.partition import GroupMembers
 
 SHOWN = 16  # members of a group in a list of groups
 BYTES = 700_000  # of an answer, without JSON's own syntax
@@ -84,7 +84,7 @@ def fitting(lengths: list[int], most: int = BYTES) -> int:
     return max(1, int(np.searchsorted(np.cumsum(lengths), most, side="right")))
 
 
-def about_groups(state: State, groups: Groups, asked: Ints, standing: Standing) -> list[dict[str, Any]]:
+def about_groups(state: State, groups: Groups, asked: Ints, standing: GroupMembers) -> list[dict[str, Any]]:
     """Return the data on groups without their members."""
     first = groups.first(asked)
     columns = {
@@ -107,7 +107,7 @@ def about_groups(state: State, groups: Groups, asked: Ints, standing: Standing) 
     return views
 
 
-def members_view(state: State, standing: Standing, number: int, entries: slice) -> list[dict[str, Any]]:
+def members_view(state: State, standing: GroupMembers, number: int, entries: slice) -> list[dict[str, Any]]:
     """Return members of the `number`-th group in `standing`, as far as they fit into an answer."""
     representative, names = int(standing.representative[number]), state.embeddings.ids
     fit = fitting([len(name) for name in names[standing.members[entries]].tolist()])

@@ -38,7 +38,7 @@ def select(merges: Merges, cut: Cut, memory: int | str | None = None) -> Selecti
     part = deep.partition(cut)
     representative, dissimilarity = representatives(embeddings.vectors, part.group, embeddings.rank)
     kept = representative == np.arange(len(part.group))
-    decided = part.standing(part.decided)
+    decided = part.with_representatives(part.decided)
     representative[decided.members] = np.repeat(decided.representative, np.diff(decided.starts))
     dissimilarity[decided.members] = decided.dissimilarity
     kept[decided.members] = decided.kept

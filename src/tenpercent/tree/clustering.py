@@ -19,7 +19,7 @@ from ..linkage.pairs import BYTES_IN_MEMORY
 from ..linkage.threads import one_blas_thread
 from ..progress import bar, is_quiet, quiet
 from .cut import Cut
-from .finished_classes import Asked, FinishedClasses
+from .finished_classes import ClassDepth, FinishedClasses
 from .forecast import forecast
 from .memory_limit import too_deep
 
@@ -34,13 +34,13 @@ class ClassJob:
     """Class to cluster.
 
     Attributes:
-        asked: its code and the depth.
+        depth: its code and how deep.
         members: int64[k], the positions of its images in id order, ascending.
         after: a known result to resume from; its positions count within the class, as do all results.
         apart: int64[q, 2], pairs that never share a group; None for none.
     """
 
-    asked: Asked
+    depth: ClassDepth
     members: Ints
     after: Linkage | None = None
     apart: Ints | None = None
@@ -77,23 +77,23 @@ def cluster_classes(
         MemoryBudgetError: one class alone needs more than the whole budget.
         RunFolderError: the disk is full; finished classes are stored.
     """
-    found: dict[Asked, Linkage] = {}
+    found: dict[ClassDepth, Linkage] = {}
     if finished is not None:
-        found = {job.asked: linkage for job in jobs if (linkage := finished.find(job.asked)) is not None}
-    left = sorted((job for job in jobs if job.asked not in found), key=lambda job: -len(job.members))
+        found = {job.depth: linkage for job in jobs if (linkage := finished.find(job.depth)) is not None}
+    left = sorted((job for job in jobs if job.depth not in found), key=lambda job: -len(job.members))
     try:
         with _shown(left) as progress, one_blas_thread():
             for job, linkage in _clustered(vectors, left, cut, resources, finished):
-                found[job.asked] = linkage
+                found[job.depth] = linkage
                 if finished is not None:
-                    finished.add(job.asked, linkage)
+                    finished.add(job.depth, linkage)
                 progress.update(job.pairs)
     except BaseException:
         if finished is not None:
             with suppress(RunFolderError):  # the full disk may be the cause
                 finished.write()
         raise
-    return [found[job.asked] for job in jobs]
+    return [found[job.depth] for job in jobs]
 
 
 def _shown(jobs: Sequence[ClassJob]) -> tqdm[Any]:
@@ -136,7 +136,7 @@ def _clustered(
                     linkage = future.result()
                 except MemoryBudgetError:
                     alone.append(job)  # once the others have finished it may use all of the memory
-                    alone = deque(sorted(alone, key=lambda job: (-len(job.members), job.asked.code)))
+                    alone = deque(sorted(alone, key=lambda job: (-len(job.members), job.depth.code)))
                 else:
                     yield job, linkage
     finally:
@@ -183,14 +183,14 @@ def _merges_of(
     known = [] if job.after is None else [job.after]
     scratch = None
     if finished is not None:
-        known += finished.shallower(job.asked)
+        known += finished.shallower(job.depth)
         if job.pairs * BYTES_IN_MEMORY > resources.bytes * MAY_SPILL:
-            scratch = finished.scratch(job.asked.code)
+            scratch = finished.scratch(job.depth.code)
     try:
         return first_merges(
             _rows(vectors, job),
-            merges=job.asked.merges,
-            height=job.asked.height,
+            merges=job.depth.merges,
+            height=job.depth.height,
             cannot_link=job.apart,
             after=max(known, key=len, default=None),
             resources=replace(resources, scratch=scratch),
@@ -217,9 +217,9 @@ def _too_deep(
     """Convert the error of one class to that of the cut: no class may need more, each must be able to do what fits."""
     needed, left = error.needed, (error.n - error.fits + 1) / len(jobs[0].members)
     for job in jobs[1:] if error.fits else ():
-        if job.asked.merges:
-            expected = forecast(_rows(vectors, job), job.asked.merges, replace(resources, threads=1))
+        if job.depth.merges:
+            expected = forecast(_rows(vectors, job), job.depth.merges, replace(resources, threads=1))
             needed = max(needed, expected.needed)
-            if expected.fits < job.asked.merges:
+            if expected.fits < job.depth.merges:
                 left = max(left, 1 - (expected.fits - 1) / len(job.members))
     return too_deep(error, needed, left, cut)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +15,8 @@ from ..data.store.files import write_table
 from ..data.store.tables import Column, Layout, ascending, check, read_about, read_checked
 from ..data.store.typed import NewerFormatError
 from ..linkage.walk import Counted
+from .merge_table import MergeTable
 from .representatives import groups_of
-
-if TYPE_CHECKING:
-    from .merges import Merges
 
 FORMAT = 1
 
@@ -50,7 +48,7 @@ class StoredCounts(Mapping[int, Counted]):
     newer format, no class has any: a deeper cut then walks all pairs again, with the same result.
     """
 
-    def __init__(self, path: Path, merges: Merges) -> None:
+    def __init__(self, path: Path, merges: MergeTable) -> None:
         """Open the counts beside the file of merges `path`, if they belong to `merges`, which it holds."""
         self._path, self._merges = counts_path(path), merges
 

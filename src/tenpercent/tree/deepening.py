@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -14,12 +14,12 @@ from ..linkage.memory import MemoryBudgetError, Resources
 from ..linkage.walk import Counted
 from .clustering import ClassJob, cluster_classes
 from .cut import Cut
-from .finished_classes import Asked, FinishedClasses
-from .rewalk import inside
-from .steps import Request
+from .finished_classes import ClassDepth, FinishedClasses
+from .merge_table import MergeTable
+from .rewalk import inside, under
+from .steps import DeeperClass
 
-if TYPE_CHECKING:
-    from .merges import Merges
+Table = TypeVar("Table", bound=MergeTable)
 
 log = logging.getLogger("tenpercent")
 
@@ -27,7 +27,7 @@ SMALL = 50_000_000  # pairs within classes, as of 10,000 images together: cluste
 COPIES = 0.3  # the fraction kept where two images in three are copies, with a margin
 
 
-def beyond_copies(merges: Merges, resources: Resources) -> Merges | None:
+def beyond_copies(merges: Table, resources: Resources) -> Table | None:
     """Return the merges of a small set, deep enough to include the gap between copies and the rest.
 
     Every class is clustered as deep as keeping `COPIES` of it needs, and at least as high as half of the classes then
@@ -39,16 +39,16 @@ def beyond_copies(merges: Merges, resources: Resources) -> Merges | None:
     if int((merges.sizes * (merges.sizes - 1) // 2).sum()) > SMALL:
         return None
     try:
-        deep = merges.deepened(Cut(keep=COPIES), resources)
+        deep = deepened(merges, Cut(keep=COPIES), resources)
         ends = deep.complete_to[np.isfinite(deep.complete_to)]
         height = max(float(np.median(ends)), 0.0) if len(ends) else 0.0
-        return deep.deepened(Cut(threshold=height), resources)
+        return deepened(deep, Cut(threshold=height), resources)
     except MemoryBudgetError:
         log.info("the tree ends not far beyond the cut: deeper would not fit into memory")
         return None
 
 
-def deepened(merges: Merges, cut: Cut, resources: Resources) -> Merges:
+def deepened(merges: Table, cut: Cut, resources: Resources) -> Table:
     """Return merges of the same trees that reach `cut`; `merges` itself where they do already.
 
     Args:
@@ -63,7 +63,7 @@ def deepened(merges: Merges, cut: Cut, resources: Resources) -> Merges:
     """
     if cut.holds_height and merges.bare is not None:
         bare = deepened(merges.bare, cut, resources)
-        return merges if bare is merges.bare else bare.under(merges.constraints, resources)
+        return merges if bare is merges.bare else cast("Table", under(bare, merges.constraints, resources))
     finished: FinishedClasses | None = None
     while requests := merges.missing(cut):
         if finished is None and resources.scratch is not None:
@@ -79,7 +79,7 @@ def deepened(merges: Merges, cut: Cut, resources: Resources) -> Merges:
     return merges
 
 
-def _jobs(merges: Merges, requests: list[Request]) -> list[ClassJob]:
+def _jobs(merges: MergeTable, requests: list[DeeperClass]) -> list[ClassJob]:
     """Return the classes to cluster, each with its known merges."""
     members = _split(merges.class_index, merges.sizes)
     apart, alone = merges.constraints.apart, merges.constraints.alone
@@ -92,11 +92,11 @@ def _jobs(merges: Merges, requests: list[Request]) -> list[ClassJob]:
         depth = None if request.merges is None else min(request.merges, len(own) - 1)
         reached = float(merges.complete_to[request.index])
         after = None if reached < 0 else _known(merges, code, own, steps[request.index], reached)
-        jobs.append(ClassJob(Asked(code, depth, request.height), own, after, inside(apart, own)))
+        jobs.append(ClassJob(ClassDepth(code, depth, request.height), own, after, inside(apart, own)))
     return jobs
 
 
-def _known(merges: Merges, code: int, own: Ints, steps: Ints, reached: float) -> Linkage:
+def _known(merges: MergeTable, code: int, own: Ints, steps: Ints, reached: float) -> Linkage:
     """Return the known merges of one class, in positions within it."""
     counts = merges.counts.get(code)
     if counts is not None:
@@ -106,23 +106,23 @@ def _known(merges: Merges, code: int, own: Ints, steps: Ints, reached: float) ->
     return Linkage(a, b, merges.height[steps], reached, counts)
 
 
-def _joined(merges: Merges, jobs: list[ClassJob], found: list[Linkage]) -> Merges:
+def _joined(merges: Table, jobs: list[ClassJob], found: list[Linkage]) -> Table:
     """Replace the known merges of some classes by their new results, which begin with them."""
-    index = np.searchsorted(merges.classes, [job.asked.code for job in jobs])
+    index = np.searchsorted(merges.classes, [job.depth.code for job in jobs])
     anew = np.zeros(len(merges.classes), dtype=bool)
     anew[index] = True
     others = ~anew[merges.class_index[merges.a]]
     pieces = [(merges.a[others], merges.b[others], merges.height[others])]
     complete_to = merges.complete_to.copy()
     complete_to[index] = [linkage.complete_to for linkage in found]
-    codes = {job.asked.code for job in jobs}
+    codes = {job.depth.code for job in jobs}
     counts = {code: counted for code, counted in merges.counts.items() if code not in codes}
     for job, linkage in zip(jobs, found, strict=True):
         own = job.members
         pieces.append((own[linkage.a], own[linkage.b], linkage.height))
         if linkage.counted is not None:
             first, second, seen = linkage.counted
-            counts[job.asked.code] = Counted(own[first].astype(np.int32), own[second].astype(np.int32), seen)
+            counts[job.depth.code] = Counted(own[first].astype(np.int32), own[second].astype(np.int32), seen)
     a, b, height = (np.concatenate(column) for column in zip(*pieces, strict=True))
     order = np.lexsort((b, a, height))
     return replace(

@@ -6,13 +6,13 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from ..data.store.files import fingerprint, remove_temporaries, write_table
-from ..data.store.tables import Column, Layout, check, read_checked
+from ..data.store.tables import Column, FormatOnly, Layout, check, read_checked
 from ..linkage.linkage import Linkage
 from ..linkage.walk import Counted
 
@@ -28,19 +28,13 @@ PLAIN = (
 )
 
 
-class About(TypedDict):
-    """Metadata stored beside the columns."""
-
-    format: int
-
-
 LISTS = tuple(
     Column(name, pa.large_list(pa.from_numpy_dtype(np.dtype(kind)))) for name, kind in TYPES.items()
 )
-LAYOUT = Layout((*PLAIN, *LISTS), About, FORMAT)
+LAYOUT = Layout((*PLAIN, *LISTS), FormatOnly, FORMAT)
 
 
-class Asked(NamedTuple):
+class ClassDepth(NamedTuple):
     """Requested depth of a class: a number of merges, or all up to a height."""
 
     code: int
@@ -76,42 +70,42 @@ class FinishedClasses:
             remove_temporaries(self.folder)
         parts = sorted(self.folder.glob("part-*.parquet"))
         self._next = len(parts)
-        self._found: dict[Asked, Linkage] = {}
+        self._found: dict[ClassDepth, Linkage] = {}
         for part in parts:
             self._found.update(_read(part))
         self._of_class: dict[int, list[Linkage]] = {}
-        for asked, linkage in self._found.items():
-            self._of_class.setdefault(asked.code, []).append(linkage)
-        self._fresh: list[tuple[Asked, Linkage]] = []
+        for depth, linkage in self._found.items():
+            self._of_class.setdefault(depth.code, []).append(linkage)
+        self._fresh: list[tuple[ClassDepth, Linkage]] = []
         self._written = time.monotonic()
 
-    def find(self, asked: Asked) -> Linkage | None:
+    def find(self, depth: ClassDepth) -> Linkage | None:
         """Return the result of a request, or None where it is not finished."""
-        return self._found.get(asked)
+        return self._found.get(depth)
 
-    def shallower(self, asked: Asked) -> list[Linkage]:
+    def shallower(self, depth: ClassDepth) -> list[Linkage]:
         """Return the results of the class for shallower requests, to resume from.
 
         Deeper ones are no help: cut back they would lack their counts, and whole they would depend on earlier calls.
         """
         return [
             linkage
-            for linkage in self._of_class.get(asked.code, [])
-            if (asked.merges is not None and len(linkage) < asked.merges)
-            or (asked.height is not None and linkage.complete_to < asked.height)
+            for linkage in self._of_class.get(depth.code, [])
+            if (depth.merges is not None and len(linkage) < depth.merges)
+            or (depth.height is not None and linkage.complete_to < depth.height)
         ]
 
     def scratch(self, code: int) -> Path:
         """Return the folder that the clustering of a class may spill to; it need not exist."""
         return self.folder / f"class-{code}"
 
-    def add(self, asked: Asked, linkage: Linkage) -> None:
+    def add(self, depth: ClassDepth, linkage: Linkage) -> None:
         """Add a finished class, and write the collected ones if the last write was `SECONDS` ago.
 
         Raises:
             RunFolderError: the disk is full; what was written before is kept.
         """
-        self._fresh.append((asked, linkage))
+        self._fresh.append((depth, linkage))
         if time.monotonic() - self._written >= SECONDS:
             self.write()
 
@@ -126,18 +120,18 @@ class FinishedClasses:
                 self.folder / f"part-{self._next:05d}.parquet", _table(self._fresh), {"format": FORMAT}
             )
             self._next += 1
-            for asked, _ in self._fresh:
-                shutil.rmtree(self.scratch(asked.code), ignore_errors=True)
+            for depth, _ in self._fresh:
+                shutil.rmtree(self.scratch(depth.code), ignore_errors=True)
             self._fresh.clear()
         self._written = time.monotonic()
 
 
-def _table(finished: Sequence[tuple[Asked, Linkage]]) -> pa.Table:
+def _table(finished: Sequence[tuple[ClassDepth, Linkage]]) -> pa.Table:
     """Return one row per class, its arrays as lists."""
     columns: dict[str, Any] = {
-        "code": pa.array([asked.code for asked, _ in finished], pa.int64()),
-        "merges": pa.array([asked.merges for asked, _ in finished], pa.int64()),
-        "up_to": pa.array([asked.height for asked, _ in finished], pa.float64()),
+        "code": pa.array([depth.code for depth, _ in finished], pa.int64()),
+        "merges": pa.array([depth.merges for depth, _ in finished], pa.int64()),
+        "up_to": pa.array([depth.height for depth, _ in finished], pa.float64()),
         "complete_to": pa.array([linkage.complete_to for _, linkage in finished], pa.float64()),
         "is_counted": pa.array([linkage.counted is not None for _, linkage in finished]),
     }
@@ -156,7 +150,7 @@ def _arrays(linkage: Linkage) -> dict[str, Any]:
     return dict(zip(TYPES, [linkage.a, linkage.b, linkage.height, *edges], strict=True))
 
 
-def _read(part: Path) -> dict[Asked, Linkage]:
+def _read(part: Path) -> dict[ClassDepth, Linkage]:
     table, _ = read_checked(part, LAYOUT)
     table, plain = table.combine_chunks(), [column.name for column in PLAIN]
     lists = {name: table[name].combine_chunks() for name in TYPES}
@@ -170,5 +164,5 @@ def _read(part: Path) -> dict[Asked, Linkage]:
         counted = Counted(*edges) if is_counted else None
         check(part, (len(a) == len(b) == len(height), "its arrays have different lengths"))
         check(part, (len({len(array) for array in edges}) == 1, "its arrays have different lengths"))
-        found[Asked(code, merges, up_to)] = Linkage(a, b, height, complete_to, counted)
+        found[ClassDepth(code, merges, up_to)] = Linkage(a, b, height, complete_to, counted)
     return found

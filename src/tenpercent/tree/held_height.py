@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from .cut import Budget, Cut
+from .merge_table import MergeTable
 from .steps import Bools
 
-if TYPE_CHECKING:
-    from .merges import Merges
 
-
-def no_higher(merges: Merges, bare: Merges, taken: Bools, cut: Cut) -> Bools:
+def no_higher(merges: MergeTable, bare: MergeTable, taken: Bools, cut: Cut) -> Bools:
     """Return which merges come no later than the last one that a cut takes of another tree, bool[m].
 
     Args:

@@ -7,7 +7,7 @@ import re
 from decimal import Decimal
 from numbers import Integral
 
-from ..errors import UsageError
+from ..errors import UsageError, bytes_text
 from ..linkage.memory import MemoryBudgetError
 from .cut import Cut
 
@@ -49,15 +49,6 @@ def checked_memory(memory: int | str | None) -> int | None:
     return size
 
 
-def in_words(size: float) -> str:
-    """Return bytes in words, rounded up; without the space it is valid for ``--memory``."""
-    for unit, least in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if size >= least:
-            tenths = math.ceil(10 * size / least)
-            return f"{tenths / 10:g} {unit}" if tenths < 100 else f"{math.ceil(size / least)} {unit}"
-    return f"{math.ceil(size)} B"
-
-
 def too_deep(error: MemoryBudgetError, needed: int, left: float, cut: Cut) -> MemoryBudgetError:
     """Return `error` with its meaning for a cut: what fits, what the cut needs, what to change.
 
@@ -67,14 +58,14 @@ def too_deep(error: MemoryBudgetError, needed: int, left: float, cut: Cut) -> Me
         left: the fraction that every class can be reduced to, 1 or more where nothing fits.
         cut: the requested cut.
     """
-    remedy = f"give --memory {in_words(needed).replace(' ', '')} or more"
-    over = f"needs about {in_words(needed)}, and {in_words(error.allowed)} may be used"
+    remedy = f"give --memory {bytes_text(needed).replace(' ', '')} or more"
+    over = f"needs about {bytes_text(needed)}, and {bytes_text(error.allowed)} may be used"
     keep = math.ceil(100 * left - 1e-9) / 100
     if cut.keep is None:
         fits = f", or --keep {keep:g}, which fits" if keep < 1 else ""
         said = f"--threshold {cut.threshold:g} {over}; {remedy}{fits}"
     elif cut.keep < keep < 1:
-        said = f"--keep {keep:g} fits, {cut.keep:g} needs about {in_words(needed)}; {remedy}"
+        said = f"--keep {keep:g} fits, {cut.keep:g} needs about {bytes_text(needed)}; {remedy}"
     else:
         said = f"--keep {cut.keep:g} {over}; {remedy}"
     error.needed, error.args = needed, (said,)

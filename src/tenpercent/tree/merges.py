@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,56 +10,29 @@ import numpy as np
 import pyarrow as pa
 
 from ..data.store.checks import check_kind
-from ..data.store.embeddings import Embeddings, Ints
+from ..data.store.embeddings import Embeddings
 from ..data.store.files import write_table
 from ..decisions.constraints import NONE, Constraints
 from ..errors import StageError, UsageError, counted
 from ..linkage.memory import Resources
-from ..linkage.walk import Counted
 from .counts import StoredCounts, save_counts
 from .cut import DEPTH, Cut, Within, checked_choice
 from .deepening import deepened
 from .held_height import no_higher
+from .merge_table import MergeTable
 from .merges_file import FORMAT, check_merges, merges_layout
 from .partition import Partition, further
 from .representatives import groups_of
-from .rewalk import rewalked
+from .rewalk import under
 from .stage_files import read_stage, stored_file
-from .steps import ALL, Bools, Floats, Request, Steps
+from .steps import ALL, Bools
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Merges:
-    """First merges of the tree of each class, in one order of (height, a, b).
+class Merges(MergeTable):
+    """First merges of the tree of each class, in one order of (height, a, b): see `MergeTable` for the attributes."""
 
-    Attributes:
-        embeddings: the vectors, in id order.
-        within: class by class, or all images together.
-        a, b: int64[m], positions in id order of the pair that closed each merge, a < b.
-        height: float64[m], the dissimilarity of that pair, ascending.
-        classes: int64[c], the codes of the classes in order; −1 holds the images without a label, −2 all images.
-        complete_to: float64[c], every merge of the class with height ≤ it is included; inf for the whole tree, −1
-            for a class without requested merges.
-        counts: by the code of a class, the number of pairs that the walk had seen between its clusters when the merges
-            ended, the clusters by their largest positions in id order; a deeper cut resumes from them where known.
-        constraints: decisions about images: the merges are those of the tree under them.
-        bare: the tree without them, where they changed it.
-    """
-
-    embeddings: Embeddings
-    within: Within
-    a: Ints
-    b: Ints
-    height: Floats
-    classes: Ints
-    complete_to: Floats
-    counts: Mapping[int, Counted] = field(default_factory=dict)
-    constraints: Constraints = NONE
     bare: Merges | None = None
-
-    def __post_init__(self) -> None:
-        for array in (self.a, self.b, self.height, self.classes, self.complete_to):
-            array.flags.writeable = False
 
     # ---- cutting -------------------------------------------------------------------------------------------------
 
@@ -107,37 +77,8 @@ class Merges:
         )
 
     def under(self, constraints: Constraints, resources: Resources | None = None) -> Merges:
-        """Return the tree under other constraints, to the same depth; it is walked again only where they matter.
-
-        Args:
-            constraints: the new constraints.
-            resources: for walking again.
-
-        Raises:
-            ValueError: these merges are already under constraints that changed the tree; use those without.
-            MemoryBudgetError: the pairs don't fit into memory.
-        """
-        if constraints.links == self.constraints.links:
-            return replace(self, constraints=constraints)
-        if self.constraints.links:
-            raise ValueError("these merges are under other constraints; begin with those under none")
-        return replace(rewalked(self, constraints, resources or Resources()), bare=self)
-
-    def _spare(self) -> Ints | None:
-        """Return the extra merges that each class needs for images that stay beside their representative."""
-        if not len(self.constraints.keep):
-            return None
-        return np.bincount(self.class_index[self.constraints.keep], minlength=len(self.classes))
-
-    def covers(self, cut: Cut) -> bool:
-        """Return whether a cut needs no further clustering."""
-        return not self.missing(cut)
-
-    def missing(self, cut: Cut) -> list[Request]:
-        """Return what must still be clustered before `cut` can be taken, class by class; empty for nothing."""
-        if cut.holds_height:  # the tree under constraints is as deep as that without, and cut no higher
-            return (self.bare or self).steps.missing(cut)
-        return self.steps.missing(cut, self._spare())
+        """Return the tree under other constraints, to the same depth: see `rewalk.under`."""
+        return under(self, constraints, resources or Resources())
 
     def deepened(self, cut: Cut, resources: Resources | None = None) -> Merges:
         """Return merges of the same tree that go deep enough for a cut.
@@ -150,34 +91,6 @@ class Merges:
             MemoryBudgetError: the cut needs more memory: says what fits.
         """
         return deepened(self, cut, resources or Resources())
-
-    # ---- the classes ---------------------------------------------------------------------------------------------
-
-    @cached_property
-    def class_index(self) -> Ints:
-        """Position in `classes` of each image's class, int64[n]."""
-        labels = self.embeddings.labels
-        if self.within is Within.ALL or labels is None:
-            return np.zeros(len(self.embeddings), dtype=np.int64)
-        return np.searchsorted(self.classes, labels)
-
-    @cached_property
-    def sizes(self) -> Ints:
-        """Number of images of each class, int64[c]."""
-        return np.bincount(self.class_index, minlength=len(self.classes))
-
-    @cached_property
-    def steps(self) -> Steps:
-        """Merges as a list to cut."""
-        smallest = np.empty(len(self.classes), dtype=np.int64)
-        smallest[self.class_index[::-1]] = np.arange(len(self.embeddings))[
-            ::-1
-        ]  # the last to be written stays
-        return Steps(self.sizes, smallest, self.class_index[self.a], self.height, self.complete_to)
-
-    def __len__(self) -> int:
-        """Return the number of merges."""
-        return len(self.a)
 
     def __repr__(self) -> str:
         many = counted(len(self.classes), "class") if self.within is Within.CLASS else "all together"
@@ -240,15 +153,6 @@ class Merges:
         )
         check_merges(found, path)
         return replace(found, counts=StoredCounts(path, found))
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Fingerprint that the counts beside the stored merges name, so that they match no others."""
-        made_of = f"{self.embeddings.origin} {self.within}{self.constraints.links}"
-        digest = hashlib.blake2b(made_of.encode(), digest_size=8)
-        for array in (self.a, self.b, self.height, self.classes, self.complete_to):
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
 
 
 def cluster(embeddings: Embeddings, cut: Cut | None = None, resources: Resources | None = None) -> Merges:

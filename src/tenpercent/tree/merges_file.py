@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NotRequired
+from typing import Literal, NotRequired
 
 import numpy as np
 import pyarrow as pa
 
 from ..data.store.tables import Column, Layout, ascending, check, read_checked
 from .cut import Within
+from .merge_table import MergeTable
 from .representatives import groups_of
 from .stage_files import StageAbout
 from .steps import ALL, Floats
-
-if TYPE_CHECKING:
-    from .merges import Merges
 
 FORMAT = 1
 HIGHEST = 2.0 + 1e-9  # 1 − cos is at most 2, except for rounding
@@ -57,7 +55,7 @@ def complete_heights(height: Floats, complete_to: Floats) -> Floats:
     return height[: int(np.searchsorted(height, complete_to.min(initial=np.inf), side="right"))]
 
 
-def check_merges(merges: Merges, path: Path) -> None:
+def check_merges(merges: MergeTable, path: Path) -> None:
     """Raise `StageError` unless merges read from `path` are those of a forest of these images."""
     labels = merges.embeddings.labels
     expected = np.asarray([ALL]) if merges.within is Within.ALL or labels is None else np.unique(labels)

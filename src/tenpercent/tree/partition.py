@@ -18,7 +18,7 @@ from .representatives import central, groups_of
 from .steps import Bools, Floats, Steps
 
 
-class Standing(NamedTuple):
+class GroupMembers(NamedTuple):
     """Representatives of some groups.
 
     Attributes:
@@ -99,7 +99,7 @@ class Partition:
         offset = np.arange(starts[-1]) - np.repeat(starts[:-1], self.size[groups])
         return self._order[np.repeat(edges, self.size[groups]) + offset], starts
 
-    def standing(self, groups: Ints) -> Standing:
+    def with_representatives(self, groups: Ints) -> GroupMembers:
         """Find the representatives of some groups.
 
         Args:
@@ -113,17 +113,17 @@ class Partition:
             own = members[starts[at] : starts[at + 1]]
             last = [position for position in self.constraints.prefer.tolist() if position in own]
             row[at] = starts[at] + int(np.searchsorted(own, last[-1]))
-        keeper = np.repeat(row, np.diff(starts))
-        there = keeper >= 0
+        chosen = np.repeat(row, np.diff(starts))
+        there = chosen >= 0
         dissimilarity = np.full(len(members), np.nan)
-        dissimilarity[there] = dissimilarities(units, np.flatnonzero(there), keeper[there])
-        is_keeper = np.arange(len(members)) == keeper
-        kept = is_keeper | (allowed & np.isin(members, self.constraints.keep))
+        dissimilarity[there] = dissimilarities(units, np.flatnonzero(there), chosen[there])
+        is_representative = np.arange(len(members)) == chosen
+        kept = is_representative | (allowed & np.isin(members, self.constraints.keep))
         order = np.lexsort(
-            (members, dissimilarity, ~is_keeper, np.repeat(np.arange(len(groups)), np.diff(starts)))
+            (members, dissimilarity, ~is_representative, np.repeat(np.arange(len(groups)), np.diff(starts)))
         )
         representative = np.where(row >= 0, members[row], -1)
-        return Standing(members[order], starts, kept[order], dissimilarity[order], representative)
+        return GroupMembers(members[order], starts, kept[order], dissimilarity[order], representative)
 
     @cached_property
     def _order(self) -> Ints:
@@ -147,13 +147,13 @@ def kept_of(vectors: Vectors, members: Ints, constraints: Constraints, rank: Int
         return 1
     preferred = [position for position in constraints.prefer.tolist() if position in members]
     if preferred:
-        keeper = int(np.searchsorted(members, preferred[-1]))
+        chosen = int(np.searchsorted(members, preferred[-1]))
     else:
         allowed = ~np.isin(members, constraints.remove)
         starts = np.asarray([0, len(members)])
         ranked = None if rank is None else rank[members]
-        keeper = int(central(unit_vectors(vectors[members]), starts, allowed, ranked)[0])
-    return int(forced.sum()) + (not forced[keeper])
+        chosen = int(central(unit_vectors(vectors[members]), starts, allowed, ranked)[0])
+    return int(forced.sum()) + (not forced[chosen])
 
 
 # ---- how deep ----------------------------------------------------------------------------------------------------

@@ -50,9 +50,9 @@ def representatives(vectors: Vectors, group: Ints, rank: Ints | None = None) -> 
         all_may = np.ones(len(units), dtype=np.bool_)
         ranked = None if rank is None else rank[positions]
         rows = central(units, starts[first : last + 1] - starts[first], all_may, ranked)
-        keeper = np.repeat(rows, sizes[first:last])
-        representative[positions] = positions[keeper]
-        dissimilarity[positions] = dissimilarities(units, np.arange(len(positions)), keeper)
+        chosen = np.repeat(rows, sizes[first:last])
+        representative[positions] = positions[chosen]
+        dissimilarity[positions] = dissimilarities(units, np.arange(len(positions)), chosen)
     return representative, dissimilarity
 
 

@@ -9,7 +9,7 @@ A pair that no merge has brought together changes nothing: the walk would take e
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,17 +20,17 @@ from ..linkage.linkage import Linkage, first_merges
 from ..linkage.memory import Resources
 from ..linkage.neighbors import near_pairs
 from ..linkage.points import Points
+from .merge_table import MergeTable
 from .representatives import groups_of
 from .steps import Bools, Floats
 
-if TYPE_CHECKING:
-    from .merges import Merges
+Table = TypeVar("Table", bound=MergeTable)
 
 WHOLE = 20_000  # a class of no more images is walked again whole, which is faster than to search for the component
 LARGE = 0.25  # and so is a class of which the component is more than this fraction
 
 
-def rewalked(merges: Merges, constraints: Constraints, resources: Resources) -> Merges:
+def rewalked(merges: Table, constraints: Constraints, resources: Resources) -> Table:
     """Return the merges of the same depth under constraints.
 
     Args:
@@ -82,6 +82,25 @@ def rewalked(merges: Merges, constraints: Constraints, resources: Resources) -> 
         counts=counts,
         constraints=constraints,
     )
+
+
+def under(merges: Table, constraints: Constraints, resources: Resources) -> Table:
+    """Return the tree under other constraints, to the same depth; it is walked again only where they matter.
+
+    Args:
+        merges: under no constraints that change the tree, or under those that the new ones repeat.
+        constraints: the new constraints.
+        resources: for walking again.
+
+    Raises:
+        ValueError: these merges are already under constraints that changed the tree; use those without.
+        MemoryBudgetError: the pairs don't fit into memory.
+    """
+    if constraints.links == merges.constraints.links:
+        return replace(merges, constraints=constraints)
+    if merges.constraints.links:
+        raise ValueError("these merges are under other constraints; begin with those under none")
+    return replace(rewalked(merges, constraints, resources), bare=merges)
 
 
 def inside(pairs: Ints, members: Ints) -> Ints:

@@ -52,7 +52,7 @@ class Steps:
         removals = self.removals(cut) if further is None else self.removals(cut) + int(further[0])
         return allowed & (np.cumsum(allowed) <= removals)
 
-    def missing(self, cut: Cut, spare: Ints | None = None) -> list[Request]:
+    def missing(self, cut: Cut, spare: Ints | None = None) -> list[DeeperClass]:
         """Return what must still be clustered before `cut` can be taken, class by class; empty for nothing.
 
         For a global budget the answer may take a second round: first enough merges, whose height bounds the
@@ -87,20 +87,22 @@ class Steps:
         wanted = cut.wanted(int(self.sizes.sum()))
         return self.sizes - allot(self.sizes, self.smallest, wanted, cut.min_per_class)
 
-    def _up_to_count(self, cut: Cut, more: Ints) -> list[Request]:
+    def _up_to_count(self, cut: Cut, more: Ints) -> list[DeeperClass]:
         depths = np.minimum(self.depths(cut) + more, self.sizes - 1)
         short = np.isfinite(self.complete_to) & (self._stored() < depths)
-        return [Request(int(c), merges=int(depths[c])) for c in np.flatnonzero(short)]
+        return [DeeperClass(int(c), merges=int(depths[c])) for c in np.flatnonzero(short)]
 
-    def _deeper(self, cut: Cut) -> list[Request]:
+    def _deeper(self, cut: Cut) -> list[DeeperClass]:
         """Return requests for the other classes where constraints leave some fewer merges than their share."""
         stored, limits = self._stored(), self._limits(cut)
         short = np.isfinite(self.complete_to) & (stored < limits)
-        return [Request(int(c), merges=int(min(2 * stored[c] + 1, limits[c]))) for c in np.flatnonzero(short)]
+        return [
+            DeeperClass(int(c), merges=int(min(2 * stored[c] + 1, limits[c]))) for c in np.flatnonzero(short)
+        ]
 
-    def _up_to_height(self, cut: Cut, height: float) -> list[Request]:
+    def _up_to_height(self, cut: Cut, height: float) -> list[DeeperClass]:
         short = (self.complete_to < height) & (self._stored() < self._limits(cut))
-        return [Request(int(c), height=height) for c in np.flatnonzero(short)]
+        return [DeeperClass(int(c), height=height) for c in np.flatnonzero(short)]
 
     def _limits(self, cut: Cut) -> Ints:
         """Return the number of merges of each class that leave it its minimum."""
@@ -120,7 +122,7 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Request:
+class DeeperClass:
     """Class to cluster deeper: at least `merges` merges of it, or all up to `height`."""
 
     index: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,25 +10,19 @@ import pyarrow as pa
 from ...errors import StageError, UsageError
 from .ids import numbers_row
 from .run_folder import RunFolder
-from .tables import Column, Layout, check, read_checked, remedy
+from .tables import Column, FormatOnly, Layout, check, read_checked, remedy
 
 FORMAT = 1
 
 
-class About(TypedDict):
-    """Metadata stored beside the columns."""
-
-    format: int
-
-
 REJECTED = Layout(
     (Column("id", pa.string()), Column("row", pa.int64(), lowest=0), Column("reason", pa.string())),
-    About,
+    FormatOnly,
     FORMAT,
 )
 HELD_OUT = Layout(
     (Column("id", pa.string()), Column("row", pa.int64(), lowest=0), Column("label", pa.int64(), lowest=-1)),
-    About,
+    FormatOnly,
     FORMAT,
 )
 

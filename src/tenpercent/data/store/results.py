@@ -69,7 +69,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
 }
 
 
-class About(TypedDict):
+class ResultsMetadata(TypedDict):
     """Metadata stored beside the columns."""
 
     format: int
@@ -83,7 +83,7 @@ def _column(field: pa.Field) -> Column:
     return Column(field.name, field.type, nullable, lowest, highest, optional=not needed)
 
 
-LAYOUT = Layout(tuple(_column(field) for field in SCHEMA), About, FORMAT, bare=True)
+LAYOUT = Layout(tuple(_column(field) for field in SCHEMA), ResultsMetadata, FORMAT, bare=True)
 
 
 def read_trainings(path: Path, images: str | None = None) -> pa.Table:

@@ -305,7 +305,7 @@ class RunFolder:
                 self._replace_checksums(content, one, {})
             self._write(content)
 
-    def vouch(self, stage: Stage) -> None:
+    def store_checksums(self, stage: Stage) -> None:
         """Store the checksums of the files of `stage` in its record."""
         checksums = self._checksums(stage)
         with self._short_lock():
@@ -313,14 +313,14 @@ class RunFolder:
             self._replace_checksums(content, stage, checksums)
             self._write(content)
 
-    def doubt(self, stage: Stage) -> None:
+    def drop_checksums(self, stage: Stage) -> None:
         """Drop the checksums of files that `stage` is about to rewrite; a kill must not leave those of other files."""
         with self._short_lock():
             content = self.read()
             if self._replace_checksums(content, stage, {}):
                 self._write(content)
 
-    def doubt_missing(self, stage: Stage) -> None:
+    def drop_missing_checksums(self, stage: Stage) -> None:
         """Drop the checksums of missing files of `stage`, after checking that its other files are unchanged.
 
         When files are made again, the JSON files beside them are rewritten too.

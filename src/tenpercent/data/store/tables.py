@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -118,6 +118,12 @@ class Column:
         if self.highest is not None and ends["max"] is not None and ends["max"] > self.highest:
             return f"column {self.name} holds {ends['max']}, above {self.highest}"
         return None
+
+
+class FormatOnly(TypedDict):
+    """Metadata of a table that needs no more than its format."""
+
+    format: int
 
 
 @dataclass(frozen=True)

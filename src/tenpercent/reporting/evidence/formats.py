@@ -82,10 +82,3 @@ def class_name(code: int, names: Sequence[str]) -> str:
     """Return a class's name, or "class 7" where it has none or is a number."""
     name = names[code] if code < len(names) else str(code)
     return f"class {name}" if name.isdecimal() else name
-
-
-def duration(seconds: float) -> str:
-    """Return "3.1 s", "31 s", "4.2 min" or "1.9 h"."""
-    if seconds < 100:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import counted
+from ...errors import counted, duration_text
 from .formats import (
     accuracy_text,
     class_name,
     count_text,
     difference_text,
-    duration,
     loss_difference_text,
     loss_text,
     percent,
@@ -317,6 +316,6 @@ def cost(result: ArmResult, full: ArmResult, run: Mapping[str, Any]) -> str:
         saved = f"the time is regained after {runs}"
     kept = percent(result.fraction)
     return (
-        f"Finding the subset took {duration(spent)}; a training run takes {duration(subset)} on {kept} and "
-        f"{duration(whole)} on all images: {saved}."
+        f"Finding the subset took {duration_text(spent)}; a training run takes {duration_text(subset)} on {kept} and "
+        f"{duration_text(whole)} on all images: {saved}."
     )

@@ -32,7 +32,7 @@ class PieceAbout(TypedDict):
     batch: int
 
 
-class Begun:
+class UnfinishedPart:
     """Batches of unfinished part files on disk, in pieces of whole batches.
 
     Attributes:
