@@ -19,7 +19,7 @@ from PIL import Image
 
 from tenpercent.cli.dry_run import plan
 from tenpercent.cli.main import main
-from tenpercent.data.sources.changes import Recorded, compare
+from tenpercent.data.sources.changes import RecordedImages, compare
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.run_folder import RunFolder
@@ -85,7 +85,7 @@ def test_nothing_is_said_of_a_folder_that_is_as_it_was(place: Path) -> None:
 
 
 def compare_now(place: Path) -> object:
-    known = Recorded.of(RunFolder.open(place / "run"))
+    known = RecordedImages.of(RunFolder.open(place / "run"))
     assert known is not None
     return compare(known, open_source(place / "photos"))  # type: ignore[arg-type]
 
@@ -96,7 +96,7 @@ def test_what_is_gone_is_named_and_the_rest_exported(place: Path, caplog: pytest
     found = export(place / "run", "folder", place / "kept")
     assert exported(place) == sorted(there)
     assert found.images == len(there)
-    assert f"1 kept image is gone and not exported: {lost}." in found.notes
+    assert f"Gone, and not exported: 1 kept image ({lost})." in found.notes
     page = report(place / "run").read_text()
     assert f"1 gone ({lost})" in page
     assert f"1 gone ({lost})" in caplog.text
@@ -120,7 +120,7 @@ def test_a_new_image_is_named_and_locks_nothing(place: Path) -> None:
     before = kept(place)
     found = export(place / "run", "folder", place / "kept")
     assert exported(place) == sorted(before)
-    assert "1 image is new to the run and not exported: cat/0a.png." in found.notes
+    assert "New to the run, and not exported: 1 image (cat/0a.png)." in found.notes
     report(place / "run")
     select(place / "run", keep=0.8)
     explain(place / "run", before[0])
@@ -177,8 +177,7 @@ def test_a_renamed_file_is_known_by_its_bytes(place: Path) -> None:
     (place / "photos" / old).rename(place / "photos" / "cat" / "renamed.png")
     found = export(place / "run", "folder", place / "kept")
     assert (
-        f"1 kept image has another name now, and is exported under it: {old} is cat/renamed.png."
-        in found.notes
+        f"Renamed, and exported under the new name: 1 kept image ({old} is cat/renamed.png)." in found.notes
     )
     assert "cat/renamed.png" in exported(place)
     assert old not in exported(place)
@@ -209,11 +208,8 @@ def test_an_export_holds_nothing_but_what_was_embedded(place: Path, how: str, fo
     for seed, image in enumerate((name, other)):
         write_over(place / "photos" / image, how, seed + 10)
     found = export(place / "run", format, place / "kept")
-    assert (
-        f"1 kept image has other content than when it was embedded and is not exported: {name}."
-        in found.notes
-    )
-    assert f"1 removed image has other content than when it was embedded: {other}." in found.notes
+    assert f"Changed since it was embedded, and not exported: 1 kept image ({name})." in found.notes
+    assert f"Changed since it was embedded: 1 removed image ({other})." in found.notes
     assert found.images == len(there)
     if format == "folder":
         assert exported(place) == sorted(there)
@@ -339,7 +335,7 @@ def test_explain_says_why_a_file_was_passed_over(place: Path, name: str, why: st
     shutil.copy(place / "photos" / kept(place)[0], place / "photos" / name)
     with pytest.raises(UsageError) as refused:
         explain(place / "run", name)
-    assert f"{name} took no part: it was passed over (" in str(refused.value)
+    assert f"{name} took no part: it was skipped (" in str(refused.value)
     assert why in str(refused.value)
     with pytest.raises(UsageError, match="no such image"):
         explain(place / "run", "cat/never.png")

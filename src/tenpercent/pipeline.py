@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from .data.sources.changes import Change, check_not_passed_over
+from .data.sources.changes import Change, check_not_skipped
 from .data.sources.options import SourceOptions
 from .data.sources.run_name import run_folder_of
 from .data.sources.source import ImageSource
@@ -29,7 +29,7 @@ from .tree.memory_limit import checked_memory
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
     from .embedding.by_labels import ByLabels
     from .embedding.encoders import Embedder
-    from .exporting import ExportSummary, Format
+    from .exporting import ExportFormat, ExportSummary
     from .selection.explanation import Explanation
     from .selection.selection import Selection
     from .selection.stored import OpenRun
@@ -482,13 +482,13 @@ def explain(what: str | Path, name: str | int) -> Explanation:
     if find_id(embeddings.ids, text, embeddings.rows) is None:
         check_takes_part(folder, text)
         check_known_by_that_name(folder, text)
-        check_not_passed_over(folder.source, text)
+        check_not_skipped(folder.source, text)
     return selection.explain(name, embeddings)
 
 
 def export(
     what: str | Path,
-    format: Format | str,  # noqa: A002 – the flag's name
+    format: ExportFormat | str,  # noqa: A002 – the flag's name
     to: str | Path,
     *,
     ignore_decisions: bool = False,
@@ -501,12 +501,12 @@ def export(
         to: the path to write to; nothing there is overwritten.
         ignore_decisions: write the cut as if there were no decisions.
     """
-    from .exporting import Format, describe_change
+    from .exporting import ExportFormat, describe_change
     from .exporting import export as write
     from .reporting.summary import describe_left_out
     from .selection.stored import OpenRun
 
-    run, chosen = OpenRun.open(what), Format(format)
+    run, chosen = OpenRun.open(what), ExportFormat(format)
     cut = _cut_since(run, ignore_decisions=ignore_decisions)
     merges = None if cut is None else run.decided(ignore=ignore_decisions)
     selection = _current(run, merges, cut)

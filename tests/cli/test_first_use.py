@@ -11,7 +11,7 @@ from PIL import Image
 import tenpercent as tp
 from tenpercent.cli.main import main
 from tenpercent.data.sources.first_line import account, describe_taken
-from tenpercent.data.sources.folder import list_folder
+from tenpercent.data.sources.listing import list_folder
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.store.records import SourceRecord
@@ -52,7 +52,7 @@ def test_a_run_folder_within_its_source_is_no_part_of_it(tmp_path: Path, place: 
     run_at(source / place)
     after = open_source(str(source), SourceOptions())
     assert after.ids == before.ids and after.labels is None
-    assert "passed over: 1 run folder" in describe_taken(account(after))
+    assert "skipped: 1 run folder" in describe_taken(account(after))
     assert len(list_folder(source, SourceOptions(rules=1)).images) == 4  # as version 0.1 read it
 
 

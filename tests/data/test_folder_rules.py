@@ -1,4 +1,4 @@
-"""How folders are read: splits, classes, links, and what is passed over. Layouts of real sets and of bug reports."""
+"""How folders are read: splits, classes, links, and what is skipped. Layouts of real sets and of bug reports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import SourceError, UsageError
 from tenpercent.evaluation.evaluation_set import given_set
-from tenpercent.exporting import Format, export
+from tenpercent.exporting import ExportFormat, export
 from tenpercent.leakage.sets import open_test, open_train
 from tenpercent.reviewing.originals import GoneError, Originals, open_originals
 
@@ -361,7 +361,7 @@ def test_the_remedy_is_the_callers() -> None:
         refuse_case_twins(["A", "a"], "x", "do this")
 
 
-# ---- what is passed over -------------------------------------------------------------------------------------------
+# ---- what is skipped ------------------------------------------------------------------------------------------------
 
 
 def test_folders_that_systems_leave(tmp_path: Path) -> None:
@@ -403,12 +403,12 @@ def test_images_that_can_not_be_read_here_are_named_by_ending(
         ".dcm images that can't be read here": 1,
         ".zip archives": 1,
         ".mp4 videos": 1,
-        "files without an ending": 1,
+        "files without an extension": 1,
         "files that are not images": 1,
     }
     put(tmp_path, "2.avif")
     assert ".avif images that can't be read here" not in opened(tmp_path).skipped
-    monkeypatch.setattr("tenpercent.data.sources.folder.extensions", lambda: frozenset({".jpg"}))
+    monkeypatch.setattr("tenpercent.data.sources.listing.extensions", lambda: frozenset({".jpg"}))
     assert opened(tmp_path).skipped[".avif images that can't be read here"] == 1
 
 
@@ -421,15 +421,15 @@ def test_images_that_can_not_be_read_here_are_named_by_ending(
             r"2 files that are not images, 1 \.nef image that .*; convert the images to JPEG",
         ),
         (("set.zip",), r"1 \.zip archive; unpack the archives"),
-        (("0001", "0002"), r"2 files without an ending; give the files the ending"),
-        (("x.txt",), r"1 file that is not an image; give a folder with image files"),
-        (("images.dvc",), r"1 DVC pointer .*; fetch the files with dvc pull"),
+        (("0001", "0002"), r"2 files without an extension; add the extension"),
+        (("x.txt",), r"1 file that is not an image; give a folder that holds image files"),
+        (("images.dvc",), r"1 file in DVC that is not here; fetch the files with dvc pull"),
     ],
 )
 def test_where_nothing_can_be_read_the_remedy_fits(tmp_path: Path, names: tuple[str, ...], said: str) -> None:
     for name in names:
         (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(SourceError, match=f"holds no images; passed over: {said}"):
+    with pytest.raises(SourceError, match=f"holds no images; skipped: {said}"):
         opened(tmp_path)
 
 
@@ -492,7 +492,7 @@ def test_a_dvc_pointer_beside_its_file_is_no_loss(tmp_path: Path) -> None:
         (tmp_path / name).write_text("outs:")
     assert opened(tmp_path).skipped == {
         "files that are not images": 2,
-        "DVC pointers to files that are not here (dvc pull fetches them)": 1,
+        "files in DVC that are not here (dvc pull fetches them)": 1,
     }
 
 
@@ -616,7 +616,7 @@ def test_the_test_split_is_found_by_another_word(tmp_path: Path) -> None:
 
 def test_an_export_copies_what_links_lead_to(store: Path) -> None:
     source = opened(store / "links", follow_links=True)
-    written = export(selection_of(source, {0, 1}), source, Format.FOLDER, store / "out")
+    written = export(selection_of(source, {0, 1}), source, ExportFormat.FOLDER, store / "out")
     file = store / "out" / "cat" / "1.png"
     assert file.read_bytes() == png(0) and not file.is_symlink() and file.stat().st_nlink == 1
     assert "2 are copies: the source has links in their place" in str(written)

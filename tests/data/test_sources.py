@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from tenpercent.data.decoding.decode import Unreadable, decode
+from tenpercent.data.sources.library_sets import KINDS
 from tenpercent.data.sources.opening import SourceOptions, open_source, open_split
 from tenpercent.data.sources.options import RULES
 from tenpercent.data.sources.parquet_files import ParquetFiles
@@ -24,7 +25,6 @@ from tenpercent.data.sources.row_groups import RowGroups
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.sources.splits import split_of_file
 from tenpercent.data.sources.tables import ids_of
-from tenpercent.data.sources.torchvision_sets import KINDS
 from tenpercent.errors import SourceError, UsageError
 
 
@@ -185,19 +185,19 @@ def test_folders_that_do_not_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(SourceError, match=r"empty holds no images; give"):
         opened(empty)
     (empty / "a.txt").write_text("x")
-    with pytest.raises(SourceError, match="passed over: 1 file that is not an image; "):
+    with pytest.raises(SourceError, match="skipped: 1 file that is not an image; "):
         opened(empty)
-    with pytest.raises(SourceError, match=r"there is no '.*missing'"):
+    with pytest.raises(SourceError, match=r"no such file or folder: '.*missing'; give a folder"):
         opened(tmp_path / "missing")
     with pytest.raises(SourceError, match=r"a\.txt is a file, not a folder"):
         opened(empty / "a.txt")
-    with pytest.raises(SourceError, match=r"^there is no ''"):
+    with pytest.raises(SourceError, match=r"^no such file or folder: ''"):
         opened("")
 
     def denied(path: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("tenpercent.data.sources.folder.os.scandir", denied)
+    monkeypatch.setattr("tenpercent.data.sources.listing.os.scandir", denied)
     with pytest.raises(SourceError, match=r"Permission denied.*make it readable"):
         opened(empty)
 
@@ -667,7 +667,7 @@ def test_an_image_that_torchvision_can_not_decode_is_unreadable(
 def test_torchvision_names_and_folders_that_do_not_serve(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cifar11.*did you mean CIFAR10, CIFAR100\?"):
         opened("torchvision:cifar11", data_dir=tmp_path)
-    with pytest.raises(UsageError, match=r"xyz is not known; known: CIFAR10"):
+    with pytest.raises(UsageError, match=r"xyz is not one of the data sets that can be read; known: CIFAR10"):
         opened("torchvision:xyz", data_dir=tmp_path)
     with pytest.raises(UsageError, match="--data-dir"):
         opened("torchvision:CIFAR10")
@@ -682,7 +682,7 @@ def test_torchvision_names_and_folders_that_do_not_serve(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("spec", "words"), [("digit", "digits"), ("tf:mnist", "no kind of source"), ("hff:x", "hf:")]
+    ("spec", "words"), [("digit", "digits"), ("tf:mnist", "not a kind of source"), ("hff:x", "hf:")]
 )
 def test_names_that_are_no_source(spec: str, words: str) -> None:
     with pytest.raises(SourceError, match=words) as caught:
@@ -715,7 +715,7 @@ def test_options_survive_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_source_prints_shortly(tmp_path: Path) -> None:
     put(tmp_path, "a/1.png")
-    assert repr(opened(tmp_path)) == f"ImageSource({str(tmp_path)!r}, 1 images, 1 classes)"
+    assert repr(opened(tmp_path)) == f"ImageSource({str(tmp_path)!r}, 1 image, 1 class)"
 
 
 def test_real_cifar10(cifar10: Path) -> None:

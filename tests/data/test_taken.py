@@ -1,4 +1,4 @@
-"""Every run begins with one line: what was taken from the source, and what was passed over."""
+"""Every run begins with one line: what was taken from the source, and what was skipped."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PIL import Image
 import tenpercent as tp
 from tenpercent.cli.main import main
 from tenpercent.data.sources.first_line import MANY, account, describe_taken
+from tenpercent.data.sources.listing import LINKS_OUT, NOT_IN_ANNEX, POINTERS
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.store.records import SourceRecord
 
@@ -47,9 +48,9 @@ def test_a_class_that_no_image_has_is_counted_apart() -> None:
     assert describe_taken(about(class_names=[])) == "1,437 images, no labels"
 
 
-def test_what_was_passed_over_comes_last_the_most_first() -> None:
+def test_what_was_skipped_comes_last_the_most_first() -> None:
     assert describe_taken(about(skipped={"links": 2, "hidden files": 12})).endswith(
-        "; passed over: 12 hidden files, 2 links"
+        "; skipped: 12 hidden files, 2 links"
     )
     many = {f"kind {number}": 1000 + number for number in range(MANY + 2)}
     assert describe_taken(about(skipped=many)).endswith(", 2,001 others of 2 kinds")
@@ -62,10 +63,13 @@ def test_what_was_passed_over_comes_last_the_most_first() -> None:
         (".heic images that can't be read here", "1 .heic image that can't be read here"),
         ("links that lead out of the folder", "1 link that leads out of the folder"),
         ("@eaDir folders", "1 @eaDir folder"),
+        (LINKS_OUT, "1 link that leads out of the folder (--follow-links follows it)"),
+        (POINTERS, "1 file in DVC that is not here (dvc pull fetches it)"),
+        (NOT_IN_ANNEX, "1 link to git-annex content that is not here (git annex get fetches it)"),
     ],
 )
 def test_one_is_said_in_the_singular(plural: str, said: str) -> None:
-    assert describe_taken(about(n=1, skipped={plural: 1})) == f"1 image, 2 classes; passed over: {said}"
+    assert describe_taken(about(n=1, skipped={plural: 1})) == f"1 image, 2 classes; skipped: {said}"
 
 
 def test_run_folders_of_before_are_described_as_far_as_they_say() -> None:
@@ -132,13 +136,13 @@ def test_a_column_that_names_splits_is_said_not_to_divide_the_rows(tmp_path: Pat
         for name in ("train", "test", "train")
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "table.parquet")
-    assert "rows of train, test alike (column split divides none" in line(tmp_path / "table.parquet")
+    assert "rows of train, test together (column split selects none" in line(tmp_path / "table.parquet")
     pq.write_table(pa.Table.from_pylist(rows[:1]), tmp_path / "train.parquet")
-    assert "alike" not in line(tmp_path / "train.parquet")
+    assert "together" not in line(tmp_path / "train.parquet")
     for name in ("train", "test"):
         (tmp_path / "hive" / f"split={name}").mkdir(parents=True)
         pq.write_table(
             pa.Table.from_pylist([{"image": rows[0]["image"]}]),
             tmp_path / "hive" / f"split={name}" / "a.parquet",
         )
-    assert "alike" not in line(tmp_path / "hive"), "folders that name a split are read as splits"
+    assert "together" not in line(tmp_path / "hive"), "folders that name a split are read as splits"

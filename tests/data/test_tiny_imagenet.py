@@ -202,8 +202,11 @@ def test_lists_in_a_folder_of_annotations(tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("0.jpg\tcat\n", "names 1 of 4 images"),
-        ("".join(f"{n}.jpg\ta dog number {n}\n" for n in range(4)), "a text of its own"),
-        ("".join(f"{n}.jpg,0.{n}\n" for n in range(4)), "a number"),
+        (
+            "".join(f"{n}.jpg\ta dog number {n}\n" for n in range(4)),
+            "has a different text for nearly every image",
+        ),
+        ("".join(f"{n}.jpg,0.{n}\n" for n in range(4)), "gives images numbers that are not classes"),
         ("0.jpg cat\n0.jpg dog\n", "gives 0.jpg two classes, cat and dog"),
     ],
 )
@@ -241,7 +244,7 @@ def test_a_file_that_is_named_labels_what_it_names(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("1.jpg cat\n")
     assert classes_of(opened(source, labels=tmp_path / "mine.txt")) == [None, "cat"]
     (tmp_path / "other.txt").write_text("9.jpg cat\n")
-    with pytest.raises(SourceError, match=r"names none of the 2 images, 0\.jpg for example"):
+    with pytest.raises(SourceError, match=r"names no image of the source, such as 0\.jpg; give a text file"):
         opened(source, labels=tmp_path / "other.txt")
     with pytest.raises(SourceError, match="can't be read: No such file"):
         opened(source, labels=tmp_path / "gone.txt")
@@ -263,7 +266,7 @@ def test_labels_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "devkit").mkdir()
     (tmp_path / "devkit" / "cars_train_annos.mat").write_bytes(b"MATLAB 5.0")
     found = opened(source)
-    assert "cars_train_annos.mat can't be read here" in found.taken["unlabelled"]
+    assert "cars_train_annos.mat can't be read (write a text file" in found.taken["unlabelled"]
 
 
 def test_version_0_1_reads_no_such_file(tiny: Path) -> None:

@@ -25,9 +25,9 @@ from selections import selection_of
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.errors import StageError, TenpercentError, UsageError
-from tenpercent.exporting import Format, export, folder
+from tenpercent.exporting import ExportFormat, export, folder
 from tenpercent.exporting.kept import Kept
-from tenpercent.exporting.names import Names, safe_name
+from tenpercent.exporting.names import FreeNames, safe_name
 
 
 def picture(value: int, kind: str = "PNG", size: tuple[int, int] = (6, 5)) -> bytes:
@@ -80,7 +80,7 @@ def left_over(folder: Path) -> list[str]:
 
 
 def test_indices_are_the_kept_rows_in_the_order_of_the_source(photos: ImageSource, tmp_path: Path) -> None:
-    summary = export(selection_of(photos, KEPT), photos, Format.INDICES, tmp_path / "out" / "kept")
+    summary = export(selection_of(photos, KEPT), photos, ExportFormat.INDICES, tmp_path / "out" / "kept")
     rows = np.load(tmp_path / "out" / "kept" / "indices.npy", allow_pickle=False)
     assert rows.dtype == np.int64
     assert rows.tolist() == [0, 1, 3, 5]
@@ -92,7 +92,7 @@ def test_indices_are_the_kept_rows_in_the_order_of_the_source(photos: ImageSourc
 
 def test_csv_is_read_by_pandas_with_all_columns(photos: ImageSource, tmp_path: Path) -> None:
     selection = selection_of(photos, KEPT | {4})
-    export(selection, None, Format.CSV, tmp_path / "kept.csv")
+    export(selection, None, ExportFormat.CSV, tmp_path / "kept.csv")
     frame = pd.read_csv(tmp_path / "kept.csv")
     assert frame.columns.tolist() == selection.table.column_names
     assert frame["row"].tolist() == [0, 1, 3, 4, 5]
@@ -108,7 +108,7 @@ def test_csv_is_read_by_pandas_with_all_columns(photos: ImageSource, tmp_path: P
 def test_csv_keeps_every_id(ids: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     source = replace(in_memory([None] * len(ids)), ids=tuple(ids))
     to = tmp_path_factory.mktemp("csv") / "kept.csv"
-    export(selection_of(source, set(range(len(ids)))), None, Format.CSV, to)
+    export(selection_of(source, set(range(len(ids)))), None, ExportFormat.CSV, to)
     read = pa.csv.read_csv(
         to,
         parse_options=pa.csv.ParseOptions(newlines_in_values=True),
@@ -120,7 +120,7 @@ def test_csv_keeps_every_id(ids: list[str], tmp_path_factory: pytest.TempPathFac
 def test_csv_ids_with_commas_quotes_and_newlines_reach_pandas(tmp_path: Path) -> None:
     ids = ('a,"b"', "c\nd", "0012", "é日本", "e\r\nf", "NA")
     source = replace(in_memory([None] * len(ids)), ids=ids)
-    export(selection_of(source, set(range(len(ids)))), None, Format.CSV, tmp_path / "kept.csv")
+    export(selection_of(source, set(range(len(ids)))), None, ExportFormat.CSV, tmp_path / "kept.csv")
     frame = pd.read_csv(tmp_path / "kept.csv", dtype={"id": str}, keep_default_na=False, lineterminator="\n")
     assert frame["id"].tolist() == list(ids)
 
@@ -130,7 +130,7 @@ def test_csv_ids_with_commas_quotes_and_newlines_reach_pandas(tmp_path: Path) ->
 
 def test_folder_is_read_by_image_folder(photos: ImageSource, tmp_path: Path) -> None:
     to = tmp_path / "kept"
-    summary = export(selection_of(photos, KEPT | {4}), photos, Format.FOLDER, to)
+    summary = export(selection_of(photos, KEPT | {4}), photos, ExportFormat.FOLDER, to)
     found = ImageFolder(str(to))
     assert found.classes == ["cat", "dog & bone"]
     assert [(Path(path).name, label) for path, label in found.samples] == [
@@ -146,7 +146,7 @@ def test_folder_is_read_by_image_folder(photos: ImageSource, tmp_path: Path) -> 
 
 
 def test_folder_links_to_the_source_on_the_same_file_system(photos: ImageSource, tmp_path: Path) -> None:
-    summary = export(selection_of(photos, KEPT), photos, Format.FOLDER, tmp_path / "kept")
+    summary = export(selection_of(photos, KEPT), photos, ExportFormat.FOLDER, tmp_path / "kept")
     assert (tmp_path / "kept/cat/z.png").samefile(tmp_path / "photos/cat/z.png")
     assert "4 are hard links" in str(summary)
 
@@ -158,7 +158,7 @@ def test_folder_copies_where_the_file_system_cant_link(
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
-    summary = export(selection_of(photos, KEPT), photos, Format.FOLDER, tmp_path / "kept")
+    summary = export(selection_of(photos, KEPT), photos, ExportFormat.FOLDER, tmp_path / "kept")
     copy = tmp_path / "kept/cat/z.png"
     assert copy.read_bytes() == photos.read(0)
     assert not copy.samefile(tmp_path / "photos/cat/z.png")
@@ -168,7 +168,7 @@ def test_folder_copies_where_the_file_system_cant_link(
 def test_a_link_in_the_source_is_exported_as_the_file_it_names(photos: ImageSource, tmp_path: Path) -> None:
     (tmp_path / "photos/cat/z.png").unlink()
     (tmp_path / "photos/cat/z.png").symlink_to("k.png")
-    export(selection_of(photos, {0}), photos, Format.FOLDER, tmp_path / "kept")
+    export(selection_of(photos, {0}), photos, ExportFormat.FOLDER, tmp_path / "kept")
     written = tmp_path / "kept/cat/z.png"
     assert not written.is_symlink()
     assert written.read_bytes() == photos.read(5)
@@ -178,7 +178,7 @@ def test_bytes_keep_their_encoding_and_get_the_right_extension(tmp_path: Path) -
     kinds = ["JPEG", "PNG", "WEBP", "BMP", "TIFF"]
     images = [picture(value, kind) for value, kind in enumerate(kinds)]
     source = replace(in_memory(images), paths=("one.JPEG", "two.jpg", None, "four", "five.tiff"))
-    export(selection_of(source, set(range(5))), source, Format.FOLDER, tmp_path / "kept")
+    export(selection_of(source, set(range(5))), source, ExportFormat.FOLDER, tmp_path / "kept")
     written = {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
     names = ["one.JPEG", "two.jpg.png", "02.webp", "four.bmp", "five.tiff"]
     assert written == dict(zip(names, images, strict=True))
@@ -192,7 +192,7 @@ def test_pixels_become_png_without_loss(tmp_path: Path) -> None:
         random.integers(0, 65536, (8, 7), dtype=np.uint16),
     ]
     source = in_memory(images, ("one class",), [0, 0, 0])
-    export(selection_of(source, {0, 1, 2}), source, Format.FOLDER, tmp_path / "kept")
+    export(selection_of(source, {0, 1, 2}), source, ExportFormat.FOLDER, tmp_path / "kept")
     for row, image in enumerate(images):
         with PIL.Image.open(tmp_path / f"kept/one class/{row:02d}.png") as read:
             np.testing.assert_array_equal(np.asarray(read), image)
@@ -200,7 +200,7 @@ def test_pixels_become_png_without_loss(tmp_path: Path) -> None:
 
 def test_folder_says_what_image_folder_passes_over(tmp_path: Path) -> None:
     source = in_memory([picture(1), picture(2, "GIF")], ("ant",), [0, 0])
-    summary = export(selection_of(source, {0, 1}), source, Format.FOLDER, tmp_path / "kept")
+    summary = export(selection_of(source, {0, 1}), source, ExportFormat.FOLDER, tmp_path / "kept")
     assert "1 end with .gif, which ImageFolder reads only with is_valid_file given" in str(summary)
     assert len(ImageFolder(str(tmp_path / "kept"))) == 1
     assert len(ImageFolder(str(tmp_path / "kept"), is_valid_file=lambda _: True)) == 2
@@ -213,7 +213,7 @@ def test_names_that_clash_or_lead_elsewhere_stay_in_the_folder(tmp_path: Path) -
         ids=("one/x.png", "two/x.png", "../../up.png", "/abs.png", "three/X.PNG"),
         paths=("one/x.png", "two/x.png", "../../up.png", "/abs.png", "three/X.PNG"),
     )
-    export(selection_of(source, set(range(5))), source, Format.FOLDER, tmp_path / "in" / "kept")
+    export(selection_of(source, set(range(5))), source, ExportFormat.FOLDER, tmp_path / "in" / "kept")
     files = sorted(
         str(path.relative_to(tmp_path / "in" / "kept")) for path in tmp_path.rglob("*.*") if path.is_file()
     )
@@ -230,7 +230,7 @@ def test_every_name_is_one_plain_part_of_a_path(text: str) -> None:
 
 
 def test_names_are_given_out_once_whatever_their_case() -> None:
-    names = Names()
+    names = FreeNames()
     assert [names.free(name) for name in ("a.png", "A.png", "a-2.png", "a.png")] == [
         "a.png",
         "A-2.png",
@@ -244,7 +244,7 @@ def test_names_are_given_out_once_whatever_their_case() -> None:
 
 def test_hf_is_read_by_datasets_from_disk_and_from_parquet(photos: ImageSource, tmp_path: Path) -> None:
     to = tmp_path / "kept"
-    summary = export(selection_of(photos, KEPT | {4}), photos, Format.HF, to)
+    summary = export(selection_of(photos, KEPT | {4}), photos, ExportFormat.HF, to)
     assert summary.paths == (to, tmp_path / "kept.parquet")
     saved = datasets.load_from_disk(str(to))
     parquet = datasets.load_dataset(
@@ -267,7 +267,7 @@ def test_hf_is_read_by_datasets_from_disk_and_from_parquet(photos: ImageSource, 
 def test_hf_of_unlabelled_pixels(tmp_path: Path) -> None:
     images = [np.full((4, 4), value, dtype=np.uint8) for value in range(3)]
     source = in_memory(images)
-    export(selection_of(source, {2, 1}), source, Format.HF, tmp_path / "kept")
+    export(selection_of(source, {2, 1}), source, ExportFormat.HF, tmp_path / "kept")
     found = datasets.load_from_disk(str(tmp_path / "kept"))
     assert found.column_names == ["id", "image"]
     assert [np.asarray(image).max() for image in found["image"]] == [1, 2]
@@ -275,19 +275,19 @@ def test_hf_of_unlabelled_pixels(tmp_path: Path) -> None:
 
 def test_hf_leaves_the_bars_of_datasets_as_they_were(photos: ImageSource, tmp_path: Path) -> None:
     datasets.enable_progress_bars()
-    export(selection_of(photos, KEPT), photos, Format.HF, tmp_path / "kept")
+    export(selection_of(photos, KEPT), photos, ExportFormat.HF, tmp_path / "kept")
     assert not datasets.are_progress_bars_disabled()
 
 
 # ---- what can go wrong -------------------------------------------------------------------------------------------
 
-ALL = [Format.INDICES, Format.FOLDER, Format.CSV, Format.HF]
+ALL = [ExportFormat.INDICES, ExportFormat.FOLDER, ExportFormat.CSV, ExportFormat.HF]
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_nothing_is_overwritten(photos: ImageSource, tmp_path: Path, kind: Format) -> None:
+def test_nothing_is_overwritten(photos: ImageSource, tmp_path: Path, kind: ExportFormat) -> None:
     to = tmp_path / "taken"
-    if kind is Format.CSV:
+    if kind is ExportFormat.CSV:
         to.write_text("mine")
     else:
         to.mkdir()
@@ -300,7 +300,7 @@ def test_nothing_is_overwritten(photos: ImageSource, tmp_path: Path, kind: Forma
 
 @pytest.mark.parametrize("kind", ALL)
 def test_the_current_folder_is_refused_like_any_other(
-    photos: ImageSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Format
+    photos: ImageSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: ExportFormat
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"choose (another )?--to"):
@@ -311,33 +311,35 @@ def test_the_current_folder_is_refused_like_any_other(
 def test_hf_refuses_a_parquet_file_that_is_there(photos: ImageSource, tmp_path: Path) -> None:
     (tmp_path / "kept.parquet").write_text("mine")
     with pytest.raises(UsageError, match=r"kept\.parquet exists already"):
-        export(selection_of(photos, KEPT), photos, Format.HF, tmp_path / "kept")
+        export(selection_of(photos, KEPT), photos, ExportFormat.HF, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
 
-@pytest.mark.parametrize("kind", [Format.INDICES, Format.FOLDER, Format.HF])
-def test_an_empty_folder_is_filled(photos: ImageSource, tmp_path: Path, kind: Format) -> None:
+@pytest.mark.parametrize("kind", [ExportFormat.INDICES, ExportFormat.FOLDER, ExportFormat.HF])
+def test_an_empty_folder_is_filled(photos: ImageSource, tmp_path: Path, kind: ExportFormat) -> None:
     (tmp_path / "kept").mkdir()
     export(selection_of(photos, KEPT), photos, kind, tmp_path / "kept")
     assert any((tmp_path / "kept").iterdir())
 
 
-@pytest.mark.parametrize("kind", [Format.FOLDER, Format.HF])
-def test_ready_vectors_have_no_images(photos: ImageSource, tmp_path: Path, kind: Format) -> None:
+@pytest.mark.parametrize("kind", [ExportFormat.FOLDER, ExportFormat.HF])
+def test_ready_vectors_have_no_images(photos: ImageSource, tmp_path: Path, kind: ExportFormat) -> None:
     with pytest.raises(UsageError, match="choose --format indices or csv"):
         export(selection_of(photos, KEPT), None, kind, tmp_path / "kept")
     assert sorted(tmp_path.iterdir()) == [tmp_path / "photos"]
 
 
-@pytest.mark.parametrize("kind", [Format.FOLDER, Format.HF])
-def test_an_export_into_its_own_source_is_refused(photos: ImageSource, tmp_path: Path, kind: Format) -> None:
+@pytest.mark.parametrize("kind", [ExportFormat.FOLDER, ExportFormat.HF])
+def test_an_export_into_its_own_source_is_refused(
+    photos: ImageSource, tmp_path: Path, kind: ExportFormat
+) -> None:
     with pytest.raises(UsageError, match="lies within the source"):
         export(selection_of(photos, KEPT), photos, kind, tmp_path / "photos" / "cat" / "kept")
 
 
-@pytest.mark.parametrize("kind", [Format.FOLDER, Format.HF])
+@pytest.mark.parametrize("kind", [ExportFormat.FOLDER, ExportFormat.HF])
 def test_an_image_that_is_gone_leaves_nothing_half_written(
-    photos: ImageSource, tmp_path: Path, kind: Format
+    photos: ImageSource, tmp_path: Path, kind: ExportFormat
 ) -> None:
     (tmp_path / "photos" / "dog & bone" / "b.JPG").unlink()
     with pytest.raises(TenpercentError, match=r"'dog & bone/b\.JPG' .* can't be read: No such file"):
@@ -345,8 +347,8 @@ def test_an_image_that_is_gone_leaves_nothing_half_written(
     assert sorted(tmp_path.iterdir()) == [tmp_path / "photos"]
 
 
-@pytest.mark.parametrize("kind", [Format.FOLDER, Format.HF])
-def test_another_source_is_refused(photos: ImageSource, tmp_path: Path, kind: Format) -> None:
+@pytest.mark.parametrize("kind", [ExportFormat.FOLDER, ExportFormat.HF])
+def test_another_source_is_refused(photos: ImageSource, tmp_path: Path, kind: ExportFormat) -> None:
     other = replace(photos, ids=("new.png", *photos.ids[:-1]))
     with pytest.raises(StageError, match=r"row 0 was 'cat/z\.png', is 'new\.png'"):
         export(selection_of(photos, KEPT), other, kind, tmp_path / "kept")
@@ -363,7 +365,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     real = folder.link_or_copy
     monkeypatch.setattr(folder, "link_or_copy", full)
     with pytest.raises(TenpercentError, match="No space left on device; free some space") as error:
-        export(selection_of(photos, KEPT), photos, Format.FOLDER, tmp_path / "kept")
+        export(selection_of(photos, KEPT), photos, ExportFormat.FOLDER, tmp_path / "kept")
     assert "\n" not in str(error.value)
     assert sorted(tmp_path.iterdir()) == [tmp_path / "photos"]
 
@@ -371,14 +373,14 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 def test_a_target_below_a_file_is_one_line(photos: ImageSource, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UsageError, match=r"leads through .*, which is a file"):
-        export(selection_of(photos, KEPT), photos, Format.INDICES, tmp_path / "file" / "kept")
+        export(selection_of(photos, KEPT), photos, ExportFormat.INDICES, tmp_path / "file" / "kept")
 
 
 def test_indices_and_csv_say_what_kind_of_target_they_make(photos: ImageSource, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"two files in a folder"):
-        export(selection_of(photos, KEPT), None, Format.INDICES, tmp_path / "kept.npy")
+        export(selection_of(photos, KEPT), None, ExportFormat.INDICES, tmp_path / "kept.npy")
     with pytest.raises(UsageError, match=r"CSV is one file; choose --to .*kept\.csv"):
-        export(selection_of(photos, KEPT), None, Format.CSV, tmp_path)
+        export(selection_of(photos, KEPT), None, ExportFormat.CSV, tmp_path)
 
 
 def test_an_unknown_format_names_those_there_are(photos: ImageSource, tmp_path: Path) -> None:
@@ -395,7 +397,7 @@ def test_kept_is_sorted_by_row_whatever_the_ids(photos: ImageSource) -> None:
 
 
 def test_parquet_carries_its_features_without_datasets(photos: ImageSource, tmp_path: Path) -> None:
-    export(selection_of(photos, KEPT), photos, Format.HF, tmp_path / "kept")
+    export(selection_of(photos, KEPT), photos, ExportFormat.HF, tmp_path / "kept")
     assert b"huggingface" in pq.read_schema(tmp_path / "kept.parquet").metadata
 
 
@@ -449,7 +451,7 @@ def test_hf_keeps_all_columns_and_features_of_parquet(table: datasets.Dataset, t
     table.select(range(3, 7)).to_parquet(tmp_path / "in" / "b.parquet")
     source = open_source(tmp_path / "in")
     assert isinstance(source, ImageSource)
-    export(selection_of(source, TABLE_KEPT), source, Format.HF, tmp_path / "kept")
+    export(selection_of(source, TABLE_KEPT), source, ExportFormat.HF, tmp_path / "kept")
     for found in read_both(tmp_path / "kept", tmp_path / "cache"):
         check_table(found, table)
 
@@ -462,7 +464,7 @@ def test_hf_keeps_all_columns_and_features_of_a_data_set(
     table.save_to_disk(tmp_path / "in")
     source = open_source(f"hf:{tmp_path / 'in'}")
     assert isinstance(source, ImageSource)
-    export(selection_of(source, TABLE_KEPT), source, Format.HF, tmp_path / "kept")
+    export(selection_of(source, TABLE_KEPT), source, ExportFormat.HF, tmp_path / "kept")
     for found in read_both(tmp_path / "kept", tmp_path / "cache"):
         check_table(found, table)
 
@@ -476,7 +478,7 @@ def test_hf_takes_in_the_files_that_a_data_set_names(
     source = open_source(f"hf:{photos.spec}")
     assert isinstance(source, ImageSource)
     expected = [source.read(row) for row in (0, 2)]
-    export(selection_of(source, {0, 2}), source, Format.HF, tmp_path / "kept")
+    export(selection_of(source, {0, 2}), source, ExportFormat.HF, tmp_path / "kept")
     shutil.rmtree(tmp_path / "photos")
     for found in read_both(tmp_path / "kept", tmp_path / "cache"):
         raw = found.cast_column("image", datasets.Image(decode=False))
@@ -494,7 +496,7 @@ def test_parquet_without_features_gets_its_images_declared(tmp_path: Path) -> No
     pq.write_table(plain, tmp_path / "in.parquet")
     source = open_source(tmp_path / "in.parquet")
     assert isinstance(source, ImageSource)
-    export(selection_of(source, {0, 2}), source, Format.HF, tmp_path / "kept")
+    export(selection_of(source, {0, 2}), source, ExportFormat.HF, tmp_path / "kept")
     found = datasets.load_from_disk(str(tmp_path / "kept"))
     assert found.features == datasets.Features(image=datasets.Image(), label=datasets.Value("string"))
     assert found["label"][:] == ["ant", "ant"]
@@ -505,7 +507,7 @@ def test_folder_of_a_table_has_its_original_bytes(table: datasets.Dataset, tmp_p
     table.to_parquet(tmp_path / "in.parquet")
     source = open_source(tmp_path / "in.parquet")
     assert isinstance(source, ImageSource)
-    export(selection_of(source, TABLE_KEPT), source, Format.FOLDER, tmp_path / "kept")
+    export(selection_of(source, TABLE_KEPT), source, ExportFormat.FOLDER, tmp_path / "kept")
     found = ImageFolder(str(tmp_path / "kept"))
     assert found.classes == ["ant", "bee", "cow"]
     assert [Path(path).read_bytes() for path, _ in found.samples] == [picture(0), picture(40), picture(60)]
@@ -518,7 +520,7 @@ def test_a_table_that_is_gone_is_an_error_of_the_source(table: datasets.Dataset,
     assert isinstance(source, ImageSource)
     (tmp_path / "in.parquet").unlink()
     with pytest.raises(TenpercentError, match=r"in\.parquet can't be read: .*No such file"):
-        export(selection_of(source, TABLE_KEPT), source, Format.HF, tmp_path / "kept")
+        export(selection_of(source, TABLE_KEPT), source, ExportFormat.HF, tmp_path / "kept")
     assert not any("kept" in path.name for path in tmp_path.iterdir())
 
 
@@ -531,7 +533,7 @@ def test_parquet_that_names_files_is_exported_with_their_bytes(photos: ImageSour
     )
     source = open_source(tmp_path / "photos" / "in.parquet")
     assert isinstance(source, ImageSource)
-    export(selection_of(source, {0, 2}), source, Format.HF, tmp_path / "kept")
+    export(selection_of(source, {0, 2}), source, ExportFormat.HF, tmp_path / "kept")
     found = datasets.load_from_disk(str(tmp_path / "kept")).cast_column("image", datasets.Image(decode=False))
     assert [image["bytes"] for image in found["image"]] == [photos.read(0), photos.read(2)]
     assert found["n"][:] == [1, 3]
@@ -543,7 +545,7 @@ def test_parquet_files_of_different_columns_keep_all_of_them(table: datasets.Dat
     table.select(range(3, 7)).remove_columns("taken").to_parquet(tmp_path / "in" / "b.parquet")
     source = open_source(tmp_path / "in")
     assert isinstance(source, ImageSource)
-    export(selection_of(source, TABLE_KEPT), source, Format.HF, tmp_path / "kept")
+    export(selection_of(source, TABLE_KEPT), source, ExportFormat.HF, tmp_path / "kept")
     found = datasets.load_from_disk(str(tmp_path / "kept"))
     assert found.features == table.features
     assert [taken is None for taken in found["taken"]] == [False, True, True, True]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.sources.changes import Change, Recorded, compare, is_folder
+from ..data.sources.changes import Change, RecordedImages, compare, is_folder
 from ..data.sources.first_line import account, describe_taken
 from ..data.sources.holdout import split_holdout, write_holdout
 from ..data.sources.opening import absolute, check_options, moved, open_source
@@ -259,7 +259,7 @@ def _change(folder: RunFolder, opened: ImageSource | Embeddings) -> tuple[Change
     """Return the changes in the folder of a run, and the number of images it was made of."""
     if not folder.json_path.exists() or not isinstance(opened, ImageSource) or not is_folder(opened):
         return Change(), 0
-    known = Recorded.of(folder) if _embedded(folder) is not None else None
+    known = RecordedImages.of(folder) if _embedded(folder) is not None else None
     return (Change(), 0) if known is None else (compare(known, opened), len(known.ids))
 
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from .kept import Kept
-from .summary import ExportSummary, Format, describe_change
+from .summary import ExportFormat, ExportSummary, describe_change
 
 if TYPE_CHECKING:
     from ..data.sources.source import ImageSource
     from ..selection.selection import Selection
 
-__all__ = ["ExportSummary", "Format", "describe_change", "export"]
+__all__ = ["ExportFormat", "ExportSummary", "describe_change", "export"]
 
 
 def export(
     selection: Selection,
     source: ImageSource | None,
-    format: Format | str,  # noqa: A002
+    format: ExportFormat | str,  # noqa: A002
     to: Path,
     without: Collection[str] = (),
 ) -> ExportSummary:
@@ -47,12 +47,12 @@ def export(
     """
     from . import folder, hf, rows
 
-    format = Format(format)  # noqa: A001
+    format = ExportFormat(format)  # noqa: A001
     to = to if to.name else to.absolute()  # "." has no name, and files are written under one or beside it
     kept = Kept.of(selection)
-    if format is Format.INDICES:
+    if format is ExportFormat.INDICES:
         return rows.write_indices(kept, to)
-    if format is Format.CSV:
+    if format is ExportFormat.CSV:
         return rows.write_csv(kept, to)
     if source is None:
         raise UsageError(
@@ -61,4 +61,4 @@ def export(
         )
     kept = kept.without(without)
     kept.check(source)
-    return (folder.write_folder if format is Format.FOLDER else hf.write_dataset)(kept, source, to)
+    return (folder.write_folder if format is ExportFormat.FOLDER else hf.write_dataset)(kept, source, to)

@@ -13,8 +13,8 @@ from ..data.sources.source import ImageSource
 from ..progress import bar
 from .encoded import gone, named, read_encoded
 from .kept import Kept
-from .names import Names, safe_name, shortened
-from .summary import ExportSummary, Format
+from .names import FreeNames, safe_name, shortened
+from .summary import ExportFormat, ExportSummary
 from .targets import building, check_free, check_outside, place
 
 # The suffixes that torchvision's ImageFolder reads; it skips all others silently.
@@ -39,27 +39,23 @@ def write_folder(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
     with building(to) as temporary, bar(len(kept), "Writing images", "images") as progress:
         root = temporary / "kept"
         root.mkdir()
-        folders = class_folders(kept.class_names, root)
-        names: dict[Path, Names] = {}
-        names[root] = Names()
-        for folder in folders.values():
-            names[root].free(folder.name)
-            names[folder] = Names()
+        beside = FreeNames()
+        folders = class_folders(kept.class_names, root, beside)
+        names = {root: beside, **{folder: FreeNames() for folder in folders.values()}}
         for row, class_name in zip(kept.rows.tolist(), kept.class_names, strict=True):
             folder = root if class_name is None else folders[class_name]
             how[write_image(source, row, folder, names[folder])] += 1
             progress.update(1)
         endings = Counter(file.suffix.lower() for folder in folders.values() for file in folder.iterdir())
         (done,) = place({root: to})
-    return ExportSummary(Format.FOLDER, (done,), len(kept), notes(how, kept.class_names, endings))
+    return ExportSummary(ExportFormat.FOLDER, (done,), len(kept), notes(how, kept.class_names, endings))
 
 
-def class_folders(class_names: list[str | None], root: Path) -> dict[str, Path]:
-    """Make a folder in `root` for each class there is, and return them by class name.
+def class_folders(class_names: list[str | None], root: Path, taken: FreeNames) -> dict[str, Path]:
+    """Make a folder in `root` for each class there is, with names not yet `taken`; return them by class name.
 
     Levels that all classes share are not part of the folder's name.
     """
-    taken = Names()
     known = sorted({name for name in class_names if name is not None})
     plain = zip(known, plain_names(known), strict=True)
     folders = {name: root / taken.free(safe_name(short)) for name, short in plain}
@@ -68,17 +64,18 @@ def class_folders(class_names: list[str | None], root: Path) -> dict[str, Path]:
     return folders
 
 
-def write_image(source: ImageSource, row: int, folder: Path, names: Names) -> str:
+def write_image(source: ImageSource, row: int, folder: Path, names: FreeNames) -> str:
     """Put one image into `folder`; return the way: ``linked``, ``copied``, ``followed`` (a link) or ``written``."""
-    name = safe_name(PurePosixPath(source.paths[row] or source.ids[row]).name)
-    file = source_file(source, row)
-    if file is not None:
+    path = source.paths[row]
+    name = safe_name(PurePosixPath(path or source.ids[row]).name)
+    place = Path(source.spec, path or "")
+    if path is not None and place.is_file():
+        file, target = place.resolve(), folder / names.free(name)
         try:
             file.open("rb").close()
         except OSError as error:
             raise gone(source, row, error) from error
-        target = folder / names.free(name)
-        if file == Path(source.spec) / (source.paths[row] or ""):
+        if file == place:
             return link_or_copy(file, target)
         shutil.copyfile(file, target)  # a link would let a change here change a store shared by others
         return "followed"
@@ -89,16 +86,6 @@ def write_image(source: ImageSource, row: int, folder: Path, names: Names) -> st
         raise gone(source, row, error) from error
     (folder / names.free(shortened(name))).write_bytes(data)
     return "written"
-
-
-def source_file(source: ImageSource, row: int) -> Path | None:
-    """Return the file of one image, or None where the source is not a folder of images."""
-    path = source.paths[row]
-    root = Path(source.spec)
-    if path is None or not root.is_dir():
-        return None
-    file = root / path
-    return file.resolve() if file.is_file() else None
 
 
 def link_or_copy(file: Path, target: Path) -> str:

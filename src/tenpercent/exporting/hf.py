@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 
 from ..data.decoding.decode import Unreadable
 from ..data.sources.classes import told_apart
+from ..data.sources.huggingface import quiet_datasets
 from ..data.sources.source import ImageSource
 from ..errors import TenpercentError, one_line, require
 from ..progress import bar
 from .encoded import read_encoded
 from .kept import Kept
-from .summary import ExportSummary, Format
+from .summary import ExportFormat, ExportSummary
 from .targets import building, check_free, check_outside, place
 
 BATCH = 100  # rows of a row group: images are large, and the Hub's own files have small ones
@@ -41,24 +42,12 @@ def write_dataset(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
     parquet = to.with_name(f"{to.name}.parquet")
     check_free(parquet)
     check_outside(to, source)
-    with building(to) as temporary, silent(datasets):
+    with building(to) as temporary, quiet_datasets(datasets, always=True):
         folder, table, file = temporary / "dataset", temporary / "rows.arrow", temporary / "rows.parquet"
         write_rows(datasets, rows_of(datasets, kept, source), len(kept), table, file)
         datasets.Dataset.from_file(str(table)).save_to_disk(folder)
         paths = place({folder: to, file: parquet})
-    return ExportSummary(Format.HF, paths, len(kept))
-
-
-@contextmanager
-def silent(datasets: Any) -> Iterator[None]:
-    """Turn off the progress bars of `datasets`, which respect neither a quiet run nor a log file."""
-    were_off = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not were_off:
-            datasets.enable_progress_bars()
+    return ExportSummary(ExportFormat.HF, paths, len(kept))
 
 
 def write_rows(datasets: Any, rows: pa.RecordBatchReader, n: int, table: Path, file: Path) -> None:

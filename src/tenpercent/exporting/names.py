@@ -31,8 +31,8 @@ def shortened(name: str) -> str:
     return stem + extension
 
 
-class Names:
-    """Names within one folder, each given once, even where case does not count."""
+class FreeNames:
+    """FreeNames within one folder, each given once, even where case does not count."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()

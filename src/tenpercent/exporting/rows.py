@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv
 
 from ..errors import UsageError
-from .formulas import formula_notes
 from .kept import Kept
-from .summary import ExportSummary, Format
+from .summary import ExportFormat, ExportSummary
 from .targets import building, check_free, place
+
+# Signs that start a formula in a spreadsheet, also after a tab or line break, and in the full width of East Asia.
+BEGINNING = r"^[\t\r\n =+\-@＝＋－＠]*[=+\-@＝＋－＠]"
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"  # read as the same number by any reader
 
 
 def write_indices(kept: Kept, to: Path) -> ExportSummary:
@@ -33,7 +38,7 @@ def write_indices(kept: Kept, to: Path) -> ExportSummary:
         np.save(made / "indices.npy", rows, allow_pickle=False)
         (made / "indices.txt").write_text("".join(f"{row}\n" for row in rows.tolist()), encoding="ascii")
         (folder,) = place({made: to})
-    return ExportSummary(Format.INDICES, (folder / "indices.npy", folder / "indices.txt"), len(kept))
+    return ExportSummary(ExportFormat.INDICES, (folder / "indices.npy", folder / "indices.txt"), len(kept))
 
 
 def write_csv(kept: Kept, to: Path) -> ExportSummary:
@@ -52,4 +57,22 @@ def write_csv(kept: Kept, to: Path) -> ExportSummary:
         options = csv.WriteOptions(include_header=True, quoting_style="needed")
         csv.write_csv(kept.table, temporary / "table.csv", options)
         paths = place({temporary / "table.csv": to})
-    return ExportSummary(Format.CSV, paths, len(kept), formula_notes(kept.table))
+    return ExportSummary(ExportFormat.CSV, paths, len(kept), formula_notes(kept.table))
+
+
+def formula_notes(table: pa.Table) -> tuple[str, ...]:
+    """Return notes on the texts that a spreadsheet would compute, of a table written as CSV."""
+    found = np.zeros(len(table), dtype=bool)
+    for field, column in zip(table.schema, table.columns, strict=True):
+        if pa.types.is_string(field.type):
+            texts = column.fill_null("")
+            formula = pc.match_substring_regex(texts, BEGINNING)
+            found |= pc.and_not(formula, pc.match_substring_regex(texts, NUMBER)).to_numpy()
+    count = int(found.sum())
+    if not count:
+        return ()
+    rows = "1 row holds" if count == 1 else f"{count:,} rows hold"
+    return (
+        f"{rows} text that begins with =, +, - or @, written unchanged: a spreadsheet takes it for a formula, so "
+        "import the columns as text there, or read the file with pandas",
+    )

@@ -8,11 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn
 
-from ..data.sources.changes import OTHER_CONTENT, Change, some
+from ..data.sources.changes import Change, some
 from ..errors import UsageError, counted, nearest
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     """The format of an export."""
 
     INDICES = "indices"
@@ -23,7 +23,7 @@ class Format(StrEnum):
     @property
     def has_images(self) -> bool:
         """True where it holds the images themselves."""
-        return self in (Format.FOLDER, Format.HF)
+        return self in (ExportFormat.FOLDER, ExportFormat.HF)
 
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:
@@ -33,7 +33,7 @@ class Format(StrEnum):
         raise UsageError(f"--format is {value!r}; it must be one of {', '.join(known)}{close}")
 
 
-def describe_change(change: Change, kept: Collection[str], format: Format) -> list[str]:  # noqa: A002
+def describe_change(change: Change, kept: Collection[str], format: ExportFormat) -> list[str]:  # noqa: A002
     """Return notes on an export whose source has changed, a sentence each.
 
     Args:
@@ -48,30 +48,18 @@ def describe_change(change: Change, kept: Collection[str], format: Format) -> li
     mine = set(kept)
     renamed = [f"{old} is {new}" for old, new in (change.renamed or {}).items() if old in mine]
     told = (
-        ("kept image", "is", "gone and not exported", _among(change.gone, mine)),
-        ("kept image", "has", f"{OTHER_CONTENT} and is not exported", _among(change.replaced, mine)),
-        ("kept image", "has", "another name now, and is exported under it", renamed),
+        ("Gone, and not exported", "kept image", mine.intersection(change.gone)),
+        ("Changed since it was embedded, and not exported", "kept image", mine.intersection(change.replaced)),
+        ("Renamed, and exported under the new name", "kept image", renamed),
         (
+            "Of another class now, and exported by that of the run",
             "kept image",
-            "has",
-            "another class now, and is exported by that of the run",
-            _among(change.relabelled, mine),
+            mine.intersection(change.relabelled),
         ),
-        ("image", "is", "new to the run and not exported", change.new),
-        ("removed image", "has", OTHER_CONTENT, [name for name in change.replaced if name not in mine]),
+        ("New to the run, and not exported", "image", change.new),
+        ("Changed since it was embedded", "removed image", set(change.replaced) - mine),
     )
-    return [_told(*one) for one in told if one[3]]
-
-
-def _among(names: Collection[str], mine: Collection[str]) -> list[str]:
-    return [name for name in names if name in mine]
-
-
-def _told(noun: str, verb: str, what: str, names: Collection[str]) -> str:
-    if len(names) > 1:
-        verb = {"is": "are", "has": "have"}[verb]
-        what = what.replace("and is", "and are").replace("it was", "they were")
-    return f"{counted(len(names), noun)} {verb} {what}: {some(names)}."
+    return [f"{what}: {counted(len(names), noun)} ({some(names)})." for what, noun, names in told if names]
 
 
 @dataclass(frozen=True)
@@ -85,7 +73,7 @@ class ExportSummary:
         notes: further notes, a sentence each.
     """
 
-    format: Format
+    format: ExportFormat
     paths: tuple[Path, ...]
     images: int
     notes: tuple[str, ...] = ()

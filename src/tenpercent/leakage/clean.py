@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import UsageError, nearest
-from ..exporting import ExportSummary, Format, export
+from ..exporting import ExportFormat, ExportSummary, export
 from ..exporting.targets import check_free
 from .compared_set import ComparedSet
 from .pairs import Bools
@@ -26,13 +26,13 @@ class CleanTestSet:
     table: pa.Table
 
 
-def check_export(format: Format | str, to: str | Path | None) -> Format:  # noqa: A002 – the flag's name
+def check_export(format: ExportFormat | str, to: str | Path | None) -> ExportFormat:  # noqa: A002 – the flag's name
     """Return the format of an export, after checking that its target is free.
 
     Raises:
         UsageError: unknown format, no target, or a target that exists.
     """
-    names = [str(known) for known in Format]
+    names = [str(known) for known in ExportFormat]
     if format not in names:
         raise UsageError(
             f"--export is {format!r}; it must be one of {', '.join(names)}{nearest(format, names)}"
@@ -40,10 +40,10 @@ def check_export(format: Format | str, to: str | Path | None) -> Format:  # noqa
     if to is None:
         raise UsageError(f"--export {format} needs a place to write to; give --to PATH")
     check_free(Path(to))
-    return Format(format)
+    return ExportFormat(format)
 
 
-def export_clean(test: ComparedSet, kept: Bools, format: Format | str, to: Path) -> ExportSummary:  # noqa: A002
+def export_clean(test: ComparedSet, kept: Bools, format: ExportFormat | str, to: Path) -> ExportSummary:  # noqa: A002
     """Write the test images without a near-duplicate.
 
     Args:
@@ -57,7 +57,7 @@ def export_clean(test: ComparedSet, kept: Bools, format: Format | str, to: Path)
         TenpercentError: an image can no longer be read, the disk is full, or `to` can't be written.
     """
     format = check_export(format, to)  # noqa: A001
-    if test.source is None and format in (Format.FOLDER, Format.HF):
+    if test.source is None and format in (ExportFormat.FOLDER, ExportFormat.HF):
         raise UsageError(
             f"{test.spec} has no images to write in the format {str(format)!r}; choose --export indices or csv"
         )

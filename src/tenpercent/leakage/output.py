@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import TenpercentError, UsageError, counted
-from ..exporting import Format
-from ..exporting.formulas import formula_notes
+from ..exporting import ExportFormat
+from ..exporting.rows import formula_notes
 from .clean import check_export
 from .find import PAGE, TABLE
 from .result import Leaks, check_table
@@ -30,7 +30,7 @@ class RequestedOutput:
     """
 
     table: Path | None
-    format: Format | None
+    format: ExportFormat | None
     to: Path | None
     allowed: int | None
 

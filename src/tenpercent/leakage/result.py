@@ -15,7 +15,7 @@ from ..data.store.embeddings import Ints, Strings
 from ..data.store.files import replacing, write_table
 from ..data.store.remains import remove_remains
 from ..errors import UsageError
-from ..exporting import ExportSummary, Format
+from ..exporting import ExportFormat, ExportSummary
 from .clean import export_clean
 from .compared_set import ComparedSet
 from .pairs import NOT_SAME, Bools, ImagePairs, MatchKind, SimilarPairs
@@ -171,7 +171,7 @@ class Leaks:
         }
         write_table(path, self.table, about)
 
-    def export(self, format: Format | str, to: str | Path) -> ExportSummary:  # noqa: A002 – the flag's name
+    def export(self, format: ExportFormat | str, to: str | Path) -> ExportSummary:  # noqa: A002 – the flag's name
         """Write the test images without a near-duplicate in another tool's format.
 
         Args:

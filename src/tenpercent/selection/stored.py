@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.sources.changes import Change, Recorded, as_recorded, compare, is_folder, only_embedded
+from ..data.sources.changes import Change, RecordedImages, as_recorded, compare, is_folder, only_embedded
 from ..data.sources.opening import open_recorded
 from ..data.sources.options import SourceOptions
 from ..data.sources.pictures import picture_fingerprint, picture_options
@@ -152,7 +152,7 @@ def open_present(folder: RunFolder, *, closely: bool = False) -> tuple[ImageSour
     if options is None:
         raise StageError(f"{folder.path} was made of vectors ({source.spec}) and has no images")
     opened = open_recorded(source.spec, options, folder.path)
-    known = Recorded.of(folder) if isinstance(opened, ImageSource) and is_folder(opened) else None
+    known = RecordedImages.of(folder) if isinstance(opened, ImageSource) and is_folder(opened) else None
     if known is not None and isinstance(opened, ImageSource):
         change = compare(known, opened, closely=closely)
         same = opened.fingerprint == picture_fingerprint(source)
@@ -161,7 +161,7 @@ def open_present(folder: RunFolder, *, closely: bool = False) -> tuple[ImageSour
         raise StageError(
             f"{source.spec} has changed since {folder.path} was made; run again with another --out, or with --reread"
         )
-    embedded = Recorded.of(folder) if closely else None
+    embedded = RecordedImages.of(folder) if closely else None
     return (opened if embedded is None else only_embedded(opened, embedded)), Change()
 
 

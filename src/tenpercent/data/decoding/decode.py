@@ -15,7 +15,7 @@ from ..sources.options import Decoding
 from ..sources.source import Raw, Unreadable
 from .jpeg import load_jpeg
 from .levels import RGB, STRIP, eight_bits, grey, on_white, to_rgb
-from .memory import Room
+from .memory import Reservation
 from .orientation import orientation
 from .pillow import extensions, formats, open_image, quiet
 from .whole import checked
@@ -60,11 +60,11 @@ def decode_for(raw: Raw, how: Decoding, use: Callable[[RGB], Result]) -> Result:
     """
     if isinstance(raw, np.ndarray):
         return use(_from_array(raw, how))
-    with Room() as room:
+    with Reservation() as room:
         return use(_from_bytes(raw, how, room))
 
 
-def _from_bytes(raw: bytes, how: Decoding, room: Room) -> RGB:
+def _from_bytes(raw: bytes, how: Decoding, room: Reservation) -> RGB:
     if len(raw) == 0:
         raise Unreadable("the file is empty (0 bytes)")
     try:
@@ -80,7 +80,7 @@ def _from_bytes(raw: bytes, how: Decoding, room: Room) -> RGB:
         raise Unreadable(f"broken or truncated: {one_line(error)}") from error
 
 
-def _opened_and_read(raw: bytes, how: Decoding, room: Room) -> RGB:
+def _opened_and_read(raw: bytes, how: Decoding, room: Reservation) -> RGB:
     if how.rules > 1:
         raw = checked(raw)
     image = open_image(raw, turn_tiff=how.rules == 1)

@@ -19,7 +19,7 @@ def budget() -> int:
     return int(psutil.virtual_memory().available // 4)
 
 
-class Room:
+class Reservation:
     """Memory of one picture, released at the end of a ``with`` block; thread-safe.
 
     A picture that needs more than the whole budget is decoded alone.
@@ -29,7 +29,7 @@ class Room:
         """Hold nothing yet."""
         self._bytes = 0
 
-    def __enter__(self) -> Room:
+    def __enter__(self) -> Reservation:
         return self
 
     def __exit__(

@@ -16,7 +16,7 @@ TEXTS = (".txt", ".csv", ".tsv")
 ENDINGS = (*TEXTS, ".mat")  # the last can't be read, and is named in messages
 _OWN = {"id", "kept", "group", "representative"}  # headings of an exported selection
 HEAD = 20  # lines read to decide whether a file names images
-_TAKES = "--labels, of a test set --test-labels, takes"
+_USE = "use {} with --labels, or --test-labels for a test set"
 MOST = 0.9  # least fraction of the images that a file must name to be used without a request
 _DELIMITERS = "\t,;"
 _BOXED = re.compile(r"(\S+)(?: -?\d+(?:\.\d+)?){4}(?: .*)?")  # a class before the corners of a box
@@ -67,7 +67,7 @@ def find_annotations(
         return found[0] if found else Annotations()
     if any(one.classes != sure[0].classes for one in sure):
         listed = " and ".join(one.file.name for one in sure[:2] if one.file is not None)
-        return Annotations(remark=f"{listed} give different labels ({_TAKES} one of them)")
+        return Annotations(remark=f"{listed} give different labels ({_USE.format('one')})")
     return sure[0]
 
 
@@ -85,11 +85,13 @@ def read_annotations(file: Path, images: Sequence[str], column: str | None = Non
     try:
         found = _read(file, _Names(images), column)
     except OSError as error:
-        raise SourceError(f"--labels {file} can't be read: {reason_of(error)}; give a text file") from None
+        raise SourceError(
+            f"--labels {file} can't be read: {reason_of(error)}; give another text file"
+        ) from None
     if found is None:
         raise SourceError(
-            f"--labels {file} names none of the {counted(len(images), 'image')}, {images[0]} for example; give a "
-            "text file with the name of a file and its class a line"
+            f"--labels {file} names no image of the source, such as {images[0]}; give a text file with a file name and "
+            "its class on each line"
         )
     if found.classes is None:
         raise SourceError(f"--labels {file}: {found.remark}")
@@ -129,7 +131,9 @@ def _read(file: Path, names: _Names, column: str | None = None) -> Annotations |
     """Return the labels that a file gives images, or None where its first lines name none."""
     if file.suffix.lower() not in TEXTS:
         return Annotations(
-            file, None, f"{file.name} can't be read here ({_TAKES} a file name and a class a line)"
+            file,
+            None,
+            f"{file.name} can't be read (write a text file with a file name and a class on each line)",
         )
     with file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
         lines = (line for line in text if line.strip() and not line.startswith("#"))
@@ -210,9 +214,9 @@ def _unasked(found: Annotations, n: int, folders: Collection[str]) -> Annotation
     elif not labels:
         doubt = "gives no image a class"
     elif all(map(_FRACTION.fullmatch, labels)):
-        doubt = "gives each image a number"
+        doubt = "gives images numbers that are not classes"
     elif 2 * len(labels) > named and not labels <= set(folders) and any(" " in label for label in labels):
-        doubt = "gives nearly each image a text of its own"
+        doubt = "has a different text for nearly every image"
     else:
         return found
-    return replace(found, classes=None, remark=f"{found.file.name} {doubt} ({_TAKES} it)")
+    return replace(found, classes=None, remark=f"{found.file.name} {doubt} ({_USE.format('it')})")

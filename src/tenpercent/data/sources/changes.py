@@ -20,7 +20,7 @@ from ..store.part_files import part_files, part_layout
 from ..store.records import SourceRecord
 from ..store.run_folder import RunFolder, Stage
 from ..store.tables import read_checked
-from .endings import UNREAD, kind_of
+from .listing import UNREAD, kind_of
 from .source import ImageSource, Raw, Unreadable, content_hash
 
 SHOWN = 3  # images named per kind of change
@@ -29,7 +29,7 @@ GONE = "the image was moved or deleted since it was embedded"
 
 
 @dataclass(frozen=True, eq=False)
-class Recorded:
+class RecordedImages:
     """Images of a run, by row of its source.
 
     Attributes:
@@ -48,7 +48,7 @@ class Recorded:
     since: float
 
     @classmethod
-    def of(cls, run: RunFolder) -> Recorded | None:
+    def of(cls, run: RunFolder) -> RecordedImages | None:
         """Read the images recorded in a run; None where the record is not, or no longer, complete."""
         done = run.stage(Stage.EMBED)
         if done is None:
@@ -126,7 +126,7 @@ def is_folder(source: ImageSource) -> bool:
     return source.columns is None and Path(source.spec).is_dir() and None not in source.paths
 
 
-def compare(known: Recorded, now: ImageSource, *, closely: bool = False) -> Change:
+def compare(known: RecordedImages, now: ImageSource, *, closely: bool = False) -> Change:
     """Compare the images of a run with its folder as it is now.
 
     A file has changed if its size differs, or if it was written since and its bytes differ. A missing file counts as
@@ -164,7 +164,7 @@ def compare(known: Recorded, now: ImageSource, *, closely: bool = False) -> Chan
 
 
 def _replaced(
-    known: Recorded, now: ImageSource, there: list[tuple[int, int]], closely: bool
+    known: RecordedImages, now: ImageSource, there: list[tuple[int, int]], closely: bool
 ) -> tuple[str, ...]:
     other, unsure = [], []
     for row, place in there:
@@ -194,7 +194,7 @@ def _hash(now: ImageSource, place: int) -> str | None:
 
 
 def _renamed(
-    known: Recorded, now: ImageSource, gone: Mapping[str, int], new: Mapping[str, int]
+    known: RecordedImages, now: ImageSource, gone: Mapping[str, int], new: Mapping[str, int]
 ) -> dict[str, str]:
     """Return the new name of each missing file, where exactly one new file has the same bytes."""
     sizes = {known.sizes.get(row) for row in gone.values()}
@@ -212,7 +212,7 @@ def _renamed(
     }
 
 
-def as_recorded(known: Recorded, now: ImageSource, change: Change) -> ImageSource:
+def as_recorded(known: RecordedImages, now: ImageSource, change: Change) -> ImageSource:
     """Return the current folder with the rows, ids and classes of a run; missing images are unreadable."""
     places = {name: row for row, name in enumerate(now.ids)}
     renamed = change.renamed or {}
@@ -236,7 +236,7 @@ def as_recorded(known: Recorded, now: ImageSource, change: Change) -> ImageSourc
     )
 
 
-def only_embedded(source: ImageSource, known: Recorded) -> ImageSource:
+def only_embedded(source: ImageSource, known: RecordedImages) -> ImageSource:
     """Return a source whose images are unreadable where their bytes are not those that were embedded.
 
     This is for sources that `compare` can't compare: tables, data sets.
@@ -268,7 +268,7 @@ def only_embedded(source: ImageSource, known: Recorded) -> ImageSource:
     return replace(source, read=read, columns=None if whole is None else columns)
 
 
-def check_not_passed_over(about: SourceRecord, name: str) -> None:
+def check_not_skipped(about: SourceRecord, name: str) -> None:
     """Raise `UsageError` where a file of a run's folder is no image of the run, with the reason.
 
     Args:
@@ -288,4 +288,4 @@ def check_not_passed_over(about: SourceRecord, name: str) -> None:
         why = f"it is one of the {kind}; convert it to JPEG or PNG"
     else:
         why = f"it is one of the {kind}"
-    raise UsageError(f"{name} took no part: it was passed over ({why})")
+    raise UsageError(f"{name} took no part: it was skipped ({why})")

@@ -32,8 +32,8 @@ LISTED = 12  # columns that a message names with their types at most
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Columns of a table by content.
+class TableColumns:
+    """Columns of a table, by what they hold.
 
     Attributes:
         image, label, vector, id: names, None where there is none. With a vector, the image is shown beside it.
@@ -99,7 +99,7 @@ class _Table:
         return ", ".join(f"{column.name} ({column.type})" for column in self.schema)
 
 
-def find_columns(schema: pa.Schema, options: SourceOptions, spec: str) -> Columns:
+def find_columns(schema: pa.Schema, options: SourceOptions, spec: str) -> TableColumns:
     """Find the columns by the options, else by what `datasets` declares, else by type and name.
 
     Images are what the `huggingface` metadata calls an image, else a struct with `bytes` (and `path`), else bytes;
@@ -119,14 +119,14 @@ def find_columns(schema: pa.Schema, options: SourceOptions, spec: str) -> Column
     if options.rules == 1:
         image, label, vector, ids = columns_0_1.find(schema, table.features, options, spec)
         names = None if label is None else declared_classes(schema, label, spec)
-        return Columns(image, label, vector, ids, names)
+        return TableColumns(image, label, vector, ids, names)
     remarks: dict[str, str] = {}
     image, vector = _image_and_vector(table, options, remarks)
     label = _find_label(table, options, (image, vector), remarks)
     declared = None if label is None else declared_classes(schema, label, spec)
     ids = _find_id(table, options)
     names = None if declared is None else told_apart(declared)
-    return Columns(image, label, vector, ids, names, options.id_column, remarks)
+    return TableColumns(image, label, vector, ids, names, options.id_column, remarks)
 
 
 def _image_and_vector(

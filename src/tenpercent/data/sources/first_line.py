@@ -13,8 +13,9 @@ from ..store.embeddings import Embeddings
 from ..store.records import SourceRecord
 from .source import ImageSource
 
-_SINGULAR = (
-    (r"\b(image|file|folder|video|archive|link|pointer|vector)s\b", r"\1"),
+_SINGULAR = (  # of what is counted, and of the hint behind it
+    (r"(?<!-)\b(image|file|folder|video|archive|link|vector)s\b", r"\1"),
+    (r"\bthem\b", "it"),
     (r"\bare\b", "is"),
     (r"\blead\b", "leads"),
     ("is not image$", "is not an image"),
@@ -46,31 +47,33 @@ def describe_taken(about: SourceRecord) -> str:
     Args:
         about: the source.
     """
-    taken = about.taken
-    first = ", ".join([_counted(about), _classes(about, taken)])
-    parts = [first, *_parts(about, taken)]
-    passed = passed_over(about.skipped or {})
-    return "; ".join([*parts, *passed])
+    taken = dict(about.taken)
+    whence = {
+        name: f" from {taken.pop(name)}" if name in taken else "" for name in ("images", "vectors", "labels")
+    }
+    content = whence["vectors" if about.has_vectors else "images"]
+    ids = [f"ids from {taken.pop('ids')}"] if "ids" in taken else []
+    split = [f"split {about.split}"] if about.split else []
+    first = f"{_counted(about)}{content}, {_classes(about, whence['labels'])}"
+    return "; ".join([first, *ids, *split, *taken.values(), *describe_skipped(about.skipped or {})])
 
 
 def _counted(about: SourceRecord) -> str:
-    if about.has_vectors:
-        width = "" if about.width is None else f" of {counted(about.width, 'value')}"
-        gone = f" ({about.rejected:,} set aside: zero or not finite)" if about.rejected else ""
-        return f"{counted(about.n, 'vector')}{width}{gone}{_from(about.taken, 'vectors')}"
-    return f"{counted(about.n, 'image')}{_from(about.taken, 'images')}"
+    if not about.has_vectors:
+        return counted(about.n, "image")
+    width = "" if about.width is None else f" of {counted(about.width, 'value')}"
+    gone = f" ({about.rejected:,} set aside: zero or not finite)" if about.rejected else ""
+    return f"{counted(about.n, 'vector')}{width}{gone}"
 
 
-def _classes(about: SourceRecord, taken: Mapping[str, str]) -> str:
+def _classes(about: SourceRecord, whence: str) -> str:
     names = len(about.class_names)
     if not names:
         return "no labels"
     used = names if about.classes_used is None else about.classes_used
     many = counted(names, "class")
-    if used < names:
-        many = f"{used:,} of {many}"
     without = f" ({counted(about.unlabelled, 'image')} without a label)" if about.unlabelled else ""
-    return f"{many}{_from(taken, 'labels')}{without}"
+    return f"{many if used >= names else f'{used:,} of {many}'}{whence}{without}"
 
 
 def _many(count: int, nouns: str) -> str:
@@ -81,23 +84,8 @@ def _many(count: int, nouns: str) -> str:
     return f"{count:,} {nouns}"
 
 
-def _from(taken: Mapping[str, str], what: str) -> str:
-    return f" from {taken[what]}" if what in taken else ""
-
-
-def _parts(about: SourceRecord, taken: Mapping[str, str]) -> list[str]:
-    found = []
-    if "ids" in taken:
-        found.append(f"ids from {taken['ids']}")
-    if about.split:
-        found.append(f"split {about.split}")
-    return found + [
-        text for name, text in taken.items() if name not in ("images", "labels", "vectors", "ids")
-    ]
-
-
-def passed_over(skipped: Mapping[str, int]) -> list[str]:
-    """Return ``["passed over: 2 hidden files, 1 .zip archive"]``, the most frequent first, or nothing."""
+def describe_skipped(skipped: Mapping[str, int]) -> list[str]:
+    """Return ``["skipped: 2 hidden files, 1 .zip archive"]``, the most frequent first, or nothing."""
     if not skipped:
         return []
     most = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
@@ -105,4 +93,4 @@ def passed_over(skipped: Mapping[str, int]) -> list[str]:
     rest = sum(count for _, count in most[MANY:])
     if rest:
         said.append(f"{rest:,} others of {counted(len(most) - MANY, 'kind')}")
-    return [f"passed over: {', '.join(said)}"]
+    return [f"skipped: {', '.join(said)}"]

@@ -23,8 +23,8 @@ Names = tuple[str, ...]  # the names along a path
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Layout of the folders that hold images.
+class FolderLayout:
+    """Roles of the folders that hold images.
 
     Attributes:
         class_of: the class of each folder that is taken, "" for none.
@@ -52,7 +52,7 @@ class _Division:
     crossed: bool = False
 
 
-def read_layout(folders: Collection[str], asked: str | None, spec: str) -> Layout:
+def read_layout(folders: Collection[str], asked: str | None, spec: str) -> FolderLayout:
     """Find splits and classes.
 
     Folders side by side named for `train` and another split are splits: at the top, below shared folders, or within
@@ -75,7 +75,7 @@ def read_layout(folders: Collection[str], asked: str | None, spec: str) -> Layou
             choose_split(asked, (), spec)
         silent = _Silent.of(paths.values(), FILLERS)
         classes = {folder: "/".join(silent.without(path)) for folder, path in paths.items()}
-        return Layout(classes, silent=silent.names)
+        return FolderLayout(classes, silent=silent.names)
     split = _choose(division, asked, spec)
     by_split: dict[str, set[Names]] = {name: set() for name in division.splits}
     for name, rest in division.members.values():
@@ -88,7 +88,7 @@ def read_layout(folders: Collection[str], asked: str | None, spec: str) -> Layou
     silent = _Silent.of(by_split[trained], generic)
     silent = silent.fitting(by_split[trained], by_split[split], generic)
     members = {folder: division.members[path] for folder, path in paths.items() if path in division.members}
-    return Layout(
+    return FolderLayout(
         class_of={
             folder: "/".join(silent.without(rest))
             for folder, (name, rest) in members.items()

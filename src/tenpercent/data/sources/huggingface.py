@@ -66,6 +66,8 @@ def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddi
     Raises:
         SourceError: it can't be found or loaded (offline, say), has no such split or configuration, or unclear columns.
     """
+    if not name:
+        raise SourceError("hf: names no data set; give hf:NAME, with a name on the hub or a folder")
     address = Address.of(name)
     spec, local = str(address), Path(address.name)
     folder = local if local.exists() else None
@@ -177,7 +179,7 @@ def _load(address: Address, asked: str | None) -> tuple[Any, str, tuple[str, ...
     if None not in (asked, split) and asked != split:
         raise SourceError(f"{spec} and --split {asked} ask for different splits; leave one out")
     split = asked or split
-    with _quiet_bars(datasets):
+    with quiet_datasets(datasets):
         try:
             saved = _is_saved(name)
             loaded = datasets.load_from_disk(name) if saved else datasets.load_dataset(name, configuration)
@@ -202,29 +204,28 @@ def _reason(address: Address, configuration: str | None, error: Exception) -> st
         )
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if Path(address.name).exists():
-        return f"{address} can't be loaded by datasets ({first}); give a folder it can load, or one of image files"
-    return (
-        f"{address} can't be loaded ({first}); check the name and the network, or give a folder that is there"
-    )
+        remedy = "give a folder that it can load, or a folder of image files without hf:"
+        return f"{address} can't be loaded by datasets ({first}); {remedy}"
+    return f"{address} can't be loaded ({first}); check the name and the network, or give a local folder"
 
 
 @contextmanager
-def _quiet_bars(datasets: Any) -> Iterator[None]:
-    """Hide the progress bars of `datasets` where the project's own are hidden, and its log of retries."""
+def quiet_datasets(datasets: Any, *, always: bool = False) -> Iterator[None]:
+    """Hide the progress bars of `datasets`, by default where the project's own are hidden, and its log of retries."""
     ours = bar(total=1, description="", unit="row")
-    quiet = bool(ours.disable) or not sys.stderr.isatty()
+    hide = always or ours.disable or not sys.stderr.isatty()
     ours.close()
-    was_on = not datasets.are_progress_bars_disabled()
-    if quiet and was_on:
-        datasets.disable_progress_bars()
+    hide = hide and not datasets.are_progress_bars_disabled()
     hub = logging.getLogger("huggingface_hub")
     level = hub.level
     hub.setLevel(logging.ERROR)
+    if hide:
+        datasets.disable_progress_bars()
     try:
         yield
     finally:
         hub.setLevel(level)
-        if quiet and was_on:
+        if hide:
             datasets.enable_progress_bars()
 
 

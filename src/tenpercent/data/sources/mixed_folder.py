@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+import posixpath
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...errors import SourceError, counted
 from .arrow_types import can_be_image
-from .folder import Listing
+from .listing import Listing
 from .options import NO_COLUMN, SourceOptions
 
 _TABLE_OPTIONS = frozenset({"image_column", "label_column", "embedding_column", "id_column", "drop_bad_rows"})
@@ -52,19 +52,8 @@ def _image_columns(path: Path) -> list[str]:
 
 def _or_path(listing: Listing) -> str:
     """Return the path that selects the Parquet files alone, in words, where there is one."""
-    if len(listing.parquets) == 1:
-        return f", or {listing.root / listing.parquets[0]} as the source"
-    shared = _shared_folder(listing.parquets)
-    if shared and not any(path.startswith(f"{shared}/") for path in listing.images):
-        return f", or {listing.root / shared} as the source"
-    return ""
-
-
-def _shared_folder(paths: Sequence[str]) -> str:
-    """Return the folder that all paths lie in, "" for the top."""
-    folders = [PurePosixPath(path).parent.parts for path in paths]
-    shared = folders[0]
-    for parts in folders[1:]:
-        while parts[: len(shared)] != shared:
-            shared = shared[:-1]
-    return "/".join(shared)
+    tables = listing.parquets
+    shared = tables[0] if len(tables) == 1 else posixpath.commonpath(map(posixpath.dirname, tables))
+    if not shared or any(path.startswith(f"{shared}/") for path in listing.images):
+        return ""
+    return f", or {listing.root / shared} as the source"

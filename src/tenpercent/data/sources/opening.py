@@ -13,15 +13,15 @@ from ...errors import SourceError, nearest
 from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings
 from .classes import renamed, same_classes
-from .digits import open_digits
-from .folder import Listing, list_folder, no_images, open_folder
+from .folder import open_folder
 from .huggingface import Address, open_huggingface, without_split
+from .library_sets import open_digits, open_torchvision
+from .listing import list_folder, no_images
 from .mixed_folder import means_pictures
 from .options import NO_COLUMN, SourceOptions
 from .parquet import open_parquet
 from .source import ImageSource
 from .splits import NoSplitError, choose_split
-from .torchvision_sets import open_torchvision
 from .vectors import open_npy
 
 __all__ = ["ImageSource", "SourceOptions", "open_source", "open_split"]
@@ -188,14 +188,17 @@ def split_prefix(spec: str | Path) -> tuple[Prefix | None, str]:
     except ValueError:
         known = [f"{prefix}:" for prefix in Prefix]
         raise SourceError(
-            f"{spec} begins with {found[0]!r}, which is no kind of source (known: {', '.join(known)})"
+            f"{spec} begins with {found[0]!r}, which is not a kind of source (known: {', '.join(known)})"
             f"{nearest(found[0], known)}"
         ) from None
 
 
 def _missing(name: str) -> str:
     close = nearest(name, ["digits"])
-    return f"there is no {name!r}; give a folder, a .parquet or .npy file, hf:NAME, torchvision:NAME or digits{close}"
+    return (
+        f"no such file or folder: {name!r}; give a folder, a .parquet or .npy file, hf:NAME, torchvision:NAME or "
+        f"digits{close}"
+    )
 
 
 def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embeddings:
@@ -206,21 +209,14 @@ def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embed
         alone = options if options.image_column != NO_COLUMN else replace(options, image_column=None)
         alone.allow("a folder of images", "split", "follow_links", "max_pixels", "labels", "label_column")
         return open_folder(listing, alone)
-    if listing.parquets:
-        options.allow("a folder of Parquet files", "split", "follow_links", *_COLUMNS)
-        opened = open_parquet([folder / path for path in listing.parquets], folder, options)
-        return _with_passed_over(opened, listing)
-    raise no_images(folder, listing.skipped)
-
-
-def _with_passed_over(opened: ImageSource | Embeddings, listing: Listing) -> ImageSource | Embeddings:
-    """Add the files that were skipped while finding the Parquet files of a folder."""
+    if not listing.parquets:
+        raise no_images(folder, listing.skipped)
+    options.allow("a folder of Parquet files", "split", "follow_links", *_COLUMNS)
+    opened = open_parquet([folder / path for path in listing.parquets], folder, options)
     if not isinstance(opened, ImageSource):
         return opened
-    skipped = {**listing.skipped, **opened.skipped}
-    if listing.images:
-        skipped["image files"] = len(listing.images)
-    return replace(opened, skipped=skipped)
+    images = {"image files": len(listing.images)} if listing.images else {}
+    return replace(opened, skipped={**listing.skipped, **opened.skipped, **images})
 
 
 def _open_file(path: Path, options: SourceOptions) -> ImageSource | Embeddings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,16 +53,13 @@ def _listing(old: ImageSource | Embeddings, now: ImageSource | Embeddings) -> li
     found = [f"{counted(count, 'image')} {what}" for count, what in counts if count]
     moved = [name for name in before if name in after and before[name] != after[name]]
     if moved:
-        first = f"{moved[0]} would be of {_named(after[moved[0]])}, not of {_named(before[moved[0]])}"
+        other, own = (repr(known[moved[0]]) if known[moved[0]] else "none" for known in (after, before))
+        first = f"{moved[0]} would be of {other}, not of {own}"
         change = f"{len(old.class_names):,} classes become {len(now.class_names):,}"
         found.append(f"{counted(len(moved), 'image')} would have another class ({first}; {change})")
     if isinstance(old, ImageSource) and isinstance(now, ImageSource) and old.split != now.split:
         found.append(f"the split would be {now.split or 'none'}, not {old.split or 'none'}")
     return found
-
-
-def _named(name: str | None) -> str:
-    return "none" if name is None else repr(name)
 
 
 def _classes(opened: ImageSource | Embeddings) -> dict[str, str | None]:
@@ -77,18 +75,15 @@ def _pixels(old: ImageSource, now: ImageSource) -> list[str]:
     rows = np.unique(np.linspace(0, len(old) - 1, min(SAMPLE, len(old))).astype(np.int64))
     other = 0
     for row in rows.tolist():
-        try:
+        with suppress(OSError, Unreadable):  # unreadable by either rules
             raw = old.read(row)
-        except (OSError, Unreadable):
-            continue  # unreadable by either rules
-        other += _decoded(raw, old.decoding) != _decoded(raw, now.decoding)
+            other += _decoded(raw, old.decoding) != _decoded(raw, now.decoding)
     return [f"{other} of {len(rows)} sampled images would have other pixels"] if other else []
 
 
 def _decoded(raw: Raw, how: Decoding) -> tuple[tuple[int, ...], bytes] | None:
     """Return a key of the pixels of an image, or None where it is rejected."""
-    try:
+    with suppress(Unreadable):
         pixels = decode(raw, how)
-    except Unreadable:
-        return None
-    return pixels.shape, pixels.tobytes()
+        return pixels.shape, pixels.tobytes()
+    return None

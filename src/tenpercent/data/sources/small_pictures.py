@@ -29,7 +29,7 @@ FORMAT = 1
 PART = 4096  # images per part file
 
 
-class About(TypedDict):
+class _About(TypedDict):
     """Metadata stored beside the columns: the format, and a fingerprint of the images."""
 
     format: int
@@ -38,7 +38,7 @@ class About(TypedDict):
 
 _LAYOUT = Layout(
     (Column("grey", pa.list_(pa.uint8(), SIDE * SIDE)), Column("hash", pa.list_(pa.uint8(), BITS // 8))),
-    About,
+    _About,
     FORMAT,
 )
 

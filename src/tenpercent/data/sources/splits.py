@@ -174,7 +174,7 @@ def choose_split(
     if len(same) == 1:
         return same[0]
     if not known:
-        raise NoSplitError(f"{spec} has no splits, and so no {wanted!r}; leave --split out")
+        raise NoSplitError(f"{spec} has no splits, so there is no {wanted!r}; leave out --split")
     raise NoSplitError(
         f"{spec} has no split {wanted!r}, only {', '.join(known)}; choose one of them with --split"
     )

@@ -16,7 +16,7 @@ from ..store.labels import Ints, Labels, none_words, number_labels, plain
 from . import columns_0_1
 from .arrow_types import can_be_id, is_bytes, is_number, is_text, plain_column
 from .classes import refuse_case_twins
-from .columns import Columns
+from .columns import TableColumns
 from .source import Unreadable
 
 SEVERAL = 20  # classes that a small sample of a large set may well have with one image each
@@ -41,7 +41,7 @@ class Rows:
 
 
 def read_rows(
-    columns: Columns,
+    columns: TableColumns,
     read: Callable[[list[str]], pa.Table],
     spec: str,
     rules: int,
@@ -86,7 +86,7 @@ def read_rows(
 
 
 def _ids(
-    columns: Columns,
+    columns: TableColumns,
     read: Callable[[list[str]], pa.Table],
     spec: str,
     paths: Sequence[str] | None,
@@ -101,7 +101,9 @@ def _ids(
         return None
     ids, why = ids_of_column(read([columns.id])[columns.id])
     if ids is None and columns.id_asked is not None:
-        raise SourceError(f"--id-column {columns.id}: {why} in {spec}; name another, or none for row numbers")
+        raise SourceError(
+            f"--id-column {columns.id}: {why} in {spec}; give another column, or none for row numbers"
+        )
     taken["ids"] = f"row numbers ({why} in column {columns.id})" if ids is None else f"column {columns.id}"
     return ids
 

@@ -156,12 +156,12 @@ def _load(path: Path, mapped: bool = False) -> npt.NDArray[Any]:
     except OSError as error:
         raise SourceError(f"{path} can't be read ({error.strerror}); give a .npy file") from None
     if not is_npy:
-        raise SourceError(f"{path} is no .npy file; write it with numpy.save")
+        raise SourceError(f"{path} is not a .npy file; write it with numpy.save")
     try:
         array = np.load(path, mmap_mode="r" if mapped and _has_values(path) else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise SourceError(
-            f"{path} is no array of numbers ({one_line(error)}); write it again with numpy.save"
+            f"{path} is not an array of numbers ({one_line(error).rstrip('.')}); write it again with numpy.save"
         ) from None
     return np.asanyarray(array)
 

@@ -1,10 +1,11 @@
-"""Data sets of `torchvision.datasets` that are on disk already."""
+"""Data sets that come with other libraries: the digits of scikit-learn, and `torchvision.datasets` on disk."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import SourceError, UsageError, nearest, one_line, require
+from ...errors import SourceError, UsageError, one_line, require
 from ...progress import bar
 from ..decoding.decode import Unreadable, as_rgb
 from ..store.embeddings import row_ids
@@ -25,28 +26,30 @@ from .splits import choose_split
 
 
 @dataclass(frozen=True)
-class Kind:
+class SplitArgument:
     """Selection of a split of a torchvision data set: the argument, and its value for each split."""
 
     argument: str = ""
     splits: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
 
 
-_FLAG = Kind("train", MappingProxyType({"train": True, "test": False}))
-_TWO = Kind("split", MappingProxyType({"train": "train", "test": "test"}))
-_THREE = Kind("split", MappingProxyType({"train": "train", "val": "val", "test": "test"}))
-_VAL = Kind("split", MappingProxyType({"train": "train", "val": "val"}))
-_TRAINVAL = Kind("split", MappingProxyType({"train": "trainval", "test": "test"}))
-_WHOLE = Kind()
+_FLAG = SplitArgument("train", MappingProxyType({"train": True, "test": False}))
+_TWO = SplitArgument("split", MappingProxyType({"train": "train", "test": "test"}))
+_THREE = SplitArgument("split", MappingProxyType({"train": "train", "val": "val", "test": "test"}))
+_VAL = SplitArgument("split", MappingProxyType({"train": "train", "val": "val"}))
+_TRAINVAL = SplitArgument("split", MappingProxyType({"train": "trainval", "test": "test"}))
+_WHOLE = SplitArgument()
 
-KINDS: Mapping[str, Kind] = MappingProxyType(
+KINDS: Mapping[str, SplitArgument] = MappingProxyType(
     {
         "CIFAR10": _FLAG,
         "CIFAR100": _FLAG,
         "CLEVRClassification": _THREE,
         "Caltech101": _WHOLE,
         "Caltech256": _WHOLE,
-        "Country211": Kind("split", MappingProxyType({"train": "train", "valid": "valid", "test": "test"})),
+        "Country211": SplitArgument(
+            "split", MappingProxyType({"train": "train", "valid": "valid", "test": "test"})
+        ),
         "DTD": _THREE,
         "EuroSAT": _WHOLE,
         "FER2013": _TWO,
@@ -90,11 +93,13 @@ def open_torchvision(
         UsageError: an unknown name, or no `data_dir`.
         SourceError: the data is missing, or there is no such split.
     """
-    known = {each.lower(): each for each in KINDS}
-    if name.lower() not in known:
-        close = nearest(name.lower(), known) or "; known: " + ", ".join(KINDS)
-        raise UsageError(f"torchvision:{name} is not known{_cased(close, known)}")
-    name = known[name.lower()]
+    found = next((each for each in KINDS if each.lower() == name.lower()), None)
+    if found is None:
+        known = {each.lower(): each for each in KINDS}
+        close = [known[each] for each in get_close_matches(name.lower(), known, n=3, cutoff=0.5)]
+        meant = f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(KINDS)}"
+        raise UsageError(f"torchvision:{name} is not one of the data sets that can be read; {meant}")
+    name = found
     if data_dir is None:
         raise UsageError(f"torchvision:{name} needs the folder its data lies in; name it with --data-dir")
     kind = KINDS[name]
@@ -139,12 +144,6 @@ def _coded(
         raise SourceError(f"{what}: {error}") from None
 
 
-def _cased(text: str, known: dict[str, str]) -> str:
-    for lower, name in known.items():
-        text = text.replace(f" {lower}?", f" {name}?").replace(f" {lower},", f" {name},")
-    return text
-
-
 def _construct(name: str, root: Path, split: dict[str, object]) -> Any:
     """Create the data set, with a loader that returns a file's bytes where it takes one."""
     made: Callable[..., Any] = getattr(require("torchvision.datasets", "images"), name)
@@ -171,21 +170,20 @@ def _bytes_of_file(path: str | Path) -> bytes:
 
 def _labels(dataset: Any) -> npt.NDArray[np.int64]:
     """Return the labels without decoding images, where the data set lists them."""
-    for name in ("targets", "labels", "_labels", "y"):
+    for name in ("targets", "labels", "_labels", "y", "samples", "_samples"):
         found = getattr(dataset, name, None)
         if found is not None and len(found) == len(dataset):
-            return np.array([-1 if code is None else int(code) for code in found], dtype=np.int64)
-    for name in ("samples", "_samples"):
-        found = getattr(dataset, name, None)
-        if found is not None and len(found) == len(dataset):
-            return np.array([-1 if code is None else int(code) for _, code in found], dtype=np.int64)
-    codes = np.empty(len(dataset), dtype=np.int64)
+            return _codes(each[1] if name.endswith("samples") else each for each in found)
     with bar(len(dataset), "Reading labels", "images") as progress:
+        codes = []
         for row in range(len(dataset)):
-            code = dataset[row][1]
-            codes[row] = -1 if code is None else int(code)
+            codes.append(dataset[row][1])
             progress.update()
-    return codes
+    return _codes(codes)
+
+
+def _codes(labels: Iterable[Any]) -> npt.NDArray[np.int64]:
+    return np.array([-1 if label is None else int(label) for label in labels], dtype=np.int64)
 
 
 def _class_names(dataset: Any) -> tuple[str, ...] | None:
@@ -194,3 +192,37 @@ def _class_names(dataset: Any) -> tuple[str, ...] | None:
         if found is not None:
             return tuple(each if isinstance(each, str) else ", ".join(map(str, each)) for each in found)
     return None
+
+
+# ---- the 1,797 handwritten digits of 8×8 pixels that come with scikit-learn ----------------------------------------
+
+N_TRAIN = 1437  # the first rows are the training set, the other 360 the test set
+
+
+def open_digits(split: str | None) -> ImageSource:
+    """Open a split of the digits; ids are row numbers in the whole set, so no id is in both splits.
+
+    The 17 levels of grey (0 to 16) are spread over 0 to 255.
+    """
+    loaded = require("sklearn.datasets", "images").load_digits()
+    images = np.rint(loaded.images * (255 / 16)).astype(np.uint8)
+    images.setflags(write=False)
+    chosen = choose_split(split, ("train", "test"), "digits")
+    rows = slice(0, N_TRAIN) if chosen == "train" else slice(N_TRAIN, None)
+    ids = tuple(row_ids(len(images))[rows].tolist())
+    part = images[rows]
+
+    def read(row: int) -> Raw:
+        pixels: Raw = part[row]
+        return pixels
+
+    return ImageSource(
+        spec="digits",
+        ids=ids,
+        paths=(None,) * len(ids),
+        labels=loaded.target[rows].astype(np.int64),
+        class_names=tuple(str(name) for name in loaded.target_names),
+        read=read,
+        split=chosen,
+        splits=("train", "test"),
+    )
