@@ -1,4 +1,4 @@
-"""Other choices than the member nearest to the centre of each group: trainings say which are worth having.
+"""Other choices than the member nearest to the centre of each group: training runs say which are worth having.
 
     python experiments/choices.py --run runs/fifth [--keep 0.5 0.3] [--trials 3] [--preset quick] [--epochs 12]
 
@@ -10,7 +10,7 @@ RUN is a run folder that is clustered, its embedding trained on labels (experime
   wrong labels, then as `spread` draws.
 
 The lists are written to RUN/lists as row numbers of the source, and are arms of `tenpercent evaluate` beside `semantic`
-under the names `farthest-50`, `any-50`, and so on; called again it goes on where it was.
+under the names `farthest-50`, `any-50`, and so on; called again it resumes.
 """
 
 from __future__ import annotations

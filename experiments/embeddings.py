@@ -5,7 +5,7 @@
 RUN is a run folder of the images in DATA, its embedding trained on labels, with a test set (experiments/fifth.py makes
 both). The same images are embedded without labels, 64 values wide, and clustered class by class as well, so that only
 the embedding differs; RUN-unlabelled holds that. Both embeddings are probed on the test images. What the other tree
-keeps is an arm `unlabelled-90`, `unlabelled-50`, ... of RUN, beside `semantic`. Called again it goes on where it was.
+keeps is an arm `unlabelled-90`, `unlabelled-50`, ... of RUN, beside `semantic`. Called again it resumes.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Embed CIFAR-10 with the preset `fast`, and ask its network about the test images: how good, in which time?
+"""Embed CIFAR-10 with the preset `fast`, and test its network on the test images.
 
     python experiments/fast.py --data FOLDER --out runs/fast [--to docs/evidence]
 
 FOLDER holds CIFAR-10 as Parquet, with the splits train and test. The run folder serves everything else (`tenpercent
-evaluate`, `review`); killed and called again it goes on. The test set decides nothing here: how long, and with which
+evaluate`, `review`); called again after a kill it resumes. The test set decides nothing here: how long, and with which
 rates, was tried on 5,000 of the training images (see LOG.md). With `--to` what was found is written there as
 `fast.json`.
 """

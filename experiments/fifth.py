@@ -1,10 +1,10 @@
-"""A fifth of CIFAR-10, where images are scarce and trainings short: accuracy against fraction, by strategy.
+"""A fifth of CIFAR-10, where images are scarce and training runs short: accuracy against fraction, by strategy.
 
     python experiments/fifth.py --data FOLDER --out runs/fifth [--until 1] [--to docs/evidence]
 
 FOLDER holds CIFAR-10 as Parquet, with the splits train and test. The first 1,000 training images of each class are all
-that embedding, selection and trainings see; all 10,000 test images are asked about. A training shows each image more
-than twice as often as those of experiments/proof.py and takes half as long. Called again, it goes on where it was, and
+that embedding, selection and training runs see; all 10,000 test images are tested on. A training run shows each image
+more than twice as often as those of experiments/proof.py and takes half as long. Called again, it resumes from there, and
 where the table `fifth.parquet` in the folder of `--to` ends. Its rows of `el2n`,
 `forgetting` and `ccs` are of an earlier version, which took their scores from the training of the embedding.
 """

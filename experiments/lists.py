@@ -15,7 +15,7 @@ Ints = npt.NDArray[np.int64]
 
 
 def arguments(about: str | None, keep: Sequence[float], trials: int) -> argparse.ArgumentParser:
-    """Return a parser for a run, fractions and trials; trainings are those of experiments/fifth.py unless said."""
+    """Return a parser for a run, fractions and trials; training runs are those of experiments/fifth.py by default."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--keep", type=float, nargs="+", default=list(keep))

@@ -1,4 +1,4 @@
-"""The test loss of trainings against that of random subsets of as many images and of the full set, as a table.
+"""The test loss of training runs against that of random subsets of as many images and of the full set, as a table.
 
     python experiments/losses.py docs/evidence/fifth.parquet [--trials 3]
 

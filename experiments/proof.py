@@ -40,7 +40,7 @@ def main() -> None:
     """Embed, evaluate step by step, report."""
     parser = arguments(__doc__, Path("runs/cifar10"), len(STEPS))
     parser.add_argument(
-        "--preset", default="quick", help="of the trainings; paper-cifar where there is a GPU"
+        "--preset", default="quick", help="of the training runs; paper-cifar where there is a GPU"
     )
     given = parser.parse_args()
     command("run", given.data, f"{EMBEDDING} --out {shlex.quote(str(given.out))}")
