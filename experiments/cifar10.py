@@ -2,7 +2,8 @@
 
     python experiments/cifar10.py --data FOLDER --out runs/cifar10 --epochs 30
 
-FOLDER holds ``train.parquet`` and ``test.parquet`` in the layout of the Hugging Face data set. Called again it resumes. Each stage is a process of its own, so that its time and memory can be told. It writes
+FOLDER holds ``train.parquet`` and ``test.parquet`` in the layout of the Hugging Face data set. Called again it
+resumes. Each stage is a process of its own, so that its time and memory can be measured. It writes
 ``docs/data/cifar10.json`` (counts, Table 1, largest groups, accuracy of the embedding network on the test images,
 seconds and peak memory of each stage, versions, machine) and three galleries to ``docs/pictures``. The text of
 ``docs/cifar10.md`` is written by hand from them.

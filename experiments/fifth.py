@@ -4,9 +4,9 @@
 
 FOLDER holds CIFAR-10 as Parquet, with the splits train and test. The first 1,000 training images of each class are all
 that embedding, selection and training runs see; all 10,000 test images are tested on. A training run shows each image
-more than twice as often as those of experiments/proof.py and takes half as long. Called again, it resumes from there, and
-where the table `fifth.parquet` in the folder of `--to` ends. Its rows of `el2n`,
-`forgetting` and `ccs` are of an earlier version, which took their scores from the training of the embedding.
+more than twice as often as those of experiments/proof.py and takes half as long. Called again, it resumes,
+also from the table `fifth.parquet` in the folder of `--to`. Its rows of `el2n`, `forgetting` and `ccs` are of an
+earlier version, which took their scores from the training of the embedding.
 """
 
 from __future__ import annotations

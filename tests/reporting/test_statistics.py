@@ -262,7 +262,7 @@ def test_needed_trials_at_the_edges() -> None:
         needed_trials(s, 0.2) for s in (0.1, 0.2, 0.4)
     )
     unlucky = made(-0.199, 0.3)
-    assert "more than 1,000 per arm would decide" in finding(unlucky, "x")
+    assert "more than 1,000 per arm would be needed to decide" in finding(unlucky, "x")
     assert CASES[Verdict.AS_GOOD][0].needed is None
 
 
@@ -402,7 +402,8 @@ def test_results_come_in_their_order() -> None:
         (0.5, "random", ""),
     ]
     assert evidence.arms == ("full", "semantic", "kcenter", "random")
-    assert evidence.layers("semantic") == ("end", "start")
+    assert list(evidence.curves) == ["semantic", "semantic (start)", "kcenter", "random"]
+    assert [one.fraction for one in evidence.curves["semantic"]] == [0.9, 0.5]
 
 
 def test_a_table_without_its_columns_is_refused() -> None:

@@ -175,7 +175,7 @@ def _of_one_protocol(table: pa.Table, margin: float, arm: str) -> Evidence:
     embeddings = {row["embedding"] for one in evidence.results if one.arm == arm for row in one.done}
     for what, number in (
         ("protocols", len(found)),
-        ("layers", len(evidence.layers(arm))),
+        ("layers", len({one.layer for one in evidence.results if one.arm == arm})),
         ("embeddings", len(embeddings)),
     ):
         if number > 1:

@@ -92,10 +92,7 @@ def curves(evidence: Evidence) -> dict[str, Floats]:
     Returns:
         float64[k, 4], all in percent: the fraction kept, the mean accuracy and its 95% interval, nan for none.
     """
-    found = [
-        evidence.series(arm, layer) for arm in evidence.arms if arm != FULL for layer in evidence.layers(arm)
-    ]
-    return {series[0].name: np.array([_point(one) for one in series]) for series in found if series}
+    return {name: np.array([_point(one) for one in results]) for name, results in evidence.curves.items()}
 
 
 def _point(result: ArmResult) -> tuple[float, float, float, float]:

@@ -164,13 +164,12 @@ class Evidence:
             for row in result.failed
         )
 
-    def layers(self, arm: str) -> tuple[str, ...]:
-        """Return the layers of an arm in their order."""
-        return tuple(sorted({result.layer for result in self.results if result.arm == arm}, key=_depth))
-
-    def series(self, arm: str, layer: str) -> tuple[ArmResult, ...]:
-        """Return an arm's results of one layer that have a completed training run, from the largest fraction."""
-        return tuple(one for one in self.results if (one.arm, one.layer) == (arm, layer) and one.done)
+    @property
+    def curves(self) -> dict[str, tuple[ArmResult, ...]]:
+        """Results with a completed training run, from the largest fraction, by the name of the arm; without `full`."""
+        done = [result for result in self.results if result.done and result.arm != FULL]
+        names = {one.name: None for one in sorted(done, key=lambda one: (_place(one.arm), _depth(one.layer)))}
+        return {name: tuple(result for result in done if result.name == name) for name in names}
 
     def against_full(self, result: ArmResult) -> Comparison | None:
         """Compare a result with the full set; None for the full set itself, and where either has no training run."""

@@ -90,11 +90,11 @@ def _block(evidence: Evidence, name: str, class_names: Sequence[str], run: dict[
         "protocol": evidence.protocol,
         "trials": evidence.trials,
         "headline": clean(headline(evidence)),
-        "holds": bool(told) and told[0].fraction is not None,
+        "holds": bool(told) and told[0].holds,
         "verdicts": [
             {
-                "arm": clean(verdict.arm),
-                "swatch": styles[verdict.arm].swatch,
+                "arm": clean(verdict.result.name),
+                "swatch": styles[verdict.result.name].swatch,
                 "word": verdict.word,
                 "sentences": [_unbroken(sentence) for sentence in verdict.sentences],
             }

@@ -46,16 +46,16 @@ class ArmVerdict:
     """How far down the accuracy of an arm holds.
 
     Attributes:
-        arm: its name, with the layer where that is not the last.
+        result: the arm at the smallest fraction down to which its accuracy holds, else at its largest.
+        holds: whether it holds there.
         word: the verdict in one word: better, holds, loses, open or untested.
-        fraction: the smallest fraction down to which the accuracy holds; None for none.
         headline: the verdict without numbers, a sentence or two.
         sentences: the same with its numbers, and the comparison with random subsets.
     """
 
-    arm: str
+    result: ArmResult
+    holds: bool
     word: str
-    fraction: float | None
     headline: str
     sentences: tuple[str, ...]
 
@@ -71,8 +71,8 @@ def main_arm(evidence: Evidence) -> str | None:
 
 def arm_results(evidence: Evidence, arm: str) -> tuple[ArmResult, ...]:
     """Return an arm's results of its layer with the most training runs, from the largest fraction."""
-    series = [evidence.series(arm, layer) for layer in evidence.layers(arm)]
-    return max(series, key=lambda results: sum(len(one.done) for one in results), default=())
+    layers = [results for results in evidence.curves.values() if results[0].arm == arm]
+    return max(layers, key=lambda results: sum(len(one.done) for one in results), default=())
 
 
 def headline(evidence: Evidence) -> str:
@@ -93,7 +93,7 @@ def verdicts(evidence: Evidence) -> tuple[tuple[ArmVerdict, ...], str]:
     arms = sorted((arm for arm in evidence.arms if arm != FULL), key=lambda arm: arm != first)
     found = [verdict for arm in arms if (verdict := arm_verdict(evidence, arm)) is not None]
     told = tuple(verdict for verdict in found if verdict.word != UNTESTED or verdict is found[0])
-    untested = ", ".join(verdict.arm for verdict in found if verdict not in told)
+    untested = ", ".join(verdict.result.name for verdict in found if verdict not in told)
     return told, f"Not tested, since too few trials have no interval: {untested}." if untested else ""
 
 
@@ -116,9 +116,9 @@ def arm_verdict(evidence: Evidence, arm: str) -> ArmVerdict | None:
         rival = "" if against is None else f" {against_random(against)}."
         sentences.append(f"{text} ({_numbers(evidence, one, found)}).{rival}")
     return ArmVerdict(
-        arm=told[0][0].name,
+        result=told[0][0],
+        holds=held > 0,
         word=WORDS[told[0][1].verdict],
-        fraction=told[0][0].fraction if held else None,
         headline=" ".join(f"{text}." for text in texts),
         sentences=tuple(sentences),
     )
@@ -131,7 +131,7 @@ def finding(found: Comparison, subject: str) -> str:
         found: the comparison.
         subject: what is done, e.g. ``Keeping 90%``.
     """
-    verdict, margin, enough = found.verdict, points_text(found.margin), _would_decide(found.needed)
+    verdict, margin, enough = found.verdict, points_text(found.margin), _would("decide", found.needed)
     if verdict is Verdict.UNKNOWN:
         return f"{subject} can’t be tested: {found.missing}{enough or '; train 2 or more per arm'}"
     return {
@@ -153,8 +153,7 @@ def against_random(found: Comparison) -> str:
         return f"{'Better' if found.low > 0 else 'Worse'} than {SAME_SIZE}: {amount}"
     if found.equivalent:
         return f"Within {points_text(found.margin)} of {SAME_SIZE}: {amount}"
-    needed = found.needed_to_differ
-    enough = "" if needed is None else f"; {_about(needed)} per arm would show a difference this large"
+    enough = _would("show a difference this large", found.needed_to_differ)
     return f"Too few trials to tell it from {SAME_SIZE}: {amount}{enough}"
 
 
@@ -184,12 +183,11 @@ def _numbers(evidence: Evidence, result: ArmResult, found: Comparison) -> str:
     return f"{difference_text(found)} points, 95% interval, {trials}{test}"
 
 
-def _would_decide(needed: int | None) -> str:
-    return "" if needed is None else f"; {_about(needed)} per arm would decide"
-
-
-def _about(needed: int) -> str:
-    return f"more than {MOST_NEEDED:,}" if needed > MOST_NEEDED else f"about {needed:,}"
+def _would(what: str, needed: int | None) -> str:
+    """Return "; about 525 per arm would decide"; empty where the number is not known."""
+    if needed is not None and needed > MOST_NEEDED:
+        return f"; more than {MOST_NEEDED:,} per arm would be needed to {what}"
+    return "" if needed is None else f"; about {needed:,} per arm would {what}"
 
 
 def power(evidence: Evidence) -> str:
@@ -209,15 +207,6 @@ def power(evidence: Evidence) -> str:
     )
 
 
-def shown_result(evidence: Evidence) -> ArmResult | None:
-    """Return the main arm at the smallest fraction that holds, or at its largest; None where no subset was trained."""
-    arm = main_arm(evidence)
-    results = () if arm is None else arm_results(evidence, arm)
-    verdict = arm_verdict(evidence, arm) if arm is not None else None
-    held = [one for one in results if verdict is not None and one.fraction == verdict.fraction]
-    return next(iter((*held, *results)), None)
-
-
 def remarks(evidence: Evidence, class_names: Sequence[str], run: Mapping[str, Any]) -> tuple[str, list[str]]:
     """Return what else the training runs of one arm at one fraction show, and which these are.
 
@@ -227,11 +216,13 @@ def remarks(evidence: Evidence, class_names: Sequence[str], run: Mapping[str, An
         run: the content of ``run.json``, for the seconds of its stages.
 
     Returns:
-        "semantic at 90%", and sentences; both empty where no subset was trained.
+        "semantic at 90%", and sentences; both empty where nothing can be compared.
     """
-    result = shown_result(evidence)
-    if result is None:
+    arm = main_arm(evidence)
+    verdict = None if arm is None else arm_verdict(evidence, arm)
+    if verdict is None:
         return "", []
+    result = verdict.result
     full, random = evidence.full, evidence.result(RANDOM, result.fraction)
     others = [
         (one, "the full set" if one is full else "random subsets")
@@ -259,7 +250,7 @@ def _worst_class(evidence: Evidence, result: ArmResult, class_names: Sequence[st
         return f"Class hurt most: {said}, more than the worst of {worst.classes} loses by chance."
     if worst.p is None:
         return f"Class hurt most: {said}; whether by more than chance is unknown."
-    return f"No class loses more than the worst of {worst.classes} would by chance (the lowest: {said})."
+    return f"No class loses more than the worst of {worst.classes} would by chance (largest loss: {said})."
 
 
 def _removed(result: ArmResult, random: ArmResult | None) -> str:
