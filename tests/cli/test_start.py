@@ -1,13 +1,18 @@
-"""What starting costs: a command's help and an import load nothing heavy."""
+"""What a start costs and says: help and import load nothing heavy, and help states the library's defaults."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from inspect import signature
 
 import pytest
 
 import tenpercent as tp
+from tenpercent.cli.parser import build_parser, filled
+from tenpercent.evaluation.stage import LADDER, Asked
+from tenpercent.reporting.evidence.statistics import MARGIN
+from tenpercent.reviewing.serve import PORT, serve
 
 HEAVY = {"matplotlib", "numba", "numpy", "pyarrow", "scipy", "starlette", "timm", "torch"}
 
@@ -32,3 +37,20 @@ def test_every_public_name_is_there_and_is_told() -> None:
     assert {*tp._PLACES} == {*tp.__all__}
     with pytest.raises(AttributeError, match="no attribute 'slect'"):
         tp.slect  # noqa: B018
+
+
+def help_of(command: str, flag: str) -> str:
+    """The help of a flag as it is printed."""
+    parser = build_parser().parse_args([command, "RUN"]).parser
+    return filled(parser._option_string_actions[flag].help)
+
+
+def test_help_states_the_defaults_of_the_library() -> None:
+    assert f"(default: {MARGIN})" in help_of("evaluate", "--margin")
+    assert f"(default: {MARGIN})" in help_of("report", "--margin")
+    assert f"(default: {PORT}," in help_of("review", "--port")
+    assert f"the default, {signature(serve).parameters['host'].default}," in help_of("review", "--host")
+    assert f"(default: {Asked().embeddings})" in help_of("evaluate", "--embeddings")
+    assert f"(default: {signature(tp.run).parameters['holdout'].default:g})" in help_of("run", "--holdout")
+    assert f"--find {' '.join(map(str, LADDER))})" in help_of("evaluate", "--keep")
+    assert f"up to 1 (default: {tp.Cut().keep})" in help_of("run", "--keep")
