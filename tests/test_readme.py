@@ -1,4 +1,4 @@
-"""The README's lines of Python, run as they stand."""
+"""The README's command and its lines of Python, run as they stand."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import tenpercent as tp
+from tenpercent.cli.main import main
 from tenpercent.errors import UsageError
 
 README = Path(__file__).parents[1] / "README.md"
@@ -36,7 +37,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{place:02d}.png")
     monkeypatch.chdir(tmp_path)
-    tp.embed("photos/", out="runs/photos", embedder=pixels_as_vectors)
+    tp.embed("photos/", embedder=pixels_as_vectors)
     return tmp_path / "photos"
 
 
@@ -94,3 +95,29 @@ def test_the_second_way_of_the_first_line(photos: Path) -> None:
     order = np.random.default_rng(1).permutation(len(dataset))
     with pytest.raises(UsageError, match="rows differ"):
         selection.subset(torch.utils.data.Subset(dataset, order))
+
+
+# ---- what the command prints -----------------------------------------------------------------------------------------
+
+TRAINING = "training for "  # the one line of a run whose images are not embedded yet
+
+
+def printed_in_readme() -> list[str]:
+    """The lines that README shows below its first command."""
+    text = README.read_text(encoding="utf-8")
+    (block,) = re.findall(r"this prints:\n\n((?:    .*\n|\n(?=    ))+)", text)
+    return [line[4:] for line in block.splitlines() if line.strip()]
+
+
+def shape(line: str) -> str:
+    """A line without its numbers, and with one plural for all."""
+    return re.sub(r"\b(image|group)s?\b", r"\1s", re.sub(r"\d[\d,.]*\d|\d", "#", line))
+
+
+def test_the_command_prints_what_the_readme_shows(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "    tenpercent run photos/\n" in README.read_text(encoding="utf-8")
+    assert main(["run", "photos/"]) == 0
+    said = capsys.readouterr()
+    lines = [line for line in (said.err + said.out).splitlines() if line.strip()]
+    shown = [line for line in printed_in_readme() if not line.startswith(TRAINING)]
+    assert [shape(line) for line in lines] == [shape(line) for line in shown]
