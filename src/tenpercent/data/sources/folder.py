@@ -46,11 +46,16 @@ def open_folder(listing: Listing, options: SourceOptions) -> ImageSource:
     if outside:
         skipped["images outside the splits"] += outside
     class_of = layout.class_of
-    files = sorted(path for path in listing.images if posixpath.dirname(path) in class_of)
-    files.sort(key=lambda path: (class_of[posixpath.dirname(path)], posixpath.basename(path)))
-    if not files:
+    keyed = sorted(
+        (class_of[folder], name, path)
+        for path in listing.images
+        for folder, _, name in (path.rpartition("/"),)
+        if folder in class_of
+    )
+    if not keyed:
         raise no_images(root, skipped)
-    classes = [class_of[posixpath.dirname(path)] for path in files]
+    files = [path for _, _, path in keyed]
+    classes = [kind for kind, _, _ in keyed]
     said = Annotations()
     if options.label_column == NO_COLUMN:
         classes = [""] * len(files)
