@@ -231,7 +231,7 @@ def test_the_forecast_counts_as_the_run_does(tmp_path: Path, capsys: pytest.Capt
     path = tmp_path / "x.npy"
     np.save(path, vectors())
     assert main(["run", str(path), "--out", str(tmp_path / "run"), "--dry-run", "--drop-bad-rows"]) == 0
-    assert "35 images × 4 values" in capsys.readouterr().out
+    assert "35 × 4 values" in capsys.readouterr().out
 
 
 # ---- flat pictures -------------------------------------------------------------------------------------------------
