@@ -30,11 +30,14 @@ from PIL import Image
 import tenpercent as tp
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.reporting.gallery import class_groups, largest, tightest
-from tenpercent.reporting.picture import group_picture
-from tenpercent.reporting.tables import columns_of, groups_of, redundancy_table
+from tenpercent.reporting.tables import groups_of, redundancy_table
 from tenpercent.selection.stored import load_selection, open_images
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tools"))
+from group_picture import group_picture  # noqa: E402 – found by the line above
+
+DOCS = ROOT / "docs"
 DEPTH = 32
 
 
@@ -85,9 +88,8 @@ def measured(out: Path, stage: str, words: list[str]) -> None:
 
 def facts(run: RunFolder, selection: tp.Selection, accuracy: float) -> dict[str, Any]:
     """Return the figures of the docs page."""
-    columns = columns_of(selection)
-    groups = groups_of(columns)
-    rows, overall = redundancy_table(columns, groups)
+    groups = groups_of(selection)
+    rows, overall = redundancy_table(selection, groups)
     sizes, counts = np.unique(groups.size, return_counts=True)
     return {
         "counts": {"images": len(selection), "kept": len(selection.kept), "removed": len(selection.removed)},
@@ -107,7 +109,7 @@ def facts(run: RunFolder, selection: tp.Selection, accuracy: float) -> dict[str,
 def draw_galleries(run: RunFolder, selection: tp.Selection) -> None:
     """Draw the largest groups, the tightest, and of each class two one above the other."""
     source = open_images(run)
-    groups = groups_of(columns_of(selection))
+    groups = groups_of(selection)
     (DOCS / "pictures").mkdir(exist_ok=True)
 
     def rows(chosen: Iterable[int]) -> list[Image.Image]:

@@ -21,6 +21,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -29,8 +30,10 @@ from tenpercent.data.decoding.decode import decode
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.environment import machine, versions
 from tenpercent.leakage.join import DistinctVectors, nearest_other, nearest_within, rank
-from tenpercent.reporting.picture import FONT
 
+FONT = str(
+    Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+)  # it has ×, ≠ and raised digits
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAIRS = DOCS / "data" / "leaks-pairs.csv"
 LOOKED_AT = 100

@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from group_picture import GREEN, GREY, group_picture
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -20,8 +21,7 @@ import tenpercent as tp
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.reporting.gallery import largest
-from tenpercent.reporting.picture import GREEN, GREY, group_picture
-from tenpercent.reporting.tables import columns_of, groups_of
+from tenpercent.reporting.tables import groups_of
 from tenpercent.selection.dendrogram import group_linkage, plot_linkage
 from tenpercent.selection.stored import load_selection, open_images
 from tenpercent.tree.merges import cluster
@@ -43,9 +43,9 @@ def draw_groups(path: Path) -> None:
     """Draw the largest groups of the demo, each of another class, one above the other."""
     run = RunFolder.open(ROOT / "runs" / "demo")
     selection, source = load_selection(run), open_images(run)
-    groups = groups_of(columns_of(selection))
+    groups = groups_of(selection)
     chosen: dict[int, int] = {}
-    for group in largest(groups, len(groups)):
+    for group in largest(groups):
         chosen.setdefault(int(groups.label[group]), group)
     rows = [
         Image.open(BytesIO(group_picture(source, selection, group, side=96)))

@@ -419,7 +419,7 @@ def _report_run(
 ) -> Path:
     """Write the report of an open run."""
     from .data.store.results import read_results
-    from .reporting.report import Material, write_report
+    from .reporting.report import ReportInput, write_report
 
     folder = run.folder
     with folder.lock(Stage.REPORT):
@@ -430,7 +430,7 @@ def _report_run(
         selection = _current(run, merges, cut)
         images, changed = _images_of(run)
         results = read_results(folder)
-        material = Material(
+        given = ReportInput(
             merges.embeddings,
             merges,
             selection,
@@ -442,7 +442,7 @@ def _report_run(
             changed,
             path=folder.path,
         )
-        write_report(folder.report, material)
+        write_report(folder.report, given)
         if results is not None:
             from .reporting.evidence.section import write_evidence
 

@@ -118,7 +118,7 @@ def test_what_is_known_is_said_and_shown(run: Path) -> None:
     said = finish(run, found)
     assert "eeping 50%" in said and f"See it: {run / 'report.html'}" in said
     assert {path.name for path in (run / "evidence").iterdir()} >= {"table.md", "table.tex", "table.csv"}
-    assert "Does it hold?" in (run / "report.html").read_text()
+    assert "What the training runs show" in (run / "report.html").read_text()
 
 
 def test_the_command_says_the_same(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

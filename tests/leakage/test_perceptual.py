@@ -288,7 +288,11 @@ def words_of(report: Path) -> str:
 def test_near_identical_is_only_what_is(two_classes: Path, tmp_path: Path) -> None:
     tp.run(two_classes, out=tmp_path / "run", embedder=tint, keep=0.5)
     words = words_of(tmp_path / "run/report.html")
-    section = words[words.index("Close images with different labels") : words.index("What took no part")]
+    section = words[
+        words.index("Close images with different labels") : words.index(
+            "Rejected images", words.index("Close images with different labels")
+        )
+    ]
     close = int(re.search(r"1 near-identical, ([\d,]+) close for this network", section)[1])  # type: ignore[index]
     assert close == 2
     near = section[section.index("Near-identical images with different labels") :]

@@ -537,7 +537,7 @@ def test_the_report_has_a_section_where_there_are_trainings() -> None:
     about, further = remarks(found, material.selection.class_names, material.run)
     assert about in page.text and len(further) > 2
     assert all(remark in page.text for remark in further)
-    assert "Does it hold?" not in render(replace(material, results=table([])))
+    assert "What the training runs show" not in render(replace(material, results=table([])))
 
 
 def test_a_page_of_one_trial_says_that_it_has_no_interval() -> None:
@@ -616,7 +616,7 @@ def test_report_reads_the_results_of_a_run(
     run = tmp_path / "run"
     options = SourceOptions(labels=vectors.parent / "labels.npy")
     tp.run(vectors, out=run, keep=0.8, options=options)
-    assert "Does it hold?" not in (run / "report.html").read_text(encoding="utf-8")
+    assert "What the training runs show" not in (run / "report.html").read_text(encoding="utf-8")
     pq.write_table(table(moved({0.9: -0.4}, trials=4)), run / "results.parquet")
     tp.report(run)
     text = (run / "report.html").read_text(encoding="utf-8")

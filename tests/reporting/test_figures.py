@@ -8,13 +8,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from tenpercent.reporting.figures import COLOURS, Curve, curve_figure, sizes_figure
+from tenpercent.reporting.figures import COLOURS, MergeCurve, curve_figure, sizes_figure
 
 SIZES, COUNTS = np.array([2, 3, 9]), np.array([1000, 20, 1])
 
 
-def curve(k: int = 50, cut: int = 10) -> Curve:
-    return Curve(np.arange(1, k + 1) / 100, np.linspace(0.001, 0.05, k), cut)
+def curve(k: int = 50, cut: int = 10) -> MergeCurve:
+    return MergeCurve(np.arange(1, k + 1) / 100, np.linspace(0.001, 0.05, k), cut)
 
 
 def draw(name: str) -> list[str]:

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from group_picture import FONT, group_picture
 from PIL import Image, ImageFont
 from sklearn.datasets import load_digits
 
 import tenpercent as tp
 from tenpercent.data.decoding.decode import Unreadable
 from tenpercent.data.sources.source import ImageSource, Raw
-from tenpercent.errors import RunFolderError, UsageError
+from tenpercent.errors import RunFolderError
 from tenpercent.reporting import report
-from tenpercent.reporting.picture import FONT, group_picture
-from tenpercent.reporting.report import Material, render, write_report
+from tenpercent.reporting.report import ReportInput, render, write_report
 
 RUN: dict[str, Any] = {
     "format": 1,
@@ -100,13 +100,13 @@ def checked(text: str) -> Page:
     return page
 
 
-def digits(keep: float = 0.9, within: str | None = None, n: int = 400, **changes: Any) -> Material:
+def digits(keep: float = 0.9, within: str | None = None, n: int = 400, **changes: Any) -> ReportInput:
     """The first digits, their pixels as vectors."""
     return replace(_digits(keep, within, n), **changes)
 
 
 @cache
-def _digits(keep: float, within: str | None, n: int) -> Material:
+def _digits(keep: float, within: str | None, n: int) -> ReportInput:
     bundle = load_digits()
     names = [str(digit) for digit in range(10)]
     labels = bundle.target[:n].astype(np.int64)
@@ -119,9 +119,9 @@ def _digits(keep: float, within: str | None, n: int) -> Material:
 
 def made(
     embeddings: tp.Embeddings, source: ImageSource | None, keep: float, within: str | None = None
-) -> Material:
+) -> ReportInput:
     merges = tp.cluster(embeddings, keep=keep, within=within)
-    return Material(embeddings, merges, tp.select(merges, keep=keep), source, None, RUN)
+    return ReportInput(embeddings, merges, tp.select(merges, keep=keep), source, None, RUN)
 
 
 @cache
@@ -130,7 +130,7 @@ def usual() -> str:
     return render(digits())
 
 
-def from_vectors(vectors: np.ndarray, keep: float = 0.5, **given: Any) -> Material:
+def from_vectors(vectors: np.ndarray, keep: float = 0.5, **given: Any) -> ReportInput:
     return made(tp.Embeddings.from_numpy(vectors, **given), None, keep)
 
 
@@ -141,12 +141,12 @@ def test_a_page_says_what_was_found(tmp_path: Path) -> None:
     selection = material.selection
     assert "40 of 400 images removed" in page.text
     groups = list(selection.groups())
-    assert f"groups of two or more {len(groups)}" in page.text
+    assert f"redundant groups {len(groups)} of two or more" in page.text
     assert f"largest group {len(groups[0])}" in page.text
     farthest = selection.dissimilarity[~selection.kept_by_id].max()
     assert f"Every removed image lies within {farthest:.4f} of the image kept for it." in page.text
-    assert "Passed over in the source: hidden files (2)." in page.text
-    assert "Nothing was rejected." in page.text
+    assert "Skipped in the source: hidden files (2)." in page.text
+    assert "No image was rejected." in page.text
     for word in ("Abacus 2", "20250", "2.2.1", "31.2", "0.9912", "embedder.depth"):
         assert word in page.text
     for digit in range(10):
@@ -308,7 +308,7 @@ def test_groups_over_all_images_show_which_hold_several_labels() -> None:
     page = checked(render(material))
     assert "grouped over all images together" in page.text
     assert f"{mixed} groups hold images with different labels" in page.text
-    assert "A group stands with the class of its kept image." in page.text
+    assert "A group is listed under the class of its representative." in page.text
 
 
 def test_without_labels_there_are_no_parts_by_class() -> None:
@@ -400,7 +400,7 @@ def test_one_group_as_a_picture_has_a_green_frame_around_the_kept_one() -> None:
     assert columns.min() < 12
     assert columns.max() - columns.min() < 64 + 2 * 3  # one frame: around the first image only
     assert pixels.shape[1] > len(members) * 64
-    with pytest.raises(UsageError, match="no group 99999"):
+    with pytest.raises(ValueError, match="no group 99999"):
         group_picture(material.source, material.selection, 99999)
 
 

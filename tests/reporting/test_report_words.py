@@ -19,7 +19,7 @@ from tenpercent.errors import UsageError
 from tenpercent.evaluation.stage import protocol_of
 from tenpercent.reporting.gallery import shelves
 from tenpercent.reporting.provenance import flat as flat_settings
-from tenpercent.reporting.tables import columns_of, groups_of
+from tenpercent.reporting.tables import groups_of
 
 
 def text_of(run: Path) -> str:
@@ -49,20 +49,20 @@ def pairs(seed: int = 0, n: int = 40) -> np.ndarray:
 
 
 def test_no_group_is_shown_from_both_ends() -> None:
-    of_pairs = groups_of(columns_of(tp.select(tp.cluster(tp.Embeddings.from_numpy(pairs()), 0.5), keep=0.5)))
+    of_pairs = groups_of(tp.select(tp.cluster(tp.Embeddings.from_numpy(pairs()), 0.5), keep=0.5))
     tight, wide = shelves(of_pairs, 6)
     assert (tight.title, wide.title) == ("The tightest groups", "The widest groups")
     assert not set(tight.groups) & set(wide.groups)
     assert max(of_pairs.diameter[tight.groups]) <= min(of_pairs.diameter[wide.groups])
     some = np.concatenate([pairs(), pairs()[:10]])
-    mixed = groups_of(columns_of(tp.select(tp.cluster(tp.Embeddings.from_numpy(some), 0.5), keep=0.5)))
+    mixed = groups_of(tp.select(tp.cluster(tp.Embeddings.from_numpy(some), 0.5), keep=0.5))
     large, tight = shelves(mixed, 6)
     assert (large.title, tight.title) == ("The largest groups", "The tightest groups")
     assert not set(large.groups) & set(tight.groups)
 
 
 def test_few_groups_stand_on_one_shelf() -> None:
-    few = groups_of(columns_of(tp.select(tp.cluster(tp.Embeddings.from_numpy(pairs(n=4)), 0.5), keep=0.5)))
+    few = groups_of(tp.select(tp.cluster(tp.Embeddings.from_numpy(pairs(n=4)), 0.5), keep=0.5))
     (only,) = shelves(few, 6)
     assert len(only.groups) == 4
 
@@ -108,12 +108,12 @@ def test_a_plan_speaks_of_classes_only_where_there_are_some(
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "keep 0.9 of the images" in said
-    assert "values all together, at most" in said
+    assert "values all together: at most" in said
     assert "class;" not in said.replace("the largest class", "")
     assert main([*command, "--labels", str(tmp_path / "labels.npy")]) == 0
     said = capsys.readouterr().out
     assert "keep 0.9 of each class" in said
-    assert "values in 3 classes, at most" in said
+    assert "values in 3 classes: at most" in said
 
 
 # ---- values --------------------------------------------------------------------------------------------------------

@@ -12,19 +12,32 @@ from hypothesis import strategies as st
 import tenpercent as tp
 from tenpercent.reporting.curves import curves_of, extremes
 from tenpercent.reporting.gallery import class_groups, largest, members_shown, spread, tightest
-from tenpercent.reporting.tables import Columns, columns_of, group_sizes, groups_of, redundancy_table
+from tenpercent.reporting.tables import class_words, group_sizes, groups_of, redundancy_table
 from tenpercent.reporting.unlike import affordable_radius, each_once, find_unlike_pairs, unlike_pairs
+from tenpercent.selection.arrays import SelectionArrays
 
 
-def columns(**changes: object) -> Columns:
+def arrays(**given: object) -> SelectionArrays:
+    """A selection of these arrays."""
+    group = np.asarray(given["group"])
+    n = len(group)
+    known = {
+        "ids": np.array([f"{i:02d}" for i in range(n)], dtype=object),
+        "source_rows": np.arange(n),
+        "paths": None,
+    }
+    sizes = {"group_size": np.bincount(group)[group], "classes": (), "settings": {}}
+    return SelectionArrays(**(known | sizes | given))  # type: ignore[arg-type]
+
+
+def selection(**changes: object) -> SelectionArrays:
     """Eight images: {0, 2, 5} kept 2, {1} alone, {3, 4} kept 3, {6, 7} kept 6 and 7 too (asked for)."""
-    base = Columns(
-        ids=np.array(list("abcdefgh"), dtype=object),
-        kept=np.array([False, True, True, True, False, False, True, True]),
+    base = arrays(
+        kept_by_id=np.array([False, True, True, True, False, False, True, True]),
         group=np.array([0, 1, 0, 2, 2, 0, 3, 3]),
         representative=np.array([2, 1, 2, 3, 3, 2, 6, 6]),
         dissimilarity=np.array([0.2, 0, 0, 0, 0.05, 0.4, 0, 0.01]),
-        diameter=np.array([0.5, 0, 0.5, 0.05, 0.05, 0.5, 0.01, 0.01]),
+        group_diameter=np.array([0.5, 0, 0.5, 0.05, 0.05, 0.5, 0.01, 0.01]),
         labels=np.array([0, 0, 0, 1, 1, 0, 1, 1]),
         class_names=("cat", "dog"),
     )
@@ -32,7 +45,7 @@ def columns(**changes: object) -> Columns:
 
 
 def test_table_1_leaves_the_kept_one_out_and_weighs_groups_alike() -> None:
-    (cat, dog), overall = redundancy_table(columns())
+    (cat, dog), overall = redundancy_table(selection())
     assert (cat.name, cat.images, cat.kept, cat.removed, cat.groups, cat.largest) == ("cat", 4, 2, 2, 1, 3)
     assert cat.mean == pytest.approx(0.3)  # (0.2 + 0.4) / 2, not / 3
     assert cat.diameter == 0.5
@@ -44,12 +57,12 @@ def test_table_1_leaves_the_kept_one_out_and_weighs_groups_alike() -> None:
 
 
 def test_table_1_without_groups_or_labels() -> None:
-    alone = columns(
-        kept=np.ones(8, dtype=bool),
+    alone = selection(
+        kept_by_id=np.ones(8, dtype=bool),
         group=np.arange(8),
         representative=np.arange(8),
         dissimilarity=np.zeros(8),
-        diameter=np.zeros(8),
+        group_diameter=np.zeros(8),
         labels=np.full(8, -1),
         class_names=(),
     )
@@ -59,13 +72,13 @@ def test_table_1_without_groups_or_labels() -> None:
 
 
 def test_images_without_a_label_are_a_class_of_their_own_and_come_last() -> None:
-    rows, _ = redundancy_table(columns(labels=np.array([-1, -1, -1, 1, 1, -1, 1, 1])))
+    rows, _ = redundancy_table(selection(labels=np.array([-1, -1, -1, 1, 1, -1, 1, 1])))
     assert [(row.name, row.images) for row in rows] == [("dog", 4), ("no label", 4)]
     assert rows[1].mean == pytest.approx(0.3)
 
 
 def test_members_come_representative_first_then_by_dissimilarity() -> None:
-    groups = groups_of(columns())
+    groups = groups_of(selection())
     assert groups.of(0).tolist() == [2, 0, 5]
     assert groups.of(3).tolist() == [6, 7]
     assert groups.removed.tolist() == [2, 0, 1, 0]
@@ -79,7 +92,7 @@ def test_group_sizes_leave_groups_of_one_out() -> None:
 
 
 def test_chosen_groups() -> None:
-    groups = groups_of(columns())
+    groups = groups_of(selection())
     assert largest(groups, 2) == [0, 3]  # of the two of two images the tighter
     assert tightest(groups, 9) == [3, 2, 0]
     assert spread(groups, 2) == [3, 0]
@@ -100,16 +113,22 @@ def test_table_1_equals_its_definition(seed: int, n: int) -> None:
     labels = generator.integers(-1, 3, int(group.max()) + 1)[group]
     d = np.where(representative == np.arange(n), 0.0, generator.integers(0, 4, n) / 8)
     diameter = np.array([d[group == g].max() for g in group])
-    ids = np.array([f"{i:02d}" for i in range(n)], dtype=object)
-    given_columns = Columns(ids, kept, group, representative, d, diameter, labels, ("a", "b", "c"))
-    rows, overall = redundancy_table(given_columns)
+    names = ("a", "b", "c")
+    given_arrays = arrays(
+        kept_by_id=kept,
+        group=group,
+        representative=representative,
+        dissimilarity=d,
+        group_diameter=diameter,
+        labels=labels,
+        class_names=names,
+    )
+    rows, overall = redundancy_table(given_arrays)
     for row in (*rows, overall):
         means = []
         for g in range(int(group.max()) + 1):
             mine = group == g
-            if mine.sum() < 2 or (
-                row is not overall and given_columns.class_name(labels[mine][0]) != row.name
-            ):
+            if mine.sum() < 2 or (row is not overall and class_words(names, labels[mine][0]) != row.name):
                 continue
             gone = [d[i] for i in np.flatnonzero(mine) if not kept[i]]
             if gone:
@@ -149,7 +168,7 @@ def test_a_search_that_would_find_too_much_narrows_or_says_no() -> None:
 
 def test_the_search_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tenpercent.reporting.unlike.MOST_IMAGES", 7)
-    found = find_unlike_pairs(np.eye(8), columns(), 0.1)
+    found = find_unlike_pairs(np.eye(8), selection().codes, 0.1)
     assert isinstance(found, str)
     assert "8 images" in found
     assert "the limit is 7" in found
@@ -159,16 +178,13 @@ def test_curves_follow_the_merges_of_each_class() -> None:
     vectors = np.array([[1, 0], [1, 0.1], [1, 0.3], [0, 1], [0.5, 1], [0.6, 1.0]])
     embeddings = tp.Embeddings.from_numpy(vectors, labels=["x", "x", "x", "y", "y", "y"])
     merges = tp.cluster(embeddings, keep=0.1)
-    selection = tp.select(merges, keep=0.67)
-    given_columns = columns_of(selection)
-    codes, curves = curves_of(merges, given_columns, groups_of(given_columns))
+    found = tp.select(merges, keep=0.67)
+    codes, curves = curves_of(merges, found, groups_of(found))
     assert codes == (0, 1)
     assert [curve.fraction.tolist() for curve in curves] == [[1 / 3, 2 / 3]] * 2
     assert [curve.cut for curve in curves] == [1, 1]
     for curve in curves:
-        assert (
-            curve.height[0] == selection.group_diameter.max() or curve.height[0] in selection.group_diameter
-        )
+        assert curve.height[0] == found.group_diameter.max() or curve.height[0] in found.group_diameter
     high, low = extremes(codes, curves)
     assert high is not None
     assert low is not None

@@ -11,10 +11,8 @@ import numpy as np
 
 from ..data.store.embeddings import Ints
 from ..data.store.files import write_text
-from ..reporting.gallery import Album, Tile, clean, number, page_template, tile
+from ..reporting.gallery import ImageCard, Thumbnails, clean, number, page_template
 from ..reporting.provenance import flat
-from ..reporting.tables import Columns
-from .compared_set import ComparedSet
 from .pairs import ImagePairs, MatchKind
 from .result import Leaks
 
@@ -37,8 +35,8 @@ class LeakCard:
         other_label: True where its label differs from its surest near-duplicate's.
     """
 
-    test: Tile
-    near_duplicates: tuple[Tile, ...]
+    test: ImageCard
+    near_duplicates: tuple[ImageCard, ...]
     total: int
     other_label: bool
 
@@ -98,7 +96,10 @@ class _Cards:
 
     def __init__(self, found: Leaks) -> None:
         self.found = found
-        self.test, self.train = _album(found.test, "test"), _album(found.train, "train")
+        self.test, self.train = (
+            Thumbnails(one.source, one.embeddings, PICTURES[name])
+            for one, name in ((found.test, "test"), (found.train, "train"))
+        )
 
     def of(self, pairs: ImagePairs, chosen: Ints) -> list[LeakCard]:
         """Return a card for each of some pairs: its test image, with all its near-duplicates."""
@@ -113,13 +114,13 @@ class _Cards:
     def _card(self, pairs: ImagePairs, image: int, places: Ints) -> LeakCard:
         names = self.found.test.label_names[image], self.found.train.label_names[pairs.j[places[0]]]
         return LeakCard(
-            tile(self.test, image, "test", say_class=True),
+            self.test.card(image, "test", with_class=True),
             tuple(self._near_duplicate(pairs, at) for at in places[:NEAR_DUPLICATES].tolist()),
             len(places),
             self.found.other_label is not None and None not in names and names[0] != names[1],
         )
 
-    def _near_duplicate(self, pairs: ImagePairs, at: int) -> Tile:
+    def _near_duplicate(self, pairs: ImagePairs, at: int) -> ImageCard:
         d, kind = float(pairs.dissimilarity[at]), MatchKind(int(pairs.kind[at]))
         said = f"dissimilarity {number(d)} to the test image"
         if kind is MatchKind.FILE:
@@ -129,24 +130,8 @@ class _Cards:
         role = {MatchKind.FILE: "same file", MatchKind.PICTURE: "same picture", MatchKind.VECTOR: "similar"}[
             kind
         ]
-        shown = tile(self.train, int(pairs.j[at]), "training", say_class=True)
+        shown = self.train.card(int(pairs.j[at]), "training", with_class=True)
         return replace(shown, role=role, dissimilarity=d, alt=f"{shown.alt}, {said}")
-
-
-def _album(one: ComparedSet, name: str) -> Album:
-    """Return the pictures of one set; its columns are those of a selection that keeps everything."""
-    embeddings, n = one.embeddings, len(one)
-    columns = Columns(
-        ids=embeddings.ids,
-        kept=np.ones(n, dtype=np.bool_),
-        group=np.arange(n, dtype=np.int64),
-        representative=np.arange(n, dtype=np.int64),
-        dissimilarity=np.zeros(n),
-        diameter=np.zeros(n),
-        labels=np.full(n, -1, dtype=np.int64) if embeddings.labels is None else embeddings.labels,
-        class_names=embeddings.class_names,
-    )
-    return Album(one.source, columns, embeddings.rows, PICTURES[name])
 
 
 def _classes(found: Leaks) -> list[dict[str, Any]]:

@@ -16,7 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from ..errors import counted
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -60,7 +62,7 @@ POINTS = 24_000  # shared by all curves of a figure: far finer than the screen
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class MergeCurve:
     """The merges of one class in order of height.
 
     Attributes:
@@ -93,36 +95,35 @@ def sizes_figure(sizes: Ints, counts: Ints, name: str, *, largest: int, most: in
             axes.bar(sizes, counts, width=0.72, color=BAR, linewidth=0)
         axes.set_yscale("log")
         axes.set_ylim(0.5, max(most, 2) * 1.6)
-        powers = 10.0 ** np.arange(0, max(int(np.ceil(np.log10(max(most, 2) * 1.6))), 1))
-        axes.yaxis.set_major_locator(FixedLocator(powers.tolist()))
+        axes.yaxis.set_major_locator(LogLocator(numticks=99))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(_count))
         axes.grid(axis="y", color=RULE, linewidth=0.7)
         if logarithmic:
             axes.set_xscale("log")
             axes.set_xlim(1.8, largest * 1.15)
-            ticks = [tick for tick in SIZE_TICKS if tick <= largest]
-            wanted = ticks if width >= 400 else ticks[:: max(len(ticks) // 4, 1)]
-            axes.xaxis.set_major_locator(FixedLocator(wanted))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            marks = [tick for tick in SIZE_TICKS if tick <= largest]
+            axes.xaxis.set_major_locator(
+                FixedLocator(marks[:: 1 if width >= 400 else max(len(marks) // 4, 1)])
+            )
             axes.xaxis.set_minor_locator(NullLocator())
         else:
             axes.set_xlim(1.3, max(largest, 5) + 0.7)
-            if largest <= EVERY_TICK:
-                axes.xaxis.set_major_locator(FixedLocator(list(range(2, max(largest, 5) + 1))))
-            else:
-                axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=2))
+            ticks = EVERY_TICK if largest <= EVERY_TICK else 6
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, integer=True, min_n_ticks=2))
         axes.xaxis.set_major_formatter(FuncFormatter(_count))
         axes.set_xlabel("images in the group")
         if width >= 300:
             axes.set_ylabel("groups")
-        total = int(counts.sum()) if len(counts) else 0
-        end = int(sizes[-1]) if len(sizes) else 0
-        words = f"{total:,} groups of 2 to {end:,} images" if total else "no group of two or more"
+        words = "no group of two or more"
+        if len(sizes):
+            words = f"{counted(int(counts.sum()), 'group')} of 2 to {sizes[-1]:,} images"
         return inline(figure, name, f"Bar chart: number of groups by size; {words}.")
 
 
-def curve_figure(curves: Sequence[Curve], name: str, *, high: int | None, low: int | None, width: int) -> str:
+def curve_figure(
+    curves: Sequence[MergeCurve], name: str, *, high: int | None, low: int | None, width: int
+) -> str:
     """Draw the height of each merge against the fraction removed, with the cut marked on every curve.
 
     Args:
@@ -159,7 +160,7 @@ def curve_figure(curves: Sequence[Curve], name: str, *, high: int | None, low: i
         return inline(figure, name, _in_words(curves, marks))
 
 
-def _points(curve: Curve, most: int) -> Floats:
+def _points(curve: MergeCurve, most: int) -> Floats:
     """Return the points of a curve, [k, 2], thinned to `most` of them, first and last included."""
     if not len(curve.height):
         return np.empty((0, 2))
@@ -179,9 +180,8 @@ def _mark_cut(axes: Axes, marks: list[tuple[float, float]]) -> None:
         axes.axhline(float(y.max()), color=CUT, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
 
 
-def _in_words(curves: Sequence[Curve], marks: list[tuple[float, float]]) -> str:
-    many = f"{len(curves):,} curve{'s' * (len(curves) > 1)}"
-    what = f"Line chart: height of the merge against fraction removed, {many}."
+def _in_words(curves: Sequence[MergeCurve], marks: list[tuple[float, float]]) -> str:
+    what = f"Line chart: height of the merge against fraction removed, {counted(len(curves), 'curve')}."
     if not marks:
         return f"{what} Nothing is cut."
     x, y = np.array(marks).T
@@ -218,11 +218,8 @@ def inline(figure: Figure, name: str, label: str) -> str:
     """
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = file.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = file.getvalue()[file.getvalue().index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
     used = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text))
     text = re.sub(r' id="([^"]*)"', lambda at: f' id="{name}-{at[1]}"' if at[1] in used else "", text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
@@ -232,12 +229,9 @@ def inline(figure: Figure, name: str, label: str) -> str:
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
     text = re.sub(r"\s*\n\s*", "\n", text)
-    box = re.search(r'viewBox="[^"]*"', text)
-    assert box is not None
-    width = re.search(r'width="([\d.]+)pt"', text)
-    assert width is not None
+    width, height = (72 * inches for inches in figure.get_size_inches())
     head = (
-        f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" {box[0]} role="img" '
-        f'aria-label="{escape(label, quote=True)}" style="max-width:{width[1]}px">'
+        f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img" '
+        f'aria-label="{escape(label, quote=True)}" style="max-width:{width:g}px">'
     )
     return re.sub(r"<svg[^>]*>", lambda _: head, text, count=1)

@@ -7,7 +7,7 @@ from typing import Any
 
 from .gallery import clean, number
 
-OTHER = ("fingerprint", "settings", "seconds", "finished", "versions", "machine")
+OTHER = ("fingerprint", "settings", "seconds", "finished", "versions", "machine", "notes")
 
 
 def provenance(run: dict[str, Any]) -> dict[str, Any]:
@@ -23,39 +23,38 @@ def provenance(run: dict[str, Any]) -> dict[str, Any]:
     stages: dict[str, dict[str, Any]] = {
         name: stage for name, stage in run.get("stages", {}).items() if name != "report"
     }
-    source = [
-        (key, _words(value))
-        for key, value in flat(run.get("source", {}))
-        if _worth(value) and key != "class_names"
-    ]
-    settings = [("source", source)] if source else []
-    outcomes: list[tuple[str, list[tuple[str, str]]]] = []
-    seeds: list[tuple[str, str]] = []
-    versions: dict[str, list[str]] = {}
-    machines: list[str] = []
-    for name, stage in stages.items():
-        chosen = [(key, _words(value)) for key, value in flat(stage.get("settings", {})) if value is not None]
-        settings.append((name, chosen))
-        more = {key: value for key, value in stage.items() if key not in (*OTHER, "notes")}
-        outcomes.append((name, [(key, _words(value)) for key, value in flat(more) if value is not None]))
-        seeds += [(f"{name}: {key}", value) for key, value in chosen if key.rpartition(".")[2] == "seed"]
+    about = {key: value for key, value in run.get("source", {}).items() if key != "class_names"}
+    settings = {"source": _rows(about)} if about else {}
+    settings |= {name: _rows(stage.get("settings", {})) for name, stage in stages.items()}
+    outcomes = {
+        name: _rows({key: value for key, value in stage.items() if key not in OTHER})
+        for name, stage in stages.items()
+    }
+    versions: dict[str, dict[str, None]] = {}
+    machines: dict[str, None] = {}
+    for stage in stages.values():
         for package, version in stage.get("versions", {}).items():
-            known = versions.setdefault(package, [])
-            if version not in known:
-                known.append(version)
-        machine = stage.get("machine", {})
-        said = f"{machine.get('processor', 'unknown processor')}, {machine.get('cores', '?')} cores"
-        if machine and said not in machines:
-            machines.append(said)
+            versions.setdefault(package, {})[version] = None
+        if machine := stage.get("machine"):
+            machines[f"{machine.get('processor', 'unknown CPU')}, {machine.get('cores', '?')} cores"] = None
     return {
         "stages": [(name, stage.get("seconds"), stage.get("finished", "")) for name, stage in stages.items()],
         "total": sum(float(stage.get("seconds") or 0) for stage in stages.values()),
-        "settings": settings,
-        "outcomes": [(name, rows) for name, rows in outcomes if rows],
-        "seeds": seeds,
+        "settings": list(settings.items()),
+        "outcomes": [(name, rows) for name, rows in outcomes.items() if rows],
+        "seeds": [
+            (f"{name}: {key}", value)
+            for name, rows in settings.items()
+            for key, value in rows
+            if key.rpartition(".")[2] == "seed" and name != "source"
+        ],
         "versions": [(name, ", ".join(found)) for name, found in sorted(versions.items())],
-        "machines": machines,
+        "machines": list(machines),
     }
+
+
+def _rows(values: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(key, _words(value)) for key, value in flat(values) if value is not None and value != ""]
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -67,10 +66,6 @@ def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         else:
             rows.append((f"{prefix}{key}", value))
     return rows
-
-
-def _worth(value: Any) -> bool:
-    return value is not None and value != "" and value != [] and value != {}
 
 
 def _words(value: Any) -> str:

@@ -24,10 +24,10 @@ from ..tree.merges_file import complete_heights
 from . import gallery
 from .curves import curves_of, extremes, height_at
 from .figures import curve_figure, sizes_figure
-from .gallery import Album, GroupView, Tile, clean, page_template, tile, view_group
+from .gallery import GroupCard, Thumbnails, clean, page_template
 from .provenance import provenance, training_accuracy
 from .summary import describe_request, describe_scale
-from .tables import Columns, Floats, Groups, Ints, columns_of, group_sizes, groups_of, redundancy_table
+from .tables import Floats, Ints, class_words, group_sizes, groups_of, redundancy_table
 from .unlike import UnlikePairs, each_once, find_unlike_pairs, near_identical
 
 LARGEST = 6  # groups shown of either end
@@ -41,7 +41,7 @@ PICTURES = 10_500_000  # bytes of pictures as text; tables and figures need far 
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class ReportInput:
     """The input of a report.
 
     Attributes:
@@ -69,64 +69,41 @@ class Material:
     path: Path = Path("RUN")
 
 
-def write_report(path: Path, material: Material) -> None:
+def write_report(path: Path, given: ReportInput) -> None:
     """Write the report of a run, whole or not at all.
 
     Args:
         path: the HTML file.
-        material: its input.
+        given: its input.
 
     Raises:
         RunFolderError: it can't be written.
     """
-    text = render(material)
-    write_text(path, text.encode("utf-8", "replace").decode("utf-8"))
+    write_text(path, render(given).encode("utf-8", "replace").decode("utf-8"))
 
 
-def render(material: Material) -> str:
+def render(given: ReportInput) -> str:
     """Return the report as HTML."""
-    page = _Page(material)
+    page = _Page(given)
     return page_template("report.html.j2").render(page=page, **page.sections())
-
-
-@dataclass(frozen=True)
-class Triple:
-    """Two images of a group beside the nearest one outside it (the paper, Fig. 12)."""
-
-    kept: Tile
-    removed: Tile
-    outside: Tile | None
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two near images with different labels."""
-
-    one: Tile
-    other: Tile
-    dissimilarity: float
 
 
 class _Page:
     """The sections of one page, made in its order, so that the budget of pictures goes to the first of them."""
 
-    def __init__(self, material: Material) -> None:
-        self.material = material
-        self.columns: Columns = columns_of(material.selection)
-        self.groups: Groups = groups_of(self.columns)
-        self.album = Album(
-            material.source,
-            self.columns,
-            material.embeddings.rows,
-            PICTURES,
-            material.embeddings.sizes,
-        )
-        self.mixed_groups = material.selection.settings["within"] == "all" and self.columns.labelled
+    def __init__(self, given: ReportInput) -> None:
+        self.given = given
+        self.selection = selection = given.selection
+        self.groups = groups_of(selection)
+        self.thumbnails = Thumbnails(given.source, given.embeddings, PICTURES)
+        self.labelled = bool(np.any(selection.codes >= 0))
+        self.mixed_groups = selection.settings["within"] == "all" and self.labelled
+        self.semantic = selection.strategy == "semantic"
 
     @cached_property
-    def redundant(self) -> int:
-        """Number of groups with two or more images."""
-        return len(self.groups.redundant)
+    def heights(self) -> Floats:
+        """Heights of the merges, ascending, as far as all classes have theirs."""
+        return complete_heights(self.given.merges.height, self.given.merges.complete_to)
 
     def sections(self) -> dict[str, Any]:
         """Return the template's data, by name."""
@@ -141,98 +118,95 @@ class _Page:
             "unlike": self.unlike(),
             "mixed": self.mixed(),
             "rejected": self.rejected(),
-            "provenance": provenance(self.material.run),
+            "provenance": provenance(self.given.run),
             "pictures": self.pictures(),
         }
 
     def found(self) -> dict[str, Any]:
         """Return the counts and the guarantee."""
-        columns, groups = self.columns, self.groups
-        run, gone = self.material.run, ~columns.kept
-        source = run.get("source", {})
-        rejected = self.material.rejected
+        selection, groups, gone = self.selection, self.groups, ~self.selection.kept_by_id
+        source = self.given.run.get("source", {})
+        mean = mean_dissimilarity(self.given.embeddings.vectors) if self.semantic else None
         return {
             "spec": clean(str(source.get("spec", "these vectors"))),
-            "folder": clean(shlex.quote(str(self.material.path))),
-            "n": len(columns),
-            "kept": int(columns.kept.sum()),
-            "removed": int(gone.sum()),
-            "redundant": self.redundant,
+            "folder": clean(shlex.quote(str(self.given.path))),
+            "n": len(selection),
+            "kept": len(selection.kept),
+            "removed": len(selection.removed),
+            "redundant": len(groups.redundant),
             "largest": int(groups.size.max(initial=0)),
-            "classes": len(np.unique(columns.labels[columns.labels >= 0])),
-            "rejected": 0 if rejected is None else len(rejected),
+            "classes": len(np.unique(selection.codes[selection.codes >= 0])),
+            "rejected": 0 if self.given.rejected is None else len(self.given.rejected),
             "skipped": sorted(dict(source.get("skipped") or {}).items()),
-            "farthest": float(columns.dissimilarity[gone & columns.stood_for].max(initial=0.0)),
-            "outside": int((~columns.stood_for).sum()),
+            "farthest": float(selection.dissimilarity[gone & selection.represented].max(initial=0.0)),
+            "outside": int((~selection.represented).sum()),
             "widest": float(groups.diameter.max(initial=0.0)),
-            "notes": [clean(note) for note in self.material.selection.notes],
-            "within": self.material.selection.settings["within"],
-            "asked": clean(describe_request(self.material.selection)),
-            "scale": self._scale() if self.material.selection.strategy == "semantic" else "",
+            "notes": [clean(note) for note in selection.notes],
+            "within": selection.settings["within"],
+            "asked": clean(describe_request(selection)),
+            "scale": describe_scale(selection, mean) if self.semantic else "",
         }
-
-    def _scale(self) -> str:
-        return describe_scale(self.material.selection, mean_dissimilarity(self.material.embeddings.vectors))
 
     def evidence(self) -> dict[str, Any] | None:
         """Return the results of training runs on the selection; None where there are none."""
-        if self.material.results is None:
+        if self.given.results is None:
             return None
-        from .evidence.section import (
-            section,  # imports SciPy's statistics, which a page without training runs does not need
-        )
+        from .evidence.section import section  # imports SciPy's statistics, which other pages do not need
 
-        material = self.material
-        return section(material.results, material.run, self.columns.class_names, material.margin)
+        return section(self.given.results, self.given.run, self.selection.class_names, self.given.margin)
 
     def galleries(self) -> dict[str, Any]:
         """Return groups of either end, none twice, then groups of one class one above the other."""
-        groups = self.groups
-        shelves = gallery.shelves(groups, LARGEST)
+        groups, shelves = self.groups, gallery.shelves(self.groups, LARGEST)
         shown = {group for shelf in shelves for group in shelf.groups}
+        labels = groups.label[groups.redundant]
         views: dict[str, Any] = {
-            "shelves": [(shelf.title, shelf.about, self._views(shelf.groups)) for shelf in shelves],
+            "shelves": [(shelf.title, shelf.about, self._cards(shelf.groups)) for shelf in shelves],
             "equal": int(np.count_nonzero(groups.diameter[groups.redundant] == 0)),
-            "classes": [],
-            "with_groups": 0,
+            "with_groups": len(np.unique(labels)),
         }
-        if self.columns.labelled:
-            views["with_groups"] = len(np.unique(groups.label[groups.redundant]))
-            for code, chosen in gallery.class_groups(groups, CLASSES, GROUPS_A_CLASS, shown):
-                total = int(np.count_nonzero(groups.label[groups.redundant] == code))
-                views["classes"].append(
-                    (clean(self.columns.class_name(code)), total, self._views(chosen, gallery.IN_A_ROW))
-                )
+        chosen = gallery.class_groups(groups, CLASSES, GROUPS_A_CLASS, shown) if self.labelled else []
+        views["classes"] = [
+            (
+                self._class(code),
+                int(np.count_nonzero(labels == code)),
+                self._cards(picked, gallery.IN_A_ROW),
+            )
+            for code, picked in chosen
+        ]
         return views
 
-    def _views(self, chosen: Iterable[int], limit: int = gallery.TILES) -> list[GroupView]:
-        return [view_group(self.album, self.groups, group, self.mixed_groups, limit) for group in chosen]
+    def _class(self, code: int) -> str:
+        return clean(class_words(self.selection.class_names, code))
 
-    def triples(self) -> list[Triple]:
-        """Return triples: a kept image, a removed one, and the image nearest to the kept one outside the group."""
-        columns, groups = self.columns, self.groups
-        chosen = [group for group in gallery.spread(groups, TRIPLES) if self._has_pair(group)]
+    def _cards(self, chosen: Iterable[int], limit: int = gallery.CARDS) -> list[GroupCard]:
+        group = self.thumbnails.group
+        return [group(self.selection, self.groups, one, self.mixed_groups, limit) for one in chosen]
+
+    def triples(self) -> list[dict[str, Any]]:
+        """Return a kept image, a removed one, and the image nearest to the kept one outside (the paper, Fig. 12)."""
+        selection, groups = self.selection, self.groups
+        chosen = [
+            group
+            for group in gallery.spread(groups, TRIPLES)
+            if groups.removed[group] and selection.kept_by_id[groups.representative[group]]
+        ]
         kept = groups.representative[chosen]
-        nearest, distance = nearest_outside(self.material.embeddings.vectors, columns.group, kept)
-        found = []
-        for at, group in enumerate(chosen):
-            members = groups.of(group)
-            removed = int(members[~columns.kept[members]][-1])
-            outside = int(nearest[at])
-            self.album.fetch([int(kept[at]), removed] + [outside] * (outside >= 0))
-            said = columns.labelled
-            found.append(
-                Triple(
-                    tile(self.album, int(kept[at]), "kept", say_class=said),
-                    tile(self.album, removed, "removed", float(columns.dissimilarity[removed]), said),
-                    tile(self.album, outside, "outside", float(distance[at]), said) if outside >= 0 else None,
-                )
+        outside, distance = nearest_outside(self.given.embeddings.vectors, selection.group, kept)
+        members = [groups.of(group) for group in chosen]
+        removed = [int(each[~selection.kept_by_id[each]][-1]) for each in members]
+        self.thumbnails.fetch([*kept.tolist(), *removed, *outside[outside >= 0].tolist()])
+        card, said = self.thumbnails.card, self.labelled
+        return [
+            {
+                "kept": card(one, "kept", with_class=said),
+                "removed": card(other, "removed", float(selection.dissimilarity[other]), said),
+                "outside": card(beyond, "outside", far, said) if beyond >= 0 else None,
+            }
+            for one, other, beyond, far in zip(
+                kept.tolist(), removed, outside.tolist(), distance.tolist(), strict=True
             )
-        return found
-
-    def _has_pair(self, group: int) -> bool:
-        """Return whether a group has a kept image, and another that it represents."""
-        return bool(self.groups.removed[group] and self.columns.kept[self.groups.representative[group]])
+        ]
 
     def sizes(self) -> dict[str, Any]:
         """Return the number of groups by size: a panel a class where there are few, one for all otherwise."""
@@ -240,73 +214,66 @@ class _Page:
         sizes, counts = group_sizes(groups.size)
         if not len(sizes):
             return {"overall": "", "panels": [], "rows": [], "too_many": 0}
-        overall = sizes_figure(
-            sizes, counts, "sizes", largest=int(sizes[-1]), most=int(counts.max()), width=560
-        )
-        small = sizes_figure(
-            sizes, counts, "sizes-s", largest=int(sizes[-1]), most=int(counts.max()), width=320
-        )
-        codes = np.unique(groups.label[groups.redundant]).tolist() if self.columns.labelled else []
+        ends = {"largest": int(sizes[-1]), "most": int(counts.max())}
+        overall = [
+            Markup(sizes_figure(sizes, counts, name, width=width, **ends))
+            for name, width in (("sizes", 560), ("sizes-s", 320))
+        ]
+        codes = np.unique(groups.label[groups.redundant]).tolist() if self.labelled else []
         panels: list[tuple[str, int, Markup]] = []
         if 1 < len(codes) <= CLASSES:
-            each = [group_sizes(groups.size[groups.label == code]) for code in codes]
-            most = max(int(count.max()) for _, count in each)
-            for code, (found, count) in zip(codes, each, strict=True):
-                panel = sizes_figure(found, count, f"sizes{code}", largest=int(sizes[-1]), most=most)
-                panels.append((clean(self.columns.class_name(code)), int(count.sum()), Markup(panel)))
+            each = {code: group_sizes(groups.size[groups.label == code]) for code in codes}
+            ends["most"] = max(int(count.max()) for _, count in each.values())
+            panels = [
+                (
+                    self._class(code),
+                    int(count.sum()),
+                    Markup(sizes_figure(found, count, f"sizes{code}", **ends)),
+                )
+                for code, (found, count) in each.items()
+            ]
         rows = list(zip(sizes.tolist(), counts.tolist(), strict=True))
         too_many = len(codes) if len(codes) > CLASSES else 0
-        return {
-            "overall": (Markup(overall), Markup(small)),
-            "panels": panels,
-            "rows": rows,
-            "too_many": too_many,
-        }
+        return {"overall": overall, "panels": panels, "rows": rows, "too_many": too_many}
 
     def table(self) -> dict[str, Any]:
         """Return Table 1, with as many decimals as its smallest value needs."""
-        rows, overall = redundancy_table(self.columns, self.groups)
+        rows, overall = redundancy_table(self.selection, self.groups)
         values = [row.mean for row in (*rows, overall) if row.mean]
         decimals = int(np.clip(1 - np.floor(np.log10(min(values))), 4, 9)) if values else 4
         return {"rows": rows, "overall": overall, "decimals": decimals}
 
     def curve(self) -> dict[str, Any]:
         """Return the height of the merges against the fraction removed, with the cut."""
-        strategy = self.material.selection.strategy
-        codes, curves = curves_of(self.material.merges, self.columns, self.groups)
-        if strategy != "semantic" or not any(len(curve.height) for curve in curves):
-            return {"wide": "", "narrow": "", "curves": 0, "high": "", "low": "", "strategy": clean(strategy)}
+        codes, curves = curves_of(self.given.merges, self.selection, self.groups)
+        if not self.semantic or not any(len(curve.height) for curve in curves):
+            return {"curves": 0, "strategy": clean(self.selection.strategy)}
         high, low = extremes(codes, curves)
-        heights = self._heights
-        wide = curve_figure(curves, "curve", high=high, low=low, width=760)
-        narrow = curve_figure(curves, "curve-s", high=high, low=low, width=340)
-        names = [clean(self.columns.class_name(code)) for code in codes]
+        marked = {
+            name: "" if at is None else (self._class(codes[at]), float(curves[at].height[curves[at].cut - 1]))
+            for name, at in (("high", high), ("low", low))
+        }
         return {
-            "wide": Markup(wide),
-            "narrow": Markup(narrow),
+            "wide": Markup(curve_figure(curves, "curve", high=high, low=low, width=760)),
+            "narrow": Markup(curve_figure(curves, "curve-s", high=high, low=low, width=340)),
             "curves": len(curves),
-            "gap": clean(describe_gap(heights, len(self.columns))) if len(heights) else "",
-            "high": "" if high is None else (names[high], float(curves[high].height[curves[high].cut - 1])),
-            "low": "" if low is None else (names[low], float(curves[low].height[curves[low].cut - 1])),
+            "gap": clean(describe_gap(self.heights, len(self.selection))) if len(self.heights) else "",
+            **marked,
         }
 
     def unlike(self) -> dict[str, Any] | None:
         """Return close images with different labels, the near-identical ones apart; None where all have one label."""
-        columns = self.columns
-        if len(np.unique(columns.labels[columns.labels >= 0])) < 2:
-            return None if columns.labelled else {"refused": "The images have no labels.", "pairs": []}
+        codes, given = self.selection.codes, self.given
+        if len(np.unique(codes[codes >= 0])) < 2:
+            return None if self.labelled else {"refused": "The images have no labels.", "pairs": []}
         radius = float(self.groups.diameter.max(initial=0.0))
-        tenth = height_at(self.material.merges, round(0.1 * len(columns)))
-        found = find_unlike_pairs(self.material.embeddings.vectors, columns, min(radius, tenth))
+        tenth = height_at(given.merges, round(0.1 * len(codes)))
+        found = find_unlike_pairs(given.embeddings.vectors, codes, min(radius, tenth))
         if isinstance(found, str):
             return {"refused": found, "pairs": []}
-        gap = find_gap(self._heights) if self.material.selection.strategy == "semantic" else None
-        near, looked_at = near_identical(
-            found,
-            None if gap is None else gap.threshold,
-            self.material.source,
-            self.material.embeddings.rows,
-        )
+        gap = find_gap(self.heights) if self.semantic else None
+        threshold = None if gap is None else gap.threshold
+        near, looked_at = near_identical(found, threshold, given.source, given.embeddings.rows)
         return {
             "refused": "",
             "search": found,
@@ -314,44 +281,35 @@ class _Page:
             "looked_at": looked_at,
             "near": self._pairs(found, np.flatnonzero(near)),
             "close": self._pairs(found, np.flatnonzero(~near)),
-            "accuracy": training_accuracy(self.material.run),
+            "accuracy": training_accuracy(given.run),
         }
 
     def _pairs(self, found: UnlikePairs, which: Ints) -> dict[str, Any]:
         """Return pairs of images with different labels: their number, and the nearest to look at."""
         i, j, d = found.i[which], found.j[which], found.d[which]
         chosen = each_once(i, j, PAIRS)
-        self.album.fetch([int(at) for pair in chosen for at in (i[pair], j[pair])])
-        shown = [
-            Pair(self._labelled_tile(int(i[pair])), self._labelled_tile(int(j[pair])), float(d[pair]))
-            for pair in chosen
-        ]
+        self.thumbnails.fetch([*i[chosen].tolist(), *j[chosen].tolist()])
+        shown = [(self._labelled_card(i[at]), self._labelled_card(j[at]), float(d[at])) for at in chosen]
         return {"shown": shown, "count": len(d), "images": len(np.unique(np.concatenate([i, j])))}
 
-    @cached_property
-    def _heights(self) -> Floats:
-        """Heights of the merges, ascending, as far as all classes have theirs."""
-        return complete_heights(self.material.merges.height, self.material.merges.complete_to)
-
-    def _labelled_tile(self, position: int) -> Tile:
-        role = "kept" if self.columns.kept[position] else "removed"
-        return tile(self.album, position, role, say_class=True)
+    def _labelled_card(self, position: Any) -> gallery.ImageCard:
+        role = "kept" if self.selection.kept_by_id[position] else "removed"
+        return self.thumbnails.card(int(position), role, with_class=True)
 
     def mixed(self) -> dict[str, Any] | None:
         """Return groups whose images carry more than one label; None where grouping was class by class."""
         if not self.mixed_groups:
             return None
-        columns, groups = self.columns, self.groups
-        labelled = columns.labels >= 0
-        pairs = np.unique(np.stack([columns.group[labelled], columns.labels[labelled]]), axis=1)
-        labels = np.bincount(pairs[0], minlength=len(groups))
+        groups, labelled = self.groups, self.selection.codes >= 0
+        of = np.stack([self.selection.group[labelled], self.selection.codes[labelled]])
+        labels = np.bincount(np.unique(of, axis=1)[0], minlength=len(groups))
         found = np.flatnonzero(labels > 1)
         ordered = found[np.lexsort((found, groups.diameter[found]))]
-        return {"count": len(found), "views": self._views(ordered[:MIXED].tolist())}
+        return {"count": len(found), "groups": self._cards(ordered[:MIXED].tolist())}
 
     def rejected(self) -> dict[str, Any]:
         """Return the rejected images with their reasons."""
-        table = self.material.rejected
+        table = self.given.rejected
         if table is None or not len(table):
             return {"count": 0, "rows": []}
         rows = table.slice(0, REJECTED).to_pylist()
@@ -360,12 +318,11 @@ class _Page:
 
     def pictures(self) -> dict[str, Any]:
         """Return why pictures are missing, if any are; called last."""
-        about = self.material.run.get("source", {})
-        kind = about.get("kind", "vectors")
+        about = self.given.run.get("source", {})
         return {
-            "none": self.material.source is None,
-            "changed": clean(self.material.changed),
-            "vectors": kind == "vectors" and "pictures" not in about,
-            "left_out": self.album.left_out,
-            "unreadable": len(self.album.unreadable),
+            "none": self.given.source is None,
+            "changed": clean(self.given.changed),
+            "vectors": about.get("kind", "vectors") == "vectors" and "pictures" not in about,
+            "left_out": self.thumbnails.left_out,
+            "unreadable": len(self.thumbnails.unreadable),
         }

@@ -3,86 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from ..selection.selection import Selection
+from ..selection.arrays import SelectionArrays
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-Strings = npt.NDArray[np.object_]
-
-NO_LABEL = "no label"
 
 
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """A selection as arrays, one entry an image, in id order.
-
-    Attributes:
-        ids: str[n].
-        kept: bool[n].
-        group: int64[n], numbered from 0 without gaps.
-        representative: int64[n], the position of the image kept for this one; −1 for none.
-        dissimilarity: float64[n], to the representative.
-        diameter: float64[n], of the image's group.
-        labels: int64[n], the code of the class, −1 for none; all −1 where there are no labels.
-        class_names: the name of each code; empty where there are no labels.
-    """
-
-    ids: Strings
-    kept: Bools
-    group: Ints
-    representative: Ints
-    dissimilarity: Floats
-    diameter: Floats
-    labels: Ints
-    class_names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def stood_for(self) -> Bools:
-        """Mask of the images that are kept or have a representative; the others are outside the guarantee."""
-        return self.representative >= 0
-
-    @property
-    def labelled(self) -> bool:
-        """True where any image has a label."""
-        return bool(np.any(self.labels >= 0))
-
-    def class_name(self, label: int) -> str:
-        """Return the name of a class in words: "cat", "class 7" where that is a number; −1 is "no label"."""
-        if label < 0:
-            return NO_LABEL
-        name = self.class_names[label]
-        return f"class {name}" if name.isdecimal() else name
-
-
-def columns_of(selection: Selection) -> Columns:
-    """Return the arrays of a selection that its tables and galleries need, groups numbered without gaps."""
-    n = len(selection.ids)
-    _, group = np.unique(selection.group, return_inverse=True)
-    labels = np.full(n, -1, dtype=np.int64) if selection.labels is None else selection.labels
-    return Columns(
-        ids=selection.ids,
-        kept=selection.kept_by_id,
-        group=group.astype(np.int64).reshape(n),
-        representative=selection.representative,
-        dissimilarity=selection.dissimilarity,
-        diameter=selection.group_diameter,
-        labels=labels,
-        class_names=tuple(selection.class_names),
-    )
+def class_words(names: tuple[str, ...], code: int) -> str:
+    """Return the name of a class in words: "cat", "class 7" where that is a number; "no label" for −1."""
+    if code < 0:
+        return "no label"
+    return f"class {names[code]}" if names[code].isdecimal() else names[code]
 
 
 @dataclass(frozen=True, eq=False)
-class Groups:
+class SelectionGroups:
     """One entry a group of a selection, groups of one included.
 
     Attributes:
@@ -113,34 +54,30 @@ class Groups:
         """Return the positions of a group's images, the representative first."""
         return self.members[self.start[group] : self.start[group + 1]]
 
-    @property
+    @cached_property
     def redundant(self) -> Ints:
         """Numbers of the groups of two or more."""
         return np.flatnonzero(self.size >= 2).astype(np.int64)
 
 
-def groups_of(columns: Columns) -> Groups:
+def groups_of(selection: SelectionArrays) -> SelectionGroups:
     """Gather the images of a selection into its groups."""
-    n = len(columns)
-    count = int(columns.group.max()) + 1 if n else 0
-    position = np.arange(n, dtype=np.int64)
-    follows = columns.representative != position
-    members = np.lexsort((position, columns.dissimilarity, follows, columns.group)).astype(np.int64)
-    size = np.bincount(columns.group, minlength=count).astype(np.int64)
-    start = np.concatenate([[0], np.cumsum(size)]).astype(np.int64)
-    gone = ~columns.kept
-    removed = np.bincount(columns.group[gone], minlength=count).astype(np.int64)
-    gone &= columns.stood_for  # the others have no dissimilarity
-    total = np.bincount(columns.group[gone], weights=columns.dissimilarity[gone], minlength=count)
-    stood = np.bincount(columns.group[gone], minlength=count)
+    group, representative = selection.group, selection.representative
+    size = np.bincount(group)
+    members = np.lexsort((selection.dissimilarity, representative != np.arange(len(group)), group))
+    start = np.append(0, np.cumsum(size))
+    gone = ~selection.kept_by_id
+    with_distance = gone & selection.represented
+    total = np.bincount(group, np.where(with_distance, selection.dissimilarity, 0.0))
+    measured = np.bincount(group[with_distance], minlength=len(size))
     first = members[start[:-1]]
-    return Groups(
+    return SelectionGroups(
         size=size,
-        removed=removed,
-        diameter=columns.diameter[first],
+        removed=np.bincount(group[gone], minlength=len(size)),
+        diameter=selection.group_diameter[first],
         representative=first,
-        label=columns.labels[first],
-        mean=np.divide(total, stood, out=np.full(count, np.nan), where=stood > 0),
+        label=selection.codes[first],
+        mean=np.divide(total, measured, out=np.full(len(size), np.nan), where=measured > 0),
         members=members,
         start=start,
     )
@@ -170,7 +107,9 @@ class ClassRow:
     mean: float | None
 
 
-def redundancy_table(columns: Columns, groups: Groups | None = None) -> tuple[tuple[ClassRow, ...], ClassRow]:
+def redundancy_table(
+    selection: SelectionArrays, groups: SelectionGroups | None = None
+) -> tuple[tuple[ClassRow, ...], ClassRow]:
     """Compute Table 1 (the paper, section 4.3): one row a class, and one over all groups.
 
     For each group of two or more: the mean dissimilarity of its removed images to the kept one, the kept
@@ -179,45 +118,39 @@ def redundancy_table(columns: Columns, groups: Groups | None = None) -> tuple[tu
     Returns:
         The rows of the classes in order of their codes (none without labels), and the row over all.
     """
-    groups = groups_of(columns) if groups is None else groups
-    everything = np.zeros(len(columns), dtype=np.int64)
-    (overall,) = _rows(("all",), columns, groups, everything)
-    if not columns.labelled:
+    groups = groups_of(selection) if groups is None else groups
+    label = groups.label[groups.redundant]
+    images = np.bincount(selection.codes + 1)
+    kept = np.bincount(selection.codes[selection.kept_by_id] + 1, minlength=len(images))
+    overall = _row("all", len(selection), int(kept.sum()), groups, groups.redundant)
+    codes = [*(np.flatnonzero(images[1:])).tolist(), *([-1] if images[0] else [])]  # no label comes last
+    if codes == [-1]:
         return (), overall
-    codes = np.unique(columns.labels)
-    codes = np.concatenate([codes[codes >= 0], codes[codes < 0]])
-    place = np.empty(len(columns.class_names) + 1, dtype=np.int64)
-    place[codes] = np.arange(len(codes))  # the code −1 takes the last place
-    names = tuple(columns.class_name(code) for code in codes.tolist())
-    return _rows(names, columns, groups, place[columns.labels]), overall
-
-
-def _rows(names: tuple[str, ...], columns: Columns, groups: Groups, place: Ints) -> tuple[ClassRow, ...]:
-    """Return one row a name; `place` says for each image which one it belongs to."""
-    count = len(names)
-    images = np.bincount(place, minlength=count)
-    kept = np.bincount(place[columns.kept], minlength=count)
-    redundant = groups.redundant
-    of = place[groups.representative[redundant]]
-    found = np.bincount(of, minlength=count)
-    largest, diameter = np.ones(count, dtype=np.int64), np.zeros(count)
-    np.maximum.at(largest, of, groups.size[redundant])
-    np.maximum.at(diameter, of, groups.diameter[redundant])
-    counted = np.isfinite(groups.mean[redundant])
-    total = np.bincount(of[counted], weights=groups.mean[redundant][counted], minlength=count)
-    means = np.bincount(of[counted], minlength=count)
-    return tuple(
-        ClassRow(
-            name=name,
-            images=int(images[at]),
-            kept=int(kept[at]),
-            removed=int(images[at] - kept[at]),
-            groups=int(found[at]),
-            largest=int(largest[at]),
-            diameter=float(diameter[at]) if found[at] else None,
-            mean=float(total[at] / means[at]) if means[at] else None,
+    rows = (
+        _row(
+            class_words(selection.class_names, code),
+            int(images[code + 1]),
+            int(kept[code + 1]),
+            groups,
+            groups.redundant[label == code],
         )
-        for at, name in enumerate(names)
+        for code in codes
+    )
+    return tuple(rows), overall
+
+
+def _row(name: str, images: int, kept: int, groups: SelectionGroups, own: Ints) -> ClassRow:
+    """Return the row of a class; `own` are its groups of two or more."""
+    means = groups.mean[own][np.isfinite(groups.mean[own])]
+    return ClassRow(
+        name=name,
+        images=images,
+        kept=kept,
+        removed=images - kept,
+        groups=len(own),
+        largest=int(groups.size[own].max(initial=1)),
+        diameter=float(groups.diameter[own].max()) if len(own) else None,
+        mean=float(means.mean()) if len(means) else None,
     )
 
 

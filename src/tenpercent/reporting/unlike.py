@@ -12,7 +12,7 @@ from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Vectors
 from ..linkage.neighbors import neighbor_graph
 from ..linkage.points import Points
-from .tables import Bools, Columns, Floats, Ints
+from .tables import Bools, Floats, Ints
 
 MOST_IMAGES = 120_000  # beyond this all pairs take longer than a reader of a report should wait
 MOST_PAIRS = 4_000_000  # pairs of any labels that the search may gather
@@ -38,18 +38,18 @@ class UnlikePairs:
     asked: float
 
 
-def find_unlike_pairs(vectors: Vectors, columns: Columns, radius: float) -> UnlikePairs | str:
+def find_unlike_pairs(vectors: Vectors, labels: Ints, radius: float) -> UnlikePairs | str:
     """Find all pairs of images with different labels within `radius`.
 
     Args:
         vectors: [n, d], as embedded.
-        columns: the labels.
+        labels: int64[n], the code of each image's class, −1 for none.
         radius: the largest dissimilarity that counts as near.
 
     Returns:
         The pairs, or the reason in words why they were not searched for.
     """
-    n = len(columns)
+    n = len(labels)
     if n > MOST_IMAGES:
         return f"Not searched for: comparing all pairs of {n:,} images takes too long (the limit is {MOST_IMAGES:,})."
     points = Points.of(vectors)
@@ -60,7 +60,7 @@ def find_unlike_pairs(vectors: Vectors, columns: Columns, radius: float) -> Unli
         )
     graph = neighbor_graph(points, affordable)
     i, j = graph.i.astype(np.int64), graph.j.astype(np.int64)
-    return UnlikePairs(*unlike_pairs(i, j, graph.d, columns.labels), radius=affordable, asked=radius)
+    return UnlikePairs(*unlike_pairs(i, j, graph.d, labels), radius=affordable, asked=radius)
 
 
 def near_identical(

@@ -67,7 +67,7 @@ def class_linkage(merges: Merges, class_name: str | None) -> tuple[Floats, Strin
     """Return the tree of a whole class.
 
     Args:
-        merges: the tree, complete up to the class's last merge, as ``merges.deepened(threshold=2)`` does.
+        merges: the tree, complete up to the class's last merge, as ``merges.deepened(tp.Cut(threshold=2))`` does.
         class_name: None for the images without a label, and for all images where they were clustered together.
 
     Returns:
@@ -97,7 +97,7 @@ def class_linkage(merges: Merges, class_name: str | None) -> tuple[Floats, Strin
     if len(steps) < len(positions) - 1:
         raise UsageError(
             f"{what} has {len(steps):,} of its {len(positions) - 1:,} merges so far, and a dendrogram needs all; "
-            f"give merges.deepened(threshold=2)"
+            f"give merges.deepened(tp.Cut(threshold=2))"
         )
     return _matrix(merges, positions, steps), merges.embeddings.ids[positions]
 

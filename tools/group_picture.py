@@ -9,11 +9,10 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..data.decoding.thumbnails import thumbnail
-from ..data.sources.source import ImageSource
-from ..errors import UsageError
-from ..selection.selection import Selection
-from .gallery import number
+from tenpercent.data.decoding.thumbnails import thumbnail
+from tenpercent.data.sources.source import ImageSource
+from tenpercent.reporting.gallery import number
+from tenpercent.selection.selection import Selection
 
 GREEN = "#15803d"
 GREY = "#444444"
@@ -31,12 +30,12 @@ def group_picture(source: ImageSource, selection: Selection, group: int, side: i
         side: pixels of each image's longer side.
 
     Raises:
-        UsageError: there is no such group.
+        ValueError: there is no such group.
         Unreadable, OSError: one of its images can't be read.
     """
     members = np.flatnonzero(selection.group == group)
     if not len(members):
-        raise UsageError(f"there is no group {group}; the largest number is {int(selection.group.max())}")
+        raise ValueError(f"there is no group {group}; the largest number is {int(selection.group.max())}")
     follows = selection.representative[members] != members
     members = members[np.lexsort((members, selection.dissimilarity[members], follows))]
     frame, gap, letters = max(side // 24, 3), max(side // 8, 8), max(side // 6, 11)
