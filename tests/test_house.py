@@ -23,19 +23,12 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in sorted(SOURCE.rglob("*.py"))}
 
 
-def imports(name: str, path: Path, *, for_types: bool = True) -> set[str]:
-    """The modules of this package that a file imports, at its top or in a function; those for types alone with them."""
+def imports(name: str, path: Path) -> set[str]:
+    """The modules of this package that a file imports, at its top, in a function or for types alone."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    typed = {
-        part
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        for part in ast.walk(node)
-    }
     found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level and (for_types or node not in typed):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
             base = package.split(".")[: len(package.split(".")) - node.level + 1]
             whole = ".".join([*base, *([node.module] if node.module else [])])
             found |= {
@@ -84,42 +77,13 @@ def test_every_module_is_in_a_layer() -> None:
     assert below - {"__main__"} == known
 
 
-def test_no_file_imports_itself_by_others() -> None:
-    assert circle({name: imports(name, path, for_types=False) for name, path in MODULES.items()}) == []
-
-
-# Files on a circle of imports for types alone: this list may only shrink.
-CIRCLES = {
-    "tree.counts",
-    "tree.deepening",
-    "tree.held_height",
-    "tree.merges",
-    "tree.merges_file",
-    "tree.rewalk",
-}
-
-
-def test_no_file_imports_itself_for_types() -> None:
-    graph = {name: imports(name, path) for name, path in MODULES.items()}
-    left = {name for name in graph if name in reached(graph, name)}
-    assert left <= {f"tenpercent.{name}" for name in CIRCLES}
-
-
-def reached(graph: dict[str, set[str]], start: str) -> set[str]:
-    """The nodes that lie behind one."""
-    found: set[str] = set()
-    waiting = [start]
-    while waiting:
-        new = graph.get(waiting.pop(), set()) - found
-        found |= new
-        waiting += new
-    return found
+def test_no_file_imports_itself_by_others_not_even_for_types() -> None:
+    assert circle({name: imports(name, path) for name, path in MODULES.items()}) == []
 
 
 def test_the_search_for_circles_finds_one() -> None:
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
     assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
-    assert reached({"a": {"b"}, "b": {"c"}, "c": {"b"}}, "a") == {"b", "c"}
 
 
 def test_documents_name_files_that_are_there() -> None:
