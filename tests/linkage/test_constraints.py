@@ -27,10 +27,10 @@ from hard_vectors import (
 )
 from tenpercent.errors import UsageError
 from tenpercent.linkage.distances import scaled_rows
+from tenpercent.linkage.equal_rows import collapse
 from tenpercent.linkage.linkage import first_merges
 from tenpercent.linkage.memory import Resources
 from tenpercent.linkage.reference import complete_linkage
-from tenpercent.linkage.twins import collapse
 
 metrics = st.sampled_from(METRICS)
 kinds = st.sampled_from(CONSTRAINTS)

@@ -13,7 +13,7 @@ from brute_force import all_points
 from tenpercent.errors import UsageError
 from tenpercent.linkage import points as points_module
 from tenpercent.linkage.distances import dissimilarities, scaled_rows, unit_vectors
-from tenpercent.linkage.points import Metric, Points, Space
+from tenpercent.linkage.points import Metric, PointMemory, Points
 
 # ---- the dissimilarity -------------------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ def test_points_seen_from_a_centre():
     points = Points.of(rng.normal(size=(30, 70)) + 1e5, "euclidean")
     centre = all_points(points)[5] + 1e-9 * rng.normal(size=70)
     at = rng.integers(0, 30, size=11)
-    space = Space()
+    space = PointMemory()
     points.seen_from(np.zeros(70), np.arange(30), space)  # what was there before does not matter
     for seen in (points.seen_from(centre, at), points.seen_from(centre, at, space)):
         assert seen.singles.tobytes() == (points.take(at) - centre).astype(np.float32).tobytes()

@@ -11,7 +11,7 @@ from tenpercent.errors import TenpercentError
 from tenpercent.linkage import components
 from tenpercent.linkage import walk as walks
 from tenpercent.linkage.components import shares, united
-from tenpercent.linkage.walk import Counted, counted, restored, singletons, walk
+from tenpercent.linkage.walk import PairCounts, counted, restored, singletons, walk
 
 
 def grid_pairs(n, width, values, seed, radius=np.inf):
@@ -152,7 +152,7 @@ def test_what_was_counted_is_enough_to_go_on(graph, cut, threads):
     # Without the counts: walk the same pairs once more over the merges, and most of them lie within one cluster.
     none = np.empty(0, dtype=np.int32)
     found, recounted = walk(
-        restored(n, a, b, Counted(none, none, none.astype(np.int64))), i[:end], j[:end], threads=threads
+        restored(n, a, b, PairCounts(none, none, none.astype(np.int64))), i[:end], j[:end], threads=threads
     )
     assert len(found) == 0
     assert_same(recounted, clusters)

@@ -16,7 +16,7 @@ from tenpercent.errors import RunFolderError, StageError, UsageError
 from tenpercent.linkage import growth
 from tenpercent.linkage.linkage import Linkage, first_merges
 from tenpercent.linkage.memory import MemoryBudgetError, Resources
-from tenpercent.linkage.walk import Counted
+from tenpercent.linkage.walk import PairCounts
 from tenpercent.tree import clustering
 from tenpercent.tree import finished_classes as parts
 from tenpercent.tree.counts import counts_path
@@ -363,7 +363,7 @@ def test_a_stored_tree_is_gone_on_from_with_its_counts(
         assert all(call["after"] is None or call["after"].counted is None for call in watched.calls)
 
 
-def listed(counts: Mapping[int, Counted]) -> dict[int, list[list[int]]]:
+def listed(counts: Mapping[int, PairCounts]) -> dict[int, list[list[int]]]:
     return {code: [column.tolist() for column in counted] for code, counted in counts.items()}
 
 

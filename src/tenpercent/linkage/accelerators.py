@@ -5,7 +5,7 @@ What they pass is decided by the same float64 function as with any filter, so th
 A GPU's tensor cores multiply exactly, but align the products and the sum so far with the largest of them and cut off
 what is beyond some 24 bits, a handful of terms at a time (Fasi, Higham, Mikaitis and Pranesh, *Numerical behavior of
 NVIDIA tensor cores*, PeerJ Computer Science 7:e330, 2021; Khattak and Mikaitis, *Accurate models of NVIDIA tensor
-cores*, arXiv 2512.07004, up to Blackwell). `Format.sums` of 2⁻²² covers it; docs/clustering.md has the sum.
+cores*, arXiv 2512.07004, up to Blackwell). `NumberFormat.sums` of 2⁻²² covers it; docs/clustering.md has the sum.
 
 Nothing here depends on torch's settings. On a GPU, a bfloat16 product that is returned in bfloat16 may be a sum of
 parts that were rounded to bfloat16 as well, and their number is undocumented; so there it is returned in float32. A
@@ -31,8 +31,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .distances import Positions
-from .filters import BF16, SINGLE, TF32, WIDEST, Filter, Format, SinglesFilter, lowest_products
-from .points import Centred, Singles
+from .filters import BF16, SINGLE, TF32, WIDEST, NumberFormat, PairFilter, SinglesFilter, lowest_products
+from .points import CentredPoints, Singles
 from .threads import one_blas_thread
 
 Tensor = Any  # torch.Tensor; torch may not be installed
@@ -47,7 +47,7 @@ CANT = (ImportError, OSError, RuntimeError)  # a broken torch, a GPU in use: num
 UNITS = {"avx512_bf16", "amx_bf16"}  # Linux's names for a CPU's bfloat16 units
 
 
-class _There(NamedTuple):
+class _DevicePoints(NamedTuple):
     """Points relative to a centre, on the device: as multiplied, in float32, and their halves."""
 
     short: Tensor
@@ -64,7 +64,7 @@ class TorchFilter:
         again: whether pairs that pass are multiplied again in float32 on the device, so that fewer are returned.
     """
 
-    def __init__(self, device: str, product: Format = BF16, *, again: bool | None = None) -> None:
+    def __init__(self, device: str, product: NumberFormat = BF16, *, again: bool | None = None) -> None:
         """Check that the device supports the format.
 
         Args:
@@ -90,11 +90,13 @@ class TorchFilter:
         self._threads = self._torch.get_num_threads()
         self._busy = Lock()
         self._space = local()
-        one = self._there(Centred(np.ones((8, 8), np.float32), np.full(8, 4.0, np.float32)))
+        one = self._there(CentredPoints(np.ones((8, 8), np.float32), np.full(8, 4.0, np.float32)))
         self._multiplied(one, one)
 
-    def near(self, left: Centred, right: Centred, radius: float, first: int) -> tuple[Positions, Positions]:
-        """See `Filter`. The same `right` object is assumed to hold the same points: it stays on the device."""
+    def near(
+        self, left: CentredPoints, right: CentredPoints, radius: float, first: int
+    ) -> tuple[Positions, Positions]:
+        """See `PairFilter`. The same `right` object is assumed to hold the same points: it stays on the device."""
         lowest = lowest_products(left, right, radius, self.product)
         limits = lowest_products(left, right, radius, SINGLE) if self.again else lowest
         with self._alone(), self._torch.inference_mode():
@@ -134,24 +136,26 @@ class TorchFilter:
         # A copy also on the CPU: arrays from a file may be read-only, of which torch warns.
         return self._torch.tensor(array, device=self._device)
 
-    def _there(self, points: Centred) -> _There:
+    def _there(self, points: CentredPoints) -> _DevicePoints:
         singles = self._moved(points.singles)
-        return _There(singles.bfloat16() if self._is_short else singles, singles, self._moved(points.halves))
+        return _DevicePoints(
+            singles.bfloat16() if self._is_short else singles, singles, self._moved(points.halves)
+        )
 
-    def _kept(self, right: Centred) -> _There:
+    def _kept(self, right: CentredPoints) -> _DevicePoints:
         space = self._space
         if getattr(space, "right", None) is not right:
             space.right, space.there = right, self._there(right)
-        there: _There = space.there
+        there: _DevicePoints = space.there
         return there
 
-    def _multiplied(self, x: _There, y: _There) -> Tensor:
+    def _multiplied(self, x: _DevicePoints, y: _DevicePoints) -> Tensor:
         if self._is_short and not self._on_cpu:
             return self._torch.mm(x.short, y.short.T, out_dtype=self._torch.float32)
         return self._torch.mm(x.short, y.short.T)
 
     def _listed(
-        self, hits: Tensor, x: _There, y: _There, limits: Tensor
+        self, hits: Tensor, x: _DevicePoints, y: _DevicePoints, limits: Tensor
     ) -> Iterator[tuple[Positions, Positions]]:
         """Yield the positions of hits, some rows at a time: a whole tile may consist of them."""
         ends = hits.sum(dim=1).cumsum(dim=0).cpu().numpy()
@@ -168,7 +172,7 @@ class TorchFilter:
                 yield r.int().cpu().numpy(), c.int().cpu().numpy()
             start = stop
 
-    def _still_near(self, x: _There, y: _There, r: Tensor, c: Tensor, limits: Tensor) -> Tensor:
+    def _still_near(self, x: _DevicePoints, y: _DevicePoints, r: Tensor, c: Tensor, limits: Tensor) -> Tensor:
         """Test pairs again in float32. This is no matrix product, so nothing can shorten it."""
         step = max(1, VALUES // x.singles.shape[1])
         products = [
@@ -243,13 +247,13 @@ def _has_units(info: Path = Path("/proc/cpuinfo")) -> bool:
     return not UNITS.isdisjoint(flags.split())
 
 
-def _seconds(multiply: Filter, width: int) -> float:
+def _seconds(multiply: PairFilter, width: int) -> float:
     """Return the seconds per pair: the best of three tiles in which next to nothing is near."""
     rng = np.random.default_rng(0)
     sides = []
     for size in (multiply.rows, multiply.columns):
         singles = rng.standard_normal((size, width), dtype=np.float32)
-        sides.append(Centred(singles, np.einsum("ij,ij->i", singles, singles) / np.float32(2.0)))
+        sides.append(CentredPoints(singles, np.einsum("ij,ij->i", singles, singles) / np.float32(2.0)))
     times = []
     for _ in range(4):
         start = time.perf_counter()
@@ -258,7 +262,7 @@ def _seconds(multiply: Filter, width: int) -> float:
     return min(times[1:]) / (multiply.rows * multiply.columns)
 
 
-def best_filter(width: int = 0, products: float = 0.0, room: float = math.inf) -> Filter:
+def best_filter(width: int = 0, products: float = 0.0, room: float = math.inf) -> PairFilter:
     """Return the fastest filter of this machine; all of them lead to the same pairs.
 
     Args:

@@ -31,7 +31,7 @@ import numpy.typing as npt
 from .distances import Doubles, Positions
 from .filters import TINY, WIDEST, relative_margin
 from .kernels import kernel
-from .points import Indices, Points, Singles, Space
+from .points import Indices, PointMemory, Points, Singles
 from .threads import in_threads
 
 BLOCK = 1024
@@ -47,7 +47,7 @@ WIDE, SAMPLE_BYTES = (
 WORTHWHILE = 4e9  # below, comparing everything costs less than choosing cells
 
 
-class Homes(NamedTuple):
+class CellAssignment(NamedTuple):
     """Cells of some points.
 
     Attributes:
@@ -79,7 +79,7 @@ class Cells:
     order: Positions
     starts: Indices
     middle: Doubles
-    home: Homes
+    home: CellAssignment
     reach: Doubles
     left: float
 
@@ -108,7 +108,7 @@ class Cells:
     def load(cls, path: Path) -> Self:
         """Read a file written by `save`."""
         with np.load(path) as found:
-            home = Homes(found["cell"], found["square"], found["farthest"])
+            home = CellAssignment(found["cell"], found["square"], found["farthest"])
             left = float(found["left"])
             named = {name: found[name] for name in ("centres", "order", "starts", "middle", "reach")}
         return cls(home=home, left=left, **named)
@@ -131,7 +131,9 @@ def one_cell(points: Points) -> Cells:
         order=np.arange(n, dtype=np.int32),
         starts=np.asarray([0, n]),
         middle=points.take(_drawn(points, 1024)).mean(axis=0) if n else np.zeros(points.width),
-        home=Homes(np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.float32), np.zeros(1, dtype=np.float32)),
+        home=CellAssignment(
+            np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.float32), np.zeros(1, dtype=np.float32)
+        ),
         reach=np.asarray([np.inf]),
         left=1.0,
     )
@@ -226,7 +228,7 @@ def _divide(points: Points, centres: Singles, middle: Doubles, left: float, thre
         order=order,
         starts=np.searchsorted(cell[order], np.arange(len(centres) + 1)),
         middle=middle,
-        home=Homes(cell, home.square, home.farthest[rank]),
+        home=CellAssignment(cell, home.square, home.farthest[rank]),
         reach=np.sqrt(
             farthest[rank] + _errors(home.farthest, _halves(centres), points.width).diagonal()[rank]
         ),
@@ -242,13 +244,13 @@ def _by_cell(cells: Positions) -> Indices:
     return np.argsort(cells.astype(np.uint16), kind="stable")
 
 
-def find_homes(points: Points, centres: Singles, middle: Doubles, threads: int) -> Homes:
+def find_homes(points: Points, centres: Singles, middle: Doubles, threads: int) -> CellAssignment:
     """Find the nearest centre of each point."""
     cell = np.empty(len(points), dtype=np.int32)
     square = np.empty(len(points), dtype=np.float32)
     half = np.empty(len(points), dtype=np.float32)
     halves = _halves(centres)
-    space = _Space()
+    space = _ThreadMemory()
 
     def look(start: int) -> None:
         end = min(start + BLOCK, len(points))
@@ -262,7 +264,7 @@ def find_homes(points: Points, centres: Singles, middle: Doubles, threads: int) 
         pass
     farthest = np.zeros(len(centres), dtype=np.float32)
     np.maximum.at(farthest, cell, half)
-    return Homes(cell, square, farthest)
+    return CellAssignment(cell, square, farthest)
 
 
 def _errors(farthest: Singles, centres: Singles, width: int) -> Doubles:
@@ -283,11 +285,11 @@ def _halves(singles: Singles) -> Singles:
     return halves
 
 
-class _Space(local):
+class _ThreadMemory(local):
     """Scratch memory of each thread."""
 
     def __init__(self) -> None:
-        self.points = Space()
+        self.points = PointMemory()
         self._products = np.empty(0, dtype=np.float32)
         self._listed = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32)
 
@@ -334,7 +336,7 @@ class Candidates:
         """
         self.cells, self.points, self.within, self.threads = cells, points, within, threads
         self.order = cells.order if within else np.arange(len(points), dtype=np.int32)
-        self.space = _Space()
+        self.space = _ThreadMemory()
         if len(cells) == 1:
             return
         self.home = cells.home if within else find_homes(points, cells.centres, cells.middle, threads)

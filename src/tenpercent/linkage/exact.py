@@ -39,7 +39,7 @@ class Side(NamedTuple):
     exact: Doubles
 
 
-class Exact:
+class UnitMemory:
     """Reusable memory for points in float64: fresh pages cost more than writing to them."""
 
     def __init__(self) -> None:

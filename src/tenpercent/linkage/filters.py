@@ -7,7 +7,7 @@ the product p of the rounded differences and passes every pair with
 
 **Why none is lost.** The product is wrong by a multiple of |x'||y'| (Cauchy–Schwarz), each half by a multiple of
 itself, and what the subtraction and float64 round is a multiple of these as well. What is lost below float32's range,
-flushed to zero or not, is in TINY. With d values, and for a format (`Format`) w the roundoff of the additions, v of
+flushed to zero or not, is in TINY. With d values, and for a `NumberFormat` w the roundoff of the additions, v of
 what is multiplied beyond float32 and z of what comes out,
 
     γ = T (1 + 4T),        T = (d + 8)w / (1 − (d + 8)w) + 2v + v² + z,
@@ -29,7 +29,7 @@ import numpy as np
 
 from .distances import Positions
 from .kernels import kernel
-from .points import Centred, Singles
+from .points import CentredPoints, Singles
 
 WIDEST = 1 << 20  # beyond, γ is no longer small
 # Whatever has a result below float32's range loses 2⁻¹²⁶ at most, in all less than 5 · 2²⁰ · 2⁻¹²⁶ for WIDEST values.
@@ -39,7 +39,7 @@ TINY = 2.0**-100
 
 
 @dataclass(frozen=True)
-class Format:
+class NumberFormat:
     """Number format of a device's products.
 
     Attributes:
@@ -56,12 +56,12 @@ class Format:
     output: float
 
 
-SINGLE = Format("float32", 0.0, 2.0**-24, 0.0)
-TF32 = Format("tf32", 2.0**-10, 2.0**-22, 0.0)  # 11 bits, cut off rather than rounded on some devices
-BF16 = Format("bfloat16", 2.0**-8, 2.0**-22, 2.0**-8)  # 8 bits; comes out in bfloat16 too
+SINGLE = NumberFormat("float32", 0.0, 2.0**-24, 0.0)
+TF32 = NumberFormat("tf32", 2.0**-10, 2.0**-22, 0.0)  # 11 bits, cut off rather than rounded on some devices
+BF16 = NumberFormat("bfloat16", 2.0**-8, 2.0**-22, 2.0**-8)  # 8 bits; comes out in bfloat16 too
 
 
-def relative_margin(width: int, product: Format = SINGLE) -> float:
+def relative_margin(width: int, product: NumberFormat = SINGLE) -> float:
     """Return γ: a product of vectors of `width` values has an error of at most this fraction of |x||y|.
 
     It is infinite beyond 2²⁰ values, for which there is no proof: then every pair passes, and float64 decides alone.
@@ -73,14 +73,16 @@ def relative_margin(width: int, product: Format = SINGLE) -> float:
     return first_order * (1.0 + 4.0 * first_order)
 
 
-class Filter(Protocol):
+class PairFilter(Protocol):
     """Search for the pairs that may lie within a radius; never loses one."""
 
     rows: int
     columns: int
-    product: Format
+    product: NumberFormat
 
-    def near(self, left: Centred, right: Centred, radius: float, first: int) -> tuple[Positions, Positions]:
+    def near(
+        self, left: CentredPoints, right: CentredPoints, radius: float, first: int
+    ) -> tuple[Positions, Positions]:
         """Return positions in `left` and `right`, int32[k] each, of every pair with dissimilarity ≤ `radius`, and more.
 
         The arrays may belong to the thread: they are valid until its next call.
@@ -105,8 +107,10 @@ class SinglesFilter:
     def __init__(self) -> None:
         self._space = local()
 
-    def near(self, left: Centred, right: Centred, radius: float, first: int) -> tuple[Positions, Positions]:
-        """See `Filter`. The arrays belong to the thread and are valid until its next call."""
+    def near(
+        self, left: CentredPoints, right: CentredPoints, radius: float, first: int
+    ) -> tuple[Positions, Positions]:
+        """See `PairFilter`. The arrays belong to the thread and are valid until its next call."""
         space = self._space
         if not hasattr(space, "product"):
             space.product = np.empty((self.rows, self.columns), dtype=np.float32)
@@ -121,7 +125,9 @@ class SinglesFilter:
         return space.found[0, :count], space.found[1, :count]
 
 
-def lowest_products(left: Centred, right: Centred, radius: float, product: Format) -> Singles:
+def lowest_products(
+    left: CentredPoints, right: CentredPoints, radius: float, product: NumberFormat
+) -> Singles:
     """Return for each point of `left` the least p − ½|y'|² within `radius`: float32[k], rounded down."""
     lowest = np.empty(len(left.halves), dtype=np.float32)
     width = left.singles.shape[1]

@@ -16,12 +16,12 @@ from .components import united
 from .dense import dense_bytes, dense_merges
 from .distances import Doubles
 from .memory import MemoryBudgetError, Resources
-from .neighbors import Join
+from .neighbors import PairSearch
 from .pairs import BYTES_IN_MEMORY, RECORD, Pairs
 from .points import Indices, Points
 from .sample import sample_pairs
-from .scratch import Scratch, Shell, Standing
-from .walk import BYTES_PER_EDGE, Clusters, Counted, counted, restored, walk
+from .scratch import DistanceShell, Scratch, WalkCheckpoint
+from .walk import BYTES_PER_EDGE, Clusters, PairCounts, counted, restored, walk
 
 BYTES_PER_POINT = 160  # for points, cells and clusters
 MOST_PIECE = 1 << 28  # pairs walked at once
@@ -43,7 +43,7 @@ BEGINNING = (0.5, 2.1)  # of deeper cuts: about this fraction first, and then wh
 
 
 @dataclass(frozen=True)
-class Task:
+class GrowthTask:
     """Tree to grow.
 
     Attributes:
@@ -61,7 +61,7 @@ class Task:
     resources: Resources
 
 
-class Start(NamedTuple):
+class GrowthStart(NamedTuple):
     """State to resume from: clusters and counts after all pairs up to `reached`, and the merges so far.
 
     No pairs lie at 0, except those apart: so nothing is reached at 0.
@@ -74,7 +74,7 @@ class Start(NamedTuple):
     d: Doubles
 
 
-class Grown(NamedTuple):
+class GrowthResult(NamedTuple):
     """Merges of points, in increasing (d, i, j).
 
     Attributes:
@@ -89,10 +89,10 @@ class Grown(NamedTuple):
     j: Indices
     d: Doubles
     whole: bool
-    counted: Counted | None
+    counted: PairCounts | None
 
 
-def grow(task: Task, start: Start) -> Grown:
+def grow(task: GrowthTask, start: GrowthStart) -> GrowthResult:
     """Walk shell by shell until there are enough merges.
 
     Raises:
@@ -118,7 +118,7 @@ class _Growth:
     A shell is the set of pairs handled together; `above` is where the current one begins.
     """
 
-    def __init__(self, task: Task, start: Start) -> None:
+    def __init__(self, task: GrowthTask, start: GrowthStart) -> None:
         self.task = task
         self.n = len(task.points)
         self.wanted = self.n if task.merges is None else task.merges
@@ -135,7 +135,7 @@ class _Growth:
         """Return a radius, from a sample, that probably holds the merges wanted or, for a deep cut, the first half."""
         task = self.task
         self.sample = sample_pairs(task.points, task.resources.workers)
-        self.budget = Budget.of(task)
+        self.budget = MemoryShares.of(task)
         self.scratch = Scratch(task.resources.scratch, task.points, task.apart)
         if (standing := self.scratch.standing()) is not None and self._take_up(standing):
             return standing.shell.radius if self.reached < standing.shell.radius else self.wider()
@@ -151,7 +151,7 @@ class _Growth:
         self._check(radius)
         return radius
 
-    def _take_up(self, standing: Standing) -> bool:
+    def _take_up(self, standing: WalkCheckpoint) -> bool:
         """Resume the state of an earlier process, if it is farther than here and not too far; return whether it was."""
         i, j, d = standing.i, standing.j, standing.d
         too_far = standing.shell.radius > self.task.limit or len(d) >= self.wanted
@@ -222,7 +222,7 @@ class _Growth:
         radius = self._level(radius)
         # Larger tiles may have what the walk over the pairs takes afterwards.
         room = self.budget.pairs * BYTES_IN_MEMORY
-        join = Join(task.points, None, radius, self.above, task.resources.workers, room=room)
+        join = PairSearch(task.points, None, radius, self.above, task.resources.workers, room=room)
         stop = math.inf
         with self.scratch.store(join, self.budget.pairs) as store:
             for pairs in store.pieces():
@@ -245,8 +245,8 @@ class _Growth:
     def _keep(self, radius: float) -> None:
         """Save the state of the walk over the shell up to `radius`, now and then."""
         if self.scratch.keeps():
-            shell = Shell(self.above, radius)
-            self.scratch.keep(Standing(shell, self.reached, *self._so_far(), counted(self.clusters)))
+            shell = DistanceShell(self.above, radius)
+            self.scratch.keep(WalkCheckpoint(shell, self.reached, *self._so_far(), counted(self.clusters)))
 
     def _level(self, d: float) -> float:
         """Return the largest dissimilarity reported as the same height as `d`."""
@@ -309,9 +309,9 @@ class _Growth:
             == left * (left - 1) // 2
         )
 
-    def grown(self) -> Grown:
+    def grown(self) -> GrowthResult:
         """Return all merges."""
-        return Grown(*self._so_far(), self.whole(), None if self.dense else counted(self.clusters))
+        return GrowthResult(*self._so_far(), self.whole(), None if self.dense else counted(self.clusters))
 
 
 def _between(pairs: Pairs, above: float, upto: float) -> Pairs:
@@ -327,7 +327,7 @@ def _log_odds(fraction: float) -> float:
 # ---- resources ---------------------------------------------------------------------------------------------------
 
 
-class Budget(NamedTuple):
+class MemoryShares(NamedTuple):
     """Division of the memory.
 
     Attributes:
@@ -343,7 +343,7 @@ class Budget(NamedTuple):
     edges: int
 
     @classmethod
-    def of(cls, task: Task) -> Budget:
+    def of(cls, task: GrowthTask) -> MemoryShares:
         """Divide the available memory.
 
         Raises:

@@ -10,7 +10,7 @@ The method is exact, in three steps; each is proved where it is done.
    pairs with d ≤ r, and `neighbor_graph` finds every one of them (`cells.py`, `filters.py`: the proofs).
 2. Walking these pairs in increasing (d, i, j) and merging two clusters when the last of their cross pairs has been
    seen *is* complete linkage (`walk.py`: the claim and its proof). Widening the radius continues the walk.
-3. Equal rows merge first, at height 0, and act as one point from then on (`twins.py`).
+3. Equal rows merge first, at height 0, and act as one point from then on (`equal_rows.py`).
 
 So the radius decides what is computed, never what comes out.
 """
@@ -25,11 +25,11 @@ import numpy.typing as npt
 
 from ..errors import UsageError
 from .distances import Doubles
-from .growth import Start, Task, grow
+from .equal_rows import EqualRows, collapse
+from .growth import GrowthStart, GrowthTask, grow
 from .memory import Resources
 from .points import Metric, Points
-from .twins import Collapsed, collapse
-from .walk import Counted, restored, singletons
+from .walk import PairCounts, restored, singletons
 
 Ints = npt.NDArray[np.int64]
 
@@ -51,7 +51,7 @@ class Linkage:
     b: Ints
     height: Doubles
     complete_to: float
-    counted: Counted | None = None
+    counted: PairCounts | None = None
 
     def __post_init__(self) -> None:
         for array in (self.a, self.b, self.height):
@@ -98,16 +98,16 @@ def first_merges(
     points = Points.of(vectors, metric)
     n = len(points)
     _check_depth(n, merges, height)
-    twins = collapse(points.first_equals(), cannot_link)
-    if len(twins.points) < n:
-        points = points.subset(twins.points)
-    more = None if merges is None else max(merges - len(twins.a), 0)
+    equal = collapse(points.first_equals(), cannot_link)
+    if len(equal.points) < n:
+        points = points.subset(equal.points)
+    more = None if merges is None else max(merges - len(equal.a), 0)
     limit = math.inf if height is None else points.upto(height)
-    start = _start(points, twins, after, merges, limit)
-    grown = grow(Task(points, twins.apart, more, limit, resources or Resources()), start)
+    start = _start(points, equal, after, merges, limit)
+    grown = grow(GrowthTask(points, equal.apart, more, limit, resources or Resources()), start)
 
-    place = twins.points
-    heights = np.concatenate([np.zeros(len(twins.a)), points.heights(grown.d)])
+    place = equal.points
+    heights = np.concatenate([np.zeros(len(equal.a)), points.heights(grown.d)])
     if grown.whole:
         complete_to = math.inf
     elif height is not None:
@@ -116,10 +116,10 @@ def first_merges(
         complete_to = float(heights[-1]) if len(heights) else 0.0
     counts = grown.counted
     if counts is not None:
-        counts = Counted(place[counts.a].astype(np.int32), place[counts.b].astype(np.int32), counts.seen)
+        counts = PairCounts(place[counts.a].astype(np.int32), place[counts.b].astype(np.int32), counts.seen)
     return Linkage(
-        np.concatenate([twins.a, place[grown.i]]),
-        np.concatenate([twins.b, place[grown.j]]),
+        np.concatenate([equal.a, place[grown.i]]),
+        np.concatenate([equal.b, place[grown.j]]),
         heights,
         complete_to,
         None if grown.whole else counts,
@@ -136,26 +136,26 @@ def _check_depth(n: int, merges: int | None, height: float | None) -> None:
 
 
 def _start(
-    points: Points, twins: Collapsed, after: Linkage | None, merges: int | None, limit: float
-) -> Start:
+    points: Points, equal: EqualRows, after: Linkage | None, merges: int | None, limit: float
+) -> GrowthStart:
     """Return the end of an earlier result, if it can be resumed, else the very start."""
-    place = twins.points
+    place = equal.points
     none = np.empty(0, dtype=np.int64)
-    begin = Start(singletons(len(place)), 0.0, none, none, np.empty(0))
+    begin = GrowthStart(singletons(len(place)), 0.0, none, none, np.empty(0))
     if after is None or after.counted is None:
         return begin
-    n = len(twins.points) + len(twins.a)
-    if len(after) < len(twins.a) or (len(after) and int(after.b.max()) >= n):
+    n = len(equal.points) + len(equal.a)
+    if len(after) < len(equal.a) or (len(after) and int(after.b.max()) >= n):
         raise UsageError(f"after has {len(after):,} merges that are not of these {n:,} vectors; leave it out")
     reached = points.upto(after.complete_to)
     beyond = len(after) >= merges if merges is not None else reached > limit
     if beyond:  # fewer merges are requested than exist, and the result must not depend on these
         return begin
-    a, b = (np.searchsorted(place, column[len(twins.a) :]) for column in (after.a, after.b))
-    d = np.asarray([points.upto(height) for height in after.height[len(twins.a) :].tolist()])
-    counts = Counted(
+    a, b = (np.searchsorted(place, column[len(equal.a) :]) for column in (after.a, after.b))
+    d = np.asarray([points.upto(height) for height in after.height[len(equal.a) :].tolist()])
+    counts = PairCounts(
         np.searchsorted(place, after.counted.a).astype(np.int32),
         np.searchsorted(place, after.counted.b).astype(np.int32),
         after.counted.seen,
     )
-    return Start(restored(len(place), a, b, counts), reached, a, b, d)
+    return GrowthStart(restored(len(place), a, b, counts), reached, a, b, d)

@@ -15,10 +15,10 @@ from ..progress import bar
 from .accelerators import best_filter
 from .cells import Candidates, Cells, make_cells
 from .distances import Doubles, Positions
-from .exact import Exact, pairs_within
-from .filters import Filter
+from .exact import UnitMemory, pairs_within
+from .filters import PairFilter
 from .pairs import Pairs, PairStore, in_order, joined
-from .points import Centred, Points, Space
+from .points import CentredPoints, PointMemory, Points
 from .threads import cpus, in_threads, one_blas_thread
 
 
@@ -66,7 +66,7 @@ def neighbor_graph(
     most: int | None = None,
     threads: int | None = None,
     cells: Cells | None = None,
-    multiply: Filter | None = None,
+    multiply: PairFilter | None = None,
 ) -> NeighborGraph:
     """Find every pair of a set with `above` < dissimilarity ≤ `radius`.
 
@@ -85,7 +85,7 @@ def neighbor_graph(
     Raises:
         TooManyPairsError: there are more than `most`.
     """
-    return Join(points, None, radius, above, threads or cpus(), multiply).graph(cells, most)
+    return PairSearch(points, None, radius, above, threads or cpus(), multiply).graph(cells, most)
 
 
 def near_pairs(
@@ -96,7 +96,7 @@ def near_pairs(
     most: int | None = None,
     threads: int | None = None,
     cells: Cells | None = None,
-    multiply: Filter | None = None,
+    multiply: PairFilter | None = None,
 ) -> NeighborGraph:
     """Find every pair of one point of each of two sets with dissimilarity ≤ `radius`: the same function as within one.
 
@@ -116,15 +116,15 @@ def near_pairs(
             f"the left points are {left.metric}, scaled by {left.scale}, the right ones {right.metric}, scaled by "
             f"{right.scale}; make them together, and take subsets"
         )
-    return Join(left, right, radius, -1.0, threads or cpus(), multiply).graph(cells, most)
+    return PairSearch(left, right, radius, -1.0, threads or cpus(), multiply).graph(cells, most)
 
 
-class _Space(local):
+class _ThreadMemory(local):
     """Scratch memory of each thread."""
 
     def __init__(self) -> None:
-        self.left, self.right = Space(), Space()
-        self.exact = Exact(), Exact()
+        self.left, self.right = PointMemory(), PointMemory()
+        self.exact = UnitMemory(), UnitMemory()
 
 
 class _Block(NamedTuple):
@@ -136,7 +136,7 @@ class _Block(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Join:
+class PairSearch:
     """Comparison of two sets of points or, without `right`, of one with itself.
 
     Attributes:
@@ -150,9 +150,9 @@ class Join:
     radius: float
     above: float
     threads: int
-    multiply: Filter | None = None
+    multiply: PairFilter | None = None
     room: float = math.inf
-    space: _Space = field(default_factory=_Space)
+    space: _ThreadMemory = field(default_factory=_ThreadMemory)
 
     @property
     def within(self) -> bool:
@@ -169,7 +169,7 @@ class Join:
         with one_blas_thread():
             return make_cells(self.divided, self.radius, len(self.left), self.threads)
 
-    def filter(self, cells: Cells) -> Filter:
+    def filter(self, cells: Cells) -> PairFilter:
         """Return the filter for tiles."""
         n = len(self.left)
         pairs = n * (n - 1) / 2 if self.within else n * len(self.divided)
@@ -241,7 +241,7 @@ class Join:
             return len(self.left) * columns
         return columns * (int(cells.starts[cell]) + start) + columns * (columns - 1) // 2
 
-    def _compare(self, cells: Cells, block: _Block, multiply: Filter) -> Pairs:
+    def _compare(self, cells: Cells, block: _Block, multiply: PairFilter) -> Pairs:
         """Return all pairs of a block within the radius."""
         centre = cells.centre(block.cell)
         members = cells.members(block.cell)
@@ -260,7 +260,7 @@ class Join:
             positions = rows[start : start + high]
             left = self.left.seen_from(centre, positions, self.space.left)
             skip = max(0, start - first)  # columns left of the diagonal
-            others = Centred(right.singles[skip:], right.halves[skip:]) if skip else right
+            others = CentredPoints(right.singles[skip:], right.halves[skip:]) if skip else right
             r, c = multiply.near(left, others, self.radius, first - start + skip)
             if not len(r):
                 continue

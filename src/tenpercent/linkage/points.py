@@ -28,7 +28,7 @@ class Metric(StrEnum):
     EUCLIDEAN = "euclidean"
 
 
-class Space:
+class PointMemory:
     """Reusable memory for points relative to a centre: fresh pages cost more than writing to them."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Space:
         return self._singles[:size].reshape(count, width)
 
 
-class Centred(NamedTuple):
+class CentredPoints(NamedTuple):
     """Points relative to a centre.
 
     Attributes:
@@ -132,7 +132,9 @@ class Points:
         make_points(self.rows, self.at[positions], self.divisors, found)
         return found
 
-    def seen_from(self, centre: Doubles, positions: npt.NDArray[Any], space: Space | None = None) -> Centred:
+    def seen_from(
+        self, centre: Doubles, positions: npt.NDArray[Any], space: PointMemory | None = None
+    ) -> CentredPoints:
         """Return the difference of points to a centre, in float32.
 
         Args:
@@ -140,10 +142,10 @@ class Points:
             positions: integer[k].
             space: memory for the result, until its next use; None for new memory.
         """
-        singles = (space or Space()).fit(len(positions), self.width)
+        singles = (space or PointMemory()).fit(len(positions), self.width)
         halves = np.empty(len(positions), dtype=np.float32)
         _seen_from(self.rows, self.at[positions], self.divisors, centre, singles, halves)
-        return Centred(singles, halves)
+        return CentredPoints(singles, halves)
 
     def hashes(self) -> npt.NDArray[np.uint64]:
         """Return a hash of each point's bits: uint64[n], equal for equal points."""

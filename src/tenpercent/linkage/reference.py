@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .distances import dissimilarities, lengths, scaled_rows, unit_vectors
+from .equal_rows import forbidden_pairs
 from .linkage import Linkage
-from .twins import forbidden_pairs
 
 
 def complete_linkage(

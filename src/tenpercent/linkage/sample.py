@@ -11,7 +11,7 @@ import numpy as np
 
 from .distances import Doubles, Positions
 from .kernels import kernel
-from .points import Indices, Points, Singles, Space
+from .points import Indices, PointMemory, Points, Singles
 from .threads import in_threads, one_blas_thread
 
 ROWS = 128
@@ -75,7 +75,7 @@ def sample_pairs(points: Points, threads: int = 1) -> PairSample:
     def look(mine: range) -> tuple[Singles, Indices]:
         nearest = np.full(size, np.inf, dtype=np.float32)
         counts = np.zeros(1 << 15, dtype=np.int64)  # by the upper 16 bits of a float32: 128 classes an octave
-        space = Space()
+        space = PointMemory()
         for start in mine:
             block = points.seen_from(middle, np.arange(start, min(start + BLOCK, n), dtype=np.int32), space)
             products = sampled.singles @ block.singles.T

@@ -16,22 +16,22 @@ import numpy as np
 from ..errors import bytes_text
 from .cells import Cells
 from .distances import Doubles
-from .neighbors import Join
+from .neighbors import PairSearch
 from .pairs import SECONDS, PairStore, ScratchError
 from .points import Indices, Points
-from .walk import Counted
+from .walk import PairCounts
 
 STANDING = "standing.npz"
 
 
-class Shell(NamedTuple):
+class DistanceShell(NamedTuple):
     """Pairs handled together: those with above < d ≤ radius."""
 
     above: float
     radius: float
 
 
-class Standing(NamedTuple):
+class WalkCheckpoint(NamedTuple):
     """State of a walk.
 
     Attributes:
@@ -42,12 +42,12 @@ class Standing(NamedTuple):
         counted: the counts after these pairs.
     """
 
-    shell: Shell
+    shell: DistanceShell
     reached: float
     i: Indices
     j: Indices
     d: Doubles
-    counted: Counted
+    counted: PairCounts
 
 
 class Scratch:
@@ -75,7 +75,7 @@ class Scratch:
                 "free space there, give more --memory, or ask for fewer merges"
             )
 
-    def store(self, join: Join, room: int) -> PairStore:
+    def store(self, join: PairSearch, room: int) -> PairStore:
         """Return a store with all pairs of a join."""
         if self.folder is None:
             store = PairStore(room, None)
@@ -94,7 +94,7 @@ class Scratch:
         """Return whether it is time to `keep` the state of the walk."""
         return self.folder is not None and time.monotonic() - self._stored >= SECONDS
 
-    def keep(self, standing: Standing) -> None:
+    def keep(self, standing: WalkCheckpoint) -> None:
         """Write the state of the walk.
 
         Raises:
@@ -124,7 +124,7 @@ class Scratch:
             ) from error
         self._stored = time.monotonic()
 
-    def standing(self) -> Standing | None:
+    def standing(self) -> WalkCheckpoint | None:
         """Return the state of an earlier process, or None where there is none.
 
         Raises:
@@ -135,9 +135,9 @@ class Scratch:
         try:
             with np.load(path) as found:
                 above, radius = found["shell"].tolist()
-                counts = Counted(found["a"], found["b"], found["seen"])
+                counts = PairCounts(found["a"], found["b"], found["seen"])
                 i, j, d = (found[name] for name in ("i", "j", "d"))
-                return Standing(Shell(above, radius), float(found["reached"]), i, j, d, counts)
+                return WalkCheckpoint(DistanceShell(above, radius), float(found["reached"]), i, j, d, counts)
         except (zipfile.BadZipFile, EOFError, KeyError, ValueError) as error:
             raise ScratchError(
                 f"{path} is damaged ({error}); delete it, and the walk begins again"
@@ -149,7 +149,7 @@ class Scratch:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _kept(path: Path, join: Join) -> Cells:
+def _kept(path: Path, join: PairSearch) -> Cells:
     """Return the cells of an earlier process, by which its pairs are numbered."""
     if path.exists():
         return Cells.load(path)

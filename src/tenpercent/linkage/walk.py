@@ -15,7 +15,7 @@ are the next that complete linkage merges, and they are the first whose count fi
 **Resuming.** So a walk over all pairs up to some radius gives exactly the merges up to that height, and a later walk
 over the pairs beyond it resumes where this one stopped: clusters and counts are all it needs to know (`Clusters`).
 They in turn are the merges and, for each two clusters, how many of the walked pairs lie between them, however the walk
-was cut into parts: hence the one form in which they are returned and stored (`Counted`). A pair within one cluster
+was cut into parts: hence the one form in which they are returned and stored (`PairCounts`). A pair within one cluster
 decides nothing and is dropped: all cross pairs were seen before the merge, so it comes only when a caller counts again.
 
 **Stopping.** After all pairs with d ≤ h the walk stands exactly where the tree does at height h, for whatever comes
@@ -84,7 +84,7 @@ class Clusters(NamedTuple):
     seen: Counts
 
 
-class Counted(NamedTuple):
+class PairCounts(NamedTuple):
     """Counts of a walk: with the merges everything needed to resume (`restored`).
 
     Attributes:
@@ -106,12 +106,12 @@ def singletons(n: int) -> Clusters:
     )
 
 
-def counted(clusters: Clusters) -> Counted:
+def counted(clusters: Clusters) -> PairCounts:
     """Return the counts to store beside the merges."""
-    return Counted(clusters.a, clusters.b, clusters.seen)
+    return PairCounts(clusters.a, clusters.b, clusters.seen)
 
 
-def restored(n: int, a: npt.NDArray[Any], b: npt.NDArray[Any], counts: Counted) -> Clusters:
+def restored(n: int, a: npt.NDArray[Any], b: npt.NDArray[Any], counts: PairCounts) -> Clusters:
     """Return the state of a walk that made the merges `a`, `b` of n points and counted `counts`.
 
     Args:

@@ -14,7 +14,7 @@ from ..data.store.embeddings import Ints
 from ..data.store.files import write_table
 from ..data.store.tables import Column, Layout, ascending, check, read_about, read_checked
 from ..data.store.typed import NewerFormatError
-from ..linkage.walk import Counted
+from ..linkage.walk import PairCounts
 from .merge_table import MergeTable
 from .representatives import groups_of
 
@@ -41,7 +41,7 @@ LAYOUT = Layout(
 )
 
 
-class StoredCounts(Mapping[int, Counted]):
+class StoredCounts(Mapping[int, PairCounts]):
     """Stored counts by the code of the class, read on first use.
 
     Counts apply only to the merges they were written beside. Where they are missing, belong to other merges, or have a
@@ -53,7 +53,7 @@ class StoredCounts(Mapping[int, Counted]):
         self._path, self._merges = counts_path(path), merges
 
     @cached_property
-    def _found(self) -> dict[int, Counted]:
+    def _found(self) -> dict[int, PairCounts]:
         if not self._path.is_file():
             return {}
         try:
@@ -69,7 +69,7 @@ class StoredCounts(Mapping[int, Counted]):
         ends = np.searchsorted(of_class, codes, side="right").tolist()
         starts = np.searchsorted(of_class, codes, side="left").tolist()
         return {
-            code: Counted(a[start:end], b[start:end], seen[start:end])
+            code: PairCounts(a[start:end], b[start:end], seen[start:end])
             for code, start, end in zip(codes, starts, ends, strict=True)
         }
 
@@ -106,7 +106,7 @@ class StoredCounts(Mapping[int, Counted]):
             (np.all(seen <= size[one] * size[other]), "it counts more pairs than there are"),
         )
 
-    def __getitem__(self, code: int) -> Counted:
+    def __getitem__(self, code: int) -> PairCounts:
         return self._found[code]
 
     def __iter__(self) -> Iterator[int]:
@@ -121,7 +121,7 @@ def counts_path(merges: Path) -> Path:
     return merges.with_name(f"{merges.stem}.counted.parquet")
 
 
-def save_counts(merges: Path, counts: Mapping[int, Counted], made_of: str) -> None:
+def save_counts(merges: Path, counts: Mapping[int, PairCounts], made_of: str) -> None:
     """Write the counts beside the file `merges`, which has the fingerprint `made_of`; equal counts, equal bytes.
 
     Write them first: a process killed between the two files then leaves counts that do not match the older merges.
@@ -132,6 +132,6 @@ def save_counts(merges: Path, counts: Mapping[int, Counted], made_of: str) -> No
         return
     edges = [len(counts[code].seen) for code in codes]
     columns = {"class": np.repeat(np.asarray(codes, dtype=np.int64), edges)}
-    for name in Counted._fields:
+    for name in PairCounts._fields:
         columns[name] = np.concatenate([getattr(counts[code], name) for code in codes])
     write_table(path, pa.table(columns), {"format": FORMAT, "made_of": made_of, "classes": codes})

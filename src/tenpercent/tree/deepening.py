@@ -11,7 +11,7 @@ import numpy as np
 from ..data.store.embeddings import Ints
 from ..linkage.linkage import Linkage
 from ..linkage.memory import MemoryBudgetError, Resources
-from ..linkage.walk import Counted
+from ..linkage.walk import PairCounts
 from .clustering import ClassJob, cluster_classes
 from .cut import Cut
 from .finished_classes import ClassDepth, FinishedClasses
@@ -101,7 +101,7 @@ def _known(merges: MergeTable, code: int, own: Ints, steps: Ints, reached: float
     counts = merges.counts.get(code)
     if counts is not None:
         first, second = (np.searchsorted(own, column).astype(np.int32) for column in (counts.a, counts.b))
-        counts = Counted(first, second, counts.seen)
+        counts = PairCounts(first, second, counts.seen)
     a, b = (np.searchsorted(own, column[steps]).astype(np.int64) for column in (merges.a, merges.b))
     return Linkage(a, b, merges.height[steps], reached, counts)
 
@@ -122,7 +122,9 @@ def _joined(merges: Table, jobs: list[ClassJob], found: list[Linkage]) -> Table:
         pieces.append((own[linkage.a], own[linkage.b], linkage.height))
         if linkage.counted is not None:
             first, second, seen = linkage.counted
-            counts[job.depth.code] = Counted(own[first].astype(np.int32), own[second].astype(np.int32), seen)
+            counts[job.depth.code] = PairCounts(
+                own[first].astype(np.int32), own[second].astype(np.int32), seen
+            )
     a, b, height = (np.concatenate(column) for column in zip(*pieces, strict=True))
     order = np.lexsort((b, a, height))
     return replace(

@@ -14,7 +14,7 @@ import pyarrow as pa
 from ..data.store.files import fingerprint, remove_temporaries, write_table
 from ..data.store.tables import Column, FormatOnly, Layout, check, read_checked
 from ..linkage.linkage import Linkage
-from ..linkage.walk import Counted
+from ..linkage.walk import PairCounts
 
 FORMAT = 1
 SECONDS = 2.0  # between two part files, so that a thousand small classes don't cause a thousand slow writes
@@ -161,7 +161,7 @@ def _read(part: Path) -> dict[ClassDepth, Linkage]:
         zip(*(table[name].to_pylist() for name in plain), strict=True)
     ):
         a, b, height, *edges = (values[name][offsets[name][row] : offsets[name][row + 1]] for name in TYPES)
-        counted = Counted(*edges) if is_counted else None
+        counted = PairCounts(*edges) if is_counted else None
         check(part, (len(a) == len(b) == len(height), "its arrays have different lengths"))
         check(part, (len({len(array) for array in edges}) == 1, "its arrays have different lengths"))
         found[ClassDepth(code, merges, up_to)] = Linkage(a, b, height, complete_to, counted)

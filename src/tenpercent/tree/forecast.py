@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.store.embeddings import Vectors
-from ..linkage.growth import BEGINNING, EDGES, LEAST, LIVE, SHALLOW, Budget, Task
+from ..linkage.growth import BEGINNING, EDGES, LEAST, LIVE, SHALLOW, GrowthTask, MemoryShares
 from ..linkage.memory import Resources
 from ..linkage.points import Points
 from ..linkage.sample import sample_pairs
@@ -41,8 +41,8 @@ def forecast(vectors: Vectors, merges: int, resources: Resources) -> Forecast:
     points = Points.of(vectors)
     n = len(points)
     none = np.empty((0, 2), dtype=np.int64)
-    task = Task(points=points, apart=none, merges=merges, limit=math.inf, resources=resources)
-    budget, sample = Budget.of(task), sample_pairs(points)
+    task = GrowthTask(points=points, apart=none, merges=merges, limit=math.inf, resources=resources)
+    budget, sample = MemoryShares.of(task), sample_pairs(points)
     first = sample.radius_of(merges / n) if merges <= SHALLOW * n else sample.radius_of(*BEGINNING)
     pairs = sample.pairs(first)
     edges = min(pairs, LIVE * math.sqrt(pairs * n))

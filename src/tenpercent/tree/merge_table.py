@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.store.embeddings import Embeddings, Ints
 from ..decisions.constraints import NONE, Constraints
-from ..linkage.walk import Counted
+from ..linkage.walk import PairCounts
 from .cut import Cut, Within
 from .steps import DeeperClass, Floats, Steps
 
@@ -41,7 +41,7 @@ class MergeTable:
     height: Floats
     classes: Ints
     complete_to: Floats
-    counts: Mapping[int, Counted] = field(default_factory=dict)
+    counts: Mapping[int, PairCounts] = field(default_factory=dict)
     constraints: Constraints = NONE
     bare: MergeTable | None = None
 

@@ -50,7 +50,7 @@ from ..errors import UsageError
 Ints = npt.NDArray[np.int64]
 
 
-class Collapsed(NamedTuple):
+class EqualRows(NamedTuple):
     """Points made of equal rows, and the merges that made them.
 
     Attributes:
@@ -66,7 +66,7 @@ class Collapsed(NamedTuple):
     apart: Ints
 
 
-def collapse(first: Ints, cannot_link: npt.ArrayLike | None = None) -> Collapsed:
+def collapse(first: Ints, cannot_link: npt.ArrayLike | None = None) -> EqualRows:
     """Merge all equal rows that may merge.
 
     Args:
@@ -95,7 +95,7 @@ def collapse(first: Ints, cannot_link: npt.ArrayLike | None = None) -> Collapsed
     merged = onto != np.arange(n)
     points, a = np.flatnonzero(~merged), np.flatnonzero(merged)
     apart = np.searchsorted(points, _ends(onto)[pairs]) if len(pairs) else pairs
-    return Collapsed(points, a, onto[a], _unique_pairs(apart))
+    return EqualRows(points, a, onto[a], _unique_pairs(apart))
 
 
 def forbidden_pairs(cannot_link: npt.ArrayLike | None, n: int) -> Ints:
