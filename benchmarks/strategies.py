@@ -1,11 +1,12 @@
-"""What each strategy costs, and how far removed images are from their representatives: rows of a table, as JSON and Markdown.
+"""Cost of each strategy, and how far removed images are from their representatives: a table, as JSON and Markdown.
 
     python benchmarks/strategies.py --vectors VECTORS.npy --labels LABELS [--to docs/strategies.json]
         [--within class all] [--keep 0.9 0.5 0.1] [--strategies kcenter random …]
 
-LABELS is .npy, or Parquet with a column `label`. Each row is one selection, timed with its representatives and diameters, after
-a small one that compiles; a finished row is stored at once and not measured again while vectors, versions and machine
-are the same. What draws has seed 0. `ccs` gets random scores (seed 0), so only its seconds mean something.
+LABELS is .npy, or Parquet with a column `label`. Each row is one selection, timed with its representatives and
+diameters, after a small one that compiles; a finished row is stored at once and not measured again while vectors,
+versions and machine are the same. What draws has seed 0. `ccs` gets random scores (seed 0), so only its
+seconds mean something.
 """
 
 from __future__ import annotations

@@ -424,6 +424,7 @@ def _report_run(
     folder = run.folder
     with folder.lock(Stage.REPORT):
         clock = Clock()
+        folder.require(Stage.SELECT)
         merges = run.decided(ignore=ignore_decisions)
         cut = _cut_since(run, ignore_decisions=ignore_decisions)
         merges = merges if cut is None else merges.deepened(cut)
