@@ -17,7 +17,6 @@ from .data.store.checks import as_path
 from .data.store.embeddings import Embeddings
 from .data.store.ids import as_text, find_id
 from .data.store.left_out import check_takes_part, read_rejected
-from .data.store.records import SEMANTIC
 from .data.store.run_folder import RunFolder, Stage
 from .decisions.log import DecisionLog
 from .embedding.stage import Clock, embed_opened, open_for_run
@@ -296,65 +295,6 @@ def select_by(
     return with_source(selection, folder)
 
 
-def _current(run: OpenRun, merges: Merges | None, cut: Cut | None) -> Selection:
-    """Return the stored selection, or that of a cut, which is not stored.
-
-    Args:
-        run: the run.
-        merges: the tree under the decisions, which `cut` needs; a stored selection must be of its embeddings.
-        cut: what `_cut_since` returned.
-
-    Raises:
-        StageError: there is no selection yet, or it was made from other embeddings.
-    """
-    from .selection.by_tree import select as select_merges
-    from .selection.stored import load_selection, with_source
-
-    if cut is None or merges is None:
-        return load_selection(run.folder, None if merges is None else merges.embeddings)
-    return with_source(select_merges(merges, cut), run.folder)
-
-
-def _cut_since(run: OpenRun, *, ignore_decisions: bool = False) -> Cut | None:
-    """Return the cut of the stored selection where it was made under other decisions; None where it still holds.
-
-    Raises:
-        StageError: there is no selection yet, or it was cut with ids that must stay, which are not known here.
-    """
-    from .selection.stored import constraints_for
-
-    folder = run.folder
-    settings, clustered = folder.require(Stage.SELECT).settings, folder.stage(Stage.CLUSTER)
-    if clustered is None or (not DecisionLog(folder.path).version and not settings.decisions):
-        return None
-    constraints = constraints_for(folder, run.embeddings(clustered.settings.layer), ignore=ignore_decisions)
-    if constraints.fingerprint == settings.decisions:
-        return None
-    if settings.strategy != SEMANTIC:
-        log.warning("decisions take no part where images were chosen by %s", settings.strategy)
-        return None
-    size = f"--threshold {settings.threshold:g}" if settings.keep is None else f"--keep {settings.keep:g}"
-    if settings.keep_ids:
-        raise StageError(
-            f"decisions have changed since {folder.path} was cut with --keep-ids; give these again: "
-            f"tenpercent select {folder.path} {size} --keep-ids …"
-        )
-    if not ignore_decisions:
-        log.warning(
-            "decisions were made since the images were selected; they hold here, and in the stored selection after: "
-            "tenpercent select %s %s",
-            folder.path,
-            size,
-        )
-    return Cut(
-        keep=settings.keep,
-        threshold=settings.threshold,
-        budget=settings.budget,
-        min_per_class=settings.min_per_class,
-        hold=settings.hold,
-    )
-
-
 def _store_selection(folder: RunFolder, selection: Selection, embeddings: Embeddings, clock: Clock) -> None:
     from .tree.gap import mean_dissimilarity
 
@@ -420,15 +360,16 @@ def _report_run(
     """Write the report of an open run."""
     from .data.store.results import read_results
     from .reporting.report import ReportInput, write_report
+    from .selection.current import current_selection, cut_since
 
     folder = run.folder
     with folder.lock(Stage.REPORT):
         clock = Clock()
         folder.require(Stage.SELECT)
         merges = run.decided(ignore=ignore_decisions)
-        cut = _cut_since(run, ignore_decisions=ignore_decisions)
+        cut = cut_since(run, ignore_decisions=ignore_decisions)
         merges = merges if cut is None else merges.deepened(cut)
-        selection = _current(run, merges, cut)
+        selection = current_selection(run, merges, cut)
         images, changed = _images_of(run)
         results = read_results(folder)
         given = ReportInput(
@@ -474,11 +415,12 @@ def explain(what: str | Path, name: str | int) -> Explanation:
     Raises:
         UsageError: no image has that id; the message suggests the nearest.
     """
+    from .selection.current import current_selection, cut_since
     from .selection.stored import OpenRun, check_known_by_that_name
 
     run = OpenRun.open(what)
     folder, merges = run.folder, run.decided()
-    selection, embeddings = _current(run, merges, _cut_since(run)), merges.embeddings
+    selection, embeddings = current_selection(run, merges, cut_since(run)), merges.embeddings
     text = as_text(name)
     if find_id(embeddings.ids, text, embeddings.rows) is None:
         check_takes_part(folder, text)
@@ -505,12 +447,13 @@ def export(
     from .exporting import ExportFormat, describe_change
     from .exporting import export as write
     from .reporting.summary import describe_left_out
+    from .selection.current import current_selection, cut_since
     from .selection.stored import OpenRun
 
     run, chosen = OpenRun.open(what), ExportFormat(format)
-    cut = _cut_since(run, ignore_decisions=ignore_decisions)
+    cut = cut_since(run, ignore_decisions=ignore_decisions)
     merges = None if cut is None else run.decided(ignore=ignore_decisions)
-    selection = _current(run, merges, cut)
+    selection = current_selection(run, merges, cut)
     source, change, notes = None, Change(), []
     try:
         source, change = run.present(closely=chosen.has_images) or (None, Change())

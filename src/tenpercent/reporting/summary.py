@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pyarrow as pa
 from ..data.sources.first_line import describe_taken
 from ..data.store.left_out import read_held_out, read_rejected
 from ..data.store.results import read_results
-from ..data.store.run_folder import RunFolder, Stage, flat
+from ..data.store.run_folder import RunFolder, Stage
 from ..errors import counted
 from ..selection.selection import Selection
 from ..tree.gap import describe_gap, said_height
@@ -143,7 +144,7 @@ def describe_folder(run: str | Path) -> str:
             lines.append(f"{stage:<8} not finished")
             continue
         settings = ", ".join(
-            f"{key} {value}" for key, value in sorted(flat(found["settings"]).items()) if value is not None
+            f"{key} {value}" for key, value in sorted(_flat(found["settings"]).items()) if value is not None
         )
         counts = [
             f"{found[name]:,} {name}" for name in ("rejected", "merges", "kept", "removed") if name in found
@@ -151,3 +152,11 @@ def describe_folder(run: str | Path) -> str:
         said = ", ".join([*counts, settings] if settings else counts)
         lines.append(f"{stage:<8} {found['finished']}, {found['seconds']:.1f} s{': ' if said else ''}{said}")
     return "\n".join(lines)
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return nested settings flattened to one level, under the inner names alone."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found.update(_flat(value) if isinstance(value, dict) else {key: value})
+    return found

@@ -90,30 +90,28 @@ class Session:
     def _load(self, before: State | None) -> State:
         """Read what has changed since `before`."""
         seen = self._stamp()
-        content = self.run.read()
-        bare = self._merges(content)
+        clustered = self.run.require(Stage.CLUSTER)
+        bare = self._merges(clustered.settings.layer)
         how = How.of(self.run.stage(Stage.SELECT))
         if before is not None and before.embeddings is bare.embeddings:
             originals, nearby = before.originals, before.nearby
         else:
             originals, nearby = open_originals(self.run, bare.embeddings), Nearby(bare.embeddings)
-        state = self._state_of(content, bare, how, originals, nearby)
+        state = self._state_of(clustered.settings.keep, bare, how, originals, nearby)
         self._seen, self._damaged = seen, bool(state.damaged)
         return state
 
-    def _merges(self, content: dict[str, Any]) -> Merges:
+    def _merges(self, layer: str) -> Merges:
         """Return the stored tree; the embeddings are reread only where they have changed."""
         from ..tree.merges import Merges
 
-        clustered = self.run.require(Stage.CLUSTER)
-        layer = clustered.settings.layer
-        made_of = repr((content["source"], content["stages"].get(Stage.EMBED), layer))
+        made_of = repr((self.run.source, self.run.stage(Stage.EMBED), layer))
         embeddings = self._embeddings.get(made_of, lambda: load_embeddings(self.run, layer))
         tree = (made_of, _written(self.run.merges))
         return self._bare.get(tree, lambda: Merges.load(self.run.merges, embeddings))
 
     def _state_of(
-        self, content: dict[str, Any], bare: Merges, how: How, originals: Originals, nearby: Nearby
+        self, built_keep: float | None, bare: Merges, how: How, originals: Originals, nearby: Nearby
     ) -> State:
         """Return a state under the current decisions; where they can't be read, without any, marked as damaged."""
         damaged, version, undo, redo = "", -1, False, False
@@ -130,7 +128,7 @@ class Session:
             self._forest = Forest(merges, merges.within is Within.CLASS)
         return State(
             run=self.run,
-            content=content,
+            built_keep=built_keep,
             merges=merges,
             forest=self._forest,
             originals=originals,

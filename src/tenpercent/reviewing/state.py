@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.records import SelectRecord
-from ..data.store.run_folder import RunFolder, Stage
+from ..data.store.run_folder import RunFolder
 from ..decisions.log import Decision, ImageName
 from ..tree.cut import Cut, Hold
 from .forest import Forest
@@ -78,7 +78,7 @@ class State:
 
     Attributes:
         run: the folder.
-        content: ``run.json``.
+        built_keep: the fraction that the stored tree was built for; None for a threshold.
         merges: the tree under the decisions, with the embeddings.
         originals: the images.
         nearby: finds the nearest image outside a group.
@@ -94,7 +94,7 @@ class State:
     """
 
     run: RunFolder
-    content: dict[str, Any]
+    built_keep: float | None
     merges: Merges
     forest: Forest
     originals: Originals
@@ -179,7 +179,7 @@ class State:
                 high = middle
             else:
                 low = middle + 1
-        built = [self.content["stages"][Stage.CLUSTER]["settings"].get("keep"), self.how.keep, self.reached]
+        built = [self.built_keep, self.how.keep, self.reached]
         asked = [self.checked(keep, None, hold) for keep in built if keep is not None]
         known = [cut.keep for cut in asked if cut.keep and cut.wanted(n) >= 1 and self.covers(cut)]
         return float(min([low / n, *known]))

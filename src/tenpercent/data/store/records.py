@@ -197,15 +197,6 @@ USED = {"kind", "options", "n", "class_names"}  # of the source, by every stage
 
 
 @dataclass(frozen=True)
-class LockHolder:
-    """Process that holds the lock of a stage."""
-
-    pid: int
-    host: str
-    since: str
-
-
-@dataclass(frozen=True)
 class RunRecord:
     """Content of `run.json`; each stage is checked on its own (`stage_record`)."""
 

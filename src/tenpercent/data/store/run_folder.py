@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,18 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from filelock import FileLock, Timeout
-
-from ...errors import LockedError, RunFolderError, StageError, one_line
+from ...errors import RunFolderError, StageError, one_line
 from .checks import as_path
 from .checksums import of_file
 from .environment import machine, versions
 from .files import fingerprint, remove_temporaries, write_text
+from .locks import record_lock, stage_lock
 from .records import (
     USED,
     ClusterRecord,
     EmbedRecord,
-    LockHolder,
     RunRecord,
     SelectRecord,
     SourceRecord,
@@ -32,8 +28,9 @@ from .records import (
     stage_record,
 )
 from .records import Stage as Stage
+from .run_paths import RunPaths
 from .tables import CHANGED, damaged, whole
-from .typed import built, parsed, parsed_format
+from .typed import built, parsed_format
 
 FORMAT = 1
 PLACES = ("data_dir", "labels", "ids")  # options of sources that are paths
@@ -41,10 +38,8 @@ STAY = ("run.json", "decisions.sqlite", "locks", "earlier")  # not moved by `set
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class RunFolder(RunPaths):
     """Files of one run. Opening a run folder writes nothing; `create` makes it."""
-
-    path: Path
 
     @classmethod
     def create(cls, path: str | Path, source: SourceRecord) -> RunFolder:
@@ -100,9 +95,9 @@ class RunFolder:
         old = known.get("options", {})
         places = {name: source.options[name] for name in PLACES if name in old and name in source.options}
         moved = {**known, "spec": source.spec} | ({"options": {**old, **places}} if places else {})
-        if moved != known:  # else write nothing: the folder may be read-only
-            with self._short_lock():
-                self._write({**self.read(), "source": moved})
+        if moved != known:  # else take no lock: the folder may be read-only
+            with self._changed() as content:
+                content["source"] = moved
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -136,76 +131,6 @@ class RunFolder:
         """
         found: SourceRecord = built(SourceRecord, self.read()["source"])
         return found
-
-    @property
-    def json_path(self) -> Path:
-        """File of settings, versions, seeds and timings."""
-        return self.path / "run.json"
-
-    @property
-    def embeddings(self) -> Path:
-        """Folder of the embeddings' part files."""
-        return self.path / "embeddings"
-
-    @property
-    def rejected(self) -> Path:
-        """Table of images and vectors that are left out: id, row, reason."""
-        return self.path / "rejected.parquet"
-
-    @property
-    def holdout(self) -> Path:
-        """Table of images held out before embedding: id, row, label."""
-        return self.path / "holdout.parquet"
-
-    @property
-    def training(self) -> Path:
-        """Folder of the embedding network's weights, checkpoint, settings and curve."""
-        return self.path / "training"
-
-    @property
-    def merges(self) -> Path:
-        """Table of the first merges of the complete-linkage tree."""
-        return self.path / "merges.parquet"
-
-    @property
-    def counts(self) -> Path:
-        """State beside the merges from which a deeper cut resumes."""
-        return self.path / "merges.counted.parquet"
-
-    @property
-    def decided(self) -> Path:
-        """Table of the merges under the decisions of `decisions.sqlite`, where these change the tree."""
-        return self.path / "decided.parquet"
-
-    @property
-    def decided_counts(self) -> Path:
-        """State from which a deeper cut of the decided merges resumes."""
-        return self.path / "decided.counted.parquet"
-
-    @property
-    def scratch(self) -> Path:
-        """Folder of files needed only until a stage is done: finished classes, pairs that exceed the memory."""
-        return self.path / "scratch"
-
-    @property
-    def selection(self) -> Path:
-        """Table of one row per image: kept or removed, and its representative."""
-        return self.path / "selection.parquet"
-
-    @property
-    def report(self) -> Path:
-        """HTML page of the results."""
-        return self.path / "report.html"
-
-    @property
-    def results(self) -> Path:
-        """Table of one row per training run of the evaluation."""
-        return self.path / "results.parquet"
-
-    @property
-    def evidence(self) -> Path:
-        """Folder of tables and figures of the evaluation's results."""
-        return self.path / "evidence"
 
     def read(self) -> dict[str, Any]:
         """Return `run.json` as it is, to show it or to write it again; `source` and `stage` are typed.
@@ -279,8 +204,7 @@ class RunFolder:
         The checksums of its files are stored too, and readers compare them (`data/store/tables.py`).
         """
         checksums = self._checksums(stage)
-        with self._short_lock():
-            content = self.read()
+        with self._changed() as content:
             self._replace_checksums(content, stage, checksums)
             content["stages"][str(stage)] = {
                 "fingerprint": fingerprint(settings),
@@ -291,34 +215,27 @@ class RunFolder:
                 "machine": machine(),
                 **more,
             }
-            self._write(content)
 
     def forget(self, stage: Stage) -> None:
-        """Remove `stage` and every later one from `run.json`: they are about to be made anew."""
-        with self._short_lock():
-            content = self.read()
+        """Remove `stage` and every later one from `run.json`: they are about to be made again."""
+        with self._changed() as content:
             later = list(Stage)[list(Stage).index(stage) :]
             content["stages"] = {
                 name: found for name, found in content["stages"].items() if name not in later
             }
             for one in later:
                 self._replace_checksums(content, one, {})
-            self._write(content)
 
     def store_checksums(self, stage: Stage) -> None:
         """Store the checksums of the files of `stage` in its record."""
         checksums = self._checksums(stage)
-        with self._short_lock():
-            content = self.read()
+        with self._changed() as content:
             self._replace_checksums(content, stage, checksums)
-            self._write(content)
 
     def drop_checksums(self, stage: Stage) -> None:
         """Drop the checksums of files that `stage` is about to rewrite; a kill must not leave those of other files."""
-        with self._short_lock():
-            content = self.read()
-            if self._replace_checksums(content, stage, {}):
-                self._write(content)
+        with self._changed() as content:
+            self._replace_checksums(content, stage, {})
 
     def drop_missing_checksums(self, stage: Stage) -> None:
         """Drop the checksums of missing files of `stage`, after checking that its other files are unchanged.
@@ -328,9 +245,8 @@ class RunFolder:
         Raises:
             StageError: an existing file has changed.
         """
-        with self._short_lock():
-            content = self.read()
-            names = {output.name for output in self._outputs(stage)}
+        with self._changed() as content:
+            names = {output.name for output in self.outputs(stage)}
             kept = {
                 self.path / file: value
                 for file, value in content.get("checksums", {}).items()
@@ -349,28 +265,26 @@ class RunFolder:
                 if path.exists() and not (path.parent in folders and path.suffix == ".json")
             }
             self._replace_checksums(content, stage, found)
-            self._write(content)
 
     def _checksums(self, stage: Stage) -> dict[str, str]:
         kept = ("*.parquet", "*.json", "*.safetensors")
         files = [
             path
-            for output in self._outputs(stage)
+            for output in self.outputs(stage)
             for path in ([one for kind in kept for one in output.glob(kind)] if output.is_dir() else [output])
             if path.is_file() and any(path.match(kind) for kind in kept)
         ]
         return {path.relative_to(self.path).as_posix(): of_file(path) for path in sorted(files)}
 
-    def _replace_checksums(self, content: dict[str, Any], stage: Stage, found: dict[str, str]) -> bool:
-        """Put the checksums of a stage into `run.json`; return whether that changes any."""
-        names = {output.name for output in self._outputs(stage)}
+    def _replace_checksums(self, content: dict[str, Any], stage: Stage, found: dict[str, str]) -> None:
+        """Put the checksums of a stage into the content of `run.json`."""
+        names = {output.name for output in self.outputs(stage)}
         old = content.get("checksums", {})
         new = {file: value for file, value in old.items() if file.partition("/")[0] not in names} | found
         content["checksums"] = dict(sorted(new.items()))
-        return bool(new != old)
 
     def set_aside(self, source: SourceRecord) -> Path:
-        """Move everything made from the source as it was read, and start anew with another description of it.
+        """Move everything made from the source as it was read, and start over with another description of it.
 
         Decisions stay in place. If a call is killed, the next one sets the rest aside.
 
@@ -414,77 +328,30 @@ class RunFolder:
         """
         with ExitStack() as held:
             for stage in stages:
-                held.enter_context(self._lock(stage))
+                held.enter_context(stage_lock(self.path, stage))
+                for output in self.outputs(stage):
+                    remove_temporaries(output)
             yield
-
-    @contextmanager
-    def _lock(self, stage: Stage) -> Iterator[None]:
-        folder = self._locks()
-        lock = FileLock(folder / f"{stage}.lock")
-        holder = folder / f"{stage}.holder.json"
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise LockedError(
-                f"{self.path}: the {stage} stage is held by {_holder(holder)}; wait for it or choose another --out"
-            ) from None
-        try:
-            write_text(
-                holder,
-                json.dumps(
-                    {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%H:%M:%S")}
-                ),
-            )
-            for output in (holder, *self._outputs(stage)):
-                remove_temporaries(output)
-            yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
-
-    def _outputs(self, stage: Stage) -> list[Path]:
-        """Return the outputs of `stage`: files, or folders of files."""
-        return {
-            Stage.EMBED: [self.rejected, self.holdout, self.embeddings, self.training],
-            Stage.CLUSTER: [self.merges, self.counts, self.decided, self.decided_counts],
-            Stage.SELECT: [self.selection],
-            Stage.REPORT: [self.report, self.evidence],
-        }[stage]
 
     @contextmanager
     def _short_lock(self) -> Iterator[None]:
         """Hold `run.json`, and remove the temporaries that a killed process left of it."""
-        lock = FileLock(self._locks() / "run.lock")
-        try:
-            lock.acquire(timeout=60)
-        except Timeout:
-            raise LockedError(
-                f"{self.json_path} has been held for a minute; stop the process that hangs on it"
-            ) from None
-        try:
+        with record_lock(self.json_path):
             remove_temporaries(self.json_path)
             yield
-        finally:
-            lock.release()
 
-    def _locks(self) -> Path:
-        folder = self.path / "locks"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunFolderError(f"can't write {self.path}: {error.strerror}; choose another --out") from None
-        return folder
+    @contextmanager
+    def _changed(self) -> Iterator[dict[str, Any]]:
+        """Yield the content of `run.json` to be changed, and write it where it was."""
+        with self._short_lock():
+            content = self.read()
+            before = json.dumps(content)
+            yield content
+            if json.dumps(content) != before:
+                self._write(content)
 
     def _write(self, content: dict[str, Any]) -> None:
         write_text(self.json_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def _holder(path: Path) -> str:
-    try:
-        who = built(LockHolder, parsed(path.read_bytes(), LockHolder))
-    except (OSError, ValueError):
-        return "another process"
-    return f"process {who.pid} on {who.host} since {who.since}"
 
 
 def _folder_of(path: Path) -> str:
@@ -493,14 +360,6 @@ def _folder_of(path: Path) -> str:
     if found is not None:
         return f"pass {found}"
     return f"make a run folder of a source with: tenpercent run {path} --out RUN"
-
-
-def flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return nested settings flattened to one level, under the inner names alone."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        found.update(flat(value) if isinstance(value, dict) else {key: value})
-    return found
 
 
 def _limit(max_pixels: object) -> str:

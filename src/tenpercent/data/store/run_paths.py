@@ -1,0 +1,94 @@
+"""Names of the files in a run folder, and the stage that writes each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .records import Stage
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Paths of the files of one run."""
+
+    path: Path
+
+    @property
+    def json_path(self) -> Path:
+        """File of settings, versions, seeds and timings."""
+        return self.path / "run.json"
+
+    @property
+    def embeddings(self) -> Path:
+        """Folder of the embeddings' part files."""
+        return self.path / "embeddings"
+
+    @property
+    def rejected(self) -> Path:
+        """Table of images and vectors that are left out: id, row, reason."""
+        return self.path / "rejected.parquet"
+
+    @property
+    def holdout(self) -> Path:
+        """Table of images held out before embedding: id, row, label."""
+        return self.path / "holdout.parquet"
+
+    @property
+    def training(self) -> Path:
+        """Folder of the embedding network's weights, checkpoint, settings and curve."""
+        return self.path / "training"
+
+    @property
+    def merges(self) -> Path:
+        """Table of the first merges of the complete-linkage tree."""
+        return self.path / "merges.parquet"
+
+    @property
+    def counts(self) -> Path:
+        """State beside the merges from which a deeper cut resumes."""
+        return self.path / "merges.counted.parquet"
+
+    @property
+    def decided(self) -> Path:
+        """Table of the merges under the decisions of `decisions.sqlite`, where these change the tree."""
+        return self.path / "decided.parquet"
+
+    @property
+    def decided_counts(self) -> Path:
+        """State from which a deeper cut of the decided merges resumes."""
+        return self.path / "decided.counted.parquet"
+
+    @property
+    def scratch(self) -> Path:
+        """Folder of files needed only until a stage is done: finished classes, pairs that exceed the memory."""
+        return self.path / "scratch"
+
+    @property
+    def selection(self) -> Path:
+        """Table of one row per image: kept or removed, and its representative."""
+        return self.path / "selection.parquet"
+
+    @property
+    def report(self) -> Path:
+        """HTML page of the results."""
+        return self.path / "report.html"
+
+    @property
+    def results(self) -> Path:
+        """Table of one row per training run of the evaluation."""
+        return self.path / "results.parquet"
+
+    @property
+    def evidence(self) -> Path:
+        """Folder of tables and figures of the evaluation's results."""
+        return self.path / "evidence"
+
+    def outputs(self, stage: Stage) -> list[Path]:
+        """Return the outputs of `stage`: files, or folders of files."""
+        return {
+            Stage.EMBED: [self.rejected, self.holdout, self.embeddings, self.training],
+            Stage.CLUSTER: [self.merges, self.counts, self.decided, self.decided_counts],
+            Stage.SELECT: [self.selection],
+            Stage.REPORT: [self.report, self.evidence],
+        }[stage]
