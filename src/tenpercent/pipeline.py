@@ -63,9 +63,9 @@ def run(
         holdout: the fraction of each class held out of embedding and selection, for `evaluate`.
         options: column names, split and the like.
         cut: all other options of clustering and cutting.
-        memory: memory limit of clustering, in bytes or as ``"4GiB"``; None for half of free memory.
-        reread: read the source of an existing run anew, by the rules of this version (docs/sources.md); earlier results
-            move to ``earlier/`` in the run folder, decisions stay.
+        memory: memory limit for clustering, in bytes or as ``"4GiB"``; None for half of free memory.
+        reread: read the source of an existing run again, by the rules of this version (docs/sources.md); earlier
+            results move to ``earlier/`` in the run folder, decisions stay.
 
     Returns:
         The selection, stored in the run folder beside the report.
@@ -121,7 +121,7 @@ def cluster(
         within: ``class`` or ``all``; None for class by class where there are labels.
         layer: for a run folder, the layer of the vectors: ``start``, ``middle`` or ``end`` (the default); embeddings
             have one layer, and another is an error.
-        memory: memory limit, in bytes or as ``"4GiB"``; None for half of free memory.
+        memory: memory limit for clustering, in bytes or as ``"4GiB"``; None for half of free memory.
 
     Raises:
         MemoryBudgetError: this depth needs more memory: says what fits.
@@ -201,7 +201,7 @@ def select(
         what: merges, or a run folder, which then stores the selection.
         cut: the cut; default keep 0.9. Its `within` and `layer`, where given, must be those of the clustering.
         keep: the fraction kept, a shortcut for ``cut=Cut(keep=keep)``.
-        memory: memory limit of deepening, in bytes or as ``"4GiB"``; None for half of free memory.
+        memory: memory limit for clustering further, in bytes or as ``"4GiB"``; None for half of free memory.
         ignore_decisions: cut as if there were no decisions.
 
     Raises:

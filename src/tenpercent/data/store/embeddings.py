@@ -182,7 +182,7 @@ class Embeddings:
         if self.shared and self._fingerprint() != self.origin:
             raise UsageError(
                 "the vectors have changed since Embeddings.from_numpy took them (a memory map or read-only array is "
-                "not copied): take them again and cluster anew, or give from_numpy a copy"
+                "not copied): take them again and cluster again, or give from_numpy a copy"
             )
 
     def _fingerprint(self, flaws: Codes | None = None) -> str:
