@@ -25,9 +25,9 @@ from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.environment import machine, versions
 from tenpercent.data.store.run_folder import RunFolder
-from tenpercent.embedding.measure import Exam, ask
 from tenpercent.embedding.of_run import trained_network
 from tenpercent.embedding.pixels import scan
+from tenpercent.embedding.predictions import EvaluationPixels, predict
 
 
 def main() -> None:
@@ -71,8 +71,8 @@ def test_accuracy(run: RunFolder, data: Path, *, mirrored: bool) -> float:
         raise SystemExit(f"{data} holds no labelled images")
     found, trained = scan(source, np.arange(len(source))), trained_network(run)
     labels = source.labels[found.rows]
-    exam = Exam(found.pixels, labels, np.arange(len(labels)), mirrored)
-    return ask(trained.network, trained.view, trained.choice, trained.device, exam).accuracy
+    evaluation = EvaluationPixels(found.pixels, labels, np.arange(len(labels)), mirrored)
+    return predict(trained.network, trained.view, trained.choice, trained.device, evaluation).accuracy
 
 
 def seconds(curve: list[dict[str, Any]]) -> float:

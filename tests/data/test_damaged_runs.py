@@ -309,8 +309,8 @@ def test_damaged_decisions_are_no_error_of_the_server(
 
 def test_weights_that_are_damaged_name_themselves(new: Path, tmp_path: Path) -> None:
     # like lyogavin/airllm#93: "HeaderTooLarge" does not say that a file is damaged, nor which
-    from tenpercent.embedding.kept import load_weights
     from tenpercent.embedding.networks import build
+    from tenpercent.embedding.training_files import load_weights
 
     run = Path(shutil.copytree(new, tmp_path / "run"))
     weights = run / "training" / "weights.safetensors"

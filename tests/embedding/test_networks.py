@@ -55,7 +55,7 @@ def test_the_default_network_has_the_papers_size() -> None:
     ("depth", "offered"), [(33, "32 or 38"), (31, "26 or 32"), (2, "8"), (0, "8"), (-5, "8")]
 )
 def test_another_depth_is_refused_with_the_nearest(depth: int, offered: str) -> None:
-    with pytest.raises(UsageError, match=f"depth is {depth};.* take {offered}$"):
+    with pytest.raises(UsageError, match=f"depth is {depth};.* use {offered}$"):
         checked_depth(depth)
 
 

@@ -32,7 +32,7 @@ from tenpercent.embedding.augment import View
 from tenpercent.embedding.of_run import embed_like
 from tenpercent.embedding.origin import Origin
 from tenpercent.embedding.processes import Devices
-from tenpercent.embedding.selfsupervised import Twins, network_for, spread, train_unlabelled
+from tenpercent.embedding.selfsupervised import ContrastiveTask, network_for, spread, train_unlabelled
 from tenpercent.embedding.stage import SIDE, default_embedder, settled
 from tenpercent.embedding.training import Trained
 from tenpercent.embedding.views import Strength, Variations, blurred, colours, draw, views
@@ -175,7 +175,7 @@ def test_drawn_crops_lie_within_the_image_and_are_large_enough(seed: int, size: 
 
 
 def test_twins_that_lie_together_cost_least_and_are_found() -> None:
-    task = Twins(View((0.0,) * 3, (1.0,) * 3, (8, 8), 0))
+    task = ContrastiveTask(View((0.0,) * 3, (1.0,) * 3, (8, 8), 0))
     apart = torch.eye(6)
     together, found = task.loss(torch.cat([apart, apart]), np.arange(6))
     mixed, lost = task.loss(torch.cat([apart, apart.roll(1, 0)]), np.arange(6))
@@ -249,9 +249,9 @@ def constant(trained: Trained) -> Trained:
 
 def test_a_collapse_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     array = grains(20)
-    carry_out = selfsupervised.carry_out
-    monkeypatch.setattr(selfsupervised, "carry_out", lambda lesson: constant(carry_out(lesson)))
-    with pytest.raises(TenpercentError, match=r"the training collapsed: .*spread .*--epochs") as caught:
+    run_job = selfsupervised.run_job
+    monkeypatch.setattr(selfsupervised, "run_job", lambda job: constant(run_job(job)))
+    with pytest.raises(TenpercentError, match=r"training collapsed: .*spread .*--epochs") as caught:
         train_unlabelled(Images(array), QUICK, tmp_path / "a")
     assert "\n" not in str(caught.value)
     alike = np.repeat(array[:1], 20, axis=0)
@@ -270,7 +270,7 @@ def test_spread_is_that_of_the_unit_vectors(tmp_path: Path) -> None:
 
 def test_several_processes_can_share_it() -> None:
     """What they are handed pickles, and no weight is without a gradient, which they would wait for."""
-    task = pickle.loads(pickle.dumps(Twins(View((127.0,) * 3, (70.0,) * 3, (8, 8), 0))))
+    task = pickle.loads(pickle.dumps(ContrastiveTask(View((127.0,) * 3, (70.0,) * 3, (8, 8), 0))))
     images = torch.from_numpy(grains(6)).permute(0, 3, 1, 2)
     drawn = task.draw(np.random.default_rng(0), np.arange(6), 0, (8, 8))
     part = task.inputs(images[2:4], drawn.part(slice(2, 4)))
@@ -296,9 +296,7 @@ def test_a_dim_beyond_the_network_is_refused_and_a_smaller_one_then_taken(
 ) -> None:
     call = ["embed", str(flat), "--out", str(tmp_path / "run"), *FLAGS]
     assert main([*call, "--dim", "65"]) == 2
-    assert (
-        "dim is 65; the last layer of resnet-8 has 64 values: ask for 64 at most" in capsys.readouterr().err
-    )
+    assert "dim is 65; the last layer of resnet-8 has 64 values: use 64 at most" in capsys.readouterr().err
     assert main([*call, "--dim", "64"]) == 0
 
 
@@ -333,7 +331,7 @@ def test_flags_of_other_embedders_are_refused(
 ) -> None:
     call = ["embed", str(flat), "--out", str(tmp_path / "run")]
     assert main([*call, "--embedder", "selfsupervised", "--finetune"]) == 2
-    assert "--finetune has no meaning for --embedder selfsupervised" in capsys.readouterr().err
+    assert "--finetune does not apply to --embedder selfsupervised" in capsys.readouterr().err
     assert main([*call, "--embedder", "supervised", "--dim", "8"]) == 2
     assert "use --embedder selfsupervised" in capsys.readouterr().err
     assert main([*call, "--embedder", "selfsupervised", "--network", "no_such"]) == 2

@@ -23,7 +23,7 @@ from tenpercent.embedding.precision import Choice, choose
 from tenpercent.embedding.processes import devices_for
 from tenpercent.embedding.recipe import learning_rate
 from tenpercent.embedding.settings import Precision, Supervised, Timm
-from tenpercent.embedding.training import default_epochs, length, train
+from tenpercent.embedding.training import default_epochs, train, training_length
 from tenpercent.errors import StageError, TenpercentError, UsageError
 
 Ints = npt.NDArray[np.int64]
@@ -192,7 +192,7 @@ def test_steps_may_end_within_an_epoch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("labels", [np.zeros(9, np.int64), np.full(9, -1)])
 def test_one_class_only_is_refused(tmp_path: Path, labels: Ints) -> None:
-    with pytest.raises(UsageError, match=r"two or more; .*--weights FILE"):
+    with pytest.raises(UsageError, match=r"at least 2 classes, got [01]; .*--weights FILE"):
         train(Images(stripes(9)[0]), labels, 3, QUICK, tmp_path)
     assert not any(tmp_path.iterdir())
 
@@ -276,7 +276,7 @@ def test_default_lengths() -> None:
 
 @given(st.integers(2, 10_000_000), st.integers(2, 4096))
 def test_batches_are_alike_and_none_is_of_one_image(n: int, batch: int) -> None:
-    planned = length(n, Supervised(batch=batch, epochs=3))
+    planned = training_length(n, Supervised(batch=batch, epochs=3))
     assert planned.steps == 3 * planned.batches
     assert n // planned.batches >= 2
     assert -(-n // planned.batches) <= max(batch, 3)  # three in batches of two would leave one alone

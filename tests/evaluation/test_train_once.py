@@ -22,10 +22,10 @@ from tenpercent.embedding import loop
 from tenpercent.embedding.augment import IMAGENET, View
 from tenpercent.embedding.encoders import NetworkEncoder
 from tenpercent.embedding.fast import FastNetwork
-from tenpercent.embedding.loop import Job, make_optimizer
-from tenpercent.embedding.measure import Exam, ask
+from tenpercent.embedding.loop import TrainingJob, make_optimizer
 from tenpercent.embedding.networks import build, check_fit
 from tenpercent.embedding.precision import Choice
+from tenpercent.embedding.predictions import EvaluationPixels, predict
 from tenpercent.embedding.recipe import Flip, Recipe, Schedule, Statistics, learning_rate, shown_share
 from tenpercent.embedding.settings import Precision, Supervised
 from tenpercent.embedding.training import class_weights, train
@@ -117,10 +117,16 @@ def test_the_outcome_is_what_the_stored_network_says(tmp_path: Path) -> None:
     places = np.arange(0, 90)
     found = train_once(data, QUICK, places, 0, tmp_path)
     labels = np.where(np.arange(120) < 90, data.labels, -1)
-    exam = Exam(data.test_pixels, data.test_labels, np.arange(45))
+    evaluation = EvaluationPixels(data.test_pixels, data.test_labels, np.arange(45))
     planned = course(QUICK, 90, 120)
     trained = train(
-        data.pixels, labels, 3, replace(QUICK.training, seed=0), tmp_path, planned=planned, exam=exam
+        data.pixels,
+        labels,
+        3,
+        replace(QUICK.training, seed=0),
+        tmp_path,
+        length=planned,
+        evaluation=evaluation,
     )
     with torch.inference_mode():
         for pixels, answers, accuracy in (
@@ -163,15 +169,15 @@ class Fixed(nn.Module):
         return self.table[x[:, 0].amax((1, 2)).long() + turned]
 
 
-def exam_on(
+def predictions_on(
     table: torch.Tensor, labels: list[int], mirrored: bool = False
 ) -> tuple[float, float | None, float]:
     array = np.zeros((len(labels), 2, 2, 3), np.uint8)
     array[:, :, 0] = np.arange(len(labels))[:, None, None]  # so the mirror image is another one
     view = View((0.0,) * 3, (1.0,) * 3, (2, 2), 0)
-    exam = Exam(Images(array), np.array(labels), np.arange(len(labels)), mirrored)
-    found = ask(Fixed(table), view, Choice(Precision.FLOAT32), CPU, exam)
-    return found.accuracy, None if found.among is None else float(found.among.mean()), found.loss
+    evaluation = EvaluationPixels(Images(array), np.array(labels), np.arange(len(labels)), mirrored)
+    found = predict(Fixed(table), view, Choice(Precision.FLOAT32), CPU, evaluation)
+    return found.accuracy, None if found.among_top is None else float(found.among_top.mean()), found.loss
 
 
 @settings(max_examples=30, deadline=None)
@@ -184,7 +190,7 @@ def test_what_is_asked_is_counted_as_by_hand(n_classes: int, draws: list[int], m
     rows = table[: len(labels)].clone()
     if mirrored:
         rows[1:] = (rows[1:] + table[2:]) / 2  # image 0 is black all over: its mirror image is itself
-    accuracy, among, loss = exam_on(table, labels, mirrored)
+    accuracy, among, loss = predictions_on(table, labels, mirrored)
     order = rows.argsort(1, descending=True).tolist()
     assert accuracy == pytest.approx(
         np.mean([label == row[0] for label, row in zip(labels, order, strict=True)])
@@ -330,7 +336,7 @@ def test_schedules_at_known_points() -> None:
 def test_images_are_smaller_in_the_first_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, int]] = []
 
-    def watched(inputs: torch.Tensor, step: int, job: Job) -> torch.Tensor:
+    def watched(inputs: torch.Tensor, step: int, job: TrainingJob) -> torch.Tensor:
         assert step == len(seen)
         out = shown(inputs, step, job)
         assert out.mean().item() == pytest.approx(inputs.mean().item(), abs=0.05)

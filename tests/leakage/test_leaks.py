@@ -332,10 +332,10 @@ def test_other_images_get_the_vectors_that_the_network_gives_its_own(
 
 def test_a_module_or_function_must_be_given_again(photos: Path, tmp_path: Path) -> None:
     tp.embed(photos, out=tmp_path / "run", embedder=mean_colours)
-    with pytest.raises(UsageError, match="which a run folder can't keep; give it again"):
+    with pytest.raises(UsageError, match="which a run folder can't store; give it again"):
         tp.leaks(tmp_path / "run", out=tmp_path / "out")
     with pytest.raises(
-        UsageError, match=r"was embedded otherwise: function was .*mean_colours, now .*pixels"
+        UsageError, match=r"was embedded with other settings: function was .*mean_colours, now .*pixels"
     ):
         tp.leaks(tmp_path / "run", out=tmp_path / "out", embedder=pixels)
 

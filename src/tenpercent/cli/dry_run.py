@@ -127,11 +127,11 @@ def plan_evaluation(what: str | Path, asked: Asked, protocol: Protocol, *, searc
     """
     require("torch", "images")
     from ..embedding.estimate import Sample
-    from ..embedding.timing import Watch
+    from ..embedding.timing import IdleTimer
     from ..evaluation.stage import searched_arm
     from ..evaluation.trials import FULL
 
-    watch, run = Watch(), RunFolder.open(what)
+    timer, run = IdleTimer(), RunFolder.open(what)
     arms = {FULL, searched_arm(asked)} if searched else set(asked.arms)
     ready = Ready.of(run, asked)
     ready.arms.check_lists(ready.results.read())
@@ -152,7 +152,7 @@ def plan_evaluation(what: str | Path, asked: Asked, protocol: Protocol, *, searc
         count = sum(replace(each, trial=0) == one for each in left)
         name = str(one).partition(",")[0]
         steps.append(f"evaluate  {name}: {count:,} of about {duration_text(found.seconds[one.fraction])}")
-    notes = watch.busy()
+    notes = timer.busy()
     if left and seconds > LONG:
         notes = [*_quicker_evaluations(ready, protocol, sample, left, seconds), *notes]
     return DryRun(
@@ -239,19 +239,17 @@ def _embedding(
         steps = (f"source    {source}: {taken}; nothing to embed",)
         return DryRun(steps, memory_bytes=opened.vectors.nbytes), len(opened), opened.width
     require("torch", "images")
-    from ..embedding.estimate import Sample, estimate_from
-    from ..embedding.extract import check_labels
-    from ..embedding.timing import Watch
+    from ..embedding.estimate import Sample, estimate
+    from ..embedding.timing import IdleTimer
 
-    watch = Watch()
+    timer = IdleTimer()
     chosen = settled(default_embedder(opened, embedder), folder.path)
     rows, held_out = split_holdout(opened, holdout)
     first = f"source    {opened.spec}: {taken}" + (f"; {len(held_out):,} held out" if len(held_out) else "")
     if done is not None:
         return DryRun((first, "embed     done")), done.n, done.layers.get(layer or "end", done.layers["end"])
-    check_labels(opened, chosen, rows)
     sample = Sample.of(opened, chosen, rows)
-    expected = estimate_from(sample, chosen)
+    expected = estimate(sample, chosen)
     notes = [
         f"quicker   {way.flags}: about {duration_text(way.seconds)} to embed ({way.but})"
         for way in quicker(sample, chosen, expected)
@@ -265,7 +263,7 @@ def _embedding(
         seconds=expected.seconds,
         memory_bytes=expected.memory_bytes,
         disk_bytes=expected.disk_bytes,
-        notes=(*notes, *watch.busy()),
+        notes=(*notes, *timer.busy()),
     )
     return embedding, len(rows), expected.width
 

@@ -32,12 +32,12 @@ class Way:
 
 def quicker(sample: Sample, embedder: Embedder, expected: Estimate) -> list[Way]:
     """Return the ways that take at most `WORTH` of the expected time, the quickest first; none where that is short."""
-    from ..embedding.estimate import estimate_from
+    from ..embedding.estimate import estimate
 
     if expected.seconds < LONG:
         return []
     found = [
-        Way(flags, estimate_from(seen, other, BUDGET).seconds, but)
+        Way(flags, estimate(seen, other, BUDGET).seconds, but)
         for flags, seen, other, but in _others(sample, embedder)
     ]
     if isinstance(embedder, Supervised | SelfSupervised) and expected.epochs > 1:

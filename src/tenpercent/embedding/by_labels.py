@@ -20,9 +20,9 @@ class ByLabels:
     given: tuple[tuple[str, Any], ...]
 
     def __post_init__(self) -> None:
-        kinds = [kind for kind in (Supervised, SelfSupervised) if not self._foreign(kind)]
+        kinds = [kind for kind in (Supervised, SelfSupervised) if self._foreign(kind) is None]
         if not kinds:
-            raise self._refused("supervised", "")
+            raise no_meaning(self._foreign(Supervised) or "", "supervised")
         for kind in kinds:
             kind(**dict(self.given))  # checks the values before a source is opened
 
@@ -36,27 +36,22 @@ class ByLabels:
         Raises:
             UsageError: one of the settings does not apply to the kind.
         """
-        kind: type[Supervised | SelfSupervised] = Supervised if labelled else SelfSupervised
-        if self._foreign(kind):
-            known = "supervised" if labelled else "selfsupervised"
-            raise self._refused(
-                known, f", the default for {source}, which has {'' if labelled else 'no '}labels"
-            )
+        kind = Supervised if labelled else SelfSupervised
+        if flag := self._foreign(kind):
+            why = f", the default for {source}, which has {'' if labelled else 'no '}labels"
+            raise no_meaning(flag, kind.__name__.lower(), why)
         return kind(**dict(self.given))
 
-    def _foreign(self, kind: type[Settings]) -> list[str]:
-        takes = {one.name for one in fields(kind)}
-        return [name for name, _ in self.given if name not in takes]
-
-    def _refused(self, kind: str, why: str) -> UsageError:
-        flag = self._foreign(KINDS[kind])[0]
-        return no_meaning(flag, kind, why)
+    def _foreign(self, kind: type[Settings]) -> str | None:
+        """Return the first setting that a kind does not have."""
+        names = {one.name for one in fields(kind)}
+        return next((name for name, _ in self.given if name not in names), None)
 
 
 def no_meaning(flag: str, kind: str, why: str = "") -> UsageError:
     """Return the error for a setting that does not apply to a kind of embedder; the remedy names one that has it."""
     other = next(name for name, known in KINDS.items() if flag in {one.name for one in fields(known)})
     return UsageError(
-        f"--{flag} has no meaning for --embedder {kind}{why}; leave it out, or use --embedder "
+        f"--{flag} does not apply to --embedder {kind}{why}; leave it out, or use --embedder "
         f"{'timm:NAME' if other == 'timm' else other}"
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,13 @@ from PIL import Image
 from torch import nn
 
 from ..data.sources.source import ImageSource
-from ..errors import TenpercentError, UsageError, require
+from ..errors import TenpercentError, UsageError, one_line, require
 from .networks import SMALL, Layered, Unlabelled
 from .pixels import Scan
-from .precision import Choice
+from .precision import Choice, float32_unless_set
 from .processes import devices_for
 from .selfsupervised import train_unlabelled
-from .settings import Precision, SelfSupervised, Settings, Supervised, Timm
+from .settings import SelfSupervised, Settings, Supervised, Timm
 from .training import Trained, train
 from .weights import data_config, model_view, timm_model
 
@@ -162,21 +162,21 @@ def as_vectors(found: Any) -> Floats:
     """Return the result of an encoder as float32[k, d].
 
     Raises:
-        TenpercentError: it is no matrix of real numbers.
+        TenpercentError: it is not a matrix of real numbers.
     """
     try:
         array = found.detach().float().cpu().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged rows, tensors on a GPU
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TenpercentError(
-            f"what the embedder gave is no array ({first}); it must give real vectors [k, d], one row per image"
+            f"the embedder's output is not an array ({one_line(error, 200)}); it must return real "
+            "vectors [k, d], one row per image"
         ) from error
     if array.ndim > 2 and array.size == array.shape[0] * array.shape[1]:
         array = array.reshape(array.shape[:2])  # [k, d, 1, 1], as returned by average pooling
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise TenpercentError(
-            f"the embedder gave an array of shape {array.shape} and dtype {array.dtype}; "
-            "it must give real vectors [k, d], one row per image"
+            f"the embedder returned an array of shape {array.shape} and dtype {array.dtype}; "
+            "it must return real vectors [k, d], one row per image"
         )
     return array.astype(np.float32, copy=False)
 
@@ -193,7 +193,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def is_trained(embedder: Embedder) -> bool:
+def is_trained(embedder: Embedder) -> TypeGuard[Settings]:
     """Return whether an embedder is trained on the images before it gives vectors."""
     return isinstance(embedder, SelfSupervised) or needs_labels(embedder)
 
@@ -235,9 +235,7 @@ def trained_encoder(
     return NetworkEncoder(trained), trained.facts
 
 
-def ready_encoder(
-    embedder: Timm | nn.Module | Callable[[Any], Any], alike: bool, choice: Choice | None
-) -> tuple[Encoder, dict[str, Any]]:
+def ready_encoder(embedder: Embedder, alike: bool, choice: Choice | None) -> tuple[Encoder, dict[str, Any]]:
     """Return the encoder of an embedder that needs no training.
 
     Args:
@@ -249,18 +247,16 @@ def ready_encoder(
         The encoder, and its facts for ``run.json``.
     """
     if isinstance(embedder, Timm):
-        model, where = timm_model(embedder), devices_for(1).first
-        if choice is None:  # float32 unless set: to measure which is faster may take as long as all vectors
-            wanted = Precision(embedder.precision)
-            choice = Choice(Precision.FLOAT32 if wanted is Precision.AUTO else wanted)
+        choice = choice or float32_unless_set(embedder.precision)
         facts = {
             "network": embedder.name,
             "precision": str(choice.precision),
             "channels_last": choice.channels_last,
         }
-        return TimmEncoder(model, choice, where), facts
+        return TimmEncoder(timm_model(embedder), choice, devices_for(1).first), facts
     if isinstance(embedder, nn.Module):
         return ModuleEncoder(embedder), {"network": type(embedder).__qualname__}
+    assert callable(embedder)
     name = getattr(embedder, "__qualname__", type(embedder).__qualname__)
     return FunctionEncoder(embedder, alike), {"network": name}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -14,6 +13,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from ..data.sources.source import ImageSource
 from ..errors import counted, require_installed
+from ..linkage.threads import cpus
 from ..progress import quiet
 from .augment import View
 from .encoders import (
@@ -28,16 +28,16 @@ from .encoders import (
     side_of,
 )
 from .extract import check_labels
-from .loop import Task, threads
+from .loop import LearningTask, threads
 from .networks import SMALL, build
-from .pixels import Ints, Scan, describe, fit, look, memory_for_pixels, scan, workers
-from .precision import PAYS, Choice
+from .pixels import Ints, Scan, describe, fit, look, memory_for_pixels, scan
+from .precision import PAYS, Choice, float32_unless_set
 from .processes import Devices, devices_for
 from .recipe import shown_share
-from .selfsupervised import Twins, check_body, check_images, start_of
-from .settings import LARGE, Precision, SelfSupervised, Settings, Supervised, Timm
-from .timing import Watch, fastest, on_threads, shared
-from .training import Classes, Trained, length, threads_for
+from .selfsupervised import ContrastiveTask, check_body, check_images, start_of
+from .settings import LARGE, Precision, SelfSupervised, Settings, Timm
+from .timing import IdleTimer, fastest, on_threads, shared
+from .training import ClassificationTask, Trained, threads_for, training_length
 from .weights import load_weights, model_view, untrained_model
 
 BLOCKS, BLOCK = 4, 32  # images read: runs of consecutive rows, as Parquet is read a row group at a time
@@ -52,22 +52,25 @@ class Estimate:
     """Estimated cost of embedding on this machine.
 
     Attributes:
-        seconds: total time.
+        stages: seconds of ``read``, ``train`` and ``extract``.
         width: values of a vector of the last layer.
         memory_bytes: peak memory.
         disk_bytes: size in the run folder.
         notes: the planned steps, one line each.
-        stages: seconds of ``read``, ``train`` and ``extract``.
         epochs: of the training run; 0 for none.
     """
 
-    seconds: float
+    stages: dict[str, float]
     width: int
     memory_bytes: int
     disk_bytes: int
     notes: tuple[str, ...]
-    stages: dict[str, float]
     epochs: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """Total time."""
+        return sum(self.stages.values())
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,16 @@ class Sample:
     def of(cls, source: ImageSource, embedder: Embedder, rows: Ints) -> Self:
         """Read about a hundred images, or as many as `READ` seconds allow.
 
+        Args:
+            source: the images.
+            embedder: as for `extract.embed_source`.
+            rows: int64[n], rows of the images.
+
         Raises:
+            UsageError: the embedder needs labels that the images lack.
             TenpercentError: more than half of them can't be read.
         """
+        check_labels(source, embedder, rows)
         side = side_of(embedder)
         with quiet():
             chosen, read = _readable(source, _spread(rows), side or LARGE)
@@ -122,67 +132,78 @@ class Sample:
         return keeps and self.bytes <= memory_for_pixels()
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """Measurements of an embedder: total seconds of training, seconds to encode an image, memory, sizes, notes."""
-
-    train: float
-    encode: float
-    memory: int
-    weights: int
-    widths: tuple[int, ...]
-    notes: tuple[str, ...]
-    epochs: int = 0
-
-
-def estimate(source: ImageSource, embedder: Embedder, rows: Ints) -> Estimate:
+def estimate(sample: Sample, embedder: Embedder, budget: float = BUDGET) -> Estimate:
     """Estimate the cost of `extract.embed_source` from a few images and steps of the network.
 
     Takes some seconds, whatever the images and the network. The times are those of an idle machine, see `timing`.
 
     Args:
-        source: the images.
+        sample: some of the images.
         embedder: as for `embed_source`. Weights that timm would download are replaced by random ones.
-        rows: int64[n], rows of the images.
+        budget: seconds after which no further step is measured.
 
     Raises:
         UsageError: `embed_source` would refuse these arguments.
-        TenpercentError: more than half of the sample can't be read.
     """
-    check_labels(source, embedder, rows)
-    return estimate_from(Sample.of(source, embedder, rows), embedder)
-
-
-def estimate_from(sample: Sample, embedder: Embedder, budget: float = BUDGET) -> Estimate:
-    """Estimate from a sample of the source; no step is measured after `budget` seconds."""
-    n, size = sample.n, sample.found.pixels.size
-    fits = sample.fits(embedder)
-    if isinstance(embedder, Supervised | SelfSupervised) or (
-        isinstance(embedder, Timm) and embedder.finetune
-    ):
-        measured = _trained(embedder, sample, budget)
+    n, pixels, fits = sample.n, sample.found.pixels, sample.fits(embedder)
+    read = shared(sample.read, cpus())
+    again = 0.0 if fits else read
+    memory, train, weights, epochs = sample.bytes if fits else 0, 0.0, 0, 0
+    encoder: Encoder
+    if is_trained(embedder):
+        step = time_step(embedder, sample, budget)
+        view, few, budget = step.trained.view, step.images, budget / 2
+        planned_for = sample.labelled if needs_labels(embedder) else n
+        planned = training_length(planned_for, embedder)
+        epochs, weights = (
+            planned.epochs,
+            3 * step.weights,
+        )  # the weights, and the checkpoint with the optimiser's state
+        train = planned.steps * planned_for / planned.batches * (step.seconds + again)
+        memory += step.held * embedder.batch + weights
+        lasts = f"{counted(planned.epochs, 'epoch')}, {counted(planned.steps, 'step')}"
+        notes = [
+            f"{step.name}: {lasts} at {1 / step.seconds:,.0f} images/s in {step.trained.choice.precision}"
+        ]
+        encoder = NetworkEncoder(step.trained)
+        count: int | None = threads_for(view.resize or view.crop, devices_for(embedder.devices))
     else:
-        measured = _ready(embedder, sample, budget)
-    read = shared(sample.read, workers())
-    stages = {"read": n * read, "train": measured.train, "extract": n * measured.encode}
-    spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.items())
+        encoder, notes = _ready(embedder, sample)
+        few = min(FEW, len(pixels))
+        count = None if isinstance(encoder, FunctionEncoder) else torch.get_num_threads()
+    prepare, transform = again, encoder.transform
+    batch: Any
+    if transform is None:
+        batch = pixels.batch(np.arange(few) % len(pixels))
+    else:
+        timer = IdleTimer()
+        batch = [pixels.made(position, transform) for position in range(few)]
+        prepare = shared(timer.seconds / few, cpus())
+    encode, widths = _encode(encoder, batch, few, count, budget)
+    if not is_trained(embedder):
+        notes[0] += f": {1 / (encode + prepare):,.0f} images/s"
+    stages = {"read": n * read, "train": train, "extract": n * (encode + prepare)}
     return Estimate(
-        seconds=sum(stages.values()),
-        width=measured.widths[-1],
-        memory_bytes=measured.memory + (sample.bytes if fits else 0),
-        disk_bytes=n * (4 * sum(measured.widths) + ROW_BYTES) + measured.weights,
-        notes=(describe(n, size, fits, memory_for_pixels()), *measured.notes, spent),
         stages=stages,
-        epochs=measured.epochs,
+        width=widths[-1],
+        memory_bytes=psutil.Process().memory_info().rss + memory,
+        disk_bytes=n * (4 * sum(widths) + ROW_BYTES) + weights,
+        notes=(
+            describe(n, pixels.size, fits, memory_for_pixels()),
+            *notes,
+            ", ".join(f"{name} {seconds:.0f} s" for name, seconds in stages.items()),
+        ),
+        epochs=epochs,
     )
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class TimedStep:
     """Timed training step.
 
     Attributes:
         seconds: time per image, over all steps of a training run.
+        images: number of images of the step.
         held: bytes per image between forward and backward pass.
         weights: bytes of the network.
         name: name of the network.
@@ -190,13 +211,16 @@ class Step:
     """
 
     seconds: float
+    images: int
     held: int
     weights: int
     name: str
     trained: Trained = field(repr=False)
 
 
-def time_step(embedder: Settings, sample: Sample, budget: float = BUDGET, count: int | None = None) -> Step:
+def time_step(
+    embedder: Settings, sample: Sample, budget: float = BUDGET, count: int | None = None
+) -> TimedStep:
     """Time a few training steps of a network on a sample.
 
     Args:
@@ -206,16 +230,17 @@ def time_step(embedder: Settings, sample: Sample, budget: float = BUDGET, count:
         count: threads; None for as many as a training run uses.
     """
     pixels, devices = sample.found.pixels, devices_for(embedder.devices)
-    network, view, task = _lesson(embedder, sample)
+    network, view, task = _task_of(embedder, sample)
     seen = view.resize or view.crop
-    few = _few(view, embedder)
+    few = min(MANY if max(seen) <= SMALL else FEW, embedder.batch)
     places = np.arange(few) % len(pixels)
     shown = task, places, pixels.batch(places)
     choice, seconds, held = _step(
         network, shown, embedder, devices, count or threads_for(seen, devices), budget
     )
-    return Step(
+    return TimedStep(
         seconds=seconds * shown_share(embedder.recipe) / few / devices.count,
+        images=few,
         held=held // few,
         weights=sum(value.numel() * value.element_size() for value in network.state_dict().values()),
         name=_name(embedder, network),
@@ -223,33 +248,7 @@ def time_step(embedder: Settings, sample: Sample, budget: float = BUDGET, count:
     )
 
 
-def _few(view: View, embedder: Settings) -> int:
-    return min(MANY if max(view.resize or view.crop) <= SMALL else FEW, embedder.batch)
-
-
-def _trained(embedder: Settings, sample: Sample, budget: float) -> _Measured:
-    step = time_step(embedder, sample, budget)
-    view, choice = step.trained.view, step.trained.choice
-    n = sample.labelled if needs_labels(embedder) else sample.n
-    planned = length(n, embedder)
-    again = 0.0 if sample.fits(embedder) else shared(sample.read, workers())
-    few = _few(view, embedder)
-    images = sample.found.pixels.batch(np.arange(few) % len(sample.found.pixels))
-    count = threads_for(view.resize or view.crop, devices_for(embedder.devices))
-    encode, widths = _encode(NetworkEncoder(step.trained), images, few, count, budget / 2)
-    lasts = f"{counted(planned.epochs, 'epoch')}, {counted(planned.steps, 'step')}"
-    return _Measured(
-        train=planned.steps * n / planned.batches * (step.seconds + again),
-        encode=encode + again,
-        memory=psutil.Process().memory_info().rss + step.held * embedder.batch + 3 * step.weights,
-        weights=3 * step.weights,  # the weights, and the checkpoint with the optimiser's state
-        widths=widths,
-        notes=(f"{step.name}: {lasts} at {1 / step.seconds:,.0f} images/s in {choice.precision}",),
-        epochs=planned.epochs,
-    )
-
-
-def _lesson(embedder: Settings, sample: Sample) -> tuple[nn.Module, View, Task]:
+def _task_of(embedder: Settings, sample: Sample) -> tuple[nn.Module, View, LearningTask]:
     """Return the network with its initial weights, its view, and its task."""
     pixels = sample.found.pixels
     if isinstance(embedder, SelfSupervised):
@@ -258,68 +257,51 @@ def _lesson(embedder: Settings, sample: Sample) -> tuple[nn.Module, View, Task]:
         check_images(embedder, pixels)
         unlabelled, given = start_of(embedder, pixels)
         view = given or View.of(pixels)
-        return unlabelled, view, Twins(view, nn.MSELoss())  # the true loss is as cheap, and slow to import
-    labels = np.zeros(len(pixels), dtype=np.int64)
+        return (
+            unlabelled,
+            view,
+            ContrastiveTask(view, nn.MSELoss()),
+        )  # the true loss is as cheap, and slow to import
     if isinstance(embedder, Timm):
-        network = untrained_model(embedder, sample.classes)
-        if embedder.weights is not None:
-            load_weights(network, embedder.weights)
+        network = _timm(embedder, sample.classes)
         view = model_view(network, pixels)
     else:
         network = build(embedder.network, embedder.depth, sample.classes, pixels.size)
         view = View.of(pixels, embedder.recipe)
-    return network, view, Classes(labels, view, embedder)
+    return network, view, ClassificationTask(view, np.zeros(len(pixels), dtype=np.int64), embedder)
 
 
-def _ready(embedder: Timm | nn.Module | Callable[[Any], Any], sample: Sample, budget: float) -> _Measured:
-    found, notes = sample.found, []
-    encoder: Encoder
-    if isinstance(embedder, Timm):
-        model = untrained_model(embedder)
-        if embedder.weights is not None:
-            load_weights(model, embedder.weights)
-        else:
-            notes.append("its weights would be fetched from the hub, unless they have been already")
-        precision = Precision(embedder.precision)
-        choice = Choice(Precision.FLOAT32 if precision is Precision.AUTO else precision)
-        encoder = TimmEncoder(model, choice, devices_for(1).first)
-        name = embedder.name
-    else:
-        encoder, facts = ready_encoder(embedder, found.alike, None)
-        name = str(facts["network"])
-    few = min(FEW, len(found.rows))
-    transform = encoder.transform
-    batch: Any
-    if transform is None:
-        batch, prepare = found.pixels.batch(np.arange(few)), 0.0 if sample.fits(embedder) else sample.read
-    else:
-        watch = Watch()
-        batch = [found.pixels.made(position, transform) for position in range(few)]
-        prepare = watch.seconds / few
-    count = None if isinstance(encoder, FunctionEncoder) else torch.get_num_threads()
-    encode, widths = _encode(encoder, batch, few, count, budget)
-    encode += shared(prepare, workers())
-    return _Measured(
-        train=0.0,
-        encode=encode,
-        memory=psutil.Process().memory_info().rss,
-        weights=0,
-        widths=widths,
-        notes=(f"{name}: {1 / encode:,.0f} images/s", *notes),
+def _timm(embedder: Timm, n_classes: int = 0) -> nn.Module:
+    """Return a model of timm with its local weights, or random ones in place of those from the hub."""
+    network = untrained_model(embedder, n_classes)
+    if embedder.weights is not None:
+        load_weights(network, embedder.weights)
+    return network
+
+
+def _ready(embedder: Embedder, sample: Sample) -> tuple[Encoder, list[str]]:
+    """Return the encoder of an embedder that needs no training, its name, and a note on its weights."""
+    if not isinstance(embedder, Timm):
+        encoder, facts = ready_encoder(embedder, sample.found.alike, None)
+        return encoder, [str(facts["network"])]
+    fetched = (
+        ["its weights are downloaded from the hub unless they are cached"] if embedder.weights is None else []
     )
+    encoder = TimmEncoder(_timm(embedder), float32_unless_set(embedder.precision), devices_for(1).first)
+    return encoder, [embedder.name, *fetched]
 
 
 def _readable(source: ImageSource, rows: Ints, side: int) -> tuple[Ints, float]:
     """Return which of the rows can be read, as far as `READ` seconds allow, and the seconds per image."""
-    watch, seconds, good = Watch(), [], []
+    timer, seconds, good = IdleTimer(), [], []
     for row in (
         rows.reshape(BLOCKS, -1).T.reshape(-1).tolist() if len(rows) == BLOCKS * BLOCK else rows.tolist()
     ):
-        one = Watch()
+        one = IdleTimer()
         readable = look(source, row, (side, side)).pixels is not None
         seconds.append(one.seconds)
         good += [row] if readable else []
-        if len(good) >= FEW and watch.seconds > READ:
+        if len(good) >= FEW and timer.seconds > READ:
             break
     usual = seconds[BLOCKS:] or seconds  # the first of each run also open files and load decoders
     whole = len(seconds) == len(rows) and 2 * len(good) < len(rows)
@@ -336,7 +318,7 @@ def _spread(rows: Ints) -> Ints:
 
 def _step(
     network: nn.Module,
-    shown: tuple[Task, Ints, torch.Tensor],
+    shown: tuple[LearningTask, Ints, torch.Tensor],
     settings: Settings,
     devices: Devices,
     count: int,
@@ -362,8 +344,7 @@ def _step(
             return fastest(lambda: step(choice), budget)
         return on_threads(lambda: step(choice), count, budget)
 
-    wanted = Precision(settings.precision)
-    plain = Choice(Precision.FLOAT32 if wanted is Precision.AUTO else wanted)
+    plain = float32_unless_set(settings.precision)
     held: dict[int, int] = {}
     weights = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
 
@@ -376,7 +357,7 @@ def _step(
     with threads(1), saved_tensors_hooks(note, lambda saved: saved):
         step(plain)
     found = seconds(plain)
-    if wanted is Precision.AUTO and device.type in ("cpu", "cuda"):
+    if settings.precision == Precision.AUTO and device.type in ("cpu", "cuda"):
         other = Choice(Precision.BFLOAT16)
         faster = seconds(other)
         if found >= PAYS * faster:  # as the training run will choose

@@ -64,30 +64,6 @@ class Extracted:
     rejected: tuple[Rejected, ...]
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Division of the readable images into parts, and of the parts into the batches of an encoder."""
-
-    n: int
-    batch: int
-
-    @property
-    def parts(self) -> int:
-        return -(-self.n // PART)
-
-    def part(self, number: int) -> slice:
-        """Return the positions of part `number`."""
-        return slice(number * PART, min((number + 1) * PART, self.n))
-
-    def batches(self, number: int) -> list[Ints]:
-        """Return the positions of each batch of part `number`: the same whatever was extracted before."""
-        part = self.part(number)
-        return [
-            np.arange(part.start + cut.start, part.start + cut.stop, dtype=np.int64)
-            for cut in in_batches(part.stop - part.start, self.batch)
-        ]
-
-
 def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: Ints) -> dict[str, Any]:
     """Embed the images of `source` at `rows` into a run folder, or resume that.
 
@@ -164,16 +140,16 @@ def check_labels(source: ImageSource, embedder: Embedder, rows: Ints) -> None:
     """Raise `UsageError` where `embedder` is trained on labels and `rows` don't have labels of two classes."""
     if not needs_labels(embedder):
         return
-    remedy = "embed it without: --embedder selfsupervised, or with weights at hand: --embedder timm:NAME --weights FILE"
+    remedy = "use --embedder selfsupervised, or pretrained weights: --embedder timm:NAME --weights FILE"
     if isinstance(embedder, Timm):
         remedy = "leave out --finetune"
     if source.labels is None:
-        raise UsageError(f"{source.spec} has no labels to train an embedding with; {remedy}")
+        raise UsageError(f"{source.spec} has no labels to train on; {remedy}")
     codes = np.unique(source.labels[rows])
     codes = codes[codes >= 0]
     if len(codes) < 2:
-        what = f"one class only ({source.class_names[codes[0]]!r})" if len(codes) else "no labelled images"
-        raise UsageError(f"{source.spec} has {what}, and training an embedding takes two or more; {remedy}")
+        what = f"one class ({source.class_names[codes[0]]!r})" if len(codes) else "no labelled images"
+        raise UsageError(f"{source.spec} has {what}; training on labels needs at least two; {remedy}")
 
 
 def extract(
@@ -191,28 +167,29 @@ def extract(
     Raises:
         TenpercentError: not one vector of one width per image, or more than half of them have no direction.
     """
-    layout = _Layout(len(found.rows), encoder.batch)
-    there = {path.name: path for path in part_files(folder)}
+    n, there = len(found.rows), {path.name: path for path in part_files(folder)}
     rejected = [Rejected(*one) for path in there.values() for one in read_metadata(path).get(REJECTED, [])]
-    missing = [number for number in range(layout.parts) if f"part-{number:05d}.parquet" not in there]
+    parts = {number: cut for number, cut in enumerate(in_batches(n, PART)) if _name(number) not in there}
     begun = UnfinishedPart(folder / BEGUN, about["origin"], encoder.batch)
-    kept = {number: begun.read(number) for number in missing}
-    left = {number: layout.batches(number)[-(-_count(kept[number]) // encoder.batch) :] for number in missing}
+    kept = {number: begun.read(number) for number in parts}
+    left = {
+        number: _batches(cut, encoder.batch)[-(-_count(kept[number]) // encoder.batch) :]
+        for number, cut in parts.items()
+    }
     count = sum(len(batch) for batches in left.values() for batch in batches)
     order = (batch for batches in left.values() for batch in batches)
-    pixels = found.pixels
-    images: Iterator[Any]
     transform = encoder.transform
-    images = pixels.batches(order) if transform is None else pixels.originals(order, transform)
+    images: Iterator[Any]
+    images = found.pixels.batches(order) if transform is None else found.pixels.originals(order, transform)
     widths: dict[str, int] = {
         layer: array.shape[1] for vectors in kept.values() for layer, array in vectors.items()
     }
-    done = layout.n - count
+    done = n - count
     if done and count:
-        log.info("extraction resumed: %s of %s images are on disk", f"{done:,}", f"{layout.n:,}")
+        log.info("extraction resumed: %s of %s images are on disk", f"{done:,}", f"{n:,}")
     words = f"extracting, {done:,} resumed" if done else "extracting"
-    with bar(layout.n, words, "images", initial=done) as progress:
-        for number in missing:
+    with bar(n, words, "images", initial=done) as progress:
+        for number, cut in parts.items():
             vectors = {layer: [kept[number][layer]] if kept[number] else [] for layer in encoder.layers}
             begun.begin(_count(kept[number]))
             for batch in left[number]:
@@ -223,13 +200,23 @@ def extract(
                 begun.add(number, made)
                 progress.update(len(batch))
             layers = {layer: np.concatenate(arrays) for layer, arrays in vectors.items()}
-            part, gone = _without_flaws(_part(found, source, layout.part(number), layers))
+            part, gone = _without_flaws(_part(found, source, cut, layers))
             rejected += gone
-            _check_most(rejected, layout.n, source)
+            _check_most(rejected, n, source)
             write_part(folder, number, part, {**about, REJECTED: list(map(astuple, gone))} if gone else about)
             begun.end(number)
     begun.remove()
     return Extracted(count, widths or stored_widths(folder), tuple(rejected))
+
+
+def _name(number: int) -> str:
+    return f"part-{number:05d}.parquet"
+
+
+def _batches(part: slice, size: int) -> list[Ints]:
+    """Return the positions of each batch of a part: the same whatever was extracted before."""
+    cuts = in_batches(part.stop - part.start, size)
+    return [np.arange(part.start + cut.start, part.start + cut.stop, dtype=np.int64) for cut in cuts]
 
 
 def _count(vectors: dict[str, Floats]) -> int:
@@ -240,8 +227,8 @@ def check_shape(vectors: Floats, count: int, width: int) -> None:
     """Raise `TenpercentError` unless a batch of `count` images has one vector of `width` values each."""
     if vectors.shape != (count, width):
         raise TenpercentError(
-            f"the embedder gave vectors of shape {vectors.shape} for a batch of {count} images and a width of "
-            f"{width}; it must give one vector per image, all of one width"
+            f"the embedder returned vectors of shape {vectors.shape} for a batch of {count} images and a width of "
+            f"{width}; it must return one vector per image, all of one width"
         )
 
 
@@ -306,9 +293,7 @@ def _encoder(
     embedder: Embedder, found: Scan, source: ImageSource, run: RunFolder, origin: Origin
 ) -> tuple[Encoder, dict[str, Any]]:
     """Return the encoder, trained first where necessary, and its facts."""
-    if isinstance(embedder, Supervised | SelfSupervised) or (
-        isinstance(embedder, Timm) and embedder.finetune
-    ):
+    if is_trained(embedder):
         return trained_encoder(embedder, found, source, run.training)
     choice = stored_choice(run)
     encoder, facts = ready_encoder(embedder, found.alike, choice)

@@ -40,7 +40,7 @@ def identity_of(run: RunFolder) -> dict[str, Any]:
         weights = run.training / WEIGHTS
         if not weights.is_file():
             raise StageError(
-                f"{weights} is gone, which says which network made the vectors of {run.path}; bring it back, or "
+                f"{weights} is gone, so the network behind the vectors of {run.path} is not known; restore it, or "
                 f"delete {run.embeddings} and {run.training} and embed again"
             )
         return {"network": "trained", "weights_hash": file_hash(weights)}

@@ -8,9 +8,9 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
@@ -21,12 +21,12 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from ..data.store.files import replacing, write_text
-from ..errors import StageError
+from ..errors import StageError, one_line
 from ..progress import bar, quiet
 from .augment import Ints, PixelSource, View
-from .measure import Exam, ask
 from .networks import Size
 from .precision import Choice
+from .predictions import EvaluationPixels, predict
 from .recipe import learning_rate, shown_size
 from .settings import Settings
 
@@ -78,7 +78,7 @@ class MappedPixels:
             yield torch.from_numpy(mapped[places]).permute(0, 3, 1, 2)
 
 
-class Task(Protocol):
+class LearningTask(Protocol):
     """Learning task of a network: its inputs for a batch, and its loss."""
 
     def draw(self, random: np.random.Generator, places: Ints, epoch: int, size: Size) -> Any:
@@ -94,52 +94,82 @@ class Task(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class TrainingLength:
+    """Length of a training run.
+
+    Attributes:
+        epochs: passes over the images, the last one possibly partial.
+        batches: number per epoch, all of nearly the same size.
+        steps: total number of batches.
+        marks: increasing, the last is `steps`: numbers of steps after which the curve gets an entry; empty for the ends
+            of the epochs.
+    """
+
+    epochs: int
+    batches: int
+    steps: int
+    marks: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.marks:
+            ends = tuple(min((epoch + 1) * self.batches, self.steps) for epoch in range(self.epochs))
+            object.__setattr__(self, "marks", ends)
+
+
 @dataclass(frozen=True, eq=False)
-class Job:
-    """Input of a training process; where there are several it is pickled for each.
+class TrainingJob:
+    """One training run: images, network, task and the folder for its files; pickled where there are several processes.
 
     Attributes:
         pixels: m images.
         places: int64[n], positions of the images to train on.
-        task: the learning task.
         network: the network with its initial weights.
-        view: the view for the network.
-        choice: precision and memory layout.
-        settings: seed, rate, momentum, weight decay, recipe.
-        batches: number per epoch.
-        steps: total number.
-        marks: increasing, the last is `steps`: numbers of steps after which the curve gets an entry.
-        exam: the evaluation set for each mark but the last, where the run is done; None for none.
+        task: the learning task, given the view.
+        settings: seed, rates, momentum, weight decay, devices, precision, recipe.
+        length: steps, and marks of the curve.
+        origin: a fingerprint of everything that the weights depend on.
+        folder: for ``settings.json``, ``curve.json``, ``weights.safetensors`` and, during the run, ``checkpoint.pt``.
+        view: the view for the network; None until it is chosen as in training from scratch.
+        evaluation: the evaluation set for each mark but the last, where the run is done; None for none.
+        n_classes: the required number of logits for images of this size; None where the output is something else.
+        choice: precision and memory layout; None until it is chosen.
         threads: number per process.
-        folder: folder of checkpoint, curve and weights.
-        quiet: whether to hide progress bars.
     """
 
     pixels: PixelSource
     places: Ints
-    task: Task
-    network: nn.Module
-    view: View
-    choice: Choice
+    network: nn.Module = field(repr=False)
+    task: Callable[[View], LearningTask]
     settings: Settings
-    batches: int
-    steps: int
-    marks: tuple[int, ...]
-    exam: Exam | None
-    threads: int
+    length: TrainingLength
+    origin: str
     folder: Path
-    quiet: bool
+    view: View | None = None
+    evaluation: EvaluationPixels | None = None
+    n_classes: int | None = None
+    choice: Choice | None = None
+    threads: int = 1
+
+    def images_after(self, steps: int) -> int:
+        """Return the number of images shown in the first steps."""
+        return steps * len(self.places) // self.length.batches
 
 
-def run(fabric: Fabric, job: Job) -> str | None:
+def run(fabric: Fabric, job: TrainingJob, hidden: bool) -> str | None:
     """Train in this process, from the checkpoint if there is one; the first process writes.
+
+    Args:
+        fabric: this process among those that train.
+        job: the training run, with view and choice.
+        hidden: whether to hide progress bars.
 
     Returns:
         None, or the reason why training failed: the same in all processes, so that none waits for another.
     """
     with (
         threads(job.threads),
-        quiet(job.quiet or fabric.global_rank > 0),
+        quiet(hidden or fabric.global_rank > 0),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
     ):
         return _run(fabric, job)
@@ -174,28 +204,30 @@ class _Progress:
     seconds: float
 
 
-def _run(fabric: Fabric, job: Job) -> str | None:
-    device = fabric.device
+def _run(fabric: Fabric, job: TrainingJob) -> str | None:
+    view, choice, settings, length, device = job.view, job.choice, job.settings, job.length, fabric.device
+    assert view is not None
+    assert choice is not None
+    task = job.task(view)
     network = copy.deepcopy(job.network)
-    network.to(device, memory_format=job.choice.layout).train()  # type: ignore[call-overload]
-    optimizer, factors = make_optimizer(network, job.settings)
+    network.to(device, memory_format=choice.layout).train()  # type: ignore[call-overload]
+    optimizer, factors = make_optimizer(network, settings)
     at = _resume(job, network, optimizer, device)
     if fabric.global_rank > 0:
         at.totals.zero_()  # the checkpoint has the sums of all processes
     wrapped, optimizer = fabric.setup(network, optimizer)
-    epochs = math.ceil(job.steps / job.batches)
-    total = job.steps * len(job.places) // job.batches
-    done = at.step * len(job.places) // job.batches
+    total, done = job.images_after(length.steps), job.images_after(at.step)
+    words = f"training, {math.ceil(length.steps / length.batches)} epochs"
     started = saved = time.perf_counter()
-    with bar(total, f"training, {epochs} epochs", "images", initial=min(done, total)) as progress:
-        for number, places, drawn, images in _batches(job, at.step, fabric.global_rank, fabric.world_size):
-            rate = learning_rate(number, job.steps, job.settings.rate, job.settings.recipe)
+    with bar(total, words, "images", initial=min(done, total)) as progress:
+        for number, places, drawn, images in _batches(job, task, at.step, fabric):
+            rate = learning_rate(number, length.steps, settings.rate, settings.recipe)
             for group, factor in zip(optimizer.param_groups, factors, strict=True):
                 group["lr"] = rate * factor
-            inputs = _shown(job.task.inputs(images.to(device), drawn), number, job)
+            inputs = _shown(task.inputs(images.to(device), drawn), number, job)
             with fabric.autocast():
-                outputs = wrapped(inputs.contiguous(memory_format=job.choice.layout))
-                loss, right = job.task.loss(outputs, places)
+                outputs = wrapped(inputs.contiguous(memory_format=choice.layout))
+                loss, right = task.loss(outputs, places)
             optimizer.zero_grad()
             fabric.backward(loss)
             optimizer.step()
@@ -204,20 +236,19 @@ def _run(fabric: Fabric, job: Job) -> str | None:
                 at.totals[1] += right
                 at.totals[2] += len(places)
             at.step = number + 1
-            progress.update(at.step * len(job.places) // job.batches - done)
-            done = at.step * len(job.places) // job.batches
-            marked = at.step == job.marks[len(at.curve)]
+            progress.update(job.images_after(at.step) - job.images_after(number))
+            marked = at.step == length.marks[len(at.curve)]
             if not marked and not _is_due(fabric, at.step, saved):
                 continue
             at.totals = cast(torch.Tensor, fabric.all_reduce(at.totals, reduce_op="sum"))
             at.seconds += time.perf_counter() - started
             if not math.isfinite(float(at.totals[0])):
-                return _broken(job, at)
+                return _failure(job, at)
             if marked:
                 at.curve.append(_entry(job, at, rate))
-                if job.exam is not None and at.step < job.steps and fabric.global_rank == 0:
-                    answers = ask(network, job.view, job.choice, device, job.exam)
-                    at.curve[-1] |= {"test_accuracy": answers.accuracy, "test_loss": answers.loss}
+                if job.evaluation is not None and at.step < length.steps and fabric.global_rank == 0:
+                    found = predict(network, view, choice, device, job.evaluation)
+                    at.curve[-1] |= {"test_accuracy": found.accuracy, "test_loss": found.loss}
                 at.totals.zero_()
                 at.seconds = 0.0
             if fabric.global_rank == 0:
@@ -234,10 +265,10 @@ def _run(fabric: Fabric, job: Job) -> str | None:
     return None
 
 
-def _shown(inputs: torch.Tensor, step: int, job: Job) -> torch.Tensor:
+def _shown(inputs: torch.Tensor, step: int, job: TrainingJob) -> torch.Tensor:
     """Return the images at the size that the recipe sets for this step."""
     whole = (inputs.shape[2], inputs.shape[3])
-    size = shown_size(step, job.steps, whole, job.settings.recipe)
+    size = shown_size(step, job.length.steps, whole, job.settings.recipe)
     return inputs if size == whole else interpolate(inputs, size, mode="bilinear", antialias=True)
 
 
@@ -262,23 +293,24 @@ def make_optimizer(network: nn.Module, settings: Settings) -> tuple[torch.optim.
     return optimizer, factors
 
 
-def _batches(job: Job, step: int, rank: int, world: int) -> Iterator[tuple[int, Ints, Any, torch.Tensor]]:
+def _batches(
+    job: TrainingJob, task: LearningTask, step: int, fabric: Fabric
+) -> Iterator[tuple[int, Ints, Any, torch.Tensor]]:
     """Yield number, places, random choices and images of each step from `step` on: this process's part of its batch.
 
     All randomness follows from (seed, epoch), for whole batches, however many processes there are.
     """
-    seed, n = job.settings.seed, len(job.places)
-    while step < job.steps:
-        epoch, begun = divmod(step, job.batches)
-        random = np.random.default_rng([seed, epoch])
-        order = np.array_split(job.places[random.permutation(n)], job.batches)[
-            : job.steps - epoch * job.batches
-        ]
-        drawn = [job.task.draw(random, places, epoch, job.pixels.size) for places in order]
+    rank, world, length = fabric.global_rank, fabric.world_size, job.length
+    while step < length.steps:
+        epoch, first = divmod(step, length.batches)
+        random = np.random.default_rng([job.settings.seed, epoch])
+        shuffled = job.places[random.permutation(len(job.places))]
+        order = np.array_split(shuffled, length.batches)[: length.steps - epoch * length.batches]
+        drawn = [task.draw(random, places, epoch, job.pixels.size) for places in order]
         parts = [slice(len(places) * rank // world, len(places) * (rank + 1) // world) for places in order]
-        mine = [places[part] for places, part in zip(order, parts, strict=True)][begun:]
-        for number, images in enumerate(job.pixels.batches(mine), begun):
-            yield step, mine[number - begun], drawn[number].part(parts[number]), images
+        mine = [places[part] for places, part in zip(order, parts, strict=True)][first:]
+        for number, images in enumerate(job.pixels.batches(mine), first):
+            yield step, mine[number - first], drawn[number].part(parts[number]), images
             step += 1
 
 
@@ -289,13 +321,13 @@ def _is_due(fabric: Fabric, step: int, saved: float) -> bool:
     return step % AGREE_EVERY == 0 and fabric.broadcast(time.perf_counter() - saved > SAVE_AFTER)
 
 
-def _entry(job: Job, at: _Progress, rate: float) -> dict[str, Any]:
+def _entry(job: TrainingJob, at: _Progress, rate: float) -> dict[str, Any]:
     """Return the entry of the curve for the steps since the last mark."""
     summed, right, count = at.totals.tolist()
-    epochs = at.step / job.batches
+    epochs = at.step / job.length.batches
     return {
-        "epoch": math.ceil(epochs) if job.exam is None else epochs,
-        **({} if job.exam is None else {"step": at.step}),
+        "epoch": math.ceil(epochs) if job.evaluation is None else epochs,
+        **({} if job.evaluation is None else {"step": at.step}),
         "loss": summed / count,
         "accuracy": right / count,
         "rate": rate,
@@ -303,12 +335,13 @@ def _entry(job: Job, at: _Progress, rate: float) -> dict[str, Any]:
     }
 
 
-def _broken(job: Job, at: _Progress) -> str:
+def _failure(job: TrainingJob, at: _Progress) -> str:
     # An embedding's folder keeps its settings; training runs of an evaluation have files of their own.
-    where = "in another folder " if job.exam is None else ""
+    where = "in another folder " if job.evaluation is None else ""
+    epoch = math.ceil(at.step / job.length.batches)
     return (
-        f"the loss became {float(at.totals[0])} in epoch {math.ceil(at.step / job.batches)} at a learning rate of "
-        f"{job.settings.rate:g}; train {where}with a lower rate or with precision float32"
+        f"the loss became {float(at.totals[0])} in epoch {epoch} at a learning rate of {job.settings.rate:g}; train "
+        f"{where}with a lower rate or with precision float32"
     )
 
 
@@ -331,7 +364,7 @@ def _save(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, at
 
 
 def _resume(
-    job: Job, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+    job: TrainingJob, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> _Progress:
     """Load the checkpoint, if there is one, and return the state."""
     totals = torch.zeros(3, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
@@ -344,8 +377,9 @@ def _resume(
         optimizer.load_state_dict(state["optimizer"])
         curve: Curve = json.loads(state["curve"])
     except Exception as error:  # torch's unpickler raises nearly anything on a damaged file
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise StageError(f"{path} is damaged ({first}); delete it: the training then begins anew") from error
+        raise StageError(
+            f"{path} is damaged ({one_line(error, 200)}); delete it to train from scratch"
+        ) from error
     if "step" not in state:  # written when checkpoints were made at the ends of epochs only
-        return _Progress(min(len(curve) * job.batches, job.steps), curve, totals, 0.0)
+        return _Progress(min(len(curve) * job.length.batches, job.length.steps), curve, totals, 0.0)
     return _Progress(state["step"], curve, state["totals"], state["seconds"])

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn.functional import relu
 
-from ..errors import UsageError, nearest, require
+from ..errors import UsageError, nearest, one_line, require
 from .fast import LEAST, FastNetwork
 from .settings import FAST_WIDTHS
 
@@ -175,7 +175,7 @@ class Unlabelled(nn.Module):
         self.name = f"resnet-{body.depth}" if isinstance(body, ResNet) else body.name
         if dim > width:
             raise UsageError(
-                f"dim is {dim}; the last layer of {self.name} has {width} values: ask for {width} at most"
+                f"dim is {dim}; the last layer of {self.name} has {width} values: use {width} at most"
             )
         self.widths = {**body.widths, "end": dim}
         self.body = body
@@ -219,7 +219,11 @@ def build(network: str | None, depth: int, n_classes: int, size: Size) -> nn.Mod
         return ResNet(checked_depth(depth), n_classes)
     name = LARGE_NETWORK if network is None else network
     if name in FAST_WIDTHS:
-        _check_fast(name, size)
+        if min(size) < LEAST or max(size) > SMALL:
+            raise UsageError(
+                f"the images are {size[0]} × {size[1]} pixels and the network {name} takes {LEAST} to {SMALL}; "
+                "leave out the network for the default one"
+            )
         return FastNetwork(n_classes, name)
     if ":" in name:
         return _of_function(name, n_classes)
@@ -228,7 +232,7 @@ def build(network: str | None, depth: int, n_classes: int, size: Size) -> nn.Mod
     if name not in known:
         raise UsageError(
             f"there is no network {name!r}{nearest(name, known)}; "
-            f"leave it out for the default, or take {', '.join(FAST_WIDTHS)}, a name of timm, "
+            f"leave it out for the default, or choose {', '.join(FAST_WIDTHS)}, a name of timm, "
             "or a function as module:name"
         )
     if name.startswith("resnetv2_") or name in timm.list_models(module="resnet"):
@@ -251,28 +255,16 @@ def check_fit(network: nn.Module, name: str, n_classes: int, size: Size) -> None
     try:
         with torch.inference_mode():
             found = network(torch.zeros(2, 3, *size))
-        said = (
-            f"gives {tuple(found.shape)}"
-            if isinstance(found, torch.Tensor)
-            else f"gives {type(found).__name__}"
-        )
         right = isinstance(found, torch.Tensor) and found.shape == (2, n_classes)
+        said = f"returns {tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__}"
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
-        said, right = f"fails ({(str(error) or type(error).__name__).splitlines()[0]})", False
+        said, right = f"fails ({one_line(error, 200)})", False
     finally:
         network.train(was_training)
     if not right:
         raise UsageError(
             f"the network {name} {said} for two images of {size[0]} × {size[1]} pixels, not (2, {n_classes}) logits; "
-            "take another network, or leave it out for the default"
-        )
-
-
-def _check_fast(name: str, size: Size) -> None:
-    if min(size) < LEAST or max(size) > SMALL:
-        raise UsageError(
-            f"the images are {size[0]} × {size[1]} pixels and the network {name} takes {LEAST} to {SMALL}; "
-            "leave out the network for the default one"
+            "choose another network, or leave it out for the default"
         )
 
 
@@ -290,14 +282,14 @@ def _of_function(name: str, n_classes: int) -> nn.Module:
         raise
     except Exception as error:  # user code: it may raise anything, and the cause is kept
         raise UsageError(
-            f"{name}({n_classes}) failed ({type(error).__name__}: {error}); it must be a function that makes a network "
-            "for a number of classes"
+            f"{name}({n_classes}) failed ({type(error).__name__}: {error}); it must be a function that returns "
+            "a network for a number of classes"
         ) from error
     finally:
         sys.path.remove(here)
     if not isinstance(network, nn.Module):
         raise UsageError(
-            f"{name} gave {type(network).__name__} for {n_classes} classes; it must give a torch module"
+            f"{name} returned {type(network).__name__} for {n_classes} classes; it must return a torch module"
         )
     return network
 
@@ -324,7 +316,7 @@ def checked_depth(depth: int) -> int:
     if depth < 8 or depth % 6 != 2:
         lower = max(8, 2 + 6 * ((depth - 2) // 6))
         near = f"{lower}" if depth < 8 else f"{lower} or {lower + 6}"
-        raise UsageError(f"depth is {depth}; this network has 6n+2 layers (8, 14, 20, ...): take {near}")
+        raise UsageError(f"depth is {depth}; this network has 6n+2 layers (8, 14, 20, ...): use {near}")
     return depth
 
 

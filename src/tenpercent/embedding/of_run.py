@@ -19,7 +19,6 @@ from .by_labels import ByLabels
 from .encoders import Embedder, Encoder, NetworkEncoder, embedder_json, ready_encoder
 from .extract import extract
 from .identity import BORROWED, is_trained
-from .kept import load_weights, read_training_settings
 from .networks import build
 from .origin import Origin, differences, stored_choice
 from .pixels import Scan, scan
@@ -27,6 +26,7 @@ from .processes import devices_for
 from .selfsupervised import network_for
 from .settings import SelfSupervised, Supervised, Timm
 from .training import Trained
+from .training_files import load_weights, read_training_settings
 from .weights import untrained_model
 
 
@@ -108,18 +108,18 @@ def _loader(run: RunFolder, embedder: Embedder | ByLabels | None) -> Callable[[S
         model = embedder if isinstance(embedder, Timm) else Timm.from_json(stored)
         if model.weights is not None and model.as_json()["weights_hash"] != stored["weights_hash"]:
             raise StageError(
-                f"{model.weights} has changed since {run.path} was embedded with it; bring the old file back, or "
+                f"{model.weights} has changed since {run.path} was embedded with it; restore the old file, or "
                 "embed again"
             )
         return lambda found: ready_encoder(model, found.alike, stored_choice(run))[0]
     if stored["embedder"] == BORROWED:
         raise StageError(
-            f"{run.path} was embedded by the network of another run; give that run, which holds the network"
+            f"{run.path} was embedded by the network of another run; give that run, which contains the network"
         )
     if embedder is None or isinstance(embedder, Supervised | SelfSupervised | Timm):
         name = stored.get("class") or stored.get("function")
         raise UsageError(
-            f"{run.path} was embedded by {name}, which a run folder can't keep; give it again, from Python: "
+            f"{run.path} was embedded by {name}, which a run folder can't store; give it again, from Python: "
             "tp.leaks(…, embedder=…)"
         )
     return lambda found: ready_encoder(embedder, found.alike, None)[0]
@@ -127,12 +127,13 @@ def _loader(run: RunFolder, embedder: Embedder | ByLabels | None) -> Callable[[S
 
 def _check_same(run: RunFolder, stored: dict[str, Any], embedder: Embedder) -> None:
     """Raise `UsageError` where the given embedder is not the one of the run."""
-    asked = embedder_json(embedder.seen_as(stored) if isinstance(embedder, SelfSupervised) else embedder)
+    asked = embedder_json(embedder.at_side_of(stored) if isinstance(embedder, SelfSupervised) else embedder)
     by_hash = "weights_hash" in stored and "weights_hash" in asked
     unlike = differences(stored, {**asked, "weights": stored.get("weights")} if by_hash else asked)
     if unlike:
         raise UsageError(
-            f"{run.path} was embedded otherwise: {'; '.join(unlike)}; leave out the embedder, and its own is taken"
+            f"{run.path} was embedded with other settings: {'; '.join(unlike)}; leave out the embedder "
+            "to use that of the run"
         )
 
 

@@ -26,7 +26,7 @@ _NAMES = {
 }
 
 
-class Stored(TypedDict):
+class OriginRecord(TypedDict):
     """Content of the file beside the part files."""
 
     format: int
@@ -82,10 +82,10 @@ class Origin:
             StageError: the folder holds embeddings or a training run with another origin; the message names it.
         """
         path = run.embeddings / SETTINGS
-        remedy = f"choose another --out, or delete {run.embeddings} and {run.training} to make them anew"
+        remedy = f"choose another --out, or delete {run.embeddings} and {run.training} to embed again"
         if not path.exists():
             if (run.training / SETTINGS).exists() or part_files(run.embeddings):
-                raise StageError(f"{path} is gone, which says what {run.path} holds; {remedy}")
+                raise StageError(f"{path} is gone, so the settings of {run.path} are not known; {remedy}")
             return
         stored = _read(path, remedy)
         differ = [
@@ -93,10 +93,12 @@ class Origin:
         ]
         differ += differences(stored["embedder"], self.embedder)
         if differ:
-            raise StageError(f"{run.path} holds embeddings made otherwise: {'; '.join(differ)}; {remedy}")
+            raise StageError(
+                f"{run.path} holds embeddings with other settings: {'; '.join(differ)}; {remedy}"
+            )
         for part in part_files(run.embeddings) if self.images else []:
             if read_about(part, part_layout())["origin"] != self.fingerprint:
-                raise StageError(f"{part} was made with other settings or of other images; {remedy}")
+                raise StageError(f"{part} has other settings or other images; {remedy}")
 
     def write(self, run: RunFolder, choice: Choice | None) -> None:
         """Store the origin beside the part files, with the precision, which a resumed run must not choose again."""
@@ -131,4 +133,4 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:
-    return read_settings(path, Stored, FORMAT, remedy)
+    return read_settings(path, OriginRecord, FORMAT, remedy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +19,8 @@ from PIL import Image, ImageOps
 from ..data.decoding.decode import Unreadable, decode_for
 from ..data.sources.source import ImageSource, content_hash
 from ..data.store.rejected import Rejected
-from ..errors import SourceError, TenpercentError, bytes_text
+from ..errors import SourceError, TenpercentError, bytes_text, reason_of
+from ..linkage.threads import cpus
 from ..progress import bar
 from .networks import SMALL, Size
 from .settings import LARGE
@@ -100,7 +100,7 @@ class Pixels:
         Raises:
             TenpercentError: an image that was readable before can't be read any more.
         """
-        yield from self._ahead(order, transform, ahead=4 * workers())
+        yield from self._ahead(order, transform, ahead=4 * cpus())
 
     def _ahead(
         self, order: Iterable[Ints], transform: Callable[[Bytes], Any], ahead: int
@@ -131,7 +131,7 @@ class Pixels:
 
     def _gone(self, row: int, error: Exception) -> TenpercentError:
         return TenpercentError(
-            f"the image {self.source.ids[row]!r} could be read before, but not now ({reason(error)}); leave "
+            f"the image {self.source.ids[row]!r} could be read before, but not now ({reason_of(error)}); leave "
             "the source unchanged while it is embedded, then run the same command again"
         )
 
@@ -163,7 +163,7 @@ class Scan:
 
 
 @dataclass(frozen=True, eq=False, slots=True)  # there is one an image
-class _Seen:
+class _DecodedImage:
     """Image read by a thread: its pixels, or the reason why there are none."""
 
     row: int
@@ -209,33 +209,33 @@ def scan(
     limit = memory_for_pixels() if memory_limit is None else memory_limit
     square = size or (side or LARGE, side or LARGE)
     smallest = 0 if size else SMALL  # up to it images wait for the size that most have
-    kept = _Kept(len(rows), limit, large, square)
-    seen: list[_Seen] = []
+    store = _PixelStore(len(rows), limit, large)
+    images: list[_DecodedImage] = []
     rejected: list[Rejected] = []
     chunks = (rows[start : start + CHUNK].tolist() for start in range(0, len(rows), CHUNK))
     with bar(len(rows), "reading", "images") as progress:
         for chunk in in_order(
-            lambda part: [look(source, row, square, smallest) for row in part], chunks, ahead=4 * workers()
+            lambda part: [look(source, row, square, smallest) for row in part], chunks, ahead=4 * cpus()
         ):
             for found in chunk:
                 if found.pixels is None:
                     rejected.append(Rejected(source.ids[found.row], found.row, found.reason))
                 else:
-                    kept.add(found.pixels, large=max(found.size) > smallest)
-                    seen.append(_Seen(found.row, found.hash, found.size, found.file_bytes))
+                    store.add(found.pixels, large=max(found.size) > smallest)
+                    images.append(_DecodedImage(found.row, found.hash, found.size, found.file_bytes))
             progress.update(len(chunk))
     if 2 * len(rejected) > len(rows):
         raise TenpercentError(
             f"{len(rejected):,} of {len(rows):,} images of {source.spec} can't be read, more than half "
             f"(the first: {rejected[0].id!r}, {rejected[0].reason}); repair the source or name another"
         )
-    sizes = np.asarray([found.size for found in seen], dtype=np.int64)
-    readable = np.asarray([found.row for found in seen], dtype=np.int64)
-    size = size or canvas((found.size for found in seen), square)
+    sizes = np.asarray([found.size for found in images], dtype=np.int64)
+    readable = np.asarray([found.row for found in images], dtype=np.int64)
+    size = size or canvas((found.size for found in images), square)
     native = bool((sizes == size).all())
-    pixels = Pixels(source, readable, size, native, kept.finish(size), limit)
-    file_bytes = np.asarray([found.file_bytes for found in seen], dtype=np.int64)
-    return Scan(readable, tuple(found.hash for found in seen), sizes, file_bytes, tuple(rejected), pixels)
+    pixels = Pixels(source, readable, size, native, store.finish(size), limit)
+    file_bytes = np.asarray([found.file_bytes for found in images], dtype=np.int64)
+    return Scan(readable, tuple(found.hash for found in images), sizes, file_bytes, tuple(rejected), pixels)
 
 
 def memory_for_pixels() -> int:
@@ -270,21 +270,11 @@ def fit(image: Bytes, size: Size) -> Bytes:
     return np.asarray(scaled)
 
 
-def reason(error: Exception) -> str:
-    """Return in words why an image can't be read, without its path, which the id gives."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-
-
-def workers() -> int:
-    """Return the number of decoding threads: one per CPU that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], ahead: int
 ) -> Generator[Result, None, None]:
     """Yield ``function(item)`` for each item in order; threads work at most `ahead` items before the caller."""
-    with ThreadPoolExecutor(workers(), thread_name_prefix="decode") as pool:
+    with ThreadPoolExecutor(cpus(), thread_name_prefix="decode") as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
@@ -298,83 +288,73 @@ def in_order(
                 future.cancel()
 
 
-class _Kept:
+class _PixelStore:
     """Pixels collected in one array for all images; dropped as soon as they can't fit."""
 
-    def __init__(self, total: int, limit: int, large: bool, square: Size) -> None:
-        self._total, self._limit, self._large, self._square = total, limit, large, square
+    def __init__(self, total: int, limit: int, large: bool) -> None:
+        self._total, self._limit, self._large = total, limit, large
         self._array: Bytes | None = None
-        self._is_square = False  # whether an image was large, so that all get the square
+        self._square = False  # whether an image was large, so that all are scaled to its size
         self._others: dict[int, Bytes] = {}  # small images of another size than the array's
-        self._others_bytes = 0
-        self._count = 0
-        self._given_up = False
+        self._others_bytes = self._count = 0
+        self._dropped = False
 
     def add(self, pixels: Bytes, *, large: bool) -> None:
-        """Add the next readable image: a small one at its own size, a large one at the square's."""
+        """Add the next readable image: a small one at its own size, a large one scaled to the square."""
         position, self._count = self._count, self._count + 1
-        if self._given_up:
+        if self._dropped:
             return
-        size = pixels.shape[:2]
-        if self._array is None or (large and not self._is_square):
-            self._is_square = large
-            self._allocate(size, position, fits=self._large or not large)
-            if self._given_up:
+        if self._array is None or (large and not self._square):
+            self._square = large
+            if (large and not self._large) or self._total * pixels.nbytes > self._limit:
+                self._drop()
                 return
-        assert self._array is not None
-        if size == self._array.shape[1:3]:
-            self._array[position] = pixels
-        elif self._is_square:
-            self._array[position] = fit(pixels, self._square)
-        else:
-            self._others[position] = pixels
-            self._others_bytes += pixels.nbytes
-            if self._others_bytes > self._limit:
-                self._give_up()
+            self._array = self._at((pixels.shape[0], pixels.shape[1]), position, self._total)
+        size: Size = self._array.shape[1:3]
+        if self._square or pixels.shape[:2] == size:
+            self._array[position] = fit(pixels, size)
+            return
+        self._others[position] = pixels
+        self._others_bytes += pixels.nbytes
+        if self._others_bytes > self._limit:
+            self._drop()
 
     def finish(self, size: Size) -> Bytes | None:
         """Return the pixels of all images at `size`, uint8[m, h, w, 3], or None where they don't fit."""
-        if self._given_up or self._array is None or self._count * 3 * size[0] * size[1] > self._limit:
+        if self._array is None or self._count * 3 * size[0] * size[1] > self._limit:
             return None
-        if self._array.shape[1:3] == size:
-            for position, pixels in self._others.items():
-                self._array[position] = fit(pixels, size)
-            return self._array[: self._count]
-        return self._at(size, self._array, self._count, self._count)
+        if self._array.shape[1:3] != size:
+            return self._at(size, self._count, self._count)
+        for position, pixels in self._others.items():
+            self._array[position] = fit(pixels, size)
+        return self._array[: self._count]
 
-    def _allocate(self, size: Size, count: int, fits: bool) -> None:
-        """Create the array for images of `size` and copy the first `count` into it, or give up."""
-        if not fits or self._total * 3 * size[0] * size[1] > self._limit:
-            self._give_up()
-        elif self._array is None:
-            self._array = np.empty((self._total, *size, 3), np.uint8)
-        else:
-            self._array, self._others = self._at(size, self._array, count, self._total), {}
+    def _drop(self) -> None:
+        self._dropped, self._array, self._others = True, None, {}
 
-    def _give_up(self) -> None:
-        self._given_up, self._array, self._others = True, None, {}
-
-    def _at(self, size: Size, array: Bytes, count: int, total: int) -> Bytes:
+    def _at(self, size: Size, count: int, total: int) -> Bytes:
+        """Return an array of `total` images at `size`, the first `count` of them filled in."""
         made = np.empty((total, *size, 3), np.uint8)
         for position in range(count):
-            made[position] = fit(self._others.get(position, array[position]), size)
+            assert self._array is not None
+            made[position] = fit(self._others.pop(position, self._array[position]), size)
         return made
 
 
-def look(source: ImageSource, row: int, square: Size, smallest: int = SMALL) -> _Seen:
+def look(source: ImageSource, row: int, square: Size, smallest: int = SMALL) -> _DecodedImage:
     """Read and decode one image; failures are returned as a reason, never raised."""
 
-    def seen(image: Bytes) -> _Seen:
+    def decoded(image: Bytes) -> _DecodedImage:
         size = (int(image.shape[0]), int(image.shape[1]))
         small = max(size) <= smallest
         held = len(raw) if isinstance(raw, bytes) else raw.nbytes
-        return _Seen(row, content_hash(raw), size, held, image if small else fit(image, square))
+        return _DecodedImage(row, content_hash(raw), size, held, image if small else fit(image, square))
 
     try:
         raw = source.read(row)
-        return decode_for(raw, source.decoding, seen)
+        return decode_for(raw, source.decoding, decoded)
     except (OSError, Unreadable) as error:
-        return _Seen(row, reason=reason(error))
+        return _DecodedImage(row, reason=reason_of(error))
 
 
 def _as_batch(images: Bytes) -> torch.Tensor:

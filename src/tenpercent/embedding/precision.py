@@ -6,7 +6,7 @@ import copy
 import statistics
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self, TypedDict
 
 import torch
@@ -20,7 +20,7 @@ PAYS = 1.3  # least speed-up over float32 with channels last for another choice:
 ROUNDS = 3  # that count; one more before them warms up
 ENOUGH = 6.0  # seconds after which no further round begins, once one has counted
 BATCH = (
-    32  # images of 32 × 32 pixels; of larger ones as many as have the same number of pixels, but two at least
+    32  # images of 32 × 32 pixels; of larger ones as many as have the same number of pixels, but at least two
 )
 
 
@@ -59,12 +59,17 @@ class Choice:
 
     def as_json(self) -> dict[str, Any]:
         """Return the choice as a run folder stores it, for `from_json`."""
-        return {**asdict(self), "precision": str(self.precision)}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """Return the choice stored by `as_json`."""
         return cls(**{**content, "precision": Precision(content["precision"])})
+
+
+def float32_unless_set(precision: str) -> Choice:
+    """Return the precision for a network that is not trained: float32 for ``auto``, since measuring takes too long."""
+    return Choice(Precision.FLOAT32 if precision == Precision.AUTO else Precision(precision))
 
 
 def choose(network: nn.Module, size: Size, device: torch.device, precision: Precision) -> Choice:
@@ -84,26 +89,26 @@ def choose(network: nn.Module, size: Size, device: torch.device, precision: Prec
     default = Choice(Precision.FLOAT32)
     if device.type not in ("cpu", "cuda"):
         return default
-    wanted = [Choice(p, last) for p in (Precision.FLOAT32, Precision.BFLOAT16) for last in (True, False)]
+    wanted = {
+        f"{p}, {'channels last' if last else 'contiguous'}": Choice(p, last)
+        for p in (Precision.FLOAT32, Precision.BFLOAT16)
+        for last in (True, False)
+    }
     batch = min(max(2, BATCH * 32 * 32 // (size[0] * size[1])), 4 * BATCH)
-    seconds: dict[str, list[float]] = {_name(choice): [] for choice in wanted}
+    seconds: dict[str, list[float]] = {name: [] for name in wanted}
     trial = copy.deepcopy(network).to(device)
     end = time.perf_counter() + ENOUGH
     for turn in range(ROUNDS + 1):
         if turn > 1 and time.perf_counter() > end:
             break
-        for choice in wanted:
+        for name, choice in wanted.items():
             spent = _seconds(trial, choice, (batch, 3, *size), device)
             if turn:
-                seconds[_name(choice)].append(spent)
+                seconds[name].append(spent)
     rates = {name: round(batch / statistics.median(found), 1) for name, found in seconds.items()}
-    best = max(wanted, key=lambda choice: rates[_name(choice)])
-    chosen = best if rates[_name(best)] >= PAYS * rates[_name(default)] else default
-    return Choice(chosen.precision, chosen.channels_last, rates)
-
-
-def _name(choice: Choice) -> str:
-    return f"{choice.precision}, {'channels last' if choice.channels_last else 'contiguous'}"
+    best = max(rates, key=lambda name: rates[name])
+    chosen = wanted[best] if rates[best] >= PAYS * rates[next(iter(wanted))] else default
+    return replace(chosen, rates=rates)
 
 
 def _seconds(network: nn.Module, choice: Choice, shape: tuple[int, ...], device: torch.device) -> float:

@@ -47,11 +47,11 @@ def devices_for(count: int | None) -> Devices:
     if torch.cuda.is_available():
         there = torch.cuda.device_count()
         if count is not None and count > there:
-            raise UsageError(f"devices is {count} and there are {there} GPUs; ask for {there} at most")
+            raise UsageError(f"devices is {count}, but there are {there} GPUs; use at most {there}")
         return Devices("cuda", there if count is None else count)
     if torch.backends.mps.is_available():
         if count not in (None, 1):
-            raise UsageError(f"devices is {count} and there is one GPU; leave it out")
+            raise UsageError(f"devices is {count}, but there is one GPU; leave it out")
         return Devices("mps", 1)
     return Devices("cpu", count or 1)
 
@@ -85,8 +85,8 @@ def launch(devices: Devices, choice: Choice, function: Callable[[Fabric, Job], R
     except (ProcessExitedException, ProcessRaisedException) as error:
         last = str(error).strip().splitlines()[-1]  # of the process's traceback: the exception
         raise TenpercentError(
-            f"one of {devices.count} training processes failed ({last}); mend that and run the same command again: "
-            "it goes on from the last whole epoch"
+            f"one of {devices.count} training processes failed ({last}); fix the cause and run the same command "
+            "again: it resumes from the last checkpoint"
         ) from error
     return result
 

@@ -74,11 +74,10 @@ class Recipe:
         for name, kind in (("schedule", Schedule), ("flip", Flip), ("statistics", Statistics)):
             object.__setattr__(self, name, _member(name, kind, getattr(self, name)))
         object.__setattr__(self, "drops", tuple(self.drops))
-        _check_share("warm_up", self.warm_up)
-        _check_share("smoothing", self.smoothing)
-        _check_share("small_steps", self.small_steps)
-        for drop in self.drops:
-            _check_share("a drop of the rate", drop)
+        shares = {name: getattr(self, name) for name in ("warm_up", "smoothing", "small_steps")}
+        for name, value in (*shares.items(), *(("a drop of the rate", drop) for drop in self.drops)):
+            if not (math.isfinite(value) and 0 <= value < 1):
+                raise UsageError(f"{name} is {value!r}; it must be a number from 0 to below 1")
         for name in ("drop_factor", "bias_rate"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
@@ -90,10 +89,12 @@ class Recipe:
 
     def as_json(self) -> dict[str, Any]:
         """Return the options that differ from the default, so that new options leave stored recipes valid."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        default = {field.name: field.default for field in fields(self)}
-        plain = {name: value for name, value in given.items() if value != default[name]}
-        return {name: _plain(value) for name, value in plain.items()}
+        given = {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if getattr(self, one.name) != one.default
+        }
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
@@ -106,17 +107,6 @@ def _member(name: str, kind: type[StrEnum], value: str) -> StrEnum:
     if value not in known:
         raise UsageError(f"{name} {value!r} is not one of {', '.join(known)}{nearest(str(value), known)}")
     return kind(value)
-
-
-def _check_share(name: str, value: float) -> None:
-    if not (math.isfinite(value) and 0 <= value < 1):
-        raise UsageError(f"{name} is {value!r}; it must be a number from 0 to below 1")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, StrEnum):
-        return str(value)
-    return list(value) if isinstance(value, tuple) else value
 
 
 DEFAULT = Recipe()

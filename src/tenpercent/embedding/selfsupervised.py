@@ -1,4 +1,4 @@
-"""Training without labels: two views of an image are pulled together, and apart from those of all others.
+"""Self-supervised training: a network learns to recognise the other view of an image among those of all others.
 
 SimCLR (Chen et al., 2020, arXiv 2002.05709): the loss is `lightly`'s, and the views are made by `views`.
 """
@@ -15,31 +15,32 @@ from torch import nn
 from ..data.store.files import fingerprint
 from ..errors import TenpercentError, UsageError, require
 from .augment import Ints, PixelSource, View
+from .loop import TrainingJob
 from .networks import Layered, Size, TimmBody, TimmResNet, Unlabelled, build
 from .settings import SelfSupervised, Timm
-from .training import Lesson, Trained, carry_out, known_by, seeded
+from .training import Trained, known_by, run_job, seeded, training_length
 from .views import Strength, Variations, draw, views
 from .weights import check_name, load_weights, model_view, untrained_model
 
 TEMPERATURE = 0.2
 COLLAPSED = 0.01  # below this spread all images have nearly the same vector
-LOOKED_AT = 1000  # images from which the spread is computed, evenly spaced
+SAMPLE = 1000  # images from which the spread is computed, evenly spaced
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class ViewPair:
     """Variations for the two views of each image of a batch."""
 
     first: Variations
     second: Variations
 
-    def part(self, which: slice) -> Pair:
+    def part(self, which: slice) -> ViewPair:
         """Return the variations of some of the images."""
-        return Pair(self.first.part(which), self.second.part(which))
+        return ViewPair(self.first.part(which), self.second.part(which))
 
 
 @dataclass(frozen=True, eq=False)
-class Twins:
+class ContrastiveTask:
     """Task: to tell the other view of each image from all other views of the batch.
 
     Attributes:
@@ -50,12 +51,12 @@ class Twins:
     view: View
     criterion: nn.Module = field(default_factory=lambda: _contrast())
 
-    def draw(self, random: np.random.Generator, places: Ints, epoch: int, size: Size) -> Pair:
+    def draw(self, random: np.random.Generator, places: Ints, epoch: int, size: Size) -> ViewPair:
         """Draw two views of each image."""
         strength = Strength.of(size)
-        return Pair(draw(random, len(places), strength), draw(random, len(places), strength))
+        return ViewPair(draw(random, len(places), strength), draw(random, len(places), strength))
 
-    def inputs(self, images: torch.Tensor, drawn: Pair) -> torch.Tensor:
+    def inputs(self, images: torch.Tensor, drawn: ViewPair) -> torch.Tensor:
         """Return the first views of all images and then the second ones, normalised."""
         size = self.view.resize or self.view.crop
         both = [views(images, variations, size) for variations in (drawn.first, drawn.second)]
@@ -79,7 +80,7 @@ def train_unlabelled(pixels: PixelSource, settings: SelfSupervised, folder: Path
     Args:
         pixels: m images, all of which are used.
         settings: network, dim, length and so on.
-        folder: for the files of the training run, see `training.Lesson`.
+        folder: for the files of the training run, see `loop.TrainingJob`.
 
     Returns:
         The network with `facts`, among them ``spread`` (see `spread`).
@@ -91,13 +92,14 @@ def train_unlabelled(pixels: PixelSource, settings: SelfSupervised, folder: Path
     """
     check_images(settings, pixels)
     network, view = start_of(settings, pixels)
-    trained = carry_out(
-        Lesson(
+    trained = run_job(
+        TrainingJob(
             pixels=pixels,
             places=np.arange(len(pixels), dtype=np.int64),
             network=network,
-            task=Twins,
+            task=ContrastiveTask,
             settings=settings,
+            length=training_length(len(pixels), settings),
             origin=fingerprint([known_by(settings), list(pixels.size), len(pixels)]),
             folder=folder,
             view=view,
@@ -106,8 +108,8 @@ def train_unlabelled(pixels: PixelSource, settings: SelfSupervised, folder: Path
     found = spread(trained, pixels)
     if found < COLLAPSED and not _all_equal(pixels):
         raise TenpercentError(
-            f"the training collapsed: all images have nearly the same vector (spread {found:.2g}, {COLLAPSED:g} is the "
-            "least); train in another folder with more --epochs or another --seed"
+            f"training collapsed: all images have nearly the same vector (spread {found:.2g}, below {COLLAPSED:g}); "
+            "train in another folder with more --epochs or another --seed"
         )
     return replace(trained, facts={**trained.facts, "dim": settings.dim, "spread": round(found, 4)})
 
@@ -159,7 +161,7 @@ def check_images(settings: SelfSupervised, pixels: PixelSource) -> None:
     if len(pixels) < 2:
         raise UsageError(
             f"self-supervised training needs at least 2 images, got {len(pixels)}; give more, "
-            "or embed with weights at hand: --embedder timm:NAME --weights FILE"
+            "or embed with pretrained weights: --embedder timm:NAME --weights FILE"
         )
     with torch.device("meta"):  # no weights are allocated
         network_for(settings, pixels.size)
@@ -194,7 +196,7 @@ def spread(trained: Trained, pixels: PixelSource) -> float:
     """
     network = trained.network
     assert isinstance(network, Unlabelled)
-    chosen = _looked_at(pixels)
+    chosen = _sample(pixels)
     total, count = torch.zeros(network.widths["end"], dtype=torch.float64), 0
     for images in pixels.batches(np.array_split(chosen, -(-len(chosen) // 64))):
         with torch.inference_mode(), trained.choice.autocast(trained.device):
@@ -205,13 +207,13 @@ def spread(trained: Trained, pixels: PixelSource) -> float:
     return float((1 - (total / count).square().sum()).clamp(min=0).sqrt())
 
 
-def _looked_at(pixels: PixelSource) -> Ints:
-    return np.linspace(0, len(pixels) - 1, min(len(pixels), LOOKED_AT)).round().astype(np.int64)
+def _sample(pixels: PixelSource) -> Ints:
+    return np.linspace(0, len(pixels) - 1, min(len(pixels), SAMPLE)).round().astype(np.int64)
 
 
 def _all_equal(pixels: PixelSource) -> bool:
     """Return whether the images of the spread are all equal: then their vectors should be, too."""
-    chosen = _looked_at(pixels)
+    chosen = _sample(pixels)
     first = next(iter(pixels.batches([chosen[:1]])))
     return all(
         bool((images == first).all()) for images in pixels.batches(np.array_split(chosen, len(chosen)))

@@ -78,19 +78,17 @@ class Supervised:
         if callable(self.network):
             object.__setattr__(self, "network", function_name(self.network))
         _check_training(self)
-        _check_side(self.side)
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings as a run folder stores them, for `from_json`. A default recipe or side is omitted."""
-        content = {"embedder": "supervised", **asdict(self), "precision": str(self.precision)}
-        content["recipe"] = self.recipe.as_json() or None
+        content = {"embedder": "supervised", **asdict(self), "recipe": self.recipe.as_json() or None}
         return _given(content, "side", "recipe")
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """Return the settings stored by `as_json`."""
-        known = {key: value for key, value in content.items() if key not in ("embedder", "recipe")}
-        return cls(**known, recipe=Recipe.from_json(content.get("recipe", {})))
+        recipe = Recipe.from_json(content.get("recipe", {}))
+        return cls(**_without(content, "embedder", "recipe"), recipe=recipe)
 
 
 @dataclass(frozen=True)
@@ -138,21 +136,17 @@ class Timm:
         Raises:
             UsageError: the weights' file can't be read.
         """
-        content: dict[str, Any] = {"embedder": "timm", **asdict(self), "precision": str(self.precision)}
-        return _with_hash(content, self.weights)
+        return _with_hash({"embedder": "timm", **asdict(self)}, self.weights)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """Return the settings stored by `as_json`."""
-        known = {key: value for key, value in content.items() if key not in ("embedder", "weights_hash")}
-        if known["weights"] is not None:
-            known["weights"] = Path(known["weights"])
-        return cls(**known)
+        return cls(**_without(content, "embedder", "weights_hash"))
 
 
 @dataclass(frozen=True)
 class SelfSupervised:
-    """Network trained without labels: two views of an image are pulled together, and apart from those of others.
+    """Network trained without labels: it learns to recognise the other view of an image among those of other images.
 
     Attributes:
         network: a timm name; None: the 6n+2-layer one up to 64 pixels, else ``resnetv2_50``. It starts from random
@@ -164,7 +158,7 @@ class SelfSupervised:
             neither a network's name nor a GPU, for `stage.SIDE`.
         epochs: passes over the images; None for `training.default_epochs`.
         steps: batches, instead of epochs.
-        batch: images per step, each seen twice; an image is contrasted with the others of its batch.
+        batch: images per step, two views of each; an image is contrasted with the others of its batch.
         seed: of weights, order and views.
         rate: the highest learning rate, after the warm-up.
         weight_decay: of the optimiser.
@@ -193,11 +187,12 @@ class SelfSupervised:
     def __post_init__(self) -> None:
         _check_training(self)
         _check_whole("dim", self.dim, 2)  # one value has two directions
-        _check_side(self.side)
         if self.weights is not None:
             object.__setattr__(self, "weights", Path(self.weights))
             if self.network is None:
-                raise UsageError(f"weights is {self.weights} without a network; name the timm model it is of")
+                raise UsageError(
+                    f"weights is {self.weights} without a network; name its timm model with network"
+                )
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings as a run folder stores them, with a hash of the weights: other weights, another embedder.
@@ -205,28 +200,21 @@ class SelfSupervised:
         Raises:
             UsageError: the weights' file can't be read.
         """
-        content: dict[str, Any] = {
-            "embedder": "selfsupervised",
-            **asdict(self),
-            "precision": str(self.precision),
-        }
-        return _with_hash(_given(content, "side"), self.weights)
+        return _with_hash(_given({"embedder": "selfsupervised", **asdict(self)}, "side"), self.weights)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """Return the settings stored by `as_json`."""
-        return cls(
-            **{key: value for key, value in content.items() if key not in ("embedder", "weights_hash")}
-        )
+        return cls(**_without(content, "embedder", "weights_hash"))
 
     @property
-    def open(self) -> bool:
-        """True if the machine decides the size at which photos are shown."""
+    def side_open(self) -> bool:
+        """True if the machine decides the size that photos are scaled to."""
         return self.side is None and self.network is None
 
-    def seen_as(self, stored: dict[str, Any]) -> Self:
-        """Return these settings with the side of stored ones, as given by `as_json`, where it is `open`."""
-        same = self.open and stored.get("embedder") == "selfsupervised"
+    def at_side_of(self, stored: dict[str, Any]) -> Self:
+        """Return these settings with the side of stored ones, as given by `as_json`, where it is `side_open`."""
+        same = self.side_open and stored.get("embedder") == "selfsupervised"
         return replace(self, side=stored.get("side")) if same else self
 
 
@@ -266,6 +254,10 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _without(content: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key not in names}
+
+
 def _given(content: dict[str, Any], *optional: str) -> dict[str, Any]:
     """Return settings without the optional ones that are None: these are newer than the first run folders."""
     return {key: value for key, value in content.items() if value is not None or key not in optional}
@@ -290,82 +282,52 @@ def function_name(function: Callable[[int], Any]) -> str:
         found = getattr(found, part, None)
     if found is not function:
         raise UsageError(
-            f"the network {function!r} can't be found again by its name; give a function of a module: "
+            f"the network {function!r} can't be imported by its name; give a function of a module: "
             "def NAME(n_classes): return …"
         )
     return f"{module}:{name}"
 
 
-def checked_precision(precision: str) -> Precision:
-    """Return the precision of that name.
+def _check_training(settings: Settings) -> None:
+    """Check the settings common to all training runs, and convert the name of the precision.
 
     Raises:
-        UsageError: there is none; the message suggests the nearest.
+        UsageError: a value is out of its range, or there is no such precision.
     """
-    names = [str(known) for known in Precision]
-    if precision not in names:
+    if settings.epochs is not None and settings.steps is not None:
         raise UsageError(
-            f"precision {precision!r} is not one of {', '.join(names)}{nearest(str(precision), names)}"
+            f"both epochs ({settings.epochs}) and steps ({settings.steps}) are given; give one of them"
         )
-    return Precision(precision)
-
-
-def _check_training(settings: Settings) -> None:
-    """Check the settings common to all training runs, and convert the name of the precision."""
-    _check_length(settings.epochs, settings.steps)
-    _check_whole(
-        "batch", settings.batch, 2
-    )  # batch normalisation needs two, and an image is told from another
-    _check_seed(settings.seed)
+    for name in ("epochs", "steps", "devices"):
+        _check_whole(name, getattr(settings, name), 1)
+    # Batch normalisation needs two images, and self-supervised training another image to contrast with.
+    _check_whole("batch", settings.batch, 2)
+    _check_whole("seed", settings.seed, 0)
+    _check_whole("side", getattr(settings, "side", None), 8)
     depth = getattr(settings, "depth", None)
     if isinstance(depth, int) and depth > LARGEST["depth"]:  # the network checks the depth
         _check_whole("depth", depth, 1)
-    _check_real("rate", settings.rate, above=0.0)
-    _check_real("weight_decay", settings.weight_decay)
-    _check_real("momentum", settings.momentum, below=1.0)
-    _check_devices(settings.devices)
-    object.__setattr__(settings, "precision", checked_precision(settings.precision))
+    for name, least, below, limit in (
+        ("rate", math.ulp(0.0), math.inf, "above 0"),
+        ("weight_decay", 0.0, math.inf, "at least 0"),
+        ("momentum", 0.0, 1.0, "from 0 to below 1"),
+    ):
+        value = getattr(settings, name)
+        if not (isinstance(value, int | float) and least <= value < below):
+            raise UsageError(f"{name} is {value!r}; it must be a number {limit}")
+    names = [str(known) for known in Precision]
+    if settings.precision not in names:
+        raise UsageError(
+            f"precision {settings.precision!r} is not one of {', '.join(names)}"
+            f"{nearest(str(settings.precision), names)}"
+        )
+    object.__setattr__(settings, "precision", Precision(settings.precision))
 
 
-def _check_side(side: int | None) -> None:
-    if side is not None:
-        _check_whole("side", side, 8)
-
-
-def _check_length(epochs: int | None, steps: int | None) -> None:
-    if epochs is not None and steps is not None:
-        raise UsageError(f"both epochs ({epochs}) and steps ({steps}) are given; give one of them")
-    if epochs is not None:
-        _check_whole("epochs", epochs, 1)
-    if steps is not None:
-        _check_whole("steps", steps, 1)
-
-
-def _check_devices(devices: int | None) -> None:
-    if devices is not None:
-        _check_whole("devices", devices, 1)
-
-
-def _check_seed(seed: int) -> None:
-    _check_whole("seed", seed, 0)
-
-
-def _check_whole(name: str, value: int, least: int) -> None:
+def _check_whole(name: str, value: int | None, least: int) -> None:
+    if value is None and name not in ("batch", "seed", "dim"):
+        return
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise UsageError(f"{name} is {value!r}; it must be a whole number of at least {least}")
     if value > LARGEST[name]:
         raise UsageError(f"{name} is {value:,}; it must be a whole number of at most {LARGEST[name]:,}")
-
-
-def _check_real(name: str, value: float, above: float | None = None, below: float | None = None) -> None:
-    ok = isinstance(value, int | float) and math.isfinite(value) and value >= 0
-    ok = ok and (above is None or value > above) and (below is None or value < below)
-    if not ok:
-        limit = (
-            f"above {above:g}"
-            if above is not None
-            else f"from 0 to below {below:g}"
-            if below is not None
-            else "at least 0"
-        )
-        raise UsageError(f"{name} is {value!r}; it must be a number {limit}")

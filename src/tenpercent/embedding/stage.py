@@ -325,17 +325,19 @@ def settled(embedder: Embedder, out: str | Path) -> Embedder:
         embedder: the requested embedder.
         out: the run folder, which may hold unfinished embeddings.
     """
-    if not isinstance(embedder, SelfSupervised) or not embedder.open:
+    if not isinstance(embedder, SelfSupervised) or not embedder.side_open:
         return embedder
     from .origin import stored_embedder
     from .processes import devices_for
 
     stored = stored_embedder(RunFolder(Path(out)))
     if stored is not None:
-        return embedder.seen_as(stored)
+        return embedder.at_side_of(stored)
     if devices_for(embedder.devices).kind != "cpu":
         return embedder
-    log.info("no GPU: images above 64 pixels are seen at %d × %d; --side asks for more", SIDE, SIDE)
+    log.info(
+        "no GPU: images larger than 64 pixels are reduced to %d × %d; --side sets another size", SIDE, SIDE
+    )
     return replace(embedder, side=SIDE)
 
 

@@ -16,7 +16,7 @@ GAIN = 0.75  # gain of each thread after the first: two make a training step 1.4
 KNOWN = 4  # up to this many threads the gain is assumed; more are timed, as few networks keep them busy
 
 
-class Watch:
+class IdleTimer:
     """Seconds of this thread since creation, without those in which others had its CPU.
 
     So two busy programs on two CPUs do not double the measurement: Linux counts for each thread how long it waited for
@@ -42,8 +42,8 @@ class Watch:
         if share < BUSY and load < count:
             return []
         return [
-            f"busy     the load is {load:.1f} on {counted(count, 'processor')}: the times are those of a free machine, "
-            "beside such a load it takes longer"
+            f"busy     the load is {load:.1f} on {counted(count, 'CPU')}: the times are for an idle machine; with this "
+            "load it takes longer"
         ]
 
 
@@ -52,9 +52,9 @@ def fastest(work: Callable[[], object], budget: float) -> float:
     end = time.perf_counter() + budget
     found: list[float] = []
     while not found or (len(found) < MOST and time.perf_counter() < end):
-        watch = Watch()
+        timer = IdleTimer()
         work()
-        found.append(watch.seconds)
+        found.append(timer.seconds)
     return min(found)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,44 +23,22 @@ from ..errors import StageError, TrainingFailedError, UsageError, counted
 from ..progress import is_quiet
 from .augment import SAMPLE, Crops, Ints, PixelSource, View, spread
 from .fast import FastNetwork
-from .kept import FORMAT, SETTINGS, load_weights, read_curve, read_training_settings
-from .loop import CHECKPOINT, WEIGHTS, Job, MappedPixels, Task, run, threads
-from .measure import Exam
+from .loop import CHECKPOINT, WEIGHTS, MappedPixels, TrainingJob, TrainingLength, run, threads
 from .networks import ResNet, Size, TimmResNet, Unlabelled, build, check_fit
 from .precision import Choice, choose
+from .predictions import EvaluationPixels
 from .processes import Devices, devices_for, launch
 from .recipe import Flip
 from .settings import Precision, Settings, Supervised
+from .training_files import FORMAT, SETTINGS, load_weights, read_curve, read_training_settings
 
 TINY = 16 * 16  # up to this many pixels one thread trains: see `threads_for`
-PIXELS, EXAM = "pixels.bin", "exam.bin"  # while several processes train
+PIXELS, EVALUATION = "pixels.bin", "evaluation.bin"  # while several processes train
 IMAGES_SEEN = 500_000  # by default a training run passes over at most so many images ...
 MOST_EPOCHS, LEAST_EPOCHS = 20, 10  # ... in at most 20 epochs, but at least 10 ...
 LEAST_STEPS = 200  # ... and at least 200 batches
 
 log = logging.getLogger("tenpercent")
-
-
-@dataclass(frozen=True)
-class Length:
-    """Length of a training run.
-
-    Attributes:
-        epochs: passes over the images, the last one possibly partial.
-        batches: number per epoch, all of nearly the same size.
-        steps: total number of batches.
-        marks: numbers of steps after which the curve gets an entry; empty for the ends of the epochs.
-    """
-
-    epochs: int
-    batches: int
-    steps: int
-    marks: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.marks:
-            ends = tuple(min((epoch + 1) * self.batches, self.steps) for epoch in range(self.epochs))
-            object.__setattr__(self, "marks", ends)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,49 +61,18 @@ class Trained:
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
-    """Training job: network, images, task, and the folder for its files.
-
-    Attributes:
-        pixels: m images.
-        places: int64[n], positions of the images to train on.
-        network: the network with its initial weights.
-        task: the learning task, given the view of the images.
-        settings: length, seed, rates, devices, precision.
-        origin: a fingerprint of everything that the weights depend on.
-        folder: for ``settings.json``, ``curve.json``, ``weights.safetensors`` and, during the run, ``checkpoint.pt``.
-        view: the view for the network; None for that of training from scratch.
-        planned: length and marks of the curve; None for those of the settings, at the ends of epochs.
-        exam: the evaluation set for each mark but the last, where the run is done.
-        n_classes: the required number of logits for images of this size; None where the output is something else.
-    """
-
-    pixels: PixelSource
-    places: Ints
-    network: nn.Module = field(repr=False)
-    task: Callable[[View], Task]
-    settings: Settings
-    origin: str
-    folder: Path
-    view: View | None
-    planned: Length | None = None
-    exam: Exam | None = None
-    n_classes: int | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Classes:
+class ClassificationTask:
     """Task: to predict the class of each image, randomly cropped and mirrored.
 
     Attributes:
-        labels: int64[m], the code of each image's class.
         view: the view for the network.
+        labels: int64[m], the code of each image's class.
         settings: the seed, and the recipe for flips, smoothing and class weights.
         weights: float32[C], of each class in the loss; None for equal weights of all images.
     """
 
-    labels: Ints
     view: View
+    labels: Ints
     settings: Settings
     weights: torch.Tensor | None = None
 
@@ -174,13 +122,13 @@ def default_epochs(n: int, batch: int) -> int:
     return max(min(MOST_EPOCHS, IMAGES_SEEN // n), LEAST_EPOCHS, math.ceil(LEAST_STEPS / batches))
 
 
-def length(n: int, settings: Settings) -> Length:
+def training_length(n: int, settings: Settings) -> TrainingLength:
     """Return the length of the training run on `n` images."""
     batches = batches_of(n, settings.batch)
     if settings.steps is not None:
-        return Length(math.ceil(settings.steps / batches), batches, settings.steps)
+        return TrainingLength(math.ceil(settings.steps / batches), batches, settings.steps)
     epochs = settings.epochs or default_epochs(n, settings.batch)
-    return Length(epochs, batches, epochs * batches)
+    return TrainingLength(epochs, batches, epochs * batches)
 
 
 def threads_for(size: Size, devices: Devices) -> int:
@@ -201,8 +149,8 @@ def train(
     settings: Settings,
     folder: Path,
     start: tuple[nn.Module, View] | None = None,
-    planned: Length | None = None,
-    exam: Exam | None = None,
+    length: TrainingLength | None = None,
+    evaluation: EvaluationPixels | None = None,
 ) -> Trained:
     """Train a network, resume an interrupted training run, or load the finished network.
 
@@ -218,8 +166,8 @@ def train(
         settings: `Supervised`, or `Timm` together with `start`.
         folder: for ``settings.json``, ``curve.json``, ``weights.safetensors`` and, during the run, ``checkpoint.pt``.
         start: the network to fine-tune and its view; None to train from scratch.
-        planned: length and marks of the curve; None for those of the settings, at the ends of epochs.
-        exam: the evaluation set for each mark but the last, where the run is done.
+        length: steps, and marks of the curve; None for those of the settings, at the ends of epochs.
+        evaluation: the evaluation set for each mark but the last, where the run is done.
 
     Raises:
         UsageError: fewer than two classes, more devices than the images or the machine allow, or a network that does
@@ -228,88 +176,77 @@ def train(
         TrainingFailedError: the loss became nan or infinite.
     """
     places = np.flatnonzero(labels >= 0)
-    _check_classes(labels[places])
+    classes = len(np.unique(labels[places]))
+    if classes < 2:
+        raise UsageError(
+            f"training on labels needs at least 2 classes, got {classes}; embed with pretrained weights instead: "
+            "--embedder timm:NAME --weights FILE"
+        )
     with seeded(settings.seed):
-        network = start[0] if start is not None else _scratch(settings, n_classes, pixels.size)
+        network = start[0] if start is not None else _from_scratch(settings, n_classes, pixels.size)
     known: list[Any] = [known_by(settings), list(pixels.size), labels.tolist(), n_classes]
-    if (planned is not None and planned != length(len(places), settings)) or exam is not None:
-        known.append(None if planned is None else [planned.steps, list(planned.marks)])
-        known.append(None if exam is None else exam.labels[exam.places].tolist())
-    weights = (
-        torch.from_numpy(class_weights(labels[places], n_classes)).float()
-        if settings.recipe.class_weights
-        else None
-    )
-    return carry_out(
-        Lesson(
+    usual = training_length(len(places), settings)
+    if length not in (None, usual) or evaluation is not None:
+        known.append(None if length is None else [length.steps, list(length.marks)])
+        known.append(None if evaluation is None else evaluation.labels[evaluation.places].tolist())
+    weights = None
+    if settings.recipe.class_weights:
+        weights = torch.from_numpy(class_weights(labels[places], n_classes)).float()
+    return run_job(
+        TrainingJob(
             pixels=pixels,
             places=places,
             network=network,
-            task=lambda view: Classes(labels, view, settings, weights),
+            task=partial(ClassificationTask, labels=labels, settings=settings, weights=weights),
             settings=settings,
+            length=length or usual,
             origin=fingerprint(known),
             folder=folder,
             view=None if start is None else start[1],
-            planned=planned,
-            exam=exam,
+            evaluation=evaluation,
             n_classes=n_classes if start is None else None,
         )
     )
 
 
-def carry_out(lesson: Lesson) -> Trained:
-    """Carry out a training job: train, resume an interrupted run, or load the finished network.
+def run_job(job: TrainingJob) -> Trained:
+    """Train, resume an interrupted training run, or load the finished network.
 
     Raises:
         UsageError: more devices than the images or the machine allow.
         StageError: the folder holds another training run.
         TrainingFailedError: the loss became nan or infinite.
     """
-    pixels, settings, folder, network = lesson.pixels, lesson.settings, lesson.folder, lesson.network
+    pixels, settings, length, folder, network = job.pixels, job.settings, job.length, job.folder, job.network
     devices = devices_for(settings.devices)
-    planned = lesson.planned or length(len(lesson.places), settings)
-    if len(lesson.places) // planned.batches < 2 * devices.count:
+    if len(job.places) // length.batches < 2 * devices.count:
         raise UsageError(
-            f"{len(lesson.places)} images in batches of {settings.batch} are too few for {devices.count} devices; "
-            "two images a device are the least: take fewer devices"
+            f"{len(job.places)} images in batches of {settings.batch} are too few for {devices.count} devices, which "
+            "need at least two images each; use fewer devices"
         )
-    view, choice = _stored(folder, lesson.origin) or _begin(lesson, devices)
+    view, choice = _stored(folder, job.origin) or _begin(job, devices)
     if not (folder / WEIGHTS).exists():
-        lasts = f"{counted(planned.epochs, 'epoch')}, {counted(planned.steps, 'step')}"
+        lasts = f"{counted(length.epochs, 'epoch')}, {counted(length.steps, 'step')}"
         log.info("training for %s, in %s", lasts, choice.precision)
-        alone = devices.count == 1
         if isinstance(network, FastNetwork):
-            sample = next(iter(pixels.batches([spread(lesson.places, SAMPLE)])))
+            sample = next(iter(pixels.batches([spread(job.places, SAMPLE)])))
             network.whiten(view.plain(sample))
-        exam = lesson.exam
-        if exam is not None and not alone:
-            exam = replace(exam, pixels=MappedPixels.write(exam.pixels, folder / EXAM))
-        job = Job(
-            pixels=pixels if alone else MappedPixels.write(pixels, folder / PIXELS),
-            places=lesson.places,
-            task=lesson.task(view),
-            network=network,
-            view=view,
-            choice=choice,
-            settings=settings,
-            batches=planned.batches,
-            steps=planned.steps,
-            marks=planned.marks,
-            exam=exam,
-            threads=threads_for(pixels.size, devices),
-            folder=folder,
-            quiet=is_quiet(),
-        )
-        failure = launch(devices, choice, run, job)
-        for mapped in (PIXELS, EXAM):
-            (folder / mapped).unlink(missing_ok=True)
+        job = replace(job, view=view, choice=choice, threads=threads_for(pixels.size, devices))
+        if devices.count > 1:
+            job = replace(job, pixels=MappedPixels.write(pixels, folder / PIXELS))
+            if job.evaluation is not None:
+                mapped = MappedPixels.write(job.evaluation.pixels, folder / EVALUATION)
+                job = replace(job, evaluation=replace(job.evaluation, pixels=mapped))
+        failure = launch(devices, choice, partial(run, hidden=is_quiet()), job)
+        for path in (PIXELS, EVALUATION):
+            (folder / path).unlink(missing_ok=True)
         if failure is not None:
             raise TrainingFailedError(failure)
-    for passing in (CHECKPOINT, PIXELS, EXAM):  # a kill may leave either after the weights were complete
-        (folder / passing).unlink(missing_ok=True)
+    for path in (CHECKPOINT, PIXELS, EVALUATION):  # a kill may leave them after the weights were complete
+        (folder / path).unlink(missing_ok=True)
     load_weights(network, folder)
     network.to(devices.first, memory_format=choice.layout).eval()  # type: ignore[call-overload]
-    return Trained(network, view, choice, devices.first, _facts(network, choice, devices, planned, folder))
+    return Trained(network, view, choice, devices.first, _facts(network, choice, devices, length, folder))
 
 
 @contextmanager
@@ -320,18 +257,9 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _check_classes(labels: Ints) -> None:
-    codes = np.unique(labels)
-    if len(codes) < 2:
-        raise UsageError(
-            f"training on labels needs at least 2 classes, got {len(codes)}; "
-            "embed with pretrained weights: --embedder timm:NAME --weights FILE"
-        )
-
-
-def _scratch(settings: Settings, n_classes: int, size: Size) -> nn.Module:
+def _from_scratch(settings: Settings, n_classes: int, size: Size) -> nn.Module:
     if not isinstance(settings, Supervised):
-        raise UsageError(f"{settings} takes the weights to start from; give the network with them")
+        raise UsageError(f"{settings} needs a network with weights to start from; give it as `start`")
     return build(settings.network, settings.depth, n_classes, size)
 
 
@@ -340,24 +268,24 @@ def known_by(settings: Settings) -> dict[str, Any]:
     return {key: value for key, value in settings.as_json().items() if key != "weights"}
 
 
-def _begin(lesson: Lesson, devices: Devices) -> tuple[View, Choice]:
+def _begin(job: TrainingJob, devices: Devices) -> tuple[View, Choice]:
     """Choose view and precision, and store them: a resumed run must not choose again."""
-    pixels, settings = lesson.pixels, lesson.settings
-    view = View.of(pixels, settings.recipe, lesson.places) if lesson.view is None else lesson.view
+    pixels, settings = job.pixels, job.settings
+    view = View.of(pixels, settings.recipe, job.places) if job.view is None else job.view
     seen = view.resize or view.crop
-    if lesson.n_classes is not None:
-        name = getattr(settings, "network", None) or type(lesson.network).__name__
-        check_fit(lesson.network, name, lesson.n_classes, seen)
+    if job.n_classes is not None:
+        name = getattr(settings, "network", None) or type(job.network).__name__
+        check_fit(job.network, name, job.n_classes, seen)
     with threads(threads_for(seen, devices)):
-        choice = choose(lesson.network, seen, devices.first, Precision(settings.precision))
+        choice = choose(job.network, seen, devices.first, Precision(settings.precision))
     content = {
         "format": FORMAT,
-        "origin": lesson.origin,
+        "origin": job.origin,
         "settings": settings.as_json(),
         "view": view.as_json(),
         "choice": choice.as_json(),
     }
-    write_text(lesson.folder / SETTINGS, json.dumps(content, indent=2) + "\n")
+    write_text(job.folder / SETTINGS, json.dumps(content, indent=2) + "\n")
     return view, choice
 
 
@@ -370,8 +298,8 @@ def _stored(folder: Path, origin: str) -> tuple[View, Choice] | None:
     if known == origin:
         return view, choice
     raise StageError(
-        f"{folder} holds a training with other images or settings ({known}, not {origin}); "
-        "choose another --out, or delete it to train anew"
+        f"{folder} holds a training run with other images or settings ({known}, not {origin}); "
+        "choose another --out, or delete it to train again"
     )
 
 
@@ -381,7 +309,7 @@ def batches_of(n: int, batch: int) -> int:
 
 
 def _facts(
-    network: nn.Module, choice: Choice, devices: Devices, planned: Length, folder: Path
+    network: nn.Module, choice: Choice, devices: Devices, length: TrainingLength, folder: Path
 ) -> dict[str, Any]:
     curve = read_curve(folder)
     settings = read_training_settings(folder)[0]["settings"]
@@ -392,8 +320,8 @@ def _facts(
         name = network.name
     return {
         "network": name,
-        "epochs": planned.epochs,
-        "steps": planned.steps,
+        "epochs": length.epochs,
+        "steps": length.steps,
         "precision": str(choice.precision),
         "channels_last": choice.channels_last,
         "rates": choice.rates,

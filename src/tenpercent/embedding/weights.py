@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import UsageError, nearest, require
+from ..errors import UsageError, nearest, one_line, require
 from .augment import PixelSource, View
 from .settings import Timm
 
@@ -36,9 +36,9 @@ def timm_model(settings: Timm, n_classes: int = 0) -> nn.Module:
     try:
         return _create(settings, n_classes, pretrained=True)
     except Exception as error:  # the hub raises many kinds: no such weights, no network, no access
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
-            f"the weights of {settings.name} can't be fetched ({first}); name a local file with --weights FILE"
+            f"the weights of {settings.name} can't be downloaded ({one_line(error, 200)}); name a local file "
+            "with --weights FILE"
         ) from error
 
 
@@ -106,13 +106,14 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's unpickler raises nearly anything on files that are no weights
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if isinstance(
-            error, pickle.UnpicklingError
-        ):  # torch's words for it advise to run what is in the file
-            first = "it is no file of tensors alone"
+        # torch's own message advises to run the code in the file
+        why = (
+            "it holds more than tensors"
+            if isinstance(error, pickle.UnpicklingError)
+            else one_line(error, 200)
+        )
         raise UsageError(
-            f"can't read the weights {path} ({first}); name a safetensors or state-dict file"
+            f"can't read the weights {path} ({why}); name a safetensors or state-dict file"
         ) from error
     for key in ("state_dict", "model"):  # as training scripts wrap it
         if isinstance(found, dict) and isinstance(found.get(key), dict):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import psutil
 
 from ..embedding.estimate import BUDGET, Sample, time_step
-from ..embedding.pixels import workers
 from ..embedding.recipe import shown_share
 from ..embedding.timing import shared
+from ..linkage.threads import cpus
 from .presets import Protocol
 from .training import course
 
@@ -59,7 +59,7 @@ def expected(
     """
     training, n = protocol.training, sample.labelled
     step = time_step(training, sample, budget, count)
-    read = shared(sample.read, workers())
+    read = shared(sample.read, cpus())
     again = 0.0 if sample.fits(training) else read
     forward = step.seconds / shown_share(training.recipe) / FORWARD + again
     seconds = {}

@@ -18,15 +18,14 @@ from ..data.store.files import write_text
 from ..data.store.tables import damaged
 from ..data.store.typed import parsed
 from ..embedding.augment import Ints, PixelSource, View
-from ..embedding.kept import read_curve
-from ..embedding.loop import threads
-from ..embedding.measure import Answers, Exam, ask
+from ..embedding.loop import TrainingLength, threads
 from ..embedding.networks import Size, build
 from ..embedding.precision import ChoiceRecord, choose
+from ..embedding.predictions import EvaluationPixels, Predictions, predict
 from ..embedding.processes import devices_for
 from ..embedding.settings import Precision, Supervised, Timm
-from ..embedding.training import Length as Course
 from ..embedding.training import Trained, batches_of, default_epochs, seeded, threads_for, train
+from ..embedding.training_files import read_curve
 from ..embedding.weights import model_view, timm_model
 from ..errors import UsageError, counted
 from .presets import Protocol, SharedLength
@@ -135,32 +134,36 @@ def train_once(data: TrainingData, protocol: Protocol, places: Ints, seed: int, 
     """
     labels = _labels_of(data, places)
     settings = replace(protocol.training, seed=seed)
-    planned = course(protocol, len(places), int((data.labels >= 0).sum()))
-    exam = Exam(data.test_pixels, data.test_labels, np.arange(len(data.test_labels)), protocol.mirrored)
+    length = course(protocol, len(places), int((data.labels >= 0).sum()))
+    evaluation = EvaluationPixels(
+        data.test_pixels, data.test_labels, np.arange(len(data.test_labels)), protocol.mirrored
+    )
     start = _start(data, settings)
-    trained = train(data.pixels, labels, data.n_classes, settings, folder, start, planned, exam)
-    answers = _asked(trained, exam)
+    trained = train(data.pixels, labels, data.n_classes, settings, folder, start, length, evaluation)
+    found = _predictions(trained, evaluation)
     left_out = np.flatnonzero((data.labels >= 0) & (labels < 0))
     removed = None
     if len(left_out):
-        removed = _asked(trained, Exam(data.pixels, data.labels, left_out, protocol.mirrored)).accuracy
-    curve = _curve(folder, answers)
+        removed = _predictions(
+            trained, EvaluationPixels(data.pixels, data.labels, left_out, protocol.mirrored)
+        ).accuracy
+    curve = _curve(folder, found)
     return Outcome(
-        accuracy=answers.accuracy,
-        top5=None if answers.among is None else float(answers.among.mean()),
+        accuracy=found.accuracy,
+        top5=None if found.among_top is None else float(found.among_top.mean()),
         best_accuracy=max(entry["test_accuracy"] for entry in curve),
         loss=curve[-1]["loss"],
-        test_loss=answers.loss,
-        class_accuracy=_by_class(answers, data.test_labels, data.n_classes),
+        test_loss=found.loss,
+        class_accuracy=_by_class(found, data.test_labels, data.n_classes),
         removed_accuracy=removed,
         curve=curve,
-        steps=planned.steps,
-        epochs=planned.steps / planned.batches,
+        steps=length.steps,
+        epochs=length.steps / length.batches,
         seconds=round(sum(entry["seconds"] for entry in curve), 3),
     )
 
 
-def course(protocol: Protocol, n: int, n_full: int) -> Course:
+def course(protocol: Protocol, n: int, n_full: int) -> TrainingLength:
     """Return the length of training on `n` of `n_full` images, and the steps after which to test.
 
     The batches of an epoch are of nearly the same size, at most the protocol's. Steps that the protocol gives in epochs
@@ -175,7 +178,7 @@ def course(protocol: Protocol, n: int, n_full: int) -> Course:
         steps = max(1, round(steps * own / full))
     looks = protocol.evaluations
     marks = sorted({-(-steps * look // looks) for look in range(1, looks + 1)})
-    return Course(-(-steps // own), own, steps, tuple(marks))
+    return TrainingLength(-(-steps // own), own, steps, tuple(marks))
 
 
 def settled(data: TrainingData, protocol: Protocol, path: Path) -> Protocol:
@@ -263,11 +266,11 @@ def _labels_of(data: TrainingData, places: Ints) -> Ints:
     return labels
 
 
-def _asked(trained: Trained, exam: Exam) -> Answers:
-    return ask(trained.network, trained.view, trained.choice, trained.device, exam)
+def _predictions(trained: Trained, evaluation: EvaluationPixels) -> Predictions:
+    return predict(trained.network, trained.view, trained.choice, trained.device, evaluation)
 
 
-def _curve(folder: Path, last: Answers) -> tuple[dict[str, float], ...]:
+def _curve(folder: Path, last: Predictions) -> tuple[dict[str, float], ...]:
     """Return the stored training curve, its last entry with the final test results."""
     entries = read_curve(folder)
     entries[-1] |= {"test_accuracy": last.accuracy, "test_loss": last.loss}
@@ -276,9 +279,9 @@ def _curve(folder: Path, last: Answers) -> tuple[dict[str, float], ...]:
     return tuple(curve)
 
 
-def _by_class(answers: Answers, labels: Ints, n_classes: int) -> tuple[float, ...]:
+def _by_class(found: Predictions, labels: Ints, n_classes: int) -> tuple[float, ...]:
     counts = np.bincount(labels, minlength=n_classes)
-    right = np.bincount(labels[answers.right], minlength=n_classes)
+    right = np.bincount(labels[found.correct], minlength=n_classes)
     return tuple(np.divide(right, counts, out=np.full(n_classes, np.nan), where=counts > 0).tolist())
 
 

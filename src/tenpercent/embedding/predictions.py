@@ -1,4 +1,4 @@
-"""Evaluation of a network on a labelled set, without augmentation."""
+"""Predictions of a network for a labelled set, without augmentation."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from ..data.store.embeddings import in_batches
 from .augment import Ints, PixelSource, View
 from .networks import SMALL
 from .precision import Choice
 
-TOP = 5  # a network with more than twice as many classes is also tested for its five best guesses
+TOP = 5  # with more than twice as many classes, the five most probable ones are compared as well
 SMALL_BATCH, LARGE_BATCH = 256, 32
 
 
 @dataclass(frozen=True, eq=False)
-class Exam:
+class EvaluationPixels:
     """Evaluation set: images with their labels.
 
     Attributes:
@@ -36,26 +37,28 @@ class Exam:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class Predictions:
     """Predictions of a network, compared with the labels.
 
     Attributes:
-        right: bool[k], whether the best guess is the label.
-        among: bool[k], whether the label is among the five best guesses; None up to ten classes.
+        correct: bool[k], whether the most probable class is the label.
+        among_top: bool[k], whether the label is among the five most probable classes; None up to ten classes.
         loss: the mean cross-entropy, without smoothing or class weights.
     """
 
-    right: npt.NDArray[np.bool_]
-    among: npt.NDArray[np.bool_] | None
+    correct: npt.NDArray[np.bool_]
+    among_top: npt.NDArray[np.bool_] | None
     loss: float
 
     @property
     def accuracy(self) -> float:
-        """Fraction of correct best guesses, 0 to 1."""
-        return float(self.right.mean())
+        """Fraction of correct predictions, 0 to 1."""
+        return float(self.correct.mean())
 
 
-def ask(network: nn.Module, view: View, choice: Choice, device: torch.device, exam: Exam) -> Answers:
+def predict(
+    network: nn.Module, view: View, choice: Choice, device: torch.device, evaluation: EvaluationPixels
+) -> Predictions:
     """Return the predictions of `network` for an evaluation set; it is left in the mode it was in.
 
     Args:
@@ -63,31 +66,27 @@ def ask(network: nn.Module, view: View, choice: Choice, device: torch.device, ex
         view: the view for the network; the centre of the images, without augmentation.
         choice: precision and memory layout.
         device: the device of the network.
-        exam: the evaluation set, of one image or more.
+        evaluation: the evaluation set, of one image or more.
     """
     was_training = network.training
     network.eval()
-    large = max(view.resize or view.crop) > SMALL
-    order = _pieces(exam.places, LARGE_BATCH if large else SMALL_BATCH)
-    right: list[torch.Tensor] = []
+    batch = LARGE_BATCH if max(view.resize or view.crop) > SMALL else SMALL_BATCH
+    order = [evaluation.places[cut] for cut in in_batches(len(evaluation.places), batch)]
+    correct: list[torch.Tensor] = []
     among: list[torch.Tensor] = []
     loss = 0.0
     with torch.inference_mode():
-        for places, images in zip(order, exam.pixels.batches(order), strict=True):
+        for places, images in zip(order, evaluation.pixels.batches(order), strict=True):
             plain = view.plain(images.to(device)).contiguous(memory_format=choice.layout)
             with choice.autocast(device):
                 logits = network(plain)
-                if exam.mirrored:
+                if evaluation.mirrored:
                     logits = (logits + network(plain.flip(3).contiguous(memory_format=choice.layout))) / 2
-            labels = torch.from_numpy(exam.labels[places]).to(device)
+            labels = torch.from_numpy(evaluation.labels[places]).to(device)
             loss += float(cross_entropy(logits.float(), labels, reduction="sum"))
-            right.append((logits.argmax(1) == labels).cpu())
+            correct.append((logits.argmax(1) == labels).cpu())
             if logits.shape[1] > 2 * TOP:
                 among.append((logits.topk(TOP, 1).indices == labels[:, None]).any(1).cpu())
     network.train(was_training)
-    found = torch.cat(among).numpy() if among else None
-    return Answers(torch.cat(right).numpy(), found, loss / len(exam.places))
-
-
-def _pieces(places: Ints, batch: int) -> list[Ints]:
-    return [places[start : start + batch] for start in range(0, len(places), batch)]
+    among_top = torch.cat(among).numpy() if among else None
+    return Predictions(torch.cat(correct).numpy(), among_top, loss / len(evaluation.places))
