@@ -141,7 +141,7 @@ def map_seconds(page: Page) -> dict[str, float]:
     """Return how long the map takes to lay out, and to draw once it is."""
     page.locator("[data-view=map]").click()
     begun = time.perf_counter()
-    offer = page.get_by_role("button", name="Lay out the map")
+    offer = page.get_by_role("button", name="Compute the map")
     drawn = page.locator("#view-map canvas").first
     offer.or_(drawn).first.wait_for()
     laid = offer.is_visible()

@@ -27,7 +27,7 @@ from tenpercent.embedding.settings import Supervised
 from tenpercent.errors import RunFolderError, StageError, TenpercentError, UsageError
 from tenpercent.leakage.find import leaks
 from tenpercent.pipeline import explain, export, report, run, select
-from tenpercent.reviewing.originals import open_originals
+from tenpercent.reviewing.pictures import open_originals
 from tenpercent.selection.stored import load_embeddings, load_selection, open_images
 
 QUICK = Supervised(depth=8, steps=4, batch=8)

@@ -81,9 +81,22 @@ def test_no_file_imports_itself_by_others_not_even_for_types() -> None:
     assert circle({name: imports(name, path) for name, path in MODULES.items()}) == []
 
 
+def script_imports(text: str) -> set[str]:
+    """The scripts beside it that a script of the page imports."""
+    return set(re.findall(r"""\b(?:from|import)[\s(]*["']\./([\w-]+\.js)["']""", text))
+
+
+def test_no_script_of_the_page_imports_itself_by_others() -> None:
+    files = (SOURCE / "reviewing" / "page").glob("*.js")
+    graph = {path.name: script_imports(path.read_text(encoding="utf-8")) for path in files}
+    assert graph["main.js"] > {"cut.js", "feed.js"} and circle(graph) == []
+
+
 def test_the_search_for_circles_finds_one() -> None:
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
     assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    text = 'import { a } from "./a.js";\nimport "./b.js";\nconst { c } = await import("./c.js");'
+    assert script_imports(text) == {"a.js", "b.js", "c.js"}
 
 
 def test_documents_name_files_that_are_there() -> None:

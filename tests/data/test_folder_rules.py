@@ -25,7 +25,7 @@ from tenpercent.errors import SourceError, UsageError
 from tenpercent.evaluation.evaluation_set import given_set
 from tenpercent.exporting import ExportFormat, export
 from tenpercent.leakage.sets import open_test, open_train
-from tenpercent.reviewing.originals import GoneError, Originals, open_originals
+from tenpercent.reviewing.pictures import MissingImageError, OriginalImages, open_originals
 
 OUT = "links that lead out of the folder (--follow-links follows them)"
 
@@ -625,9 +625,9 @@ def test_an_export_copies_what_links_lead_to(store: Path) -> None:
 def test_the_review_page_reads_links_that_the_run_followed(store: Path) -> None:
     source = opened(store / "links", follow_links=True)
     rows = np.arange(2)
-    assert Originals(source, rows, follow_links=True).read(0) == png(0)
-    with pytest.raises(GoneError, match="leads out"):
-        Originals(source, rows).read(0)
+    assert OriginalImages(source, rows, follow_links=True).read(0) == png(0)
+    with pytest.raises(MissingImageError, match="leads out"):
+        OriginalImages(source, rows).read(0)
 
 
 def test_a_run_of_links_is_reviewed_and_exported(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ from tenpercent.linkage.linkage import first_merges
 from tenpercent.linkage.memory import MemoryBudgetError, Resources
 from tenpercent.linkage.points import Points
 from tenpercent.linkage.reference import complete_linkage
-from tenpercent.reviewing.nearby import Nearby
+from tenpercent.reviewing.nearby import OutsideSearch
 
 CELL = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -343,6 +343,6 @@ def test_a_run_and_its_forecast_on_wide_vectors(tmp_path: Path, capsys: pytest.C
 def test_the_nearest_outside_a_group_of_wide_vectors_is_no_member() -> None:
     rows = np.ones((4, WIDEST + 1), dtype=np.float32)
     rows[2, 0], rows[3, 0] = 3e3, -3e3
-    nearby = Nearby(Embeddings.from_numpy(rows))
+    nearby = OutsideSearch(Embeddings.from_numpy(rows))
     found = nearby.outside(np.array([0, 1]), 0)
     assert found is not None and found[0] == 2

@@ -102,17 +102,16 @@ def test_where_far_beyond_does_not_fit_the_tree_ends_at_the_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tenpercent.linkage.memory import MemoryBudgetError, Resources
-    from tenpercent.tree.merges import Merges
 
-    whole = Merges.deepened
+    whole = deepening.deepened
 
-    def short(self: Merges, cut: tp.Cut, resources: Resources | None = None) -> Merges:
+    def short(merges: Any, cut: tp.Cut, resources: Resources) -> Any:
         if cut.keep == deepening.COPIES:
             raise MemoryBudgetError("0.3", needed=2, allowed=1, fits=1, n=2)
-        return whole(self, cut, resources)
+        return whole(merges, cut, resources)
 
     vectors, _ = write(tmp_path, with_copies(120, 20))
-    monkeypatch.setattr(Merges, "deepened", short)
+    monkeypatch.setattr(deepening, "deepened", short)
     tp.run(vectors, out=tmp_path / "run", keep=0.9)
     monkeypatch.undo()
     found = tp.cluster(tmp_path / "run", keep=0.85)
@@ -155,11 +154,11 @@ def test_the_page_looks_farther_until_it_finds_the_gap_and_cuts_there(seen: Look
     gap.get_by_text("There is no gap up to").wait_for()
     assert "apart on average." in gap.inner_text()
     assert seen.page.locator("#gap-mark").is_hidden()
-    gap.get_by_role("button", name="Look farther").click()
-    gap.get_by_text("There is a gap: 20 images have a near copy").wait_for()
+    gap.get_by_role("button", name="Search further").click()
+    gap.get_by_text("There is a gap: 20 images have a near-duplicate").wait_for()
     assert "19 of 120" not in seen.page.locator("#headline").inner_text()
     gap.get_by_role("button", name="Cut in the gap").click()
-    gap.get_by_text("The cut lies in it.").wait_for()
+    gap.get_by_text("This cut is in the gap.").wait_for()
     assert gap.get_by_role("button").count() == 0
     seen.becomes(seen.page.locator("#headline").inner_text, "20 of 120 images can go")
     share = "name => document.querySelector(name[0]).style.getPropertyValue(name[1])"
@@ -187,10 +186,10 @@ def test_a_look_farther_that_fails_says_so_and_can_be_tried_again(
     def failing(*_: object) -> None:
         raise TenpercentError("there is no room")
 
-    monkeypatch.setattr("tenpercent.reviewing.runs.deepen", failing)
-    button = seen.page.locator("#gap").get_by_role("button", name="Look farther")
+    monkeypatch.setattr("tenpercent.reviewing.review.deepen", failing)
+    button = seen.page.locator("#gap").get_by_role("button", name="Search further")
     button.click()
-    seen.page.get_by_text("Going deeper failed: there is no room").wait_for()
+    seen.page.get_by_text("Deepening the tree failed: there is no room").wait_for()
     button.and_(seen.page.locator(":enabled")).wait_for()
 
 

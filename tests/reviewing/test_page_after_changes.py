@@ -178,7 +178,7 @@ def test_the_panel_says_that_its_image_is_not_in_the_list(seen: Look) -> None:
     page.locator("#side .hint").wait_for()
     page.locator("#find-image").fill(page.locator("#filter-class option").nth(1).inner_text().split(" ")[0])
     page.locator("#find-list [role=option]").first.click()
-    page.locator("#side").get_by_text("Not in the list: the filters leave its group out.").wait_for()
+    page.locator("#side").get_by_text("Not in the list: the filters hide its group.").wait_for()
     page.locator("#side").get_by_role("button", name="Clear the filters").click()
     seen.wait("document.querySelectorAll('.card:not(.waiting)').length > 1")
 
@@ -230,7 +230,7 @@ def test_a_threshold_beyond_the_tree_shows_where_the_cut_is(seen: Look) -> None:
         assert found["kept"] == found["least"]
         assert found["number"] == "" and found["hint"] == "< 60.0" and found["said"] == "keep < 60.0 %"
         assert page.locator("#feed-state").is_hidden()
-    page.get_by_role("button", name="Go deeper").click()
+    page.get_by_role("button", name="Deepen the tree").click()
     page.locator("#deeper").wait_for(state="detached")
     seen.settle()
     kept = seen.api("api/cut?threshold=2")["kept"]

@@ -1,4 +1,4 @@
-"""The review page in a real browser, deciding: keepers, never together, undo, by keyboard, two people at once."""
+"""The review page in a real browser, deciding: representatives, never together, undo, by keyboard, two people."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ import tenpercent as tp
 from browsing import Look, look
 
 
-def keeper_of(seen: Look, position: int) -> int | None:
-    found: int | None = seen.api(f"api/images/{position}?keep=0.75")["keeper"]
+def representative_of(seen: Look, position: int) -> int | None:
+    found: int | None = seen.api(f"api/images/{position}?keep=0.75")["representative"]
     return found
 
 
-def test_another_keeper_undo_and_redo(seen: Look) -> None:
-    keeper, other = seen.positions()[:2]
+def test_another_representative_undo_and_redo(seen: Look) -> None:
+    representative, other = seen.positions()[:2]
     seen.click(other)
-    seen.page.get_by_role("button", name="Make keeper").click()
+    seen.page.get_by_role("button", name="Make representative").click()
     seen.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{other}\"]')")
-    assert keeper_of(seen, keeper) == other
+    assert representative_of(seen, representative) == other
     seen.becomes(seen.page.locator("#decision-count").inner_text, "1")
     seen.page.locator("#undo").click()
-    seen.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{keeper}\"]')")
+    seen.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{representative}\"]')")
     seen.becomes(seen.page.locator("#undo").is_disabled, True)
     seen.page.locator("#redo").click()
     seen.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{other}\"]')")
@@ -72,7 +72,7 @@ def test_everything_by_keyboard(seen: Look) -> None:
         assert seen.api("api/decisions")["decisions"][0]["kind"] == kind
         page.keyboard.press("u")
         seen.wait("fetch('api/run').then(a => a.json()).then(run => !run.undo)")
-        seen.settle()  # the list is drawn anew
+        seen.settle()  # the list is drawn again
         seen.becomes(lambda: page.evaluate("document.activeElement.dataset.p"), str(other))
     page.keyboard.press("?")
     page.get_by_role("heading", name="Help and keys").wait_for()
@@ -82,7 +82,7 @@ def test_everything_by_keyboard(seen: Look) -> None:
     page.get_by_role("button", name="Decide", exact=True).click()
     page.locator("#side .made q").wait_for()
     assert page.locator("#side .made q").inner_text().strip("“”") == "blurred <b>"
-    page.keyboard.press("3")
+    page.keyboard.press("4")
     page.locator(".history li").first.wait_for()
 
 
@@ -130,7 +130,7 @@ def test_of_two_contrary_decisions_the_second_sees_the_first(seen: Look, chromiu
     seen.page.get_by_role("heading", name="decided otherwise").wait_for()
     assert "a double" in seen.page.locator("dialog").inner_text()
     seen.page.unroute("**/api/run")
-    seen.page.get_by_role("button", name="Decide otherwise all the same").click()
+    seen.page.get_by_role("button", name="Replace it with mine").click()
     seen.page.get_by_text("kept too.").first.wait_for()
     assert seen.api("api/decisions")["decisions"][0]["kind"] == "keep"
 
@@ -159,7 +159,7 @@ def test_a_decision_outlasts_kill_9_and_a_new_embedding(chromium: Any, made: Pat
         opened.ready()
         _, other = opened.positions()[:2]
         opened.click(other)
-        opened.page.get_by_role("button", name="Make keeper").click()
+        opened.page.get_by_role("button", name="Make representative").click()
         opened.page.locator("#decision-count").get_by_text("1", exact=True).wait_for()
     opened.page.context.close()
     shutil.rmtree(run / "embeddings")  # as embed says, where there are embeddings made otherwise
@@ -170,6 +170,6 @@ def test_a_decision_outlasts_kill_9_and_a_new_embedding(chromium: Any, made: Pat
         opened = look(chromium, address)
         opened.ready()
         opened.becomes(opened.page.locator("#decision-count").inner_text, "1")
-        assert opened.api(f"api/images/{other}?keep=0.75")["keeper"] == other
+        assert opened.api(f"api/images/{other}?keep=0.75")["representative"] == other
         opened.page.context.close()
     assert tp.Selection.load(run / "selection.parquet").kept_by_id[other]

@@ -13,7 +13,7 @@ import pytest
 import tenpercent as tp
 from browsing import Look, look, make_run, served
 from tenpercent.cli.main import main
-from tenpercent.reviewing import maps, projection
+from tenpercent.reviewing import maps
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_beyond_the_tree_it_offers_to_go_deeper_and_does(seen: Look) -> None:
     deepest = seen.api("api/run")["deepest_keep"]
     page.locator("#keep-number").fill(str(100 * deepest - 20))
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="Go deeper").click()
+    page.get_by_role("button", name="Deepen the tree").click()
     page.locator("#deeper").wait_for(state="detached")
     seen.wait("document.querySelector('h1').textContent.includes('can go')")
     assert seen.api("api/run")["deepest_keep"] < deepest
@@ -77,7 +77,7 @@ def test_filters_orders_and_search(seen: Look) -> None:
     page.locator("#filter-class").select_option(label="plain (16)")
     seen.wait("[...document.querySelectorAll('.card h3')].every(title => title.textContent === 'plain')")
     page.locator("#filter-text").fill("no such name")
-    page.get_by_text("No group is like that").wait_for()
+    page.get_by_text("No group passes the filters").wait_for()
     page.get_by_role("button", name="Clear the filters").click()
     seen.tiles(0).first.wait_for()
     wanted = seen.api("api/groups?keep=0.75")["groups"][-1]["members"][-1]
@@ -136,13 +136,11 @@ def test_two_images_beside_each_other_and_by_turns(seen: Look) -> None:
 
 def test_the_map_is_laid_out_and_a_lasso_selects(seen: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     corners = np.linspace(2000, 63000, 48).astype(np.uint16)
-    made = projection.Projection(
-        corners, corners[::-1].copy(), "a line"
-    )  # what is tested is the page, not UMAP
+    made = maps.Projection(corners, corners[::-1].copy(), "a line")  # what is tested is the page, not UMAP
     monkeypatch.setattr(maps, "project", lambda vectors, tell: made)
     page = seen.page
     page.locator("[data-view=map]").click()
-    page.get_by_role("button", name="Lay out the map").click()
+    page.get_by_role("button", name="Compute the map").click()
     page.locator(".points").wait_for()
     page.get_by_role("button", name="Lasso").click()
     box = page.locator(".points").bounding_box()
@@ -293,7 +291,7 @@ def test_what_is_exported_is_what_is_on_screen(seen: Look, run: Path) -> None:
     ids, table = kept
     assert len(ids) == 42 and len(table) == 49
     (command,) = page.locator("[aria-label=Command] code").all_inner_texts()
-    page.get_by_role("button", name="Store in the run").click()
+    page.get_by_role("button", name="Store in the run folder").click()
     page.get_by_text("Stored: 42 kept, 6 removed.").wait_for()
     stored = tp.Selection.load(run / "selection.parquet")
     assert stored.ids[stored.kept_by_id].tolist() == ids

@@ -1,4 +1,4 @@
-"""The review page in a real browser: what is selected, what a decision acts on, and what goes in its stead."""
+"""The review page in a real browser: what is selected, what a decision acts on, and what is removed instead."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_nothing_is_selected_after_a_decision_or_another_list(seen: Look) -> Non
     page.locator(f"#feed [data-p='{one}']").click()
     page.locator("#show-filters").click()
     page.locator("#filter-class").select_option(label="plain (16)")
-    page.get_by_text("1 image selected no longer").wait_for()
+    page.get_by_text("1 image is no longer selected").wait_for()
     page.keyboard.press("Escape")
     page.locator("#selection-bar").wait_for(state="hidden")
 
@@ -146,17 +146,17 @@ def test_an_outcome_takes_the_place_of_the_one_before_and_of_errors(seen: Look) 
     assert page.locator(".toast").count() == 1
 
 
-# ---- keepers in bulk -----------------------------------------------------------------------------------------------
+# ---- representatives in bulk ---------------------------------------------------------------------------------------
 
 
-def test_keepers_of_several_groups_at_once(seen: Look) -> None:
+def test_representatives_of_several_groups_at_once(seen: Look) -> None:
     page = seen.page
     wanted = [seen.positions(group)[1] for group in (0, 1, 2)]
     page.locator("#several").click()
     for position in wanted:
         page.locator(f"#feed [data-p='{position}']").click()
-    page.get_by_role("button", name="Make keepers").click()
-    page.get_by_text("3 images made keepers").first.wait_for()
+    page.get_by_role("button", name="Make representatives").click()
+    page.get_by_text("3 images made representatives").first.wait_for()
     assert decided(seen) == [("prefer", wanted)]
     for position in wanted:
         seen.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{position}\"]')")
@@ -164,7 +164,7 @@ def test_keepers_of_several_groups_at_once(seen: Look) -> None:
     seen.wait("document.querySelector('#decision-count').hidden")
 
 
-def test_two_keepers_of_one_group_are_refused_by_name(seen: Look) -> None:
+def test_two_representatives_of_one_group_are_refused_by_name(seen: Look) -> None:
     page = seen.page
     both, other = seen.positions(0)[:2], seen.positions(1)[1]
     page.locator("#several").click()
@@ -177,16 +177,16 @@ def test_two_keepers_of_one_group_are_refused_by_name(seen: Look) -> None:
     assert decided(seen) == []
 
 
-def test_the_server_takes_keepers_of_several_groups(run: Path) -> None:
+def test_the_server_takes_representatives_of_several_groups(run: Path) -> None:
     with page(run) as opened:
         groups = opened.get("/api/groups", keep=0.75)["groups"]
         ones = [group["members"][1]["p"] for group in groups[:3]]
         opened.decide("prefer", *ones, keep=0.75)
         for position in ones:
-            assert opened.get(f"/api/images/{position}", keep=0.75)["keeper"] == position
+            assert opened.get(f"/api/images/{position}", keep=0.75)["representative"] == position
         pair = [member["p"] for member in groups[3]["members"]]
         refused = opened.decide("prefer", *pair, keep=0.75, status=400)
-        assert "one keeper" in refused["error"]
+        assert "one representative" in refused["error"]
         apart: Any = opened.get("/api/cut", keep=1.0)
         assert apart["removed"] == 0
         opened.decide("prefer", *pair, keep=1.0)  # where nothing is merged they are two groups
@@ -206,7 +206,7 @@ def test_a_refused_group_lets_fewer_go_and_says_who_could_go_instead(seen: Look)
     before = {tuple(group["members"][k]["p"] for k in (0, 1)) for group in groups_of(seen, "keep=0.75")}
     seen.click(other)
     page.keyboard.press("n")
-    page.get_by_text("stays now; nothing goes instead").wait_for()
+    page.get_by_text("is kept now; no other image is removed instead").wait_for()
     seen.wait("document.querySelector('#counts b')?.textContent === '37 kept'")
     held = {
         tuple(group["members"][k]["p"] for k in (0, 1)) for group in groups_of(seen, "keep=0.75&hold=height")
@@ -218,7 +218,7 @@ def test_a_refused_group_lets_fewer_go_and_says_who_could_go_instead(seen: Look)
     box.get_by_text(goes["id"].split("/")[-1]).first.wait_for()
     box.get_by_role("button", name="Remove 1 more, to keep 75.0 %").click()
     seen.wait("document.querySelector('#counts b')?.textContent === '36 kept'")
-    box.get_by_text("goes in place of").wait_for()
+    box.get_by_text("is removed instead of those").wait_for()
     box.get_by_text(goes["id"].split("/")[-1]).first.wait_for()
     seen.wait("location.hash.includes('hold=count')")
     page.reload()
@@ -234,7 +234,7 @@ def test_what_decisions_bring_back_is_stored_as_shown(seen: Look, run: Path) -> 
     seen.wait("document.querySelector('#counts b')?.textContent === '37 kept'")
     page.locator("#export").click()
     (command,) = page.locator("[aria-label=Command] code").all_inner_texts()
-    page.get_by_role("button", name="Store in the run").click()
+    page.get_by_role("button", name="Store in the run folder").click()
     page.get_by_text("Stored: 37 kept, 11 removed.").wait_for()
     stored = tp.Selection.load(run / "selection.parquet")
     assert main(shlex.split(command)[1:]) == 0
@@ -252,7 +252,7 @@ def test_at_the_edge_of_the_tree_a_decision_empties_no_list(seen: Look) -> None:
     seen.becomes(lambda: page.locator(".card:not(.waiting)").count() > 3, True)
     assert page.locator("#feed").is_visible() and page.locator("#deeper").count() == 0
     page.locator("#refill").get_by_text("The tree ends here").wait_for()
-    page.locator("#refill").get_by_role("button", name="Go deeper").click()
+    page.locator("#refill").get_by_role("button", name="Deepen the tree").click()
     page.locator("#refill").get_by_role("button", name="Remove 1 more").click()
     seen.wait("document.querySelector('#counts b')?.textContent === '29 kept'")
     page.locator("#feed").wait_for()
@@ -266,7 +266,7 @@ def test_an_address_that_fills_up_beyond_the_tree_lets_fewer_go(chromium: Any, a
     settle(opened, 1)
     opened.page.goto("about:blank")
     opened.page.goto(address.split("?")[0] + "#keep=0.6&hold=count")
-    opened.page.get_by_text("The tree ends here, so nothing goes").wait_for()
+    opened.page.get_by_text("The tree ends here, so no image is removed").wait_for()
     opened.wait("document.querySelector('#counts b')?.textContent === '30 kept'")
     opened.becomes(lambda: opened.page.locator(".card:not(.waiting)").count() > 3, True)
     assert opened.faults == []
@@ -321,8 +321,8 @@ def test_a_threshold_beyond_the_tree_offers_to_go_deeper(seen: Look) -> None:
     page = seen.page
     page.locator("#threshold-number").fill("0.5")
     page.keyboard.press("Enter")
-    page.get_by_text("Dissimilarity 0.5000 lies deeper than the tree").wait_for()
-    page.get_by_role("button", name="Go deeper").click()
+    page.get_by_text("Dissimilarity 0.5000 is beyond the computed tree").wait_for()
+    page.get_by_role("button", name="Deepen the tree").click()
     page.locator("#deeper").wait_for(state="detached")
     kept = seen.api("api/cut?threshold=0.5")["kept"]
     seen.wait(f"document.querySelector('#counts b')?.textContent === '{kept} kept'")
@@ -345,13 +345,13 @@ def test_what_goes_is_listed_beside_what_is_kept_for_it(seen: Look) -> None:
 
 def test_what_was_decided_is_counted(seen: Look) -> None:
     page = seen.page
-    seen.becomes(page.locator("#decided-so-far").inner_text, "0 of 12 decided")
+    seen.becomes(page.locator("#decided-so-far").inner_text, "0 of 12 reviewed")
     seen.click(seen.positions(0)[1])
     page.keyboard.press("a")
-    page.get_by_text("1 of 12 decided").wait_for()
+    page.get_by_text("1 of 12 reviewed").wait_for()
     seen.click(seen.positions(1)[1])
     page.keyboard.press("n")
-    page.get_by_text("2 of 12 decided").wait_for()
+    page.get_by_text("2 of 12 reviewed").wait_for()
 
 
 def test_orders_that_show_the_same_are_not_both_offered(seen: Look) -> None:
@@ -369,7 +369,7 @@ def test_why_an_image_is_not_in_the_list_is_said(seen: Look) -> None:
     grouped = groups_of(seen, "keep=0.75&class=plain")[0]["members"][0]
     for position, words in (
         (alone, "alone at this cut"),
-        (grouped["p"], "filters leave its group of 2 images out"),
+        (grouped["p"], "filters hide its group of 2 images"),
     ):
         name = seen.api(f"api/images/{position}?keep=0.75")["id"]
         page.locator("#find-image").fill(name)
@@ -379,7 +379,7 @@ def test_why_an_image_is_not_in_the_list_is_said(seen: Look) -> None:
         if position == alone:
             page.locator("#show-filters").click()
             page.locator("#filter-text").fill("no such name")
-            page.get_by_text("No group is like that").wait_for()
+            page.get_by_text("No group passes the filters").wait_for()
     page.locator(".toast").get_by_role("button", name="Clear the filters").click()
     seen.wait(f"document.activeElement.dataset.p === '{grouped['p']}'")
 
@@ -462,7 +462,7 @@ def test_axe_finds_nothing_in_what_is_new(chromium: Any, address: str, scheme: s
     check("a selection, and who would go instead")
     page.locator("[data-view=removed]").click()
     page.locator(".goers li").first.wait_for()
-    check("what goes")
+    check("removed images")
     page.context.close()
 
 

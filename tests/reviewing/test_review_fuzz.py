@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 import tenpercent as tp
 from fuzzing import requests
 from reviewing import Page, flat, page, run_of_vectors
-from tenpercent.reviewing.calls import CALLS
-from tenpercent.reviewing.openapi import description
+from tenpercent.reviewing.calls import description
 
-DESCRIPTION = description(CALLS)
+DESCRIPTION = description()
 DESCRIPTION["paths"].pop("/api/events")  # never ends
 DESCRIPTION["paths"]["/api/map"].pop("post")  # compiles for half a minute
 MOST = 1_000_000

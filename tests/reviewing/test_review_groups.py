@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import tenpercent as tp
 from tenpercent.decisions.constraints import Constraints
-from tenpercent.reviewing.forest import Forest
-from tenpercent.reviewing.groups import Decided, Filter, Groups, Order
-from tenpercent.reviewing.nearby import Nearby
+from tenpercent.reviewing.forest import MergeForest
+from tenpercent.reviewing.groups import CutGroups, DecisionFilter, GroupFilter, GroupOrder
+from tenpercent.reviewing.nearby import OutsideSearch
 from tenpercent.selection.nearest import nearest_outside
 from tenpercent.tree.cut import Cut, Within
 from tenpercent.tree.merges import Merges
@@ -24,7 +24,7 @@ def drawn(draw: st.DrawFn, n: int, most: int) -> np.ndarray:
 
 
 @st.composite
-def cuts(draw: st.DrawFn) -> tuple[Merges, Partition, Groups]:
+def cuts(draw: st.DrawFn) -> tuple[Merges, Partition, CutGroups]:
     """A cut of few distinct vectors, full of ties and equals, under decisions; both ways."""
     n, seed = draw(st.integers(2, 40)), draw(st.integers(0, 10**6))
     rng = np.random.default_rng(seed)
@@ -47,13 +47,13 @@ def cuts(draw: st.DrawFn) -> tuple[Merges, Partition, Groups]:
     merges = merges.deepened(tp.Cut(cut.keep, budget=cut.budget))
     partition = merges.partition(tp.Cut(cut.keep, budget=cut.budget))
     touched = np.unique(np.concatenate([apart.reshape(-1), remove, *others]))
-    forest = Forest(merges, merges.within is Within.CLASS)
-    return merges, partition, Groups(merges, forest, partition.taken, touched)
+    forest = MergeForest(merges, merges.within is Within.CLASS)
+    return merges, partition, CutGroups(merges, forest, partition.taken, touched)
 
 
 @settings(deadline=None, max_examples=150)
 @given(found=cuts())
-def test_the_groups_are_those_of_the_cut(found: tuple[Merges, Partition, Groups]) -> None:
+def test_the_groups_are_those_of_the_cut(found: tuple[Merges, Partition, CutGroups]) -> None:
     _, partition, groups = found
     n = len(partition.group)
     of = groups.of(np.arange(n))
@@ -73,7 +73,7 @@ def test_the_groups_are_those_of_the_cut(found: tuple[Merges, Partition, Groups]
 @settings(deadline=None, max_examples=100)
 @given(found=cuts(), data=st.data())
 def test_who_stands_for_some_groups_is_who_stands_in_the_cut(
-    found: tuple[Merges, Partition, Groups], data: st.DataObject
+    found: tuple[Merges, Partition, CutGroups], data: st.DataObject
 ) -> None:
     _, partition, groups = found
     asked = np.asarray(
@@ -81,7 +81,7 @@ def test_who_stands_for_some_groups_is_who_stands_in_the_cut(
     )
     asked = asked[: data.draw(st.integers(1, len(asked)))]
     ours, theirs = (
-        groups.standing(asked),
+        groups.with_representatives(asked),
         partition.with_representatives(partition.group[groups.first(asked)]),
     )
     for one, other in zip(ours, theirs, strict=True):
@@ -90,7 +90,7 @@ def test_who_stands_for_some_groups_is_who_stands_in_the_cut(
 
 @settings(deadline=None, max_examples=100)
 @given(found=cuts())
-def test_what_is_said_of_groups_follows_from_their_images(found: tuple[Merges, Partition, Groups]) -> None:
+def test_what_is_said_of_groups_follows_from_their_images(found: tuple[Merges, Partition, CutGroups]) -> None:
     merges, partition, groups = found
     names = np.unique(groups.of(np.arange(len(partition.group))))
     labels = merges.embeddings.labels
@@ -105,11 +105,11 @@ def test_what_is_said_of_groups_follows_from_their_images(found: tuple[Merges, P
         group[own] = 1
         other, d = nearest_outside(merges.embeddings.vectors, group, own[:1])
         expected = None if other[0] < 0 else (int(other[0]), float(d[0]))
-        assert Nearby(merges.embeddings).outside(own, int(own[0])) == expected
+        assert OutsideSearch(merges.embeddings).outside(own, int(own[0])) == expected
     assert set(groups.decided) == set(groups.of(groups.touched))
 
 
-def keys(groups: Groups, name: int, order: Order) -> tuple[Any, ...]:
+def keys(groups: CutGroups, name: int, order: GroupOrder) -> tuple[Any, ...]:
     one = np.asarray([name])
     size, diameter, first = (
         int(groups.size(one)[0]),
@@ -118,32 +118,32 @@ def keys(groups: Groups, name: int, order: Order) -> tuple[Any, ...]:
     )
     code = int(groups.code(one)[0])
     return {
-        Order.SIZE: (-size, diameter, first),
-        Order.TIGHTEST: (diameter, -size, first),
-        Order.WIDEST: (-diameter, -size, first),
-        Order.HEIGHT: (-diameter, first),
-        Order.CLASS: (code < 0, code, -size, diameter, first),
-        Order.CONFLICT: (not groups.conflict(one)[0], -size, diameter, first),
+        GroupOrder.SIZE: (-size, diameter, first),
+        GroupOrder.TIGHTEST: (diameter, -size, first),
+        GroupOrder.WIDEST: (-diameter, -size, first),
+        GroupOrder.HEIGHT: (-diameter, first),
+        GroupOrder.CLASS: (code < 0, code, -size, diameter, first),
+        GroupOrder.CONFLICT: (not groups.conflict(one)[0], -size, diameter, first),
     }[order]
 
 
 @settings(deadline=None, max_examples=150)
 @given(
     found=cuts(),
-    order=st.sampled_from(Order),
+    order=st.sampled_from(GroupOrder),
     smallest=st.integers(1, 4),
     largest=st.none() | st.integers(1, 6),
     code=st.none() | st.integers(0, 2),
-    decided=st.sampled_from(Decided),
+    decided=st.sampled_from(DecisionFilter),
     data=st.data(),
 )
 def test_lists_are_what_sorting_and_filtering_by_hand_gives(
-    found: tuple[Merges, Partition, Groups],
-    order: Order,
+    found: tuple[Merges, Partition, CutGroups],
+    order: GroupOrder,
     smallest: int,
     largest: int | None,
     code: int | None,
-    decided: Decided,
+    decided: DecisionFilter,
     data: st.DataObject,
 ) -> None:
     merges, partition, groups = found
@@ -157,14 +157,14 @@ def test_lists_are_what_sorting_and_filtering_by_hand_gives(
             continue
         if code is not None and labels is not None and code not in labels[own]:
             continue
-        if decided is not Decided.ANY and (decided is Decided.YES) == set(own).isdisjoint(
+        if decided is not DecisionFilter.ANY and (decided is DecisionFilter.YES) == set(own).isdisjoint(
             groups.touched.tolist()
         ):
             continue
         if hits is None or not set(own).isdisjoint(hits):
             wanted.append(name)
     listed = groups.listed(
-        Filter(order, code, smallest, largest, decided),
+        GroupFilter(order, code, smallest, largest, decided),
         None if hits is None else np.asarray(hits, dtype=np.int64),
     )
     assert listed.tolist() == sorted(wanted, key=lambda name: keys(groups, name, order))

@@ -335,12 +335,12 @@ def test_every_answer_carries_the_headers(opened: Page, stranger: TestClient) ->
 
 
 def test_a_failure_of_the_server_carries_them_too(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tenpercent.reviewing.session import Session
+    from tenpercent.reviewing.session import RunSession
 
     app = make_app(run, TOKEN)
     with TestClient(app, base_url=BASE, raise_server_exceptions=False) as client:
         client.get("/", params={"token": TOKEN})
-        monkeypatch.setattr(Session, "refresh", lambda self: 1 / 0)
+        monkeypatch.setattr(RunSession, "refresh", lambda self: 1 / 0)
         app.state.review.session._looked = -1e9
         answer = client.get("/api/run")
     assert answer.status_code == 500

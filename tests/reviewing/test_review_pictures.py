@@ -1,4 +1,4 @@
-"""Pictures of the review page: right side up, encoded anew, never the file itself, kept on disk where that works."""
+"""Pictures of the review page: right side up, re-encoded, never the file itself, kept on disk where that works."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from PIL import Image
 import tenpercent as tp
 from reviewing import Page, page
 from tenpercent.data.decoding.decode import decode
-from tenpercent.reviewing.pictures import Pictures
+from tenpercent.reviewing.pictures import PictureCache
 
 EVIL = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>alert(2)</script></svg>'
 WIDE, TALL = (96, 48), (48, 96)
@@ -123,7 +123,7 @@ def test_a_picture_is_asked_for_by_size_and_tag(made: Path) -> None:
         assert other.status_code == 200
         kept = opened.client.get("/api/images/0/picture", params={"side": 160, "of": origin[:12]})
         assert kept.headers["cache-control"] == "private, max-age=60"
-        assert "anew" in opened.get("/api/images/0/picture", 409, of="0123")["error"]
+        assert "again" in opened.get("/api/images/0/picture", 409, of="0123")["error"]
         for side in (161, 0, -1, "x", 10**9):
             assert "side is" in opened.get("/api/images/0/picture", 400, side=side)["error"]
 
@@ -252,7 +252,7 @@ def test_a_full_disk_costs_time_and_no_picture(
             for position in range(5):
                 shown(opened, position, 160)
     assert [record.message for record in caplog.records if "pictures" in record.message] == [
-        f"pictures are not kept in {base / 'run' / 'review' / 'pictures'} (no room); each is made anew"
+        f"pictures can't be cached in {base / 'run' / 'review' / 'pictures'} (no room); each is made again"
     ]
     assert kept(base / "run") == []
 
@@ -260,7 +260,7 @@ def test_a_full_disk_costs_time_and_no_picture(
 def test_a_picture_is_another_where_anything_of_it_is(base: Path) -> None:
     with page(base / "run") as opened:
         state = opened.client.app.state.review.session.state  # type: ignore[attr-defined]
-        pictures = Pictures(base / "x")
+        pictures = PictureCache(base / "x")
         tags = {
             pictures.tag(state.originals, state.embeddings, p, side) for p in range(11) for side in (160, 320)
         }

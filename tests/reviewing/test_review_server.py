@@ -23,11 +23,11 @@ import tenpercent as tp
 from reviewing import Page, flat, page, run_of_vectors, until
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import RunFolderError, StageError, UsageError
-from tenpercent.reviewing import projection
+from tenpercent.reviewing import maps
+from tenpercent.reviewing.cache import Cache
 from tenpercent.reviewing.calls import CALLS
-from tenpercent.reviewing.memo import Memo
 from tenpercent.reviewing.serve import serve
-from tenpercent.reviewing.session import Session
+from tenpercent.reviewing.session import RunSession
 from tenpercent.selection.nearest import nearest_outside
 from tenpercent.selection.stored import load_decided
 
@@ -144,7 +144,7 @@ def test_a_cut_out_of_range_is_refused_in_a_line(looked: Page, query: dict[str, 
 
 
 def by_selection(run: Path, keep: float) -> dict[int, list[tuple[int, bool, float]]]:
-    """The groups of two or more of a selection: by smallest position the members, the keeper first."""
+    """The groups of two or more of a selection: by smallest position the members, the representative first."""
     selection = tp.select(load_decided(RunFolder.open(run)), keep=keep)
     groups = {}
     for members in selection.group_members():
@@ -243,7 +243,7 @@ def test_one_image(looked: Page, digits: Path) -> None:
         assert (found["width"], found["height"], found["missing"], found["changed"]) == (8, 8, None, False)
         assert found["role"] == ("kept" if selection.kept_by_id[position] else "removed")
         assert found["d"] == selection.dissimilarity[position]
-        assert found["keeper"] == selection.representative[position]
+        assert found["representative"] == selection.representative[position]
         assert found["group"]["size"] == selection.group_size[position]
         other, d = nearest_outside(merges.embeddings.vectors, selection.group, np.asarray([position]))
         assert (found["nearest_outside"]["p"], found["nearest_outside"]["d"]) == (int(other[0]), float(d[0]))
@@ -273,33 +273,35 @@ def test_the_description_names_every_call(looked: Page) -> None:
 def test_what_is_not_there(looked: Page) -> None:
     assert "nothing" in looked.get("/api/none", 404)["error"]
     assert "positions go from 0 to 1,436" in looked.get("/api/images/1437", 404)["error"]
-    assert "not for this address" in looked.get("/api/undo", 405)["error"]
+    assert looked.get("/api/undo", 405)["error"] == "this address takes no GET"
 
 
 # ---- deciding ------------------------------------------------------------------------------------------------------
 
 
 def pair(opened: Page, keep: float = 0.9) -> tuple[int, int]:
-    """The keeper and the removed image of the tightest group of two."""
+    """The representative and the removed image of the tightest group of two."""
     group = opened.get("/api/groups", keep=keep, order="tightest", max_size=2)["groups"][0]
     return group["members"][0]["p"], group["members"][1]["p"]
 
 
 def test_decisions_change_the_groups_and_can_be_taken_back(opened: Page) -> None:
-    keeper, other = pair(opened)
+    representative, other = pair(opened)
     group = opened.decide("prefer", other, keep=0.9, note="sharper")["group"]
     assert (group["representative"], group["decided"]) == (other, True)
     assert group["members"][0]["marks"] == ["prefer"]
-    group = opened.decide("keep", keeper, keep=0.9)["group"]
+    group = opened.decide("keep", representative, keep=0.9)["group"]
     assert [m["role"] for m in group["members"]] == ["kept", "kept too"]
     assert opened.get("/api/run")["counts_by_kind"] == {"prefer": 1, "keep": 1}
+    cut = opened.get("/api/cut", keep=0.9)
+    assert (cut["decided_groups"], cut["parted"]) == (1, 0)
     answer = opened.post("/api/undo")
     assert (answer["decision"]["kind"], answer["undo"], answer["redo"]) == ("keep", True, True)
-    assert opened.get(f"/api/images/{keeper}", keep=0.9)["role"] == "removed"
+    assert opened.get(f"/api/images/{representative}", keep=0.9)["role"] == "removed"
     assert opened.post("/api/redo")["decision"]["kind"] == "keep"
-    assert opened.get(f"/api/images/{keeper}", keep=0.9)["role"] == "kept too"
+    assert opened.get(f"/api/images/{representative}", keep=0.9)["role"] == "kept too"
     assert opened.post("/api/undo", number=1)["decision"]["number"] == 1
-    assert opened.get(f"/api/images/{keeper}", keep=0.9)["role"] == "kept"
+    assert opened.get(f"/api/images/{representative}", keep=0.9)["role"] == "kept"
     listed = opened.get("/api/decisions")
     assert [(d["number"], d["undone"], d["note"]) for d in listed["decisions"]] == [
         (2, False, ""),
@@ -309,10 +311,10 @@ def test_decisions_change_the_groups_and_can_be_taken_back(opened: Page) -> None
 
 
 def test_apart_alone_remove_and_accept(opened: Page, run: Path) -> None:
-    keeper, other = pair(opened)
-    opened.decide("apart", keeper, other)
+    representative, other = pair(opened)
+    opened.decide("apart", representative, other)
     assert (
-        opened.get(f"/api/groups/{keeper}", keep=0.9)["key"]
+        opened.get(f"/api/groups/{representative}", keep=0.9)["key"]
         != opened.get(f"/api/groups/{other}", keep=0.9)["key"]
     )
     opened.decide("alone", other)
@@ -320,7 +322,7 @@ def test_apart_alone_remove_and_accept(opened: Page, run: Path) -> None:
     gone = opened.decide("remove", other, keep=0.9)
     assert (gone["group"]["kept"], gone["group"]["representative"]) == (0, None)
     found = opened.get(f"/api/images/{other}", keep=0.9)
-    assert (found["role"], found["d"], found["keeper"]) == ("removed", None, None)
+    assert (found["role"], found["d"], found["representative"]) == ("removed", None, None)
     group = opened.get("/api/groups", keep=0.9)["groups"][0]
     group = opened.decide("accept", *[m["p"] for m in group["members"]], keep=0.9)["group"]
     assert group["accepted"]
@@ -384,17 +386,17 @@ def test_decisions_that_are_none(looked: Page, body: dict[str, Any], line: str) 
 
 def test_a_decision_about_other_embeddings_is_refused(looked: Page) -> None:
     answer = looked.post("/api/decisions", 409, kind="keep", images=[1], seen=0, origin="of before")
-    assert "embedded anew" in answer["error"]
+    assert "embedded again" in answer["error"]
 
 
 def test_decisions_outlast_the_server_and_another_tree(opened: Page, run: Path) -> None:
-    keeper, other = pair(opened)
-    opened.decide("apart", keeper, other)
+    representative, other = pair(opened)
+    opened.decide("apart", representative, other)
     tp.cluster(run, keep=0.7)
     with page(run) as again:
         assert again.get("/api/run")["counts_by_kind"] == {"apart": 1}
         assert (
-            again.get(f"/api/groups/{keeper}", keep=0.75)["key"]
+            again.get(f"/api/groups/{representative}", keep=0.75)["key"]
             != again.get(f"/api/groups/{other}", keep=0.75)["key"]
         )
 
@@ -479,7 +481,7 @@ def test_a_folder_that_can_t_be_written_shows_all_and_decides_nothing(run: Path,
     assert "writable" in decided
     assert "Permission denied" in selected
     assert "writable" in selected
-    assert done.stderr.count("pictures are not kept") == 1
+    assert done.stderr.count("pictures can't be cached") == 1
     assert not (run / "decisions.sqlite").exists()
 
 
@@ -562,11 +564,11 @@ def test_a_selection_made_elsewhere_shows(opened: Page, run: Path) -> None:
 def test_the_map(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
 
-    def project(vectors: np.ndarray, tell: Any) -> projection.Projection:
+    def project(vectors: np.ndarray, tell: Any) -> maps.Projection:
         made.append(len(vectors))
         tell(0.5)
         ramp = np.arange(len(vectors), dtype=np.uint16)
-        return projection.Projection(ramp, ramp[::-1].copy(), "a ramp")
+        return maps.Projection(ramp, ramp[::-1].copy(), "a ramp")
 
     monkeypatch.setattr("tenpercent.reviewing.maps.project", project)
     with page(run) as opened:
@@ -601,8 +603,8 @@ def test_the_projection_is_the_same_each_time_and_keeps_neighbours(monkeypatch: 
     vectors = (rng.standard_normal((4, 16))[of] + 0.1 * rng.standard_normal((300, 16))).astype(np.float32)
     vectors[10:14] = vectors[10]
     told: list[float | None] = []
-    monkeypatch.setattr(projection, "SAMPLE", 200)
-    one, two = projection.project(vectors, told.append), projection.project(vectors, told.append)
+    monkeypatch.setattr(maps, "SAMPLE", 200)
+    one, two = maps.project(vectors, told.append), maps.project(vectors, told.append)
     assert one.x.tobytes() + one.y.tobytes() == two.x.tobytes() + two.y.tobytes()
     assert "200 images drawn at random" in one.method
     assert told[-1] == 1.0
@@ -610,9 +612,9 @@ def test_the_projection_is_the_same_each_time_and_keeps_neighbours(monkeypatch: 
     d = np.linalg.norm(points[:, None] - points[None], axis=2)
     np.fill_diagonal(d, np.inf)
     assert (of[d.argmin(axis=1)] == of).mean() > 0.95
-    few = projection.project(vectors[:3], told.append)
+    few = maps.project(vectors[:3], told.append)
     assert "too few" in few.method
-    assert max(few.x.max(), few.y.max()) == projection.SIDE
+    assert max(few.x.max(), few.y.max()) == maps.SIDE
 
 
 # ---- runs of every kind --------------------------------------------------------------------------------------------
@@ -624,7 +626,7 @@ def test_vectors_alone_without_labels_or_a_selection(tmp_path: Path) -> None:
         run = opened.get("/api/run")
         assert (run["has_images"], run["labelled"], run["classes"], run["keep"]) == (False, False, [], 0.9)
         assert "has no images" in run["images_note"]
-        assert any("Nothing is selected yet" in note for note in run["notes"])
+        assert any("Nothing has been selected yet" in note for note in run["notes"])
         assert opened.get("/api/cut", keep=0.6)["kept"] == 36
         group = opened.get("/api/groups", keep=0.6)["groups"][0]
         assert not any(member["missing"] for member in group["members"])
@@ -766,7 +768,7 @@ def test_a_taken_port_is_passed_over_unless_it_was_asked_for(run: Path) -> None:
             module.PORT = old
     with pytest.raises(UsageError, match="65,535"):
         serve(run, 70_000, browser=False)
-    with pytest.raises(UsageError, match="no address of this machine"):
+    with pytest.raises(UsageError, match="not an address of this machine"):
         serve(run, host="no.such.host.invalid", browser=False)
 
 
@@ -788,7 +790,7 @@ def test_importing_tenpercent_loads_no_web_code() -> None:
 
 
 def test_a_memo_makes_each_value_once() -> None:
-    memo: Memo[int] = Memo(2)
+    memo: Cache[int] = Cache(2)
     made: list[int] = []
 
     def make(value: int) -> int:
@@ -811,7 +813,7 @@ def test_a_memo_makes_each_value_once() -> None:
 
 
 def test_a_session_reads_no_more_than_has_changed(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = Session(run)
+    session = RunSession(run)
     first = session.state
     tp.select(run, keep=0.95)
     session.refresh()

@@ -106,7 +106,7 @@ class Look:
         return self.page.locator(f".card[data-index='{group}'] .tile")
 
     def positions(self, group: int = 0) -> list[int]:
-        """Their positions, the keeper's first."""
+        """Their positions, the representative's first."""
         self.tiles(group).first.wait_for()
         return [int(p) for p in self.tiles(group).evaluate_all("nodes => nodes.map(node => node.dataset.p)")]
 

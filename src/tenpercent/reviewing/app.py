@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -22,15 +23,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..errors import LockedError, TenpercentError, UsageError, one_line
-from .calls import CALLS, PICTURE
+from .calls import CALLS, PICTURE, ApiCall
 from .guard import HEADERS, Guard
-from .openapi import Call
-from .page_files import page_files
-from .requests import MOST_BODY, TAG, RefusedError, of_address, of_body
+from .requests import MOST_BODY, TAG, RequestError, of_address, of_body
 from .review import Review
 
 log = logging.getLogger("tenpercent")
 
+FOLDER = Path(__file__).resolve().parent / "page"
+KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 AT_ONCE = max(2, os.cpu_count() or 2)  # calls computing at once; more would only wait for each other
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -47,20 +48,20 @@ def make_app(run_folder: Path, token: str, hosts: Iterable[str] = ()) -> Starlet
     Raises:
         TenpercentError: the run can't be opened.
     """
-    review, page = Review.of(run_folder), _page()
+    review, page = Review(run_folder), _page()
     computing, drawing = anyio.CapacityLimiter(AT_ONCE), anyio.CapacityLimiter(AT_ONCE)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        review.hub.open()
+        review.events.open()
         Thread(target=review.warm, name="review-warm", daemon=True).start()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(review.hub.watch, review.session.version)
+            tasks.start_soon(review.events.watch, review.session.version)
             yield
-            review.hub.close()
+            review.events.close()
             tasks.cancel_scope.cancel()
 
-    def route(call: Call[Any]) -> Route:
+    def route(call: ApiCall[Any]) -> Route:
         endpoint = _endpoint(review, call, drawing if call.gives == PICTURE else computing)
         return Route(call.path, endpoint, methods=[call.method])
 
@@ -90,7 +91,7 @@ def answer(content: Any, status: int = 200) -> Response:
 # ---- the calls and the page ----------------------------------------------------------------------------------------
 
 
-def _endpoint(review: Review, call: Call[Any], limiter: anyio.CapacityLimiter) -> Endpoint:
+def _endpoint(review: Review, call: ApiCall[Any], limiter: anyio.CapacityLimiter) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         if call.method == "POST":
             kind = request.headers.get("content-type", "")
@@ -112,17 +113,17 @@ async def _body(request: Request) -> bytes:
     """Read a body of limited size.
 
     Raises:
-        RefusedError: it is larger.
+        RequestError: it is larger.
     """
     line = f"the body has more than {MOST_BODY:,} bytes; send less at once"
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length[:20]) > MOST_BODY:
-        raise RefusedError(413, line)
+        raise RequestError(413, line)
     body = b""
     async for piece in request.stream():
         body += piece
         if len(body) > MOST_BODY:
-            raise RefusedError(413, line)
+            raise RequestError(413, line)
     return body
 
 
@@ -141,12 +142,25 @@ def _page() -> Endpoint:
     return endpoint
 
 
+def page_files(folder: Path = FOLDER) -> dict[str, Response]:
+    """Read the page's files once, by name: a client's name is looked up among them, never used as a path."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix in KINDS and not any(part.startswith((".", "_")) for part in name.split("/")):
+            data = path.read_bytes()
+            tag = hashlib.blake2b(data, digest_size=16).hexdigest()
+            headers = {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"}
+            found[name] = Response(data, media_type=KINDS[path.suffix], headers=headers)
+    return found
+
+
 # ---- errors --------------------------------------------------------------------------------------------------------
 
 
 async def _told(_: Request, error: Exception) -> Response:
     """Answer an expected error with its line."""
-    if isinstance(error, RefusedError):
+    if isinstance(error, RequestError):
         return answer({"error": one_line(error), **error.more}, error.status)
     status = 400 if isinstance(error, UsageError) else 423 if isinstance(error, LockedError) else 409
     return answer({"error": one_line(error)}, status)
@@ -164,7 +178,7 @@ async def _of_the_disk(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    lines = {404: "there is nothing at this address", 405: f"{request.method} is not for this address"}
+    lines = {404: "there is nothing at this address", 405: f"this address takes no {request.method}"}
     found = answer({"error": lines.get(error.status_code, str(error.detail))}, error.status_code)
     found.headers.update(error.headers or {})
     return found

@@ -1,4 +1,4 @@
-"""Decisions made on the page: writing them, and the view of them."""
+"""Decisions made on the page: writing them, their list, and what they change of a cut."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from ..data.store.embeddings import Ints
 from ..decisions.log import ConflictError, Decision, ImageName, Kind
 from ..decisions.meaning import places
-from ..tree.cut import Cut
-from .instead import change_view
+from ..tree.cut import Cut, Hold
+from .groups import CutGroups
 from .listing import fitting, group_views, with_missing
-from .requests import DecisionRequest, RefusedError
-from .session import Session
-from .state import State
-from .views import checked_position, decision_view
+from .requests import DecisionRequest, RequestError
+from .session import RunSession
+from .state import RunState
+from .views import checked_position, decision_view, image_name, with_representative
+
+MOST_NAMED = 12  # images of each sort that a change names
 
 
-def decide(session: Session, asked: DecisionRequest) -> dict[str, Any]:
+def decide(session: RunSession, asked: DecisionRequest) -> dict[str, Any]:
     """Store a decision.
 
     Args:
@@ -25,15 +28,17 @@ def decide(session: Session, asked: DecisionRequest) -> dict[str, Any]:
         asked: kind, images (positions), note, seen, origin and the cut.
 
     Raises:
-        RefusedError: positions of other embeddings, images that do not exist, a contrary decision made by somebody
+        RequestError: positions of other embeddings, images that do not exist, a contrary decision made by somebody
             meanwhile, or decisions that can't be read.
         UsageError: too few or too many images for the kind, or one twice.
     """
     state = before = session.state
     check_writable(state)
     if asked.origin != state.embeddings.origin:
-        raise RefusedError(
-            409, "the run was embedded anew; load the page again, then decide", origin=state.embeddings.origin
+        raise RequestError(
+            409,
+            "the run was embedded again; load the page again, then decide",
+            origin=state.embeddings.origin,
         )
     kind, positions = asked.kind, [checked_position(state, position) for position in asked.images]
     if kind is Kind.PREFER:
@@ -44,7 +49,7 @@ def decide(session: Session, asked: DecisionRequest) -> dict[str, Any]:
     except ConflictError as error:
         session.refresh()
         theirs = decision_view(session.state, error.decision)
-        raise RefusedError(409, str(error), conflict=theirs, version=error.version) from None
+        raise RequestError(409, str(error), conflict=theirs, version=error.version) from None
     session.refresh()
     state = session.state
     answer = {"version": state.version, "decision": decision_view(state, decision)}
@@ -58,15 +63,15 @@ def decide(session: Session, asked: DecisionRequest) -> dict[str, Any]:
     return {**answer, "group": {**group, "members": with_missing(state, group["members"])}}
 
 
-def _cut(state: State, asked: DecisionRequest) -> Cut:
+def _cut(state: RunState, asked: DecisionRequest) -> Cut:
     return state.checked(asked.keep, asked.threshold, asked.hold)
 
 
-def _check_one_a_group(state: State, cut: Cut, positions: list[int]) -> None:
+def _check_one_a_group(state: RunState, cut: Cut, positions: list[int]) -> None:
     """Refuse two images to keep in one group of a cut.
 
     Raises:
-        RefusedError: two of the images share a group.
+        RequestError: two of the images share a group.
     """
     if len(set(positions)) < len(positions) or not state.covers(cut):
         return
@@ -76,27 +81,27 @@ def _check_one_a_group(state: State, cut: Cut, positions: list[int]) -> None:
     for position, group in zip(positions, of.tolist(), strict=True):
         if group in seen:
             ids, size = state.embeddings.ids, int(groups.size(np.asarray([group]))[0])
-            raise RefusedError(
+            raise RequestError(
                 400,
                 f"{ids[seen[group]]} and {ids[position]} are in one group of {size:,} images, and a group has one "
-                "keeper; leave one of the two out",
+                "representative; leave one of the two out",
             )
         seen[group] = position
 
 
-def take_back(session: Session, number: int | None) -> dict[str, Any]:
+def undo(session: RunSession, number: int | None) -> dict[str, Any]:
     """Undo a decision, the last one where none is named."""
     check_writable(session.state)
     return _told(session, session.log.undo(number))
 
 
-def bring_back(session: Session) -> dict[str, Any]:
+def redo(session: RunSession) -> dict[str, Any]:
     """Redo the decision that was undone last."""
     check_writable(session.state)
     return _told(session, session.log.redo())
 
 
-def history(session: Session, limit: int) -> dict[str, Any]:
+def history(session: RunSession, limit: int) -> dict[str, Any]:
     """Return the last decisions, the newest first, with the undone ones."""
     state = session.state
     known = () if state.damaged else session.log.history()
@@ -113,24 +118,87 @@ def history(session: Session, limit: int) -> dict[str, Any]:
     }
 
 
-def image_of(state: State, position: int) -> ImageName:
+def image_of(state: RunState, position: int) -> ImageName:
     """Return the name of an image in a decision: its id, and the hash of its content where known."""
     hashes = state.embeddings.hashes
     return ImageName(str(state.embeddings.ids[position]), None if hashes is None else str(hashes[position]))
 
 
-def check_writable(state: State) -> None:
+def check_writable(state: RunState) -> None:
     """Refuse to decide while the earlier decisions can't be read.
 
     Raises:
-        RefusedError: they can't.
+        RequestError: they can't.
     """
     if state.damaged:
-        raise RefusedError(409, state.damaged)
+        raise RequestError(409, state.damaged)
 
 
-def _told(session: Session, decision: Decision | None) -> dict[str, Any]:
+def _told(session: RunSession, decision: Decision | None) -> dict[str, Any]:
     session.refresh()
     state = session.state
     shown = None if decision is None else decision_view(state, decision, places([decision], state.embeddings))
     return {"version": state.version, "decision": shown, "undo": state.undo, "redo": state.redo}
+
+
+# ---- what a decision changes --------------------------------------------------------------------------------------
+
+
+def change_view(state: RunState, before: CutGroups, after: CutGroups, decided: list[int]) -> dict[str, Any]:
+    """Return the images that become kept or removed from one cut to another.
+
+    Args:
+        state: the run after the change.
+        before, after: the cuts, of the same images.
+        decided: the images that a decision in between names.
+    """
+    gone, left = _removed(before, after, np.asarray(decided, dtype=np.int64))
+    back, instead = np.setdiff1d(gone, left), np.setdiff1d(left, gone)
+    return {
+        "back": [image_name(state, int(p)) for p in back[:MOST_NAMED]],
+        "n_back": len(back),
+        "instead": _with_representatives(state, after, instead[:MOST_NAMED]),
+        "n_instead": len(instead),
+    }
+
+
+def refill_view(state: RunState, keep: float | None) -> dict[str, Any]:
+    """Return the images also removed at a fraction where decisions hold the count, not the height.
+
+    Raises:
+        RequestError: the tree is not deep enough.
+    """
+    low, full = (state.checked(keep, None, hold) for hold in (Hold.HEIGHT, Hold.COUNT))
+    found = change_view(state, state.groups(low), state.groups(full), [])
+    return {**found, "version": state.version}
+
+
+def _removed(before: CutGroups, after: CutGroups, seeds: Ints) -> tuple[Ints, Ints]:
+    """Return the images removed in each of two cuts, among those whose group differs."""
+    n = before.forest.n
+    one, other = (g.forest.a[g.taken] * n + g.forest.b[g.taken] for g in (before, after))
+    differing = np.setxor1d(one, other)
+    found = np.unique(np.concatenate([differing // n, differing % n, seeds]))
+    size = -1
+    while len(found) != size:
+        size = len(found)
+        for groups in (before, after):
+            found = np.union1d(found, groups.members(np.unique(groups.of(found)))[0])
+    return _gone(before, found), _gone(after, found)
+
+
+def _gone(groups: CutGroups, positions: Ints) -> Ints:
+    if not len(positions):
+        return positions
+    standing = groups.with_representatives(np.unique(groups.of(positions)))
+    return np.sort(standing.members[~standing.kept])
+
+
+def _with_representatives(state: RunState, groups: CutGroups, positions: Ints) -> list[dict[str, Any]]:
+    """Return removed images, each with its representative."""
+    found = []
+    for position in positions.tolist():
+        standing = groups.with_representatives(groups.of(np.asarray([position])))
+        d = float(standing.dissimilarity[standing.members == position][0])
+        found.append(with_representative(state, position, int(standing.representative[0]), d))
+    return with_missing(state, found)

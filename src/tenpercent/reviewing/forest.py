@@ -1,8 +1,8 @@
 """Forest of a run's merges as nodes over its images, made once: every cut is then a choice of nodes.
 
-Merge t makes node t of the images below it. A cut takes some merges; its groups of two or more are the nodes taken
-whose next merge is not. So little of a cut depends on the number of images, and its groups are ordered by filtering
-what was ordered before.
+Node x < n is image x; node n + t holds the images that merge t joins. A cut takes some merges; its groups are the
+nodes whose next merge is not taken. So little of a cut depends on the number of images, and its groups are ordered by
+filtering what was ordered before.
 """
 
 from __future__ import annotations
@@ -15,66 +15,75 @@ import numpy.typing as npt
 
 from ..data.store.embeddings import Ints
 from ..linkage.kernels import kernel
-from .memo import Memo
+from .cache import Cache
 
 if TYPE_CHECKING:
     from ..tree.merges import Merges
 
 ORDERS = 8  # of nodes, cached at a time
+NO_LABEL = np.iinfo(np.int32).max  # above every label
 
 Small = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
 
-class Forest:
+class MergeForest:
     """The nodes of one or several trees.
 
     Attributes:
         n: number of images.
-        m: number of merges, that is of nodes.
+        m: number of merges.
         by_class: True where no node holds images of two classes.
-        height: float64[m], of each merge, ascending: also the diameter of its node.
         labels: int64[n], −1 for none; zeros where there are no labels.
-        parent: int32[n + m], the merge that joins an image, or node n + t, to another; m where none does.
-        size: int32[m], images of a node.
-        smallest: int32[m], the smallest position of a node.
-        leaves: int32[n], positions, those of a node adjacent.
-        start: int32[m], where the leaves of a node begin.
-        lowest, least, highest: int32[m], the smallest label of a node, the smallest that is no −1, the largest.
+        diameter: float64[n + m], the height of a node's merge; 0 for an image.
+        parent: int32[n + m], the merge that joins a node to another; m where none does.
+        size: int32[n + m], images of a node.
+        smallest: int32[n + m], the smallest position of a node.
+        leaves: int64[n], positions, those of a node adjacent.
+        start: int32[n + m], where the leaves of a node begin.
+        lowest, least, highest: int32[n + m], the smallest label of a node, the smallest that is no −1, the largest.
     """
 
     def __init__(self, merges: Merges, by_class: bool) -> None:
         """Make the nodes of the merges."""
         labels = merges.embeddings.labels
-        self.n, self.m, self.by_class, self.a = len(merges.embeddings), len(merges), by_class, merges.a
-        self.height, self.b = merges.height, merges.b
+        self.n, self.m, self.by_class = len(merges.embeddings), len(merges), by_class
+        self.a, self.b = merges.a, merges.b
         self.labels: Ints = np.zeros(self.n, dtype=np.int64) if labels is None else labels
-        self.parent = np.full(self.n + self.m, self.m, dtype=np.int32)
-        self.size, self.smallest, self.start = (np.empty(self.m, dtype=np.int32) for _ in range(3))
-        self.lowest, self.least, self.highest = (np.empty(self.m, dtype=np.int32) for _ in range(3))
-        self.leaves = np.arange(self.n, dtype=np.int32)
+        self.diameter = np.concatenate([np.zeros(self.n), merges.height])
         below = np.empty((self.m, 2), dtype=np.int32)
+        self.parent = np.full(self.n + self.m, self.m, dtype=np.int32)
+        self.size, self.smallest = self._nodes(np.ones(self.n)), self._nodes(np.arange(self.n))
+        self.lowest, self.highest = self._nodes(self.labels), self._nodes(self.labels)
+        self.least = self._nodes(np.where(self.labels < 0, NO_LABEL, self.labels))
         labelled = (self.lowest, self.least, self.highest)
-        _grow(self.n, self.a, self.b, self.labels, below, self.parent, self.size, self.smallest, *labelled)
-        _line_up(self.n, below, self.parent, self.size, self.start, self.leaves)
-        self._orders: Memo[Ints] = Memo(ORDERS)
+        _grow(self.a, self.b, below, self.parent, self.size, self.smallest, *labelled)
+        self.start = np.empty(self.n + self.m, dtype=np.int32)
+        _line_up(below, self.parent, self.size, self.start)
+        self.leaves = np.empty(self.n, dtype=np.int64)
+        self.leaves[self.start[: self.n]] = np.arange(self.n)
+        self._orders: Cache[Ints] = Cache(ORDERS)
+
+    def _nodes(self, of_images: npt.NDArray[Any]) -> Small:
+        """Return the values of images with room for those of merges."""
+        return np.concatenate([of_images, np.zeros(self.m)]).astype(np.int32)
 
     @cached_property
     def conflict(self) -> Bools:
-        """Mask of the nodes with images of more than one label, bool[m]; those without a label don't count."""
+        """Mask of the nodes with images of more than one label, bool[n + m]; those without a label don't count."""
         return np.asarray(self.least < self.highest)
 
     @cached_property
     def mixed(self) -> Bools:
-        """Mask of the nodes with images of more than one class, bool[m]; those without a label count as one."""
+        """Mask of the nodes with images of more than one class, bool[n + m]; those without a label count as one."""
         return np.asarray(self.lowest < self.highest)
 
     def order(self, name: str, keys: Any) -> Ints:
-        """Return all nodes in an order, made once; `keys` gives what `np.lexsort` takes."""
-        return self._orders.get(name, lambda: np.lexsort(keys(np.arange(self.m))))
+        """Return all merges in an order of their nodes, made once; `keys` gives what `np.lexsort` takes."""
+        return self._orders.get(name, lambda: np.lexsort(keys(self.n + np.arange(self.m))))
 
     def tops(self, taken: Bools, positions: Ints) -> Ints:
-        """Return the highest node taken above each image; m + position where it is alone."""
+        """Return the highest node taken above each image, the image itself where it is alone."""
         found = np.empty(len(positions), dtype=np.int64)
         _climb(self.n, self.m, self.parent, taken, positions, found)
         return found
@@ -82,10 +91,8 @@ class Forest:
 
 @kernel
 def _grow(
-    n: int,
     a: Ints,
     b: Ints,
-    labels: Ints,
     below: Small,
     parent: Small,
     size: Small,
@@ -95,61 +102,43 @@ def _grow(
     highest: Small,
 ) -> None:
     """Join node by node: union-find over nodes, as in `selection.dendrogram`, with the properties of each node."""
-    m = len(a)
-    none = 2147483647
-    root = np.arange(n + m)
-    for t in range(m):
-        size[t], smallest[t], lowest[t], least[t], highest[t] = 0, none, none, none, -1
+    n = len(parent) - len(a)
+    root = np.arange(len(parent))
+    for t in range(len(a)):
+        top = n + t
         for side in range(2):
             x = a[t] if side == 0 else b[t]
             while root[x] != x:
                 root[x] = root[root[x]]
                 x = root[x]
-            below[t, side] = x
-            parent[x] = t
-            root[x] = n + t
-            if x < n:
-                label = labels[x]
-                size[t] += 1
-                smallest[t] = min(smallest[t], x)
-                lowest[t] = min(lowest[t], label)
-                highest[t] = max(highest[t], label)
-                if label >= 0:
-                    least[t] = min(least[t], label)
-            else:
-                size[t] += size[x - n]
-                smallest[t] = min(smallest[t], smallest[x - n])
-                lowest[t] = min(lowest[t], lowest[x - n])
-                highest[t] = max(highest[t], highest[x - n])
-                least[t] = min(least[t], least[x - n])
+            below[t, side], parent[x], root[x] = x, t, top
+        x, y = below[t, 0], below[t, 1]
+        size[top] = size[x] + size[y]
+        smallest[top] = min(smallest[x], smallest[y])
+        lowest[top] = min(lowest[x], lowest[y])
+        least[top] = min(least[x], least[y])
+        highest[top] = max(highest[x], highest[y])
 
 
 @kernel
-def _line_up(n: int, below: Small, parent: Small, size: Small, start: Small, leaves: Small) -> None:
-    """Give each node a range of places, its two parts one after the other, and each image a place in it."""
+def _line_up(below: Small, parent: Small, size: Small, start: Small) -> None:
+    """Give each node a range of places, its two parts one after the other."""
     m = len(below)
+    n = len(parent) - m
     free = 0
-    for t in range(m - 1, -1, -1):
-        if parent[n + t] == m:
-            start[t] = free
-            free += size[t]
-        place = start[t]
-        for side in range(2):
-            x = below[t, side]
-            if x < n:
-                leaves[place] = x
-                place += 1
-            else:
-                start[x - n] = place
-                place += size[x - n]
+    for x in range(n + m - 1, -1, -1):
+        if parent[x] == m:
+            start[x] = free
+            free += size[x]
+        if x >= n:
+            one, other = below[x - n, 0], below[x - n, 1]
+            start[one], start[other] = start[x], start[x] + size[one]
 
 
 @kernel
 def _climb(n: int, m: int, parent: Small, taken: Bools, positions: Ints, found: Ints) -> None:
     for k in range(len(positions)):
-        top = m + positions[k]
-        up = parent[positions[k]]
-        while up < m and taken[up]:
-            top = up
-            up = parent[n + up]
+        top = positions[k]
+        while parent[top] < m and taken[parent[top]]:
+            top = n + parent[top]
         found[k] = top

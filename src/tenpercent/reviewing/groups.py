@@ -1,6 +1,6 @@
 """Groups of one cut: ordered, filtered, and their representatives.
 
-A group is named by its node in the forest, an image alone by the number of nodes and its position.
+A group is named by its node in the forest, which for an image alone is its position.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy.typing as npt
 from ..data.store.embeddings import Ints
 from ..decisions.constraints import Constraints
 from ..tree.cut import Cut
-from .forest import Bools, Forest
-from .memo import Memo
+from .cache import Cache
+from .forest import Bools, MergeForest
 
 if TYPE_CHECKING:
     from ..tree.merges import Merges
@@ -27,7 +27,7 @@ LISTS = 8  # orders of one cut, cached
 ANY = Cut(keep=1.0)  # the representative of a group depends on its images only
 
 
-class Order(StrEnum):
+class GroupOrder(StrEnum):
     """Order of the groups; equal ones by their smallest position."""
 
     SIZE = "size"  # largest first, of equals the tighter
@@ -38,7 +38,7 @@ class Order(StrEnum):
     CONFLICT = "conflict"  # those of several labels first, the largest first
 
 
-class Decided(StrEnum):
+class DecisionFilter(StrEnum):
     """Groups to list: all, those with an image that a decision names, or the others."""
 
     ANY = "any"
@@ -47,7 +47,7 @@ class Decided(StrEnum):
 
 
 @dataclass(frozen=True)
-class Filter:
+class GroupFilter:
     """The filter and order of a list.
 
     Attributes:
@@ -57,14 +57,14 @@ class Filter:
         decided: by the presence of decisions.
     """
 
-    order: Order = Order.SIZE
+    order: GroupOrder = GroupOrder.SIZE
     code: int | None = None
     smallest: int = 2
     largest: int | None = None
-    decided: Decided = Decided.ANY
+    decided: DecisionFilter = DecisionFilter.ANY
 
 
-class Groups:
+class CutGroups:
     """The groups of one cut.
 
     Attributes:
@@ -74,21 +74,21 @@ class Groups:
         touched: int64[k], positions of images that decisions name.
     """
 
-    def __init__(self, merges: Merges, forest: Forest, taken: Bools, touched: Ints) -> None:
+    def __init__(self, merges: Merges, forest: MergeForest, taken: Bools, touched: Ints) -> None:
         """Store the merges that a cut takes."""
         self.merges, self.forest, self.taken, self.touched = merges, forest, taken, touched
-        self._lists: Memo[Ints] = Memo(LISTS)
+        self._lists: Cache[Ints] = Cache(LISTS)
 
     @cached_property
     def is_group(self) -> Bools:
-        """Mask of the nodes that are groups of two or more, bool[m]."""
+        """Mask of the merges that make groups of two or more, bool[m]."""
         above = np.append(self.taken, False)[self.forest.parent[self.forest.n :]]
         return np.asarray(self.taken & ~above)
 
     @cached_property
     def redundant(self) -> Ints:
         """Groups of two or more, int64[k]."""
-        return np.flatnonzero(self.is_group)
+        return self.forest.n + np.flatnonzero(self.is_group)
 
     @cached_property
     def decided(self) -> Ints:
@@ -98,8 +98,7 @@ class Groups:
     @cached_property
     def height(self) -> float:
         """Height of the last merge taken, 0 where none is."""
-        last = np.flatnonzero(self.taken)
-        return float(self.forest.height[last[-1]]) if len(last) else 0.0
+        return float(self.forest.diameter[self.forest.n :][self.taken].max(initial=0.0))
 
     def of(self, positions: Ints) -> Ints:
         """Return the groups of images."""
@@ -109,16 +108,15 @@ class Groups:
 
     def size(self, groups: Ints) -> Ints:
         """Return the sizes of groups."""
-        return self._of_nodes(self.forest.size, groups, 1)
+        return self.forest.size[groups].astype(np.int64)
 
     def diameter(self, groups: Ints) -> npt.NDArray[np.float64]:
         """Return the largest dissimilarity of two images of groups, 0 for one alone."""
-        return self._of_nodes(self.forest.height, groups, 0.0)
+        return np.asarray(self.forest.diameter[groups])
 
     def first(self, groups: Ints) -> Ints:
         """Return the smallest position in groups."""
-        m = self.forest.m
-        return np.asarray(np.where(groups < m, self._of_nodes(self.forest.smallest, groups, 0), groups - m))
+        return self.forest.smallest[groups].astype(np.int64)
 
     def code(self, groups: Ints) -> Ints:
         """Return the class of groups: that of their first image; −1 for none."""
@@ -126,27 +124,21 @@ class Groups:
 
     def conflict(self, groups: Ints) -> Bools:
         """Return whether groups hold images of more than one label."""
-        return self._of_nodes(self.forest.conflict, groups, False)
+        return np.asarray(self.forest.conflict[groups])
 
     def next_height(self, group: int) -> float | None:
         """Return the height at which a group merges with another, None where the stored tree ends earlier."""
-        node = self.forest.n + group if group < self.forest.m else group - self.forest.m
-        up = int(self.forest.parent[node])
-        return float(self.forest.height[up]) if up < self.forest.m else None
+        up = int(self.forest.parent[group])
+        return float(self.forest.diameter[self.forest.n + up]) if up < self.forest.m else None
 
     def members(self, groups: Ints) -> tuple[Ints, Ints]:
         """Return the positions in some groups, group after group, ascending, and where each begins."""
-        forest, parts = self.forest, []
-        for group in groups.tolist():
-            if group < forest.m:
-                begin = int(forest.start[group])
-                parts.append(np.sort(forest.leaves[begin : begin + int(forest.size[group])]).astype(np.int64))
-            else:
-                parts.append(np.asarray([group - forest.m]))
-        starts = np.cumsum([0, *map(len, parts)])
+        begin, size = self.forest.start[groups].tolist(), self.size(groups)
+        parts = [np.sort(self.forest.leaves[at : at + k]) for at, k in zip(begin, size.tolist(), strict=True)]
+        starts = np.cumsum([0, *size])
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64), starts
 
-    def standing(self, groups: Ints) -> GroupMembers:
+    def with_representatives(self, groups: Ints) -> GroupMembers:
         """Find the representatives of some groups: cutting their images alone gives the same as the whole cut."""
         from ..tree.partition import Partition
 
@@ -173,17 +165,9 @@ class Groups:
         representative = np.where(there, own[np.where(there, found.representative, 0)], -1)
         return found._replace(members=own[found.members], representative=representative)
 
-    def _of_nodes(self, values: npt.NDArray[Any], groups: Ints, alone: Any) -> npt.NDArray[Any]:
-        is_node = groups < self.forest.m
-        if is_node.all():
-            return values[groups]
-        found = np.full(len(groups), alone, dtype=values.dtype)
-        found[is_node] = values[groups[is_node]]
-        return found
-
     # ---- the list ------------------------------------------------------------------------------------------------
 
-    def listed(self, wanted: Filter, hits: Ints | None = None) -> Ints:
+    def listed(self, wanted: GroupFilter, hits: Ints | None = None) -> Ints:
         """Return the groups to list, in order; int64[k].
 
         Args:
@@ -193,10 +177,10 @@ class Groups:
         found = self._lists.get(wanted, lambda: self._filtered(wanted))
         return found if hits is None else found[np.isin(found, np.unique(self.of(hits)))]
 
-    def _filtered(self, wanted: Filter) -> Ints:
+    def _filtered(self, wanted: GroupFilter) -> Ints:
         if wanted.smallest >= 2:
             ordered = self.forest.order(wanted.order, lambda nodes: self._keys(nodes, wanted.order))
-            found = ordered[self.is_group[ordered]]
+            found = self.forest.n + ordered[self.is_group[ordered]]
         else:
             found = np.concatenate([self.redundant, self._alone()])
             found = found[np.lexsort(self._keys(found, wanted.order))]
@@ -204,8 +188,8 @@ class Groups:
             size = self.size(found)
             most = self.forest.n if wanted.largest is None else wanted.largest
             found = found[(size >= wanted.smallest) & (size <= most)]
-        if wanted.decided is not Decided.ANY:
-            found = found[np.isin(found, self.decided) == (wanted.decided is Decided.YES)]
+        if wanted.decided is not DecisionFilter.ANY:
+            found = found[np.isin(found, self.decided) == (wanted.decided is DecisionFilter.YES)]
         if wanted.code is not None and self.forest.by_class:
             found = found[self.code(found) == wanted.code]
         elif wanted.code is not None:
@@ -218,20 +202,19 @@ class Groups:
         joined = np.zeros(self.forest.n, dtype=bool)
         joined[self.forest.a[self.taken]] = True
         joined[self.forest.b[self.taken]] = True
-        return self.forest.m + np.flatnonzero(~joined)
+        return np.flatnonzero(~joined)
 
-    def _keys(self, groups: Ints, order: Order) -> tuple[npt.NDArray[Any], ...]:
+    def _keys(self, groups: Ints, order: GroupOrder) -> tuple[npt.NDArray[Any], ...]:
         """Return the sort keys of groups, the last first."""
-        size, diameter, first = self.size(groups).astype(np.int64), self.diameter(groups), self.first(groups)
-        code = self.code(groups)
+        size, diameter, first, code = (of(groups) for of in (self.size, self.diameter, self.first, self.code))
         largest = (first, diameter, -size)
-        keys: dict[Order, tuple[npt.NDArray[Any], ...]] = {
-            Order.SIZE: largest,
-            Order.TIGHTEST: (first, -size, diameter),
-            Order.WIDEST: (first, -size, -diameter),
-            Order.HEIGHT: (first, -diameter),
-            Order.CLASS: (*largest, np.where(code < 0, np.iinfo(np.int64).max, code)),
-            Order.CONFLICT: (*largest, ~self.conflict(groups)),
+        keys: dict[GroupOrder, tuple[npt.NDArray[Any], ...]] = {
+            GroupOrder.SIZE: largest,
+            GroupOrder.TIGHTEST: (first, -size, diameter),
+            GroupOrder.WIDEST: (first, -size, -diameter),
+            GroupOrder.HEIGHT: (first, -diameter),
+            GroupOrder.CLASS: (*largest, np.where(code < 0, np.iinfo(np.int64).max, code)),
+            GroupOrder.CONFLICT: (*largest, ~self.conflict(groups)),
         }
         return keys[order]
 

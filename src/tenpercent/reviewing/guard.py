@@ -90,14 +90,14 @@ class Guard:
         host = _only(headers, "host") or ""
         named = HOST.fullmatch(host.lower())
         if named is None or not self._is_here(named[1].strip("[]")):
-            return f"the host {host[:80]!r} is not this machine; open the address that was printed"
+            return f"the host {host[:80]!r} is not this machine; open the printed address"
         if reads:
             return None
         origin = _only(headers, "origin") or ""
         if "origin" in headers and not _same_place(origin, host):
-            return f"the origin {origin[:80]!r} is another than {host[:80]!r}; decide on the page itself"
+            return f"the origin {origin[:80]!r} is not {host[:80]!r}; decide on the page itself"
         if _only(headers, "sec-fetch-site") == "cross-site":
-            return "another site's page has sent this; decide on the page itself"
+            return "the request comes from another site; decide on the page itself"
         return None
 
     def _is_here(self, name: str) -> bool:

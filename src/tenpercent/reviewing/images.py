@@ -15,19 +15,19 @@ from ..data.store.embeddings import Ints
 from ..selection.dendrogram import group_linkage
 from ..tree.cut import Cut
 from .listing import about_groups, distance, members_view, role, with_missing
-from .originals import GoneError
-from .state import State
+from .pictures import MissingImageError
+from .state import RunState
 from .views import checked_position, decision_view, image_name
 
 MOST_LEAVES = 200  # of a group whose tree is drawn
 
 
-def image_view(state: State, cut: Cut, position: int) -> dict[str, Any]:
+def image_view(state: RunState, cut: Cut, position: int) -> dict[str, Any]:
     """Return an image with its place in its group, and the decisions about it."""
     position = checked_position(state, position)
     groups, embeddings = state.groups(cut), state.embeddings
     group = groups.of(np.asarray([position]))
-    standing = groups.standing(group)
+    standing = groups.with_representatives(group)
     entry = int(np.flatnonzero(standing.members == position)[0])
     representative = int(standing.representative[0])
     path = None if embeddings.paths is None else embeddings.paths[position]
@@ -39,7 +39,7 @@ def image_view(state: State, cut: Cut, position: int) -> dict[str, Any]:
         **_file(state, position),
         "role": role(bool(standing.kept[entry]), position == representative),
         "d": distance(float(standing.dissimilarity[entry]), representative),
-        "keeper": None if representative < 0 else representative,
+        "representative": None if representative < 0 else representative,
         "group": about_groups(state, groups, group, standing)[0],
         "nearest_outside": _outside(state, standing.members, position),
         "marks": list(state.marks.get(position, ())),
@@ -48,7 +48,7 @@ def image_view(state: State, cut: Cut, position: int) -> dict[str, Any]:
     }
 
 
-def group_detail(state: State, cut: Cut, key: int, page: tuple[int, int]) -> dict[str, Any]:
+def group_detail(state: RunState, cut: Cut, key: int, page: tuple[int, int]) -> dict[str, Any]:
     """Return the group that holds an image, with a page of its members and its tree.
 
     Args:
@@ -60,7 +60,7 @@ def group_detail(state: State, cut: Cut, key: int, page: tuple[int, int]) -> dic
     key = checked_position(state, key)
     groups = state.groups(cut)
     group = groups.of(np.asarray([key]))
-    standing = groups.standing(group)
+    standing = groups.with_representatives(group)
     offset, limit = page
     entries = slice(offset, offset + limit)
     return {
@@ -73,12 +73,12 @@ def group_detail(state: State, cut: Cut, key: int, page: tuple[int, int]) -> dic
     }
 
 
-def _outside(state: State, members: Ints, position: int) -> dict[str, Any] | None:
+def _outside(state: RunState, members: Ints, position: int) -> dict[str, Any] | None:
     found = state.nearby.outside(members, position)
     return None if found is None else image_name(state, found[0]) | {"d": found[1]}
 
 
-def _tree(state: State, members: Ints) -> dict[str, Any] | None:
+def _tree(state: RunState, members: Ints) -> dict[str, Any] | None:
     """Return the merges of a group as brackets over its images side by side; None where they are one or too many.
 
     A bracket [x1, x2, h1, h2, height] joins the branch at x1, which ends at height h1, with that at x2.
@@ -106,7 +106,7 @@ def _tree(state: State, members: Ints) -> dict[str, Any] | None:
     return {"order": positions[order].tolist(), "merges": brackets}
 
 
-def _file(state: State, position: int) -> dict[str, Any]:
+def _file(state: RunState, position: int) -> dict[str, Any]:
     """Return size and format of an image's file, or the reason why it can't be read."""
     found: dict[str, Any] = {"width": None, "height": None, "bytes": None, "format": None}
     if state.originals.source is None:
@@ -119,13 +119,13 @@ def _file(state: State, position: int) -> dict[str, Any]:
             "missing": None,
             "changed": _has_changed(state, position, raw),
         }
-    except (GoneError, Unreadable) as error:
+    except (MissingImageError, Unreadable) as error:
         return {**found, "missing": str(error), "changed": False}
     except OSError as error:
         return {**found, "missing": f"the image can't be read ({error.strerror or error})", "changed": False}
 
 
-def _has_changed(state: State, position: int, raw: Raw) -> bool:
+def _has_changed(state: RunState, position: int, raw: Raw) -> bool:
     """Return whether an image's file is not the one that was embedded."""
     if state.embeddings.hashes is None:
         return False

@@ -1,4 +1,4 @@
-"""List of groups as JSON: a page of it, each group with its first members."""
+"""Lists as JSON, a page at a time: groups with their first members, and the removed images."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 
 from ..data.store.embeddings import Ints
 from ..decisions.log import Kind
+from ..selection.selection import Selection
 from ..tree.cut import Cut
-from .groups import Filter, Groups
-from .requests import MOST_IMAGES, GroupsRequest, RefusedError
-from .state import State
-from .views import checked_position
+from .groups import CutGroups, GroupFilter
+from .requests import MOST_IMAGES, GroupsRequest, RequestError
+from .state import RunState
+from .views import checked_position, with_representative
 
 if TYPE_CHECKING:
     from ..tree.partition import GroupMembers
@@ -22,11 +23,11 @@ SHOWN = 16  # members of a group in a list of groups
 BYTES = 700_000  # of an answer, without JSON's own syntax
 
 
-def groups_view(state: State, cut: Cut, asked: GroupsRequest) -> dict[str, Any]:
+def groups_view(state: RunState, cut: Cut, asked: GroupsRequest) -> dict[str, Any]:
     """Return a page of the list of groups: the one asked for, or the one with the group of an image.
 
     Raises:
-        RefusedError: no class has that name or code, there is no such image, or the tree is not deep enough.
+        RequestError: no class has that name or code, there is no such image, or the tree is not deep enough.
     """
     wanted, text, offset, limit = _filter(state, asked), asked.text, asked.offset, asked.limit
     found = True
@@ -47,7 +48,7 @@ def groups_view(state: State, cut: Cut, asked: GroupsRequest) -> dict[str, Any]:
 
 
 def _groups_page(
-    state: State, cut: Cut, wanted: Filter, text: str, page: tuple[int, int]
+    state: RunState, cut: Cut, wanted: GroupFilter, text: str, page: tuple[int, int]
 ) -> tuple[int, list[dict[str, Any]]]:
     """Return the number of groups listed, and those of a page."""
     groups = state.groups(cut)
@@ -55,22 +56,22 @@ def _groups_page(
     return len(listed), group_views(state, groups, listed[page[0] : sum(page)])
 
 
-def _listed(state: State, groups: Groups, wanted: Filter, text: str) -> Ints:
+def _listed(state: RunState, groups: CutGroups, wanted: GroupFilter, text: str) -> Ints:
     return groups.listed(wanted, state.matching(text) if text else None)
 
 
-def with_missing(state: State, members: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_missing(state: RunState, members: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return members marked where their images are missing, which is looked up each time."""
     if state.originals.source is None:
         return [{**member, "missing": False} for member in members]
     return [{**member, "missing": state.originals.missing(member["p"]) is not None} for member in members]
 
 
-def group_views(state: State, groups: Groups, asked: Ints) -> list[dict[str, Any]]:
+def group_views(state: RunState, groups: CutGroups, asked: Ints) -> list[dict[str, Any]]:
     """Return groups with their first members; fewer than asked where ids are so long that the answer would be large."""
     if not len(asked):
         return []
-    standing = groups.standing(asked)
+    standing = groups.with_representatives(asked)
     views = about_groups(state, groups, asked, standing)
     for number, view in enumerate(views):
         begin, end = standing.starts[number : number + 2].tolist()
@@ -84,7 +85,9 @@ def fitting(lengths: list[int], most: int = BYTES) -> int:
     return max(1, int(np.searchsorted(np.cumsum(lengths), most, side="right")))
 
 
-def about_groups(state: State, groups: Groups, asked: Ints, standing: GroupMembers) -> list[dict[str, Any]]:
+def about_groups(
+    state: RunState, groups: CutGroups, asked: Ints, standing: GroupMembers
+) -> list[dict[str, Any]]:
     """Return the data on groups without their members."""
     first = groups.first(asked)
     columns = {
@@ -107,7 +110,9 @@ def about_groups(state: State, groups: Groups, asked: Ints, standing: GroupMembe
     return views
 
 
-def members_view(state: State, standing: GroupMembers, number: int, entries: slice) -> list[dict[str, Any]]:
+def members_view(
+    state: RunState, standing: GroupMembers, number: int, entries: slice
+) -> list[dict[str, Any]]:
     """Return members of the `number`-th group in `standing`, as far as they fit into an answer."""
     representative, names = int(standing.representative[number]), state.embeddings.ids
     fit = fitting([len(name) for name in names[standing.members[entries]].tolist()])
@@ -145,16 +150,16 @@ def distance(dissimilarity: float, representative: int) -> float | None:
     return dissimilarity if representative >= 0 and math.isfinite(dissimilarity) else None
 
 
-def _filter(state: State, asked: GroupsRequest) -> Filter:
+def _filter(state: RunState, asked: GroupsRequest) -> GroupFilter:
     code = _code(state, asked.class_)
-    return Filter(asked.order, code, asked.min_size, asked.max_size, asked.decided)
+    return GroupFilter(asked.order, code, asked.min_size, asked.max_size, asked.decided)
 
 
-def _code(state: State, name: str | None) -> int | None:
+def _code(state: RunState, name: str | None) -> int | None:
     """Return the code of a class given by its code, or by its name where that is no code.
 
     Raises:
-        RefusedError: no class has that name or code.
+        RequestError: no class has that name or code.
     """
     if not name:
         return None
@@ -163,4 +168,29 @@ def _code(state: State, name: str | None) -> int | None:
         return int(name)
     if name in names:
         return names.index(name)
-    raise RefusedError(400, f"class is {name[:60]!r}; give one of the {len(names):,} classes' codes")
+    raise RequestError(400, f"class is {name[:60]!r}; give one of the {len(names):,} classes' codes")
+
+
+def removed_view(state: RunState, selection: Selection, page: tuple[int, int]) -> dict[str, Any]:
+    """Return a page of the removed images.
+
+    Args:
+        state: the run.
+        selection: the whole cut.
+        page: offset and number of images.
+    """
+    offset, limit = page
+    gone = np.flatnonzero(~selection.kept_by_id)
+    d = selection.dissimilarity[gone]
+    order = np.lexsort((gone, -np.where(np.isnan(d), np.inf, d)))  # those without a representative first
+    shown = gone[order[offset : offset + limit]]
+    images = [
+        with_representative(state, p, int(selection.representative[p]), float(selection.dissimilarity[p]))
+        for p in shown.tolist()
+    ]
+    return {
+        "total": len(gone),
+        "offset": offset,
+        "images": with_missing(state, images),
+        "version": state.version,
+    }

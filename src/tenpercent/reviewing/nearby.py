@@ -15,7 +15,7 @@ from ..tree.gap import mean_dissimilarity
 ROWS = 65_536  # vectors searched at a time
 
 
-class Nearby:
+class OutsideSearch:
     """A search among all images of some embeddings."""
 
     def __init__(self, embeddings: Embeddings) -> None:

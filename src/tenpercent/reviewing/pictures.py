@@ -1,4 +1,4 @@
-"""Pictures of a run's images in the sizes of the page: re-encoded, and cached on disk."""
+"""Pictures of a run's images: read where they still exist, re-encoded in the sizes of the page, cached on disk."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ import io
 import logging
 import os
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
+import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
 
 from ..data.decoding.decode import RGB, as_rgb
 from ..data.decoding.pillow import quiet
 from ..data.decoding.thumbnails import thumbnail
 from ..data.sources.options import Decoding
-from ..data.sources.source import Raw
-from ..data.store.embeddings import Embeddings
-from .originals import Originals
+from ..data.sources.pictures import picture_options
+from ..data.sources.source import ImageSource, Raw
+from ..data.store.embeddings import Embeddings, Ints
+from ..data.store.run_folder import RunFolder
+from ..errors import TenpercentError
+from ..selection.stored import open_present
 
 log = logging.getLogger("tenpercent")
 
@@ -29,7 +34,104 @@ RECIPE = 2  # version of how pictures are made; raise it when that changes
 MOST_BYTES = 512 * 2**20  # of pictures cached on disk
 
 
-class Picture(NamedTuple):
+class MissingImageError(Exception):
+    """An image that no longer exists; the message is for a person."""
+
+
+@dataclass(frozen=True, eq=False)
+class OriginalImages:
+    """The current place of a run's images.
+
+    Attributes:
+        source: the source to read them from; None where there is nothing to read.
+        rows: int64[n], the row of each position in the current source, −1 where it is missing.
+        note: a note for a person, on images that are missing, or on there being none; None where nothing has changed.
+        follow_links: True where the run followed links out of the folder of images.
+    """
+
+    source: ImageSource | None
+    rows: Ints
+    note: str | None = None
+    follow_links: bool = False
+
+    def missing(self, position: int) -> str | None:
+        """Return why an image is missing, or None where it exists, as far as known without reading it."""
+        try:
+            self.state(position)
+        except MissingImageError as gone:
+            return str(gone)
+        return None
+
+    def read(self, position: int) -> Raw:
+        """Return an image as stored.
+
+        Raises:
+            MissingImageError: it is missing, or a link leads out of the folder of images and the run followed none.
+            Unreadable, OSError: it can't be read.
+        """
+        self.state(position)
+        assert self.source is not None  # else it would have no state
+        row = int(self.rows[position])
+        file = self.file(position)
+        root = os.path.realpath(self.source.spec)
+        # Where listing the folder followed no link out of it, one may have been put in a file's place since.
+        if (
+            not self.follow_links
+            and file is not None
+            and not os.path.realpath(file).startswith(root.rstrip(os.sep) + os.sep)
+        ):
+            raise MissingImageError("the image is a link that leads out of the folder of images")
+        return self.source.read(row)
+
+    def file(self, position: int) -> Path | None:
+        """Return the file of an image; None where the source is not a folder, or the name had to be rewritten."""
+        if self.source is None or not self._is_folder or self.rows[position] < 0:
+            return None
+        path = self.source.paths[int(self.rows[position])]
+        return None if path is None or "\\x" in path else Path(self.source.spec) / path
+
+    @cached_property
+    def _is_folder(self) -> bool:
+        return self.source is not None and self.source.columns is None and Path(self.source.spec).is_dir()
+
+    def state(self, position: int) -> str:
+        """Return the state of an image's file, for comparison: its time and size, "" where it is not a file.
+
+        Raises:
+            MissingImageError: it is missing.
+        """
+        if self.source is None:
+            raise MissingImageError(self.note or "this run has no images")
+        if self.rows[position] < 0:
+            raise MissingImageError("the image was moved or deleted since it was embedded")
+        file = self.file(position)
+        if file is None:
+            return ""
+        try:
+            found = file.stat()
+        except FileNotFoundError:
+            raise MissingImageError("the image was moved or deleted since it was embedded") from None
+        except OSError as error:
+            raise MissingImageError(f"the image can't be read ({error.strerror})") from None
+        return f"{found.st_mtime_ns}-{found.st_size}"
+
+
+def open_originals(run: RunFolder, embeddings: Embeddings) -> OriginalImages:
+    """Open the images of a run as far as they still exist; a note says what is missing, and what to do."""
+    options = picture_options(run.source)
+    follow = options is not None and options.follow_links
+    try:
+        source, change = open_present(run)
+    except (TenpercentError, OSError) as error:
+        return OriginalImages(None, np.full(len(embeddings), -1, dtype=np.int64), f"No pictures: {error}")
+    if not change:
+        return OriginalImages(source, embeddings.rows, follow_links=follow)
+    there = np.asarray([source.paths[row] is not None for row in embeddings.rows.tolist()])
+    note = f"{source.spec} has changed since it was embedded: {change}"
+    return OriginalImages(source, np.where(there, embeddings.rows, -1), note, follow)
+
+
+class EncodedPicture(NamedTuple):
     """A picture to send."""
 
     data: bytes
@@ -41,7 +143,7 @@ class Picture(NamedTuple):
         return "image/png" if self.data.startswith(b"\x89PNG") else "image/jpeg"
 
 
-class Pictures:
+class PictureCache:
     """A maker of pictures with a cache in a folder; safe for threads and for several processes.
 
     Where the folder can't be written or the disk is full, pictures are made every time, with a single warning.
@@ -54,11 +156,11 @@ class Pictures:
         self._held: int | None = None
         self._lock = Lock()
 
-    def tag(self, originals: Originals, embeddings: Embeddings, position: int, side: int) -> str:
+    def tag(self, originals: OriginalImages, embeddings: Embeddings, position: int, side: int) -> str:
         """Return a tag that identifies this picture, and changes when its file does.
 
         Raises:
-            GoneError: the image is missing.
+            MissingImageError: the image is missing.
         """
         spec = "" if originals.source is None else originals.source.spec
         code = "" if embeddings.hashes is None else embeddings.hashes[position]
@@ -66,11 +168,13 @@ class Pictures:
         text = "\0".join(map(str, parts)).encode("utf-8", "surrogatepass")
         return hashlib.blake2b(text, digest_size=16).hexdigest()
 
-    def picture(self, originals: Originals, embeddings: Embeddings, position: int, side: int) -> Picture:
+    def picture(
+        self, originals: OriginalImages, embeddings: Embeddings, position: int, side: int
+    ) -> EncodedPicture:
         """Return a picture of an image that fits a square of `side` pixels.
 
         Raises:
-            GoneError: the image is missing.
+            MissingImageError: the image is missing.
             Unreadable, OSError: it can't be read.
         """
         tag = self.tag(originals, embeddings, position, side)
@@ -78,7 +182,7 @@ class Pictures:
         if data is None:
             data = rendered(originals, position, side)
             self._keep(tag, data)
-        return Picture(data, tag)
+        return EncodedPicture(data, tag)
 
     # ---- on disk -----------------------------------------------------------------------------------------------
 
@@ -104,7 +208,9 @@ class Pictures:
             self._make_room(len(data))
         except OSError as error:
             self._writes = False
-            log.warning("pictures are not kept in %s (%s); each is made anew", self.folder, error.strerror)
+            log.warning(
+                "pictures can't be cached in %s (%s); each is made again", self.folder, error.strerror
+            )
             with suppress(OSError):  # a file that can't be written can't be removed either
                 partial.unlink(missing_ok=True)
 
@@ -137,11 +243,11 @@ class Pictures:
         return found
 
 
-def rendered(originals: Originals, position: int, side: int) -> bytes:
+def rendered(originals: OriginalImages, position: int, side: int) -> bytes:
     """Return an image, re-encoded as PNG or JPEG, that fits a square of `side` pixels.
 
     Raises:
-        GoneError: the image is missing.
+        MissingImageError: the image is missing.
         Unreadable, OSError: it can't be read.
     """
     raw = originals.read(position)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..decisions.log import Kind
 from ..errors import TenpercentError
 from ..tree.cut import Hold
-from .groups import Decided, Order
+from .groups import DecisionFilter, GroupOrder
 from .pictures import SIDES
 
 MOST_BODY = 64 * 1024
@@ -37,7 +37,7 @@ WHOLE, NUMBER = re.compile("[-+]?[0-9]{1,40}"), re.compile("[-+.0-9eE]{1,40}")
 LARGEST = 2**53  # whole numbers beyond are not exact in JavaScript
 
 
-class RefusedError(TenpercentError):
+class RequestError(TenpercentError):
     """A request that can't be answered.
 
     Attributes:
@@ -58,50 +58,53 @@ def _whole(about: str, default: Any = ..., low: int = 0, high: int = LARGEST) ->
 
 
 def _most(default: int, most: int) -> Any:
-    return _whole("how many at most", default, 1, most)
+    return _whole("most results to return", default, 1, most)
 
 
 Text = Annotated[str, Field(max_length=500)]
-OFFSET = _whole("how many to pass over", 0)
+OFFSET = _whole("results to skip", 0)
 POSITION = _whole("the position of the image in id order")
 
 
 # ---- one model a call ----------------------------------------------------------------------------------------------
 
 
-class Request(BaseModel):
-    """The values of one request; what nobody asks for is passed over."""
+class CallInput(BaseModel):
+    """The values of one request; unknown ones are ignored."""
 
     model_config = ConfigDict(strict=True)
 
 
-class KeepRequest(Request):
-    keep: float | None = Field(None, ge=0, le=1, description="the fraction of images that stays")
+class KeepRequest(CallInput):
+    keep: float | None = Field(None, ge=0, le=1, description="the fraction of images to keep")
 
 
 class CutRequest(KeepRequest):
     threshold: float | None = Field(None, ge=0, le=2, description="instead of keep: the height of the cut")
     hold: Annotated[Hold, Field(strict=False)] | None = Field(
-        None, description="what decisions do not change, beside keep: how many stay, or the height of the cut"
+        None,
+        description="with keep, what decisions leave unchanged: the count of kept images or the height of the cut",
     )
 
 
 class GroupsRequest(CutRequest):
-    order: Order = Field(Order.SIZE, strict=False, description="of the groups")
+    order: GroupOrder = Field(GroupOrder.SIZE, strict=False, description="order of the groups")
     class_: Text | None = Field(
-        None, alias="class", description="the code or name of a class that one of its images has"
+        None, alias="class", description="code or name of a class; groups with an image of it"
     )
-    min_size: int = _whole("images it has at least", 2, 1)
-    max_size: int | None = _whole("images it has at most", None, 1)
-    text: Text = Field("", description="what the id of one of its images holds")
-    decided: Decided = Field(Decided.ANY, strict=False, description="about it")
-    around: int | None = _whole("a position: the page that holds its group, instead of the offset", None)
+    min_size: int = _whole("smallest size of a group", 2, 1)
+    max_size: int | None = _whole("largest size of a group", None, 1)
+    text: Text = Field("", description="text in the id of an image of the group")
+    decided: DecisionFilter = Field(
+        DecisionFilter.ANY, strict=False, description="groups with decisions, without, or any"
+    )
+    around: int | None = _whole("a position; gives the page with its group, whatever the offset", None)
     offset: int = OFFSET
     limit: int = _most(30, 100)
 
 
 class GroupRequest(CutRequest):
-    key: int = _whole("a position in the group, the smallest names it")
+    key: int = _whole("a position in the group; the smallest names it")
     offset: int = OFFSET
     limit: int = _most(200, 1000)
 
@@ -110,20 +113,20 @@ class ImageRequest(CutRequest):
     p: int = POSITION
 
 
-class PictureRequest(Request):
+class PictureRequest(CallInput):
     p: int = POSITION
-    side: int = _whole(f"of the square that it fits: {', '.join(map(str, SIDES))}", SIDES[0])
+    side: int = _whole(f"side of the square that the picture fits: {', '.join(map(str, SIDES))}", SIDES[0])
     of: Text | None = Field(
         None,
-        description="the beginning of the origin that the position is of; pictures may then be kept a while",
+        description="the start of the origin of the embeddings; the browser may then cache the picture",
     )
     known: str | None = Field(
-        None, alias="if-none-match", max_length=500, description="the tag of the one at hand"
+        None, alias="if-none-match", max_length=500, description="the tag of a cached picture"
     )
 
 
-class SearchRequest(Request):
-    text: Text = Field("", description="to look for")
+class SearchRequest(CallInput):
+    text: Text = Field("", description="text in the id")
     limit: int = _most(20, 200)
 
 
@@ -132,46 +135,46 @@ class RemovedRequest(CutRequest):
     limit: int = _most(60, 200)
 
 
-class LabelsRequest(Request):
+class LabelsRequest(CallInput):
     offset: int = OFFSET
     limit: int = _most(400_000, 400_000)
 
 
-class PointsRequest(Request):
+class PointsRequest(CallInput):
     offset: int = OFFSET
     limit: int = _most(200_000, 200_000)
 
 
-class HistoryRequest(Request):
+class HistoryRequest(CallInput):
     limit: int = _most(500, 1000)
 
 
 class DecisionRequest(CutRequest):
-    """A decision; the cut is to show the group of, and who goes instead."""
+    """A decision, with the cut for which the answer describes its effect."""
 
-    kind: Kind = Field(strict=False, description="what is decided")
+    kind: Kind = Field(strict=False, description="kind of decision")
     images: list[Annotated[int, Field(ge=0, le=LARGEST)]] = Field(
         min_length=1, max_length=MOST_IMAGES, description="positions in id order"
     )
-    note: str | None = Field(None, max_length=2000, description="why")
-    seen: int = _whole("the version of the decisions that was looked at", low=-1)
-    origin: Text = Field(description="of the embeddings that the positions are of")
+    note: str | None = Field(None, max_length=2000, description="reason")
+    seen: int = _whole("version of the decisions that the page shows", low=-1)
+    origin: Text = Field(description="origin of the embeddings that the positions refer to")
 
 
-class UndoRequest(Request):
-    number: int | None = _whole("which one; the last where it is not given", None, 1)
+class UndoRequest(CallInput):
+    number: int | None = _whole("number of the decision; the last one by default", None, 1)
 
 
 # ---- checking ------------------------------------------------------------------------------------------------------
 
-Model = TypeVar("Model", bound=Request)
+Model = TypeVar("Model", bound=CallInput)
 
 
 def of_address(model: type[Model], texts: Mapping[str, str]) -> Model:
     """Check the values of an address; an empty value counts as not given.
 
     Raises:
-        RefusedError: a value is missing, of another kind, or out of its range.
+        RequestError: a value is missing, of another kind, or out of its range.
     """
     schemas, _ = fields(model)
     given = {name: text for name, text in texts.items() if text and name in schemas}
@@ -192,16 +195,16 @@ def of_body(model: type[Model], body: bytes, content_type: str) -> Model:
     """Check the values of a JSON body.
 
     Raises:
-        RefusedError: it is not a JSON object, or a value is missing, of another kind, or out of its range.
+        RequestError: it is not a JSON object, or a value is missing, of another kind, or out of its range.
     """
     if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise RefusedError(415, f"the body is {content_type or 'of no type'!r}; send application/json")
+        raise RequestError(415, f"the body is {content_type or 'of no type'!r}; send application/json")
     try:
         content = json.loads(body or b"{}")
     except (ValueError, RecursionError):
-        raise RefusedError(400, "the body is no JSON; send an object") from None
+        raise RequestError(400, "the body is not JSON; send an object") from None
     if not isinstance(content, dict):
-        raise RefusedError(400, f"the body is a {type(content).__name__}; send an object")
+        raise RequestError(400, f"the body is a {type(content).__name__}; send an object")
     return _checked(model, content)
 
 
@@ -212,16 +215,16 @@ def _checked(model: type[Model], content: Mapping[str, Any]) -> Model:
         raise _refused(model, error) from None
 
 
-def _refused(model: type[Request], error: ValidationError) -> RefusedError:
+def _refused(model: type[CallInput], error: ValidationError) -> RequestError:
     first = error.errors(include_url=False, include_context=False)[0]
     name, value = str(first["loc"][0]), first["input"]
     wanted = _wanted(fields(model)[0][name])
     if first["type"] == "missing" or value is None:
-        return RefusedError(400, f"{name} is missing; give {wanted}")
+        return RequestError(400, f"{name} is missing; give {wanted}")
     inside = isinstance(value, list) or len(first["loc"]) > 1
     shown = "a list" if inside else "an object" if isinstance(value, dict) else repr(value)
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-    return RefusedError(400, f"{name} is {shown}; give {wanted}")
+    return RequestError(400, f"{name} is {shown}; give {wanted}")
 
 
 def _wanted(schema: Mapping[str, Any]) -> str:
@@ -231,14 +234,14 @@ def _wanted(schema: Mapping[str, Any]) -> str:
     if schema["type"] == "array":
         return f"a list of 1 to {schema['maxItems']:,} positions of images"
     if schema["type"] == "string":
-        return f"a text of at most {schema['maxLength']:,} letters"
+        return f"text of at most {schema['maxLength']:,} characters"
     what = "a whole number" if schema["type"] == "integer" else "a number"
     low, high = schema["minimum"], schema["maximum"]
     return f"{what} of at least {low:g}" if high == LARGEST else f"{what} from {low:g} to {high:g}"
 
 
 @cache
-def fields(model: type[Request]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def fields(model: type[CallInput]) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Return the JSON schema of each value, what several share written out, and the names of those required."""
     whole = model.model_json_schema()
     found = {}

@@ -61,8 +61,8 @@ def serve(
         address = _address(host, listener.getsockname()[1], token)
         if hosts:
             log.warning(
-                "listening at %s: whoever reaches this machine and has the address below sees the images and decides, "
-                "and the way there is not encrypted",
+                "listening on %s: whoever reaches this machine with the address below can see the images and decide; "
+                "the connection is not encrypted",
                 host,
             )
         server = _server(uvicorn, app)
@@ -81,7 +81,7 @@ def _server(uvicorn: Any, app: Starlette) -> Any:
 
     class Server(uvicorn.Server):  # type: ignore[misc]
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            app.state.review.hub.close()
+            app.state.review.events.close()
             await super().shutdown(sockets=sockets)
 
     config = uvicorn.Config(
@@ -126,8 +126,8 @@ def _listening(host: str, port: int | None) -> socket.socket:
 
 def _why(host: str, port: int, error: OSError) -> str:
     if isinstance(error, socket.gaierror):
-        return f"--host {host} is no address of this machine; leave it out, or give 0.0.0.0"
-    return f"can't listen at {host}:{port} ({error.strerror}); give another --port, or leave it out for a free one"
+        return f"--host {host} is not an address of this machine; leave it out, or give 0.0.0.0"
+    return f"can't listen on {host}:{port} ({error.strerror}); give another --port, or leave it out for a free one"
 
 
 def _address(host: str, port: int, token: str) -> str:

@@ -16,11 +16,11 @@ from ..decisions.meaning import constraints_of, places
 from ..errors import RunFolderError
 from ..selection.stored import load_embeddings, stored_decided
 from ..tree.cut import Within
-from .forest import Forest
-from .memo import Memo
-from .nearby import Nearby
-from .originals import Originals, open_originals
-from .state import How, State
+from .cache import Cache
+from .forest import MergeForest
+from .nearby import OutsideSearch
+from .pictures import open_originals
+from .state import RunState, StoredCut
 
 if TYPE_CHECKING:
     from ..tree.merges import Merges
@@ -30,7 +30,7 @@ log = logging.getLogger("tenpercent")
 LOOK_EVERY = 0.1  # seconds during which requests share one check of the disk
 
 
-class Session:
+class RunSession:
     """A source of the current state of a run folder on disk; thread-safe."""
 
     def __init__(self, path: Path) -> None:
@@ -43,18 +43,18 @@ class Session:
         self.log = DecisionLog(self.run.path)
         self._lock = RLock()
         self._seen: tuple[Any, ...] = ()
-        self._embeddings: Memo[Embeddings] = Memo(1)
-        self._bare: Memo[Merges] = Memo(1)
+        self._embeddings: Cache[Embeddings] = Cache(1)
+        self._bare: Cache[Merges] = Cache(1)
         self._walked: Merges | None = None  # the tree under the decisions used last
         self._walked_of: Merges | None = None
-        self._forest: Forest | None = None
+        self._forest: MergeForest | None = None
         self._damaged = False
         self.reached: float | None = None
         self._state = self._load(None)
         self._looked = time.monotonic()
 
     @property
-    def state(self) -> State:
+    def state(self) -> RunState:
         """Current state of the run.
 
         Raises:
@@ -87,18 +87,43 @@ class Session:
             _written(self.log.path) if self._damaged else 0,
         )
 
-    def _load(self, before: State | None) -> State:
-        """Read what has changed since `before`."""
+    def _load(self, before: RunState | None) -> RunState:
+        """Read what has changed since `before`; decisions that can't be read are left out, and the state says so."""
         seen = self._stamp()
         clustered = self.run.require(Stage.CLUSTER)
         bare = self._merges(clustered.settings.layer)
-        how = How.of(self.run.stage(Stage.SELECT))
-        if before is not None and before.embeddings is bare.embeddings:
-            originals, nearby = before.originals, before.nearby
-        else:
-            originals, nearby = open_originals(self.run, bare.embeddings), Nearby(bare.embeddings)
-        state = self._state_of(clustered.settings.keep, bare, how, originals, nearby)
-        self._seen, self._damaged = seen, bool(state.damaged)
+        embeddings = bare.embeddings
+        damaged, version, undo, redo = "", -1, False, False
+        decisions: tuple[Decision, ...] = ()
+        try:
+            version, decisions = self.log.version, self.log.active()
+            undo, redo = self.log.can_undo, self.log.can_redo
+        except RunFolderError as error:
+            log.warning("%s", error)
+            damaged = str(error)
+        meaning = constraints_of(decisions, embeddings)
+        merges = self._under(bare, meaning.constraints)
+        if self._forest is None or self._forest.a is not merges.a:
+            self._forest = MergeForest(merges, merges.within is Within.CLASS)
+        same = before is not None and before.embeddings is embeddings
+        state = RunState(
+            run=self.run,
+            built_keep=clustered.settings.keep,
+            merges=merges,
+            forest=self._forest,
+            originals=before.originals if before and same else open_originals(self.run, embeddings),
+            nearby=before.nearby if before and same else OutsideSearch(embeddings),
+            stored_cut=StoredCut.of(self.run.stage(Stage.SELECT)),
+            version=version,
+            decisions=decisions,
+            place=places(decisions, embeddings),
+            unmatched=len(meaning.unmatched),
+            undo=undo,
+            redo=redo,
+            damaged=damaged,
+            reached=self.reached,
+        )
+        self._seen, self._damaged = seen, bool(damaged)
         return state
 
     def _merges(self, layer: str) -> Merges:
@@ -109,40 +134,6 @@ class Session:
         embeddings = self._embeddings.get(made_of, lambda: load_embeddings(self.run, layer))
         tree = (made_of, _written(self.run.merges))
         return self._bare.get(tree, lambda: Merges.load(self.run.merges, embeddings))
-
-    def _state_of(
-        self, built_keep: float | None, bare: Merges, how: How, originals: Originals, nearby: Nearby
-    ) -> State:
-        """Return a state under the current decisions; where they can't be read, without any, marked as damaged."""
-        damaged, version, undo, redo = "", -1, False, False
-        decisions: tuple[Decision, ...] = ()
-        try:
-            version, decisions = self.log.version, self.log.active()
-            undo, redo = self.log.can_undo, self.log.can_redo
-        except RunFolderError as error:
-            log.warning("%s", error)
-            damaged = str(error)
-        meaning = constraints_of(decisions, bare.embeddings)
-        merges = self._under(bare, meaning.constraints)
-        if self._forest is None or self._forest.a is not merges.a:
-            self._forest = Forest(merges, merges.within is Within.CLASS)
-        return State(
-            run=self.run,
-            built_keep=built_keep,
-            merges=merges,
-            forest=self._forest,
-            originals=originals,
-            nearby=nearby,
-            how=how,
-            version=version,
-            decisions=decisions,
-            place=places(decisions, bare.embeddings),
-            unmatched=len(meaning.unmatched),
-            undo=undo,
-            redo=redo,
-            damaged=damaged,
-            reached=self.reached,
-        )
 
     def _under(self, bare: Merges, constraints: Constraints) -> Merges:
         """Return the tree under constraints; the result of walking again is cached while they stay the same."""

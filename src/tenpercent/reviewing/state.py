@@ -15,12 +15,12 @@ from ..data.store.records import SelectRecord
 from ..data.store.run_folder import RunFolder
 from ..decisions.log import Decision, ImageName
 from ..tree.cut import Cut, Hold
-from .forest import Forest
-from .groups import Groups
-from .memo import Memo
-from .nearby import Nearby
-from .originals import Originals
-from .requests import RefusedError
+from .cache import Cache
+from .forest import MergeForest
+from .groups import CutGroups
+from .nearby import OutsideSearch
+from .pictures import OriginalImages
+from .requests import RequestError
 
 if TYPE_CHECKING:
     from ..tree.merges import Merges
@@ -31,7 +31,7 @@ ANSWERS = 400  # numbers and pages cached at a time, up to 300 KB each
 
 
 @dataclass(frozen=True)
-class How:
+class StoredCut:
     """The cut of the run's own selection, made or default.
 
     Attributes:
@@ -49,10 +49,10 @@ class How:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, selected: SelectRecord | None) -> How:
+    def of(cls, selected: SelectRecord | None) -> StoredCut:
         """Read the record of the select stage; None where it has not run."""
         if selected is None:
-            return cls(notes=("Nothing is selected yet: this page begins at keep 0.9.",))
+            return cls(notes=("Nothing has been selected yet; this page starts at keep 0.9.",))
         settings = selected.settings
         images = selected.kept + selected.removed
         strategy, notes = settings.strategy, list(selected.notes)
@@ -61,7 +61,7 @@ class How:
         if settings.keep_ids:
             notes.append(
                 f"The stored selection keeps {settings.keep_ids:,} images because --keep-ids names them; this page "
-                "does not know which: decide “keep” for them here."
+                "does not know which: keep them here by a decision."
             )
         return cls(
             keep=settings.keep or max(1, selected.kept) / max(1, images),
@@ -73,7 +73,7 @@ class How:
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class RunState:
     """A run folder at one moment; immutable.
 
     Attributes:
@@ -83,7 +83,7 @@ class State:
         originals: the images.
         nearby: finds the nearest image outside a group.
         forest: the tree's merges as nodes.
-        how: the cut of the run's own selection.
+        stored_cut: the cut of the run's own selection.
         version: of the log of decisions.
         decisions: the current ones, in order.
         place: the position of each image that they name.
@@ -96,10 +96,10 @@ class State:
     run: RunFolder
     built_keep: float | None
     merges: Merges
-    forest: Forest
-    originals: Originals
-    nearby: Nearby
-    how: How
+    forest: MergeForest
+    originals: OriginalImages
+    nearby: OutsideSearch
+    stored_cut: StoredCut
     version: int = 0
     decisions: tuple[Decision, ...] = ()
     place: dict[ImageName, int] = field(default_factory=dict)
@@ -179,19 +179,19 @@ class State:
                 high = middle
             else:
                 low = middle + 1
-        built = [self.built_keep, self.how.keep, self.reached]
+        built = [self.built_keep, self.stored_cut.keep, self.reached]
         asked = [self.checked(keep, None, hold) for keep in built if keep is not None]
         known = [cut.keep for cut in asked if cut.keep and cut.wanted(n) >= 1 and self.covers(cut)]
         return float(min([low / n, *known]))
 
     @cached_property
-    def answers(self) -> Memo[Any]:
+    def answers(self) -> Cache[Any]:
         """Answers made of cuts that have left `groups` since: their numbers, and pages of their lists."""
-        return Memo(ANSWERS)
+        return Cache(ANSWERS)
 
     @cached_property
-    def _groups(self) -> Memo[Groups]:
-        return Memo(CUTS)
+    def _groups(self) -> Cache[CutGroups]:
+        return Cache(CUTS)
 
     def checked(self, keep: float | None, threshold: float | None, hold: str | None = None) -> Cut:
         """Return a cut that was asked for; the run's own where neither is given.
@@ -200,9 +200,9 @@ class State:
             UsageError: both are given, or one is out of its range.
         """
         if keep is None and threshold is None:
-            keep = self.how.keep
-        budget = None if threshold is not None else self.how.budget
-        return Cut(keep, threshold, budget, min_per_class=self.how.min_per_class, hold=hold)
+            keep = self.stored_cut.keep
+        budget = None if threshold is not None else self.stored_cut.budget
+        return Cut(keep, threshold, budget, min_per_class=self.stored_cut.min_per_class, hold=hold)
 
     def covers(self, cut: Cut) -> bool:
         """Return whether the tree is deep enough for a cut."""
@@ -212,25 +212,25 @@ class State:
         """Refuse a cut that the tree is not deep enough for.
 
         Raises:
-            RefusedError: it is not.
+            RequestError: it is not.
         """
         if not self.covers(cut):
             asked = f"keep {cut.keep:g}" if cut.keep is not None else f"threshold {cut.threshold:g}"
             deepest = self.deepest_held if cut.holds_height else self.deepest
             line = f"the tree does not reach {asked}, only keep {deepest:.4f}; deepen it first"
-            raise RefusedError(409, line, deepest_keep=deepest, can_deepen=True)
+            raise RequestError(409, line, deepest_keep=deepest, can_deepen=True)
 
-    def groups(self, cut: Cut) -> Groups:
+    def groups(self, cut: Cut) -> CutGroups:
         """Return the groups of a cut.
 
         Raises:
-            RefusedError: the tree is not deep enough.
+            RequestError: the tree is not deep enough.
         """
         self.require(cut)
         return self._groups.get(cut, lambda: self._cut(cut))
 
-    def _cut(self, cut: Cut) -> Groups:
-        return Groups(self.merges, self.forest, self.merges.taken(cut), self.touched)
+    def _cut(self, cut: Cut) -> CutGroups:
+        return CutGroups(self.merges, self.forest, self.merges.taken(cut), self.touched)
 
     def partition(self, cut: Cut) -> Partition:
         """Return a cut as the library's partition."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections import Counter
 from collections.abc import Mapping
@@ -10,23 +11,27 @@ from typing import Any
 
 import numpy as np
 
+from ..data.store.results import read_results
+from ..data.store.run_folder import RunFolder
 from ..decisions.log import Decision, ImageName
+from ..errors import TenpercentError
 from ..tree.cut import Cut
 from ..tree.gap import FEWEST, find_gap
 from ..tree.merges_file import complete_heights
-from .accuracy import accuracy
-from .groups import Groups
-from .requests import RefusedError
-from .state import State
+from .groups import CutGroups
+from .requests import RequestError
+from .state import RunState
+
+log = logging.getLogger("tenpercent")
 
 MOST_CLASSES = 2000
 MOST_NAMED = 20  # images of a decision in a list of decisions
 
 
-def run_view(state: State) -> dict[str, Any]:
+def run_view(state: RunState) -> dict[str, Any]:
     """Return the data that the page needs first."""
-    embeddings, how = state.embeddings, state.how
-    notes = [*how.notes, *(line for line in (state.originals.note, state.damaged) if line)]
+    embeddings, stored = state.embeddings, state.stored_cut
+    notes = [*stored.notes, *(line for line in (state.originals.note, state.damaged) if line)]
     if state.unmatched:
         notes.append(f"Decisions name {state.unmatched:,} images that are not in this run; they are kept.")
     prefix = f"tenpercent select {shlex.quote(str(state.run.path))}"
@@ -41,9 +46,9 @@ def run_view(state: State) -> dict[str, Any]:
         "n_classes": len(embeddings.class_names),
         "within": str(state.merges.within),
         "layer": embeddings.layer,
-        "budget": how.budget,
-        "min_per_class": how.min_per_class,
-        "keep": max(how.keep, state.deepest_held),
+        "budget": stored.budget,
+        "min_per_class": stored.min_per_class,
+        "keep": max(stored.keep, state.deepest_held),
         "shallowest": {"keep": 1.0},
         "deepest_keep": state.deepest,
         "deepest_held": state.deepest_held,
@@ -55,15 +60,15 @@ def run_view(state: State) -> dict[str, Any]:
         "counts_by_kind": dict(Counter(str(decision.kind) for decision in state.decisions)),
         "decisions_unmatched": state.unmatched,
         "decisions_error": state.damaged or None,
-        "strategy": how.strategy,
-        "command": commands(state, state.checked(how.keep, None)),
+        "strategy": stored.strategy,
+        "command": commands(state, state.checked(stored.keep, None)),
         "commands_prefix": prefix,
         "accuracy": accuracy(state.run),
         "notes": notes,
     }
 
 
-def gap_view(state: State) -> dict[str, Any]:
+def gap_view(state: RunState) -> dict[str, Any]:
     """Return the gap between copies and the rest, or up to which height there is none; independent of decisions."""
     tree = state.merges.bare or state.merges
     heights = complete_heights(tree.height, tree.complete_to)
@@ -75,7 +80,7 @@ def gap_view(state: State) -> dict[str, Any]:
     }
 
 
-def commands(state: State, cut: Cut) -> dict[str, str]:
+def commands(state: RunState, cut: Cut) -> dict[str, str]:
     """Return the command and the lines of Python that make the same cut."""
     path = str(state.run.path)
     asked = {"threshold": repr(cut.threshold)} if cut.keep is None else {"keep": _short(cut.keep)}
@@ -93,13 +98,13 @@ def commands(state: State, cut: Cut) -> dict[str, str]:
     }
 
 
-def cut_view(state: State, cut: Cut) -> dict[str, Any]:
+def cut_view(state: RunState, cut: Cut) -> dict[str, Any]:
     """Return a cut in numbers."""
     found: dict[str, Any] = state.answers.get(("cut", cut), lambda: _cut_view(state, cut))
     return found
 
 
-def _cut_view(state: State, cut: Cut) -> dict[str, Any]:
+def _cut_view(state: RunState, cut: Cut) -> dict[str, Any]:
     groups, n = state.groups(cut), len(state.embeddings)
     stay = n - int(groups.taken.sum())
     notes: tuple[str, ...] = ()
@@ -114,7 +119,7 @@ def _cut_view(state: State, cut: Cut) -> dict[str, Any]:
         "kept": stay,
         "removed": n - stay,
         "redundant_groups": len(groups.redundant),
-        "decided_groups": int((groups.decided < groups.forest.m).sum()),
+        "decided_groups": int((groups.size(groups.decided) > 1).sum()),
         "parted": _parted(state, groups),
         "largest": int(groups.size(groups.redundant).max(initial=1)),
         "height": groups.height,
@@ -126,19 +131,19 @@ def _cut_view(state: State, cut: Cut) -> dict[str, Any]:
     }
 
 
-def _parted(state: State, groups: Groups) -> int:
+def _parted(state: RunState, groups: CutGroups) -> int:
     """Return how many decisions left all of their images in no group, so that the list no longer shows them."""
     held = state.merges.constraints
-    both = groups.of(held.apart.flatten()).reshape(-1, 2) >= groups.forest.m
+    both = groups.size(groups.of(held.apart.flatten()).reshape(-1, 2)) == 1
     return int(both.all(axis=1).sum()) + len(np.setdiff1d(held.alone, held.apart))
 
 
-def _classes(state: State) -> list[dict[str, Any]]:
+def _classes(state: RunState) -> list[dict[str, Any]]:
     named = zip(state.embeddings.class_names[:MOST_CLASSES], state.class_sizes, strict=False)
     return [{"code": code, "name": name, "images": many} for code, (name, many) in enumerate(named)]
 
 
-def _kept_by_class(state: State, groups: Groups) -> list[dict[str, Any]]:
+def _kept_by_class(state: RunState, groups: CutGroups) -> list[dict[str, Any]]:
     """Return the classes with what each keeps: one image a group, unless decisions or unlike labels change that."""
     labels = state.embeddings.labels
     if labels is None:
@@ -150,7 +155,7 @@ def _kept_by_class(state: State, groups: Groups) -> list[dict[str, Any]]:
     code, fewer = groups.code(plain), groups.size(plain) - 1
     gone = np.bincount(code[code >= 0], weights=fewer[code >= 0], minlength=width)
     if len(special):
-        standing = groups.standing(special)
+        standing = groups.with_representatives(special)
         codes = labels[standing.members[~standing.kept]]
         gone = gone + np.bincount(codes[codes >= 0], minlength=width)
     return [
@@ -159,32 +164,58 @@ def _kept_by_class(state: State, groups: Groups) -> list[dict[str, Any]]:
     ]
 
 
+def accuracy(run: RunFolder) -> list[dict[str, Any]]:
+    """Return mean accuracy and its interval by arm and fraction, of the protocol with the most training runs."""
+    from ..reporting.evidence.results import gather  # loads SciPy's statistics, which takes seconds
+
+    try:
+        table = read_results(run)
+        found = () if table is None else gather(table)
+    except TenpercentError as error:
+        log.warning("the page shows no accuracies: %s", error)
+        return []
+    return [
+        {
+            "arm": result.arm,
+            "layer": result.layer,
+            "fraction": result.fraction,
+            "trials": len(result.done),
+            "mean": summary.mean,
+            "low": summary.low,
+            "high": summary.high,
+        }
+        for evidence in found[:1]
+        for result in evidence.results
+        if (summary := result.summary("accuracy")) is not None
+    ]
+
+
 # ---- images and decisions ------------------------------------------------------------------------------------------
 
 
-def with_keeper(state: State, position: int, keeper: int, dissimilarity: float) -> dict[str, Any]:
-    """Return a removed image with its representative and the dissimilarity to it; both null where `keeper` is −1."""
-    known = keeper >= 0
+def with_representative(state: RunState, position: int, other: int, dissimilarity: float) -> dict[str, Any]:
+    """Return a removed image with its representative and the dissimilarity to it; both null where `other` is −1."""
+    known = other >= 0
     return image_name(state, position) | {
-        "keeper": image_name(state, keeper) if known else None,
+        "representative": image_name(state, other) if known else None,
         "d": dissimilarity if known else None,
     }
 
 
-def image_name(state: State, position: int) -> dict[str, Any]:
+def image_name(state: RunState, position: int) -> dict[str, Any]:
     """Return the name of an image: position, id and class."""
     name = state.class_names(np.asarray([position]))[0]
     return {"p": position, "id": str(state.embeddings.ids[position]), "class_name": name}
 
 
-def search_view(state: State, text: str, limit: int) -> dict[str, Any]:
+def search_view(state: RunState, text: str, limit: int) -> dict[str, Any]:
     """Return the first images whose id contains a text."""
     found = state.matching(text) if text else np.empty(0, dtype=np.int64)
     return {"images": [image_name(state, int(p)) for p in found[:limit]], "total": len(found)}
 
 
 def decision_view(
-    state: State, decision: Decision, place: Mapping[ImageName, int] | None = None
+    state: RunState, decision: Decision, place: Mapping[ImageName, int] | None = None
 ) -> dict[str, Any]:
     """Return a decision with its first images; `place` maps them to positions, the state's own where None."""
     known = state.place if place is None else place
@@ -200,14 +231,14 @@ def decision_view(
     }
 
 
-def checked_position(state: State, position: int) -> int:
+def checked_position(state: RunState, position: int) -> int:
     """Return an existing position.
 
     Raises:
-        RefusedError: there is no such image.
+        RequestError: there is no such image.
     """
     if not 0 <= position < len(state.embeddings):
-        raise RefusedError(
+        raise RequestError(
             404, f"there is no image {position:,}; positions go from 0 to {len(state.embeddings) - 1:,}"
         )
     return position

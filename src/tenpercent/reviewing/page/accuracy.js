@@ -69,7 +69,7 @@ function mark(arm, x, y) {
 
 function sentence({ arm, layer, fraction, mean, low, high, trials }) {
   const interval = low === null || high === null ? "" : ` (${percent(low)} to ${percent(high)} %)`;
-  return `${named({ arm, layer })} at ${percent(fraction)} %: ${percent(mean)} %${interval}, ${several(trials, "training")}`;
+  return `${named({ arm, layer })} at ${percent(fraction)} %: ${percent(mean)} %${interval}, ${several(trials, "training run")}`;
 }
 
 function rounded(low, high) {

@@ -7,7 +7,7 @@ import { className, count, dissimilarity, fileName, KINDS, several, shortened } 
 
 /** The card of a group, or an empty one of the same height where it is still on its way. */
 export function card(group, index, total, fits, side, room = null) {
-  if (!group) return el("article", { class: "card waiting", "aria-busy": "true", "aria-posinset": index + 1, "aria-setsize": total, "aria-label": "Group on its way" });
+  if (!group) return el("article", { class: "card waiting", "aria-busy": "true", "aria-posinset": index + 1, "aria-setsize": total, "aria-label": "Loading" });
   const title = `group-${group.key}`;
   const tiles = group.members.slice(0, group.size > fits ? fits - 1 : fits);
   const rest = group.size - tiles.length;
@@ -48,7 +48,7 @@ export function tile(member, side = 160, withClass = false, room = null) {
     member.class_name === null ? null : className(member.class_name),
     member.d !== null && member.role !== "kept" ? `dissimilarity ${dissimilarity(member.d)}` : null,
     ...member.marks.map((kind) => `decided: ${KINDS[kind]?.name ?? kind}`),
-    member.missing ? "file is gone" : null,
+    member.missing ? "file missing" : null,
   ];
   return el(
     "div",
@@ -72,4 +72,18 @@ export function frame(member, side) {
   return box;
 }
 
-const gone = () => el("span", { class: "frame words gone" }, icon("gone"), el("span", {}, "file is gone"));
+const gone = () => el("span", { class: "frame words gone" }, icon("gone"), el("span", {}, "file missing"));
+
+/** An image as large as there is room, or words in its place. */
+export function large(image) {
+  if (!state.run.has_images || image.missing) {
+    const words = image.missing ?? state.run.images_note ?? "";
+    return el("span", { class: "frame words" }, icon("gone"), el("bdi", {}, image.id), el("span", { dir: "auto" }, words));
+  }
+  const box = el("span", { class: "frame" });
+  const img = el("img", { src: picture(image.p, 1024), alt: image.id, decoding: "async" });
+  img.addEventListener("load", () => box.classList.toggle("crisp", img.naturalWidth < 200 && img.naturalHeight < 200));
+  img.addEventListener("error", () => box.replaceWith(el("span", { class: "frame words" }, icon("gone"), "The picture can’t be shown.")), { once: true });
+  box.append(img);
+  return box;
+}

@@ -1,8 +1,8 @@
 // Comparison of two images: side by side, or alternating in one place, where the eye sees every difference.
 
 import { get } from "./api.js";
+import { large } from "./card.js";
 import { button, el, openDialog } from "./dom.js";
-import { large } from "./details.js";
 import { say } from "./notices.js";
 import { cutting, state } from "./state.js";
 import { className, dissimilarity } from "./words.js";
@@ -34,9 +34,9 @@ export async function compare(one, other, { turns = false } = {}) {
     front = 1 - front;
     figures.forEach((figure, number) => figure.classList.toggle("front", number === front));
   };
-  const mode = button("In one place", { icon: "flicker", key: "f", onclick: () => both(!stage.classList.contains("one-place")) });
-  const swap = button("Other image", { key: "space", onclick: turn });
-  const play = button("Turn by itself", { onclick: () => playing(timer === null), "aria-pressed": "false" });
+  const mode = button("Overlay", { icon: "flicker", key: "f", onclick: () => both(!stage.classList.contains("one-place")) });
+  const swap = button("Switch", { key: "space", onclick: turn });
+  const play = button("Switch automatically", { onclick: () => playing(timer === null), "aria-pressed": "false" });
   function both(inOnePlace) {
     stage.classList.toggle("one-place", inOnePlace);
     mode.setAttribute("aria-pressed", String(inOnePlace));
@@ -60,7 +60,7 @@ export async function compare(one, other, { turns = false } = {}) {
   });
   figures[0].classList.add("front");
   const [a, b] = images;
-  const apart = a.keeper === b.p ? a.d : b.keeper === a.p ? b.d : a.nearest_outside?.p === b.p ? a.nearest_outside.d : b.nearest_outside?.p === a.p ? b.nearest_outside.d : null;
+  const apart = a.representative === b.p ? a.d : b.representative === a.p ? b.d : a.nearest_outside?.p === b.p ? a.nearest_outside.d : b.nearest_outside?.p === a.p ? b.nearest_outside.d : null;
   body.append(
     el("div", { class: "compare-tools" }, mode, swap, play, el("p", { class: "quiet" }, apart === null ? "" : `dissimilarity ${dissimilarity(apart)}`)),
     stage,

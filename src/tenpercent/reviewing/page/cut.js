@@ -2,9 +2,8 @@
 
 import { ApiError, Follower, get, isAbort } from "./api.js";
 import { byId, el } from "./dom.js";
-import { offerDeeper } from "./deeper.js";
 import * as feed from "./feed.js";
-import { say, settled, speak } from "./notices.js";
+import { banner, say, settled, speak } from "./notices.js";
 import { cutting, on, set, state } from "./state.js";
 import { count, dissimilarity, percent, several } from "./words.js";
 
@@ -13,6 +12,7 @@ const slider = byId("keep-slider");
 const number = byId("keep-number");
 const height = byId("threshold-number");
 const follower = new Follower(load);
+const refreshing = new Follower(refreshed);
 
 export function startCut() {
   slider.addEventListener("input", () => moveTo(keepOf(Number(slider.value))));
@@ -63,8 +63,22 @@ export function step(direction, thousandths = 1) {
   return moveTo(keepOf(Math.round(state.keep * state.run.n) + direction * by));
 }
 
-/** Load the cut and what is seen of its groups again: decisions have changed. */
+/** Load the cut and the groups on screen again. */
 export const reload = () => follower.follow(cutting());
+
+/** Load all that decisions change. */
+export const refresh = () => refreshing.follow(true);
+
+async function refreshed() {
+  const run = await get("api/run");
+  if (run.origin !== state.run.origin) {
+    banner("origin", "The images were embedded again since this page was opened.", { words: "Load the page again", onclick: () => location.reload() });
+    return;
+  }
+  settled(run.version);
+  set({ run });
+  await reload();
+}
 
 async function load(asked) {
   const { run } = state;
@@ -86,7 +100,7 @@ function beyond(asked, deepest) {
   const { run } = state;
   if (asked.hold === "count" && asked.keep * run.n >= run.deepest_held * run.n - 0.5) {
     set({ hold: "height" });
-    say("The tree ends here, so nothing goes in place of what your decisions bring back.");
+    say("The tree ends here, so no image is removed instead of those your decisions keep.");
     return load(cutting());
   }
   set({ deeper: { keep: asked.keep ?? null, deepest }, ...(asked.keep === undefined ? { keep: lowest() } : {}) });
@@ -163,9 +177,6 @@ function show() {
     number.value = percent(state.keep, n);
   }
   byId("cut").style.setProperty("--place-share", Math.max(0, place(state.keep)));
-  const deeper = byId("deeper");
-  if (state.deeper && !deeper) byId("feed-state").before(offerDeeper());
-  else if (!state.deeper) deeper?.remove();
   byId("feed").hidden = byId("feed-state").hidden = Boolean(state.deeper);
 }
 
@@ -174,7 +185,7 @@ function tell() {
   const n = run.n;
   if (deeper) {
     const asked = deeper.keep === null ? `Dissimilarity ${dissimilarity(state.threshold)}` : `Keep ${percent(deeper.keep, n)} %`;
-    byId("headline").textContent = `${asked} lies deeper than the tree`;
+    byId("headline").textContent = `${asked} is beyond the computed tree`;
     byId("counts").replaceChildren();
     byId("guarantee").textContent = "";
     byId("notes").replaceChildren();
@@ -202,8 +213,8 @@ function tell() {
 function progress(cut) {
   const done = cut.decided_groups + cut.parted;
   const all = cut.redundant_groups + cut.parted;
-  const bar = el("progress", { max: Math.max(1, all), value: done, "aria-label": "Groups decided" });
-  byId("decided-so-far").replaceChildren(...(all ? [bar, el("span", {}, `${count(done)} of ${count(all)} decided`)] : []));
+  const bar = el("progress", { max: Math.max(1, all), value: done, "aria-label": "Groups reviewed" });
+  byId("decided-so-far").replaceChildren(...(all ? [bar, el("span", {}, `${count(done)} of ${count(all)} reviewed`)] : []));
 }
 
 function guarantee(cut) {

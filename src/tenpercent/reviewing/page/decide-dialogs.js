@@ -2,18 +2,17 @@
 
 import { picture } from "./api.js";
 import { button, el, openDialog } from "./dom.js";
-import { possible } from "./decide.js";
 import { known } from "./feed.js";
-import { state, targets } from "./state.js";
+import { state } from "./state.js";
 import { decided, KINDS, several, shortened, time } from "./words.js";
 
-/** Ask what to decide and with which note; null where it is called off. */
-export function withNote() {
+/** Ask which of some kinds to decide about so many images, and with which note; null where it is called off. */
+export function withNote(possible, many) {
   return new Promise((resolve) => {
     let answer = null;
-    const { dialog, body } = openDialog("Decide, with a note", { onclose: () => resolve(answer) });
+    const { dialog, body } = openDialog("Decide with a note", { onclose: () => resolve(answer) });
     const kinds = [
-      ...Object.entries(KINDS).filter(([kind]) => kind !== "accept" && typeof possible(kind) !== "string").map(([kind, { name }]) => [kind, name]),
+      ...possible.map((kind) => [kind, KINDS[kind].name]),
       ["whole", "Keep whole group"],
       ["accept", "Accept group"],
     ];
@@ -24,7 +23,7 @@ export function withNote() {
     const form = el(
       "form",
       { method: "dialog", class: "stack" },
-      el("p", {}, `About ${several(targets().length, "image")}.`),
+      el("p", {}, `About ${several(many, "image")}.`),
       el("fieldset", { class: "choices" }, el("legend", {}, "Decision"), choices),
       el("label", { for: "note" }, "Note"),
       note,
@@ -45,7 +44,7 @@ export function withNote() {
 export function conflict(theirs, kind, images) {
   return new Promise((resolve) => {
     let answer = false;
-    const { dialog, body } = openDialog("Somebody has decided otherwise meanwhile", { onclose: () => resolve(answer) });
+    const { dialog, body } = openDialog("Someone else has decided otherwise", { onclose: () => resolve(answer) });
     const named = theirs.images.map(({ p, id }) =>
       el("li", {}, p !== null && state.run.has_images && el("img", { src: picture(p, 160), alt: "" }), el("bdi", {}, shortened(id, 60))),
     );
@@ -54,12 +53,12 @@ export function conflict(theirs, kind, images) {
       el("p", {}, el("strong", {}, decided(theirs)), `, ${time(theirs.time)}`),
       el("ul", { class: "named" }, named),
       theirs.note && el("blockquote", { dir: "auto" }, theirs.note),
-      el("p", {}, `You were about to decide “${KINDS[kind].name}”`, mine.length === 1 && [" for ", el("bdi", {}, shortened(mine[0], 60))], ". That says the contrary; theirs would no longer hold where yours does."),
+      el("p", {}, `You were about to decide “${KINDS[kind].name}”`, mine.length === 1 && [" for ", el("bdi", {}, shortened(mine[0], 60))], ". It contradicts theirs and would take its place."),
       el(
         "p",
         { class: "actions" },
-        button("Leave theirs", { kind: "strong", onclick: () => dialog.close() }),
-        button("Decide otherwise all the same", { onclick: () => { answer = true; dialog.close(); } }),
+        button("Keep theirs", { kind: "strong", onclick: () => dialog.close() }),
+        button("Replace it with mine", { onclick: () => { answer = true; dialog.close(); } }),
       ),
     );
   });

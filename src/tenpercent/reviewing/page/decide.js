@@ -1,12 +1,12 @@
 // Decisions: their conditions, sending them, and conflicts with somebody else's.
 
 import { ApiError, get, post } from "./api.js";
+import { refresh } from "./cut.js";
 import { conflict, withNote } from "./decide-dialogs.js";
 import { goingOn, known } from "./feed.js";
 import { say, settled } from "./notices.js";
-import { refresh } from "./refresh.js";
 import { cutting, set, state, targets } from "./state.js";
-import { changed, count, decided } from "./words.js";
+import { changed, count, decided, KINDS } from "./words.js";
 
 const MOST = 1000; // images of one decision, as the server has it
 
@@ -15,11 +15,11 @@ export function possible(kind, images = targets()) {
   if (!images.length) return "Select an image first.";
   if (images.length > MOST) return `One decision names at most ${count(MOST)} images; ${count(images.length)} are selected.`;
   if (kind === "apart" && images.length === 1) {
-    const keeper = state.looked?.p === images[0] ? state.looked.keeper : null;
-    if (keeper !== null && keeper !== undefined && keeper !== images[0]) return { kind, images: [images[0], keeper] };
-    return "Select the two images that shall never share a group.";
+    const other = state.looked?.p === images[0] ? state.looked.representative : null;
+    if (other !== null && other !== undefined && other !== images[0]) return { kind, images: [images[0], other] };
+    return "Select the two images that must never share a group.";
   }
-  if (kind === "apart" && images.length !== 2) return "Two images are never together: select exactly two.";
+  if (kind === "apart" && images.length !== 2) return `Never together takes two images; ${count(images.length)} are selected.`;
   return { kind, images };
 }
 
@@ -35,7 +35,7 @@ function seen(position) {
 
 /** Decide about the selected images, or about others; about the one looked at only where it is seen. */
 export async function decide(kind, note = "", images = targets()) {
-  if (images.length === 1 && !state.selected.size && state.view !== "map" && !seen(images[0])) return say("The image looked at is not on screen: click one first.", { bad: true });
+  if (images.length === 1 && !state.selected.size && state.view !== "map" && !seen(images[0])) return say("The current image is not on screen; click one first.", { bad: true });
   const what = possible(kind, images);
   if (typeof what === "string") return say(what, { bad: true });
   return send(what.kind, what.images, note);
@@ -52,16 +52,16 @@ export async function whole(key = null) {
 }
 
 async function ofLooked(kind) {
-  if (state.selected.size) return say("This is about one whole group, and images are selected: clear the selection first (Esc).", { bad: true });
+  if (state.selected.size) return say("This acts on a whole group, but images are selected; clear the selection first (Esc).", { bad: true });
   return ofGroup(kind, activeKey(), "");
 }
 
 async function ofGroup(kind, key, note) {
-  if (key === null) return say("Look at an image of the group first.", { bad: true });
+  if (key === null) return say("Click an image of the group first.", { bad: true });
   try {
     const images = await membersOf(key);
     if (kind === "keep" && images.length > MOST) {
-      return say(`One decision names at most ${count(MOST)} images, and this group has more: keep them in parts.`, { bad: true });
+      return say(`One decision names at most ${count(MOST)} images, and this group has more; keep them in parts.`, { bad: true });
     }
     return await send(kind, images.slice(0, MOST), note);
   } catch (error) {
@@ -88,7 +88,8 @@ function activeKey() {
 /** Ask for a note, then decide. */
 export async function decideWithNote() {
   if (!targets().length) return say("Select an image first.", { bad: true });
-  const answer = await withNote();
+  const kinds = Object.keys(KINDS).filter((kind) => kind !== "accept" && typeof possible(kind) !== "string");
+  const answer = await withNote(kinds, targets().length);
   if (!answer) return null;
   if (answer.kind === "accept" || answer.kind === "whole") {
     return ofGroup(answer.kind === "whole" ? "keep" : "accept", activeKey(), answer.note);
@@ -106,7 +107,7 @@ async function sent(kind, images, note, seen = state.version) {
     say(`${decided(decision)}.${changed(change, decision)}`, { version, outcome: true, action: { words: "Undo", key: "u", onclick: () => undo(decision.number) } });
     await refresh();
   } catch (error) {
-    if (!(error instanceof ApiError)) return state.offline ? say("The server does not answer: nothing was decided.", { bad: true }) : Promise.reject(error);
+    if (!(error instanceof ApiError)) return state.offline ? say("The server does not answer; nothing was decided.", { bad: true }) : Promise.reject(error);
     if (error.body.conflict) {
       if (await conflict(error.body.conflict, kind, images)) return sent(kind, images, note, error.body.version);
       return refresh();
@@ -121,7 +122,7 @@ export async function undo(number = null) {
 }
 
 export async function redo() {
-  return back("api/redo", {}, (decision) => (decision ? `Done again: ${decided(decision)}.` : "There is nothing to redo."));
+  return back("api/redo", {}, (decision) => (decision ? `Redone: ${decided(decision)}.` : "There is nothing to redo."));
 }
 
 const back = (...what) => goingOn(() => returned(...what));
@@ -133,6 +134,6 @@ async function returned(path, body, words) {
     say(words(decision), { outcome: true });
     await refresh();
   } catch (error) {
-    say(error instanceof ApiError ? error.message : "The server does not answer: nothing was changed.", { bad: true });
+    say(error instanceof ApiError ? error.message : "The server does not answer; nothing was changed.", { bad: true });
   }
 }

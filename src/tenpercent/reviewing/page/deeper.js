@@ -4,7 +4,7 @@ import { get, post } from "./api.js";
 import { button, byId, el } from "./dom.js";
 import { reload } from "./cut.js";
 import { say, speak } from "./notices.js";
-import { cutting, set, state } from "./state.js";
+import { cutting, on, set, state } from "./state.js";
 import { percent } from "./words.js";
 
 const AGAIN = 1500; // ms; events tell sooner, where nothing between server and page holds them back
@@ -12,15 +12,23 @@ const AGAIN = 1500; // ms; events tell sooner, where nothing between server and 
 let bar = null;
 let timer = null;
 
+export function startDeeper() {
+  on("deeper", () => {
+    const box = byId("deeper");
+    if (state.deeper && !box) byId("feed-state").before(offer());
+    else if (!state.deeper) box?.remove();
+  });
+}
+
 /** The offer, to stand in the list's place. */
-export function offerDeeper() {
+function offer() {
   const { deepest } = state.deeper;
-  const go = button("Go deeper", { kind: "strong", onclick: () => start(go) });
+  const go = button("Deepen the tree", { kind: "strong", onclick: () => start(go) });
   const box = el(
     "section",
     { id: "deeper", class: "offer", "aria-labelledby": "deeper-title" },
     el("h3", { id: "deeper-title" }, "The tree does not reach this far yet"),
-    el("p", {}, `It was built down to keep ${percent(deepest, state.run.n)} %. Going on to what you ask for takes from seconds to minutes and changes nothing above.`),
+    el("p", {}, `It was computed down to keep ${percent(deepest, state.run.n)} %. Going on takes seconds to minutes and leaves the groups above as they are.`),
     go,
   );
   get("api/deepen").then(deepening, () => {}); // another page may have begun it already
@@ -32,7 +40,7 @@ async function start(go) {
 }
 
 /** Begin to deepen the tree for a button; gives whether it has begun. */
-export async function deepen(from, cut, words = "Going deeper …") {
+export async function deepen(from, cut, words = "Deepening the tree …") {
   from.disabled = true;
   try {
     await post("api/deepen", cut);
@@ -50,9 +58,9 @@ export async function deepening({ state: now, done, error }) {
   const box = byId("deeper");
   if (now === "computing" && box) {
     if (!bar?.isConnected) {
-      bar = el("progress", { max: 1, "aria-label": "Going deeper" });
+      bar = el("progress", { max: 1, "aria-label": "Deepening the tree" });
       box.querySelector("button").replaceWith(bar);
-      speak("Going deeper");
+      speak("Deepening the tree");
     }
     if (done === null || done === undefined) bar.removeAttribute("value");
     else bar.value = done;
@@ -60,7 +68,7 @@ export async function deepening({ state: now, done, error }) {
     timer = setTimeout(ask, AGAIN);
   } else if (now === "failed" && box && bar?.isConnected) {
     bar.replaceWith(button("Try again", { kind: "strong", onclick: (event) => start(event.currentTarget) }));
-    say(`Going deeper failed: ${error}`, { bad: true });
+    say(`Deepening the tree failed: ${error}`, { bad: true });
   }
 }
 
@@ -73,6 +81,6 @@ async function ask() {
 /** The tree is deeper now: in this page or another. */
 export async function deepened() {
   set({ run: await get("api/run") });
-  if (state.deeper) say("The tree reaches deeper now.");
+  if (state.deeper) say("The tree reaches this far now.");
   await reload();
 }

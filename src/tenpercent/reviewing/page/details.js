@@ -1,11 +1,10 @@
 // Details of an image in the panel: the image, its role, its group and tree, its nearest outside, its file.
 
-import { picture } from "./api.js";
 import { compare } from "./compare.js";
 import { accept, decide, decideWithNote, possible, undo, whole } from "./decide.js";
 import { dendrogram } from "./dendrogram.js";
 import { button, el, icon } from "./dom.js";
-import { frame, tile } from "./card.js";
+import { frame, large, tile } from "./card.js";
 import { learn } from "./feed.js";
 import { pick, show } from "./pick.js";
 import { state, targets } from "./state.js";
@@ -34,30 +33,16 @@ function head(image) {
   );
 }
 
-/** An image as large as there is room, or words in its place. */
-export function large(image) {
-  if (!state.run.has_images || image.missing) {
-    const words = image.missing ?? state.run.images_note ?? "";
-    return el("span", { class: "frame words" }, icon("gone"), el("bdi", {}, image.id), el("span", { dir: "auto" }, words));
-  }
-  const box = el("span", { class: "frame" });
-  const img = el("img", { src: picture(image.p, 1024), alt: image.id, decoding: "async" });
-  img.addEventListener("load", () => box.classList.toggle("crisp", img.naturalWidth < 200 && img.naturalHeight < 200));
-  img.addEventListener("error", () => box.replaceWith(el("span", { class: "frame words" }, icon("gone"), "The picture can’t be shown.")), { once: true });
-  box.append(img);
-  return box;
-}
-
 function verdict(image) {
   const { group } = image;
   if (image.role === "removed") {
-    if (image.keeper === null) return el("p", { class: "verdict" }, el("b", {}, "Removed"), " by decision, with no image kept for it: it stands outside the guarantee.");
-    return el("p", { class: "verdict" }, el("b", {}, "Removed"), `: ${dissimilarity(image.d)} from its keeper. `, link("Show the keeper", () => pick(image.keeper)));
+    if (image.representative === null) return el("p", { class: "verdict" }, el("b", {}, "Removed"), " by decision, without a representative: the guarantee does not cover it.");
+    return el("p", { class: "verdict" }, el("b", {}, "Removed"), `: ${dissimilarity(image.d)} from its representative. `, link("Show it", () => pick(image.representative)));
   }
-  if (image.role === "kept too") return el("p", { class: "verdict" }, el("b", { class: "kept-words" }, icon("check"), "Kept too"), `, ${dissimilarity(image.d)} from its group’s keeper. `, link("Show the keeper", () => pick(image.keeper)));
+  if (image.role === "kept too") return el("p", { class: "verdict" }, el("b", { class: "kept-words" }, icon("check"), "Kept too"), `, ${dissimilarity(image.d)} from its group’s representative. `, link("Show it", () => pick(image.representative)));
   if (group.size === 1) return el("p", { class: "verdict" }, el("b", { class: "kept-words" }, icon("check"), "Kept"), ": alone in its group at this cut.");
   const others = group.size - group.kept;
-  return el("p", { class: "verdict" }, el("b", { class: "kept-words" }, icon("check"), "Kept"), others > 0 ? `: stands for ${several(others, "removed image")}.` : ": none of its group is removed.");
+  return el("p", { class: "verdict" }, el("b", { class: "kept-words" }, icon("check"), "Kept"), others > 0 ? `: represents ${several(others, "removed image")}.` : ": none of its group is removed.");
 }
 
 const link = (words, onclick) => el("button", { type: "button", class: "link", onclick }, words);
@@ -72,22 +57,22 @@ function actions(image, group) {
   return el(
     "section",
     { class: "actions-grid", "aria-label": "Decide" },
-    act("prefer", "Make keeper", "p"),
+    act("prefer", "Make representative", "p"),
     act("keep", image.role === "removed" || image.role === "kept too" ? "Keep this too" : "Keep always", "k"),
     act("remove", "Remove", "r"),
-    act("apart", "Not with keeper", "n"),
-    act("alone", "Never with any", "⇧n"),
+    act("apart", "Never together", "n"),
+    act("alone", "Always alone", "⇧n"),
     group.size > 1 && button("Keep group", { icon: "double", key: "g", onclick: () => whole(group.key), data: { action: "whole" } }),
     group.size > 1 && button(group.accepted ? "Accepted" : "Accept group", { icon: "check", key: "a", onclick: () => accept(group.key), data: { action: "accept" }, "aria-pressed": String(group.accepted) }),
     button("With note …", { icon: "note", key: "m", onclick: decideWithNote, data: { action: "note" } }),
     other !== null && button("Compare", { icon: "side", key: "c", onclick: () => compare(image.p, other), data: { action: "compare" } }),
-    el("p", { class: "quiet selecting-only" }, "Images are selected: what you decide is about them. The bar below shows which."),
+    el("p", { class: "quiet selecting-only" }, "Decisions now apply to the selected images, shown in the bar below."),
   );
 }
 
-/** With which image one is compared: its keeper, else the member farthest from it, else its neighbour outside. */
+/** With which image one is compared: its representative, else the member farthest from it, else its neighbour outside. */
 export function partner(image, group) {
-  if (image.keeper !== null && image.keeper !== image.p) return image.keeper;
+  if (image.representative !== null && image.representative !== image.p) return image.representative;
   const others = group.members.filter((member) => member.p !== image.p);
   return others.at(-1)?.p ?? image.nearest_outside?.p ?? null;
 }
@@ -102,7 +87,7 @@ function made(image) {
       button("Undo", { kind: "small", onclick: () => undo(decision.number), "aria-label": `Undo: ${decided(decision)}` }),
     ),
   );
-  return el("section", { "aria-label": "Decided about it" }, el("h3", {}, "Decided about it"), el("ul", { class: "made" }, lines));
+  return el("section", { "aria-label": "Decisions about it" }, el("h3", {}, "Decisions about it"), el("ul", { class: "made" }, lines));
 }
 
 function members(image, group) {
@@ -137,7 +122,7 @@ function members(image, group) {
     el("h3", { id: "panel-group-title" }, `Group of ${several(group.size, "image")}`, group.conflict && el("span", { class: "badge warn" }, icon("labels"), "labels differ")),
     el("p", { class: "quiet" }, `No two of them are farther apart than ${dissimilarity(group.diameter)}.${next} ${typically()}`),
     row,
-    left > 0 && el("p", { class: "quiet" }, `${count(left)} more, farther from the keeper, are not shown.`),
+    left > 0 && el("p", { class: "quiet" }, `${count(left)} more, farther from the representative, are not shown.`),
   );
 }
 
@@ -168,7 +153,7 @@ function outside(image) {
         el("b", {}, dissimilarity(near.d)),
         near.class_name !== null && el("span", { class: "line" }, el("bdi", {}, className(near.class_name))),
         el("bdi", { class: "quiet line", title: near.id }, shortened(near.id, 48)),
-        nearer && el("span", { class: "quiet line" }, "Nearer than the keeper: it lies too far from another image of this group, or carries another label."),
+        nearer && el("span", { class: "quiet line" }, "Nearer than the representative, but too far from another image of this group, or of another class."),
         link("Compare", () => compare(image.p, near.p)),
       ),
     ),
@@ -183,13 +168,13 @@ function file(image) {
     ["size", image.width === null ? null : `${count(image.width)} × ${count(image.height)} pixels`],
     ["file", image.format === null ? null : [image.format, image.bytes === null ? null : bytes(image.bytes)].filter(Boolean).join(", ")],
     ["row", count(image.row)],
-    ["dissimilarity", image.d === null || image.role === "kept" ? null : `${image.d.toPrecision(6)} to the keeper`],
+    ["dissimilarity", image.d === null || image.role === "kept" ? null : `${image.d.toPrecision(6)} to the representative`],
   ].filter(([, value]) => value !== null);
   return el(
     "section",
     { "aria-labelledby": "file-title" },
     el("h3", { id: "file-title" }, "The file"),
-    image.changed && el("p", { class: "problem" }, "The file was changed since its vector was made."),
+    image.changed && el("p", { class: "problem" }, "The file has changed since it was embedded."),
     el("dl", { class: "meta" }, rows.map(([name, value]) => [el("dt", {}, name), el("dd", {}, el("bdi", {}, value))])),
   );
 }

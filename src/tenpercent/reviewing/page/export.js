@@ -14,19 +14,19 @@ function open() {
   const { dialog, body } = openDialog("Export this selection", { className: "export" });
   const { cut, run, deeper } = state;
   if (!cut || deeper) {
-    body.append(el("p", {}, "There is no selection at this fraction yet: the tree does not reach it."));
+    body.append(el("p", {}, "There is no selection at this fraction yet, because the tree does not reach it."));
     return;
   }
   const asked = state.threshold === null ? `Keep ${percent(state.keep, run.n)} %` : `Up to dissimilarity ${dissimilarity(state.threshold)}`;
-  const store = button("Store in the run", { icon: "check", kind: "strong", onclick: () => keep(store) });
+  const store = button("Store in the run folder", { icon: "check", kind: "strong", onclick: () => keep(store) });
   body.append(
-    el("p", {}, `${asked}: ${count(cut.kept)} of ${several(run.n, "image")} kept, ${count(cut.removed)} removed, with all decisions.`),
-    el("section", {}, el("h3", {}, "As the run’s selection"), el("p", { class: "quiet" }, "What report, export and evaluate go on with; the same as the command below."), store),
+    el("p", {}, `${asked}: ${count(cut.kept)} of ${several(run.n, "image")} kept, ${count(cut.removed)} removed, decisions included.`),
+    el("section", {}, el("h3", {}, "As the run’s selection"), el("p", { class: "quiet" }, "Used by report, export and evaluate; the same as the command below."), store),
     el(
       "section",
       {},
       el("h3", {}, "As a file"),
-      el("p", { class: "actions" }, file("selection.csv", "All images (CSV)"), file("kept.txt", "Ids of those kept")),
+      el("p", { class: "actions" }, file("selection.csv", "All images (CSV)"), file("kept.txt", "Ids of kept images (text)")),
     ),
     el("section", {}, el("h3", {}, "As a command"), lines("Command", cut.cli)),
     el("section", {}, el("h3", {}, "In Python"), lines("Python", cut.python)),
@@ -60,6 +60,6 @@ async function toClipboard(text, node) {
   } catch {
     // The clipboard belongs to secure pages alone: then the text is marked, ready for Ctrl c.
     getSelection().selectAllChildren(node);
-    say("Press Ctrl c to copy the marked text.");
+    say("Press Ctrl+C to copy the selected text.");
   }
 }

@@ -3,7 +3,6 @@
 import { get, isAbort, Latest } from "./api.js";
 import { card } from "./card.js";
 import { byId, el } from "./dom.js";
-import { empty } from "./empty.js";
 import { cutting, on, remembered, set, state, targets } from "./state.js";
 import { fileName } from "./words.js";
 import { Viewport } from "./viewport.js";
@@ -41,7 +40,6 @@ export const known = (position) => members.get(position);
 export const learn = (group) => {
   for (const member of group.members) members.set(member.p, { member, key: group.key, size: group.size });
 };
-export const groupAt = (index) => groups.get(index);
 export const length = () => total ?? 0;
 export const columns = () => view.columns;
 export const perCard = () => view.perCard;
@@ -147,7 +145,7 @@ function draw() {
   }
   mark();
   follow();
-  empty(total);
+  set({ listed: total });
   const missing = [...wanted].filter((index) => !groups.has(index) && index >= from && index < to).sort((a, b) => a - b);
   feed.setAttribute("aria-busy", String(missing.length > 0));
   clearTimeout(timer);

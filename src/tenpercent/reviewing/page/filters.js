@@ -1,5 +1,6 @@
-// Order and filters of the list, and the size of its tiles.
+// Order and filters of the list, the size of its tiles, and what stands in its place where nothing passes.
 
+import { step } from "./cut.js";
 import { button, byId, el } from "./dom.js";
 import { filtered, setTileSize, tileSize } from "./feed.js";
 import { on, state } from "./state.js";
@@ -45,6 +46,7 @@ export function startFilters() {
   byId("show-filters").setAttribute("aria-expanded", String(!form.hidden));
   on("run", classes);
   on("filter cut", show);
+  on("listed filter cut", empty);
   classes();
   show();
 }
@@ -99,4 +101,28 @@ function show() {
   }
   byId("clear-filters").hidden = !filtering();
   byId("show-filters").classList.toggle("on", filtering());
+}
+
+/** Message in place of an empty list: the reason, and what to do. */
+function empty() {
+  const why = state.listed !== 0 ? undefined : filtering() ? "filters" : state.run.n === 1 ? "one" : "nothing";
+  const place = byId("feed-state");
+  if (place.childElementCount && place.firstElementChild.dataset.why === why) return; // its button may have the focus
+  place.replaceChildren(...(why ? [box(why)] : []));
+}
+
+function box(why) {
+  if (why === "filters") {
+    return el("div", { class: "empty", data: { why } }, el("h3", {}, "No group passes the filters"), el("p", {}, "Change or clear them to see the groups of this cut."), button("Clear the filters", { onclick: clearFilters }));
+  }
+  if (why === "one") {
+    return el("div", { class: "empty", data: { why } }, el("h3", {}, "There is one image"), el("p", {}, "It has nothing to be redundant with, so it is kept."));
+  }
+  return el(
+    "div",
+    { class: "empty", data: { why } },
+    el("h3", {}, "Nothing is redundant at this cut"),
+    el("p", {}, "Every image is alone in its group. Keep fewer, and the most similar images are grouped first."),
+    button("Keep 1 % fewer", { kind: "strong", onclick: () => step(-1, 10) }),
+  );
 }

@@ -62,7 +62,7 @@ function draw(total) {
     ),
   );
   const left = total - found.length;
-  const rest = found.length === 0 ? "No image has this in its name." : left > 0 ? `and ${count(left)} more: type on to narrow it` : "";
+  const rest = found.length === 0 ? "No image name contains this." : left > 0 ? `and ${count(left)} more; type more to narrow the list` : "";
   list.replaceChildren(...options, ...(rest ? [el("li", { class: "rest", role: "option", "aria-disabled": "true", "aria-selected": "false" }, rest)] : []));
   list.hidden = false;
   byId("find-image").setAttribute("aria-expanded", "true");

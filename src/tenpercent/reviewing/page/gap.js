@@ -26,11 +26,11 @@ function draw() {
   }
 }
 
-const images = (many) => (many === 1 ? "1 image has a near copy" : `${count(many)} images have a near copy`);
+const images = (many) => (many === 1 ? "1 image has a near-duplicate" : `${count(many)} images have a near-duplicate`);
 
 function told(gap) {
   const words = `There is a gap: ${images(gap.merges)}, up to ${roughly(gap.below)} apart; the next pair is ${roughly(gap.above)} apart.`;
-  if (!state.deeper && state.cut && within(gap, state.cut)) return [`${words} The cut lies in it.`, ""];
+  if (!state.deeper && state.cut && within(gap, state.cut)) return [`${words} This cut is in the gap.`, ""];
   return [words, button(`Cut in the gap, at ${roughly(gap.threshold)}`, { kind: "small", onclick: () => cutAt(gap.threshold) })];
 }
 
@@ -43,9 +43,9 @@ function within({ below, above, merges }, { threshold, height, removed }) {
 function none({ looked_to: looked, whole }) {
   const words =
     looked === null
-      ? "Too few merges to look for a gap between copies and the rest."
-      : `There is no gap up to ${roughly(looked)} apart${whole ? ": no cut up to there tells copies from the rest" : ", as far as the tree reaches"}.`;
-  return whole ? [words, ""] : [words, button("Look farther", { kind: "small", onclick: (event) => deepen(event.currentTarget, { keep: farther() }) })];
+      ? "Too few merges to look for a gap between near-duplicates and the rest."
+      : `There is no gap up to ${roughly(looked)} apart${whole ? ": no cut up to there separates near-duplicates from the rest" : ", as far as the tree reaches"}.`;
+  return whole ? [words, ""] : [words, button("Search further", { kind: "small", onclick: (event) => deepen(event.currentTarget, { keep: farther() }) })];
 }
 
 function farther() {

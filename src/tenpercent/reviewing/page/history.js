@@ -10,11 +10,11 @@ import { count, KINDS, several, shortened, time } from "./words.js";
 const LIMIT = 500;
 
 export function startHistory() {
-  on("view", () => drawHistory());
+  on("view run", () => drawHistory().catch(() => {})); // a failed request has said so by its banner
 }
 
-/** Draw them anew where they are on screen. */
-export async function drawHistory() {
+/** Draw them again where they are on screen. */
+async function drawHistory() {
   if (state.view !== "decisions") return;
   const answer = await get("api/decisions", { limit: LIMIT });
   const held = answer.decisions.filter((decision) => !decision.undone).length;
@@ -28,13 +28,13 @@ export async function drawHistory() {
       button("Undo the last", { icon: "undo", key: "u", onclick: () => undo(), disabled: !answer.undo }),
       button("Redo", { icon: "redo", key: "y", onclick: () => redo(), disabled: !answer.redo }),
     ),
-    el("p", { class: "quiet" }, total === 0 ? "" : `${several(held, "decision")} in force${more > 0 ? `; the ${count(more)} oldest are not shown` : ""}. They are in decisions.sqlite in the run’s folder.`),
+    el("p", { class: "quiet" }, total === 0 ? "" : `${several(held, "decision")} in force${more > 0 ? `; the ${count(more)} oldest are not shown` : ""}. Stored in decisions.sqlite in the run folder.`),
     total === 0 ? nothing() : el("ol", { class: "history" }, answer.decisions.map(line)),
   );
 }
 
 function nothing() {
-  return el("div", { class: "empty" }, el("h3", {}, "Nothing is decided yet"), el("p", {}, "What you decide in the groups is listed here, and each can be taken back."));
+  return el("div", { class: "empty" }, el("h3", {}, "No decisions yet"), el("p", {}, "Decisions are listed here, and each can be undone."));
 }
 
 function line(decision) {

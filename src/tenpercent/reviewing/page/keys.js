@@ -11,30 +11,30 @@ import { cutting, remembered, set, state } from "./state.js";
 
 const KEYS = [
   { id: "ArrowKeys", keys: ["←", "→", "↑", "↓"], words: "go from image to image, from group to group", part: "Look" },
-  { id: "open", keys: ["Enter"], words: "look at the image (on small screens: open it)", part: "Look" },
-  { id: "compare", keys: ["c"], words: "compare: with its keeper, or the two selected", part: "Look", run: () => comparing(false) },
-  { id: "flicker", keys: ["f"], words: "flicker between the two", part: "Look", run: () => comparing(true) },
+  { id: "open", keys: ["Enter"], words: "show the image (on small screens: open it)", part: "Look" },
+  { id: "compare", keys: ["c"], words: "compare with its representative, or the two selected", part: "Look", run: () => comparing(false) },
+  { id: "flicker", keys: ["f"], words: "switch between the two in one place", part: "Look", run: () => comparing(true) },
   { id: "more", keys: ["⇧ arrows"], words: "select several (or shift and click)", part: "Look" },
-  { id: "add", keys: ["space"], words: "add an image to those selected, or take it away", part: "Look" },
-  { id: "escape", keys: ["Esc"], words: "select nothing; then look at nothing", part: "Look", code: "Escape", run: clearSelection },
-  { id: "prefer", keys: ["p"], words: "make it its group’s keeper; of several, each of its own group", part: "Decide", run: () => decide("prefer") },
+  { id: "add", keys: ["space"], words: "add the image to the selection, or take it out", part: "Look" },
+  { id: "escape", keys: ["Esc"], words: "clear the selection, then the current image", part: "Look", code: "Escape", run: clearSelection },
+  { id: "prefer", keys: ["p"], words: "make it its group’s representative; several: each of its own group", part: "Decide", run: () => decide("prefer") },
   { id: "keep", keys: ["k"], words: "keep it too", part: "Decide", run: () => decide("keep") },
   { id: "remove", keys: ["r"], words: "remove it, even where it is alone", part: "Decide", run: () => decide("remove") },
-  { id: "apart", keys: ["n"], words: "never together: the two selected, or one and its keeper", part: "Decide", run: () => decide("apart") },
+  { id: "apart", keys: ["n"], words: "never together: the two selected, or one and its representative", part: "Decide", run: () => decide("apart") },
   { id: "alone", keys: ["⇧n"], words: "never together with any other", part: "Decide", code: "N", run: () => decide("alone") },
   { id: "whole", keys: ["g"], words: "keep the whole group", part: "Decide", run: () => whole() },
   { id: "accept", keys: ["a"], words: "accept the group as it is", part: "Decide", run: () => accept() },
-  { id: "note", keys: ["m"], words: "decide, with a note", part: "Decide", run: decideWithNote },
+  { id: "note", keys: ["m"], words: "decide with a note", part: "Decide", run: decideWithNote },
   { id: "undo", keys: ["u"], words: "undo (also Ctrl z)", part: "Decide", run: () => undo() },
   { id: "redo", keys: ["y"], words: "redo (also Ctrl ⇧ z)", part: "Decide", run: () => redo() },
   { id: "fewer", keys: ["["], words: "keep fewer; on the slider ← and →, with ⇧ by one image", part: "Page", run: () => step(-1) },
   { id: "further", keys: ["]"], words: "keep more", part: "Page", run: () => step(1) },
   { id: "stored", keys: ["0"], words: "back to the fraction of the stored selection", part: "Page", run: () => moveTo(state.run.keep) },
   { id: "find", keys: ["/"], words: "find an image", part: "Page", run: find },
-  { id: "views", keys: ["1", "2", "3", "4"], words: "groups, map, decisions, what goes", part: "Page" },
-  { id: "help", keys: ["?"], words: "this help", part: "Page", run: help },
+  { id: "views", keys: ["1", "2", "3", "4"], words: "groups, removed images, map, decisions", part: "Page" },
+  { id: "help", keys: ["?"], words: "show this help", part: "Page", run: help },
 ];
-const VIEWS = { 1: "groups", 2: "map", 3: "decisions", 4: "removed" };
+const VIEWS = { 1: "groups", 2: "removed", 3: "map", 4: "decisions" };
 const BY_CODE = new Map(KEYS.filter(({ run }) => run).map((key) => [key.code ?? key.keys[0], key]));
 
 export function startKeys() {
@@ -95,11 +95,11 @@ function help() {
     el(
       "div",
       { class: "prose" },
-      el("p", {}, "Each group holds images that say nearly the same. One is kept, framed in green; the others can go. Two images of a group are never farther apart than its diameter: a dissimilarity, 1 − the cosine of their vectors, where 0 says the same."),
-      el("p", {}, "What you decide is written down at once and lasts: at every fraction, after clustering again, after another embedding. Nothing is deleted on disk."),
+      el("p", {}, "Each group holds images that show nearly the same. Its representative is kept, framed in green; the others can go. No two images of a group are farther apart than its diameter, a dissimilarity: 1 − the cosine of their vectors, 0 for equal ones."),
+      el("p", {}, "Decisions are stored at once and persist: at every fraction, after clustering again and for another embedding. No file is deleted."),
     ),
     el("div", { class: "key-parts" }, ["Look", "Decide", "Page"].map((part) => el("section", {}, el("h3", {}, part), table(KEYS.filter((key) => key.part === part))))),
-    el("label", { class: "choice" }, toggle, "Single letters are keys"),
+    el("label", { class: "choice" }, toggle, "Single-letter shortcuts"),
     button("Close", { kind: "strong", onclick: () => body.closest("dialog").close() }),
   );
 }

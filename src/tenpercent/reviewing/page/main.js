@@ -3,7 +3,9 @@
 import { startAccuracy } from "./accuracy.js";
 import { ApiError, get } from "./api.js";
 import { reload, startCut } from "./cut.js";
+import { startDeeper } from "./deeper.js";
 import { byId, button, el } from "./dom.js";
+import { startEvents } from "./events.js";
 import { startExport } from "./export.js";
 import { jump, startFeed } from "./feed.js";
 import { startFilters } from "./filters.js";
@@ -18,11 +20,10 @@ import { pick, startPick } from "./pick.js";
 import { place, startPlace } from "./place.js";
 import { startRefill } from "./refill.js";
 import { startRemoved } from "./removed.js";
-import { startEvents } from "./refresh.js";
 import { startSelectionBar } from "./selection-bar.js";
 import { on, remembered, set, state } from "./state.js";
 
-const THEMES = { auto: "as the system", light: "light", dark: "dark" };
+const THEMES = { auto: "system", light: "light", dark: "dark" };
 
 async function start() {
   startTheme();
@@ -42,7 +43,7 @@ async function start() {
   const before = place();
   set({ run, version: run.version, keep: before.keep ?? run.keep, threshold: before.threshold, hold: before.hold, filter: { ...state.filter, ...before.filter }, view: before.view ?? "groups" });
   lead(run);
-  for (const wake of [startViews, startFeed, startFilters, startFind, startPick, startPanel, startSelectionBar, startHistory, startMap, startExport, startKeys, startRefill, startRemoved, startAccuracy, startCut, startGap, startEvents]) wake();
+  for (const wake of [startViews, startFeed, startFilters, startFind, startPick, startPanel, startSelectionBar, startHistory, startMap, startExport, startKeys, startRefill, startRemoved, startAccuracy, startDeeper, startCut, startGap, startEvents]) wake();
   await reload();
   if (before.image !== null && before.image < run.n) {
     pick(before.image);
@@ -55,9 +56,9 @@ function lead(run) {
   const together = run.labelled && run.within !== "all" ? " of one class" : "";
   const words =
     run.n === 1
-      ? "tenpercent finds the images a training set does not need. Here is nothing to compare."
-      : `Each group holds images${together} that say nearly the same: the one framed in green is kept, the others can go. ` +
-        "Move the slider to keep more or fewer; click an image to look closer and decide.";
+      ? "This run has one image, so there is nothing to compare."
+      : `Each group holds images${together} that show nearly the same: the one framed in green is kept, the others can go. ` +
+        "Move the slider to keep more or fewer; click an image to see it large and decide.";
   byId("lead").replaceChildren(words, el("span", { id: "guarantee" }));
 }
 
@@ -85,11 +86,11 @@ function startTheme() {
     else root.dataset.theme = next;
     remembered.set("theme", next);
     named();
-    say(`Colours: ${THEMES[next]}.`);
+    say(`Theme: ${THEMES[next]}.`);
     dispatchEvent(new Event("themechange"));
   });
   const named = () => {
-    const words = `Colours: ${THEMES[root.dataset.theme ?? "auto"]}`;
+    const words = `Theme: ${THEMES[root.dataset.theme ?? "auto"]}`;
     byId("theme").title = words;
     byId("theme").setAttribute("aria-label", words);
   };

@@ -7,8 +7,7 @@ import { button, el, icon } from "./dom.js";
 import { Camera, listen } from "./gestures.js";
 import { MapData } from "./map-data.js";
 import { say } from "./notices.js";
-import { clearSelection, pick, pickAll } from "./pick.js";
-import { openSheet } from "./panel.js";
+import { clearSelection, openPanel, pick, pickAll } from "./pick.js";
 import { within } from "./points.js";
 import { Raster } from "./raster.js";
 import { Scatter } from "./scatter.js";
@@ -23,7 +22,7 @@ export class MapPlot {
   constructor(method) {
     this.data = new MapData();
     this.camera = new Camera();
-    this.canvas = el("canvas", { class: "points", tabindex: 0, role: "application", "aria-roledescription": "map", "aria-label": `Map of ${several(state.run.n, "image")}: arrow keys move it, plus and minus enlarge and shrink it, Enter takes the image in the middle` });
+    this.canvas = el("canvas", { class: "points", tabindex: 0, role: "application", "aria-roledescription": "map", "aria-label": `Map of ${several(state.run.n, "image")}: arrow keys move it, plus and minus zoom, Enter picks the image in the middle` });
     this.over = el("canvas", { class: "over", "aria-hidden": "true" });
     this.tip = el("div", { class: "tip", hidden: true });
     this.legend = el("ul", { class: "legend", "aria-label": "Colours" });
@@ -42,7 +41,7 @@ export class MapPlot {
   }
 
   nodes() {
-    const modes = { class: "class", kept: "kept and removed", group: "group of the image looked at" };
+    const modes = { class: "class", kept: "kept and removed", group: "group of the current image" };
     if (!state.run.labelled) delete modes.class;
     const colour = el("select", { id: "map-colour", onchange: (event) => this.setMode(event.target.value) }, Object.entries(modes).map(([value, words]) => el("option", { value, selected: value === this.mode }, words)));
     this.lasso = button("Lasso", { icon: "lasso", "aria-pressed": "false", title: "Draw a line around images to select them (or drag with Alt)", onclick: () => this.setLasso(!this.lassoing) });
@@ -54,11 +53,11 @@ export class MapPlot {
         el("h2", { id: "map-title" }, "Map"),
         el("label", { class: "field inline" }, el("span", {}, "Colour by"), colour),
         this.lasso,
-        button("Select what is in view", { icon: "several", onclick: () => this.selectView() }),
-        el("span", { class: "zoom" }, zoom("Enlarge", "plus", 1.5), zoom("Shrink", "minus", 1 / 1.5), el("button", { type: "button", class: "icon-button", "aria-label": "Show all", title: "Show all", onclick: () => { this.camera.fit(); this.draw(); } }, icon("fit"))),
+        button("Select all in view", { icon: "several", onclick: () => this.selectView() }),
+        el("span", { class: "zoom" }, zoom("Zoom in", "plus", 1.5), zoom("Zoom out", "minus", 1 / 1.5), el("button", { type: "button", class: "icon-button", "aria-label": "Show all", title: "Show all", onclick: () => { this.camera.fit(); this.draw(); } }, icon("fit"))),
       ),
       el("div", { class: "plot" }, this.canvas, this.over, this.tip, this.legend),
-      el("p", { class: "quiet" }, `Near is alike, as far as a plane allows; distances between far places mean little. ${this.aboutMethod ?? ""}`),
+      el("p", { class: "quiet" }, `Nearby points are similar images; large distances mean little. ${this.aboutMethod ?? ""}`),
     ];
   }
 
@@ -237,7 +236,7 @@ export class MapPlot {
       return;
     }
     pick(p, { adding: event.ctrlKey || event.metaKey || event.shiftKey || state.severally });
-    openSheet();
+    openPanel();
   }
 
   selectView() {
@@ -247,7 +246,7 @@ export class MapPlot {
 
   select(found, adding) {
     const all = adding ? [...new Set([...state.selected, ...found])] : found;
-    if (!all.length) say("No image lies within.");
+    if (!all.length) say("No image is inside.");
     else pickAll(all);
   }
 

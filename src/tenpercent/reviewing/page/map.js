@@ -49,7 +49,7 @@ function show(job) {
     if (shown !== "loading") load().catch(failed);
   } else if (job.state === "computing") {
     if (shown !== "computing") {
-      page("computing", el("div", { class: "offer" }, el("h3", {}, "Laying out the map"), el("p", {}, "It is stored with the run; you can go on meanwhile."), el("progress", { id: "map-progress", max: 1, "aria-label": "Laying out the map" })));
+      page("computing", el("div", { class: "offer" }, el("h3", {}, "Computing the map"), el("p", {}, "It will be stored in the run folder; you can continue meanwhile."), el("progress", { id: "map-progress", max: 1, "aria-label": "Computing the map" })));
     }
     const bar = byId("map-progress");
     if (job.done === null || job.done === undefined) bar.removeAttribute("value");
@@ -57,14 +57,14 @@ function show(job) {
     clearTimeout(timer);
     timer = setTimeout(() => get("api/map").then(mapEvent, () => {}), AGAIN);
   } else {
-    const go = button(job.state === "failed" ? "Try again" : "Lay out the map", { kind: "strong", onclick: () => compute(go) });
+    const go = button(job.state === "failed" ? "Try again" : "Compute the map", { kind: "strong", onclick: () => compute(go) });
     page(
       job.state,
       el(
         "div",
         { class: "offer" },
-        el("h3", {}, job.state === "failed" ? "The map could not be laid out" : "All images on one plane"),
-        el("p", { dir: "auto" }, job.state === "failed" ? job.error : "Images that are alike lie side by side. It is computed once, by UMAP, and stored with the run; about a minute for 50,000 images."),
+        el("h3", {}, job.state === "failed" ? "The map could not be computed" : "All images on a map"),
+        el("p", { dir: "auto" }, job.state === "failed" ? job.error : "Similar images are near each other. The map is computed once, by UMAP, and stored in the run folder: about a minute for 50,000 images."),
         go,
       ),
     );

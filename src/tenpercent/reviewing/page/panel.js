@@ -21,6 +21,7 @@ export function startPanel() {
     timer = setTimeout(() => reloadPanel().catch(() => {}), state.active === shownFor ? 0 : REST);
   });
   on("active selected severally", mark);
+  on("opened", () => openSheet(state.opened));
   on("filter", () => unlisted(state.active).then((left) => left && set({ active: null }), () => {}));
   wide.addEventListener("change", place);
   place();
@@ -41,14 +42,14 @@ function place() {
 }
 
 /** On a narrow screen, lay the panel over the page. */
-export function openSheet({ group = false } = {}) {
+function openSheet({ group }) {
   if (wide.matches) {
     if (group) scrollToGroup();
     return;
   }
   if (sheet) return;
   const before = document.activeElement;
-  sheet = el("dialog", { class: "sheet", "aria-label": "The image looked at" }, el("button", { type: "button", class: "icon-button sheet-close", "aria-label": "Close", onclick: () => sheet.close() }, icon("close")), panel);
+  sheet = el("dialog", { class: "sheet", "aria-label": "The current image" }, el("button", { type: "button", class: "icon-button sheet-close", "aria-label": "Close", onclick: () => sheet.close() }, icon("close")), panel);
   sheet.addEventListener("close", () => {
     sheet.remove();
     sheet = null;
@@ -73,7 +74,7 @@ async function unlisted(position, signal) {
 }
 
 /** Ask for what is shown again; without an image, say how the page is used. */
-export async function reloadPanel() {
+async function reloadPanel() {
   const position = state.active;
   if (position === null) {
     asking.stop();
@@ -93,7 +94,7 @@ export async function reloadPanel() {
     set({ looked: image });
     const top = position === shownFor ? panel.parentNode?.scrollTop : 0;
     const focused = panel.contains(document.activeElement) ? document.activeElement.dataset.action : null;
-    panel.replaceChildren(...(left ? [el("p", { class: "quiet" }, "Not in the list: the filters leave its group out. ", button("Clear the filters", { kind: "small", onclick: clearFilters }))] : []), ...details(image, group));
+    panel.replaceChildren(...(left ? [el("p", { class: "quiet" }, "Not in the list: the filters hide its group. ", button("Clear the filters", { kind: "small", onclick: clearFilters }))] : []), ...details(image, group));
     shownFor = position;
     if (panel.parentNode) panel.parentNode.scrollTop = top;
     if (focused) panel.querySelector(`[data-action="${focused}"]`)?.focus({ preventScroll: true });
@@ -109,8 +110,8 @@ function hint() {
     el(
       "section",
       { class: "hint" },
-      el("h2", {}, "Look, then decide"),
-      el("p", {}, "Click an image to see it large, what it was grouped with and why. Decisions last: they hold at every fraction and after the next run."),
+      el("h2", {}, "Review the groups"),
+      el("p", {}, "Click an image to see it large, with its group and the reason. Decisions persist: they hold at every fraction and after the next run."),
       keysList(["ArrowKeys", "prefer", "keep", "remove", "apart", "accept", "undo"]),
       button("All keys", { kind: "quiet", key: "?", onclick: () => byId("help").click() }),
     ),

@@ -6,7 +6,6 @@ import { byId } from "./dom.js";
 import * as feed from "./feed.js";
 import { clearFilters } from "./filters.js";
 import { say } from "./notices.js";
-import { openSheet } from "./panel.js";
 import { cutting, on, set, state } from "./state.js";
 import { several } from "./words.js";
 
@@ -36,19 +35,22 @@ export function pick(position, { adding = false, reaching = false, within = null
   set({ active: position, selected });
 }
 
-/** The image looked at, to be the first of several: only where it is seen marked in the list that is clicked in. */
+/** The current image, to be the first of several: only where it is seen marked in the list that is clicked in. */
 function before(position, within) {
   const { active, severally } = state;
   const seen = !severally && active !== null && active !== position && within?.querySelector(`[data-p="${active}"]`);
   return seen ? [active] : [];
 }
 
+/** Show the panel, which on a narrow screen is laid over the page; at the image's group where asked. */
+export const openPanel = (group = false) => set({ opened: { group } });
+
 /** Select nothing after a change of the list: what is selected could be out of sight. */
 function regrouped() {
   const many = state.selected.size;
   if (!many) return;
   set({ selected: new Set() });
-  say(`The list has changed: ${several(many, "image")} selected no longer.`);
+  say(`The list has changed, so ${several(many, "image")} ${many === 1 ? "is" : "are"} no longer selected.`);
 }
 
 /** Look at an image; while each click selects, those selected stay so. */
@@ -79,13 +81,13 @@ export async function show(position, { list = true } = {}) {
   try {
     if (await feed.jump(position)) return;
     const { size } = await get(`api/groups/${position}`, { ...cutting(), limit: 1 });
-    if (size === 1) say("The image is alone at this cut: the list shows groups of two and more.");
-    else say(`The filters leave its group of ${several(size, "image")} out.`, { action: { words: "Clear the filters", onclick: () => clearFilters().then(() => show(position)) } });
+    if (size === 1) say("This image is alone at this cut; the list shows groups of two or more.");
+    else say(`The filters hide its group of ${several(size, "image")}.`, { action: { words: "Clear the filters", onclick: () => clearFilters().then(() => show(position)) } });
   } catch (error) {
     if (error instanceof ApiError) say(error.message, { bad: true });
     else if (!isAbort(error)) throw error;
   }
-  openSheet();
+  openPanel();
 }
 
 function onClick(event) {
@@ -95,10 +97,10 @@ function onClick(event) {
     const adding = event.ctrlKey || event.metaKey || state.severally;
     pick(Number(tile.dataset.p), { adding, reaching: event.shiftKey, within: byId("feed") });
     tile.focus({ preventScroll: true });
-    if (!adding && !event.shiftKey) openSheet();
+    if (!adding && !event.shiftKey) openPanel();
   } else if (event.target.closest("[data-more]")) {
     look(Number(card.querySelector("[data-p]").dataset.p));
-    openSheet({ group: true });
+    openPanel(true);
   } else if (event.target.closest("[data-action]")) {
     const key = Number(card.dataset.key);
     if (event.target.closest("[data-action]").dataset.action === "accept") accept(key);
@@ -113,7 +115,7 @@ function onKey(event) {
   if (event.key === " ") pick(position, { adding: true, within: byId("feed") });
   else if (event.key === "Enter") {
     look(position);
-    openSheet();
+    openPanel();
   } else {
     const to = neighbour(event.key, tile);
     if (!to) return undefined;

@@ -44,13 +44,13 @@ function draw(found) {
   if (hold === "height" && back <= 0) return box.replaceChildren();
   if (many === null) {
     return box.replaceChildren(
-      el("section", { class: "refill" }, el("p", {}, words(back), " The tree ends here: which others could go for them is known once it reaches deeper."), button("Go deeper", { onclick: (event) => deepen(event.currentTarget, { keep: state.keep, hold: "count" }) })),
+      el("section", { class: "refill" }, el("p", {}, words(back), " The tree ends here; deepen it to see which others could be removed instead."), button("Deepen the tree", { onclick: (event) => deepen(event.currentTarget, { keep: state.keep, hold: "count" }) })),
     );
   }
   const text =
     hold === "height"
-      ? [words(back), ` To keep ${goal} as asked, ${many === 1 ? "this one" : `these ${count(many)}`} would go too:`]
-      : [`${several(many, "image")} ${many === 1 ? "goes" : "go"} in place of what your decisions bring back, to keep ${goal} as asked:`];
+      ? [words(back), ` To keep ${goal} as asked, ${many === 1 ? "this image" : `these ${count(many)}`} would be removed too:`]
+      : [`${several(many, "image")} ${many === 1 ? "is" : "are"} removed instead of those your decisions keep, to keep ${goal} as asked:`];
   const choice =
     hold === "height"
       ? button(`Remove ${count(many)} more, to keep ${goal}`, { icon: "remove", onclick: () => holdTo("count") })
@@ -61,13 +61,13 @@ function draw(found) {
   );
 }
 
-const words = (back) => `Your decisions bring back ${several(back, "image")}, and nothing goes instead.`;
+const words = (back) => `Your decisions keep ${several(back, "more image")}, and no other is removed instead.`;
 
-function line({ p, id, keeper, d }) {
-  const apart = keeper === null ? "" : `${dissimilarity(d)} from ${shortened(fileName(keeper.id), 24)}`;
+function line({ p, id, representative, d }) {
+  const apart = representative === null ? "" : `${dissimilarity(d)} from ${shortened(fileName(representative.id), 24)}`;
   return el(
     "li",
     {},
-    el("button", { type: "button", class: "goes", title: id, onclick: () => pick(p) }, state.run.has_images && [el("img", { src: picture(p, 160), alt: "" }), keeper !== null && el("img", { class: "its-keeper", src: picture(keeper.p, 160), alt: "" })], el("span", {}, el("bdi", {}, shortened(fileName(id), 28)), el("small", {}, apart))),
+    el("button", { type: "button", class: "goes", title: id, onclick: () => pick(p) }, state.run.has_images && [el("img", { src: picture(p, 160), alt: "" }), representative !== null && el("img", { class: "stays", src: picture(representative.p, 160), alt: "" })], el("span", {}, el("bdi", {}, shortened(fileName(id), 28)), el("small", {}, apart))),
   );
 }

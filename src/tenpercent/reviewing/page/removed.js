@@ -3,8 +3,7 @@
 import { get, isAbort, Latest } from "./api.js";
 import { frame } from "./card.js";
 import { byId, button, el, icon } from "./dom.js";
-import { openSheet } from "./panel.js";
-import { pick } from "./pick.js";
+import { openPanel, pick } from "./pick.js";
 import { cutting, on, state } from "./state.js";
 import { dissimilarity, several } from "./words.js";
 
@@ -33,7 +32,7 @@ async function draw() {
   } });
   more.hidden = answer.images.length >= answer.total;
   byId("view-removed").replaceChildren(
-    el("div", { class: "bar" }, el("h2", { id: "removed-title" }, "What goes"), el("p", { class: "quiet" }, answer.total ? `${several(answer.total, "image")}, the farthest from the one kept for it first` : "Nothing goes at this cut.")),
+    el("div", { class: "bar" }, el("h2", { id: "removed-title" }, "Removed images"), el("p", { class: "quiet" }, answer.total ? `${several(answer.total, "image")}, those farthest from their representative first` : "No image is removed at this cut.")),
     list,
     more,
   );
@@ -43,21 +42,21 @@ async function draw() {
 const page = (offset) => asking.run((signal) => get("api/removed", { ...cutting(), offset, limit: PAGE }, signal));
 
 function pair(image) {
-  const { keeper } = image;
-  const words = keeper === null ? "removed by decision" : `${dissimilarity(image.d)} apart`;
+  const { representative } = image;
+  const words = representative === null ? "removed by decision" : `${dissimilarity(image.d)} apart`;
   const side = (one, role, name) => el("button", { type: "button", class: `goer ${role}`, data: { p: one.p }, title: one.id, "aria-label": `${name} ${one.id}`, onclick: () => look(one.p) }, frame({ missing: false, ...one }, 160), el("bdi", { class: "id" }, one.id));
   return el(
     "li",
     {},
     side(image, "removed", "Removed:"),
-    keeper === null ? el("span", { class: "frame words" }, "nothing is kept for it") : side(keeper, "kept", "Kept for it:"),
-    el("b", {}, keeper === null ? icon("remove") : "", words),
+    representative === null ? el("span", { class: "frame words" }, "no representative") : side(representative, "kept", "Its representative:"),
+    el("b", {}, representative === null ? icon("remove") : "", words),
   );
 }
 
 function look(position) {
   pick(position);
-  openSheet();
+  openPanel();
 }
 
 function mark() {

@@ -34,12 +34,12 @@ function draw() {
   bar.replaceChildren(
     el("b", {}, `${count(images.length)} selected`),
     which(images),
-    act("prefer", images.length === 1 ? "Make keeper" : "Make keepers", "p", "star"),
+    act("prefer", images.length === 1 ? "Make representative" : "Make representatives", "p", "star"),
     act("keep", "Keep", "k", "plus"),
     act("remove", "Remove", "r", "remove"),
     images.length === 2 ? act("apart", "Never together", "n", "apart") : "",
     images.length === 2 ? button("Compare", { icon: "side", key: "c", onclick: () => compare(...images) }) : "",
-    act("alone", "Never with any", "⇧n", "alone"),
+    act("alone", "Always alone", "⇧n", "alone"),
     button("Clear", { kind: "quiet", key: "Esc", onclick: clearSelection }),
   );
   speak(`${several(images.length, "image")} selected`);

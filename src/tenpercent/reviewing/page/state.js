@@ -14,6 +14,8 @@ const values = {
   active: null, // position of the image looked at: the panel shows it
   selected: new Set(), // positions; empty until several are selected one by one
   severally: false, // each click adds or takes away
+  listed: null, // groups in the list under the filters; null before the first answer
+  opened: null, // {group}: on small screens the panel is to be laid over the page, at its group
   offline: false,
 };
 const listeners = new Map();

@@ -67,12 +67,12 @@ export function time(text) {
 }
 
 export const KINDS = {
-  keep: { name: "Keep", done: "kept too", icon: "plus", about: "These images stay, beside their group’s keeper." },
-  remove: { name: "Remove", done: "removed", icon: "remove", about: "These images go, even where they are alone." },
-  prefer: { name: "Make keeper", done: "made keeper", icon: "star", many: "made keepers", about: "This image is its group’s keeper." },
+  keep: { name: "Keep", done: "kept too", icon: "plus", about: "Keep these images beside their group’s representative." },
+  remove: { name: "Remove", done: "removed", icon: "remove", about: "Remove these images, even from groups of one." },
+  prefer: { name: "Make representative", done: "made representative", icon: "star", many: "made representatives", about: "This image represents its group." },
   apart: { name: "Never together", done: "never together", icon: "apart", about: "These two images never share a group." },
-  alone: { name: "Never with any", done: "never with any other", icon: "alone", about: "This image shares a group with no other." },
-  accept: { name: "Accept group", done: "accepted", icon: "check", about: "Looked at and found right." },
+  alone: { name: "Always alone", done: "always alone", icon: "alone", about: "This image shares a group with no other." },
+  accept: { name: "Accept group", done: "accepted", icon: "check", about: "This group is right as it is." },
 };
 
 /** What a decision did, in a few words: "2 images never together". */
@@ -90,14 +90,14 @@ const named = (images, total) => {
   return left > 0 ? `${names.join(", ")} and ${several(left, "more", "more")}` : names.join(" and ");
 };
 
-/** Who stays and who goes since a decision: " 03.png stays now; nothing goes instead." */
+/** What a decision changes: " 03.png is kept now; no other image is removed instead." */
 export function changed(change, decision) {
   if (!change) return "";
   const { back, n_back, instead, n_instead } = change;
   const own = decision.kind === "remove" ? new Set(decision.images.map(({ p }) => p)) : new Set();
   const others = instead.filter(({ p }) => !own.has(p));
   const many = n_instead - (instead.length - others.length);
-  const goes = many > 0 ? `${named(others, many)} ${many === 1 ? "goes" : "go"} instead` : "";
+  const goes = many > 0 ? `${named(others, many)} ${many === 1 ? "is" : "are"} removed instead` : "";
   if (!n_back) return goes ? ` ${goes}.` : "";
-  return ` ${named(back, n_back)} ${n_back === 1 ? "stays" : "stay"} now; ${goes || "nothing goes instead"}.`;
+  return ` ${named(back, n_back)} ${n_back === 1 ? "is" : "are"} kept now; ${goes || "no other image is removed instead"}.`;
 }

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Memo(Generic[Value]):
+class Cache(Generic[Value]):
     """A thread-safe cache of the most recently used values."""
 
     def __init__(self, most: int) -> None:

@@ -1,33 +1,16 @@
-// Updates of the page after a decision, of this page or another, and the server's events.
+// The server's events, and what the page shows while the server is away.
 
-import { Follower, get } from "./api.js";
-import { reload } from "./cut.js";
+import { get } from "./api.js";
+import { refresh } from "./cut.js";
 import { deepened, deepening } from "./deeper.js";
 import { byId } from "./dom.js";
-import { drawHistory } from "./history.js";
 import { mapEvent } from "./map.js";
-import { banner, say, settled } from "./notices.js";
-import { reloadPanel } from "./panel.js";
+import { banner, say } from "./notices.js";
 import { on, set, state } from "./state.js";
 
 const RETRY = 2000; // ms between two tries to reach a server that is gone
-const follower = new Follower(bring);
 let events = null;
 let retrying = null;
-
-/** Load all that decisions change. */
-export const refresh = () => follower.follow(true);
-
-async function bring() {
-  const run = await get("api/run");
-  if (run.origin !== state.run.origin) {
-    banner("origin", "The images were embedded anew since this page was opened.", { words: "Load the page again", onclick: () => location.reload() });
-    return;
-  }
-  settled(run.version);
-  set({ run });
-  await Promise.all([reload(), drawHistory(), reloadPanel()]);
-}
 
 export function startEvents() {
   on("offline", offline);
@@ -48,11 +31,11 @@ function listen() {
     deepening(job);
     if (job.state === "ready") quietly(deepened());
     else if (job.state === "failed" && !byId("deeper")) {
-      say(`Going deeper failed: ${job.error}`, { bad: true });
+      say(`Deepening the tree failed: ${job.error}`, { bad: true });
       quietly(refresh()); // buttons that began it can be pressed again
     }
   });
-  events.addEventListener("selection", () => say("The selection is stored in the run."));
+  events.addEventListener("selection", () => say("The selection is stored in the run folder."));
   events.addEventListener("error", () => {
     // A short break heals by itself; a server that refuses or is gone is asked for until it is back.
     if (events.readyState === EventSource.CLOSED) set({ offline: true });
@@ -63,7 +46,7 @@ function listen() {
 const quietly = (work) => work.catch(() => {}); // a failed request has said so by its banner
 
 function offline() {
-  banner("offline", state.offline ? "The server does not answer. What you see stays here; nothing can be decided until it is back. Trying again …" : "");
+  banner("offline", state.offline ? "The server does not answer. Nothing can be decided until it is back. Trying again …" : "");
   document.documentElement.classList.toggle("offline", state.offline);
   clearInterval(retrying);
   if (!state.offline) return;
@@ -75,7 +58,7 @@ function offline() {
         await refresh();
       }
     } catch (error) {
-      if (error.status === 403) banner("offline", "The server was started anew, with another address: open the address that it printed.");
+      if (error.status === 403) banner("offline", "The server was started again with another address: open the address that it printed.");
     }
   }, RETRY);
 }
@@ -88,6 +71,6 @@ function header() {
   const total = Object.values(run.counts_by_kind).reduce((sum, number) => sum + number, 0);
   byId("decision-count").hidden = total === 0;
   byId("decision-count").textContent = total;
-  banner("damaged", run.decisions_error ? `${run.decisions_error}. Until then you can look, but decide nothing.` : "");
+  banner("damaged", run.decisions_error ? `${run.decisions_error}. Until then, nothing can be decided.` : "");
   document.documentElement.classList.toggle("read-only", Boolean(run.decisions_error));
 }
