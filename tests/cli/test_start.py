@@ -10,7 +10,7 @@ import pytest
 
 import tenpercent as tp
 from tenpercent.cli.parser import build_parser, filled
-from tenpercent.evaluation.stage import LADDER, Asked
+from tenpercent.evaluation.stage import SEARCHED, EvaluationRequest
 from tenpercent.reporting.evidence.statistics import MARGIN
 from tenpercent.reviewing.serve import PORT, serve
 
@@ -50,7 +50,7 @@ def test_help_states_the_defaults_of_the_library() -> None:
     assert f"(default: {MARGIN})" in help_of("report", "--margin")
     assert f"(default: {PORT}," in help_of("review", "--port")
     assert f"the default, {signature(serve).parameters['host'].default}," in help_of("review", "--host")
-    assert f"(default: {Asked().embeddings})" in help_of("evaluate", "--embeddings")
+    assert f"(default: {EvaluationRequest().embeddings})" in help_of("evaluate", "--embeddings")
     assert f"(default: {signature(tp.run).parameters['holdout'].default:g})" in help_of("run", "--holdout")
-    assert f"--find {' '.join(map(str, LADDER))})" in help_of("evaluate", "--keep")
+    assert f"--find {' '.join(map(str, SEARCHED))})" in help_of("evaluate", "--keep")
     assert f"up to 1 (default: {tp.Cut().keep})" in help_of("run", "--keep")

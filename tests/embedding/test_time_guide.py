@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from tenpercent.embedding.extract import embed_source
 from tenpercent.embedding.settings import SelfSupervised, Timm
 from tenpercent.embedding.timing import IdleTimer, fastest
 from tenpercent.errors import RunFolderError, StageError, TenpercentError
-from tenpercent.evaluation.expected import expected
+from tenpercent.evaluation import forecast as forecasting
 from tenpercent.evaluation.presets import Protocol, SharedLength, preset
 
 N = 300  # images: two parts of 200, batches of 64 or 256
@@ -367,7 +367,7 @@ def test_a_dry_run_of_an_evaluation_counts_what_is_there_and_writes_nothing(
     assert "6 training runs: 0 done, 6 to do" in said
     for arm in ("full", "random 90%", "semantic 90%"):
         assert re.search(rf"evaluate  {arm}: 2 of about [0-9.]+ s\n", said)
-    assert "resnet-8: 4 steps of 64 images" in said and "in float32" in said
+    assert "resnet-8: 4 steps of 64 images at" in said and "images/s; float32" in said
     assert "of memory" in said and "Nothing was written" in said
     assert files_of(run) == before
     assert main([*words, "--trials", "1"]) == 0
@@ -393,14 +393,28 @@ def test_a_dry_run_of_an_evaluation_refuses_what_it_would_refuse(
         assert said[0] == said[1]
 
 
-def test_a_training_takes_as_long_as_its_steps() -> None:
+def test_a_forecast_adds_steps_and_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that says 10 ms to train on an image, and 2 ms to predict one."""
     sample = Sample.of(pictures(16), Supervised(), np.arange(N))
-    steps = Protocol(Supervised(depth=8, steps=1000, batch=50, precision="float32"), evaluations=1)
-    epochs = replace(steps, length=SharedLength.EPOCHS)
-    same = expected(sample, steps, 1, [1.0, 0.5], 1, 0.0).seconds
-    fewer = expected(sample, epochs, 1, [1.0, 0.5], 1, 0.0).seconds
-    assert same[0.5] == pytest.approx(same[1.0], rel=0.05)
-    assert fewer[0.5] == pytest.approx(fewer[1.0] / 2, rel=0.05)
-    often = replace(steps, evaluations=100, mirrored=True)
-    tested = expected(sample, often, 10_000, [1.0], 1, 0.0).seconds[1.0]
-    assert tested > 5 * same[1.0]
+    predicted = []
+
+    def timed(work: Callable[[], object], count: int, budget: float) -> float:
+        found = work()
+        predicted.append(len(found.correct))  # type: ignore[attr-defined]
+        return 0.002 * predicted[-1]
+
+    step = forecasting.time_step
+    monkeypatch.setattr(forecasting, "time_step", lambda *how: replace(step(*how), seconds=0.01))
+    monkeypatch.setattr(forecasting, "on_threads", timed)
+    epochs = Protocol(Supervised(depth=8, epochs=5, batch=N // 10, precision="float32"), evaluations=4)
+    steps = replace(epochs, training=replace(epochs.training, epochs=None, steps=50))
+    for protocol in (epochs, steps):  # as long for every size
+        found = forecasting.forecast(sample, protocol, 300, [1.0, 0.5], 1, 0.0)
+        assert found.seconds[1.0] == pytest.approx(5 * N * 0.01 + 4 * 300 * 0.002)
+        assert found.seconds[0.5] == pytest.approx(5 * N * 0.01 + (4 * 300 + N / 2) * 0.002)
+    shorter = replace(epochs, length=SharedLength.EPOCHS, mirrored=True)
+    found = forecasting.forecast(sample, shorter, 300, [0.5], 1, 0.0)
+    assert found.seconds[0.5] == pytest.approx(5 * N / 2 * 0.01 + (4 * 300 + N / 2) * 0.002)
+    assert "50 steps of" in found.words and "images at 100 images/s" in found.words
+    assert "4 tests on 300 images and mirror images at 500 images/s" in found.words
+    assert min(predicted) > 1

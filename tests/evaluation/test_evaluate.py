@@ -1,4 +1,4 @@
-"""Evaluate, as a person calls it: trainings, their rows, what is said of them, and what is refused."""
+"""Evaluate, as a person calls it: training runs, their rows, what is said of them, and what is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from PIL import Image
 import tenpercent as tp
 from tenpercent.cli.main import main
 from tenpercent.cli.parser import build_parser
-from tenpercent.cli.values import asked_of
+from tenpercent.cli.values import request_of
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.store.run_folder import RunFolder, Stage
 from tenpercent.decisions.log import DecisionLog, ImageName, Kind
@@ -36,7 +36,7 @@ from tenpercent.errors import TrainingFailedError, UsageError
 from tenpercent.evaluation import training
 from tenpercent.evaluation.presets import Protocol
 from tenpercent.evaluation.results import unpacked
-from tenpercent.evaluation.stage import LADDER, Asked, evaluate, find, finish, protocol_of
+from tenpercent.evaluation.stage import SEARCHED, EvaluationRequest, evaluate, find, finish, protocol_of
 from tenpercent.linkage.threads import cpus
 
 CLASSES = 3
@@ -77,7 +77,7 @@ def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = embedded(photos, tmp_path_factory.mktemp("runs") / "run")
     tp.cluster(out, 0.5)
     tp.select(out, keep=0.8)
-    evaluate(out, Asked(keep=(0.5,), trials=2), SHORT)
+    evaluate(out, EvaluationRequest(keep=(0.5,), trials=2), SHORT)
     return out
 
 
@@ -106,17 +106,17 @@ def test_each_training_has_a_row_that_says_what_came_out(run: Path) -> None:
 def test_what_is_there_is_not_trained_again_and_more_adds_to_it(run: Path) -> None:
     before = pq.read_table(run / "results.parquet")
     files = {path: path.stat().st_mtime_ns for path in (run / "trainings").glob("*.parquet")}
-    found = evaluate(run, Asked(keep=(0.5,), trials=2), SHORT)
-    assert found.table.equals(before) and found.tally.done == 6
-    more = evaluate(run, Asked(keep=(0.8,), arms=("kcenter",), trials=1), SHORT)
-    assert len(more.table) == 7 and more.tally.done == 1
+    found = evaluate(run, EvaluationRequest(keep=(0.5,), trials=2), SHORT)
+    assert found.table.equals(before) and found.progress.done == 6
+    more = evaluate(run, EvaluationRequest(keep=(0.8,), arms=("kcenter",), trials=1), SHORT)
+    assert len(more.table) == 7 and more.progress.done == 1
     assert {path: path.stat().st_mtime_ns for path in files} == files
 
 
 def test_what_is_known_is_said_and_shown(run: Path) -> None:
-    found = evaluate(run, Asked(keep=(0.5,), trials=2), SHORT)
+    found = evaluate(run, EvaluationRequest(keep=(0.5,), trials=2), SHORT)
     said = finish(run, found)
-    assert "eeping 50%" in said and f"See it: {run / 'report.html'}" in said
+    assert "eeping 50%" in said and f"Report: {run / 'report.html'}" in said
     assert {path.name for path in (run / "evidence").iterdir()} >= {"table.md", "table.tex", "table.csv"}
     assert "What the training runs show" in (run / "report.html").read_text()
 
@@ -141,7 +141,7 @@ def test_without_a_preset_trainings_are_like_the_embeddings(
 
 def test_what_is_held_out_is_seen_by_nothing_but_the_test(photos: Path, tmp_path: Path) -> None:
     out = embedded(photos / "train", tmp_path / "run", holdout=0.2)
-    evaluate(out, Asked(keep=(0.5,), trials=1), SHORT)
+    evaluate(out, EvaluationRequest(keep=(0.5,), trials=1), SHORT)
     held = set(pq.read_table(out / "holdout.parquet")["row"].to_pylist())
     assert len(held) == 12
     assert not held & set(tp.Embeddings.load(out / "embeddings").rows.tolist())
@@ -152,7 +152,9 @@ def test_what_is_held_out_is_seen_by_nothing_but_the_test(photos: Path, tmp_path
 
 def test_a_list_of_images_is_an_arm(run: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "mine.npy", np.arange(0, 60, 4))
-    found = evaluate(run, Asked(arms=(f"mine={tmp_path / 'mine.npy'}",), keep=(), trials=1), SHORT)
+    found = evaluate(
+        run, EvaluationRequest(arms=(f"mine={tmp_path / 'mine.npy'}",), keep=(), trials=1), SHORT
+    )
     (row,) = [row for row in found.table.to_pylist() if row["arm"] == "mine"]
     assert (row["fraction"], row["n"]) == (0.25, 15)
     assert unpacked(row["kept"], 60).tolist() == list(range(0, 60, 4))
@@ -168,7 +170,9 @@ def test_several_embeddings_and_layers(
 ) -> None:
     out = tmp_path / "run"
     tp.embed(photos, out=out, embedder=embedder)
-    asked = Asked(keep=(0.5,), arms=("semantic",), trials=1, layers=("middle", "end"), embeddings=2)
+    asked = EvaluationRequest(
+        keep=(0.5,), arms=("semantic",), trials=1, layers=("middle", "end"), embeddings=2
+    )
     rows = evaluate(out, asked, SHORT).table.to_pylist()
     assert sorted((row["layer"], row["embedding"]) for row in rows) == [
         (layer, embedding) for layer in ("end", "middle") for embedding in (0, 1)
@@ -194,21 +198,23 @@ def test_photos_are_seen_as_small_as_by_the_embedding(
         return found
 
     monkeypatch.setattr(pixels, "scan", scan)
-    assert evaluate(out, Asked(keep=(0.5,), arms=("full",), trials=1), protocol).tally.done == 1
+    assert (
+        evaluate(out, EvaluationRequest(keep=(0.5,), arms=("full",), trials=1), protocol).progress.done == 1
+    )
     assert seen == [(16, 16), (16, 16)]
     call = ["evaluate", str(out), "--preset", "digits", "--keep", "0.5", "--arms", "full", "--trials", "1"]
     assert main([*call, "--steps", "2", "--side", "24"]) == 0
     assert seen[2:] == [(24, 24), (24, 24)]
-    assert "the embedding saw photos at 16 pixels; --side 16 trains on the same" in caplog.text
+    assert "the embedding saw photos at 16 pixels; train on the same with --side 16" in caplog.text
 
 
 def test_a_search_ends_with_what_is_known(run: Path) -> None:
-    asked = Asked(keep=(0.9, 0.5), arms=("full", "semantic"), trials=3)
+    asked = EvaluationRequest(keep=(0.9, 0.5), arms=("full", "semantic"), trials=3)
     found, ended = find(run, asked, SHORT, margin=60.0)
     assert ended.decided and ended.fraction == 0.5
-    assert found.tally.done >= 2
-    with pytest.raises(UsageError, match="--find searches one arm"):
-        find(run, Asked(arms=("semantic", "kcenter")), SHORT)
+    assert found.progress.done >= 2
+    with pytest.raises(UsageError, match="--find compares one strategy"):
+        find(run, EvaluationRequest(arms=("semantic", "kcenter")), SHORT)
     for margin in (0.0, float("inf"), float("nan")):
         with pytest.raises(UsageError, match=f"--margin is {margin:g}; it must be above 0 and at most 100"):
             find(run, asked, SHORT, margin=margin)
@@ -219,21 +225,21 @@ def test_results_of_another_test_set_or_tree_are_not_the_same(photos: Path, tmp_
     draw_images(tmp_path / "other", 5, 2)
     keys = set()
     for asked in (
-        Asked(keep=(0.5,), arms=("random",), trials=1),
-        Asked((0.5,), ("random",), 1, test=str(tmp_path / "other")),
+        EvaluationRequest(keep=(0.5,), arms=("random",), trials=1),
+        EvaluationRequest((0.5,), ("random",), 1, test=str(tmp_path / "other")),
     ):
         found = evaluate(out, asked, SHORT)
-        assert found.tally.done == 1
+        assert found.progress.done == 1
         keys.add(found.protocol)
     tp.cluster(out, 0.5, within="all")
-    keys.add(evaluate(out, Asked((0.5,), ("random",), 1), SHORT).protocol)
+    keys.add(evaluate(out, EvaluationRequest((0.5,), ("random",), 1), SHORT).protocol)
     assert len(keys) == 3 and len(pq.read_table(out / "results.parquet")) == 3
 
 
 def test_images_are_chosen_by_the_layer_that_the_run_was_clustered_by(photos: Path, tmp_path: Path) -> None:
     out = embedded(photos, tmp_path / "run")
     tp.cluster(out, 0.5, layer="middle")
-    (row,) = evaluate(out, Asked((0.5,), ("semantic",), 1), SHORT).table.to_pylist()
+    (row,) = evaluate(out, EvaluationRequest((0.5,), ("semantic",), 1), SHORT).table.to_pylist()
     kept = tp.select(tp.cluster(tp.Embeddings.load(out / "embeddings", "middle"), 0.5), keep=0.5).rows
     assert row["layer"] == "middle" and unpacked(row["kept"], 60).tolist() == kept.tolist()
 
@@ -251,12 +257,15 @@ def test_a_precision_that_is_measured_is_the_same_for_all(
     out = embedded(photos, tmp_path / "run")
     auto = SHORT.override(precision="auto")
     for trials in (1, 2):
-        evaluate(out, Asked((0.5,), ("random",), trials), auto)
+        evaluate(out, EvaluationRequest((0.5,), ("random",), trials), auto)
     (kept,) = (out / "trainings").glob("precision-*.json")
     assert measured == [1] and json.loads(kept.read_text())["precision"] == "bf16"
-    whole = [row["accuracy"] for row in evaluate(out, Asked((0.5,), ("random",), 2), auto).table.to_pylist()]
+    whole = [
+        row["accuracy"]
+        for row in evaluate(out, EvaluationRequest((0.5,), ("random",), 2), auto).table.to_pylist()
+    ]
     other = embedded(photos, tmp_path / "other")
-    given = evaluate(other, Asked((0.5,), ("random",), 2), SHORT.override(precision="bf16")).table
+    given = evaluate(other, EvaluationRequest((0.5,), ("random",), 2), SHORT.override(precision="bf16")).table
     assert given["accuracy"].to_pylist() == whole
 
 
@@ -264,7 +273,7 @@ def test_random_draws_the_shares_of_the_runs_own_cut(photos: Path, tmp_path: Pat
     out = embedded(photos, tmp_path / "run")
     tp.cluster(out, 1 / 3, layer="middle")
     tp.select(out, tp.Cut(keep=1 / 3, budget="global", min_per_class=2))
-    rows = evaluate(out, Asked((1 / 3,), ("random", "semantic"), 1), SHORT).table.to_pylist()
+    rows = evaluate(out, EvaluationRequest((1 / 3,), ("random", "semantic"), 1), SHORT).table.to_pylist()
     merges = tp.cluster(tp.Embeddings.load(out / "embeddings", "middle"), 1 / 3)
     kept = tp.select(merges, tp.Cut(1 / 3, budget="global", min_per_class=2))
     assert kept.labels is not None
@@ -274,27 +283,27 @@ def test_random_draws_the_shares_of_the_runs_own_cut(photos: Path, tmp_path: Pat
     assert np.bincount(unpacked(rows[0]["kept"], 60) // 20).tolist() == shares
 
 
-def asked_for(out: Path, *words: str) -> Asked:
-    return asked_of(build_parser().parse_args(["evaluate", str(out), *words]), trials=1)
+def request_for(out: Path, *words: str) -> EvaluationRequest:
+    return request_of(build_parser().parse_args(["evaluate", str(out), *words]), trials=1)
 
 
 def test_what_is_left_open_is_as_the_runs_own_selection(photos: Path, tmp_path: Path) -> None:
     out = embedded(photos, tmp_path / "run")
-    assert asked_for(out) == Asked(trials=1)
+    assert request_for(out) == EvaluationRequest(trials=1)
     tp.cluster(out, 0.4)
     merges = tp.cluster(tp.Embeddings.load(out / "embeddings"), 0.4)
     cut = tp.select(out, tp.Cut(threshold=float(merges.height[24])))
     assert len(set(np.bincount(cut.labels[cut.kept_by_id]))) > 1  # type: ignore[index]
-    asked = asked_for(out, "--arms", "semantic")
+    asked = request_for(out, "--arms", "semantic")
     (row,) = evaluate(out, asked, SHORT).table.to_pylist()
     assert unpacked(row["kept"], 60).tolist() == cut.rows.tolist()
     tp.select_by(out, 0.7, strategy="kcenter")
-    assert (asked_for(out).keep, asked_for(out).arms) == ((0.7,), ("full", "random", "kcenter"))
-    assert asked_for(out, "--find").keep == LADDER
-    asked = asked_for(out, "--keep", "0.4", "--arms", "random", "spread")
+    assert (request_for(out).keep, request_for(out).arms) == ((0.7,), ("full", "random", "kcenter"))
+    assert request_for(out, "--find").keep == SEARCHED
+    asked = request_for(out, "--keep", "0.4", "--arms", "random", "spread")
     assert (asked.keep, asked.arms) == ((0.4,), ("random", "spread"))
-    assert asked_for(out, "--arms", "full", "random", "mine=list.txt").keep == ()
-    assert asked_for(out, "--arms", "semantic", "mine=list.txt").keep == (0.7,)
+    assert request_for(out, "--arms", "full", "random", "mine=list.txt").keep == ()
+    assert request_for(out, "--arms", "semantic", "mine=list.txt").keep == (0.7,)
 
 
 def test_what_takes_no_part_is_said(photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -302,17 +311,17 @@ def test_what_takes_no_part_is_said(photos: Path, tmp_path: Path, caplog: pytest
     tp.cluster(out, 0.5)
     ids = tp.Embeddings.load(out / "embeddings").ids
     tp.select(out, tp.Cut(keep=0.5, keep_ids=tuple(ids[:2])))
-    evaluate(out, Asked((0.5,), ("full",), 1), SHORT)
-    assert "the 2 images that --keep-ids made stay take no part" in caplog.text
+    evaluate(out, EvaluationRequest((0.5,), ("full",), 1), SHORT)
+    assert "the 2 images of --keep-ids are ignored here" in caplog.text
     protocol_of(out, "article-fashion")
-    assert "--preset article-fashion chooses with --within all" in caplog.text
+    assert "--preset article-fashion selects with --within all" in caplog.text
     assert "decisions" not in caplog.text
     DecisionLog(out).add(Kind.REMOVE, [ImageName(str(ids[0]))])
-    evaluate(out, Asked((0.5,), ("semantic", "kcenter"), 1), SHORT)
-    assert "take no part in kcenter: they know none" in caplog.text
+    evaluate(out, EvaluationRequest((0.5,), ("semantic", "kcenter"), 1), SHORT)
+    assert "decisions about images do not apply to kcenter" in caplog.text
     caplog.clear()
-    find(out, Asked((0.5,), ("full", "kcenter"), 2), SHORT, margin=60.0)
-    assert "take no part in kcenter: they know none" in caplog.text
+    find(out, EvaluationRequest((0.5,), ("full", "kcenter"), 2), SHORT, margin=60.0)
+    assert "decisions about images do not apply to kcenter" in caplog.text
 
 
 def test_trainings_may_begin_from_the_weights_of_a_model(photos: Path, tmp_path: Path) -> None:
@@ -321,7 +330,7 @@ def test_trainings_may_begin_from_the_weights_of_a_model(photos: Path, tmp_path:
     out = embedded(photos, tmp_path / "run")
     base = SHORT.override(network="test_resnet", precision="auto")
     tuned = base.fine_tuned(weights)
-    asked = Asked((0.5,), ("full", "semantic"), 1)
+    asked = EvaluationRequest((0.5,), ("full", "semantic"), 1)
     found = evaluate(out, asked, tuned)
     assert [row["status"] for row in found.table.to_pylist()] == ["done", "done"]
     assert Protocol.from_json(tuned.as_json()).fingerprint == tuned.fingerprint
@@ -341,12 +350,14 @@ def test_trainings_may_begin_from_the_weights_of_a_model(photos: Path, tmp_path:
 
 def test_nothing_to_test_on_names_both_flags(photos: Path, tmp_path: Path) -> None:
     out = embedded(photos / "train", tmp_path / "run")
-    with pytest.raises(UsageError, match=r"--test SOURCE, or begin a new run with --holdout"):
-        evaluate(out, Asked(), SHORT)
-    found = evaluate(out, Asked(keep=(0.5,), arms=("full",), trials=1, test=str(photos / "test")), SHORT)
-    assert found.tally.done == 1
+    with pytest.raises(UsageError, match=r"--test SOURCE, or start a new run with --holdout"):
+        evaluate(out, EvaluationRequest(), SHORT)
+    found = evaluate(
+        out, EvaluationRequest(keep=(0.5,), arms=("full",), trials=1, test=str(photos / "test")), SHORT
+    )
+    assert found.progress.done == 1
     with pytest.raises(UsageError, match="is the training set itself"):
-        evaluate(out, Asked(test=str(photos / "train")), SHORT)
+        evaluate(out, EvaluationRequest(test=str(photos / "train")), SHORT)
 
 
 def test_a_network_that_cannot_be_is_refused_before_images_are_read_and_trees_made(
@@ -356,7 +367,7 @@ def test_a_network_that_cannot_be_is_refused_before_images_are_read_and_trees_ma
     monkeypatch.setattr(pixels, "scan", lambda *_, **__: pytest.fail("images are read"))
     for search in (evaluate, find):
         with pytest.raises(UsageError, match="no network 'resnet188'; did you mean"):
-            search(out, Asked((0.5,), ("semantic",), 2), SHORT.override(network="resnet188"))
+            search(out, EvaluationRequest((0.5,), ("semantic",), 2), SHORT.override(network="resnet188"))
     assert RunFolder(out).stage(Stage.CLUSTER) is None
 
 
@@ -364,11 +375,11 @@ def test_test_images_that_do_not_fit(photos: Path, tmp_path: Path) -> None:
     out = embedded(photos / "train", tmp_path / "run")
     draw_images(tmp_path / "more", 2, 0, classes=4)
     with pytest.raises(UsageError, match="1 of 4 classes that the training images lack: class3; "):
-        evaluate(out, Asked(test=str(tmp_path / "more")), SHORT)
+        evaluate(out, EvaluationRequest(test=str(tmp_path / "more")), SHORT)
     (tmp_path / "flat").mkdir()
     Image.new("RGB", (20, 20)).save(tmp_path / "flat" / "a.png")
     with pytest.raises(UsageError, match="have no labels"):
-        evaluate(out, Asked(test=str(tmp_path / "flat")), SHORT)
+        evaluate(out, EvaluationRequest(test=str(tmp_path / "flat")), SHORT)
 
 
 def test_images_without_labels(tmp_path: Path) -> None:
@@ -384,21 +395,21 @@ def test_images_without_labels(tmp_path: Path) -> None:
         embedder=lambda images: np.asarray(images, np.float32).reshape(len(images), -1)[:, :9],
     )
     with pytest.raises(UsageError, match="have no labels"):
-        evaluate(tmp_path / "run", Asked(), SHORT)
+        evaluate(tmp_path / "run", EvaluationRequest(), SHORT)
 
 
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (Asked(arms=("semantics",)), "did you mean semantic"),
-        (Asked(keep=(1.5,)), "--keep is 1.5"),
-        (Asked(trials=0), "--trials is 0"),
-        (Asked(arms=("=x.npy",)), "a list is NAME=FILE"),
-        (Asked(arms=("semantic=x.npy",)), "none that is an arm already"),
-        (Asked(test_options=SourceOptions(split="test")), "--split"),
+        (EvaluationRequest(arms=("semantics",)), "did you mean semantic"),
+        (EvaluationRequest(keep=(1.5,)), "--keep is 1.5"),
+        (EvaluationRequest(trials=0), "--trials is 0"),
+        (EvaluationRequest(arms=("=x.npy",)), "a list is NAME=FILE"),
+        (EvaluationRequest(arms=("semantic=x.npy",)), "none that is an arm already"),
+        (EvaluationRequest(test_options=SourceOptions(split="test")), "--split"),
     ],
 )
-def test_what_makes_no_sense(asked: Asked, said: str, run: Path) -> None:
+def test_what_makes_no_sense(asked: EvaluationRequest, said: str, run: Path) -> None:
     with pytest.raises(UsageError, match=said):
         evaluate(run, asked, SHORT)
 
@@ -406,10 +417,12 @@ def test_what_makes_no_sense(asked: Asked, said: str, run: Path) -> None:
 def test_a_loss_that_is_no_number_marks_the_trial(photos: Path, tmp_path: Path) -> None:
     out = embedded(photos, tmp_path / "run")
     wild = Protocol(tp.Supervised(depth=8, steps=8, batch=16, rate=1e30, precision="float32"), evaluations=2)
-    found = evaluate(out, Asked(keep=(0.5,), arms=("full", "random"), trials=1), wild)
-    assert found.tally.done == 0 and len(found.tally.failed) == 2
+    found = evaluate(out, EvaluationRequest(keep=(0.5,), arms=("full", "random"), trials=1), wild)
+    assert found.progress.done == 0 and len(found.progress.failed) == 2
     assert {row["status"] for row in found.table.to_pylist()} == {"failed"}
-    with pytest.raises(TrainingFailedError, match=r"2 of 2 trainings failed .*delete its file, .*\.parquet"):
+    with pytest.raises(
+        TrainingFailedError, match=r"2 of 2 training runs failed .*delete its file, .*\.parquet"
+    ):
         finish(out, found)
 
 
@@ -422,9 +435,9 @@ import sys
 sys.path[:0] = {tests!r}
 from test_evaluate import SHORT
 from tenpercent.embedding import loop
-from tenpercent.evaluation.stage import Asked, evaluate
+from tenpercent.evaluation.stage import EvaluationRequest, evaluate
 loop.SAVE_AFTER = 0.0
-evaluate({run!r}, Asked(keep=(0.5,), trials=1), SHORT)
+evaluate({run!r}, EvaluationRequest(keep=(0.5,), trials=1), SHORT)
 """
 
 
@@ -437,14 +450,14 @@ def test_a_kill_costs_nothing_that_shows(photos: Path, tmp_path: Path) -> None:
             assert process.poll() is None
             time.sleep(0.002)
         os.kill(process.pid, signal.SIGKILL)
-    tables = [evaluate(run, Asked(keep=(0.5,), trials=1), SHORT).table for run in runs]
+    tables = [evaluate(run, EvaluationRequest(keep=(0.5,), trials=1), SHORT).table for run in runs]
     told = ["arm", "accuracy", "loss", "test_loss", "class_accuracy", "kept", "seed", "steps"]
     assert tables[0].select(told).equals(tables[1].select(told))
     assert not [path for path in (runs[0] / "trainings").iterdir() if path.is_dir()]
 
 
 @pytest.mark.skipif(
-    torch.cuda.is_available() or cpus() < 2, reason="several trainings at once take two processors and no GPU"
+    torch.cuda.is_available() or cpus() < 2, reason="several training runs at once need two CPUs and no GPU"
 )
 def test_processes_beside_a_killed_one_end_at_once(photos: Path, tmp_path: Path) -> None:
     out = embedded(photos, tmp_path / "run")
@@ -488,5 +501,5 @@ def test_tiny_images_are_trained_on_by_several_processes(tmp_path: Path) -> None
     draw_images(tmp_path / "photos" / "train", 8, 0, side=8)
     draw_images(tmp_path / "photos" / "test", 2, 1, side=8)
     out = embedded(tmp_path / "photos", tmp_path / "run")
-    found = evaluate(out, Asked(keep=(0.5,), trials=2), SHORT)
-    assert found.tally.done == 6 and not list((out / "trainings").glob("*.claim"))
+    found = evaluate(out, EvaluationRequest(keep=(0.5,), trials=2), SHORT)
+    assert found.progress.done == 6 and not list((out / "trainings").glob("*.claim"))

@@ -1,4 +1,4 @@
-"""The experiment: which trainings there are, on which images, each once, by one process or several, killed or not."""
+"""The experiment: its training runs, on which images, each once, by one process or several, killed or not."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,11 @@ from tenpercent.errors import StageError, TrainingFailedError, UsageError
 from tenpercent.evaluation import claims as claiming
 from tenpercent.evaluation.arms import Arms, check_arms, read_list
 from tenpercent.evaluation.claims import Claims
-from tenpercent.evaluation.experiment import Tally, missing, run_trials, tally
+from tenpercent.evaluation.experiment import TrialProgress, missing, progress_of, run_trials
 from tenpercent.evaluation.results import Results, packed, unpacked
-from tenpercent.evaluation.trials import Plan, Trial
+from tenpercent.evaluation.trials import Trial, plan_trials
 
-PLAN = Plan(("full", "random", "semantic"), (0.9, 0.5), 3)
+PLAN = plan_trials(("full", "random", "semantic"), (0.9, 0.5), 3)
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def embeddings(n: int = 120, classes: int = 3) -> tp.Embeddings:
 def arms_of(found: tp.Embeddings, **lists: Any) -> Arms:
     tree = tp.cluster(found, 0.5)
     cut = {"budget": "class", "min_per_class": 1}
-    return Arms(found, lambda embedding, layer: tree, "end", cut, lists)
+    trees: Any = SimpleNamespace(tree=lambda least, embedding, layer: tree, layer="end", cut=cut)
+    return Arms(found, trees, 0.5, lists)
 
 
 def results_in(folder: Path, about: str = "images") -> Results:
@@ -81,18 +83,18 @@ class Trainer:
 
 
 def test_a_plan_has_every_trial_once_and_comparable_ones_first() -> None:
-    trials = PLAN.all()
+    trials = PLAN
     assert len(trials) == len(set(trials)) == 3 * (1 + 2 * 2)
     assert [trial.trial for trial in trials] == sorted(trial.trial for trial in trials)
     assert Counter((trial.arm, trial.fraction) for trial in trials) == dict.fromkeys(
         [("full", 1.0), *((a, f) for a in ("random", "semantic") for f in (0.9, 0.5))], 3
     )
-    several = Plan(("full", "random", "semantic"), (0.9,), 2, layers=("start", "end"), embeddings=3)
-    assert Counter(trial.arm for trial in several.all()) == {"full": 2, "random": 2, "semantic": 12}
+    several = plan_trials(("full", "random", "semantic"), (0.9,), 2, layers=("start", "end"), embeddings=3)
+    assert Counter(trial.arm for trial in several) == {"full": 2, "random": 2, "semantic": 12}
 
 
 def test_seeds_and_names_differ_and_stay() -> None:
-    trials = Plan(("full", "random", "semantic", "a/b", "a_b"), (0.9, 0.5), 4, ("start", "end"), 2).all()
+    trials = plan_trials(("full", "random", "semantic", "a/b", "a_b"), (0.9, 0.5), 4, ("start", "end"), 2)
     assert (
         len({trial.name for trial in trials}) == len({trial.seed("run") for trial in trials}) == len(trials)
     )
@@ -115,7 +117,7 @@ def test_seeds_and_names_differ_and_stay() -> None:
 )
 def test_a_plan_that_makes_no_sense(arguments: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        Plan(*arguments)
+        plan_trials(*arguments)
 
 
 # ---- the arms ----------------------------------------------------------------------------------------------------
@@ -178,7 +180,7 @@ def test_lists_of_rows_and_ids(tmp_path: Path) -> None:
         ("columns.csv", "a,b\n1,2\n", "its columns are a, b"),
         ("words.csv", "row\nx\n", "can't read"),
         ("short.csv", "other,row\nx,1\ny\n", "line 2 below the names of the columns has no row"),
-        ("one-class.txt", "0\n3\n", "images of 1 class; there is nothing to tell apart"),
+        ("one-class.txt", "0\n3\n", "images of 1 class; training takes two or more"),
     ],
 )
 def test_lists_that_cannot_be_used(name: str, content: str | None, said: str, tmp_path: Path) -> None:
@@ -200,29 +202,29 @@ def test_a_name_stays_with_the_list_that_it_had(tmp_path: Path) -> None:
     found, first, second = embeddings(), np.asarray([1, 5, 8]), np.asarray([1, 5, 9])
     arms = arms_of(found, mine=first)
     results = results_in(tmp_path)
-    run_trials(Plan((), (), 2, lists=(("mine", 3 / 120),)).all(), arms, results, "protocol", Trainer())
+    run_trials(plan_trials((), (), 2, lists=(("mine", 3 / 120),)), arms, results, "protocol", Trainer())
     arms.check_lists(results.rebuild())
     arms_of(found, other=second).check_lists(results.rebuild())
     with pytest.raises(
-        UsageError, match=r"--arms mine: under this name 2 trainings .* give the list another"
+        UsageError, match=r"--arms mine: 2 training runs of this name .* give the list another"
     ):
         arms_of(found, mine=second).check_lists(results.rebuild())
 
 
 def test_a_list_has_a_random_rival_of_its_size() -> None:
     lists = (("a", 0.4), ("b", 0.4), ("c", 0.9), ("all", 1.0))
-    trials = Plan(("random",), (0.9,), 1, lists=lists).all()
+    trials = plan_trials(("random",), (0.9,), 1, lists=lists)
     assert [trial.fraction for trial in trials if trial.arm == "random"] == [0.4, 0.9]
-    assert [trial.arm for trial in Plan(("full",), (), 1, lists=lists).all()] == [
+    assert [trial.arm for trial in plan_trials(("full",), (), 1, lists=lists)] == [
         "full",
         "a",
         "b",
         "c",
         "all",
     ]
-    assert len(Plan(("full", "random"), (), 1, lists=lists).all()) == 7
+    assert len(plan_trials(("full", "random"), (), 1, lists=lists)) == 7
     with pytest.raises(UsageError, match="no fraction"):
-        Plan(("semantic",), (), 1, lists=lists)
+        plan_trials(("semantic",), (), 1, lists=lists)
 
 
 def test_a_matrix_is_no_list(tmp_path: Path) -> None:
@@ -256,14 +258,14 @@ def test_every_strategy_is_an_arm(arm: str) -> None:
     assert chosen[0].tolist() == chosen[1].tolist() == np.flatnonzero(expected).tolist()
 
 
-# ---- trainings and their results ---------------------------------------------------------------------------------
+# ---- training runs and their results ---------------------------------------------------------------------------------
 
 
 def test_each_training_is_done_once_and_has_a_row(tmp_path: Path) -> None:
     found, trainer = embeddings(), Trainer()
     results = results_in(tmp_path)
-    assert run_trials(PLAN.all(), arms_of(found), results, "p", trainer) == 15
-    assert tally(PLAN.all(), results, "p") == Tally(15, (), ())
+    assert run_trials(PLAN, arms_of(found), results, "p", trainer) == 15
+    assert progress_of(PLAN, results, "p") == TrialProgress(15, (), ())
     table = results_in(tmp_path).rebuild()
     assert len(table) == 15
     rows = {(r["arm"], r["fraction"], r["trial"]): r for r in table.to_pylist()}
@@ -272,22 +274,22 @@ def test_each_training_is_done_once_and_has_a_row(tmp_path: Path) -> None:
         positions = [seen for seen, seed in trainer.seen if seed == row["seed"]]
         assert [found.rows[list(p)].tolist() for p in positions] == [unpacked(row["kept"], 120).tolist()]
     more = Trainer()
-    wider = Plan(("full", "random", "semantic"), (0.9, 0.5, 0.7), 4)
-    assert missing(wider.all(), results, "p") == 28 - 15
-    assert run_trials(wider.all(), arms_of(found), results, "p", more) == len(more.seen) == 28 - 15
-    assert run_trials(PLAN.all(), arms_of(found), results, "other", Trainer()) == 15
+    wider = plan_trials(("full", "random", "semantic"), (0.9, 0.5, 0.7), 4)
+    assert missing(wider, results, "p") == 28 - 15
+    assert run_trials(wider, arms_of(found), results, "p", more) == len(more.seen) == 28 - 15
+    assert run_trials(PLAN, arms_of(found), results, "other", Trainer()) == 15
     assert len(results_in(tmp_path).rebuild()) == 28 + 15
 
 
 def test_a_training_that_fails_is_marked_and_others_go_on(tmp_path: Path) -> None:
     trainer = Trainer(fails=4)
-    assert run_trials(PLAN.all(), arms_of(embeddings()), results_in(tmp_path), "p", trainer) == 15
-    found = tally(PLAN.all(), results_in(tmp_path), "p")
+    assert run_trials(PLAN, arms_of(embeddings()), results_in(tmp_path), "p", trainer) == 15
+    found = progress_of(PLAN, results_in(tmp_path), "p")
     assert found.done == 14 and len(found.failed) == 1 and "nan" in found.failed[0][1]
     rows = results_in(tmp_path).rebuild().to_pylist()
     failed = [row for row in rows if row["status"] == "failed"]
     assert len(failed) == 1 and failed[0]["accuracy"] is None and "nan" in failed[0]["reason"]
-    assert run_trials(PLAN.all(), arms_of(embeddings()), results_in(tmp_path), "p", Trainer()) == 0
+    assert run_trials(PLAN, arms_of(embeddings()), results_in(tmp_path), "p", Trainer()) == 0
 
 
 def test_an_interruption_leaves_whole_rows_and_the_rest_is_trained_later(tmp_path: Path) -> None:
@@ -302,16 +304,16 @@ def test_an_interruption_leaves_whole_rows_and_the_rest_is_trained_later(tmp_pat
             return super().__call__(positions, seed, folder)
 
     with pytest.raises(KeyboardInterrupt):
-        run_trials(PLAN.all(), arms_of(embeddings()), results_in(tmp_path), "p", Stopped())
+        run_trials(PLAN, arms_of(embeddings()), results_in(tmp_path), "p", Stopped())
     assert len(results_in(tmp_path).rebuild()) == 6
     assert len(list((tmp_path / "trainings").glob("*/checkpoint"))) == 1  # to go on from
     assert not list((tmp_path / "trainings").glob("*.claim"))
-    assert run_trials(PLAN.all(), arms_of(embeddings()), results_in(tmp_path), "p", Trainer()) == 9
+    assert run_trials(PLAN, arms_of(embeddings()), results_in(tmp_path), "p", Trainer()) == 9
     assert not list((tmp_path / "trainings").glob("*/checkpoint"))
 
 
 def test_what_a_kill_left_after_the_row_is_cleared(tmp_path: Path) -> None:
-    trial, results, arms = PLAN.all()[0], results_in(tmp_path), arms_of(embeddings())
+    trial, results, arms = PLAN[0], results_in(tmp_path), arms_of(embeddings())
     run_trials([trial], arms, results, "p", Trainer())
     path = results.path(trial, "p")
     (results.folder / path.stem).mkdir()
@@ -322,7 +324,7 @@ def test_what_a_kill_left_after_the_row_is_cleared(tmp_path: Path) -> None:
 
 
 def test_results_of_other_images_or_versions_are_refused(tmp_path: Path) -> None:
-    run_trials(PLAN.all()[:1], arms_of(embeddings()), results_in(tmp_path), "p", Trainer())
+    run_trials(PLAN[:1], arms_of(embeddings()), results_in(tmp_path), "p", Trainer())
     with pytest.raises(StageError, match="of other images"):
         results_in(tmp_path, "others").rebuild()
     (path,) = (tmp_path / "trainings").glob("*.parquet")
@@ -374,10 +376,10 @@ def test_stale_claims_are_taken_over(who: dict[str, Any], age: float, free: bool
 
 def test_what_others_are_at_is_told(tmp_path: Path) -> None:
     results = results_in(tmp_path)
-    with Claims(results.folder).claim(results.path(PLAN.all()[3], "p").stem):
-        assert run_trials(PLAN.all(), arms_of(embeddings()), results, "p", Trainer()) == 14
-        found = tally(PLAN.all(), results, "p")
-    assert found == Tally(14, (), ((PLAN.all()[3], f"process {os.getpid()} on {socket.gethostname()}"),))
+    with Claims(results.folder).claim(results.path(PLAN[3], "p").stem):
+        assert run_trials(PLAN, arms_of(embeddings()), results, "p", Trainer()) == 14
+        found = progress_of(PLAN, results, "p")
+    assert found == TrialProgress(14, (), ((PLAN[3], f"process {os.getpid()} on {socket.gethostname()}"),))
 
 
 def test_half_a_claim_is_free(tmp_path: Path) -> None:
@@ -417,7 +419,7 @@ class SlowTrainer:
 def share(folder: Path, number: int) -> None:
     """What each of several processes does."""
     trainer = SlowTrainer(folder / f"notes-{number}")
-    run_trials(PLAN.all(), arms_of(embeddings()), results_in(folder), "p", trainer)
+    run_trials(PLAN, arms_of(embeddings()), results_in(folder), "p", trainer)
 
 
 def test_processes_share_the_trials(tmp_path: Path) -> None:

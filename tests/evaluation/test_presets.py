@@ -1,4 +1,4 @@
-"""A preset says where each setting comes from, and a protocol is known by what its trainings share."""
+"""A preset says where each setting comes from, and a protocol is known by what its training runs share."""
 
 from __future__ import annotations
 
@@ -230,5 +230,5 @@ def test_recipes_that_make_no_sense(wrong: dict[str, object], said: str) -> None
 
 def test_a_function_is_known_by_its_name_if_it_has_one() -> None:
     assert function_name(tp.embed) == "tenpercent.embedding.stage:embed"
-    with pytest.raises(UsageError, match="can't be found again"):
+    with pytest.raises(UsageError, match="can't be imported by its name"):
         Supervised(network=lambda n_classes: None)  # type: ignore[arg-type]

@@ -179,9 +179,9 @@ def test_lists_alone_ask_for_no_fraction(suite: Path) -> None:
     (suite.parent / "mine.txt").write_text("0\n9\n")
     text = suite.read_text().replace('"semantic"', '"mine=mine.txt"')
     suite.write_text(text)
-    assert read_suite(suite).asked.keep == (0.5,)
+    assert read_suite(suite).request.keep == (0.5,)
     suite.write_text(text.replace("keep = [0.5]\n", ""))
-    assert read_suite(suite).asked.keep == ()
+    assert read_suite(suite).request.keep == ()
 
 
 def test_every_option_has_an_example() -> None:
@@ -212,9 +212,9 @@ ARMS = 'arms = ["full", "random", "semantic"]'
             "arm 'mine=none.txt': a list is NAME=FILE, .* and an existing file .*none.txt",
         ),
         (ARMS, "arms = []", "no arms to compare"),
-        ("keep = [0.5]", "keep = []", "no fraction to evaluate at"),
+        ("keep = [0.5]", "keep = []", "no fraction to evaluate"),
         ("keep = [0.5]", "keep = [0.5, 1]", "--keep is 1; it must be above 0 and below 1"),
-        ("trials = 1", "trials = 0", "--trials is 0; it must be a whole number from 1 on"),
+        ("trials = 1", "trials = 0", "--trials is 0; it must be a whole number of at least 1"),
         ("trials = 1", 'preset = "quik"', "'quik' is not one of .*did you mean quick"),
         ("trials = 1", 'length = "step"', "length 'step' is not one of steps, epochs; did you mean steps"),
         ("trials = 1", "side = 2", "side is 2; it must be"),
@@ -246,7 +246,7 @@ def test_what_a_file_may_say(suite: Path) -> None:
     )
     suite.write_text(text.replace("holdout = 0.25", "holdout = 0"))
     found = read_suite(suite)
-    assert found.asked.arms == ("full", "random", f"mine={suite.parent / 'mine.txt'}", "mixed:0.3")
+    assert found.request.arms == ("full", "random", f"mine={suite.parent / 'mine.txt'}", "mixed:0.3")
     assert found.embedders == {
         "supervised": KINDS["supervised"](depth=8, steps=4, batch=8, precision="float32", rate=1),
         "timm:resnet18": KINDS["timm"]("resnet18", suite.parent / "w.pt", finetune=True, epochs=2),

@@ -32,7 +32,7 @@ from tenpercent.embedding.training import class_weights, train
 from tenpercent.errors import TrainingFailedError, UsageError
 from tenpercent.evaluation import training
 from tenpercent.evaluation.presets import Protocol, SharedLength
-from tenpercent.evaluation.training import Outcome, TrainingData, course, train_once
+from tenpercent.evaluation.training import TrainingData, TrainingResult, course, train_once
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -82,7 +82,7 @@ def data_of(count: int = 120, n_classes: int = 3, stop_after: int | None = None)
 
 def once(
     folder: Path, data: TrainingData | None = None, protocol: Protocol = QUICK, seed: int = 0
-) -> Outcome:
+) -> TrainingResult:
     data = data or data_of()
     return train_once(data, protocol, np.arange(0, 120), seed, folder)
 
@@ -529,11 +529,11 @@ def test_networks_that_do_not_serve() -> None:
         build("os:no_such", 32, 3, (8, 8))
     with pytest.raises(UsageError, match=r"os:path\(3\) failed \(TypeError: 'module' object is not callable"):
         build("os:path", 32, 3, (8, 8))
-    with pytest.raises(UsageError, match="gave int for 3 classes"):
+    with pytest.raises(UsageError, match="returned int for 3 classes"):
         build(f"{__name__}:nothing", 32, 3, (8, 8))
     with pytest.raises(UsageError, match=r"network linear fails .* 9 × 9 pixels, not \(2, 3\) logits"):
         check_fit(linear(3), "linear", 3, (9, 9))
-    with pytest.raises(UsageError, match=r"network linear gives \(2, 4\)"):
+    with pytest.raises(UsageError, match=r"network linear returns \(2, 4\)"):
         check_fit(linear(4), "linear", 3, (8, 8))
 
 

@@ -24,7 +24,7 @@ from made_trainings import CLASSES, experiment, failed, table, training
 from tenpercent.cli.main import main
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.errors import RunFolderError, StageError, duration_text
-from tenpercent.evaluation.experiment import Tally
+from tenpercent.evaluation.experiment import TrialProgress
 from tenpercent.evaluation.stage import Evaluation, finish
 from tenpercent.reporting.evidence import figure as figure_module
 from tenpercent.reporting.evidence.figure import PAPER, arm_styles, curves, page_figure, write_figure
@@ -635,7 +635,7 @@ def test_report_reads_the_results_of_a_run(
     mine = moved({0.9: -0.4}, trials=4)
     both = table([*mine, *(row | {"protocol": "zz"} for row in mine[:-1])])
     pq.write_table(both, run / "results.parquet")
-    finish(run, Evaluation(both, Tally(7, (), ()), "zz"), 2.0)
+    finish(run, Evaluation(both, TrialProgress(7, (), ()), "zz"), 2.0)
     assert "Protocol zz" in (run / "evidence" / "table.md").read_text(encoding="utf-8")
     assert "embed" in json.loads((run / "run.json").read_text())["stages"]
     (run / "results.parquet").write_bytes(b"PAR1 but not whole")

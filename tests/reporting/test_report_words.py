@@ -172,7 +172,7 @@ def test_what_can_not_be_learnt_is_said_before_any_setting(
     with pytest.raises(UsageError, match=r"made of vectors .* no images to train on"):
         protocol_of(tmp_path / "ready", preset)
     tp.embed(unlabelled, out=tmp_path / "plain", embedder=flat)
-    with pytest.raises(UsageError, match="have no labels, and trainings learn them"):
+    with pytest.raises(UsageError, match="have no labels, and evaluation trains classifiers"):
         protocol_of(tmp_path / "plain", preset)
 
 

@@ -8,20 +8,20 @@ from argparse import Namespace
 import tenpercent as tp
 
 from ..errors import UsageError, counted
-from .values import asked_of, cut_of, embedder_of, given, options_of, options_of_both, read_scores, refuse
+from .values import cut_of, embedder_of, given, options_of, options_of_both, read_scores, refuse, request_of
 
 
 def demo(arguments: Namespace) -> None:
     """Run the whole flow on bundled images of handwritten digits; needs no network."""
     from ..evaluation.presets import preset
-    from ..evaluation.stage import Asked, evaluate, finish
+    from ..evaluation.stage import EvaluationRequest, evaluate, finish
     from ..reporting.summary import describe_run
 
     tp.run("digits", out=arguments.out)
     _say(describe_run(arguments.out))
     _say("\nDoes it hold? Three small training runs on all images, on those kept and on random ones:")
-    asked = Asked(trials=3)
-    _say(finish(arguments.out, evaluate(arguments.out, asked, preset("digits").protocol)))
+    request = EvaluationRequest(trials=3)
+    _say(finish(arguments.out, evaluate(arguments.out, request, preset("digits").protocol)))
 
 
 def run(arguments: Namespace) -> None:
@@ -29,7 +29,7 @@ def run(arguments: Namespace) -> None:
     from ..data.sources.run_name import run_folder_of
     from ..reporting.summary import describe_run
 
-    asked = {
+    request = {
         **given(arguments, tp.run, "keep"),
         "options": options_of(arguments),
         "embedder": embedder_of(arguments),
@@ -38,9 +38,9 @@ def run(arguments: Namespace) -> None:
     if arguments.dry_run:
         from .dry_run import plan
 
-        _say(str(plan(**asked)))
+        _say(str(plan(**request)))
         return
-    tp.run(**asked)
+    tp.run(**request)
     _say(describe_run(run_folder_of(arguments.source, arguments.out)))
 
 
@@ -48,7 +48,7 @@ def embed(arguments: Namespace) -> None:
     """Embed a source into a run folder."""
     from ..data.sources.run_name import run_folder_of
 
-    asked = {
+    request = {
         **given(arguments, tp.embed),
         "options": options_of(arguments),
         "embedder": embedder_of(arguments),
@@ -56,9 +56,9 @@ def embed(arguments: Namespace) -> None:
     if arguments.dry_run:
         from .dry_run import plan_embedding
 
-        _say(str(plan_embedding(**asked)))
+        _say(str(plan_embedding(**request)))
         return
-    embeddings = tp.embed(**asked)
+    embeddings = tp.embed(**request)
     place = run_folder_of(arguments.source, arguments.out)
     _say(f"{counted(len(embeddings), 'image')} embedded, {counted(embeddings.width, 'value')} each: {place}")
 
@@ -151,8 +151,8 @@ def leaks(arguments: Namespace) -> None:
 
     wanted = check_output(arguments.table, arguments.export, arguments.to, arguments.fail_above)
     train_options, test_options = options_of_both(arguments)
-    asked = {**given(arguments, tp.leaks), "embedder": embedder_of(arguments)}
-    found = tp.leaks(**asked, train_options=train_options, test_options=test_options)
+    request = {**given(arguments, tp.leaks), "embedder": embedder_of(arguments)}
+    found = tp.leaks(**request, train_options=train_options, test_options=test_options)
     _say(describe_leaks(found, arguments.out))
     for line in write_output(found, wanted):
         _say(line)
@@ -185,17 +185,17 @@ def evaluate(arguments: Namespace) -> None:
         raise UsageError(
             f"--weights {arguments.weights} is for --finetune; give both, or leave out --weights"
         )
-    asked = asked_of(arguments, trials)
+    request = request_of(arguments, trials)
     if arguments.dry_run:
         from .dry_run import plan_evaluation
 
-        _say(str(plan_evaluation(arguments.run, asked, protocol, searched=bool(arguments.find))))
+        _say(str(plan_evaluation(arguments.run, request, protocol, searched=bool(arguments.find))))
         return
     if arguments.find:
-        evaluation, ended = find(arguments.run, asked, protocol, arguments.margin)
+        evaluation, ended = find(arguments.run, request, protocol, arguments.margin)
         _say(f"{ended.sentence}\n")
     else:
-        evaluation = evaluate(arguments.run, asked, protocol)
+        evaluation = evaluate(arguments.run, request, protocol)
     _say(finish(arguments.run, evaluation, arguments.margin))
 
 

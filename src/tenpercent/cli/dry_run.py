@@ -19,7 +19,7 @@ from ..data.store.embeddings import Embeddings
 from ..data.store.run_folder import RunFolder, Stage
 from ..embedding.stage import check_vectors_alone, default_embedder, open_for_run, refuse_changed, settled
 from ..errors import RunFolderError, bytes_text, counted, duration_text, require
-from ..evaluation.preparation import Asked, Ready
+from ..evaluation.preparation import EvaluationRequest, Preparation
 from ..evaluation.presets import preset
 from ..tree.cut import Cut, check_cut
 from ..tree.memory_limit import checked_memory
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..embedding.by_labels import ByLabels
     from ..embedding.encoders import Embedder
     from ..embedding.estimate import Sample
-    from ..evaluation.expected import Expected
+    from ..evaluation.forecast import TrainingForecast
     from ..evaluation.presets import Protocol
     from ..evaluation.trials import Trial
 
@@ -118,11 +118,13 @@ def plan_embedding(
     return _embedding(source, opened, RunFolder.at(place), embedder, holdout, None, reread=reread)[0]
 
 
-def plan_evaluation(what: str | Path, asked: Asked, protocol: Protocol, *, searched: bool = False) -> DryRun:
+def plan_evaluation(
+    what: str | Path, request: EvaluationRequest, protocol: Protocol, *, searched: bool = False
+) -> DryRun:
     """Estimate the training runs of an evaluation; nothing is trained or written.
 
     Args:
-        what, asked, protocol: as for `evaluation.evaluate`, with its errors.
+        what, request, protocol: as for `evaluation.evaluate`, with its errors.
         searched: plan for `evaluation.find`, which needs those of two arms, and fewer than all.
     """
     require("torch", "images")
@@ -132,18 +134,17 @@ def plan_evaluation(what: str | Path, asked: Asked, protocol: Protocol, *, searc
     from ..evaluation.trials import FULL
 
     timer, run = IdleTimer(), RunFolder.open(what)
-    arms = {FULL, searched_arm(asked)} if searched else set(asked.arms)
-    ready = Ready.of(run, asked)
-    ready.arms.check_lists(ready.results.read())
+    arms = {FULL, searched_arm(request)} if searched else set(request.arms)
+    ready = Preparation.of(run, request)
     ready.check(protocol)
-    trials = [one for one in ready.plan.all() if not searched or one.arm in arms]
+    trials = [one for one in ready.trials if not searched or one.arm in arms]
     left = [one for one in trials if not ready.results.done(one, ready.key(protocol))]
     sample = Sample.of(ready.images, protocol.training, ready.embeddings.rows)
     seconds, together, found = _training_runs(ready, protocol, sample, left, searched)
     most = " at most, as a search ends once it is decided" if searched else ""
     steps = [
         f"source    {ready.images.spec}: {counted(len(ready.embeddings), 'image')}, tested on "
-        f"{len(ready.judged.rows):,} ({ready.judged.name})",
+        f"{len(ready.test_set.rows):,} ({ready.test_set.name})",
         f"evaluate  {counted(len(trials), 'training run')}: {len(trials) - len(left):,} done, "
         f"{len(left):,} to do{most}",
         f"evaluate  {found.words}" + (f", {together} training runs at once" if together > 1 else ""),
@@ -165,32 +166,32 @@ def plan_evaluation(what: str | Path, asked: Asked, protocol: Protocol, *, searc
 
 
 def _training_runs(
-    ready: Ready, protocol: Protocol, sample: Sample, left: Sequence[Trial], searched: bool
-) -> tuple[float, int, Expected]:
+    ready: Preparation, protocol: Protocol, sample: Sample, left: Sequence[Trial], searched: bool
+) -> tuple[float, int, TrainingForecast]:
     """Return the seconds of all training runs left, the number made at once, and the forecast of one."""
-    from ..evaluation.expected import expected
+    from ..evaluation.forecast import forecast
     from ..evaluation.stage import threads_of_each
     from ..evaluation.training import at_once
 
     most = 1 if searched else at_once(sample.found.pixels.size, sample.n, protocol)
     together = max(1, min(most, len(left)))
     fractions = sorted({one.fraction for one in left} | {1.0})
-    threads = threads_of_each(min(most, len(ready.plan.all())))
-    found = expected(sample, protocol, len(ready.judged.rows), fractions, threads)
+    threads = threads_of_each(min(most, len(ready.trials)))
+    found = forecast(sample, protocol, len(ready.test_set.rows), fractions, threads)
     trained = sum(found.seconds[one.fraction] for one in left) / together
     return trained + (together * found.read if left else 0.0), together, found
 
 
 def _quicker_evaluations(
-    ready: Ready, protocol: Protocol, sample: Sample, left: Sequence[Trial], seconds: float
+    ready: Preparation, protocol: Protocol, sample: Sample, left: Sequence[Trial], seconds: float
 ) -> list[str]:
     """Return lines on quicker ways: the quick preset where the images are of its size, and half as many trials."""
     found, quick = [], preset(PRESET)
     other_network = getattr(protocol.training, "network", None) != quick.training.network
     if other_network and suits(sample.found.pixels.size):
-        other = _training_runs(ready, quick.protocol, sample, ready.plan.all(), False)[0]
+        other = _training_runs(ready, quick.protocol, sample, ready.trials, False)[0]
         found.append((f"--preset {PRESET}", other, "narrow network, few epochs: lower accuracy"))
-    half = ready.plan.trials // 2
+    half = ready.request.trials // 2
     share = sum(one.trial < half for one in left) / len(left)
     if share:
         found.append((f"--trials {half}", seconds * share, "wider intervals; more can be added later"))
@@ -201,14 +202,14 @@ def _quicker_evaluations(
     ]
 
 
-def _preparation(run: RunFolder, ready: Ready, steps: list[str]) -> float:
+def _preparation(run: RunFolder, ready: Preparation, steps: list[str]) -> float:
     """Return the seconds of the trees and embeddings that training runs still need, and add lines on them."""
     seconds = 0.0
     if run.stage(Stage.CLUSTER) is None:
-        classes = len(ready.embeddings.class_names) if ready.trees.within == "class" else 1
+        classes = len(ready.embeddings.class_names) if ready.arms.trees.within == "class" else 1
         seconds = clustering_seconds(len(ready.embeddings), ready.embeddings.width, classes)
         steps.append(f"cluster   {counted(classes, 'class')}: at most {duration_text(seconds)}")
-    more = ready.plan.embeddings - 1
+    more = ready.request.embeddings - 1
     if more:
         each = run.require(Stage.EMBED).seconds
         steps.append(f"embed     {more:,} more, about {duration_text(each)} each, as long as the first took")

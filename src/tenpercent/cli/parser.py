@@ -234,7 +234,7 @@ COMMANDS = (
                 "--keep",
                 "FRACTION",
                 "fractions to keep (default: that of RUN's selection, else {tree.cut:DEFAULT_KEEP}; with --find "
-                "{evaluation.stage:LADDER})",
+                "{evaluation.stage:SEARCHED})",
                 nargs="+",
             ),
             flag(

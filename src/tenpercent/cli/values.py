@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..data.sources.options import SourceOptions
     from ..embedding.by_labels import ByLabels
     from ..embedding.encoders import Embedder
-    from ..evaluation.stage import Asked
+    from ..evaluation.stage import EvaluationRequest
     from ..tree.cut import Cut
 
 
@@ -112,23 +112,23 @@ def _read_ids(path: Path | None) -> tuple[str, ...]:
         ) from None
 
 
-def asked_of(arguments: Namespace, trials: int) -> Asked:
+def request_of(arguments: Namespace, trials: int) -> EvaluationRequest:
     """Return the comparison that the flags ask for; defaults are those of the run's own selection."""
     from ..evaluation.preparation import sized_by_lists
-    from ..evaluation.stage import LADDER, Asked, own_choice
+    from ..evaluation.stage import SEARCHED, EvaluationRequest, own_choice
 
     keep, strategy = own_choice(arguments.run)
     arms = tuple(arguments.arms or dict.fromkeys(("full", "random", strategy)))
-    usual = () if sized_by_lists(arms) else LADDER if arguments.find else (keep,)
+    usual = () if sized_by_lists(arms) else SEARCHED if arguments.find else (keep,)
     found = {
         "trials": trials,
-        **given(arguments, Asked),
+        **given(arguments, EvaluationRequest),
         "keep": tuple(arguments.keep or usual),
         "arms": arms,
         "layers": tuple(arguments.layer or ()),
         "test_options": options_of(arguments, "test_"),
     }
-    return Asked(**found)
+    return EvaluationRequest(**found)
 
 
 def refuse(arguments: Namespace, names: Sequence[str], beside: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ from ..selection.by_tree import select
 from ..selection.strategies.strategy import REMOVED, CheckedStrategy, Strategy
 from ..tree.cut import Cut
 from ..tree.merges import Merges
+from .other_trees import Trees
 from .results import packed
 from .trials import FULL, RANDOM, SEMANTIC, Trial
 
 Ints = npt.NDArray[np.int64]
-Known = Callable[[int, str], Merges]  # (embedding, layer) -> tree
 CHOOSING = (FULL, *(str(one) for one in Strategy if one is not Strategy.CCS))  # ccs needs scores
 
 
@@ -34,16 +34,14 @@ class Arms:
 
     Attributes:
         embeddings: the training images, in id order; every position below refers to them.
-        merges: (embedding, layer) -> the tree that ``semantic`` cuts.
-        layer: of the run's own tree, whose shares of classes ``random`` draws.
-        cut: arguments of `Cut` beside the fraction: ``budget`` and ``min_per_class``.
+        trees: the trees that ``semantic`` cuts; ``random`` draws the shares of classes of the run's own.
+        least: the smallest fraction that they are cut to.
         lists: arms given as lists: positions, int64[k] ascending.
     """
 
     embeddings: Embeddings
-    merges: Known
-    layer: str
-    cut: dict[str, Any]
+    trees: Trees
+    least: float
     lists: dict[str, Ints]
 
     def positions(self, trial: Trial, seed: int) -> Ints:
@@ -65,8 +63,7 @@ class Arms:
             others = table.filter((pc.field("arm") == name) & (pc.field("kept") != kept)).num_rows
             if others:
                 raise UsageError(
-                    f"--arms {name}: under this name {others} trainings of this run were given other images; "
-                    "give the list another name"
+                    f"--arms {name}: {others} training runs of this name used other images; give the list another name"
                 )
 
     def as_bits(self, positions: Ints) -> bytes:
@@ -82,7 +79,11 @@ class Arms:
         """Return embedding and layer of the tree that a trial's images are chosen by; None where there is none."""
         if trial.arm == FULL or trial.arm in self.lists:
             return None
-        return (0, self.layer) if trial.arm == RANDOM else (trial.embedding, trial.layer)
+        return (0, self.trees.layer) if trial.arm == RANDOM else (trial.embedding, trial.layer)
+
+    def merges(self, embedding: int, layer: str) -> Merges:
+        """Return the tree of an embedding and layer."""
+        return self.trees.tree(self.least, embedding, layer)
 
     def _chosen(self, trial: Trial, seed: int) -> Ints:
         if trial.arm in self.lists:
@@ -92,19 +93,17 @@ class Arms:
         if trial.arm == RANDOM:
             return self._random(trial.fraction, seed)
         if trial.arm == SEMANTIC:
-            return self._semantic(trial.fraction, trial.embedding, trial.layer)
+            return np.flatnonzero(self._kept(trial.fraction, trial.embedding, trial.layer))
         tree = self.merges(trial.embedding, trial.layer)
         chosen = select_by(tree.embeddings, trial.fraction, strategy=trial.arm, within=tree.within, seed=seed)
         return np.flatnonzero(chosen.kept_by_id)
 
-    def _semantic(self, fraction: float, embedding: int, layer: str) -> Ints:
-        tree = self.merges(embedding, layer)
-        return np.flatnonzero(select(tree, Cut(fraction, **self.cut)).kept_by_id)
+    def _kept(self, fraction: float, embedding: int, layer: str) -> npt.NDArray[np.bool_]:
+        return select(self.merges(embedding, layer), Cut(fraction, **self.trees.cut)).kept_by_id
 
     def _random(self, fraction: float, seed: int) -> Ints:
         """Draw as many images of each class as the selection keeps; over all images where it has no classes."""
-        tree = self.merges(0, self.layer)
-        kept = select(tree, Cut(fraction, **self.cut)).kept_by_id
+        kept, tree = self._kept(fraction, 0, self.trees.layer), self.merges(0, self.trees.layer)
         index = tree.class_index
         counts = np.bincount(index[kept], minlength=len(tree.classes))
         draw = np.random.default_rng(seed).permutation(len(index))  # a rank for each image
@@ -161,7 +160,7 @@ def read_list(path: Path, embeddings: Embeddings) -> Ints:
             ".csv with a column row or id"
         ) from None
     if not len(found):
-        raise UsageError(f"{path} names no images; give at least two of each class")
+        raise UsageError(f"{path} names no images; name at least two of each class")
     ids = {name: position for position, name in enumerate(embeddings.ids.tolist())}
     if all(str(one).isdecimal() for one in found) and not all(one in ids for one in found):
         found = [int(one) for one in found]

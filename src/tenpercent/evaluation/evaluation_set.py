@@ -67,7 +67,7 @@ def evaluation_set(
     if found is None:
         raise UsageError(
             f"{images.spec} has no {_without_labels(about.spec, of_images, images)}; name labelled images with "
-            "--test SOURCE, or begin a new run with --holdout 0.1"
+            "--test SOURCE, or start a new run with --holdout 0.1"
         )
     return found
 
@@ -77,9 +77,9 @@ def _without_labels(spec: str, options: SourceOptions | None, images: ImageSourc
     found = [] if options is None else [open_split(spec, options, split) for split in OWN_SPLITS]
     others = [one for one in found if isinstance(one, ImageSource) and one.split != images.split]
     if not others:
-        return "test or validation split to judge trainings by"
+        return "test or validation split"
     said = [f"{one.split}: {describe_taken(account(one))}" for one in others]
-    return f"labelled test or validation split to judge trainings by ({'; '.join(said)})"
+    return f"labelled test or validation split ({'; '.join(said)})"
 
 
 def given_set(test: str, options: SourceOptions, images: ImageSource) -> EvaluationSet:
@@ -127,11 +127,9 @@ def _opened(spec: str, options: SourceOptions, images: ImageSource) -> ImageSour
             raise
         found = open_source(spec, replace(options, split="test"))
     if isinstance(found, Embeddings):
-        raise SourceError(
-            f"--test {spec} holds vectors, and trainings are judged by images; give their source"
-        )
+        raise SourceError(f"--test {spec} holds vectors; networks are tested on images, so give their source")
     if (found.spec, found.split) == (images.spec, images.split):
-        raise UsageError(f"--test {spec} is the training set itself; give images that no training sees")
+        raise UsageError(f"--test {spec} is the training set itself; give images that are not trained on")
     matched = with_classes(found, images.class_names)
     log.info("testing on %s: %s", spec, describe_taken(account(replace(found, taken=matched.taken))))
     return matched
@@ -143,8 +141,8 @@ def _labelled(
     if source.labels is None:
         why = f" ({source.taken['unlabelled']})" if "unlabelled" in source.taken else ""
         raise UsageError(
-            f"the images to test on ({name}) have no labels{why}; put them into a folder a class, or give "
-            "--test-labels FILE with a file name and a class a line"
+            f"the images to test on ({name}) have no labels{why}; put them into one folder per class, or give "
+            "--test-labels FILE with a file name and a class per line"
         )
     rows = np.arange(len(source)) if rows is None else rows
     rows = rows[source.labels[rows] >= 0]

@@ -21,30 +21,16 @@ from .results import Results
 from .trials import Trial
 
 if TYPE_CHECKING:  # torch is loaded only for training
-    from .training import Outcome
+    from .training import TrainingResult
 
 log = logging.getLogger("tenpercent")
 
 Ints = npt.NDArray[np.int64]
-MEASURED = (
-    "accuracy",
-    "top5",
-    "best_accuracy",
-    "loss",
-    "test_loss",
-    "class_accuracy",
-    "removed_accuracy",
-    "curve",
-    "steps",
-    "epochs",
-    "seconds",
-)
-
-Train = Callable[[Ints, int, Path], "Outcome"]  # (positions, seed, folder for checkpoints)
+Trainer = Callable[[Ints, int, Path], "TrainingResult"]  # (positions, seed, folder for checkpoints)
 
 
 @dataclass(frozen=True)
-class Tally:
+class TrialProgress:
     """The progress of a plan's trials.
 
     Attributes:
@@ -68,7 +54,7 @@ def run_trials(
     arms: Arms,
     results: Results,
     protocol: str,
-    train: Train,
+    train: Trainer,
 ) -> int:
     """Run the missing trials one after the other; each row is written as soon as it is known.
 
@@ -94,7 +80,7 @@ def run_trials(
                 continue
             remove_temporaries(path)  # of a process that was killed while it wrote
             if not results.done(trial, protocol):
-                log.info("training %d of %d: %s", number, len(trials), trial)
+                log.info("training run %d of %d: %s", number, len(trials), trial)
                 try:
                     row = _row(trial, arms, results, train, scratch)
                 except FileNotFoundError:
@@ -108,7 +94,7 @@ def run_trials(
     return trained
 
 
-def tally(trials: Sequence[Trial], results: Results, protocol: str) -> Tally:
+def progress_of(trials: Sequence[Trial], results: Results, protocol: str) -> TrialProgress:
     """Return the progress of trials, read from their folder."""
     claims = Claims(results.folder)
     failed, elsewhere, done = [], [], 0
@@ -121,17 +107,17 @@ def tally(trials: Sequence[Trial], results: Results, protocol: str) -> Tally:
                 failed.append((trial, reason))
         elif (who := claims.holder(results.path(trial, protocol).stem)) is not None:
             elsewhere.append((trial, who))
-    return Tally(done, tuple(failed), tuple(elsewhere))
+    return TrialProgress(done, tuple(failed), tuple(elsewhere))
 
 
-def _row(trial: Trial, arms: Arms, results: Results, train: Train, scratch: Path) -> dict[str, Any]:
+def _row(trial: Trial, arms: Arms, results: Results, train: Trainer, scratch: Path) -> dict[str, Any]:
     """Train once; return the row of results, also for a failure."""
     seed = trial.seed(results.about)
     positions = arms.positions(trial, seed)
     begun = {"seed": seed, "n": len(positions), "kept": arms.as_bits(positions)}
     try:
-        outcome = train(positions, seed, scratch)
+        result = train(positions, seed, scratch)
     except TrainingFailedError as error:
         log.warning("%s failed: %s", trial, error)
         return {**begun, "status": FAILED, "reason": str(error)}
-    return {**begun, "status": DONE, **{name: getattr(outcome, name) for name in MEASURED}}
+    return {**begun, "status": DONE, **vars(result)}

@@ -1,4 +1,4 @@
-"""Preparation of an evaluation: images, test set, trees, arms, plan and the results so far, opened and checked."""
+"""Preparation of an evaluation: images, test set, trees, arms, trials and the results so far, opened and checked."""
 
 from __future__ import annotations
 
@@ -10,30 +10,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ..data.sources.options import SourceOptions
+from ..data.sources.pictures import picture_options
 from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.files import fingerprint
 from ..data.store.run_folder import RunFolder, Stage
 from ..embedding.settings import Supervised
 from ..errors import StageError, UsageError, require
-from .other_trees import Trees
+from .trials import FULL, RANDOM, SEMANTIC, Trial, plan_trials
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from .arms import Arms
     from .evaluation_set import EvaluationSet
-    from .experiment import Train
+    from .experiment import Trainer
     from .presets import Protocol
     from .results import Results
     from .training import TrainingData
-    from .trials import Plan, Trial
 
 log = logging.getLogger("tenpercent")
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationRequest:
     """The comparison that a caller asks for.
 
     Attributes:
@@ -59,85 +57,103 @@ class Asked:
 
 def sized_by_lists(arms: Sequence[str]) -> bool:
     """Return whether arms are lists and random draws take the size of each, so that fractions need not be given."""
-    from .trials import FULL, RANDOM
-
     names = {arm for arm in arms if "=" not in arm}
     return len(names) < len(arms) and names <= {FULL, RANDOM}
 
 
+def check_labelled_images(run: RunFolder) -> None:
+    """Raise for a run without images or labels to train on.
+
+    Raises:
+        StageError: nothing has been embedded yet.
+        UsageError: the run was made of vectors, or its images have no labels.
+    """
+    run.require(Stage.EMBED)
+    source = run.source
+    if picture_options(source) is None:
+        raise UsageError(
+            f"{run.path} was made of vectors ({source.spec}) and has no images to train on; evaluate a run of images"
+        )
+    if not source.class_names:
+        raise no_labels(f"the images of {run.path}")
+
+
+def no_labels(images: str) -> UsageError:
+    """Return the error for images without labels."""
+    return UsageError(
+        f"{images} have no labels, and evaluation trains classifiers; start a run of labelled images, e.g. a folder "
+        "with a subfolder per class"
+    )
+
+
 @dataclass(frozen=True, eq=False)
-class Ready:
+class Preparation:
     """The input of training runs, opened and checked; no image is read yet.
 
     Attributes:
+        request: the comparison asked for.
         images: of the run.
         embeddings: the run's own.
-        judged: the evaluation set.
-        trees: those that images are chosen by.
+        test_set: the images tested on.
         arms: the images of each arm.
-        plan: the training runs asked for.
+        trials: the training runs asked for.
         results: the training runs that are done.
         decisions: a fingerprint of the decisions about images, "" where there are none.
     """
 
+    request: EvaluationRequest
     images: ImageSource
     embeddings: Embeddings
-    judged: EvaluationSet
-    trees: Trees
+    test_set: EvaluationSet
     arms: Arms
-    plan: Plan
+    trials: list[Trial]
     results: Results
     decisions: str
 
     @classmethod
-    def of(cls, run: RunFolder, asked: Asked) -> Self:
-        """Open a run folder and the comparison asked for, and check both.
+    def of(cls, run: RunFolder, request: EvaluationRequest) -> Self:
+        """Open a run folder and check the comparison asked for.
 
         Raises:
-            UsageError: no labels, nothing to test on, an unknown arm, a fraction out of its range.
+            UsageError: no labels, nothing to test on, an unknown arm, a fraction out of its range, or a list that is
+                not the one that earlier training runs of its name used.
+            StageError: the folder holds results of other images or of a newer version.
         """
         from ..selection.stored import constraints_for, load_embeddings, open_images
         from .arms import Arms, check_arms
         from .evaluation_set import evaluation_set
+        from .other_trees import Trees
         from .results import Results
-        from .trials import Plan
 
-        run.require(Stage.EMBED)
+        check_labelled_images(run)
         images, embeddings = open_images(run), load_embeddings(run)
         if embeddings.labels is None or not (embeddings.labels >= 0).any():
-            raise UsageError(
-                f"the images of {run.path} have no labels, and every arm is judged by learning them; give a source "
-                "that has labels"
-            )
-        names, lists = _split_arms(asked.arms, embeddings)
+            raise no_labels(f"the embedded images of {run.path}")
+        names, lists = _split_arms(request.arms, embeddings)
         check_arms(names)
-        judged = evaluation_set(run, images, asked.test, asked.test_options)
-        sizes = tuple((name, len(found) / len(embeddings)) for name, found in lists.items())
-        trees = Trees(run, ignore_decisions=asked.ignore_decisions)
-        decisions = constraints_for(run, embeddings, ignore=asked.ignore_decisions).fingerprint
-        plan = Plan(names, asked.keep, asked.trials, asked.layers or (trees.layer,), asked.embeddings, sizes)
-        about = f"{run.source.fingerprint}-{embeddings.origin}"
-        least = min((trial.fraction for trial in plan.all() if trial.arm not in lists), default=1.0)
-        arms = Arms(embeddings, partial(trees.tree, least), trees.layer, trees.cut, lists)
-        return cls(images, embeddings, judged, trees, arms, plan, Results(run, about), decisions)
-
-    def stored(self) -> pa.Table:
-        """Return the stored training runs, a row each.
-
-        Raises:
-            StageError: the folder holds results of other images or of a newer version.
-            UsageError: a list is not the one that earlier training runs of its name used.
-        """
-        table = self.results.rebuild()
-        self.arms.check_lists(table)
-        return table
+        test_set = evaluation_set(run, images, request.test, request.test_options)
+        trees = Trees(run, ignore_decisions=request.ignore_decisions)
+        trials = plan_trials(
+            names,
+            request.keep,
+            request.trials,
+            request.layers or (trees.layer,),
+            request.embeddings,
+            [(name, len(found) / len(embeddings)) for name, found in lists.items()],
+        )
+        least = min((trial.fraction for trial in trials if trial.arm not in lists), default=1.0)
+        arms = Arms(embeddings, trees, least, lists)
+        results = Results(run, f"{run.source.fingerprint}-{embeddings.origin}")
+        arms.check_lists(results.read())
+        decisions = constraints_for(run, embeddings, ignore=request.ignore_decisions).fingerprint
+        return cls(request, images, embeddings, test_set, arms, trials, results, decisions)
 
     def key(self, protocol: Protocol) -> str:
         """Return the key shared by results that may be compared: how images were chosen, trained and tested."""
-        test = self.judged
-        judged = [test.source.fingerprint, test.source.split, test.rows.tolist()]
+        trees, source = self.arms.trees, self.test_set.source
+        test = [source.fingerprint, source.split, self.test_set.rows.tolist()]
         decided = [self.decisions] if self.decisions else []
-        return fingerprint([protocol.fingerprint, judged, self.trees.within, self.trees.cut, *decided])
+        return fingerprint([protocol.fingerprint, test, trees.within, trees.cut, *decided])
 
     def check(self, protocol: Protocol) -> None:
         """Check that training is possible, before trees are made and images read; call it before `trainer`.
@@ -151,35 +167,25 @@ class Ready:
 
         check_embedder(protocol.training)
 
-    def announce(self, count: int) -> None:
-        """Report what is about to start."""
-        log.info(
-            "%d %s; testing on %s images (%s)",
-            count,
-            "training" if count == 1 else "trainings",
-            f"{len(self.judged.rows):,}",
-            self.judged.name,
-        )
-
-    def tell_of_decisions(self) -> None:
+    def report_decisions(self) -> None:
         """Report the arms that follow the decisions about images, and those that ignore them."""
-        from .trials import FULL, RANDOM, SEMANTIC
-
         if not self.decisions:
             return
-        others = [arm for arm in self.plan.arms if arm not in (FULL, RANDOM, SEMANTIC)]
-        log.info("what was decided about images holds in %s, and %s draws its shares", SEMANTIC, RANDOM)
+        log.info(
+            "decisions about images apply to %s; %s draws as many images of each class", SEMANTIC, RANDOM
+        )
+        others = {trial.arm for trial in self.trials} - {FULL, RANDOM, SEMANTIC} - set(self.arms.lists)
         if others:
-            log.warning("decisions about images take no part in %s: they know none", ", ".join(others))
+            log.warning("decisions about images do not apply to %s", ", ".join(sorted(others)))
 
-    def make_trees(self, trials: Sequence[Trial]) -> None:
+    def make_trees(self) -> None:
         """Make the trees that trials are chosen by: embeddings take long, and one process alone makes them."""
         for embedding, layer in sorted(
-            {found for one in trials if (found := self.arms.chosen_by(one)) is not None}
+            {found for one in self.trials if (found := self.arms.chosen_by(one)) is not None}
         ):
             self.arms.merges(embedding, layer)
 
-    def trainer(self, protocol: Protocol) -> tuple[Train, int]:
+    def trainer(self, protocol: Protocol) -> tuple[Trainer, int]:
         """Read all images; return the function that trains on some of them, and the number of runs to make at once."""
         from .training import at_once, settled, train_once
 
@@ -197,21 +203,21 @@ class Ready:
         from .training import TrainingData
 
         seen = scan(self.images, self.embeddings.rows, side=side)
-        test = scan(self.judged.source, self.judged.rows, size=seen.pixels.size)
+        test = scan(self.test_set.source, self.test_set.rows, size=seen.pixels.size)
         if seen.rejected:
             raise StageError(
-                f"the image {seen.rejected[0].id!r} could be read when it was embedded, not now "
-                f"({seen.rejected[0].reason}); bring it back, or begin a new run"
+                f"the image {seen.rejected[0].id!r} was readable when it was embedded and is not now "
+                f"({seen.rejected[0].reason}); restore it, or start a new run"
             )
-        for lost in test.rejected:
-            log.warning("not tested on %s: %s", lost.id, lost.reason)
+        for rejected in test.rejected:
+            log.warning("not tested on %s: %s", rejected.id, rejected.reason)
         assert self.embeddings.labels is not None
-        assert self.judged.source.labels is not None
+        assert self.test_set.source.labels is not None
         return TrainingData(
             pixels=seen.pixels,
             labels=self.embeddings.labels,
             test_pixels=test.pixels,
-            test_labels=self.judged.source.labels[test.rows],
+            test_labels=self.test_set.source.labels[test.rows],
             n_classes=len(self.embeddings.class_names),
         )
 

@@ -6,32 +6,32 @@ import logging
 import multiprocessing
 import os
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.sources.pictures import picture_options
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ..data.store.run_folder import RunFolder, Stage
 from ..embedding.settings import Supervised, Timm
-from ..errors import LockedError, TenpercentError, TrainingFailedError, UsageError
+from ..errors import LockedError, TenpercentError, TrainingFailedError, UsageError, counted
 from ..pipeline import report
 from ..progress import quiet
-from .other_trees import Trees
-from .preparation import Asked as Asked
-from .preparation import Ready
+from .preparation import EvaluationRequest as EvaluationRequest
+from .preparation import Preparation, check_labelled_images
+from .presets import Protocol, preset
+from .trials import FULL, RANDOM, SEMANTIC, Trial
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from .experiment import Tally, Train
+    from .experiment import Trainer, TrialProgress
     from .find import SearchResult
-    from .presets import Protocol
-    from .trials import Trial
 
 log = logging.getLogger("tenpercent")
 
-LADDER = (0.95, 0.9, 0.8, 0.7, 0.5, 0.3)  # the fractions that a search tries by default
+SEARCHED = (0.95, 0.9, 0.8, 0.7, 0.5, 0.3)  # the fractions that a search tries by default
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,23 +40,21 @@ class Evaluation:
 
     Attributes:
         table: one row a training run of this run folder, from any call.
-        tally: the progress of the trials asked for.
+        progress: the progress of the trials asked for.
         protocol: the fingerprint of their settings.
     """
 
     table: pa.Table = field(repr=False)
-    tally: Tally
+    progress: TrialProgress
     protocol: str
 
     @property
     def own(self) -> pa.Table:
         """The training runs of these settings."""
-        import pyarrow.compute as pc
-
         return self.table.filter(pc.field("protocol") == self.protocol)
 
 
-def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
+def evaluate(what: str | Path, request: EvaluationRequest, protocol: Protocol) -> Evaluation:
     """Train once for each arm, fraction and trial, and store the results.
 
     Training runs differ only in their images and seeds. Stored ones are not repeated; an interrupted one resumes from
@@ -64,7 +62,7 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
 
     Args:
         what: a run folder of labelled images.
-        asked: the comparison.
+        request: the comparison.
         protocol: the training settings.
 
     Raises:
@@ -72,32 +70,37 @@ def evaluate(what: str | Path, asked: Asked, protocol: Protocol) -> Evaluation:
         MissingExtraError: torch is not installed.
         StageError: the folder holds results of other images or of a newer version.
     """
-    from .experiment import missing, run_trials, tally
+    from .experiment import missing, progress_of, run_trials
 
     run = RunFolder.open(what)
-    ready = Ready.of(run, asked)
-    ready.stored()  # raises before anything is trained
-    trials, key = ready.plan.all(), ready.key(protocol)
-    left = missing(trials, ready.results, key)
+    ready = Preparation.of(run, request)
+    trials, results, key = ready.trials, ready.results, ready.key(protocol)
+    left = missing(trials, results, key)
     if left:
         ready.check(protocol)
         from ..embedding.loop import threads
 
-        ready.announce(left)
-        ready.tell_of_decisions()
+        test = ready.test_set
+        log.info(
+            "%s; testing on %s (%s)",
+            counted(left, "training run"),
+            counted(len(test.rows), "image"),
+            test.name,
+        )
+        ready.report_decisions()
         _warn(run, protocol)
-        ready.make_trees(trials)
+        ready.make_trees()
         train, most = ready.trainer(protocol)
         # By the trials asked for, not those left: the last bits of the weights depend on it.
         own, together = threads_of_each(min(most, len(trials))), min(most, left)
         if together > 1:
-            log.info("%d trainings at once; the lines below are of one of them", together)
+            log.info("%d training runs at once; the lines below are of one of them", together)
         with threads(own):
-            with _Beside(what, asked, protocol, own, together - 1):
-                run_trials(trials, ready.arms, ready.results, key, train)
-            # Results left by a process beside this one, however it ended.
-            run_trials(trials, ready.arms, ready.results, key, train)
-    return Evaluation(ready.results.rebuild(), tally(trials, ready.results, key), key)
+            with _other_processes((what, request, protocol, own), together - 1):
+                run_trials(trials, ready.arms, results, key, train)
+            # Results left by another process, however it ended.
+            run_trials(trials, ready.arms, results, key, train)
+    return Evaluation(results.rebuild(), progress_of(trials, results, key), key)
 
 
 def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
@@ -111,51 +114,36 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
         UsageError: the run has no images or no labels to train on; there is no such preset; or none is named, and the
             embedding was not trained from scratch.
     """
-    from .presets import Protocol, preset
+    from .other_trees import Trees
 
     run = RunFolder.open(what)
-    _check_learnable(run)
+    check_labelled_images(run)
     if name is not None:
-        found = preset(name)
-        if run.stage(Stage.CLUSTER) is not None and Trees(run).within != found.within:
+        found, within = preset(name), Trees(run).within
+        if run.stage(Stage.CLUSTER) is not None and within != found.within:
             log.warning(
-                "--preset %s chooses with --within %s, and the run was clustered with --within %s",
+                "--preset %s selects with --within %s, but the run was clustered with --within %s",
                 name,
                 found.within,
-                Trees(run).within,
+                within,
             )
         return found.protocol, found.trials
     own = _own_settings(run)
     if own is None:
         raise UsageError(
             f"the embedding of {run.path} was not trained from scratch, so it does not say how to train; "
-            "name settings with --preset (tenpercent presets lists them)"
+            "choose settings with --preset (tenpercent presets lists them)"
         )
-    return Protocol(own), Asked().trials
-
-
-def _check_learnable(run: RunFolder) -> None:
-    """Raise for a run without images or labels, whatever the settings."""
-    run.require(Stage.EMBED)
-    source = run.source
-    if picture_options(source) is None:
-        raise UsageError(
-            f"{run.path} was made of vectors ({source.spec}) and has no images to train on; evaluate a run of images"
-        )
-    if not source.class_names:
-        raise UsageError(
-            f"the images of {run.path} have no labels, and trainings learn them; begin a run of images that have "
-            "labels, e.g. a folder with a subfolder a class"
-        )
+    return Protocol(own), EvaluationRequest().trials
 
 
 def own_choice(what: str | Path) -> tuple[float, str]:
     """Return the fraction and the strategy of a run's own selection; the defaults where it has none, or keeps all."""
-    found = RunFolder.open(what).stage(Stage.SELECT)
+    usual, found = EvaluationRequest().keep[0], RunFolder.open(what).stage(Stage.SELECT)
     if found is None:
-        return Asked().keep[0], "semantic"
+        return usual, SEMANTIC
     keep = found.settings.keep or found.kept / (found.kept + found.removed)
-    return keep if keep < 1 else Asked().keep[0], found.settings.strategy
+    return keep if keep < 1 else usual, found.settings.strategy
 
 
 def _own_settings(run: RunFolder) -> Supervised | None:
@@ -168,19 +156,19 @@ def _warn(run: RunFolder, protocol: Protocol) -> None:
     """Warn of differences from the paper, where the embedding and all training runs share their settings."""
     own, settings = _own_settings(run), protocol.training
     if own is not None and replace(own, seed=settings.seed, devices=settings.devices) != settings:
-        log.warning("the embedding was trained with other settings than these trainings")
-    embedder = run.require(Stage.EMBED).settings.made_by
-    side = embedder.get("side")
+        log.warning("the embedding was trained with other settings than these training runs")
+    side = run.require(Stage.EMBED).settings.made_by.get("side")
     if side is not None and not isinstance(settings, Timm) and settings.side != side:
-        log.warning("the embedding saw photos at %d pixels; --side %d trains on the same", side, side)
+        log.warning("the embedding saw photos at %d pixels; train on the same with --side %d", side, side)
     selected = run.stage(Stage.SELECT)
     if selected is not None and selected.settings.keep_ids:
-        stay = selected.settings.keep_ids
-        log.warning("the %d images that --keep-ids made stay take no part: the tree alone chooses", stay)
+        log.warning(
+            "the %d images of --keep-ids are ignored here: the tree alone selects", selected.settings.keep_ids
+        )
 
 
 def find(
-    what: str | Path, asked: Asked, protocol: Protocol, margin: float | None = None
+    what: str | Path, request: EvaluationRequest, protocol: Protocol, margin: float | None = None
 ) -> tuple[Evaluation, SearchResult]:
     """Search for the smallest fraction whose loss against the full set stays within a margin, with 95% confidence.
 
@@ -189,8 +177,8 @@ def find(
 
     Args:
         what: a run folder of labelled images.
-        asked: `keep` are the fractions to try, `trials` the most of each side, and the one arm besides ``full`` is the
-            one searched.
+        request: `keep` are the fractions to try, `trials` the most of each arm, and the one arm besides ``full`` is
+            the one searched.
         protocol: the training settings.
         margin: in points of accuracy, above 0; None for the default.
 
@@ -200,50 +188,49 @@ def find(
     Raises:
         UsageError: see `evaluate`; or not one arm to search.
     """
-    from .experiment import missing, run_trials, tally
+    from .experiment import missing, progress_of, run_trials
     from .find import SearchResult, find_step
-    from .trials import FULL, Trial
 
-    arm = searched_arm(asked)
-    margin = checked_margin(margin)
-    run = RunFolder.open(what)
-    ready = Ready.of(run, asked)
-    ready.stored()
-    ready.tell_of_decisions()
+    arm, margin, run = searched_arm(request), checked_margin(margin), RunFolder.open(what)
+    ready = Preparation.of(run, request)
+    ready.report_decisions()
     _warn(run, protocol)
-    key, layer = ready.key(protocol), ready.plan.layers[0]
-    train: Train | None = None
+    results, key = ready.results, ready.key(protocol)
+    layer = request.layers[0] if request.layers else ready.arms.trees.layer
+    train: Trainer | None = None
     tried: list[Trial] = []
     while True:
-        table = _searched(ready.results.rebuild(), key, arm, layer)
-        step = find_step(table, margin, asked.keep, asked.trials, arm)
+        table = results.rebuild()
+        one = (pc.field("protocol") == key) & (pc.field("embedding") == 0)
+        searched = table.filter(one & ((pc.field("arm") != arm) | (pc.field("layer") == layer)))
+        step = find_step(searched, margin, request.keep, request.trials, arm)
         if isinstance(step, SearchResult):
-            return Evaluation(ready.results.rebuild(), tally(tried, ready.results, key), key), step
-        whole = step.arm == FULL
-        trial = Trial(step.trial, 0, "end" if whole else layer, step.fraction, step.arm)
+            return Evaluation(table, progress_of(tried, results, key), key), step
+        trial = Trial(step.trial, 0, "end" if step.arm == FULL else layer, step.fraction, step.arm)
         if train is None:
             ready.check(protocol)
             train, _ = ready.trainer(protocol)
-        run_trials([trial], ready.arms, ready.results, key, train)
-        if missing([trial], ready.results, key):
-            raise LockedError(f"another process trains {trial} in {what}; wait for it, then search again")
+        run_trials([trial], ready.arms, results, key, train)
+        if missing([trial], results, key):
+            raise LockedError(
+                f"another process is training {trial} in {what}; wait for it, then search again"
+            )
         tried.append(trial)
 
 
-def searched_arm(asked: Asked) -> str:
+def searched_arm(request: EvaluationRequest) -> str:
     """Return the one arm besides ``full`` that a search is for.
 
     Raises:
         UsageError: there is none, or more than one arm, layer or embedding.
     """
-    from .trials import FULL
-
-    (arm, *others) = [arm for arm in asked.arms if arm not in (FULL, "random")] or [FULL]
-    if arm == FULL or "=" in arm or others or len(asked.layers) > 1 or asked.embeddings > 1:
+    arms = [arm for arm in request.arms if arm not in (FULL, RANDOM)]
+    if len(arms) != 1 or "=" in arms[0] or len(request.layers) > 1 or request.embeddings > 1:
         raise UsageError(
-            f"--find searches one arm, of one layer and embedding, against full; asked for are {', '.join(asked.arms)}"
+            f"--find compares one strategy, of one layer and one embedding, with full; --arms is "
+            f"{' '.join(request.arms)}, so give e.g. --arms full semantic"
         )
-    return arm
+    return arms[0]
 
 
 def checked_margin(margin: float | None) -> float:
@@ -263,14 +250,6 @@ def checked_margin(margin: float | None) -> float:
     return margin
 
 
-def _searched(table: pa.Table, protocol: str, arm: str, layer: str) -> pa.Table:
-    """Return the rows that a search uses: of one protocol, layer and embedding."""
-    import pyarrow.compute as pc
-
-    one = (pc.field("protocol") == protocol) & (pc.field("embedding") == 0)
-    return table.filter(one & ((pc.field("arm") != arm) | (pc.field("layer") == layer)))
-
-
 def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None) -> str:
     """Rewrite the report where there can be one, and the tables and figures; return the findings in words.
 
@@ -286,27 +265,26 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
     from .results import Results
 
     run = RunFolder.open(what)
-    content, key = run.read(), evaluation.protocol
+    content, key, progress = run.read(), evaluation.protocol, evaluation.progress
     names = run.source.class_names
     lines = [describe_evidence(evaluation.own, margin, names, content)]
-    for trial, who in evaluation.tally.elsewhere:
-        lines.append(f"{trial}: {who} is at it.")
-    if run.stage(Stage.SELECT) is not None:
-        try:
-            lines.append(f"See it: {report(run.path, margin, protocol=key)}")
-        except LockedError as held:
-            lines.append(
-                f"The report is not written anew ({held}); make it with: tenpercent report {run.path}"
-            )
-    else:
+    lines += [f"{trial}: {who} is training it." for trial, who in progress.elsewhere]
+    if run.stage(Stage.SELECT) is None:
         write_evidence(run.evidence, evaluation.table, names, margin, key)
         lines.append(f"Tables and figures: {run.evidence}")
-    if evaluation.tally.failed:
+    else:
+        try:
+            lines.append(f"Report: {report(run.path, margin, protocol=key)}")
+        except LockedError as held:
+            lines.append(
+                f"The report was not rewritten ({held}); rewrite it with: tenpercent report {run.path}"
+            )
+    if progress.failed:
         log.info("%s", "\n".join(lines))
-        failed, (trial, reason) = len(evaluation.tally.failed), evaluation.tally.failed[0]
+        failed, (trial, reason) = len(progress.failed), progress.failed[0]
         raise TrainingFailedError(
-            f"{failed} of {failed + evaluation.tally.done} trainings failed (the first: {trial}: {reason}); to repeat "
-            f"one delete its file, {Results(run, '').path(trial, key)}"
+            f"{failed} of {failed + progress.done} training runs failed (the first: {trial}: {reason}); to repeat one, "
+            f"delete its file, {Results(run, '').path(trial, key)}"
         )
     return "\n".join(lines)
 
@@ -314,22 +292,23 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
 # ---- several training runs at once -----------------------------------------------------------------------------------
 
 
-class _Beside:
-    """Processes that run trials of the same folder while this context lasts."""
-
-    def __init__(self, what: str | Path, asked: Asked, protocol: Protocol, own: int, count: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        arguments = (what, asked, protocol, own)
-        self.processes = [context.Process(target=_share, args=arguments, daemon=True) for _ in range(count)]
-
-    def __enter__(self) -> None:
-        for process in self.processes:
-            process.start()
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        for process in self.processes:
-            if kind is not None:
-                process.terminate()
+@contextmanager
+def _other_processes(
+    arguments: tuple[str | Path, EvaluationRequest, Protocol, int], count: int
+) -> Iterator[None]:
+    """Let `count` processes run trials of the same folder while this context lasts."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_share, args=arguments, daemon=True) for _ in range(count)]
+    for process in processes:
+        process.start()
+    try:
+        yield
+    except BaseException:
+        for process in processes:
+            process.terminate()
+        raise
+    finally:
+        for process in processes:
             process.join()
 
 
@@ -340,7 +319,7 @@ def threads_of_each(count: int) -> int:
     return max(1, torch.get_num_threads() // count)
 
 
-def _share(what: str | Path, asked: Asked, protocol: Protocol, own: int) -> None:
+def _share(what: str | Path, request: EvaluationRequest, protocol: Protocol, own: int) -> None:
     """Run the unclaimed trials, with `own` threads, until all are done or the parent process is gone."""
     from ..embedding.loop import threads
     from .experiment import run_trials
@@ -348,9 +327,9 @@ def _share(what: str | Path, asked: Asked, protocol: Protocol, own: int) -> None
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # The first process runs what is left, and meets and reports the error.
     with quiet(True), threads(own), suppress(KeyboardInterrupt, TenpercentError):
-        ready = Ready.of(RunFolder.open(what), asked)
+        ready = Preparation.of(RunFolder.open(what), request)
         train, _ = ready.trainer(protocol)
-        run_trials(ready.plan.all(), ready.arms, ready.results, ready.key(protocol), train)
+        run_trials(ready.trials, ready.arms, ready.results, ready.key(protocol), train)
 
 
 def _end_with_parent() -> None:

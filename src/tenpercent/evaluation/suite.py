@@ -80,7 +80,7 @@ def bench(path: str | Path) -> Path:
             run = suite.out / f"{folder_name(data.name)}-{folder_name(label)}"
             embed(data.source, out=run, embedder=embedder, holdout=data.holdout, options=data.options)
             protocol = protocol_of(run, suite.preset)[0].override(**suite.override)
-            found = evaluate(run, replace(suite.asked, test=data.test), protocol)
+            found = evaluate(run, replace(suite.request, test=data.test), protocol)
             for evidence in gather(found.own):
                 rows += [{"data": data.name, "embedder": label, **row} for row in _rows(evidence)]
                 panels.append((f"{data.name}, {label}", evidence))
@@ -90,7 +90,7 @@ def bench(path: str | Path) -> Path:
             writer.writeheader()
             writer.writerows(rows)
             write_text(table, text.getvalue())
-            failed += [f"{data.name}, {label}, {trial}: {reason}" for trial, reason in found.tally.failed]
+            failed += [f"{data.name}, {label}, {trial}: {reason}" for trial, reason in found.progress.failed]
     if failed:
         raise TrainingFailedError(
             f"{len(failed)} training runs failed (the first: {failed[0]}); the others are in {table}"

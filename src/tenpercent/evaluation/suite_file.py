@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.sources.options import SourceOptions
 from ..embedding.settings import KINDS, Supervised, named
 from ..errors import UsageError, nearest, reason_of
-from .preparation import Asked, sized_by_lists
+from .preparation import EvaluationRequest, sized_by_lists
 
 if TYPE_CHECKING:
     from ..embedding.encoders import Embedder
@@ -99,7 +99,7 @@ class Suite:
         out: the folder of all runs, the table and the figure.
         data: the data sets.
         embedders: by name.
-        asked: arms, fractions and trials; the same everywhere.
+        request: arms, fractions and trials; the same everywhere.
         preset: the training settings; None for those of each embedding.
         override: steps, epochs, length and side in place of the preset's.
     """
@@ -107,7 +107,7 @@ class Suite:
     out: Path
     data: tuple[SuiteData, ...]
     embedders: dict[str, Embedder]
-    asked: Asked
+    request: EvaluationRequest
     preset: str | None
     override: dict[str, Any]
 
@@ -133,13 +133,13 @@ def read_suite(path: str | Path) -> Suite:
     _check_names(f"[[data]] of {path}", "name", [one.name for one in data])
     _check_names(f"[[embedder]] of {path}", "label", [label for label, _ in embedders])
     with told(str(path)):
-        arms = tuple(_arm(path.parent, arm) for arm in content.get("arms", Asked.arms))
-        keep = tuple(content.get("keep", () if sized_by_lists(arms) else Asked.keep))
+        arms = tuple(_arm(path.parent, arm) for arm in content.get("arms", EvaluationRequest.arms))
+        keep = tuple(content.get("keep", () if sized_by_lists(arms) else EvaluationRequest.keep))
         suite = Suite(
             out=path.parent / content.get("out", f"runs/{path.stem}"),
             data=data,
             embedders=dict(embedders),
-            asked=Asked(keep, arms, content.get("trials", Asked.trials)),
+            request=EvaluationRequest(keep, arms, content.get("trials", EvaluationRequest.trials)),
             preset=content.get("preset"),
             override={
                 name: content[name] for name in ("steps", "epochs", "length", "side") if name in content
@@ -197,13 +197,13 @@ def _check_training_runs(suite: Suite) -> None:
     """Check arms and training settings now rather than after an embedding, which may take hours."""
     from .arms import check_arms
     from .presets import Protocol, preset
-    from .trials import WHOLE, Plan
+    from .trials import WHOLE, plan_trials
 
-    asked = suite.asked
-    names = tuple(arm for arm in asked.arms if "=" not in arm)
+    request = suite.request
+    names = tuple(arm for arm in request.arms if "=" not in arm)
     check_arms(names)
-    lists = tuple((arm.partition("=")[0], WHOLE) for arm in asked.arms if "=" in arm)
-    Plan(names, asked.keep, asked.trials, lists=lists)
+    lists = [(arm.partition("=")[0], WHOLE) for arm in request.arms if "=" in arm]
+    plan_trials(names, request.keep, request.trials, lists=lists)
     for label, embedder in suite.embedders.items():
         if suite.preset is not None:
             protocol = preset(suite.preset).protocol

@@ -81,7 +81,7 @@ class TrainingData:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """The result of one training run.
 
     Attributes:
@@ -112,12 +112,14 @@ class Outcome:
     seconds: float
 
 
-def train_once(data: TrainingData, protocol: Protocol, places: Ints, seed: int, folder: Path) -> Outcome:
+def train_once(
+    data: TrainingData, protocol: Protocol, places: Ints, seed: int, folder: Path
+) -> TrainingResult:
     """Train a network on some of the images, from random weights or a model's own, and test it; or resume that.
 
     Weights, order and augmentation follow from `seed` alone. A killed run resumes from its last
     checkpoint in `folder` and ends with the same weights on the same machine with the same number of threads; a
-    finished one is only tested again. The folder can be removed once the outcome is stored.
+    finished one is only tested again. The folder can be removed once the result is stored.
 
     Args:
         data: the images.
@@ -148,7 +150,7 @@ def train_once(data: TrainingData, protocol: Protocol, places: Ints, seed: int, 
             trained, EvaluationPixels(data.pixels, data.labels, left_out, protocol.mirrored)
         ).accuracy
     curve = _curve(folder, found)
-    return Outcome(
+    return TrainingResult(
         accuracy=found.accuracy,
         top5=None if found.among_top is None else float(found.among_top.mean()),
         best_accuracy=max(entry["test_accuracy"] for entry in curve),

@@ -53,71 +53,56 @@ class Trial:
         return f"{self.arm}{where}, trial {self.trial + 1}"
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The trials of an experiment.
+def plan_trials(
+    arms: Sequence[str],
+    fractions: Sequence[float],
+    trials: int,
+    layers: Sequence[str] = ("end",),
+    embeddings: int = 1,
+    lists: Sequence[tuple[str, float]] = (),
+) -> list[Trial]:
+    """Return the trials of an experiment, the most useful first: one of everything, then the next of each.
 
-    Attributes:
+    So the results of an interrupted experiment can be compared.
+
+    Args:
         arms: ``full``, ``random``, ``semantic`` or another strategy, each once.
         fractions: in (0, 1), each once; ``full`` takes none of them, ``random`` those of the lists as well.
         trials: how many of each.
         layers: layers whose vectors the images are chosen by; ``full`` and ``random`` use none.
         embeddings: number of embeddings they are chosen by.
         lists: arms that are lists of images, with their fractions.
+
+    Raises:
+        UsageError: a value is out of its range or there twice, or there is nothing to compare.
     """
-
-    arms: tuple[str, ...]
-    fractions: tuple[float, ...]
-    trials: int
-    layers: tuple[str, ...] = ("end",)
-    embeddings: int = 1
-    lists: tuple[tuple[str, float], ...] = ()
-
-    def __post_init__(self) -> None:
-        _check_once("--arms", [*self.arms, *(name for name, _ in self.lists)])
-        _check_once("--keep", self.fractions)
-        _check_once("--layer", self.layers)
-        for fraction in self.fractions:
-            if not (isinstance(fraction, int | float) and 0 < fraction < 1):
-                raise UsageError(
-                    f"--keep is {fraction}; it must be above 0 and below 1: all images are the arm full"
-                )
-        for name, count in (("--trials", self.trials), ("--embeddings", self.embeddings)):
-            if not (isinstance(count, int) and count >= 1):
-                raise UsageError(f"{name} is {count}; it must be a whole number from 1 on")
-        object.__setattr__(self, "fractions", tuple(float(fraction) for fraction in self.fractions))
-        if not self.fractions and set(self.arms) - ({FULL, RANDOM} if self.lists else {FULL}):
-            raise UsageError("no fraction to evaluate at; give some: --keep 0.9 0.8")
-        if not self.arms and not self.lists:
-            raise UsageError("no arms to compare; give some: --arms full random semantic")
-
-    def all(self) -> list[Trial]:
-        """Return all trials, the most useful first: one of everything, then the next of each.
-
-        So the results of an interrupted experiment can be compared.
-        """
-        found = []
-        for trial in range(self.trials):
-            if FULL in self.arms:
-                found.append(Trial(trial, 0, "end", WHOLE, FULL))
-            found += [Trial(trial, 0, "end", fraction, name) for name, fraction in self.lists]
-            if RANDOM in self.arms:  # a rival of their own size
-                sizes = dict.fromkeys(fraction for _, fraction in self.lists)
-                beside = [
-                    fraction for fraction in sizes if fraction < WHOLE and fraction not in self.fractions
-                ]
-                found += [Trial(trial, 0, "end", fraction, RANDOM) for fraction in beside]
-            for fraction in self.fractions:
-                for arm in self.arms:
-                    if arm == RANDOM:
-                        found.append(Trial(trial, 0, "end", fraction, arm))
-                    elif arm != FULL:
-                        found += [
-                            Trial(trial, embedding, layer, fraction, arm)
-                            for embedding in range(self.embeddings)
-                            for layer in self.layers
-                        ]
-        return found
+    _check_once("--arms", [*arms, *(name for name, _ in lists)])
+    _check_once("--keep", fractions)
+    _check_once("--layer", layers)
+    for fraction in fractions:
+        if not (isinstance(fraction, int | float) and 0 < fraction < 1):
+            raise UsageError(
+                f"--keep is {fraction}; it must be above 0 and below 1 (the arm full trains on all images)"
+            )
+    for name, count in (("--trials", trials), ("--embeddings", embeddings)):
+        if not (isinstance(count, int) and count >= 1):
+            raise UsageError(f"{name} is {count}; it must be a whole number of at least 1")
+    if not fractions and set(arms) - ({FULL, RANDOM} if lists else {FULL}):
+        raise UsageError("no fraction to evaluate; give at least one, e.g. --keep 0.9 0.8")
+    if not arms and not lists:
+        raise UsageError("no arms to compare; give some, e.g. --arms full random semantic")
+    chosen = [(embedding, layer) for embedding in range(embeddings) for layer in layers]
+    each: list[tuple[int, str, float, str]] = [(0, "end", WHOLE, FULL)] if FULL in arms else []
+    each += [(0, "end", fraction, name) for name, fraction in lists]
+    if RANDOM in arms:  # random draws of the size of each list
+        sizes = dict.fromkeys(fraction for _, fraction in lists if fraction < WHOLE)
+        each += [(0, "end", fraction, RANDOM) for fraction in sizes if fraction not in fractions]
+    for fraction in fractions:
+        for arm in arms:
+            if arm != FULL:
+                origins = [(0, "end")] if arm == RANDOM else chosen
+                each += [(embedding, layer, float(fraction), arm) for embedding, layer in origins]
+    return [Trial(trial, *one) for trial in range(trials) for one in each]
 
 
 def _check_once(flag: str, values: Sequence[object]) -> None:
