@@ -18,7 +18,8 @@ from lightly.transforms import SimCLRTransform
 from PIL import Image
 
 from tenpercent.data.store.environment import machine, versions
-from tenpercent.embedding.networks import SMALL, ResNet
+from tenpercent.embedding.networks import ResNet
+from tenpercent.embedding.settings import SMALL
 from tenpercent.embedding.views import Strength, draw, views
 
 BATCH = 256

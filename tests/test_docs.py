@@ -394,3 +394,22 @@ def test_the_figures_of_the_review_page_are_those_measured() -> None:
     assert f"{load['load']['memory of the server, MB'] / 1000:.2f} GB" in page.replace("\n", " ")
     assert load["load"]["errors"] == {} and load["fuzz"]["failures"] == 0
     assert f"{load['fuzz']['requests']:,} random requests" in page
+
+
+def test_the_figures_of_the_pretrained_network_are_those_measured() -> None:
+    page = " ".join((ROOT / "docs" / "embeddings.md").read_text(encoding="utf-8").split())
+    found = json.loads((ROOT / "benchmarks" / "photos.json").read_text(encoding="utf-8"))
+    for name, size in (("500x375", "500 × 375"), ("4000x3000", "4000 × 3000")):
+        rate, times = found[name]["images_per_second"]["both"], found[name]["times_timm"]
+        said = f"photos of {size} pixels, {rate[0]:.0f} ± {rate[1]:.0f} a second, {times[0]:.1f} ± {times[1]:.1f} times"
+        assert said in page
+        assert (
+            times[0] >= 2
+            and found[name]["of_bound"][0] >= 0.85
+            and found[name]["whole_run_peak_bytes"] < 1.5e9
+        )
+    whole = found["500x375"]
+    assert f"{whole['whole_run_seconds']} s and {whole['whole_run_peak_bytes'] / 1e6:.0f} MB" in page
+    neighbours = json.loads((ROOT / "docs" / "data" / "pretrained.json").read_text(encoding="utf-8"))
+    assert neighbours["train"] == 10_000
+    assert f"in {100 * neighbours['accuracy']:.0f}% of cases" in page

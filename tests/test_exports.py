@@ -12,6 +12,7 @@ NAMES = [
     "Embeddings",
     "Leaks",
     "Merges",
+    "Pretrained",
     "Selection",
     "SelfSupervised",
     "SourceOptions",

@@ -58,7 +58,7 @@ def test_other_settings_are_refused_and_named(run: Path, photos: Path) -> None:
 def test_embeddings_and_training_that_were_deleted_are_made_anew(run: Path, photos: Path) -> None:
     before = {name: (run / name).read_bytes() for name in STORED}
     shutil.rmtree(run / "embeddings")
-    with pytest.raises(StageError, match=r"delete .*embeddings and .*training to make them anew"):
+    with pytest.raises(StageError, match=r"delete .*embeddings and .*training to embed again"):
         tp.run(photos, out=run, keep=0.75, embedder=QUICK)
     shutil.rmtree(run / "training")  # as the message says
     tp.run(photos, out=run, keep=0.75, embedder=QUICK)

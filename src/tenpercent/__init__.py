@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .data.sources.opening import open_source
     from .data.sources.options import SourceOptions
     from .data.store.embeddings import Embeddings
-    from .embedding.settings import SelfSupervised, Supervised, Timm
+    from .embedding.settings import Pretrained, SelfSupervised, Supervised, Timm
     from .embedding.stage import embed
     from .errors import TenpercentError
     from .evaluation.probing.comparison import probe
@@ -36,6 +36,7 @@ __all__ = [
     "Embeddings",
     "Leaks",
     "Merges",
+    "Pretrained",
     "Selection",
     "SelfSupervised",
     "SourceOptions",
@@ -62,6 +63,7 @@ _PLACES = {
     "Embeddings": "data.store.embeddings",
     "Leaks": "leakage.result",
     "Merges": "tree.merges",
+    "Pretrained": "embedding.settings",
     "Selection": "selection.selection",
     "SelfSupervised": "embedding.settings",
     "SourceOptions": "data.sources.options",

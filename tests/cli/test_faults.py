@@ -77,7 +77,10 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "duplicate ids": (lambda t, v: [_vectors(t, ONES), "--ids", _file(t, "ids.txt", "a\nb\nb\nc\n")], "'b'"),
     "not a npy": (lambda t, v: [_file(t, "text.npy", "hello")], "text.npy"),
     "truncated npy": (lambda t, v: [_file(t, "cut.npy", v.read_bytes()[:-20])], "cut.npy"),
-    "one image without a label": (lambda t, v: [_flat_image(t)], "--embedder timm:NAME --weights FILE"),
+    "one image without a label": (
+        lambda t, v: [_flat_image(t), "--embedder", "selfsupervised"],
+        "--embedder pretrained",
+    ),
     "one class": (lambda t, v: [_one_class(t)], "class"),
     "case": (lambda t, v: [_case(t)], "Cat"),
     "unknown embedder": (lambda t, v: [_two_classes(t), "--embedder", "superwised"], "superwised"),

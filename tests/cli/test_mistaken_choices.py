@@ -302,7 +302,7 @@ def test_the_kind_is_decided_by_the_labels(photos: Path, flat_folder: Path) -> N
     wide = ByLabels((("dim", 8),))
     assert default_embedder(tp.open_source(flat_folder), wide) == SelfSupervised(dim=8)
     with pytest.raises(
-        UsageError, match=r"--dim has no meaning .*, which has labels; .* --embedder selfsupervised"
+        UsageError, match=r"--dim does not apply .*, which has labels; .* --embedder selfsupervised"
     ):
         default_embedder(tp.open_source(photos), wide)
 

@@ -232,7 +232,7 @@ def test_labels_are_needed_where_the_embedder_is_trained(tmp_path: Path) -> None
     plain = source_of([noise(seed) for seed in range(4)])
     one_class = source_of([noise(seed) for seed in range(4)], [1, 1, 1, -1])
     remedies = {
-        Supervised(): "--embedder timm:NAME --weights FILE",
+        Supervised(): "--embedder pretrained",
         Timm("test_resnet", finetune=True): "--finetune",
     }
     for embedder, remedy in remedies.items():
@@ -249,7 +249,7 @@ def test_one_class_is_found_out_after_the_broken_images_are_gone(tmp_path: Path)
 
 
 def test_an_embedder_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="must be Supervised"):
+    with pytest.raises(UsageError, match=r"must be Pretrained\(\), Supervised"):
         embed(tmp_path, labelled(), "resnet")
 
 

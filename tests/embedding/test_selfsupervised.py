@@ -33,7 +33,7 @@ from tenpercent.embedding.of_run import embed_like
 from tenpercent.embedding.origin import Origin
 from tenpercent.embedding.processes import Devices
 from tenpercent.embedding.selfsupervised import ContrastiveTask, network_for, spread, train_unlabelled
-from tenpercent.embedding.stage import SIDE, default_embedder, settled
+from tenpercent.embedding.stage import SIDE, settled
 from tenpercent.embedding.training import Trained
 from tenpercent.embedding.views import Strength, Variations, blurred, colours, draw, views
 from tenpercent.errors import MissingExtraError, StageError, TenpercentError, UsageError
@@ -322,7 +322,7 @@ def test_without_the_library_the_command_that_installs_it_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "lightly.loss", None)
     with pytest.raises(MissingExtraError, match=r"tenpercent\[selfsupervised\]"):
-        tp.embed(flat, out=tmp_path / "run")
+        tp.embed(flat, out=tmp_path / "run", embedder=tp.SelfSupervised())
     assert not (tmp_path / "run").exists()
 
 
@@ -353,12 +353,6 @@ def test_a_flat_folder_runs_without_weights_at_hand(flat: Path, tmp_path: Path) 
     assert embedded["settings"]["embedder"]["embedder"] == "selfsupervised"
     assert len(tp.select(run.path, keep=0.5).kept) == 20
     assert run.report.exists()
-
-
-def test_it_is_the_default_where_there_are_no_labels(flat: Path, photos: Path) -> None:
-    source, labelled = tp.open_source(flat), tp.open_source(photos)
-    assert default_embedder(source) == tp.SelfSupervised()  # type: ignore[arg-type]
-    assert default_embedder(labelled) == tp.Supervised()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])

@@ -272,9 +272,9 @@ def test_the_quicker_ways_are_named_with_their_time() -> None:
     assert 0 < small["--preset quick"] < 60
     large = ways(pictures(70), Supervised(depth=8, epochs=9))
     assert list(large)[-1] == "--epochs 4"  # the quickest first
-    assert set(large) == {"--preset quick --side 32", "--side 64", "--embedder timm:resnet18", "--epochs 4"}
+    assert set(large) == {"--preset quick --side 32", "--side 64", "--embedder pretrained", "--epochs 4"}
     unlabelled = ways(pictures(70, labelled=False), SelfSupervised(depth=8, side=32, epochs=1))
-    assert set(unlabelled) == {"--embedder timm:resnet18"}
+    assert set(unlabelled) == {"--embedder pretrained"}
     assert set(ways(pictures(70), Timm("test_resnet"))) == {"--precision bf16"}
     assert set(ways(pictures(70), Timm("test_resnet", finetune=True))) >= {"no --finetune"}
 

@@ -475,7 +475,7 @@ def test_a_run_folder_stores_what_was_chosen(folder: Path, capsys: pytest.Captur
         ("--strategy random --budget global", "--budget has no meaning"),
         ("--strategy random --memory 1GiB", "--memory has no meaning"),
         ("--strategy random --keep-ids scores.npy", "--keep-ids"),
-        ("--strategy random --min-per-class 2", "--min-per-class 2 has no meaning"),
+        ("--strategy random --min-per-class 2", "--min-per-class has no meaning"),
         ("--strategy randon", "did you mean random"),
         ("--strategy ccs", "needs a difficulty score"),
         ("--strategy el2n", "evaluate your own list of images with --arms el2n=FILE"),

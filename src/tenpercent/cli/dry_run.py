@@ -15,12 +15,15 @@ from ..data.sources.holdout import split_holdout
 from ..data.sources.options import SourceOptions
 from ..data.sources.run_name import run_folder_of
 from ..data.sources.source import ImageSource
-from ..data.store.embeddings import Embeddings
+from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.run_folder import RunFolder, Stage
+from ..embedding.settings import Pretrained
 from ..embedding.stage import check_vectors_alone, default_embedder, open_for_run, refuse_changed, settled
+from ..embedding.timing import IdleTimer
 from ..errors import RunFolderError, bytes_text, counted, duration_text, require
 from ..evaluation.preparation import EvaluationRequest, Preparation
 from ..evaluation.presets import preset
+from ..linkage.threads import cpus
 from ..tree.cut import Cut, check_cut
 from ..tree.memory_limit import checked_memory
 from .quicker_ways import LONG, PRESET, WORTH, quicker, suits
@@ -129,7 +132,6 @@ def plan_evaluation(
     """
     require("torch", "images")
     from ..embedding.estimate import Sample
-    from ..embedding.timing import IdleTimer
     from ..evaluation.stage import searched_arm
     from ..evaluation.trials import FULL
 
@@ -239,16 +241,17 @@ def _embedding(
         check_vectors_alone(source, embedder, holdout)
         steps = (f"source    {source}: {taken}; nothing to embed",)
         return DryRun(steps, memory_bytes=opened.vectors.nbytes), len(opened), opened.width
-    require("torch", "images")
-    from ..embedding.estimate import Sample, estimate
-    from ..embedding.timing import IdleTimer
-
     timer = IdleTimer()
     chosen = settled(default_embedder(opened, embedder), folder.path)
     rows, held_out = split_holdout(opened, holdout)
     first = f"source    {opened.spec}: {taken}" + (f"; {len(held_out):,} held out" if len(held_out) else "")
     if done is not None:
         return DryRun((first, "embed     done")), done.n, done.layers.get(layer or "end", done.layers["end"])
+    if isinstance(chosen, Pretrained):
+        return _one_by_one(opened, rows, first, timer)
+    require("torch", "images")
+    from ..embedding.estimate import Sample, estimate
+
     sample = Sample.of(opened, chosen, rows)
     expected = estimate(sample, chosen)
     notes = [
@@ -267,6 +270,27 @@ def _embedding(
         notes=(*notes, *timer.busy()),
     )
     return embedding, len(rows), expected.width
+
+
+def _one_by_one(source: ImageSource, rows: Ints, first: str, timer: IdleTimer) -> tuple[DryRun, int, int]:
+    """Estimate the embedding of images by the pretrained network; see `_embedding`."""
+    from ..embedding.one_by_one import MEMORY, ROW_BYTES, seconds_each
+    from ..embedding.pretrained import PretrainedNetwork
+
+    network, threads, n = PretrainedNetwork(), cpus(), len(rows)
+    seconds = n * seconds_each(source, network, rows) / threads
+    embedding = DryRun(
+        steps=(
+            first,
+            f"embed     pretrained (EfficientNet-Lite0, ImageNet), {network.width:,} values, {counted(threads, 'CPU')}",
+            f"embed     about {duration_text(seconds)}",
+        ),
+        seconds=seconds,
+        memory_bytes=MEMORY,
+        disk_bytes=n * (4 * network.width + ROW_BYTES),
+        notes=tuple(timer.busy()),
+    )
+    return embedding, n, network.width
 
 
 def clustering_memory(embeddings: Embeddings, cut: Cut, memory: int | None) -> tuple[int, str]:

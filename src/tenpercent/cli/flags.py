@@ -175,8 +175,9 @@ EMBEDDER = group(
     flag(
         "--embedder",
         "NAME",
-        "supervised: train on the labels (default if there are any); selfsupervised: train without labels (default if "
-        "there are none); timm:NAME: any timm model",
+        "pretrained: a network of ImageNet that comes with the package (default for photos, and without labels); "
+        "supervised: train on the labels (default for labelled images of up to 64 pixels); selfsupervised: train "
+        "without labels; timm:NAME: any timm model",
     ),
     flag(
         "--preset",

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..embedding.settings import Precision, SelfSupervised, Supervised, Timm
+import numpy as np
+
+from ..embedding.settings import SMALL, Precision, SelfSupervised, Supervised, Timm
 from ..evaluation.presets import preset
+from ..linkage.threads import cpus
 
 if TYPE_CHECKING:
     from ..embedding.encoders import Embedder
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 LONG = 60.0  # seconds below which no quicker way is sought
 WORTH = 0.7  # the largest share of the time that is worthwhile
 BUDGET = 0.5  # seconds of timing for each way
-PRESET, PRETRAINED = "quick", "resnet18"
+PRESET = "quick"
 SIDE = 64  # up to this side photos get the network for small images
 PRESET_SIDE = 32  # the side that the preset was made for
 
@@ -40,7 +43,10 @@ def quicker(sample: Sample, embedder: Embedder, expected: Estimate) -> list[Way]
         Way(flags, estimate(seen, other, BUDGET).seconds, but)
         for flags, seen, other, but in _others(sample, embedder)
     ]
-    if isinstance(embedder, Supervised | SelfSupervised) and expected.epochs > 1:
+    trains = isinstance(embedder, Supervised | SelfSupervised)
+    if isinstance(embedder, SelfSupervised) or (trains and sample.found.sizes.max() > SMALL):
+        found.append(Way("--embedder pretrained", _pretrained(sample), "not trained on these images"))
+    if trains and expected.epochs > 1:
         half = expected.epochs // 2
         seconds = expected.seconds - expected.stages["train"] * (1 - half / expected.epochs)
         found.append(Way(f"--epochs {half}", seconds, "shorter training"))
@@ -52,15 +58,21 @@ def quicker(sample: Sample, embedder: Embedder, expected: Estimate) -> list[Way]
 def suits(size: tuple[int, int]) -> bool:
     """Return whether the network of the quick preset takes images of a size."""
     from ..embedding.fast import LEAST
-    from ..embedding.networks import SMALL
 
     return LEAST <= min(size) <= max(size) <= SMALL
 
 
+def _pretrained(sample: Sample) -> float:
+    """Return the seconds in which the pretrained network embeds all images."""
+    from ..embedding.pretrained import PretrainedNetwork
+    from ..embedding.timing import fastest
+
+    network, image = PretrainedNetwork(), sample.found.pixels.made(0, np.array)
+    return sample.n * (sample.read + fastest(lambda: network.vector(image), BUDGET)) / cpus()
+
+
 def _others(sample: Sample, embedder: Embedder) -> Iterator[tuple[str, Sample, Embedder, str]]:
     """Yield other embedders: the flags, the sample at the size they see, the embedder, its drawback."""
-    from ..embedding.networks import SMALL
-
     large = max(sample.found.pixels.size) > SMALL
     own = preset(PRESET).training
     if isinstance(embedder, Timm):
@@ -77,9 +89,6 @@ def _others(sample: Sample, embedder: Embedder) -> Iterator[tuple[str, Sample, E
             yield flags, seen, other, "narrow network, lower accuracy"
     if not isinstance(embedder, Supervised | SelfSupervised):
         return
-    if sample.found.sizes.max() > SMALL or isinstance(embedder, SelfSupervised):
-        but = "pretrained: weights from the hub, or --weights FILE"
-        yield f"--embedder timm:{PRETRAINED}", sample, Timm(PRETRAINED), but
     if large and embedder.network is None:
         but = "small photos, by the network for small images"
         yield f"--side {SIDE}", sample.at(SIDE), replace(embedder, side=SIDE), but

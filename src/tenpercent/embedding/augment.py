@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from .networks import SMALL, Size
+from .networks import Size
 from .recipe import DEFAULT, Recipe, Statistics
+from .settings import SMALL
 
 CROP = 7 / 8  # of the side of larger images: 224 of 256 pixels
 SAMPLE = 4096  # images, evenly spaced, from which mean and deviation are computed

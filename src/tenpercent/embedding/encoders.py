@@ -17,18 +17,19 @@ from torch import nn
 
 from ..data.sources.source import ImageSource
 from ..errors import TenpercentError, UsageError, one_line, require
-from .networks import SMALL, Layered, Unlabelled
+from .networks import Layered, Unlabelled
 from .pixels import Scan
 from .precision import Choice, float32_unless_set
 from .processes import devices_for
 from .selfsupervised import train_unlabelled
-from .settings import SelfSupervised, Settings, Supervised, Timm
+from .settings import SMALL, Pretrained, SelfSupervised, Settings, Supervised, Timm
 from .training import Trained, train
 from .weights import data_config, model_view, timm_model
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
-Embedder = Supervised | SelfSupervised | Timm | nn.Module | Callable[[Any], Any]
+TorchEmbedder = Supervised | SelfSupervised | Timm | nn.Module | Callable[[Any], Any]
+Embedder = Pretrained | TorchEmbedder
 
 
 class Encoder(Protocol):
@@ -283,8 +284,8 @@ def embedder_json(embedder: Embedder) -> dict[str, Any]:
             "function": f"{getattr(embedder, '__module__', kind.__module__)}.{name}",
         }
     raise UsageError(
-        f"the embedder is {embedder!r}; it must be Supervised(…), SelfSupervised(…), Timm(…), a torch module or "
-        "a function"
+        f"the embedder is {embedder!r}; it must be Pretrained(), Supervised(…), SelfSupervised(…), Timm(…), a torch "
+        "module or a function"
     )
 
 

@@ -29,13 +29,13 @@ from .encoders import (
 )
 from .extract import check_labels
 from .loop import LearningTask, threads
-from .networks import SMALL, build
+from .networks import build
 from .pixels import Ints, Scan, describe, fit, look, memory_for_pixels, scan
 from .precision import PAYS, Choice, float32_unless_set
 from .processes import Devices, devices_for
 from .recipe import shown_share
 from .selfsupervised import ContrastiveTask, check_body, check_images, start_of
-from .settings import LARGE, Precision, SelfSupervised, Settings, Timm
+from .settings import LARGE, SMALL, Precision, SelfSupervised, Settings, Timm
 from .timing import IdleTimer, fastest, on_threads, shared
 from .training import ClassificationTask, Trained, threads_for, training_length
 from .weights import load_weights, model_view, untrained_model

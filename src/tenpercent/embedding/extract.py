@@ -36,11 +36,11 @@ from .encoders import (
     side_of,
     trained_encoder,
 )
-from .networks import SMALL, build
+from .networks import build
 from .origin import Origin, stored_choice
 from .pixels import Ints, Scan, scan
 from .selfsupervised import check_images, check_network
-from .settings import SelfSupervised, Supervised, Timm
+from .settings import SMALL, SelfSupervised, Supervised, Timm
 from .weights import check_name, timm_model
 
 BEGUN = "begun"  # the folder from which an interrupted extraction resumes
@@ -140,7 +140,7 @@ def check_labels(source: ImageSource, embedder: Embedder, rows: Ints) -> None:
     """Raise `UsageError` where `embedder` is trained on labels and `rows` don't have labels of two classes."""
     if not needs_labels(embedder):
         return
-    remedy = "use --embedder selfsupervised, or pretrained weights: --embedder timm:NAME --weights FILE"
+    remedy = "use --embedder pretrained or selfsupervised"
     if isinstance(embedder, Timm):
         remedy = "leave out --finetune"
     if source.labels is None:

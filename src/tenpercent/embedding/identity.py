@@ -44,6 +44,8 @@ def identity_of(run: RunFolder) -> dict[str, Any]:
                 f"delete {run.embeddings} and {run.training} and embed again"
             )
         return {"network": "trained", "weights_hash": file_hash(weights)}
+    if kind == "pretrained":
+        return {"network": stored["network"], "weights_hash": stored["weights_hash"]}
     if kind == "timm":
         return {"network": f"timm:{stored['name']}", "weights_hash": stored.get("weights_hash")}
     if kind == "module":

@@ -18,9 +18,8 @@ from torch.nn.functional import relu
 
 from ..errors import UsageError, nearest, one_line, require
 from .fast import LEAST, FastNetwork
-from .settings import FAST_WIDTHS
+from .settings import FAST_WIDTHS, SMALL
 
-SMALL = 64  # up to this larger side the 6n+2-layer network is used
 LARGE_NETWORK = "resnetv2_50"
 WIDTHS = (16, 32, 64)
 HIDDEN = 256  # values between the vectors of an unlabelled network and the input of its loss

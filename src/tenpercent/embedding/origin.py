@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Ints
@@ -14,7 +14,10 @@ from ..data.store.part_files import part_files, part_layout
 from ..data.store.run_folder import RunFolder
 from ..data.store.tables import read_about, read_settings
 from ..errors import StageError
-from .precision import Choice, ChoiceRecord
+from .settings import ChoiceRecord
+
+if TYPE_CHECKING:  # torch is loaded where it is needed
+    from .precision import Choice
 
 FORMAT = 1
 SETTINGS = "settings.json"  # in the folder of the part files, and in that of the training run
@@ -115,6 +118,8 @@ class Origin:
 
 def stored_choice(run: RunFolder) -> Choice | None:
     """Return the precision that a run was started with, or None where it is not chosen yet."""
+    from .precision import Choice
+
     path = run.embeddings / SETTINGS
     content = _read(path, "delete it") if path.exists() else {}
     return None if content.get("choice") is None else Choice.from_json(content["choice"])

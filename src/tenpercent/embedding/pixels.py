@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice, tee
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +21,9 @@ from ..data.store.rejected import Rejected
 from ..errors import SourceError, TenpercentError, bytes_text, reason_of
 from ..linkage.threads import cpus
 from ..progress import bar
-from .networks import SMALL, Size
-from .settings import LARGE
+from .networks import Size
+from .reading import in_order
+from .settings import LARGE, SMALL
 
 CHUNK = 16  # images per thread and turn while scanning
 AHEAD = 512  # images of one size decoded ahead, at most
@@ -31,8 +31,6 @@ AHEAD_BYTES = 100_000_000
 
 Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,24 +266,6 @@ def fit(image: Bytes, size: Size) -> Bytes:
         return image
     scaled = ImageOps.fit(Image.fromarray(image), (size[1], size[0]), method=Image.Resampling.BICUBIC)
     return np.asarray(scaled)
-
-
-def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], ahead: int
-) -> Generator[Result, None, None]:
-    """Yield ``function(item)`` for each item in order; threads work at most `ahead` items before the caller."""
-    with ThreadPoolExecutor(cpus(), thread_name_prefix="decode") as pool:
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 class _PixelStore:

@@ -7,7 +7,7 @@ import statistics
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, Self, TypedDict
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -22,14 +22,6 @@ ENOUGH = 6.0  # seconds after which no further round begins, once one has counte
 BATCH = (
     32  # images of 32 × 32 pixels; of larger ones as many as have the same number of pixels, but at least two
 )
-
-
-class ChoiceRecord(TypedDict):
-    """Stored form of a `Choice`."""
-
-    precision: Literal["float32", "bf16"]
-    channels_last: bool
-    rates: dict[str, float]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 
 from ..data.store.embeddings import in_batches
 from .augment import Ints, PixelSource, View
-from .networks import SMALL
 from .precision import Choice
+from .settings import SMALL
 
 TOP = 5  # with more than twice as many classes, the five most probable ones are compared as well
 SMALL_BATCH, LARGE_BATCH = 256, 32

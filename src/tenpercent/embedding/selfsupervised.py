@@ -160,8 +160,8 @@ def check_images(settings: SelfSupervised, pixels: PixelSource) -> None:
     """Raise `UsageError` for a single image, or a `dim` too large for the network for images of this size."""
     if len(pixels) < 2:
         raise UsageError(
-            f"self-supervised training needs at least 2 images, got {len(pixels)}; give more, "
-            "or embed with pretrained weights: --embedder timm:NAME --weights FILE"
+            f"self-supervised training needs at least 2 images, got {len(pixels)}; give more, or use "
+            "--embedder pretrained"
         )
     with torch.device("meta"):  # no weights are allocated
         network_for(settings, pixels.size)

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, TypedDict
 
 from ..errors import UsageError, nearest
 from .recipe import DEFAULT, Recipe
 
+NETWORK = Path(__file__).parent / "efficientnet_lite0" / "network.onnx"  # of `Pretrained`
+SMALL = 64  # longer side in pixels up to which images are small: the 6n+2-layer network takes them
 LARGE = 256  # the shorter side of images above 64 pixels unless another is given
 # Limits that no machine or user reaches, below what overflows a library's integers.
 LARGEST = {
@@ -36,6 +38,14 @@ class Precision(StrEnum):
     AUTO = "auto"  # chosen by a short measurement on the machine
     FLOAT32 = "float32"
     BFLOAT16 = "bf16"
+
+
+class ChoiceRecord(TypedDict):
+    """Stored form of a `precision.Choice`."""
+
+    precision: Literal["float32", "bf16"]
+    channels_last: bool
+    rates: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -218,8 +228,23 @@ class SelfSupervised:
         return replace(self, side=stored.get("side")) if same else self
 
 
+@dataclass(frozen=True)
+class Pretrained:
+    """The network that comes with the package: EfficientNet-Lite0, trained on ImageNet-1k (`pretrained`)."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings as a run folder stores them, with a hash of the network's file."""
+        return {"embedder": "pretrained", "network": "efficientnet_lite0", "weights_hash": file_hash(NETWORK)}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Self:
+        """Return the settings stored by `as_json`."""
+        return cls()
+
+
 Settings = Supervised | Timm | SelfSupervised
-KINDS: dict[str, type[Settings]] = {
+KINDS: dict[str, type[Settings | Pretrained]] = {
+    "pretrained": Pretrained,
     "supervised": Supervised,
     "selfsupervised": SelfSupervised,
     "timm": Timm,
@@ -234,7 +259,9 @@ def named(name: str) -> tuple[str, dict[str, Any]]:
     """
     kind, colon, model = name.partition(":")
     if kind not in KINDS or (kind == "timm") != bool(model) or (colon and not model):
-        raise UsageError(f"--embedder is {name!r}; it must be supervised, selfsupervised or timm:NAME")
+        raise UsageError(
+            f"--embedder is {name!r}; it must be pretrained, supervised, selfsupervised or timm:NAME"
+        )
     return kind, {"name": model} if model else {}
 
 

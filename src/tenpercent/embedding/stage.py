@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..data.decoding.decode import size_of
 from ..data.sources.changes import Change, RecordedImages, compare, is_folder
 from ..data.sources.first_line import account, describe_taken
 from ..data.sources.holdout import split_holdout, write_holdout
@@ -16,17 +20,17 @@ from ..data.sources.options import RULES, SourceOptions
 from ..data.sources.pictures import pictures_beside
 from ..data.sources.rereading import differences
 from ..data.sources.run_name import run_folder_of
-from ..data.sources.source import ImageSource
+from ..data.sources.source import ImageSource, Unreadable
 from ..data.store.checks import as_path
 from ..data.store.embeddings import Embeddings
 from ..data.store.part_files import stored_count
 from ..data.store.records import EmbedSettings, SourceRecord
 from ..data.store.rejected import write_rejected
 from ..data.store.run_folder import RunFolder, Stage
-from ..errors import RunFolderError, SourceError, UsageError, require
+from ..errors import RunFolderError, SourceError, StageError, UsageError, require
 from .by_labels import ByLabels
 from .identity import borrowed, is_borrowed
-from .settings import KINDS, SelfSupervised, Supervised
+from .settings import KINDS, SMALL, Pretrained, SelfSupervised, Supervised
 
 if TYPE_CHECKING:  # torch is loaded where it is needed
     from .encoders import Embedder
@@ -34,6 +38,7 @@ if TYPE_CHECKING:  # torch is loaded where it is needed
 log = logging.getLogger("tenpercent")
 
 
+RUNS, RUN = 4, 8  # of the sample that tells photos from small images
 SIDE = 32  # pixels per side of photos in training without labels on the CPU
 
 
@@ -179,21 +184,31 @@ def embed_opened(
             return folder  # no request that could differ
         embedder = _recorded_embedder(folder)
     rows, held_out = split_holdout(opened, holdout)
-    require("torch", "images")
     chosen = settled(default_embedder(opened, embedder), out)
-    from .encoders import embedder_json
-    from .extract import check_embedder, check_labels, embed_source
+    if isinstance(chosen, Pretrained):
+        from .one_by_one import embed_each
+        from .pretrained import PretrainedNetwork
 
-    check_labels(opened, chosen, rows)
-    settings = EmbedSettings(embedder_json(chosen), holdout)
-    if not RunFolder(Path(out)).json_path.exists():
-        check_embedder(chosen)
+        network, identity = PretrainedNetwork(), chosen.as_json()
+        log.info("embedding by a pretrained network (EfficientNet-Lite0, ImageNet)")
+        embed_rows = partial(embed_each, opened, encoder=network, rows=rows, embedder=identity)
+    else:
+        require("torch", "images")
+        from .encoders import embedder_json
+        from .extract import check_embedder, check_labels, embed_source
+
+        check_labels(opened, chosen, rows)
+        identity = embedder_json(chosen)
+        if not RunFolder(Path(out)).json_path.exists():
+            check_embedder(chosen)
+        embed_rows = partial(embed_source, opened, embedder=chosen, rows=rows)
+    settings = EmbedSettings(identity, holdout)
     folder = RunFolder.create(out, about)
     if _embedded(folder) == settings:
         return folder
     with folder.lock(Stage.EMBED):
         folder.drop_missing_checksums(Stage.EMBED)
-        summary = embed_source(opened, folder, chosen, rows)  # refuses embeddings with other settings
+        summary = embed_rows(run=folder)  # refuses embeddings with other settings
         write_holdout(folder, opened, held_out)
         folder.forget(Stage.EMBED)  # where part files were deleted, what was made from them may be outdated
         folder.record(Stage.EMBED, asdict(settings), clock.seconds, **summary)
@@ -221,13 +236,40 @@ def embed_by_run(
     """
     made_by = borrowed(run)
     folder = RunFolder.create(to, describe(source.spec, source, options, 0.0))
-    if not is_borrowed(folder, made_by):
-        require("torch", "images")
-        from .of_run import embed_like
+    if is_borrowed(folder, made_by):
+        return folder
+    log.info("embedding %s images of %s by the network of %s", f"{len(source):,}", source.spec, run.path)
+    stored = run.require(Stage.EMBED).settings.embedder
+    if isinstance(stored, dict) and stored["embedder"] == "pretrained":
+        if embedder is not None and not isinstance(embedder, Pretrained):
+            raise UsageError(
+                f"{run.path} was embedded by the pretrained network; leave out the embedder, and it is used"
+            )
+        _embed_each_like(run, stored, source, folder)
+        return folder
+    require("torch", "images")
+    from .of_run import embed_like
 
-        log.info("embedding %s images of %s by the network of %s", f"{len(source):,}", source.spec, run.path)
-        embed_like(run, source, folder, made_by, embedder)
+    embed_like(run, source, folder, made_by, embedder)
     return folder
+
+
+def _embed_each_like(run: RunFolder, stored: dict[str, Any], source: ImageSource, folder: RunFolder) -> None:
+    """Embed images of another source by the pretrained network, which a run's vectors were made by."""
+    from .one_by_one import embed_each
+    from .pretrained import PretrainedNetwork
+
+    now, made_by = Pretrained().as_json(), borrowed(run)
+    if stored != now:
+        raise StageError(
+            f"{run.path} was embedded by another version of the pretrained network (hash {stored['weights_hash']}, now "
+            f"{now['weights_hash']}); embed it again into a new folder"
+        )
+    clock = Clock()
+    with folder.lock(Stage.EMBED):
+        summary = embed_each(source, folder, PretrainedNetwork(), np.arange(len(source)), made_by)
+        folder.forget(Stage.EMBED)
+        folder.record(Stage.EMBED, {"embedder": made_by, "holdout": 0.0}, clock.seconds, **summary)
 
 
 def refuse_changed(folder: RunFolder, opened: ImageSource | Embeddings) -> None:
@@ -292,7 +334,7 @@ def _recorded_embedder(folder: RunFolder) -> Embedder | None:
 
     stored = stored_embedder(folder)
     kind = None if stored is None else KINDS.get(str(stored["embedder"]))
-    if stored is None or kind is None or "weights_hash" in stored:
+    if stored is None or kind is None or ("weights_hash" in stored and kind is not Pretrained):
         return None  # a module, a function, or weights from a file whose path is not stored
     return kind.from_json(stored)
 
@@ -306,13 +348,34 @@ def check_vectors_alone(source: str | Path, embedder: Embedder | ByLabels | None
 
 
 def default_embedder(source: ImageSource, asked: Embedder | ByLabels | None = None) -> Embedder:
-    """Return the requested embedder; by default one trained on the labels, or without them where there are none."""
+    """Return the requested embedder; by default the pretrained network, and for small labelled images a trained one.
+
+    On 10,000 images of CIFAR-10 and 20 nearest neighbours the pretrained network beats training without labels
+    (docs/embeddings.md), so images without labels get it whatever their size.
+    """
     labelled = source.labels is not None
     if isinstance(asked, ByLabels):
         return asked.settled(labelled, source.spec)
     if asked is not None:
         return asked
-    return Supervised() if labelled else SelfSupervised()
+    return Supervised() if labelled and not are_photos(source) else Pretrained()
+
+
+def are_photos(source: ImageSource) -> bool:
+    """Return whether the median longer side of a fixed sample of images is above 64 pixels.
+
+    The sample are 4 runs of 8 consecutive rows, as Parquet is read a row group at a time. Images that can't be read
+    don't count.
+    """
+    n = len(source)
+    starts = np.linspace(0, max(n - RUN, 0), RUNS).astype(int).tolist()
+    longer = []
+    for row in sorted({start + step for start in starts for step in range(min(RUN, n))}):
+        try:
+            longer.append(max(size_of(source.read(row), source.decoding)))
+        except (OSError, Unreadable):
+            continue
+    return bool(longer) and float(np.median(longer)) > SMALL
 
 
 def settled(embedder: Embedder, out: str | Path) -> Embedder:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import counted
-from .loop import threads
 
 BUSY = 0.2  # the fraction of lost time from which it is reported
 MOST = 10  # repetitions
@@ -63,6 +62,8 @@ def on_threads(work: Callable[[], object], count: int, budget: float) -> float:
 
     One thread is timed: on a busy machine threads wait for each other, which hides their gain.
     """
+    from .loop import threads  # loads torch
+
     with threads(1):
         single = fastest(work, budget)
     if count <= KNOWN:

@@ -179,8 +179,7 @@ def train(
     classes = len(np.unique(labels[places]))
     if classes < 2:
         raise UsageError(
-            f"training on labels needs at least 2 classes, got {classes}; embed with pretrained weights instead: "
-            "--embedder timm:NAME --weights FILE"
+            f"training on labels needs at least 2 classes, got {classes}; use --embedder pretrained"
         )
     with seeded(settings.seed):
         network = start[0] if start is not None else _from_scratch(settings, n_classes, pixels.size)

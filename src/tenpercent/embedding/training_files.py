@@ -13,7 +13,8 @@ from ..data.store.tables import check_file, damaged, read_settings, remedy
 from ..data.store.typed import parsed
 from .augment import View
 from .loop import CURVE, WEIGHTS
-from .precision import Choice, ChoiceRecord
+from .precision import Choice
+from .settings import ChoiceRecord
 
 FORMAT = 1
 SETTINGS = "settings.json"

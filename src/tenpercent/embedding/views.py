@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from .networks import SMALL, Size
+from .networks import Size
+from .settings import SMALL
 
 GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # luminance of red, green and blue (ITU-R BT.601)
 FLIPPED, JITTERED, GREYED, BLURRED = 0.5, 0.8, 0.2, 0.5  # fractions of the views

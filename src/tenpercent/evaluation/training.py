@@ -20,10 +20,10 @@ from ..data.store.typed import parsed
 from ..embedding.augment import Ints, PixelSource, View
 from ..embedding.loop import TrainingLength, threads
 from ..embedding.networks import Size, build
-from ..embedding.precision import ChoiceRecord, choose
+from ..embedding.precision import choose
 from ..embedding.predictions import EvaluationPixels, Predictions, predict
 from ..embedding.processes import devices_for
-from ..embedding.settings import Precision, Supervised, Timm
+from ..embedding.settings import ChoiceRecord, Precision, Supervised, Timm
 from ..embedding.training import Trained, batches_of, default_epochs, seeded, threads_for, train
 from ..embedding.training_files import read_curve
 from ..embedding.weights import model_view, timm_model

@@ -1,0 +1,221 @@
+"""Embedding of images one by one, by an encoder that is trained already: each image is read and decoded once.
+
+The thread that has decoded an image encodes it too, so decoding and network share the CPUs without waiting for each
+other, and no more pictures are in memory than there are threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.decoding.decode import decode_for, size_of
+from ..data.sources.source import ImageSource, Unreadable, content_hash
+from ..data.store.embeddings import Ints, in_batches
+from ..data.store.files import read_metadata
+from ..data.store.part_files import Part, part_files, part_layout, write_part
+from ..data.store.rejected import REJECTED, Rejected, write_rejected
+from ..data.store.run_folder import RunFolder
+from ..data.store.tables import read_checked
+from ..errors import SourceError, StageError, TenpercentError, reason_of
+from ..flaws import Flaw, flaws_of
+from ..linkage.threads import cpus
+from ..progress import bar
+from .origin import Origin
+from .reading import in_order
+from .timing import IdleTimer
+
+PART = 1024  # images a part file: what a kill can cost. Fixed, so that a resumed run writes the same files
+MEMORY = 2**29  # bytes that a run takes, beside images above 20 megapixels
+ROW_BYTES = 150  # of a part file beside the vectors: id, path, hash
+TIMED = 16  # images from which the time of all is estimated
+AHEAD = 4  # images a thread may be ahead of the one that is written next
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+
+
+class ImageEncoder(Protocol):
+    """Encoder of single images; called by several threads at once.
+
+    Attributes:
+        width: values of a vector.
+        least: pixels that the sides of an image need at least; a JPEG with longer ones is decoded smaller.
+    """
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def least(self) -> int | None: ...
+
+    def vector(self, image: Bytes) -> Floats:
+        """Return the vector of an image, float32[width], of uint8[h, w, 3]."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, slots=True)  # there is one an image
+class _Encoded:
+    """Image that was read: its vector, or the reason why there is none."""
+
+    row: int
+    hash: str = ""
+    size: tuple[int, int, int] = (0, 0, 0)  # width, height, bytes
+    vector: Floats | None = None
+    reason: str = ""
+
+
+def embed_each(
+    source: ImageSource, run: RunFolder, encoder: ImageEncoder, rows: Ints, embedder: dict[str, Any]
+) -> dict[str, Any]:
+    """Embed the images of `source` at `rows` into a run folder, or resume that.
+
+    Writes ``rejected.parquet`` and ``embeddings/part-*.parquet``, of 1,024 rows each. Interruptions do not change
+    their bytes: parts that are whole stay, once their images prove to be unchanged.
+
+    Args:
+        source: the images.
+        run: the run folder, whose embed stage the caller has locked.
+        encoder: the network.
+        rows: int64[n], rows of the images, in the order of the source.
+        embedder: identity of the encoder, as stored in the run folder.
+
+    Returns:
+        A summary for ``run.json``.
+
+    Raises:
+        StageError: the folder holds embeddings made otherwise, or of images that have changed.
+        SourceError: there are no rows.
+        TenpercentError: more than half of the images can't be read.
+    """
+    if len(rows) == 0:
+        raise SourceError(f"{source.spec} has no images to embed; name a source that has some")
+    origin = Origin.of(source, rows, embedder)
+    origin.check(run)
+    origin.write(run, None)
+    about, started, fresh = origin.about(source), time.perf_counter(), 0
+    rejected: list[Rejected] = []
+    whole = {path.name: path for path in part_files(run.embeddings)}
+    with bar(len(rows), "embedding", "images") as progress:
+        for number, cut in enumerate(in_batches(len(rows), PART)):
+            path = whole.get(f"part-{number:05d}.parquet")
+            if path is not None:
+                _check_unchanged(source, path, origin)
+                rejected += (Rejected(*one) for one in read_metadata(path).get(REJECTED, []))
+                progress.update(cut.stop - cut.start)
+                continue
+            found = []
+            for one in in_order(
+                lambda row: encoded(source, row, encoder), rows[cut].tolist(), AHEAD * cpus()
+            ):
+                found.append(one)
+                progress.update(1)
+            part, gone = _part(source, found, encoder.width)
+            rejected += gone
+            fresh += len(found)
+            _check_most(rejected, len(rows), source)
+            write_part(
+                run.embeddings, number, part, {**about, REJECTED: list(map(astuple, gone))} if gone else about
+            )
+    write_rejected(run.rejected, rejected)
+    seconds = time.perf_counter() - started
+    return {
+        "n": len(rows) - len(rejected),
+        "rejected": len(rejected),
+        "layers": {"end": encoder.width},
+        "extracted": fresh,
+        "images_per_second": round(fresh / max(seconds, 1e-9), 1),
+    }
+
+
+def encoded(source: ImageSource, row: int, encoder: ImageEncoder) -> _Encoded:
+    """Read, decode and encode one image; a failure is returned as a reason, never raised."""
+
+    def encode(image: Bytes) -> _Encoded:
+        held = len(raw) if isinstance(raw, bytes) else raw.nbytes
+        size = (*size_of(raw, source.decoding), held)
+        return _Encoded(row, content_hash(raw), size, encoder.vector(image))
+
+    try:
+        raw = source.read(row)
+        return decode_for(raw, source.decoding, encode, encoder.least)
+    except (OSError, Unreadable) as error:
+        return _Encoded(row, reason=reason_of(error))
+
+
+def seconds_each(source: ImageSource, encoder: ImageEncoder, rows: Ints) -> float:
+    """Return the seconds in which one thread of a free machine reads, decodes and encodes an image.
+
+    Args:
+        source, encoder, rows: see `embed_each`.
+    """
+    sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), TIMED)).astype(int)].tolist()
+    encoded(source, sample[0], encoder)  # the first one takes longer
+    timer = IdleTimer()
+    for row in sample:
+        encoded(source, row, encoder)
+    return timer.seconds / len(sample)
+
+
+def _part(source: ImageSource, found: Sequence[_Encoded], width: int) -> tuple[Part, list[Rejected]]:
+    """Return a part of the images that have a vector with a direction, and the others with the reason."""
+    reasons = {one.row: one.reason for one in found if one.vector is None}
+    read = [one for one in found if one.vector is not None]
+    vectors = np.array([one.vector for one in read], np.float32).reshape(-1, width)
+    flaws = flaws_of(vectors)
+    reasons |= {
+        read[at].row: f"its vector {Flaw(int(flaws[at])).reason}"
+        for at in np.flatnonzero(flaws != Flaw.NONE).tolist()
+    }
+    good = [at for at, one in enumerate(read) if one.row not in reasons]
+    kept = [read[at] for at in good]
+    rows = np.array([one.row for one in kept], np.int64)
+    part = Part(
+        ids=[source.ids[row] for row in rows],
+        rows=rows,
+        paths=[source.paths[row] for row in rows],
+        labels=np.full(len(rows), -1, np.int64) if source.labels is None else source.labels[rows],
+        hashes=[one.hash for one in kept],
+        layers={"end": vectors[good]},
+        sizes=np.array([one.size for one in kept], np.int64).reshape(-1, 3),
+    )
+    return part, [Rejected(source.ids[row], row, why) for row, why in sorted(reasons.items())]
+
+
+def _check_unchanged(source: ImageSource, path: Path, origin: Origin) -> None:
+    """Raise `StageError` unless a part file is of this origin and its images are still the same."""
+    table, about = read_checked(path, part_layout())
+    if about["origin"] != origin.fingerprint:
+        raise StageError(
+            f"{path} was made with other settings or of other images; delete it to embed them again"
+        )
+    now = in_order(lambda row: _hash(source, row), table["row"].to_pylist(), AHEAD * cpus())
+    for name, before, after in zip(table["id"].to_pylist(), table["hash"].to_pylist(), now, strict=True):
+        if before != after:
+            raise StageError(
+                f"the image {name!r} has changed since {path} was made of it (now: {after}); bring it back, or "
+                f"delete {path.parent} to embed all images again"
+            )
+
+
+def _hash(source: ImageSource, row: int) -> str:
+    """Return the hash of an image's content, or why it can't be read."""
+    try:
+        return content_hash(source.read(row))
+    except (OSError, Unreadable) as error:
+        return reason_of(error)
+
+
+def _check_most(rejected: list[Rejected], n: int, source: ImageSource) -> None:
+    """Raise `TenpercentError` where more than half of n images are rejected."""
+    if 2 * len(rejected) > n:
+        raise TenpercentError(
+            f"{len(rejected):,} of {n:,} images of {source.spec} can't be used, more than half (the first: "
+            f"{rejected[0].id!r}, {rejected[0].reason}); repair the source or name another"
+        )
