@@ -185,7 +185,7 @@ def test_reread_makes_the_run_anew_and_keeps_the_decisions(
     assert DecisionLog(run).history() == history
     capsys.readouterr()
     assert main([*command, "--reread"]) == 0  # read by today's rules already: resumed
-    assert "nothing to make anew" in capsys.readouterr().err
+    assert "nothing to do" in capsys.readouterr().err
     assert not (run / "earlier" / "2").exists()
 
 

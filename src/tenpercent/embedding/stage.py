@@ -137,7 +137,7 @@ def rule_changes(
         return ""
     return (
         f"{folder.path} was made by version 0.1 and keeps its way of reading {source}. By today's rules "
-        f"{'; '.join(changed)}. To make it anew, add --reread to the command that made it"
+        f"{'; '.join(changed)}. To read it again, add --reread to the command that made it"
     )
 
 
@@ -306,13 +306,13 @@ def _change(folder: RunFolder, opened: ImageSource | Embeddings) -> tuple[Change
 
 
 def _set_aside(folder: RunFolder, opened: ImageSource | Embeddings, about: SourceRecord) -> None:
-    """Start an existing run anew where its source is now read differently, or has other images."""
+    """Start an existing run again where its source is now read differently, or has other images."""
     if not folder.json_path.exists():
         return
     old = folder.source
     now, then = (SourceOptions.from_json(each.options).decoding for each in (about, old))
     if (now, about.fingerprint) == (then, old.fingerprint) and not _change(folder, opened)[0]:
-        log.info("%s is read as before: nothing to make anew", old.spec)
+        log.info("%s is read as before: nothing to do", old.spec)
         return
     log.info("what was made of %s moved to %s", old.spec, folder.set_aside(about))
 

@@ -124,7 +124,7 @@ def open_images(folder: RunFolder) -> ImageSource:
     if change.gone or change.replaced:
         raise StageError(
             f"{source.spec} has changed since {folder.path} was made of it: {change}; this needs all images as they "
-            f"were: bring them back, or make the run anew with: tenpercent run {source.spec} --out {folder.path} "
+            f"were: bring them back, or make the run again with: tenpercent run {source.spec} --out {folder.path} "
             "--reread"
         )
     if change:

@@ -37,7 +37,7 @@ class SourceRecord:
         classes_used: number of classes that have an image; None in runs of version 0.1.
         unlabelled: number of images without a label.
         taken: what was read from where, as in `ImageSource.taken`.
-        skipped: files that were passed over, by what they are.
+        skipped: number of files that were skipped, by kind.
         split: the split that was read.
         width: number of values of a ready vector.
         rejected: number of ready vectors that were set aside.

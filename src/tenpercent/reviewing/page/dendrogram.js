@@ -38,11 +38,11 @@ export function dendrogram(group, active, choose) {
   );
 }
 
-function leafAt(position, y, leaf, pictured, isActive, isKeeper, choose) {
+function leafAt(position, y, leaf, pictured, isActive, isRepresentative, choose) {
   const side = pictured ? 24 : Math.min(8, leaf);
   const name = known(position)?.member.id ?? `image ${position}`;
-  const node = svg("g", { class: `leaf ${isActive ? "active" : ""} ${isKeeper ? "kept" : ""}`, onclick: () => choose(position) });
-  node.append(svg("title", {}, isKeeper ? `${name}, kept` : name));
+  const node = svg("g", { class: `leaf ${isActive ? "active" : ""} ${isRepresentative ? "kept" : ""}`, onclick: () => choose(position) });
+  node.append(svg("title", {}, isRepresentative ? `${name}, kept` : name));
   const box = { x: pictured ? 4 : 1, y: y - side / 2, width: side, height: side };
   node.append(svg("rect", { class: "back", ...box }));
   if (pictured && state.run.has_images) node.append(svg("image", { href: picture(position, 160), ...box }));

@@ -59,7 +59,7 @@ export function setTileSize(name) {
 }
 export const tileSize = () => size;
 
-/** Fetch what is seen anew, for another cut, filter or state of the decisions; until then the old stays. */
+/** Fetch what is seen again, for another cut, filter or state of the decisions; until then the old stays. */
 export async function reload(cut = cutting(), { toTop = false } = {}) {
   const [from] = toTop ? [0] : view.range(total ?? PAGE);
   const offset = Math.max(0, Math.min(from, (total ?? 1) - 1));
@@ -204,7 +204,7 @@ function cardAt(index) {
   return fresh;
 }
 
-/** What takes the focus over in a card that was drawn anew: the same image or button, else its first image. */
+/** What takes the focus over in a card that was drawn again: the same image or button, else its first image. */
 function alike(card, held) {
   const { p, action, more } = held.dataset;
   const name = p !== undefined ? `[data-p="${p}"]` : action ? `[data-action="${action}"]` : more ? "[data-more]" : "[data-p]";
