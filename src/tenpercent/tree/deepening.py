@@ -109,9 +109,9 @@ def _known(merges: MergeTable, code: int, own: Ints, steps: Ints, reached: float
 def _joined(merges: Table, jobs: list[ClassJob], found: list[Linkage]) -> Table:
     """Replace the known merges of some classes by their new results, which begin with them."""
     index = np.searchsorted(merges.classes, [job.depth.code for job in jobs])
-    again = np.zeros(len(merges.classes), dtype=bool)
-    again[index] = True
-    others = ~again[merges.class_index[merges.a]]
+    replaced = np.zeros(len(merges.classes), dtype=bool)
+    replaced[index] = True
+    others = ~replaced[merges.class_index[merges.a]]
     pieces = [(merges.a[others], merges.b[others], merges.height[others])]
     complete_to = merges.complete_to.copy()
     complete_to[index] = [linkage.complete_to for linkage in found]
