@@ -152,7 +152,10 @@ def test_running_on_a_folder_that_is_gone_says_what_still_works(
             run(source, out="run")
         said = str(refused.value)
         assert said.startswith(f"{place / 'photos'}, which run was made of, is not there;")
-        assert "report, export and select still work" in said and "tenpercent run PLACE --out run" in said
+        assert (
+            "report, select and exports as csv or indices still work" in said
+            and "tenpercent run PLACE --out run" in said
+        )
     with pytest.raises(UsageError, match="other") as refused:
         run("other", out="run")
     assert "was made of" not in str(refused.value)

@@ -248,7 +248,7 @@ def test_runs_that_can_not_be_probed(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no labels"):
         tp.probe([tmp_path / "flat"], out=tmp_path / "probe")
     tp.embed(pictures / "train", out=tmp_path / "run", embedder=UNLABELLED)
-    with pytest.raises(UsageError, match=r"no test or validation split .*--holdout"):
+    with pytest.raises(UsageError, match=r"no test or validation split; .*--holdout"):
         tp.probe([tmp_path / "run"], out=tmp_path / "probe")
     with pytest.raises(UsageError, match="must be one of start, middle, end"):
         tp.probe([tmp_path / "run"], layers=("last",), test=str(pictures / "test"), out=tmp_path / "probe")

@@ -148,3 +148,9 @@ def test_the_report_names_what_was_asked_and_the_gap_at_the_curve(vectors: Path,
     assert "nothing in common" not in page
     curve = page[page.index('id="curve"') :]
     assert "have a gap: 20 up to" in curve[: curve.index("</section>")]
+
+
+def test_where_all_vectors_are_equal_that_is_said_and_not_that_no_gap_tells_them_apart() -> None:
+    assert describe_gap(np.zeros(19), 20) == (
+        "All 19 merges are at height 0: images with equal vectors, such as copies of one image."
+    )

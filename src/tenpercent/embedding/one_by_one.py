@@ -6,6 +6,7 @@ other, and no more pictures are in memory than there are threads.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -22,7 +23,7 @@ from ..data.store.files import read_metadata
 from ..data.store.part_files import Part, part_files, part_layout, write_part
 from ..data.store.rejected import REJECTED, Rejected, write_rejected
 from ..data.store.run_folder import RunFolder
-from ..data.store.tables import read_checked
+from ..data.store.tables import count_rows, read_checked
 from ..errors import SourceError, StageError, TenpercentError, reason_of
 from ..flaws import Flaw, flaws_of
 from ..linkage.threads import cpus
@@ -36,6 +37,8 @@ MEMORY = 2**29  # bytes that a run takes, beside images above 20 megapixels
 ROW_BYTES = 150  # of a part file beside the vectors: id, path, hash
 TIMED = 16  # images from which the time of all is estimated
 AHEAD = 4  # images a thread may be ahead of the one that is written next
+
+log = logging.getLogger("tenpercent")
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -102,6 +105,9 @@ def embed_each(
     about, started, fresh = origin.about(source), time.perf_counter(), 0
     rejected: list[Rejected] = []
     whole = {path.name: path for path in part_files(run.embeddings)}
+    if whole:
+        done = sum(count_rows(path) for path in whole.values())
+        log.info("embedding resumed: %s of %s images are on disk", f"{done:,}", f"{len(rows):,}")
     with bar(len(rows), "embedding", "images") as progress:
         for number, cut in enumerate(in_batches(len(rows), PART)):
             path = whole.get(f"part-{number:05d}.parquet")
@@ -199,8 +205,8 @@ def _check_unchanged(source: ImageSource, path: Path, origin: Origin) -> None:
     for name, before, after in zip(table["id"].to_pylist(), table["hash"].to_pylist(), now, strict=True):
         if before != after:
             raise StageError(
-                f"the image {name!r} has changed since {path} was made of it (now: {after}); bring it back, or "
-                f"delete {path.parent} to embed all images again"
+                f"the image {name!r} has changed since {path} was made of it ({after}); bring it back, or "
+                f"delete {path.name} in {path.parent} to embed its {len(table):,} images again"
             )
 
 

@@ -44,7 +44,7 @@ def confirm(selection: SelectionArrays, threshold: float | None) -> None:
 
 
 def similarity_hint(threshold: float) -> str:
-    """Return how to give a similarity as a threshold, for one of 0.5 to 1, which may be meant as such; else nothing."""
-    if not 0.5 <= threshold <= 1:
+    """Return how to give a similarity as a threshold, where one above 0.5 may be meant as such; else nothing."""
+    if not 0.5 < threshold <= 1:
         return ""
     return f"; if you mean a similarity of {threshold:g}, give --threshold {1 - threshold:.6g}"

@@ -128,7 +128,7 @@ def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
         UsageError: one of `keep_ids` is not in the source, or it lacks the requested labels or layer.
     """
     if cut.within is Within.CLASS and opened.labels is None:
-        raise UsageError(f"within is 'class', but {opened!r} has no labels; use within 'all' or give labels")
+        raise UsageError("within is 'class', but the images have no labels; use within 'all' or give labels")
     if isinstance(opened, Embeddings) and cut.layer not in (None, "end"):
         raise UsageError(f"layer is {cut.layer!r}; ready vectors have one layer, 'end': leave it out")
     if cut.keep_ids:

@@ -118,6 +118,8 @@ def describe_gap(heights: Floats, images: int) -> str:
         return (
             f"{counted(len(heights), 'merge')} {verb} too few to look for a gap between copies and the rest."
         )
+    if heights[-1] == 0:
+        return f"All {len(heights):,} merges are at height 0: images with equal vectors, such as copies of one image."
     last = said_height(float(heights[-1 - FEWEST]))
     if len(heights) < images / 2:
         return f"The heights of the merges show no gap up to {last}, where the tree ends: a lower --keep looks further."

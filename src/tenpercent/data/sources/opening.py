@@ -107,8 +107,8 @@ def open_recorded(spec: str, options: SourceOptions, run: Path) -> ImageSource |
 def moved(spec: str, run: Path) -> SourceError:
     """Return the error for a run's source that is not in its place."""
     return SourceError(
-        f"{spec}, which {run} was made of, is not there; report, export and select still work; if it was moved, name "
-        f"the new place once: tenpercent run PLACE --out {run}"
+        f"{spec}, which {run} was made of, is not there; report, select and exports as csv or indices still "
+        f"work; if it was moved, name the new place once: tenpercent run PLACE --out {run}"
     )
 
 

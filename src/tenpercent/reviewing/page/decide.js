@@ -23,6 +23,8 @@ export function possible(kind, images = targets()) {
   return { kind, images };
 }
 
+const UNSEEN = "The current image is not on screen; click one first.";
+
 /** Whether an image is on screen: in the panel, or where it is listed. */
 function seen(position) {
   const panel = document.querySelector(".panel");
@@ -35,7 +37,7 @@ function seen(position) {
 
 /** Decide about the selected images, or about others; about the one looked at only where it is seen. */
 export async function decide(kind, note = "", images = targets()) {
-  if (images.length === 1 && !state.selected.size && state.view !== "map" && !seen(images[0])) return say("The current image is not on screen; click one first.", { bad: true });
+  if (images.length === 1 && !state.selected.size && !seen(images[0])) return say(UNSEEN, { bad: true });
   const what = possible(kind, images);
   if (typeof what === "string") return say(what, { bad: true });
   return send(what.kind, what.images, note);
@@ -53,6 +55,8 @@ export async function whole(key = null) {
 
 async function ofLooked(kind) {
   if (state.selected.size) return say("This acts on a whole group, but images are selected; clear the selection first (Esc).", { bad: true });
+  const [looked] = targets();
+  if (looked !== undefined && !seen(looked)) return say(UNSEEN, { bad: true });
   return ofGroup(kind, activeKey(), "");
 }
 
