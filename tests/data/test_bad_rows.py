@@ -18,6 +18,7 @@ from tenpercent.cli.main import main
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.store.embeddings import Embeddings
+from tenpercent.data.store.part_files import Part, without_flaws
 from tenpercent.embedding import extract
 from tenpercent.errors import StageError, TenpercentError, UsageError
 from tenpercent.flaws import Flaw, all_flaws, describe_flaws, flaws_of
@@ -304,7 +305,7 @@ def test_an_embedder_that_is_flat_for_most_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_layer_without_direction_is_named() -> None:
-    part = extract.Part(
+    part = Part(
         ids=["a", "b"],
         rows=np.array([5, 6]),
         paths=[None, None],
@@ -312,7 +313,7 @@ def test_a_layer_without_direction_is_named() -> None:
         hashes=["x", "y"],
         layers={"start": np.ones((2, 2), np.float32), "end": np.array([[1, 1], [0, 0]], np.float32)},
     )
-    left, (gone,) = extract._without_flaws(part)
+    left, (gone,) = without_flaws(part)
     assert (left.ids, left.hashes, left.rows.tolist()) == (["a"], ["x"], [5])
     assert {layer: len(found) for layer, found in left.layers.items()} == {"start": 1, "end": 1}
     assert (gone.id, gone.row, gone.reason) == (

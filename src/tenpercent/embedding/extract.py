@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,11 @@ import torch
 from ..data.sources.source import ImageSource
 from ..data.store.embeddings import in_batches
 from ..data.store.files import fingerprint, read_metadata
-from ..data.store.part_files import Part, part_files, stored_layers, write_part
+from ..data.store.part_files import Part, part_files, stored_layers, without_flaws, write_part
 from ..data.store.rejected import REJECTED, Rejected, write_rejected
 from ..data.store.run_folder import RunFolder
 from ..data.store.unfinished_part import UnfinishedPart
 from ..errors import TenpercentError, UsageError
-from ..flaws import Flaw, flaws_of
 from ..progress import bar
 from .encoders import (
     Embedder,
@@ -200,7 +198,7 @@ def extract(
                 begun.add(number, made)
                 progress.update(len(batch))
             layers = {layer: np.concatenate(arrays) for layer, arrays in vectors.items()}
-            part, gone = _without_flaws(_part(found, source, cut, layers))
+            part, gone = without_flaws(_part(found, source, cut, layers))
             rejected += gone
             _check_most(rejected, n, source)
             write_part(folder, number, part, {**about, REJECTED: list(map(astuple, gone))} if gone else about)
@@ -230,29 +228,6 @@ def check_shape(vectors: Floats, count: int, width: int) -> None:
             f"the embedder returned vectors of shape {vectors.shape} for a batch of {count} images and a width of "
             f"{width}; it must return one vector per image, all of one width"
         )
-
-
-def _without_flaws(part: Part) -> tuple[Part, list[Rejected]]:
-    """Return a part without the images whose vector has no direction in some layer, and these images."""
-    flaws = {layer: flaws_of(vectors) for layer, vectors in part.layers.items()}
-    good = np.all([codes == Flaw.NONE for codes in flaws.values()], axis=0)
-    if good.all():
-        return part, []
-    gone = []
-    for at in np.flatnonzero(~good).tolist():
-        layer, flaw = next((layer, Flaw(codes[at])) for layer, codes in flaws.items() if codes[at])
-        of = f" of layer {layer}" if len(flaws) > 1 else ""
-        gone.append(Rejected(part.ids[at], int(part.rows[at]), f"its vector{of} {flaw.reason}"))
-    left = Part(
-        ids=list(compress(part.ids, good)),
-        rows=part.rows[good],
-        paths=list(compress(part.paths, good)),
-        labels=part.labels[good],
-        hashes=list(compress(part.hashes, good)),
-        layers={layer: vectors[good] for layer, vectors in part.layers.items()},
-        sizes=None if part.sizes is None else part.sizes[good],
-    )
-    return left, gone
 
 
 def _check_most(rejected: list[Rejected], n: int, source: ImageSource) -> None:

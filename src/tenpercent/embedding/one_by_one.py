@@ -20,12 +20,11 @@ from ..data.decoding.decode import decode_for, size_of
 from ..data.sources.source import ImageSource, Unreadable, content_hash
 from ..data.store.embeddings import Ints, in_batches
 from ..data.store.files import read_metadata
-from ..data.store.part_files import Part, part_files, part_layout, write_part
+from ..data.store.part_files import Part, part_files, part_layout, without_flaws, write_part
 from ..data.store.rejected import REJECTED, Rejected, write_rejected
 from ..data.store.run_folder import RunFolder
 from ..data.store.tables import count_rows, read_checked
 from ..errors import SourceError, StageError, TenpercentError, reason_of
-from ..flaws import Flaw, flaws_of
 from ..linkage.threads import cpus
 from ..progress import bar
 from .origin import Origin
@@ -171,27 +170,20 @@ def seconds_each(source: ImageSource, encoder: ImageEncoder, rows: Ints) -> floa
 
 def _part(source: ImageSource, found: Sequence[_Encoded], width: int) -> tuple[Part, list[Rejected]]:
     """Return a part of the images that have a vector with a direction, and the others with the reason."""
-    reasons = {one.row: one.reason for one in found if one.vector is None}
+    unread = [Rejected(source.ids[one.row], one.row, one.reason) for one in found if one.vector is None]
     read = [one for one in found if one.vector is not None]
-    vectors = np.array([one.vector for one in read], np.float32).reshape(-1, width)
-    flaws = flaws_of(vectors)
-    reasons |= {
-        read[at].row: f"its vector {Flaw(int(flaws[at])).reason}"
-        for at in np.flatnonzero(flaws != Flaw.NONE).tolist()
-    }
-    good = [at for at, one in enumerate(read) if one.row not in reasons]
-    kept = [read[at] for at in good]
-    rows = np.array([one.row for one in kept], np.int64)
+    rows = np.array([one.row for one in read], np.int64)
     part = Part(
         ids=[source.ids[row] for row in rows],
         rows=rows,
         paths=[source.paths[row] for row in rows],
         labels=np.full(len(rows), -1, np.int64) if source.labels is None else source.labels[rows],
-        hashes=[one.hash for one in kept],
-        layers={"end": vectors[good]},
-        sizes=np.array([one.size for one in kept], np.int64).reshape(-1, 3),
+        hashes=[one.hash for one in read],
+        layers={"end": np.array([one.vector for one in read], np.float32).reshape(-1, width)},
+        sizes=np.array([one.size for one in read], np.int64).reshape(-1, 3),
     )
-    return part, [Rejected(source.ids[row], row, why) for row, why in sorted(reasons.items())]
+    left, flawed = without_flaws(part)
+    return left, sorted([*unread, *flawed], key=lambda one: one.row)
 
 
 def _check_unchanged(source: ImageSource, path: Path, origin: Origin) -> None:

@@ -350,7 +350,7 @@ def check_vectors_alone(source: str | Path, embedder: Embedder | ByLabels | None
 def default_embedder(source: ImageSource, asked: Embedder | ByLabels | None = None) -> Embedder:
     """Return the requested embedder; by default the pretrained network, and for small labelled images a trained one.
 
-    On 10,000 images of CIFAR-10 and 20 nearest neighbours the pretrained network beats training without labels
+    By nearest neighbours on 10,000 images of CIFAR-10 the pretrained network beats a short training without labels
     (docs/embeddings.md), so images without labels get it whatever their size.
     """
     labelled = source.labels is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 
 from ...flaws import Flaw, flaws_of
 from .files import write_table
-from .rejected import REJECTED
+from .rejected import REJECTED, Rejected
 from .tables import Column, Layout, check, count_rows, read_checked, whole
 
 FORMAT = 1
@@ -145,6 +146,29 @@ def write_part(folder: Path, number: int, part: Part, about: dict[str, Any]) -> 
     for layer, vectors in part.layers.items():
         columns[layer] = vector_column(vectors)
     write_table(folder / f"part-{number:05d}.parquet", pa.table(columns), {"format": FORMAT, **about})
+
+
+def without_flaws(part: Part) -> tuple[Part, list[Rejected]]:
+    """Return a part without the images whose vector has no direction in some layer, and these images."""
+    flaws = {layer: flaws_of(vectors) for layer, vectors in part.layers.items()}
+    good = np.all([codes == Flaw.NONE for codes in flaws.values()], axis=0)
+    if good.all():
+        return part, []
+    gone = []
+    for at in np.flatnonzero(~good).tolist():
+        layer, flaw = next((layer, Flaw(codes[at])) for layer, codes in flaws.items() if codes[at])
+        of = f" of layer {layer}" if len(flaws) > 1 else ""
+        gone.append(Rejected(part.ids[at], int(part.rows[at]), f"its vector{of} {flaw.reason}"))
+    left = Part(
+        ids=list(compress(part.ids, good)),
+        rows=part.rows[good],
+        paths=list(compress(part.paths, good)),
+        labels=part.labels[good],
+        hashes=list(compress(part.hashes, good)),
+        layers={layer: vectors[good] for layer, vectors in part.layers.items()},
+        sizes=None if part.sizes is None else part.sizes[good],
+    )
+    return left, gone
 
 
 def vector_column(vectors: npt.NDArray[np.float32]) -> pa.Array:
