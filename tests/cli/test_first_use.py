@@ -143,11 +143,32 @@ def test_an_explanation_tells_copies_from_near_copies(tmp_path: Path) -> None:
     assert "5.00e−07" in said and "0.000000" not in said
 
 
-def test_sentences_on_gaps_use_one_minus_sign_and_count_one_merge() -> None:
+def test_sentences_on_gaps_use_one_minus_sign_and_plain_words_for_few_images() -> None:
     rising = describe_gap(np.linspace(1e-7, 2.4e-6, 30), 40)
     assert "2.1e−06" in rising and "e-0" not in rising
-    assert "1 merge is too few" in describe_gap(np.array([0.1]), 9)
-    assert "3 merges are too few" in describe_gap(np.array([0.1, 0.2, 0.3]), 9)
+    few = "There are too few images to see a gap between copies and the rest."
+    assert describe_gap(np.array([0.1]), 2) == few
+    assert describe_gap(np.array([0.1, 0.2, 0.3]), 4) == few
+
+
+def test_info_says_that_a_report_is_older_than_the_selection(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).standard_normal((20, 4)))
+    run = str(tmp_path / "run")
+
+    def told() -> str:
+        assert main(["info", run]) == 0
+        return next(line for line in capsys.readouterr().out.splitlines() if line.startswith("report"))
+
+    tp.embed(tmp_path / "vectors.npy", out=run)
+    assert told() == "report   not done yet"
+    tp.cluster(run)
+    tp.select(run, keep=0.9)
+    tp.report(run)
+    assert told().startswith("report   20")
+    tp.select(run, keep=0.8)
+    assert told() == f"report   not of this selection; update it with: tenpercent report {run}"
 
 
 @pytest.mark.parametrize(("threshold", "meant"), [(0.95, True), (0.1, False), (0.49, False)])

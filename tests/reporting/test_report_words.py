@@ -17,7 +17,7 @@ from tenpercent.data.sources.opening import open_source
 from tenpercent.embedding.pixels import fit, scan
 from tenpercent.errors import UsageError
 from tenpercent.evaluation.stage import protocol_of
-from tenpercent.reporting.gallery import shelves
+from tenpercent.reporting.gallery import shelves, tightest
 from tenpercent.reporting.provenance import flat as flat_settings
 from tenpercent.reporting.tables import groups_of
 
@@ -48,7 +48,7 @@ def pairs(seed: int = 0, n: int = 40) -> np.ndarray:
 # ---- groups --------------------------------------------------------------------------------------------------------
 
 
-def test_no_group_is_shown_from_both_ends() -> None:
+def test_the_tightest_are_the_tightest_whatever_else_is_shown() -> None:
     of_pairs = groups_of(tp.select(tp.cluster(tp.Embeddings.from_numpy(pairs()), 0.5), keep=0.5))
     tight, wide = shelves(of_pairs, 6)
     assert (tight.title, wide.title) == ("The tightest groups", "The widest groups")
@@ -58,7 +58,13 @@ def test_no_group_is_shown_from_both_ends() -> None:
     mixed = groups_of(tp.select(tp.cluster(tp.Embeddings.from_numpy(some), 0.5), keep=0.5))
     large, tight = shelves(mixed, 6)
     assert (large.title, tight.title) == ("The largest groups", "The tightest groups")
-    assert not set(large.groups) & set(tight.groups)
+    assert mixed.size[large.groups].tolist() == [3] * 6
+    assert tight.groups == tightest(mixed, 6)
+    one = np.concatenate([pairs(n=4), pairs(n=4)[:1]])
+    single = groups_of(tp.select(tp.cluster(tp.Embeddings.from_numpy(one), 0.4), keep=4 / 9))
+    large, tight = shelves(single, 6)
+    assert single.size[large.groups].tolist() == [3], "pairs are not among the largest"
+    assert len(tight.groups) == 4
 
 
 def test_few_groups_stand_on_one_shelf() -> None:

@@ -149,6 +149,14 @@ def test_the_server_tells_the_gap_and_the_scale(run: Path) -> None:
         assert opened.get("/api/run")["gap"]["found"] == found, "decisions are no part of it"
 
 
+def test_exact_duplicates_are_noted_and_are_no_gap(tmp_path: Path) -> None:
+    rows = np.random.default_rng(3).standard_normal((40, 4))
+    with page(run_of_vectors(tmp_path, np.concatenate([rows, rows[:2]]), None, keep=0.5)) as opened:
+        told = opened.get("/api/run")
+    assert told["gap"]["found"] is None
+    assert "2 images are exact duplicates of another (equal vectors)." in told["notes"]
+
+
 def test_the_page_looks_farther_until_it_finds_the_gap_and_cuts_there(seen: Look) -> None:
     gap = seen.page.locator("#gap")
     gap.get_by_text("There is no gap up to").wait_for()

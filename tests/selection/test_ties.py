@@ -1,4 +1,4 @@
-"""Of images that stand for their group equally well, the one with the most pixels is kept, then the larger file."""
+"""Of images that stand for their group equally well, pixels decide, then a clearly larger file, then the name."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def resized(rows: np.ndarray, sizes: list[tuple[int, int, int]]) -> tp.Embedding
     return replace(tp.Embeddings.from_numpy(rows), sizes=np.asarray(sizes, dtype=np.int64))
 
 
+def by_name(*order: int) -> np.ndarray:
+    """A rank of images of one size."""
+    return np.outer(order, (0, 0, 1))
+
+
 PAIR = np.asarray([[1.0, 0.0], [0.99, 0.1], [0.0, 1.0]])
 
 
@@ -29,10 +34,12 @@ PAIR = np.asarray([[1.0, 0.0], [0.99, 0.1], [0.0, 1.0]])
         ([(100, 100, 9), (50, 50, 9), (9, 9, 9)], 0),
         ([(100, 10, 9), (10, 100, 99), (9, 9, 9)], 1),  # as many pixels, the larger file
         ([(10, 10, 9), (10, 10, 9), (9, 9, 9)], 0),  # the smaller id
+        ([(10, 10, 1000), (10, 10, 1099), (9, 9, 9)], 0),  # a file larger by less than a tenth
+        ([(10, 10, 1000), (10, 10, 1101), (9, 9, 9)], 1),
         ([(100_000, 100_000, 1), (99_999, 100_001, 9), (9, 9, 9)], 0),
     ],
 )
-def test_a_tie_goes_to_more_pixels_then_the_larger_file_then_the_smaller_id(
+def test_a_tie_goes_to_more_pixels_then_the_clearly_larger_file_then_the_smaller_id(
     sizes: list[tuple[int, int, int]], kept: int
 ) -> None:
     embeddings = resized(PAIR, sizes)
@@ -41,19 +48,44 @@ def test_a_tie_goes_to_more_pixels_then_the_larger_file_then_the_smaller_id(
     assert (selection.representative_rows[:2] == kept).all()
 
 
+def kept_names(names: list[str], sizes: list[tuple[int, int, int]]) -> list[str]:
+    """The names kept of equal images."""
+    rows = np.ones((len(names), 2))
+    embeddings = tp.Embeddings.from_numpy(rows, ids=names)
+    order = [names.index(name) for name in embeddings.ids]
+    sized = replace(embeddings, sizes=np.asarray(sizes, dtype=np.int64)[order])
+    return list(tp.select(tp.cluster(sized, keep=0.01), keep=0.01).kept)
+
+
+@pytest.mark.parametrize(
+    "copy", ["a (1).jpg", "a copy.jpg", "a-edited.jpg", "0/a_bright.jpg", "Copy of a.jpg"]
+)
+def test_a_name_as_of_a_copy_goes_where_the_files_are_about_as_large(copy: str) -> None:
+    assert kept_names(["z/a.jpg", copy], [(9, 9, 1000), (9, 9, 1020)]) == ["z/a.jpg"]
+    assert kept_names(["z/a.jpg", copy], [(9, 9, 1000), (9, 9, 1200)]) == [copy]
+    assert kept_names(["z/a.jpg", copy], [(9, 9, 1000), (9, 10, 900)]) == [copy]
+    assert kept_names(["z/a.jpg", "b/a.jpg"], [(9, 9, 1000), (9, 9, 1020)]) == ["b/a.jpg"]
+
+
+def test_sizes_are_held_against_the_largest_of_the_group() -> None:
+    """Each is less than a tenth larger than the one before; the first two are out all the same."""
+    sizes = [(9, 9, 1000), (9, 9, 1090), (9, 9, 1180), (9, 9, 1280), (8, 9, 9999)]
+    assert kept_names(["a", "ab", "abcd", "abc", "A"], sizes) == ["abc"]
+
+
 def test_the_nearest_to_the_centre_stays_however_small_it_is() -> None:
     angles = np.radians([0.0, 5.0, 10.0])
     rows = np.column_stack([np.cos(angles), np.sin(angles)])
-    found = representatives(rows, np.zeros(3, dtype=np.int64), np.asarray([1, 2, 0]))
+    found = representatives(rows, np.zeros(3, dtype=np.int64), by_name(1, 2, 0))
     assert found[0].tolist() == [1, 1, 1]
 
 
 def test_an_image_that_may_not_stand_does_not_whatever_its_size() -> None:
     units = np.repeat([[1.0, 0.0]], 3, axis=0)
     starts = np.asarray([0, 3])
-    chosen = central(units, starts, np.asarray([True, False, True]), np.asarray([2, 0, 1]))
+    chosen = central(units, starts, np.asarray([True, False, True]), by_name(2, 0, 1))
     assert chosen.tolist() == [2]
-    assert central(units, starts, np.zeros(3, dtype=bool), np.asarray([2, 0, 1])).tolist() == [-1]
+    assert central(units, starts, np.zeros(3, dtype=bool), by_name(2, 0, 1)).tolist() == [-1]
 
 
 def test_the_tree_and_the_groups_do_not_depend_on_sizes() -> None:

@@ -52,20 +52,40 @@ def test_the_threshold_takes_the_copies_and_nothing_else() -> None:
     assert sorted(tp.select(merges, tp.Cut(threshold=found.threshold)).removed_rows % 100) == list(range(20))
 
 
-def test_equal_images_are_a_gap_of_their_own() -> None:
-    found = find_gap(np.concatenate([np.zeros(5), np.linspace(0.3, 0.6, 60)]))
+@pytest.mark.parametrize("exact", [0.0, 3e-10])
+def test_exact_duplicates_are_counted_apart_and_make_no_gap(exact: float) -> None:
+    rest = np.linspace(0.3, 0.6, 60)
+    for count, verb in ((1, "1 image is an exact duplicate"), (5, "5 images are exact duplicates")):
+        found = np.concatenate([np.full(count, exact), rest])
+        assert find_gap(found) is None
+        threshold = "0" if exact == 0 else "1e-09"
+        said = describe_gap(found, 100)
+        assert f"{verb} of another (equal vectors); --threshold {threshold} removes no more. The" in said
+        assert (
+            "other merges have no gap up to 0.58: no threshold up to there tells copies from the rest."
+            in said
+        )
+
+
+def test_a_gap_among_the_others_counts_the_exact_duplicates_below_it() -> None:
+    near = np.concatenate([np.linspace(0.001, 0.002, 12), np.linspace(0.3, 0.6, 60)])
+    found = find_gap(near)
+    both = find_gap(np.concatenate([np.zeros(3), near]))
     assert found is not None
-    assert (found.merges, found.below, found.above) == (5, 0.0, 0.3)
-    assert 0 < found.threshold < 0.3
+    assert both is not None
+    assert (both.merges, both.below, both.above) == (found.merges + 3, found.below, found.above)
+    assert both.threshold == found.threshold
 
 
 def test_a_handful_of_merges_says_nothing() -> None:
     assert find_gap(np.linspace(0.1, 0.9, FEWEST)) is None
-    assert "too few" in describe_gap(np.linspace(0.1, 0.9, FEWEST), 9)
+    assert "too few images to see a gap" in describe_gap(np.linspace(0.1, 0.9, FEWEST), 8)
+    assert "too few merges to see a gap" in describe_gap(np.linspace(0.1, 0.9, FEWEST), 9)
+    assert "too few other images" in describe_gap(np.asarray([0.0, 0.2]), 3)
     assert "no gap up to" in describe_gap(heights(0), 200)
     assert "looks further" not in describe_gap(heights(0), 200)
     assert "looks further" in describe_gap(heights(0)[:99], 200)
-    assert "too few" in describe_gap(np.empty(0), 1)
+    assert "too few" in describe_gap(np.linspace(0.1, 0.2, 1), 2)
 
 
 def test_what_too_few_merges_follow_is_not_called_free_of_gaps() -> None:
@@ -151,6 +171,15 @@ def test_the_report_names_what_was_asked_and_the_gap_at_the_curve(vectors: Path,
 
 
 def test_where_all_vectors_are_equal_that_is_said_and_not_that_no_gap_tells_them_apart() -> None:
-    assert describe_gap(np.zeros(19), 20) == (
-        "All 19 merges are at height 0: images with equal vectors, such as copies of one image."
-    )
+    said = "19 images are exact duplicates of another (equal vectors); --threshold 0 removes no more."
+    assert describe_gap(np.zeros(19), 20) == said
+
+
+def test_a_count_that_rounds_is_explained(tmp_path: Path) -> None:
+    for n, said in (
+        (9, "Asked to keep 90%: removed 1 of 9 images (11.1%), kept 8 (90% of 9 is 8.1)."),
+        (10, "Asked to keep 90%: removed 1 of 10 images (10.0%), kept 9."),
+    ):
+        np.save(tmp_path / f"{n}.npy", np.random.default_rng(n).standard_normal((n, 4)))
+        tp.run(tmp_path / f"{n}.npy", out=tmp_path / f"run {n}")
+        assert describe_run(tmp_path / f"run {n}").startswith(said)

@@ -51,26 +51,29 @@ class Shelf(NamedTuple):
 
 
 def shelves(groups: SelectionGroups, limit: int) -> list[Shelf]:
-    """Choose groups from two ends, none of them twice: the largest and the tightest; of equal sizes the widest last.
+    """Choose groups from two ends: the largest and the tightest; the tightest and the widest where all are of one size.
+
+    The largest are larger than the smallest size: of that, the tightest tell more. A group may be among both.
 
     Args:
         groups: all groups.
         limit: how many from either end.
     """
-    narrow = tightest(groups)
-    if len(np.unique(groups.size[groups.redundant])) == 1:
-        first = Shelf("The tightest groups", "Their images are the most alike.", narrow[:limit])
-        other = ("The widest groups", "Their images are the least alike: review these first.", narrow[::-1])
+    narrow, sizes = tightest(groups), groups.size[groups.redundant]
+    if len(np.unique(sizes)) == 1:
+        widest = [group for group in narrow[::-1] if group not in narrow[:limit]][:limit]
+        found = [
+            Shelf("The tightest groups", "Their images are the most alike.", narrow[:limit]),
+            Shelf("The widest groups", "Their images are the least alike: review these first.", widest),
+        ]
     else:
-        first = Shelf("The largest groups", "Of equal sizes the tighter first.", largest(groups, limit))
-        other = (
-            "The tightest groups",
-            "Their images are the most alike; of equals the larger first.",
-            narrow,
-        )
-    title, about, ordered = other
-    second = Shelf(title, about, [group for group in ordered if group not in first.groups][:limit])
-    return [shelf for shelf in (first, second) if shelf.groups]
+        above = [group for group in largest(groups, limit) if groups.size[group] > sizes.min()]
+        about = "Their images are the most alike; of equals the larger first."
+        found = [
+            Shelf("The largest groups", "Of equal sizes the tighter first.", above),
+            Shelf("The tightest groups", about, narrow[:limit]),
+        ]
+    return [shelf for shelf in found if shelf.groups]
 
 
 def spread(groups: SelectionGroups, limit: int) -> list[int]:

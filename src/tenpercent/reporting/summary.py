@@ -29,7 +29,7 @@ def describe_selection(run: str | Path, selection: Selection) -> str:
     n, removed = len(selection), len(selection.removed)
     lines = [
         f"{describe_request(selection)}: removed {removed:,} of {counted(n, 'image')} ({removed / n:.1%}), "
-        f"kept {n - removed:,}."
+        f"kept {n - removed:,}{_describe_rounding(selection)}."
     ]
     if removed:
         lines.append(_describe_groups(selection))
@@ -50,6 +50,14 @@ def describe_request(selection: Selection) -> str:
     if settings.get("threshold") is not None:
         return f"Asked to group images up to {settings['threshold']:g} apart{by}"
     return f"Asked to keep {100 * settings['keep']:.4g}%{by}"
+
+
+def _describe_rounding(selection: Selection) -> str:
+    """Return why the fraction removed is not quite as asked, where only whole images make the difference; else ""."""
+    n, kept, keep = len(selection), len(selection.kept), selection.settings.get("keep")
+    if keep is None or f"{kept / n:.1%}" == f"{keep:.1%}" or abs(kept - keep * n) >= 1:
+        return ""
+    return f" ({100 * keep:.4g}% of {n:,} is {keep * n:.4g})"
 
 
 def describe_scale(selection: Selection, mean: float | None) -> str:
@@ -141,7 +149,9 @@ def describe_folder(run: str | Path) -> str:
     for stage in Stage:
         found = content["stages"].get(stage)
         if found is None:
-            lines.append(f"{stage:<8} not finished")
+            outdated = stage is Stage.REPORT and folder.report.exists()
+            update = f"not of this selection; update it with: tenpercent report {folder.path}"
+            lines.append(f"{stage:<8} {update if outdated else 'not done yet'}")
             continue
         settings = ", ".join(
             f"{key} {value}" for key, value in sorted(_flat(found["settings"]).items()) if value is not None

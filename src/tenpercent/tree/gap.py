@@ -18,7 +18,7 @@ from ..linkage.distances import unit_vectors
 from ..linkage.points import rows_at_a_time
 from .steps import Floats
 
-LOWEST = 1e-9  # lower heights count as this one: exact copies differ by rounding at most
+LOWEST = 1e-9  # heights up to this one are of exact duplicates, whose vectors differ by rounding at most
 FOLLOWING = 100  # spacings that the mean is computed from
 FEWEST = 4  # least number of them for an answer
 RATIO = 1.2  # a narrower gap separates nothing that a person would see
@@ -31,7 +31,7 @@ class Gap:
     """Gap in the heights.
 
     Attributes:
-        merges: number of merges below it.
+        merges: number of merges below it, those of exact duplicates included.
         below: the greatest height below it.
         above: the smallest above it.
     """
@@ -43,7 +43,7 @@ class Gap:
     @property
     def threshold(self) -> float:
         """Middle of the gap, by ratio; rounded to two digits, which still lie within it."""
-        middle = math.sqrt(max(self.below, LOWEST) * self.above)
+        middle = math.sqrt(self.below * self.above)
         rounded = float(f"{middle:.2g}")
         return rounded if self.below < rounded < self.above else middle
 
@@ -51,13 +51,16 @@ class Gap:
 def find_gap(heights: Floats) -> Gap | None:
     """Return the clearest gap in the heights of a tree's first merges, or None where there is none.
 
+    Those of exact duplicates are left out: the step from 0 to any other height is no finding.
+
     Args:
         heights: float64[m], ascending.
     """
-    if len(heights) < FEWEST + 2:
+    exact = exact_duplicates(heights)
+    low = heights[exact:]
+    if len(low) < FEWEST + 2:
         return None
-    low = np.maximum(heights, LOWEST)
-    spacings = np.arange(1, len(heights)) * np.diff(np.log(low))
+    spacings = np.arange(1, len(low)) * np.diff(np.log(low))
     sums = np.concatenate([[0.0], np.cumsum(spacings)])
     first = np.arange(1, len(spacings) - FEWEST + 1)
     last = np.minimum(first + FOLLOWING, len(spacings))
@@ -67,7 +70,12 @@ def find_gap(heights: Floats) -> Gap | None:
     best = int(evidence.argmin())
     if evidence[best] >= math.log(CHANCE / len(first)):
         return None
-    return Gap(best + 1, float(heights[best]), float(heights[best + 1]))
+    return Gap(exact + best + 1, float(low[best]), float(low[best + 1]))
+
+
+def exact_duplicates(heights: Floats) -> int:
+    """Return the number of merges of equal vectors, each of which leaves one exact duplicate out."""
+    return int(np.searchsorted(heights, LOWEST, side="right"))
 
 
 def mean_dissimilarity(vectors: Vectors) -> float | None:
@@ -100,30 +108,42 @@ def precise_height(value: float) -> str:
     return f"{value:.6f}" if value >= 1e-3 else f"{value:.2e}".replace("-", "−")
 
 
+def describe_exact(exact: int) -> str:
+    """Return how many images are exact duplicates; "" for none."""
+    verb = "is an exact duplicate" if exact == 1 else "are exact duplicates"
+    return f"{counted(exact, 'image')} {verb} of another (equal vectors)" if exact else ""
+
+
 def describe_gap(heights: Floats, images: int) -> str:
-    """Return a sentence or two on the gap in the heights of a tree's first merges, or on its absence.
+    """Return a sentence or two on exact duplicates, and on the gap in the heights of a tree's first merges, if any.
 
     Args:
         heights: float64[m], ascending.
         images: number of images: a tree of fewer merges than half of it may end before a gap.
     """
-    gap = find_gap(heights)
+    exact = exact_duplicates(heights)
+    threshold = "0" if exact and heights[exact - 1] == 0 else f"{LOWEST:g}"
+    said = [f"{describe_exact(exact)}; --threshold {threshold} removes no more."] if exact else []
+    if exact < len(heights):
+        said.append(_describe_others(heights, exact, images))
+    return " ".join(said)
+
+
+def _describe_others(heights: Floats, exact: int, images: int) -> str:
+    """Return a sentence on the gap in the heights above those of exact duplicates, or on its absence."""
+    gap, early, others = find_gap(heights), len(heights) < images / 2, "other " if exact else ""
     if gap is not None:
         return (
             f"The heights of the merges have a gap: {gap.merges:,} up to {said_height(gap.below)}, the next from "
             f"{said_height(gap.above)}. --threshold {gap.threshold:.2g} takes what lies below it."
         )
-    if len(heights) <= FEWEST + 1:
-        verb = "is" if len(heights) == 1 else "are"
-        return (
-            f"{counted(len(heights), 'merge')} {verb} too few to look for a gap between copies and the rest."
-        )
-    if heights[-1] == 0:
-        return f"All {len(heights):,} merges are at height 0: images with equal vectors, such as copies of one image."
-    last = said_height(float(heights[-1 - FEWEST]))
-    if len(heights) < images / 2:
-        return f"The heights of the merges show no gap up to {last}, where the tree ends: a lower --keep looks further."
-    return (
-        f"The heights of the merges have no gap up to {last}: no threshold up to there tells "
-        "copies from the rest."
-    )
+    if len(heights) - exact <= FEWEST + 1:
+        few = "merges" if early else "images"
+        why = f"There are too few {others}{few} to see a gap between copies and the rest"
+    else:
+        last = said_height(float(heights[-1 - FEWEST]))
+        why = f"The heights of the {others}merges have no gap up to {last}"
+        if not early:
+            return f"{why}: no threshold up to there tells copies from the rest."
+        why += ", where the tree ends"
+    return f"{why}: a lower --keep looks further." if early else f"{why}."

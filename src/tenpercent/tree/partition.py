@@ -49,7 +49,7 @@ class Partition:
         diameter: float64[g], the largest dissimilarity of two members.
         height: height of the cut: that of the last merge taken, 0 where none was.
         cut: the requested cut.
-        rank: int64[n], which of equally near members represents a group: the lowest; None for the smallest id.
+        rank: int64[n, 3], which of equally near members represents a group, see `Embeddings.rank`; None for the first.
     """
 
     vectors: Vectors

@@ -13,6 +13,7 @@ from ..linkage.kernels import kernel
 from .steps import Bools, Floats
 
 TIE = 1e-12  # closeness to the centre that counts as equal
+LARGER = 1.1  # times the size of another file: a smaller difference says nothing of which is the original
 BLOCK_BYTES = 256 * 2**20  # unit vectors held at a time, unless one group alone has more
 
 
@@ -26,12 +27,13 @@ def representatives(vectors: Vectors, group: Ints, rank: Ints | None = None) -> 
 
     The representative is the member with the largest u·s, where s is the sum of the group's unit vectors in id
     order: the member nearest to the centre by cosine. Values within 1e-12 of the largest are ties, as both members
-    of a group of two are, and go to the lowest rank.
+    of a group of two are, and go to the image with the most pixels; then to the largest file, if it is more than a
+    tenth larger; then to the first by name.
 
     Args:
         vectors: [n, d] in id order; float32, or float64 as given.
         group: int64[n], numbered from 0 without gaps.
-        rank: int64[n], all different (`Embeddings.rank`); None for the smallest id.
+        rank: int64[n, 3], see `Embeddings.rank`; None for the smallest id.
 
     Returns:
         The position of each image's representative, int64[n], and the dissimilarity to it, float64[n].
@@ -63,14 +65,14 @@ def central(units: Floats, starts: Ints, allowed: Bools, rank: Ints | None = Non
         units: float64[m, d], unit vectors, group after group, each in id order.
         starts: int64[k + 1], the start of each group.
         allowed: bool[m], members that may represent their group; the centre is that of all members.
-        rank: int64[m], the lowest of equally near ones is chosen; None for the first.
+        rank: int64[m, 3], which decides among equally near ones (`Embeddings.rank`); None for the first.
 
     Returns:
         int64[k], −1 where no member is allowed.
     """
     chosen = np.empty(len(starts) - 1, dtype=np.int64)
     largest = int(np.diff(starts).max(initial=0))
-    ranked = np.arange(len(units), dtype=np.int64) if rank is None else rank
+    ranked = np.outer(np.arange(len(units)), (0, 0, 1)) if rank is None else rank
     _central(units, starts, allowed, ranked, np.empty(units.shape[1]), np.empty(largest), chosen)
     return chosen
 
@@ -120,8 +122,15 @@ def _central(
         if largest == -np.inf:
             chosen[g] = -1
             continue
+        pixels, size = -1, -1
+        for row in range(start, end):
+            if closeness[row - start] >= largest - TIE and rank[row, 0] >= pixels:
+                size = rank[row, 1] if rank[row, 0] > pixels or rank[row, 1] > size else size
+                pixels = rank[row, 0]
         best = -1
         for row in range(start, end):
-            if closeness[row - start] >= largest - TIE and (best < 0 or rank[row] < rank[best]):
+            if closeness[row - start] < largest - TIE or rank[row, 0] < pixels:
+                continue
+            if rank[row, 1] * LARGER >= size and (best < 0 or rank[row, 2] < rank[best, 2]):
                 best = row
         chosen[g] = best

@@ -212,16 +212,18 @@ class Embeddings:
 
     @cached_property
     def rank(self) -> Ints | None:
-        """Order in which equally central images become representatives, int64[n], lowest first.
+        """What decides which of equally central images is the representative, int64[n, 3].
 
-        More pixels come first, then the larger file, then the smaller id. None where sizes are unknown.
+        The columns are pixels, bytes of the file, and the order of the names: a shorter file name first, as copies get
+        longer ones (`IMG_1 (1).jpg`), then the smaller id. None where sizes are unknown.
         """
         if self.sizes is None:
             return None
         width, height, size = self.sizes.T
-        rank = np.empty(len(self), dtype=np.int64)
-        rank[np.lexsort((-size, -width * height))] = np.arange(len(self))  # stable: then by id
-        return rank
+        names = [len(name.rpartition("/")[2]) for name in self.ids.tolist()]
+        order = np.empty(len(self), dtype=np.int64)
+        order[np.argsort(names, kind="stable")] = np.arange(len(self))
+        return np.column_stack([width * height, size, order])
 
     @property
     def width(self) -> int:
