@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,6 +27,18 @@ def quiet(on: bool = True) -> Iterator[None]:
 def is_quiet() -> bool:
     """Return whether bars are off here, for passing it on to another process."""
     return _quiet.get()
+
+
+@contextmanager
+def quiet_log(name: str) -> Iterator[None]:
+    """Hide what a library logs below errors within this context."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager

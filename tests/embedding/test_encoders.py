@@ -134,16 +134,6 @@ def test_an_unknown_model_offers_the_nearest() -> None:
         timm_model(Timm("resnet51"))
 
 
-def test_no_network_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*args: Any, **settings: Any) -> nn.Module:
-        raise ConnectionError("no route to host\nand more")
-
-    monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(UsageError, match=r"no route to host.*--weights FILE") as caught:
-        timm_model(Timm(MODEL))
-    assert "\n" not in str(caught.value)
-
-
 def test_a_module_gets_floats_from_0_to_1_in_evaluation_mode_and_stays_as_it_was() -> None:
     class Watch(nn.Module):
         def __init__(self) -> None:

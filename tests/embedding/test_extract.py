@@ -178,7 +178,7 @@ def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
 
     with pytest.raises(StageError, match=r"function was .*mean_colours, now .*other.*--out.*delete"):
         embed(tmp_path, source, other)
-    with pytest.raises(StageError, match="embedder was function, now module"):
+    with pytest.raises(StageError, match=r"embedder was function:.*mean_colours, now module:"):
         embed(tmp_path, source, net())
 
 

@@ -177,7 +177,7 @@ EMBEDDER = group(
         "NAME",
         "pretrained: a network of ImageNet that comes with the package (default for photos, and without labels); "
         "supervised: train on the labels (default for labelled images of up to 64 pixels); selfsupervised: train "
-        "without labels; timm:NAME: any timm model",
+        "without labels; dinov2, clip, siglip2 or timm:NAME: a model of timm, for fine-grained or unusual images",
     ),
     flag(
         "--preset",
@@ -206,7 +206,8 @@ EMBEDDER = group(
         "--side",
         "PIXELS",
         "supervised, selfsupervised: scale images above 64 pixels to this shorter side and crop them square "
-        "(default: {embedding.settings:LARGE}; selfsupervised without a GPU: {embedding.stage:SIDE})",
+        "(default: {embedding.settings:LARGE}; selfsupervised without a GPU: {embedding.stage:SIDE}); timm: side of "
+        "the model's input (default: the model's own; dinov2: 224)",
     ),
     flag(
         "--dim",

@@ -28,6 +28,7 @@ from .encoders import (
     side_of,
 )
 from .extract import check_labels
+from .hub import describe_model
 from .loop import LearningTask, threads
 from .networks import build
 from .pixels import Ints, Scan, describe, fit, look, memory_for_pixels, scan
@@ -288,7 +289,7 @@ def _ready(embedder: Embedder, sample: Sample) -> tuple[Encoder, list[str]]:
         ["its weights are downloaded from the hub unless they are cached"] if embedder.weights is None else []
     )
     encoder = TimmEncoder(_timm(embedder), float32_unless_set(embedder.precision), devices_for(1).first)
-    return encoder, [embedder.name, *fetched]
+    return encoder, [describe_model(embedder), *fetched]
 
 
 def _readable(source: ImageSource, rows: Ints, side: int) -> tuple[Ints, float]:

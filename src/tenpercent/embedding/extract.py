@@ -39,7 +39,7 @@ from .origin import Origin, stored_choice
 from .pixels import Ints, Scan, scan
 from .selfsupervised import check_images, check_network
 from .settings import SMALL, SelfSupervised, Supervised, Timm
-from .weights import check_name, timm_model
+from .weights import timm_model
 
 BEGUN = "begun"  # the folder from which an interrupted extraction resumes
 PART = 4096  # images per part file; fixed, so that a resumed run writes the same files
@@ -128,10 +128,8 @@ def check_embedder(embedder: Embedder) -> None:
             build(embedder.network, embedder.depth, 2, (SMALL, SMALL))
     elif isinstance(embedder, SelfSupervised):
         check_network(embedder)
-    elif isinstance(embedder, Timm) and embedder.weights is not None:
-        timm_model(embedder)
     elif isinstance(embedder, Timm):
-        check_name(embedder.name)
+        timm_model(embedder)
 
 
 def check_labels(source: ImageSource, embedder: Embedder, rows: Ints) -> None:

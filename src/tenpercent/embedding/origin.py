@@ -133,8 +133,16 @@ def stored_embedder(run: RunFolder) -> dict[str, Any] | None:
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Return the settings of an embedder that differ, with both values; for another kind of embedder only the kind."""
-    keys = sorted(old.keys() | new.keys()) if old.get("embedder") == new["embedder"] else ["embedder"]
+    if old.get("embedder") != new["embedder"]:
+        return [f"the embedder was {_kind(old)}, now {_kind(new)}"]
+    keys = sorted(old.keys() | new.keys())
     return [f"{key} was {old.get(key)}, now {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
+
+
+def _kind(embedder: dict[str, Any]) -> str:
+    """Return the kind of an embedder, and its name where it has one."""
+    name = embedder.get("name") or embedder.get("class") or embedder.get("function")
+    return f"{embedder.get('embedder')}:{name}" if name else str(embedder.get("embedder"))
 
 
 def _read(path: Path, remedy: str) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from torch import nn
 from ..data.store.files import fingerprint
 from ..errors import TenpercentError, UsageError, require
 from .augment import Ints, PixelSource, View
+from .hub import config_of
 from .loop import TrainingJob
 from .networks import Layered, Size, TimmBody, TimmResNet, Unlabelled, build
 from .settings import SelfSupervised, Timm
 from .training import Trained, known_by, run_job, seeded, training_length
 from .views import Strength, Variations, draw, views
-from .weights import check_name, load_weights, model_view, untrained_model
+from .weights import load_weights, model_view, untrained_model
 
 TEMPERATURE = 0.2
 COLLAPSED = 0.01  # below this spread all images have nearly the same vector
@@ -183,7 +184,7 @@ def check_body(settings: SelfSupervised) -> None:
             build(None, settings.depth, 0, (1, 1))
         return
     if settings.weights is not None:
-        check_name(settings.network)
+        config_of(settings.network)
     network = network_for(settings, (1, 1))
     if settings.weights is not None:
         load_weights(timm_part(network), settings.weights)

@@ -30,7 +30,7 @@ from ..data.store.run_folder import RunFolder, Stage
 from ..errors import RunFolderError, SourceError, StageError, UsageError, require
 from .by_labels import ByLabels
 from .identity import borrowed, is_borrowed
-from .settings import KINDS, SMALL, Pretrained, SelfSupervised, Supervised
+from .settings import KINDS, SMALL, Pretrained, SelfSupervised, Supervised, Timm
 
 if TYPE_CHECKING:  # torch is loaded where it is needed
     from .encoders import Embedder
@@ -196,7 +196,10 @@ def embed_opened(
         require("torch", "images")
         from .encoders import embedder_json
         from .extract import check_embedder, check_labels, embed_source
+        from .hub import describe_model
 
+        if isinstance(chosen, Timm):
+            log.info("embedding by %s", describe_model(chosen))
         check_labels(opened, chosen, rows)
         identity = embedder_json(chosen)
         if not RunFolder(Path(out)).json_path.exists():

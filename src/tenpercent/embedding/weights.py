@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import UsageError, nearest, one_line, require
+from ..errors import UsageError, one_line, require
 from .augment import PixelSource, View
+from .hub import config_of, hub_file
 from .settings import Timm
 
 log = logging.getLogger("tenpercent")
@@ -32,13 +33,15 @@ def timm_model(settings: Timm, n_classes: int = 0) -> nn.Module:
         model = untrained_model(settings, n_classes)
         load_weights(model, settings.weights)
         return model
-    check_name(settings.name)
+    path = hub_file(settings.name)
     try:
-        return _create(settings, n_classes, pretrained=True)
-    except Exception as error:  # the hub raises many kinds: no such weights, no network, no access
+        return _create(settings, n_classes, {} if path is None else {"file": str(path)}, pretrained=True)
+    except Exception as error:  # of many kinds: a damaged file, or no network for the few that the hub lacks
+        damaged = "can't be downloaded" if path is None else f"in {path} can't be loaded"
+        remedy = "" if path is None else "delete that file to download it again, or "
         raise UsageError(
-            f"the weights of {settings.name} can't be downloaded ({one_line(error, 200)}); name a local file "
-            "with --weights FILE"
+            f"the weights of {settings.name} {damaged} ({one_line(error, 200)}); {remedy}name a local file with "
+            "--weights FILE"
         ) from error
 
 
@@ -48,23 +51,20 @@ def untrained_model(settings: Timm, n_classes: int = 0) -> nn.Module:
     Raises:
         UsageError: timm has no such model.
     """
-    check_name(settings.name)
-    return _create(settings, n_classes, pretrained=False)
+    config_of(settings.name)
+    return _create(settings, n_classes, {}, pretrained=False)
 
 
-def check_name(name: str) -> None:
-    """Raise `UsageError` where timm has no such model; the message suggests the nearest names."""
-    timm = require("timm", "images")
-    if not timm.is_model(name):
-        raise UsageError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
-
-
-def _create(settings: Timm, n_classes: int, pretrained: bool) -> nn.Module:
+def _create(settings: Timm, n_classes: int, config: dict[str, Any], *, pretrained: bool) -> nn.Module:
     """Build the model; the weights of a new classifier are determined by the seed."""
     timm = require("timm", "images")
+    if settings.side is not None:
+        config = {**config, "input_size": (3, settings.side, settings.side)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        model: nn.Module = timm.create_model(settings.name, pretrained=pretrained, num_classes=n_classes)
+        model: nn.Module = timm.create_model(
+            settings.name, pretrained=pretrained, num_classes=n_classes, pretrained_cfg_overlay=config
+        )
     return model
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ...errors import SourceError, nearest, require
-from ...progress import bar
+from ...progress import bar, quiet_log
 from ..store.embeddings import Embeddings, row_ids
 from .columns import find_columns
 from .options import SourceOptions
@@ -216,15 +215,12 @@ def quiet_datasets(datasets: Any, *, always: bool = False) -> Iterator[None]:
     hide = always or ours.disable or not sys.stderr.isatty()
     ours.close()
     hide = hide and not datasets.are_progress_bars_disabled()
-    hub = logging.getLogger("huggingface_hub")
-    level = hub.level
-    hub.setLevel(logging.ERROR)
     if hide:
         datasets.disable_progress_bars()
     try:
-        yield
+        with quiet_log("huggingface_hub"):
+            yield
     finally:
-        hub.setLevel(level)
         if hide:
             datasets.enable_progress_bars()
 
