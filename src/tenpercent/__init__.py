@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .calibration.calibration import Calibration
     from .data.sources.opening import open_source
     from .data.sources.options import SourceOptions
     from .data.store.embeddings import Embeddings
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Calibration",
     "Cut",
     "Embeddings",
     "Leaks",
@@ -59,6 +61,7 @@ __all__ = [
 
 # The module of each public name: loaded on first use, as numpy, pyarrow and numba take most of a second.
 _PLACES = {
+    "Calibration": "calibration.calibration",
     "Cut": "tree.cut",
     "Embeddings": "data.store.embeddings",
     "Leaks": "leakage.result",

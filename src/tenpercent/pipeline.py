@@ -18,7 +18,7 @@ from .data.store.embeddings import Embeddings
 from .data.store.ids import as_text, find_id
 from .data.store.left_out import check_takes_part, read_rejected
 from .data.store.run_folder import RunFolder, Stage
-from .decisions.log import DecisionLog
+from .decisions.log import ANSWERS, DecisionLog
 from .embedding.stage import Clock, embed_opened, open_for_run
 from .errors import StageError, UsageError, counted
 from .selection.confirmation import confirm
@@ -281,7 +281,7 @@ def select_by(
         return select_embeddings(what, keep, within=within, **how)
     folder = RunFolder.open(what)
     folder.require(Stage.EMBED)
-    if DecisionLog(folder.path).version:
+    if any(one.kind not in ANSWERS for one in DecisionLog(folder.path).active()):
         log.warning("decisions about images take no part: %s knows none", strategy)
     with folder.lock(Stage.SELECT, Stage.REPORT):
         clock = Clock()

@@ -122,6 +122,13 @@ def review(arguments: Namespace) -> None:
     serve(**given(arguments, serve), browser=not arguments.no_browser)
 
 
+def calibrate(arguments: Namespace) -> None:
+    """Ask whether pairs of images are the same, and find the threshold that the answers suggest."""
+    from .questions import ask
+
+    _say(f"\n{ask(arguments.run).estimate}")
+
+
 def decisions(arguments: Namespace) -> None:
     """List, export or import decisions about images."""
     from ..decisions.exchange import describe_decisions, read_into, write_from

@@ -107,6 +107,12 @@ COMMANDS = (
         "Decisions are stored in RUN/decisions.sqlite; they hold at every fraction and for new embeddings.",
     ),
     Command(
+        commands.calibrate,
+        (RUN,),
+        "Asks about 30 to 60 pairs, six at a time, shown in RUN/calibration.png. Each answer is stored at once in\n"
+        "RUN/decisions.sqlite; the same command resumes. `tenpercent review` asks the same in the browser.",
+    ),
+    Command(
         commands.decisions,
         (
             RUN,

@@ -134,4 +134,4 @@ def _line(decision: Decision) -> str:
     more = f" and {len(decision.images) - SHOWN:,} more" if len(decision.images) > SHOWN else ""
     note = f'  "{decision.note}"' if decision.note else ""
     undone = "  (undone)" if decision.undone else ""
-    return f"{decision.number:>5}  {decision.time[:19]}  {decision.kind:<7} {named}{more}{note}{undone}"
+    return f"{decision.number:>5}  {decision.time[:19]}  {decision.kind:<9} {named}{more}{note}{undone}"

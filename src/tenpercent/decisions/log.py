@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import RunFolderError, StageError, TenpercentError
 from . import rows
+from .rows import ANSWERS as ANSWERS
 from .rows import Decision as Decision
 from .rows import ImageName as ImageName
 from .rows import Kind as Kind
@@ -195,6 +196,7 @@ class DecisionLog:
                     database.execute(statement)
                 database.execute(f"PRAGMA user_version = {rows.FORMAT}")
             rows.check_schema(database, self.path)
+            database.execute(f"PRAGMA user_version = {rows.FORMAT}")
             try:
                 yield database
             except BaseException:

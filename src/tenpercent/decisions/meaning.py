@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.store.embeddings import Embeddings, Ints
 from .constraints import Constraints
-from .log import Decision, ImageName, Kind
+from .log import ANSWERS, Decision, ImageName, Kind
 
 
 class Meaning(NamedTuple):
@@ -52,7 +52,7 @@ def constraints_of(decisions: Sequence[Decision], embeddings: Embeddings) -> Mea
             if len(set(found)) == 2:
                 apart.add((min(found), max(found)))
             continue
-        if decision.kind is Kind.ACCEPT:
+        if decision.kind in ANSWERS or decision.kind is Kind.ACCEPT:
             continue
         remove.difference_update(found)
         if decision.kind is Kind.KEEP:

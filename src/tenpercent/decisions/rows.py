@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ..errors import StageError, UsageError
 
-FORMAT = 1
+FORMAT = 2  # 2 has answers about pairs
 LONGEST_NOTE = 2000
 
 SCHEMA = """
@@ -44,9 +44,16 @@ class Kind(StrEnum):
     APART = "apart"  # two images that never share a group
     ALONE = "alone"  # they share a group with no other image
     ACCEPT = "accept"  # reviewed: nothing changes
+    SAME = "same"  # two images that are the same for the person's purpose: calibrates the threshold
+    DIFFERENT = "different"  # two that are not
 
 
-COUNT = {Kind.APART: 2}  # images that a decision names; any number for the other kinds
+ANSWERS = frozenset({Kind.SAME, Kind.DIFFERENT})  # kinds that constrain nothing
+COUNT = {
+    Kind.APART: 2,
+    Kind.SAME: 2,
+    Kind.DIFFERENT: 2,
+}  # images that a decision names; any number for the other kinds
 STAYS = frozenset(
     {Kind.KEEP, Kind.PREFER, Kind.ALONE}
 )  # kinds that contradict `REMOVE`, and the other way round
