@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from .decisions.log import ANSWERS, DecisionLog
 from .embedding.stage import Clock, embed_opened, open_for_run
 from .errors import StageError, UsageError, counted
 from .selection.confirmation import confirm
-from .tree.cut import DEPTH, Cut, check_cut, check_layer, one_cut
+from .tree.cut import DEPTH, Cut, check_cut, check_grows, check_layer, one_cut
 from .tree.memory_limit import checked_memory
 
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
@@ -75,6 +76,7 @@ def run(
     folder = run_folder_of(source, out)
     options, opened = open_for_run(source, options, folder, reread=reread)
     check_cut(cut, opened)
+    check_grows(cut, folder)
     if out is None:
         log.info("writing to %s", folder)
     made = embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
@@ -192,6 +194,7 @@ def select(
     cut: Cut | None = None,
     *,
     keep: float | None = None,
+    locked: Iterable[str | int] | None = None,
     memory: int | str | None = None,
     ignore_decisions: bool = False,
 ) -> Selection:
@@ -201,6 +204,7 @@ def select(
         what: merges, or a run folder, which then stores the selection.
         cut: the cut; default keep 0.9. Its `within` and `layer`, where given, must be those of the clustering.
         keep: the fraction kept, a shortcut for ``cut=Cut(keep=keep)``.
+        locked: images that must stay because they are labelled already, by id: a shortcut for ``Cut(locked=...)``.
         memory: memory limit for clustering further, in bytes or as ``"4GiB"``; None for half of free memory.
         ignore_decisions: cut as if there were no decisions.
 
@@ -211,7 +215,7 @@ def select(
     from .selection.stored import OpenRun, describe_change
     from .tree.merges import Merges
 
-    cut, allowed = one_cut(cut, keep), checked_memory(memory)
+    cut, allowed = one_cut(cut, keep, locked), checked_memory(memory)
     if isinstance(what, Merges):
         return select_merges(what, cut, allowed)
     run = OpenRun.open(what)
@@ -225,7 +229,7 @@ def _select_run(run: OpenRun, cut: Cut, allowed: int | None, *, ignore_decisions
     """Cut the tree of a run, deepened where that is needed, and store the selection."""
     from .linkage.memory import Resources
     from .selection.by_tree import select as select_merges
-    from .selection.stored import with_source
+    from .selection.stored import grown, with_source
 
     folder = run.folder
     with folder.lock(Stage.SELECT, Stage.REPORT):
@@ -233,7 +237,8 @@ def _select_run(run: OpenRun, cut: Cut, allowed: int | None, *, ignore_decisions
         clock = Clock()
         merges = run.decided(ignore=ignore_decisions, resources=Resources(memory=allowed))
         _check_clustered_so(folder, merges, cut)
-        if not merges.covers(cut):
+        cut = grown(cut, folder, merges.embeddings)
+        if not cut.locked and not merges.covers(cut):  # around locked images the rest has a tree of its own
             with folder.lock(Stage.CLUSTER):
                 deepening = Clock()
                 log.info("the stored tree is not deep enough; deepening it")
@@ -242,7 +247,7 @@ def _select_run(run: OpenRun, cut: Cut, allowed: int | None, *, ignore_decisions
                 # The record of the clustering stays: both files are of one tree, and a kill leaves one of them.
                 folder.forget(Stage.SELECT)
                 store_merges(folder, merges, deepening, bare, keep=cut.keep, threshold=cut.threshold)
-        selection = select_merges(merges, cut)
+        selection = select_merges(merges, cut, allowed)
         confirm(selection, cut.threshold)
         _store_selection(folder, selection, merges.embeddings, clock)
     return with_source(selection, folder)

@@ -77,7 +77,7 @@ def select(arguments: Namespace) -> None:
     cut = cut_of(arguments)
     if arguments.strategy in (None, "semantic"):
         refuse(arguments, ("seed", "scores"), "--strategy semantic")
-        selection = tp.select(arguments.run, **{**given(arguments, tp.select), "cut": cut, "keep": None})
+        selection = tp.select(arguments.run, cut, **given(arguments, tp.select, "keep", "locked"))
         _say(describe_selection(arguments.run, selection))
     else:
         _say(describe_selection(arguments.run, _select_by(arguments)))
@@ -95,6 +95,8 @@ def _select_by(arguments: Namespace) -> tp.Selection:
         "budget",
         "hold",
         "keep_ids",
+        "locked",
+        "grow",
         "memory",
         "min_per_class",
         *(() if strategy.draws else ("seed",)),

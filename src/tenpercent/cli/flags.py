@@ -268,6 +268,15 @@ CUT = group(
         "class: keep the same fraction of each class (default); global: take the lowest merges of all classes",
     ),
     flag("--keep-ids", "FILE", "images that must stay, beside what --keep keeps: one id per line"),
+    one_of(
+        flag(
+            "--locked",
+            "FILE",
+            "images that must stay, being labelled already: one id per line, or the column id of a .csv or .parquet; "
+            "images near to them are removed first",
+        ),
+        switch("--grow", "lock the images that RUN's earlier selection keeps"),
+    ),
     flag(
         "--min-per-class",
         "N",

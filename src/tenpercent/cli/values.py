@@ -84,7 +84,8 @@ def cut_of(arguments: Namespace) -> Cut:
     return Cut(
         **{
             **given(arguments, Cut),
-            "keep_ids": _read_ids(arguments.keep_ids),
+            "keep_ids": read_ids(arguments.keep_ids, "--keep-ids"),
+            "locked": read_ids(arguments.locked, "--locked"),
             "within": within_of(arguments),
         }
     )
@@ -101,14 +102,38 @@ def within_of(arguments: Namespace) -> str | None:
     return "all" if preset(name).within == "all" else None
 
 
-def _read_ids(path: Path | None) -> tuple[str, ...]:
+def read_ids(path: Path | None, flag: str) -> tuple[str, ...]:
+    """Return the ids in a file: one a line, or the column ``id`` of a table; none for no file.
+
+    Raises:
+        UsageError: it can't be read.
+    """
     if path is None:
         return ()
+    if path.suffix in (".csv", ".parquet"):
+        return _ids_of_table(path, flag)
     try:  # split at newlines alone: ids are paths, which may hold the rarer separators of `splitlines`
         return tuple(line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"can't read --keep-ids {path}: {reason_of(error)}; give a text file with one id per line"
+            f"can't read {flag} {path}: {reason_of(error)}; give a text file with one id per line"
+        ) from None
+
+
+def _ids_of_table(path: Path, flag: str) -> tuple[str, ...]:
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    try:
+        if path.suffix == ".csv":
+            text = csv.ConvertOptions(column_types={"id": pa.string()}, include_columns=["id"])
+            table = csv.read_csv(path, convert_options=text)
+        else:
+            table = parquet.read_table(path, columns=["id"])
+        return tuple(map(str, table["id"].to_pylist()))
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise UsageError(
+            f"can't read {flag} {path}: {reason_of(error)}; give a table with a column id, or text with one id per line"
         ) from None
 
 

@@ -165,6 +165,8 @@ def _warn(run: RunFolder, protocol: Protocol) -> None:
         log.warning(
             "the %d images of --keep-ids are ignored here: the tree alone selects", selected.settings.keep_ids
         )
+    if selected is not None and selected.settings.locked:
+        log.warning("the %d locked images are ignored here: the tree alone selects", selected.settings.locked)
 
 
 def find(

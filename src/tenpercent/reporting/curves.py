@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..selection.arrays import SelectionArrays
@@ -22,14 +24,22 @@ def curves_of(
     """
     labels = selection.codes
     if str(merges.within) == "all" or not np.any(labels >= 0):
-        return (), [_curve(merges.height, len(selection), len(selection) - len(groups))]
+        return (), [
+            _cut_as(selection, 0, _curve(merges.height, len(selection), len(selection) - len(groups)))
+        ]
     merged = labels[merges.a]
     order = np.lexsort((merges.height, merged))
     images, left = np.bincount(labels + 1), np.bincount(groups.label + 1)
     codes = (*np.flatnonzero(images[1:]).tolist(), *([-1] if images[0] else []))
     first, last = (np.searchsorted(merged[order], codes, side) for side in ("left", "right"))
     return codes, [
-        _curve(merges.height[order[start:end]], int(images[code + 1]), int(images[code + 1] - left[code + 1]))
+        _cut_as(
+            selection,
+            code,
+            _curve(
+                merges.height[order[start:end]], int(images[code + 1]), int(images[code + 1] - left[code + 1])
+            ),
+        )
         for code, start, end in zip(codes, first.tolist(), last.tolist(), strict=True)
     ]
 
@@ -37,6 +47,14 @@ def curves_of(
 def _curve(height: Floats, images: int, taken: int) -> MergeCurve:
     fraction = np.arange(1, len(height) + 1, dtype=np.float64) / max(images, 1)
     return MergeCurve(fraction, np.sort(height), min(taken, len(height)))
+
+
+def _cut_as(selection: SelectionArrays, code: int, curve: MergeCurve) -> MergeCurve:
+    """Return a curve with its cut: around locked images that is a height, not a number of merges."""
+    if selection.locked is None:
+        return curve
+    height = next((cut.height for cut in selection.classes if cut.code == code), selection.classes[0].height)
+    return replace(curve, cut=int(np.searchsorted(curve.height, height, side="right")))
 
 
 def extremes(codes: tuple[int, ...], curves: list[MergeCurve]) -> tuple[int | None, int | None]:

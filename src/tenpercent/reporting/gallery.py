@@ -126,7 +126,8 @@ class ImageCard:
     """One picture with its caption.
 
     Attributes:
-        role: ``kept``, ``removed``, ``kept too`` (asked for by id) or ``outside``; on a page of leaks others.
+        role: ``kept``, ``locked``, ``removed``, ``kept too`` (asked for by id) or ``outside``; on a page of leaks
+            others.
         name: the image's id.
         label: the class where it is to be shown, else "".
         dissimilarity: to the kept image; None for the kept one.
@@ -239,7 +240,9 @@ class Thumbnails:
         first, *others = members_shown(groups, group, limit)
         self.fetch([first, *others])
         represented = selection.represented[first]  # else all images of the group are removed by decision
-        cards = [self.card(first, "kept" if represented else "removed", with_class=with_class)]
+        locked = selection.locked is not None and bool(selection.locked[first])
+        became = "locked" if locked else "kept" if represented else "removed"
+        cards = [self.card(first, became, with_class=with_class)]
         for position in others:
             role = "kept too" if selection.kept_by_id[position] else "removed"
             far = float(selection.dissimilarity[position]) if represented else None

@@ -14,6 +14,7 @@ from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.records import SelectRecord
 from ..data.store.run_folder import RunFolder
 from ..decisions.log import Decision, ImageName
+from ..errors import counted
 from ..tree.cut import Cut, Hold
 from .cache import Cache
 from .forest import MergeForest
@@ -62,6 +63,11 @@ class StoredCut:
             notes.append(
                 f"The stored selection keeps {settings.keep_ids:,} images because --keep-ids names them; this page "
                 "does not know which: keep them here by a decision."
+            )
+        if settings.locked:
+            notes.append(
+                f"The stored selection is cut around {counted(settings.locked, 'locked image')}; this page shows the "
+                "groups without."
             )
         return cls(
             keep=settings.keep or max(1, selected.kept) / max(1, images),

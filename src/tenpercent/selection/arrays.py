@@ -65,6 +65,7 @@ class SelectionArrays:
         length: how many rows the source has, those without a vector counted; None where that is not known.
         number_ids: whether the ids were given as whole numbers: then `kept`, `removed`, `table` and `explain` give
             numbers.
+        locked: bool[n], the images that had to stay (`Cut.locked`); None where there were none.
     """
 
     ids: Strings
@@ -85,6 +86,7 @@ class SelectionArrays:
     source: dict[str, Any] | None = field(default=None)
     length: int | None = None
     number_ids: bool = False
+    locked: Bools | None = None
 
     def __post_init__(self) -> None:
         of_images = (self.kept_by_id, self.group, self.group_size, self.representative)

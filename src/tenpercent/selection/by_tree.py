@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..data.store.files import fingerprint
 from ..data.store.ids import positions_of
-from ..errors import counted
+from ..errors import UsageError, counted
 from ..linkage.memory import Resources
 from ..tree.cut import Cut
 from ..tree.memory_limit import checked_memory
@@ -15,6 +16,7 @@ from ..tree.merges import Merges
 from ..tree.representatives import representatives
 from ..tree.steps import Bools
 from .arrays import ClassCut
+from .locked import cut_around
 from .selection import Selection
 
 
@@ -23,25 +25,36 @@ def select(merges: Merges, cut: Cut, memory: int | str | None = None) -> Selecti
 
     Args:
         merges: the tree.
-        cut: where to cut; each of its `keep_ids` is kept beside the representative of its group.
+        cut: where to cut; each of its `keep_ids` is kept beside the representative of its group, and its `locked`
+            images are represented by no other.
         memory: limit for clustering further, in bytes or as ``"4GiB"``; None for half of the free memory.
 
     Raises:
-        UsageError: an unknown id; or vectors that are shared (`Embeddings.shared`) and have changed, which are read
-            once for that.
+        UsageError: an unknown id; more locked images than may be kept; or vectors that are shared
+            (`Embeddings.shared`) and have changed, which are read once for that.
         MemoryBudgetError: the cut needs more memory; the message says what fits.
     """
     embeddings, resources = merges.embeddings, Resources(memory=checked_memory(memory))
     embeddings.check_unchanged()
     wanted = positions_of(embeddings.ids, cut.keep_ids, "keep_ids", embeddings.rows)
-    deep = merges.deepened(cut, resources)
-    part = deep.partition(cut)
+    if cut.grow:
+        raise UsageError(
+            "grow is for a run folder, whose selection it grows; for merges give locked=selection.kept"
+        )
+    locked = positions_of(embeddings.ids, cut.locked, "locked", embeddings.rows)
+    around = cut_around(merges, cut, locked, resources) if len(locked) else None
+    deep = merges.deepened(cut, resources) if around is None else around.merges
+    part = deep.partition(cut) if around is None else around.part
     representative, dissimilarity = representatives(embeddings.vectors, part.group, embeddings.rank)
     kept = representative == np.arange(len(part.group))
     decided = part.with_representatives(part.decided)
     representative[decided.members] = np.repeat(decided.representative, np.diff(decided.starts))
     dissimilarity[decided.members] = decided.dissimilarity
     kept[decided.members] = decided.kept
+    if around is not None:
+        representative[locked], dissimilarity[locked], kept[locked] = locked, 0.0, True
+        representative[around.removed], dissimilarity[around.removed] = around.nearest, around.dissimilarity
+        kept[around.removed] = False
     extra = wanted[~kept[wanted]]
     kept[extra] = True
     return Selection(
@@ -57,15 +70,20 @@ def select(merges: Merges, cut: Cut, memory: int | str | None = None) -> Selecti
         dissimilarity=dissimilarity,
         group_diameter=part.diameter[part.group],
         classes=_class_cuts(deep, part.taken, kept),
-        settings=_settings(merges, cut, len(wanted)),
-        notes=(*part.notes, *_asked_notes(len(wanted), len(extra))),
+        settings=_settings(merges, cut, len(wanted), embeddings.ids[locked].tolist()),
+        notes=(
+            *(() if around is None else around.notes),
+            *part.notes,
+            *_asked_notes(len(wanted), len(extra)),
+        ),
         origin=embeddings.origin,
         length=embeddings.length,
         number_ids=embeddings.number_ids,
+        locked=None if around is None else np.isin(np.arange(len(embeddings)), locked),
     )
 
 
-def _settings(merges: Merges, cut: Cut, asked: int) -> dict[str, Any]:
+def _settings(merges: Merges, cut: Cut, asked: int, locked: list[str]) -> dict[str, Any]:
     """Return the settings that a selection records."""
     settings: dict[str, Any] = {
         "keep": cut.keep,
@@ -78,6 +96,8 @@ def _settings(merges: Merges, cut: Cut, asked: int) -> dict[str, Any]:
     }
     if cut.holds_height:
         settings["hold"] = str(cut.hold)
+    if locked:
+        settings |= {"locked": len(locked), "locked_ids": fingerprint(locked)}
     if len(merges.constraints):
         settings["decisions"] = merges.constraints.fingerprint
     return settings

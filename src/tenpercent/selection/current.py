@@ -55,6 +55,10 @@ def cut_since(run: OpenRun, *, ignore_decisions: bool = False) -> Cut | None:
             f"decisions have changed since {folder.path} was cut with --keep-ids; give these again: "
             f"tenpercent select {folder.path} {size} --keep-ids …"
         )
+    stored = load_selection(folder) if settings.locked else None
+    locked = () if stored is None or stored.locked is None else tuple(stored.ids[stored.locked].tolist())
+    if locked:
+        size = f"{size} --locked …"
     if not ignore_decisions:
         log.warning(
             "decisions were made since the images were selected; they hold here, and in the stored selection after: "
@@ -68,4 +72,5 @@ def cut_since(run: OpenRun, *, ignore_decisions: bool = False) -> Cut | None:
         budget=settings.budget,
         min_per_class=settings.min_per_class,
         hold=settings.hold,
+        locked=locked,
     )

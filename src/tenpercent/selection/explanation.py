@@ -16,17 +16,19 @@ SHOWN = 20  # members that the text lists; it says how many more there are
 
 @dataclass(frozen=True)
 class GroupMember:
-    """An image with its dissimilarity to another, its class and whether it is kept."""
+    """An image with its dissimilarity to another, its class, and whether it is kept, and had to be."""
 
     id: str | int
     dissimilarity: float
     class_name: str | None
     kept: bool
+    locked: bool = False
 
     def describe(self, with_class: bool) -> str:
         """Return its id, and in brackets what became of it."""
         of_class = f", class {self.class_name}" if with_class and self.class_name is not None else ""
-        return f"{self.id} ({'kept' if self.kept else 'removed'}{of_class})"
+        became = "locked" if self.locked else "kept" if self.kept else "removed"
+        return f"{self.id} ({became}{of_class})"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Explanation:
         within_all: whether images of different classes may share a group.
         outside: the image nearest to this one outside the group, where embeddings were at hand and there is one.
         strategy: how the images were chosen.
+        locked: whether it had to stay (`Cut.locked`).
     """
 
     id: str | int
@@ -61,6 +64,7 @@ class Explanation:
     within_all: bool
     outside: GroupMember | None = None
     strategy: str = "semantic"
+    locked: bool = False
 
     def __str__(self) -> str:
         lines = [self._verdict(), *self._group(), self._cut()]
@@ -76,6 +80,9 @@ class Explanation:
         size = f"group {self.group}, {len(self.members):,} images"
         if self.representative is None:
             return f"{name} is removed by decision, and no kept image represents it: it is outside the guarantee."
+        if self.locked:
+            rest = f" it represents {size}" if len(self.members) > 1 else " no image is removed for it"
+            return f"{name} is kept, being locked:{rest}."
         if len(self.members) == 1:
             return f"{name} is kept: no other image is in its group."
         if self.id == self.representative:
@@ -84,7 +91,8 @@ class Explanation:
             why = "because it was asked for or decided"
             return f"{name} is kept {why}; it is in {size}, which {self.representative} represents."
         far = precise_height(self.dissimilarity)
-        return f"{name} is removed: {self.representative} represents it, at dissimilarity {far} ({size})."
+        by = f"locked image {self.representative}" if self.members[0].locked else f"{self.representative}"
+        return f"{name} is removed: {by} represents it, at dissimilarity {far} ({size})."
 
     def _group(self) -> list[str]:
         if len(self.members) == 1:
@@ -147,6 +155,7 @@ def explain(selection: SelectionArrays, position: int, embeddings: Embeddings | 
         within_all=selection.settings["within"] == "all",
         outside=outside,
         strategy=selection.strategy,
+        locked=itself.locked,
     )
 
 
@@ -156,4 +165,5 @@ def _member(selection: SelectionArrays, position: int, dissimilarity: float) -> 
         dissimilarity,
         selection.class_name(position),
         bool(selection.kept_by_id[position]),
+        selection.locked is not None and bool(selection.locked[position]),
     )

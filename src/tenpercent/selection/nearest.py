@@ -56,6 +56,37 @@ def nearest_outside(vectors: Vectors, group: Ints, positions: Ints) -> tuple[Int
     return nearest, distance
 
 
+def nearest_among(vectors: Vectors, positions: Ints, among: Ints) -> tuple[Ints, Floats]:
+    """Find for each of the given images the nearest of some others.
+
+    Exact, as `nearest_kept` is. Ties go to the smallest id.
+
+    Args:
+        vectors: [n, d] in id order.
+        positions: int64[k], the images to search from.
+        among: int64[m], at least one, ascending.
+
+    Returns:
+        The position of the nearest, int64[k], and its dissimilarity, float64[k].
+    """
+    width = vectors.shape[1]
+    nearest, distance = np.empty(len(positions), dtype=np.int64), np.empty(len(positions))
+
+    def tiles() -> Iterable[Tile]:
+        for tile in in_batches(len(among), rows_at_a_time(width, TILE)):
+            units = unit_vectors(vectors[among[tile]])
+            yield np.arange(tile.start, tile.stop), units.astype(np.float32), units, tile.start
+
+    def find(part: slice) -> tuple[Ints, Floats]:
+        return _nearest(unit_vectors(vectors[positions[part]]), tiles())
+
+    parts = list(in_batches(len(positions), rows_at_a_time(width, QUERIES)))
+    with one_blas_thread():
+        for part, (row, far) in zip(parts, in_threads(find, parts, cpus()), strict=True):
+            nearest[part], distance[part] = among[row], far
+    return nearest, distance
+
+
 def nearest_kept(units: Floats, kept: Bools) -> tuple[Ints, Floats, Floats]:
     """Find the nearest kept image of each removed one, which represents it, and the diameter of each group.
 

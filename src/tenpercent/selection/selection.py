@@ -44,7 +44,8 @@ class Selection(SelectionArrays):
         """Table with one row an image, in id order: id, row, path, label, class_name, kept, group, group_size,
         representative (id), dissimilarity, group_diameter.
 
-        The representative and the dissimilarity to it are null where there is none.
+        The representative and the dissimilarity to it are null where there is none. Where images are locked, a last
+        column says which.
         """
         given = as_given(self.ids, self.number_ids)
         return self._table(pa.array(given) if given.dtype.kind == "i" else pa.array(self.ids, pa.string()))
@@ -53,6 +54,7 @@ class Selection(SelectionArrays):
         n = len(self)
         labels = self.codes
         names = pa.array([*self.class_names, None], pa.string())  # the last for −1
+        locked = {} if self.locked is None else {"locked": pa.array(self.locked)}
         return pa.table(
             {
                 "id": ids,
@@ -66,6 +68,7 @@ class Selection(SelectionArrays):
                 "representative": ids.take(pa.array(self.representative, mask=self.representative < 0)),
                 "dissimilarity": pa.array(self.dissimilarity, mask=self.representative < 0),
                 "group_diameter": pa.array(self.group_diameter),
+                **locked,
             }
         )
 
@@ -181,6 +184,7 @@ class Selection(SelectionArrays):
             origin=about["origin"],
             length=about.get("length", length_beside(path)),
             number_ids=about.get("number_ids", False),
+            locked=table["locked"].to_numpy() if "locked" in table.column_names else None,
         )
         check(
             path,

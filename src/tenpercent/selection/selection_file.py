@@ -54,6 +54,7 @@ LAYOUT = Layout(
         Column("representative", pa.string(), nullable=True),
         Column("dissimilarity", pa.float64(), nullable=True, lowest=0),
         Column("group_diameter", pa.float64(), lowest=0),
+        Column("locked", pa.bool_(), optional=True),
     ),
     SelectionAbout,
     FORMAT,
@@ -89,6 +90,8 @@ def claims(selection: SelectionArrays) -> Iterator[tuple[Any, str]]:
         "column group_size is wrong",
     )
     represented = selection.represented
+    locked = selection.locked
+    yield locked is None or bool(np.all(selection.kept_by_id[locked])), "a locked image is removed"
     yield (
         np.array_equal(np.isnan(selection.dissimilarity), ~represented),
         "column dissimilarity has other nulls",

@@ -14,14 +14,15 @@ from ..data.sources.options import SourceOptions
 from ..data.sources.pictures import picture_fingerprint, picture_options
 from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Embeddings
+from ..data.store.ids import find_id, first_of
 from ..data.store.run_folder import RunFolder, Stage
 from ..data.store.tables import read_about
 from ..decisions.constraints import NONE, Constraints
 from ..decisions.log import DecisionLog
 from ..decisions.meaning import constraints_of
-from ..errors import StageError, TenpercentError, UsageError
+from ..errors import StageError, TenpercentError, UsageError, counted
 from ..linkage.memory import Resources
-from ..tree.cut import Within
+from ..tree.cut import Cut, Within, check_grows
 from ..tree.merges import Merges, uncut
 from ..tree.merges_file import merges_layout
 from .selection import Selection
@@ -284,6 +285,31 @@ def load_merges(folder: RunFolder) -> Merges:
 def load_decided(folder: RunFolder, *, ignore: bool = False) -> Merges:
     """Return the merges under the decisions of a run: see `OpenRun.decided`."""
     return OpenRun(folder).decided(ignore=ignore)
+
+
+def grown(cut: Cut, folder: RunFolder, embeddings: Embeddings) -> Cut:
+    """Return a cut that is to grow with the kept images of the stored selection locked, as far as they still exist.
+
+    Raises:
+        StageError: the run folder holds no selection, or a damaged one.
+    """
+    if not cut.grow:
+        return cut
+    check_grows(cut, folder.path)
+    earlier = Selection.load(folder.selection)
+    kept = earlier.ids[earlier.kept_by_id]
+    there = np.isin(kept, embeddings.ids)
+    for at in np.flatnonzero(~there).tolist():  # row numbers have more digits where a source has grown
+        there[at] = find_id(embeddings.ids, kept[at], embeddings.rows) is not None
+    gone = kept[~there]
+    if len(gone):
+        log.warning(
+            "%s kept earlier %s no longer among the images: %s",
+            counted(len(gone), "image"),
+            "is" if len(gone) == 1 else "are",
+            first_of(gone.tolist()),
+        )
+    return replace(cut, locked=tuple(kept[there].tolist()), grow=False)
 
 
 def load_selection(folder: RunFolder, embeddings: Embeddings | None = None) -> Selection:

@@ -7,7 +7,7 @@ import numpy as np
 from ..data.store.embeddings import Ints
 
 
-def allot(sizes: Ints, smallest: Ints, wanted: int, minimum: int = 1) -> Ints:
+def allot(sizes: Ints, smallest: Ints, wanted: int, minimum: int | Ints = 1) -> Ints:
     """Distribute `wanted` images over the classes, in proportion to their sizes.
 
     A class whose proportional share is below ``min(minimum, its size)`` gets that many. The others share the rest in
@@ -19,7 +19,8 @@ def allot(sizes: Ints, smallest: Ints, wanted: int, minimum: int = 1) -> Ints:
         sizes: int64[c], images of each class, at least 1.
         smallest: int64[c], the position in id order of each class's first image.
         wanted: the number of images to keep over all classes.
-        minimum: the number that no class goes below unless it is smaller itself, at least 1.
+        minimum: the number that no class goes below unless it is smaller itself, at least 1; one for all classes, or
+            int64[c].
 
     Returns:
         int64[c], images to keep of each class.

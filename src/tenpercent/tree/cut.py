@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +15,8 @@ from ..data.sources.source import ImageSource
 from ..data.store.checks import check_kind
 from ..data.store.embeddings import LAYERS, Embeddings
 from ..data.store.ids import positions_of
-from ..errors import UsageError, nearest
+from ..data.store.run_paths import RunPaths
+from ..errors import StageError, UsageError, nearest
 
 DEFAULT_KEEP = 0.9
 DEPTH = 0.5  # the fraction kept that a tree is built for by default
@@ -58,9 +61,13 @@ class Cut:
         layer: layer of the vectors, ``start``, ``middle`` or ``end`` (the paper, section 4.2); None for the last.
         hold: what decisions about images leave unchanged where `keep` cuts, ``count`` (the number kept, the default) or
             ``height``; a threshold holds the height.
+        locked: images that must stay, by id or row, because they are labelled already: images near to them are removed
+            first, and the rest is clustered (`selection.locked`).
+        grow: lock what the earlier selection of the run folder keeps.
 
     Raises:
-        UsageError: a value out of its range, both `keep` and `threshold`, or a budget beside a threshold.
+        UsageError: a value out of its range, both `keep` and `threshold`, a budget beside a threshold, or both `locked`
+            and `grow`.
     """
 
     keep: float | None = None
@@ -71,6 +78,8 @@ class Cut:
     within: Within | str | None = None
     layer: str | None = None
     hold: Hold | str | None = None
+    locked: Iterable[str | int] = ()
+    grow: bool = False
 
     def __post_init__(self) -> None:
         """Check every value, and set the default where none was given."""
@@ -91,6 +100,7 @@ class Cut:
             "within": None if self.within is None else checked_choice(self.within, Within, "within"),
             "layer": checked_layer(self.layer),
             "hold": Hold.COUNT if self.hold is None else checked_choice(self.hold, Hold, "hold"),
+            "locked": _checked_locked(self.locked, grow=self.grow),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -107,18 +117,19 @@ class Cut:
         return round(self.keep * n)
 
 
-def one_cut(cut: Cut | None, keep: float | None) -> Cut:
-    """Return the cut of a caller who may give `keep` alone.
+def one_cut(cut: Cut | None, keep: float | None, locked: Iterable[str | int] | None = None) -> Cut:
+    """Return the cut of a caller who may give `keep` alone, and `locked`.
 
     Raises:
-        UsageError: both are given, or `cut` is not a `Cut`.
+        UsageError: one is given twice, or `cut` is not a `Cut`.
     """
     if cut is None:
-        return Cut(keep=keep)
+        return Cut(keep=keep, locked=() if locked is None else locked)
     check_kind(cut, Cut, "cut", "Cut(keep=0.9), or keep=0.9 by its name")
-    if keep is not None:
-        raise UsageError("keep is given twice, alone and in cut; give it once")
-    return cut
+    for name, alone, within in (("keep", keep, True), ("locked", locked, cut.locked)):
+        if alone is not None and within:
+            raise UsageError(f"{name} is given twice, alone and in cut; give it once")
+    return cut if locked is None else replace(cut, locked=locked)
 
 
 def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
@@ -131,10 +142,20 @@ def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
         raise UsageError("within is 'class', but the images have no labels; use within 'all' or give labels")
     if isinstance(opened, Embeddings) and cut.layer not in (None, "end"):
         raise UsageError(f"layer is {cut.layer!r}; ready vectors have one layer, 'end': leave it out")
-    if cut.keep_ids:
+    if cut.keep_ids or cut.locked:
         ids = np.asarray(opened.ids, dtype=object)
         rows = np.argsort(ids, kind="stable") if isinstance(opened, ImageSource) else opened.rows
-        positions_of(np.sort(ids), cut.keep_ids, "keep_ids", rows)
+        for name in ("keep_ids", "locked"):
+            positions_of(np.sort(ids), getattr(cut, name), name, rows)
+
+
+def check_grows(cut: Cut, folder: Path) -> None:
+    """Raise `StageError` where a cut is to grow a selection, and the run folder holds none."""
+    if cut.grow and not RunPaths(folder).selection.is_file():
+        raise StageError(
+            f"{folder} holds no selection to grow; make the first one without --grow: "
+            f"tenpercent select {folder} --keep 0.9"
+        )
 
 
 def checked_layer(layer: str | None) -> str | None:
@@ -211,6 +232,16 @@ def _checked_minimum(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= int(value) < 2**63:
         raise UsageError(f"min_per_class is {value!r}; it must be a whole number from 1 to 2^63 − 1")
     return int(value)
+
+
+def _checked_locked(locked: object, *, grow: bool) -> object:
+    """Return ids as a tuple; what is none is refused where images are looked for."""
+    ids = tuple(locked) if isinstance(locked, Iterable) and not isinstance(locked, str | bytes) else locked
+    if grow and ids:
+        raise UsageError(
+            "both locked and grow given; grow locks what the earlier selection keeps: give one of them"
+        )
+    return ids
 
 
 def _real(value: object) -> float | None:

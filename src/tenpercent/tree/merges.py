@@ -44,7 +44,10 @@ class Merges(MergeTable):
         """
         if self.missing(cut):
             raise StageError(f"these merges don't reach {cut}; deepen them first (merges.deepened)")
-        taken = self.taken(cut)
+        return self.parted(self.taken(cut), cut)
+
+    def parted(self, taken: Bools, cut: Cut) -> Partition:
+        """Return the groups that some of the merges make; bool[m] which, for a cut."""
         a, b, height = self.a[taken], self.b[taken], self.height[taken]
         group = groups_of(len(self.embeddings), a, b)
         diameter = np.zeros(int(group.max()) + 1)

@@ -189,7 +189,7 @@ def further(
     found = np.zeros(len(spends), dtype=np.int64)
     for at, (order, depth, decided) in enumerate(spends):
         if len(decided):
-            found[at] = _settled(vectors, a[order], b[order], depth, decided, constraints, rank) - depth
+            found[at] = settled(vectors, a[order], b[order], depth, decided, constraints, rank) - depth
     return found
 
 
@@ -204,10 +204,19 @@ def _spends(steps: Steps, cut: Cut, class_index: Ints, decided: Ints) -> Iterato
         yield np.flatnonzero(steps.of_class == index) if len(own) else own, int(depths[index]), own
 
 
-def _settled(
+def settled(
     vectors: Vectors, a: Ints, b: Ints, depth: int, decided: Ints, constraints: Constraints, rank: Ints | None
 ) -> int:
-    """Return how many of the merges (a, b) to take, in order, so that `depth` images are removed."""
+    """Return how many of the merges (a, b) to take, in order, so that `depth` images are removed.
+
+    Args:
+        vectors: [n, d] in id order.
+        a, b: int64[m], positions of the merges that may be taken.
+        depth: the number of images to remove.
+        decided: int64[k], the images among them that decisions keep or remove.
+        constraints: the decisions.
+        rank: as in `Partition`.
+    """
     removed = int(np.isin(constraints.remove, decided).sum())
     begin = min(max(depth - removed, 0), len(a))
     group = groups_of(len(vectors), a[:begin], b[:begin]).copy()

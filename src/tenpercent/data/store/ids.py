@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Number
 from typing import Any
 
@@ -156,12 +156,16 @@ def positions_of(
             if len(ids) <= NEAREST_AMONG
             else ids[max(0, place - NEAREST_AMONG // 2) : place + NEAREST_AMONG // 2]
         )
-        first = ", ".join(repr(image) for image in unknown[:3])
-        more = f" and {len(unknown) - 3:,} more" if len(unknown) > 3 else ""
         raise UsageError(
-            f"{name} {first}{more}: no such image among {len(ids):,}{nearest(unknown[0], near.tolist())}"
+            f"{name} {first_of(unknown)}: no such image among {len(ids):,}{nearest(unknown[0], near.tolist())}"
         )
     return np.unique(found)
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Return the first three of some names, and how many more there are."""
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return f"{', '.join(map(repr, names[:3]))}{more}"
 
 
 def find_id(ids: Strings, text: str, rows: npt.NDArray[np.int64] | None = None) -> int | None:

@@ -124,6 +124,8 @@ class CutSettings:
     keep_ids: int
     hold: str | None = None
     decisions: str = ""
+    locked: int = 0
+    locked_ids: str = ""
     strategy: str = SEMANTIC
     seed: int | None = None
     radius: float | None = None
