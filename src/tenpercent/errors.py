@@ -9,6 +9,7 @@
     └── RunFolderError             1  a run folder that can't be used
         ├── LockedError            1  another process works on the same stage: says which
         └── StageError             1  a stage that has not run yet, or was made by something else
+            └── OtherOriginError   1  embeddings of other settings or other images (`embedding/origin.py`)
 
 Each message is one line that names the value, the limit and the remedy.
 """

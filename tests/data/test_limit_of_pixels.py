@@ -44,7 +44,7 @@ def test_a_run_keeps_its_limit_and_refuses_another(
     capsys.readouterr()
     assert main([*command, "--max-pixels", "200"]) == 1
     said = capsys.readouterr().err
-    assert "--max-pixels 100, not with --max-pixels 200" in said
+    assert "--max-pixels was 100, now 200; choose another --out" in said
     assert said.count("\n") == 1
     assert rejected(run) == ["a/12.png"]
     assert main([*command, "--max-pixels", "200", "--reread"]) == 0

@@ -87,8 +87,30 @@ def test_a_killed_run_resumes_to_the_same_bytes_and_encodes_no_image_of_a_whole_
     assert resumed.calls == 48 - 20
 
 
-def test_a_resumed_run_refuses_an_image_that_has_changed(photos: Path, tmp_path: Path) -> None:
+def test_an_image_that_has_changed_is_embedded_again_while_nothing_depends_on_it(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     embed(photos, tmp_path / "run", Means())
+    Image.new("RGB", (16, 16), (9, 8, 7)).save(photos / "cat" / "03.png")
+    resumed = Means()
+    embed(photos, tmp_path / "run", resumed)
+    assert "'cat/03.png' has changed since" in caplog.text
+    assert "the 10 images of that file are embedded again" in caplog.text
+    assert resumed.calls == 10
+    embed(photos, tmp_path / "other", Means())
+    assert contents(tmp_path / "run") == contents(tmp_path / "other")
+
+
+def finished(run: Path) -> None:
+    """Record the embeddings of a run as finished."""
+    RunFolder.open(run).record(
+        Stage.EMBED, {"embedder": "means", "holdout": 0.0}, 0.0, n=48, layers={"end": 6}
+    )
+
+
+def test_a_finished_run_refuses_an_image_that_has_changed(photos: Path, tmp_path: Path) -> None:
+    embed(photos, tmp_path / "run", Means())
+    finished(tmp_path / "run")
     (tmp_path / "run" / "embeddings" / "part-00004.parquet").unlink()
     Image.new("RGB", (16, 16)).save(photos / "cat" / "03.png")
     with pytest.raises(StageError, match=r"'cat/03\.png' has changed since .*part-00000"):
@@ -97,6 +119,7 @@ def test_a_resumed_run_refuses_an_image_that_has_changed(photos: Path, tmp_path:
 
 def test_an_image_that_cannot_be_read_any_more_is_said_to_have_changed(photos: Path, tmp_path: Path) -> None:
     embed(photos, tmp_path / "run", Means())
+    finished(tmp_path / "run")
     (tmp_path / "run" / "embeddings" / "part-00004.parquet").unlink()
     source = open_source(photos)
     (photos / "cat" / "03.png").unlink()

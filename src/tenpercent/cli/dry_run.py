@@ -18,9 +18,16 @@ from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.run_folder import RunFolder, Stage
 from ..embedding.settings import Pretrained
-from ..embedding.stage import check_vectors_alone, default_embedder, open_for_run, refuse_changed, settled
+from ..embedding.stage import (
+    check_vectors_alone,
+    default_embedder,
+    describe,
+    open_for_run,
+    refuse_changed,
+    settled,
+)
 from ..embedding.timing import IdleTimer
-from ..errors import RunFolderError, bytes_text, counted, duration_text, require
+from ..errors import bytes_text, counted, duration_text, require
 from ..evaluation.preparation import EvaluationRequest, Preparation
 from ..evaluation.presets import preset
 from ..linkage.threads import cpus
@@ -82,7 +89,8 @@ def plan(
     options, opened = open_for_run(source, options, place, reread=reread)
     check_cut(cut, opened)
     folder = RunFolder.at(place)
-    first, n, width = _embedding(source, opened, folder, embedder, holdout, cut.layer, reread=reread)
+    embedding = _embedding(source, opened, folder, embedder, holdout, options, reread=reread, layer=cut.layer)
+    first, n, width = embedding
     by_class = opened.labels is not None and str(cut.within) != "all"
     classes = max(len(opened.class_names), 1) if by_class else 1
     clustering = clustering_seconds(n, width, classes)
@@ -118,7 +126,7 @@ def plan_embedding(
     """Estimate the first stage alone; arguments and errors are those of `plan`."""
     place = run_folder_of(source, out)
     options, opened = open_for_run(source, options, place, reread=reread)
-    return _embedding(source, opened, RunFolder.at(place), embedder, holdout, None, reread=reread)[0]
+    return _embedding(source, opened, RunFolder.at(place), embedder, holdout, options, reread=reread)[0]
 
 
 def plan_evaluation(
@@ -224,18 +232,18 @@ def _embedding(
     folder: RunFolder,
     embedder: Embedder | ByLabels | None,
     holdout: float,
-    layer: str | None,
+    options: SourceOptions,
     *,
     reread: bool,
+    layer: str | None = None,
 ) -> tuple[DryRun, int, int]:
     """Estimate the embedding of an open source; return also the number of vectors and their width."""
     taken = describe_taken(account(opened))
     done = None
     if folder.json_path.exists() and not reread:
         refuse_changed(folder, opened)
-        same = opened.origin if isinstance(opened, Embeddings) else opened.fingerprint
-        if folder.source.fingerprint != same:
-            raise RunFolderError(f"{folder.path} holds a run of {folder.source.spec}; choose another --out")
+        if not folder.nothing_finished:
+            folder.check_source(describe(source, opened, options, holdout))
         done = folder.stage(Stage.EMBED)
     if isinstance(opened, Embeddings):
         check_vectors_alone(source, embedder, holdout)

@@ -23,12 +23,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)
+    before = log.level
     log.setLevel(logging.ERROR if arguments.quiet else logging.INFO)
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns where the home folder can't be written
     try:
         return _call(arguments)
     finally:
         log.removeHandler(handler)
+        log.setLevel(before)
 
 
 def _call(arguments: argparse.Namespace) -> int:

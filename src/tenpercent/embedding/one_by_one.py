@@ -24,7 +24,7 @@ from ..data.store.part_files import Part, part_files, part_layout, without_flaws
 from ..data.store.rejected import REJECTED, Rejected, write_rejected
 from ..data.store.run_folder import RunFolder
 from ..data.store.tables import count_rows, read_checked
-from ..errors import SourceError, StageError, TenpercentError, reason_of
+from ..errors import SourceError, StageError, TenpercentError, counted, reason_of
 from ..linkage.threads import cpus
 from ..progress import bar
 from .origin import Origin
@@ -110,8 +110,7 @@ def embed_each(
     with bar(len(rows), "embedding", "images") as progress:
         for number, cut in enumerate(in_batches(len(rows), PART)):
             path = whole.get(f"part-{number:05d}.parquet")
-            if path is not None:
-                _check_unchanged(source, path, origin)
+            if path is not None and _is_unchanged(run, source, path, origin):
                 rejected += (Rejected(*one) for one in read_metadata(path).get(REJECTED, []))
                 progress.update(cut.stop - cut.start)
                 continue
@@ -186,8 +185,12 @@ def _part(source: ImageSource, found: Sequence[_Encoded], width: int) -> tuple[P
     return left, sorted([*unread, *flawed], key=lambda one: one.row)
 
 
-def _check_unchanged(source: ImageSource, path: Path, origin: Origin) -> None:
-    """Raise `StageError` unless a part file is of this origin and its images are still the same."""
+def _is_unchanged(run: RunFolder, source: ImageSource, path: Path, origin: Origin) -> bool:
+    """Return whether the images of a part file are still the same, and say which is not.
+
+    Raises:
+        StageError: it is of another origin; or an image has changed, and there is more that was made of it.
+    """
     table, about = read_checked(path, part_layout())
     if about["origin"] != origin.fingerprint:
         raise StageError(
@@ -196,10 +199,17 @@ def _check_unchanged(source: ImageSource, path: Path, origin: Origin) -> None:
     now = in_order(lambda row: _hash(source, row), table["row"].to_pylist(), AHEAD * cpus())
     for name, before, after in zip(table["id"].to_pylist(), table["hash"].to_pylist(), now, strict=True):
         if before != after:
+            changed = f"the image {name!r} has changed since {path} was made of it ({after})"
+            if run.nothing_finished:
+                log.warning(
+                    "%s; the %s of that file are embedded again", changed, counted(len(table), "image")
+                )
+                return False
             raise StageError(
-                f"the image {name!r} has changed since {path} was made of it ({after}); bring it back, or "
-                f"delete {path.name} in {path.parent} to embed its {len(table):,} images again"
+                f"{changed}; bring it back, or delete {path.name} in {path.parent} to embed its {len(table):,} images "
+                "again"
             )
+    return True
 
 
 def _hash(source: ImageSource, row: int) -> str:

@@ -24,9 +24,17 @@ SETTINGS = "settings.json"  # in the folder of the part files, and in that of th
 
 _NAMES = {
     "source": "the source",
-    "rows": "which images are held out",
+    "rows": "the images held out (--holdout)",
     "images": "the contents of the images",
 }
+
+
+class OtherOriginError(StageError):
+    """Embeddings have another origin: other settings, or other images; `differ` says which, in words."""
+
+    def __init__(self, differ: str, message: str) -> None:
+        super().__init__(message)
+        self.differ = differ
 
 
 class OriginRecord(TypedDict):
@@ -88,7 +96,8 @@ class Origin:
         remedy = f"choose another --out, or delete {run.embeddings} and {run.training} to embed again"
         if not path.exists():
             if (run.training / SETTINGS).exists() or part_files(run.embeddings):
-                raise StageError(f"{path} is gone, so the settings of {run.path} are not known; {remedy}")
+                gone = f"{path} is gone, so the settings of {run.path} are not known"
+                raise OtherOriginError(gone, f"{gone}; {remedy}")
             return
         stored = _read(path, remedy)
         differ = [
@@ -96,12 +105,12 @@ class Origin:
         ]
         differ += differences(stored["embedder"], self.embedder)
         if differ:
-            raise StageError(
-                f"{run.path} holds embeddings with other settings: {'; '.join(differ)}; {remedy}"
-            )
+            said = "; ".join(differ)
+            raise OtherOriginError(said, f"{run.path} holds embeddings with other settings: {said}; {remedy}")
         for part in part_files(run.embeddings) if self.images else []:
             if read_about(part, part_layout())["origin"] != self.fingerprint:
-                raise StageError(f"{part} has other settings or other images; {remedy}")
+                other = f"{part} has other settings or other images"
+                raise OtherOriginError(other, f"{other}; {remedy}")
 
     def write(self, run: RunFolder, choice: Choice | None) -> None:
         """Store the origin beside the part files, with the precision, which a resumed run must not choose again."""

@@ -28,8 +28,10 @@ from ..data.store.records import EmbedSettings, SourceRecord
 from ..data.store.rejected import write_rejected
 from ..data.store.run_folder import RunFolder, Stage
 from ..errors import RunFolderError, SourceError, StageError, UsageError, require
+from .begun import begin_again, follow_source, forget_images, note_images
 from .by_labels import ByLabels
 from .identity import borrowed, is_borrowed
+from .origin import OtherOriginError
 from .settings import KINDS, SMALL, Pretrained, SelfSupervised, Supervised, Timm
 
 if TYPE_CHECKING:  # torch is loaded where it is needed
@@ -158,6 +160,7 @@ def embed_opened(
     if reread:
         _set_aside(RunFolder(Path(out)), opened, about)
     else:
+        follow_source(RunFolder(Path(out)), opened, about)
         _follow_moved(RunFolder(Path(out)), opened, about)
         refuse_changed(RunFolder(Path(out)), opened)
     if isinstance(opened, Embeddings):
@@ -209,12 +212,26 @@ def embed_opened(
     folder = RunFolder.create(out, about)
     if _embedded(folder) == settings:
         return folder
-    with folder.lock(Stage.EMBED):
-        folder.drop_missing_checksums(Stage.EMBED)
-        summary = embed_rows(run=folder)  # refuses embeddings with other settings
-        write_holdout(folder, opened, held_out)
-        folder.forget(Stage.EMBED)  # where part files were deleted, what was made from them may be outdated
-        folder.record(Stage.EMBED, asdict(settings), clock.seconds, **summary)
+
+    def make() -> None:
+        with folder.lock(Stage.EMBED):
+            note_images(folder, opened)
+            folder.drop_missing_checksums(Stage.EMBED)
+            summary = embed_rows(run=folder)  # refuses embeddings with other settings
+            write_holdout(folder, opened, held_out)
+            folder.forget(
+                Stage.EMBED
+            )  # where part files were deleted, what was made from them may be outdated
+            folder.record(Stage.EMBED, asdict(settings), clock.seconds, **summary)
+            forget_images(folder)
+
+    try:
+        make()
+    except OtherOriginError as other:
+        if not folder.nothing_finished:
+            raise
+        begin_again(folder, about, other.differ)
+        make()
     return folder
 
 

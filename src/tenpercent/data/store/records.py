@@ -67,6 +67,32 @@ class SourceRecord:
         """True if the source holds ready vectors."""
         return self.kind == "vectors"
 
+    def differences(self, now: SourceRecord) -> str:
+        """Return what differs from the source as it is now, with both values; "" for the same images, read alike."""
+        then_limit, limit = (each.options.get("max_pixels") or "the default" for each in (self, now))
+        if self.fingerprint == now.fingerprint:
+            return "" if then_limit == limit else f"--max-pixels was {then_limit}, now {limit}"
+        noun = "vectors" if self.has_vectors else "images"
+        values = (
+            ("the source", self.spec, now.spec),
+            ("the kind", self.kind, now.kind),
+            (f"the number of {noun}", self.n, now.n),
+            ("the width of a vector", self.width, now.width),
+            ("the split", self.split, now.split),
+            ("the number of classes", len(self.class_names), len(now.class_names)),
+            *(
+                (f"the {name}", self.taken.get(name), now.taken.get(name))
+                for name in ("labels", "ids", "images")
+            ),
+            ("--max-pixels", then_limit, limit),
+        )
+        found = [
+            f"{what} was {then or 'none'}, now {is_now or 'none'}"
+            for what, then, is_now in values
+            if then != is_now
+        ]
+        return "; ".join(found) or f"its {noun}, their names or their labels are others"
+
     def as_json(self) -> dict[str, Any]:
         """Return the record as `run.json` holds it."""
         pictures = {} if self.pictures is None else {"pictures": self.pictures}

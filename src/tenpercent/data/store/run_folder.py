@@ -57,20 +57,24 @@ class RunFolder(RunPaths):
             with run._short_lock():
                 if not run.json_path.exists():  # else another process was quicker
                     run._write({"format": FORMAT, "source": source.as_json(), "stages": {}})
-        known = run.source
-        if known.fingerprint != source.fingerprint:
-            raise RunFolderError(
-                f"{run.path} holds a run of {known.spec} ({known.fingerprint}), not of {source.spec} "
-                f"({source.fingerprint}) as it is now; choose another --out, or start over with --reread"
-            )
-        then, now = (each.options.get("max_pixels") for each in (known, source))
-        if then != now:
-            raise RunFolderError(
-                f"{run.path} was made with {_limit(then)}, not with {_limit(now)}; choose another --out, or start "
-                "over with --reread"
-            )
+        run.check_source(source)
         run.follow(source)
         return run
+
+    def check_source(self, source: SourceRecord) -> None:
+        """Raise `RunFolderError` where a source is not that of the run, or read with another limit of pixels."""
+        known = self.source
+        if differ := known.differences(source):
+            raise RunFolderError(
+                f"{self.path} holds a run of {known.spec}, made otherwise: {differ}; choose another --out, or start "
+                "over with --reread"
+            )
+
+    @property
+    def nothing_finished(self) -> bool:
+        """True if no stage has finished, so that the run may be begun again."""
+        content = self.read()
+        return not content["stages"] and not content.get("checksums")
 
     @classmethod
     def at(cls, path: str | Path) -> RunFolder:
@@ -283,7 +287,7 @@ class RunFolder(RunPaths):
         new = {file: value for file, value in old.items() if file.partition("/")[0] not in names} | found
         content["checksums"] = dict(sorted(new.items()))
 
-    def set_aside(self, source: SourceRecord) -> Path:
+    def set_aside(self, source: SourceRecord) -> Path | None:
         """Move everything made from the source as it was read, and start over with another description of it.
 
         Decisions stay in place. If a call is killed, the next one sets the rest aside.
@@ -292,7 +296,7 @@ class RunFolder(RunPaths):
             source: the new description, as for `create`.
 
         Returns:
-            The folder that holds the earlier files, ``earlier/N``.
+            The folder that holds the earlier files, ``earlier/N``; None where nothing had been made.
 
         Raises:
             LockedError: another process works on the run.
@@ -302,13 +306,15 @@ class RunFolder(RunPaths):
             last = self.path / "earlier" / str(max(numbers, default=0))
             whole = not numbers or (last / self.json_path.name).exists()
             to = self.path / "earlier" / str(max(numbers, default=0) + 1) if whole else last
-            to.mkdir(parents=True, exist_ok=True)
-            for entry in sorted(self.path.iterdir()):
-                if not entry.name.startswith(STAY):
+            self.clear_scratch()
+            made = [entry for entry in sorted(self.path.iterdir()) if not entry.name.startswith(STAY)]
+            if made or not whole:
+                to.mkdir(parents=True, exist_ok=True)
+                for entry in made:
                     entry.replace(to / entry.name)
-            write_text(to / self.json_path.name, self.json_path.read_text(encoding="utf-8"))
+                write_text(to / self.json_path.name, self.json_path.read_text(encoding="utf-8"))
             self._write({"format": FORMAT, "source": source.as_json(), "stages": {}})
-            return to
+            return to if made or not whole else None
 
     def clear_scratch(self) -> None:
         """Remove files needed only until the stage was done; the caller holds its lock."""
@@ -360,7 +366,3 @@ def _folder_of(path: Path) -> str:
     if found is not None:
         return f"pass {found}"
     return f"make a run folder of a source with: tenpercent run {path} --out RUN"
-
-
-def _limit(max_pixels: object) -> str:
-    return "the usual limit of pixels" if max_pixels is None else f"--max-pixels {max_pixels}"
