@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.store.embeddings import Ints
-from ..decisions.log import ANSWERS, DecisionLog, ImageName, Kind
+from ..decisions.log import ANSWERS, Decision, DecisionLog, ImageName, Kind
 from ..decisions.meaning import places
 from ..errors import UsageError
 from ..linkage.distances import dissimilarities, unit_vectors
@@ -82,14 +82,18 @@ class Calibration:
     @cached_property
     def answered(self) -> dict[tuple[int, int], bool]:
         """Answer about each pair, the smaller position first; of several the last."""
-        given = [one for one in self.log.active() if one.kind in ANSWERS]
-        place = places(given, self.merges.embeddings)
+        place = places(self._given, self.merges.embeddings)
         found = {}
-        for one in given:
+        for one in self._given:
             first, second = sorted(place.get(image, -1) for image in one.images)
             if 0 <= first < second:
                 found[first, second] = one.kind is Kind.SAME
         return found
+
+    @property
+    def last(self) -> int | None:
+        """Number of the last answer in the log; None for none."""
+        return self._given[-1].number if self._given else None
 
     @cached_property
     def posterior(self) -> ThresholdPosterior:
@@ -139,9 +143,8 @@ class Calibration:
 
     def undo(self) -> Calibration:
         """Undo the last answer, if there is one, and return the calibration without it."""
-        given = [one.number for one in self.log.active() if one.kind in ANSWERS]
-        if given:
-            self.log.undo(given[-1])
+        if self.last is not None:
+            self.log.undo(self.last)
         return Calibration(self.merges, self.log)
 
     @cached_property
@@ -173,6 +176,10 @@ class Calibration:
         found = self.estimate
         narrow = found.high <= NARROW * found.low or found.most - found.fewest <= CLOSE * found.images
         return found.answers >= MOST or (found.answers >= FEWEST and narrow) or not self.questions()
+
+    @cached_property
+    def _given(self) -> tuple[Decision, ...]:
+        return tuple(one for one in self.log.active() if one.kind in ANSWERS)
 
     @cached_property
     def _pairs(self) -> Ints:

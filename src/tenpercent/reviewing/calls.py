@@ -12,6 +12,7 @@ from .decide import decide, history, redo, refill_view, undo
 from .images import group_detail, image_view
 from .listing import groups_view, removed_view
 from .maps import labels
+from .questions import calibration_view
 from .requests import TAG, Model, fields
 from .review import Review, as_csv, as_lines
 from .views import cut_view, run_view, search_view
@@ -201,6 +202,13 @@ CALLS: tuple[ApiCall[Any], ...] = (
         "Make a decision.",
         takes.DecisionRequest,
         lambda review, asked: review.decided(decide(review.session, asked)),
+    ),
+    ApiCall(
+        "GET",
+        "/api/calibration",
+        "The next pair to ask about, and the threshold that the answers so far suggest.",
+        takes.CallInput,
+        lambda review, _: calibration_view(review.session),
     ),
     ApiCall(
         "POST",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.store.embeddings import Embeddings
 from ..data.store.run_folder import RunFolder, Stage
 from ..decisions.constraints import Constraints
-from ..decisions.log import Decision, DecisionLog
+from ..decisions.log import ANSWERS, Decision, DecisionLog
 from ..decisions.meaning import constraints_of, places
 from ..errors import RunFolderError
 from ..selection.stored import load_embeddings, stored_decided
@@ -96,7 +96,8 @@ class RunSession:
         damaged, version, undo, redo = "", -1, False, False
         decisions: tuple[Decision, ...] = ()
         try:
-            version, decisions = self.log.version, self.log.active()
+            version = self.log.version
+            decisions = tuple(one for one in self.log.active() if one.kind not in ANSWERS)
             undo, redo = self.log.can_undo, self.log.can_redo
         except RunFolderError as error:
             log.warning("%s", error)

@@ -92,7 +92,7 @@ function activeKey() {
 /** Ask for a note, then decide. */
 export async function decideWithNote() {
   if (!targets().length) return say("Select an image first.", { bad: true });
-  const kinds = Object.keys(KINDS).filter((kind) => kind !== "accept" && typeof possible(kind) !== "string");
+  const kinds = Object.keys(KINDS).filter((kind) => KINDS[kind].about && kind !== "accept" && typeof possible(kind) !== "string");
   const answer = await withNote(kinds, targets().length);
   if (!answer) return null;
   if (answer.kind === "accept" || answer.kind === "whole") {

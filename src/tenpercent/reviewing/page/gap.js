@@ -1,5 +1,6 @@
 // The gap between copies and the rest: shown under the slider and on it, with a button that cuts there.
 
+import { calibrate } from "./calibrate.js";
 import { cutAt, place } from "./cut.js";
 import { deepen } from "./deeper.js";
 import { button, byId, el } from "./dom.js";
@@ -17,7 +18,7 @@ function draw() {
   const { n, gap } = state.run;
   const { found } = gap;
   const [words, action] = found ? told(found) : none(gap);
-  byId("gap").replaceChildren(...(n < 2 ? [] : [el("p", {}, found && el("i", { "aria-hidden": "true" }), words, " ", action, " ", el("span", { class: "quiet" }, typically()))]));
+  byId("gap").replaceChildren(...(n < 2 ? [] : [el("p", {}, found && el("i", { "aria-hidden": "true" }), words, " ", action, " ", el("span", { class: "quiet" }, typically()), " ", button("Find your threshold", { kind: "small", onclick: calibrate }))]));
   const mark = byId("gap-mark");
   mark.hidden = !found || n < 2;
   if (found) {

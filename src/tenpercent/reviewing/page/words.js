@@ -73,6 +73,8 @@ export const KINDS = {
   apart: { name: "Never together", done: "never together", icon: "apart", about: "These two images never share a group." },
   alone: { name: "Always alone", done: "always alone", icon: "alone", about: "This image shares a group with no other." },
   accept: { name: "Accept group", done: "accepted", icon: "check", about: "This group is right as it is." },
+  same: { name: "The same", done: "called the same", icon: "check" }, // answers to the questions of calibrate.js
+  different: { name: "Different", done: "called different", icon: "apart" },
 };
 
 /** What a decision did, in a few words: "2 images never together". */
