@@ -8,10 +8,12 @@ import sys
 import tenpercent
 
 NAMES = [
+    "Calibration",
     "Cut",
     "Embeddings",
     "Leaks",
     "Merges",
+    "NextImages",
     "Pretrained",
     "Selection",
     "SelfSupervised",
@@ -25,6 +27,7 @@ NAMES = [
     "explain",
     "export",
     "leaks",
+    "next_images",
     "open_source",
     "probe",
     "report",

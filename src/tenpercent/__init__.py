@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .leakage.result import Leaks
     from .pipeline import cluster, explain, export, report, run, select, select_by
     from .selection.comparison import compare
+    from .selection.label_next import NextImages, next_images
     from .selection.selection import Selection
     from .tree.cut import Cut
     from .tree.merges import Merges
@@ -38,6 +39,7 @@ __all__ = [
     "Embeddings",
     "Leaks",
     "Merges",
+    "NextImages",
     "Pretrained",
     "Selection",
     "SelfSupervised",
@@ -51,6 +53,7 @@ __all__ = [
     "explain",
     "export",
     "leaks",
+    "next_images",
     "open_source",
     "probe",
     "report",
@@ -66,6 +69,7 @@ _PLACES = {
     "Embeddings": "data.store.embeddings",
     "Leaks": "leakage.result",
     "Merges": "tree.merges",
+    "NextImages": "selection.label_next",
     "Pretrained": "embedding.settings",
     "Selection": "selection.selection",
     "SelfSupervised": "embedding.settings",
@@ -79,6 +83,7 @@ _PLACES = {
     "explain": "pipeline",
     "export": "pipeline",
     "leaks": "leakage.find",
+    "next_images": "selection.label_next",
     "open_source": "data.sources.opening",
     "probe": "evaluation.probing.comparison",
     "report": "pipeline",

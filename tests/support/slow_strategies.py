@@ -18,9 +18,9 @@ def plain_matrix(units: Floats) -> Floats:
     return dissimilarities(units, np.repeat(np.arange(n), n), np.tile(np.arange(n), n)).reshape(n, n)
 
 
-def plain_kcenter(units: Floats, first: int, count: int, threshold: float) -> list[int]:
-    """Add the image farthest from its nearest chosen one."""
-    matrix, chosen = plain_matrix(units), [first]
+def plain_kcenter(units: Floats, first: int | list[int], count: int, threshold: float) -> list[int]:
+    """Add the image farthest from its nearest chosen one, up to a number of images with the first ones."""
+    matrix, chosen = plain_matrix(units), [first] if isinstance(first, int) else list(first)
     while len(chosen) < count:
         nearest = matrix[:, chosen].min(axis=1)
         left = [x for x in range(len(units)) if x not in chosen]
@@ -42,10 +42,10 @@ def plain_graph_remove(units: Floats, count: int, threshold: float) -> list[int]
     return left
 
 
-def plain_graph_add(units: Floats, count: int) -> list[int]:
-    """Compute what every image would add, each time anew."""
-    matrix, chosen = plain_matrix(units), []
-    nearest = np.full(len(units), 2.0)
+def plain_graph_add(units: Floats, count: int, first: list[int] | None = None) -> list[int]:
+    """Compute what every image would add, each time anew; images that are there first do not count."""
+    matrix, chosen = plain_matrix(units), list(first or [])
+    nearest = matrix[:, chosen].min(axis=1, initial=2.0)
     for _ in range(count):
         added = {
             x: _eightfold(np.maximum(0.0, nearest - matrix[x])) for x in range(len(units)) if x not in chosen
@@ -53,7 +53,7 @@ def plain_graph_add(units: Floats, count: int) -> list[int]:
         best = max(added, key=lambda x: (added[x], -x))
         chosen.append(best)
         nearest = np.minimum(nearest, matrix[best])
-    return chosen
+    return chosen[len(first or []) :]
 
 
 def _eightfold(terms: Floats) -> float:

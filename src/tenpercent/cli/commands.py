@@ -8,7 +8,17 @@ from argparse import Namespace
 import tenpercent as tp
 
 from ..errors import UsageError, counted
-from .values import cut_of, embedder_of, given, options_of, options_of_both, read_scores, refuse, request_of
+from .values import (
+    cut_of,
+    embedder_of,
+    given,
+    options_of,
+    options_of_both,
+    read_ids,
+    read_scores,
+    refuse,
+    request_of,
+)
 
 
 def demo(arguments: Namespace) -> None:
@@ -146,6 +156,20 @@ def decisions(arguments: Namespace) -> None:
 def explain(arguments: Namespace) -> None:
     """Explain why an image was kept or removed."""
     _say(str(tp.explain(arguments.run, arguments.id)))
+
+
+def next(arguments: Namespace) -> None:  # noqa: A001 – the command's name
+    """List the images to label next: those that add most to the labelled ones."""
+    from ..data.store.run_paths import RunPaths
+
+    to = arguments.to
+    if to is not None and to.exists():
+        raise UsageError(f"--to {to} exists; nothing is overwritten, so give another name")
+    locked = read_ids(arguments.locked, "--locked")
+    found = tp.next_images(arguments.run, locked=locked, **given(arguments, tp.next_images, "locked"))
+    to = to or RunPaths(arguments.run).next_images
+    found.save(to)
+    _say(f"{found}\nAll of them: {to}")
 
 
 def export(arguments: Namespace) -> None:

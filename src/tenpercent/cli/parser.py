@@ -127,6 +127,26 @@ COMMANDS = (
         (RUN, flag("id", "ID", "image id: its path within the source, or its row number")),
     ),
     Command(
+        commands.next,
+        (
+            RUN,
+            flag(
+                "--locked",
+                "FILE",
+                "images that are labelled already: one id per line, or the column id of a .csv or .parquet",
+                required=True,
+            ),
+            flag("--n", "N", "number of images", required=True),
+            flag(
+                "--strategy",
+                "NAME",
+                "kcenter (default): the farthest from its nearest one; graph-add: what most raises the similarity "
+                "of all images to their nearest one; spread: even along the tree",
+            ),
+            flag("--to", "FILE", "file to write (default: RUN/next.csv); no other file is overwritten"),
+        ),
+    ),
+    Command(
         commands.export,
         (
             RUN,

@@ -70,6 +70,11 @@ class RunPaths:
         return self.path / "selection.parquet"
 
     @property
+    def next_images(self) -> Path:
+        """List of the images to label next."""
+        return self.path / "next.csv"
+
+    @property
     def report(self) -> Path:
         """HTML page of the results."""
         return self.path / "report.html"

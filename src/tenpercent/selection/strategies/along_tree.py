@@ -11,14 +11,20 @@ Put the images in the order of the tree's leaves, where every group of every cut
 `mixed` lies between that and `semantic`: a group of s images in the cut that `semantic` would take weighs s^α, each of
 its images s^(α − 1), and an image stays with a probability in proportion to that. α = 1 is `spread`, α = 0 keeps one
 image of each group, as `semantic` does, but a random one.
+
+From images that are labelled already, `halved` chooses without chance: in the same row of leaves, the middle of the
+longest stretch without one. A row counts images, so dense regions get more; every group is one stretch of it.
 """
 
 from __future__ import annotations
+
+import heapq
 
 import numpy as np
 
 from ...data.store.embeddings import Ints
 from ...linkage.kernels import kernel
+from ...tree.steps import Bools
 
 ALPHA = 0.5
 UNIT = 1 << 16  # weights are whole numbers, in units of 1 / UNIT
@@ -72,6 +78,34 @@ def systematic(weights: Ints, count: int, start: float) -> Ints:
         passed = ends // total
         certain[others[np.diff(passed, prepend=0) > 0]] = True
     return np.flatnonzero(certain)
+
+
+def halved(row: Ints, labelled: Bools, count: int) -> Ints:
+    """Choose the middle of the longest stretch of a row without a labelled or chosen image, again and again.
+
+    Of equally long stretches the first is halved, and of two middles the first is taken.
+
+    Args:
+        row: int64[n], images in order.
+        labelled: bool[n], by image.
+        count: how many to choose, at most those that are not labelled.
+
+    Returns:
+        int64[count], images in the order they were chosen.
+    """
+    edges = np.flatnonzero(np.concatenate([[True], labelled[row], [True]]))
+    heap = [
+        (begin + 1 - end, begin) for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    ]  # (−length, begin)
+    heapq.heapify(heap)
+    chosen = []
+    for _ in range(count):
+        less, begin = heapq.heappop(heap)
+        middle = begin + (-less - 1) // 2
+        chosen.append(middle)
+        heapq.heappush(heap, (begin - middle, begin))
+        heapq.heappush(heap, (middle + 1 - begin + less, middle + 1))
+    return row[chosen]
 
 
 @kernel

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from ...data.store.embeddings import Ints
 from ...linkage.dense import COLUMNS, ROWS
-from ...linkage.distances import Doubles
+from ...linkage.distances import Doubles, Positions
 from ...linkage.kernels import inner, kernel
 from ...linkage.rows import Panels, fill_rows, grid_of
 from ...tree.steps import Floats
@@ -32,7 +32,7 @@ LANES = 8  # sums side by side, added up at the end
 CACHE_BYTES = 1 << 29  # of rows that are kept, each class; others are computed again
 
 
-def graph_add(units: Floats, count: int, cache_bytes: int = CACHE_BYTES) -> Ints:
+def graph_add(units: Floats, count: int, cache_bytes: int = CACHE_BYTES, near: Floats | None = None) -> Ints:
     """Choose the images that represent all others best.
 
     Each choice adds most; ties go to the smallest position.
@@ -41,31 +41,43 @@ def graph_add(units: Floats, count: int, cache_bytes: int = CACHE_BYTES) -> Ints
         units: float64[n, d], unit vectors in id order.
         count: how many to choose, from 1 to n.
         cache_bytes: memory for dissimilarities; it affects the time, never the result.
+        near: float64[n], the dissimilarity to the nearest of some images that are chosen already, below 0 for these
+            themselves; they do not count. None for no such images.
 
     Returns:
         int64[count], the positions in the order they were chosen.
     """
     n = len(units)
     grid = grid_of(units)
-    kept_rows = np.empty((min(n, cache_bytes // (8 * n)), n))
-    return np.asarray(_chosen(grid.units, grid.panels, kept_rows, count), dtype=np.int64)
+    nearest = np.full(n, NOTHING) if near is None else near.copy()
+    others = np.flatnonzero(nearest >= 0).astype(np.int32)
+    kept_rows = np.empty((min(len(others), cache_bytes // (8 * n)), n))
+    found = _chosen(grid.units, grid.panels, nearest, others, kept_rows, count)
+    return np.asarray(others[found], dtype=np.int64)
 
 
 @kernel
-def _chosen(units: Doubles, panels: Panels, kept_rows: Doubles, count: int) -> npt.NDArray[np.int64]:
+def _chosen(
+    units: Doubles,
+    panels: Panels,
+    nearest: Doubles,
+    others: Positions,
+    kept_rows: Doubles,
+    count: int,
+) -> npt.NDArray[np.int64]:
+    """Return which of the others are chosen, given the dissimilarity of each image to its nearest chosen one."""
     n, known = len(units), len(kept_rows)
     sums, block = np.empty((ROWS, COLUMNS)), np.empty((ROWS, n))
-    nearest = np.full(n, NOTHING)
-    heap = [(0.0, 0) for _ in range(0)]  # (−what it would add, position)
-    for top in range(0, n, ROWS):
-        rows = np.arange(top, min(top + ROWS, n)).astype(np.int32)
+    heap = [(0.0, 0) for _ in range(0)]  # (−what it would add, which of the others)
+    for top in range(0, len(others), ROWS):
+        rows = others[top : top + ROWS]
         fill_rows(units, rows, panels, n, sums, block)
         for r in range(len(rows)):
             if top + r < known:
                 kept_rows[top + r] = block[r]
             heap.append((-_added(nearest, block[r]), top + r))
     heapq.heapify(heap)
-    when = np.zeros(n, dtype=np.int64)  # number of chosen images when each value was computed
+    when = np.zeros(len(others), dtype=np.int64)  # number of chosen images when each value was computed
     chosen = np.empty(count, dtype=np.int64)
     one = np.empty(1, dtype=np.int32)
     for k in range(count):
@@ -74,7 +86,7 @@ def _chosen(units: Doubles, panels: Panels, kept_rows: Doubles, count: int) -> n
             if x < known:
                 row = kept_rows[x]
             else:
-                one[0] = x
+                one[0] = others[x]
                 fill_rows(units, one, panels, n, sums, block)
                 row = block[0]
             if when[x] == k:

@@ -27,7 +27,7 @@ from ...tree.steps import Floats
 CHOSEN = -1.0  # in place of the dissimilarity of an image that is chosen
 
 
-def kcenter(units: Floats, count: int, threshold: float = -math.inf) -> Ints:
+def kcenter(units: Floats, count: int, threshold: float = -math.inf, near: Floats | None = None) -> Ints:
     """Choose images far from one another.
 
     The first is the representative of all: the image nearest to their centre. Each next one has the largest
@@ -37,27 +37,35 @@ def kcenter(units: Floats, count: int, threshold: float = -math.inf) -> Ints:
         units: float64[n, d], unit vectors in id order.
         count: how many to choose at most, from 1 to n.
         threshold: stop earlier, when no image is farther than this from its nearest chosen one.
+        near: float64[n], the dissimilarity to the nearest of some images that are chosen already, `CHOSEN` for these
+            themselves; they do not count. None for no such images.
 
     Returns:
         int64[k], the positions in the order they were chosen.
     """
-    first = int(representatives(units, np.zeros(len(units), dtype=np.int64))[0][0])
     grid = grid_of(units)
-    return np.asarray(_chosen(grid.units, grid.panels, first, count, threshold), dtype=np.int64)
+    nearest = np.full((len(grid.panels), COLUMNS), CHOSEN)  # where the last panel has no images, too
+    chosen, begin = np.empty(count, dtype=np.int32), 0
+    if near is None:
+        chosen[0], begin = representatives(units, np.zeros(len(units), dtype=np.int64))[0][0], 1
+        near = np.full(len(units), np.inf)
+        near[chosen[0]] = CHOSEN
+    nearest.reshape(-1)[: len(units)] = near
+    return np.asarray(_chosen(grid.units, grid.panels, nearest, chosen, begin, threshold), dtype=np.int64)
 
 
 @kernel
-def _chosen(units: Doubles, panels: Panels, first: int, count: int, threshold: float) -> Positions:
-    n, many = len(units), len(panels)
-    chosen = np.empty(count, dtype=np.int32)
-    nearest = np.full((many, COLUMNS), np.inf)
-    nearest[many - 1, n - (many - 1) * COLUMNS :] = CHOSEN  # no images
+def _chosen(
+    units: Doubles, panels: Panels, nearest: Doubles, chosen: Positions, begin: int, threshold: float
+) -> Positions:
+    """Fill in the images that are chosen after the first `begin`, given the dissimilarities to those chosen already."""
+    many = len(panels)
     seen = np.zeros(many, dtype=np.int64)  # how many of the chosen each panel was compared with
-    bound = np.full(many, np.inf)  # of the dissimilarities in each panel
+    bound = np.empty(many)  # of the dissimilarities in each panel
     sums = np.empty((ROWS, COLUMNS))
-    chosen[0] = first
-    nearest[first // COLUMNS, first % COLUMNS] = CHOSEN
-    for k in range(1, count):
+    for p in range(many):
+        bound[p] = nearest[p].max()
+    for k in range(begin, len(chosen)):
         while True:
             p = int(np.argmax(bound))  # the first of equal ones, so the smallest position
             if seen[p] == k:
