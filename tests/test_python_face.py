@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -663,3 +665,43 @@ def test_ids_that_can_not_be_stored_are_refused_by_row(row: int) -> None:
     ids[row] = "caf\udce9"
     with pytest.raises(UsageError, match=rf"the id of row {row} is 'caf\\udce9'.*os\.fsencode"):
         tp.Embeddings.from_numpy(np.eye(6), ids=ids)
+
+
+# ---- embedders by name, and what an error says of arguments ----------------------------------------------------------
+
+
+def test_an_embedder_may_be_given_by_name(photos: Path, tmp_path: Path) -> None:
+    named = tp.embed(photos, out=tmp_path / "named", embedder="pretrained")
+    assert (named.vectors == tp.embed(photos, out=tmp_path / "made", embedder=tp.Pretrained()).vectors).all()
+    for wrong in ("pixels", "timm:", "Pretrained"):
+        with pytest.raises(UsageError, match=f"embedder is '{wrong}'; it must be pretrained, supervised"):
+            tp.run(photos, out=tmp_path / "none", embedder=wrong)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_run_without_out_says_where_it_writes_even_without_logging(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("own.npy", vectors(9))
+    script = "import tenpercent as tp; tp.embed('own.npy')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[0] == "writing to runs/own"
+
+
+def test_an_error_names_the_arguments_beside_the_flags_and_leaves_commands_alone() -> None:
+    said = UsageError(
+        "runs/p holds another run; choose another --out, or start over with --keep-ids and --out"
+    )
+    assert said.__notes__ == [
+        "In Python, as arguments, or as fields of SourceOptions, Cut and the embedder: out, keep_ids"
+    ]
+    command = UsageError("no selection; make it with: tenpercent select runs/p --keep 0.9")
+    assert not hasattr(command, "__notes__")
+    assert str(said).startswith("runs/p") and "\n" not in str(said)
+
+
+def test_memory_without_its_unit_is_refused_also_where_nothing_is_left_to_cluster() -> None:
+    merges = tp.cluster(Embeddings.from_numpy(vectors(9)), keep=0.5)
+    with pytest.raises(UsageError, match=r"memory is '4', in bytes as it has no unit; give one, e\.g\. 4GiB"):
+        tp.select(merges, keep=0.9, memory="4")

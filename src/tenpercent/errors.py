@@ -20,15 +20,31 @@ import errno
 import importlib
 import importlib.util
 import math
+import os
+import re
+import shutil
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from types import ModuleType
+
+_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
+_COMMAND = re.compile(r"\btenpercent [a-z]+\b[^;]*")  # its flags are its own
 
 
 class TenpercentError(Exception):
-    """Base of all errors: one line for a person, never a traceback."""
+    """Base of all errors: one line for a person, never a traceback; a note names the arguments for a program."""
 
     exit_status = 1
+
+    def __init__(self, *said: object) -> None:
+        super().__init__(*said)
+        flags = _FLAG.findall(_COMMAND.sub("", " ".join(map(str, said))))
+        if flags:
+            names = ", ".join(dict.fromkeys(flag.replace("-", "_") for flag in flags))
+            self.add_note(
+                f"In Python, as arguments, or as fields of SourceOptions, Cut and the embedder: {names}"
+            )
 
 
 class UsageError(TenpercentError, ValueError):
@@ -97,6 +113,15 @@ def duration_text(seconds: float) -> str:
 def reason_of(error: Exception) -> str:
     """Return the reason why something can't be read or written, without the number and path of an `OSError`."""
     return one_line((error.strerror if isinstance(error, OSError) else None) or error)
+
+
+def cant_write(path: Path, error: OSError) -> str:
+    """Return the line on a file that can't be written: path, reason, what is free on a full disk, remedy."""
+    reason, free = os.strerror(error.errno) if error.errno else one_line(error), ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = next((folder for folder in path.parents if folder.is_dir()), Path.cwd())
+        free = f" ({bytes_text(shutil.disk_usage(place).free)} free)"
+    return f"can't write {path}: {reason}{free}; {disk_remedy(error)}"
 
 
 def disk_remedy(error: OSError) -> str:

@@ -20,6 +20,7 @@ from .data.store.ids import as_text, find_id
 from .data.store.left_out import check_takes_part, read_rejected
 from .data.store.run_folder import RunFolder, Stage
 from .decisions.log import ANSWERS, DecisionLog
+from .embedding.settings import by_name
 from .embedding.stage import Clock, embed_opened, open_for_run
 from .errors import StageError, UsageError, counted
 from .selection.confirmation import confirm
@@ -45,7 +46,7 @@ def run(
     *,
     out: str | Path | None = None,
     keep: float | None = None,
-    embedder: Embedder | ByLabels | None = None,
+    embedder: Embedder | ByLabels | str | None = None,
     holdout: float = 0.0,
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     cut: Cut | None = None,
@@ -59,8 +60,9 @@ def run(
         out: the run folder; created, or resumed if it exists. None for ``runs/`` and the name of the source:
             ``runs/photos`` for ``data/photos/``, ``runs/cifar10`` for ``hf:uoft-cs/cifar10``.
         keep: the fraction kept, in (0, 1]; default 0.9. A shortcut for ``cut=Cut(keep=keep)``.
-        embedder: `Supervised` (the default where there are labels), `SelfSupervised` (where there are none), `Timm`,
-            a torch module or a function.
+        embedder: `Supervised` (the default for small labelled images), `Pretrained` (for all others),
+            `SelfSupervised`, `Timm`, each also by name with its defaults, as at ``--embedder``: ``"pretrained"``,
+            ``"timm:NAME"``; a torch module or a function.
         holdout: the fraction of each class held out of embedding and selection, for `evaluate`.
         options: column names, split and the like.
         cut: all other options of clustering and cutting.
@@ -71,14 +73,14 @@ def run(
     Returns:
         The selection, stored in the run folder beside the report.
     """
-    cut = one_cut(cut, keep)
+    cut, embedder = one_cut(cut, keep), by_name(embedder)
     allowed = checked_memory(memory)
     folder = run_folder_of(source, out)
     options, opened = open_for_run(source, options, folder, reread=reread)
     check_cut(cut, opened)
     check_grows(cut, folder)
     if out is None:
-        log.info("writing to %s", folder)
+        log.warning("writing to %s", folder)  # a program that named no folder sees it too
     made = embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
     from .selection.stored import OpenRun
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -14,6 +17,7 @@ from tenpercent.data.sources.first_line import account, describe_taken
 from tenpercent.data.sources.listing import list_folder
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.options import SourceOptions
+from tenpercent.data.store.files import write_table
 from tenpercent.data.store.records import SourceRecord
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import RunFolderError, TenpercentError, counted, reason_of
@@ -121,6 +125,24 @@ def test_a_reason_is_what_an_error_says_where_it_has_no_number() -> None:
 def test_an_export_names_the_remedy_that_fits(tmp_path: Path, number: int, remedy: str) -> None:
     with pytest.raises(TenpercentError, match=f"can't write .*{remedy}"), building(tmp_path / "kept"):
         raise OSError(number, "x")
+
+
+def test_a_full_disk_is_told_in_our_words_with_what_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pyarrow words it."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] No space left on device")
+
+    monkeypatch.setattr("pyarrow.parquet.write_table", full)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
+    with pytest.raises(RunFolderError) as said:
+        write_table(tmp_path / "new" / "a.parquet", pa.table({"x": [1]}), {})
+    assert str(said.value) == (
+        f"can't write {tmp_path / 'new' / 'a.parquet'}: No space left on device (4 KiB free); free some space "
+        "there, or choose another folder"
+    )
 
 
 def test_small_heights_are_told_apart() -> None:

@@ -54,6 +54,8 @@ def test_a_run_keeps_its_limit_and_refuses_another(
 def test_arrays_are_rejected_like_files_and_exported_whatever_the_limit() -> None:
     pixels = np.zeros((10, 11, 1), np.uint8)
     assert decode(pixels, Decoding(max_pixels=110)).shape == (10, 11, 3)
-    with pytest.raises(Unreadable, match="11 × 10 is above the limit of 109; --max-pixels 110 takes it"):
+    with pytest.raises(
+        Unreadable, match="11 × 10 is above the limit of 109; --max-pixels 110 --reread takes it"
+    ):
         decode(pixels, Decoding(max_pixels=109))
     assert encoded(np.broadcast_to(np.False_, (9_500, 9_500))).startswith(b"\x89PNG")

@@ -283,7 +283,7 @@ def test_a_hub_that_is_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
             None,
             "a Git LFS pointer .*; git lfs pull fetches it",
         ),
-        (png(40), 1000, "40 × 40 is above the limit of 1,000; --max-pixels 1600 takes it"),
+        (png(40), 1000, "40 × 40 is above the limit of 1,000; --max-pixels 1600 --reread takes it"),
     ],
 )
 def test_a_bad_image_is_rejected_with_its_reason(

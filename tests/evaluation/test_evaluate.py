@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from tenpercent.embedding.recipe import Flip, Recipe
 from tenpercent.embedding.settings import Precision
 from tenpercent.errors import TrainingFailedError, UsageError
 from tenpercent.evaluation import training
+from tenpercent.evaluation.preparation import Preparation
 from tenpercent.evaluation.presets import Protocol
 from tenpercent.evaluation.results import unpacked
 from tenpercent.evaluation.stage import SEARCHED, EvaluationRequest, evaluate, find, finish, protocol_of
@@ -503,3 +505,33 @@ def test_tiny_images_are_trained_on_by_several_processes(tmp_path: Path) -> None
     out = embedded(tmp_path / "photos", tmp_path / "run")
     found = evaluate(out, EvaluationRequest(keep=(0.5,), trials=2), SHORT)
     assert found.progress.done == 6 and not list((out / "trainings").glob("*.claim"))
+
+
+# ---- images to test on that were trained on ------------------------------------------------------------------------
+
+
+def test_the_training_folder_is_refused_as_the_test_set_and_a_part_of_it_is_counted(
+    photos: Path, run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(
+        UsageError, match=r"all 60 images to test on \(.*train\) are images of the training set"
+    ):
+        evaluate(run, EvaluationRequest(keep=(0.5,), trials=1, test=str(photos / "train")), SHORT)
+    shutil.copytree(photos / "test", tmp_path / "mixed")
+    for file in sorted((photos / "train").rglob("*.png"))[:3]:
+        shutil.copy(file, tmp_path / "mixed" / file.parent.name / f"again-{file.name}")
+    request = EvaluationRequest(arms=("full",), keep=(), trials=1, test=str(tmp_path / "mixed"))
+    Preparation.of(RunFolder.open(run), request).data(None)
+    assert "3 of 18 images to test on" in caplog.text and "among the training images" in caplog.text
+
+
+def test_a_run_that_was_not_trained_names_the_preset_to_type(photos: Path, tmp_path: Path) -> None:
+    tp.embed(photos, out=tmp_path / "run", embedder="pretrained")
+    with pytest.raises(UsageError, match=r"give --preset quick, or another of tenpercent presets"):
+        protocol_of(tmp_path / "run", None)
+    for name in ("a", "b"):
+        (tmp_path / "large" / name).mkdir(parents=True)
+        Image.new("RGB", (90, 80), (len(name), 9, 200)).save(tmp_path / "large" / name / "1.png")
+    tp.embed(tmp_path / "large", out=tmp_path / "other", embedder="pretrained")
+    with pytest.raises(UsageError, match=r"give --preset quick --side 32, or another"):
+        protocol_of(tmp_path / "other", None)

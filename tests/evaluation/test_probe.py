@@ -138,7 +138,7 @@ def test_runs_are_tested_on_the_test_split_embedded_by_their_own_network(
 def test_a_run_is_tested_on_what_it_holds_out(pictures: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     own = tp.embed(pictures / "train", out=run, embedder=UNLABELLED, holdout=0.2)
-    (row,) = tp.probe([run], out=tmp_path / "probe").rows
+    (row,) = tp.probe(run, out=tmp_path / "probe").rows
     assert (row.test_set, row.images, row.tested) == ("held out", 24, 6)
     (folder,) = (tmp_path / "probe").glob("run-*")
     asked = tp.Embeddings.load(folder / "embeddings")

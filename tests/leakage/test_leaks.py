@@ -354,6 +354,19 @@ def test_weights_that_are_gone_or_changed_are_named(photos: Path, tmp_path: Path
         tp.leaks(tmp_path / "own", out=tmp_path / "c")
 
 
+def test_without_a_test_split_the_validation_split_is_taken(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (photos / "test").rename(photos / "val")
+    with caplog.at_level("INFO", "tenpercent"):
+        found = tp.leaks(photos, embedder=pixels, out=tmp_path / "out")
+    assert f"TEST: the split val of {photos}" in caplog.text
+    assert found.test.spec.endswith("split val")
+    (photos / "val").rename(photos / "holidays")
+    with pytest.raises(SourceError, match=r"no split 'test' or 'validation'; give the test set as TEST"):
+        tp.leaks(photos / "train", embedder=pixels, out=tmp_path / "none")
+
+
 def test_two_networks_are_told_apart_in_one_line(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

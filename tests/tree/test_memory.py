@@ -28,7 +28,7 @@ from tenpercent.tree.memory_limit import checked_memory
         (".5k", 512),
         (".9GB", 900_000_000),  # like dask/dask#6310
         ("100k", 100 << 10),  # like klbostee/dumbo#10
-        ("8.", 8),
+        ("8192.", 8192),
         ("123456", 123_456),
         (123_456, 123_456),
         (None, None),

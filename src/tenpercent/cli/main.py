@@ -9,9 +9,10 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
-from ..errors import TenpercentError, UsageError, disk_remedy, one_line
+from ..errors import TenpercentError, UsageError, cant_write, disk_remedy, one_line, reason_of
 from .parser import parse
 
 log = logging.getLogger("tenpercent")
@@ -52,8 +53,9 @@ def _call(arguments: argparse.Namespace) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EMFILE):
             raise
-        where = f" {error.filename}" if error.filename else ""
-        return _fail(f"{error.strerror}{where}; {disk_remedy(error)}, or choose another folder", 1)
+        if error.filename:
+            return _fail(f"{cant_write(Path(str(error.filename)), error)}, or choose another folder", 1)
+        return _fail(f"{reason_of(error)}; {disk_remedy(error)}, or choose another folder", 1)
     return 0
 
 

@@ -167,7 +167,7 @@ COMMANDS = (
             flag(
                 "test",
                 "TEST",
-                "test set, likewise (default: the test split of TRAIN's source)",
+                "test set, likewise (default: the test split of TRAIN's source, or else validation)",
                 nargs="?",
             ),
             flag(

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypedDict
+from typing import Any, ClassVar, Literal, Self, TypedDict, TypeVar
 
 from ..errors import UsageError, nearest
 from .recipe import DEFAULT, Recipe
+
+Embedder = TypeVar("Embedder")
 
 NETWORK = Path(__file__).parent / "efficientnet_lite0" / "network.onnx"  # of `Pretrained`
 SMALL = 64  # longer side in pixels up to which images are small: the 6n+2-layer network takes them
@@ -272,6 +274,14 @@ def named(name: str) -> tuple[str, dict[str, Any]]:
         known = ", ".join(["pretrained", "supervised", "selfsupervised", *SHORT])
         raise UsageError(f"--embedder is {name!r}; it must be {known} or timm:NAME")
     return kind, {"name": model} if model else {}
+
+
+def by_name(embedder: Embedder | str) -> Embedder | Settings | Pretrained:
+    """Return the embedder of a name with its default settings; any other is returned as it is."""
+    if not isinstance(embedder, str):
+        return embedder
+    kind, own = named(embedder)
+    return KINDS[kind](**own)
 
 
 def file_hash(path: Path) -> str:

@@ -32,7 +32,7 @@ from .begun import begin_again, follow_source, forget_images, note_images
 from .by_labels import ByLabels
 from .identity import borrowed, is_borrowed
 from .origin import OtherOriginError
-from .settings import KINDS, SMALL, Pretrained, SelfSupervised, Supervised, Timm
+from .settings import KINDS, SMALL, Pretrained, SelfSupervised, Supervised, Timm, by_name
 
 if TYPE_CHECKING:  # torch is loaded where it is needed
     from .encoders import Embedder
@@ -60,7 +60,7 @@ def embed(
     source: str | Path,
     *,
     out: str | Path | None = None,
-    embedder: Embedder | ByLabels | None = None,
+    embedder: Embedder | ByLabels | str | None = None,
     holdout: float = 0.0,
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     reread: bool = False,
@@ -72,10 +72,10 @@ def embed(
     Returns:
         The embeddings of the last layer, in id order.
     """
-    folder = run_folder_of(source, out)
+    folder, embedder = run_folder_of(source, out), by_name(embedder)
     options, opened = open_for_run(source, options, folder, reread=reread)
     if out is None:
-        log.info("writing to %s", folder)
+        log.warning("writing to %s", folder)  # a program that named no folder sees it too
     run = embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
     if isinstance(opened, Embeddings):
         return opened

@@ -15,7 +15,7 @@ from ..data.sources.options import SourceOptions
 from ..data.sources.pictures import picture_options
 from ..data.sources.source import ImageSource
 from ..data.sources.splits import NoSplitError
-from ..data.store.embeddings import Embeddings
+from ..data.store.embeddings import Embeddings, Strings
 from ..data.store.left_out import read_held_out
 from ..data.store.run_folder import RunFolder
 from ..errors import SourceError, UsageError
@@ -70,6 +70,31 @@ def evaluation_set(
             "--test SOURCE, or start a new run with --holdout 0.1"
         )
     return found
+
+
+def check_apart(trained_on: Strings, tested_on: Strings, name: str) -> None:
+    """Warn where images to test on are among those to train on, byte for byte.
+
+    Args:
+        trained_on, tested_on: hashes of the images' contents.
+        name: of the images to test on.
+
+    Raises:
+        UsageError: all of them are.
+    """
+    same, n = int(np.isin(tested_on, trained_on).sum()), len(tested_on)
+    if 0 < same == n:
+        raise UsageError(
+            f"all {n:,} images to test on ({name}) are images of the training set; give others with --test SOURCE"
+        )
+    if same:
+        log.warning(
+            "%s of %s images to test on (%s) are among the training images, file for file: results are too good; "
+            "tenpercent leaks finds them",
+            f"{same:,}",
+            f"{n:,}",
+            name,
+        )
 
 
 def _without_labels(spec: str, options: SourceOptions | None, images: ImageSource) -> str:

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from ..data.sources.options import SourceOptions
 from ..data.sources.pictures import picture_options
 from ..data.sources.source import ImageSource
@@ -200,6 +202,7 @@ class Preparation:
         The test images get the size of the training images.
         """
         from ..embedding.pixels import scan
+        from .evaluation_set import check_apart
         from .training import TrainingData
 
         seen = scan(self.images, self.embeddings.rows, side=side)
@@ -209,6 +212,7 @@ class Preparation:
                 f"the image {seen.rejected[0].id!r} was readable when it was embedded and is not now "
                 f"({seen.rejected[0].reason}); restore it, or start a new run"
             )
+        check_apart(np.asarray(seen.hashes), np.asarray(test.hashes), self.test_set.name)
         for rejected in test.rejected:
             log.warning("not tested on %s: %s", rejected.id, rejected.reason)
         assert self.embeddings.labels is not None

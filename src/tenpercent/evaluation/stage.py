@@ -12,11 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..data.store.run_folder import RunFolder, Stage
-from ..embedding.settings import Supervised, Timm
+from ..embedding.settings import SMALL, Supervised, Timm
+from ..embedding.stage import SIDE
 from ..errors import LockedError, TenpercentError, TrainingFailedError, UsageError, counted
 from ..pipeline import report
 from ..progress import quiet
@@ -114,6 +116,7 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
         UsageError: the run has no images or no labels to train on; there is no such preset; or none is named, and the
             embedding was not trained from scratch.
     """
+    from ..selection.stored import load_embeddings
     from .other_trees import Trees
 
     run = RunFolder.open(what)
@@ -130,9 +133,11 @@ def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:
         return found.protocol, found.trials
     own = _own_settings(run)
     if own is None:
+        sizes = load_embeddings(run).sizes
+        small = sizes is None or np.median(sizes[:, :2].max(axis=1)) <= SMALL
         raise UsageError(
-            f"the embedding of {run.path} was not trained from scratch, so it does not say how to train; "
-            "choose settings with --preset (tenpercent presets lists them)"
+            f"the embedding of {run.path} was not trained from scratch, so it does not say how to train; give "
+            f"--preset quick{'' if small else f' --side {SIDE}'}, or another of tenpercent presets"
         )
     return Protocol(own), EvaluationRequest().trials
 
@@ -327,6 +332,7 @@ def _share(what: str | Path, request: EvaluationRequest, protocol: Protocol, own
     from .experiment import run_trials
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    log.setLevel(logging.ERROR)  # the first process has told the rest
     # The first process runs what is left, and meets and reports the error.
     with quiet(True), threads(own), suppress(KeyboardInterrupt, TenpercentError):
         ready = Preparation.of(RunFolder.open(what), request)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..data.sources.source import ImageSource
 from ..data.store.remains import TEMPORARY, held, remains, remove_tree
-from ..errors import TenpercentError, UsageError, disk_remedy
+from ..errors import TenpercentError, UsageError, cant_write
 from .names import shortened
 
 log = logging.getLogger("tenpercent")
@@ -67,10 +67,10 @@ def building(target: Path) -> Iterator[Path]:
         with held(temporary):
             yield temporary
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        nowhere = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-        first = "" if nowhere else f"{disk_remedy(error)}, or "
-        raise TenpercentError(f"can't write {target}: {reason}; {first}choose another --to") from error
+        said = cant_write(target, error)
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise TenpercentError(f"{said.rpartition('; ')[0]}; choose another --to") from error
+        raise TenpercentError(f"{said}, or choose another --to") from error
     finally:
         remove_tree(temporary)
 

@@ -16,6 +16,7 @@ from ..data.sources.classes import listed
 from ..data.sources.options import SourceOptions
 from ..data.store.environment import machine, versions
 from ..data.store.files import own_folder, write_text
+from ..embedding.settings import by_name
 from ..errors import UsageError, counted
 from ..selection.confirmation import similarity_hint
 from ..tree.cut import checked_layer
@@ -44,7 +45,7 @@ def leaks(
     test: Spec | None = None,
     *,
     threshold: float | None = None,
-    embedder: Embedder | ByLabels | None = None,
+    embedder: Embedder | ByLabels | str | None = None,
     out: str | Path | None = None,
     train_options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     test_options: SourceOptions = SourceOptions(),  # noqa: B008
@@ -55,12 +56,12 @@ def leaks(
 
     Args:
         train: the training set: a run folder, a source of images or of vectors, or embeddings.
-        test: the test set, likewise; None for the split `test` of the training set's own source.
+        test: the test set, likewise; None for the split `test` of the training set's own source, or else `validation`.
         threshold: the largest dissimilarity of near-duplicates by vector; None for 0, or without the images of both
             sets for the height within which 1% of the different training images have another one. Equal files, and
             images that are one picture by their perceptual hash, are near-duplicates at any threshold.
-        embedder: for images that no run has embedded; None to train on the training set's labels, as `run` does. Where
-            one set is a run folder, the other's images get their vectors from its network.
+        embedder: as at `run`, for images that no run has embedded. Where one set is a run folder, the other's images
+            get their vectors from its network.
         out: a folder for a page that shows the pairs, the table of all pairs, a record of the settings, and the
             vectors that are made here; the same call resumes there.
         train_options, test_options: column names, split and the like.
@@ -79,7 +80,7 @@ def leaks(
     folder = None if out is None else own_folder(Path(out), RECORD, (PAGE, TABLE), FORMAT, "leaks")
     first = open_train(train, train_options)
     second = open_test(test, test_options, first)
-    both = vectors_of(first, second, embedder, folder, layer)
+    both = vectors_of(first, second, by_name(embedder), folder, layer)
     found = compare(*both, threshold, allowed)
     if folder is not None:
         from .page import write_page

@@ -75,7 +75,7 @@ def open_test(spec: Spec | None, options: SourceOptions, train: OpenedSet) -> Op
     options = replace(options, rules=_rules(train))
     if spec is None:
         options.allow("the test split of TRAIN's own source", "split")
-        return _other_split(options.split or "test", train)
+        return _other_split((options.split,) if options.split else ("test", "validation"), train)
     try:
         opened = _opened(spec, options)
     except NoSplitError:  # no training split, or several: irrelevant here
@@ -104,32 +104,33 @@ def _opened(spec: Spec, options: SourceOptions) -> Content:
     return open_source(spec, options)
 
 
-def _other_split(split: str, train: OpenedSet) -> OpenedSet:
-    """Open another split of the training set's source."""
+def _other_split(splits: tuple[str, ...], train: OpenedSet) -> OpenedSet:
+    """Open another split of the training set's source: the first of those named that it has."""
     spec, options, opened = train.spec, train.options, train.content
     if isinstance(opened, RunFolder):
         source = opened.source
         spec, options = source.spec, SourceOptions.from_json(source.options)
         opened = open_source(spec, options)
     missing = (
-        f"{spec} has no split {split!r}; give the test set as TEST, or name another split with --test-split"
+        f"{spec} has no split {' or '.join(map(repr, splits))}; give the test set as TEST, or name another split with "
+        "--test-split"
     )
     if isinstance(spec, Embeddings) or (isinstance(opened, ImageSource) and not opened.splits):
         raise SourceError(missing)
     if isinstance(spec, str) and spec.lower().startswith("hf:"):
         spec = f"hf:{without_split(spec[3:])}"
-    if split == _split(opened):
-        raise UsageError(f"the split {split!r} of {spec} is TRAIN itself; name another with --test-split")
-    options = replace(options, split=split, labels=None, ids=None)
-    try:
-        other = open_source(spec, options)
-    except NoSplitError:
-        raise SourceError(missing) from None
-    if _split(other) and _split(other) == _split(
-        opened
-    ):  # by another spelling: val of validation, test of Testing
-        raise UsageError(f"the split {split!r} of {spec} is TRAIN itself; name another with --test-split")
-    return OpenedSet("TEST", spec, options, other)
+    for split in splits:
+        wanted = replace(options, split=split, labels=None, ids=None)
+        try:
+            other = open_source(spec, wanted)
+        except NoSplitError:
+            continue
+        if split != _split(opened) and (not _split(other) or _split(other) != _split(opened)):
+            log.info("TEST: the split %s of %s", _split(other) or split, spec)
+            return OpenedSet("TEST", spec, wanted, other)
+        if len(splits) == 1:  # maybe by another spelling: val of validation, test of Testing
+            raise UsageError(f"the split {split!r} of {spec} is TRAIN itself; name another with --test-split")
+    raise SourceError(missing)
 
 
 def _test_split(spec: str | Path, options: SourceOptions, opened: Content) -> tuple[Content, SourceOptions]:
@@ -226,7 +227,7 @@ def _check_pair(
             "both as images, or both as vectors of one network"
         )
     if not images and embedder is not None:
-        raise UsageError("TRAIN and TEST are embedded already; leave out the embedder")
+        raise UsageError(f"TRAIN and TEST are embedded already; leave out the embedder ({embedder})")
     if images and out is None:
         raise UsageError(
             f"{images[0].role} holds images that are not embedded yet; say where with out=FOLDER"

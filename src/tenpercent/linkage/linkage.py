@@ -128,7 +128,7 @@ def first_merges(
 
 def _check_depth(n: int, merges: int | None, height: float | None) -> None:
     if (merges is None) == (height is None):
-        raise UsageError("give either merges or height, not both and not neither")
+        raise UsageError(f"merges is {merges!r} and height {height!r}; give one of them")
     if merges is not None and not 0 <= merges <= max(n - 1, 0):
         raise UsageError(f"merges is {merges}; {n} vectors have from 0 to {max(n - 1, 0)} merges")
     if height is not None and not height >= 0:

@@ -12,7 +12,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..data.store.embeddings import Ints, Vectors
-from ..errors import RunFolderError
+from ..errors import RunFolderError, cant_write
 from ..linkage.linkage import Linkage, first_merges
 from ..linkage.memory import MemoryBudgetError, Resources
 from ..linkage.pairs import BYTES_IN_MEMORY
@@ -198,9 +198,7 @@ def _merges_of(
     except OSError as error:
         if scratch is None:
             raise
-        raise RunFolderError(
-            f"can't write {scratch}: {error.strerror or error}; free some space, and the same command resumes"
-        ) from error
+        raise RunFolderError(f"{cant_write(scratch, error)}, and the same command resumes") from error
 
 
 def _rows(vectors: Vectors, job: ClassJob) -> Vectors:

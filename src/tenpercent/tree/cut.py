@@ -128,7 +128,7 @@ def one_cut(cut: Cut | None, keep: float | None, locked: Iterable[str | int] | N
     check_kind(cut, Cut, "cut", "Cut(keep=0.9), or keep=0.9 by its name")
     for name, alone, within in (("keep", keep, True), ("locked", locked, cut.locked)):
         if alone is not None and within:
-            raise UsageError(f"{name} is given twice, alone and in cut; give it once")
+            raise UsageError(f"{name} is {alone!r:.60} beside cut, which says it too; give it once")
     return cut if locked is None else replace(cut, locked=locked)
 
 

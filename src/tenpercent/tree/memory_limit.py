@@ -11,6 +11,7 @@ from ..errors import UsageError, bytes_text
 from ..linkage.memory import MemoryBudgetError
 from .cut import Cut
 
+LEAST = 1024  # bytes: a smaller number lacks its unit
 UNITS = {  # a letter alone counts as in most tools: 4G is 4GiB, and only 4GB is in thousands
     **{f"{letter}b": 1000**power for power, letter in enumerate(("", *"kmgt"))},
     **{
@@ -30,12 +31,12 @@ def checked_memory(memory: int | str | None) -> int | None:
             KB, MB, GB, TB (powers of 1,000); B.
 
     Raises:
-        UsageError: anything else, or 0.
+        UsageError: anything else, 0, or a small number without a unit.
     """
     if memory is None:
         return None
     if isinstance(memory, Integral) and not isinstance(memory, bool):
-        size = int(memory)
+        size, unit = int(memory), ""
     else:
         text = memory if isinstance(memory, str) else ""
         found = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*([A-Za-z]*)", text.strip())
@@ -43,9 +44,12 @@ def checked_memory(memory: int | str | None) -> int | None:
             raise UsageError(
                 f"memory is {memory!r}; it must be a number of bytes or one with a unit, e.g. 4GiB, 4G or 500MB"
             )
-        size = int(Decimal(found[1]) * UNITS[found[2].lower()])
+        unit = found[2]
+        size = int(Decimal(found[1]) * UNITS[unit.lower()])
     if size < 1:
         raise UsageError(f"memory is {memory!r}; it must be above 0, e.g. 4GiB")
+    if size < LEAST and not unit:
+        raise UsageError(f"memory is {memory!r}, in bytes as it has no unit; give one, e.g. {size}GiB")
     return size
 
 

@@ -146,7 +146,7 @@ def _refuse_many(width: int, height: int, limit: int) -> None:
     if width * height > limit:
         raise Unreadable(
             f"too many pixels: {width:,} × {height:,} is above the limit of {limit:,}; "
-            f"--max-pixels {width * height} takes it"
+            f"--max-pixels {width * height} --reread takes it"
         )
 
 

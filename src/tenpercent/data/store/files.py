@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...errors import RunFolderError, UsageError, disk_remedy
+from ...errors import RunFolderError, UsageError, cant_write
 from .checksums import ABOUT, CHECKSUMS, of_table
 from .remains import TEMPORARY, held, remove_remains
 
@@ -35,9 +35,8 @@ def replacing(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             temporary.replace(path)
     except OSError as error:
-        raise RunFolderError(
-            f"can't write {path}: {error.strerror or error}; {disk_remedy(error)}, or choose another folder"
-        ) from error
+        temporary.unlink(missing_ok=True)  # so that its bytes count as free
+        raise RunFolderError(f"{cant_write(path, error)}, or choose another folder") from error
     finally:
         if path.parent.is_dir():  # else there is nothing to remove, and asking would be the next error
             temporary.unlink(missing_ok=True)

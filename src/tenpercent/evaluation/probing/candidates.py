@@ -19,7 +19,7 @@ from ...embedding.settings import Timm
 from ...embedding.stage import embed, embed_by_run
 from ...errors import UsageError
 from ...selection.stored import load_embeddings, open_images
-from ..evaluation_set import EvaluationSet, evaluation_set
+from ..evaluation_set import EvaluationSet, check_apart, evaluation_set
 from .measure import check_classes
 
 PART = 0.2  # of vectors that come without a test set
@@ -91,6 +91,8 @@ def of_run(path: Path, layers: Sequence[str], test: str | None, out: Path) -> li
         assert train.labels is not None
         assert other.labels is not None
         known = train.labels >= 0
+        if train.hashes is not None and other.hashes is not None:
+            check_apart(train.hashes, other.hashes, tested.name)
         check_classes(train.labels[known])
         data = train.vectors[known], train.labels[known], other.vectors, other.labels
         candidates.append(Candidate(name, layer, *data, tested.name))

@@ -132,7 +132,7 @@ class Probe:
 
 
 def probe(
-    what: Sequence[str | Path | VectorFile | Embeddings | Timm],
+    what: str | Path | Sequence[str | Path | VectorFile | Embeddings | Timm],
     *,
     layers: Sequence[str] = ("end",),
     out: str | Path = "runs/probe",
@@ -142,8 +142,8 @@ def probe(
     """Measure how well embeddings separate classes on images that they were not trained on.
 
     Args:
-        what: run folders, whose own networks embed the test images; ready vectors, of which a fifth is tested with the
-            others; models of timm, which embed `images` first.
+        what: a run folder, or several, whose own networks embed the test images; ready vectors, of which a fifth is
+            tested with the others; models of timm, which embed `images` first.
         layers: of run folders, the layers whose vectors to take.
         out: the folder for the table and the vectors that are made here; the same call resumes there.
         images: the source for models of timm; None for that of the first run, with its hold-out.
@@ -155,6 +155,7 @@ def probe(
     """
     from .candidates import of_run, of_vectors, timm_run
 
+    what = [what] if isinstance(what, str | Path) else what
     check_kind(what, (list, tuple), "what is probed", "a list of run folders, embeddings or Timm(…)")
     if not what:
         raise UsageError("there is nothing to probe; give run folders, --vectors FILE or --timm NAME")
