@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from ..errors import counted
+from .removal import RemovalCurve
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -158,6 +159,40 @@ def curve_figure(
         axes.set_xlabel("removed" + (" of the class" if many else ""))
         axes.set_ylabel("height of the merge")
         return inline(figure, name, _in_words(curves, marks))
+
+
+def removal_figure(curve: RemovalCurve, name: str, removed: float, knee: int | None, *, width: int) -> str:
+    """Draw the largest and the mean dissimilarity of removed images to those kept, against the fraction removed.
+
+    Args:
+        curve: of a tree.
+        name: the figure's name on its page.
+        removed: the fraction that the selection removes, marked by a line.
+        knee: the index of the knee, marked by a dot; None for none.
+        width: in pixels.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = blank(width, 250 if width < 500 else 300, left=52, bottom=40)
+        axes.plot(curve.fraction, curve.largest, color=INK, linewidth=1.8, zorder=3)
+        axes.plot(curve.fraction, curve.mean, color=BAR, linewidth=1.8, zorder=3)
+        axes.axvline(removed, color=CUT, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+        if knee is not None:
+            axes.plot(curve.fraction[knee], curve.largest[knee], "o", markersize=6, color=HIGH, zorder=4)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5 if width < 500 else 8))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed(f"{value:g}")))
+        axes.grid(axis="y", color=RULE, linewidth=0.7)
+        axes.set_xlabel("removed")
+        axes.set_ylabel("dissimilarity to the image kept")
+        words = (
+            "Line chart: dissimilarity of removed images to those kept, up to "
+            f"{100 * curve.fraction[-1]:.0f}% removed: the largest is {_signed(f'{curve.largest[-1]:.3g}')} there, "
+            f"the mean {_signed(f'{curve.mean[-1]:.3g}')}."
+        )
+        return inline(figure, name, words)
 
 
 def _points(curve: MergeCurve, most: int) -> Floats:

@@ -23,9 +23,10 @@ from ..tree.merges import Merges
 from ..tree.merges_file import complete_heights
 from . import gallery
 from .curves import curves_of, extremes, height_at
-from .figures import curve_figure, sizes_figure
+from .figures import curve_figure, removal_figure, sizes_figure
 from .gallery import GroupCard, Thumbnails, clean, page_template
 from .provenance import provenance, training_accuracy
+from .removal import levels, removal_curve
 from .summary import describe_request, describe_scale
 from .tables import Floats, Ints, class_words, group_sizes, groups_of, redundancy_table
 from .unlike import UnlikePairs, each_once, find_unlike_pairs, near_identical
@@ -33,6 +34,7 @@ from .unlike import UnlikePairs, each_once, find_unlike_pairs, near_identical
 LARGEST = 6  # groups shown of either end
 CLASSES = 12  # classes with a gallery and a panel of their own
 GROUPS_A_CLASS = 3
+AT_A_LEVEL = 4  # groups shown of each of the heights of the curve
 TRIPLES = 12
 PAIRS = 24
 MIXED = 6
@@ -111,6 +113,7 @@ class _Page:
             "found": self.found(),
             "evidence": self.evidence(),
             "galleries": self.galleries(),
+            "how_much": self.how_much(),
             "triples": self.triples(),
             "sizes": self.sizes(),
             "table": self.table(),
@@ -182,6 +185,27 @@ class _Page:
     def _cards(self, chosen: Iterable[int], limit: int = gallery.CARDS) -> list[GroupCard]:
         group = self.thumbnails.group
         return [group(self.selection, self.groups, one, self.mixed_groups, limit) for one in chosen]
+
+    def how_much(self) -> dict[str, Any] | None:
+        """Return what goes at any threshold, with groups joined near four heights; None for other strategies."""
+        merges, n = self.given.merges, len(self.selection)
+        curve = removal_curve(merges)
+        if not self.semantic or len(curve.threshold) < 2:
+            return None
+        removed = len(self.selection.removed) / n
+        knee = curve.knee
+        shown = []
+        for threshold, cut in levels(merges):
+            groups = groups_of(cut)
+            last = gallery.tightest(groups)[: -AT_A_LEVEL - 1 : -1]
+            cards = [self.thumbnails.group(cut, groups, one, self.labelled, gallery.IN_A_ROW) for one in last]
+            shown.append((threshold, len(cut.removed), len(cut.removed) / n, cards))
+        return {
+            "wide": Markup(removal_figure(curve, "removal", removed, knee, width=760)),
+            "narrow": Markup(removal_figure(curve, "removal-s", removed, knee, width=340)),
+            "knee": None if knee is None else (float(curve.threshold[knee]), float(curve.fraction[knee])),
+            "levels": shown,
+        }
 
     def triples(self) -> list[dict[str, Any]]:
         """Return a kept image, a removed one, and the image nearest to the kept one outside (the paper, Fig. 12)."""
