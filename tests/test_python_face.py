@@ -536,14 +536,14 @@ def test_what_is_no_path_is_one_line_that_says_what_can_be_passed(tmp_path: Path
         (lambda: tp.run("digits", out="r", cut=0.9), r"cut is 0\.9; give Cut\(keep=0\.9\)"),
         (lambda: tp.select("r", 0.9), r"cut is 0\.9; .*keep=0\.9 by its name"),
         (
-            lambda: tp.run("digits", out="r", embedder="timm:resnet18"),
-            r"the embedder is 'timm:resnet18'; it must be",
+            lambda: tp.run("digits", out="r", embedder=18),  # type: ignore[arg-type]
+            r"the embedder is 18; it must be .*, the name of one, a torch module",
         ),
         (lambda: tp.run("digits", out="r", holdout="0.1"), r"holdout is 0\.1"),
         (lambda: tp.SourceOptions(split=3), "split is 3; give a name"),  # type: ignore[arg-type]
         (lambda: tp.SourceOptions(labels=np.zeros(3)), "labels must be a path, not ndarray"),  # type: ignore[arg-type]
         (lambda: tp.probe(vectors(3)), r"what is probed is ndarray; give a list"),  # type: ignore[arg-type]
-        (lambda: tp.compare("a", "b"), r"what is compared is 'a'; give two selections"),  # type: ignore[arg-type]
+        (lambda: tp.compare(3, 4), r"what is compared is 3; give two selections"),  # type: ignore[arg-type]
     ],
 )
 def test_plain_values_instead_of_options_are_one_line(
@@ -665,6 +665,14 @@ def test_ids_that_can_not_be_stored_are_refused_by_row(row: int) -> None:
     ids[row] = "caf\udce9"
     with pytest.raises(UsageError, match=rf"the id of row {row} is 'caf\\udce9'.*os\.fsencode"):
         tp.Embeddings.from_numpy(np.eye(6), ids=ids)
+
+
+def test_run_folders_are_compared_by_their_selections(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", vectors(20))
+    for name, keep in (("a", 0.9), ("b", 0.5)):
+        tp.run(tmp_path / "v.npy", out=tmp_path / name, keep=keep)
+    found = tp.compare(str(tmp_path / "a"), tmp_path / "b")
+    assert (len(found.both), len(found.only_a), len(found.only_b)) == (10, 8, 0)
 
 
 # ---- embedders by name, and what an error says of arguments ----------------------------------------------------------

@@ -284,8 +284,8 @@ def embedder_json(embedder: Embedder) -> dict[str, Any]:
             "function": f"{getattr(embedder, '__module__', kind.__module__)}.{name}",
         }
     raise UsageError(
-        f"the embedder is {embedder!r}; it must be Pretrained(), Supervised(…), SelfSupervised(…), Timm(…), a torch "
-        "module or a function"
+        f"the embedder is {embedder!r}; it must be Pretrained(), Supervised(…), SelfSupervised(…), Timm(…), the "
+        "name of one, a torch module or a function"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,12 +49,14 @@ class SelectionComparison:
     __repr__ = __str__
 
 
-def compare(a: Selection, b: Selection) -> SelectionComparison:
-    """Compare what two selections of the same images keep.
+def compare(a: Selection | str | Path, b: Selection | str | Path) -> SelectionComparison:
+    """Compare what two selections of the same images keep; a run folder stands for its selection.
 
     Raises:
         UsageError: they are of different images, or not selections.
+        StageError: a run folder has no selection.
     """
+    a, b = (Selection.load(one) if isinstance(one, str | Path) else one for one in (a, b))
     for one in (a, b):
         check_kind(
             one, Selection, "what is compared", "two selections: tp.select(run), tp.select(merges, keep=0.9)"
