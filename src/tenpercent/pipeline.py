@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from .data.sources.changes import Change, check_not_skipped
+from .data.sources.changes import Change, check_not_skipped, said_change, takes_it
 from .data.sources.options import SourceOptions
 from .data.sources.run_name import run_folder_of
 from .data.sources.source import ImageSource
@@ -408,7 +408,7 @@ def _images_of(run: OpenRun) -> tuple[ImageSource | None, str]:
         log.warning("the report has no pictures: %s", gone)
         return None, str(gone)
     if images is not None and change:
-        log.warning("%s has changed since it was embedded: %s", images.spec, change)
+        log.warning("%s", said_change(images.spec, change, run.folder.path))
     return images, str(change)
 
 
@@ -476,4 +476,6 @@ def export(
         without={*change.gone, *change.replaced},
     )
     notes += describe_change(change, selection.ids[selection.kept_by_id].tolist(), chosen)
+    if change and source is not None:
+        notes.append(f"{takes_it(source.spec, run.folder.path)}.")
     return replace(found, notes=(*found.notes, *notes, *describe_left_out(run.folder.path)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..data.sources.changes import Change
 from ..data.sources.first_line import account, describe_taken
 from ..data.sources.holdout import split_holdout
 from ..data.sources.options import SourceOptions
@@ -23,8 +24,8 @@ from ..embedding.stage import (
     default_embedder,
     describe,
     open_for_run,
-    refuse_changed,
     settled,
+    update_of,
 )
 from ..embedding.timing import IdleTimer
 from ..errors import bytes_text, counted, duration_text, require
@@ -241,7 +242,9 @@ def _embedding(
     taken = describe_taken(account(opened))
     done = None
     if folder.json_path.exists() and not reread:
-        refuse_changed(folder, opened)
+        needed = update_of(folder, opened)
+        if needed is not None:
+            return _update(folder, needed.change, len(opened), taken, layer)
         if not folder.nothing_finished:
             folder.check_source(describe(source, opened, options, holdout))
         done = folder.stage(Stage.EMBED)
@@ -278,6 +281,21 @@ def _embedding(
         notes=(*notes, *timer.busy()),
     )
     return embedding, len(rows), expected.width
+
+
+def _update(
+    folder: RunFolder, change: Change, n: int, taken: str, layer: str | None
+) -> tuple[DryRun, int, int]:
+    """Estimate an update at the rate of the run's own embedding; see `_embedding`."""
+    done, facts = folder.require(Stage.EMBED), folder.read()["stages"][Stage.EMBED]
+    fresh = n - len(change.content)
+    seconds = fresh / float(facts.get("images_per_second") or done.n / max(done.seconds, 1e-9))
+    steps = (
+        f"source    {folder.source.spec}: {taken}; since it was embedded: {change}",
+        f"embed     {counted(fresh, 'image')} by the run's own network, about {duration_text(seconds)}",
+    )
+    disk = n * 4 * sum(done.layers.values())
+    return DryRun(steps, seconds, disk_bytes=disk), n, done.layers.get(layer or "end", done.layers["end"])
 
 
 def _one_by_one(source: ImageSource, rows: Ints, first: str, timer: IdleTimer) -> tuple[DryRun, int, int]:

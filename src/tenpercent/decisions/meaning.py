@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.store.embeddings import Embeddings, Ints
+from ..data.store.ids import paired
 from .constraints import Constraints
 from .log import ANSWERS, Decision, ImageName, Kind
 
@@ -29,8 +30,8 @@ def constraints_of(decisions: Sequence[Decision], embeddings: Embeddings) -> Mea
 
     Args:
         decisions: in the order they were made; undone ones are ignored.
-        embeddings: an image whose id is gone is matched by content; of several, one that no decision names by its id
-            goes first, then the smaller id.
+        embeddings: an image whose id is gone, or is that of other content now, is matched by content; of several, one
+            that no decision names by its id goes first, then one with a similar path (`ids.paired`).
     """
     holding = [decision for decision in decisions if not decision.undone]
     place = places(holding, embeddings)
@@ -83,15 +84,22 @@ def places(decisions: Iterable[Decision], embeddings: Embeddings) -> dict[ImageN
         at = int(np.searchsorted(ids, np.asarray([image.id], dtype=object))[0])
         if at < len(ids) and ids[at] == image.id:
             found[image] = at
-    lost = [image for image in named if image not in found and image.hash is not None]
-    if not lost or embeddings.hashes is None:
+    hashes = embeddings.hashes
+    if hashes is None:
         return found
-    taken, by_hash = set(found.values()), _by_hash(embeddings, {str(image.hash) for image in lost})
+    lost = [
+        image
+        for image in named
+        if image.hash is not None and (image not in found or hashes[found[image]] != image.hash)
+    ]
+    by_hash = _by_hash(embeddings, {str(image.hash) for image in lost})
+    moved = {image for image in lost if image.hash in by_hash}
+    taken = {at for image, at in found.items() if image not in moved}
     for image in lost:
         same = by_hash.get(str(image.hash), [])
-        free = [position for position in same if position not in taken]
-        if same:
-            found[image] = (free or same)[0]
+        free = {str(ids[at]): at for at in same if at not in taken} or {str(ids[at]): at for at in same}
+        if free:
+            found[image] = free[paired([image.id], free)[image.id]]
             taken.add(found[image])
     return found
 

@@ -37,6 +37,7 @@ from .encoders import (
 from .networks import build
 from .origin import Origin, stored_choice
 from .pixels import Ints, Scan, scan
+from .reading import check_most
 from .selfsupervised import check_images, check_network
 from .settings import SMALL, SelfSupervised, Supervised, Timm
 from .weights import timm_model
@@ -198,11 +199,13 @@ def extract(
             layers = {layer: np.concatenate(arrays) for layer, arrays in vectors.items()}
             part, gone = without_flaws(_part(found, source, cut, layers))
             rejected += gone
-            _check_most(rejected, n, source)
+            check_most(rejected, n, source, "have no usable vector")
             write_part(folder, number, part, {**about, REJECTED: list(map(astuple, gone))} if gone else about)
             begun.end(number)
     begun.remove()
-    return Extracted(count, widths or stored_widths(folder), tuple(rejected))
+    if not widths and n:
+        widths = stored_widths(folder)
+    return Extracted(count, widths, tuple(rejected))
 
 
 def _name(number: int) -> str:
@@ -225,15 +228,6 @@ def check_shape(vectors: Floats, count: int, width: int) -> None:
         raise TenpercentError(
             f"the embedder returned vectors of shape {vectors.shape} for a batch of {count} images and a width of "
             f"{width}; it must return one vector per image, all of one width"
-        )
-
-
-def _check_most(rejected: list[Rejected], n: int, source: ImageSource) -> None:
-    """Raise `TenpercentError` where more than half of n images have no vector to compare."""
-    if 2 * len(rejected) > n:
-        raise TenpercentError(
-            f"{len(rejected):,} of {n:,} images of {source.spec} have no usable vector, more than half (the first: "
-            f"{rejected[0].id!r}, {rejected[0].reason}); choose another embedder and another run folder"
         )
 
 

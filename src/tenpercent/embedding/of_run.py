@@ -120,7 +120,7 @@ def _loader(run: RunFolder, embedder: Embedder | ByLabels | None) -> Callable[[S
         name = stored.get("class") or stored.get("function")
         raise UsageError(
             f"{run.path} was embedded by {name}, which a run folder can't store; give it again, from Python: "
-            "tp.leaks(…, embedder=…)"
+            "embedder=…"
         )
     return lambda found: ready_encoder(embedder, found.alike, None)[0]
 
@@ -143,7 +143,8 @@ def trained_network(run: RunFolder) -> Trained:
     Raises:
         StageError: its files are missing or damaged.
     """
-    classes = len(run.source.class_names)
+    known = run.require(Stage.EMBED).network_classes
+    classes = len(run.source.class_names if known is None else known)
     try:
         content, view, choice = read_training_settings(run.training)
         size = run.require(Stage.EMBED).image_size or view.crop

@@ -24,11 +24,11 @@ from ..data.store.part_files import Part, part_files, part_layout, without_flaws
 from ..data.store.rejected import REJECTED, Rejected, write_rejected
 from ..data.store.run_folder import RunFolder
 from ..data.store.tables import count_rows, read_checked
-from ..errors import SourceError, StageError, TenpercentError, counted, reason_of
+from ..errors import SourceError, StageError, counted, reason_of
 from ..linkage.threads import cpus
 from ..progress import bar
 from .origin import Origin
-from .reading import in_order
+from .reading import check_most, in_order
 from .timing import IdleTimer
 
 PART = 1024  # images a part file: what a kill can cost. Fixed, so that a resumed run writes the same files
@@ -123,7 +123,7 @@ def embed_each(
             part, gone = _part(source, found, encoder.width)
             rejected += gone
             fresh += len(found)
-            _check_most(rejected, len(rows), source)
+            check_most(rejected, len(rows), source, "can't be used")
             write_part(
                 run.embeddings, number, part, {**about, REJECTED: list(map(astuple, gone))} if gone else about
             )
@@ -218,12 +218,3 @@ def _hash(source: ImageSource, row: int) -> str:
         return content_hash(source.read(row))
     except (OSError, Unreadable) as error:
         return reason_of(error)
-
-
-def _check_most(rejected: list[Rejected], n: int, source: ImageSource) -> None:
-    """Raise `TenpercentError` where more than half of n images are rejected."""
-    if 2 * len(rejected) > n:
-        raise TenpercentError(
-            f"{len(rejected):,} of {n:,} images of {source.spec} can't be used, more than half (the first: "
-            f"{rejected[0].id!r}, {rejected[0].reason}); repair the source or name another"
-        )

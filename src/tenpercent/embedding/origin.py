@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Ints
@@ -127,11 +127,25 @@ class Origin:
 
 def stored_choice(run: RunFolder) -> Choice | None:
     """Return the precision that a run was started with, or None where it is not chosen yet."""
-    from .precision import Choice
-
     path = run.embeddings / SETTINGS
     content = _read(path, "delete it") if path.exists() else {}
-    return None if content.get("choice") is None else Choice.from_json(content["choice"])
+    if content.get("choice") is None:
+        return None
+    from .precision import Choice
+
+    return Choice.from_json(content["choice"])
+
+
+def stored_origin(run: RunFolder) -> OriginRecord:
+    """Return what a run records of the origin of its embeddings.
+
+    Raises:
+        StageError: it is missing or damaged.
+    """
+    path = run.embeddings / SETTINGS
+    if not path.exists():
+        raise StageError(f"{path} is gone; bring it back, or choose another --out")
+    return cast(OriginRecord, _read(path, "bring it back, or choose another --out"))
 
 
 def stored_embedder(run: RunFolder) -> dict[str, Any] | None:

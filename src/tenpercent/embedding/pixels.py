@@ -22,7 +22,7 @@ from ..errors import SourceError, TenpercentError, bytes_text, reason_of
 from ..linkage.threads import cpus
 from ..progress import bar
 from .networks import Size
-from .reading import in_order
+from .reading import check_most, in_order
 from .settings import LARGE, SMALL
 
 CHUNK = 16  # images per thread and turn while scanning
@@ -157,7 +157,7 @@ class Scan:
     @property
     def alike(self) -> bool:
         """True if all images have one size in the source."""
-        return bool((self.sizes == self.sizes[0]).all())
+        return bool((self.sizes == self.sizes[:1]).all())
 
 
 @dataclass(frozen=True, eq=False, slots=True)  # there is one an image
@@ -222,14 +222,10 @@ def scan(
                     store.add(found.pixels, large=max(found.size) > smallest)
                     images.append(_DecodedImage(found.row, found.hash, found.size, found.file_bytes))
             progress.update(len(chunk))
-    if 2 * len(rejected) > len(rows):
-        raise TenpercentError(
-            f"{len(rejected):,} of {len(rows):,} images of {source.spec} can't be read, more than half "
-            f"(the first: {rejected[0].id!r}, {rejected[0].reason}); repair the source or name another"
-        )
-    sizes = np.asarray([found.size for found in images], dtype=np.int64)
+    check_most(rejected, len(rows), source, "can't be read")
+    sizes = np.asarray([found.size for found in images], dtype=np.int64).reshape(-1, 2)
     readable = np.asarray([found.row for found in images], dtype=np.int64)
-    size = size or canvas((found.size for found in images), square)
+    size = size or (canvas((found.size for found in images), square) if images else square)
     native = bool((sizes == size).all())
     pixels = Pixels(source, readable, size, native, store.finish(size), limit)
     file_bytes = np.asarray([found.file_bytes for found in images], dtype=np.int64)

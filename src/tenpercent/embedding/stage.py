@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.decoding.decode import size_of
-from ..data.sources.changes import Change, RecordedImages, compare, is_folder
 from ..data.sources.first_line import account, describe_taken
 from ..data.sources.holdout import split_holdout, write_holdout
 from ..data.sources.opening import absolute, check_options, moved, open_source
@@ -27,12 +26,12 @@ from ..data.store.part_files import stored_count
 from ..data.store.records import EmbedSettings, SourceRecord
 from ..data.store.rejected import write_rejected
 from ..data.store.run_folder import RunFolder, Stage
-from ..errors import RunFolderError, SourceError, StageError, UsageError, require
+from ..errors import SourceError, UsageError, require
 from .begun import begin_again, follow_source, forget_images, note_images
 from .by_labels import ByLabels
-from .identity import borrowed, is_borrowed
 from .origin import OtherOriginError
 from .settings import KINDS, SMALL, Pretrained, SelfSupervised, Supervised, Timm, by_name
+from .update import Update, check_same_embedder, finish_update, needed_update, update
 
 if TYPE_CHECKING:  # torch is loaded where it is needed
     from .encoders import Embedder
@@ -160,9 +159,12 @@ def embed_opened(
     if reread:
         _set_aside(RunFolder(Path(out)), opened, about)
     else:
+        finish_update(RunFolder(Path(out)))
         follow_source(RunFolder(Path(out)), opened, about)
-        _follow_moved(RunFolder(Path(out)), opened, about)
-        refuse_changed(RunFolder(Path(out)), opened)
+        if (needed := update_of(RunFolder(Path(out)), opened)) is not None and isinstance(
+            opened, ImageSource
+        ):
+            return _update(RunFolder(Path(out)), opened, about, needed, embedder, clock)
     if isinstance(opened, Embeddings):
         check_vectors_alone(source, embedder, holdout)
         folder = RunFolder.create(out, about)
@@ -184,6 +186,7 @@ def embed_opened(
         folder = RunFolder.create(out, about)
         done = _embedded(folder)
         if done is not None and done.holdout == holdout:
+            log.info("nothing has changed since it was embedded")
             return folder  # no request that could differ
         embedder = _recorded_embedder(folder)
     rows, held_out = split_holdout(opened, holdout)
@@ -235,94 +238,39 @@ def embed_opened(
     return folder
 
 
-def embed_by_run(
-    run: RunFolder,
-    source: ImageSource,
-    options: SourceOptions,
-    to: Path,
-    embedder: Embedder | ByLabels | None = None,
-) -> RunFolder:
-    """Embed other images by the network of a run, unless that is done; return the folder of their vectors.
-
-    Args:
-        run: the embedded run.
-        source: the other images.
-        options: those that the source was opened with.
-        to: the folder.
-        embedder: needed where the run's is a module or a function, which no folder can store.
+def update_of(folder: RunFolder, opened: ImageSource | Embeddings) -> Update | None:
+    """Return the update that a run needs to hold the images of its source as they are now; None for nothing.
 
     Raises:
-        StageError, UsageError: see `of_run.embed_like`.
+        RunFolderError: these are other images than those of the run.
     """
-    made_by = borrowed(run)
-    folder = RunFolder.create(to, describe(source.spec, source, options, 0.0))
-    if is_borrowed(folder, made_by):
-        return folder
-    log.info("embedding %s images of %s by the network of %s", f"{len(source):,}", source.spec, run.path)
-    stored = run.require(Stage.EMBED).settings.embedder
-    if isinstance(stored, dict) and stored["embedder"] == "pretrained":
-        if embedder is not None and not isinstance(embedder, Pretrained):
-            raise UsageError(
-                f"{run.path} was embedded by the pretrained network; leave out the embedder, and it is used"
-            )
-        _embed_each_like(run, stored, source, folder)
-        return folder
-    require("torch", "images")
-    from .of_run import embed_like
+    if not folder.json_path.exists() or not isinstance(opened, ImageSource) or _embedded(folder) is None:
+        return None
+    return needed_update(folder, opened)
 
-    embed_like(run, source, folder, made_by, embedder)
+
+def _update(
+    folder: RunFolder,
+    opened: ImageSource,
+    about: SourceRecord,
+    needed: Update,
+    embedder: Embedder | ByLabels | None,
+    clock: Clock,
+) -> RunFolder:
+    """Take the images of a run's source as they are now: see `update.update`."""
+    if embedder is not None:
+        check_same_embedder(folder, _identity(settled(default_embedder(opened, embedder), folder.path)))
+    update(folder, opened, about, needed, embedder, lambda: clock.seconds)
     return folder
 
 
-def _embed_each_like(run: RunFolder, stored: dict[str, Any], source: ImageSource, folder: RunFolder) -> None:
-    """Embed images of another source by the pretrained network, which a run's vectors were made by."""
-    from .one_by_one import embed_each
-    from .pretrained import PretrainedNetwork
+def _identity(embedder: Embedder) -> dict[str, Any]:
+    """Return an embedder as JSON; torch is loaded for modules and functions only."""
+    if isinstance(embedder, Pretrained | Supervised | SelfSupervised | Timm):
+        return embedder.as_json()
+    from .encoders import embedder_json
 
-    now, made_by = Pretrained().as_json(), borrowed(run)
-    if stored != now:
-        raise StageError(
-            f"{run.path} was embedded by another version of the pretrained network (hash {stored['weights_hash']}, now "
-            f"{now['weights_hash']}); embed it again into a new folder"
-        )
-    clock = Clock()
-    with folder.lock(Stage.EMBED):
-        summary = embed_each(source, folder, PretrainedNetwork(), np.arange(len(source)), made_by)
-        folder.forget(Stage.EMBED)
-        folder.record(Stage.EMBED, {"embedder": made_by, "holdout": 0.0}, clock.seconds, **summary)
-
-
-def refuse_changed(folder: RunFolder, opened: ImageSource | Embeddings) -> None:
-    """Raise `RunFolderError` where the images of a run have changed since; the message names them."""
-    change, n = _change(folder, opened)
-    if not change or 2 * len(change.gone) >= n:  # in the latter case `create` reports another source
-        return
-    spec = opened.spec if isinstance(opened, ImageSource) else ""
-    known = folder.source.spec
-    if known != spec and Path(known).exists():  # two folders of one name, not one that was moved
-        raise RunFolderError(
-            f"{folder.path} holds a run of {known}, not of {spec}, which has other images: {change}; "
-            "choose another --out"
-        )
-    raise RunFolderError(
-        f"{spec} has changed since {folder.path} was made of {n:,} images: {change}; report, export and select still "
-        f"use what was embedded; to take the images as they are now, add --reread to the command that made the run"
-    )
-
-
-def _follow_moved(folder: RunFolder, opened: ImageSource | Embeddings, about: SourceRecord) -> None:
-    """Record the new location of a run's images, where the old one is gone and most of them are in the new one."""
-    change, n = _change(folder, opened)
-    if change and 2 * len(change.gone) < n and not Path(folder.source.spec).exists():
-        folder.follow(about)
-
-
-def _change(folder: RunFolder, opened: ImageSource | Embeddings) -> tuple[Change, int]:
-    """Return the changes in the folder of a run, and the number of images it was made of."""
-    if not folder.json_path.exists() or not isinstance(opened, ImageSource) or not is_folder(opened):
-        return Change(), 0
-    known = RecordedImages.of(folder) if _embedded(folder) is not None else None
-    return (Change(), 0) if known is None else (compare(known, opened), len(known.ids))
+    return embedder_json(embedder)
 
 
 def _set_aside(folder: RunFolder, opened: ImageSource | Embeddings, about: SourceRecord) -> None:
@@ -331,7 +279,7 @@ def _set_aside(folder: RunFolder, opened: ImageSource | Embeddings, about: Sourc
         return
     old = folder.source
     now, then = (SourceOptions.from_json(each.options).decoding for each in (about, old))
-    if (now, about.fingerprint) == (then, old.fingerprint) and not _change(folder, opened)[0]:
+    if (now, about.fingerprint) == (then, old.fingerprint) and update_of(folder, opened) is None:
         log.info("%s is read as before: nothing to do", old.spec)
         return
     log.info("what was made of %s moved to %s", old.spec, folder.set_aside(about))

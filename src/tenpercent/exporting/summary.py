@@ -46,7 +46,7 @@ def describe_change(change: Change, kept: Collection[str], format: ExportFormat)
     if not format.has_images:
         return [f"The source has changed since: {change}. Rows and ids here are those of the run."]
     mine = set(kept)
-    renamed = [f"{old} is {new}" for old, new in (change.renamed or {}).items() if old in mine]
+    renamed = [f"{old} is {new}" for old, new in change.renamed.items() if old in mine]
     told = (
         ("Gone, and not exported", "kept image", mine.intersection(change.gone)),
         ("Changed since it was embedded, and not exported", "kept image", mine.intersection(change.replaced)),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..data.sources.changes import said_change
 from ..data.sources.classes import renamed, same_classes
 from ..data.sources.first_line import account, describe_taken
 from ..data.sources.huggingface import names_split, without_split
@@ -21,8 +22,9 @@ from ..data.store.embeddings import Embeddings
 from ..data.store.left_out import read_held_out, read_rejected
 from ..data.store.rejected import rejected_table
 from ..data.store.run_folder import RunFolder, Stage
+from ..embedding.by_run import embed_by_run
 from ..embedding.identity import identity_of, said
-from ..embedding.stage import embed, embed_by_run
+from ..embedding.stage import embed
 from ..errors import SourceError, StageError, UsageError
 from .compared_set import ComparedSet
 
@@ -280,7 +282,7 @@ def _compared_set(one: OpenedSet, layer: str | None) -> ComparedSet:
     try:
         source, change = open_present(opened)
         if change:
-            log.warning("%s: %s has changed since it was embedded: %s", one.role, source.spec, change)
+            log.warning("%s: %s", one.role, said_change(source.spec, change, opened.path))
     except (UsageError, StageError) as gone:
         log.warning("no pictures of %s: %s", one.role, gone)
     held_out = read_held_out(opened)

@@ -12,6 +12,7 @@ from ..data.sources.first_line import describe_taken
 from ..data.store.left_out import read_held_out, read_rejected
 from ..data.store.results import read_results
 from ..data.store.run_folder import RunFolder, Stage
+from ..data.store.tables import Column, FormatOnly, Layout, read_checked
 from ..errors import counted
 from ..selection.selection import Selection
 from ..tree.gap import describe_gap, said_height
@@ -95,9 +96,27 @@ def describe_run(run: str | Path) -> str:
     """Return the result of a finished run and the path of its report."""
     folder = RunFolder.open(run)
     selection = Selection.load(folder.selection)
-    return "\n".join(
-        [describe_selection(run, selection), *describe_rejected(run), f"Report: {folder.report}"]
-    )
+    lines = [*describe_update(folder, selection), describe_selection(run, selection), *describe_rejected(run)]
+    return "\n".join([*lines, f"Report: {folder.report}"])
+
+
+def describe_update(folder: RunFolder, selection: Selection) -> list[str]:
+    """Return a line on what the last update of a run found changed, and how much of the new is redundant; none before.
+
+    Args:
+        folder: the run.
+        selection: its selection. A new image is redundant if an image that was there shows the same: is in its group.
+    """
+    done = folder.stage(Stage.EMBED)
+    if done is None or done.change is None:
+        return []
+    said = ", ".join(f"{count:,} {what}" for what, count in done.change.items() if count)
+    added, _ = read_checked(folder.added, Layout((Column("id", pa.string()),), FormatOnly, 1))
+    new = np.isin(selection.ids.astype(str), np.asarray(added["id"].to_pylist(), dtype=str))
+    if new.any():
+        count = np.count_nonzero(np.isin(selection.group[new], selection.group[~new]))
+        said += f"; of the new ones {count:,} {'is' if count == 1 else 'are'} redundant with what was there"
+    return [f"The last update: {said}."]
 
 
 def describe_rejected(run: str | Path) -> list[str]:

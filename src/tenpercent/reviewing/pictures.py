@@ -19,6 +19,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from ..data.decoding.decode import RGB, as_rgb
 from ..data.decoding.pillow import quiet
 from ..data.decoding.thumbnails import thumbnail
+from ..data.sources.changes import said_change
 from ..data.sources.options import Decoding
 from ..data.sources.pictures import picture_options
 from ..data.sources.source import ImageSource, Raw
@@ -127,7 +128,7 @@ def open_originals(run: RunFolder, embeddings: Embeddings) -> OriginalImages:
     if not change:
         return OriginalImages(source, embeddings.rows, follow_links=follow)
     there = np.asarray([source.paths[row] is not None for row in embeddings.rows.tolist()])
-    note = f"{source.spec} has changed since it was embedded: {change}"
+    note = said_change(source.spec, change, run.path)
     return OriginalImages(source, np.where(there, embeddings.rows, -1), note, follow)
 
 

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.sources.changes import Change, RecordedImages, as_recorded, compare, is_folder, only_embedded
+from ..data.sources.changes import (
+    Change,
+    RecordedImages,
+    as_recorded,
+    compare,
+    is_folder,
+    only_embedded,
+    said_change,
+    takes_it,
+)
 from ..data.sources.opening import open_recorded
 from ..data.sources.options import SourceOptions
 from ..data.sources.pictures import picture_fingerprint, picture_options
@@ -125,11 +134,10 @@ def open_images(folder: RunFolder) -> ImageSource:
     if change.gone or change.replaced:
         raise StageError(
             f"{source.spec} has changed since {folder.path} was made of it: {change}; this needs all images as they "
-            f"were: bring them back, or make the run again with: tenpercent run {source.spec} --out {folder.path} "
-            "--reread"
+            f"were: bring them back; {takes_it(source.spec, folder.path)}"
         )
     if change:
-        log.warning("%s has changed since %s was made of it: %s", source.spec, folder.path, change)
+        log.warning("%s", said_change(source.spec, change, folder.path))
     return source
 
 
@@ -159,9 +167,10 @@ def open_present(folder: RunFolder, *, closely: bool = False) -> tuple[ImageSour
         same = opened.fingerprint == picture_fingerprint(source)
         return opened if same else as_recorded(known, opened, change), change
     if not isinstance(opened, ImageSource) or opened.fingerprint != picture_fingerprint(source):
-        raise StageError(
-            f"{source.spec} has changed since {folder.path} was made; run again with another --out, or with --reread"
-        )
+        remedy = "run again with another --out, or with --reread"
+        if not source.has_vectors:
+            remedy = takes_it(source.spec, folder.path)
+        raise StageError(f"{source.spec} has changed since {folder.path} was made; {remedy}")
     embedded = RecordedImages.of(folder) if closely else None
     return (opened if embedded is None else only_embedded(opened, embedded)), Change()
 
@@ -175,7 +184,7 @@ def describe_change(folder: RunFolder) -> str:
         opened, change = open_present(folder)
     except (UsageError, StageError) as gone:
         return str(gone)
-    return f"{opened.spec} has changed since it was embedded: {change}" if change else ""
+    return said_change(opened.spec, change, folder.path) if change else ""
 
 
 def check_known_by_that_name(folder: RunFolder, name: str) -> None:
@@ -189,7 +198,8 @@ def check_known_by_that_name(folder: RunFolder, name: str) -> None:
         raise UsageError(f"{name} is {old} of the run under another name; explain {old}")
     if name in change.new:
         raise UsageError(
-            f"{name} was added since the run was made; to take it too, add --reread to the command that made the run"
+            f"{name} was added since the run was made; to take it too: tenpercent run {folder.source.spec} "
+            f"--out {folder.path}"
         )
 
 

@@ -1,10 +1,10 @@
-"""Changes in a folder of images since a run was made of it, and the images that are still there."""
+"""Changes in a source of images since a run was made of it, and the images that are still there."""
 
 from __future__ import annotations
 
 from calendar import timegm
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import strptime
 
@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from ...errors import UsageError
 from ...progress import bar
-from ..decoding.decode import extensions
+from ..decoding.decode import decode, extensions
+from ..store.ids import paired
 from ..store.left_out import read_held_out, read_rejected
 from ..store.part_files import part_files, part_layout
 from ..store.records import SourceRecord
@@ -38,6 +39,7 @@ class RecordedImages:
         class_names: the name of each code.
         hashes, sizes: of the bytes of each image that was embedded; sizes are unknown in runs of version 0.1.
         since: seconds since 1970, when reading began: a file written later may have changed.
+        taken: what was taken for the images, as in `ImageSource.taken`.
     """
 
     ids: Mapping[int, str]
@@ -46,6 +48,7 @@ class RecordedImages:
     hashes: Mapping[int, str]
     sizes: Mapping[int, int | None]
     since: float
+    taken: str = ""
 
     @classmethod
     def of(cls, run: RunFolder) -> RecordedImages | None:
@@ -76,43 +79,55 @@ class RecordedImages:
         if len(ids) != source.n:
             return None
         since = timegm(strptime(done.finished, "%Y-%m-%dT%H:%M:%SZ")) - done.seconds - 1
-        return cls(ids, labels, source.class_names, hashes, sizes, since)
+        return cls(ids, labels, source.class_names, hashes, sizes, since, source.taken.get("images", ""))
+
+    def is_held_out(self, row: int) -> bool:
+        """Return whether an image was held out; its content is not known then."""
+        return row not in self.hashes and row in self.labels
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """Differences between the images of a run and its folder as it is now.
+    """Differences between the images of a run and its source as it is now.
 
     Attributes:
-        new: ids that the run does not have.
-        gone: ids of the run that no longer exist, under any name.
-        renamed: id in the run -> id now, of files with equal bytes.
-        replaced: ids whose file has other content.
+        new: ids now of images that the run does not have.
+        gone: ids in the run of images that no longer exist, under any id.
+        renamed: id in the run -> id now, of images with equal bytes.
+        replaced: ids whose image has other content, which is no other image of the run.
         relabelled: ids whose class has changed.
+        content: row now -> row in the run, of the images that are known to have the bytes that were embedded.
     """
 
     new: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
-    renamed: Mapping[str, str] | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
     replaced: tuple[str, ...] = ()
     relabelled: tuple[str, ...] = ()
+    content: Mapping[int, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.new or self.gone or self.renamed or self.replaced or self.relabelled)
+        return any(self.counts.values())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of images that changed in each way, in words."""
+        return {
+            "new": len(self.new),
+            "gone": len(self.gone),
+            "moved": len(self.renamed),
+            "with other content": len(self.replaced),
+            "of another class": len(self.relabelled),
+        }
 
     def __str__(self) -> str:
         """Return the number of images that changed in each way, with some names."""
-        renamed = [f"{old} is {new}" for old, new in (self.renamed or {}).items()]
+        renamed = [f"{old} is {new}" for old, new in self.renamed.items()]
+        names = (self.new, self.gone, renamed, self.replaced, self.relabelled)
         return ", ".join(
-            f"{count:,} {what} ({some(names)})"
-            for names, what in (
-                (self.new, "new"),
-                (self.gone, "gone"),
-                (renamed, "renamed"),
-                (self.replaced, "with other content"),
-                (self.relabelled, "of another class"),
-            )
-            if (count := len(names))
+            f"{count:,} {what} ({some(which)})"
+            for (what, count), which in zip(self.counts.items(), names, strict=True)
+            if count
         )
 
 
@@ -121,102 +136,168 @@ def some(names: Collection[str]) -> str:
     return ", ".join(sorted(names)[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
+def said_change(spec: str, change: Change | str, run: Path) -> str:
+    """Return one line on what has changed in the source of a run, and the command that takes it as it is now."""
+    return f"{spec} has changed since it was embedded: {change}; {takes_it(spec, run)}"
+
+
+def takes_it(spec: str, run: Path) -> str:
+    """Return in words which command brings a run up to date."""
+    return f"tenpercent run {spec} --out {run} takes it as it is now"
+
+
 def is_folder(source: ImageSource) -> bool:
     """Return whether the images are files of a folder, identified by name."""
     return source.columns is None and Path(source.spec).is_dir() and None not in source.paths
 
 
 def compare(known: RecordedImages, now: ImageSource, *, closely: bool = False) -> Change:
-    """Compare the images of a run with its folder as it is now.
+    """Compare the images of a run with its source as it is now.
 
-    A file has changed if its size differs, or if it was written since and its bytes differ. A missing file counts as
-    renamed if a new one has the same bytes.
+    A file has changed if its size differs, or if it was written since and its bytes differ; a table's rows are read
+    where its file was written since or its ids have changed. Of images with equal bytes those with equal ids are the
+    same; the others are moved ones, paired by how alike their paths are (`ids.paired`).
 
     Args:
         known: the images of the run.
-        now: the folder.
+        now: the source.
         closely: also read the files that were renamed, linked or given other rights since: another file that was moved
             to an image's name keeps its time of writing.
     """
-    places = {name: row for row, name in enumerate(now.ids)}
+    contents = _Contents(known, now, closely)
+    places = {name: place for place, name in enumerate(now.ids)}
     row_of = {name: row for row, name in known.ids.items()}
     there = [(row, places[name]) for name, row in row_of.items() if name in places]
-    gone = [name for name in row_of if name not in places]
-    new = [name for name in now.ids if name not in row_of]
-    renamed = _renamed(
-        known, now, {name: row_of[name] for name in gone}, {name: places[name] for name in new}
-    )
+    other = contents.other(there)
+    lost = {known.ids[row]: row for row in [row for row, _ in other]} | {
+        name: row for name, row in row_of.items() if name not in places
+    }
+    found = {now.ids[place]: place for _, place in other} | {
+        name: place for name, place in places.items() if name not in row_of
+    }
+    renamed = _renamed(contents, lost, found)
+    left, arrived = lost.keys() - renamed.keys(), found.keys() - set(renamed.values())
     names = (*now.class_names, None)
+    others = set(other)
+    same = [pair for pair in there if pair not in others]
     return Change(
-        tuple(name for name in new if name not in renamed.values()),
-        tuple(name for name in gone if name not in renamed),
+        tuple(name for name in found if name in arrived - left),
+        tuple(name for name in lost if name in left - arrived),
         renamed,
-        _replaced(known, now, there, closely),
+        tuple(sorted(left & arrived)),
         tuple(
             known.ids[row]
-            for row, place in there
+            for row, place in same
             if row in known.labels
             and now.labels is not None
             and (None if (code := known.labels[row]) < 0 else known.class_names[code])
             != names[now.labels[place]]
         ),
+        {place: row for row, place in same if row in known.hashes and place not in contents.unreadable}
+        | {places[new]: row_of[old] for old, new in renamed.items()},
     )
 
 
-def _replaced(
-    known: RecordedImages, now: ImageSource, there: list[tuple[int, int]], closely: bool
-) -> tuple[str, ...]:
-    other, unsure = [], []
-    for row, place in there:
-        if row not in known.hashes:
-            continue
+class _Contents:
+    """Content of a source's images now, read only where it may differ from that of a run.
+
+    Attributes:
+        unreadable: places of images that had to be read, and could not be.
+    """
+
+    def __init__(self, known: RecordedImages, now: ImageSource, closely: bool) -> None:
+        self.known, self._now, self._closely = known, now, closely
+        self._files = is_folder(now)
+        self._trusted = not self._files and self._is_table_untouched()
+        self.unreadable: set[int] = set()
+
+    def _is_table_untouched(self) -> bool:
+        """Return whether a table, or another source that is no folder of files, has the rows that it had."""
+        same_ids = [*self._now.ids] == [self.known.ids.get(row) for row in range(len(self._now))]
+        if not same_ids or self._now.taken.get("images", "") != self.known.taken:
+            return False
+        path = Path(self._now.spec)
+        files = [path, *path.rglob("*")] if path.exists() else []  # nothing is known of files elsewhere
+        return all(max(one.stat().st_mtime, one.stat().st_ctime) < self.known.since for one in files)
+
+    def other(self, there: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return the rows in the run, and places now, of ids whose content has changed, in order."""
+        other, unsure = set(), []
+        for row, place in there:
+            if self._trusted or self.known.is_held_out(row):
+                continue
+            was, (size, written) = self.known.sizes.get(row), self._stat(place)
+            touched = written is None or written >= self.known.since
+            if row not in self.known.hashes:  # it could not be used; it may be repaired
+                other |= {(row, place)} if touched and self._files and self._is_image(place) else set()
+            elif None not in (was, size) and was != size:
+                other.add((row, place))
+            elif touched:
+                unsure.append((row, place))
+        with bar(len(unsure), "Comparing images", "images") as progress:
+            for row, place in unsure:
+                if self.hash(place) not in (None, self.known.hashes[row]):
+                    other.add((row, place))
+                progress.update(1)
+        return [pair for pair in there if pair in other]
+
+    def _stat(self, place: int) -> tuple[int | None, float | None]:
+        """Return the size of a file, and when it was touched; None where it is no file, or gone."""
+        if not self._files:
+            return None, None
         try:
-            found = Path(now.spec, now.paths[place] or "").stat()
+            found = Path(self._now.spec, self._now.paths[place] or "").stat()
         except OSError:
-            continue  # reading it reports the reason
-        if known.sizes.get(row) not in (None, found.st_size):
-            other.append(row)
-        elif (max(found.st_mtime, found.st_ctime) if closely else found.st_mtime) >= known.since:
-            unsure.append((row, place))
-    with bar(len(unsure), "Comparing images", "images") as progress:
-        for row, place in unsure:
-            if _hash(now, place) not in (None, known.hashes[row]):
-                other.append(row)
-            progress.update(1)
-    return tuple(known.ids[row] for row in sorted(other))
+            return None, None  # reading it reports the reason
+        return found.st_size, max(found.st_mtime, found.st_ctime) if self._closely else found.st_mtime
+
+    def size(self, place: int) -> int | None:
+        """Return the size of a file; None where it is no file, or gone."""
+        return self._stat(place)[0]
+
+    def _is_image(self, place: int) -> bool:
+        """Return whether an image can be decoded."""
+        try:
+            decode(self._now.read(place), self._now.decoding)
+        except (OSError, Unreadable):
+            return False
+        return True
+
+    def hash(self, place: int) -> str | None:
+        """Return the hash of an image, or None where it can't be read."""
+        try:
+            return content_hash(self._now.read(place))
+        except (OSError, Unreadable):
+            self.unreadable.add(place)
+            return None
 
 
-def _hash(now: ImageSource, place: int) -> str | None:
-    try:
-        return content_hash(now.read(place))
-    except OSError:
-        return None
-
-
-def _renamed(
-    known: RecordedImages, now: ImageSource, gone: Mapping[str, int], new: Mapping[str, int]
-) -> dict[str, str]:
-    """Return the new name of each missing file, where exactly one new file has the same bytes."""
-    sizes = {known.sizes.get(row) for row in gone.values()}
-    by_hash: dict[str, list[str]] = {}
-    for name, place in new.items():
-        if None in sizes or Path(now.spec, now.paths[place] or "").stat().st_size in sizes:
-            by_hash.setdefault(_hash(now, place) or "", []).append(name)
-    asked = [known.hashes.get(row) for row in gone.values()]
-    return {
-        name: by_hash[digest][0]
-        for name, row in gone.items()
-        if (digest := known.hashes.get(row))
-        and len(by_hash.get(digest, ())) == 1
-        and asked.count(digest) == 1
-    }
+def _renamed(contents: _Contents, lost: Mapping[str, int], found: Mapping[str, int]) -> dict[str, str]:
+    """Return the id now of each lost image that was found under another."""
+    known = contents.known
+    by_hash: dict[str, tuple[list[str], list[str]]] = {}
+    for name, row in lost.items():
+        if row in known.hashes:
+            by_hash.setdefault(known.hashes[row], ([], []))[0].append(name)
+    sizes = {known.sizes.get(row) for row in lost.values() if row in known.hashes}
+    for name, place in found.items() if sizes else ():
+        size = contents.size(place)
+        if (None in sizes or size is None or size in sizes) and (digest := contents.hash(place)) in by_hash:
+            by_hash[digest][1].append(name)
+    renamed: dict[str, str] = {}
+    for old, new in by_hash.values():
+        renamed |= paired(old, new) if new else {}
+    return dict(sorted(renamed.items()))
 
 
 def as_recorded(known: RecordedImages, now: ImageSource, change: Change) -> ImageSource:
     """Return the current folder with the rows, ids and classes of a run; missing images are unreadable."""
     places = {name: row for row, name in enumerate(now.ids)}
-    renamed = change.renamed or {}
-    at = {row: places.get(renamed.get(name, name), -1) for row, name in known.ids.items()}
+    gone = set(change.gone)
+    at = {
+        row: -1 if name in gone else places.get(change.renamed.get(name, name), -1)
+        for row, name in known.ids.items()
+    }
     rows = range(max(known.ids, default=-1) + 1)
 
     def read(row: int) -> Raw:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ...errors import UsageError
@@ -33,6 +34,29 @@ def split_holdout(source: ImageSource, fraction: float) -> tuple[Ints, Ints]:
     return draw_holdout(source.ids, labels, fraction)
 
 
+def split_again(source: ImageSource, fraction: float, used: Ints, held: Ints) -> tuple[Ints, Ints]:
+    """Split the rows of a source that has changed: known images stay where they are, new ones fill up the hold-out.
+
+    Args:
+        source: the source as it is now.
+        fraction: as for `split_holdout`.
+        used, held: int64[k], rows of images that were used and held out before.
+
+    Returns:
+        Two int64 arrays of rows, both ascending.
+    """
+    drawn = split_holdout(source, fraction)[1]
+    labels = np.zeros(len(source), dtype=np.int64) if source.labels is None else source.labels
+    new = np.setdiff1d(np.arange(len(source), dtype=np.int64), np.concatenate([used, held]))
+    order = new[np.argsort(_draws([source.ids[row] for row in new]), kind="stable")]
+    out = [held]
+    for label in np.unique(labels[new]):
+        wanted = np.count_nonzero(labels[drawn] == label) - np.count_nonzero(labels[held] == label)
+        out.append(order[labels[order] == label][: max(wanted, 0)])
+    held_out = np.sort(np.concatenate(out))
+    return np.setdiff1d(np.arange(len(source), dtype=np.int64), held_out), held_out
+
+
 def draw_holdout(ids: Sequence[str], labels: Ints, fraction: float) -> tuple[Ints, Ints]:
     """Split positions into those to use and those held out, by a hash of each id; one of each class stays in use.
 
@@ -47,9 +71,7 @@ def draw_holdout(ids: Sequence[str], labels: Ints, fraction: float) -> tuple[Int
     everything = np.arange(len(ids), dtype=np.int64)
     if not fraction or not len(ids):
         return everything, everything[:0]
-    draw = np.array(
-        [hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest() for name in ids]
-    )
+    draw = _draws(ids)
     held: list[Ints] = []
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
@@ -57,6 +79,14 @@ def draw_holdout(ids: Sequence[str], labels: Ints, fraction: float) -> tuple[Int
         held.append(rows[np.argsort(draw[rows], kind="stable")[:count]])
     out = np.sort(np.concatenate(held))
     return np.setdiff1d(everything, out), out
+
+
+def _draws(ids: Sequence[str]) -> npt.NDArray[np.bytes_]:
+    """Return a number for each id, drawn by a hash."""
+    return np.array(
+        [hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest() for name in ids],
+        dtype="S8",
+    )
 
 
 def write_holdout(folder: RunFolder, source: ImageSource, rows: Ints) -> None:

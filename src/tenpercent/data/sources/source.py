@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,7 @@ class ImageSource:
             the source is no table.
         decoding: settings by which the result of `read` becomes pixels (`decode.decode`).
         taken: what was taken for labels, ids and images, in words: {"labels": "column label"}.
+        among: number of images of which more than half must be readable; 0 for these alone.
     """
 
     spec: str
@@ -53,6 +54,7 @@ class ImageSource:
     columns: Callable[[npt.NDArray[np.int64]], pa.RecordBatchReader] | None = field(default=None, repr=False)
     decoding: Decoding = field(default=Decoding(), repr=False)
     taken: Mapping[str, str] = field(default_factory=dict, repr=False)
+    among: int = field(default=0, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -67,6 +69,17 @@ class ImageSource:
         """Fingerprint of the ids, labels and class names: the same for the same source, wherever it lies."""
         labels = None if self.labels is None else self.labels.tolist()
         return fingerprint([list(self.ids), labels, list(self.class_names), self.split])
+
+    def part(self, rows: npt.NDArray[np.int64]) -> ImageSource:
+        """Return the images at some rows as a source; the rows of a table can't be read whole from it."""
+        return replace(
+            self,
+            ids=tuple(self.ids[row] for row in rows),
+            paths=tuple(self.paths[row] for row in rows),
+            labels=None if self.labels is None else self.labels[rows],
+            read=lambda row: self.read(int(rows[row])),
+            columns=None,
+        )
 
 
 def content_hash(raw: Raw) -> str:

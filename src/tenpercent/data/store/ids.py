@@ -200,3 +200,28 @@ def check_unique(sorted_ids: Strings) -> None:
             f"the id {sorted_ids[twice[0]]!r} occurs more than once ({len(twice)} such); "
             "every image needs an id of its own"
         )
+
+
+def paired(old: Iterable[str], new: Iterable[str]) -> dict[str, str]:
+    """Pair names of equal images, each at most once: those whose paths are most alike first.
+
+    Names that end alike come first (``2025/a/1.jpg`` and ``a/1.jpg``), then those in one folder; ties go in order.
+    """
+    waiting, free = sorted(old), sorted(new)
+    parts = {name: name.split("/") for name in (*waiting, *free)}
+    deepest = max(map(len, parts.values()), default=0)
+    ends = [slice(-depth, None) for depth in range(deepest, 0, -1)]
+    folders = [slice(0, depth) for depth in range(deepest - 1, -1, -1)]
+    pairs: dict[str, str] = {}
+    for part in (*ends, *folders):
+        if not waiting or not free:
+            break
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for name in reversed(free):
+            alike.setdefault(tuple(parts[name][part]), []).append(name)
+        for name in waiting:
+            if found := alike.get(tuple(parts[name][part])):
+                pairs[name] = found.pop()
+        waiting, taken = [name for name in waiting if name not in pairs], set(pairs.values())
+        free = [name for name in free if name not in taken]
+    return pairs

@@ -190,6 +190,8 @@ class EmbedRecord(StageRecord):
         pixels: the size that the images were scaled to, and where they were kept, in words.
         image_size: height and width of the images as scaled; None for ready vectors and in early runs.
         train_accuracy: of the embedding's network in its last epoch, where it was trained on labels.
+        change: number of images that the last update found changed, by the kind of change; None before there is one.
+        network_classes: the classes of the run when its network was trained; None while they are those of the source.
     """
 
     settings: EmbedSettings
@@ -199,6 +201,8 @@ class EmbedRecord(StageRecord):
     pixels: str = ""
     image_size: tuple[int, int] | None = None
     train_accuracy: float | None = None
+    change: dict[str, int] | None = None
+    network_classes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class RunFolder(RunPaths):
         places = {name: source.options[name] for name in PLACES if name in old and name in source.options}
         moved = {**known, "spec": source.spec} | ({"options": {**old, **places}} if places else {})
         if moved != known:  # else take no lock: the folder may be read-only
-            with self._changed() as content:
+            with self.changed() as content:
                 content["source"] = moved
 
     @classmethod
@@ -208,7 +208,7 @@ class RunFolder(RunPaths):
         The checksums of its files are stored too, and readers compare them (`data/store/tables.py`).
         """
         checksums = self._checksums(stage)
-        with self._changed() as content:
+        with self.changed() as content:
             self._replace_checksums(content, stage, checksums)
             content["stages"][str(stage)] = {
                 "fingerprint": fingerprint(settings),
@@ -222,7 +222,7 @@ class RunFolder(RunPaths):
 
     def forget(self, stage: Stage) -> None:
         """Remove `stage` and every later one from `run.json`: they are about to be made again."""
-        with self._changed() as content:
+        with self.changed() as content:
             later = list(Stage)[list(Stage).index(stage) :]
             content["stages"] = {
                 name: found for name, found in content["stages"].items() if name not in later
@@ -233,12 +233,12 @@ class RunFolder(RunPaths):
     def store_checksums(self, stage: Stage) -> None:
         """Store the checksums of the files of `stage` in its record."""
         checksums = self._checksums(stage)
-        with self._changed() as content:
+        with self.changed() as content:
             self._replace_checksums(content, stage, checksums)
 
     def drop_checksums(self, stage: Stage) -> None:
         """Drop the checksums of files that `stage` is about to rewrite; a kill must not leave those of other files."""
-        with self._changed() as content:
+        with self.changed() as content:
             self._replace_checksums(content, stage, {})
 
     def drop_missing_checksums(self, stage: Stage) -> None:
@@ -249,7 +249,7 @@ class RunFolder(RunPaths):
         Raises:
             StageError: an existing file has changed.
         """
-        with self._changed() as content:
+        with self.changed() as content:
             names = {output.name for output in self.outputs(stage)}
             kept = {
                 self.path / file: value
@@ -302,10 +302,11 @@ class RunFolder(RunPaths):
             LockedError: another process works on the run.
         """
         with self.lock(*Stage), self._short_lock():
-            numbers = [int(each.name) for each in self.path.glob("earlier/*") if each.name.isdigit()]
-            last = self.path / "earlier" / str(max(numbers, default=0))
-            whole = not numbers or (last / self.json_path.name).exists()
-            to = self.path / "earlier" / str(max(numbers, default=0) + 1) if whole else last
+            last = self.last_earlier()
+            to = self.path / "earlier" / str(last)
+            whole = not last or (to / self.json_path.name).exists()  # else the last call was killed
+            if whole:
+                to = to.with_name(str(last + 1))
             self.clear_scratch()
             made = [entry for entry in sorted(self.path.iterdir()) if not entry.name.startswith(STAY)]
             if made or not whole:
@@ -315,6 +316,11 @@ class RunFolder(RunPaths):
                 write_text(to / self.json_path.name, self.json_path.read_text(encoding="utf-8"))
             self._write({"format": FORMAT, "source": source.as_json(), "stages": {}})
             return to if made or not whole else None
+
+    def last_earlier(self) -> int:
+        """Return the number N of the last ``earlier/N``, 0 where there is none."""
+        numbers = [int(each.name) for each in self.path.glob("earlier/*") if each.name.isdigit()]
+        return max(numbers, default=0)
 
     def clear_scratch(self) -> None:
         """Remove files needed only until the stage was done; the caller holds its lock."""
@@ -347,7 +353,7 @@ class RunFolder(RunPaths):
             yield
 
     @contextmanager
-    def _changed(self) -> Iterator[dict[str, Any]]:
+    def changed(self) -> Iterator[dict[str, Any]]:
         """Yield the content of `run.json` to be changed, and write it where it was."""
         with self._short_lock():
             content = self.read()

@@ -35,6 +35,16 @@ class RunPaths:
         return self.path / "holdout.parquet"
 
     @property
+    def added(self) -> Path:
+        """Table of the images that the last update added: id."""
+        return self.path / "added.parquet"
+
+    @property
+    def update(self) -> Path:
+        """Folder of what an update has prepared, until it takes the place of what was there."""
+        return self.path / "update"
+
+    @property
     def training(self) -> Path:
         """Folder of the embedding network's weights, checkpoint, settings and curve."""
         return self.path / "training"
@@ -92,7 +102,7 @@ class RunPaths:
     def outputs(self, stage: Stage) -> list[Path]:
         """Return the outputs of `stage`: files, or folders of files."""
         return {
-            Stage.EMBED: [self.rejected, self.holdout, self.embeddings, self.training],
+            Stage.EMBED: [self.rejected, self.holdout, self.added, self.embeddings, self.training],
             Stage.CLUSTER: [self.merges, self.counts, self.decided, self.decided_counts],
             Stage.SELECT: [self.selection],
             Stage.REPORT: [self.report, self.evidence],

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ...data.sources.holdout import draw_holdout
 from ...data.sources.options import MAX_PIXELS, SourceOptions
-from ...data.sources.source import ImageSource
 from ...data.store.embeddings import Embeddings, Ints, Vectors
 from ...data.store.files import fingerprint
 from ...data.store.run_folder import RunFolder, Stage
+from ...embedding.by_run import embed_by_run
 from ...embedding.identity import borrowed, is_trained
 from ...embedding.settings import Timm
-from ...embedding.stage import embed, embed_by_run
+from ...embedding.stage import embed
 from ...errors import UsageError
 from ...selection.stored import load_embeddings, open_images
 from ..evaluation_set import EvaluationSet, check_apart, evaluation_set
@@ -157,21 +157,9 @@ def timm_run(model: Timm, images: str | None, runs: Sequence[Path], out: Path) -
 
 def _embedded(run: RunFolder, tested: EvaluationSet, out: Path) -> RunFolder:
     """Embed the test images by the network of a run, unless that is done; return their folder."""
-    source = part_of(tested.source, tested.rows)
+    source = tested.source.part(tested.rows)
     rules, limit = source.decoding.rules, source.decoding.max_pixels
     own = [] if limit == MAX_PIXELS else [limit]  # other images may be rejected
     options = SourceOptions(rules=rules, max_pixels=limit if own else None)
     to = out / f"{run.path.name}-{fingerprint([borrowed(run), source.fingerprint, *own])}"
     return embed_by_run(run, source, options, to)
-
-
-def part_of(source: ImageSource, rows: Ints) -> ImageSource:
-    """Return a source of some of the images of another, in the order of `rows`."""
-    return replace(
-        source,
-        ids=tuple(source.ids[row] for row in rows),
-        paths=tuple(source.paths[row] for row in rows),
-        labels=None if source.labels is None else source.labels[rows],
-        read=lambda row: source.read(int(rows[row])),
-        columns=None,
-    )

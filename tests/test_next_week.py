@@ -1,0 +1,271 @@
+"""Next week's images: the same command on a folder that grew, shrank, was rearranged or written over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tenpercent.cli.main import main
+from tenpercent.data.store.run_folder import RunFolder
+from tenpercent.decisions.log import DecisionLog
+from tenpercent.embedding.stage import embed
+from tenpercent.errors import RunFolderError, UsageError
+from tenpercent.pipeline import run
+from tenpercent.selection.stored import load_embeddings, load_selection
+
+SAME = ("embeddings/part-00000.parquet", "embeddings/settings.json", "rejected.parquet", "merges.parquet")
+
+
+def draw(file: Path, seed: int) -> None:
+    """A photo of smooth noise, an hour old."""
+    small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    Image.fromarray(small).resize((96, 72), Image.Resampling.BICUBIC).save(file)
+    os.utime(file, (time.time() - 3600,) * 2)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder `photos` of 24 images, one of them broken, and the run `run` of it."""
+    root = tmp_path_factory.mktemp("made")
+    (root / "photos").mkdir()
+    for number in range(23):
+        draw(root / "photos" / f"{number:02d}.png", number)
+    (root / "photos" / "broken.png").write_bytes(b"no image")
+    run(root / "photos", out=root / "run", keep=0.75)
+    return root
+
+
+@pytest.fixture
+def place(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of both, in the working directory."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    folder = RunFolder.open(tmp_path / "run")
+    with folder.changed() as content:
+        content["source"]["spec"] = str(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def rearrange(photos: Path) -> None:
+    """Two new images, one of them broken, three gone, two moved, one written over."""
+    draw(photos / "new.png", 100)
+    (photos / "new, broken.png").write_bytes(b"")
+    for name in ("03.png", "04.png", "05.png"):
+        (photos / name).unlink()
+    for name in ("06.png", "07.png"):
+        (photos / name).rename(photos / f"moved-{name}")
+    draw(photos / "08.png", 101)
+
+
+def test_an_update_gives_the_bytes_of_a_fresh_run(place: Path) -> None:
+    rearrange(place / "photos")
+    selection = run("photos", out="run", keep=0.75)
+    fresh = run("photos", out="fresh", keep=0.75)
+    assert {"new.png", "moved-06.png"} <= {*selection.kept, *selection.removed}
+    for name in (*SAME, "selection.parquet"):
+        assert (place / "run" / name).read_bytes() == (place / "fresh" / name).read_bytes(), name
+    assert selection.kept.tolist() == fresh.kept.tolist()
+
+
+def test_only_what_is_new_is_embedded_and_the_change_is_said(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tenpercent.embedding.pretrained import PretrainedNetwork
+
+    rearrange(place / "photos")
+    shutil.copy(place / "photos" / "10.png", place / "photos" / "copy of 10.png")
+    seen, vector = [], PretrainedNetwork.vector
+
+    def counting(self: PretrainedNetwork, image: np.ndarray) -> np.ndarray:
+        seen.append(image)
+        return vector(self, image)
+
+    monkeypatch.setattr(PretrainedNetwork, "vector", counting)
+    assert main(["run", "photos", "--out", "run", "--keep", "0.95"]) == 0
+    assert len(seen) == 3  # new.png, 08.png and the copy
+    said = capsys.readouterr()
+    change = (
+        "3 new, 3 gone, 2 moved, 1 with other content; of the new ones 1 is redundant with what was there"
+    )
+    assert f"The last update: {change}." in said.out
+    assert "2 moved (06.png is moved-06.png, 07.png is moved-07.png)" in said.err
+    assert main(["run", "photos", "--out", "run", "--keep", "0.95"]) == 0
+    assert "nothing has changed" in capsys.readouterr().err
+    assert len(seen) == 3
+    assert not (place / "run" / "earlier" / "2").exists()
+
+
+def test_the_earlier_selection_and_report_stay_and_so_do_decisions(place: Path) -> None:
+    from tenpercent.decisions.log import ImageName, Kind
+
+    embeddings = load_embeddings(RunFolder.open(place / "run"))
+    earlier = (place / "run" / "selection.parquet").read_bytes()
+    hashes = dict(zip(embeddings.ids, embeddings.hashes, strict=True))
+    log = DecisionLog(place / "run")
+    log.add(Kind.KEEP, [ImageName("06.png", hashes["06.png"])])
+    log.add(Kind.REMOVE, [ImageName("09.png", hashes["09.png"])])
+    (place / "photos" / "06.png").rename(place / "photos" / "z.png")
+    (place / "photos" / "09.png").rename(place / "photos" / "06.png")
+    selection = run("photos", out="run", keep=0.75)
+    assert "z.png" in selection.kept
+    assert "06.png" in selection.removed
+    assert (place / "run/earlier/1/selection.parquet").read_bytes() == earlier
+    assert (place / "run/earlier/1/report.html").exists()
+
+
+def test_a_repaired_file_is_taken(place: Path) -> None:
+    draw(place / "photos" / "broken.png", 50)
+    assert "broken.png" in embed("photos", out="run").ids
+    assert load_embeddings(RunFolder.open(place / "run")).ids.tolist().count("broken.png") == 1
+
+
+def test_a_folder_that_moved_and_changed_is_brought_up_to_date(place: Path) -> None:
+    (place / "photos").rename(place / "album")
+    (place / "album" / "03.png").unlink()
+    assert "03.png" not in run("album", out="run").ids
+    assert RunFolder.open(place / "run").source.spec == str(place / "album")
+
+
+def test_other_images_are_refused(place: Path) -> None:
+    (place / "others" / "photos").mkdir(parents=True)
+    draw(place / "others" / "photos" / "00.png", 7)
+    before = (place / "run" / "run.json").read_bytes()
+    with pytest.raises(
+        RunFolderError, match=r"holds a run of .*, which has other images: .* choose another --out"
+    ):
+        run("others/photos", out="run")
+    for file in (place / "photos").iterdir():
+        file.unlink()
+    draw(place / "photos" / "other.png", 70)
+    with pytest.raises(RunFolderError, match="other images"):
+        run("photos", out="run")
+    assert (place / "run" / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (
+            ["--embedder", "supervised"],
+            "the embedder was pretrained, now supervised; leave out the embedder",
+        ),
+        (["--holdout", "0.2"], "holds out 0 of its images, not 0.2; leave out --holdout"),
+        (["--max-pixels", "1000000"], "--max-pixels was the default, now 1000000; choose another --out"),
+    ],
+)
+def test_other_settings_are_refused(
+    place: Path, flags: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(place / "photos" / "new.png", 100)
+    before = (place / "run" / "run.json").read_bytes()
+    assert main(["run", "photos", "--out", "run", *flags]) != 0
+    assert why in capsys.readouterr().err
+    assert (place / "run" / "run.json").read_bytes() == before
+
+
+class Killed(BaseException):
+    """Instead of kill -9."""
+
+
+def dies_at(last: int, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Embed, and die at the `last` write, rename or removal; return whether there were as many."""
+    count = 0
+
+    def counted(function):  # type: ignore[no-untyped-def]
+        def call(*args, **named):  # type: ignore[no-untyped-def]
+            nonlocal count
+            if (count := count + 1) == last:
+                raise Killed
+            return function(*args, **named)
+
+        return call
+
+    with monkeypatch.context() as patch, suppress(Killed):
+        patch.setattr(Path, "replace", counted(Path.replace))
+        patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
+        patch.setattr(Path, "unlink", counted(Path.unlink))
+        embed("photos", out="run")
+    return count >= last
+
+
+def test_a_kill_at_any_moment_leaves_the_old_or_the_same_command_finishes(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rearrange(place / "photos")
+    shutil.copytree(place / "run", place / "before")
+    run("photos", out="fresh", keep=0.75)
+    expected = {name: (place / "fresh" / name).read_bytes() for name in SAME[:3]}
+    old = list(load_selection(RunFolder.open(place / "run")).kept)
+    last = 1
+    while dies_at(last, monkeypatch):
+        folder = RunFolder.open(place / "run")
+        if folder.read()["stages"].keys() > {"embed"}:  # the old one, whole
+            assert list(load_selection(folder).kept) == old, last
+            assert len(load_embeddings(folder)) == 23
+        embed("photos", out="run")
+        assert {name: (place / "run" / name).read_bytes() for name in expected} == expected, last
+        assert not (place / "run" / "update").exists()
+        assert (place / "run/earlier/1/selection.parquet").exists()
+        shutil.rmtree(place / "run")
+        shutil.copytree(place / "before", place / "run")
+        last += 1
+    assert last > 20
+
+
+def test_an_interrupted_update_of_other_images_begins_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(place / "photos" / "new.png", 100)
+    monkeypatch.setattr("tenpercent.embedding.update._write", lambda *_: (_ for _ in ()).throw(Killed()))
+    with pytest.raises(Killed):
+        run("photos", out="run")
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    draw(place / "photos" / "new.png", 101)  # embedded already, and not yet taken
+    draw(place / "photos" / "newer.png", 102)
+    run("photos", out="run", keep=0.75)
+    run("photos", out="fresh", keep=0.75)
+    for name in SAME:
+        assert (place / "run" / name).read_bytes() == (place / "fresh" / name).read_bytes(), name
+
+
+def test_an_image_that_changes_while_its_update_is_killed_is_embedded_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(place / "photos" / "new.png", 100)
+    with monkeypatch.context() as patch:
+        patch.setattr("tenpercent.embedding.update._write", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            run("photos", out="run")
+    draw(place / "photos" / "new.png", 101)
+    run("photos", out="run", keep=0.75)
+    run("photos", out="fresh", keep=0.75)
+    for name in SAME:
+        assert (place / "run" / name).read_bytes() == (place / "fresh" / name).read_bytes(), name
+
+
+def test_a_hold_out_stays_and_new_images_fill_it_up(place: Path) -> None:
+    from tenpercent.data.store.left_out import read_held_out
+
+    def held() -> set[str]:
+        table = read_held_out(RunFolder.open(place / "held"))
+        return set() if table is None else set(table["id"].to_pylist())
+
+    run("photos", out="held", holdout=0.25)
+    before = held()
+    for number in range(24):
+        draw(place / "photos" / f"new-{number}.png", 200 + number)
+    found = embed("photos", out="held", holdout=0.25)
+    assert before < held()
+    assert len(before) == 6 and len(held()) == 12
+    assert not held() & set(found.ids)
+    with pytest.raises(UsageError, match=r"holds out 0\.25 of its images, not 0; give --holdout 0\.25"):
+        draw(place / "photos" / "newest.png", 300)
+        run("photos", out="held")
