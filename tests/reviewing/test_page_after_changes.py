@@ -194,9 +194,9 @@ def test_names_are_whole_in_the_panel_and_among_what_goes(seen: Look) -> None:
         assert names.all_inner_texts() == wanted
         assert names.evaluate_all("all => all.every((one) => one.scrollWidth <= one.clientWidth)")
     page.locator("[data-view=removed]").click()
-    goers = page.locator(".goer .id")
+    goers = page.locator(".pair .id")
     goers.first.wait_for()
-    titles = page.locator(".goer").evaluate_all("all => all.map((one) => one.title)")
+    titles = page.locator(".pair .tile").evaluate_all("all => all.map((one) => one.title)")
     assert goers.all_inner_texts() == titles and all("/" in title for title in titles)
 
 
@@ -228,7 +228,7 @@ def test_a_threshold_beyond_the_tree_shows_where_the_cut_is(seen: Look) -> None:
         page.locator("#deeper").wait_for()
         found = place_of(seen)
         assert found["kept"] == found["least"]
-        assert found["number"] == "" and found["hint"] == "< 60.0" and found["said"] == "keep < 60.0 %"
+        assert found["number"] == "" and found["hint"] == "< 60.0" and found["said"] == "keep < 60.0%"
         assert page.locator("#feed-state").is_hidden()
     page.get_by_role("button", name="Deepen the tree").click()
     page.locator("#deeper").wait_for(state="detached")
@@ -236,6 +236,29 @@ def test_a_threshold_beyond_the_tree_shows_where_the_cut_is(seen: Look) -> None:
     kept = seen.api("api/cut?threshold=2")["kept"]
     found = place_of(seen)
     assert found["kept"] == kept == 3 and found["number"] == "6.3" and found["hint"] == ""
+
+
+def test_beyond_the_tree_nothing_of_another_cut_is_left(seen: Look) -> None:
+    page = seen.page
+    seen.click(seen.positions(0)[1])
+    name = page.locator("#side .image-name").inner_text()
+    for view in ("groups", "removed"):
+        page.locator(f"button[data-view={view}]").click()
+        page.locator("#keep-number").fill("30")
+        page.keyboard.press("Enter")
+        page.locator("#deeper").wait_for()
+        page.locator("#side").get_by_text("The tree does not reach this cut yet").wait_for()
+        assert page.locator(f"#view-{view}").is_hidden() and page.locator("#lead").inner_text() == ""
+        assert "is beyond the computed tree" in page.title()
+        seen.becomes(page.locator("#threshold-number").input_value, "")
+        page.evaluate("document.activeElement.blur()")
+        for key in ("r", "c", "m", "a"):
+            page.keyboard.press(key)
+            page.locator(".toast.bad").get_by_text("not on screen").first.wait_for()
+        page.locator("#keep-number").fill("75")
+        page.keyboard.press("Enter")
+        page.locator("#side .image-name").get_by_text(name, exact=True).wait_for()
+    assert seen.api("api/decisions")["decisions"] == []
 
 
 def test_no_note_of_another_cut_is_left_where_it_lies_deeper(seen: Look) -> None:

@@ -32,8 +32,9 @@ def address(run: Path) -> Iterator[str]:
 def test_the_first_screen_says_what_it_is_and_shows_the_groups(seen: Look) -> None:
     page = seen.page
     assert "token" not in page.url
-    seen.becomes(page.locator("h1").inner_text, "12 of 48 images can go")
-    assert "framed in green is kept" in page.locator("#lead").inner_text()
+    seen.becomes(page.locator("h1").inner_text, "Asked to keep 75%: 12 of 48 images go")
+    lead = page.locator("#lead").inner_text()
+    assert lead.startswith("The last pair joined is ") and "framed in green is kept" in lead
     assert page.locator("#keep-number").input_value() == "75.0"
     first = seen.tiles(0).first
     assert first.locator(".role").inner_text() == "kept"
@@ -52,8 +53,8 @@ def test_the_slider_takes_counts_and_groups_along(seen: Look) -> None:
     seen.wait("document.querySelector('#feed').firstChild.getAttribute('aria-setsize') === '8'")
     page.locator("#keep-number").fill("100")
     page.keyboard.press("Enter")
-    page.get_by_text("Nothing is redundant at this cut").wait_for()
-    seen.becomes(page.locator("h1").inner_text, "All 48 images are kept")
+    page.get_by_text("There are no groups at this cut").wait_for()
+    seen.becomes(page.locator("h1").inner_text, "Asked to keep 100%: all 48 images stay")
 
 
 def test_beyond_the_tree_it_offers_to_go_deeper_and_does(seen: Look) -> None:
@@ -63,7 +64,7 @@ def test_beyond_the_tree_it_offers_to_go_deeper_and_does(seen: Look) -> None:
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Deepen the tree").click()
     page.locator("#deeper").wait_for(state="detached")
-    seen.wait("document.querySelector('h1').textContent.includes('can go')")
+    seen.wait("document.querySelector('h1').textContent.startsWith('Asked to keep')")
     assert seen.api("api/run")["deepest_keep"] < deepest
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 import tenpercent as tp
 from browsing import Look, look, served
-from reviewing import flat, page
+from reviewing import flat, page, until
 from tenpercent.cli.main import main
 
 
@@ -212,19 +212,61 @@ def test_a_refused_group_lets_fewer_go_and_says_who_could_go_instead(seen: Look)
         tuple(group["members"][k]["p"] for k in (0, 1)) for group in groups_of(seen, "keep=0.75&hold=height")
     }
     assert held == before - {(one, other)}
-    refill = seen.api("api/refill?keep=0.75")
-    (goes,) = refill["instead"]
+    refill = seen.api("api/refill?keep=0.75&hold=height")
+    (goes,) = refill["further"]["instead"]
     box = page.locator("#refill")
     box.get_by_text(goes["id"].split("/")[-1]).first.wait_for()
-    box.get_by_role("button", name="Remove 1 more, to keep 75.0 %").click()
+    box.get_by_role("button", name="Remove 1 more, to keep 75%").click()
     seen.wait("document.querySelector('#counts b')?.textContent === '36 kept'")
-    box.get_by_text("is removed instead of those").wait_for()
+    box.get_by_text("is removed instead").wait_for()
     box.get_by_text(goes["id"].split("/")[-1]).first.wait_for()
     seen.wait("location.hash.includes('hold=count')")
     page.reload()
     seen.wait("document.querySelector('#counts b')?.textContent === '36 kept'")
     box.get_by_role("button", name="Remove 1 fewer instead").click()
     seen.wait("document.querySelector('#counts b')?.textContent === '37 kept'")
+
+
+def test_the_server_tells_what_decisions_change_of_any_cut(run: Path) -> None:
+    """Of a cut far down too, where a decision makes others go at the same height; by a threshold as well."""
+    with page(run) as opened:
+        opened.post("/api/deepen", 202, keep=0.0625)
+        until(opened, "/api/deepen")
+        cuts: list[dict[str, Any]] = [{"keep": 0.3, "hold": hold} for hold in ("height", "count")]
+        cuts.append({"threshold": opened.get("/api/cut", keep=0.6)["height"]})
+        before = [{image["p"] for image in opened.get("/api/removed", **cut)["images"]} for cut in cuts]
+        for number in (0, 1):
+            group = opened.get("/api/groups", **cuts[0])["groups"][number]
+            opened.decide("apart", *(member["p"] for member in group["members"][:2]))
+        for cut, removed in zip(cuts, before, strict=True):
+            after = {image["p"] for image in opened.get("/api/removed", **cut)["images"]}
+            told = opened.get("/api/refill", **cut)
+            assert [image["p"] for image in told["back"]] == sorted(removed - after)
+            assert [image["p"] for image in told["instead"]] == sorted(after - removed)
+        full = {image["p"] for image in opened.get("/api/removed", **cuts[1])["images"]}
+        low = {image["p"] for image in opened.get("/api/removed", **cuts[0])["images"]}
+        further = opened.get("/api/refill", **cuts[0])["further"]
+        assert [image["p"] for image in further["instead"]] == sorted(full - low)
+        assert opened.get("/api/refill", **cuts[2])["further"] is None
+
+
+def test_the_notice_and_the_box_say_the_same_of_who_goes_instead(seen: Look) -> None:
+    page = seen.page
+    page.locator("#threshold-number").fill("2")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Deepen the tree").click()
+    page.locator("#deeper").wait_for(state="detached")
+    for field, value in (("#keep-number", "20"), ("#threshold-number", "0.4")):
+        page.locator(field).fill(value)
+        page.keyboard.press("Enter")
+        seen.settle()
+        seen.becomes(lambda: len(seen.positions(0)) > 2, True)
+        seen.click(seen.positions(0)[1])
+        page.keyboard.press("n")
+        said = page.locator(".toast.outcome p", has_text="kept now").inner_text().split(". ", 1)[1]
+        page.locator("#refill").get_by_text(f"By your decision, {said}").wait_for()
+        page.keyboard.press("u")
+        page.locator("#refill section").wait_for(state="detached")
 
 
 def test_what_decisions_bring_back_is_stored_as_shown(seen: Look, run: Path) -> None:
@@ -331,16 +373,63 @@ def test_a_threshold_beyond_the_tree_offers_to_go_deeper(seen: Look) -> None:
 def test_what_goes_is_listed_beside_what_is_kept_for_it(seen: Look) -> None:
     page = seen.page
     page.locator("[data-view=removed]").click()
-    page.locator(".goers li").first.wait_for()
-    shown = page.locator(".goer.removed").evaluate_all("nodes => nodes.map(node => Number(node.dataset.p))")
+    page.locator(".pair").first.wait_for()
+    shown = page.locator(".pair .tile.removed").evaluate_all(
+        "nodes => nodes.map(node => Number(node.dataset.p))"
+    )
     api = seen.api("api/removed?keep=0.75&hold=height&limit=200")
     assert shown == [image["p"] for image in api["images"]] and len(shown) == 12
     far = [image["d"] for image in api["images"]]
     assert far == sorted(far, reverse=True)
-    page.locator(".goer.removed").first.click()
+    page.locator(".pair .tile.removed").first.click()
     page.locator("#side .image-name").get_by_text(api["images"][0]["id"], exact=True).wait_for()
     page.keyboard.press("k")
-    seen.wait("document.querySelectorAll('.goer.removed').length === 11")
+    seen.wait("document.querySelectorAll('.pair .tile.removed').length === 11")
+
+
+def test_several_are_selected_among_what_goes(seen: Look) -> None:
+    page = seen.page
+    seen.click(seen.positions(0)[1])
+    page.locator("[data-view=removed]").click()
+    goes = page.locator(".pair .tile.removed")
+    goes.first.wait_for()
+    shown = [int(p) for p in goes.evaluate_all("nodes => nodes.map(node => node.dataset.p)")]
+    page.locator("#view-removed").get_by_role("button", name="Select several").click()
+    page.locator("#selection-bar").get_by_text("None selected").wait_for()
+    for number in (3, 1):
+        goes.nth(number).click()
+    seen.becomes(page.locator("#selection-bar b").inner_text, "2 selected")
+    marked = page.locator(".pair .tile[aria-selected=true]")
+    seen.becomes(
+        lambda: {int(p) for p in marked.evaluate_all("nodes => nodes.map(node => node.dataset.p)")},
+        {shown[3], shown[1]},
+    )
+    page.keyboard.press("k")
+    settle(seen, 1)
+    assert decided(seen) == [("keep", [shown[3], shown[1]])]
+    seen.becomes(goes.count, 10)
+    goes.nth(0).click()
+    goes.nth(2).click(modifiers=["Shift"])
+    seen.becomes(page.locator("#selection-bar b").inner_text, "3 selected")
+    page.keyboard.press("Escape")
+    goes.nth(0).click()
+    page.keyboard.press("ArrowRight")
+    seen.becomes(
+        lambda: page.locator(".pair .tile").nth(1).evaluate("tile => tile === document.activeElement"), True
+    )
+    page.locator(".pair .tile.active").nth(0).wait_for()
+    page.keyboard.press("Space")
+    seen.becomes(page.locator("#selection-bar b").inner_text, "2 selected")
+
+
+def test_the_bar_of_an_empty_selection_goes_with_its_list(seen: Look) -> None:
+    page = seen.page
+    for view in ("removed", "map", "decisions"):
+        page.locator("button[data-view=groups]").click()
+        page.locator("#several").click()
+        page.locator("#selection-bar").get_by_text("None selected").wait_for()
+        page.locator(f"[data-view={view}]").click()
+        page.locator("#selection-bar").wait_for(state="hidden")
 
 
 def test_what_was_decided_is_counted(seen: Look) -> None:
@@ -427,7 +516,7 @@ def test_groups_are_not_accepted_while_images_of_others_are_selected(seen: Look)
     assert decided(seen) == []
 
 
-@pytest.mark.parametrize("keys", ["r", "g", "a", "3r"])
+@pytest.mark.parametrize("keys", ["r", "g", "a", "m", "c", "f", "3r"])
 def test_what_is_out_of_sight_is_not_decided_about(keys: str, chromium: Any, address: str) -> None:
     opened = look(chromium, address, viewport={"width": 900, "height": 500})
     opened.ready()
@@ -439,8 +528,19 @@ def test_what_is_out_of_sight_is_not_decided_about(keys: str, chromium: Any, add
     for key in keys:  # 3 is the map, which shows no image before it is made
         page.keyboard.press(key)
     page.get_by_text("not on screen").wait_for()
-    assert decided(opened) == []
+    assert page.locator("dialog").count() == 0 and decided(opened) == []
     page.context.close()
+
+
+def test_a_note_for_several_is_about_none_of_their_groups(seen: Look) -> None:
+    page = seen.page
+    page.locator("#several").click()
+    for group in (0, 1):
+        page.locator(f"#feed [data-p='{seen.positions(group)[1]}']").click()
+    page.keyboard.press("m")
+    page.locator("dialog").get_by_text("About 2 images.").wait_for()
+    offered = page.locator(".choices label").all_inner_texts()
+    assert "Keep" in offered and not {"Keep whole group", "Accept group"} & set(offered)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -463,7 +563,7 @@ def test_axe_finds_nothing_in_what_is_new(chromium: Any, address: str, scheme: s
     opened.tiles(0).first.click()
     check("a selection, and who would go instead")
     page.locator("[data-view=removed]").click()
-    page.locator(".goers li").first.wait_for()
+    page.locator(".pair").first.wait_for()
     check("removed images")
     page.context.close()
 
@@ -497,7 +597,7 @@ def test_a_number_out_of_range_is_refused_aloud(seen: Look) -> None:
     page = seen.page
     for field, wrong, said in (
         ("#threshold-number", ("3", "-1", ""), "Dissimilarity is from 0 to 2."),
-        ("#keep-number", ("0", "-5", "200", ""), "Keep is above 0 and at most 100 %."),
+        ("#keep-number", ("0", "-5", "200", ""), "Keep is above 0 and at most 100%."),
     ):
         before = page.locator(field).input_value()
         for value in wrong:

@@ -144,9 +144,9 @@ CALLS: tuple[ApiCall[Any], ...] = (
     ApiCall(
         "GET",
         "/api/refill",
-        "Images also removed where decisions hold the count instead of the height.",
-        takes.KeepRequest,
-        lambda review, asked: refill_view(review.state, asked.keep),
+        "What decisions change of a cut, and what more goes where they hold the count instead of the height.",
+        takes.CutRequest,
+        lambda review, asked: refill_view(*review.cut(asked)),
     ),
     ApiCall(
         "GET",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -144,16 +146,19 @@ def _told(session: RunSession, decision: Decision | None) -> dict[str, Any]:
 # ---- what a decision changes --------------------------------------------------------------------------------------
 
 
-def change_view(state: RunState, before: CutGroups, after: CutGroups, decided: list[int]) -> dict[str, Any]:
+def change_view(
+    state: RunState, before: CutGroups, after: CutGroups, decided: Sequence[int] | Ints
+) -> dict[str, Any]:
     """Return the images that become kept or removed from one cut to another.
 
     Args:
         state: the run after the change.
         before, after: the cuts, of the same images.
-        decided: the images that a decision in between names.
+        decided: the images that decisions in between name; those that they remove go instead of no other.
     """
     gone, left = _removed(before, after, np.asarray(decided, dtype=np.int64))
-    back, instead = np.setdiff1d(gone, left), np.setdiff1d(left, gone)
+    back = np.setdiff1d(gone, left)
+    instead = np.setdiff1d(left, np.union1d(gone, state.merges.constraints.remove))
     return {
         "back": [image_name(state, int(p)) for p in back[:MOST_NAMED]],
         "n_back": len(back),
@@ -162,15 +167,20 @@ def change_view(state: RunState, before: CutGroups, after: CutGroups, decided: l
     }
 
 
-def refill_view(state: RunState, keep: float | None) -> dict[str, Any]:
-    """Return the images also removed at a fraction where decisions hold the count, not the height.
+def refill_view(state: RunState, cut: Cut) -> dict[str, Any]:
+    """Return what all decisions change of a cut, and as ``further`` what more goes where they hold the count.
+
+    ``further`` is null for a threshold, and where the tree is not deep enough.
 
     Raises:
-        RequestError: the tree is not deep enough.
+        RequestError: the tree is not deep enough for the cut.
     """
-    low, full = (state.checked(keep, None, hold) for hold in (Hold.HEIGHT, Hold.COUNT))
-    found = change_view(state, state.groups(low), state.groups(full), [])
-    return {**found, "version": state.version}
+    found = change_view(state, state.undecided(cut), state.groups(cut), state.touched)
+    low, full = (replace(cut, hold=hold) for hold in (Hold.HEIGHT, Hold.COUNT))
+    further = None
+    if cut.keep is not None and state.covers(low) and state.covers(full):
+        further = change_view(state, state.groups(low), state.groups(full), [])
+    return {**found, "further": further, "version": state.version}
 
 
 def _removed(before: CutGroups, after: CutGroups, seeds: Ints) -> tuple[Ints, Ints]:

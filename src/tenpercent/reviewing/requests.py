@@ -75,11 +75,8 @@ class CallInput(BaseModel):
     model_config = ConfigDict(strict=True)
 
 
-class KeepRequest(CallInput):
+class CutRequest(CallInput):
     keep: float | None = Field(None, ge=0, le=1, description="the fraction of images to keep")
-
-
-class CutRequest(KeepRequest):
     threshold: float | None = Field(None, ge=0, le=2, description="instead of keep: the height of the cut")
     hold: Annotated[Hold, Field(strict=False)] | None = Field(
         None,

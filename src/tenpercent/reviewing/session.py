@@ -47,7 +47,7 @@ class RunSession:
         self._bare: Cache[Merges] = Cache(1)
         self._walked: Merges | None = None  # the tree under the decisions used last
         self._walked_of: Merges | None = None
-        self._forest: MergeForest | None = None
+        self._forests: Cache[MergeForest] = Cache(2)  # of the tree with decisions, and without
         self._damaged = False
         self.reached: float | None = None
         self._state = self._load(None)
@@ -104,14 +104,14 @@ class RunSession:
             damaged = str(error)
         meaning = constraints_of(decisions, embeddings)
         merges = self._under(bare, meaning.constraints)
-        if self._forest is None or self._forest.a is not merges.a:
-            self._forest = MergeForest(merges, merges.within is Within.CLASS)
         same = before is not None and before.embeddings is embeddings
         state = RunState(
             run=self.run,
             built_keep=clustered.settings.keep,
             merges=merges,
-            forest=self._forest,
+            forest=self._forest(merges),
+            bare=bare,
+            bare_forest=lambda: self._forest(bare),
             originals=before.originals if before and same else open_originals(self.run, embeddings),
             nearby=before.nearby if before and same else OutsideSearch(embeddings),
             stored_cut=StoredCut.of(self.run.stage(Stage.SELECT)),
@@ -126,6 +126,10 @@ class RunSession:
         )
         self._seen, self._damaged = seen, bool(damaged)
         return state
+
+    def _forest(self, merges: Merges) -> MergeForest:
+        """Return the forest of some merges; it holds their array `a`, so no other has its id meanwhile."""
+        return self._forests.get(id(merges.a), lambda: MergeForest(merges, merges.within is Within.CLASS))
 
     def _merges(self, layer: str) -> Merges:
         """Return the stored tree; the embeddings are reread only where they have changed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,8 @@ class RunState:
         originals: the images.
         nearby: finds the nearest image outside a group.
         forest: the tree's merges as nodes.
+        bare: the tree without decisions.
+        bare_forest: its merges as nodes, made when first asked for.
         stored_cut: the cut of the run's own selection.
         version: of the log of decisions.
         decisions: the current ones, in order.
@@ -103,6 +106,8 @@ class RunState:
     built_keep: float | None
     merges: Merges
     forest: MergeForest
+    bare: Merges
+    bare_forest: Callable[[], MergeForest]
     originals: OriginalImages
     nearby: OutsideSearch
     stored_cut: StoredCut
@@ -237,6 +242,11 @@ class RunState:
 
     def _cut(self, cut: Cut) -> CutGroups:
         return CutGroups(self.merges, self.forest, self.merges.taken(cut), self.touched)
+
+    def undecided(self, cut: Cut) -> CutGroups:
+        """Return the groups that a cut would have without decisions."""
+        nobody = np.empty(0, dtype=np.int64)
+        return CutGroups(self.bare, self.bare_forest(), self.bare.taken(cut), nobody)
 
     def partition(self, cut: Cut) -> Partition:
         """Return a cut as the library's partition."""

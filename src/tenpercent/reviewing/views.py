@@ -10,7 +10,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..data.store.results import read_results
 from ..data.store.run_folder import RunFolder
@@ -35,8 +34,6 @@ def run_view(state: RunState) -> dict[str, Any]:
     notes = [*stored.notes, *(line for line in (state.originals.note, state.damaged) if line)]
     if state.unmatched:
         notes.append(f"Decisions name {state.unmatched:,} images that are not in this run; they are kept.")
-    if exact := describe_exact(exact_duplicates(_heights(state))):
-        notes.append(f"{exact}.")
     prefix = f"tenpercent select {shlex.quote(str(state.run.path))}"
     return {
         "name": state.run.path.resolve().name,
@@ -73,19 +70,14 @@ def run_view(state: RunState) -> dict[str, Any]:
 
 def gap_view(state: RunState) -> dict[str, Any]:
     """Return the gap between copies and the rest, or up to which height there is none; independent of decisions."""
-    tree, heights = state.merges.bare or state.merges, _heights(state)
-    found, others = find_gap(heights), len(heights) - exact_duplicates(heights)
+    heights = complete_heights(state.bare.height, state.bare.complete_to)
+    found, exact = find_gap(heights), exact_duplicates(heights)
     return {
+        "exact": f"{describe_exact(exact)}." if exact else "",
         "found": None if found is None else {**asdict(found), "threshold": found.threshold},
-        "looked_to": float(heights[-1 - FEWEST]) if others > FEWEST + 1 else None,
-        "whole": bool(np.isinf(tree.complete_to).all()),
+        "looked_to": float(heights[-1 - FEWEST]) if len(heights) - exact > FEWEST + 1 else None,
+        "whole": bool(np.isinf(state.bare.complete_to).all()),
     }
-
-
-def _heights(state: RunState) -> npt.NDArray[np.float64]:
-    """Return the heights of the tree without decisions, as far as they are complete."""
-    tree = state.merges.bare or state.merges
-    return complete_heights(tree.height, tree.complete_to)
 
 
 def commands(state: RunState, cut: Cut) -> dict[str, str]:

@@ -52,7 +52,7 @@ function draw() {
   );
   const key = arms.map((arm, number) => el("li", { class: `arm${(number % 7) + 1}` }, svg("svg", { class: "swatch", viewBox: "-6 -6 12 12", "aria-hidden": "true" }, mark(number, 0, 0)), arm));
   figure.replaceChildren(
-    el("figcaption", {}, el("b", {}, "Accuracy"), " when trained on what is kept", el("ul", { class: "key" }, key, full && el("li", {}, el("i", { class: "dash" }), `all images, ${percent(full.mean)} %`))),
+    el("figcaption", {}, el("b", {}, "Accuracy"), " when trained on what is kept", el("ul", { class: "key" }, key, full && el("li", {}, el("i", { class: "dash" }), `all images, ${percent(full.mean)}`))),
     chart,
   );
   cursor();
@@ -68,8 +68,8 @@ function mark(arm, x, y) {
 }
 
 function sentence({ arm, layer, fraction, mean, low, high, trials }) {
-  const interval = low === null || high === null ? "" : ` (${percent(low)} to ${percent(high)} %)`;
-  return `${named({ arm, layer })} at ${percent(fraction)} %: ${percent(mean)} %${interval}, ${several(trials, "training run")}`;
+  const interval = low === null || high === null ? "" : ` (${percent(low)} to ${percent(high)})`;
+  return `${named({ arm, layer })} at ${percent(fraction)}: ${percent(mean)}${interval}, ${several(trials, "training run")}`;
 }
 
 function rounded(low, high) {

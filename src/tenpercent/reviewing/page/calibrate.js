@@ -68,7 +68,7 @@ export async function calibrate() {
     if (asked.beyond) return [`${progressed}. They are the same for you up to ${roughly(highest)}, where the tree ends: deepen it to go on.`];
     if (asked.below) return [`${progressed}. No pair is the same for you so far; only exact duplicates would go.`];
     const ends = fewest < most ? `${count(fewest)} to ${several(most, "image")}` : several(most, "image");
-    return [el("b", {}, `The same up to ${roughly(threshold)}`), ` (90% interval: ${roughly(low)} to ${roughly(high)}): ${count(removed)} of ${several(images, "image")} go, ${percent(removed, images)}%; at the ends of the interval ${ends}. ${progressed}.`];
+    return [el("b", {}, `The same up to ${roughly(threshold)}`), ` (90% interval: ${roughly(low)} to ${roughly(high)}): ${count(removed)} of ${several(images, "image")} go, ${percent(removed / images, images)}; at the ends of the interval ${ends}. ${progressed}.`];
   }
 
   dialog.addEventListener("keydown", (event) => {

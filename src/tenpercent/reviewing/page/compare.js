@@ -2,12 +2,33 @@
 
 import { get } from "./api.js";
 import { large } from "./card.js";
+import { aimed } from "./decide.js";
 import { button, el, openDialog } from "./dom.js";
+import { breakable } from "./names.js";
 import { say } from "./notices.js";
-import { cutting, state } from "./state.js";
-import { className, dissimilarity } from "./words.js";
+import { cutting } from "./state.js";
+import { className, count, dissimilarity } from "./words.js";
 
 const TURN = 700; // ms an image stays while they turn by themselves: slower than three a second, which can harm
+
+/** Compare what a key acts on: the two selected, or one image with its partner. `turns` as below. */
+export async function comparing(turns) {
+  const images = aimed();
+  if (!images) return null;
+  if (images.length > 2) return say(`Compare takes two images; ${count(images.length)} are selected.`, { bad: true });
+  if (images.length === 2) return compare(...images, { turns });
+  const [position] = images;
+  const [image, group] = await Promise.all([get(`api/images/${position}`, cutting()), get(`api/groups/${position}`, { ...cutting(), limit: 200 })]);
+  const other = partner(image, group);
+  return other === null ? say("There is no other image to compare with.", { bad: true }) : compare(position, other, { turns });
+}
+
+/** With which image one is compared: its representative, else the member farthest from it, else its neighbour outside. */
+export function partner(image, group) {
+  if (image.representative !== null && image.representative !== image.p) return image.representative;
+  const others = group.members.filter((member) => member.p !== image.p);
+  return others.at(-1)?.p ?? image.nearest_outside?.p ?? null;
+}
 
 /** Show two images, given by position. `turns` begins with both in one place. */
 export async function compare(one, other, { turns = false } = {}) {
@@ -26,7 +47,7 @@ export async function compare(one, other, { turns = false } = {}) {
       "figure",
       { class: image.role.replace(" ", "-") },
       large(image),
-      el("figcaption", {}, el("b", {}, image.role), ` `, el("bdi", {}, image.id), image.class_name !== null && el("small", {}, el("bdi", {}, className(image.class_name)))),
+      el("figcaption", {}, el("b", {}, image.role), ` `, el("bdi", {}, breakable(image.id)), image.class_name !== null && el("small", {}, el("bdi", {}, className(image.class_name)))),
     ),
   );
   const stage = el("div", { class: "stage" }, figures);

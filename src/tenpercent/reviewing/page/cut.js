@@ -1,11 +1,11 @@
-// The cut: slider, number, counts and the page's headline. One request runs at a time; the newest position wins.
+// The cut: slider and numbers. One request runs at a time; the newest position wins.
 
 import { ApiError, Follower, get, isAbort } from "./api.js";
 import { byId, el } from "./dom.js";
 import * as feed from "./feed.js";
-import { banner, say, settled, speak } from "./notices.js";
+import { banner, say, settled } from "./notices.js";
 import { cutting, on, set, state } from "./state.js";
-import { count, dissimilarity, percent, several } from "./words.js";
+import { count, hundredfold, percent, several } from "./words.js";
 
 const BEYOND = 0.08; // of the slider leads deeper than the tree reaches: there it offers to deepen
 const slider = byId("keep-slider");
@@ -20,19 +20,18 @@ export function startCut() {
   number.addEventListener("change", () => {
     const asked = Number(number.value) / 100;
     if (number.value !== "" && asked > 0 && asked <= 1) return moveTo(asked);
-    say("Keep is above 0 and at most 100 %.", { bad: true });
-    number.value = percent(state.keep, state.run.n);
+    say("Keep is above 0 and at most 100%.", { bad: true });
+    number.value = hundredfold(state.keep, state.run.n);
   });
   height.addEventListener("change", () => {
     const asked = Number(height.value);
     if (height.value !== "" && asked >= 0 && asked <= 2) return cutAt(asked);
     say("Dissimilarity is from 0 to 2.", { bad: true });
-    height.value = state.threshold ?? (state.cut ? Number(state.cut.height.toPrecision(3)) : "");
+    height.value = heightNow();
   });
   on("run", scale);
   on("keep deeper", show);
-  on("cut threshold", showHeight);
-  on("cut deeper", tell);
+  on("cut threshold deeper", showHeight);
   scale();
   show();
 }
@@ -157,10 +156,14 @@ function scale() {
   byId("beyond").hidden = n < 2 || place(deepest) <= 0;
 }
 
+/** The dissimilarity asked for, or that of the cut shown; empty beyond the tree. */
+function heightNow() {
+  return state.threshold ?? (state.deeper || !state.cut ? "" : Number(state.cut.height.toPrecision(3)));
+}
+
 function showHeight() {
-  const shown = state.threshold ?? state.cut?.height;
   height.disabled = state.run.n < 2;
-  if (shown !== undefined && document.activeElement !== height) height.value = state.threshold ?? Number(shown.toPrecision(3));
+  if (document.activeElement !== height) height.value = heightNow();
   document.documentElement.classList.toggle("by-height", state.threshold !== null);
 }
 
@@ -168,66 +171,14 @@ function show() {
   const { n } = state.run;
   const kept = Math.round(state.keep * n);
   const unknown = state.deeper !== null && state.threshold !== null; // how many a threshold keeps is known once the tree reaches it
-  const below = unknown ? `< ${percent(state.deeper.deepest, n)}` : "";
+  const below = unknown ? `< ${hundredfold(state.deeper.deepest, n)}` : "";
   if (Number(slider.value) !== kept) slider.value = kept;
-  slider.setAttribute("aria-valuetext", unknown ? `keep ${below} %` : `keep ${percent(state.keep, n)} %, ${count(kept)} of ${several(n, "image")}`);
+  slider.setAttribute("aria-valuetext", unknown ? `keep ${below}%` : `keep ${percent(state.keep, n)}, ${count(kept)} of ${several(n, "image")}`);
   number.placeholder = below;
   if (unknown) number.value = "";
   else if (document.activeElement !== number || !number.matches(":focus-visible") || Number(number.value) / 100 !== state.keep) {
-    number.value = percent(state.keep, n);
+    number.value = hundredfold(state.keep, n);
   }
   byId("cut").style.setProperty("--place-share", Math.max(0, place(state.keep)));
-  byId("feed").hidden = byId("feed-state").hidden = Boolean(state.deeper);
-}
-
-function tell() {
-  const { run, cut, deeper } = state;
-  const n = run.n;
-  if (deeper) {
-    const asked = deeper.keep === null ? `Dissimilarity ${dissimilarity(state.threshold)}` : `Keep ${percent(deeper.keep, n)} %`;
-    byId("headline").textContent = `${asked} is beyond the computed tree`;
-    byId("counts").replaceChildren();
-    byId("guarantee").textContent = "";
-    byId("notes").replaceChildren();
-    byId("decided-so-far").replaceChildren();
-    return;
-  }
-  if (!cut) return;
-  let headline = `${count(cut.removed)} of ${several(n, "image")} can go`;
-  if (n === 1) headline = cut.removed ? "The only image is removed" : "The only image is kept";
-  else if (!cut.removed) headline = `All ${several(n, "image")} are kept`;
-  byId("headline").textContent = headline;
-  byId("counts").replaceChildren(
-    el("b", { class: "kept-words" }, `${count(cut.kept)} kept`),
-    el("span", {}, `${count(cut.removed)} removed`),
-    el("span", {}, several(cut.redundant_groups, "group")),
-  );
-  guarantee(cut);
-  progress(cut);
-  notes(cut);
-  document.title = `${headline} · ${run.name} · tenpercent`;
-  speak(`${count(cut.kept)} kept, ${count(cut.removed)} removed, ${several(cut.redundant_groups, "redundant group")}`);
-}
-
-/** How many groups have been decided about; pairs refused and images alone since then count as well. */
-function progress(cut) {
-  const done = cut.decided_groups + cut.parted;
-  const all = cut.redundant_groups + cut.parted;
-  const bar = el("progress", { max: Math.max(1, all), value: done, "aria-label": "Groups reviewed" });
-  byId("decided-so-far").replaceChildren(...(all ? [bar, el("span", {}, `${count(done)} of ${count(all)} reviewed`)] : []));
-}
-
-function guarantee(cut) {
-  const words =
-    cut.redundant_groups === 0
-      ? ""
-      : ` The largest group holds ${several(cut.largest, "image")}; no two images of any group are farther apart than ${dissimilarity(cut.height)}.`;
-  byId("guarantee").textContent = words;
-}
-
-function notes(cut) {
-  const { notes: said, decisions_error: banner } = state.run; // what a banner says is not said twice
-  const lines = [...new Set([...said, ...cut.notes])].filter((line) => line !== banner);
-  const list = lines.length > 0 && el("ul", { class: "notes" }, lines.map((line) => el("li", { dir: "auto" }, line)));
-  byId("notes").replaceChildren(...(list ? [list] : []));
+  document.documentElement.classList.toggle("beyond-tree", state.deeper !== null);
 }

@@ -2,19 +2,18 @@
 
 import { picture } from "./api.js";
 import { button, el, openDialog } from "./dom.js";
-import { known } from "./feed.js";
+import { nameOf } from "./feed.js";
 import { state } from "./state.js";
 import { decided, KINDS, several, shortened, time } from "./words.js";
 
-/** Ask which of some kinds to decide about so many images, and with which note; null where it is called off. */
-export function withNote(possible, many) {
+/** Ask which of some kinds to decide about images, or about their `group`, and with which note; null where it is called off. */
+export function withNote(possible, images, group) {
   return new Promise((resolve) => {
     let answer = null;
     const { dialog, body } = openDialog("Decide with a note", { onclose: () => resolve(answer) });
     const kinds = [
       ...possible.map((kind) => [kind, KINDS[kind].name]),
-      ["whole", "Keep whole group"],
-      ["accept", "Accept group"],
+      ...(group ? [["whole", "Keep whole group"], ["accept", "Accept group"]] : []),
     ];
     const note = el("textarea", { id: "note", rows: 4, maxlength: 2000, dir: "auto" });
     const choices = kinds.map(([kind, name], number) =>
@@ -23,7 +22,7 @@ export function withNote(possible, many) {
     const form = el(
       "form",
       { method: "dialog", class: "stack" },
-      el("p", {}, `About ${several(many, "image")}.`),
+      el("p", {}, "About ", images.length === 1 ? el("bdi", {}, nameOf(images[0])) : several(images.length, "image"), "."),
       el("fieldset", { class: "choices" }, el("legend", {}, "Decision"), choices),
       el("label", { for: "note" }, "Note"),
       note,
@@ -48,12 +47,11 @@ export function conflict(theirs, kind, images) {
     const named = theirs.images.map(({ p, id }) =>
       el("li", {}, p !== null && state.run.has_images && el("img", { src: picture(p, 160), alt: "" }), el("bdi", {}, shortened(id, 60))),
     );
-    const mine = images.map((p) => known(p)?.member.id).filter(Boolean);
     body.append(
       el("p", {}, el("strong", {}, decided(theirs)), `, ${time(theirs.time)}`),
       el("ul", { class: "named" }, named),
       theirs.note && el("blockquote", { dir: "auto" }, theirs.note),
-      el("p", {}, `You were about to decide “${KINDS[kind].name}”`, mine.length === 1 && [" for ", el("bdi", {}, shortened(mine[0], 60))], ". It contradicts theirs and would take its place."),
+      el("p", {}, `You were about to decide “${KINDS[kind].name}”`, images.length === 1 && [" for ", el("bdi", {}, nameOf(images[0]))], ". It contradicts theirs and would take its place."),
       el(
         "p",
         { class: "actions" },

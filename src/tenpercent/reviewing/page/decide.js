@@ -6,13 +6,12 @@ import { conflict, withNote } from "./decide-dialogs.js";
 import { goingOn, known } from "./feed.js";
 import { say, settled } from "./notices.js";
 import { cutting, set, state, targets } from "./state.js";
-import { changed, count, decided, KINDS } from "./words.js";
+import { count, decided, effect, KINDS } from "./words.js";
 
 const MOST = 1000; // images of one decision, as the server has it
 
-/** What can be decided about some images, those selected unless others are given: {kind, images}, or what is missing. */
-export function possible(kind, images = targets()) {
-  if (!images.length) return "Select an image first.";
+/** What can be decided about some images: {kind, images}, or what is missing. */
+export function possible(kind, images) {
   if (images.length > MOST) return `One decision names at most ${count(MOST)} images; ${count(images.length)} are selected.`;
   if (kind === "apart" && images.length === 1) {
     const other = state.looked?.p === images[0] ? state.looked.representative : null;
@@ -35,33 +34,38 @@ function seen(position) {
   });
 }
 
-/** Decide about the selected images, or about others; about the one looked at only where it is seen. */
-export async function decide(kind, note = "", images = targets()) {
-  if (images.length === 1 && !state.selected.size && !seen(images[0])) return say(UNSEEN, { bad: true });
+/** The images that a key acts on: those selected, else the one looked at where it is seen. Otherwise says why not. */
+export function aimed() {
+  const images = targets();
+  if (!images.length) say("Select an image first.", { bad: true });
+  else if (!state.selected.size && !seen(images[0])) say(UNSEEN, { bad: true });
+  else return images;
+  return null;
+}
+
+/** Decide about some images; of a key that names none, about those it acts on. */
+export async function decide(kind, note = "", images = aimed()) {
+  if (!images) return null;
   const what = possible(kind, images);
   if (typeof what === "string") return say(what, { bad: true });
   return send(what.kind, what.images, note);
 }
 
-/** Accept a group: of a key that names none, the one that the panel shows. */
-export async function accept(key = null) {
-  return key === null ? ofLooked("accept") : ofGroup("accept", key, "");
-}
+/** Accept a group or keep all of its images; of a key that names none, the one that the panel shows. */
+export const accept = (key = aimedGroup()) => ofGroup("accept", key, "");
+export const whole = (key = aimedGroup()) => ofGroup("keep", key, "");
 
-/** Keep all images of a group. */
-export async function whole(key = null) {
-  return key === null ? ofLooked("keep") : ofGroup("keep", key, "");
-}
-
-async function ofLooked(kind) {
-  if (state.selected.size) return say("This acts on a whole group, but images are selected; clear the selection first (Esc).", { bad: true });
-  const [looked] = targets();
-  if (looked !== undefined && !seen(looked)) return say(UNSEEN, { bad: true });
-  return ofGroup(kind, activeKey(), "");
+/** The group that a key acts on: that of the image looked at. Otherwise says why not. */
+function aimedGroup() {
+  const images = aimed();
+  if (!images) return null;
+  if (!state.selected.size) return state.looked?.p === images[0] ? state.looked.group.key : (known(images[0])?.key ?? images[0]);
+  say("This acts on a whole group, but images are selected; clear the selection first (Esc).", { bad: true });
+  return null;
 }
 
 async function ofGroup(kind, key, note) {
-  if (key === null) return say("Click an image of the group first.", { bad: true });
+  if (key === null) return null;
   try {
     const images = await membersOf(key);
     if (kind === "keep" && images.length > MOST) {
@@ -83,22 +87,17 @@ async function membersOf(key) {
   }
 }
 
-/** The group that the panel shows. */
-function activeKey() {
-  if (state.active === null) return null;
-  return state.looked?.p === state.active ? state.looked.group.key : (known(state.active)?.key ?? state.active);
-}
-
 /** Ask for a note, then decide. */
 export async function decideWithNote() {
-  if (!targets().length) return say("Select an image first.", { bad: true });
-  const kinds = Object.keys(KINDS).filter((kind) => KINDS[kind].about && kind !== "accept" && typeof possible(kind) !== "string");
-  const answer = await withNote(kinds, targets().length);
+  const images = aimed();
+  if (!images) return null;
+  const kinds = Object.keys(KINDS).filter((kind) => KINDS[kind].about && kind !== "accept" && typeof possible(kind, images) !== "string");
+  const group = state.selected.size ? null : aimedGroup();
+  const answer = await withNote(kinds, images, group !== null);
   if (!answer) return null;
-  if (answer.kind === "accept" || answer.kind === "whole") {
-    return ofGroup(answer.kind === "whole" ? "keep" : "accept", activeKey(), answer.note);
-  }
-  return decide(answer.kind, answer.note);
+  if (answer.kind === "accept") return ofGroup("accept", group, answer.note);
+  if (answer.kind === "whole") return ofGroup("keep", group, answer.note);
+  return decide(answer.kind, answer.note, images);
 }
 
 const send = (...what) => goingOn(() => sent(...what));
@@ -108,7 +107,8 @@ async function sent(kind, images, note, seen = state.version) {
     const { decision, version, change } = await post("api/decisions", { kind, images, note, seen, origin: state.run.origin, ...cutting() });
     set({ selected: new Set() });
     settled(version);
-    say(`${decided(decision)}.${changed(change, decision)}`, { version, outcome: true, action: { words: "Undo", key: "u", onclick: () => undo(decision.number) } });
+    const words = change ? effect(change) : "";
+    say(`${decided(decision)}.${words && ` ${words}.`}`, { version, outcome: true, action: { words: "Undo", key: "u", onclick: () => undo(decision.number) } });
     await refresh();
   } catch (error) {
     if (!(error instanceof ApiError)) return state.offline ? say("The server does not answer; nothing was decided.", { bad: true }) : Promise.reject(error);

@@ -15,7 +15,7 @@ let timer = null;
 export function startDeeper() {
   on("deeper", () => {
     const box = byId("deeper");
-    if (state.deeper && !box) byId("feed-state").before(offer());
+    if (state.deeper && !box) byId("notes").after(offer());
     else if (!state.deeper) box?.remove();
   });
 }
@@ -28,7 +28,7 @@ function offer() {
     "section",
     { id: "deeper", class: "offer", "aria-labelledby": "deeper-title" },
     el("h3", { id: "deeper-title" }, "The tree does not reach this far yet"),
-    el("p", {}, `It was computed down to keep ${percent(deepest, state.run.n)} %. Going on takes seconds to minutes and leaves the groups above as they are.`),
+    el("p", {}, `It was computed down to keep ${percent(deepest, state.run.n)}. Going on takes seconds to minutes and leaves the groups above as they are.`),
     go,
   );
   get("api/deepen").then(deepening, () => {}); // another page may have begun it already

@@ -2,7 +2,7 @@
 
 import { picture } from "./api.js";
 import { svg } from "./dom.js";
-import { known } from "./feed.js";
+import { nameOf } from "./feed.js";
 import { state } from "./state.js";
 import { dissimilarity } from "./words.js";
 
@@ -40,7 +40,7 @@ export function dendrogram(group, active, choose) {
 
 function leafAt(position, y, leaf, pictured, isActive, isRepresentative, choose) {
   const side = pictured ? 24 : Math.min(8, leaf);
-  const name = known(position)?.member.id ?? `image ${position}`;
+  const name = nameOf(position);
   const node = svg("g", { class: `leaf ${isActive ? "active" : ""} ${isRepresentative ? "kept" : ""}`, onclick: () => choose(position) });
   node.append(svg("title", {}, isRepresentative ? `${name}, kept` : name));
   const box = { x: pictured ? 4 : 1, y: y - side / 2, width: side, height: side };

@@ -1,13 +1,14 @@
 // Details of an image in the panel: the image, its role, its group and tree, its nearest outside, its file.
 
-import { compare } from "./compare.js";
+import { compare, partner } from "./compare.js";
 import { accept, decide, decideWithNote, possible, undo, whole } from "./decide.js";
 import { dendrogram } from "./dendrogram.js";
 import { button, el, icon } from "./dom.js";
-import { frame, large, tile } from "./card.js";
+import { frame, large, markTiles, tile } from "./card.js";
 import { learn } from "./feed.js";
-import { pick, show } from "./pick.js";
-import { state, targets } from "./state.js";
+import { breakable } from "./names.js";
+import { pick, pickable, show } from "./pick.js";
+import { state } from "./state.js";
 import { bytes, className, count, decided, dissimilarity, KINDS, several, shortened, time, typically } from "./words.js";
 
 export function details(image, group) {
@@ -28,7 +29,7 @@ function head(image) {
     "section",
     { class: "looked", "aria-label": "Image" },
     el("div", { class: `big ${image.role.replace(" ", "-")}` }, large(image)),
-    el("h2", { class: "image-name" }, el("bdi", {}, image.id)),
+    el("h2", { class: "image-name" }, el("bdi", {}, breakable(image.id))),
     verdict(image),
   );
 }
@@ -70,13 +71,6 @@ function actions(image, group) {
   );
 }
 
-/** With which image one is compared: its representative, else the member farthest from it, else its neighbour outside. */
-export function partner(image, group) {
-  if (image.representative !== null && image.representative !== image.p) return image.representative;
-  const others = group.members.filter((member) => member.p !== image.p);
-  return others.at(-1)?.p ?? image.nearest_outside?.p ?? null;
-}
-
 function made(image) {
   const lines = image.decisions.map((decision) =>
     el(
@@ -92,28 +86,9 @@ function made(image) {
 
 function members(image, group) {
   if (group.size === 1) return null;
-  const chosen = new Set(targets());
-  const tiles = group.members.map((member) => {
-    const node = tile(member);
-    node.tabIndex = member.p === image.p ? 0 : -1;
-    node.classList.toggle("active", member.p === image.p);
-    node.setAttribute("aria-selected", String(chosen.has(member.p)));
-    return node;
-  });
-  const row = el("div", { class: "member-tiles", role: "listbox", "aria-multiselectable": "true", "aria-label": "All images of the group" }, tiles);
-  const choose = (node, event) => pick(Number(node.dataset.p), { adding: event.ctrlKey || event.metaKey || event.shiftKey || state.severally, within: row });
-  row.addEventListener("click", (event) => {
-    const node = event.target.closest("[data-p]");
-    if (node) choose(node, event);
-  });
-  row.addEventListener("keydown", (event) => {
-    const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    const node = event.target.closest("[data-p]");
-    if (by) tiles[tiles.indexOf(node) + by]?.focus();
-    else if (event.key === "Enter" || event.key === " ") choose(node, event);
-    else return;
-    event.preventDefault();
-  });
+  const row = el("div", { class: "member-tiles", role: "listbox", "aria-multiselectable": "true", "aria-label": "All images of the group" }, group.members.map((member) => tile(member)));
+  markTiles(row);
+  pickable(row, { opens: false });
   const left = group.size - group.members.length;
   const next = group.height_next === null ? "" : ` At ${dissimilarity(group.height_next)} it merges with another group.`;
   return el(
@@ -175,6 +150,6 @@ function file(image) {
     { "aria-labelledby": "file-title" },
     el("h3", { id: "file-title" }, "The file"),
     image.changed && el("p", { class: "problem" }, "The file has changed since it was embedded."),
-    el("dl", { class: "meta" }, rows.map(([name, value]) => [el("dt", {}, name), el("dd", {}, el("bdi", {}, value))])),
+    el("dl", { class: "meta" }, rows.map(([name, value]) => [el("dt", {}, name), el("dd", {}, el("bdi", {}, breakable(value)))])),
   );
 }

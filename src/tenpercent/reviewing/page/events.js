@@ -5,6 +5,7 @@ import { refresh } from "./cut.js";
 import { deepened, deepening } from "./deeper.js";
 import { byId } from "./dom.js";
 import { mapEvent } from "./map.js";
+import { breakable } from "./names.js";
 import { banner, say } from "./notices.js";
 import { on, set, state } from "./state.js";
 
@@ -65,7 +66,8 @@ function offline() {
 
 function header() {
   const { run } = state;
-  byId("run-name").textContent = run.name;
+  byId("run-name").replaceChildren(...breakable(run.name));
+  byId("run-name").title = run.name;
   byId("undo").disabled = !run.undo;
   byId("redo").disabled = !run.redo;
   const total = Object.values(run.counts_by_kind).reduce((sum, number) => sum + number, 0);

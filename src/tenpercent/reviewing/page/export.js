@@ -17,7 +17,7 @@ function open() {
     body.append(el("p", {}, "There is no selection at this fraction yet, because the tree does not reach it."));
     return;
   }
-  const asked = state.threshold === null ? `Keep ${percent(state.keep, run.n)} %` : `Up to dissimilarity ${dissimilarity(state.threshold)}`;
+  const asked = state.threshold === null ? `Keep ${percent(state.keep, run.n)}` : `Up to dissimilarity ${dissimilarity(state.threshold)}`;
   const store = button("Store in the run folder", { icon: "check", kind: "strong", onclick: () => keep(store) });
   body.append(
     el("p", {}, `${asked}: ${count(cut.kept)} of ${several(run.n, "image")} kept, ${count(cut.removed)} removed, decisions included.`),

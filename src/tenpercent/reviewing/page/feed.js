@@ -1,23 +1,23 @@
 // The list of groups. Only its visible part is in the page: cards have one height, groups are fetched by the dozen.
 
 import { get, isAbort, Latest } from "./api.js";
-import { card } from "./card.js";
+import { card, markTiles, stretch } from "./card.js";
 import { byId, el } from "./dom.js";
-import { cutting, on, remembered, set, state, targets } from "./state.js";
+import { cutting, on, remembered, set, state } from "./state.js";
 import { fileName } from "./words.js";
 import { Viewport } from "./viewport.js";
 
 const PAGE = 30;
 const REST = 60; // ms of quiet before groups are fetched while scrolling
 const TILES = { small: 64, medium: 88, large: 144 };
-const GAP = 8;
+const GAP = 12;
 
 const feed = byId("feed");
 const view = new Viewport(feed, draw);
 const fetching = new Latest();
 let groups = new Map(); // index in the list -> Group
 const cards = new Map(); // index -> its element
-const members = new Map(); // position -> {member, key}; of all that was loaded since the page opened
+const members = new Map(); // position -> {id, key of its group}; of all that was loaded since the page opened
 let total = null;
 let size = remembered.get("tiles", "medium");
 let timer = null;
@@ -38,8 +38,13 @@ export function startFeed() {
 /** What is known of an image in the list: its member and its group's key, or undefined. */
 export const known = (position) => members.get(position);
 export const learn = (group) => {
-  for (const member of group.members) members.set(member.p, { member, key: group.key, size: group.size });
+  for (const member of group.members) members.set(member.p, { id: member.id, key: group.key });
 };
+/** Learn the names of images whose group is not known. */
+export const learnNames = (images) => {
+  for (const { p, id } of images) members.set(p, { key: undefined, ...members.get(p), id });
+};
+export const nameOf = (position) => members.get(position)?.id ?? `image ${position}`;
 export const length = () => total ?? 0;
 export const columns = () => view.columns;
 export const perCard = () => view.perCard;
@@ -111,9 +116,9 @@ export async function jump(position, { focus = true } = {}) {
 
 function take(answer) {
   total = answer.total;
-  if (view.letters === null && answer.groups.length) {
+  if (view.names === null && answer.groups.length) {
     // As the first groups have it, for cards keep one height.
-    view.letters = Math.max(...answer.groups.flatMap(({ members: own }) => own.map(({ id }) => fileName(id).length)));
+    view.names = answer.groups.flatMap(({ members: own }) => own.map(({ id }) => fileName(id)));
     view.measure();
   }
   answer.groups.forEach((group, number) => {
@@ -183,7 +188,7 @@ function follow() {
 function cardAt(index) {
   const group = groups.get(index) ?? null;
   const node = cards.get(index);
-  const fits = `${total} ${view.perCard} ${size} ${view.room}`;
+  const fits = `${total} ${view.perCard} ${size} ${view.room.letters} ${view.room.lines}`;
   if (node?.fits === fits && (node.group === group || JSON.stringify(node.group) === JSON.stringify(group))) {
     node.group = group;
     return node;
@@ -244,28 +249,14 @@ export function focusTile(index, member) {
   return tile ? Number(tile.dataset.p) : null;
 }
 
-/** Mark the active and the selected images; exactly one tile of the list is reached by the tab key. */
+/** Mark the active and the selected images, and the card of the group looked at. */
 function mark() {
-  let reached = null;
-  const chosen = new Set(targets());
+  markTiles(feed);
   const looked = state.looked?.p === state.active ? state.looked.group.key : null;
   for (const [, node] of cards) {
-    let active = state.active !== null && node.dataset.key !== undefined && Number(node.dataset.key) === looked;
-    for (const tile of node.querySelectorAll("[data-p]")) {
-      const position = Number(tile.dataset.p);
-      const isActive = position === state.active;
-      tile.classList.toggle("active", isActive);
-      tile.setAttribute("aria-selected", String(chosen.has(position)));
-      tile.tabIndex = isActive ? 0 : -1;
-      if (isActive) reached = tile;
-      active ||= isActive;
-    }
+    const active = state.active !== null && (Number(node.dataset.key) === looked || node.querySelector(".tile.active") !== null);
     node.classList.toggle("has-active", active);
     for (const button of node.querySelectorAll("button")) button.tabIndex = active ? 0 : -1;
-  }
-  if (!reached) {
-    const first = feed.querySelector("[data-p]");
-    if (first) first.tabIndex = 0;
   }
 }
 
@@ -280,9 +271,7 @@ export function between(one, other) {
     if (!group) return [other];
     row.push(...group.members.map((member) => member.p));
   }
-  const [a, b] = [row.indexOf(one), row.indexOf(other)];
-  if (a < 0 || b < 0) return [other];
-  return row.slice(Math.min(a, b), Math.max(a, b) + 1);
+  return stretch(row, one, other);
 }
 
 /** A filter or order was changed: from the top. */

@@ -116,13 +116,13 @@ function box(why) {
     return el("div", { class: "empty", data: { why } }, el("h3", {}, "No group passes the filters"), el("p", {}, "Change or clear them to see the groups of this cut."), button("Clear the filters", { onclick: clearFilters }));
   }
   if (why === "one") {
-    return el("div", { class: "empty", data: { why } }, el("h3", {}, "There is one image"), el("p", {}, "It has nothing to be redundant with, so it is kept."));
+    return el("div", { class: "empty", data: { why } }, el("h3", {}, "There is one image"), el("p", {}, "There is nothing to compare it with, so it is kept."));
   }
   return el(
     "div",
     { class: "empty", data: { why } },
-    el("h3", {}, "Nothing is redundant at this cut"),
-    el("p", {}, "Every image is alone in its group. Keep fewer, and the most similar images are grouped first."),
-    button("Keep 1 % fewer", { kind: "strong", onclick: () => step(-1, 10) }),
+    el("h3", {}, "There are no groups at this cut"),
+    el("p", {}, "Every image stands alone. Keep fewer, and the images most alike are grouped first."),
+    button("Keep 1% fewer", { kind: "strong", onclick: () => step(-1, 10) }),
   );
 }

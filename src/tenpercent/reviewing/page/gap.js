@@ -18,7 +18,7 @@ function draw() {
   const { n, gap } = state.run;
   const { found } = gap;
   const [words, action] = found ? told(found) : none(gap);
-  byId("gap").replaceChildren(...(n < 2 ? [] : [el("p", {}, found && el("i", { "aria-hidden": "true" }), words, " ", action, " ", el("span", { class: "quiet" }, typically()), " ", button("Find your threshold", { kind: "small", onclick: calibrate }))]));
+  byId("gap").replaceChildren(...(n < 2 ? [] : [el("p", {}, gap.exact, " ", found && el("i", { "aria-hidden": "true" }), words, " ", action, " ", el("span", { class: "quiet" }, typically()), " ", button("Find your threshold", { kind: "small", onclick: calibrate }))]));
   const mark = byId("gap-mark");
   mark.hidden = !found || n < 2;
   if (found) {

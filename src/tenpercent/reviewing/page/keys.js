@@ -1,13 +1,11 @@
 // Keyboard shortcuts, in one table that serves both the handler and the help.
 
-import { compare } from "./compare.js";
+import { comparing } from "./compare.js";
 import { moveTo, step } from "./cut.js";
 import { accept, decide, decideWithNote, redo, undo, whole } from "./decide.js";
-import { partner } from "./details.js";
 import { button, byId, el, openDialog } from "./dom.js";
-import { get } from "./api.js";
 import { clearSelection } from "./pick.js";
-import { cutting, remembered, set, state } from "./state.js";
+import { remembered, set, state } from "./state.js";
 
 const KEYS = [
   { id: "ArrowKeys", keys: ["←", "→", "↑", "↓"], words: "go from image to image, from group to group", part: "Look" },
@@ -24,7 +22,7 @@ const KEYS = [
   { id: "alone", keys: ["⇧n"], words: "never together with any other", part: "Decide", code: "N", run: () => decide("alone") },
   { id: "whole", keys: ["g"], words: "keep the whole group", part: "Decide", run: () => whole() },
   { id: "accept", keys: ["a"], words: "accept the group as it is", part: "Decide", run: () => accept() },
-  { id: "note", keys: ["m"], words: "decide with a note", part: "Decide", run: decideWithNote },
+  { id: "note", keys: ["m"], words: "decide with a note", part: "Decide", run: () => decideWithNote() },
   { id: "undo", keys: ["u"], words: "undo (also Ctrl z)", part: "Decide", run: () => undo() },
   { id: "redo", keys: ["y"], words: "redo (also Ctrl ⇧ z)", part: "Decide", run: () => redo() },
   { id: "fewer", keys: ["["], words: "keep fewer; on the slider ← and →, with ⇧ by one image", part: "Page", run: () => step(-1) },
@@ -56,22 +54,12 @@ function onKey(event) {
   }
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   if (remembered.get("keys", "on") === "off" && key !== "Escape") return;
-  if (VIEWS[key]) set({ view: VIEWS[key] });
-  else if (BY_CODE.has(key) && !(key === "Escape" && document.querySelector("dialog[open]"))) BY_CODE.get(key).run();
-  else return;
+  const known = VIEWS[key] ? { part: "Page", run: () => set({ view: VIEWS[key] }) } : BY_CODE.get(key);
+  const sheet = document.querySelector("dialog[open]");
+  if (!known || (sheet && key === "Escape")) return;
+  if (known.part === "Page") sheet?.close(); // such a key acts on what the sheet covers
+  known.run();
   event.preventDefault();
-}
-
-async function comparing(turns) {
-  const chosen = [...state.selected];
-  if (chosen.length === 2) return compare(...chosen, { turns });
-  if (state.active === null) return null;
-  const [image, group] = await Promise.all([
-    get(`api/images/${state.active}`, cutting()),
-    get(`api/groups/${state.active}`, { ...cutting(), limit: 200 }),
-  ]);
-  const other = partner(image, group);
-  return other === null ? null : compare(image.p, other, { turns });
 }
 
 function find() {
@@ -95,7 +83,7 @@ function help() {
     el(
       "div",
       { class: "prose" },
-      el("p", {}, "Each group holds images that show nearly the same. Its representative is kept, framed in green; the others can go. No two images of a group are farther apart than its diameter, a dissimilarity: 1 − the cosine of their vectors, 0 for equal ones."),
+      el("p", {}, "The fraction kept is what you ask for, not a finding: the images most alike are grouped first, until it is reached. Of each group the representative, framed in green, is kept and the others go; whether they show the same is yours to judge. No two images of a group are farther apart than its diameter, a dissimilarity: 1 − the cosine of their vectors, 0 for equal ones. A gap in the heights, where there is one, separates copies from everything else."),
       el("p", {}, "Decisions are stored at once and persist: at every fraction, after clustering again and for another embedding. No file is deleted."),
     ),
     el("div", { class: "key-parts" }, ["Look", "Decide", "Page"].map((part) => el("section", {}, el("h3", {}, part), table(KEYS.filter((key) => key.part === part))))),

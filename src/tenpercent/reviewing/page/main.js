@@ -11,6 +11,7 @@ import { jump, startFeed } from "./feed.js";
 import { startFilters } from "./filters.js";
 import { startFind } from "./find.js";
 import { startGap } from "./gap.js";
+import { startHeadline } from "./headline.js";
 import { startHistory } from "./history.js";
 import { startKeys } from "./keys.js";
 import { startMap } from "./map.js";
@@ -42,24 +43,13 @@ async function start() {
   }
   const before = place();
   set({ run, version: run.version, keep: before.keep ?? run.keep, threshold: before.threshold, hold: before.hold, filter: { ...state.filter, ...before.filter }, view: before.view ?? "groups" });
-  lead(run);
-  for (const wake of [startViews, startFeed, startFilters, startFind, startPick, startPanel, startSelectionBar, startHistory, startMap, startExport, startKeys, startRefill, startRemoved, startAccuracy, startDeeper, startCut, startGap, startEvents]) wake();
+  for (const wake of [startViews, startFeed, startFilters, startFind, startPick, startPanel, startSelectionBar, startHistory, startMap, startExport, startKeys, startRefill, startRemoved, startAccuracy, startDeeper, startHeadline, startCut, startGap, startEvents]) wake();
   await reload();
   if (before.image !== null && before.image < run.n) {
     pick(before.image);
     if (state.view === "groups") await jump(before.image, { focus: false }).catch(() => {}); // alone: in no group of the list
   }
   startPlace();
-}
-
-function lead(run) {
-  const together = run.labelled && run.within !== "all" ? " of one class" : "";
-  const words =
-    run.n === 1
-      ? "This run has one image, so there is nothing to compare."
-      : `Each group holds images${together} that show nearly the same: the one framed in green is kept, the others can go. ` +
-        "Move the slider to keep more or fewer; click an image to see it large and decide.";
-  byId("lead").replaceChildren(words, el("span", { id: "guarantee" }));
 }
 
 function startViews() {

@@ -88,7 +88,7 @@ async function load() {
   const fresh = new MapPlot(method);
   await fresh.load((done) => {
     bar.value = done;
-    bar.textContent = `${percent(done)} %`;
+    bar.textContent = `${percent(done)}`;
   });
   plot = fresh;
   shown = "plot";

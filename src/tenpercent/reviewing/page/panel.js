@@ -2,10 +2,11 @@
 
 import { ApiError, get, isAbort, Latest } from "./api.js";
 import { byId, button, el, icon } from "./dom.js";
+import { markTiles } from "./card.js";
 import { details } from "./details.js";
 import { clearFilters, filtering } from "./filters.js";
 import { keysList } from "./keys.js";
-import { cutting, on, set, state, targets } from "./state.js";
+import { cutting, on, set, state } from "./state.js";
 
 const REST = 70; // ms on an image before its details are asked for: arrow keys run over many
 const wide = matchMedia("(min-width: 68rem)");
@@ -16,22 +17,16 @@ let timer = null;
 let shownFor = null;
 
 export function startPanel() {
-  on("active cut", () => {
+  on("active cut deeper", () => {
     clearTimeout(timer);
     timer = setTimeout(() => reloadPanel().catch(() => {}), state.active === shownFor ? 0 : REST);
   });
-  on("active selected severally", mark);
+  on("active selected severally", () => markTiles(panel));
   on("opened", () => openSheet(state.opened));
   on("filter", () => unlisted(state.active).then((left) => left && set({ active: null }), () => {}));
   wide.addEventListener("change", place);
   place();
   hint();
-}
-
-/** Mark which of the group's images are selected. */
-function mark() {
-  const chosen = new Set(targets());
-  for (const tile of panel.querySelectorAll(".member-tiles [data-p]")) tile.setAttribute("aria-selected", String(chosen.has(Number(tile.dataset.p))));
 }
 
 function place() {
@@ -82,7 +77,13 @@ async function reloadPanel() {
     hint();
     return;
   }
-  if (state.deeper || !state.run) return;
+  if (state.deeper) {
+    asking.stop();
+    shownFor = null;
+    set({ looked: null });
+    panel.replaceChildren(el("p", { class: "quiet" }, "The tree does not reach this cut yet, so no image has a group."));
+    return;
+  }
   try {
     const [image, group, left] = await asking.run((signal) =>
       Promise.all([

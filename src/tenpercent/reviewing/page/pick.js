@@ -13,25 +13,83 @@ let anchor = null; // where a row of several begins
 
 export function startPick() {
   const list = byId("feed");
-  list.addEventListener("click", onClick);
-  list.addEventListener("keydown", onKey);
-  byId("several").addEventListener("click", () => set({ severally: !state.severally }));
-  on("severally", () => byId("several").setAttribute("aria-pressed", String(state.severally)));
+  pickable(list, { between: feed.between, step: stepInFeed });
+  list.addEventListener("click", onCardTool);
+  severalBy(byId("several"));
   on("keep threshold hold filter view", regrouped);
+  on("view", () => set({ severally: false }));
+}
+
+/** Let a button begin and end selecting several. */
+export function severalBy(button) {
+  const draw = () => button.setAttribute("aria-pressed", String(state.severally));
+  button.title = "Each click adds an image to the selection or takes it out, as with Ctrl or ⌘";
+  button.addEventListener("click", () => set({ severally: !state.severally }));
+  on("severally", draw);
+  draw();
+  return button;
 }
 
 /**
- * Look at one image. With `adding` it joins or leaves those selected; the one looked at before joins too where
- * nothing is selected yet and it is `within` the same list on screen. With `reaching` all up to it are selected.
+ * Let the images of a list be looked at and selected: by clicks, Enter, space and arrows, the same everywhere.
+ * `between` gives the positions from one image to another, where several can be reached at once; `step` goes by a key
+ * from a tile to another and gives its position, null where there is none. `opens`: looking, also by arrows, opens the panel.
  */
-export function pick(position, { adding = false, reaching = false, within = null } = {}) {
+export function pickable(list, { between = null, step = stepIn(list), opens = true } = {}) {
+  list.addEventListener("click", (event) => {
+    const tile = event.target.closest(".tile");
+    if (!tile) return;
+    const reaching = event.shiftKey && between !== null;
+    const adding = event.ctrlKey || event.metaKey || event.shiftKey || state.severally;
+    pick(Number(tile.dataset.p), { adding, between: reaching ? between : null, within: list });
+    tile.focus({ preventScroll: true });
+    if (!adding && opens) openPanel();
+  });
+  list.addEventListener("keydown", (event) => {
+    const tile = event.target.closest(".tile");
+    if (!tile || event.altKey) return;
+    const position = Number(tile.dataset.p);
+    if (event.key === " ") pick(position, { adding: true, within: list });
+    else if (event.key === "Enter") {
+      look(position);
+      if (opens) openPanel();
+    } else if (/^(Arrow|Home$|End$)/.test(event.key)) {
+      const next = step(event.key, tile);
+      if (next !== null && event.shiftKey && between) pick(next, { between });
+      else if (next !== null && opens && !event.ctrlKey && !event.metaKey) look(next);
+    } else return;
+    event.preventDefault();
+  });
+}
+
+/** Look at an image; while each click selects, those selected stay so. */
+function look(position) {
+  if (state.severally) set({ active: position });
+  else pick(position);
+}
+
+/** Go by a key from tile to tile of a grid. */
+const stepIn = (list) => (key, from) => {
+  const tiles = [...list.querySelectorAll(".tile")];
+  const columns = tiles.filter((tile) => tile.getBoundingClientRect().top === tiles[0].getBoundingClientRect().top).length;
+  const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, Home: -tiles.indexOf(from), End: tiles.length - 1 - tiles.indexOf(from) }[key];
+  const to = tiles[tiles.indexOf(from) + by];
+  to?.focus();
+  return to ? Number(to.dataset.p) : null;
+};
+
+/**
+ * Look at one image. With `adding` it joins or leaves those selected; the one looked at before joins too where
+ * nothing is selected yet and it is `within` the same list on screen. With `between` all up to it are selected.
+ */
+export function pick(position, { adding = false, between = null, within = null } = {}) {
   let selected = new Set();
-  if (reaching && anchor !== null) selected = new Set(feed.between(anchor, position));
+  if (between && anchor !== null) selected = new Set(between(anchor, position));
   else if (adding) {
     selected = new Set(state.selected.size ? state.selected : before(position, within));
     if (!selected.delete(position)) selected.add(position);
   }
-  if (!reaching || anchor === null) anchor = position;
+  if (!between || anchor === null) anchor = position;
   set({ active: position, selected });
 }
 
@@ -51,12 +109,6 @@ function regrouped() {
   if (!many) return;
   set({ selected: new Set() });
   say(`The list has changed, so ${several(many, "image")} ${many === 1 ? "is" : "are"} no longer selected.`);
-}
-
-/** Look at an image; while each click selects, those selected stay so. */
-function look(position) {
-  if (state.severally) set({ active: position });
-  else pick(position);
 }
 
 /** Select these images, as the lasso of the map does. */
@@ -90,41 +142,18 @@ export async function show(position, { list = true } = {}) {
   openPanel();
 }
 
-function onClick(event) {
-  const tile = event.target.closest("[data-p]");
+function onCardTool(event) {
   const card = event.target.closest("[data-key]");
-  if (tile) {
-    const adding = event.ctrlKey || event.metaKey || state.severally;
-    pick(Number(tile.dataset.p), { adding, reaching: event.shiftKey, within: byId("feed") });
-    tile.focus({ preventScroll: true });
-    if (!adding && !event.shiftKey) openPanel();
-  } else if (event.target.closest("[data-more]")) {
-    look(Number(card.querySelector("[data-p]").dataset.p));
+  const { more, action } = event.target.closest("[data-more], [data-action]")?.dataset ?? {};
+  if (more) {
+    look(Number(card.querySelector(".tile").dataset.p));
     openPanel(true);
-  } else if (event.target.closest("[data-action]")) {
-    const key = Number(card.dataset.key);
-    if (event.target.closest("[data-action]").dataset.action === "accept") accept(key);
-    else whole(key);
-  }
+  } else if (action) (action === "accept" ? accept : whole)(Number(card.dataset.key));
 }
 
-function onKey(event) {
-  const tile = event.target.closest("[data-p]");
-  if (!tile || event.altKey) return undefined;
-  const position = Number(tile.dataset.p);
-  if (event.key === " ") pick(position, { adding: true, within: byId("feed") });
-  else if (event.key === "Enter") {
-    look(position);
-    openPanel();
-  } else {
-    const to = neighbour(event.key, tile);
-    if (!to) return undefined;
-    const next = feed.focusTile(...to);
-    if (next === null || event.ctrlKey || event.metaKey) return event.preventDefault();
-    if (event.shiftKey) pick(next, { reaching: true });
-    else look(next);
-  }
-  return event.preventDefault();
+function stepInFeed(key, tile) {
+  const to = neighbour(key, tile);
+  return to && feed.focusTile(...to);
 }
 
 /** Where a key leads from a tile: [index of the group, number of the image in its row]. */

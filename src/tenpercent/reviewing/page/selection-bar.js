@@ -4,7 +4,7 @@ import { picture } from "./api.js";
 import { compare } from "./compare.js";
 import { decide, possible } from "./decide.js";
 import { byId, button, el } from "./dom.js";
-import { known } from "./feed.js";
+import { nameOf } from "./feed.js";
 import { speak } from "./notices.js";
 import { clearSelection, pick } from "./pick.js";
 import { on, state } from "./state.js";
@@ -28,29 +28,32 @@ function draw() {
     return;
   }
   const act = (kind, words, key, name) => {
-    const why = possible(kind);
+    const why = possible(kind, images);
     return button(words, { icon: name, key, onclick: () => decide(kind), ...(typeof why === "string" ? { "aria-disabled": "true", title: why } : {}) });
   };
+  const clear = button("Clear", { kind: "quiet", key: "Esc", onclick: clearSelection });
   bar.replaceChildren(
-    el("b", {}, `${count(images.length)} selected`),
-    which(images),
-    act("prefer", images.length === 1 ? "Make representative" : "Make representatives", "p", "star"),
-    act("keep", "Keep", "k", "plus"),
-    act("remove", "Remove", "r", "remove"),
-    images.length === 2 ? act("apart", "Never together", "n", "apart") : "",
-    images.length === 2 ? button("Compare", { icon: "side", key: "c", onclick: () => compare(...images) }) : "",
-    act("alone", "Always alone", "⇧n", "alone"),
-    button("Clear", { kind: "quiet", key: "Esc", onclick: clearSelection }),
+    el("div", { class: "which" }, el("b", {}, `${count(images.length)} selected`), small(images), clear),
+    el(
+      "div",
+      { class: "actions-on" },
+      act("prefer", images.length === 1 ? "Make representative" : "Make representatives", "p", "star"),
+      act("keep", "Keep", "k", "plus"),
+      act("remove", "Remove", "r", "remove"),
+      images.length === 2 && act("apart", "Never together", "n", "apart"),
+      images.length === 2 && button("Compare", { icon: "side", key: "c", onclick: () => compare(...images) }),
+      act("alone", "Always alone", "⇧n", "alone"),
+    ),
   );
   speak(`${several(images.length, "image")} selected`);
 }
 
 /** The selected images small, or their names, each a button that takes it out: those scrolled away are seen here. */
-function which(images) {
+function small(images) {
   const shown = images.slice(0, images.length > SHOWN ? SHOWN - 1 : SHOWN).map((p) => {
-    const name = known(p)?.member.id ?? `image ${count(p)}`;
+    const name = nameOf(p);
     return el("button", { type: "button", class: "chosen", title: `Take ${name} out`, "aria-label": `Take ${name} out`, onclick: () => pick(p, { adding: true }) }, state.run.has_images ? el("img", { src: picture(p, 160), alt: "" }) : el("bdi", {}, shortened(fileName(name), 12)));
   });
   const left = images.length - shown.length;
-  return el("span", { class: "which" }, shown, left > 0 && el("span", { class: "quiet" }, `+${count(left)}`));
+  return [...shown, left > 0 && el("span", { class: "quiet" }, `+${count(left)}`)];
 }

@@ -3,6 +3,8 @@
 // Up to TALLEST pixels the list simply scrolls. Beyond, the scroll bar represents the whole list while small steps stay
 // exact: `shift` is the lead of the list's own offset over the page's, reset with each jump of the scroll bar.
 
+import { linesOf } from "./names.js";
+
 const TALLEST = 8_000_000; // Firefox stops at about 17.9 million, Chromium at 33.5 million
 const BESIDE = 500; // pixels drawn above and below the window
 const MIN_TILES = 4; // that a card shows at least, where there is room
@@ -10,11 +12,13 @@ const LETTER = 7; // pixels of a letter of an image's name, in the default font 
 const LINES = 3; // of a name at most
 const PADDING = 14; // of a card, as in groups.css
 
+const BARS = ".top, .cut"; // that stay at the top of the window
+
 export class Viewport {
   columns = 1;
   perCard = MIN_TILES;
-  letters = null; // of the longest name, as far as known
-  room = 0; // letters that the lines of a name hold
+  names = null; // of images, as far as known
+  room = { letters: 12, lines: 1 }; // that a name has under its image
   #shift = 0;
   #last = 0;
   #count = 0;
@@ -40,6 +44,8 @@ export class Viewport {
       if (Math.abs(root.clientWidth - this.#width) >= 1) this.measure();
     }).observe(root);
     addEventListener("resize", () => this.draw());
+    const bars = new ResizeObserver(() => document.documentElement.style.setProperty("--covered", `${this.#covered}px`));
+    for (const bar of document.querySelectorAll(BARS)) bars.observe(bar);
   }
 
   layout({ tile, gap }) {
@@ -62,12 +68,12 @@ export class Viewport {
     const inner = this.#cardWidth - 2 * PADDING - 2;
     this.perCard = Math.max(2, Math.floor((inner + this.#gap) / (tile + this.#gap)));
     const side = Math.floor((inner - (this.perCard - 1) * this.#gap) / this.perCard);
-    const inLine = Math.max(1, Math.floor(side / LETTER));
-    const lines = Math.min(LINES, Math.max(1, Math.ceil((this.letters ?? 0) / inLine)));
-    this.room = lines * inLine;
+    const letters = Math.max(1, Math.floor(side / LETTER));
+    const lines = Math.min(LINES, Math.max(1, ...(this.names ?? []).map((name) => linesOf(name, letters))));
+    this.room = { letters, lines };
     this.root.style.setProperty("--name", `${1.1 * lines}rem`);
     this.root.style.setProperty("--tile", `${side}px`);
-    this.root.style.setProperty("--card", `${this.#cardWidth}px`);
+    this.root.style.setProperty("--card-width", `${this.#cardWidth}px`);
     this.#rowHeight = side + this.#textHeight() + space;
     this.space = space;
     this.setCount(this.#count);
@@ -167,10 +173,10 @@ export class Viewport {
 
   /** How much of the window the bars that stay at the top cover. */
   get #covered() {
-    let low = 0;
-    for (const bar of document.querySelectorAll(".top, .cut")) {
-      if (getComputedStyle(bar).position === "sticky") low += bar.offsetHeight;
-    }
-    return low;
+    const low = (bar) => {
+      const { position, top } = getComputedStyle(bar);
+      return position === "sticky" ? parseFloat(top) + bar.offsetHeight : 0;
+    };
+    return Math.max(...[...document.querySelectorAll(BARS)].map(low));
   }
 }

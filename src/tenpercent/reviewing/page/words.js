@@ -26,11 +26,13 @@ export const roughly = (value) => (value >= 0.001 ? String(Number(value.toPrecis
 /** The scale of this set's dissimilarities, for they differ from embedding to embedding. */
 export const typically = () => (state.run.typical === null ? "" : `Two images of this set are ${roughly(state.run.typical)} apart on average.`);
 
-/** A fraction in percent with as many decimals as tell neighbouring cuts of n images apart, at most three. */
-export function percent(fraction, n = 1000) {
+/** A fraction times 100 with as many decimals as tell neighbouring cuts of n images apart, at most three. */
+export function hundredfold(fraction, n = 1000) {
   const decimals = Math.min(3, Math.max(1, Math.ceil(Math.log10(Math.max(n, 10))) - 2));
   return (100 * fraction).toFixed(decimals).replace(/(\.\d)0+$/, "$1");
 }
+
+export const percent = (fraction, n) => `${Number(hundredfold(fraction, n))}%`;
 
 export function bytes(number) {
   if (number === null || number === undefined) return "–";
@@ -86,20 +88,18 @@ export function decided(decision) {
   return `${images} ${(number > 1 && kind?.many) || (kind?.done ?? decision.kind)}`;
 }
 
-const named = (images, total) => {
-  const names = images.slice(0, 2).map(({ id }) => shortened(id, 36));
+/** Names of images, those that are left counted: "03.png, 04.png and 2 more". */
+export function named(images, total) {
+  const names = images.slice(0, 2).map(({ id }) => shortened(fileName(id), 36));
   const left = total - names.length;
-  return left > 0 ? `${names.join(", ")} and ${several(left, "more", "more")}` : names.join(" and ");
-};
+  return left > 0 ? `${names.join(", ")} and ${count(left)} more` : names.join(" and ");
+}
 
-/** What a decision changes: " 03.png is kept now; no other image is removed instead." */
-export function changed(change, decision) {
-  if (!change) return "";
-  const { back, n_back, instead, n_instead } = change;
-  const own = decision.kind === "remove" ? new Set(decision.images.map(({ p }) => p)) : new Set();
-  const others = instead.filter(({ p }) => !own.has(p));
-  const many = n_instead - (instead.length - others.length);
-  const goes = many > 0 ? `${named(others, many)} ${many === 1 ? "is" : "are"} removed instead` : "";
-  if (!n_back) return goes ? ` ${goes}.` : "";
-  return ` ${named(back, n_back)} ${n_back === 1 ? "is" : "are"} kept now; ${goes || "no other image is removed instead"}.`;
+const are = (number) => (number === 1 ? "is" : "are");
+
+/** Who is kept and who goes by decisions: "03.png is kept now; 04.png is removed instead"; empty where nobody. */
+export function effect({ back, n_back: kept, instead, n_instead: gone }) {
+  const goes = gone ? `${named(instead, gone)} ${are(gone)} removed instead` : "";
+  if (!kept) return goes;
+  return `${named(back, kept)} ${are(kept)} kept now; ${goes || "no other image is removed instead"}`;
 }

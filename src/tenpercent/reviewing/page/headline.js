@@ -1,0 +1,56 @@
+// The cut in words: what was asked for and what goes, how far apart the last pair joined is, counts, progress, notes.
+
+import { byId, el } from "./dom.js";
+import { speak } from "./notices.js";
+import { on, state } from "./state.js";
+import { count, dissimilarity, percent, roughly, several } from "./words.js";
+
+export function startHeadline() {
+  on("cut deeper", tell);
+}
+
+function tell() {
+  const { run, cut, deeper } = state;
+  if (!cut && !deeper) return;
+  const headline = deeper ? `${beyond(deeper)} is beyond the computed tree` : result(cut);
+  byId("headline").textContent = headline;
+  document.title = `${headline} · ${run.name} · tenpercent`;
+  for (const [id, content] of Object.entries({ lead, counts, "decided-so-far": progress, notes })) byId(id).replaceChildren(...(deeper ? [] : content(cut)));
+  if (!deeper) speak(`${count(cut.kept)} kept, ${count(cut.removed)} removed, ${several(cut.redundant_groups, "group")}`);
+}
+
+const beyond = ({ keep }) => (keep === null ? `Dissimilarity ${dissimilarity(state.threshold)}` : `Keep ${percent(keep, state.run.n)}`);
+
+/** What was asked for, and what goes by it: a fraction is a quota, not a finding. */
+function result({ removed, keep, threshold }) {
+  const { n } = state.run;
+  if (n === 1) return removed ? "The only image is removed" : "The only image is kept";
+  const asked = threshold === null ? `Asked to keep ${percent(keep, n)}` : `Asked to group images up to ${threshold} apart`;
+  return `${asked}: ${removed ? `${count(removed)} of ${count(n)} images ${removed === 1 ? "goes" : "go"}` : `all ${count(n)} images stay`}`;
+}
+
+function lead({ redundant_groups: groups, height, largest }) {
+  if (state.run.n === 1) return ["This run has one image, so there is nothing to compare."];
+  if (!groups) return [];
+  return [`The last pair joined is ${roughly(height)} apart. `, el("span", { class: "how" }, `In each group the image framed in green is kept and the others go; the largest holds ${several(largest, "image")}.`)];
+}
+
+const counts = (cut) => [
+  el("b", { class: "kept-words" }, `${count(cut.kept)} kept`),
+  el("span", {}, `${count(cut.removed)} removed`),
+  el("span", {}, several(cut.redundant_groups, "group")),
+];
+
+/** How many groups have been decided about; pairs refused and images alone since then count as well. */
+function progress(cut) {
+  const done = cut.decided_groups + cut.parted;
+  const all = cut.redundant_groups + cut.parted;
+  const bar = el("progress", { max: Math.max(1, all), value: done, "aria-label": "Groups reviewed" });
+  return all ? [bar, el("span", {}, `${count(done)} of ${count(all)} reviewed`)] : [];
+}
+
+function notes(cut) {
+  const { notes: said, decisions_error: banner } = state.run; // what a banner says is not said twice
+  const lines = [...new Set([...said, ...cut.notes])].filter((line) => line !== banner);
+  return lines.length ? [el("ul", { class: "notes" }, lines.map((line) => el("li", { dir: "auto" }, line)))] : [];
+}
