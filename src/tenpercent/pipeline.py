@@ -231,6 +231,7 @@ def _select_run(run: OpenRun, cut: Cut, allowed: int | None, *, ignore_decisions
     """Cut the tree of a run, deepened where that is needed, and store the selection."""
     from .linkage.memory import Resources
     from .selection.by_tree import select as select_merges
+    from .selection.preference import preferring
     from .selection.stored import grown, with_source
 
     folder = run.folder
@@ -240,6 +241,7 @@ def _select_run(run: OpenRun, cut: Cut, allowed: int | None, *, ignore_decisions
         merges = run.decided(ignore=ignore_decisions, resources=Resources(memory=allowed))
         _check_clustered_so(folder, merges, cut)
         cut = grown(cut, folder, merges.embeddings)
+        merges = preferring(merges, cut.representative, run)
         if not cut.locked and not merges.covers(cut):  # around locked images the rest has a tree of its own
             with folder.lock(Stage.CLUSTER):
                 deepening = Clock()

@@ -109,6 +109,7 @@ def _select_by(arguments: Namespace) -> tp.Selection:
         "grow",
         "memory",
         "min_per_class",
+        "representative",
         *(() if strategy.draws else ("seed",)),
     )
     refuse(arguments, without, f"--strategy {strategy}")

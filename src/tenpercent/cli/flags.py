@@ -278,6 +278,12 @@ CUT = group(
         switch("--grow", "lock the images that RUN's earlier selection keeps"),
     ),
     flag(
+        "--representative",
+        "RULE",
+        "image kept of each group: centre (default), sharpest, largest, newest, oldest, or of a table column:NAME, "
+        "where the largest value wins",
+    ),
+    flag(
         "--min-per-class",
         "N",
         "number of images that each class keeps at least (default: {tree.cut:Cut.min_per_class})",

@@ -148,7 +148,7 @@ class CutGroups:
         number = np.empty(len(members), dtype=np.int64)
         number[:] = np.repeat(np.arange(len(groups)), sizes)[order]
         own = members[order]
-        rank = self.merges.embeddings.rank
+        rank, preference = self.merges.embeddings.rank, self.merges.embeddings.preference
         alone = Partition(
             vectors=self.merges.embeddings.vectors[own],
             constraints=_among(self.merges.constraints, own),
@@ -159,6 +159,7 @@ class CutGroups:
             height=0.0,
             cut=ANY,
             rank=None if rank is None else rank[own],
+            preference=None if preference is None else lambda positions: preference(own[positions]),
         )
         found = alone.with_representatives(np.arange(len(groups)))
         there = found.representative >= 0

@@ -13,8 +13,9 @@ from ..data.store.run_folder import RunFolder, Stage
 from ..decisions.constraints import Constraints
 from ..decisions.log import ANSWERS, Decision, DecisionLog
 from ..decisions.meaning import constraints_of, places
-from ..errors import RunFolderError
-from ..selection.stored import load_embeddings, stored_decided
+from ..errors import RunFolderError, TenpercentError
+from ..selection.preference import preferring
+from ..selection.stored import OpenRun, load_embeddings, stored_decided
 from ..tree.cut import Within
 from .cache import Cache
 from .forest import MergeForest
@@ -137,8 +138,17 @@ class RunSession:
 
         made_of = repr((self.run.source, self.run.stage(Stage.EMBED), layer))
         embeddings = self._embeddings.get(made_of, lambda: load_embeddings(self.run, layer))
-        tree = (made_of, _written(self.run.merges))
-        return self._bare.get(tree, lambda: Merges.load(self.run.merges, embeddings))
+        rule = StoredCut.of(self.run.stage(Stage.SELECT)).representative
+        tree = (made_of, rule, _written(self.run.merges))
+        return self._bare.get(tree, lambda: self._preferring(Merges.load(self.run.merges, embeddings), rule))
+
+    def _preferring(self, merges: Merges, rule: str) -> Merges:
+        """Return the tree with the stored selection's rule for representatives, where its images are there."""
+        try:
+            return preferring(merges, rule, OpenRun(self.run))
+        except TenpercentError as gone:
+            log.warning("groups are shown with the image nearest to their centre: %s", gone)
+            return merges
 
     def _under(self, bare: Merges, constraints: Constraints) -> Merges:
         """Return the tree under constraints; the result of walking again is cached while they stay the same."""

@@ -48,6 +48,7 @@ class StoredCut:
     budget: str = "class"
     min_per_class: int = 1
     strategy: str = "semantic"
+    representative: str = "centre"
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -75,6 +76,7 @@ class StoredCut:
             budget=settings.budget or "class",
             min_per_class=settings.min_per_class,
             strategy=strategy,
+            representative=settings.representative,
             notes=tuple(notes),
         )
 
@@ -213,7 +215,15 @@ class RunState:
         if keep is None and threshold is None:
             keep = self.stored_cut.keep
         budget = None if threshold is not None else self.stored_cut.budget
-        return Cut(keep, threshold, budget, min_per_class=self.stored_cut.min_per_class, hold=hold)
+        own = self.stored_cut
+        return Cut(
+            keep,
+            threshold,
+            budget,
+            min_per_class=own.min_per_class,
+            hold=hold,
+            representative=own.representative,
+        )
 
     def covers(self, cut: Cut) -> bool:
         """Return whether the tree is deep enough for a cut."""

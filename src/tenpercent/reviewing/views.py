@@ -88,6 +88,8 @@ def commands(state: RunState, cut: Cut) -> dict[str, str]:
         asked["budget"] = f'"{cut.budget}"'
     if cut.holds_height and len(state.merges.constraints):
         asked["hold"] = '"height"'
+    if cut.representative != "centre":
+        asked["representative"] = f'"{cut.representative}"'
     if cut.min_per_class != 1:
         asked["min_per_class"] = str(cut.min_per_class)
     named = ", ".join(f"{name}={value}" for name, value in asked.items())

@@ -6,17 +6,20 @@ from typing import Any
 
 import numpy as np
 
+from ..data.store.embeddings import Embeddings
 from ..data.store.files import fingerprint
 from ..data.store.ids import positions_of
 from ..errors import UsageError, counted
 from ..linkage.memory import Resources
-from ..tree.cut import Cut
+from ..tree.cut import Cut, Rule, rule_words
 from ..tree.memory_limit import checked_memory
 from ..tree.merges import Merges
+from ..tree.partition import Partition
 from ..tree.representatives import representatives
 from ..tree.steps import Bools
 from .arrays import ClassCut
 from .locked import cut_around
+from .preference import preferring
 from .selection import Selection
 
 
@@ -34,6 +37,8 @@ def select(merges: Merges, cut: Cut, memory: int | str | None = None) -> Selecti
             (`Embeddings.shared`) and have changed, which are read once for that.
         MemoryBudgetError: the cut needs more memory; the message says what fits.
     """
+    if cut.representative != Rule.CENTRE and merges.embeddings.preference is None:
+        merges = preferring(merges, cut.representative)
     embeddings, resources = merges.embeddings, Resources(memory=checked_memory(memory))
     embeddings.check_unchanged()
     wanted = positions_of(embeddings.ids, cut.keep_ids, "keep_ids", embeddings.rows)
@@ -45,7 +50,9 @@ def select(merges: Merges, cut: Cut, memory: int | str | None = None) -> Selecti
     around = cut_around(merges, cut, locked, resources) if len(locked) else None
     deep = merges.deepened(cut, resources) if around is None else around.merges
     part = deep.partition(cut) if around is None else around.part
-    representative, dissimilarity = representatives(embeddings.vectors, part.group, embeddings.rank)
+    representative, dissimilarity = representatives(
+        embeddings.vectors, part.group, embeddings.rank, embeddings.preference
+    )
     kept = representative == np.arange(len(part.group))
     decided = part.with_representatives(part.decided)
     representative[decided.members] = np.repeat(decided.representative, np.diff(decided.starts))
@@ -73,6 +80,7 @@ def select(merges: Merges, cut: Cut, memory: int | str | None = None) -> Selecti
         settings=_settings(merges, cut, len(wanted), embeddings.ids[locked].tolist()),
         notes=(
             *(() if around is None else around.notes),
+            *_rule_notes(embeddings, part, cut),
             *part.notes,
             *_asked_notes(len(wanted), len(extra)),
         ),
@@ -96,6 +104,8 @@ def _settings(merges: Merges, cut: Cut, asked: int, locked: list[str]) -> dict[s
     }
     if cut.holds_height:
         settings["hold"] = str(cut.hold)
+    if cut.representative != Rule.CENTRE:
+        settings["representative"] = cut.representative
     if locked:
         settings |= {"locked": len(locked), "locked_ids": fingerprint(locked)}
     if len(merges.constraints):
@@ -116,6 +126,19 @@ def _class_cuts(merges: Merges, taken: Bools, kept: Bools) -> tuple[ClassCut, ..
             merges.classes, names, merges.sizes, merged, stay, highest, strict=True
         )
     )
+
+
+def _rule_notes(embeddings: Embeddings, part: Partition, cut: Cut) -> tuple[str, ...]:
+    """Return a note on the rule for representatives, and on images that have no value by it."""
+    if embeddings.preference is None or cut.representative == Rule.CENTRE:
+        return ()
+    values = embeddings.preference(np.flatnonzero(part.size[part.group] >= 2))
+    said = f"of each group the {rule_words(cut.representative)} is kept"
+    without = int(np.isnan(values).sum())
+    if not without:
+        return (said,)
+    rest = f"{counted(without, 'image')} of {counted(len(values), 'image')} in groups can't be told by that"
+    return (f"{said}; {rest}, and where none of a group can, the nearest to its centre is kept",)
 
 
 def _asked_notes(asked: int, extra: int) -> tuple[str, ...]:

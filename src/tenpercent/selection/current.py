@@ -11,6 +11,7 @@ from ..errors import StageError
 from ..tree.cut import Cut
 from ..tree.merges import Merges
 from .by_tree import select
+from .preference import preferring
 from .selection import Selection
 from .stored import OpenRun, constraints_for, load_selection, with_source
 
@@ -30,7 +31,7 @@ def current_selection(run: OpenRun, merges: Merges | None, cut: Cut | None) -> S
     """
     if cut is None or merges is None:
         return load_selection(run.folder, None if merges is None else merges.embeddings)
-    return with_source(select(merges, cut), run.folder)
+    return with_source(select(preferring(merges, cut.representative, run), cut), run.folder)
 
 
 def cut_since(run: OpenRun, *, ignore_decisions: bool = False) -> Cut | None:
@@ -73,4 +74,5 @@ def cut_since(run: OpenRun, *, ignore_decisions: bool = False) -> Cut | None:
         min_per_class=settings.min_per_class,
         hold=settings.hold,
         locked=locked,
+        representative=settings.representative,
     )

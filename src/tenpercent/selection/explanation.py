@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data.store.embeddings import Embeddings
+from ..tree.cut import Rule, rule_words
 from ..tree.gap import precise_height
 from .arrays import SelectionArrays
 from .nearest import nearest_outside
@@ -50,6 +51,7 @@ class Explanation:
         outside: the image nearest to this one outside the group, where embeddings were at hand and there is one.
         strategy: how the images were chosen.
         locked: whether it had to stay (`Cut.locked`).
+        rule: the rule for representatives (`Cut.representative`).
     """
 
     id: str | int
@@ -65,6 +67,7 @@ class Explanation:
     outside: GroupMember | None = None
     strategy: str = "semantic"
     locked: bool = False
+    rule: str = Rule.CENTRE
 
     def __str__(self) -> str:
         lines = [self._verdict(), *self._group(), self._cut()]
@@ -100,6 +103,7 @@ class Explanation:
         known = self.representative is not None
         lines = [
             f"No two images of the group are farther apart than {precise_height(self.diameter)}."
+            + (f" Of each group the {rule_words(self.rule)} is kept." if self.rule != Rule.CENTRE else "")
             + (f" From {self.representative}:" if known else "")
         ]
         for member in self.members[:SHOWN]:
@@ -156,6 +160,7 @@ def explain(selection: SelectionArrays, position: int, embeddings: Embeddings | 
         outside=outside,
         strategy=selection.strategy,
         locked=itself.locked,
+        rule=str(selection.settings.get("representative", Rule.CENTRE)),
     )
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..data.store.embeddings import Ints, Vectors
+from ..data.store.embeddings import Embeddings, Ints
 from ..decisions.constraints import Constraints
 from ..errors import UsageError, counted
 from ..linkage.distances import unit_vectors
@@ -74,7 +74,7 @@ def cut_around(merges: Merges, cut: Cut, locked: Ints, resources: Resources) -> 
     """
     own = _unlocked(merges.constraints, locked)
     nearest, dissimilarity = _nearest(merges, locked)
-    task = _Task(merges.embeddings.vectors, own, cut, resources, merges.embeddings.rank)
+    task = _Task(merges.embeddings, own, cut, resources)
     steps = task.solved(_parts(merges, cut, locked, dissimilarity))
     removed = np.sort(np.concatenate([step.removed for step in steps]))
     nearest, dissimilarity = nearest[removed], dissimilarity[removed]
@@ -133,11 +133,10 @@ class _Step(NamedTuple):
 
 
 class _Task(NamedTuple):
-    vectors: Vectors
+    embeddings: Embeddings
     constraints: Constraints
     cut: Cut
     resources: Resources
-    rank: Ints | None
 
     def solved(self, parts: Sequence[_Part]) -> list[_Step]:
         """Return the cut of each part; all parts are clustered side by side."""
@@ -165,7 +164,7 @@ class _Task(NamedTuple):
         jobs = [self._job(part, count) for part, count in zip(parts, counts, strict=True)]
         needed = [job for job in jobs if len(job.members) > 1 and job.depth.merges != 0]
         with quiet():
-            linked = cluster_classes(self.vectors, needed, self.cut, self.resources, None)
+            linked = cluster_classes(self.embeddings.vectors, needed, self.cut, self.resources, None)
         by_code = {job.depth.code: found for job, found in zip(needed, linked, strict=True)}
         return [
             self._step(part, count, job.members, by_code.get(part.code))
@@ -192,7 +191,8 @@ class _Task(NamedTuple):
         take = part.remove - count
         decided = np.intersect1d(self.constraints.counted, rest)
         if len(decided) and self.cut.threshold is None:
-            take = settled(self.vectors, a, b, take, decided, self.constraints, self.rank)
+            known = self.embeddings
+            take = settled(known.vectors, a, b, take, decided, self.constraints, known.rank, known.preference)
         return _Step(part.near[:count], a[:take], b[:take], found.height[:take], max(take - len(a), 0))
 
 

@@ -43,6 +43,17 @@ class Hold(StrEnum):
     HEIGHT = "height"  # nothing is merged that would not be without decisions: the number kept changes
 
 
+class Rule(StrEnum):
+    """Rule for the image that represents a group."""
+
+    CENTRE = "centre"  # nearest to the group's centre
+    SHARPEST = "sharpest"
+    LARGEST = "largest"  # most pixels
+    NEWEST = "newest"  # when it was taken, by its EXIF block, else the time of its file
+    OLDEST = "oldest"
+
+
+COLUMN = "column:"  # before the name of a table's column, of which the largest value represents the group
 Choice = TypeVar("Choice", Within, Budget, Hold)
 
 
@@ -64,6 +75,8 @@ class Cut:
         locked: images that must stay, by id or row, because they are labelled already: images near to them are removed
             first, and the rest is clustered (`selection.locked`).
         grow: lock what the earlier selection of the run folder keeps.
+        representative: the image that represents a group: ``centre``, ``sharpest``, ``largest``, ``newest``, ``oldest``
+            or, of a table, ``column:NAME``.
 
     Raises:
         UsageError: a value out of its range, both `keep` and `threshold`, a budget beside a threshold, or both `locked`
@@ -80,6 +93,7 @@ class Cut:
     hold: Hold | str | None = None
     locked: Iterable[str | int] = ()
     grow: bool = False
+    representative: str = Rule.CENTRE
 
     def __post_init__(self) -> None:
         """Check every value, and set the default where none was given."""
@@ -100,6 +114,7 @@ class Cut:
             "within": None if self.within is None else checked_choice(self.within, Within, "within"),
             "layer": checked_layer(self.layer),
             "hold": Hold.COUNT if self.hold is None else checked_choice(self.hold, Hold, "hold"),
+            "representative": _checked_rule(self.representative),
             "locked": _checked_locked(self.locked, grow=self.grow),
         }
         for name, value in checked.items():
@@ -232,6 +247,29 @@ def _checked_minimum(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or not 1 <= int(value) < 2**63:
         raise UsageError(f"min_per_class is {value!r}; it must be a whole number from 1 to 2^63 − 1")
     return int(value)
+
+
+def rule_words(rule: str) -> str:
+    """Return the image that a rule takes of a group, in words."""
+    return (
+        f"image with the largest {rule.removeprefix(COLUMN)}" if rule.startswith(COLUMN) else f"{rule} image"
+    )
+
+
+def _checked_rule(rule: object) -> str:
+    """Return the name of a rule.
+
+    Raises:
+        UsageError: there is no such rule.
+    """
+    if isinstance(rule, str) and rule.startswith(COLUMN) and rule != COLUMN:
+        return rule
+    if not isinstance(rule, str) or rule not in list(Rule):
+        raise UsageError(
+            f"representative is {rule!r}; it must be one of {', '.join(Rule)}, or column:NAME of a table"
+            f"{nearest(str(rule), list(Rule))}"
+        )
+    return str(rule)
 
 
 def _checked_locked(locked: object, *, grow: bool) -> object:

@@ -62,6 +62,7 @@ class Merges(MergeTable):
             height=float(height[-1]) if len(height) else 0.0,
             cut=cut,
             rank=self.embeddings.rank,
+            preference=self.embeddings.preference,
         )
 
     def taken(self, cut: Cut) -> Bools:
@@ -73,11 +74,9 @@ class Merges(MergeTable):
             )
         if cut.keep is None or not len(self.constraints.counted):
             return self.steps.taken(cut)
-        pairs = (self.a, self.b, self.class_index)
-        return self.steps.taken(
-            cut,
-            further(self.embeddings.vectors, self.steps, pairs, cut, self.constraints, self.embeddings.rank),
-        )
+        pairs, known = (self.a, self.b, self.class_index), self.embeddings
+        more = further(known.vectors, self.steps, pairs, cut, self.constraints, known.rank, known.preference)
+        return self.steps.taken(cut, more)
 
     def under(self, constraints: Constraints, resources: Resources | None = None) -> Merges:
         """Return the tree under other constraints, to the same depth: see `rewalk.under`."""

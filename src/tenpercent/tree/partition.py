@@ -14,7 +14,7 @@ from ..decisions.constraints import Constraints
 from ..errors import counted
 from ..linkage.distances import dissimilarities, unit_vectors
 from .cut import Budget, Cut
-from .representatives import central, groups_of
+from .representatives import Values, central, groups_of, highest
 from .steps import Bools, Floats, Steps
 
 
@@ -50,6 +50,7 @@ class Partition:
         height: height of the cut: that of the last merge taken, 0 where none was.
         cut: the requested cut.
         rank: int64[n, 3], which of equally near members represents a group, see `Embeddings.rank`; None for the first.
+        preference: values of images, of which the largest of a group represents it, see `Embeddings.preference`.
     """
 
     vectors: Vectors
@@ -61,6 +62,7 @@ class Partition:
     height: float
     cut: Cut
     rank: Ints | None = None
+    preference: Values | None = None
 
     @cached_property
     def n_kept(self) -> int:
@@ -108,7 +110,8 @@ class Partition:
         members, starts = self.members(groups)
         units = unit_vectors(self.vectors[members])
         allowed = ~np.isin(members, self.constraints.remove)
-        row = central(units, starts, allowed, None if self.rank is None else self.rank[members])
+        may = highest(self.preference, members, starts, allowed)
+        row = central(units, starts, may, None if self.rank is None else self.rank[members])
         for at in np.flatnonzero(np.isin(groups, self.group[self.constraints.prefer])).tolist():
             own = members[starts[at] : starts[at + 1]]
             last = [position for position in self.constraints.prefer.tolist() if position in own]
@@ -135,10 +138,17 @@ class Partition:
 
     def _extra(self, group: int) -> int:
         """Return the number of images beyond one that a group keeps."""
-        return kept_of(self.vectors, np.flatnonzero(self.group == group), self.constraints, self.rank) - 1
+        members = np.flatnonzero(self.group == group)
+        return kept_of(self.vectors, members, self.constraints, self.rank, self.preference) - 1
 
 
-def kept_of(vectors: Vectors, members: Ints, constraints: Constraints, rank: Ints | None) -> int:
+def kept_of(
+    vectors: Vectors,
+    members: Ints,
+    constraints: Constraints,
+    rank: Ints | None,
+    preference: Values | None = None,
+) -> int:
     """Return the number of images that a group keeps: those that must stay, and its representative."""
     if np.isin(members, constraints.remove).all():
         return 0
@@ -152,7 +162,8 @@ def kept_of(vectors: Vectors, members: Ints, constraints: Constraints, rank: Int
         allowed = ~np.isin(members, constraints.remove)
         starts = np.asarray([0, len(members)])
         ranked = None if rank is None else rank[members]
-        chosen = int(central(unit_vectors(vectors[members]), starts, allowed, ranked)[0])
+        may = highest(preference, members, starts, allowed)
+        chosen = int(central(unit_vectors(vectors[members]), starts, may, ranked)[0])
     return int(forced.sum()) + (not forced[chosen])
 
 
@@ -166,6 +177,7 @@ def further(
     cut: Cut,
     constraints: Constraints,
     rank: Ints | None = None,
+    preference: Values | None = None,
 ) -> Ints:
     """Return how many merges more, or fewer, than a cut takes leave the requested number of images.
 
@@ -179,7 +191,7 @@ def further(
         pairs: a and b of the merges, int64[m] each, and the index of each image's class, int64[n].
         cut: the cut, by `keep`.
         constraints: the decisions.
-        rank: as in `Partition`.
+        rank, preference: as in `Partition`.
 
     Returns:
         int64[c] for a budget per class; int64[1] for a global one.
@@ -189,7 +201,9 @@ def further(
     found = np.zeros(len(spends), dtype=np.int64)
     for at, (order, depth, decided) in enumerate(spends):
         if len(decided):
-            found[at] = settled(vectors, a[order], b[order], depth, decided, constraints, rank) - depth
+            found[at] = (
+                settled(vectors, a[order], b[order], depth, decided, constraints, rank, preference) - depth
+            )
     return found
 
 
@@ -205,7 +219,14 @@ def _spends(steps: Steps, cut: Cut, class_index: Ints, decided: Ints) -> Iterato
 
 
 def settled(
-    vectors: Vectors, a: Ints, b: Ints, depth: int, decided: Ints, constraints: Constraints, rank: Ints | None
+    vectors: Vectors,
+    a: Ints,
+    b: Ints,
+    depth: int,
+    decided: Ints,
+    constraints: Constraints,
+    rank: Ints | None,
+    preference: Values | None = None,
 ) -> int:
     """Return how many of the merges (a, b) to take, in order, so that `depth` images are removed.
 
@@ -215,13 +236,13 @@ def settled(
         depth: the number of images to remove.
         decided: int64[k], the images among them that decisions keep or remove.
         constraints: the decisions.
-        rank: as in `Partition`.
+        rank, preference: as in `Partition`.
     """
     removed = int(np.isin(constraints.remove, decided).sum())
     begin = min(max(depth - removed, 0), len(a))
     group = groups_of(len(vectors), a[:begin], b[:begin]).copy()
     extra = {
-        int(g): kept_of(vectors, np.flatnonzero(group == g), constraints, rank) - 1
+        int(g): kept_of(vectors, np.flatnonzero(group == g), constraints, rank, preference) - 1
         for g in np.unique(group[decided])
     }
     gone = begin - sum(extra.values())
@@ -233,7 +254,7 @@ def settled(
         touched = one in extra or other in extra
         if touched:
             members = np.flatnonzero((group == one) | (group == other))
-            after = kept_of(vectors, members, constraints, rank) - 1
+            after = kept_of(vectors, members, constraints, rank, preference) - 1
         if gone + 1 + before - after > depth:
             return step
         gone += 1 + before - after

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from ..linkage.components import united
 from ..linkage.distances import Positions, dissimilarities, unit_vectors
 from ..linkage.kernels import kernel
 from .steps import Bools, Floats
+
+Values = Callable[[Ints], Floats]
 
 TIE = 1e-12  # closeness to the centre that counts as equal
 LARGER = 1.1  # times the size of another file: a smaller difference says nothing of which is the original
@@ -22,7 +24,9 @@ def groups_of(n: int, a: Ints, b: Ints) -> Ints:
     return _numbered(united(np.arange(n, dtype=np.int32), a, b))
 
 
-def representatives(vectors: Vectors, group: Ints, rank: Ints | None = None) -> tuple[Ints, Floats]:
+def representatives(
+    vectors: Vectors, group: Ints, rank: Ints | None = None, preference: Values | None = None
+) -> tuple[Ints, Floats]:
     """Find the representative of each group, and the dissimilarity of each image to it.
 
     The representative is the member with the largest u·s, where s is the sum of the group's unit vectors in id
@@ -34,6 +38,7 @@ def representatives(vectors: Vectors, group: Ints, rank: Ints | None = None) -> 
         vectors: [n, d] in id order; float32, or float64 as given.
         group: int64[n], numbered from 0 without gaps.
         rank: int64[n, 3], see `Embeddings.rank`; None for the smallest id.
+        preference: values of images: only those with the largest of their group may represent it (`highest`).
 
     Returns:
         The position of each image's representative, int64[n], and the dissimilarity to it, float64[n].
@@ -49,13 +54,30 @@ def representatives(vectors: Vectors, group: Ints, rank: Ints | None = None) -> 
     for first, last in _blocks(starts, BLOCK_BYTES // (8 * vectors.shape[1])):
         positions = members[starts[first] : starts[last]]
         units = unit_vectors(vectors[positions])
-        all_may = np.ones(len(units), dtype=np.bool_)
-        ranked = None if rank is None else rank[positions]
-        rows = central(units, starts[first : last + 1] - starts[first], all_may, ranked)
+        edges = starts[first : last + 1] - starts[first]
+        may = highest(preference, positions, edges, np.ones(len(units), dtype=np.bool_))
+        rows = central(units, edges, may, None if rank is None else rank[positions])
         chosen = np.repeat(rows, sizes[first:last])
         representative[positions] = positions[chosen]
         dissimilarity[positions] = dissimilarities(units, np.arange(len(positions)), chosen)
     return representative, dissimilarity
+
+
+def highest(preference: Values | None, members: Ints, starts: Ints, allowed: Bools) -> Bools:
+    """Return which allowed members have the largest value of their group; all of them where none has one.
+
+    Args:
+        preference: positions, int64[k] -> float64[k], nan for none; None where all are alike.
+        members: int64[m], positions, group after group.
+        starts: int64[k + 1], the start of each group.
+        allowed: bool[m].
+    """
+    if preference is None or not len(members):
+        return allowed
+    values = preference(members)
+    known = np.where(allowed & ~np.isnan(values), values, -np.inf)
+    largest = np.repeat(np.maximum.reduceat(known, starts[:-1]), np.diff(starts))
+    return np.asarray(allowed & (known == largest))
 
 
 def central(units: Floats, starts: Ints, allowed: Bools, rank: Ints | None = None) -> Ints:

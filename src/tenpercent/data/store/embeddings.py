@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -57,6 +57,8 @@ class Embeddings:
         rejected: for ready vectors, the rows that were set aside; `rows` and `length` count them.
         sizes: int64[n, 3], width and height of each image in pixels, as displayed, and the bytes of its file; None
             for ready vectors, and in runs of version 0.1.
+        preference: positions, int64[k] -> values, float64[k]: the image of a group with the largest represents it, nan
+            being the least; None for the nearest to the centre.
     """
 
     ids: Strings
@@ -74,6 +76,7 @@ class Embeddings:
     shared: bool = False
     rejected: tuple[Rejected, ...] = ()
     sizes: Ints | None = None
+    preference: Callable[[Ints], npt.NDArray[np.float64]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         n = len(self.ids)

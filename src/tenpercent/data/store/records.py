@@ -152,6 +152,7 @@ class CutSettings:
     decisions: str = ""
     locked: int = 0
     locked_ids: str = ""
+    representative: str = "centre"
     strategy: str = SEMANTIC
     seed: int | None = None
     radius: float | None = None

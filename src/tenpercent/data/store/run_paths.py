@@ -80,6 +80,11 @@ class RunPaths:
         return self.path / "selection.parquet"
 
     @property
+    def sharpness(self) -> Path:
+        """Table of the sharpness of images, by their content, for representatives that are the sharpest."""
+        return self.path / "sharpness.parquet"
+
+    @property
     def next_images(self) -> Path:
         """List of the images to label next."""
         return self.path / "next.csv"

@@ -33,6 +33,7 @@ MAKERS = {  # by a file's name, else by its folder's: what to do about damage
     "selection.parquet": "make it again with: tenpercent select {run} --keep 0.9",
     "rejected.parquet": "delete it, then make it again with: tenpercent embed SOURCE --out {run}",
     "holdout.parquet": "delete it, then make it again with: tenpercent embed SOURCE --out {run}",
+    "sharpness.parquet": "delete it: the images are then read again",
     "results.parquet": "delete it, then make it again with: tenpercent evaluate {run}",
     "embeddings": "delete it, then make it again with: tenpercent embed SOURCE --out {run}",
     "begun": "delete it: its images are embedded again",
