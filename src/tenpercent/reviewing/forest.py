@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ..data.store.embeddings import Ints
 from ..linkage.kernels import kernel
+from ..selection.dendrogram import children
 from .cache import Cache
 
 if TYPE_CHECKING:
@@ -51,13 +52,14 @@ class MergeForest:
         self.a, self.b = merges.a, merges.b
         self.labels: Ints = np.zeros(self.n, dtype=np.int64) if labels is None else labels
         self.diameter = np.concatenate([np.zeros(self.n), merges.height])
-        below = np.empty((self.m, 2), dtype=np.int32)
+        nodes, sizes = children(self.n, self.a, self.b)
+        below = nodes.astype(np.int32)
+        self.size = np.concatenate([np.ones(self.n), sizes]).astype(np.int32)
         self.parent = np.full(self.n + self.m, self.m, dtype=np.int32)
-        self.size, self.smallest = self._nodes(np.ones(self.n)), self._nodes(np.arange(self.n))
+        self.smallest = self._nodes(np.arange(self.n))
         self.lowest, self.highest = self._nodes(self.labels), self._nodes(self.labels)
         self.least = self._nodes(np.where(self.labels < 0, NO_LABEL, self.labels))
-        labelled = (self.lowest, self.least, self.highest)
-        _grow(self.a, self.b, below, self.parent, self.size, self.smallest, *labelled)
+        _grow(below, self.parent, self.smallest, self.lowest, self.least, self.highest)
         self.start = np.empty(self.n + self.m, dtype=np.int32)
         _line_up(below, self.parent, self.size, self.start)
         self.leaves = np.empty(self.n, dtype=np.int64)
@@ -90,30 +92,12 @@ class MergeForest:
 
 
 @kernel
-def _grow(
-    a: Ints,
-    b: Ints,
-    below: Small,
-    parent: Small,
-    size: Small,
-    smallest: Small,
-    lowest: Small,
-    least: Small,
-    highest: Small,
-) -> None:
-    """Join node by node: union-find over nodes, as in `selection.dendrogram`, with the properties of each node."""
-    n = len(parent) - len(a)
-    root = np.arange(len(parent))
-    for t in range(len(a)):
-        top = n + t
-        for side in range(2):
-            x = a[t] if side == 0 else b[t]
-            while root[x] != x:
-                root[x] = root[root[x]]
-                x = root[x]
-            below[t, side], parent[x], root[x] = x, t, top
-        x, y = below[t, 0], below[t, 1]
-        size[top] = size[x] + size[y]
+def _grow(below: Small, parent: Small, smallest: Small, lowest: Small, least: Small, highest: Small) -> None:
+    """Give each merge's node its parent and the properties of its two parts."""
+    n = len(parent) - len(below)
+    for t in range(len(below)):
+        top, x, y = n + t, below[t, 0], below[t, 1]
+        parent[x] = parent[y] = t
         smallest[top] = min(smallest[x], smallest[y])
         lowest[top] = min(lowest[x], lowest[y])
         least[top] = min(least[x], least[y])
