@@ -120,6 +120,26 @@ def test_the_earlier_selection_and_report_stay_and_so_do_decisions(place: Path) 
     assert (place / "run/earlier/1/report.html").exists()
 
 
+def test_a_selection_grows_over_two_updates_by_the_content_of_its_images(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos, kept = place / "photos", load_selection(RunFolder.open(place / "run")).kept.tolist()
+    first, second = kept[:2]
+    (photos / first).rename(photos / "once.png")
+    embed("photos", out="run")
+    (photos / "once.png").rename(photos / "twice.png")
+    (photos / second).unlink()
+    draw(photos / first, 100)  # another image under the old name
+    draw(photos / "new.png", 101)
+    assert main(["run", "photos", "--out", "run", "--keep", "0.95", "--grow"]) == 0
+    selection = load_selection(RunFolder.open(place / "run"))
+    assert selection.locked is not None
+    assert {*selection.ids[selection.locked]} == {*kept[2:], "twice.png"} <= {*selection.kept}
+    assert f"1 image kept earlier is no longer among the images: '{second}'" in caplog.text
+    assert main(["select", "run", "--keep", "0.95", "--grow"]) == 0  # ids are those of now
+    assert {*selection.kept} == {*load_selection(RunFolder.open(place / "run")).kept}
+
+
 def test_a_repaired_file_is_taken(place: Path) -> None:
     draw(place / "photos" / "broken.png", 50)
     assert "broken.png" in embed("photos", out="run").ids

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from ..data.sources.changes import Change, RecordedImages, compare
 from ..data.sources.holdout import split_again, write_holdout
 from ..data.sources.options import SourceOptions
 from ..data.sources.source import ImageSource
+from ..data.store.added import moved_twice, read_added, write_added
 from ..data.store.embeddings import Ints, in_batches
 from ..data.store.exchange import exchange, is_prepared
-from ..data.store.files import fingerprint, write_table
+from ..data.store.files import fingerprint
 from ..data.store.left_out import read_rejected
 from ..data.store.part_files import (
     Part,
@@ -132,7 +132,8 @@ def update(
             made = _embedded(run, images, about, embedder)
         facts = _write(run, prepared, source, _Vectors(run, made, place, fresh), rows)
         write_holdout(prepared, source, held_out)
-        write_table(prepared.added, pa.table({"id": pa.array(change.new, pa.string())}), {"format": 1})
+        earlier = {} if run.stage(Stage.SELECT) is not None else read_added(run.added)[1]
+        write_added(prepared.added, change.new, moved_twice(earlier, change.renamed))
         prepared.record(
             Stage.EMBED,
             {"embedder": done.settings.embedder, "holdout": about.holdout},

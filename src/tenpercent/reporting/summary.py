@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from ..data.sources.first_line import describe_taken
+from ..data.store.added import read_added
 from ..data.store.left_out import read_held_out, read_rejected
 from ..data.store.results import read_results
 from ..data.store.run_folder import RunFolder, Stage
-from ..data.store.tables import Column, FormatOnly, Layout, read_checked
 from ..errors import counted
 from ..selection.selection import Selection
 from ..tree.gap import describe_gap, said_height
@@ -111,8 +111,7 @@ def describe_update(folder: RunFolder, selection: Selection) -> list[str]:
     if done is None or done.change is None:
         return []
     said = ", ".join(f"{count:,} {what}" for what, count in done.change.items() if count)
-    added, _ = read_checked(folder.added, Layout((Column("id", pa.string()),), FormatOnly, 1))
-    new = np.isin(selection.ids.astype(str), np.asarray(added["id"].to_pylist(), dtype=str))
+    new = np.isin(selection.ids.astype(str), np.asarray(read_added(folder.added)[0], dtype=str))
     if new.any():
         count = np.count_nonzero(np.isin(selection.group[new], selection.group[~new]))
         said += f"; of the new ones {count:,} {'is' if count == 1 else 'are'} redundant with what was there"

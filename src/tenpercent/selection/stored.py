@@ -22,6 +22,7 @@ from ..data.sources.opening import open_recorded
 from ..data.sources.options import SourceOptions
 from ..data.sources.pictures import picture_fingerprint, picture_options
 from ..data.sources.source import ImageSource
+from ..data.store.added import read_added
 from ..data.store.embeddings import Embeddings
 from ..data.store.ids import find_id, first_of
 from ..data.store.run_folder import RunFolder, Stage
@@ -300,6 +301,8 @@ def load_decided(folder: RunFolder, *, ignore: bool = False) -> Merges:
 def grown(cut: Cut, folder: RunFolder, embeddings: Embeddings) -> Cut:
     """Return a cut that is to grow with the kept images of the stored selection locked, as far as they still exist.
 
+    Images that an update of the run found moved are locked by their new ids.
+
     Raises:
         StageError: the run folder holds no selection, or a damaged one.
     """
@@ -307,7 +310,9 @@ def grown(cut: Cut, folder: RunFolder, embeddings: Embeddings) -> Cut:
         return cut
     check_grows(cut, folder.path)
     earlier = Selection.load(folder.selection)
-    kept = earlier.ids[earlier.kept_by_id]
+    moved = {} if earlier.origin == embeddings.origin else read_added(folder.added)[1]
+    names = earlier.ids[earlier.kept_by_id].tolist()
+    kept = np.asarray([moved.get(name, name) for name in names], dtype=object)
     there = np.isin(kept, embeddings.ids)
     for at in np.flatnonzero(~there).tolist():  # row numbers have more digits where a source has grown
         there[at] = find_id(embeddings.ids, kept[at], embeddings.rows) is not None
