@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 
 from tenpercent import Supervised
 from tenpercent.cli.main import main
@@ -30,11 +31,13 @@ from tenpercent.embedding import estimate as estimating
 from tenpercent.embedding import extract
 from tenpercent.embedding.estimate import Sample, estimate
 from tenpercent.embedding.extract import embed_source
-from tenpercent.embedding.settings import SelfSupervised, Timm
+from tenpercent.embedding.precision import Choice
+from tenpercent.embedding.settings import Precision, SelfSupervised, Timm
 from tenpercent.embedding.timing import IdleTimer, fastest
 from tenpercent.errors import RunFolderError, StageError, TenpercentError
 from tenpercent.evaluation import forecast as forecasting
 from tenpercent.evaluation.presets import Protocol, SharedLength, preset
+from tenpercent.evaluation.training import as_recorded
 
 N = 300  # images: two parts of 200, batches of 64 or 256
 
@@ -339,6 +342,62 @@ def test_a_dry_run_of_embed_says_no_more_than_embedding(
     assert "Nothing was written" in said and "Total: about" in said and "resnet-8" in said
     assert "cluster" not in said and "report" not in said
     assert not (tmp_path / "run").exists()
+
+
+PROCESS = """
+import os, sys, time
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import tenpercent as tp
+from tenpercent.cli.dry_run import plan
+source, out, dry = sys.argv[1:]
+if dry:
+    print(plan(source, out=out, embedder=tp.Pretrained()).seconds)
+else:
+    tp.run(source, out=out, embedder="pretrained")
+    print(time.process_time())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="one CPU can't be chosen here")
+def test_a_dry_run_tells_the_time_of_the_whole_command_at_two_sizes(tmp_path: Path) -> None:
+    """On one CPU seconds of the CPU are those of an idle machine, whatever else is running."""
+    draw = np.random.default_rng(0)
+    for count in (20, 300):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for number in range(count):
+            small = draw.integers(0, 256, (6, 8, 3), np.uint8)
+            Image.fromarray(small).resize((320, 240)).save(folder / f"{number}.jpg")
+        told, taken = (
+            float(
+                subprocess.check_output(
+                    [sys.executable, "-c", PROCESS, folder, tmp_path / f"run-{count}", dry]
+                )
+            )
+            for dry in ("dry", "")
+        )
+        assert taken / 2 < told < 2 * taken, (count, told, taken)
+
+
+def test_the_precision_of_a_dry_run_is_chosen_as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def choose(network: Any, size: Any, device: Any, precision: Precision, enough: float) -> Choice:
+        asked.append((size, precision))
+        return Choice(Precision.BFLOAT16)
+
+    monkeypatch.setattr(estimating, "choose", choose)
+    sample = Sample.of(pictures(32), Supervised(), np.arange(N))
+    step = estimating.time_step(Supervised(depth=8), sample, 0.0)
+    assert asked == [((32, 32), Precision.AUTO)]
+    assert step.trained.choice.precision == Precision.BFLOAT16
+
+
+def test_a_precision_that_was_measured_is_the_one_of_a_dry_run(tmp_path: Path) -> None:
+    path, protocol = tmp_path / "precision.json", Protocol(Supervised())
+    assert as_recorded(protocol, path) == protocol
+    path.write_text('{"precision": "bf16", "channels_last": true, "rates": {}}')
+    assert as_recorded(protocol, path).training.precision == Precision.BFLOAT16
 
 
 # ---- a dry run of an evaluation --------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ from ..embedding.stage import (
     settled,
     update_of,
 )
-from ..embedding.timing import IdleTimer
+from ..embedding.timing import IdleTimer, fastest
 from ..errors import bytes_text, counted, duration_text, require
 from ..evaluation.preparation import EvaluationRequest, Preparation
 from ..evaluation.presets import preset
@@ -45,6 +46,14 @@ if TYPE_CHECKING:
     from ..evaluation.trials import Trial
 
 
+# Seconds on a machine that adds up a million numbers in `REFERENCE`; others take longer in proportion.
+START = 2.0  # to load libraries and compiled code
+TORCH = 3.0  # more, to load torch
+REPORT = 1.2  # for a report without its pictures
+REFERENCE = 0.012
+PICTURES = 100  # about as many are in a report, two for each removed image in a small one
+
+
 @dataclass(frozen=True)
 class DryRun:
     """The plan of a command and its cost.
@@ -55,6 +64,8 @@ class DryRun:
         memory_bytes: expected at the peak.
         disk_bytes: expected in the run folder.
         notes: quicker ways, and how busy the machine is.
+        start: seconds until the first image, of `seconds`.
+        image: seconds to read an image, where images are still to be embedded.
     """
 
     steps: tuple[str, ...]
@@ -62,11 +73,14 @@ class DryRun:
     memory_bytes: int = 0
     disk_bytes: int = 0
     notes: tuple[str, ...] = ()
+    start: float = 0.0
+    image: float = 0.0
 
     def __str__(self) -> str:
         memory, disk = bytes_text(self.memory_bytes), bytes_text(self.disk_bytes)
+        starting = f"start     about {duration_text(self.start)}: libraries and compiled code"
         total = f"Total: about {duration_text(self.seconds)}, {memory} of memory, {disk} of disk. Nothing was written."
-        return "\n".join([*self.steps, *self.notes, total])
+        return "\n".join([*self.steps[:1], starting, *self.steps[1:], *self.notes, total])
 
 
 def plan(
@@ -105,13 +119,15 @@ def plan(
         steps.append(f"cluster   {note}")
     else:
         needed = n * width * 4 + n * 1024  # the vectors, and the clusters and counts of a shallow cut
-    steps.append(f"select    {describe_cut(cut, by_class)}; report: {folder.report}")
-    return DryRun(
+    reporting = slowness() * REPORT + min(2 * n, PICTURES) * first.image
+    steps.append(f"select    {describe_cut(cut, by_class)}")
+    steps.append(f"report    about {duration_text(reporting)}: {folder.report}")
+    return replace(
+        first,
         steps=tuple(steps),
-        seconds=first.seconds + clustering,
+        seconds=first.seconds + clustering + reporting,
         memory_bytes=max(first.memory_bytes, needed),
         disk_bytes=first.disk_bytes + n * 100,
-        notes=first.notes,
     )
 
 
@@ -167,9 +183,13 @@ def plan_evaluation(
     notes = timer.busy()
     if left and seconds > LONG:
         notes = [*_quicker_evaluations(ready, protocol, sample, left, seconds), *notes]
+    more = _preparation(run, ready, steps) if left else 0.0
+    start, reporting = slowness() * (START + TORCH), slowness() * REPORT
+    steps.append(f"report    about {duration_text(reporting)}: {run.report}")
     return DryRun(
-        seconds=seconds + (_preparation(run, ready, steps) if left else 0.0),
+        seconds=start + seconds + more + reporting,
         steps=tuple(steps),
+        start=start,
         memory_bytes=together * found.memory_bytes if left else 0,
         disk_bytes=len(left) * found.row_bytes + (together * found.checkpoint_bytes if left else 0),
         notes=tuple(notes),
@@ -182,8 +202,9 @@ def _training_runs(
     """Return the seconds of all training runs left, the number made at once, and the forecast of one."""
     from ..evaluation.forecast import forecast
     from ..evaluation.stage import threads_of_each
-    from ..evaluation.training import at_once
+    from ..evaluation.training import as_recorded, at_once
 
+    protocol = as_recorded(protocol, ready.precision_path(protocol))
     most = 1 if searched else at_once(sample.found.pixels.size, sample.n, protocol)
     together = max(1, min(most, len(left)))
     fractions = sorted({one.fraction for one in left} | {1.0})
@@ -239,7 +260,7 @@ def _embedding(
     layer: str | None = None,
 ) -> tuple[DryRun, int, int]:
     """Estimate the embedding of an open source; return also the number of vectors and their width."""
-    taken = describe_taken(account(opened))
+    taken, begin = describe_taken(account(opened)), slowness() * START
     done = None
     if folder.json_path.exists() and not reread:
         needed = update_of(folder, opened)
@@ -251,18 +272,24 @@ def _embedding(
     if isinstance(opened, Embeddings):
         check_vectors_alone(source, embedder, holdout)
         steps = (f"source    {source}: {taken}; nothing to embed",)
-        return DryRun(steps, memory_bytes=opened.vectors.nbytes), len(opened), opened.width
+        found = DryRun(steps, begin, memory_bytes=opened.vectors.nbytes, start=begin)
+        return found, len(opened), opened.width
     timer = IdleTimer()
     chosen = settled(default_embedder(opened, embedder), folder.path)
     rows, held_out = split_holdout(opened, holdout)
     first = f"source    {opened.spec}: {taken}" + (f"; {len(held_out):,} held out" if len(held_out) else "")
     if done is not None:
-        return DryRun((first, "embed     done")), done.n, done.layers.get(layer or "end", done.layers["end"])
+        return (
+            DryRun((first, "embed     done"), begin, start=begin),
+            done.n,
+            done.layers.get(layer or "end", done.layers["end"]),
+        )
     if isinstance(chosen, Pretrained):
         return _one_by_one(opened, rows, first, timer)
     require("torch", "images")
     from ..embedding.estimate import Sample, estimate
 
+    begin += slowness() * TORCH
     sample = Sample.of(opened, chosen, rows)
     expected = estimate(sample, chosen)
     notes = [
@@ -275,10 +302,12 @@ def _embedding(
             *(f"embed     {note}" for note in expected.notes),
             f"embed     about {duration_text(expected.seconds)}",
         ),
-        seconds=expected.seconds,
+        seconds=begin + expected.seconds,
         memory_bytes=expected.memory_bytes,
         disk_bytes=expected.disk_bytes,
         notes=(*notes, *timer.busy()),
+        start=begin,
+        image=sample.read,
     )
     return embedding, len(rows), expected.width
 
@@ -294,8 +323,15 @@ def _update(
         f"source    {folder.source.spec}: {taken}; since it was embedded: {change}",
         f"embed     {counted(fresh, 'image')} by the run's own network, about {duration_text(seconds)}",
     )
-    disk = n * 4 * sum(done.layers.values())
-    return DryRun(steps, seconds, disk_bytes=disk), n, done.layers.get(layer or "end", done.layers["end"])
+    disk, begin = n * 4 * sum(done.layers.values()), slowness() * START
+    update = DryRun(steps, begin + seconds, disk_bytes=disk, start=begin)
+    return update, n, done.layers.get(layer or "end", done.layers["end"])
+
+
+@cache
+def slowness() -> float:
+    """Return how many times as long as the machine of the constants above this one takes."""
+    return fastest(partial(sum, range(1_000_000)), 0.1) / REFERENCE
 
 
 def _one_by_one(source: ImageSource, rows: Ints, first: str, timer: IdleTimer) -> tuple[DryRun, int, int]:
@@ -304,17 +340,20 @@ def _one_by_one(source: ImageSource, rows: Ints, first: str, timer: IdleTimer) -
     from ..embedding.pretrained import PretrainedNetwork
 
     network, threads, n = PretrainedNetwork(), cpus(), len(rows)
-    seconds = n * seconds_each(source, network, rows) / threads
+    each = seconds_each(source, network, rows)
+    seconds = n * each / threads
     embedding = DryRun(
         steps=(
             first,
             f"embed     pretrained (EfficientNet-Lite0, ImageNet), {network.width:,} values, {counted(threads, 'CPU')}",
             f"embed     about {duration_text(seconds)}",
         ),
-        seconds=seconds,
+        seconds=slowness() * START + seconds,
         memory_bytes=MEMORY,
         disk_bytes=n * (4 * network.width + ROW_BYTES),
         notes=tuple(timer.busy()),
+        start=slowness() * START,
+        image=each,
     )
     return embedding, n, network.width
 

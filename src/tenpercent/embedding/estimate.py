@@ -32,7 +32,7 @@ from .hub import describe_model
 from .loop import LearningTask, threads
 from .networks import build
 from .pixels import Ints, Scan, describe, fit, look, memory_for_pixels, scan
-from .precision import PAYS, Choice, float32_unless_set
+from .precision import Choice, choose, float32_unless_set
 from .processes import Devices, devices_for
 from .recipe import shown_share
 from .selfsupervised import ContrastiveTask, check_body, check_images, start_of
@@ -236,9 +236,9 @@ def time_step(
     few = min(MANY if max(seen) <= SMALL else FEW, embedder.batch)
     places = np.arange(few) % len(pixels)
     shown = task, places, pixels.batch(places)
-    choice, seconds, held = _step(
-        network, shown, embedder, devices, count or threads_for(seen, devices), budget
-    )
+    with threads(threads_for(seen, devices)):  # as the training run will choose
+        choice = choose(network, seen, devices.first, Precision(embedder.precision), budget)
+    seconds, held = _step(network, shown, choice, devices, count or threads_for(seen, devices), budget)
     return TimedStep(
         seconds=seconds * shown_share(embedder.recipe) / few / devices.count,
         images=few,
@@ -320,17 +320,17 @@ def _spread(rows: Ints) -> Ints:
 def _step(
     network: nn.Module,
     shown: tuple[LearningTask, Ints, torch.Tensor],
-    settings: Settings,
+    choice: Choice,
     devices: Devices,
     count: int,
     budget: float,
-) -> tuple[Choice, float, int]:
-    """Return the precision, the seconds of a training step, and the bytes held between its two passes."""
+) -> tuple[float, int]:
+    """Return the seconds of a training step, and the bytes held between its two passes."""
     device, (task, places, images) = devices.first, shown
-    network.to(device).to(memory_format=torch.channels_last).train()
+    network.to(device).to(memory_format=choice.layout).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=0.9)
 
-    def step(choice: Choice) -> None:
+    def step() -> None:
         drawn = task.draw(np.random.default_rng(0), places, 0, (images.shape[2], images.shape[3]))
         inputs = task.inputs(images.to(device), drawn).contiguous(memory_format=choice.layout)
         with choice.autocast(device):
@@ -340,12 +340,6 @@ def _step(
         optimizer.step()
         loss.item()  # waits for the device
 
-    def seconds(choice: Choice) -> float:
-        if device.type != "cpu":
-            return fastest(lambda: step(choice), budget)
-        return on_threads(lambda: step(choice), count, budget)
-
-    plain = float32_unless_set(settings.precision)
     held: dict[int, int] = {}
     weights = {weight.untyped_storage().data_ptr() for weight in network.parameters()}
 
@@ -356,14 +350,9 @@ def _step(
         return saved
 
     with threads(1), saved_tensors_hooks(note, lambda saved: saved):
-        step(plain)
-    found = seconds(plain)
-    if settings.precision == Precision.AUTO and device.type in ("cpu", "cuda"):
-        other = Choice(Precision.BFLOAT16)
-        faster = seconds(other)
-        if found >= PAYS * faster:  # as the training run will choose
-            return other, faster, sum(held.values())
-    return plain, found, sum(held.values())
+        step()
+    seconds = fastest(step, budget) if device.type != "cpu" else on_threads(step, count, budget)
+    return seconds, sum(held.values())
 
 
 def _encode(

@@ -64,7 +64,9 @@ def float32_unless_set(precision: str) -> Choice:
     return Choice(Precision.FLOAT32 if precision == Precision.AUTO else Precision(precision))
 
 
-def choose(network: nn.Module, size: Size, device: torch.device, precision: Precision) -> Choice:
+def choose(
+    network: nn.Module, size: Size, device: torch.device, precision: Precision, enough: float = ENOUGH
+) -> Choice:
     """Return the requested precision, or with ``auto`` the fastest by a short measurement.
 
     Float32 with channels last stays unless another combination is at least 1.3 times as fast, so that noise does not
@@ -75,6 +77,7 @@ def choose(network: nn.Module, size: Size, device: torch.device, precision: Prec
         size: height and width of its images.
         device: the device to run on.
         precision: ``auto``, ``float32`` or ``bf16``.
+        enough: seconds after which no further round of the measurement begins, once one has counted.
     """
     if precision is not Precision.AUTO:
         return Choice(precision)
@@ -89,7 +92,7 @@ def choose(network: nn.Module, size: Size, device: torch.device, precision: Prec
     batch = min(max(2, BATCH * 32 * 32 // (size[0] * size[1])), 4 * BATCH)
     seconds: dict[str, list[float]] = {name: [] for name in wanted}
     trial = copy.deepcopy(network).to(device)
-    end = time.perf_counter() + ENOUGH
+    end = time.perf_counter() + enough
     for turn in range(ROUNDS + 1):
         if turn > 1 and time.perf_counter() > end:
             break

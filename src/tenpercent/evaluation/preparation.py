@@ -193,8 +193,11 @@ class Preparation:
 
         data = self.data(protocol.training.side if isinstance(protocol.training, Supervised) else None)
         most = at_once(data.pixels.size, len(data.pixels), protocol)
-        choice = self.results.folder / f"precision-{self.key(protocol)}.json"
-        return partial(train_once, data, settled(data, protocol, choice)), most
+        return partial(train_once, data, settled(data, protocol, self.precision_path(protocol))), most
+
+    def precision_path(self, protocol: Protocol) -> Path:
+        """Return the file that stores the precision which was measured for training runs of a protocol."""
+        return self.results.folder / f"precision-{self.key(protocol)}.json"
 
     def data(self, side: int | None) -> TrainingData:
         """Read all images, those above 64 pixels resized to a shorter side of `side`; None for the default.

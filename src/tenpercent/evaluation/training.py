@@ -207,6 +207,13 @@ def settled(data: TrainingData, protocol: Protocol, path: Path) -> Protocol:
                     network = build(training.network, training.depth, data.n_classes, data.pixels.size)
                 choice = choose(network, seen, devices.first, Precision.AUTO)
             write_text(path, json.dumps(choice.as_json() | {"machine": machine()}, indent=2) + "\n")
+    return as_recorded(protocol, path)
+
+
+def as_recorded(protocol: Protocol, path: Path) -> Protocol:
+    """Return the protocol with the precision that `settled` has stored; as it is where there is none."""
+    if protocol.training.precision != Precision.AUTO or not path.exists():
+        return protocol
     return protocol.override(precision=_chosen(path)["precision"])
 
 
