@@ -321,3 +321,44 @@ def test_a_server_that_is_gone_is_told_and_found_again(chromium: Any, run: Path)
     with served(run, port):
         opened.page.get_by_text("The server does not answer").wait_for(state="detached")
         opened.page.context.close()
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (800, 700), (1280, 700)])
+def test_the_bars_leave_room_and_cover_no_field(chromium: Any, address: str, width: int, height: int) -> None:
+    seen = look(chromium, address, viewport={"width": width, "height": height})
+    seen.ready()
+    page = seen.page
+    page.evaluate("scrollTo(0, 600)")
+    page.keyboard.press("/")
+    page.locator("#find-image").fill("1")
+    page.locator("#find-list [role=option]").first.wait_for()
+    field, found, bar = (page.locator(name).bounding_box() for name in ("#find-image", "#find-list", "#cut"))
+    assert field and found and bar
+    assert bar["y"] + bar["height"] <= field["y"] < found["y"]
+    assert found["x"] >= 0 and found["x"] + found["width"] <= width
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    page.locator("#several").click()
+    seen.tiles(0).nth(1).click()
+    page.evaluate("scrollTo(0, 600)")
+    page.wait_for_timeout(100)
+    shown = [page.locator(name).bounding_box() for name in ("#cut", "#selection-bar")]
+    assert shown[0] and shown[1]
+    covered = shown[0]["y"] + shown[0]["height"] + height - shown[1]["y"]
+    assert covered < 0.4 * height
+    page.context.close()
+
+
+def test_a_name_breaks_after_a_separator(seen: Look) -> None:
+    seen.tiles(0).first.wait_for()
+    lines = seen.page.evaluate(
+        """async () => {
+            const { fitted, linesOf } = await import("./page/names.js");
+            return [
+                linesOf("IMG_078_bright.jpg", 13), linesOf("IMG_078_bright.jpg", 12), linesOf("abcdefghij", 4),
+                fitted("IMG_078_bright.jpg", { letters: 12, lines: 2 }),
+                fitted("abcdefghijklmnopqrstuvwxyz", { letters: 4, lines: 2 }),
+            ];
+        }"""
+    )
+    assert lines == [2, 2, 3, "IMG_078_bright.jpg", "ab…vwxyz"]

@@ -532,6 +532,15 @@ def test_what_is_out_of_sight_is_not_decided_about(keys: str, chromium: Any, add
     page.context.close()
 
 
+def test_a_key_may_come_before_the_panel_shows_its_image(seen: Look) -> None:
+    one, other = seen.positions(0)[:2]
+    seen.page.route("**/api/groups/*", lambda route: None)  # the panel waits
+    seen.tiles(0).nth(1).click()
+    seen.page.keyboard.press("n")
+    seen.wait("document.querySelector('#decision-count').textContent === '1'")
+    assert decided(seen) == [("apart", [other, one])]
+
+
 def test_a_note_for_several_is_about_none_of_their_groups(seen: Look) -> None:
     page = seen.page
     page.locator("#several").click()

@@ -46,9 +46,16 @@ export function aimed() {
 /** Decide about some images; of a key that names none, about those it acts on. */
 export async function decide(kind, note = "", images = aimed()) {
   if (!images) return null;
+  if (kind === "apart" && images.length === 1 && state.looked?.p !== images[0]) await lookUp(images[0]);
   const what = possible(kind, images);
   if (typeof what === "string") return say(what, { bad: true });
   return send(what.kind, what.images, note);
+}
+
+/** Learn of an image before the panel shows it: a key may come sooner. */
+async function lookUp(position) {
+  const looked = await get(`api/images/${position}`, cutting()).catch(() => null); // a failed request has said so by its banner
+  if (looked && state.active === position) set({ looked });
 }
 
 /** Accept a group or keep all of its images; of a key that names none, the one that the panel shows. */

@@ -10,7 +10,7 @@ import { Viewport } from "./viewport.js";
 const PAGE = 30;
 const REST = 60; // ms of quiet before groups are fetched while scrolling
 const TILES = { small: 64, medium: 88, large: 144 };
-const GAP = 12;
+const GAP = 8;
 
 const feed = byId("feed");
 const view = new Viewport(feed, draw);
@@ -47,7 +47,6 @@ export const learnNames = (images) => {
 export const nameOf = (position) => members.get(position)?.id ?? `image ${position}`;
 export const length = () => total ?? 0;
 export const columns = () => view.columns;
-export const perCard = () => view.perCard;
 
 /** The place in the list of the group that holds an image, as far as it is loaded; −1 where it is not. */
 export function indexOf(position) {

@@ -24,7 +24,7 @@ function draw() {
   document.documentElement.classList.toggle("with-bar", !bar.hidden);
   if (bar.hidden) return;
   if (!images.length) {
-    bar.replaceChildren(el("b", {}, "None selected"), el("span", { class: "quiet" }, "Click the images to decide about."), button("Done", { kind: "quiet", key: "Esc", onclick: clearSelection }));
+    bar.replaceChildren(el("div", { class: "which" }, el("b", {}, "None selected"), el("span", { class: "quiet" }, "Click images to select them."), button("Done", { kind: "quiet", key: "Esc", onclick: clearSelection })));
     return;
   }
   const act = (kind, words, key, name) => {
