@@ -221,7 +221,7 @@ def run(tmp_path: Path) -> Path:
 def test_locked_images_are_stored_named_and_grown_from(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "labelled.txt").write_text("1\n4\n")
+    (tmp_path / "labelled.txt").write_bytes(b"\xef\xbb\xbf1\r\n4\r\n")  # as Windows writes it
     (tmp_path / "labelled.csv").write_text("id,class\n1,a\n4,b\n")
     assert main(["select", str(run), "--threshold", "0.01", "--locked", str(tmp_path / "labelled.txt")]) == 0
     assert "2 locked images kept; 2 images removed for them, each within" in capsys.readouterr().out

@@ -21,6 +21,7 @@ from tenpercent.cli.main import main
 from tenpercent.decisions.constraints import Constraints
 from tenpercent.errors import StageError, UsageError
 from tenpercent.linkage.distances import dissimilarities, unit_vectors
+from tenpercent.reviewing.session import RunSession
 from tenpercent.selection.preference import Preference, sharpness
 from tenpercent.selection.selection import Selection
 from tenpercent.tree.merges import cluster
@@ -110,10 +111,20 @@ def test_photos_are_represented_by_each_rule(
         "tenpercent.selection.preference.decode_for", None
     )  # stored: no image is decoded again
     assert tp.select(run, tp.Cut(0.34, representative="sharpest")).kept.tolist() == first
+    state = RunSession(run).state  # the review page shows the same
+    groups = state.groups(state.checked(None, None))
+    assert (
+        state.embeddings.ids[groups.with_representatives(groups.redundant).representative].tolist() == first
+    )
     for rule, kept in (("largest", "1"), ("newest", "2"), ("oldest", "1")):
         chosen = tp.select(run, tp.Cut(0.34, representative=rule)).kept.tolist()
         assert chosen == [f"a{kept}.png", f"b{kept}.png"], rule
 
+    (run / "sharpness.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(
+        StageError, match=r"sharpness.parquet is damaged .*delete it: the images are then read"
+    ):
+        tp.select(run, tp.Cut(0.34, representative="sharpest"))
     (photos / "a2.png").unlink()
     gone = tp.select(run, tp.Cut(0.34, representative="newest"))
     assert gone.kept.tolist()[1] == "b2.png"

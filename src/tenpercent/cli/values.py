@@ -110,10 +110,11 @@ def read_ids(path: Path | None, flag: str) -> tuple[str, ...]:
     """
     if path is None:
         return ()
-    if path.suffix in (".csv", ".parquet"):
+    if path.suffix.lower() in (".csv", ".parquet"):
         return _ids_of_table(path, flag)
     try:  # split at newlines alone: ids are paths, which may hold the rarer separators of `splitlines`
-        return tuple(line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip())
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        return tuple(line.removesuffix("\r") for line in lines if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"can't read {flag} {path}: {reason_of(error)}; give a text file with one id per line"
@@ -125,7 +126,7 @@ def _ids_of_table(path: Path, flag: str) -> tuple[str, ...]:
     from pyarrow import csv, parquet
 
     try:
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             text = csv.ConvertOptions(column_types={"id": pa.string()}, include_columns=["id"])
             table = csv.read_csv(path, convert_options=text)
         else:

@@ -27,7 +27,7 @@ from ..linkage.memory import Resources
 from ..progress import quiet
 from ..tree.allotment import allot
 from ..tree.clustering import ClassJob, cluster_classes
-from ..tree.cut import Budget, Cut
+from ..tree.cut import Budget, Cut, check_room
 from ..tree.finished_classes import ClassDepth
 from ..tree.gap import said_height
 from ..tree.merges import Merges
@@ -202,9 +202,8 @@ def _parts(merges: Merges, cut: Cut, locked: Ints, dissimilarity: Floats) -> lis
     stay = np.bincount(index[locked], minlength=len(sizes))
     least = np.maximum(stay, np.minimum(cut.min_per_class, sizes))
     if cut.keep is not None:
-        wanted = cut.wanted(len(merges.embeddings))
-        _check(cut, len(locked), wanted, merges)
-        least = allot(sizes, merges.steps.smallest, wanted, least)
+        _check(cut, len(locked), merges)
+        least = allot(sizes, merges.steps.smallest, cut.wanted(len(merges.embeddings)), least)
     free = np.ones(len(index), dtype=np.bool_)
     free[locked] = free[merges.constraints.alone] = False
     parts = []
@@ -217,13 +216,8 @@ def _parts(merges: Merges, cut: Cut, locked: Ints, dissimilarity: Floats) -> lis
     return parts
 
 
-def _check(cut: Cut, locked: int, wanted: int, merges: Merges) -> None:
-    n = len(merges.embeddings)
-    if locked > wanted:
-        raise UsageError(
-            f"keep {cut.keep:g} of {n:,} images is {wanted:,}, but {locked:,} are locked; keep at least "
-            f"{np.ceil(1e4 * locked / n) / 1e4:g}, or lock fewer"
-        )
+def _check(cut: Cut, locked: int, merges: Merges) -> None:
+    check_room(cut, locked, len(merges.embeddings))
     if cut.budget is Budget.GLOBAL and len(merges.classes) > 1:
         raise UsageError(
             "budget is 'global', but beside locked images each class has its own; leave it out, or give a threshold"

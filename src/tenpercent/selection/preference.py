@@ -5,6 +5,7 @@ Values are made for the images that share a group, when they are needed; sharpne
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -25,12 +26,14 @@ from ..data.sources.source import ImageSource, Raw, Unreadable, content_hash
 from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.files import write_table
 from ..data.store.tables import Column, Layout, read_checked
-from ..errors import StageError, UsageError
+from ..errors import RunFolderError, StageError, UsageError
 from ..progress import bar
 from ..tree.cut import COLUMN, Rule
 from ..tree.merges import Merges
 from ..tree.steps import Floats
 from .stored import OpenRun
+
+log = logging.getLogger("tenpercent")
 
 Values = Callable[[Ints], Floats]
 
@@ -183,7 +186,10 @@ def _sharpnesses(source: ImageSource, embeddings: Embeddings, path: Path) -> Val
 def _store(path: Path, known: dict[str, float]) -> None:
     names = sorted(known)
     table = pa.table({"hash": names, "sharpness": pa.array([known[name] for name in names], pa.float64())})
-    write_table(path, table, {"format": FORMAT}, checksums=True)
+    try:
+        write_table(path, table, {"format": FORMAT}, checksums=True)
+    except RunFolderError as error:  # as on a read-only disk: the next cut reads the images again
+        log.warning("the sharpness of images is not stored: %s", error)
 
 
 # ---- times ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -151,7 +152,8 @@ def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
     """Refuse a cut that is impossible for a source, before anything is computed for it.
 
     Raises:
-        UsageError: one of `keep_ids` is not in the source, or it lacks the requested labels or layer.
+        UsageError: one of `keep_ids` or `locked` is not in the source, more are locked than may be kept, or the source
+            lacks the requested labels or layer.
     """
     if cut.within is Within.CLASS and opened.labels is None:
         raise UsageError("within is 'class', but the images have no labels; use within 'all' or give labels")
@@ -160,8 +162,17 @@ def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
     if cut.keep_ids or cut.locked:
         ids = np.asarray(opened.ids, dtype=object)
         rows = np.argsort(ids, kind="stable") if isinstance(opened, ImageSource) else opened.rows
-        for name in ("keep_ids", "locked"):
-            positions_of(np.sort(ids), getattr(cut, name), name, rows)
+        positions_of(np.sort(ids), cut.keep_ids, "keep_ids", rows)
+        check_room(cut, len(positions_of(np.sort(ids), cut.locked, "locked", rows)), len(ids))
+
+
+def check_room(cut: Cut, locked: int, images: int) -> None:
+    """Raise `UsageError` where more images are locked than a cut may keep."""
+    if cut.keep is not None and locked > (wanted := cut.wanted(images)):
+        raise UsageError(
+            f"keep {cut.keep:g} of {images:,} images is {wanted:,}, but {locked:,} are locked; keep at least "
+            f"{math.ceil(1e4 * locked / images) / 1e4:g}, or lock fewer"
+        )
 
 
 def check_grows(cut: Cut, folder: Path) -> None:
