@@ -17,12 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tenpercent.cli.dry_run import plan
 from tenpercent.cli.main import main
 from tenpercent.data.sources.changes import RecordedImages, compare
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding.settings import Supervised
+from tenpercent.embedding.stage import embed
 from tenpercent.errors import RunFolderError, StageError, TenpercentError, UsageError
 from tenpercent.leakage.find import leaks
 from tenpercent.pipeline import explain, export, report, run, select
@@ -259,6 +261,45 @@ def test_a_folder_that_moved_and_changed_is_followed(place: Path) -> None:
     assert RunFolder.open(place / "run").read()["source"]["spec"] == str(place / "elsewhere")
     export(place / "run", "folder", place / "kept")
     assert exported(place) == sorted(kept(place))
+
+
+def test_a_trained_network_embeds_what_is_new_and_is_not_trained_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {name: load_embeddings(RunFolder.open(place / "run"), name) for name in ("start", "end")}
+    weights = (place / "run" / "training" / "weights.safetensors").read_bytes()
+    for seed, name in enumerate(("cat/new.png", "dog/new.png", "dog/newer.png")):
+        draw(place / "photos" / name, seed)
+    for seed in range(6):  # more broken ones than good ones
+        (place / "photos" / "cat" / f"broken-{seed}.png").write_bytes(b"")
+    moved, gone = before["end"].ids[:2].tolist()
+    (place / "photos" / moved).rename(place / "photos" / "cat" / "moved.png")
+    (place / "photos" / gone).unlink()
+    monkeypatch.setattr("tenpercent.embedding.training.run_job", None)
+    run(place / "photos", out=place / "run", holdout=0.1, keep=0.75)
+    assert (place / "run" / "training" / "weights.safetensors").read_bytes() == weights
+    for layer, old in before.items():
+        now = load_embeddings(RunFolder.open(place / "run"), layer)
+        assert now.class_names == ("cat", "dog")
+        vectors, at = dict(zip(now.ids, now.vectors, strict=True)), dict(zip(now.ids, now.rows, strict=True))
+        for name, vector in zip(old.ids, old.vectors, strict=True):
+            if name != gone:
+                assert (vectors["cat/moved.png" if name == moved else name] == vector).all()
+        assert not (vectors["dog/new.png"] == vectors["dog/newer.png"]).all()
+        assert [name for name, _ in sorted(at.items(), key=lambda one: one[1])] == sorted(at)
+    shutil.rmtree(place / "photos" / "dog")
+    assert run(place / "photos", out=place / "run", holdout=0.1).class_names == ("cat",)
+    draw(place / "photos" / "cat" / "newest.png", 50)  # the network still has two outputs
+    assert "cat/newest.png" in embed(place / "photos", out=place / "run", holdout=0.1).ids
+
+
+def test_a_class_that_the_network_was_not_trained_on_is_refused(place: Path) -> None:
+    (place / "photos" / "bird").mkdir()
+    draw(place / "photos" / "bird" / "0.png", 1)
+    for act in (run, plan):
+        with pytest.raises(RunFolderError, match=r"not trained on \('bird'\); .*--embedder pretrained"):
+            act(place / "photos", out=place / "run", holdout=0.1)  # type: ignore[operator]
+    assert len(load_selection(RunFolder.open(place / "run"))) == 18
 
 
 def test_another_folder_is_no_moved_one(place: Path) -> None:

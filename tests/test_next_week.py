@@ -6,19 +6,28 @@ import os
 import shutil
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from tenpercent.cli.main import main
+from tenpercent.data.sources.changes import RecordedImages, compare
+from tenpercent.data.sources.opening import open_source
+from tenpercent.data.sources.source import ImageSource
+from tenpercent.data.store.ids import paired
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.decisions.log import DecisionLog
+from tenpercent.embedding.by_run import embed_by_run
 from tenpercent.embedding.stage import embed
 from tenpercent.errors import RunFolderError, UsageError
 from tenpercent.pipeline import run
 from tenpercent.selection.stored import load_embeddings, load_selection
+from tenpercent.tree.cut import Cut
 
 SAME = ("embeddings/part-00000.parquet", "embeddings/settings.json", "rejected.parquet", "merges.parquet")
 
@@ -289,3 +298,71 @@ def test_a_hold_out_stays_and_new_images_fill_it_up(place: Path) -> None:
     with pytest.raises(UsageError, match=r"holds out 0\.25 of its images, not 0; give --holdout 0\.25"):
         draw(place / "photos" / "newest.png", 300)
         run("photos", out="held")
+
+
+def test_a_grown_selection_follows_moved_images(place: Path) -> None:
+    kept = run("photos", out="run", keep=0.5).kept.tolist()
+    (place / "photos" / kept[0]).rename(place / "photos" / "moved.png")
+    draw(place / "photos" / "new.png", 100)
+    locked = {"moved.png", *kept[1:]}
+    assert locked <= set(run("photos", out="run", cut=Cut(keep=0.6, grow=True)).kept)
+    assert locked <= set(run("photos", out="run", cut=Cut(keep=0.7, grow=True)).kept)
+
+
+def test_no_file_is_read_that_nobody_touched(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, now = RecordedImages.of(RunFolder.open(place / "run")), open_source(place / "photos")
+    assert known is not None and isinstance(now, ImageSource)
+    old = replace(known, since=time.time() + 10)
+    read = []
+    now = replace(now, read=lambda row: read.append(row) or b"")
+    assert not compare(old, now, closely=True)
+    assert read == []
+    assert len(compare(replace(known, since=0.0), now, closely=True).replaced) == 23
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "pairs"),
+    [
+        (["a/1.jpg"], ["b/7.jpg", "c/1.jpg"], {"a/1.jpg": "c/1.jpg"}),
+        (["a/1.jpg", "a/2.jpg"], ["z/2.jpg", "z/1.jpg"], {"a/1.jpg": "z/1.jpg", "a/2.jpg": "z/2.jpg"}),
+        (["x/a/1.jpg"], ["y/b/1.jpg", "z/a/1.jpg"], {"x/a/1.jpg": "z/a/1.jpg"}),
+        (["a/1.jpg"], ["b/x.jpg", "a/y.jpg"], {"a/1.jpg": "a/y.jpg"}),
+        (["b", "a"], ["d", "c", "e"], {"a": "c", "b": "d"}),
+        (["a", "b"], ["c"], {"a": "c"}),
+        ([], ["c"], {}),
+    ],
+)
+def test_equal_images_are_paired_by_how_alike_their_paths_are(
+    old: list[str], new: list[str], pairs: dict[str, str]
+) -> None:
+    assert paired(old, new) == pairs
+
+
+def table(place: Path, names: list[str], ids: bool) -> None:
+    images = [(place / "photos" / name).read_bytes() for name in names]
+    columns = {"image": images, **({"id": names} if ids else {})}
+    pq.write_table(pa.table(columns), place / "x.parquet")
+
+
+@pytest.mark.parametrize("ids", [True, False])
+def test_a_table_that_changed_is_brought_up_to_date(
+    place: Path, ids: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"{number:02d}.png" for number in range(9)]
+    table(place, names, ids)
+    run("x.parquet", out="of-table", keep=0.75)
+    table(place, names, ids)  # written again, with the same content
+    with caplog.at_level("INFO"):
+        embed("x.parquet", out="of-table")
+    assert "nothing has changed" in caplog.text
+    table(place, [*names[3:], "10.png", "11.png", "12.png", "13.png"], ids)
+    count = []
+    monkeypatch.setattr(
+        "tenpercent.embedding.update.embed_by_run",
+        lambda run, images, *rest: count.append(len(images)) or embed_by_run(run, images, *rest),
+    )
+    run("x.parquet", out="of-table", keep=0.75)
+    assert count == [4]
+    run("x.parquet", out="fresh", keep=0.75)
+    for name in (*SAME, "selection.parquet"):
+        assert (place / "of-table" / name).read_bytes() == (place / "fresh" / name).read_bytes(), name

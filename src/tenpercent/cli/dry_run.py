@@ -29,6 +29,7 @@ from ..embedding.stage import (
     update_of,
 )
 from ..embedding.timing import IdleTimer, fastest
+from ..embedding.update import check_update
 from ..errors import bytes_text, counted, duration_text, require
 from ..evaluation.preparation import EvaluationRequest, Preparation
 from ..evaluation.presets import preset
@@ -264,7 +265,8 @@ def _embedding(
     done = None
     if folder.json_path.exists() and not reread:
         needed = update_of(folder, opened)
-        if needed is not None:
+        if needed is not None and isinstance(opened, ImageSource):
+            check_update(folder, opened, describe(source, opened, options, holdout))
             return _update(folder, needed.change, len(opened), taken, layer)
         if not folder.nothing_finished:
             folder.check_source(describe(source, opened, options, holdout))

@@ -47,7 +47,7 @@ if TYPE_CHECKING:  # torch is loaded where it is needed
 log = logging.getLogger("tenpercent")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Update:
     """Update that a run needs, as its source has changed.
 
@@ -117,8 +117,7 @@ def update(
         RunFolderError: images of a class that the network was not trained on, or other settings than the run's.
     """
     done, change = run.require(Stage.EMBED), needed.change
-    classes = done.network_classes or run.source.class_names
-    _check(run, done, source, about, classes)
+    check_update(run, source, about)
     log.info("%s: %s", source.spec, change)
     with run.lock(Stage.EMBED):
         rows, held_out = _split(source, about.holdout, needed)
@@ -141,7 +140,7 @@ def update(
             **_facts(run),
             **facts,
             change=change.counts,
-            network_classes=list(classes),
+            network_classes=_classes(run, done),
         )
         with run.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
             exchange(run)
@@ -158,9 +157,13 @@ def check_same_embedder(run: RunFolder, asked: dict[str, Any]) -> None:
         )
 
 
-def _check(
-    run: RunFolder, done: EmbedRecord, source: ImageSource, about: SourceRecord, classes: tuple[str, ...]
-) -> None:
+def check_update(run: RunFolder, source: ImageSource, about: SourceRecord) -> None:
+    """Check that a run can be brought up to date with a source.
+
+    Raises:
+        RunFolderError, UsageError: see `update`.
+    """
+    done = run.require(Stage.EMBED)
     if differ := replace(run.source, fingerprint=about.fingerprint).differences(about):
         raise RunFolderError(
             f"{run.path} was made otherwise: {differ}; choose another --out, or start over with --reread"
@@ -169,14 +172,21 @@ def _check(
         held = done.settings.holdout
         flag = f"give --holdout {held:g}" if held else "leave out --holdout"
         raise UsageError(f"{run.path} holds out {held or 0:g} of its images, not {about.holdout:g}; {flag}")
-    stored = done.settings.made_by
-    by_labels = is_trained(stored) and stored["embedder"] != "selfsupervised"
-    new = sorted(set(source.class_names) - set(classes)) if by_labels else []
-    if new:
+    by_labels = done.settings.made_by["embedder"] != "selfsupervised"
+    if by_labels and (
+        new := sorted(set(source.class_names) - set(_classes(run, done) or source.class_names))
+    ):
         raise RunFolderError(
             f"{source.spec} has a class that the network of {run.path} was not trained on ({new[0]!r}); embed it into "
             "another run folder: --out OTHER, with --embedder pretrained or with a new training"
         )
+
+
+def _classes(run: RunFolder, done: EmbedRecord) -> list[str] | None:
+    """Return the classes of a run when its network was trained; None for one that was not trained on its images."""
+    if not is_trained(done.settings.made_by):
+        return None
+    return list(run.source.class_names if done.network_classes is None else done.network_classes)
 
 
 def _split(source: ImageSource, fraction: float, needed: Update) -> tuple[Ints, Ints]:
@@ -230,10 +240,9 @@ class _Vectors:
         at = {row: (0, sets[0].place[old]) for row, old in enumerate(place.tolist()) if old >= 0}
         self.rejected: dict[int, str] = {}
         if made is not None:
-            sets.append(_StoredVectors(made.embeddings))
-            at |= {
-                row: (1, sets[1].place[own]) for own, row in enumerate(fresh.tolist()) if own in sets[1].place
-            }
+            if part_files(made.embeddings):  # else none of them could be read
+                sets.append(_StoredVectors(made.embeddings))
+                at |= {int(fresh[own]): (1, place) for own, place in sets[1].place.items()}
             table = read_rejected(made)
             for one in [] if table is None else table.to_pylist():
                 self.rejected[int(fresh[one["row"]])] = one["reason"]

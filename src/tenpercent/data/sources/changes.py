@@ -29,7 +29,7 @@ OTHER_CONTENT = "other content than when it was embedded"
 GONE = "the image was moved or deleted since it was embedded"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RecordedImages:
     """Images of a run, by row of its source.
 
@@ -86,7 +86,7 @@ class RecordedImages:
         return row not in self.hashes and row in self.labels
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Change:
     """Differences between the images of a run and its source as it is now.
 
@@ -345,7 +345,7 @@ def only_embedded(source: ImageSource, known: RecordedImages) -> ImageSource:
             raise Unreadable(f"image {source.ids[row]!r} has {OTHER_CONTENT}")
         return raw
 
-    image, whole = source.taken.get("images", "").removeprefix("column "), source.columns
+    whole, image = source.columns, source.image_column or ""
     return replace(source, read=read, columns=None if whole is None else columns)
 
 

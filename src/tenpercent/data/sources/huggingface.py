@@ -105,6 +105,7 @@ def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddi
         split=chosen,
         splits=splits,
         columns=lambda rows: _reader(dataset, rows),
+        image_column=image,
         taken=rows.taken | configuration,
     )
 

@@ -81,6 +81,7 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
         skipped={"Parquet files outside the splits": outside} if outside else {},
         splits=splits,
         columns=files.reader,
+        image_column=columns.image,
         taken=rows.taken,
     )
 

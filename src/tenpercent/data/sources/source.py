@@ -39,6 +39,7 @@ class ImageSource:
             the source is no table.
         decoding: settings by which the result of `read` becomes pixels (`decode.decode`).
         taken: what was taken for labels, ids and images, in words: {"labels": "column label"}.
+        image_column: the column of `columns` that holds the images; None where the source is no table.
         among: number of images of which more than half must be readable; 0 for these alone.
     """
 
@@ -54,6 +55,7 @@ class ImageSource:
     columns: Callable[[npt.NDArray[np.int64]], pa.RecordBatchReader] | None = field(default=None, repr=False)
     decoding: Decoding = field(default=Decoding(), repr=False)
     taken: Mapping[str, str] = field(default_factory=dict, repr=False)
+    image_column: str | None = field(default=None, repr=False)
     among: int = field(default=0, repr=False)
 
     def __len__(self) -> int:
