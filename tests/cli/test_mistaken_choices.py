@@ -312,7 +312,7 @@ def test_the_kind_is_decided_by_the_labels(photos: Path, flat_folder: Path) -> N
     [
         ["--epochs", "0"],
         ["--batch", "1"],
-        ["--finetune"],
+        ["--finetune", "--depth", "8"],
         ["--seed", "-1"],
         ["--epochs", "1", "--steps", "1"],
     ],

@@ -189,7 +189,11 @@ EMBEDDER = group(
         "FILE",
         "timm, and selfsupervised with --network: local weights to start from, safetensors or a state dict",
     ),
-    switch("--finetune", "timm: first train on the labels, starting from the model's weights"),
+    switch(
+        "--finetune",
+        "pretrained (default), dinov2, clip, siglip2, timm: first train on the images, starting from the network's "
+        "weights: on their labels, or without where they have none",
+    ),
     flag(
         "--network",
         "NAME",
@@ -212,7 +216,8 @@ EMBEDDER = group(
     flag(
         "--dim",
         "N",
-        "selfsupervised: values per vector (default: {embedding.settings:SelfSupervised.dim})",
+        "selfsupervised, and --finetune without labels: values per vector (default: "
+        "{embedding.settings:SelfSupervised.dim})",
     ),
     flag(
         "--epochs", "N", "epochs of the training run (default: by the number of images; printed at the start)"

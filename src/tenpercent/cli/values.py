@@ -53,21 +53,25 @@ def options_of_both(arguments: Namespace) -> tuple[SourceOptions, SourceOptions]
 def embedder_of(arguments: Namespace) -> Embedder | ByLabels | None:
     """Return the embedder that the flags ask for, None where none do; without a name the labels decide its kind."""
     from ..embedding.by_labels import ByLabels, no_meaning
+    from ..embedding.hub import MODEL, package_file
     from ..embedding.settings import KINDS, named
     from ..evaluation.presets import preset
 
-    kind, own = named(arguments.embedder or "supervised")
+    finetune = arguments.finetune and arguments.preset is None
+    kind, own = named(arguments.embedder or ("pretrained" if finetune else "supervised"))
+    if kind == "pretrained" and finetune:
+        kind, own = "timm", {"name": MODEL, "weights": package_file()}
     flags: dict[str, Any] = {}
     for known in KINDS.values():
         flags |= given(arguments, known)
-    if arguments.embedder is None and arguments.preset is None:
+    if arguments.embedder is None and arguments.preset is None and not finetune:
         return ByLabels(tuple(sorted(flags.items()))) if flags else None
     takes = {field.name for field in fields(KINDS[kind])}
     for flag in flags:
         if flag not in takes:
             raise no_meaning(flag, kind)
     if arguments.preset is None:
-        return KINDS[kind](**own, **flags)
+        return KINDS[kind](**{**own, **flags})
     if kind != "supervised":
         raise UsageError(
             f"--preset {arguments.preset} trains from scratch on labels, --embedder {arguments.embedder} does not; "

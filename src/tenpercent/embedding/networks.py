@@ -8,6 +8,7 @@ other network that `build` is given by name.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,25 @@ class Unlabelled(nn.Module):
         self.projection = nn.Sequential(
             nn.Linear(dim, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, dim)
         )
+
+    def begin(self, batches: Iterable[torch.Tensor]) -> None:
+        """Let the last layer start with the principal components of what pretrained weights see, not at random.
+
+        Args:
+            batches: normalised images, float[k, 3, h, w] each.
+        """
+        if not isinstance(self.last, nn.Linear):
+            return
+        self.body.eval()
+        with torch.inference_mode():
+            seen = torch.cat([self.body.features(batch)["end"] for batch in batches])
+        self.body.train()
+        mean = seen.mean(0)
+        found = torch.linalg.svd(seen - mean, full_matrices=True)
+        weight = found.Vh[: self.last.out_features]
+        with torch.no_grad():
+            self.last.weight.copy_(weight)
+            self.last.bias.copy_(-weight @ mean)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the input of the loss, float[k, dim], for normalised images float[k, 3, h, w]."""

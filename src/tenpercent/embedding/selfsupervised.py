@@ -126,7 +126,8 @@ def start_of(settings: SelfSupervised, pixels: PixelSource) -> tuple[Unlabelled,
         return network, None
     model = timm_part(network)
     load_weights(model, settings.weights)
-    return network, model_view(model, pixels)
+    view, side = model_view(model, pixels), settings.side
+    return network, view if side is None else replace(view, resize=(side, side))
 
 
 def timm_part(network: Unlabelled) -> nn.Module:
@@ -153,7 +154,8 @@ def network_for(settings: SelfSupervised, size: Size) -> Unlabelled:
             assert isinstance(found, Layered)  # the names that `check_network` lets through
             body = found
         else:
-            body = TimmBody(settings.network, untrained_model(Timm(settings.network, seed=settings.seed)))
+            timm = Timm(settings.network, side=settings.side, seed=settings.seed)
+            body = TimmBody(settings.network, untrained_model(timm))
         return Unlabelled(body, settings.dim)
 
 

@@ -111,12 +111,14 @@ class Timm:
         name: the model's name in timm.
         weights: a local file, safetensors or a state dict; None for timm's weights.
         side: pixels per side of its input; None for those that timm names.
-        finetune: train on the labels, from these weights, before extraction.
-        epochs: passes of the fine-tuning; None for `training.default_epochs`.
+        finetune: first train on the images, from these weights: on their labels, or without where they have none.
+        dim: without labels, the values of a vector; None for 64.
+        epochs: passes of the fine-tuning; None for those of `training.training_length`.
         steps: batches of the fine-tuning, instead of epochs.
         batch: images per step.
         seed: of order, augmentation and the new classifier's weights.
-        rate: the highest learning rate of the fine-tuning; a tenth of training from scratch.
+        rate: the highest learning rate of the fine-tuning; a tenth of training from scratch (without labels the
+            default is `by_labels.RATE`).
         weight_decay: of the optimiser.
         momentum: of the optimiser.
         devices: processes, one per device; None for all GPUs, or one process on the CPU.
@@ -129,6 +131,7 @@ class Timm:
     weights: Path | None = None
     side: int | None = None
     finetune: bool = False
+    dim: int | None = None
     epochs: int | None = None
     steps: int | None = None
     batch: int = 128
@@ -150,7 +153,7 @@ class Timm:
         Raises:
             UsageError: the weights' file can't be read.
         """
-        return _with_hash(_given({"embedder": "timm", **asdict(self)}, "side"), self.weights)
+        return _with_hash(_given({"embedder": "timm", **asdict(self)}, "side", "dim"), self.weights)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:

@@ -28,7 +28,8 @@ from ..data.store.rejected import write_rejected
 from ..data.store.run_folder import RunFolder, Stage
 from ..errors import SourceError, UsageError, require
 from .begun import begin_again, follow_source, forget_images, note_images
-from .by_labels import ByLabels
+from .by_labels import ByLabels, fine_tuned
+from .hub import MODEL, describe_model
 from .origin import OtherOriginError
 from .settings import KINDS, SMALL, Pretrained, SelfSupervised, Supervised, Timm, by_name
 from .update import Update, check_same_embedder, finish_update, needed_update, update
@@ -40,6 +41,7 @@ log = logging.getLogger("tenpercent")
 
 
 RUNS, RUN = 4, 8  # of the sample that tells photos from small images
+SMALL_INPUT = 96  # pixels per side at which the pretrained network is trained on images of up to 64 pixels
 SIDE = 32  # pixels per side of photos in training without labels on the CPU
 
 
@@ -202,9 +204,8 @@ def embed_opened(
         require("torch", "images")
         from .encoders import embedder_json
         from .extract import check_embedder, check_labels, embed_source
-        from .hub import describe_model
 
-        if isinstance(chosen, Timm):
+        if isinstance(chosen, Timm) or (isinstance(chosen, SelfSupervised) and chosen.weights is not None):
             log.info("embedding by %s", describe_model(chosen))
         check_labels(opened, chosen, rows)
         identity = embedder_json(chosen)
@@ -324,6 +325,9 @@ def default_embedder(source: ImageSource, asked: Embedder | ByLabels | None = No
     labelled = source.labels is not None
     if isinstance(asked, ByLabels):
         return asked.settled(labelled, source.spec)
+    if isinstance(asked, Timm) and asked.finetune:
+        small = asked.name == MODEL and asked.side is None and not are_photos(source)
+        return fine_tuned(replace(asked, side=SMALL_INPUT) if small else asked, labelled)
     if asked is not None:
         return asked
     return Supervised() if labelled and not are_photos(source) else Pretrained()

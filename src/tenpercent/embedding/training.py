@@ -29,14 +29,19 @@ from .precision import Choice, choose
 from .predictions import EvaluationPixels
 from .processes import Devices, devices_for, launch
 from .recipe import Flip
-from .settings import Precision, Settings, Supervised
+from .settings import Precision, SelfSupervised, Settings, Supervised
 from .training_files import FORMAT, SETTINGS, load_weights, read_curve, read_training_settings
 
+SEEN = 1024  # images whose principal components the last layer on top of pretrained weights starts with
 TINY = 16 * 16  # up to this many pixels one thread trains: see `threads_for`
 PIXELS, EVALUATION = "pixels.bin", "evaluation.bin"  # while several processes train
 IMAGES_SEEN = 500_000  # by default a training run passes over at most so many images ...
 MOST_EPOCHS, LEAST_EPOCHS = 20, 10  # ... in at most 20 epochs, but at least 10 ...
 LEAST_STEPS = 200  # ... and at least 200 batches
+FURTHER_EPOCHS, FURTHER_STEPS = (
+    3,
+    50,
+)  # without labels from pretrained weights: so many epochs, at least so many batches
 
 log = logging.getLogger("tenpercent")
 
@@ -127,7 +132,9 @@ def training_length(n: int, settings: Settings) -> TrainingLength:
     batches = batches_of(n, settings.batch)
     if settings.steps is not None:
         return TrainingLength(math.ceil(settings.steps / batches), batches, settings.steps)
-    epochs = settings.epochs or default_epochs(n, settings.batch)
+    further = isinstance(settings, SelfSupervised) and settings.weights is not None
+    usual = max(FURTHER_EPOCHS, math.ceil(FURTHER_STEPS / batches)) if further else None
+    epochs = settings.epochs or usual or default_epochs(n, settings.batch)
     return TrainingLength(epochs, batches, epochs * batches)
 
 
@@ -230,6 +237,9 @@ def run_job(job: TrainingJob) -> Trained:
         if isinstance(network, FastNetwork):
             sample = next(iter(pixels.batches([spread(job.places, SAMPLE)])))
             network.whiten(view.plain(sample))
+        if isinstance(network, Unlabelled) and isinstance(settings, SelfSupervised) and settings.weights:
+            parts = np.array_split(spread(job.places, SEEN), -(-min(len(job.places), SEEN) // 64))
+            network.begin(view.plain(images) for images in pixels.batches(parts))
         job = replace(job, view=view, choice=choice, threads=threads_for(pixels.size, devices))
         if devices.count > 1:
             job = replace(job, pixels=MappedPixels.write(pixels, folder / PIXELS))

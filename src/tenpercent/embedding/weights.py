@@ -13,7 +13,7 @@ from torch import nn
 
 from ..errors import UsageError, one_line, require
 from .augment import PixelSource, View
-from .hub import config_of, hub_file
+from .hub import IN_PACKAGE, MODEL, config_of, hub_file
 from .settings import Timm
 
 log = logging.getLogger("tenpercent")
@@ -77,6 +77,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
         UsageError: the file can't be read, or its weights are not those of this model.
     """
     state = read_weights(path)
+    if path.name == IN_PACKAGE:
+        state = _in_timms_names(state)
     wanted = model.state_dict()
     head = _head(model)
     fits = {key: value for key, value in state.items() if key in wanted and wanted[key].shape == value.shape}
@@ -91,6 +93,22 @@ def load_weights(model: nn.Module, path: Path) -> None:
     if other:
         log.info("%s: left out its classifier (%s)", path, ", ".join(other))
     model.load_state_dict(fits, strict=False)
+
+
+def _in_timms_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the weights of `hub.package_file` by the names of timm: the same tensors in the same order.
+
+    Without those of its classifier, which no network here takes.
+    """
+    with torch.device("meta"):
+        model = require("timm", "images").create_model(MODEL)
+    names = model.state_dict()
+    if [value.shape for value in names.values()] != [value.shape for value in state.values()]:
+        return state
+    head = _head(model)
+    return {
+        name: value for name, value in zip(names, state.values(), strict=True) if not name.startswith(head)
+    }
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

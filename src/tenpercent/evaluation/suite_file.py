@@ -258,4 +258,4 @@ def _embedder(path: Path, table: dict[str, Any]) -> tuple[str, Embedder]:
         kind, own = named(name)
         options = {field.name for field in fields(KINDS[kind])} - {"name", "recipe"}
         _check(kind, table, {key: EMBEDDER[key] for key in ("name", "label", *options)})
-        return table.get("label", name), KINDS[kind](**own, **_chosen(path.parent, table, options))
+        return table.get("label", name), KINDS[kind](**{**own, **_chosen(path.parent, table, options)})
