@@ -20,6 +20,7 @@ from tenpercent.data.sources.changes import RecordedImages, compare
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.ids import paired
+from tenpercent.data.store.left_out import read_held_out, read_rejected
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.decisions.log import DecisionLog
 from tenpercent.embedding.by_run import embed_by_run
@@ -281,7 +282,6 @@ def test_an_image_that_changes_while_its_update_is_killed_is_embedded_again(
 
 
 def test_a_hold_out_stays_and_new_images_fill_it_up(place: Path) -> None:
-    from tenpercent.data.store.left_out import read_held_out
 
     def held() -> set[str]:
         table = read_held_out(RunFolder.open(place / "held"))
@@ -366,3 +366,27 @@ def test_a_table_that_changed_is_brought_up_to_date(
     run("x.parquet", out="fresh", keep=0.75)
     for name in (*SAME, "selection.parquet"):
         assert (place / "of-table" / name).read_bytes() == (place / "fresh" / name).read_bytes(), name
+
+
+def test_a_file_that_goes_while_it_is_read_is_rejected_and_gone_the_next_time(
+    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    draw(place / "photos" / "new.png", 100)
+    draw(place / "photos" / "stays.png", 101)
+
+    def goes(*arguments: object) -> RunFolder:
+        (place / "photos" / "new.png").unlink()
+        return embed_by_run(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("tenpercent.embedding.update.embed_by_run", goes)
+    assert "stays.png" in embed("photos", out="run").ids
+    rejected = read_rejected(RunFolder.open(place / "run"))
+    assert rejected is not None
+    assert ("new.png", "No such file or directory") in zip(
+        *(rejected[name].to_pylist() for name in ("id", "reason")), strict=True
+    )
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    with caplog.at_level("INFO"):
+        assert len(embed("photos", out="run")) == 24
+    assert "photos: 1 gone (new.png)" in caplog.text
