@@ -192,3 +192,12 @@ def test_a_large_jpeg_that_is_cut_off_is_rejected_at_a_reduced_scale_too(tmp_pat
         for share in (0.3, 0.9, 0.999):
             with pytest.raises(Unreadable, match="truncated"):
                 decode_for(out.getvalue()[: int(len(out.getvalue()) * share)], Decoding(), len, 100)
+
+
+def test_after_the_first_images_a_run_says_how_long_all_take(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(one_by_one, "FIRST", 4)
+    with caplog.at_level("INFO", "tenpercent"):
+        embed(photos, tmp_path / "run", Means())
+    assert [line for line in caplog.messages if line.startswith("embedding takes about ")]

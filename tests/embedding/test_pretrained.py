@@ -17,10 +17,11 @@ from PIL import Image
 import tenpercent as tp
 from tenpercent.cli.main import main
 from tenpercent.data.sources.opening import open_source
+from tenpercent.embedding import pretrained
 from tenpercent.embedding.pretrained import PretrainedNetwork
 from tenpercent.embedding.settings import NETWORK
 from tenpercent.embedding.stage import default_embedder
-from tenpercent.errors import MissingExtraError
+from tenpercent.errors import MissingExtraError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,19 @@ def test_without_onnx_runtime_the_command_that_installs_it_is_named(
     with pytest.raises(MissingExtraError, match=r"tenpercent\[photos\]"):
         tp.embed(saved(tmp_path / "photos", (80, 70), classes=0), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_missing_or_damaged_network_is_one_line_with_the_command(
+    damaged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "network.onnx"
+    if damaged:
+        file.write_bytes(NETWORK.read_bytes()[:1000])
+    monkeypatch.setattr(pretrained, "NETWORK", file)
+    with pytest.raises(UsageError, match=r"network.onnx is missing or damaged .*: pip install") as caught:
+        tp.embed(saved(tmp_path / "photos", (80, 70), classes=0), out=tmp_path / "run")
+    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
 
 
 def test_leaks_are_found_by_the_network_of_the_run_without_torch(tmp_path: Path) -> None:

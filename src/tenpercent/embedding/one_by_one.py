@@ -24,7 +24,7 @@ from ..data.store.part_files import Part, part_files, part_layout, without_flaws
 from ..data.store.rejected import REJECTED, Rejected, write_rejected
 from ..data.store.run_folder import RunFolder
 from ..data.store.tables import count_rows, read_checked
-from ..errors import SourceError, StageError, counted, reason_of
+from ..errors import SourceError, StageError, counted, duration_text, reason_of
 from ..linkage.threads import cpus
 from ..progress import bar
 from .origin import Origin
@@ -35,6 +35,7 @@ PART = 1024  # images a part file: what a kill can cost. Fixed, so that a resume
 MEMORY = 2**29  # bytes that a run takes, beside images above 20 megapixels
 ROW_BYTES = 150  # of a part file beside the vectors: id, path, hash
 TIMED = 16  # images from which the time of all is estimated
+FIRST = 32  # images of a run after which it says how long all will take
 AHEAD = 4  # images a thread may be ahead of the one that is written next
 
 log = logging.getLogger("tenpercent")
@@ -104,8 +105,8 @@ def embed_each(
     about, started, fresh = origin.about(source), time.perf_counter(), 0
     rejected: list[Rejected] = []
     whole = {path.name: path for path in part_files(run.embeddings)}
+    done = sum(count_rows(path) for path in whole.values())
     if whole:
-        done = sum(count_rows(path) for path in whole.values())
         log.info("embedding resumed: %s of %s images are on disk", f"{done:,}", f"{len(rows):,}")
     with bar(len(rows), "embedding", "images") as progress:
         for number, cut in enumerate(in_batches(len(rows), PART)):
@@ -114,12 +115,15 @@ def embed_each(
                 rejected += (Rejected(*one) for one in read_metadata(path).get(REJECTED, []))
                 progress.update(cut.stop - cut.start)
                 continue
-            found = []
+            began, found = time.perf_counter(), []
             for one in in_order(
                 lambda row: encoded(source, row, encoder), rows[cut].tolist(), AHEAD * cpus()
             ):
                 found.append(one)
                 progress.update(1)
+                if fresh == 0 and len(found) == FIRST:
+                    each = (time.perf_counter() - began) / FIRST
+                    log.info("embedding takes about %s", duration_text(each * (len(rows) - done)))
             part, gone = _part(source, found, encoder.width)
             rejected += gone
             fresh += len(found)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..errors import require
+from ..errors import UsageError, one_line, require
 from .settings import NETWORK
 
 SIDE = 224  # pixels, as in its training
@@ -30,11 +30,23 @@ class PretrainedNetwork:
     least = 2 * SIDE
 
     def __init__(self) -> None:
+        """Load the network.
+
+        Raises:
+            UsageError: its file is missing or damaged.
+            MissingExtraError: ONNX Runtime is not installed.
+        """
         onnxruntime = require("onnxruntime", "photos")
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # a thread an image; several on one image wait for each other
-        self._session = onnxruntime.InferenceSession(NETWORK, options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(NETWORK, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # of ONNX Runtime, which has a kind for each fault
+            raise UsageError(
+                f"the pretrained network {NETWORK} is missing or damaged ({one_line(error, 200)}); bring it back with: "
+                "pip install --force-reinstall --no-deps tenpercent"
+            ) from error
 
     def vector(self, image: npt.NDArray[np.uint8]) -> Floats:
         """Return the vector of an image, float32[1280], of uint8[h, w, 3]."""
