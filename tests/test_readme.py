@@ -118,6 +118,7 @@ def test_the_command_prints_what_the_readme_shows(photos: Path, capsys: pytest.C
     assert "    tenpercent run photos/\n" in README.read_text(encoding="utf-8")
     assert main(["run", "photos/"]) == 0
     said = capsys.readouterr()
-    lines = [line for line in (said.err + said.out).splitlines() if line.strip()]
+    again = "nothing has changed since it was embedded"  # the images were embedded above
+    lines = [line for line in (said.err + said.out).splitlines() if line.strip() and line != again]
     shown = [line for line in printed_in_readme() if not line.startswith(TRAINING)]
     assert [shape(line) for line in lines] == [shape(line) for line in shown]
