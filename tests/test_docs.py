@@ -387,7 +387,7 @@ def test_the_figures_of_the_review_page_are_those_measured() -> None:
         assert row.endswith(f"| {few} | {many} |")
     load = json.loads((ROOT / "benchmarks" / "review.json").read_text(encoding="utf-8"))
     all_of_it = load["load"]["milliseconds"]["all"]
-    assert f"{all_of_it['answers']:,} answers, none an error; median {all_of_it['median']:.0f} ms" in page
+    assert f"{all_of_it['answers']:,} responses, none an error; median {all_of_it['median']:.0f} ms" in page
     assert (
         f"95th percentile {all_of_it['p95']:.0f} ms, the longest {all_of_it['largest'] / 1000:.1f} s" in page
     )

@@ -101,8 +101,8 @@ def test_class_names_are_honoured_beside_any_labels(labels: Any, named: Any, cod
         (np.eye(3), {}, r"labels have shape \(3, 3\) for 3 vectors"),
         ([{"a": 1}, 0, 0], {}, "labels hold dicts"),
         ([object(), 0, 0], {}, r"row 0\) is object \(labels of dtype object\)"),
-        ("cat", {}, "labels can't be made of a string, 'cat'"),
-        ({"a": 1}, {}, "labels can't be made of dict"),
+        ("cat", {}, "labels can't be made from a string, 'cat'"),
+        ({"a": 1}, {}, "labels can't be made from dict"),
         (np.ma.masked_array([0, 1, 2], mask=[0, 1, 0]), {}, "labels: a masked array"),
         ([-2, 0, 1], {}, "-2 is below -1"),
         (
@@ -186,7 +186,7 @@ def test_ids_become_the_text_they_are(ids: Any, text: list[str]) -> None:
         ([True, False, True], "the id of row 0 is True"),
         ([b"\xff", b"a", b"b"], "not UTF-8"),
         ("abc", "a string, 'abc'"),
-        ({"a": 0, "b": 1, "c": 2}, "ids can't be made of dict"),
+        ({"a": 0, "b": 1, "c": 2}, "ids can't be made from dict"),
         ([1, "1", 2], "'1' occurs more than once"),
         ([b"a", "a", "b"], "'a' occurs more than once"),
         (np.ma.masked_array([1, 2, 3], mask=[1, 0, 0]), "masked"),
@@ -228,7 +228,7 @@ def test_what_can_be_no_vectors_is_refused_in_one_line() -> None:
         ),
         (torch.ones(3, 2, requires_grad=True), r"torch\.Tensor .*detach"),
         (pandas.DataFrame({"a": ["x", "y"], "b": [1, 2]}), "dtype object"),
-        ([[1.0, 2.0], [1.0]], r"can't be made of list .*give a NumPy array"),
+        ([[1.0, 2.0], [1.0]], r"can't be made from list .*give a NumPy array"),
         (Pictures(), "Pictures; give a NumPy array"),
         (pandas.Series([np.ones(2), np.ones(2)]), r"shape \(2,\).*numpy\.stack"),
         ("photos/", "a string, 'photos/'"),
@@ -583,7 +583,7 @@ def test_what_a_selection_is_asked_is_one_line_where_it_can_not_be() -> None:
         ),
         (
             lambda: tp.select_by(taken, 0.9, strategy="ccs", scores=torch.ones(20, requires_grad=True)),
-            r"scores can't be made of torch\.Tensor",
+            r"scores can't be made from torch\.Tensor",
         ),
     ]
     for call, said in calls:

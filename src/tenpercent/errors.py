@@ -79,7 +79,7 @@ class StageError(RunFolderError):
 
 def nearest(name: object, known: Iterable[str], limit: int = 3) -> str:
     """Return ``"; did you mean a, b?"`` for the known names closest to `name`, or an empty string."""
-    found = get_close_matches(str(name), list(known), n=limit, cutoff=0.5)
+    found = get_close_matches(str(name), list(known), n=limit, cutoff=0.6)
     return f"; did you mean {', '.join(found)}?" if found else ""
 
 

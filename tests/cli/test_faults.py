@@ -216,7 +216,7 @@ def test_a_folder_that_is_no_run(vectors: Path, tmp_path: Path, capsys: pytest.C
     assert "is a file" in capsys.readouterr().err
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
     assert main(["info", str(tmp_path / "mine")]) == 1
-    assert "no run folder" in capsys.readouterr().err
+    assert "not a run folder" in capsys.readouterr().err
 
 
 def _hold(

@@ -290,7 +290,7 @@ def test_decisions_come_back_whatever_their_text_holds() -> None:
 )
 def test_lines_of_other_types_are_no_decisions(key: str, value: Any) -> None:
     line = json.loads(to_lines([Decision(1, "2026", Kind.KEEP, (ImageName("a"),))])) | {key: value}
-    with pytest.raises(UsageError, match="line 1 of the file is no decision"):
+    with pytest.raises(UsageError, match="line 1 of the file is not a decision"):
         from_lines(json.dumps(line))
 
 

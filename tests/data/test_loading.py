@@ -65,12 +65,12 @@ def test_a_file_of_something_else_is_named_as_such_and_never_to_be_deleted(
         )
     for path in (*foreign, run / "selection.parquet", run / "run.json"):
         wrong.append(
-            (partial(tp.Merges.load, path, embeddings), r"is no tree of merges.*the merges\.parquet")
+            (partial(tp.Merges.load, path, embeddings), r"is not a tree of merges.*the merges\.parquet")
         )
     for path in (*foreign, run / "selection.parquet"):
         wrong.append((partial(tp.Embeddings.load, path), "is a file, not a run folder; pass"))
     wrong.append(
-        (partial(tp.Embeddings.load, tmp_path / "mine"), "is no part of embeddings.*pass a run folder")
+        (partial(tp.Embeddings.load, tmp_path / "mine"), "is not a part of embeddings.*pass a run folder")
     )
     for path in foreign:
         wrong.append((partial(RunFolder.open, path), "is a file, not a run folder; make a run folder"))
@@ -92,7 +92,7 @@ def test_a_path_that_is_nowhere_is_said_as_it_was_given(
         with pytest.raises(StageError, match=r"^nowhere does not exist; .*--out (nowhere|RUN)"):
             load("nowhere")  # type: ignore[operator]
     Path("mine").mkdir()
-    with pytest.raises(StageError, match=r"^mine is no run folder \(no run.json\)"):
+    with pytest.raises(StageError, match=r"^mine is not a run folder \(no run.json\)"):
         tp.Selection.load("mine")
 
 

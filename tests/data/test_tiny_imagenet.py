@@ -266,7 +266,7 @@ def test_labels_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "devkit").mkdir()
     (tmp_path / "devkit" / "cars_train_annos.mat").write_bytes(b"MATLAB 5.0")
     found = opened(source)
-    assert "cars_train_annos.mat can't be read (write a text file" in found.taken["unlabelled"]
+    assert "cars_train_annos.mat is not a text file; give one with a file name" in found.taken["unlabelled"]
 
 
 def test_version_0_1_reads_no_such_file(tiny: Path) -> None:

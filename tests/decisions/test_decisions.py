@@ -183,7 +183,7 @@ def test_decisions_travel_as_lines_and_come_once(tmp_path: Path) -> None:
     assert [(d.kind, d.images, d.undone, d.time) for d in other.history()] == [
         (d.kind, d.images, d.undone, d.time) for d in log.history()
     ]
-    with pytest.raises(UsageError, match="line 2 of the file is no decision"):
+    with pytest.raises(UsageError, match="line 2 of the file is not a decision"):
         from_lines(lines.splitlines()[0] + '\n{"kind": "keep"}')
 
 

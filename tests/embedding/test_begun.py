@@ -1,4 +1,4 @@
-"""A run that has finished nothing may be begun again with other settings or another source; it locks no folder."""
+"""A run that has finished nothing may start again with other settings or another source; it locks no folder."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_other_settings_begin_it_again(
 ) -> None:
     tp.embed(folder, out=begun, embedder=means)
     (said,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert f"{begun} was not finished, and is begun again, since function was " in said
+    assert f"{begun} was not finished, and starts again, since function was " in said
     assert said.endswith(f"means; what it had made moved to {begun / 'earlier' / '1'}")
     tp.embed(folder, out=tmp_path / "other", embedder=means)
     assert parts(begun) == parts(tmp_path / "other")
@@ -95,13 +95,15 @@ def test_what_has_finished_is_refused_in_words(tmp_path: Path, capsys: pytest.Ca
     for rows, differ in (
         (np.ones((9, 4)), "the width of a vector was 3, now 4"),
         (np.ones((8, 3)), "the number of vectors was 9, now 8"),
-        (np.ones((9, 3)), "its vectors, their names or their labels are others"),
+        (np.ones((9, 3)), "its vectors, their names or their labels differ"),
     ):
         np.save(file, rows)
         for dry in ((), ("--dry-run",)):
             assert main(["embed", str(file), "--out", run, *dry]) == 1
             said = capsys.readouterr().err.splitlines()[-1]
-            assert f"{run} holds a run of {file}, made otherwise: {differ}; choose another --out" in said
+            assert (
+                f"{run} holds a run of {file}, made from other input: {differ}; choose another --out" in said
+            )
     assert RunFolder.open(run).stage(Stage.EMBED) is not None
 
 

@@ -120,6 +120,6 @@ def test_a_run_by_a_cached_model_says_so_and_is_not_mixed_with_another(
     assert main([*command, "timm:test_vit", "--side", "96"]) == 0
     assert "embedding by test_vit (licence apache-2.0)" in capsys.readouterr().err
     assert main([*command, "timm:test_vit"]) == 1
-    assert "side was 96, now None" in capsys.readouterr().err
+    assert "side was 96, now not set" in capsys.readouterr().err
     assert main([*command, "pretrained"]) == 1
     assert "the embedder was timm:test_vit, now pretrained; choose another --out" in capsys.readouterr().err

@@ -176,7 +176,7 @@ def test_lists_of_rows_and_ids(tmp_path: Path) -> None:
         ("none.txt", None, "can't read"),
         ("empty.txt", "\n", "names no images"),
         ("twice.txt", "1\n2\n1\n", "twice"),
-        ("far.txt", "1\n120\n", "which is no image"),
+        ("far.txt", "1\n120\n", "which is not an image"),
         ("columns.csv", "a,b\n1,2\n", "its columns are a, b"),
         ("words.csv", "row\nx\n", "can't read"),
         ("short.csv", "other,row\nx,1\ny\n", "line 2 below the names of the columns has no row"),

@@ -263,7 +263,7 @@ def test_runs_that_can_not_be_probed(pictures: Path, tmp_path: Path) -> None:
         ([], "there is nothing to probe"),
         (["--timm", "test_resnet"], "--images SOURCE"),
         (["--labels", "l.npy"], "--labels l.npy belong to --vectors"),
-        (["nowhere"], "no run folder"),
+        (["nowhere"], "not a run folder"),
     ],
 )
 def test_calls_that_make_no_sense_are_one_line(

@@ -1,4 +1,4 @@
-"""How much may go: the curve is what cuts at its thresholds say, with and without decisions."""
+"""How much can be removed: the curve is what cuts at its thresholds say, with and without decisions."""
 
 from __future__ import annotations
 

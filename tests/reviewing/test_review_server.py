@@ -702,7 +702,7 @@ def test_names_that_look_like_more_than_names(tmp_path: Path) -> None:
 def test_runs_that_can_t_be_looked_at_are_refused_before_anything_listens(
     tmp_path: Path, digits: Path
 ) -> None:
-    with pytest.raises(RunFolderError, match="no run folder"):
+    with pytest.raises(RunFolderError, match="not a run folder"):
         serve(tmp_path / "none", browser=False)
     rows = np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32)
     np.save(tmp_path / "v.npy", rows)

@@ -193,7 +193,10 @@ def test_what_has_no_meaning_beside_locked_images_is_one_line() -> None:
     merges = uncut(drawn(0, 2))
     ids = tuple(range(20))
     for cut, said in (
-        (tp.Cut(0.5, locked=ids), r"keep 0.5 of 26 images is 13, but 20 are locked; keep at least 0.7693"),
+        (
+            tp.Cut(0.5, locked=ids),
+            r"keep 0.5 of 26 images is 13, but 20 are locked; give a keep of at least 0.7693",
+        ),
         (tp.Cut(0.9, locked=ids, budget="global"), "budget is 'global'"),
         (tp.Cut(0.9, locked=ids, hold="height"), "hold is 'height'"),
         (tp.Cut(0.9, locked=["x", "y", "z", "u", "v"]), "locked 'u', 'v', 'x' and 2 more: no such image"),
@@ -255,7 +258,10 @@ def test_what_is_wrong_with_locked_ids_is_one_line(
     for name, said in (
         ("gone.txt", "locked '100', '101', '102' and 1 more: no such image among 60"),
         ("no.csv", "give a table with a column id"),
-        ("most.txt", "keep 0.9 of 60 images is 54, but 58 are locked; keep at least 0.9667, or lock fewer"),
+        (
+            "most.txt",
+            "keep 0.9 of 60 images is 54, but 58 are locked; give a keep of at least 0.9667, or lock fewer",
+        ),
     ):
         assert main(["select", str(run), "--locked", str(tmp_path / name)]) == 2
         (line,) = capsys.readouterr().err.splitlines()

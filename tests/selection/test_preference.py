@@ -182,7 +182,7 @@ def test_what_has_no_such_values_is_one_line(
         tp.select(tp.cluster(tmp_path / "vectors"), tp.Cut(representative="sharpest"))
     run = tmp_path / "run"
     tp.run(photos, out=run)
-    with pytest.raises(UsageError, match="is no table; give one of centre"):
+    with pytest.raises(UsageError, match="is not a table; give one of centre"):
         tp.select(run, tp.Cut(representative="column:score"))
     assert main(["select", str(run), "--strategy", "random", "--representative", "largest"]) == 2
     assert "--representative has no meaning for --strategy random" in capsys.readouterr().err

@@ -149,7 +149,7 @@ def test_a_quota_is_said_as_what_was_asked(
     assert main(["run", str(vectors), "--keep", "0.9", "--out", run]) == 0
     said = capsys.readouterr().out
     assert "Asked to keep 90%: removed 6 of 60 images (10.0%), kept 54." in said
-    assert "The last pair joined is " in said
+    assert "The last merge is at " in said
     assert "show again" not in said
     assert "The heights of the merges have a gap: 20 up to" in said, "far beyond the cut"
     assert main(["select", run, "--threshold", "0.001"]) == 0
@@ -160,14 +160,14 @@ def test_a_quota_is_said_as_what_was_asked(
     assert "Asked to keep 50% by random: removed 30 of 60 images (50.0%), kept 30." in capsys.readouterr().out
 
 
-def test_the_report_names_what_was_asked_and_the_gap_at_the_curve(vectors: Path, tmp_path: Path) -> None:
+def test_the_report_names_what_was_asked_and_the_gap_below_the_curve(vectors: Path, tmp_path: Path) -> None:
     tp.run(vectors, out=tmp_path / "run", keep=0.5)
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "Asked to keep 50%: removed 30 of 60 images." in page
     assert re.search(r"; two images of this set are 0\.\d{1,2} apart on average\.", page)
     assert "nothing in common" not in page
-    curve = page[page.index('id="curve"') :]
-    assert "have a gap: 20 up to" in curve[: curve.index("</section>")]
+    how_much = page[page.index('id="how-much"') :]
+    assert "have a gap: 20 up to" in how_much[: how_much.index("</section>")]
 
 
 def test_where_all_vectors_are_equal_that_is_said_and_not_that_no_gap_tells_them_apart() -> None:

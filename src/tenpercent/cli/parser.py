@@ -320,6 +320,8 @@ COMMANDS = (
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        if both := re.fullmatch(r"argument (\S+): not allowed with argument (\S+)", message):
+            message = f"{both[2]} and {both[1]} exclude each other; give one of them"
         self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
     def _check_value(self, action: argparse.Action, value: str) -> None:

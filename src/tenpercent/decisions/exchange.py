@@ -72,7 +72,7 @@ def from_lines(text: str, name: str = "the file") -> tuple[Decision, ...]:
             found.append(_decision(parsed(line, DecisionLine)))
         except ValueError as error:
             raise UsageError(
-                f"line {number} of {name} is no decision ({error}); give what decisions --export wrote"
+                f"line {number} of {name} is not a decision ({error}); give what decisions --export wrote"
             ) from None
     return tuple(found)
 
@@ -107,7 +107,7 @@ def read_into(run: str | Path, path: Path) -> str:
     """Add the decisions of a file to a run, except those it has; return a line with their number.
 
     Raises:
-        UsageError: the file can't be read, or a line of it is no decision.
+        UsageError: the file can't be read, or a line of it is not a decision.
     """
     folder = RunFolder.open(run)
     try:

@@ -1,4 +1,4 @@
-"""Runs that were begun and have finished nothing yet: begun again where their source or settings are others now."""
+"""Runs that were begun and have finished nothing yet: they start again where their source or settings have changed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def follow_source(run: RunFolder, opened: ImageSource | Embeddings, now: SourceR
 
 
 def begin_again(run: RunFolder, now: SourceRecord, differ: str) -> None:
-    """Begin a run again that has finished nothing; what it had made moves to ``earlier/``.
+    """Start a run again that has finished nothing; what it had made moves to ``earlier/``.
 
     Args:
         run: the run folder.
@@ -49,7 +49,7 @@ def begin_again(run: RunFolder, now: SourceRecord, differ: str) -> None:
     """
     to = run.set_aside(now)
     kept = "" if to is None else f"; what it had made moved to {to}"
-    log.warning("%s was not finished, and is begun again, since %s%s", run.path, differ, kept)
+    log.warning("%s was not finished, and starts again, since %s%s", run.path, differ, kept)
 
 
 def _changed_images(run: RunFolder, opened: ImageSource | Embeddings) -> str:

@@ -93,7 +93,7 @@ def embed_each(
         A summary for ``run.json``.
 
     Raises:
-        StageError: the folder holds embeddings made otherwise, or of images that have changed.
+        StageError: the folder holds embeddings made with other settings, or of images that have changed.
         SourceError: there are no rows.
         TenpercentError: more than half of the images can't be read.
     """

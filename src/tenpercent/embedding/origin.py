@@ -159,7 +159,15 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     if old.get("embedder") != new["embedder"]:
         return [f"the embedder was {_kind(old)}, now {_kind(new)}"]
     keys = sorted(old.keys() | new.keys())
-    return [f"{key} was {old.get(key)}, now {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
+    return [
+        f"{key} was {_value(old.get(key))}, now {_value(new.get(key))}"
+        for key in keys
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _value(setting: object) -> object:
+    return "not set" if setting is None else setting
 
 
 def _kind(embedder: dict[str, Any]) -> str:

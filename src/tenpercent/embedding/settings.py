@@ -208,7 +208,7 @@ class SelfSupervised:
             object.__setattr__(self, "weights", Path(self.weights))
             if self.network is None:
                 raise UsageError(
-                    f"weights is {self.weights} without a network; name its timm model with network"
+                    f"weights is {self.weights} without a network; give the name of its timm model as network"
                 )
 
     def as_json(self) -> dict[str, Any]:

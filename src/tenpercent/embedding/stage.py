@@ -312,7 +312,7 @@ def check_vectors_alone(source: str | Path, embedder: Embedder | ByLabels | None
     """Raise `UsageError` where a source of ready vectors is combined with an embedder or a hold-out."""
     if embedder is not None or holdout:
         raise UsageError(
-            f"{source} holds vectors already; leave out --holdout, --embedder and all other flags of embedding"
+            f"{source} holds vectors already; leave out --holdout, --embedder and all other embedding flags"
         )
 
 

@@ -166,7 +166,7 @@ def check_update(run: RunFolder, source: ImageSource, about: SourceRecord) -> No
     done = run.require(Stage.EMBED)
     if differ := replace(run.source, fingerprint=about.fingerprint).differences(about):
         raise RunFolderError(
-            f"{run.path} was made otherwise: {differ}; choose another --out, or start over with --reread"
+            f"{run.path} was made with other settings: {differ}; choose another --out, or start over with --reread"
         )
     if (done.settings.holdout or 0.0) != about.holdout:
         held = done.settings.holdout

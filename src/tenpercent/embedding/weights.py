@@ -123,7 +123,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch's unpickler raises nearly anything on files that are no weights
+    except Exception as error:  # torch's unpickler raises nearly anything on files that are not weights
         # torch's own message advises to run the code in the file
         why = (
             "it holds more than tensors"

@@ -168,8 +168,8 @@ def read_list(path: Path, embeddings: Embeddings) -> Ints:
     unknown = [one for one in found if one not in by]
     if unknown:
         raise UsageError(
-            f"{path} names {unknown[0]!r}, which is no image of this run ({len(unknown):,} of {len(found):,} are not); "
-            "give row numbers of the source, or ids"
+            f"{path} names {unknown[0]!r}, which is not an image of this run ({len(unknown):,} of {len(found):,} are "
+            "not); give row numbers of the source, or ids"
         )
     positions = np.unique(np.asarray([by[one] for one in found], dtype=np.int64))
     if len(positions) < len(found):

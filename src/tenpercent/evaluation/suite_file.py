@@ -245,7 +245,7 @@ def _arm(folder: Path, arm: str) -> str:
         return arm
     if not name or is_known(name) or not (folder / file).is_file():
         raise UsageError(
-            f"arm {arm!r}: a list is NAME=FILE, with a name that is no arm already and an existing file {folder / file}"
+            f"arm {arm!r}: a list is NAME=FILE, with a name that is not yet an arm and an existing file {folder / file}"
         )
     return f"{name}={folder / file}"
 

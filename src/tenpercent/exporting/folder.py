@@ -104,7 +104,7 @@ def notes(how: Counter[str], class_names: list[str | None], endings: Counter[str
     """Return notes on how the files were made, and on those that ImageFolder will skip."""
     said = []
     if how["linked"]:
-        said.append(f"{how['linked']:,} are hard links: to change one is to change the source's file")
+        said.append(f"{how['linked']:,} are hard links: changing one changes the source's file")
     if how["copied"]:
         said.append(f"{how['copied']:,} are copies: the file system can't link there")
     if how["followed"]:

@@ -74,7 +74,7 @@ def collapse(first: Ints, cannot_link: npt.ArrayLike | None = None) -> EqualRows
         cannot_link: int[k, 2], positions that must not share a cluster; None for no such pairs.
 
     Raises:
-        UsageError: `cannot_link` is no list of pairs of two different positions.
+        UsageError: `cannot_link` is not a list of pairs of two different positions.
     """
     n = len(first)
     pairs = forbidden_pairs(cannot_link, n)

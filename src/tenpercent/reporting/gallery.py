@@ -68,9 +68,9 @@ def shelves(groups: SelectionGroups, limit: int) -> list[Shelf]:
         ]
     else:
         above = [group for group in largest(groups, limit) if groups.size[group] > sizes.min()]
-        about = "Their images are the most alike; of equals the larger first."
+        about = "Their images are the most alike; equally tight ones by size, the largest first."
         found = [
-            Shelf("The largest groups", "Of equal sizes the tighter first.", above),
+            Shelf("The largest groups", "Groups of equal size by diameter, the smallest first.", above),
             Shelf("The tightest groups", about, narrow[:limit]),
         ]
     return [shelf for shelf in found if shelf.groups]

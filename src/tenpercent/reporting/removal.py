@@ -1,4 +1,4 @@
-"""How much may go: the dissimilarity of removed images to those kept for them, at every threshold of the tree."""
+"""How much can be removed: the dissimilarity of removed images to those kept for them, at each threshold."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ class _Page:
         return [group(self.selection, self.groups, one, self.mixed_groups, limit) for one in chosen]
 
     def how_much(self) -> dict[str, Any] | None:
-        """Return what goes at any threshold, with groups joined near four heights; None for other strategies."""
+        """Return what any threshold removes, with groups merged near four heights; None for other strategies."""
         merges, n = self.given.merges, len(self.selection)
         curve = removal_curve(merges)
         if not self.semantic or len(curve.threshold) < 2:

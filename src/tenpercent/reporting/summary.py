@@ -70,8 +70,8 @@ def describe_scale(selection: Selection, mean: float | None) -> str:
     """
     said = []
     if not selection.kept_by_id.all():
-        joined = max(cut.height for cut in selection.classes)
-        said.append(f"the last pair joined is {said_height(joined)} apart (1 − cosine)")
+        height = max(cut.height for cut in selection.classes)
+        said.append(f"the last merge is at {said_height(height)} (1 − cosine)")
     if mean is not None:
         said.append(f"two images of this set are {said_height(mean)} apart on average")
     words = "; ".join(said)

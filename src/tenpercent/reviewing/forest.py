@@ -42,7 +42,7 @@ class MergeForest:
         smallest: int32[n + m], the smallest position of a node.
         leaves: int64[n], positions, those of a node adjacent.
         start: int32[n + m], where the leaves of a node begin.
-        lowest, least, highest: int32[n + m], the smallest label of a node, the smallest that is no −1, the largest.
+        lowest, least, highest: int32[n + m], the smallest label of a node, the smallest other than −1, the largest.
     """
 
     def __init__(self, merges: Merges, by_class: bool) -> None:

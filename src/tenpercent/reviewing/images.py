@@ -151,4 +151,4 @@ def _measures(raw: Raw, how: Decoding) -> dict[str, Any]:
     except Unreadable:
         raise
     except Exception as error:  # Pillow's parsers raise almost anything on broken files
-        raise Unreadable(f"the file is no image any more ({type(error).__name__})") from error
+        raise Unreadable(f"the file is not an image any more ({type(error).__name__})") from error

@@ -156,7 +156,7 @@ def _filter(state: RunState, asked: GroupsRequest) -> GroupFilter:
 
 
 def _code(state: RunState, name: str | None) -> int | None:
-    """Return the code of a class given by its code, or by its name where that is no code.
+    """Return the code of a class given by its code, or by its name where that is not a code.
 
     Raises:
         RequestError: no class has that name or code.

@@ -144,7 +144,8 @@ def _check(n: object, locked: int, images: int) -> None:
         )
     if int(n) > images - locked:
         raise UsageError(
-            f"n is {n:,}, but of {counted(images, 'image')} {locked:,} are locked; ask for at most {images - locked:,}"
+            f"n is {n:,}, but {locked:,} of {counted(images, 'image')} {'is' if locked == 1 else 'are'} locked; "
+            f"ask for at most {images - locked:,}"
         )
 
 

@@ -232,11 +232,11 @@ def _column(source: ImageSource, embeddings: Embeddings, name: str) -> Values:
     """Return a function for the values of a table's column.
 
     Raises:
-        UsageError: the source is no table, or has no such column of numbers or times.
+        UsageError: the source is not a table, or has no such column of numbers or times.
     """
     if source.columns is None:
         raise UsageError(
-            f"representative is {COLUMN + name!r}, but {source.spec} is no table; give one of {', '.join(Rule)}"
+            f"representative is {COLUMN + name!r}, but {source.spec} is not a table; give one of {', '.join(Rule)}"
         )
     schema = source.columns(embeddings.rows[:1]).schema
     kind = schema.field(name).type if name in schema.names else None

@@ -170,7 +170,7 @@ def check_room(cut: Cut, locked: int, images: int) -> None:
     """Raise `UsageError` where more images are locked than a cut may keep."""
     if cut.keep is not None and locked > (wanted := cut.wanted(images)):
         raise UsageError(
-            f"keep {cut.keep:g} of {images:,} images is {wanted:,}, but {locked:,} are locked; keep at least "
+            f"keep {cut.keep:g} of {images:,} images is {wanted:,}, but {locked:,} are locked; give a keep of at least "
             f"{math.ceil(1e4 * locked / images) / 1e4:g}, or lock fewer"
         )
 

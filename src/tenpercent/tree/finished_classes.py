@@ -86,7 +86,7 @@ class FinishedClasses:
     def shallower(self, depth: ClassDepth) -> list[Linkage]:
         """Return the results of the class for shallower requests, to resume from.
 
-        Deeper ones are no help: cut back they would lack their counts, and whole they would depend on earlier calls.
+        Deeper ones do not help: cut back they would lack their counts, and whole they would depend on earlier calls.
         """
         return [
             linkage

@@ -51,7 +51,7 @@ class Gap:
 def find_gap(heights: Floats) -> Gap | None:
     """Return the clearest gap in the heights of a tree's first merges, or None where there is none.
 
-    Those of exact duplicates are left out: the step from 0 to any other height is no finding.
+    Those of exact duplicates are left out: the step from 0 to any other height is not a finding.
 
     Args:
         heights: float64[m], ascending.

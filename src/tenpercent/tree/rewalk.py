@@ -2,7 +2,7 @@
 
 Merges up to height h are decided by the pairs with d ≤ h, and connected components of the graph of these pairs never
 interact (docs/clustering.md). So only the component that contains a constraint is walked again, to the height that the
-class's merges are complete to. There a pair apart is a pair at infinite dissimilarity, and an image alone is no point.
+class's merges are complete to. There a pair apart is a pair at infinite dissimilarity, and an image alone is left out.
 A pair that no merge has brought together changes nothing: the walk would take every merge as before.
 """
 

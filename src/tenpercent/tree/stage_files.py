@@ -31,7 +31,7 @@ def stored_file(path: str | Path, name: str, what: str) -> Path:
         what: what the file holds, with its article, for errors.
 
     Raises:
-        StageError: the path does not exist, or is a folder without such a file that is no run folder.
+        StageError: the path does not exist, or is a folder without such a file that is not a run folder.
     """
     path = as_path(path, what)
     if not path.exists() and path.suffix != ".parquet":
@@ -40,7 +40,7 @@ def stored_file(path: str | Path, name: str, what: str) -> Path:
         return path
     if not (path / name).is_file() and not (path / RECORD).is_file():
         raise StageError(
-            f"{path} is no run folder (no {RECORD}); make one with: tenpercent run SOURCE --out RUN"
+            f"{path} is not a run folder (no {RECORD}); make one with: tenpercent run SOURCE --out RUN"
         )
     return path / name
 

@@ -109,7 +109,7 @@ def size_of(raw: Raw, how: Decoding) -> tuple[int, int]:
     """Return width and height of an image as it is seen, upright; its pixels are not decoded.
 
     Raises:
-        Unreadable: it is no image, or its header is broken.
+        Unreadable: it is not an image, or its header is broken.
     """
     if isinstance(raw, np.ndarray):
         return raw.shape[1], raw.shape[0]
@@ -133,7 +133,7 @@ def bytes_a_pixel(image: Image.Image) -> int:
 
 
 def _no_image(raw: bytes) -> str:
-    """Describe a file that is no image: often a placeholder for content that was not fetched."""
+    """Describe a file that is not an image: often a placeholder for content that was not fetched."""
     if raw.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer in place of the image; git lfs pull fetches it"
     if len(raw) < 1024 and b"/annex/objects/" in raw:

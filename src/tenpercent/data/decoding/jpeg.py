@@ -3,7 +3,7 @@
 libjpeg fills missing data with grey and reports it in a warning that Pillow doesn't pass on. But its decoder can be
 fed piece by piece, and stops where it lacks data. So it gets the data without the end marker that follows them, then a
 few meaningless bytes, since it looks up to 8 bytes ahead: a decoder that still waits for data has not had them all.
-The check costs nothing beside the decoding. The bytes added are ones, which are no code of any JPEG: each block takes
+The check costs nothing beside the decoding. The bytes added are ones, which no JPEG has as a code: each block takes
 34 of these bits, so at most two missing blocks of 8 × 8 pixels at the very end go unnoticed. Where the end marker is
 missing, even these are noticed: the picture is decoded again with other bytes added, and must be the same.
 

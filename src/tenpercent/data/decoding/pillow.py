@@ -13,7 +13,7 @@ from threading import Lock
 from PIL import Image, ImageFile, TiffImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
 
-# Formats of Pillow that are no still pictures, or need another program to be drawn (EPS: Ghostscript).
+# Formats of Pillow that are not still pictures, or need another program to be drawn (EPS: Ghostscript).
 _NOT_PICTURES = frozenset({"BUFR", "EPS", "FITS", "FLI", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "WMF"})
 _FIRST = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # tried first: nearly every file is one of these
 

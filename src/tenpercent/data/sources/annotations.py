@@ -133,7 +133,7 @@ def _read(file: Path, names: _Names, column: str | None = None) -> Annotations |
         return Annotations(
             file,
             None,
-            f"{file.name} can't be read (write a text file with a file name and a class on each line)",
+            f"{file.name} is not a text file; give one with a file name and a class on each line",
         )
     with file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
         lines = (line for line in text if line.strip() and not line.startswith("#"))

@@ -94,7 +94,7 @@ class Change:
         new: ids now of images that the run does not have.
         gone: ids in the run of images that no longer exist, under any id.
         renamed: id in the run -> id now, of images with equal bytes.
-        replaced: ids whose image has other content, which is no other image of the run.
+        replaced: ids whose image has other content, not that of another image of the run.
         relabelled: ids whose class has changed.
         content: row now -> row in the run, of the images that are known to have the bytes that were embedded.
     """
@@ -212,7 +212,7 @@ class _Contents:
         self.unreadable: set[int] = set()
 
     def _is_table_untouched(self) -> bool:
-        """Return whether a table, or another source that is no folder of files, has the rows that it had."""
+        """Return whether a table, or another source that is not a folder of files, has the rows that it had."""
         same_ids = [*self._now.ids] == [self.known.ids.get(row) for row in range(len(self._now))]
         if not same_ids or self._now.taken.get("images", "") != self.known.taken:
             return False
@@ -242,7 +242,7 @@ class _Contents:
         return [pair for pair in there if pair in other]
 
     def _stat(self, place: int) -> tuple[int | None, float | None]:
-        """Return the size of a file, and when it was touched; None where it is no file, or gone."""
+        """Return the size of a file, and when it was touched; None where it is not a file, or gone."""
         if not self._files:
             return None, None
         try:
@@ -252,7 +252,7 @@ class _Contents:
         return found.st_size, max(found.st_mtime, found.st_ctime) if self._closely else found.st_mtime
 
     def size(self, place: int) -> int | None:
-        """Return the size of a file; None where it is no file, or gone."""
+        """Return the size of a file; None where it is not a file, or gone."""
         return self._stat(place)[0]
 
     def _is_image(self, place: int) -> bool:
@@ -350,7 +350,7 @@ def only_embedded(source: ImageSource, known: RecordedImages) -> ImageSource:
 
 
 def check_not_skipped(about: SourceRecord, name: str) -> None:
-    """Raise `UsageError` where a file of a run's folder is no image of the run, with the reason.
+    """Raise `UsageError` where a file of a run's folder is not an image of the run, with the reason.
 
     Args:
         about: the source as described in `run.json`.

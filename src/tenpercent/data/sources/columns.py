@@ -234,7 +234,7 @@ def declared_classes(schema: pa.Schema, column: str, spec: str) -> tuple[str, ..
     """Return the class names that `datasets` declared for a column, or None.
 
     Raises:
-        SourceError: they are no list of names.
+        SourceError: they are not a list of names.
     """
     names = features_of(schema, spec).get(column, {}).get("names")
     if names is None:

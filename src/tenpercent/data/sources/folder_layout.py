@@ -206,7 +206,7 @@ def _divide_within(paths: set[Names], level: int, asked: str | None, spec: str) 
 
 @dataclass(frozen=True)
 class _Silent:
-    """Levels of paths that are no part of the class.
+    """Levels of paths that are not part of the class.
 
     Attributes:
         lead, trail: names that all paths begin and end with.

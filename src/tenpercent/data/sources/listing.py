@@ -99,7 +99,7 @@ def _walk(listing: Listing, folder: str, above: tuple[str, ...]) -> None:
     names = {entry.name for entry in entries}
     if (
         folder and listing.rules != 1 and {"run.json", "locks"} <= names
-    ):  # a run's thumbnails are no part of a source
+    ):  # a run's thumbnails are not part of a source
         listing.skipped["run folders"] += 1
         return
     for entry in entries:

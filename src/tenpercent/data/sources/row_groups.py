@@ -19,7 +19,7 @@ from .parquet_files import CHECKED, ParquetFiles, leaves
 from .source import Unreadable
 
 CACHE_BYTES = 512 * 2**20  # decoded rows kept for random access: a set of this size is read from disk once
-# A row group is decoded in blocks of about so many bytes, and at most so many rows: its footer is no guide where
+# A row group is decoded in blocks of about so many bytes, and at most so many rows: its footer is not a guide where
 # one large value is stored once for many rows.
 BLOCK_BYTES, BLOCK_ROWS = 16 * 2**20, 64
 BEGIN = 8  # the part of the memory that is filled at once, so that few groups are half decoded with their files open

@@ -21,7 +21,7 @@ def run_folder_of(source: str | Path, out: str | Path | None = None) -> Path:
     ``runs/CIFAR10``.
 
     Raises:
-        UsageError: the source is no path, or has no name, as the root of a disk.
+        UsageError: the source is not a path, or has no name, as the root of a disk.
     """
     if out is not None:
         return as_path(out, "the run folder (out)")

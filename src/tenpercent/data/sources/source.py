@@ -36,10 +36,10 @@ class ImageSource:
         skipped: what was skipped while listing, with counts, e.g. {"hidden files": 2, "broken links": 1}.
         splits: the names of all splits.
         columns: rows (ascending) -> all columns of those rows, batch by batch, with their schema metadata; None where
-            the source is no table.
+            the source is not a table.
         decoding: settings by which the result of `read` becomes pixels (`decode.decode`).
         taken: what was taken for labels, ids and images, in words: {"labels": "column label"}.
-        image_column: the column of `columns` that holds the images; None where the source is no table.
+        image_column: the column of `columns` that holds the images; None where the source is not a table.
         among: number of images of which more than half must be readable; 0 for these alone.
     """
 

@@ -74,7 +74,7 @@ def read_rows(
     classes, labelled = len(labels.class_names), 0 if labels.codes is None else int((labels.codes >= 0).sum())
     if columns.class_names is None and classes > SEVERAL and 2 * classes > labelled:
         taken["distinct"] = (
-            f"{classes:,} classes for {labelled:,} labelled images: if these are no labels, give --label-column none"
+            f"{classes:,} classes for {labelled:,} labelled images: if these are not labels, give --label-column none"
         )
     if rules > 1:
         ids = _ids(columns, read, spec, paths, taken)

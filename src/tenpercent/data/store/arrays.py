@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import UsageError, one_line
+from ...errors import UsageError, counted, one_line
 
 Array = npt.NDArray[Any]
 Vectors = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -66,7 +66,7 @@ def _no_array(values: object, name: str, reason: str) -> UsageError:
         if isinstance(values, str | bytes)
         else f"{package}.{kind.__qualname__}".removeprefix("builtins.")
     )
-    return UsageError(f"{name} can't be made of {said}{reason}; give a NumPy array, e.g. {remedy}")
+    return UsageError(f"{name} can't be made from {said}{reason}; give a NumPy array, e.g. {remedy}")
 
 
 def one_a_row(values: object, name: str, n: int) -> Array:
@@ -90,7 +90,9 @@ def one_a_row(values: object, name: str, n: int) -> Array:
                 f"{name} hold {type(nested).__name__}s ({nested!r:.60}); give one value per vector, shape ({n},)"
             )
     if array.ndim == 1 and len(array) != n:
-        raise UsageError(f"there are {len(array)} {name} for {n} vectors; give one per vector")
+        raise UsageError(
+            f"{counted(len(array), name.removesuffix('s'))} for {counted(n, 'vector')}; give one per vector"
+        )
     if array.shape != (n,):
         raise UsageError(
             f"{name} have shape {array.shape} for {n} vectors; give one per vector, shape ({n},)"

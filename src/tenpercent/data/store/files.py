@@ -35,11 +35,15 @@ def replacing(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)  # so that its bytes count as free
+        _remove(temporary)  # so that its bytes count as free
         raise RunFolderError(f"{cant_write(path, error)}, or choose another folder") from error
     finally:
-        if path.parent.is_dir():  # else there is nothing to remove, and asking would be the next error
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _remove(temporary: Path) -> None:
+    if temporary.parent.is_dir():  # else there is nothing to remove, and asking would be the next error
+        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -156,9 +156,8 @@ def positions_of(
             if len(ids) <= NEAREST_AMONG
             else ids[max(0, place - NEAREST_AMONG // 2) : place + NEAREST_AMONG // 2]
         )
-        raise UsageError(
-            f"{name} {first_of(unknown)}: no such image among {len(ids):,}{nearest(unknown[0], near.tolist())}"
-        )
+        meant = nearest(unknown[0], near.tolist()) or (f"; ids look like {ids[0]!r}" if len(ids) else "")
+        raise UsageError(f"{name} {first_of(unknown)}: no such image among {len(ids):,}{meant}")
     return np.unique(found)
 
 

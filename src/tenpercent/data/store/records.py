@@ -89,9 +89,9 @@ class SourceRecord:
         found = [
             f"{what} was {then or 'none'}, now {is_now or 'none'}"
             for what, then, is_now in values
-            if then != is_now
+            if (then or None) != (is_now or None)
         ]
-        return "; ".join(found) or f"its {noun}, their names or their labels are others"
+        return "; ".join(found) or f"its {noun}, their names or their labels differ"
 
     def as_json(self) -> dict[str, Any]:
         """Return the record as `run.json` holds it."""

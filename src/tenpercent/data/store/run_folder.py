@@ -66,13 +66,13 @@ class RunFolder(RunPaths):
         known = self.source
         if differ := known.differences(source):
             raise RunFolderError(
-                f"{self.path} holds a run of {known.spec}, made otherwise: {differ}; choose another --out, or start "
-                "over with --reread"
+                f"{self.path} holds a run of {known.spec}, made from other input: {differ}; choose another --out, "
+                "or start over with --reread"
             )
 
     @property
     def nothing_finished(self) -> bool:
-        """True if no stage has finished, so that the run may be begun again."""
+        """True if no stage has finished, so that the run may start again."""
         content = self.read()
         return not content["stages"] and not content.get("checksums")
 
@@ -115,7 +115,7 @@ class RunFolder(RunPaths):
             raise RunFolderError(f"{run.path} is a file, not a run folder; {_folder_of(run.path)}")
         if not run.json_path.is_file():
             raise RunFolderError(
-                f"{run.path} is no run folder (no run.json); make one with: tenpercent run SOURCE --out {run.path}"
+                f"{run.path} is not a run folder (no run.json); make one with: tenpercent run SOURCE --out {run.path}"
             )
         content = run.read()
         with run._told():

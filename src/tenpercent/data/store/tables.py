@@ -168,7 +168,7 @@ def read_checked(path: Path, layout: Layout) -> tuple[pa.Table, dict[str, Any]]:
 
 
 def check_file(path: Path) -> None:
-    """Raise `StageError` where the checksum of a file that is no table differs from the one in `run.json`."""
+    """Raise `StageError` where the checksum of a file that is not a table differs from the one in `run.json`."""
 
     def compare(kept: str | None) -> None:
         with whole(path):
@@ -230,16 +230,16 @@ def _check_content(path: Path, layout: Layout) -> None:
         return  # in its own place: what is wrong with it is damage
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            raise StageError(f"{path} is no {layout.what} (it is not a Parquet file); {instead}")
+            raise StageError(f"{path} is not a {layout.what} (it is not a Parquet file); {instead}")
     schema = pq.read_schema(path)
     stored = (schema.metadata or {}).get(ABOUT)
     if stored is None:
-        raise StageError(f"{path} is no {layout.what}: it was not written by tenpercent; {instead}")
+        raise StageError(f"{path} is not a {layout.what}: it was not written by tenpercent; {instead}")
     try:
         parsed_format(path, stored, layout.about, layout.newest)
     except ValueError:
         columns = ", ".join(schema.names[:5]) + (", …" if len(schema.names) > 5 else "")
-        raise StageError(f"{path} is no {layout.what} (its columns are {columns}); {instead}") from None
+        raise StageError(f"{path} is not a {layout.what} (its columns are {columns}); {instead}") from None
 
 
 def _expected(path: Path, schema: pa.Schema, kept: str | None) -> dict[str, str]:

@@ -28,7 +28,7 @@ def parsed(text: str | bytes, kind: Any) -> Any:
         kind: a dataclass, a TypedDict, int, float, str, bool, None, Any, or a list, dict, literal or union of them.
 
     Raises:
-        ValueError: it is no JSON, or of another type; the message says what is wrong.
+        ValueError: it is not JSON, or of another type; the message says what is wrong.
     """
     try:
         value = json.loads(text)
@@ -51,7 +51,7 @@ def parsed_format(path: Path, text: str | bytes, kind: Any, newest: int) -> dict
 
     Raises:
         NewerFormatError: the format is newer.
-        ValueError: it is no JSON, or of another type.
+        ValueError: it is not JSON, or of another type.
     """
     version = parsed(text, dict[str, Any]).get("format")
     if isinstance(version, int) and version > newest:

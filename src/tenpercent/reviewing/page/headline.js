@@ -1,4 +1,4 @@
-// The cut in words: what was asked for and what goes, how far apart the last pair joined is, counts, progress, notes.
+// The cut in words: what was asked for and what is removed, the height of the last merge, counts, progress, notes.
 
 import { byId, el } from "./dom.js";
 import { speak } from "./notices.js";
@@ -32,7 +32,7 @@ function result({ removed, keep, threshold }) {
 function lead({ redundant_groups: groups, height, largest }) {
   if (state.run.n === 1) return ["This run has one image, so there is nothing to compare."];
   if (!groups) return [];
-  return [`The last pair joined is ${roughly(height)} apart. `, el("span", { class: "how" }, `In each group the image framed in green is kept and the others go; the largest holds ${several(largest, "image")}.`)];
+  return [`The last merge is at ${roughly(height)}. `, el("span", { class: "how" }, `In each group the image framed in green is kept and the others are removed; the largest holds ${several(largest, "image")}.`)];
 }
 
 const counts = (cut) => [

@@ -107,6 +107,6 @@ def _checked_value(strategy: Strategy, text: str) -> float:
         value = float("nan")
     if not low <= value <= high or (strategy is Strategy.SEMDEDUP and value != int(value)):
         raise UsageError(
-            f"strategy {strategy} has the value {text[:40]!r}; it must be {what}, from {low:g} to {high:g}"
+            f"strategy {strategy} has the value {text[:40]!r}; it must be {what}, from {low:,.0f} to {high:,.0f}"
         )
     return value
