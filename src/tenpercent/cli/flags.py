@@ -130,7 +130,11 @@ COLUMNS = (
         "NAME",
         "Parquet and label files: column of labels (default: found by name); none: use no labels",
     ),
-    flag("--embedding-column", "NAME", "Parquet: column of existing vectors"),
+    flag(
+        "--embedding-column",
+        "NAME",
+        "Parquet: column of existing vectors (default: none where there are images)",
+    ),
     flag("--id-column", "NAME", "Parquet: column of ids (default: found by name); none: use the row numbers"),
     switch("--follow-links", "folders: follow links that lead outside the folder"),
     flag(
@@ -266,32 +270,32 @@ CUT = group(
             "instead of --keep: take every merge up to this dissimilarity (1 − cosine)",
         ),
     ),
-    switch("--yes", "do not ask if --threshold removes more than half of the images"),
+    switch("--yes", "do not ask for confirmation if --threshold removes more than half of the images"),
     flag(
         "--budget",
         "class|global",
         "class: keep the same fraction of each class (default); global: take the lowest merges of all classes",
     ),
-    flag("--keep-ids", "FILE", "images that must stay, beside what --keep keeps: one id per line"),
+    flag("--keep-ids", "FILE", "images that stay in addition to those that --keep keeps: one id per line"),
     one_of(
         flag(
             "--locked",
             "FILE",
-            "images that must stay, being labelled already: one id per line, or the column id of a .csv or .parquet; "
-            "images near to them are removed first",
+            "images that must stay, such as labelled ones, and count towards --keep: one id per line, or the column id "
+            "of a .csv or .parquet; images near to them are removed first",
         ),
         switch("--grow", "lock the images that RUN's earlier selection keeps"),
     ),
     flag(
         "--representative",
         "RULE",
-        "image kept of each group: centre (default), sharpest, largest, newest, oldest, or of a table column:NAME, "
-        "where the largest value wins",
+        "image kept of each group: centre (default), sharpest, largest, newest, oldest, or, for a table, column:NAME: "
+        "the one with the largest value there",
     ),
     flag(
         "--min-per-class",
         "N",
-        "number of images that each class keeps at least (default: {tree.cut:Cut.min_per_class})",
+        "least number of images that each class keeps (default: {tree.cut:Cut.min_per_class})",
     ),
     flag(
         "--hold",

@@ -88,7 +88,7 @@ COMMANDS = (
             flag(
                 "--margin",
                 "POINTS",
-                "loss in points of accuracy against which training runs are tested (default: 0.2)",
+                "acceptable loss in points of accuracy (default: 0.2)",
             ),
         ),
     ),
@@ -118,7 +118,7 @@ COMMANDS = (
             RUN,
             one_of(
                 flag("--export", "FILE", "write all decisions as lines of JSON; nothing is overwritten"),
-                flag("--import", "FILE", "add the decisions of such a file", dest="read"),
+                flag("--import", "FILE", "add the decisions of a file that --export wrote", dest="read"),
             ),
         ),
     ),
@@ -140,8 +140,8 @@ COMMANDS = (
             flag(
                 "--strategy",
                 "NAME",
-                "kcenter (default): the farthest from its nearest one; graph-add: what most raises the similarity "
-                "of all images to their nearest one; spread: even along the tree",
+                "kcenter (default): the image farthest from every labelled or listed one; graph-add: the one that most "
+                "raises the similarity of all images to their nearest; spread: evenly along the tree",
             ),
             flag("--to", "FILE", "file to write (default: RUN/next.csv); no other file is overwritten"),
         ),
@@ -183,7 +183,11 @@ COMMANDS = (
                 default=Path("runs/leaks"),
             ),
             flag("--table", "FILE", "also write the pairs to this .csv or .parquet file"),
-            flag("--fail-above", "N", "exit with status 1 if more than N test images have a near-duplicate"),
+            flag(
+                "--fail-above",
+                "N",
+                "exit with status 1 if more than N test images have a near-duplicate (default: never)",
+            ),
             flag(
                 "--export",
                 "indices|folder|csv|hf",
@@ -191,7 +195,11 @@ COMMANDS = (
             ),
             flag("--to", "PATH", "file or folder that --export writes; nothing is overwritten"),
             flag("--layer", "start|middle|end", "layer whose vectors are compared (default: end)"),
-            MEMORY,
+            flag(
+                "--memory",
+                "SIZE",
+                "memory limit for the pairs, e.g. 4GiB or 4G (default: half of free memory)",
+            ),
             group(
                 "sources",
                 *(
@@ -241,7 +249,7 @@ COMMANDS = (
             ),
             flag("--images", "SOURCE", "labelled images for --timm (default: those of the first run)"),
             flag("--weights", "FILE", "local weights of a single --timm model, instead of the hub's"),
-            flag("--test", "SOURCE", "labelled images to test on, instead of the runs' own"),
+            flag("--test", "SOURCE", "labelled images to test on (default: each run's own, see below)"),
             flag(
                 "--out",
                 "FOLDER",

@@ -138,8 +138,8 @@ def _ids_of_table(path: Path, flag: str) -> tuple[str, ...]:
         return tuple(map(str, table["id"].to_pylist()))
     except (OSError, KeyError, pa.ArrowException) as error:
         raise UsageError(
-            f"can't read {flag} {path}: {reason_of(error)}; give a table with a column id, or a text file with one id per "
-            "line"
+            f"can't read {flag} {path}: {reason_of(error)}; give a table with a column id, or a text file with one id "
+            "per line"
         ) from None
 
 
