@@ -60,7 +60,10 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "keep text": (lambda t, v: [str(v), "--keep", "most"], "'most' is not a number"),
     "threshold negative": (lambda t, v: [str(v), "--threshold", "-1"], "threshold is -1"),
     "threshold above 2": (lambda t, v: [str(v), "--threshold", "5"], "threshold is 5"),
-    "both cuts": (lambda t, v: [str(v), "--keep", "0.9", "--threshold", "0.1"], "not allowed with"),
+    "both cuts": (
+        lambda t, v: [str(v), "--keep", "0.9", "--threshold", "0.1"],
+        "--keep and --threshold exclude each other",
+    ),
     "budget": (lambda t, v: [str(v), "--budget", "globel"], "did you mean global"),
     "within": (lambda t, v: [str(v), "--within", "classes"], "did you mean class"),
     "min-per-class 0": (lambda t, v: [str(v), "--min-per-class", "0"], "min_per_class is 0"),
@@ -249,7 +252,7 @@ def test_unknown_id_offers_the_nearest(
 ) -> None:
     run = tmp_path / "run"
     assert main(["run", str(vectors), "--out", str(run)]) == 0
-    assert main(["explain", str(run), "5x"]) == 2
+    assert main(["explain", str(run), "05x"]) == 2
     assert "did you mean" in capsys.readouterr().err
 
 

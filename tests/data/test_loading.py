@@ -61,7 +61,7 @@ def test_a_file_of_something_else_is_named_as_such_and_never_to_be_deleted(
     wrong: list[tuple[Callable[[], object], str]] = []
     for path in (*foreign, run / "merges.parquet", run / "run.json", run / "embeddings/part-00000.parquet"):
         wrong.append(
-            (partial(tp.Selection.load, path), r"is no selection.*pass a run folder, or the selection")
+            (partial(tp.Selection.load, path), r"is not a selection.*pass a run folder, or the selection")
         )
     for path in (*foreign, run / "selection.parquet", run / "run.json"):
         wrong.append(

@@ -162,7 +162,7 @@ def test_a_decision_outlasts_kill_9_and_a_new_embedding(chromium: Any, made: Pat
         opened.page.get_by_role("button", name="Make representative").click()
         opened.page.locator("#decision-count").get_by_text("1", exact=True).wait_for()
     opened.page.context.close()
-    shutil.rmtree(run / "embeddings")  # as embed says, where there are embeddings made otherwise
+    shutil.rmtree(run / "embeddings")  # as embed says, where there are embeddings made with other settings
     tp.embed(made.parent / "photos", out=run, embedder=columns)
     tp.cluster(run, 0.6)
     tp.select(run, tp.Cut(keep=0.75))

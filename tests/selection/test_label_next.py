@@ -120,7 +120,7 @@ def test_the_command_lists_and_writes_them(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "none.txt").write_text("\n")
     (tmp_path / "gone.txt").write_text("3\n40\n41\n42\n43\n")
     for arguments, said in (
-        (["--n", "39"], "n is 39, but of 40 images 2 are locked; ask for at most 38"),
+        (["--n", "39"], "n is 39, but 2 of 40 images are locked; ask for at most 38"),
         (["--n", "0"], "n is 0; it must be a whole number of at least 1"),
         (["--n", "5", "--locked", str(tmp_path / "none.txt")], "locked names no image"),
         (
