@@ -364,7 +364,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 
     real = folder.link_or_copy
     monkeypatch.setattr(folder, "link_or_copy", full)
-    with pytest.raises(TenpercentError, match=r"No space left on device( \(.* free\))?; free some space") as error:
+    with pytest.raises(
+        TenpercentError, match=r"No space left on device( \(.* free\))?; free some space"
+    ) as error:
         export(selection_of(photos, KEPT), photos, ExportFormat.FOLDER, tmp_path / "kept")
     assert "\n" not in str(error.value)
     assert sorted(tmp_path.iterdir()) == [tmp_path / "photos"]
