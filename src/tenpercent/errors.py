@@ -4,7 +4,7 @@
     ├── UsageError                 2  an argument or its value: says the value, the limit and the remedy
     │   ├── SourceError            2  a source that is missing, empty or not of the stated kind
     │   └── MissingExtraError      2  an optional dependency that is not installed: says the command
-    ├── TrainingFailedError        1  a training run whose loss is nan or infinite: that trial is marked, others go on
+    ├── TrainingFailedError        1  a training run whose loss is nan or infinite: marked, and the others continue
     ├── MemoryBudgetError          1  clustering needs more memory than there is: says what fits (`linkage/memory.py`)
     └── RunFolderError             1  a run folder that can't be used
         ├── LockedError            1  another process works on the same stage: says which

@@ -21,7 +21,7 @@ from .data.store.left_out import check_takes_part, read_rejected
 from .data.store.run_folder import RunFolder, Stage
 from .decisions.log import ANSWERS, DecisionLog
 from .embedding.settings import by_name
-from .embedding.stage import Clock, embed_opened, open_for_run
+from .embedding.stage import Stopwatch, embed_opened, open_for_run
 from .errors import StageError, UsageError, counted
 from .selection.confirmation import confirm
 from .tree.cut import DEPTH, Cut, check_cut, check_grows, check_layer, one_cut
@@ -155,7 +155,7 @@ def _cluster_run(run: OpenRun, depth: Cut, allowed: int | None, *, find_gap: boo
     folder.require(Stage.EMBED)
     with folder.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
         embeddings = run.embeddings(depth.layer or "end")
-        clock = Clock()
+        clock = Stopwatch()
         stored = stored_merges(folder, embeddings, depth.within)
         if stored is not None and stored.covers(depth):
             folder.clear_scratch()  # a process killed after the merges were complete may have left it
@@ -174,7 +174,7 @@ def _cluster_run(run: OpenRun, depth: Cut, allowed: int | None, *, find_gap: boo
 
 
 def store_merges(
-    folder: RunFolder, merges: Merges, clock: Clock, bare: Merges | None = None, **depth: float | None
+    folder: RunFolder, merges: Merges, clock: Stopwatch, bare: Merges | None = None, **depth: float | None
 ) -> None:
     """Store merges; those without decisions too, where they differ from the stored ones (`bare`)."""
     folder.drop_checksums(Stage.CLUSTER)
@@ -237,14 +237,14 @@ def _select_run(run: OpenRun, cut: Cut, allowed: int | None, *, ignore_decisions
     folder = run.folder
     with folder.lock(Stage.SELECT, Stage.REPORT):
         resources = Resources(memory=allowed, scratch=folder.scratch)
-        clock = Clock()
+        clock = Stopwatch()
         merges = run.decided(ignore=ignore_decisions, resources=Resources(memory=allowed))
         _check_clustered_so(folder, merges, cut)
         cut = grown(cut, folder, merges.embeddings)
         merges = preferring(merges, cut.representative, run)
         if not cut.locked and not merges.covers(cut):  # around locked images the rest has a tree of its own
             with folder.lock(Stage.CLUSTER):
-                deepening = Clock()
+                deepening = Stopwatch()
                 log.info("the stored tree is not deep enough; deepening it")
                 bare = merges.bare
                 merges = merges.deepened(cut, resources)
@@ -293,7 +293,7 @@ def select_by(
     if any(one.kind not in ANSWERS for one in DecisionLog(folder.path).active()):
         log.warning("decisions about images take no part: %s knows none", strategy)
     with folder.lock(Stage.SELECT, Stage.REPORT):
-        clock = Clock()
+        clock = Stopwatch()
         clustered = folder.stage(Stage.CLUSTER)
         embeddings = load_embeddings(folder, "end" if clustered is None else clustered.settings.layer)
         if within is None and clustered is not None:
@@ -304,7 +304,9 @@ def select_by(
     return with_source(selection, folder)
 
 
-def _store_selection(folder: RunFolder, selection: Selection, embeddings: Embeddings, clock: Clock) -> None:
+def _store_selection(
+    folder: RunFolder, selection: Selection, embeddings: Embeddings, clock: Stopwatch
+) -> None:
     from .tree.gap import mean_dissimilarity
 
     folder.forget(Stage.SELECT)
@@ -373,7 +375,7 @@ def _report_run(
 
     folder = run.folder
     with folder.lock(Stage.REPORT):
-        clock = Clock()
+        clock = Stopwatch()
         folder.require(Stage.SELECT)
         merges = run.decided(ignore=ignore_decisions)
         cut = cut_since(run, ignore_decisions=ignore_decisions)

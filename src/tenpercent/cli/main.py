@@ -67,11 +67,11 @@ def _confirmed(arguments: argparse.Namespace) -> Iterator[None]:
         return
     from ..selection.confirmation import confirmed_by
 
-    with confirmed_by(log.warning if arguments.yes else _ask):
+    with confirmed_by(log.warning if arguments.yes else _confirm):
         yield
 
 
-def _ask(said: str) -> None:
+def _confirm(said: str) -> None:
     """Ask whether to continue.
 
     Raises:

@@ -70,7 +70,7 @@ def is_borrowed(folder: RunFolder, made_by: dict[str, Any]) -> bool:
     return bool(stored_count(folder.embeddings) == done.n)
 
 
-def said(identity: dict[str, Any]) -> str:
+def identity_text(identity: dict[str, Any]) -> str:
     """Return an identity in words."""
     weights = identity["weights_hash"]
     return f"{identity['network']} (weights {weights})" if weights else str(identity["network"])

@@ -1,4 +1,4 @@
-"""Origin of a run's embeddings, stored beside them; a run is not resumed with any other."""
+"""Origin of a run's embeddings, what they were made from, stored beside them; a run is not resumed with another."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class OriginRecord(TypedDict):
 
 @dataclass(frozen=True)
 class Origin:
-    """Origin of embeddings.
+    """What embeddings were made from: the images, which of their rows, and the embedder.
 
     Attributes:
         source: fingerprint of the source.

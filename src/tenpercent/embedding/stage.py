@@ -46,7 +46,7 @@ SIDE = 32  # pixels per side of photos in training without labels on the CPU
 
 
 @dataclass
-class Clock:
+class Stopwatch:
     """Seconds since creation."""
 
     started: float = field(default_factory=time.perf_counter)
@@ -155,7 +155,7 @@ def embed_opened(
     reread: bool = False,
 ) -> RunFolder:
     """Embed a source that is open already, and return its run folder: see `embed`."""
-    clock = Clock()
+    clock = Stopwatch()
     about = describe(source, opened, options, holdout)
     log.info("%s", describe_taken(about))
     if reread:
@@ -256,7 +256,7 @@ def _update(
     about: SourceRecord,
     needed: Update,
     embedder: Embedder | ByLabels | None,
-    clock: Clock,
+    clock: Stopwatch,
 ) -> RunFolder:
     """Take the images of a run's source as they are now: see `update.update`."""
     if embedder is not None:

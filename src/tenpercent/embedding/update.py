@@ -317,6 +317,6 @@ def _rejected(source: ImageSource, rows: Ints, reasons: dict[int, str]) -> Itera
 
 
 def _facts(run: RunFolder) -> dict[str, Any]:
-    """Return what `run.json` says of the network and its images, beside what an update writes anew."""
+    """Return what `run.json` says of the network and its images, beside what an update writes again."""
     own = {*StageRecord.__dataclass_fields__, "n", "rejected", "layers", "change", "network_classes"}
     return {key: value for key, value in run.read()["stages"][Stage.EMBED].items() if key not in own}

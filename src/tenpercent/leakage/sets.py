@@ -23,7 +23,7 @@ from ..data.store.left_out import read_held_out, read_rejected
 from ..data.store.rejected import rejected_table
 from ..data.store.run_folder import RunFolder, Stage
 from ..embedding.by_run import embed_by_run
-from ..embedding.identity import identity_of, said
+from ..embedding.identity import identity_of, identity_text
 from ..embedding.stage import embed
 from ..errors import SourceError, StageError, UsageError
 from .compared_set import ComparedSet
@@ -315,8 +315,8 @@ def _check_comparable(train: ComparedSet, test: ComparedSet) -> None:
     """Raise `StageError` where the vectors are of two networks, or of two widths."""
     if train.network is not None and test.network is not None and train.network != test.network:
         raise StageError(
-            f"TRAIN was embedded by {said(train.network)}, TEST by {said(test.network)}, and vectors of two networks "
-            "can't be compared; give TEST as a source of images, and TRAIN's network embeds it"
+            f"TRAIN was embedded by {identity_text(train.network)}, TEST by {identity_text(test.network)}, and "
+            "vectors of two networks can't be compared; give TEST as a source of images, and TRAIN's network embeds it"
         )
     if train.embeddings.width != test.embeddings.width:
         raise UsageError(

@@ -40,7 +40,7 @@ class _OneBlasThread:
         self._process = 0  # counts forks, so that a thread of the parent resets nothing in the child
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
-                before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._begin_anew
+                before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._reset
             )
 
     @contextmanager
@@ -68,7 +68,7 @@ class _OneBlasThread:
         self._limit.restore_original_limits()
         _let_any_thread_set()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         """Reset the limit in a child; its parent holds the lock while it forks, so both are consistent."""
         self._process += 1
         if self._inside:

@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from ..data.decoding.decode import Unreadable
 from ..data.store.run_folder import RunFolder, Stage
-from ..embedding.stage import Clock
+from ..embedding.stage import Stopwatch
 from ..errors import TenpercentError
 from ..linkage.memory import Resources
 from ..pipeline import select, store_merges
@@ -163,7 +163,7 @@ def deepen(run: RunFolder, cut: Cut) -> None:
         MemoryBudgetError: the cut needs more memory; the message says what fits.
     """
     with run.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
-        tree, clock = load_decided(run), Clock()
+        tree, clock = load_decided(run), Stopwatch()
         if not tree.covers(cut):
             deeper = tree.deepened(cut, Resources(scratch=run.scratch))
             store_merges(run, deeper, clock, tree.bare, keep=cut.keep, threshold=cut.threshold)

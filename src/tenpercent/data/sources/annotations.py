@@ -61,7 +61,7 @@ def find_annotations(
         one for file in files if not _is_selection(file) and (one := _read(file, names, column)) is not None
     ]
     if column is None:
-        found = [_unasked(one, len(images), folders) for one in found]
+        found = [_without_doubtful(one, len(images), folders) for one in found]
     sure = [one for one in found if one.classes is not None]
     if not sure:
         return found[0] if found else Annotations()
@@ -204,7 +204,7 @@ def _classes(file: Path, rows: Rows, place: int, which: int, names: _Names) -> A
     return Annotations(file, classes)
 
 
-def _unasked(found: Annotations, n: int, folders: Collection[str]) -> Annotations:
+def _without_doubtful(found: Annotations, n: int, folders: Collection[str]) -> Annotations:
     """Drop doubtful classes: of few of the `n` images, numbers, or a different text for each image."""
     if found.classes is None or found.file is None:
         return found

@@ -80,7 +80,7 @@ class _Table:
             )
         return chosen[0] if chosen else None
 
-    def asked(self, name: str, fitting: list[str], what: str, flag: str) -> str:
+    def requested(self, name: str, fitting: list[str], what: str, flag: str) -> str:
         """Return a column that was requested by name."""
         if name in fitting:
             return name
@@ -138,9 +138,9 @@ def _image_and_vector(
     beside = options.embedding_column is not None
     if options.embedding_column is not None:
         vectors = table.fitting(lambda kind: can_be_vector(kind, whole=True))
-        vector = table.asked(options.embedding_column, vectors, "vectors", "--embedding-column")
+        vector = table.requested(options.embedding_column, vectors, "vectors", "--embedding-column")
     if options.image_column is not None and not (beside and options.image_column == NO_COLUMN):
-        image = table.asked(options.image_column, images, "images", "--image-column")
+        image = table.requested(options.image_column, images, "images", "--image-column")
     elif beside and options.image_column is None and len(likely) > 1:
         remarks["no pictures"] = f"no pictures: --image-column takes one of {', '.join(likely)}"
     elif options.image_column is None:
@@ -168,7 +168,7 @@ def _find_label(
     fitting = [name for name in table.fitting(can_be_label) if name not in taken]
     if options.label_column is not None:
         asked = options.label_column
-        return None if asked == NO_COLUMN else table.asked(asked, fitting, "labels", flag)
+        return None if asked == NO_COLUMN else table.requested(asked, fitting, "labels", flag)
     usual = table.named(LABEL_NAMES, [name for name in table.schema.names if name not in taken])
     declared = [name for name in fitting if table.declares(name) == "ClassLabel"]
     declared = [name for name in declared if name.lower() not in SPLIT_NAMES]
@@ -201,7 +201,7 @@ def _find_id(table: _Table, options: SourceOptions) -> str | None:
     fitting = table.fitting(can_be_id)
     if options.id_column is not None:
         asked = options.id_column
-        return None if asked == NO_COLUMN else table.asked(asked, fitting, "ids", "--id-column")
+        return None if asked == NO_COLUMN else table.requested(asked, fitting, "ids", "--id-column")
     named = table.named(ID_NAMES, table.schema.names)
     return next((name for name in named if name in fitting), named[0] if named else None)
 

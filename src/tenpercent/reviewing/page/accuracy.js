@@ -2,15 +2,15 @@
 
 import { lowest, place } from "./cut.js";
 import { byId, el, svg } from "./dom.js";
-import { on, state } from "./state.js";
+import { onChange, state } from "./state.js";
 import { percent, several } from "./words.js";
 
 const HEIGHT = 88; // pixels
 const EDGE = 14; // of it above and below the points
 
 export function startAccuracy() {
-  on("run", draw);
-  on("keep", cursor);
+  onChange("run", draw);
+  onChange("keep", cursor);
   new ResizeObserver(() => requestAnimationFrame(draw)).observe(byId("keep-slider"));
   draw();
 }

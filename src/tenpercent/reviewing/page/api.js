@@ -22,7 +22,7 @@ function address(path, params = {}) {
   return text ? `${path}?${text}` : path;
 }
 
-async function ask(url, options) {
+async function request(url, options) {
   let answer;
   try {
     answer = await fetch(url, { credentials: "same-origin", ...options });
@@ -43,16 +43,16 @@ async function ask(url, options) {
 }
 
 export async function get(path, params, signal) {
-  return (await ask(address(path, params), { signal })).json();
+  return (await request(address(path, params), { signal })).json();
 }
 
 export async function getBytes(path, params, signal) {
-  return (await ask(address(path, params), { signal })).arrayBuffer();
+  return (await request(address(path, params), { signal })).arrayBuffer();
 }
 
 export async function post(path, body = {}) {
   const headers = { "Content-Type": "application/json" };
-  return (await ask(path, { method: "POST", headers, body: JSON.stringify(body) })).json();
+  return (await request(path, { method: "POST", headers, body: JSON.stringify(body) })).json();
 }
 
 /** The address of an image's picture. The origin is in it so that no picture of an earlier embedding is shown. */

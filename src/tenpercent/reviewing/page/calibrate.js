@@ -9,7 +9,7 @@ import { say } from "./notices.js";
 import { state } from "./state.js";
 import { count, percent, roughly, several } from "./words.js";
 
-/** Open the questions; they go on where they were left. */
+/** Open the questions; they resume where they were left. */
 export async function calibrate() {
   let asked;
   try {
@@ -65,7 +65,7 @@ export async function calibrate() {
   function said(progressed) {
     const { answers, images, threshold, low, high, removed, fewest, most, highest } = asked;
     if (!answers) return [`${progressed}. Answer by what the images are for: would one of them do?`];
-    if (asked.beyond) return [`${progressed}. They are the same for you up to ${roughly(highest)}, where the tree ends: deepen it to go on.`];
+    if (asked.beyond) return [`${progressed}. They are the same for you up to ${roughly(highest)}, where the tree ends: deepen it to continue.`];
     if (asked.below) return [`${progressed}. No pair is the same for you so far; only exact duplicates would go.`];
     const ends = fewest < most ? `${count(fewest)} to ${several(most, "image")}` : several(most, "image");
     return [el("b", {}, `The same up to ${roughly(threshold)}`), ` (90% interval: ${roughly(low)} to ${roughly(high)}): ${count(removed)} of ${several(images, "image")} go, ${percent(removed / images, images)}; at the ends of the interval ${ends}. ${progressed}.`];

@@ -4,7 +4,7 @@ import { ApiError, Follower, get, isAbort } from "./api.js";
 import { byId, el } from "./dom.js";
 import * as feed from "./feed.js";
 import { banner, say, settled } from "./notices.js";
-import { cutting, on, set, state } from "./state.js";
+import { cutting, onChange, set, state } from "./state.js";
 import { count, hundredfold, percent, several } from "./words.js";
 
 const BEYOND = 0.08; // of the slider leads deeper than the tree reaches: there it offers to deepen
@@ -29,9 +29,9 @@ export function startCut() {
     say("Dissimilarity is from 0 to 2.", { bad: true });
     height.value = heightNow();
   });
-  on("run", scale);
-  on("keep deeper", show);
-  on("cut threshold deeper", showHeight);
+  onChange("run", scale);
+  onChange("keep deeper", show);
+  onChange("cut threshold deeper", showHeight);
   scale();
   show();
 }

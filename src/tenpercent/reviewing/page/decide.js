@@ -3,7 +3,7 @@
 import { ApiError, get, post } from "./api.js";
 import { refresh } from "./cut.js";
 import { conflict, withNote } from "./decide-dialogs.js";
-import { goingOn, known } from "./feed.js";
+import { advancing, known } from "./feed.js";
 import { say, settled } from "./notices.js";
 import { cutting, set, state, targets } from "./state.js";
 import { count, decided, effect, KINDS } from "./words.js";
@@ -107,7 +107,7 @@ export async function decideWithNote() {
   return decide(answer.kind, answer.note, images);
 }
 
-const send = (...what) => goingOn(() => sent(...what));
+const send = (...what) => advancing(() => sent(...what));
 
 async function sent(kind, images, note, seen = state.version) {
   try {
@@ -136,7 +136,7 @@ export async function redo() {
   return back("api/redo", {}, (decision) => (decision ? `Redone: ${decided(decision)}.` : "There is nothing to redo."));
 }
 
-const back = (...what) => goingOn(() => returned(...what));
+const back = (...what) => advancing(() => returned(...what));
 
 async function returned(path, body, words) {
   try {

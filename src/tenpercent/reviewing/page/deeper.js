@@ -4,7 +4,7 @@ import { get, post } from "./api.js";
 import { button, byId, el } from "./dom.js";
 import { reload } from "./cut.js";
 import { say, speak } from "./notices.js";
-import { cutting, on, set, state } from "./state.js";
+import { cutting, onChange, set, state } from "./state.js";
 import { percent } from "./words.js";
 
 const AGAIN = 1500; // ms; events tell sooner, where nothing between server and page holds them back
@@ -13,7 +13,7 @@ let bar = null;
 let timer = null;
 
 export function startDeeper() {
-  on("deeper", () => {
+  onChange("deeper", () => {
     const box = byId("deeper");
     if (state.deeper && !box) byId("notes").after(offer());
     else if (!state.deeper) box?.remove();
@@ -28,7 +28,7 @@ function offer() {
     "section",
     { id: "deeper", class: "offer", "aria-labelledby": "deeper-title" },
     el("h3", { id: "deeper-title" }, "The tree does not reach this far yet"),
-    el("p", {}, `It was computed down to keep ${percent(deepest, state.run.n)}. Going on takes seconds to minutes and leaves the groups above as they are.`),
+    el("p", {}, `It was computed down to keep ${percent(deepest, state.run.n)}. Deepening it takes seconds to minutes and leaves the groups above as they are.`),
     go,
   );
   get("api/deepen").then(deepening, () => {}); // another page may have begun it already
@@ -65,14 +65,14 @@ export async function deepening({ state: now, done, error }) {
     if (done === null || done === undefined) bar.removeAttribute("value");
     else bar.value = done;
     clearTimeout(timer);
-    timer = setTimeout(ask, AGAIN);
+    timer = setTimeout(checkJob, AGAIN);
   } else if (now === "failed" && box && bar?.isConnected) {
     bar.replaceWith(button("Try again", { kind: "strong", onclick: (event) => start(event.currentTarget) }));
     say(`Deepening the tree failed: ${error}`, { bad: true });
   }
 }
 
-async function ask() {
+async function checkJob() {
   const job = await get("api/deepen").catch(() => ({ state: "computing" }));
   if (job.state === "ready" && byId("deeper")) await deepened();
   else deepening(job);

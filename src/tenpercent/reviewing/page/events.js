@@ -7,15 +7,15 @@ import { byId } from "./dom.js";
 import { mapEvent } from "./map.js";
 import { breakable } from "./names.js";
 import { banner, say } from "./notices.js";
-import { on, set, state } from "./state.js";
+import { onChange, set, state } from "./state.js";
 
 const RETRY = 2000; // ms between two tries to reach a server that is gone
 let events = null;
 let retrying = null;
 
 export function startEvents() {
-  on("offline", offline);
-  on("run", header);
+  onChange("offline", offline);
+  onChange("run", header);
   header();
   listen();
 }

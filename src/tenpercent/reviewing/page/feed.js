@@ -3,7 +3,7 @@
 import { get, isAbort, Latest } from "./api.js";
 import { card, markTiles, stretch } from "./card.js";
 import { byId, el } from "./dom.js";
-import { cutting, on, remembered, set, state } from "./state.js";
+import { cutting, onChange, remembered, set, state } from "./state.js";
 import { fileName } from "./words.js";
 import { Viewport } from "./viewport.js";
 
@@ -25,13 +25,13 @@ let asked = "";
 let waiting = null; // {index, member}: to be focused once it is there
 let displaced = null; // the image that had the focus when its group left the place; it gets it back when it returns
 let successor = null; // the image that is looked at in its stead
-let goesOn = false; // whether a decision of this page is the reason why the list is drawn again
+let advances = false; // whether a decision of this page is the reason why the list is drawn again
 
 export function startFeed() {
   feed.setAttribute("role", "feed");
   feed.setAttribute("aria-labelledby", "groups-title");
-  on("active selected severally looked", mark);
-  on("view", () => view.measure());
+  onChange("active selected severally looked", mark);
+  onChange("view", () => view.measure());
   setTileSize(size);
 }
 
@@ -83,12 +83,12 @@ export async function reload(cut = cutting(), { toTop = false } = {}) {
 }
 
 /** Do what changes decisions here: where the list then lacks the image looked at, the next one is looked at. */
-export async function goingOn(work) {
-  goesOn = true;
+export async function advancing(work) {
+  advances = true;
   try {
     return await work();
   } finally {
-    goesOn = false;
+    advances = false;
   }
 }
 
@@ -136,7 +136,7 @@ function draw() {
   if (held !== undefined && held < total) wanted.add(held); // the focus must not fall out of the page
   for (const [index, node] of cards) {
     if (wanted.has(index)) continue;
-    if (goesOn && node.contains(document.activeElement)) displaced ??= Number(document.activeElement.dataset.p ?? -1);
+    if (advances && node.contains(document.activeElement)) displaced ??= Number(document.activeElement.dataset.p ?? -1);
     node.remove();
     cards.delete(index);
   }
@@ -162,7 +162,7 @@ function draw() {
 }
 
 /**
- * Keep focus and panel on one image. Where a decision has taken the one looked at out of the list, go on with what has
+ * Keep focus and panel on one image. Where a decision has taken the one looked at out of the list, continue with what has
  * the focus now; where it comes back, by undo, go back to it; not where somebody has gone on since.
  */
 function follow() {
@@ -200,8 +200,8 @@ function cardAt(index) {
     if (held) {
       const next = alike(fresh, held);
       const same = held.dataset.p === undefined || next?.dataset.p === held.dataset.p;
-      if (!same && goesOn) displaced ??= Number(held.dataset.p);
-      if (same || goesOn) next?.focus({ preventScroll: true }); // somebody else's decision gives the focus to no other image
+      if (!same && advances) displaced ??= Number(held.dataset.p);
+      if (same || advances) next?.focus({ preventScroll: true }); // somebody else's decision gives the focus to no other image
     }
   }
   cards.set(index, fresh);

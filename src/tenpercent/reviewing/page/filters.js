@@ -3,7 +3,7 @@
 import { step } from "./cut.js";
 import { button, byId, el } from "./dom.js";
 import { filtered, setTileSize, tileSize } from "./feed.js";
-import { on, state } from "./state.js";
+import { onChange, state } from "./state.js";
 import { className, count } from "./words.js";
 
 const NONE = { class: "", min_size: "", max_size: "", text: "", decided: "any" };
@@ -44,9 +44,9 @@ export function startFilters() {
   });
   form.hidden = !filtering();
   byId("show-filters").setAttribute("aria-expanded", String(!form.hidden));
-  on("run", classes);
-  on("filter cut", show);
-  on("listed filter cut", empty);
+  onChange("run", classes);
+  onChange("filter cut", show);
+  onChange("listed filter cut", empty);
   classes();
   show();
 }

@@ -4,13 +4,13 @@ import { calibrate } from "./calibrate.js";
 import { cutAt, place } from "./cut.js";
 import { deepen } from "./deeper.js";
 import { button, byId, el } from "./dom.js";
-import { on, state } from "./state.js";
+import { onChange, state } from "./state.js";
 import { count, roughly, typically } from "./words.js";
 
 const FARTHER = 3; // times as many removed as the tree reaches is where it is looked next
 
 export function startGap() {
-  on("run cut threshold deeper", draw);
+  onChange("run cut threshold deeper", draw);
   draw();
 }
 

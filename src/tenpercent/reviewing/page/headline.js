@@ -2,11 +2,11 @@
 
 import { byId, el } from "./dom.js";
 import { speak } from "./notices.js";
-import { on, state } from "./state.js";
+import { onChange, state } from "./state.js";
 import { count, dissimilarity, percent, roughly, several } from "./words.js";
 
 export function startHeadline() {
-  on("cut deeper", tell);
+  onChange("cut deeper", tell);
 }
 
 function tell() {

@@ -4,13 +4,13 @@ import { get, picture } from "./api.js";
 import { redo, undo } from "./decide.js";
 import { button, byId, el, icon } from "./dom.js";
 import { show } from "./pick.js";
-import { on, state } from "./state.js";
+import { onChange, state } from "./state.js";
 import { count, KINDS, several, shortened, time } from "./words.js";
 
 const LIMIT = 500;
 
 export function startHistory() {
-  on("view run", () => drawHistory().catch(() => {})); // a failed request has said so by its banner
+  onChange("view run", () => drawHistory().catch(() => {})); // a failed request has said so by its banner
 }
 
 /** Draw them again where they are on screen. */

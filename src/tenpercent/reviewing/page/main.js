@@ -22,7 +22,7 @@ import { place, startPlace } from "./place.js";
 import { startRefill } from "./refill.js";
 import { startRemoved } from "./removed.js";
 import { startSelectionBar } from "./selection-bar.js";
-import { on, remembered, set, state } from "./state.js";
+import { onChange, remembered, set, state } from "./state.js";
 
 const THEMES = { auto: "system", light: "light", dark: "dark" };
 
@@ -63,7 +63,7 @@ function startViews() {
     }
     document.documentElement.dataset.view = state.view;
   };
-  on("view", draw);
+  onChange("view", draw);
   draw();
 }
 

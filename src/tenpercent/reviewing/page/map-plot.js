@@ -11,7 +11,7 @@ import { clearSelection, openPanel, pick, pickAll } from "./pick.js";
 import { within } from "./points.js";
 import { Raster } from "./raster.js";
 import { Scatter } from "./scatter.js";
-import { cutting, on, remembered, state, targets } from "./state.js";
+import { cutting, onChange, remembered, state, targets } from "./state.js";
 import { className, count, dissimilarity, several, shortened } from "./words.js";
 
 const NEAR = 14; // pixels within which a point is meant
@@ -82,9 +82,9 @@ export class MapPlot {
       lassoing: () => this.lassoing,
     });
     new ResizeObserver(() => this.resize()).observe(this.canvas.parentNode);
-    on("cut", () => this.fresh(() => this.data.loadKept()));
-    on("active cut", () => this.fresh(() => (this.mode === "group" ? this.data.loadGroup(state.active) : null)));
-    on("active selected severally", () => this.drawOver());
+    onChange("cut", () => this.fresh(() => this.data.loadKept()));
+    onChange("active cut", () => this.fresh(() => (this.mode === "group" ? this.data.loadGroup(state.active) : null)));
+    onChange("active selected severally", () => this.drawOver());
     addEventListener("themechange", () => this.recolour());
     this.resize();
     this.recolour();

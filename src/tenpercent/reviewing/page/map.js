@@ -4,7 +4,7 @@ import { get, isAbort, post } from "./api.js";
 import { button, byId, el } from "./dom.js";
 import { MapPlot } from "./map-plot.js";
 import { say } from "./notices.js";
-import { on, state } from "./state.js";
+import { onChange, state } from "./state.js";
 import { percent } from "./words.js";
 
 const AGAIN = 1500; // ms; events tell sooner, where nothing between server and page holds them back
@@ -15,7 +15,7 @@ let shown = "";
 let method = null;
 
 export function startMap() {
-  on("view", () => {
+  onChange("view", () => {
     if (state.view === "map") open().catch(failed);
   });
   if (state.view === "map") open().catch(failed);

@@ -6,7 +6,7 @@ import { markTiles } from "./card.js";
 import { details } from "./details.js";
 import { clearFilters, filtering } from "./filters.js";
 import { keysList } from "./keys.js";
-import { cutting, on, set, state } from "./state.js";
+import { cutting, onChange, set, state } from "./state.js";
 
 const REST = 70; // ms on an image before its details are asked for: arrow keys run over many
 const wide = matchMedia("(min-width: 68rem)");
@@ -17,13 +17,13 @@ let timer = null;
 let shownFor = null;
 
 export function startPanel() {
-  on("active cut deeper", () => {
+  onChange("active cut deeper", () => {
     clearTimeout(timer);
     timer = setTimeout(() => reloadPanel().catch(() => {}), state.active === shownFor ? 0 : REST);
   });
-  on("active selected severally", () => markTiles(panel));
-  on("opened", () => openSheet(state.opened));
-  on("filter", () => unlisted(state.active).then((left) => left && set({ active: null }), () => {}));
+  onChange("active selected severally", () => markTiles(panel));
+  onChange("opened", () => openSheet(state.opened));
+  onChange("filter", () => unlisted(state.active).then((left) => left && set({ active: null }), () => {}));
   wide.addEventListener("change", place);
   place();
   hint();

@@ -6,7 +6,7 @@ import { byId } from "./dom.js";
 import * as feed from "./feed.js";
 import { clearFilters } from "./filters.js";
 import { say } from "./notices.js";
-import { cutting, on, set, state } from "./state.js";
+import { cutting, onChange, set, state } from "./state.js";
 import { several } from "./words.js";
 
 let anchor = null; // where a row of several begins
@@ -16,8 +16,8 @@ export function startPick() {
   pickable(list, { between: feed.between, step: stepInFeed });
   list.addEventListener("click", onCardTool);
   severalBy(byId("several"));
-  on("keep threshold hold filter view", regrouped);
-  on("view", () => set({ severally: false }));
+  onChange("keep threshold hold filter view", regrouped);
+  onChange("view", () => set({ severally: false }));
 }
 
 /** Let a button begin and end selecting several. */
@@ -25,7 +25,7 @@ export function severalBy(button) {
   const draw = () => button.setAttribute("aria-pressed", String(state.severally));
   button.title = "Each click adds an image to the selection or takes it out, as with Ctrl or ⌘";
   button.addEventListener("click", () => set({ severally: !state.severally }));
-  on("severally", draw);
+  onChange("severally", draw);
   draw();
   return button;
 }

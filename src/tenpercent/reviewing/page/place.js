@@ -1,6 +1,6 @@
 // Place on the page, stored in the address: a reload returns to it, and a copied address leads there.
 
-import { on, state } from "./state.js";
+import { onChange, state } from "./state.js";
 
 const VIEWS = ["groups", "map", "decisions", "removed"];
 let timer = null;
@@ -24,7 +24,7 @@ export function place() {
 }
 
 export function startPlace() {
-  on("keep threshold hold filter view active", () => {
+  onChange("keep threshold hold filter view active", () => {
     clearTimeout(timer);
     timer = setTimeout(write, 300); // browsers allow no more than some hundred changes a minute
   });

@@ -5,7 +5,7 @@ import { holdTo } from "./cut.js";
 import { deepen } from "./deeper.js";
 import { button, byId, el } from "./dom.js";
 import { pick } from "./pick.js";
-import { cutting, on, state } from "./state.js";
+import { cutting, onChange, state } from "./state.js";
 import { count, dissimilarity, effect, fileName, named, percent, shortened } from "./words.js";
 
 const REST = 120; // ms after the last cut: the slider runs over many
@@ -13,13 +13,13 @@ const asking = new Latest();
 let timer = null;
 
 export function startRefill() {
-  on("cut deeper", () => {
+  onChange("cut deeper", () => {
     clearTimeout(timer);
-    timer = setTimeout(() => ask().catch((error) => isAbort(error) || draw([])), REST);
+    timer = setTimeout(() => load().catch((error) => isAbort(error) || draw([])), REST);
   });
 }
 
-async function ask() {
+async function load() {
   asking.stop();
   const { cut, run, deeper } = state;
   if (!cut || deeper || !Object.keys(run.counts_by_kind).length) return draw([]);

@@ -5,7 +5,7 @@ import { markTiles, stretch, tile } from "./card.js";
 import { byId, button, el } from "./dom.js";
 import { learnNames } from "./feed.js";
 import { pickable, severalBy } from "./pick.js";
-import { cutting, on, state } from "./state.js";
+import { cutting, onChange, state } from "./state.js";
 import { several } from "./words.js";
 
 const PAGE = 60;
@@ -18,8 +18,8 @@ export function startRemoved() {
   const choose = severalBy(button("Select several", { icon: "several", kind: "several" }));
   byId("view-removed").append(el("div", { class: "bar" }, el("h2", { id: "removed-title" }, "Removed images"), about, choose), list, more);
   pickable(list, { between: (one, other) => stretch([...list.querySelectorAll(".tile.removed")].map((node) => Number(node.dataset.p)), one, other) });
-  on("view cut deeper", () => draw().catch(told));
-  on("active selected severally", () => markTiles(list));
+  onChange("view cut deeper", () => draw().catch(told));
+  onChange("active selected severally", () => markTiles(list));
   if (state.view === "removed") draw().catch(told);
 }
 

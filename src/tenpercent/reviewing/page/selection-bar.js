@@ -7,13 +7,13 @@ import { byId, button, el } from "./dom.js";
 import { nameOf } from "./feed.js";
 import { speak } from "./notices.js";
 import { clearSelection, pick } from "./pick.js";
-import { on, state } from "./state.js";
+import { onChange, state } from "./state.js";
 import { count, fileName, several, shortened } from "./words.js";
 
 const SHOWN = 8; // pictures of those selected, at most
 
 export function startSelectionBar() {
-  on("selected severally run", draw);
+  onChange("selected severally run", draw);
 }
 
 function draw() {

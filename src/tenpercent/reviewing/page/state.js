@@ -46,7 +46,7 @@ export function set(changes) {
 }
 
 /** Call a function whenever one of some values changes. */
-export function on(names, listener) {
+export function onChange(names, listener) {
   for (const name of names.split(" ")) {
     if (!listeners.has(name)) listeners.set(name, new Set());
     listeners.get(name).add(listener);
