@@ -146,7 +146,7 @@ def test_labels_and_ids_that_do_not_fit(tmp_path: Path, vectors: np.ndarray) -> 
     with pytest.raises(UsageError, match="'same'"):
         opened(path, ids=ids)
     ids.write_text("one\n")
-    with pytest.raises(UsageError, match="1 ids"):
+    with pytest.raises(UsageError, match="1 id for 12 vectors"):
         opened(path, ids=ids)
     with pytest.raises(SourceError, match=r"l\.csv"):
         opened(path, labels=tmp_path / "l.csv")
