@@ -118,7 +118,7 @@ def _machine(result: Rows) -> str:
     )
     return (
         f"{about['cores']} cores of an {about['processor']} ({about['memory GB']:.0f} GB, {units}), Python "
-        f"{about['python']}, {versions}{peers}. Medians; other processes took at most {most:.0%} of the processor time "
+        f"{about['python']}, {versions}{peers}. Medians; other processes took at most {most:.0%} of the CPU time "
         f"during a row.{scaled}\n"
     )
 

@@ -72,6 +72,11 @@ def run(
 
     Returns:
         The selection, stored in the run folder beside the report.
+
+    Raises:
+        UsageError: a value out of its range, or one that has no meaning for the source; `SourceError` for the source.
+        RunFolderError: the run folder belongs to another source or other settings, or can't be written.
+        MemoryBudgetError: the cut needs more memory: says what fits.
     """
     cut, embedder = one_cut(cut, keep), by_name(embedder)
     allowed = checked_memory(memory)
@@ -128,6 +133,8 @@ def cluster(
         memory: memory limit for clustering, in bytes or as ``"4GiB"``; None for half of free memory.
 
     Raises:
+        UsageError: a value out of its range, or a layer that the embeddings lack.
+        StageError: the run folder holds no embeddings.
         MemoryBudgetError: this depth needs more memory: says what fits.
     """
     from .linkage.memory import Resources
@@ -211,6 +218,8 @@ def select(
         ignore_decisions: cut as if there were no decisions.
 
     Raises:
+        UsageError: a value out of its range, an unknown id, or more locked images than may be kept.
+        StageError: the run folder is not clustered yet, or with another `within` or `layer`.
         MemoryBudgetError: the cut needs more memory: says what fits.
     """
     from .selection.by_tree import select as select_merges
@@ -355,6 +364,10 @@ def report(
 
     Returns:
         Its path.
+
+    Raises:
+        UsageError: a margin out of its range.
+        StageError: the run folder holds no selection.
     """
     from .selection.stored import OpenRun
 
@@ -454,6 +467,13 @@ def export(
         format: ``indices``, ``folder``, ``csv`` or ``hf``.
         to: the path to write to; nothing there is overwritten.
         ignore_decisions: write the cut as if there were no decisions.
+
+    Returns:
+        What was written and what was left out, as text by ``str``.
+
+    Raises:
+        UsageError: an unknown format, or a path at which something exists.
+        StageError: the run folder holds no selection.
     """
     from .exporting import ExportFormat, describe_change
     from .exporting import export as write

@@ -79,7 +79,10 @@ def test_a_hub_out_of_reach_is_one_line_at_once_that_names_what_is_at_hand(
     assert time.perf_counter() - began < 20 and not out.exists()
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert SHORT["dinov2"]["name"] in line and "127.0.0.1:9" in line and "refused" in line
-    assert "at hand: --embedder pretrained, timm:test_resnet.r160_in1k, or a file with --weights FILE" in line
+    assert (
+        "available offline: --embedder pretrained, timm:test_resnet.r160_in1k, or a file with --weights FILE"
+        in line
+    )
 
 
 def test_a_damaged_file_of_the_cache_is_one_line_that_names_it(unreachable: Path) -> None:

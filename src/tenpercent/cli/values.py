@@ -137,8 +137,9 @@ def _ids_of_table(path: Path, flag: str) -> tuple[str, ...]:
             table = parquet.read_table(path, columns=["id"])
         return tuple(map(str, table["id"].to_pylist()))
     except (OSError, KeyError, pa.ArrowException) as error:
+        reason = "it has no column id" if isinstance(error, KeyError) else reason_of(error)
         raise UsageError(
-            f"can't read {flag} {path}: {reason_of(error)}; give a table with a column id, or a text file with one id "
+            f"can't read {flag} {path}: {reason}; give a table with a column id, or a text file with one id "
             "per line"
         ) from None
 

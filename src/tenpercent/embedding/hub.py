@@ -124,6 +124,6 @@ def _unreachable(hub: Any, name: str, error: Exception) -> UsageError:
     near = sorted({f"timm:{path.parts[-4].split('--')[-1]}" for path in cached if path.name in FILES})
     return UsageError(
         f"the weights of {name} are not on this machine and can't be downloaded from {hub.constants.ENDPOINT} "
-        f"({one_line(error, 200)}); at hand: --embedder {', '.join(['pretrained', *near])}, or a file with --weights "
-        "FILE"
+        f"({one_line(error, 200)}); available offline: --embedder {', '.join(['pretrained', *near])}, or a file "
+        "with --weights FILE"
     )

@@ -172,7 +172,7 @@ def walk(
         edges = list(in_threads(walk_share, range(threads), threads))
     closing = np.sort(state.closing[state.closing >= 0])
     if share is not None and until is not None and len(closing) >= until:
-        # The merges up to this height are right whatever came later, but counts went on: count again up to here.
+        # The merges up to this height are right whatever came later, but counts continued: count again up to here.
         end = int(np.searchsorted(heights, heights[closing[until - 1]], side="right"))
         if end < len(i):
             return walk(clusters, i[:end], j[:end], threads=threads)

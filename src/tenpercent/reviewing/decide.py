@@ -154,7 +154,7 @@ def change_view(
     Args:
         state: the run after the change.
         before, after: the cuts, of the same images.
-        decided: the images that decisions in between name; those that they remove go instead of no other.
+        decided: the images that decisions in between name; those that they remove are not removed in place of another.
     """
     gone, left = _removed(before, after, np.asarray(decided, dtype=np.int64))
     back = np.setdiff1d(gone, left)

@@ -48,7 +48,7 @@ class Explanation:
         members: all images of the group with their dissimilarity to the representative, which comes first.
         cut_height: the height of the last merge taken in its class, 0 where none was; else see `ClassCut.height`.
         within_all: whether images of different classes may share a group.
-        outside: the image nearest to this one outside the group, where embeddings were at hand and there is one.
+        outside: the image nearest to this one outside the group, where the embeddings are known and there is one.
         strategy: how the images were chosen.
         locked: whether it had to stay (`Cut.locked`).
         rule: the rule for representatives (`Cut.representative`).

@@ -67,17 +67,17 @@ class Cut:
         threshold: take every merge with height ≤ this, in [0, 2], instead of `keep`.
         budget: ``class`` (the default) keeps the same fraction of every class, by largest remainder; ``global`` takes
             the lowest merges of all classes together. Has no effect on a threshold.
-        keep_ids: images that must stay, by id, or by row where ids are row numbers.
+        keep_ids: images that stay in addition to those that the cut keeps, by id, or by row where ids are row numbers.
         min_per_class: least number of images of each class, or its size if smaller.
         within: ``class`` or ``all``; None for class by class where there are labels.
         layer: layer of the vectors, ``start``, ``middle`` or ``end`` (the paper, section 4.2); None for the last.
         hold: what decisions about images leave unchanged where `keep` cuts, ``count`` (the number kept, the default) or
             ``height``; a threshold holds the height.
-        locked: images that must stay, by id or row, because they are labelled already: images near to them are removed
-            first, and the rest is clustered (`selection.locked`).
+        locked: images that must stay, by id or row, because they are labelled already; they count towards `keep`.
+            Images near to them are removed first, and the rest is clustered (`selection.locked`).
         grow: lock what the earlier selection of the run folder keeps.
         representative: the image that represents a group: ``centre``, ``sharpest``, ``largest``, ``newest``, ``oldest``
-            or, of a table, ``column:NAME``.
+            or, for a table, ``column:NAME``.
 
     Raises:
         UsageError: a value out of its range, both `keep` and `threshold`, a budget beside a threshold, or both `locked`

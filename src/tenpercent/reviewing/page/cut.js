@@ -51,7 +51,7 @@ export function cutAt(threshold) {
 
 /** Choose what decisions leave as it is: the height of the cut, or how many stay. */
 export function holdTo(hold) {
-  settled(-1); // what was said of who goes instead is true no longer
+  settled(-1); // what was said of images removed instead is no longer true
   set({ hold });
   return follower.follow(cutting());
 }
@@ -94,7 +94,7 @@ async function load(asked) {
   return null;
 }
 
-/** The tree does not reach a cut: offer to go deeper; where only decisions push it there, let fewer go instead. */
+/** The tree does not reach a cut: offer to go deeper; where only decisions push it there, remove fewer instead. */
 function beyond(asked, deepest) {
   const { run } = state;
   if (asked.hold === "count" && asked.keep * run.n >= run.deepest_held * run.n - 0.5) {

@@ -163,7 +163,7 @@ function draw() {
 
 /**
  * Keep focus and panel on one image. Where a decision has taken the one looked at out of the list, continue with what has
- * the focus now; where it comes back, by undo, go back to it; not where somebody has gone on since.
+ * the focus now; where it comes back, by undo, go back to it; not where somebody has moved on since.
  */
 function follow() {
   if (displaced === null) return;

@@ -1,4 +1,4 @@
-// What decisions change of the cut: who is kept, who goes instead, and the choice between count and height.
+// What decisions change of the cut: which images are kept, which are removed instead, and the choice between count and height.
 
 import { ApiError, get, isAbort, Latest, picture } from "./api.js";
 import { holdTo } from "./cut.js";

@@ -4,7 +4,7 @@ const values = {
   run: null, // the answer of api/run
   keep: 0.9, // the fraction asked for, or that a threshold comes to: the slider's place
   threshold: null, // the dissimilarity asked for instead
-  hold: "height", // what decisions leave as it is at a fraction: "height" (fewer go) or "count" (others go instead)
+  hold: "height", // what decisions leave as it is at a fraction: "height" (fewer are removed) or "count" (others are removed instead)
   cut: null, // the answer of api/cut for it; older while the new one is on its way
   deeper: null, // {keep, deepest} where the tree does not reach what is asked for
   version: 0, // of the decisions that are on screen: what this person has seen

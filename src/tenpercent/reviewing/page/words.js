@@ -97,7 +97,7 @@ export function named(images, total) {
 
 const are = (number) => (number === 1 ? "is" : "are");
 
-/** Who is kept and who goes by decisions: "03.png is kept now; 04.png is removed instead"; empty where nobody. */
+/** Which images decisions keep and which they remove: "03.png is kept now; 04.png is removed instead"; empty where there are none. */
 export function effect({ back, n_back: kept, instead, n_instead: gone }) {
   const goes = gone ? `${named(instead, gone)} ${are(gone)} removed instead` : "";
   if (!kept) return goes;
