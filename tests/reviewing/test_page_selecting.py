@@ -308,11 +308,38 @@ def test_an_address_that_fills_up_beyond_the_tree_lets_fewer_go(chromium: Any, a
     settle(opened, 1)
     opened.page.goto("about:blank")
     opened.page.goto(address.split("?")[0] + "#keep=0.6&hold=count")
-    opened.page.get_by_text("The tree ends here, so no image is removed").wait_for()
+    opened.page.get_by_text("The tree ends here, so fewer images are removed than asked").wait_for()
     opened.wait("document.querySelector('#counts b')?.textContent === '30 kept'")
     opened.becomes(lambda: opened.page.locator(".card:not(.waiting)").count() > 3, True)
     assert opened.faults == []
     opened.page.context.close()
+
+
+def test_what_was_said_of_a_cut_goes_with_it(seen: Look) -> None:
+    page = seen.page
+    for leave in ("[", "#threshold-number"):
+        seen.click(seen.positions(0)[1])
+        page.keyboard.press("n")
+        said = page.locator(".toast.outcome", has_text="kept now")
+        said.wait_for()
+        if leave == "[":
+            page.keyboard.press(leave)
+        else:
+            page.locator(leave).fill("0.1")
+            page.keyboard.press("Enter")
+        said.wait_for(state="detached", timeout=5000)  # sooner than it goes by itself
+        seen.settle()
+
+
+def test_a_decision_that_ends_beyond_the_tree_says_what_the_page_then_shows(run: Path) -> None:
+    with page(run) as opened:
+        one, other = (
+            member["p"] for member in opened.get("/api/groups", keep=0.6)["groups"][0]["members"][:2]
+        )
+        change = opened.decide("apart", one, other, keep=0.6, hold="count")["change"]
+        shown = opened.get("/api/refill", keep=0.6, hold="height")
+        assert change["n_back"] > 0 and change == {name: shown[name] for name in change}
+        assert opened.get("/api/cut", 409, keep=0.6, hold="count")["can_deepen"]
 
 
 def test_the_answer_to_a_decision_says_who_goes_instead(run: Path) -> None:

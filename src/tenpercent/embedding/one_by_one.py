@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..data.decoding.decode import decode_for, size_of
+from ..data.decoding.decode import decode_for, measures
 from ..data.sources.source import ImageSource, Unreadable, content_hash
 from ..data.store.embeddings import Ints, in_batches
 from ..data.store.files import read_metadata
@@ -147,8 +147,8 @@ def encoded(source: ImageSource, row: int, encoder: ImageEncoder) -> _Encoded:
 
     def encode(image: Bytes) -> _Encoded:
         held = len(raw) if isinstance(raw, bytes) else raw.nbytes
-        size = (*size_of(raw, source.decoding), held)
-        return _Encoded(row, content_hash(raw), size, encoder.vector(image))
+        width, height, _ = measures(raw, source.decoding)
+        return _Encoded(row, content_hash(raw), (width, height, held), encoder.vector(image))
 
     try:
         raw = source.read(row)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.decoding.decode import size_of
+from ..data.decoding.decode import measures
 from ..data.sources.first_line import account, describe_taken
 from ..data.sources.holdout import split_holdout, write_holdout
 from ..data.sources.opening import absolute, check_options, moved, open_source
@@ -344,7 +344,7 @@ def are_photos(source: ImageSource) -> bool:
     longer = []
     for row in sorted({start + step for start in starts for step in range(min(RUN, n))}):
         try:
-            longer.append(max(size_of(source.read(row), source.decoding)))
+            longer.append(max(measures(source.read(row), source.decoding)[:2]))
         except (OSError, Unreadable):
             continue
     return bool(longer) and float(np.median(longer)) > SMALL

@@ -55,12 +55,14 @@ def decide(session: RunSession, asked: DecisionRequest) -> dict[str, Any]:
     session.refresh()
     state = session.state
     answer = {"version": state.version, "decision": decision_view(state, decision)}
-    cut = _cut(state, asked)
-    if (asked.keep is None and asked.threshold is None) or not state.covers(cut):
+    cut = after = _cut(state, asked)
+    if not state.covers(cut):  # the decision has pushed it beyond the tree: then the height is held
+        after = replace(cut, hold=Hold.HEIGHT)
+    if (asked.keep is None and asked.threshold is None) or not state.covers(after):
         return answer
+    groups = state.groups(after)
     if before.covers(cut):
-        answer["change"] = change_view(state, before.groups(cut), state.groups(cut), positions)
-    groups = state.groups(cut)
+        answer["change"] = change_view(state, before.groups(cut), groups, positions)
     group = group_views(state, groups, groups.of(np.asarray(positions[:1])))[0]
     return {**answer, "group": {**group, "members": with_missing(state, group["members"])}}
 

@@ -6,10 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.decoding.decode import Unreadable, decode
-from ..data.decoding.orientation import orientation
-from ..data.decoding.pillow import open_image, quiet
-from ..data.sources.options import Decoding
+from ..data.decoding.decode import Unreadable, measures
 from ..data.sources.source import Raw, content_hash
 from ..data.store.embeddings import Ints
 from ..selection.dendrogram import group_linkage
@@ -113,9 +110,12 @@ def _file(state: RunState, position: int) -> dict[str, Any]:
         return {**found, "missing": None, "changed": False}
     try:
         raw = state.originals.read(position)
+        width, height, form = measures(raw, state.originals.source.decoding)
         return {
-            **found,
-            **_measures(raw, state.originals.source.decoding),
+            "width": width,
+            "height": height,
+            "bytes": len(raw) if isinstance(raw, bytes) else None,
+            "format": form,
             "missing": None,
             "changed": _has_changed(state, position, raw),
         }
@@ -130,25 +130,3 @@ def _has_changed(state: RunState, position: int, raw: Raw) -> bool:
     if state.embeddings.hashes is None:
         return False
     return content_hash(raw) != str(state.embeddings.hashes[position])
-
-
-def _measures(raw: Raw, how: Decoding) -> dict[str, Any]:
-    if not isinstance(raw, bytes):
-        height, width = decode(raw, how).shape[:2]
-        return {"width": width, "height": height, "format": "pixels"}
-    try:
-        with quiet(how.max_pixels):
-            image = open_image(raw)
-        if image is None:
-            raise Unreadable("the file is no longer an image")
-        with image:
-            width, height = image.size
-            if (
-                image.format != "TIFF" and orientation(image) > 4
-            ):  # is stored on its side; a TIFF gives its size as seen
-                width, height = height, width
-            return {"width": width, "height": height, "bytes": len(raw), "format": image.format}
-    except Unreadable:
-        raise
-    except Exception as error:  # Pillow's parsers raise almost anything on broken files
-        raise Unreadable(f"the file is not an image any more ({type(error).__name__})") from error

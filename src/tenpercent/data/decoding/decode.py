@@ -105,14 +105,16 @@ def _opened_and_read(raw: bytes, how: Decoding, room: Reservation, least: int | 
         return as_rgb(image, how, way_up)
 
 
-def size_of(raw: Raw, how: Decoding) -> tuple[int, int]:
-    """Return width and height of an image as it is seen, upright; its pixels are not decoded.
+def measures(raw: Raw, how: Decoding) -> tuple[int, int, str]:
+    """Return width and height of an image as it is seen, upright, and its format; its pixels are not decoded.
+
+    The format is Pillow's name for it, "pixels" for an array.
 
     Raises:
         Unreadable: it is not an image, or its header is broken.
     """
     if isinstance(raw, np.ndarray):
-        return raw.shape[1], raw.shape[0]
+        return raw.shape[1], raw.shape[0], "pixels"
     try:
         with quiet(how.max_pixels):
             image = open_image(raw, turn_tiff=how.rules == 1)
@@ -120,7 +122,8 @@ def size_of(raw: Raw, how: Decoding) -> tuple[int, int]:
                 raise Unreadable(_no_image(raw))
             with image:
                 turned = image.format != "TIFF" and orientation(image) > 4  # a TIFF gives its size as seen
-                return image.size[::-1] if turned else image.size
+                width, height = image.size[::-1] if turned else image.size
+                return width, height, image.format or ""
     except Unreadable:
         raise
     except Exception as error:  # Pillow's parsers raise nearly anything on broken files

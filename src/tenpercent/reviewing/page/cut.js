@@ -39,20 +39,22 @@ export function startCut() {
 /** Ask for another fraction; counts and groups follow. */
 export function moveTo(keep) {
   const n = state.run.n;
-  set({ keep: Math.min(1, Math.max(1 / n, keep)), threshold: null });
-  return follower.follow(cutting());
+  return cutBy({ keep: Math.min(1, Math.max(1 / n, keep)), threshold: null });
 }
 
 /** Ask for the groups in which no two images are farther apart than this. */
 export function cutAt(threshold) {
-  set({ threshold });
-  return follower.follow(cutting());
+  return cutBy({ threshold });
 }
 
 /** Choose what decisions leave as it is: the height of the cut, or how many stay. */
 export function holdTo(hold) {
+  return cutBy({ hold });
+}
+
+function cutBy(changes) {
   settled(-1); // what was said of images removed instead is no longer true
-  set({ hold });
+  set(changes);
   return follower.follow(cutting());
 }
 
@@ -99,7 +101,7 @@ function beyond(asked, deepest) {
   const { run } = state;
   if (asked.hold === "count" && asked.keep * run.n >= run.deepest_held * run.n - 0.5) {
     set({ hold: "height" });
-    say("The tree ends here, so no image is removed instead of those your decisions keep.");
+    say("The tree ends here, so fewer images are removed than asked.", { version: run.version });
     return load(cutting());
   }
   set({ deeper: { keep: asked.keep ?? null, deepest }, ...(asked.keep === undefined ? { keep: lowest() } : {}) });

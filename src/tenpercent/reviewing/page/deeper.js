@@ -4,13 +4,11 @@ import { get, post } from "./api.js";
 import { button, byId, el } from "./dom.js";
 import { reload } from "./cut.js";
 import { say, speak } from "./notices.js";
+import { Progress } from "./progress.js";
 import { cutting, onChange, set, state } from "./state.js";
 import { percent } from "./words.js";
 
-const AGAIN = 1500; // ms; events tell sooner, where nothing between server and page holds them back
-
-let bar = null;
-let timer = null;
+const progress = new Progress("api/deepen", "Deepening the tree", (job) => (job.state === "ready" && byId("deeper") ? deepened() : deepening(job)));
 
 export function startDeeper() {
   onChange("deeper", () => {
@@ -57,25 +55,15 @@ export async function deepen(from, cut, words = "Deepening the tree …") {
 export async function deepening({ state: now, done, error }) {
   const box = byId("deeper");
   if (now === "computing" && box) {
-    if (!bar?.isConnected) {
-      bar = el("progress", { max: 1, "aria-label": "Deepening the tree" });
-      box.querySelector("button").replaceWith(bar);
+    if (!progress.bar.isConnected) {
+      box.querySelector("button").replaceWith(progress.bar);
       speak("Deepening the tree");
     }
-    if (done === null || done === undefined) bar.removeAttribute("value");
-    else bar.value = done;
-    clearTimeout(timer);
-    timer = setTimeout(checkJob, AGAIN);
-  } else if (now === "failed" && box && bar?.isConnected) {
-    bar.replaceWith(button("Try again", { kind: "strong", onclick: (event) => start(event.currentTarget) }));
+    progress.show(done);
+  } else if (now === "failed" && box && progress.bar.isConnected) {
+    progress.bar.replaceWith(button("Try again", { kind: "strong", onclick: (event) => start(event.currentTarget) }));
     say(`Deepening the tree failed: ${error}`, { bad: true });
   }
-}
-
-async function checkJob() {
-  const job = await get("api/deepen").catch(() => ({ state: "computing" }));
-  if (job.state === "ready" && byId("deeper")) await deepened();
-  else deepening(job);
 }
 
 /** The tree is deeper now: in this page or another. */

@@ -4,13 +4,13 @@ import { get, isAbort, post } from "./api.js";
 import { button, byId, el } from "./dom.js";
 import { MapPlot } from "./map-plot.js";
 import { say } from "./notices.js";
+import { Progress } from "./progress.js";
 import { onChange, state } from "./state.js";
 import { percent } from "./words.js";
 
-const AGAIN = 1500; // ms; events tell sooner, where nothing between server and page holds them back
+const progress = new Progress("api/map", "Computing the map", mapEvent);
 
 let plot = null;
-let timer = null;
 let shown = "";
 let method = null;
 
@@ -49,13 +49,9 @@ function show(job) {
     if (shown !== "loading") load().catch(failed);
   } else if (job.state === "computing") {
     if (shown !== "computing") {
-      page("computing", el("div", { class: "offer" }, el("h3", {}, "Computing the map"), el("p", {}, "It will be stored in the run folder; you can continue meanwhile."), el("progress", { id: "map-progress", max: 1, "aria-label": "Computing the map" })));
+      page("computing", el("div", { class: "offer" }, el("h3", {}, "Computing the map"), el("p", {}, "It will be stored in the run folder; you can continue meanwhile."), progress.bar));
     }
-    const bar = byId("map-progress");
-    if (job.done === null || job.done === undefined) bar.removeAttribute("value");
-    else bar.value = job.done;
-    clearTimeout(timer);
-    timer = setTimeout(() => get("api/map").then(mapEvent, () => {}), AGAIN);
+    progress.show(job.done);
   } else {
     const go = button(job.state === "failed" ? "Try again" : "Compute the map", { kind: "strong", onclick: () => compute(go) });
     page(

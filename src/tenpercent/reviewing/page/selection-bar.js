@@ -10,7 +10,7 @@ import { clearSelection, pick } from "./pick.js";
 import { onChange, state } from "./state.js";
 import { count, fileName, several, shortened } from "./words.js";
 
-const SHOWN = 8; // pictures of those selected, at most
+const SHOWN = 6; // pictures of those selected, at most
 
 export function startSelectionBar() {
   onChange("selected severally run", draw);
@@ -24,7 +24,7 @@ function draw() {
   document.documentElement.classList.toggle("with-bar", !bar.hidden);
   if (bar.hidden) return;
   if (!images.length) {
-    bar.replaceChildren(el("div", { class: "which" }, el("b", {}, "None selected"), el("span", { class: "quiet" }, "Click images to select them."), button("Done", { kind: "quiet", key: "Esc", onclick: clearSelection })));
+    bar.replaceChildren(el("div", { class: "which" }, el("b", {}, "None selected"), el("span", { class: "quiet" }, "Click images to select."), button("Done", { kind: "quiet", key: "Esc", onclick: clearSelection })));
     return;
   }
   const act = (kind, words, key, name) => {
@@ -33,7 +33,14 @@ function draw() {
   };
   const clear = button("Clear", { kind: "quiet", key: "Esc", onclick: clearSelection });
   bar.replaceChildren(
-    el("div", { class: "which" }, el("b", {}, `${count(images.length)} selected`), small(images), clear),
+    el(
+      "div",
+      { class: "which" },
+      el("b", {}, `${count(images.length)} selected`),
+      small(images),
+      images.length === 2 && button("Compare", { icon: "side", key: "c", onclick: () => compare(...images) }),
+      clear,
+    ),
     el(
       "div",
       { class: "actions-on" },
@@ -41,7 +48,6 @@ function draw() {
       act("keep", "Keep", "k", "plus"),
       act("remove", "Remove", "r", "remove"),
       images.length === 2 && act("apart", "Never together", "n", "apart"),
-      images.length === 2 && button("Compare", { icon: "side", key: "c", onclick: () => compare(...images) }),
       act("alone", "Always alone", "⇧n", "alone"),
     ),
   );
