@@ -29,6 +29,7 @@ from pathlib import Path
 from types import ModuleType
 
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]")
 _COMMAND = re.compile(r"\btenpercent [a-z]+\b[^;]*")  # its flags are its own
 
 
@@ -80,12 +81,17 @@ class StageError(RunFolderError):
 def nearest(name: object, known: Iterable[str], limit: int = 3) -> str:
     """Return ``"; did you mean a, b?"`` for the known names closest to `name`, or an empty string."""
     found = get_close_matches(str(name), list(known), n=limit, cutoff=0.6)
-    return f"; did you mean {', '.join(found)}?" if found else ""
+    return f"; did you mean {', '.join(map(shown, found))}?" if found else ""
 
 
 def one_line(error: object, most: int | None = None) -> str:
     """Return the text of an error without line breaks, at most `most` characters; its kind where it has no text."""
-    return " ".join(str(error).split())[:most] or type(error).__name__
+    return shown(" ".join(str(error).split()))[:most] or type(error).__name__
+
+
+def shown(name: object) -> str:
+    """Return a name with control characters escaped: it stays on its line, and no terminal obeys it."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), str(name))
 
 
 def counted(n: int, noun: str) -> str:

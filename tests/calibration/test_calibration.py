@@ -14,6 +14,7 @@ from tenpercent.calibration.contact_sheet import write_contact_sheet
 from tenpercent.calibration.estimate import FEWEST
 from tenpercent.calibration.posterior import Answer, ThresholdPosterior
 from tenpercent.cli.main import main
+from tenpercent.data.sources.opening import open_source
 from tenpercent.decisions.log import Decision, DecisionLog
 
 RUNS = 500
@@ -172,6 +173,17 @@ def test_a_tree_without_unequal_merges_says_so(tmp_path, capsys):
     tp.cluster(tmp_path / "run", keep=0.5)
     assert main(["calibrate", str(tmp_path / "run")]) == 2
     assert "cluster deeper: tenpercent cluster" in capsys.readouterr().err
+
+
+def test_letters_beyond_ascii_are_drawn_in_a_contact_sheet(tmp_path, run):
+    images = open_source(tmp_path / "photos")
+    sheets = []
+    for name in ("ü", "ö", "ж", "a\nb"):
+        write_contact_sheet(tmp_path / "sheet.png", images, [("1", (0, 1), (name, ""))])
+        sheets.append((tmp_path / "sheet.png").read_bytes())
+    assert len(set(sheets)) == 4  # a font without a letter draws the same box for each
+    write_contact_sheet(tmp_path / "sheet.png", images, [("1", (0, 1), ("a\\nb", ""))])
+    assert (tmp_path / "sheet.png").read_bytes() == sheets[3]
 
 
 def test_a_picture_that_is_gone_leaves_its_place(tmp_path, run):

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import tenpercent as tp
+from reviewing import flat
 from tenpercent.cli.main import main
 from tenpercent.data.store.run_folder import RunFolder, Stage
+from tenpercent.decisions.log import DecisionLog, ImageName, Kind
 
 Fault = Callable[[Path, Path], list[str]]
 
@@ -254,6 +258,31 @@ def test_unknown_id_offers_the_nearest(
     assert main(["run", str(vectors), "--out", str(run)]) == 0
     assert main(["explain", str(run), "05x"]) == 2
     assert "did you mean" in capsys.readouterr().err
+
+
+def test_names_with_control_characters_stay_on_their_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["a\x1b[31m.png", "b\nc.png", "d\u202ee.png", "plain.png"]
+    (tmp_path / "photos").mkdir()
+    for seed, name in enumerate(names):
+        pixels = np.random.default_rng(max(seed, 1)).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / name)
+    run = tmp_path / "run"
+    tp.run(tmp_path / "photos", out=run, keep=0.75, embedder=flat)
+    DecisionLog(run).add(Kind.KEEP, [ImageName(name, "") for name in names[:3]])
+    (tmp_path / "labelled.csv").write_text("id\nplain.png\n")
+    for arguments in (
+        ["explain", str(run), names[0]],
+        ["next", str(run), "--locked", str(tmp_path / "labelled.csv"), "--n", "3"],
+        ["decisions", str(run)],
+        ["explain", str(run), "a\x1b[32m.png"],
+    ):
+        main(arguments)
+        said = "".join(capsys.readouterr())
+        assert "\\x1b" in said
+        assert not {"\x1b", "\u202e"} & set(said), arguments
+        assert "b\nc" not in said, arguments
 
 
 def test_pickles_are_never_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -12,7 +13,7 @@ from ..data.decoding.decode import Unreadable
 from ..data.decoding.thumbnails import thumbnail
 from ..data.sources.source import ImageSource
 from ..data.store.files import replacing
-from ..errors import one_line
+from ..errors import one_line, shown
 
 SIDE = 260  # pixels of a picture
 GAP = 14
@@ -43,11 +44,11 @@ def write_contact_sheet(
     for number, (title, rows, names) in enumerate(pairs):
         x, y = GAP + number % IN_A_ROW * (width + GAP), GAP + number // IN_A_ROW * (height + GAP)
         drawing.rounded_rectangle((x, y, x + width, y + height), 8, PANEL)
-        drawing.text((x + GAP, y + 8), title, INK, ImageFont.load_default(20))
+        drawing.text((x + GAP, y + 8), title, INK, _font(20))
         for at, (row, name) in enumerate(zip(rows, names, strict=True)):
             left, top = x + GAP + at * (SIDE + GAP), y + GAP + LINE
             _place(sheet, source, row, (left, top))
-            drawing.text((left, top + SIDE + 4), _shortened(name), MUTED, ImageFont.load_default(13))
+            drawing.text((left, top + SIDE + 4), _shortened(name), MUTED, _font(12))
     with replacing(path) as temporary:
         sheet.save(temporary, "PNG")
 
@@ -57,12 +58,21 @@ def _place(sheet: Image.Image, source: ImageSource, row: int, corner: tuple[int,
     try:
         found = Image.open(io.BytesIO(thumbnail(source, row, SIDE, optimize=False)))
     except (OSError, Unreadable) as error:
-        ImageDraw.Draw(sheet).text(corner, one_line(error, LETTERS), MUTED, ImageFont.load_default(13))
+        ImageDraw.Draw(sheet).text(corner, one_line(error, LETTERS), MUTED, _font(12))
         return
     picture = ImageOps.contain(found.convert("RGB"), (SIDE, SIDE))
     width, height = picture.size
     sheet.paste(picture, (corner[0] + (SIDE - width) // 2, corner[1] + (SIDE - height) // 2))
 
 
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Return the font of the figures; Pillow's own has no letters beyond ASCII."""
+    import matplotlib  # slow to load
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
+
+
 def _shortened(name: str) -> str:
+    name = shown(name)
     return name if len(name) <= LETTERS else f"…{name[1 - LETTERS :]}"

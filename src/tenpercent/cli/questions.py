@@ -7,7 +7,7 @@ from pathlib import Path
 from ..calibration.calibration import Calibration, PairQuestion
 from ..calibration.contact_sheet import write_contact_sheet
 from ..data.sources.source import ImageSource
-from ..errors import StageError, UsageError
+from ..errors import StageError, UsageError, shown
 from ..selection.stored import OpenRun
 from ..tree.gap import said_height
 
@@ -46,7 +46,7 @@ def ask(run: Path) -> Calibration:
 
 def _reply(number: int, calibration: Calibration, question: PairQuestion) -> str:
     """Return y, n, u or q; the end of the input is q."""
-    one, other = calibration.ids(question)
+    one, other = map(shown, calibration.ids(question))
     while True:
         try:
             reply = input(f"{number:>4}  {one}  |  {other}  [y/n/u/q] ").strip().lower()[:1]

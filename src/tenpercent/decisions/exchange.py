@@ -11,7 +11,7 @@ from ..data.store.files import write_text
 from ..data.store.remains import remove_remains
 from ..data.store.run_folder import RunFolder
 from ..data.store.typed import parsed
-from ..errors import UsageError, counted, reason_of
+from ..errors import UsageError, counted, reason_of, shown
 from .log import Decision, DecisionLog, ImageName, Kind
 
 SHOWN = 3  # images named per decision
@@ -130,7 +130,7 @@ def describe_decisions(run: str | Path) -> str:
 
 
 def _line(decision: Decision) -> str:
-    named = ", ".join(image.id for image in decision.images[:SHOWN])
+    named = ", ".join(shown(image.id) for image in decision.images[:SHOWN])
     more = f" and {len(decision.images) - SHOWN:,} more" if len(decision.images) > SHOWN else ""
     note = f'  "{decision.note}"' if decision.note else ""
     undone = "  (undone)" if decision.undone else ""

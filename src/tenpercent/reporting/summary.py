@@ -13,10 +13,12 @@ from ..data.store.added import read_added
 from ..data.store.left_out import read_held_out, read_rejected
 from ..data.store.results import read_results
 from ..data.store.run_folder import RunFolder, Stage
-from ..errors import counted
+from ..errors import counted, shown
 from ..selection.selection import Selection
 from ..tree.gap import describe_gap, said_height
 from ..tree.merges_file import read_heights
+
+SHOWN = 5  # rejected images
 
 
 def describe_selection(run: str | Path, selection: Selection) -> str:
@@ -119,14 +121,15 @@ def describe_update(folder: RunFolder, selection: Selection) -> list[str]:
 
 
 def describe_rejected(run: str | Path) -> list[str]:
-    """Return a line with the number of rejected images of a run; none where there are none."""
+    """Return lines on the rejected images of a run, the first with their reasons; none where there are none."""
     folder = RunFolder.open(run)
-    rejected, count = folder.rejected, _count(read_rejected(folder))
-    return (
-        [f"{counted(count, 'image')} rejected: unreadable, or without a usable vector; {rejected} says why."]
-        if count
-        else []
-    )
+    table = read_rejected(folder)
+    if table is None or not len(table):
+        return []
+    first = [f"  {shown(one['id'])}: {shown(one['reason'])}" for one in table.slice(0, SHOWN).to_pylist()]
+    more = len(table) - len(first)
+    rest = [f"  … and {more:,} more, with the reasons: {folder.rejected}"] if more else []
+    return [f"{counted(len(table), 'image')} rejected:", *first, *rest]
 
 
 def describe_left_out(run: str | Path) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data.store.embeddings import Embeddings
+from ..errors import shown
 from ..tree.cut import Rule, rule_words
 from ..tree.gap import precise_height
 from .arrays import SelectionArrays
@@ -29,7 +30,7 @@ class GroupMember:
         """Return its id, and in brackets what became of it."""
         of_class = f", class {self.class_name}" if with_class and self.class_name is not None else ""
         became = "locked" if self.locked else "kept" if self.kept else "removed"
-        return f"{self.id} ({became}{of_class})"
+        return f"{shown(self.id)} ({became}{of_class})"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Explanation:
     __repr__ = __str__
 
     def _verdict(self) -> str:
-        name = f"{self.id}" if self.class_name is None else f"{self.id} (class {self.class_name})"
+        name = shown(self.id) if self.class_name is None else f"{shown(self.id)} (class {self.class_name})"
         size = f"group {self.group}, {len(self.members):,} images"
         if self.representative is None:
             return f"{name} is removed by decision, and no kept image represents it: it is outside the guarantee."
@@ -92,9 +93,9 @@ class Explanation:
             return f"{name} is kept: it represents {size}."
         if self.kept:
             why = "because it was asked for or decided"
-            return f"{name} is kept {why}; it is in {size}, which {self.representative} represents."
+            return f"{name} is kept {why}; it is in {size}, which {shown(self.representative)} represents."
         far = precise_height(self.dissimilarity)
-        by = f"locked image {self.representative}" if self.members[0].locked else f"{self.representative}"
+        by = f"{'locked image ' if self.members[0].locked else ''}{shown(self.representative)}"
         return f"{name} is removed: {by} represents it, at dissimilarity {far} ({size})."
 
     def _group(self) -> list[str]:
@@ -104,7 +105,7 @@ class Explanation:
         lines = [
             f"No two images of the group are farther apart than {precise_height(self.diameter)}."
             + (f" Of each group the {rule_words(self.rule)} is kept." if self.rule != Rule.CENTRE else "")
-            + (f" From {self.representative}:" if known else "")
+            + (f" From {shown(self.representative)}:" if known else "")
         ]
         for member in self.members[:SHOWN]:
             far = precise_height(member.dissimilarity) if known else "–"

@@ -18,7 +18,7 @@ from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.files import write_text
 from ..data.store.ids import as_given, positions_of
 from ..data.store.run_folder import Stage
-from ..errors import UsageError, counted
+from ..errors import UsageError, counted, nearest, shown
 from ..linkage.distances import dissimilarities, unit_vectors
 from ..tree.cut import Cut
 from ..tree.gap import precise_height
@@ -64,7 +64,7 @@ class NextImages:
         ]
         rows = zip(self.ids.tolist(), self.dissimilarity.tolist(), self.nearest.tolist(), strict=True)
         for (image, far, near), _ in zip(rows, range(SHOWN), strict=False):
-            lines.append(f"  {precise_height(far):>8}  {image} (nearest: {near})")
+            lines.append(f"  {precise_height(far):>8}  {shown(image)} (nearest: {shown(near)})")
         if len(self) > SHOWN:
             lines.append(f"  … and {len(self) - SHOWN:,} more")
         return "\n".join(lines)
@@ -104,11 +104,7 @@ def next_images(
             some.
         StageError: the run folder holds no embeddings.
     """
-    chosen = CheckedStrategy.of(strategy).name
-    if chosen not in FROM_LABELLED:
-        raise UsageError(
-            f"strategy {strategy} does not start from labelled images; give one of {', '.join(FROM_LABELLED)}"
-        )
+    chosen = _checked(strategy)
     embeddings, merges = _opened(what)
     there = positions_of(embeddings.ids, locked, "locked", embeddings.rows)
     _check(n, len(there), len(embeddings))
@@ -121,6 +117,14 @@ def next_images(
         add = kcenter if chosen is Strategy.KCENTER else graph_add
         images = add(unit_vectors(embeddings.vectors), n, near=near)
     return _next_images(embeddings, images, nearest[images], near[images], len(there), chosen)
+
+
+def _checked(strategy: Strategy | str) -> Strategy:
+    name, known = str(strategy).partition(":")[0], [str(one) for one in FROM_LABELLED]
+    if name not in known:
+        why = "does not start from labelled images" if name in [*Strategy] else "is unknown"
+        raise UsageError(f"strategy {strategy} {why}; give one of {', '.join(known)}{nearest(name, known)}")
+    return CheckedStrategy.of(strategy).name
 
 
 def _opened(what: str | Path | Embeddings) -> tuple[Embeddings, Merges | None]:
