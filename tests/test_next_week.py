@@ -300,6 +300,32 @@ def test_a_hold_out_stays_and_new_images_fill_it_up(place: Path) -> None:
         run("photos", out="held")
 
 
+def test_a_held_out_image_stays_held_out_under_another_name(place: Path) -> None:
+
+    def held() -> dict[str, str]:
+        table = read_held_out(RunFolder.open(place / "held"))
+        assert table is not None
+        return dict(zip(table["hash"].to_pylist(), table["id"].to_pylist(), strict=True))
+
+    photos = place / "photos"
+    used = run("photos", out="held", holdout=0.25).ids.tolist()
+    before = held()
+    first, second, *_ = sorted(before.values())
+    (photos / first).rename(photos / "moved.png")
+    (photos / second).rename(photos / "between.png")  # it trades places with one in use
+    (photos / used[0]).rename(photos / second)
+    (photos / "between.png").rename(photos / used[0])
+    draw(photos / "new.png", 100)
+    found = run("photos", out="held", holdout=0.25)
+    assert before.keys() <= held().keys()
+    assert {"moved.png", used[0]} <= set(held().values())
+    assert second in found.ids and not set(held().values()) & set(found.ids)
+    draw(photos / "newer.png", 101)
+    (photos / used[0]).rename(photos / "again.png")
+    run("photos", out="held", holdout=0.25)  # by the hashes that the update took along
+    assert before.keys() <= held().keys()
+
+
 def test_a_grown_selection_follows_moved_images(place: Path) -> None:
     kept = run("photos", out="run", keep=0.5).kept.tolist()
     (place / "photos" / kept[0]).rename(place / "photos" / "moved.png")

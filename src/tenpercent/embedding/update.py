@@ -120,7 +120,8 @@ def update(
     check_update(run, source, about)
     log.info("%s: %s", source.spec, change)
     with run.lock(Stage.EMBED):
-        rows, held_out = _split(source, about.holdout, needed)
+        row_of = _rows_of(source, needed)
+        rows, held_out = _split(source, about.holdout, needed, row_of)
         place = np.full(len(source), -1, np.int64)
         place[list(change.content)] = list(change.content.values())
         fresh = rows[place[rows] < 0]
@@ -130,7 +131,9 @@ def update(
             images = replace(source.part(fresh), among=len(rows))
             made = _embedded(run, images, about, embedder)
         facts = _write(run, prepared, source, _Vectors(run, made, place, fresh), rows)
-        write_holdout(prepared, source, held_out)
+        same = [place for place in held_out.tolist() if source.ids[place] not in change.replaced]
+        hashes = {place: code for place in same if (code := needed.known.held_out.get(row_of[place]))}
+        write_holdout(prepared, source, held_out, hashes)
         earlier = {} if run.stage(Stage.SELECT) is not None else read_added(run.added)[1]
         write_added(prepared.added, change.new, moved_twice(earlier, change.renamed))
         prepared.record(
@@ -189,11 +192,16 @@ def _classes(run: RunFolder, done: EmbedRecord) -> list[str] | None:
     return list(run.source.class_names if done.network_classes is None else done.network_classes)
 
 
-def _split(source: ImageSource, fraction: float, needed: Update) -> tuple[Ints, Ints]:
-    """Return the rows to use and those held out; known images stay where they are."""
+def _rows_of(source: ImageSource, needed: Update) -> list[int]:
+    """Return the row in the run of each image of the source as it is now, by content and id; −1 for new ones."""
+    row_of = {name: row for row, name in needed.known.ids.items()}
+    row_of |= {new: row_of[old] for old, new in needed.change.renamed.items()}
+    return [row_of.get(name, -1) for name in source.ids]
+
+
+def _split(source: ImageSource, fraction: float, needed: Update, rows: list[int]) -> tuple[Ints, Ints]:
+    """Return the rows to use and those held out; known images stay where they are, under whatever id (`_rows_of`)."""
     known = needed.known
-    row_of = {name: row for row, name in known.ids.items()}
-    rows = [row_of.get(name, -1) for name in source.ids]
     held = [place for place, row in enumerate(rows) if row >= 0 and known.is_held_out(row)]
     used = {place for place, row in enumerate(rows) if row in known.hashes} | needed.change.content.keys()
     return split_again(source, fraction, *(np.array(sorted(one), np.int64) for one in (used, held)))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...errors import UsageError
+from ...errors import UsageError, shown
 from ...progress import bar
 from ..decoding.decode import decode, extensions
 from ..store.ids import paired
@@ -22,7 +22,7 @@ from ..store.records import SourceRecord
 from ..store.run_folder import RunFolder, Stage
 from ..store.tables import read_checked
 from .listing import UNREAD, kind_of
-from .source import ImageSource, Raw, Unreadable, content_hash
+from .source import ImageSource, Raw, Unreadable, content_hash, hash_of
 
 SHOWN = 3  # images named per kind of change
 OTHER_CONTENT = "other content than when it was embedded"
@@ -38,6 +38,7 @@ class RecordedImages:
         labels: the code of the class, −1 for none; rejected images have no entry.
         class_names: the name of each code.
         hashes, sizes: of the bytes of each image that was embedded; sizes are unknown in runs of version 0.1.
+        held_out: of each image held out the hash, None where it is not known, as in older runs.
         since: seconds since 1970, when reading began: a file written later may have changed.
         taken: what was taken for the images, as in `ImageSource.taken`.
     """
@@ -49,6 +50,7 @@ class RecordedImages:
     sizes: Mapping[int, int | None]
     since: float
     taken: str = ""
+    held_out: Mapping[int, str | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, run: RunFolder) -> RecordedImages | None:
@@ -73,17 +75,27 @@ class RecordedImages:
             ids |= (
                 () if apart is None else zip(apart["row"].to_pylist(), apart["id"].to_pylist(), strict=True)
             )
+        held: dict[int, str | None] = {}
         if held_out is not None:
             labels |= zip(held_out["row"].to_pylist(), held_out["label"].to_pylist(), strict=True)
+            held = dict.fromkeys(held_out["row"].to_pylist())
+            if "hash" in held_out.column_names:
+                held |= zip(held, held_out["hash"].to_pylist(), strict=True)
         source = run.source
         if len(ids) != source.n:
             return None
         since = timegm(strptime(done.finished, "%Y-%m-%dT%H:%M:%SZ")) - done.seconds - 1
-        return cls(ids, labels, source.class_names, hashes, sizes, since, source.taken.get("images", ""))
+        return cls(
+            ids, labels, source.class_names, hashes, sizes, since, source.taken.get("images", ""), held
+        )
 
     def is_held_out(self, row: int) -> bool:
-        """Return whether an image was held out; its content is not known then."""
-        return row not in self.hashes and row in self.labels
+        """Return whether an image was held out."""
+        return row in self.held_out
+
+    def hash_of(self, row: int) -> str | None:
+        """Return the hash of an image that was embedded or held out; None where it is not known."""
+        return self.hashes.get(row) or self.held_out.get(row)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -133,7 +145,7 @@ class Change:
 
 def some(names: Collection[str]) -> str:
     """Return the first names, and whether there are more."""
-    return ", ".join(sorted(names)[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+    return ", ".join(map(shown, sorted(names)[:SHOWN])) + (", …" if len(names) > SHOWN else "")
 
 
 def said_change(spec: str, change: Change | str, run: Path) -> str:
@@ -194,7 +206,7 @@ def compare(known: RecordedImages, now: ImageSource, *, closely: bool = False) -
             != names[now.labels[place]]
         ),
         {place: row for row, place in same if row in known.hashes and place not in contents.unreadable}
-        | {places[new]: row_of[old] for old, new in renamed.items()},
+        | {places[new]: row_of[old] for old, new in renamed.items() if row_of[old] in known.hashes},
     )
 
 
@@ -224,11 +236,12 @@ class _Contents:
         """Return the rows in the run, and places now, of ids whose content has changed, in order."""
         other, unsure = set(), []
         for row, place in there:
-            if self._trusted or self.known.is_held_out(row):
+            known = self.known.hash_of(row)
+            if self._trusted or (known is None and self.known.is_held_out(row)):
                 continue
             was, (size, written) = self.known.sizes.get(row), self._stat(place)
             touched = written is None or written >= self.known.since
-            if row not in self.known.hashes:  # it could not be used; it may be repaired
+            if known is None:  # it could not be used; it may be repaired
                 other |= {(row, place)} if touched and self._files and self._is_image(place) else set()
             elif None not in (was, size) and was != size:
                 other.add((row, place))
@@ -236,7 +249,7 @@ class _Contents:
                 unsure.append((row, place))
         with bar(len(unsure), "Comparing images", "images") as progress:
             for row, place in unsure:
-                if self.hash(place) not in (None, self.known.hashes[row]):
+                if self.hash(place) not in (None, self.known.hash_of(row)):
                     other.add((row, place))
                 progress.update(1)
         return [pair for pair in there if pair in other]
@@ -265,11 +278,10 @@ class _Contents:
 
     def hash(self, place: int) -> str | None:
         """Return the hash of an image, or None where it can't be read."""
-        try:
-            return content_hash(self._now.read(place))
-        except (OSError, Unreadable):
+        found = hash_of(self._now, place)
+        if found is None:
             self.unreadable.add(place)
-            return None
+        return found
 
 
 def _renamed(contents: _Contents, lost: Mapping[str, int], found: Mapping[str, int]) -> dict[str, str]:
@@ -277,9 +289,9 @@ def _renamed(contents: _Contents, lost: Mapping[str, int], found: Mapping[str, i
     known = contents.known
     by_hash: dict[str, tuple[list[str], list[str]]] = {}
     for name, row in lost.items():
-        if row in known.hashes:
-            by_hash.setdefault(known.hashes[row], ([], []))[0].append(name)
-    sizes = {known.sizes.get(row) for row in lost.values() if row in known.hashes}
+        if (digest := known.hash_of(row)) is not None:
+            by_hash.setdefault(digest, ([], []))[0].append(name)
+    sizes = {known.sizes.get(row) for row in lost.values() if known.hash_of(row) is not None}
     for name, place in found.items() if sizes else ():
         size = contents.size(place)
         if (None in sizes or size is None or size in sizes) and (digest := contents.hash(place)) in by_hash:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from ...errors import UsageError
 from ..store.embeddings import Ints
 from ..store.files import write_table
 from ..store.run_folder import RunFolder
-from .source import ImageSource
+from .source import ImageSource, hash_of
 
 
 def split_holdout(source: ImageSource, fraction: float) -> tuple[Ints, Ints]:
@@ -89,10 +89,27 @@ def _draws(ids: Sequence[str]) -> npt.NDArray[np.bytes_]:
     )
 
 
-def write_holdout(folder: RunFolder, source: ImageSource, rows: Ints) -> None:
-    """Write the images held out: id, row, label."""
+def write_holdout(
+    folder: RunFolder, source: ImageSource, rows: Ints, known: Mapping[int, str] | None = None
+) -> None:
+    """Write the images held out: id, row, label, and the hash by which a moved one is recognized.
+
+    Args:
+        folder: the run.
+        source: all images.
+        rows: those held out.
+        known: hashes that are known, by row; the other images are read.
+    """
     if not len(rows):
         return
     labels = np.full(len(rows), -1, dtype=np.int64) if source.labels is None else source.labels[rows]
-    table = pa.table({"id": [source.ids[row] for row in rows], "row": rows, "label": labels})
+    hashes = [(known or {}).get(row) or hash_of(source, row) for row in rows.tolist()]
+    table = pa.table(
+        {
+            "id": [source.ids[row] for row in rows],
+            "row": rows,
+            "label": labels,
+            "hash": pa.array(hashes, pa.string()),
+        }
+    )
     write_table(folder.holdout, table, {"format": 1, "class_names": list(source.class_names)})

@@ -93,3 +93,11 @@ def content_hash(raw: Raw) -> str:
         digest.update(f"{raw.shape}{raw.dtype.str}".encode())
         digest.update(np.ascontiguousarray(raw).tobytes())
     return digest.hexdigest()
+
+
+def hash_of(source: ImageSource, row: int) -> str | None:
+    """Return the `content_hash` of an image of a source; None where it can't be read."""
+    try:
+        return content_hash(source.read(row))
+    except (OSError, Unreadable):
+        return None

@@ -21,7 +21,12 @@ REJECTED = Layout(
     FORMAT,
 )
 HELD_OUT = Layout(
-    (Column("id", pa.string()), Column("row", pa.int64(), lowest=0), Column("label", pa.int64(), lowest=-1)),
+    (
+        Column("id", pa.string()),
+        Column("row", pa.int64(), lowest=0),
+        Column("label", pa.int64(), lowest=-1),
+        Column("hash", pa.string(), nullable=True, optional=True),
+    ),
     FormatOnly,
     FORMAT,
 )
@@ -37,7 +42,7 @@ def read_rejected(run: RunFolder) -> pa.Table | None:
 
 
 def read_held_out(run: RunFolder) -> pa.Table | None:
-    """Return the images held out: id, row, label; None where there are none.
+    """Return the images held out: id, row, label and, but for older runs, hash; None where there are none.
 
     Raises:
         StageError: the file is damaged.
