@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tenpercent.cli.dry_run import plan
 from tenpercent.cli.main import main
 from tenpercent.data.sources.changes import RecordedImages, compare
 from tenpercent.data.sources.opening import open_source
+from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.ids import paired
 from tenpercent.data.store.left_out import read_held_out, read_rejected
@@ -324,6 +326,26 @@ def test_a_held_out_image_stays_held_out_under_another_name(place: Path) -> None
     (photos / used[0]).rename(photos / "again.png")
     run("photos", out="held", holdout=0.25)  # by the hashes that the update took along
     assert before.keys() <= held().keys()
+
+
+def test_options_that_are_left_out_are_those_of_the_run(place: Path) -> None:
+    for name in ("a", "b"):
+        (place / "photos" / name).mkdir()
+        draw(place / "photos" / name / "1.png", 50)
+    options = SourceOptions(label_column="none", max_pixels=10**6)
+    run("photos", out="albums", options=options)
+    draw(place / "photos" / "a" / "2.png", 51)
+    run("photos", out="albums")  # as every line on a folder that has changed tells to
+    source = RunFolder.open(place / "albums").source
+    assert source.n == 27 and not source.class_names and source.options["max_pixels"] == 10**6
+    run("photos", out="albums", reread=True)
+    assert RunFolder.open(place / "albums").source.class_names == ("a", "b")
+
+
+def test_a_dry_run_of_an_update_counts_the_memory_of_the_network(place: Path) -> None:
+    draw(place / "photos" / "new.png", 100)
+    new, update = (plan("photos", out=out).memory_bytes for out in ("other", "run"))
+    assert update >= new
 
 
 def test_a_grown_selection_follows_moved_images(place: Path) -> None:

@@ -19,6 +19,7 @@ from ..data.sources.run_name import run_folder_of
 from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.run_folder import RunFolder, Stage
+from ..embedding.one_by_one import MEMORY
 from ..embedding.settings import Pretrained
 from ..embedding.stage import (
     check_vectors_alone,
@@ -52,6 +53,7 @@ START = 2.0  # to load libraries and compiled code
 TORCH = 3.0  # more, to load torch
 REPORT = 1.2  # for a report without its pictures
 REFERENCE = 0.012
+LIBRARIES = 300 * 2**20  # bytes that a process takes without images, vectors or a network
 PICTURES = 100  # about as many are in a report, two for each removed image in a small one
 
 
@@ -127,7 +129,7 @@ def plan(
         first,
         steps=tuple(steps),
         seconds=first.seconds + clustering + reporting,
-        memory_bytes=max(first.memory_bytes, needed),
+        memory_bytes=max(first.memory_bytes, LIBRARIES + needed),
         disk_bytes=first.disk_bytes + n * 100,
     )
 
@@ -326,7 +328,7 @@ def _update(
         f"embed     {counted(fresh, 'image')} by the run's own network, about {duration_text(seconds)}",
     )
     disk, begin = n * 4 * sum(done.layers.values()), slowness() * START
-    update = DryRun(steps, begin + seconds, disk_bytes=disk, start=begin)
+    update = DryRun(steps, begin + seconds, memory_bytes=MEMORY + disk, disk_bytes=disk, start=begin)
     return update, n, done.layers.get(layer or "end", done.layers["end"])
 
 
@@ -338,7 +340,7 @@ def slowness() -> float:
 
 def _one_by_one(source: ImageSource, rows: Ints, first: str, timer: IdleTimer) -> tuple[DryRun, int, int]:
     """Estimate the embedding of images by the pretrained network; see `_embedding`."""
-    from ..embedding.one_by_one import MEMORY, ROW_BYTES, seconds_each
+    from ..embedding.one_by_one import ROW_BYTES, seconds_each
     from ..embedding.pretrained import PretrainedNetwork
 
     network, threads, n = PretrainedNetwork(), cpus(), len(rows)

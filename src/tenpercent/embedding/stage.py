@@ -88,7 +88,8 @@ def open_for_run(
 ) -> tuple[SourceOptions, ImageSource | Embeddings]:
     """Open a source by the rules of the run at `out`, if any, and report what newer rules would change.
 
-    The run's limit of pixels applies too, unless another is given.
+    The run's own options apply too where no others are given: those of a source that is there still, else the limit of
+    pixels.
 
     Args:
         source, options: as for `open_source`.
@@ -104,8 +105,13 @@ def open_for_run(
         return options, open_source(source, options)
     about = folder.source
     recorded = SourceOptions.from_json(about.options)
-    limit = recorded.max_pixels if options.max_pixels is None else options.max_pixels
-    options = replace(options, rules=recorded.rules, max_pixels=limit)
+    asked = {name: getattr(options, name) for name in options.given()}
+    if absolute(source) == about.spec:
+        options = replace(recorded, **asked)
+    else:
+        options = replace(
+            options, rules=recorded.rules, max_pixels=asked.get("max_pixels", recorded.max_pixels)
+        )
     try:
         opened = open_source(source, options)
     except SourceError:
