@@ -6,6 +6,9 @@ squeeze-and-excitation and use ReLU6. `efficientnet_lite0/origin.json` says what
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -13,6 +16,7 @@ from PIL import Image
 from ..errors import UsageError, one_line, require
 from .settings import NETWORK
 
+ORIGIN = NETWORK.with_name("origin.json")
 SIDE = 224  # pixels, as in its training
 REDUCING = 3.0  # large images are first reduced by whole factors, to no less than three times the side
 
@@ -41,8 +45,11 @@ class PretrainedNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # a thread an image; several on one image wait for each other
         try:
-            self._session = onnxruntime.InferenceSession(NETWORK, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # of ONNX Runtime, which has a kind for each fault
+            content = NETWORK.read_bytes()
+            if hashlib.sha256(content).hexdigest() != json.loads(ORIGIN.read_bytes())[NETWORK.name]["sha256"]:
+                raise ValueError(f"its checksum is not the one in {ORIGIN.name}")
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has a kind for each fault
             raise UsageError(
                 f"the pretrained network {NETWORK} is missing or damaged ({one_line(error, 200)}); bring it back with: "
                 "pip install --force-reinstall --no-deps tenpercent"
