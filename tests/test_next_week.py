@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import time
 from contextlib import suppress
@@ -346,6 +347,27 @@ def test_a_dry_run_of_an_update_counts_the_memory_of_the_network(place: Path) ->
     draw(place / "photos" / "new.png", 100)
     new, update = (plan("photos", out=out).memory_bytes for out in ("other", "run"))
     assert update >= new
+
+
+def test_commands_in_the_output_can_be_copied_where_names_have_spaces(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(place / "photos", place / "my photos")
+    run("my photos", out="my run")
+    draw(place / "my photos" / "new.png", 100)
+    main(["select", "my run", "--keep", "0.5"])
+    main(["report", "my run"])
+    main(["decisions", "my run"])
+    main(["explain", "my photos", "0"])
+    said = "".join(capsys.readouterr())
+    commands = [
+        shlex.split(line.partition("tenpercent ")[2])[:4]
+        for line in said.splitlines()
+        if "tenpercent " in line
+    ]
+    assert ["run", str(place / "my photos"), "--out", "my run"] in commands
+    assert ["run", "SOURCE", "--out", "my photos"] in commands
+    assert ["report", "my run"] in commands and ["review", "my run"] in commands
 
 
 def test_a_grown_selection_follows_moved_images(place: Path) -> None:

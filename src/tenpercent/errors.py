@@ -22,6 +22,7 @@ import importlib.util
 import math
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -92,6 +93,11 @@ def one_line(error: object, most: int | None = None) -> str:
 def shown(name: object) -> str:
     """Return a name with control characters escaped: it stays on its line, and no terminal obeys it."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), str(name))
+
+
+def quoted(path: object) -> str:
+    """Return a path as an argument of a command that a person copies into a shell."""
+    return shlex.quote(str(path))
 
 
 def counted(n: int, noun: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from ..data.store.embeddings import Ints
 from ..decisions.log import ANSWERS, Decision, DecisionLog, ImageName, Kind
 from ..decisions.meaning import places
-from ..errors import UsageError
+from ..errors import UsageError, quoted
 from ..linkage.distances import dissimilarities, unit_vectors
 from ..selection.stored import OpenRun
 from ..tree.cut import Cut
@@ -70,7 +70,7 @@ class Calibration:
             folder = self.log.path.parent
             raise UsageError(
                 f"the tree of {folder} has no merges of unequal images to ask about; cluster deeper: "
-                f"tenpercent cluster {folder} --keep 0.3"
+                f"tenpercent cluster {quoted(folder)} --keep 0.3"
             )
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import counted
+from ..errors import counted, quoted
 from ..tree.gap import said_height
 
 FEWEST = 30  # answers before a threshold counts as found
@@ -57,7 +57,7 @@ class ThresholdEstimate:
             return (
                 f"{after}: pairs are the same for you up to {said_height(self.highest)}, where the tree ends. "
                 "Cluster deeper, then answer more: "
-                f"tenpercent cluster {self.folder} --threshold {min(2 * self.highest, 2):.2g}"
+                f"tenpercent cluster {quoted(self.folder)} --threshold {min(2 * self.highest, 2):.2g}"
             )
         if self.below:
             return (
@@ -67,9 +67,11 @@ class ThresholdEstimate:
         n = self.images
         ends = f"{self.fewest:,} to {self.most:,}" if self.fewest < self.most else "as many"
         if self.answers < FEWEST:
-            remedy = f"{FEWEST - self.answers} more make it reliable: tenpercent calibrate {self.folder}"
+            remedy = (
+                f"{FEWEST - self.answers} more make it reliable: tenpercent calibrate {quoted(self.folder)}"
+            )
         else:
-            remedy = f"Take it: tenpercent select {self.folder} --threshold {self.threshold:g}"
+            remedy = f"Take it: tenpercent select {quoted(self.folder)} --threshold {self.threshold:g}"
         return (
             f"{after}: the same up to {said_height(self.threshold)} ({between}).\n"
             f"That removes {self.removed:,} of {counted(n, 'image')} ({self.removed / n:.1%}); at the ends of the "

@@ -7,7 +7,7 @@ from argparse import Namespace
 
 import tenpercent as tp
 
-from ..errors import UsageError, counted
+from ..errors import UsageError, counted, quoted
 from .values import (
     cut_of,
     embedder_of,
@@ -93,7 +93,7 @@ def select(arguments: Namespace) -> None:
         _say(describe_selection(arguments.run, _select_by(arguments)))
     if (arguments.run / "report.html").exists():
         _say(
-            f"The report still shows the previous selection; update it with: tenpercent report {arguments.run}"
+            f"The report still shows the previous selection; update it with: tenpercent report {quoted(arguments.run)}"
         )
 
 

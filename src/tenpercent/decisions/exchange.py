@@ -11,7 +11,7 @@ from ..data.store.files import write_text
 from ..data.store.remains import remove_remains
 from ..data.store.run_folder import RunFolder
 from ..data.store.typed import parsed
-from ..errors import UsageError, counted, reason_of, shown
+from ..errors import UsageError, counted, quoted, reason_of, shown
 from .log import Decision, DecisionLog, ImageName, Kind
 
 SHOWN = 3  # images named per decision
@@ -125,7 +125,7 @@ def describe_decisions(run: str | Path) -> str:
     """Return all decisions of a run, one per line."""
     decisions = DecisionLog(RunFolder.open(run).path).history()
     if not decisions:
-        return f"Nothing is decided yet; look at the groups with: tenpercent review {run}"
+        return f"Nothing is decided yet; look at the groups with: tenpercent review {quoted(run)}"
     return "\n".join(_line(decision) for decision in decisions)
 
 

@@ -13,7 +13,7 @@ from ..data.store.added import read_added
 from ..data.store.left_out import read_held_out, read_rejected
 from ..data.store.results import read_results
 from ..data.store.run_folder import RunFolder, Stage
-from ..errors import counted, shown
+from ..errors import counted, quoted, shown
 from ..selection.selection import Selection
 from ..tree.gap import describe_gap, said_height
 from ..tree.merges_file import read_heights
@@ -171,7 +171,7 @@ def describe_folder(run: str | Path) -> str:
         found = content["stages"].get(stage)
         if found is None:
             outdated = stage is Stage.REPORT and folder.report.exists()
-            update = f"not of this selection; update it with: tenpercent report {folder.path}"
+            update = f"not of this selection; update it with: tenpercent report {quoted(folder.path)}"
             lines.append(f"{stage:<8} {update if outdated else 'not done yet'}")
             continue
         settings = ", ".join(

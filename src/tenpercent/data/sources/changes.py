@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...errors import UsageError, shown
+from ...errors import UsageError, quoted, shown
 from ...progress import bar
 from ..decoding.decode import decode, extensions
 from ..store.ids import paired
@@ -155,7 +155,7 @@ def said_change(spec: str, change: Change | str, run: Path) -> str:
 
 def takes_it(spec: str, run: Path) -> str:
     """Return in words which command brings a run up to date."""
-    return f"tenpercent run {spec} --out {run} takes it as it is now"
+    return f"tenpercent run {quoted(spec)} --out {quoted(run)} takes it as it is now"
 
 
 def is_folder(source: ImageSource) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from ...errors import RunFolderError, StageError, one_line
+from ...errors import RunFolderError, StageError, one_line, quoted
 from .checks import as_path
 from .checksums import of_file
 from .environment import machine, versions
@@ -115,7 +115,8 @@ class RunFolder(RunPaths):
             raise RunFolderError(f"{run.path} is a file, not a run folder; {_folder_of(run.path)}")
         if not run.json_path.is_file():
             raise RunFolderError(
-                f"{run.path} is not a run folder (no run.json); make one with: tenpercent run SOURCE --out {run.path}"
+                f"{run.path} is not a run folder (no run.json); make one with: tenpercent run SOURCE "
+                f"--out {quoted(run.path)}"
             )
         content = run.read()
         with run._told():
@@ -196,7 +197,8 @@ class RunFolder(RunPaths):
         """
         found = self.stage(stage)
         if found is None:
-            command = f"{stage} SOURCE --out {self.path}" if stage is Stage.EMBED else f"{stage} {self.path}"
+            path = quoted(self.path)
+            command = f"{stage} SOURCE --out {path}" if stage is Stage.EMBED else f"{stage} {path}"
             raise StageError(
                 f"{self.path} has no finished {stage} stage yet; make it with: tenpercent {command}"
             )
