@@ -264,7 +264,7 @@ def test_a_folder_that_moved_and_changed_is_followed(place: Path) -> None:
 
 
 def test_a_trained_network_embeds_what_is_new_and_is_not_trained_again(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = {name: load_embeddings(RunFolder.open(place / "run"), name) for name in ("start", "end")}
     weights = (place / "run" / "training" / "weights.safetensors").read_bytes()
@@ -289,8 +289,12 @@ def test_a_trained_network_embeds_what_is_new_and_is_not_trained_again(
         assert [name for name, _ in sorted(at.items(), key=lambda one: one[1])] == sorted(at)
     shutil.rmtree(place / "photos" / "dog")
     assert run(place / "photos", out=place / "run", holdout=0.1).class_names == ("cat",)
+    for seed in range(6):
+        (place / "photos" / "cat" / f"broken-{seed}.png").unlink()
     draw(place / "photos" / "cat" / "newest.png", 50)  # the network still has two outputs
-    assert "cat/newest.png" in embed(place / "photos", out=place / "run", holdout=0.1).ids
+    with caplog.at_level("INFO"):
+        assert "cat/newest.png" in embed(place / "photos", out=place / "run", holdout=0.1).ids
+    assert "embedding 1 image of" in caplog.text
 
 
 def test_a_class_that_the_network_was_not_trained_on_is_refused(place: Path) -> None:

@@ -14,7 +14,7 @@ from ..data.sources.first_line import account
 from ..data.sources.options import SourceOptions
 from ..data.sources.source import ImageSource
 from ..data.store.run_folder import RunFolder, Stage
-from ..errors import StageError, UsageError, require
+from ..errors import StageError, UsageError, counted, require
 from .by_labels import ByLabels
 from .identity import borrowed, is_borrowed
 from .settings import Pretrained
@@ -48,7 +48,7 @@ def embed_by_run(
     folder = RunFolder.create(to, replace(account(source), options=options.as_json()))
     if is_borrowed(folder, made_by):
         return folder
-    log.info("embedding %s images of %s by the network of %s", f"{len(source):,}", source.spec, run.path)
+    log.info("embedding %s of %s by the network of %s", counted(len(source), "image"), source.spec, run.path)
     stored = run.require(Stage.EMBED).settings.embedder
     if isinstance(stored, dict) and stored["embedder"] == "pretrained":
         if embedder is not None and not isinstance(embedder, Pretrained):

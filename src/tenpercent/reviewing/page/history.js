@@ -3,9 +3,10 @@
 import { get, picture } from "./api.js";
 import { redo, undo } from "./decide.js";
 import { button, byId, el, icon } from "./dom.js";
+import { breakable } from "./names.js";
 import { show } from "./pick.js";
 import { onChange, state } from "./state.js";
-import { count, KINDS, several, shortened, time } from "./words.js";
+import { count, KINDS, several, time } from "./words.js";
 
 const LIMIT = 500;
 
@@ -42,8 +43,8 @@ function line(decision) {
   const many = decision.n_images ?? decision.images.length;
   const images = decision.images.slice(0, 6).map(({ p, id }) =>
     p === null
-      ? el("li", { class: "away" }, icon("gone"), el("bdi", { title: id }, shortened(id, 40)), el("small", {}, "not in this run"))
-      : el("li", {}, el("button", { type: "button", class: "link", onclick: () => show(p), title: id }, state.run.has_images && el("img", { src: picture(p, 160), alt: "", loading: "lazy" }), el("bdi", {}, shortened(id, 40)))),
+      ? el("li", { class: "away" }, icon("gone"), el("bdi", { title: id }, breakable(id)), el("small", {}, "not in this run"))
+      : el("li", {}, el("button", { type: "button", class: "link", onclick: () => show(p), title: id }, state.run.has_images && el("img", { src: picture(p, 160), alt: "", loading: "lazy" }), el("bdi", {}, breakable(id)))),
   );
   const left = many - images.length;
   return el(
