@@ -109,6 +109,19 @@ def test_the_vectors_begin_as_the_principal_components_of_what_the_weights_see()
     np.testing.assert_allclose(found.norm(dim=0), values, rtol=1e-3)
 
 
+@pytest.mark.parametrize("weights", [True, False])
+def test_batch_norms_of_pretrained_weights_stay_as_they_are(weights: bool) -> None:
+    settings = tp.SelfSupervised(
+        network=MODEL if weights else None, weights=package_file() if weights else None
+    )
+    network = network_for(settings, (32, 32)).train()
+    before = {name: value.clone() for name, value in network.body.state_dict().items() if "running" in name}
+    network(torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    after = network.body.state_dict()
+    assert before and all(torch.equal(after[name], value) == weights for name, value in before.items())
+    assert network.projection[1].num_batches_tracked == 1  # those of the new layers learn
+
+
 def test_missing_weights_are_one_line_with_the_command(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

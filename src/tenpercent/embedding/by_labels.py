@@ -9,7 +9,7 @@ from ..errors import UsageError
 from .hub import hub_file
 from .settings import KINDS, SelfSupervised, Settings, Supervised, Timm
 
-RATE = 0.03  # the highest of training on from pretrained weights without labels
+RATE = 0.003  # the highest of training on from pretrained weights without labels
 
 
 @dataclass(frozen=True)

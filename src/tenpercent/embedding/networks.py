@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -167,10 +167,13 @@ class Unlabelled(nn.Module):
     Attributes:
         name: name of the network before its last layer.
         widths: the number of values of each layer of `features`.
+        pretrained: whether the body starts from weights: its batch norms then stay as they are, since those of strongly
+            altered views would replace what the weights were trained with.
     """
 
-    def __init__(self, body: Layered | TimmBody, dim: int) -> None:
+    def __init__(self, body: Layered | TimmBody, dim: int, *, pretrained: bool = False) -> None:
         super().__init__()
+        self.pretrained = pretrained
         width = body.widths["end"]
         self.name = f"resnet-{body.depth}" if isinstance(body, ResNet) else body.name
         if dim > width:
@@ -183,6 +186,15 @@ class Unlabelled(nn.Module):
         self.projection = nn.Sequential(
             nn.Linear(dim, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, dim)
         )
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of training, but for the batch norms of a pretrained body."""
+        super().train(mode)
+        if self.pretrained:
+            for module in self.body.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
 
     def begin(self, batches: Iterable[torch.Tensor]) -> None:
         """Let the last layer start with the principal components of what pretrained weights see, not at random.

@@ -156,7 +156,7 @@ def network_for(settings: SelfSupervised, size: Size) -> Unlabelled:
         else:
             timm = Timm(settings.network, side=settings.side, seed=settings.seed)
             body = TimmBody(settings.network, untrained_model(timm))
-        return Unlabelled(body, settings.dim)
+        return Unlabelled(body, settings.dim, pretrained=settings.weights is not None)
 
 
 def check_images(settings: SelfSupervised, pixels: PixelSource) -> None:
