@@ -96,7 +96,8 @@ def measure(name: str, embedder: Any, train: Path, test: Path, work: Path) -> No
     probed = tp.probe([run], test=str(test), out=work / f"probe-{name}")
     done = RunFolder.open(run).require(Stage.EMBED)
     (row,) = probed.rows
-    result = {**asdict(row), "cpu_seconds": round(spent), "embed": done.settings.made_by}
+    made_by = {key: value for key, value in done.settings.made_by.items() if key != "weights"}  # a path
+    result = {**asdict(row), "test_set": test.name, "cpu_seconds": round(spent), "embed": made_by}
     path.write_text(json.dumps(result, indent=2, default=str) + "\n")
 
 
