@@ -260,6 +260,7 @@ def _select_run(run: OpenRun, cut: Cut, allowed: int | None, *, ignore_decisions
                 # The record of the clustering stays: both files are of one tree, and a kill leaves one of them.
                 folder.forget(Stage.SELECT)
                 store_merges(folder, merges, deepening, bare, keep=cut.keep, threshold=cut.threshold)
+        _check_named(folder, merges, cut)
         selection = select_merges(merges, cut, allowed)
         confirm(selection, cut.threshold)
         _store_selection(folder, selection, merges.embeddings, clock)
@@ -329,6 +330,13 @@ def _store_selection(
         notes=list(selection.notes),
         mean_dissimilarity=mean_dissimilarity(embeddings.vectors),
     )
+
+
+def _check_named(folder: RunFolder, merges: Merges, cut: Cut) -> None:
+    """Raise `UsageError` where the cut names an image that the run rejected or held out, and say so."""
+    named = {as_text(name) for name in (*cut.keep_ids, *cut.locked)}
+    for name in sorted(named.difference(merges.embeddings.ids) if named else named):
+        check_takes_part(folder, name)
 
 
 def _check_clustered_so(folder: RunFolder, merges: Merges, cut: Cut) -> None:

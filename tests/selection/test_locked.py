@@ -253,11 +253,13 @@ def test_what_is_wrong_with_locked_ids_is_one_line(
 ) -> None:
     (tmp_path / "gone.txt").write_text("1\n100\n101\n102\n103\n")
     (tmp_path / "no.csv").write_text("name\n1\n")
+    (tmp_path / "empty.txt").write_text("\n \n")
     (tmp_path / "most.txt").write_text("\n".join(map(str, range(58))))
     before = (run / "selection.parquet").read_bytes()
     for name, said in (
         ("gone.txt", "locked '100', '101', '102' and 1 more: no such image among 60"),
         ("no.csv", "give a table with a column id"),
+        ("empty.txt", "names no images; give one id per line, or leave out --locked"),
         (
             "most.txt",
             "keep 0.9 of 60 images is 54, but 58 are locked; give a keep of at least 0.9667, or lock fewer",
@@ -270,3 +272,13 @@ def test_what_is_wrong_with_locked_ids_is_one_line(
     (run / "selection.parquet").unlink()
     with pytest.raises(StageError, match="holds no selection to grow"):
         tp.select(run, tp.Cut(grow=True))
+
+
+def test_a_rejected_image_can_not_be_locked_and_its_reason_is_said(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+    rows[3] = 0
+    np.save(tmp_path / "v.npy", rows)
+    tp.run(tmp_path / "v.npy", out=tmp_path / "run", options=tp.SourceOptions(drop_bad_rows=True))
+    for cut in (tp.Cut(locked=("3",)), tp.Cut(keep_ids=("03",))):
+        with pytest.raises(UsageError, match=r"took no part: it was rejected \("):
+            tp.select(tmp_path / "run", cut)

@@ -110,12 +110,18 @@ def read_ids(path: Path | None, flag: str) -> tuple[str, ...]:
     """Return the ids in a file: one a line, or the column ``id`` of a table; none for no file.
 
     Raises:
-        UsageError: it can't be read.
+        UsageError: it can't be read, or names no image.
     """
     if path is None:
         return ()
-    if path.suffix.lower() in (".csv", ".parquet"):
-        return _ids_of_table(path, flag)
+    table = path.suffix.lower() in (".csv", ".parquet")
+    found = _ids_of_table(path, flag) if table else _ids_of_lines(path, flag)
+    if not found:
+        raise UsageError(f"{flag} {path} names no images; give one id per line, or leave out {flag}")
+    return found
+
+
+def _ids_of_lines(path: Path, flag: str) -> tuple[str, ...]:
     try:  # split at newlines alone: ids are paths, which may hold the rarer separators of `splitlines`
         lines = path.read_text(encoding="utf-8-sig").split("\n")
         return tuple(line.removesuffix("\r") for line in lines if line.strip())
