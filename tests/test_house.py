@@ -122,3 +122,10 @@ def test_the_walk_in_the_documents_names_functions_that_are_there() -> None:
         if not any(f"/{file}".endswith(f"/{hop[0]}") and name == hop[1] for file, name in defined)
     ]
     assert not lost
+
+
+def test_commands_in_messages_quote_their_paths() -> None:
+    """A run folder may be called "my pics": whoever copies the command from a message must get one argument."""
+    bare = re.compile(r"(?:tenpercent [a-z]+|--out) \{(?!quoted\(|shlex\.quote\(|run\}|stage)([^}]*)\}")
+    found = {path.name: bare.findall(path.read_text(encoding="utf-8")) for path in MODULES.values()}
+    assert {name: paths for name, paths in found.items() if paths} == {}

@@ -22,7 +22,7 @@ from .data.store.run_folder import RunFolder, Stage
 from .decisions.log import ANSWERS, DecisionLog
 from .embedding.settings import by_name
 from .embedding.stage import Stopwatch, embed_opened, open_for_run
-from .errors import StageError, UsageError, counted
+from .errors import StageError, UsageError, counted, quoted
 from .selection.confirmation import confirm
 from .tree.cut import DEPTH, Cut, check_cut, check_grows, check_layer, one_cut
 from .tree.memory_limit import checked_memory
@@ -348,7 +348,7 @@ def _check_clustered_so(folder: RunFolder, merges: Merges, cut: Cut) -> None:
         if asked is not None and str(asked) != found:
             raise StageError(
                 f"{folder.path} was clustered with --{name} {found}, not {asked}; cluster it again: "
-                f"tenpercent cluster {folder.path} --{name} {asked}"
+                f"tenpercent cluster {quoted(folder.path)} --{name} {asked}"
             )
 
 

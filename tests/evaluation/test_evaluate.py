@@ -27,6 +27,7 @@ from tenpercent.cli.main import main
 from tenpercent.cli.parser import build_parser
 from tenpercent.cli.values import request_of
 from tenpercent.data.sources.options import SourceOptions
+from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.run_folder import RunFolder, Stage
 from tenpercent.decisions.log import DecisionLog, ImageName, Kind
 from tenpercent.embedding import pixels
@@ -35,6 +36,7 @@ from tenpercent.embedding.recipe import Flip, Recipe
 from tenpercent.embedding.settings import Precision
 from tenpercent.errors import TrainingFailedError, UsageError
 from tenpercent.evaluation import training
+from tenpercent.evaluation.evaluation_set import given_set
 from tenpercent.evaluation.preparation import Preparation
 from tenpercent.evaluation.presets import Protocol
 from tenpercent.evaluation.results import unpacked
@@ -360,6 +362,15 @@ def test_nothing_to_test_on_names_both_flags(photos: Path, tmp_path: Path) -> No
     assert found.progress.done == 1
     with pytest.raises(UsageError, match="is the training set itself"):
         evaluate(out, EvaluationRequest(test=str(photos / "train")), SHORT)
+
+
+def test_the_name_of_a_split_as_the_test_set_says_what_to_type(photos: Path) -> None:
+    images = tp.open_source(photos)
+    assert isinstance(images, ImageSource)
+    with pytest.raises(
+        UsageError, match=f"the name of a split; give the source too: --test {photos} --test-split val"
+    ):
+        given_set("val", tp.SourceOptions(), images)
 
 
 def test_a_network_that_cannot_be_is_refused_before_images_are_read_and_trees_made(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,11 @@ from ..data.sources.opening import open_source, open_split, with_classes
 from ..data.sources.options import SourceOptions
 from ..data.sources.pictures import picture_options
 from ..data.sources.source import ImageSource
-from ..data.sources.splits import NoSplitError
+from ..data.sources.splits import NoSplitError, split_of_folder
 from ..data.store.embeddings import Embeddings, Strings
 from ..data.store.left_out import read_held_out
 from ..data.store.run_folder import RunFolder
-from ..errors import SourceError, UsageError
+from ..errors import SourceError, UsageError, quoted
 
 log = logging.getLogger("tenpercent")
 
@@ -142,6 +143,11 @@ def _has_labels(source: ImageSource) -> bool:
 
 
 def _opened(spec: str, options: SourceOptions, images: ImageSource) -> ImageSource:
+    if split_of_folder(spec) is not None and not Path(spec).exists():
+        raise UsageError(
+            f"--test {spec} is no file or folder but the name of a split; give the source too: "
+            f"--test {quoted(images.spec)} --test-split {spec}"
+        )
     options = replace(options, rules=images.decoding.rules)  # read like the training images
     try:
         found = open_source(spec, options)

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from ..data.store.run_folder import RunFolder, Stage
 from ..embedding.settings import SMALL, Supervised, Timm
 from ..embedding.stage import SIDE
-from ..errors import LockedError, TenpercentError, TrainingFailedError, UsageError, counted
+from ..errors import LockedError, TenpercentError, TrainingFailedError, UsageError, counted, quoted
 from ..pipeline import report
 from ..progress import quiet
 from .preparation import EvaluationRequest as EvaluationRequest
@@ -284,7 +284,7 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
             lines.append(f"Report: {report(run.path, margin, protocol=key)}")
         except LockedError as held:
             lines.append(
-                f"The report was not rewritten ({held}); rewrite it with: tenpercent report {run.path}"
+                f"The report was not rewritten ({held}); rewrite it with: tenpercent report {quoted(run.path)}"
             )
     if progress.failed:
         log.info("%s", "\n".join(lines))

@@ -7,7 +7,7 @@ import logging
 from ..data.store.records import SEMANTIC
 from ..data.store.run_folder import Stage
 from ..decisions.log import DecisionLog
-from ..errors import StageError
+from ..errors import StageError, quoted
 from ..tree.cut import Cut
 from ..tree.merges import Merges
 from .by_tree import select
@@ -54,7 +54,7 @@ def cut_since(run: OpenRun, *, ignore_decisions: bool = False) -> Cut | None:
     if settings.keep_ids:
         raise StageError(
             f"decisions have changed since {folder.path} was cut with --keep-ids; give these again: "
-            f"tenpercent select {folder.path} {size} --keep-ids …"
+            f"tenpercent select {quoted(folder.path)} {size} --keep-ids …"
         )
     stored = load_selection(folder) if settings.locked else None
     locked = () if stored is None or stored.locked is None else tuple(stored.ids[stored.locked].tolist())

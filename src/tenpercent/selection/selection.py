@@ -17,7 +17,7 @@ from ..data.store.embeddings import Embeddings
 from ..data.store.files import write_table
 from ..data.store.ids import as_given, as_text, find_id, positions_of
 from ..data.store.tables import check
-from ..errors import UsageError
+from ..errors import UsageError, quoted
 from ..tree.stage_files import read_stage, stored_file
 from .arrays import ClassCut, SelectionArrays
 from .explanation import Explanation, explain
@@ -158,7 +158,9 @@ class Selection(SelectionArrays):
             StageError: there is none, it is damaged, of a newer format, or made from other embeddings.
         """
         path = stored_file(path, "selection.parquet", "a stored selection")
-        table, about = read_stage(path, LAYOUT, embeddings, f"tenpercent select {path.parent} --keep 0.9")
+        table, about = read_stage(
+            path, LAYOUT, embeddings, f"tenpercent select {quoted(path.parent)} --keep 0.9"
+        )
         paths = np.asarray(table["path"].to_pylist(), dtype=object)
         names = table["representative"]
         found = cls(

@@ -30,7 +30,7 @@ from ..data.store.tables import read_about
 from ..decisions.constraints import NONE, Constraints
 from ..decisions.log import DecisionLog
 from ..decisions.meaning import constraints_of
-from ..errors import StageError, TenpercentError, UsageError, counted
+from ..errors import StageError, TenpercentError, UsageError, counted, quoted
 from ..linkage.memory import Resources
 from ..tree.cut import Cut, Within, check_grows
 from ..tree.merges import Merges, uncut
@@ -110,7 +110,7 @@ def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
         if len(found) != n:
             raise StageError(
                 f"{folder.embeddings} holds {len(found):,} of {n:,} images; make the others again with: "
-                f"tenpercent embed {source.spec} --out {folder.path}"
+                f"tenpercent embed {quoted(source.spec)} --out {quoted(folder.path)}"
             )
         return found
     if layer != "end":
@@ -199,8 +199,8 @@ def check_known_by_that_name(folder: RunFolder, name: str) -> None:
         raise UsageError(f"{name} is {old} of the run under another name; explain {old}")
     if name in change.new:
         raise UsageError(
-            f"{name} was added since the run was made; to take it too: tenpercent run {folder.source.spec} "
-            f"--out {folder.path}"
+            f"{name} was added since the run was made; to take it too: tenpercent run {quoted(folder.source.spec)} "
+            f"--out {quoted(folder.path)}"
         )
 
 

@@ -17,7 +17,7 @@ from ..data.store.checks import check_kind
 from ..data.store.embeddings import LAYERS, Embeddings
 from ..data.store.ids import positions_of
 from ..data.store.run_paths import RunPaths
-from ..errors import StageError, UsageError, nearest
+from ..errors import StageError, UsageError, nearest, quoted
 
 DEFAULT_KEEP = 0.9
 DEPTH = 0.5  # the fraction kept that a tree is built for by default
@@ -180,7 +180,7 @@ def check_grows(cut: Cut, folder: Path) -> None:
     if cut.grow and not RunPaths(folder).selection.is_file():
         raise StageError(
             f"{folder} holds no selection to grow; make the first one without --grow: "
-            f"tenpercent select {folder} --keep 0.9"
+            f"tenpercent select {quoted(folder)} --keep 0.9"
         )
 
 

@@ -13,7 +13,7 @@ from ..data.store.checks import check_kind
 from ..data.store.embeddings import Embeddings
 from ..data.store.files import write_table
 from ..decisions.constraints import NONE, Constraints
-from ..errors import StageError, UsageError, counted
+from ..errors import StageError, UsageError, counted, quoted
 from ..linkage.memory import Resources
 from .counts import StoredCounts, save_counts
 from .cut import DEPTH, Cut, Within, checked_choice
@@ -136,10 +136,10 @@ class Merges(MergeTable):
         path = stored_file(path, "merges.parquet", "a stored tree of merges")
         check_kind(embeddings, Embeddings, "embeddings", "those that the merges were made of")
         layout = merges_layout(len(embeddings))
-        table, about = read_stage(path, layout, embeddings, f"tenpercent cluster {path.parent}")
+        table, about = read_stage(path, layout, embeddings, f"tenpercent cluster {quoted(path.parent)}")
         if about.get("decisions", "") != constraints.links:
             raise StageError(
-                f"{path} was made under other decisions; cluster again: tenpercent cluster {path.parent}"
+                f"{path} was made under other decisions; cluster again: tenpercent cluster {quoted(path.parent)}"
             )
         found = cls(
             embeddings=embeddings,

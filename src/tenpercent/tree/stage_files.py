@@ -11,7 +11,7 @@ from ..data.store.checks import as_path
 from ..data.store.checksums import RECORD
 from ..data.store.embeddings import Embeddings
 from ..data.store.tables import Layout, read_checked
-from ..errors import StageError
+from ..errors import StageError, quoted
 
 
 class StageAbout(TypedDict):
@@ -35,7 +35,9 @@ def stored_file(path: str | Path, name: str, what: str) -> Path:
     """
     path = as_path(path, what)
     if not path.exists() and path.suffix != ".parquet":
-        raise StageError(f"{path} does not exist; make a run folder with: tenpercent run SOURCE --out {path}")
+        raise StageError(
+            f"{path} does not exist; make a run folder with: tenpercent run SOURCE --out {quoted(path)}"
+        )
     if not path.is_dir():
         return path
     if not (path / name).is_file() and not (path / RECORD).is_file():

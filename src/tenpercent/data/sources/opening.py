@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import SourceError, nearest
+from ...errors import SourceError, nearest, quoted
 from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings
 from .classes import renamed, same_classes
@@ -108,7 +108,7 @@ def moved(spec: str, run: Path) -> SourceError:
     """Return the error for a run's source that is not in its place."""
     return SourceError(
         f"{spec}, which {run} was made of, is not there; report, select and exports as csv or indices still "
-        f"work; if it was moved, name the new place once: tenpercent run PLACE --out {run}"
+        f"work; if it was moved, name the new place once: tenpercent run PLACE --out {quoted(run)}"
     )
 
 

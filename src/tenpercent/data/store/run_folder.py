@@ -198,7 +198,9 @@ class RunFolder(RunPaths):
         found = self.stage(stage)
         if found is None:
             path = quoted(self.path)
-            command = f"{stage} SOURCE --out {path}" if stage is Stage.EMBED else f"{stage} {path}"
+            command = (
+                f"{stage} SOURCE --out {quoted(path)}" if stage is Stage.EMBED else f"{stage} {quoted(path)}"
+            )
             raise StageError(
                 f"{self.path} has no finished {stage} stage yet; make it with: tenpercent {command}"
             )
@@ -373,4 +375,4 @@ def _folder_of(path: Path) -> str:
     found = next((str(folder) for folder in path.parents if (folder / "run.json").is_file()), None)
     if found is not None:
         return f"pass {found}"
-    return f"make a run folder of a source with: tenpercent run {path} --out RUN"
+    return f"make a run folder of a source with: tenpercent run {quoted(path)} --out RUN"

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ...errors import StageError, one_line
+from ...errors import StageError, one_line, quoted
 from .checksums import ABOUT, CHECKSUMS, RECORD, checksum, recorded
 from .typed import parsed_format
 
@@ -72,8 +72,8 @@ def remedy(path: Path, *, ours: bool = True) -> str:
     elif path.parent.name in MAKERS:
         text, run = MAKERS[path.parent.name], path.parent.parent
     if ours and in_run_folder(path):
-        return text.format(run=run)
-    return text.replace("delete it", "move it away").format(run=run if in_run_folder(path) else "RUN")
+        return text.format(run=quoted(run))
+    return text.replace("delete it", "move it away").format(run=quoted(run) if in_run_folder(path) else "RUN")
 
 
 def damaged(path: Path, what: object) -> StageError:

@@ -19,7 +19,7 @@ from ...data.store.embeddings import Embeddings
 from ...data.store.environment import machine, versions
 from ...data.store.files import own_folder, write_text
 from ...embedding.settings import Timm
-from ...errors import UsageError
+from ...errors import UsageError, quoted
 from ...tree.cut import checked_layer
 from .measure import NEIGHBOURS, interval, linear_accuracy, neighbours_accuracy
 
@@ -53,7 +53,7 @@ class VectorFile:
         opened = open_source(self.file, SourceOptions(labels=self.labels))
         if not isinstance(opened, Embeddings):
             raise UsageError(
-                f"--vectors {self.file} holds images; embed them first: tenpercent embed {self.file} --out RUN"
+                f"--vectors {self.file} holds images; embed them first: tenpercent embed {quoted(self.file)} --out RUN"
             )
         return opened
 
