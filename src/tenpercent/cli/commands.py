@@ -22,16 +22,22 @@ from .values import (
 
 
 def demo(arguments: Namespace) -> None:
-    """Run the whole flow on bundled images of handwritten digits; needs no network."""
+    """Run the whole flow on bundled images of handwritten digits, and on some photographs; needs no network."""
     from ..evaluation.presets import preset
     from ..evaluation.stage import EvaluationRequest, evaluate, finish
     from ..reporting.summary import describe_run
+    from .demo_photos import THRESHOLD, demo_photos
 
     tp.run("digits", out=arguments.out)
     _say(describe_run(arguments.out))
     _say("\nDoes it hold? Three small training runs on all images, on those kept and on random ones:")
     request = EvaluationRequest(trials=3)
     _say(finish(arguments.out, evaluate(arguments.out, request, preset("digits").protocol)))
+    _say("\nAnd photographs, without labels, most of them taken twice:")
+    photos = demo_photos(arguments.out.with_name(f"{arguments.out.name}-photos"))
+    run = photos.with_name(f"{photos.name}-run")
+    tp.run(photos, out=run, cut=tp.Cut(threshold=THRESHOLD))
+    _say(describe_run(run))
 
 
 def run(arguments: Namespace) -> None:
