@@ -356,7 +356,7 @@ def test_an_estimate_writes_nothing_and_says_what_would_be_done(tmp_path: Path, 
         "finetune": (
             Timm("test_resnet", weights, finetune=True, epochs=3, batch=8),
             96,
-            "fine-tuned: 3 epochs",
+            "trained further on the labels: 3 epochs",
         ),
         "module": (net(), 8, "Sequential"),
         "function": (mean_colours, 3, "mean_colours"),

@@ -454,8 +454,8 @@ def test_a_zero_row_has_no_direction_but_a_place():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({}, "either merges or height"),
-        ({"merges": 1, "height": 0.5}, "either merges or height"),
+        ({}, "merges is None and height None; give one of them"),
+        ({"merges": 1, "height": 0.5}, "merges is 1 and height 0.5; give one of them"),
         ({"merges": -1}, "merges is -1; 3 vectors have from 0 to 2"),
         ({"merges": 3}, "merges is 3; 3 vectors have from 0 to 2"),
         ({"height": -0.1}, "height is -0.1"),

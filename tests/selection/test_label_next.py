@@ -122,7 +122,7 @@ def test_the_command_lists_and_writes_them(tmp_path: Path, capsys: pytest.Captur
     for arguments, said in (
         (["--n", "39"], "n is 39, but 2 of 40 images are locked; ask for at most 38"),
         (["--n", "0"], "n is 0; it must be a whole number of at least 1"),
-        (["--n", "5", "--locked", str(tmp_path / "none.txt")], "locked names no image"),
+        (["--n", "5", "--locked", str(tmp_path / "none.txt")], "names no images; give one id per line"),
         (
             ["--n", "5", "--locked", str(tmp_path / "gone.txt")],
             "locked '40', '41', '42' and 1 more: no such image",

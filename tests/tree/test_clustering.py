@@ -317,7 +317,7 @@ def test_a_disk_that_is_full_is_one_line_and_keeps_what_is_finished(
     watch(fill)
     resources = Resources(threads=1, scratch=tmp_path)
     with pytest.raises(
-        RunFolderError, match=r"can't write .*class-2: No space left on device; free some space"
+        RunFolderError, match=r"can't write .*class-2: No space left on device \(.* free\); free some space"
     ):
         cluster(some(), tp.Cut(0.4), resources=resources)
     watched = watch()
