@@ -129,7 +129,9 @@ def test_a_disk_too_small_for_the_pairs(
     assert done.returncode == 1
     errors = done.stderr.splitlines()[1:]  # after what is begun
     assert len(errors) == 1 and "run/scratch/" in errors[0]
-    assert re.search(r"No space left on device \(.* free\); free some|MiB of pairs .*; free space there", errors[0])
+    assert re.search(
+        r"No space left on device \(.* free\); free some|MiB of pairs .*; free space there", errors[0]
+    )
 
 
 def test_a_disk_that_fills_up_while_pairs_spill(
@@ -153,7 +155,8 @@ def test_a_disk_that_fills_up_while_pairs_spill(
     assert len(errors) == 1 and "Traceback" not in said
     # The write that failed says so, or the look at the disk before the next shell is collected.
     assert re.search(
-        r"No space left on device \(.* free\); free|pairs outgrow the memory, and .* free; free space", errors[0]
+        r"No space left on device \(.* free\); free|pairs outgrow the memory, and .* free; free space",
+        errors[0],
     )
     (small_disk / "filler").unlink()
     for out in (small_disk / "run", tmp_path / "roomy"):

@@ -194,7 +194,8 @@ def test_a_run_sets_bad_rows_aside(tmp_path: Path, capsys: pytest.CaptureFixture
     assert SAID in capsys.readouterr().err and not run.exists()
     assert main(["run", str(path), "--out", str(run), "--keep", "0.6", "--drop-bad-rows"]) == 0
     said = capsys.readouterr()
-    assert "5 images rejected: unreadable, or without a usable vector; " in said.out
+    assert "\n5 images rejected:\n  " in said.out
+    assert len([line for line in said.out.splitlines() if line.startswith("  ") and ": " in line]) == 5
     assert "40 vectors of 4 values (5 set aside: zero or not finite)" in said.err
     content = json.loads((run / "run.json").read_text())
     assert content["source"]["n"] == N and content["source"]["options"]["drop_bad_rows"] is True

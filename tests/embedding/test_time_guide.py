@@ -360,7 +360,8 @@ else:
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="one CPU can't be chosen here")
 def test_a_dry_run_tells_the_time_of_the_whole_command_at_two_sizes(tmp_path: Path) -> None:
-    """On one CPU seconds of the CPU are those of an idle machine, whatever else is running."""
+    """On one CPU seconds of the CPU are nearly those of an idle machine. One of three attempts must be within a factor
+    of two: others that share the CPU's caches and threads can slow the dry run or the run."""
     draw = np.random.default_rng(0)
     for count in (20, 300):
         folder = tmp_path / str(count)
@@ -368,15 +369,17 @@ def test_a_dry_run_tells_the_time_of_the_whole_command_at_two_sizes(tmp_path: Pa
         for number in range(count):
             small = draw.integers(0, 256, (6, 8, 3), np.uint8)
             Image.fromarray(small).resize((320, 240)).save(folder / f"{number}.jpg")
-        told, taken = (
-            float(
-                subprocess.check_output(
-                    [sys.executable, "-c", PROCESS, folder, tmp_path / f"run-{count}", dry]
-                )
+        pairs = []
+        for attempt in range(3):
+            run = tmp_path / f"run-{count}-{attempt}"
+            told, taken = (
+                float(subprocess.check_output([sys.executable, "-c", PROCESS, folder, run, dry]))
+                for dry in ("dry", "")
             )
-            for dry in ("dry", "")
-        )
-        assert taken / 2 < told < 2 * taken, (count, told, taken)
+            pairs.append((told, taken))
+            if taken / 2 < told < 2 * taken:
+                break
+        assert taken / 2 < told < 2 * taken, (count, pairs)
 
 
 def test_the_precision_of_a_dry_run_is_chosen_as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
