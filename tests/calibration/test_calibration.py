@@ -82,6 +82,23 @@ def test_no_answers_say_nothing_and_equal_answers_point_beyond_the_tree():
     assert nothing.below and nothing.removed == 0
 
 
+def test_a_whole_tree_offers_no_deeper_one() -> None:
+    random = np.random.default_rng(0)
+    merges = tp.cluster(tp.Embeddings.from_numpy(random.normal(size=(40, 4)).astype("f4")), threshold=2)
+    found = answered(merges, 1e9, 0.01, 0, 0).estimate
+    assert not found.beyond and found.removed == 39 and "cluster" not in str(found)
+
+
+def test_duplicates_that_differ_by_rounding_are_neither_asked_about_nor_part_of_the_range() -> None:
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(60, 8))
+    merges = tp.cluster(tp.Embeddings.from_numpy(np.concatenate([rows, rows[:20] * (1 + 1e-7)])), keep=0.3)
+    assert 0 <= merges.height[0] < 1e-9 < merges.height[25]
+    calibration = tp.Calibration(merges, LogInMemory())
+    assert calibration.heights[0] > 1e-3 and len(calibration.heights) == len(merges) - 20
+    assert min(one.dissimilarity for one in calibration.questions(36)) > 1e-3
+
+
 def test_what_it_removes_is_what_a_cut_there_removes():
     merges = tree(1.0)
     found = answered(merges, float(np.quantile(merges.height, 0.4)), 0.05, 0, 3).estimate

@@ -16,6 +16,7 @@ from ..errors import UsageError, quoted
 from ..linkage.distances import dissimilarities, unit_vectors
 from ..selection.stored import OpenRun
 from ..tree.cut import Cut
+from ..tree.gap import LOWEST, without_exact
 from ..tree.merges import Merges
 from ..tree.merges_file import complete_heights
 from ..tree.steps import Floats
@@ -75,9 +76,8 @@ class Calibration:
 
     @cached_property
     def heights(self) -> Floats:
-        """Heights of the merges of unequal images, as far as the tree is complete; float64[k], ascending."""
-        heights = complete_heights(self.merges.height, self.merges.complete_to)
-        return heights[heights > 0]
+        """Heights of the merges, without those of exact duplicates, as far as the tree is complete; float64[k]."""
+        return without_exact(complete_heights(self.merges.height, self.merges.complete_to))
 
     @cached_property
     def answered(self) -> dict[tuple[int, int], bool]:
@@ -101,7 +101,9 @@ class Calibration:
         units = unit_vectors(self.merges.embeddings.vectors[self._pairs.ravel()])
         first = np.arange(0, len(units), 2)
         apart = dissimilarities(units, first, first + 1).tolist()
-        answers = [Answer(d, same) for d, same in zip(apart, self.answered.values(), strict=True) if d > 0]
+        answers = [
+            Answer(d, same) for d, same in zip(apart, self.answered.values(), strict=True) if d > LOWEST
+        ]
         return ThresholdPosterior(float(self.heights[0]), float(self.heights[-1]), answers)
 
     def questions(self, count: int = 1) -> list[PairQuestion]:
@@ -112,7 +114,7 @@ class Calibration:
         merges, known = self.merges, len(self.answered)
         n = len(merges.embeddings)
         new = ~np.isin(merges.a * n + merges.b, self._pairs @ [n, 1])
-        left = np.flatnonzero(new & (merges.height > 0) & (merges.height <= self.heights[-1]))
+        left = np.flatnonzero(new & (merges.height >= self.heights[0]) & (merges.height <= self.heights[-1]))
         random = np.random.default_rng(known)
         ends = np.log(self.heights[[0, -1]])
         found = []
@@ -167,6 +169,7 @@ class Calibration:
             most,
             lowest,
             highest,
+            bool(np.isinf(self.merges.complete_to).all()),
             self.log.path.parent,
         )
 

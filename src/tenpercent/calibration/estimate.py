@@ -23,6 +23,7 @@ class ThresholdEstimate:
         removed, fewest, most: the images that a cut at the threshold and at the ends of the interval removes.
         lowest, highest: the heights of the first merge of unequal images, and of the last one up to which the tree is
             complete.
+        whole: whether the tree ends there because it is complete.
         folder: the run folder.
     """
 
@@ -36,12 +37,13 @@ class ThresholdEstimate:
     most: int
     lowest: float
     highest: float
+    whole: bool
     folder: Path
 
     @property
     def beyond(self) -> bool:
-        """True where the threshold lies beyond the end of the tree."""
-        return self.threshold > self.highest
+        """True where the threshold lies beyond the end of a tree that could be clustered deeper."""
+        return self.threshold > self.highest and not self.whole
 
     @property
     def below(self) -> bool:

@@ -148,16 +148,8 @@ def curve_figure(
         axes.autoscale_view()
         marks = [(c.fraction[c.cut - 1], c.height[c.cut - 1]) for c in curves if c.cut]
         _mark_cut(axes, marks)
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
         axes.margins(x=0.02)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=5 if width < 500 else 8))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed(f"{value:g}")))
-        axes.grid(axis="y", color=RULE, linewidth=0.7)
-        axes.set_xlabel("removed" + (" of the class" if many else ""))
-        axes.set_ylabel("height of the merge")
+        _label(axes, width, "removed" + (" of the class" if many else ""), "height of the merge")
         return inline(figure, name, _in_words(curves, marks))
 
 
@@ -178,21 +170,26 @@ def removal_figure(curve: RemovalCurve, name: str, removed: float, knee: int | N
         axes.axvline(removed, color=CUT, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
         if knee is not None:
             axes.plot(curve.fraction[knee], curve.largest[knee], "o", markersize=6, color=HIGH, zorder=4)
-        axes.set_xlim(left=0)
-        axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=5 if width < 500 else 8))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed(f"{value:g}")))
-        axes.grid(axis="y", color=RULE, linewidth=0.7)
-        axes.set_xlabel("removed")
-        axes.set_ylabel("dissimilarity to the image kept")
+        _label(axes, width, "removed", "dissimilarity to the image kept")
         words = (
             "Line chart: dissimilarity of removed images to those kept, up to "
             f"{100 * curve.fraction[-1]:.0f}% removed: the largest is {_signed(f'{curve.largest[-1]:.3g}')} there, "
             f"the mean {_signed(f'{curve.mean[-1]:.3g}')}."
         )
         return inline(figure, name, words)
+
+
+def _label(axes: Axes, width: int, x: str, y: str) -> None:
+    """Let both axes begin at 0, and label them: a fraction removed in percent, and a dissimilarity."""
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5 if width < 500 else 8))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed(f"{value:g}")))
+    axes.grid(axis="y", color=RULE, linewidth=0.7)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
 
 
 def _points(curve: MergeCurve, most: int) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 from ..selection.by_tree import select
 from ..selection.selection import Selection
 from ..tree.cut import Cut
+from ..tree.gap import without_exact
 from ..tree.merges import Merges
 from ..tree.merges_file import complete_heights
 from .tables import Floats
@@ -75,8 +76,7 @@ def removal_curve(merges: Merges) -> RemovalCurve:
 
 def levels(merges: Merges) -> list[tuple[float, Selection]]:
     """Return four cuts from shallow to deep with their thresholds in two digits; fewer where some group nothing."""
-    heights = complete_heights(merges.height, merges.complete_to)
-    heights = heights[heights > 0]
+    heights = without_exact(complete_heights(merges.height, merges.complete_to))
     if not len(heights):
         return []
     places = {max(0, round(share * len(heights)) - 1) for share in LEVELS}

@@ -189,8 +189,10 @@ class _Page:
     def how_much(self) -> dict[str, Any] | None:
         """Return what any threshold removes, with groups merged near four heights; None for other strategies."""
         merges, n = self.given.merges, len(self.selection)
+        if not self.semantic:
+            return None
         curve = removal_curve(merges)
-        if not self.semantic or len(curve.threshold) < 2:
+        if len(curve.threshold) < 2:
             return None
         removed = len(self.selection.removed) / n
         knee = curve.knee

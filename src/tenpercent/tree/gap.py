@@ -73,6 +73,15 @@ def find_gap(heights: Floats) -> Gap | None:
     return Gap(exact + best + 1, float(low[best]), float(low[best + 1]))
 
 
+def without_exact(heights: Floats) -> Floats:
+    """Return heights without those of exact duplicates.
+
+    Args:
+        heights: float64[m], ascending.
+    """
+    return heights[exact_duplicates(heights) :]
+
+
 def exact_duplicates(heights: Floats) -> int:
     """Return the number of merges of equal vectors, each of which leaves one exact duplicate out."""
     return int(np.searchsorted(heights, LOWEST, side="right"))
