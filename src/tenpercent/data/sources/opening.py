@@ -15,6 +15,7 @@ from ..store.embeddings import Embeddings
 from .classes import renamed, same_classes
 from .folder import open_folder
 from .huggingface import Address, open_huggingface, without_split
+from .idx_files import has_idx_files, open_idx
 from .library_sets import open_digits, open_torchvision
 from .listing import list_folder, no_images
 from .mixed_folder import means_pictures
@@ -44,8 +45,9 @@ def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> I
     """Open a source of images, or of existing vectors.
 
     Args:
-        spec: a folder of images, a Parquet file or folder, a `.npy` file, ``hf:NAME[:CONFIGURATION][:SPLIT]``,
-            ``torchvision:NAME`` or ``digits``. A `Path`, or a string with a slash, is always a path.
+        spec: a folder of images or of idx files, a Parquet file or folder, a `.npy` file,
+            ``hf:NAME[:CONFIGURATION][:SPLIT]``, ``torchvision:NAME`` or ``digits``. A `Path`, or
+            a string with a slash, is always a path.
         options: those that apply to this kind of source.
 
     Returns:
@@ -209,6 +211,9 @@ def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embed
         alone = options if options.image_column != NO_COLUMN else replace(options, image_column=None)
         alone.allow("a folder of images", "split", "follow_links", "max_pixels", "labels", "label_column")
         return open_folder(listing, alone)
+    if not listing.parquets and has_idx_files(folder):
+        options.allow("a folder of idx files", "split")
+        return open_idx(folder, options.split)
     if not listing.parquets:
         raise no_images(folder, listing.skipped)
     options.allow("a folder of Parquet files", "split", "follow_links", *_COLUMNS)
