@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import os
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -141,6 +142,10 @@ def test_a_selection_of_a_changed_folder_says_so_in_one_line(
     draw(place / "photos" / "cat" / "new.png", 1)
     select(place / "run", keep=0.7)
     assert caplog.text.count("has changed since it was embedded: 1 new (cat/new.png), 1 gone (") == 1
+    command = f"tenpercent run {place / 'photos'} --out {place / 'run'} --holdout 0.1"
+    assert f"; {command} takes it as it is now" in caplog.text
+    with pytest.raises(UsageError, match=f"to take it too: {re.escape(command)}$"):
+        explain(place / "run", "cat/new.png")
 
 
 def test_running_on_a_folder_that_is_gone_says_what_still_works(

@@ -109,6 +109,7 @@ def test_only_what_is_new_is_embedded_and_the_change_is_said(
     )
     assert f"The last update: {change}." in said.out
     assert "2 moved (06.png is moved-06.png, 07.png is moved-07.png)" in said.err
+    assert "1 image rejected before is tried again\nembedding 5 images of" in said.err
     assert main(["run", "photos", "--out", "run", "--keep", "0.95"]) == 0
     assert "nothing has changed" in capsys.readouterr().err
     assert len(seen) == 3

@@ -433,7 +433,7 @@ def _images_of(run: OpenRun) -> tuple[ImageSource | None, str]:
         log.warning("the report has no pictures: %s", gone)
         return None, str(gone)
     if images is not None and change:
-        log.warning("%s", said_change(images.spec, change, run.folder.path))
+        log.warning("%s", said_change(change, run.folder))
     return images, str(change)
 
 
@@ -509,5 +509,5 @@ def export(
     )
     notes += describe_change(change, selection.ids[selection.kept_by_id].tolist(), chosen)
     if change and source is not None:
-        notes.append(f"{takes_it(source.spec, run.folder.path)}.")
+        notes.append(f"{takes_it(run.folder)}.")
     return replace(found, notes=(*found.notes, *notes, *describe_left_out(run.folder.path)))

@@ -286,10 +286,14 @@ def flat_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_epochs_alone_train_without_labels_where_there_are_none(flat_folder: Path, tmp_path: Path) -> None:
+def test_epochs_alone_train_without_labels_where_there_are_none_and_say_so(
+    flat_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("torch")
     small = ("--epochs", "1", "--depth", "8", "--batch", "8", "--precision", "float32")
     assert main(["embed", str(flat_folder), "--out", str(tmp_path / "run"), *small]) == 0
+    said = "--batch, --depth, --epochs, --precision: a network is trained from scratch, without labels (--embedder"
+    assert said in capsys.readouterr().err
     stored = (tmp_path / "run" / "run.json").read_text()
     assert '"embedder": "selfsupervised"' in stored and '"epochs": 1' in stored
     assert main(["embed", str(flat_folder), "--out", str(tmp_path / "run"), *small]) == 0  # the same again

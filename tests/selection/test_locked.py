@@ -18,6 +18,7 @@ from tenpercent.linkage.distances import dissimilarities, unit_vectors
 from tenpercent.linkage.reference import complete_linkage
 from tenpercent.selection.nearest import nearest_among
 from tenpercent.selection.selection import Selection
+from tenpercent.tree.cut import check_cut
 from tenpercent.tree.merges import uncut
 from tenpercent.tree.representatives import groups_of, representatives
 
@@ -197,19 +198,34 @@ def test_what_has_no_meaning_beside_locked_images_is_one_line() -> None:
             tp.Cut(0.5, locked=ids),
             r"keep 0.5 of 26 images is 13, but 20 are locked; give a keep of at least 0.7693",
         ),
-        (tp.Cut(0.9, locked=ids, budget="global"), "budget is 'global'"),
-        (tp.Cut(0.9, locked=ids, hold="height"), "hold is 'height'"),
+        (tp.Cut(0.9, locked=ids, budget="global"), "budget is 'global', .*; leave it out, or"),
+        (tp.Cut(0.9, locked=ids, hold="height"), "hold is 'height', .*; leave it out, or"),
         (tp.Cut(0.9, locked=["x", "y", "z", "u", "v"]), "locked 'u', 'v', 'x' and 2 more: no such image"),
         (tp.Cut(0.9, locked="abc"), "locked is a string"),
         (tp.Cut(0.9, grow=True), "grow is for a run folder"),
     ):
         with pytest.raises(UsageError, match=said):
             tp.select(merges, cut)
+        if cut.locked:
+            with pytest.raises(UsageError, match=said):  # before anything is computed
+                check_cut(cut, merges.embeddings)
     with pytest.raises(UsageError, match=r"locked is .* beside cut, which says it too"):
         tp.select(merges, tp.Cut(locked=[1]), locked=[2])
     with pytest.raises(UsageError, match="both locked and grow"):
         tp.Cut(locked=[1], grow=True)
     assert len(tp.select(merges, keep=0.7693, locked=ids).kept) == 20
+
+
+def test_ids_are_found_in_another_unicode_normal_form_unless_that_is_open() -> None:
+    composed, apart = "Z\u00fcrich.jpg", "Zu\u0308rich.jpg"
+    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    for name, other in ((composed, apart), (apart, composed)):
+        merges = uncut(tp.Embeddings.from_numpy(rows, ids=["a.jpg", name, "z.jpg"]))
+        chosen = tp.select(merges, tp.Cut(0.7, locked=[other], keep_ids=[other]))
+        assert chosen.ids[chosen.locked].tolist() == [name]
+    merges = uncut(tp.Embeddings.from_numpy(rows, ids=["a.jpg", "\u212b.jpg", "A\u030a.jpg"]))
+    with pytest.raises(UsageError, match="no such image among 3"):
+        tp.select(merges, keep=0.7, locked=["\u00c5.jpg"])
 
 
 @pytest.fixture

@@ -184,7 +184,7 @@ def test_what_has_no_such_values_is_one_line(
     tp.run(photos, out=run)
     with pytest.raises(UsageError, match="is not a table; give one of centre"):
         tp.select(run, tp.Cut(representative="column:score"))
-    assert main(["select", str(run), "--strategy", "random", "--representative", "largest"]) == 2
+    assert main(["select", str(run), "--strategy", "random", "--keeper", "largest"]) == 2
     assert "--representative has no meaning for --strategy random" in capsys.readouterr().err
 
 

@@ -64,7 +64,7 @@ class Flag:
     """One argument of a command.
 
     Attributes:
-        name: as typed, ``--keep``, or the name of a positional argument.
+        name: as typed, ``--keep``, with other spellings after commas, or the name of a positional argument.
         value: the placeholder of its value in the help, which says its type; "" for a switch.
         help: its meaning. ``{module:name}`` stands for a default of the library, e.g. ``{tree.cut:DEFAULT_KEEP}``.
         more: further arguments of `argparse.ArgumentParser.add_argument`.
@@ -80,7 +80,7 @@ class Flag:
         kind: dict[str, Any] = {"action": "store_true", "default": None}
         if self.value:
             kind = {"metavar": self.value, "type": TYPES.get(self.value, str)}
-        parser.add_argument(self.name, help=self.help, **{**kind, **dict(self.more)})
+        parser.add_argument(*self.name.split(", "), help=self.help, **{**kind, **dict(self.more)})
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,7 @@ CUT = group(
         switch("--grow", "lock the images that RUN's earlier selection keeps"),
     ),
     flag(
-        "--representative",
+        "--representative, --keeper",
         "RULE",
         "image kept of each group: centre (default), sharpest, largest, newest, oldest, or, for a table, column:NAME: "
         "the one with the largest value there",

@@ -45,6 +45,19 @@ class ByLabels:
             raise no_meaning(flag, kind.__name__.lower(), why)
         return kind(**dict(self.given))
 
+    def describe(self, settled: Supervised | SelfSupervised) -> str:
+        """Return in words that these settings train a network where none would be trained without them."""
+        flags = ", ".join(f"--{name}" for name, _ in self.given)
+        name, how = (
+            ("supervised", "on the labels")
+            if isinstance(settled, Supervised)
+            else ("selfsupervised", "without labels")
+        )
+        return (
+            f"{flags}: a network is trained from scratch, {how} (--embedder {name}); for the pretrained network, the "
+            "default here, leave this out, or add --finetune to train that one further"
+        )
+
     def _foreign(self, kind: type[Settings]) -> str | None:
         """Return the first setting that a kind does not have."""
         names = {one.name for one in fields(kind)}

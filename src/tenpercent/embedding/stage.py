@@ -330,7 +330,10 @@ def default_embedder(source: ImageSource, asked: Embedder | ByLabels | None = No
     """
     labelled = source.labels is not None
     if isinstance(asked, ByLabels):
-        return asked.settled(labelled, source.spec)
+        trained = asked.settled(labelled, source.spec)
+        if isinstance(default_embedder(source), Pretrained):
+            log.warning("%s", asked.describe(trained))
+        return trained
     if isinstance(asked, Timm) and asked.finetune:
         small = asked.name == MODEL and asked.side is None and not are_photos(source)
         return fine_tuned(replace(asked, side=SMALL_INPUT) if small else asked, labelled)

@@ -32,7 +32,7 @@ from ..data.store.records import EmbedRecord, SourceRecord, StageRecord
 from ..data.store.rejected import REJECTED, Rejected, write_rejected
 from ..data.store.remains import remove_tree
 from ..data.store.run_folder import RunFolder, Stage
-from ..errors import RunFolderError, UsageError
+from ..errors import RunFolderError, UsageError, counted
 from .by_run import embed_by_run
 from .identity import is_trained
 from .one_by_one import PART
@@ -127,6 +127,11 @@ def update(
         fresh = rows[place[rows] < 0]
         prepared = _prepared(run, about)
         made = None
+        again = sum(row_of[row] >= 0 and source.ids[row] not in change.replaced for row in fresh.tolist())
+        if again:
+            log.info(
+                "%s rejected before %s tried again", counted(again, "image"), "is" if again == 1 else "are"
+            )
         if len(fresh):
             images = replace(source.part(fresh), among=len(rows))
             made = _embedded(run, images, about, embedder)

@@ -282,7 +282,7 @@ def _compared_set(one: OpenedSet, layer: str | None) -> ComparedSet:
     try:
         source, change = open_present(opened)
         if change:
-            log.warning("%s: %s", one.role, said_change(source.spec, change, opened.path))
+            log.warning("%s: %s", one.role, said_change(change, opened))
     except (UsageError, StageError) as gone:
         log.warning("no pictures of %s: %s", one.role, gone)
     held_out = read_held_out(opened)

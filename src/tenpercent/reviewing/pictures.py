@@ -128,7 +128,7 @@ def open_originals(run: RunFolder, embeddings: Embeddings) -> OriginalImages:
     if not change:
         return OriginalImages(source, embeddings.rows, follow_links=follow)
     there = np.asarray([source.paths[row] is not None for row in embeddings.rows.tolist()])
-    note = said_change(source.spec, change, run.path)
+    note = said_change(change, run)
     return OriginalImages(source, np.where(there, embeddings.rows, -1), note, follow)
 
 

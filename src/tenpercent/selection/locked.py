@@ -20,14 +20,14 @@ import numpy as np
 
 from ..data.store.embeddings import Embeddings, Ints
 from ..decisions.constraints import Constraints
-from ..errors import UsageError, counted
+from ..errors import counted
 from ..linkage.distances import unit_vectors
 from ..linkage.linkage import Linkage
 from ..linkage.memory import Resources
 from ..progress import quiet
 from ..tree.allotment import allot
 from ..tree.clustering import ClassJob, cluster_classes
-from ..tree.cut import Budget, Cut, check_room
+from ..tree.cut import Cut, check_beside_locked, check_room
 from ..tree.finished_classes import ClassDepth
 from ..tree.gap import said_height
 from ..tree.merges import Merges
@@ -218,14 +218,7 @@ def _parts(merges: Merges, cut: Cut, locked: Ints, dissimilarity: Floats) -> lis
 
 def _check(cut: Cut, locked: int, merges: Merges) -> None:
     check_room(cut, locked, len(merges.embeddings))
-    if cut.budget is Budget.GLOBAL and len(merges.classes) > 1:
-        raise UsageError(
-            "budget is 'global', but beside locked images each class has its own; leave it out, or give a threshold"
-        )
-    if cut.holds_height:
-        raise UsageError(
-            "hold is 'height', but beside locked images the count is held; leave it out, or give a threshold"
-        )
+    check_beside_locked(cut, len(merges.classes))
 
 
 def _unlocked(constraints: Constraints, locked: Ints) -> Constraints:

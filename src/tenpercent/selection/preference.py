@@ -26,7 +26,7 @@ from ..data.sources.source import ImageSource, Raw, Unreadable, content_hash
 from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.files import write_table
 from ..data.store.tables import Column, Layout, read_checked
-from ..errors import RunFolderError, StageError, UsageError, quoted
+from ..errors import RunFolderError, StageError, UsageError
 from ..progress import bar
 from ..tree.cut import COLUMN, Rule
 from ..tree.merges import Merges
@@ -116,7 +116,7 @@ def _values(embeddings: Embeddings, rule: str, run: OpenRun | None) -> Values:
     if rule == Rule.LARGEST:
         raise StageError(
             f"{run.folder.path} was made by an older version, which did not store the sizes of images; embed again: "
-            f"tenpercent run {quoted(run.folder.source.spec)} --out {quoted(run.folder.path)} --reread"
+            f"{run.folder.command} --reread"
         )
     if rule == Rule.SHARPEST:
         return _sharpnesses(source, embeddings, run.folder.sharpness)

@@ -30,7 +30,7 @@ from ..data.store.tables import read_about
 from ..decisions.constraints import NONE, Constraints
 from ..decisions.log import DecisionLog
 from ..decisions.meaning import constraints_of
-from ..errors import StageError, TenpercentError, UsageError, counted, quoted
+from ..errors import StageError, TenpercentError, UsageError, counted
 from ..linkage.memory import Resources
 from ..tree.cut import Cut, Within, check_grows
 from ..tree.merges import Merges, uncut
@@ -110,7 +110,7 @@ def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
         if len(found) != n:
             raise StageError(
                 f"{folder.embeddings} holds {len(found):,} of {n:,} images; make the others again with: "
-                f"tenpercent embed {quoted(source.spec)} --out {quoted(folder.path)}"
+                f"{folder.command}"
             )
         return found
     if layer != "end":
@@ -135,10 +135,10 @@ def open_images(folder: RunFolder) -> ImageSource:
     if change.gone or change.replaced:
         raise StageError(
             f"{source.spec} has changed since {folder.path} was made of it: {change}; this needs all images as they "
-            f"were: bring them back; {takes_it(source.spec, folder.path)}"
+            f"were: bring them back; {takes_it(folder)}"
         )
     if change:
-        log.warning("%s", said_change(source.spec, change, folder.path))
+        log.warning("%s", said_change(change, folder))
     return source
 
 
@@ -170,7 +170,7 @@ def open_present(folder: RunFolder, *, closely: bool = False) -> tuple[ImageSour
     if not isinstance(opened, ImageSource) or opened.fingerprint != picture_fingerprint(source):
         remedy = "run again with another --out, or with --reread"
         if not source.has_vectors:
-            remedy = takes_it(source.spec, folder.path)
+            remedy = takes_it(folder)
         raise StageError(f"{source.spec} has changed since {folder.path} was made; {remedy}")
     embedded = RecordedImages.of(folder) if closely else None
     return (opened if embedded is None else only_embedded(opened, embedded)), Change()
@@ -182,10 +182,10 @@ def describe_change(folder: RunFolder) -> str:
     if picture_options(source) is None or not Path(source.spec).is_dir():
         return ""
     try:
-        opened, change = open_present(folder)
+        _, change = open_present(folder)
     except (UsageError, StageError) as gone:
         return str(gone)
-    return said_change(opened.spec, change, folder.path) if change else ""
+    return said_change(change, folder) if change else ""
 
 
 def check_known_by_that_name(folder: RunFolder, name: str) -> None:
@@ -198,10 +198,7 @@ def check_known_by_that_name(folder: RunFolder, name: str) -> None:
     if old is not None:
         raise UsageError(f"{name} is {old} of the run under another name; explain {old}")
     if name in change.new:
-        raise UsageError(
-            f"{name} was added since the run was made; to take it too: tenpercent run {quoted(folder.source.spec)} "
-            f"--out {quoted(folder.path)}"
-        )
+        raise UsageError(f"{name} was added since the run was made; to take it too: {folder.command}")
 
 
 @dataclass

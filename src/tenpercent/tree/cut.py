@@ -159,11 +159,28 @@ def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
         raise UsageError("within is 'class', but the images have no labels; use within 'all' or give labels")
     if isinstance(opened, Embeddings) and cut.layer not in (None, "end"):
         raise UsageError(f"layer is {cut.layer!r}; ready vectors have one layer, 'end': leave it out")
+    if cut.locked or cut.grow:
+        together = opened.labels is None or cut.within is Within.ALL
+        check_beside_locked(cut, 1 if together else len(opened.class_names))
     if cut.keep_ids or cut.locked:
         ids = np.asarray(opened.ids, dtype=object)
         rows = np.argsort(ids, kind="stable") if isinstance(opened, ImageSource) else opened.rows
         positions_of(np.sort(ids), cut.keep_ids, "keep_ids", rows)
         check_room(cut, len(positions_of(np.sort(ids), cut.locked, "locked", rows)), len(ids))
+
+
+def check_beside_locked(cut: Cut, classes: int) -> None:
+    """Raise `UsageError` for options of a cut that have no meaning beside locked images."""
+    if cut.budget is Budget.GLOBAL and classes > 1:
+        raise UsageError(
+            "budget is 'global', but beside locked images each class has its own; leave it out, or instead of keep and "
+            "budget give a threshold, which is one for all classes"
+        )
+    if cut.holds_height:
+        raise UsageError(
+            "hold is 'height', but beside locked images the count is held; leave it out, or give a threshold instead "
+            "of keep, which holds the height"
+        )
 
 
 def check_room(cut: Cut, locked: int, images: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ...errors import UsageError, quoted, shown
+from ...errors import UsageError, shown
 from ...progress import bar
 from ..decoding.decode import decode, extensions
 from ..store.ids import paired
@@ -148,14 +148,14 @@ def some(names: Collection[str]) -> str:
     return ", ".join(map(shown, sorted(names)[:SHOWN])) + (", …" if len(names) > SHOWN else "")
 
 
-def said_change(spec: str, change: Change | str, run: Path) -> str:
+def said_change(change: Change, run: RunFolder) -> str:
     """Return one line on what has changed in the source of a run, and the command that takes it as it is now."""
-    return f"{spec} has changed since it was embedded: {change}; {takes_it(spec, run)}"
+    return f"{run.source.spec} has changed since it was embedded: {change}; {takes_it(run)}"
 
 
-def takes_it(spec: str, run: Path) -> str:
+def takes_it(run: RunFolder) -> str:
     """Return in words which command brings a run up to date."""
-    return f"tenpercent run {quoted(spec)} --out {quoted(run)} takes it as it is now"
+    return f"{run.command} takes it as it is now"
 
 
 def is_folder(source: ImageSource) -> bool:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from numbers import Number
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -130,7 +131,8 @@ def positions_of(
 
     Args:
         ids: str[n], ascending.
-        wanted: ids, as text or as they were given; where ids are row numbers, rows without zero padding too.
+        wanted: ids, as text, in any Unicode normal form, or as they were given; where ids are row numbers, rows without
+            zero padding too.
         name: what they are, for the message.
         rows: int64[n], the row of each id; None to accept no rows.
 
@@ -143,8 +145,11 @@ def positions_of(
     asked = sorted({as_text(image, name) for image in wanted})
     found = np.minimum(np.searchsorted(ids, np.asarray(asked, dtype=object)), len(ids) - 1).astype(np.int64)
     unknown = []
-    for at in np.flatnonzero(ids[found] != np.asarray(asked, dtype=object)).tolist():
+    missing = np.flatnonzero(ids[found] != np.asarray(asked, dtype=object)).tolist()
+    alike = _alike(ids, [asked[at] for at in missing])
+    for at in missing:
         place = find_id(ids, asked[at], rows)
+        place = alike.get(asked[at]) if place is None else place
         if place is None:
             unknown.append(asked[at])
         else:
@@ -159,6 +164,16 @@ def positions_of(
         meant = nearest(unknown[0], near.tolist()) or (f"; ids look like {ids[0]!r}" if len(ids) else "")
         raise UsageError(f"{name} {first_of(unknown)}: no such image among {len(ids):,}{meant}")
     return np.unique(found)
+
+
+def _alike(ids: Strings, names: Sequence[str]) -> dict[str, int]:
+    """Return the position of the one id that each name is in another Unicode normal form: "é" is one letter or two."""
+    composed = {name: normalize("NFC", name) for name in names if not name.isascii()}
+    wanted, places = set(composed.values()), dict[str, list[int]]()
+    for place, name in enumerate(ids.tolist()) if wanted else ():
+        if not name.isascii() and (text := normalize("NFC", name)) in wanted:
+            places.setdefault(text, []).append(place)
+    return {name: places[text][0] for name, text in composed.items() if len(places.get(text, ())) == 1}
 
 
 def first_of(names: Sequence[str]) -> str:

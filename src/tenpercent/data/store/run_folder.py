@@ -71,6 +71,13 @@ class RunFolder(RunPaths):
             )
 
     @property
+    def command(self) -> str:
+        """Return the command that makes this run of its source again, or brings it up to date."""
+        about = self.source
+        held_out = f" --holdout {about.holdout:g}" if about.holdout else ""
+        return f"tenpercent run {quoted(about.spec)} --out {quoted(self.path)}{held_out}"
+
+    @property
     def nothing_finished(self) -> bool:
         """True if no stage has finished, so that the run may start again."""
         content = self.read()
@@ -197,12 +204,10 @@ class RunFolder(RunPaths):
         """
         found = self.stage(stage)
         if found is None:
-            path = quoted(self.path)
-            command = (
-                f"{stage} SOURCE --out {quoted(path)}" if stage is Stage.EMBED else f"{stage} {quoted(path)}"
-            )
+            source = "SOURCE --out " if stage is Stage.EMBED else ""
             raise StageError(
-                f"{self.path} has no finished {stage} stage yet; make it with: tenpercent {command}"
+                f"{self.path} has no finished {stage} stage yet; make it with: tenpercent {stage} "
+                f"{source}{quoted(self.path)}"
             )
         return found
 
