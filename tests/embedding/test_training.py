@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from torch import nn
 
@@ -228,6 +230,24 @@ def test_a_model_is_fine_tuned_from_where_it_is(tmp_path: Path) -> None:
     moved = found.network.state_dict()["2.weight"] - before["2.weight"]
     assert 0 < float(moved.abs().max()) < 0.1
     assert found.facts["network"] == "any"
+
+
+def test_one_process_without_fabric_gets_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array, labels = stripes(60)
+    train(Images(array), labels, 3, QUICK, tmp_path / "alone")
+    fabrics = []
+
+    def launch_with_fabric(function: Any, job: Any) -> Any:
+        fabrics.append(Fabric(accelerator="cpu", devices=1, precision="32-true"))
+        return function(fabrics[0], job)
+
+    monkeypatch.setattr(training, "launch", lambda devices, choice, *rest: launch_with_fabric(*rest))
+    train(Images(array), labels, 3, QUICK, tmp_path / "fabric")
+    assert len(fabrics) == 1
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("alone", "fabric")]
+    assert weights[0] == weights[1]
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ from .recipe import learning_rate, shown_size
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+    from .processes import TrainingProcess
 
 log = logging.getLogger("tenpercent")
 
@@ -156,7 +156,7 @@ class TrainingJob:
         return steps * len(self.places) // self.length.batches
 
 
-def run(fabric: Fabric, job: TrainingJob, hidden: bool) -> str | None:
+def run(fabric: TrainingProcess, job: TrainingJob, hidden: bool) -> str | None:
     """Train in this process, from the checkpoint if there is one; the first process writes.
 
     Args:
@@ -204,7 +204,7 @@ class _Progress:
     seconds: float
 
 
-def _run(fabric: Fabric, job: TrainingJob) -> str | None:
+def _run(fabric: TrainingProcess, job: TrainingJob) -> str | None:
     view, choice, settings, length, device = job.view, job.choice, job.settings, job.length, fabric.device
     assert view is not None
     assert choice is not None
@@ -294,7 +294,7 @@ def make_optimizer(network: nn.Module, settings: Settings) -> tuple[torch.optim.
 
 
 def _batches(
-    job: TrainingJob, task: LearningTask, step: int, fabric: Fabric
+    job: TrainingJob, task: LearningTask, step: int, fabric: TrainingProcess
 ) -> Iterator[tuple[int, Ints, Any, torch.Tensor]]:
     """Yield number, places, random choices and images of each step from `step` on: this process's part of its batch.
 
@@ -314,7 +314,7 @@ def _batches(
             step += 1
 
 
-def _is_due(fabric: Fabric, step: int, saved: float) -> bool:
+def _is_due(fabric: TrainingProcess, step: int, saved: float) -> bool:
     """Return whether a checkpoint is due between two marks: the same in all processes."""
     if fabric.world_size == 1:
         return time.perf_counter() - saved > SAVE_AFTER

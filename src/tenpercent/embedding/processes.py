@@ -1,14 +1,16 @@
-"""Processes of a training run: Lightning Fabric in this process, or in several, one per device."""
+"""Processes of a training run: one on the CPU, or those of Lightning Fabric, one per device."""
 
 from __future__ import annotations
 
 import logging
 import pickle
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import torch
+from torch import nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from ..errors import TenpercentError, UsageError, require
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+TrainingProcess: TypeAlias = "Fabric | OneProcess"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,37 @@ class Devices:
     def first(self) -> torch.device:
         """Device for the work of a single process: the measurement, the extraction."""
         return torch.device(self.kind, 0) if self.kind == "cuda" else torch.device(self.kind)
+
+
+class OneProcess:
+    """This process alone, training on the CPU in float32: what `Fabric` does there, without 2 s of CPU to import it."""
+
+    device, global_rank, world_size = torch.device("cpu"), 0, 1
+
+    def setup(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """Return both as they are."""
+        return network, optimizer
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Return a context that changes nothing."""
+        return nullcontext()
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Compute the gradients."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def all_reduce(self, values: torch.Tensor, reduce_op: str) -> torch.Tensor:
+        """Return the values of this process, which are all there are."""
+        return values
+
+    def broadcast(self, value: bool) -> bool:
+        """Return this process's value."""
+        return value
+
+    def barrier(self) -> None:
+        """Wait for nobody."""
 
 
 def devices_for(count: int | None) -> Devices:
@@ -56,7 +90,9 @@ def devices_for(count: int | None) -> Devices:
     return Devices("cpu", count or 1)
 
 
-def launch(devices: Devices, choice: Choice, function: Callable[[Fabric, Job], Result], job: Job) -> Result:
+def launch(
+    devices: Devices, choice: Choice, function: Callable[[TrainingProcess, Job], Result], job: Job
+) -> Result:
     """Return the result of `function` in the first process.
 
     Args:
@@ -68,6 +104,8 @@ def launch(devices: Devices, choice: Choice, function: Callable[[Fabric, Job], R
     Raises:
         TenpercentError: one of several processes failed or was killed.
     """
+    if devices == Devices("cpu", 1) and choice.precision is Precision.FLOAT32:
+        return function(OneProcess(), job)
     fabric_module = require("lightning_fabric", "images")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = fabric_module.Fabric(
