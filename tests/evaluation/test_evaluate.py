@@ -35,7 +35,7 @@ from tenpercent.embedding.precision import Choice
 from tenpercent.embedding.recipe import Flip, Recipe
 from tenpercent.embedding.settings import Precision
 from tenpercent.errors import TrainingFailedError, UsageError
-from tenpercent.evaluation import training
+from tenpercent.evaluation import experiment, stage, training
 from tenpercent.evaluation.evaluation_set import given_set
 from tenpercent.evaluation.preparation import Preparation
 from tenpercent.evaluation.presets import Protocol
@@ -510,12 +510,29 @@ def ended(process: int) -> bool:
         return True
 
 
-def test_tiny_images_are_trained_on_by_several_processes(tmp_path: Path) -> None:
+@pytest.mark.skipif(cpus() < 2, reason="several training runs at once need two CPUs")
+def test_tiny_images_are_trained_on_by_several_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "LONG", 0.0)
+    claimed: set[int] = set()
+    run_trials = experiment.run_trials
+
+    def with_the_other(trials: Any, arms: Any, results: Any, key: str, train: Any) -> None:
+        """Leave the first trial to the other process."""
+        end = time.monotonic() + 120
+        while not claimed and time.monotonic() < end:
+            claimed.update(holders(out))
+            time.sleep(0.01)
+        run_trials(trials, arms, results, key, train)
+
+    monkeypatch.setattr(experiment, "run_trials", with_the_other)
     draw_images(tmp_path / "photos" / "train", 8, 0, side=8)
     draw_images(tmp_path / "photos" / "test", 2, 1, side=8)
     out = embedded(tmp_path / "photos", tmp_path / "run")
     found = evaluate(out, EvaluationRequest(keep=(0.5,), trials=2), SHORT)
     assert found.progress.done == 6 and not list((out / "trainings").glob("*.claim"))
+    assert claimed - {os.getpid()}
 
 
 # ---- images to test on that were trained on ------------------------------------------------------------------------

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tenpercent")
 
+LONG = 2.0  # seconds after which the other processes start: each takes 3 s of CPU to load torch
 SEARCHED = (0.95, 0.9, 0.8, 0.7, 0.5, 0.3)  # the fractions that a search tries by default
 
 
@@ -303,20 +304,31 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
 def _other_processes(
     arguments: tuple[str | Path, EvaluationRequest, Protocol, int], count: int
 ) -> Iterator[None]:
-    """Let `count` processes run trials of the same folder while this context lasts."""
+    """Let `count` processes run trials of the same folder while this context lasts, if it lasts long."""
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_share, args=arguments, daemon=True) for _ in range(count)]
-    for process in processes:
-        process.start()
+    done = threading.Event()
+
+    def start() -> None:
+        if done.wait(LONG):
+            return
+        for process in processes:
+            process.start()
+
+    starting = threading.Thread(target=start)
+    starting.start()
+    failed = True
     try:
         yield
-    except BaseException:
-        for process in processes:
-            process.terminate()
-        raise
+        failed = False
     finally:
+        done.set()
+        starting.join()
         for process in processes:
-            process.join()
+            if process.pid is not None:
+                if failed:
+                    process.terminate()
+                process.join()
 
 
 def threads_of_each(count: int) -> int:
