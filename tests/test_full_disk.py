@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from forked import command, start_command
 from tenpercent.decisions.log import DecisionLog, ImageName, Kind
 from tenpercent.errors import RunFolderError
 
@@ -42,11 +42,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def resize(folder: Path, size: str) -> None:
     subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
-
-
-def command(*words: object) -> subprocess.CompletedProcess[str]:
-    whole = [sys.executable, "-m", "tenpercent", *map(str, words)]
-    return subprocess.run(whole, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -141,16 +136,15 @@ def test_a_disk_that_fills_up_while_pairs_spill(
     resize(small_disk, "64m")
     for out in (small_disk / "run", tmp_path / "roomy"):
         assert command("embed", source, "--out", out).returncode == 0
-    words = [sys.executable, "-m", "tenpercent", "cluster", str(small_disk / "run"), *more]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not any(small_disk.glob("run/scratch/**/pairs-*.npy")):
-            time.sleep(0.005)
-        with (small_disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
-            while True:
-                filler.write(bytes(4096))
-        assert process.stderr is not None
-        said = process.stderr.read()
-    assert process.returncode == 1, said
+    process = start_command("cluster", small_disk / "run", *more)
+    while not process.ended() and not any(small_disk.glob("run/scratch/**/pairs-*.npy")):
+        time.sleep(0.005)
+    with (small_disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
+    done = process.wait()
+    said = done.stderr
+    assert done.returncode == 1, said
     errors = [line for line in said.splitlines() if "error" in line.lower()]
     assert len(errors) == 1 and "Traceback" not in said
     # The write that failed says so, or the look at the disk before the next shell is collected.
