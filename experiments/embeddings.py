@@ -13,12 +13,10 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from lists import arguments, evaluate
+from lists import arguments, choices_of, evaluate
 from proof import command
 
 import tenpercent as tp
-from tenpercent.data.store.run_folder import RunFolder
-from tenpercent.selection.stored import load_merges
 
 
 def main() -> None:
@@ -32,9 +30,7 @@ def main() -> None:
     training = f"--embedder selfsupervised --depth {given.depth} --epochs {given.views}"
     command("run", given.data, f"--split train {training} --within class --out {shlex.quote(str(other))}")
     print(tp.probe([given.run, other], out=other / "probe"))
-    merges = load_merges(RunFolder.open(other)).deepened(tp.Cut(min(given.keep)))
-    selections = {f"unlabelled-{100 * keep:g}": tp.select(merges, keep=keep) for keep in given.keep}
-    evaluate(given, {name: found.source_rows[found.kept_by_id] for name, found in selections.items()})
+    evaluate(given, choices_of(other, "unlabelled", given.keep))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from proof import command
 
+import tenpercent as tp
+from tenpercent.data.store.run_folder import RunFolder
+from tenpercent.selection.stored import load_merges
+
 Ints = npt.NDArray[np.int64]
 
 
@@ -26,12 +30,23 @@ def arguments(about: str | None, keep: Sequence[float], trials: int) -> argparse
 
 
 def evaluate(given: argparse.Namespace, lists: Mapping[str, Ints]) -> None:
-    """Write lists of row numbers of the source to RUN/lists, and train on each of them and on what `semantic` keeps."""
-    folder = given.run / "lists"
-    folder.mkdir(exist_ok=True)
-    arms = ["semantic"]
-    for name, rows in lists.items():
-        np.save(folder / f"{name}.npy", rows)
-        arms.append(shlex.quote(f"{name}={folder / name}.npy"))
+    """Train on lists of row numbers of the source, and on what `semantic` keeps."""
+    arms = ["semantic", *write_lists(given.run, lists)]
     flags = [f"--preset {given.preset} --epochs {given.epochs} --trials {given.trials}"]
     command("evaluate", given.run, " ".join([*flags, "--keep", *map(str, given.keep), "--arms", *arms]))
+
+
+def write_lists(run: Path, lists: Mapping[str, Ints]) -> list[str]:
+    """Write lists of row numbers of the source to RUN/lists; return them as arms, for a command."""
+    folder = run / "lists"
+    folder.mkdir(exist_ok=True)
+    for name, rows in lists.items():
+        np.save(folder / f"{name}.npy", rows)
+    return [shlex.quote(f"{name}={folder / name}.npy") for name in lists]
+
+
+def choices_of(run: Path, name: str, keep: Sequence[float]) -> dict[str, Ints]:
+    """Return the rows that the tree of another run of the same images keeps: ``NAME-90`` for 0.9, and so on."""
+    merges = load_merges(RunFolder.open(run)).deepened(tp.Cut(min(keep)))
+    selections = {f"{name}-{100 * each:g}": tp.select(merges, keep=each) for each in keep}
+    return {named: found.source_rows[found.kept_by_id] for named, found in selections.items()}

@@ -48,10 +48,10 @@ def main() -> None:
     carry_out(given.out, steps, None if given.to is None else given.to / "cifar10.parquet")
 
 
-def arguments(about: str | None, out: Path, steps: int) -> argparse.ArgumentParser:
+def arguments(about: str | None, out: Path, steps: int, data: Path | None = None) -> argparse.ArgumentParser:
     """Return a parser for the data, the run folder, how many of the steps, and where the results go."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, default=data, required=data is None)
     parser.add_argument("--out", type=Path, default=out)
     parser.add_argument("--until", type=int, default=steps, help="how many of the steps")
     parser.add_argument("--to", type=Path, help="the folder that the results are to be copied to")
@@ -59,14 +59,19 @@ def arguments(about: str | None, out: Path, steps: int) -> argparse.ArgumentPars
 
 
 def carry_out(run: Path, steps: list[str], table: Path | None) -> None:
-    """Evaluate a run step by step, from the table that exists if there is one, and copy the results there."""
+    """Evaluate a run step by step, from the table that exists if there is one, and copy the results there.
+
+    What is there is copied as well where a step is interrupted (Ctrl-C).
+    """
     if table is not None and table.exists():
         restore(run, table)
     for step in steps:
-        command("evaluate", run, step)
-        if table is not None:
-            table.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(run / "results.parquet", table)
+        try:
+            command("evaluate", run, step)
+        finally:
+            if table is not None and (run / "results.parquet").exists():
+                table.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(run / "results.parquet", table)
     command("report", run)
 
 
