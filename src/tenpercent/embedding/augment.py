@@ -185,7 +185,7 @@ def channel_statistics(
     counts = np.zeros((3, 256), dtype=np.int64)
     for images in pixels.batches(np.array_split(chosen, -(-len(chosen) // 256))):
         for channel in range(3):
-            counts[channel] += torch.bincount(images[:, channel].reshape(-1), minlength=256).numpy()
+            counts[channel] += torch.bincount(images[:, channel].reshape(-1), minlength=256).cpu().numpy()
     values = np.arange(256)
     share = counts / counts.sum(1, keepdims=True)
     mean = share @ values
