@@ -158,10 +158,16 @@ def test_running_on_a_folder_that_is_gone_says_what_still_works(
             run(source, out="run")
         said = str(refused.value)
         assert said.startswith(f"{place / 'photos'}, which run was made of, is not there;")
-        assert (
-            "report, select and exports as csv or indices still work" in said
-            and "tenpercent run PLACE --out run" in said
+        assert "report, select and exports as csv or indices still work" in said and said.endswith(
+            "tenpercent run PLACE --out run --holdout 0.1"
         )
+    (place / "photos").mkdir()  # emptied, or not mounted
+    with pytest.raises(UsageError) as refused:
+        run("photos", out="run")
+    said = f"{place / 'photos'}, which run was made of, holds no images now; report, select"
+    assert said in str(refused.value)
+    report("run")
+    assert said in (place / "run" / "report.html").read_text()
     with pytest.raises(UsageError, match="other") as refused:
         run("other", out="run")
     assert "was made of" not in str(refused.value)

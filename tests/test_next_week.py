@@ -116,7 +116,9 @@ def test_only_what_is_new_is_embedded_and_the_change_is_said(
     assert not (place / "run" / "earlier" / "2").exists()
 
 
-def test_the_earlier_selection_and_report_stay_and_so_do_decisions(place: Path) -> None:
+def test_the_earlier_selection_report_and_training_results_stay_and_so_do_decisions(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     from tenpercent.decisions.log import ImageName, Kind
 
     embeddings = load_embeddings(RunFolder.open(place / "run"))
@@ -132,6 +134,15 @@ def test_the_earlier_selection_and_report_stay_and_so_do_decisions(place: Path) 
     assert "06.png" in selection.removed
     assert (place / "run/earlier/1/selection.parquet").read_bytes() == earlier
     assert (place / "run/earlier/1/report.html").exists()
+    assert "training results" not in caplog.text
+    (place / "run" / "results.parquet").write_bytes(b"")  # of other images now: nothing reads it
+    draw(place / "photos" / "new.png", 100)
+    run("photos", out="run", keep=0.75)
+    said = "training results are of the images before this update and moved to run/earlier/2; tenpercent evaluate run "
+    assert caplog.text.count(said) == 1
+    assert (place / "run/earlier/2/results.parquet").exists()
+    run("photos", out="run", keep=0.8)
+    assert caplog.text.count("training results") == 1
 
 
 def test_a_selection_grows_over_two_updates_by_the_content_of_its_images(

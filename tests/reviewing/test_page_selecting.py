@@ -461,13 +461,13 @@ def test_the_bar_of_an_empty_selection_goes_with_its_list(seen: Look) -> None:
 
 def test_what_was_decided_is_counted(seen: Look) -> None:
     page = seen.page
-    seen.becomes(page.locator("#decided-so-far").inner_text, "0 of 12 reviewed")
+    seen.becomes(page.locator("#decided-so-far").inner_text, "0 of 12 decided")
     seen.click(seen.positions(0)[1])
     page.keyboard.press("a")
-    page.get_by_text("1 of 12 reviewed").wait_for()
+    page.get_by_text("1 of 12 decided").wait_for()
     seen.click(seen.positions(1)[1])
     page.keyboard.press("n")
-    page.get_by_text("2 of 12 reviewed").wait_for()
+    page.get_by_text("2 of 12 decided").wait_for()
 
 
 def test_orders_that_show_the_same_are_not_both_offered(seen: Look) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from ..data.decoding.decode import measures
 from ..data.sources.first_line import account, describe_taken
 from ..data.sources.holdout import split_holdout, write_holdout
+from ..data.sources.listing import NoImagesError
 from ..data.sources.opening import absolute, check_options, moved, open_source
 from ..data.sources.options import RULES, SourceOptions
 from ..data.sources.pictures import pictures_beside
@@ -114,9 +115,10 @@ def open_for_run(
         )
     try:
         opened = open_source(source, options)
-    except SourceError:
-        if absolute(source) == about.spec and not Path(about.spec).exists():
-            raise moved(about.spec, folder.path) from None
+    except SourceError as error:
+        lost = isinstance(error, NoImagesError) or not Path(about.spec).exists()
+        if lost and absolute(source) == about.spec:
+            raise moved(folder) from None
         raise
     changed = rule_changes(source, options, opened, folder)
     if changed:

@@ -32,7 +32,7 @@ from ..data.store.records import EmbedRecord, SourceRecord, StageRecord
 from ..data.store.rejected import REJECTED, Rejected, write_rejected
 from ..data.store.remains import remove_tree
 from ..data.store.run_folder import RunFolder, Stage
-from ..errors import RunFolderError, UsageError, counted
+from ..errors import RunFolderError, UsageError, counted, quoted
 from .by_run import embed_by_run
 from .identity import is_trained
 from .one_by_one import PART
@@ -88,8 +88,21 @@ def finish_update(run: RunFolder) -> None:
         return
     if is_prepared(run):
         with run.lock(*Stage):
-            exchange(run)
+            _take_place(run)
         log.info("%s: an interrupted update was finished", run.path)
+
+
+def _take_place(run: RunFolder) -> None:
+    """Put what an update has prepared in its place; say where results of training runs went."""
+    exchange(run)
+    results = run.path / "earlier" / str(run.last_earlier()) / run.results.name
+    if results.exists():
+        log.warning(
+            "the training results are of the images before this update and moved to %s; tenpercent evaluate %s trains "
+            "on the images as they are now",
+            results.parent,
+            quoted(run.path),
+        )
 
 
 def update(
@@ -151,7 +164,7 @@ def update(
             network_classes=_classes(run, done),
         )
         with run.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
-            exchange(run)
+            _take_place(run)
 
 
 def check_same_embedder(run: RunFolder, asked: dict[str, Any]) -> None:

@@ -288,10 +288,10 @@ class _Page:
         }
 
     def unlike(self) -> dict[str, Any] | None:
-        """Return close images with different labels, the near-identical ones apart; None where all have one label."""
+        """Return close images with different labels, the near-identical ones apart; None without two labels."""
         codes, given = self.selection.codes, self.given
         if len(np.unique(codes[codes >= 0])) < 2:
-            return None if self.labelled else {"refused": "The images have no labels.", "pairs": []}
+            return None
         radius = float(self.groups.diameter.max(initial=0.0))
         tenth = height_at(given.merges, round(0.1 * len(codes)))
         found = find_unlike_pairs(given.embeddings.vectors, codes, min(radius, tenth))

@@ -116,7 +116,7 @@ def _values(embeddings: Embeddings, rule: str, run: OpenRun | None) -> Values:
     if rule == Rule.LARGEST:
         raise StageError(
             f"{run.folder.path} was made by an older version, which did not store the sizes of images; embed again: "
-            f"{run.folder.command} --reread"
+            f"{run.folder.command()} --reread"
         )
     if rule == Rule.SHARPEST:
         return _sharpnesses(source, embeddings, run.folder.sharpness)

@@ -110,12 +110,12 @@ def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
         if len(found) != n:
             raise StageError(
                 f"{folder.embeddings} holds {len(found):,} of {n:,} images; make the others again with: "
-                f"{folder.command}"
+                f"{folder.command()}"
             )
         return found
     if layer != "end":
         raise UsageError(f"ready vectors have no layer {layer!r}; leave out --layer")
-    opened = open_recorded(source.spec, SourceOptions.from_json(source.options), folder.path)
+    opened = open_recorded(folder, SourceOptions.from_json(source.options))
     if not isinstance(opened, Embeddings) or opened.origin != source.fingerprint:
         raise StageError(
             f"{source.spec} has changed since {folder.path} was made; run again with another --out, or with --reread"
@@ -161,7 +161,7 @@ def open_present(folder: RunFolder, *, closely: bool = False) -> tuple[ImageSour
     options = picture_options(source)
     if options is None:
         raise StageError(f"{folder.path} was made of vectors ({source.spec}) and has no images")
-    opened = open_recorded(source.spec, options, folder.path)
+    opened = open_recorded(folder, options)
     known = RecordedImages.of(folder) if isinstance(opened, ImageSource) and is_folder(opened) else None
     if known is not None and isinstance(opened, ImageSource):
         change = compare(known, opened, closely=closely)
@@ -198,7 +198,7 @@ def check_known_by_that_name(folder: RunFolder, name: str) -> None:
     if old is not None:
         raise UsageError(f"{name} is {old} of the run under another name; explain {old}")
     if name in change.new:
-        raise UsageError(f"{name} was added since the run was made; to take it too: {folder.command}")
+        raise UsageError(f"{name} was added since the run was made; to take it too: {folder.command()}")
 
 
 @dataclass

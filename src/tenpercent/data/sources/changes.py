@@ -155,7 +155,7 @@ def said_change(change: Change, run: RunFolder) -> str:
 
 def takes_it(run: RunFolder) -> str:
     """Return in words which command brings a run up to date."""
-    return f"{run.command} takes it as it is now"
+    return f"{run.command()} takes it as it is now"
 
 
 def is_folder(source: ImageSource) -> bool:

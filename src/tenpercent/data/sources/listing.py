@@ -173,12 +173,16 @@ def _missing(target: str) -> str:
     return NOT_IN_CACHE if "/.dvc/" in place or "/files/md5/" in place else BROKEN
 
 
-def no_images(root: Path, skipped: Mapping[str, int]) -> SourceError:
+class NoImagesError(SourceError):
+    """A folder holds no images."""
+
+
+def no_images(root: Path, skipped: Mapping[str, int]) -> NoImagesError:
     """Return an error that says what a folder holds instead of images, and what to do about it."""
     plain = {
         noun.partition(" (")[0]: count for noun, count in skipped.items()
     }  # the remedy says what the hint does
-    return SourceError(
+    return NoImagesError(
         "; ".join([f"{root} holds no images", *describe_skipped(plain), remedy_for(dict(skipped))])
     )
 

@@ -70,12 +70,11 @@ class RunFolder(RunPaths):
                 "or start over with --reread"
             )
 
-    @property
-    def command(self) -> str:
-        """Return the command that makes this run of its source again, or brings it up to date."""
+    def command(self, source: str = "") -> str:
+        """Return the command that makes this run again, or brings it up to date, of its source or of another place."""
         about = self.source
         held_out = f" --holdout {about.holdout:g}" if about.holdout else ""
-        return f"tenpercent run {quoted(about.spec)} --out {quoted(self.path)}{held_out}"
+        return f"tenpercent run {quoted(source or about.spec)} --out {quoted(self.path)}{held_out}"
 
     @property
     def nothing_finished(self) -> bool:

@@ -22,8 +22,12 @@ export function card(group, index, total, fits, side, room) {
       {},
       el("h3", { id: title, title: name }, el("bdi", {}, name)),
       el("span", { class: "about" }, `${several(group.size, "image")} · `, el("span", { title: "diameter: the largest dissimilarity between two images of the group" }, dissimilarity(group.diameter))),
-      group.conflict && el("span", { class: "badge warn", title: "Images of this group carry different labels" }, icon("labels"), "labels differ"),
-      group.accepted ? el("span", { class: "badge good" }, icon("check"), "accepted") : group.decided && el("span", { class: "badge" }, "decided"),
+      el(
+        "span",
+        { class: "badges" }, // on the card’s edge: beside the name they would cut it
+        group.conflict && el("span", { class: "badge warn", title: "Images of this group carry different labels" }, icon("labels"), "labels differ"),
+        group.accepted ? el("span", { class: "badge good" }, icon("check"), "accepted") : group.decided && el("span", { class: "badge" }, "decided"),
+      ),
       el("span", { class: "card-tools" }, tool("accept", "check", "Accept this group (a)", group.accepted), tool("whole", "double", "Keep the whole group (g)")),
     ),
     el(

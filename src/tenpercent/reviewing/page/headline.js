@@ -41,12 +41,12 @@ const counts = (cut) => [
   el("span", {}, several(cut.redundant_groups, "group")),
 ];
 
-/** How many groups have been decided about; pairs refused and images alone since then count as well. */
+/** How many groups a decision concerns: "never together" may concern two, or leave its images in none, and is one of its own. */
 function progress(cut) {
   const done = cut.decided_groups + cut.parted;
   const all = cut.redundant_groups + cut.parted;
-  const bar = el("progress", { max: Math.max(1, all), value: done, "aria-label": "Groups reviewed" });
-  return all ? [bar, el("span", {}, `${count(done)} of ${count(all)} reviewed`)] : [];
+  const bar = el("progress", { max: Math.max(1, all), value: done, "aria-label": "Groups decided about" });
+  return all ? [bar, el("span", { title: "Groups with a decision about one of their images, and pairs that decisions have left without a group" }, `${count(done)} of ${count(all)} decided`)] : [];
 }
 
 function notes(cut) {
