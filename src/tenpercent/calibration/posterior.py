@@ -47,15 +47,14 @@ class ThresholdPosterior:
             answers: those given so far, of dissimilarities above 0.
         """
         self.thresholds = np.linspace(np.log(lowest / BEYOND), np.log(highest * BEYOND), POINTS)
-        log_prior = np.log(LAPSE_PRIOR / LAPSE_PRIOR.sum())
-        total = np.broadcast_to(log_prior, (POINTS, len(SLOPES), len(LAPSES))).copy()
+        weights = np.broadcast_to(LAPSE_PRIOR, (POINTS, len(SLOPES), len(LAPSES))).copy()
         for answer in answers:
             apart = (self.thresholds[:, None] - np.log(answer.dissimilarity)) / SLOPES
             curve = 0.5 * (1 + np.tanh(apart / 2))[:, :, None]
             chance = LAPSES + (1 - 2 * LAPSES) * curve
-            total += np.log(chance if answer.same else 1 - chance)
-        weights = np.exp(total - total.max()).sum(axis=(1, 2))
-        self.probability = weights / weights.sum()
+            weights *= chance if answer.same else 1 - chance
+            weights /= weights.max()  # many answers would come to 0
+        self.probability = weights.sum(axis=(1, 2)) / weights.sum()
 
     def quantiles(self, *levels: float) -> Floats:
         """Return the thresholds below which the true one lies with these probabilities."""

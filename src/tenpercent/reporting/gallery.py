@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -292,8 +293,9 @@ def breakable(name: str) -> Markup:
     return Markup(re.sub(r"([/_\- ]+)(?=[^/_\- ])", r"\1<wbr>", str(escape(name))))
 
 
+@cache
 def page_template(name: str, **filters: Callable[..., object]) -> Template:
-    """Return a template of a page, with the filters that all pages share, and `filters` of its own."""
+    """Return a template of a page, compiled once, with the filters that all pages share, and `filters` of its own."""
     environment = Environment(
         loader=PackageLoader("tenpercent.reporting"),
         autoescape=True,
