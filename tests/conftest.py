@@ -15,6 +15,16 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# A kill needs no fsync, a power cut does: without it no test waits for the disk.
+os.fsync = lambda _: None
+
+
+@pytest.fixture(autouse=True)
+def no_further_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no evaluation start further processes, each of which loads torch again, unless its test says so."""
+    monkeypatch.setattr("tenpercent.evaluation.stage.LONG", 3600.0)
+
+
 @pytest.fixture(scope="session")
 def cifar10() -> Path:
     """The folder of the real CIFAR-10, or skip."""
@@ -66,7 +76,7 @@ def chromium() -> Iterator[Any]:
         yield opened
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of photographs, see `browsing.make_run`; not to be changed."""
     from browsing import make_run

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import tenpercent as tp
+from examples import some
 from tenpercent.calibration.contact_sheet import write_contact_sheet
 from tenpercent.calibration.estimate import FEWEST
 from tenpercent.calibration.posterior import Answer, ThresholdPosterior
@@ -17,12 +18,12 @@ from tenpercent.cli.main import main
 from tenpercent.data.sources.opening import open_source
 from tenpercent.decisions.log import Decision, DecisionLog
 
-RUNS = 500
+RUNS = some(200)
 
 
 @dataclass
 class LogInMemory:
-    """The answers of a simulated person: no file, so that 500 of them take seconds."""
+    """The answers of a simulated person: no file, so that hundreds of them take seconds."""
 
     path: Path = Path("RUN/decisions.sqlite")
     made: list[Decision] = field(default_factory=list)

@@ -17,6 +17,7 @@ import pytest
 import damage_runs as harm
 import tenpercent as tp
 from conftest import write_vectors
+from examples import some
 from tenpercent.cli.main import main
 from tenpercent.data.store.checksums import checksum
 from tenpercent.data.store.files import write_table
@@ -27,7 +28,7 @@ from tenpercent.decisions.exchange import from_lines, to_lines
 from tenpercent.decisions.log import Decision, DecisionLog, ImageName, Kind
 from tenpercent.errors import RunFolderError, StageError, UsageError
 
-SAMPLED = 20  # of some 3,000 damages: all are tried by damage_runs.py
+SAMPLED = some(10)  # of some 3,000 damages: all are tried by damage_runs.py
 
 
 @pytest.fixture(scope="module")

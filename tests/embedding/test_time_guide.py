@@ -16,18 +16,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
 
+from forked import start
 from tenpercent import Supervised
+from tenpercent.cli import quicker_ways
 from tenpercent.cli.main import main
 from tenpercent.cli.quicker_ways import quicker
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store import unfinished_part
 from tenpercent.data.store.records import SourceRecord
 from tenpercent.data.store.run_folder import RunFolder
+from tenpercent.embedding import encoders, extract
 from tenpercent.embedding import estimate as estimating
-from tenpercent.embedding import extract
 from tenpercent.embedding.estimate import Sample, estimate
 from tenpercent.embedding.extract import embed_source
 from tenpercent.embedding.precision import Choice
@@ -64,6 +65,8 @@ def embedder(kind: str, folder: Path) -> Any:
         return colours
     weights = folder / "weights.pt"
     if not weights.exists():
+        import timm
+
         torch.manual_seed(3)
         torch.save(timm.create_model("test_resnet", pretrained=False).state_dict(), weights)
     return Timm("test_resnet", weights, precision="float32")
@@ -95,52 +98,46 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-HERE = [str(Path(__file__).parent), *(str(Path(__file__).parents[1] / name) for name in (".", "support"))]
+def embed_slowly(run: Path, kind: str) -> None:
+    """Embed in batches of 64, each of which takes its time."""
+    for encoder in (encoders.NetworkEncoder, encoders.TimmEncoder, encoders.FunctionEncoder):
 
-SLOW = """
-import sys, time
-sys.path[:0] = {tests!r}
-import test_time_guide as here
-from tenpercent.embedding import encoders
-for kind in (encoders.NetworkEncoder, encoders.TimmEncoder, encoders.FunctionEncoder):
-    def slow(self, images, encode=kind.encode):
-        time.sleep(0.2)
-        return encode(self, images)
-    kind.encode = slow
-kind = encoders.NetworkEncoder.__init__
-def small(self, trained):
-    kind(self, trained)
-    self.batch = 64
-encoders.NetworkEncoder.__init__ = small
-here.embed(here.Path({run!r}), {kind!r})
-"""
+        def slow(self: Any, images: Any, encode: Any = encoder.encode) -> Any:
+            time.sleep(0.2)
+            return encode(self, images)
+
+        encoder.encode = slow  # type: ignore[method-assign]
+    in_batches_of_64(setattr)
+    embed(run, kind)
 
 
-def killed(run: Path, kind: str, pieces: int) -> None:
-    """Kill an extraction with SIGKILL once it has left some pieces or a part more than there were."""
-    words = SLOW.format(tests=HERE, run=str(run), kind=kind)
-    before = len(list(run.rglob("begun/*.parquet"))), len(list(run.rglob("part-*")))
-    with subprocess.Popen([sys.executable, "-c", words], stderr=subprocess.PIPE) as process:
-        while process.poll() is None:
-            now = len(list(run.rglob("begun/*.parquet"))), len(list(run.rglob("part-*")))
-            if now[0] >= before[0] + pieces or now[1] > before[1]:
-                break
-            time.sleep(0.01)
-        assert process.poll() is None, process.stderr.read().decode()  # type: ignore[union-attr]
-        os.kill(process.pid, signal.SIGKILL)
-
-
-@pytest.fixture
-def batches_of_64(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tenpercent.embedding.encoders import NetworkEncoder
-
-    kind = NetworkEncoder.__init__
+def in_batches_of_64(patch: Callable[[Any, str, Any], None]) -> None:
+    kind = encoders.NetworkEncoder.__init__
 
     def small(self: Any, trained: Any) -> None:
         kind(self, trained)
         self.batch = 64
 
-    monkeypatch.setattr(NetworkEncoder, "__init__", small)
+    patch(encoders.NetworkEncoder, "__init__", small)
+
+
+def killed(run: Path, kind: str, pieces: int) -> None:
+    """Kill an extraction with SIGKILL once it has left some pieces or a part more than there were."""
+    before = len(list(run.rglob("begun/*.parquet"))), len(list(run.rglob("part-*")))
+    process = start(embed_slowly, run, kind)
+    while not process.ended():
+        now = len(list(run.rglob("begun/*.parquet"))), len(list(run.rglob("part-*")))
+        if now[0] >= before[0] + pieces or now[1] > before[1]:
+            break
+        time.sleep(0.01)
+    process.kill()
+    done = process.wait()
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.fixture
+def batches_of_64(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_batches_of_64(monkeypatch.setattr)
 
 
 @pytest.mark.parametrize("kind", ["function", "trained", "timm"])
@@ -267,7 +264,9 @@ def ways(source: ImageSource, embedder: Any, seconds: float = 1e6) -> dict[str, 
     return {way.flags: way.seconds for way in quicker(sample, embedder, slow)}
 
 
-def test_the_quicker_ways_are_named_with_their_time() -> None:
+def test_the_quicker_ways_are_named_with_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quicker_ways, "BUDGET", 0.0)
+    monkeypatch.setattr(estimating, "choose", lambda *_: Choice(Precision.FLOAT32))  # bf16 takes long to time
     small = ways(pictures(32), Supervised(depth=8, epochs=9))
     assert set(small) == {"--preset quick", "--epochs 4"}
     assert small["--epochs 4"] == pytest.approx(4e6 / 9)

@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -18,11 +16,11 @@ import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
-import timm
 import torch
 from PIL import Image
 
 import tenpercent as tp
+from forked import start, start_command
 from tenpercent.cli.main import main
 from tenpercent.cli.parser import build_parser
 from tenpercent.cli.values import request_of
@@ -30,7 +28,7 @@ from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.data.store.run_folder import RunFolder, Stage
 from tenpercent.decisions.log import DecisionLog, ImageName, Kind
-from tenpercent.embedding import pixels
+from tenpercent.embedding import loop, pixels
 from tenpercent.embedding.precision import Choice
 from tenpercent.embedding.recipe import Flip, Recipe
 from tenpercent.embedding.settings import Precision
@@ -330,6 +328,8 @@ def test_what_takes_no_part_is_said(photos: Path, tmp_path: Path, caplog: pytest
 
 def test_trainings_may_begin_from_the_weights_of_a_model(photos: Path, tmp_path: Path) -> None:
     weights = tmp_path / "weights.pt"
+    import timm
+
     torch.save(timm.create_model("test_resnet", num_classes=7).state_dict(), weights)
     out = embedded(photos, tmp_path / "run")
     base = SHORT.override(network="test_resnet", precision="auto")
@@ -441,28 +441,20 @@ def test_a_loss_that_is_no_number_marks_the_trial(photos: Path, tmp_path: Path) 
 
 # ---- kills and several processes ---------------------------------------------------------------------------------
 
-HERE = [str(Path(__file__).parent), *(str(Path(__file__).parents[1] / name) for name in (".", "support"))]
 
-SCRIPT = """
-import sys
-sys.path[:0] = {tests!r}
-from test_evaluate import SHORT
-from tenpercent.embedding import loop
-from tenpercent.evaluation.stage import EvaluationRequest, evaluate
-loop.SAVE_AFTER = 0.0
-evaluate({run!r}, EvaluationRequest(keep=(0.5,), trials=1), SHORT)
-"""
+def evaluate_with_a_checkpoint_each_step(run: Path) -> None:
+    loop.SAVE_AFTER = 0.0
+    evaluate(run, EvaluationRequest(keep=(0.5,), trials=1), SHORT)
 
 
 def test_a_kill_costs_nothing_that_shows(photos: Path, tmp_path: Path) -> None:
     runs = [embedded(photos, tmp_path / name) for name in ("killed", "fresh")]
-    code = SCRIPT.format(tests=HERE, run=str(runs[0]))
-    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
-        end = time.monotonic() + 120
-        while not list((runs[0] / "trainings").glob("*/checkpoint.pt")) and time.monotonic() < end:
-            assert process.poll() is None
-            time.sleep(0.002)
-        os.kill(process.pid, signal.SIGKILL)
+    process = start(evaluate_with_a_checkpoint_each_step, runs[0])
+    end = time.monotonic() + 120
+    while not list((runs[0] / "trainings").glob("*/checkpoint.pt")) and time.monotonic() < end:
+        assert not process.ended()
+        time.sleep(0.002)
+    process.kill()
     tables = [evaluate(run, EvaluationRequest(keep=(0.5,), trials=1), SHORT).table for run in runs]
     told = ["arm", "accuracy", "loss", "test_loss", "class_accuracy", "kept", "seed", "steps"]
     assert tables[0].select(told).equals(tables[1].select(told))
@@ -474,16 +466,15 @@ def test_a_kill_costs_nothing_that_shows(photos: Path, tmp_path: Path) -> None:
 )
 def test_processes_beside_a_killed_one_end_at_once(photos: Path, tmp_path: Path) -> None:
     out = embedded(photos, tmp_path / "run")
-    words = [sys.executable, "-m", "tenpercent", "evaluate", str(out), "--trials", "2", "--arms", "full"]
-    with subprocess.Popen([*words, "--steps", "100000"], stderr=subprocess.DEVNULL) as process:
-        try:
-            end = time.monotonic() + 120
-            while len(at := holders(out)) < 2 and time.monotonic() < end:
-                assert process.poll() is None
-                time.sleep(0.05)
-        finally:
-            process.kill()
-    (other,) = at - {process.pid}
+    process = start_command("evaluate", out, "--trials", "2", "--arms", "full", "--steps", "100000")
+    try:
+        end = time.monotonic() + 120
+        while len(at := holders(out)) < 2 and time.monotonic() < end:
+            assert not process.ended()
+            time.sleep(0.05)
+    finally:
+        process.kill()
+    (other,) = at - {process.process.pid}
     end = time.monotonic() + 20
     while not ended(other) and time.monotonic() < end:
         time.sleep(0.05)

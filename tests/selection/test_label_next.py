@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tenpercent as tp
+from examples import some
 from slow_strategies import plain_graph_add, plain_kcenter, plain_matrix
 from tenpercent.cli.main import main
 from tenpercent.errors import UsageError
@@ -31,7 +32,7 @@ def positions(embeddings: tp.Embeddings, ids: np.ndarray) -> list[int]:
     return np.searchsorted(embeddings.ids, ids).tolist()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=some(30))
 @given(
     seed=st.integers(0, 10**6),
     locked=st.sets(st.integers(0, N - 1), min_size=1, max_size=N - 1),

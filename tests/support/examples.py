@@ -1,0 +1,10 @@
+"""Numbers of examples: few in the suite, many under `make stress`."""
+
+import os
+
+FACTOR = int(os.environ.get("TENPERCENT_EXAMPLES", "1"))
+
+
+def some(count: int) -> int:
+    """Return so many in the suite, and as many times as many as TENPERCENT_EXAMPLES says."""
+    return FACTOR * count
