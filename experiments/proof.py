@@ -16,6 +16,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -58,7 +59,7 @@ def arguments(about: str | None, out: Path, steps: int, data: Path | None = None
     return parser
 
 
-def carry_out(run: Path, steps: list[str], table: Path | None) -> None:
+def carry_out(run: Path, steps: Iterable[str], table: Path | None) -> None:
     """Evaluate a run step by step, from the table that exists if there is one, and copy the results there.
 
     What is there is copied as well where a step is interrupted (Ctrl-C).
