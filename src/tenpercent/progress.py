@@ -1,11 +1,13 @@
-"""Progress bar with rate and time left for whatever takes longer than two seconds; silent in logs."""
+"""Progress of what takes longer than two seconds: a bar with rate and time left, silent in logs; and a stopwatch."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
@@ -91,3 +93,15 @@ def _bar(kind: type[tqdm[Any]], total: int, description: str, unit: str, initial
         smoothing=0.1,
         leave=False,
     )
+
+
+@dataclass
+class Stopwatch:
+    """Seconds since creation."""
+
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """Number of seconds that have passed."""
+        return time.perf_counter() - self.started

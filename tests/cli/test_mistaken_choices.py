@@ -18,8 +18,8 @@ import tenpercent as tp
 from tenpercent.cli.dry_run import plan
 from tenpercent.cli.main import main
 from tenpercent.embedding.by_labels import ByLabels
+from tenpercent.embedding.choice import default_embedder
 from tenpercent.embedding.settings import SelfSupervised, Supervised
-from tenpercent.embedding.stage import default_embedder
 from tenpercent.errors import UsageError
 from tenpercent.evaluation.probing.comparison import VectorFile
 from tenpercent.selection.confirmation import confirmed_by

@@ -18,9 +18,9 @@ import tenpercent as tp
 from tenpercent.cli.main import main
 from tenpercent.data.sources.opening import open_source
 from tenpercent.embedding import pretrained
+from tenpercent.embedding.choice import default_embedder
 from tenpercent.embedding.pretrained import PretrainedNetwork
 from tenpercent.embedding.settings import NETWORK
-from tenpercent.embedding.stage import default_embedder
 from tenpercent.errors import MissingExtraError, UsageError
 
 

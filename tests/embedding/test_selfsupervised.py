@@ -29,11 +29,11 @@ from tenpercent.data.store.records import SourceRecord
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.embedding import processes, selfsupervised
 from tenpercent.embedding.augment import View
+from tenpercent.embedding.choice import SIDE, settled
 from tenpercent.embedding.of_run import embed_like
 from tenpercent.embedding.origin import Origin
 from tenpercent.embedding.processes import Devices
 from tenpercent.embedding.selfsupervised import ContrastiveTask, network_for, spread, train_unlabelled
-from tenpercent.embedding.stage import SIDE, settled
 from tenpercent.embedding.training import Trained
 from tenpercent.embedding.views import Strength, Variations, blurred, colours, draw, views
 from tenpercent.errors import MissingExtraError, StageError, TenpercentError, UsageError

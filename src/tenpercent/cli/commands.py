@@ -255,7 +255,7 @@ def presets(_: Namespace) -> None:
 
 def info(arguments: Namespace) -> None:
     """Describe a run folder: what it holds, and what made it."""
-    from ..embedding.stage import changes_of
+    from ..data.sources.run_source import changes_of
     from ..reporting.summary import describe_folder
 
     _say(describe_folder(arguments.run))

@@ -16,19 +16,14 @@ from ..data.sources.first_line import account, describe_taken
 from ..data.sources.holdout import split_holdout
 from ..data.sources.options import SourceOptions
 from ..data.sources.run_name import run_folder_of
+from ..data.sources.run_source import open_for_run
 from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.run_folder import RunFolder, Stage
+from ..embedding.choice import check_vectors_alone, default_embedder, settled
 from ..embedding.one_by_one import MEMORY
 from ..embedding.settings import Pretrained
-from ..embedding.stage import (
-    check_vectors_alone,
-    default_embedder,
-    describe,
-    open_for_run,
-    settled,
-    update_of,
-)
+from ..embedding.stage import describe, update_of
 from ..embedding.timing import IdleTimer, fastest
 from ..embedding.update import check_update
 from ..errors import bytes_text, counted, duration_text, require

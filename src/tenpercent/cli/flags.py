@@ -214,7 +214,7 @@ EMBEDDER = group(
         "--side",
         "PIXELS",
         "supervised, selfsupervised: scale images above 64 pixels to this shorter side and crop them square "
-        "(default: {embedding.settings:LARGE}; selfsupervised without a GPU: {embedding.stage:SIDE}); timm: side of "
+        "(default: {embedding.settings:LARGE}; selfsupervised without a GPU: {embedding.choice:SIDE}); timm: side of "
         "the model's input (default: the model's own; dinov2: 224)",
     ),
     flag(

@@ -94,31 +94,56 @@ def embed_source(source: ImageSource, run: RunFolder, embedder: Embedder, rows: 
     check_labels(source, embedder, found.rows)
     if isinstance(embedder, SelfSupervised):
         check_images(embedder, found.pixels)
-    origin = replace(asked, images=fingerprint(list(found.hashes)))
-    origin.check(run)
-    origin.write(run, stored_choice(run))
-    write_rejected(run.rejected, found.rejected)  # extended by what extraction rejects
+    origin = begin(run, asked, found)
     encoder, facts = _encoder(embedder, found, source, run, origin)
     trained = time.perf_counter()
-    done = extract(encoder, found, source, run.embeddings, origin.about(source))
-    rejected = (*found.rejected, *done.rejected)
-    write_rejected(run.rejected, rejected)
+    done = extract_into(run, encoder, found, source, origin)
     finished = time.perf_counter()
     return {
-        "n": len(found.rows) - len(done.rejected),
-        "rejected": len(rejected),
-        "layers": done.widths,
+        **done,
         **facts,
-        "pixels": found.pixels.describe(),
-        "image_size": list(found.pixels.size),
         "in_memory": found.pixels.in_memory,
         "timings": {
             "scan": round(scanned - started, 3),
             "train": round(trained - scanned, 3),
             "extract": round(finished - trained, 3),
         },
+        "images_per_second": round(done["extracted"] / max(finished - trained, 1e-9), 1),
+    }
+
+
+def begin(run: RunFolder, asked: Origin, found: Scan) -> Origin:
+    """Record what the vectors of a run are made of; return it.
+
+    Args:
+        run: the run folder, whose embed stage the caller has locked.
+        asked: the origin of the vectors, as far as it is known without the images.
+        found: the readable images.
+
+    Raises:
+        StageError: the folder holds embeddings of another origin.
+    """
+    origin = replace(asked, images=fingerprint(list(found.hashes)))
+    origin.check(run)
+    origin.write(run, stored_choice(run))
+    write_rejected(run.rejected, found.rejected)  # extended by what extraction rejects
+    return origin
+
+
+def extract_into(
+    run: RunFolder, encoder: Encoder, found: Scan, source: ImageSource, origin: Origin
+) -> dict[str, Any]:
+    """Write the missing part files of a run and its rejected images: see `extract`; return a summary for `run.json`."""
+    done = extract(encoder, found, source, run.embeddings, origin.about(source))
+    rejected = (*found.rejected, *done.rejected)
+    write_rejected(run.rejected, rejected)
+    return {
+        "n": len(found.rows) - len(done.rejected),
+        "rejected": len(rejected),
+        "layers": done.widths,
+        "pixels": found.pixels.describe(),
+        "image_size": list(found.pixels.size),
         "extracted": done.count,
-        "images_per_second": round(done.count / max(finished - trained, 1e-9), 1),
     }
 
 

@@ -11,13 +11,11 @@ import numpy as np
 from torch import nn
 
 from ..data.sources.source import ImageSource
-from ..data.store.files import fingerprint
-from ..data.store.rejected import write_rejected
 from ..data.store.run_folder import RunFolder, Stage
 from ..errors import StageError, UsageError, one_line
 from .by_labels import ByLabels
 from .encoders import Embedder, Encoder, NetworkEncoder, embedder_json, ready_encoder
-from .extract import extract
+from .extract import begin, extract_into
 from .identity import BORROWED, is_trained
 from .networks import build
 from .origin import Origin, differences, stored_choice
@@ -60,24 +58,13 @@ def embed_like(
         asked = Origin.of(source, rows, made_by)
         asked.check(folder)
         found = _as_seen_by(run, scan(source, rows))
-        encoder = load(found)
-        origin = replace(asked, images=fingerprint(list(found.hashes)))
-        origin.check(folder)
-        origin.write(folder, None)
-        write_rejected(folder.rejected, found.rejected)
-        done = extract(encoder, found, source, folder.embeddings, origin.about(source))
-        rejected = (*found.rejected, *done.rejected)
-        write_rejected(folder.rejected, rejected)
+        summary = extract_into(folder, load(found), found, source, begin(folder, asked, found))
         folder.forget(Stage.EMBED)
         folder.record(
             Stage.EMBED,
             {"embedder": made_by, "holdout": 0.0},
             time.perf_counter() - started,
-            n=len(found.rows) - len(done.rejected),
-            rejected=len(rejected),
-            layers=done.widths,
-            pixels=found.pixels.describe(),
-            image_size=list(found.pixels.size),
+            **summary,
         )
 
 

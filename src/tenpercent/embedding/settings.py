@@ -172,7 +172,7 @@ class SelfSupervised:
         dim: width of the last layer, whose values are stored and clustered.
         depth: layers of the 6n+2-layer network (8, 14, 20, 26, 32, ...); timm names carry their own.
         side: images of more than 64 pixels are scaled to this shorter side and cropped square; None for 256, or, with
-            neither a network's name nor a GPU, for `stage.SIDE`.
+            neither a network's name nor a GPU, for `choice.SIDE`.
         epochs: passes over the images; None for `training.default_epochs`.
         steps: batches, instead of epochs.
         batch: images per step, two views of each; an image is contrasted with the others of its batch.

@@ -3,59 +3,38 @@
 from __future__ import annotations
 
 import logging
-import time
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..data.decoding.decode import measures
 from ..data.sources.first_line import account, describe_taken
 from ..data.sources.holdout import split_holdout, write_holdout
-from ..data.sources.listing import NoImagesError
-from ..data.sources.opening import absolute, check_options, moved, open_source
-from ..data.sources.options import RULES, SourceOptions
+from ..data.sources.opening import absolute
+from ..data.sources.options import SourceOptions
 from ..data.sources.pictures import pictures_beside
-from ..data.sources.rereading import differences
 from ..data.sources.run_name import run_folder_of
-from ..data.sources.source import ImageSource, Unreadable
-from ..data.store.checks import as_path
-from ..data.store.embeddings import Embeddings
+from ..data.sources.run_source import open_for_run
+from ..data.sources.source import ImageSource
+from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.part_files import stored_count
 from ..data.store.records import EmbedSettings, SourceRecord
 from ..data.store.rejected import write_rejected
 from ..data.store.run_folder import RunFolder, Stage
-from ..errors import SourceError, UsageError, require
+from ..errors import require
+from ..progress import Stopwatch
 from .begun import begin_again, follow_source, forget_images, note_images
-from .by_labels import ByLabels, fine_tuned
-from .hub import MODEL, describe_model
+from .by_labels import ByLabels
+from .choice import check_vectors_alone, default_embedder, identity_of, recorded_embedder, settled
+from .hub import describe_model
 from .origin import OtherOriginError
-from .settings import KINDS, SMALL, Pretrained, SelfSupervised, Supervised, Timm, by_name
+from .settings import Pretrained, SelfSupervised, Timm, by_name
 from .update import Update, check_same_embedder, finish_update, needed_update, update
 
 if TYPE_CHECKING:  # torch is loaded where it is needed
     from .encoders import Embedder
 
 log = logging.getLogger("tenpercent")
-
-
-RUNS, RUN = 4, 8  # of the sample that tells photos from small images
-SMALL_INPUT = 96  # pixels per side at which the pretrained network is trained on images of up to 64 pixels
-SIDE = 32  # pixels per side of photos in training without labels on the CPU
-
-
-@dataclass
-class Stopwatch:
-    """Seconds since creation."""
-
-    started: float = field(default_factory=time.perf_counter)
-
-    @property
-    def seconds(self) -> float:
-        """Number of seconds that have passed."""
-        return time.perf_counter() - self.started
 
 
 def embed(
@@ -84,74 +63,6 @@ def embed(
     return Embeddings.load(run.embeddings, length=len(opened))
 
 
-def open_for_run(
-    source: str | Path, options: SourceOptions, out: str | Path, *, reread: bool
-) -> tuple[SourceOptions, ImageSource | Embeddings]:
-    """Open a source by the rules of the run at `out`, if any, and report what newer rules would change.
-
-    The run's own options apply too where no others are given: those of a source that is there still, else the limit of
-    pixels.
-
-    Args:
-        source, options: as for `open_source`.
-        out: a run folder, which may not exist yet.
-        reread: use the rules of this version instead.
-
-    Returns:
-        The options with the rules and the limit in force, and the opened source.
-    """
-    folder = RunFolder(as_path(out, "the run folder (out)"))
-    check_options(options)
-    if reread or not folder.json_path.exists():
-        return options, open_source(source, options)
-    about = folder.source
-    recorded = SourceOptions.from_json(about.options)
-    asked = {name: getattr(options, name) for name in options.given()}
-    if absolute(source) == about.spec:
-        options = replace(recorded, **asked)
-    else:
-        options = replace(
-            options, rules=recorded.rules, max_pixels=asked.get("max_pixels", recorded.max_pixels)
-        )
-    try:
-        opened = open_source(source, options)
-    except SourceError as error:
-        lost = isinstance(error, NoImagesError) or not Path(about.spec).exists()
-        if lost and absolute(source) == about.spec:
-            raise moved(folder) from None
-        raise
-    changed = rule_changes(source, options, opened, folder)
-    if changed:
-        log.warning("%s", changed)
-    return options, opened
-
-
-def changes_of(run: str | Path) -> str:
-    """Return one line on what this version would read differently from an existing run; "" for nothing."""
-    folder = RunFolder.open(run)
-    about = folder.source
-    options = SourceOptions.from_json(about.options)
-    if options.rules == RULES:
-        return ""
-    try:
-        return rule_changes(about.spec, options, open_source(about.spec, options), folder)
-    except UsageError as gone:
-        return f"its source can't be compared with how this version reads it: {gone}"
-
-
-def rule_changes(
-    source: str | Path, options: SourceOptions, opened: ImageSource | Embeddings, folder: RunFolder
-) -> str:
-    """Return one line on what this version would read differently from a run made by older rules; "" for nothing."""
-    changed = differences(source, options, opened)
-    if not changed:
-        return ""
-    return (
-        f"{folder.path} was made by version 0.1 and keeps its way of reading {source}. By today's rules "
-        f"{'; '.join(changed)}. To read it again, add --reread to the command that made it"
-    )
-
-
 def embed_opened(
     source: str | Path,
     opened: ImageSource | Embeddings,
@@ -177,50 +88,42 @@ def embed_opened(
             return _update(RunFolder(Path(out)), opened, about, needed, embedder, clock)
     if isinstance(opened, Embeddings):
         check_vectors_alone(source, embedder, holdout)
-        folder = RunFolder.create(out, about)
-        if folder.stage(Stage.EMBED) is None:
-            with folder.lock(Stage.EMBED):
-                set_aside = {"rejected": len(opened.rejected)} if opened.rejected else {}
-                if opened.rejected:
-                    write_rejected(folder.rejected, opened.rejected)
-                folder.record(
-                    Stage.EMBED,
-                    {"embedder": "vectors"},
-                    clock.seconds,
-                    n=len(opened),
-                    layers={"end": opened.width},
-                    **set_aside,
-                )
-        return folder
+        return _embed_vectors(RunFolder.create(out, about), opened, clock)
     if embedder is None and RunFolder(Path(out)).json_path.exists():
         folder = RunFolder.create(out, about)
         done = _embedded(folder)
         if done is not None and done.holdout == holdout:
             log.info("nothing has changed since it was embedded")
             return folder  # no request that could differ
-        embedder = _recorded_embedder(folder)
-    rows, held_out = split_holdout(opened, holdout)
-    chosen = settled(default_embedder(opened, embedder), out)
-    if isinstance(chosen, Pretrained):
-        from .one_by_one import embed_each
-        from .pretrained import PretrainedNetwork
+        embedder = recorded_embedder(folder)
+    return _embed_images(opened, about, out, settled(default_embedder(opened, embedder), out), clock)
 
-        network, identity = PretrainedNetwork(), chosen.as_json()
-        log.info("embedding by a pretrained network (EfficientNet-Lite0, ImageNet)")
-        embed_rows = partial(embed_each, opened, encoder=network, rows=rows, embedder=identity)
-    else:
-        require("torch", "images")
-        from .encoders import embedder_json
-        from .extract import check_embedder, check_labels, embed_source
 
-        if isinstance(chosen, Timm) or (isinstance(chosen, SelfSupervised) and chosen.weights is not None):
-            log.info("embedding by %s", describe_model(chosen))
-        check_labels(opened, chosen, rows)
-        identity = embedder_json(chosen)
-        if not RunFolder(Path(out)).json_path.exists():
-            check_embedder(chosen)
-        embed_rows = partial(embed_source, opened, embedder=chosen, rows=rows)
-    settings = EmbedSettings(identity, holdout)
+def _embed_vectors(folder: RunFolder, opened: Embeddings, clock: Stopwatch) -> RunFolder:
+    """Record ready vectors, which stay in place, in a run folder, unless that is done."""
+    if folder.stage(Stage.EMBED) is None:
+        with folder.lock(Stage.EMBED):
+            set_aside = {"rejected": len(opened.rejected)} if opened.rejected else {}
+            if opened.rejected:
+                write_rejected(folder.rejected, opened.rejected)
+            folder.record(
+                Stage.EMBED,
+                {"embedder": "vectors"},
+                clock.seconds,
+                n=len(opened),
+                layers={"end": opened.width},
+                **set_aside,
+            )
+    return folder
+
+
+def _embed_images(
+    opened: ImageSource, about: SourceRecord, out: str | Path, chosen: Embedder, clock: Stopwatch
+) -> RunFolder:
+    """Embed images by an embedder into a run folder, resume that, or begin a run again that has finished nothing."""
+    rows, held_out = split_holdout(opened, about.holdout)
+    identity, embed_rows = _extraction(opened, chosen, rows, begun=RunFolder(Path(out)).json_path.exists())
+    settings = EmbedSettings(identity, about.holdout)
     folder = RunFolder.create(out, about)
     if _embedded(folder) == settings:
         return folder
@@ -229,7 +132,7 @@ def embed_opened(
         with folder.lock(Stage.EMBED):
             note_images(folder, opened)
             folder.drop_missing_checksums(Stage.EMBED)
-            summary = embed_rows(run=folder)  # refuses embeddings with other settings
+            summary = embed_rows(folder)  # refuses embeddings with other settings
             write_holdout(folder, opened, held_out)
             folder.forget(
                 Stage.EMBED
@@ -245,6 +148,37 @@ def embed_opened(
         begin_again(folder, about, other.differ)
         make()
     return folder
+
+
+def _extraction(
+    opened: ImageSource, chosen: Embedder, rows: Ints, *, begun: bool
+) -> tuple[dict[str, Any], Callable[[RunFolder], dict[str, Any]]]:
+    """Return the identity of an embedder, and the function that embeds by it into a run folder.
+
+    Args:
+        opened: the images.
+        chosen: the embedder.
+        rows: int64[n], rows of those to embed.
+        begun: whether the run folder exists; otherwise the network is checked before it is created.
+    """
+    if isinstance(chosen, Pretrained):
+        from .one_by_one import embed_each
+        from .pretrained import PretrainedNetwork
+
+        network, identity = PretrainedNetwork(), chosen.as_json()
+        log.info("embedding by a pretrained network (EfficientNet-Lite0, ImageNet)")
+        return identity, lambda run: embed_each(opened, run, network, rows, identity)
+    require("torch", "images")
+    from .encoders import embedder_json
+    from .extract import check_embedder, check_labels, embed_source
+
+    if isinstance(chosen, Timm) or (isinstance(chosen, SelfSupervised) and chosen.weights is not None):
+        log.info("embedding by %s", describe_model(chosen))
+    check_labels(opened, chosen, rows)
+    identity = embedder_json(chosen)
+    if not begun:
+        check_embedder(chosen)
+    return identity, lambda run: embed_source(opened, run, chosen, rows)
 
 
 def update_of(folder: RunFolder, opened: ImageSource | Embeddings) -> Update | None:
@@ -268,18 +202,9 @@ def _update(
 ) -> RunFolder:
     """Take the images of a run's source as they are now: see `update.update`."""
     if embedder is not None:
-        check_same_embedder(folder, _identity(settled(default_embedder(opened, embedder), folder.path)))
+        check_same_embedder(folder, identity_of(settled(default_embedder(opened, embedder), folder.path)))
     update(folder, opened, about, needed, embedder, lambda: clock.seconds)
     return folder
-
-
-def _identity(embedder: Embedder) -> dict[str, Any]:
-    """Return an embedder as JSON; torch is loaded for modules and functions only."""
-    if isinstance(embedder, Pretrained | Supervised | SelfSupervised | Timm):
-        return embedder.as_json()
-    from .encoders import embedder_json
-
-    return embedder_json(embedder)
 
 
 def _set_aside(folder: RunFolder, opened: ImageSource | Embeddings, about: SourceRecord) -> None:
@@ -303,88 +228,6 @@ def _embedded(folder: RunFolder) -> EmbedSettings | None:
     if any(path.name in kept and not path.exists() for path in (folder.rejected, folder.holdout)):
         return None
     return done.settings
-
-
-def _recorded_embedder(folder: RunFolder) -> Embedder | None:
-    """Return the embedder that a run was started with, where its settings allow to recreate it; else None."""
-    from .origin import stored_embedder
-
-    stored = stored_embedder(folder)
-    kind = None if stored is None else KINDS.get(str(stored["embedder"]))
-    if stored is None or kind is None or ("weights_hash" in stored and kind is not Pretrained):
-        return None  # a module, a function, or weights from a file whose path is not stored
-    return kind.from_json(stored)
-
-
-def check_vectors_alone(source: str | Path, embedder: Embedder | ByLabels | None, holdout: float) -> None:
-    """Raise `UsageError` where a source of ready vectors is combined with an embedder or a hold-out."""
-    if embedder is not None or holdout:
-        raise UsageError(
-            f"{source} holds vectors already; leave out --holdout, --embedder and all other embedding flags"
-        )
-
-
-def default_embedder(source: ImageSource, asked: Embedder | ByLabels | None = None) -> Embedder:
-    """Return the requested embedder; by default the pretrained network, and for small labelled images a trained one.
-
-    By nearest neighbours on 10,000 images of CIFAR-10 the pretrained network beats a short training without labels
-    (docs/embeddings.md), so images without labels get it whatever their size.
-    """
-    labelled = source.labels is not None
-    if isinstance(asked, ByLabels):
-        trained = asked.settled(labelled, source.spec)
-        if isinstance(default_embedder(source), Pretrained):
-            log.warning("%s", asked.describe(trained))
-        return trained
-    if isinstance(asked, Timm) and asked.finetune:
-        small = asked.name == MODEL and asked.side is None and not are_photos(source)
-        return fine_tuned(replace(asked, side=SMALL_INPUT) if small else asked, labelled)
-    if asked is not None:
-        return asked
-    return Supervised() if labelled and not are_photos(source) else Pretrained()
-
-
-def are_photos(source: ImageSource) -> bool:
-    """Return whether the median longer side of a fixed sample of images is above 64 pixels.
-
-    The sample are 4 runs of 8 consecutive rows, as Parquet is read a row group at a time. Images that can't be read
-    don't count.
-    """
-    n = len(source)
-    starts = np.linspace(0, max(n - RUN, 0), RUNS).astype(int).tolist()
-    longer = []
-    for row in sorted({start + step for start in starts for step in range(min(RUN, n))}):
-        try:
-            longer.append(max(measures(source.read(row), source.decoding)[:2]))
-        except (OSError, Unreadable):
-            continue
-    return bool(longer) and float(np.median(longer)) > SMALL
-
-
-def settled(embedder: Embedder, out: str | Path) -> Embedder:
-    """Return the embedder with the machine's choices: without a GPU, training without labels sees photos small.
-
-    The shortest training run has 200 steps. On a CPU that takes minutes at 32 pixels, and most of a day at 224 with
-    the network for photos (docs/embeddings.md). A resumed run keeps its choice.
-
-    Args:
-        embedder: the requested embedder.
-        out: the run folder, which may hold unfinished embeddings.
-    """
-    if not isinstance(embedder, SelfSupervised) or not embedder.side_open:
-        return embedder
-    from .origin import stored_embedder
-    from .processes import devices_for
-
-    stored = stored_embedder(RunFolder(Path(out)))
-    if stored is not None:
-        return embedder.at_side_of(stored)
-    if devices_for(embedder.devices).kind != "cpu":
-        return embedder
-    log.info(
-        "no GPU: images larger than 64 pixels are reduced to %d × %d; --side sets another size", SIDE, SIDE
-    )
-    return replace(embedder, side=SIDE)
 
 
 def describe(

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..data.store.run_folder import RunFolder, Stage
+from ..embedding.choice import SIDE
 from ..embedding.settings import SMALL, Supervised, Timm
-from ..embedding.stage import SIDE
 from ..errors import LockedError, TenpercentError, TrainingFailedError, UsageError, counted, quoted
 from ..pipeline import report
 from ..progress import quiet

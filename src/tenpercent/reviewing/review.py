@@ -15,13 +15,13 @@ from starlette.responses import Response, StreamingResponse
 
 from ..data.decoding.decode import Unreadable
 from ..data.store.run_folder import RunFolder, Stage
-from ..embedding.stage import Stopwatch
 from ..errors import TenpercentError
 from ..linkage.memory import Resources
-from ..pipeline import select, store_merges
-from ..progress import watched
+from ..pipeline import select
+from ..progress import Stopwatch, watched
 from ..selection.by_tree import select as select_merges
 from ..selection.selection import Selection
+from ..selection.stage import store_merges
 from ..selection.stored import load_decided
 from ..tree.cut import Cut, Hold
 from .cache import Cache

@@ -18,9 +18,9 @@ from ..data.sources.changes import (
     said_change,
     takes_it,
 )
-from ..data.sources.opening import open_recorded
 from ..data.sources.options import SourceOptions
 from ..data.sources.pictures import picture_fingerprint, picture_options
+from ..data.sources.run_source import open_recorded
 from ..data.sources.source import ImageSource
 from ..data.store.added import read_added
 from ..data.store.embeddings import Embeddings

@@ -12,13 +12,12 @@ import numpy as np
 from ...errors import SourceError, nearest
 from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings
-from ..store.run_folder import RunFolder
 from .classes import renamed, same_classes
 from .folder import open_folder
 from .huggingface import Address, open_huggingface, without_split
 from .idx_files import has_idx_files, open_idx
 from .library_sets import open_digits, open_torchvision
-from .listing import NoImagesError, list_folder, no_images
+from .listing import list_folder, no_images
 from .mixed_folder import means_pictures
 from .options import NO_COLUMN, SourceOptions
 from .parquet import open_parquet
@@ -94,31 +93,6 @@ def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
             f"{path} can't be read ({error.strerror}); make it readable, or give another source"
         ) from None
     return _open_file(_located(path), options)
-
-
-def open_recorded(run: RunFolder, options: SourceOptions) -> ImageSource | Embeddings:
-    """Open the source that a run folder names.
-
-    Raises:
-        SourceError: it has moved, or its folder was emptied; the message says how to name its new place.
-    """
-    spec = run.source.spec
-    if Path(spec).is_absolute() and not Path(spec).exists():
-        raise moved(run)
-    try:
-        return open_source(spec, options)
-    except NoImagesError:
-        raise moved(run) from None
-
-
-def moved(run: RunFolder) -> SourceError:
-    """Return the error for a run's source that is not in its place."""
-    spec = run.source.spec
-    now = "holds no images now" if Path(spec).exists() else "is not there"
-    return SourceError(
-        f"{spec}, which {run.path} was made of, {now}; report, select and exports as csv or indices still "
-        f"work; if it was moved, name the new place once: {run.command('PLACE')}"
-    )
 
 
 def absolute(spec: str | Path) -> str:
