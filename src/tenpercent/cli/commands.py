@@ -9,6 +9,7 @@ import tenpercent as tp
 
 from ..errors import UsageError, counted, quoted
 from .values import (
+    by_heads,
     cut_of,
     embedder_of,
     given,
@@ -213,10 +214,13 @@ def probe(arguments: Namespace) -> None:
 
 
 def evaluate(arguments: Namespace) -> None:
-    """Train from scratch on the kept images, beside random subsets and the full set."""
+    """Train on the kept images, beside random subsets and the full set: heads on the vectors, or whole networks."""
     from ..evaluation.stage import checked_margin, evaluate, find, finish, protocol_of
 
     checked_margin(arguments.margin)
+    if by_heads(arguments):
+        _evaluate_by_heads(arguments)
+        return
     protocol, trials = protocol_of(arguments.run, arguments.preset)
     protocol = protocol.override(**given(arguments, protocol.override))
     if arguments.finetune:
@@ -236,6 +240,26 @@ def evaluate(arguments: Namespace) -> None:
         _say(f"{ended.sentence}\n")
     else:
         evaluation = evaluate(arguments.run, request, protocol)
+    _say(finish(arguments.run, evaluation, arguments.margin))
+
+
+def _evaluate_by_heads(arguments: Namespace) -> None:
+    """Fit heads on the run's frozen vectors."""
+    from ..evaluation.heads.stage import evaluate_by_heads, find_by_heads
+    from ..evaluation.preparation import EvaluationRequest
+    from ..evaluation.stage import finish
+
+    request = request_of(arguments, EvaluationRequest().trials)
+    if arguments.dry_run:
+        from .dry_run import plan_heads
+
+        _say(str(plan_heads(arguments.run, request, searched=bool(arguments.find))))
+        return
+    if arguments.find:
+        evaluation, ended = find_by_heads(arguments.run, request, arguments.margin)
+        _say(f"{ended.sentence}\n")
+    else:
+        evaluation = evaluate_by_heads(arguments.run, request)
     _say(finish(arguments.run, evaluation, arguments.margin))
 
 

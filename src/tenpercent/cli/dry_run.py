@@ -49,6 +49,7 @@ TORCH = 3.0  # more, to load torch
 REPORT = 1.2  # for a report without its pictures
 REFERENCE = 0.012
 LIBRARIES = 300 * 2**20  # bytes that a process takes without images, vectors or a network
+HEAD_FILE = 12_000  # bytes of the results of a head
 PICTURES = 100  # about as many are in a report, two for each removed image in a small one
 
 
@@ -191,6 +192,59 @@ def plan_evaluation(
         memory_bytes=together * found.memory_bytes if left else 0,
         disk_bytes=len(left) * found.row_bytes + (together * found.checkpoint_bytes if left else 0),
         notes=tuple(notes),
+    )
+
+
+def plan_heads(what: str | Path, request: EvaluationRequest, *, searched: bool = False) -> DryRun:
+    """Estimate an evaluation by heads on frozen vectors; nothing is written.
+
+    Args:
+        what, request: as for `heads.stage.evaluate_by_heads`, with its errors.
+        searched: plan for `heads.stage.find_by_heads`.
+    """
+    from ..evaluation.heads.pool import PART, test_set
+    from ..evaluation.heads.regression import seconds_of
+    from ..evaluation.heads.stage import check_heads
+    from ..evaluation.heads.trial import GRID, memory_of
+    from ..evaluation.stage import searched_arm
+    from ..evaluation.trials import FULL, plan_trials
+    from ..selection.stored import load_embeddings
+
+    timer, run = IdleTimer(), RunFolder.open(what)
+    check_heads(run, request)
+    embeddings, tested = load_embeddings(run), test_set(run, request)
+    arms = (FULL, searched_arm(request)) if searched else request.arms
+    heads, n = len(plan_trials(arms, request.keep, 1)), len(embeddings)
+    n_tested = round(PART * n) if tested is None else len(tested.rows)
+    trained = n - n_tested if tested is None else n
+    classes, width = len(embeddings.class_names), embeddings.width
+    tree = clustering_seconds(trained, width, classes)
+    fitted = seconds_of(trained, width, heads * classes)
+    seconds = request.trials * (tree + fitted) + seconds_of(trained, width, len(GRID) * classes)
+    begin, reporting = slowness() * START, slowness() * REPORT
+    steps = [
+        f"source    {run.source.spec}: {counted(n, 'image')}; a trial tests {n_tested:,} "
+        f"({'a fifth of them' if tested is None else f'as many as in: {tested.name}'})",
+        f"evaluate  {counted(heads * request.trials, 'head')}, {counted(request.trials, 'trial')} of "
+        f"{heads:,}{' at most, as a search ends once it is decided' if searched else ''}: a trial takes about "
+        f"{duration_text(tree + fitted)}",
+        f"report    about {duration_text(reporting)}: {run.report}",
+    ]
+    embedded = 0.0
+    if tested is not None:
+        embedded = n_tested * run.require(Stage.EMBED).seconds / n
+        steps.insert(
+            1, f"embed     the {n_tested:,} test images, unless that is done: about {duration_text(embedded)}"
+        )
+    return DryRun(
+        seconds=begin + embedded + seconds + reporting,
+        steps=tuple(steps),
+        start=begin,
+        memory_bytes=LIBRARIES
+        + embeddings.vectors.nbytes
+        + memory_of(trained, width, heads * classes, classes),
+        disk_bytes=request.trials * heads * HEAD_FILE,
+        notes=tuple(timer.busy()),
     )
 
 

@@ -336,7 +336,9 @@ PROTOCOL = group(
     flag(
         "--network",
         "NAME",
-        "network instead of the preset's: fast, a timm name, or MODULE:FUNCTION, which is given the number of classes",
+        "head: a linear classifier on the run's vectors (default where these were made without labels); else the "
+        "network to train instead of the preset's: fast, a timm name, or MODULE:FUNCTION, which is given the number of "
+        "classes",
     ),
     flag("--depth", "LAYERS", "layers of the network for images up to 64 pixels (default: the preset's)"),
     flag(

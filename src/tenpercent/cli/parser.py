@@ -282,7 +282,8 @@ COMMANDS = (
             flag(
                 "--trials",
                 "N",
-                "training runs per arm and fraction, with different seeds (default: the preset's)",
+                "training runs per arm and fraction, with different seeds, or of heads other splits of the images "
+                "(default: the preset's, of heads {evaluation.preparation:EvaluationRequest.trials})",
             ),
             flag(
                 "--layer",

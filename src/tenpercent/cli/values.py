@@ -169,6 +169,26 @@ def request_of(arguments: Namespace, trials: int) -> EvaluationRequest:
     return EvaluationRequest(**found)
 
 
+def by_heads(arguments: Namespace) -> bool:
+    """Return whether an evaluation is by heads on frozen vectors: as asked, or where the vectors never saw the labels.
+
+    Raises:
+        UsageError: heads and settings of networks are both given.
+    """
+    from ..data.store.run_folder import RunFolder
+    from ..evaluation.heads.stage import HEAD, saw_labels
+
+    others = ("preset", "length", "steps", "epochs", "depth", "side", "batch", "precision", "weights")
+    if arguments.network == HEAD:
+        refuse(arguments, [*others, "layer", "embeddings"], "--network head")
+        if arguments.finetune:
+            raise UsageError("--finetune has no meaning for --network head; leave it out")
+        return True
+    if arguments.finetune or any(getattr(arguments, one) is not None for one in (*others, "network")):
+        return False
+    return not saw_labels(RunFolder.open(arguments.run))
+
+
 def refuse(arguments: Namespace, names: Sequence[str], beside: str) -> None:
     """Raise `UsageError` where a flag is given that another excludes."""
     for name in names:

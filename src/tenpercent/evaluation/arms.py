@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +15,37 @@ import pyarrow.compute as pc
 
 from ..data.store.embeddings import Embeddings
 from ..errors import UsageError, counted, nearest, reason_of
-from ..selection.by_strategy import select_by
+from ..selection.by_strategy import depth_for, kept_by
 from ..selection.by_tree import select
 from ..selection.strategies.strategy import REMOVED, CheckedStrategy, Strategy
 from ..tree.cut import Cut
-from ..tree.merges import Merges
-from .other_trees import Trees
+from ..tree.merges import Merges, uncut
 from .results import packed
 from .trials import FULL, RANDOM, SEMANTIC, Trial
 
 Ints = npt.NDArray[np.int64]
 CHOOSING = (FULL, *(str(one) for one in Strategy if one is not Strategy.CCS))  # ccs needs scores
+
+
+class ArmTrees(Protocol):
+    """The trees that arms are chosen by.
+
+    Attributes:
+        cut: arguments of `Cut`, beside the fraction.
+        within: ``class`` or ``all``.
+        layer: the layer of the first embedding whose tree `random` takes the shares of classes from.
+    """
+
+    @property
+    def cut(self) -> dict[str, Any]: ...
+    @property
+    def within(self) -> str: ...
+    @property
+    def layer(self) -> str: ...
+
+    def tree(self, least: float, embedding: int, layer: str) -> Merges:
+        """Return the tree of an embedding and a layer, as deep as the fraction `least` needs."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +60,7 @@ class Arms:
     """
 
     embeddings: Embeddings
-    trees: Trees
+    trees: ArmTrees
     least: float
     lists: dict[str, Ints]
 
@@ -94,9 +114,12 @@ class Arms:
             return self._random(trial.fraction, seed)
         if trial.arm == SEMANTIC:
             return np.flatnonzero(self._kept(trial.fraction, trial.embedding, trial.layer))
-        tree = self.merges(trial.embedding, trial.layer)
-        chosen = select_by(tree.embeddings, trial.fraction, strategy=trial.arm, within=tree.within, seed=seed)
-        return np.flatnonzero(chosen.kept_by_id)
+        tree, strategy = self.merges(trial.embedding, trial.layer), CheckedStrategy.of(trial.arm)
+        if len(tree.constraints):  # decisions about images apply to `semantic` alone
+            tree = uncut(tree.embeddings, tree.within)
+        depth, cut = depth_for(trial.fraction, strategy), Cut(trial.fraction, within=tree.within)
+        tree = tree.deepened(Cut(depth, within=tree.within))
+        return np.flatnonzero(kept_by(tree, cut, strategy, seed))
 
     def _kept(self, fraction: float, embedding: int, layer: str) -> npt.NDArray[np.bool_]:
         return select(self.merges(embedding, layer), Cut(fraction, **self.trees.cut)).kept_by_id

@@ -32,8 +32,8 @@ from scipy.special import chdtri
 
 from ..errors import UsageError
 from ..reporting.evidence.formats import difference_text, percent, points_text
-from ..reporting.evidence.results import BASELINES, FULL, Evidence, gather
-from ..reporting.evidence.statistics import ALPHA, Comparison, compare, needed_trials
+from ..reporting.evidence.results import BASELINES, FULL, ArmResult, Evidence, gather
+from ..reporting.evidence.statistics import ALPHA, Comparison, needed_trials
 
 FIRST_ANALYSIS = 3  # trials
 LOW_END = 0.95  # a search is called hopeless by the smallest spread that its data allow at this level
@@ -115,9 +115,10 @@ def _hopeless(found: Comparison, share: float, most_trials: int) -> bool:
     """Return whether the trials allowed would not be enough even with no loss and the smallest possible spread."""
     if found.spread is None:
         return False
-    freedom = found.trials + found.reference_trials - 2
+    freedom = found.trials - 1 + (0 if found.overlap is not None else found.reference_trials - 1)
     smallest = found.spread * float(np.sqrt(freedom / chdtri(freedom, 1 - LOW_END)))
-    return needed_trials(smallest, max(found.difference, 0.0) + found.margin, share) > most_trials
+    distance = max(found.difference, 0.0) + found.margin
+    return needed_trials(smallest, distance, share, found.overlap) > most_trials
 
 
 def find_step(
@@ -154,8 +155,11 @@ def find_step(
             following = [run for side in lacking for run in side or ()]
             if following:
                 return min(following, key=lambda run: (run.trial, run.arm != FULL))
-            mine, full = (_accuracies(evidence, *side)[:trials] for side in ((arm, fraction), (FULL, 1.0)))
-            found = compare(mine, full, margin)
+            mine, full = (_result(evidence, *side) for side in ((arm, fraction), (FULL, 1.0)))
+            assert mine is not None
+            assert full is not None
+            found = mine.compared(full, margin, trials)
+            assert found is not None  # both have that many trials
             decision = decide(found, most_trials)
             if decision is Decision.CONFIRMED:
                 confirmed = fraction, found
@@ -197,19 +201,19 @@ def _lacking(
     evidence: Evidence, arm: str, fraction: float, trials: int, most_trials: int
 ) -> tuple[NextTrainingRun, ...] | None:
     """Return the training runs that one arm lacks for an analysis, or None where too many failed for it."""
-    results = [one for one in evidence.results if (one.arm, one.fraction) == (arm, fraction)]
-    wanted = trials - len(_accuracies(evidence, arm, fraction))
+    found = _result(evidence, arm, fraction)
+    done, failed = ((), ()) if found is None else (found.done, found.failed)
+    wanted = trials - len(done)
     if wanted <= 0:
         return ()
-    taken = {int(row["trial"]) for one in results for row in (*one.done, *one.failed)}
+    taken = {int(row["trial"]) for row in (*done, *failed)}
     free = [number for number in range(most_trials) if number not in taken][:wanted]
     return tuple(NextTrainingRun(fraction, arm, number) for number in free) if len(free) == wanted else None
 
 
-def _accuracies(evidence: Evidence, arm: str, fraction: float) -> list[float]:
-    """Return the accuracies of the completed training runs, in order of their trials."""
-    results = [one for one in evidence.results if (one.arm, one.fraction) == (arm, fraction)]
-    return [float(row["accuracy"]) for one in results for row in one.done]
+def _result(evidence: Evidence, arm: str, fraction: float) -> ArmResult | None:
+    """Return the training runs of one arm at one fraction, whatever its layer; None where there are none."""
+    return next((one for one in evidence.results if (one.arm, one.fraction) == (arm, fraction)), None)
 
 
 def _why_stopped(decision: Decision, found: Comparison, fraction: float, most_trials: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,21 @@ class Results:
         return str(row["reason"]) if row["status"] == FAILED else None
 
     def add(self, trial: Trial, protocol: str, row: dict[str, Any]) -> None:
-        """Write one training run, and rewrite the table of all.
+        """Write one training run, and rewrite the table of all: see `add_all`."""
+        self.add_all([(trial, row)], protocol)
+
+    def add_all(self, trained: Sequence[tuple[Trial, dict[str, Any]]], protocol: str) -> None:
+        """Write training runs, and rewrite the table of all.
 
         Args:
-            trial: the trial.
-            protocol: the fingerprint of its settings.
-            row: the other columns of `SCHEMA`; those left out are null.
+            trained: trials, each with the other columns of `SCHEMA`; those left out are null.
+            protocol: the fingerprint of their settings.
         """
+        for trial, row in trained:
+            self._write(trial, protocol, row)
+        self.rebuild()
+
+    def _write(self, trial: Trial, protocol: str, row: dict[str, Any]) -> None:
         whole = {
             **dict.fromkeys(SCHEMA.names),
             **{name: getattr(trial, name) for name in ("arm", "fraction", "trial", "embedding", "layer")},
@@ -69,7 +78,6 @@ class Results:
         write_table(
             self.path(trial, protocol), table, {"format": FORMAT, "images": self.about}, checksums=True
         )
-        self.rebuild()
 
     def read(self) -> pa.Table:
         """Return all training runs from their files, a row each; nothing is written.

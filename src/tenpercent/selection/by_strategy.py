@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 
 import numpy as np
@@ -36,6 +36,9 @@ from .strategies.strategy import STOPS_AT_THRESHOLD, CheckedStrategy, Strategy
 TREE_DEPTH = (
     4  # the tree that images are drawn along is built until its groups could keep this many images each
 )
+
+
+ALONG_TREE = (Strategy.SPREAD, Strategy.MIXED)
 
 
 def select_by(
@@ -79,19 +82,39 @@ def select_by(
     embeddings.check_unchanged()
     if chosen.name is Strategy.SEMANTIC:
         return select(cluster(embeddings, cut), cut)
-    merges = _tree(embeddings, chosen, cut)
-    classes = _classes(merges, cut)
-    task = _Task(embeddings, chosen, cut, merges, ranked, first)
-    kept = np.zeros(len(embeddings), dtype=bool)
+    task = _Task(embeddings, chosen, cut, _tree(embeddings, chosen, cut), ranked, first)
+    classes = _classes(task.merges, cut)
+    kept = task.kept(classes)
     representative, dissimilarity, diameter = np.arange(len(kept)), np.zeros(len(kept)), np.zeros(len(kept))
-    # The search for near pairs has threads of its own.
-    threads = 1 if chosen.name is Strategy.GRAPH_REMOVE else cpus()
-    for one, stay in zip(classes, in_threads(task.chosen, classes, threads), strict=True):
-        kept[one.members[stay]] = True
+    for one in classes:
         units = unit_vectors(embeddings.vectors[one.members])
         nearest, dissimilarity[one.members], diameter[one.members] = nearest_kept(units, kept[one.members])
         representative[one.members] = one.members[nearest]
     return _selection(task, classes, kept, (representative, dissimilarity, diameter))
+
+
+def kept_by(tree: Merges, cut: Cut, strategy: CheckedStrategy, seed: int) -> npt.NDArray[np.bool_]:
+    """Return the images that `select_by` keeps, bool[n] in id order, without their representatives.
+
+    Args:
+        tree: of the images; for ``semantic``, ``spread`` and ``mixed`` as deep as `depth_for` says.
+        cut: by `keep`.
+        strategy: any but ``ccs``.
+        seed: of the draw.
+    """
+    if strategy.name is Strategy.SEMANTIC:
+        return select(tree, cut).kept_by_id
+    assert cut.keep is not None
+    taken = tree.taken(Cut(depth_for(cut.keep, strategy), within=cut.within))
+    trimmed = replace(tree, a=tree.a[taken], b=tree.b[taken], height=tree.height[taken])
+    return _Task(tree.embeddings, strategy, cut, trimmed, None, seed).kept(_classes(tree, cut))
+
+
+def depth_for(keep: float, strategy: CheckedStrategy) -> float:
+    """Return the fraction to which a strategy needs the tree; 1 where it needs none."""
+    if strategy.name is Strategy.SEMANTIC:
+        return keep
+    return keep / TREE_DEPTH if strategy.name in ALONG_TREE else 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +148,15 @@ class _Task:
     scores: Floats | None
     seed: int
 
+    def kept(self, classes: Sequence[OneClass]) -> npt.NDArray[np.bool_]:
+        """Return the images that stay, bool[n]."""
+        kept = np.zeros(len(self.embeddings), dtype=bool)
+        # The search for near pairs has threads of its own.
+        threads = 1 if self.strategy.name is Strategy.GRAPH_REMOVE else cpus()
+        for one, stay in zip(classes, in_threads(self.chosen, classes, threads), strict=True):
+            kept[one.members[stay]] = True
+        return kept
+
     def chosen(self, one: OneClass) -> Ints:
         """Return which of a class's images stay, as positions among them."""
         name, value, count = self.strategy.name, self.strategy.value, one.count
@@ -138,7 +170,7 @@ class _Task:
             if self.cut.threshold is None:
                 return graph_remove(vectors, count)
             return graph_remove(vectors, 1, self.cut.threshold)  # removes all that are near
-        if name in (Strategy.SPREAD, Strategy.MIXED):
+        if name in ALONG_TREE:
             return self._along_tree(one, rng)
         units = unit_vectors(vectors)
         if name is Strategy.KCENTER:
@@ -206,9 +238,9 @@ def checked_scores(
 
 def _tree(embeddings: Embeddings, strategy: CheckedStrategy, cut: Cut) -> Merges:
     """Return the merges to draw along, or an empty tree."""
-    if strategy.name not in (Strategy.SPREAD, Strategy.MIXED) or cut.keep is None:
+    if strategy.name not in ALONG_TREE or cut.keep is None:
         return uncut(embeddings, cut.within)
-    return cluster(embeddings, Cut(keep=cut.keep / TREE_DEPTH, within=cut.within))
+    return cluster(embeddings, Cut(keep=depth_for(cut.keep, strategy), within=cut.within))
 
 
 def _classes(merges: Merges, cut: Cut) -> list[OneClass]:

@@ -50,6 +50,12 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("protocol", pa.string()),
         ("kept", pa.binary()),  # packed bits, one per row of the source
+        (
+            "split",
+            pa.string(),
+        ),  # of a head on frozen vectors: the re-split of all images that it is a trial of
+        ("tested", pa.int64()),  # number of test images of that re-split
+        ("pool", pa.int64()),  # number of its training images, of which the arm took `n`
         ("versions", pa.string()),
         ("machine", pa.string()),
     ]
@@ -59,6 +65,8 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "trial": (0, None),
     "embedding": (0, None),
     "n": (1, None),
+    "tested": (1, None),
+    "pool": (1, None),
     "accuracy": (0, 100),
     "top5": (0, 100),
     "best_accuracy": (0, 100),

@@ -55,14 +55,15 @@ def _mean_text(found: Summary | None, factor: int, decimals: int) -> str:
 
 
 def loss_difference_text(result: ArmResult, reference: ArmResult) -> str:
-    """Return the difference in test loss, with half Welch's 95% interval, e.g. "−0.0102 ± 0.0067".
+    """Return the difference in test loss, with half its 95% interval, e.g. "−0.0102 ± 0.0067".
 
     A dash where a training run of either has no test loss.
     """
-    one, other = result.independent("test_loss"), reference.independent("test_loss")
+    mine, theirs = result.beside(reference)
+    one, other = mine.independent("test_loss"), theirs.independent("test_loss")
     if not len(one) or not len(other):
         return NONE
-    difference, half = gap(one, other)
+    difference, half = gap(one, other, mine.overlap)
     return signed(difference, 4) + ("" if half is None else f" ± {half:.4f}")
 
 

@@ -1,12 +1,13 @@
 """Results of training runs, gathered by arm, layer and fraction, and the comparisons allowed among them.
 
-Only training runs under one protocol are compared. The baselines `full` and `random` use no embedding, so one run
-of theirs serves every embedding and layer; it is counted once, by its seed.
+Only training runs under one protocol are compared. Trials of heads on frozen vectors are re-splits of the same images,
+and two arms are compared re-split by re-split (see `statistics`). The baselines `full` and `random` use no embedding,
+so one run of theirs serves every embedding and layer; it is counted once, by its seed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -47,6 +48,11 @@ class ArmResult:
         """Name of the arm, with the layer where it is not the last."""
         return self.arm if self.layer in ("", "end") else f"{self.arm} ({self.layer})"
 
+    @property
+    def overlap(self) -> float | None:
+        """Of re-splits, test images per training image; None for independent training runs."""
+        return max((row["tested"] / row["pool"] for row in self.done if row.get("split")), default=None)
+
     def values(self, column: str) -> Floats:
         """Return a column of the completed training runs, float64[trials]; nan where a run has no value."""
         found = [row.get(column) for row in self.done]
@@ -77,7 +83,28 @@ class ArmResult:
     def summary(self, column: str) -> Summary | None:
         """Return mean, spread and interval of a column; None unless every completed training run has a value."""
         values = self.independent(column)
-        return summary(values) if len(values) else None
+        return summary(values, self.overlap or 0.0) if len(values) else None
+
+    def beside(self, other: ArmResult, count: int | None = None) -> tuple[ArmResult, ArmResult]:
+        """Return this result and another one, of re-splits only those that both have, in the same order.
+
+        Args:
+            other: of the same protocol.
+            count: use the first training runs of each, so many; None for all.
+        """
+        mine, theirs = self.done, other.done
+        if self.overlap is not None and other.overlap is not None:
+            both = {row["split"] for row in mine} & {row["split"] for row in theirs}
+            mine, theirs = (tuple(row for row in rows if row["split"] in both) for rows in (mine, theirs))
+        return replace(self, done=mine[:count]), replace(other, done=theirs[:count])
+
+    def compared(self, reference: ArmResult, margin: float, count: int | None = None) -> Comparison | None:
+        """Compare the accuracies with those of a reference; None where there is nothing to compare."""
+        mine, theirs = self.beside(reference, count)
+        if not mine.done or not theirs.done:
+            return None
+        accuracies = mine.independent("accuracy"), theirs.independent("accuracy")
+        return compare(*accuracies, margin, mine.overlap)
 
     def class_accuracies(self) -> Floats:
         """Return float64[trials, classes]; nan where the test set lacks a class. Empty where not measured."""
@@ -145,6 +172,11 @@ class Evidence:
         return found if found is not None and found.done else None
 
     @property
+    def heads(self) -> bool:
+        """True where the training runs are heads on frozen vectors, whose trials are re-splits."""
+        return any(result.overlap is not None for result in self.results)
+
+    @property
     def arms(self) -> tuple[str, ...]:
         """Arms in their order."""
         return tuple(sorted({result.arm for result in self.results}, key=_place))
@@ -185,18 +217,19 @@ class Evidence:
         """Return the class that loses most against the full set; None where classes were not measured."""
         if self.full is None or result.arm == FULL:
             return None
-        mine, reference = result.class_accuracies(), self.full.class_accuracies()
+        ours, full = result.beside(self.full)
+        mine, reference = ours.class_accuracies(), full.class_accuracies()
         if not len(mine) or mine.shape[1] != reference.shape[1]:
             return None
         measured = np.flatnonzero(np.isfinite(mine).all(axis=0) & np.isfinite(reference).all(axis=0)).tolist()
-        found = [(code, compare(mine[:, code], reference[:, code], self.margin)) for code in measured]
+        found = [
+            (code, compare(mine[:, code], reference[:, code], self.margin, ours.overlap)) for code in measured
+        ]
         code, comparison = min(found, key=lambda one: (one[1].difference, one[0]), default=(0, None))
         return None if comparison is None else ClassLoss(code, comparison, len(found))
 
     def _compared(self, result: ArmResult, reference: ArmResult | None) -> Comparison | None:
-        if reference is None or not reference.done or not result.done:
-            return None
-        return compare(result.independent("accuracy"), reference.independent("accuracy"), self.margin)
+        return None if reference is None else result.compared(reference, self.margin)
 
 
 def gather(table: pa.Table, margin: float = MARGIN) -> tuple[Evidence, ...]:
@@ -244,8 +277,9 @@ def _depth(layer: str) -> tuple[int, str]:
 
 
 def _result(arm: str, layer: str, fraction: float, rows: list[dict[str, Any]]) -> ArmResult:
-    if arm in BASELINES:
-        rows = list({row["seed"]: row for row in sorted(rows, key=_is_done)}.values())
+    if arm in BASELINES or any(row.get("split") for row in rows):
+        # A head has no seed: trials of one re-split are one trial.
+        rows = list({row.get("split") or row["seed"]: row for row in sorted(rows, key=_is_done)}.values())
     ordered = sorted(rows, key=lambda row: (row["embedding"], row["trial"]))
     done = tuple(row for row in ordered if _is_done(row))
     return ArmResult(arm, layer, fraction, done, tuple(row for row in ordered if not _is_done(row)))

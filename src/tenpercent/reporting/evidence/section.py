@@ -15,7 +15,7 @@ from .figure import arm_styles, curves, page_figure, write_figure
 from .formats import points_text
 from .results import Evidence, gather
 from .statistics import MARGIN
-from .table import csv_table, latex_table, markdown_table, table_rows, text_table
+from .table import csv_table, interval_name, latex_table, markdown_table, table_rows, text_table
 from .verdicts import headline, power, remarks, verdicts
 
 FAILURES = 20  # named; of more only the number is given
@@ -89,6 +89,8 @@ def _block(evidence: Evidence, name: str, class_names: Sequence[str], run: dict[
     return {
         "protocol": evidence.protocol,
         "trials": evidence.trials,
+        "heads": evidence.heads,
+        "interval": interval_name(evidence),
         "headline": clean(headline(evidence)),
         "holds": bool(told) and told[0].holds,
         "verdicts": [

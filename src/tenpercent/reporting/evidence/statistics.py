@@ -6,10 +6,17 @@ accuracy, arm minus reference, so that a positive difference is a gain of the ar
 "As good as" is claimed only after a test that could have failed: the hypothesis is that the arm loses the margin
 or more, and it has to be rejected (non-inferiority; with the other side as well, equivalence by two one-sided
 tests: Schuirmann, *J. Pharmacokinet. Biopharm.* 15, 1987). A difference that is not significant shows nothing.
+
+Trials are independent training runs, or **re-splits**: the same images, split again into training and test images.
+Re-splits share most of their images, so a mean over them varies more than independent trials of the same spread
+would: by s² (1 / J + m / n) for J trials with m test and n training images, and not by s² / J (Nadeau and Bengio,
+"Inference for the generalization error", *Machine Learning* 52, 2003, section 3). The second term, the `overlap`, stays
+however many trials there are: it is the sampling error of the images. Two arms of one re-split are compared as a pair.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -47,11 +54,12 @@ class Summary:
     high: float | None
 
 
-def summary(values: npt.ArrayLike) -> Summary:
+def summary(values: npt.ArrayLike, overlap: float = 0.0) -> Summary:
     """Return mean, spread and the 95% t-interval of the mean.
 
     Args:
         values: float[n], n ≥ 1, finite: one value a trial.
+        overlap: of re-splits, test images per training image; 0 for independent trials.
 
     Raises:
         UsageError: there is no value, or one is not finite.
@@ -61,7 +69,7 @@ def summary(values: npt.ArrayLike) -> Summary:
     if np.ptp(checked) == 0:
         return Summary(n, mean, None if n == 1 else 0.0, None, None)
     std = float(checked.std(ddof=1))
-    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * std / np.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * std * np.sqrt(1 / n + overlap)
     return Summary(n, mean, std, mean - half, mean + half)
 
 
@@ -94,9 +102,10 @@ class Comparison:
         loss_p: p-value of "the arm loses the margin or more"; None without an interval.
         gain_p: p-value of "the arm gains the margin or more"; None without an interval.
         zero_p: p-value of "the arm loses nothing"; None without an interval.
-        spread: the standard deviation of one trial, pooled over both sides; None where no side has two different
-            values.
+        spread: the standard deviation of one trial, pooled over both sides, or of the difference in one re-split; None
+            where no side has two different values.
         missing: the reason why there is no interval; empty where there is one.
+        overlap: of re-splits, test images per training image; None for independent trials.
     """
 
     difference: float
@@ -110,6 +119,7 @@ class Comparison:
     zero_p: float | None
     spread: float | None
     missing: str
+    overlap: float | None = None
 
     @property
     def half(self) -> float | None:
@@ -144,7 +154,7 @@ class Comparison:
         """
         if self.spread is None or self.verdict not in (Verdict.OPEN, Verdict.LOSS, Verdict.UNKNOWN):
             return None
-        return self._more(needed_trials(self.spread, self.difference + self.margin))
+        return self._more(needed_trials(self.spread, self.difference + self.margin, overlap=self.overlap))
 
     @property
     def needed_to_differ(self) -> int | None:
@@ -153,24 +163,27 @@ class Comparison:
             self.low is not None and self.high is not None and self.low * self.high > 0
         ):
             return None
-        return self._more(needed_trials(self.spread, self.difference, ALPHA / 2))
+        return self._more(needed_trials(self.spread, self.difference, ALPHA / 2, self.overlap))
 
     def _more(self, needed: int) -> int:
         """Return `needed`, but more than there are: those were not enough."""
         return max(needed, min(self.trials, self.reference_trials) + 1)
 
 
-def compare(arm: npt.ArrayLike, reference: npt.ArrayLike, margin: float = MARGIN) -> Comparison:
+def compare(
+    arm: npt.ArrayLike, reference: npt.ArrayLike, margin: float = MARGIN, overlap: float | None = None
+) -> Comparison:
     """Compare the accuracies of an arm's trials with those of a reference.
 
-    The interval is Welch's, which does not assume equal spreads. A one-sided test at 5% is the same as asking that
-    the *90%* interval stays off the margin, so a loss of the margin can be ruled out although the 95% interval just
-    reaches over it.
+    The interval is Welch's, which does not assume equal spreads; of re-splits it is that of the paired differences. A
+    one-sided test at 5% is the same as asking that the *90%* interval stays off the margin, so a loss of the margin can
+    be ruled out although the 95% interval just reaches over it.
 
     Args:
         arm: float[n], accuracies in 0..1, one a trial.
-        reference: float[m], likewise.
+        reference: float[m], likewise; of re-splits m = n, in the same order.
         margin: the loss still accepted, in points, > 0.
+        overlap: of re-splits, test images per training image; None for independent trials.
 
     Raises:
         UsageError: a margin that is not above zero, no value, or a value that is not finite.
@@ -179,18 +192,18 @@ def compare(arm: npt.ArrayLike, reference: npt.ArrayLike, margin: float = MARGIN
         raise UsageError(f"the margin is {margin:g} points; it must be above 0, e.g. {MARGIN:g}")
     a, b = 100 * _checked(arm), 100 * _checked(reference)
     difference = float(a.mean() - b.mean())
-    missing = _why_no_interval(a, b)
+    missing = _why_no_interval(a, b, overlap)
     low = high = loss_p = gain_p = zero_p = None
     if not missing:
-        tested = stats.ttest_ind(a, b, equal_var=False)
-        low, high = map(float, tested.confidence_interval(LEVEL))
-        freedom = float(tested.df)
-        error = (high - low) / 2 / float(stdtrit(freedom, (1 + LEVEL) / 2))
+        error, freedom = _error(a, b, overlap)
+        half = error * float(stdtrit(freedom, (1 + LEVEL) / 2))
+        low, high = difference - half, difference + half
         # The same test of other hypotheses than "no difference": only the value that is subtracted differs.
         loss_p, zero_p, gain_p = (
             float(stdtr(freedom, distance / error))
             for distance in (-margin - difference, difference, difference - margin)
         )
+    spread = pooled_spread(a, b) if overlap is None else pooled_spread(a - b)
     return Comparison(
         difference=difference,
         low=low,
@@ -201,17 +214,19 @@ def compare(arm: npt.ArrayLike, reference: npt.ArrayLike, margin: float = MARGIN
         loss_p=loss_p,
         gain_p=gain_p,
         zero_p=zero_p,
-        spread=pooled_spread(a, b) or None,
+        spread=spread or None,
         missing=missing,
+        overlap=overlap,
     )
 
 
-def gap(arm: npt.ArrayLike, reference: npt.ArrayLike) -> tuple[float, float | None]:
-    """Return the difference of an arm's mean from a reference's, in the unit of both, with half Welch's 95% interval.
+def gap(
+    arm: npt.ArrayLike, reference: npt.ArrayLike, overlap: float | None = None
+) -> tuple[float, float | None]:
+    """Return the difference of an arm's mean from a reference's, in the unit of both, with half its 95% interval.
 
     Args:
-        arm: float[n], one value a trial.
-        reference: float[m], likewise.
+        arm, reference, overlap: as for `compare`.
 
     Returns:
         Half an interval is None where there is none: see `compare`.
@@ -221,23 +236,35 @@ def gap(arm: npt.ArrayLike, reference: npt.ArrayLike) -> tuple[float, float | No
     """
     a, b = _checked(arm), _checked(reference)
     difference = float(a.mean() - b.mean())
-    if _why_no_interval(a, b):
+    if _why_no_interval(a, b, overlap):
         return difference, None
-    low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(LEVEL)
-    return difference, float(high - low) / 2
+    error, freedom = _error(a, b, overlap)
+    return difference, error * float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 
-def needed_trials(spread: float, distance: float, alpha: float = ALPHA) -> int:
+def _error(a: Floats, b: Floats, overlap: float | None) -> tuple[float, float]:
+    """Return the standard error of the difference of two means, and its degrees of freedom."""
+    if overlap is not None:
+        return float((a - b).std(ddof=1)) * math.sqrt(1 / len(a) + overlap), len(a) - 1
+    tested = stats.ttest_ind(a, b, equal_var=False)
+    low, high = map(float, tested.confidence_interval(LEVEL))
+    freedom = float(tested.df)
+    return (high - low) / 2 / float(stdtrit(freedom, (1 + LEVEL) / 2)), freedom
+
+
+def needed_trials(spread: float, distance: float, alpha: float = ALPHA, overlap: float | None = None) -> int:
     """Return the number of trials of each side that a one-sided test needs to decide with a power of 80%.
 
     The smallest n with n ≥ 2 · spread² · (t₁₋α + t₀.₈)² / distance², where both quantiles are Student's with
     2(n − 1) degrees of freedom: the sample size of a non-inferiority test with normal values (Julious, *Statistics in
-    Medicine* 23, 2004, section 4), iterated in t instead of normal quantiles.
+    Medicine* 23, 2004, section 4), iterated in t instead of normal quantiles. For re-splits, the smallest n with
+    distance² ≥ spread² · (1 / n + overlap) · (t₁₋α + t₀.₈)², with n − 1 degrees of freedom.
 
     Args:
-        spread: the standard deviation of one trial, in points.
+        spread: the standard deviation of one trial, in points; of re-splits, of the difference in one.
         distance: assumed distance of the true difference from the value to rule out, in points.
         alpha: the level of the test.
+        overlap: of re-splits; None for independent trials.
 
     Returns:
         2 or more; `MOST_NEEDED` + 1 where that many would not be enough.
@@ -245,24 +272,27 @@ def needed_trials(spread: float, distance: float, alpha: float = ALPHA) -> int:
     if distance == 0:
         return MOST_NEEDED + 1
     n = np.arange(2, MOST_NEEDED + 1)
-    quantiles = stdtrit(2 * (n - 1), 1 - alpha) + stdtrit(2 * (n - 1), POWER)
-    enough = n >= 2 * (spread * quantiles / distance) ** 2
+    enough = abs(distance) >= spread * _detectable(n, alpha, overlap)
     return int(n[np.argmax(enough)]) if enough.any() else MOST_NEEDED + 1
 
 
-def visible_difference(spread: float, trials: int) -> float:
+def visible_difference(spread: float, trials: int, overlap: float | None = None) -> float:
     """Return the true difference, in points, that this many trials of each side show with a power of 80%.
 
     Shown is that the two differ, by a two-sided test at 5%; smaller differences are mostly not seen. The inverse of
     `needed_trials` at half the level.
 
     Args:
-        spread: the standard deviation of one trial, in points.
+        spread, overlap: as for `needed_trials`.
         trials: of each side, 2 or more.
     """
-    freedom = 2 * (trials - 1)
-    quantiles = stdtrit(freedom, 1 - ALPHA / 2) + stdtrit(freedom, POWER)
-    return float(spread * np.sqrt(2 / trials) * quantiles)
+    return float(spread * _detectable(np.asarray(trials), ALPHA / 2, overlap))
+
+
+def _detectable(n: npt.NDArray[np.int64], alpha: float, overlap: float | None) -> Floats:
+    """Return the distance, in spreads, that a one-sided test of n trials of each side sees with a power of 80%."""
+    freedom, variance = (2 * (n - 1), 2 / n) if overlap is None else (n - 1, 1 / n + overlap)
+    return np.asarray(np.sqrt(variance) * (stdtrit(freedom, 1 - alpha) + stdtrit(freedom, POWER)))
 
 
 def pooled_spread(*sides: npt.ArrayLike) -> float | None:
@@ -290,8 +320,10 @@ def _checked(values: npt.ArrayLike) -> Floats:
     return found
 
 
-def _why_no_interval(a: Floats, b: Floats) -> str:
+def _why_no_interval(a: Floats, b: Floats, overlap: float | None) -> str:
     if min(len(a), len(b)) == 1:
         return "one trial has no interval"
+    if overlap is not None:
+        return f"all {len(a)} trials differ alike, so the spread is unknown" if np.ptp(a - b) == 0 else ""
     equal = next((side for side in (a, b) if np.ptp(side) == 0), None)
     return "" if equal is None else f"all {len(equal)} trials of one arm are equal, so the spread is unknown"

@@ -33,8 +33,18 @@ HEADS = (
 WORDY = ("arm", "verdict")  # columns of words, which stand on the left
 CAPTION = (
     "Test accuracy: mean ± standard deviation over the trials, and the 95% interval of the mean. Differences in points "
-    "of accuracy, each with half its 95% interval (Welch); a minus is a loss."
+    "of accuracy, each with half its 95% interval ({}); a minus is a loss."
 )
+
+
+def caption(evidence: Evidence, note: str = "") -> str:
+    """Return the meaning of the table's numbers, with a note."""
+    return f"{CAPTION.format(interval_name(evidence))} {note}".rstrip()
+
+
+def interval_name(evidence: Evidence) -> str:
+    """Return the kind of interval that the differences have."""
+    return "heads on frozen vectors, paired by split; Nadeau and Bengio" if evidence.heads else "Welch"
 
 
 def table_rows(evidence: Evidence) -> list[dict[str, str]]:
@@ -80,7 +90,7 @@ def markdown_table(evidence: Evidence, note: str = "") -> str:
     body = [[cell.replace("|", "\\|") for cell in row.values()] for row in table_rows(evidence)]
     rule = ["---" if head in WORDY else "---:" for head in HEADS]
     lines = [f"| {' | '.join(line)} |" for line in (HEADS, rule, *body)]
-    return "\n".join([*lines, "", f"{CAPTION} {note}".rstrip(), ""])
+    return "\n".join([*lines, "", caption(evidence, note), ""])
 
 
 def latex_table(evidence: Evidence, note: str = "") -> str:
@@ -95,7 +105,7 @@ def latex_table(evidence: Evidence, note: str = "") -> str:
             r"% \usepackage{booktabs}",
             rf"\begin{{table}}\centering\begin{{tabular}}{{{columns}}}",
             *(r"\toprule", heads, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"),
-            rf"\caption{{{_latex(f'{CAPTION} {note}'.rstrip())}}}",
+            rf"\caption{{{_latex(caption(evidence, note))}}}",
             *(r"\end{table}", ""),
         ]
     )

@@ -131,7 +131,8 @@ def finding(found: Comparison, subject: str) -> str:
         found: the comparison.
         subject: what is done, e.g. ``Keeping 90%``.
     """
-    verdict, margin, enough = found.verdict, points_text(found.margin), _would("decide", found.needed)
+    verdict, margin = found.verdict, points_text(found.margin)
+    enough = _would("decide", found.needed, found.overlap)
     if verdict is Verdict.UNKNOWN:
         return f"{subject} can’t be tested: {found.missing}{enough or '; train 2 or more per arm'}"
     return {
@@ -153,7 +154,7 @@ def against_random(found: Comparison) -> str:
         return f"{'Better' if found.low > 0 else 'Worse'} than {SAME_SIZE}: {amount}"
     if found.equivalent:
         return f"Within {points_text(found.margin)} of {SAME_SIZE}: {amount}"
-    enough = _would("show a difference this large", found.needed_to_differ)
+    enough = _would("show a difference this large", found.needed_to_differ, found.overlap)
     return f"Too few trials to tell it from {SAME_SIZE}: {amount}{enough}"
 
 
@@ -171,8 +172,12 @@ def _numbers(evidence: Evidence, result: ArmResult, found: Comparison) -> str:
     trials = counted(len(result.done), "trial")
     if result.embeddings > 1:
         trials += f" of {result.embeddings} embeddings"
-    same = len(result.done) == len(full.done) and result.embeddings < 2
-    trials += " per arm" if same else f" and {len(full.done)} of the full set"
+    if found.overlap is not None:
+        trials = counted(found.trials, "split")
+    same = found.overlap is not None or (len(result.done) == len(full.done) and result.embeddings < 2)
+    trials += (
+        "" if found.overlap is not None else " per arm" if same else f" and {len(full.done)} of the full set"
+    )
     if found.low is None or found.high is None:
         return f"{difference_text(found)} points, {trials}"
     # The test at the margin is one-sided, the interval is not.
@@ -183,8 +188,12 @@ def _numbers(evidence: Evidence, result: ArmResult, found: Comparison) -> str:
     return f"{difference_text(found)} points, 95% interval, {trials}{test}"
 
 
-def _would(what: str, needed: int | None) -> str:
+def _would(what: str, needed: int | None, overlap: float | None) -> str:
     """Return "; about 525 per arm would decide"; empty where the number is not known."""
+    if overlap is not None and needed is not None:
+        if needed > MOST_NEEDED:
+            return f"; more splits would not {what}, more images would"
+        return f"; about {needed:,} splits would {what}"
     if needed is not None and needed > MOST_NEEDED:
         return f"; more than {MOST_NEEDED:,} per arm would be needed to {what}"
     return "" if needed is None else f"; about {needed:,} per arm would {what}"
@@ -197,13 +206,19 @@ def power(evidence: Evidence) -> str:
     """
     arm = main_arm(evidence)
     pairs = [evidence.against_full(one) for one in (() if arm is None else arm_results(evidence, arm))]
-    known = [(min(one.trials, one.reference_trials), one.spread) for one in pairs if one and one.spread]
-    trials, spread = max(known, key=lambda one: one[0], default=(0, 0.0))
+    known = [
+        (min(one.trials, one.reference_trials), one.spread, one.overlap)
+        for one in pairs
+        if one and one.spread
+    ]
+    trials, spread, overlap = max(known, key=lambda one: one[0], default=(0, 0.0, None))
     if trials < 2:
         return ""
+    what = "Trials vary" if overlap is None else "The difference between arms varies from split to split"
     return (
-        f"Trials vary by {spread:.2f} points (standard deviation): {trials} per arm show a true difference of "
-        f"{visible_difference(spread, trials):.2f} points four times out of five, a smaller one less often."
+        f"{what} by {spread:.2f} points (standard deviation): {trials} {'per arm' if overlap is None else 'splits'} "
+        f"show a true difference of {visible_difference(spread, trials, overlap):.2f} points four times out of five, a "
+        "smaller one less often."
     )
 
 
@@ -234,7 +249,7 @@ def remarks(evidence: Evidence, class_names: Sequence[str], run: Mapping[str, An
         _removed(result, random),
         _test_loss(result, others),
         _best_epoch(result, full),
-        "" if full is None or result.arm in BASELINES else cost(result, full, run),
+        "" if full is None or evidence.heads or result.arm in BASELINES else cost(result, full, run),
     ]
     return f"{result.name} at {percent(result.fraction)}", [sentence for sentence in said if sentence]
 
