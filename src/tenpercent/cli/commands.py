@@ -243,6 +243,18 @@ def evaluate(arguments: Namespace) -> None:
     _say(finish(arguments.run, evaluation, arguments.margin))
 
 
+def _confirming(arguments: Namespace, fraction: float | None) -> str:
+    """Return the command that confirms by training networks what heads have found; "" where there are no images."""
+    from ..data.store.run_folder import RunFolder
+
+    if fraction is None or RunFolder.open(arguments.run).source.has_vectors:
+        return ""
+    return (
+        "\nThat is by heads on frozen vectors; confirm it by training networks: "
+        f"tenpercent evaluate {quoted(arguments.run)} --preset quick --keep {fraction:g}"
+    )
+
+
 def _evaluate_by_heads(arguments: Namespace) -> None:
     """Fit heads on the run's frozen vectors."""
     from ..evaluation.heads.stage import evaluate_by_heads, find_by_heads
@@ -257,7 +269,7 @@ def _evaluate_by_heads(arguments: Namespace) -> None:
         return
     if arguments.find:
         evaluation, ended = find_by_heads(arguments.run, request, arguments.margin)
-        _say(f"{ended.sentence}\n")
+        _say(f"{ended.sentence}{_confirming(arguments, ended.fraction)}\n")
     else:
         evaluation = evaluate_by_heads(arguments.run, request)
     _say(finish(arguments.run, evaluation, arguments.margin))
