@@ -1,8 +1,8 @@
-# Two commands: `make demo` and `make test`. Each makes what it needs and is quick the second time.
+# `make demo`, `make test`, and for hours without anybody `make stress`. Each makes what it needs and is quick the second time.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types layers unit docs lock recompile clean
+.PHONY: demo test lint types layers unit stress docs lock recompile clean
 .DEFAULT_GOAL := demo
 # Where the environment forbids compiled modules, each of hundreds of processes would compile torch again: 3 s.
 unexport PYTHONDONTWRITEBYTECODE
@@ -23,8 +23,15 @@ layers: .venv/.installed
 	$(BIN)/lint-imports
 
 # Two workers of one thread each: threads of two workers that wait for each other on two cores cost ten times.
+# Each begins with half of the files, so that what a file makes for its tests is made once; who is done first takes of the rest.
 unit: .venv/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Ten times as many random examples, kills at random moments, and every kind of damage.
+stress: .venv/.installed
+	TENPERCENT_EXAMPLES=10 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $$(grep -rl 'from examples import' tests --include='test_*.py')
+	$(BIN)/python tests/stress/damage_runs.py --share 1
+	set -e; for script in kill_stages kill_trainings kill_walk; do $(BIN)/python tests/stress/$$script.py; done
 
 docs: .venv/.installed
 	$(BIN)/python tools/make_cli.py

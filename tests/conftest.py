@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,27 @@ os.fsync = lambda _: None
 def no_further_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no evaluation start further processes, each of which loads torch again, unless its test says so."""
     monkeypatch.setattr("tenpercent.evaluation.stage.LONG", 3600.0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def figures_drawn_once() -> None:
+    """Let reports of one process draw each figure once: half of a report's time, and most tests' reports are alike."""
+    from tenpercent.reporting import report
+
+    for name in ("sizes_figure", "curve_figure", "removal_figure"):
+        setattr(report, name, remembered(getattr(report, name)))
+
+
+def remembered(function: Callable[..., str]) -> Callable[..., str]:
+    found: dict[bytes, str] = {}
+
+    def call(*arguments: object, **named: object) -> str:
+        key = pickle.dumps((arguments, named))
+        if key not in found:
+            found[key] = function(*arguments, **named)
+        return found[key]
+
+    return call
 
 
 @pytest.fixture(scope="session")

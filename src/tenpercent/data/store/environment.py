@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,11 @@ from typing import Any
 
 def versions() -> dict[str, str]:
     """Return the versions that a result may depend on."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in ("tenpercent", "numpy", "numba", "pyarrow", "pillow", "torch", "torchvision", "timm"):
         try:
