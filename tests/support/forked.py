@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ LOADED = (
     "evaluation.training",
     "reporting.report",
 )
+assert all(
+    find_spec(f"tenpercent.{name}") for name in LOADED
+)  # the process that loads them passes over what is not there
 FORKING = "forkserver" in multiprocessing.get_all_start_methods()
 _context = multiprocessing.get_context("forkserver" if FORKING else "spawn")
 if FORKING:
