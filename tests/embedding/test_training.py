@@ -16,9 +16,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import STRATEGY_REGISTRY
 from safetensors.torch import load_file
 from torch import nn
 
+from forked import FORKING
 from tenpercent.embedding import loop, precision, training
 from tenpercent.embedding.loop import MappedPixels
 from tenpercent.embedding.precision import Choice, choose
@@ -250,8 +252,15 @@ def test_one_process_without_fabric_gets_the_same_bytes(
     assert weights[0] == weights[1]
 
 
+@pytest.fixture
+def loaded_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork the processes of a training from one that has loaded torch and Lightning, where each would load them."""
+    if FORKING:
+        monkeypatch.setitem(STRATEGY_REGISTRY["ddp_spawn"]["init_params"], "start_method", "forkserver")
+
+
 @pytest.mark.slow
-def test_two_processes_train_one_network(tmp_path: Path) -> None:
+def test_two_processes_train_one_network(tmp_path: Path, loaded_processes: None) -> None:
     array, labels = stripes(120)
     found = train(Images(array), labels, 3, replace(QUICK, epochs=8, devices=2), tmp_path)
     assert (found.facts["devices"], found.facts["epochs"]) == (2, 8)
@@ -265,7 +274,7 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_that_fails_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_process_that_fails_is_said_in_one_line(tmp_path: Path, loaded_processes: None) -> None:
     array, labels = stripes(60)
     (tmp_path / "checkpoint.pt").mkdir()
     with pytest.raises(TenpercentError, match=r"one of 2 training processes failed \(.*directory") as caught:

@@ -30,7 +30,9 @@ FORKING = "forkserver" in multiprocessing.get_all_start_methods()
 _context = multiprocessing.get_context("forkserver" if FORKING else "spawn")
 if FORKING:
     # Not this process: it may have threads, and locks that they hold.
-    _context.set_forkserver_preload(["torch._dynamo", *(f"tenpercent.{name}" for name in LOADED)])
+    _context.set_forkserver_preload(
+        ["torch._dynamo", "lightning_fabric", *(f"tenpercent.{name}" for name in LOADED)]
+    )
 
 
 @dataclass(frozen=True)
