@@ -104,7 +104,20 @@ def test_what_has_finished_is_refused_in_words(tmp_path: Path, capsys: pytest.Ca
             assert (
                 f"{run} holds a run of {file}, made from other input: {differ}; choose another --out" in said
             )
+            assert said.endswith("or start over with --reread; decisions hold by row number")
     assert RunFolder.open(run).stage(Stage.EMBED) is not None
+    (tmp_path / "ids.txt").write_text("\n".join("abcdefghi"))
+    named = ["embed", str(file), "--ids", str(tmp_path / "ids.txt"), "--out", str(tmp_path / "named")]
+    assert main(named) == 0
+    np.save(file, np.ones((9, 3)) + np.eye(9, 3))
+    assert main(named) == 1
+    assert capsys.readouterr().err.endswith("decisions hold by id\n")
+    assert main([*named, "--reread"]) == 0
+    assert f"{file} is read again; decisions hold by id" in capsys.readouterr().err
+    assert main(["cluster", str(tmp_path / "named")]) == 0
+    np.save(file, np.ones((9, 3)) + 2 * np.eye(9, 3))
+    assert main([*named, "--reread"]) == 0
+    assert "named/earlier/1; decisions hold by id" in capsys.readouterr().err
 
 
 def test_a_dry_run_of_an_unfinished_run_refuses_nothing(folder: Path, begun: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import tenpercent as tp
 from tenpercent.cli.main import main
 from tenpercent.embedding import hub
 from tenpercent.embedding.by_labels import fine_tuned
+from tenpercent.embedding.choice import default_embedder
 from tenpercent.embedding.hub import MODEL, package_file
 from tenpercent.embedding.pretrained import PretrainedNetwork
 from tenpercent.embedding.selfsupervised import network_for, timm_part
@@ -70,7 +73,12 @@ def test_images_without_labels_get_64_values_and_a_dry_run_tells_the_time(
     assert main(command) == 0
     assert "8 images embedded, 64 values each" in capsys.readouterr().out
     found = settings_of(run)
-    assert (found["embedder"], found["network"], found["side"]) == ("selfsupervised", MODEL, 96)
+    assert (found["embedder"], found["network"], found["side"], found["batch"]) == (
+        "selfsupervised",
+        MODEL,
+        96,
+        128,
+    )
 
 
 def test_labelled_images_are_trained_on_by_their_labels(
@@ -85,6 +93,24 @@ def test_labelled_images_are_trained_on_by_their_labels(
     assert (settings_of(run)["embedder"], settings_of(run)["side"]) == ("timm", 96)
     assert main([*command, "--embedder", "pretrained", "--seed", "1"]) == 1  # the same embedder by its name
     assert "seed was 0, now 1" in capsys.readouterr().err
+
+
+def test_large_images_are_trained_on_in_smaller_batches_unless_asked(tmp_path: Path) -> None:
+    source = tp.open_source(pictures(tmp_path / "flat", 0))
+    asked = tp.Timm(MODEL, package_file(), finetune=True)
+    for side, batch, expected in (
+        (None, None, 128),
+        (96, None, 128),
+        (224, None, 32),
+        (224, 128, 128),
+        (None, 8, 8),
+    ):
+        assert default_embedder(source, replace(asked, side=side, batch=batch)).batch == expected
+    Image.new("RGB", (70, 70)).save(tmp_path / "flat" / "0.png")
+    for name in range(1, 8):
+        shutil.copy(tmp_path / "flat" / "0.png", tmp_path / "flat" / f"{name}.png")
+    assert default_embedder(source, asked).batch == 32
+    assert asked.as_json()["batch"] == replace(asked, finetune=False).as_json()["batch"] == 128  # as before
 
 
 @pytest.mark.parametrize(("n", "epochs"), [(100, FURTHER_STEPS), (100_000, FURTHER_EPOCHS)])

@@ -51,6 +51,7 @@ def test_answers_are_no_marks_and_no_count_of_decisions(seen: Look) -> None:
     assert seen.page.locator("#feed .marks").count() == 0
     seen.page.locator("[data-view='decisions']").click()
     seen.page.locator(".history").get_by_text("The same").wait_for()
+    seen.page.get_by_text("0 decisions and 1 answer in force").wait_for()
 
 
 def test_the_server_asks_until_no_pair_is_left(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 import tenpercent as tp
 from tenpercent.cli.main import main
+from tenpercent.data.store.run_folder import RunFolder, Stage
 from tenpercent.decisions.constraints import Constraints
 from tenpercent.errors import StageError, UsageError
 from tenpercent.linkage.distances import dissimilarities, unit_vectors
 from tenpercent.linkage.reference import complete_linkage
+from tenpercent.reviewing.state import StoredCut
 from tenpercent.selection.nearest import nearest_among
 from tenpercent.selection.selection import Selection
 from tenpercent.tree.cut import check_cut
@@ -254,6 +256,12 @@ def test_locked_images_are_stored_named_and_grown_from(
     assert main(["report", str(run)]) == 0
     text = (run / "report.html").read_text()
     assert "2 locked images kept" in text and ">locked<" in text
+
+    ignored, *others = StoredCut.of(RunFolder.open(run).stage(Stage.SELECT)).notes  # of the review page
+    assert ignored.startswith(
+        "The stored selection is cut around 2 locked images. This page shows the groups without"
+    )
+    assert others[0].startswith("In the stored selection: 2 locked images kept")
 
     main(["select", str(run), "--threshold", "0.01", "--locked", str(tmp_path / "labelled.csv")])
     assert (run / "selection.parquet").read_bytes() == first

@@ -231,7 +231,8 @@ EMBEDDER = group(
         "--batch",
         "N",
         "images per step (default: {embedding.settings:Supervised.batch}; selfsupervised: "
-        "{embedding.settings:SelfSupervised.batch})",
+        "{embedding.settings:SelfSupervised.batch}; --finetune above {embedding.choice:SMALL_INPUT} pixels: "
+        "{embedding.choice:LARGE_BATCH})",
     ),
     flag(
         "--seed",

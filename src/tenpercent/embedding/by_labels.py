@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import UsageError
 from .hub import hub_file
-from .settings import KINDS, SelfSupervised, Settings, Supervised, Timm
+from .settings import KINDS, SelfSupervised, Settings, Supervised, Timm, batch_of
 
 RATE = 0.003  # the highest of training on from pretrained weights without labels
 
@@ -89,6 +89,7 @@ def fine_tuned(asked: Timm, labelled: bool) -> Timm | SelfSupervised:
         **{
             **shared,
             "weights": asked.weights or file,
+            "batch": batch_of(asked),
             "rate": RATE if asked.rate == Timm.rate else asked.rate,
             "dim": asked.dim or SelfSupervised.dim,
         },

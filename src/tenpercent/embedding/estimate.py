@@ -36,7 +36,7 @@ from .precision import Choice, choose, float32_unless_set
 from .processes import Devices, devices_for
 from .recipe import shown_share
 from .selfsupervised import ContrastiveTask, check_body, check_images, start_of
-from .settings import LARGE, SMALL, Precision, SelfSupervised, Settings, Timm
+from .settings import LARGE, SMALL, Precision, SelfSupervised, Settings, Timm, batch_of
 from .timing import IdleTimer, fastest, on_threads, shared
 from .training import ClassificationTask, Trained, threads_for, training_length
 from .weights import load_weights, model_view, untrained_model
@@ -161,7 +161,7 @@ def estimate(sample: Sample, embedder: Embedder, budget: float = BUDGET) -> Esti
             3 * step.weights,
         )  # the weights, and the checkpoint with the optimiser's state
         train = planned.steps * planned_for / planned.batches * (step.seconds + again)
-        memory += step.held * embedder.batch + weights
+        memory += step.held * batch_of(embedder) + weights
         lasts = f"{counted(planned.epochs, 'epoch')}, {counted(planned.steps, 'step')}"
         notes = [
             f"{step.name}: {lasts} at {1 / step.seconds:,.0f} images/s in {step.trained.choice.precision}"
@@ -233,7 +233,7 @@ def time_step(
     pixels, devices = sample.found.pixels, devices_for(embedder.devices)
     network, view, task = _task_of(embedder, sample)
     seen = view.resize or view.crop
-    few = min(MANY if max(seen) <= SMALL else FEW, embedder.batch)
+    few = min(MANY if max(seen) <= SMALL else FEW, batch_of(embedder))
     places = np.arange(few) % len(pixels)
     shown = task, places, pixels.batch(places)
     with threads(threads_for(seen, devices)):  # as the training run will choose

@@ -19,6 +19,7 @@ Embedder = TypeVar("Embedder")
 NETWORK = Path(__file__).parent / "efficientnet_lite0" / "network.onnx"  # of `Pretrained`
 SMALL = 64  # longer side in pixels up to which images are small: the 6n+2-layer network takes them
 LARGE = 256  # the shorter side of images above 64 pixels unless another is given
+BATCH = 128  # images per step
 # Limits that no machine or user reaches, below what overflows a library's integers.
 LARGEST = {
     "seed": 2**32 - 1,
@@ -77,7 +78,7 @@ class Supervised:
     side: int | None = None
     epochs: int | None = None
     steps: int | None = None
-    batch: int = 128
+    batch: int = BATCH
     seed: int = 0
     rate: float = 0.1
     weight_decay: float = 1e-4
@@ -115,7 +116,7 @@ class Timm:
         dim: without labels, the values of a vector; None for 64.
         epochs: passes of the fine-tuning; None for those of `training.training_length`.
         steps: batches of the fine-tuning, instead of epochs.
-        batch: images per step.
+        batch: images per step; None for 128, or 32 where it is trained on larger images (`choice.default_embedder`).
         seed: of order, augmentation and the new classifier's weights.
         rate: the highest learning rate of the fine-tuning; a tenth of training from scratch (without labels the
             default is `by_labels.RATE`).
@@ -134,7 +135,7 @@ class Timm:
     dim: int | None = None
     epochs: int | None = None
     steps: int | None = None
-    batch: int = 128
+    batch: int | None = None
     seed: int = 0
     rate: float = 0.01
     weight_decay: float = 1e-4
@@ -153,7 +154,8 @@ class Timm:
         Raises:
             UsageError: the weights' file can't be read.
         """
-        return _with_hash(_given({"embedder": "timm", **asdict(self)}, "side", "dim"), self.weights)
+        content = {"embedder": "timm", **asdict(self), "batch": batch_of(self)}
+        return _with_hash(_given(content, "side", "dim"), self.weights)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
@@ -250,6 +252,13 @@ class Pretrained:
 
 
 Settings = Supervised | Timm | SelfSupervised
+
+
+def batch_of(settings: Settings) -> int:
+    """Return the images per step of a training run."""
+    return BATCH if settings.batch is None else settings.batch
+
+
 KINDS: dict[str, type[Settings | Pretrained]] = {
     "pretrained": Pretrained,
     "supervised": Supervised,
@@ -350,7 +359,7 @@ def _check_training(settings: Settings) -> None:
     for name in ("epochs", "steps", "devices"):
         _check_whole(name, getattr(settings, name), 1)
     # Batch normalisation needs two images, and self-supervised training another image to contrast with.
-    _check_whole("batch", settings.batch, 2)
+    _check_whole("batch", batch_of(settings), 2)
     _check_whole("seed", settings.seed, 0)
     _check_whole("side", getattr(settings, "side", None), 8)
     depth = getattr(settings, "depth", None)

@@ -216,7 +216,9 @@ def _set_aside(folder: RunFolder, opened: ImageSource | Embeddings, about: Sourc
     if (now, about.fingerprint) == (then, old.fingerprint) and update_of(folder, opened) is None:
         log.info("%s is read as before: nothing to do", old.spec)
         return
-    log.info("what was made of %s moved to %s", old.spec, folder.set_aside(about))
+    to = folder.set_aside(about)
+    made = f"what was made of {old.spec} moved to {to}" if to else f"{old.spec} is read again"
+    log.info("%s%s", made, about.decisions_by)
 
 
 def _embedded(folder: RunFolder) -> EmbedSettings | None:

@@ -29,7 +29,7 @@ from .precision import Choice, choose
 from .predictions import EvaluationPixels
 from .processes import Devices, devices_for, launch
 from .recipe import Flip
-from .settings import Precision, SelfSupervised, Settings, Supervised
+from .settings import Precision, SelfSupervised, Settings, Supervised, batch_of
 from .training_files import FORMAT, SETTINGS, load_weights, read_curve, read_training_settings
 
 SEEN = 1024  # images whose principal components the last layer on top of pretrained weights starts with
@@ -129,12 +129,12 @@ def default_epochs(n: int, batch: int) -> int:
 
 def training_length(n: int, settings: Settings) -> TrainingLength:
     """Return the length of the training run on `n` images."""
-    batches = batches_of(n, settings.batch)
+    batches = batches_of(n, batch_of(settings))
     if settings.steps is not None:
         return TrainingLength(math.ceil(settings.steps / batches), batches, settings.steps)
     further = isinstance(settings, SelfSupervised) and settings.weights is not None
     usual = max(FURTHER_EPOCHS, math.ceil(FURTHER_STEPS / batches)) if further else None
-    epochs = settings.epochs or usual or default_epochs(n, settings.batch)
+    epochs = settings.epochs or usual or default_epochs(n, batch_of(settings))
     return TrainingLength(epochs, batches, epochs * batches)
 
 
@@ -227,8 +227,8 @@ def run_job(job: TrainingJob) -> Trained:
     devices = devices_for(settings.devices)
     if len(job.places) // length.batches < 2 * devices.count:
         raise UsageError(
-            f"{len(job.places)} images in batches of {settings.batch} are too few for {devices.count} devices, which "
-            "need at least two images each; use fewer devices"
+            f"{len(job.places)} images in batches of {batch_of(settings)} are too few for {devices.count} devices, "
+            "which need at least two images each; use fewer devices"
         )
     view, choice = _stored(folder, job.origin) or _begin(job, devices)
     if not (folder / WEIGHTS).exists():

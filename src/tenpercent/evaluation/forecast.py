@@ -9,6 +9,7 @@ import psutil
 
 from ..embedding.estimate import BUDGET, Sample, time_step
 from ..embedding.predictions import EvaluationPixels, predict
+from ..embedding.settings import batch_of
 from ..embedding.timing import fastest, on_threads, shared
 from ..errors import counted
 from ..linkage.threads import cpus
@@ -82,13 +83,13 @@ def forecast(
         },
         memory_bytes=psutil.Process().memory_info().rss
         + (0 if again else pixels)
-        + step.held * training.batch
+        + step.held * batch_of(training)
         + 3 * step.weights,
         checkpoint_bytes=3 * step.weights,
         row_bytes=ROW_BYTES + sample.n // 8 + ENTRY_BYTES * protocol.evaluations,
-        words=f"{step.name}: {counted(full.steps, 'step')} of {training.batch} images at {1 / image:,.0f} images/s; "
-        f"{counted(len(full.marks), 'test')} on {counted(tests, 'image')}{mirrored} at {1 / prediction:,.0f} images/s; "
-        f"{trained.choice.precision}",
+        words=f"{step.name}: {counted(full.steps, 'step')} of {batch_of(training)} images at "
+        f"{1 / image:,.0f} images/s; {counted(len(full.marks), 'test')} on {counted(tests, 'image')}{mirrored} at "
+        f"{1 / prediction:,.0f} images/s; {trained.choice.precision}",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ..data.store.files import fingerprint
 from ..embedding.recipe import Flip, Recipe, Schedule, Statistics
-from ..embedding.settings import FAST_WIDTHS, Precision, Supervised, Timm
+from ..embedding.settings import FAST_WIDTHS, Precision, Supervised, Timm, batch_of
 from ..errors import UsageError, nearest
 
 # Settings in which training runs of one protocol may differ; weights are identified by the hash of their file.
@@ -228,7 +228,7 @@ def settings_of(preset: Preset) -> Iterator[tuple[str, str, ValueSource]]:
         if training.steps is None
         else f"{training.steps:,} steps",
         "same for every size": str(protocol.length),
-        "batch": f"{training.batch:,} images",
+        "batch": f"{batch_of(training):,} images",
         "optimiser": "SGD",
         "momentum": f"{training.momentum:g}" + (", Nesterov" if recipe.nesterov else ""),
         "weight decay": f"{training.weight_decay:g}" + ("" if recipe.bias_decay else ", none for biases"),

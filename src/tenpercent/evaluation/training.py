@@ -23,7 +23,7 @@ from ..embedding.networks import Size, build
 from ..embedding.precision import choose
 from ..embedding.predictions import EvaluationPixels, Predictions, predict
 from ..embedding.processes import devices_for
-from ..embedding.settings import ChoiceRecord, Precision, Supervised, Timm
+from ..embedding.settings import ChoiceRecord, Precision, Supervised, Timm, batch_of
 from ..embedding.training import Trained, batches_of, default_epochs, seeded, threads_for, train
 from ..embedding.training_files import read_curve
 from ..embedding.weights import model_view, timm_model
@@ -172,10 +172,10 @@ def course(protocol: Protocol, n: int, n_full: int) -> TrainingLength:
     are those of the full set, and so are epochs that it gives in steps.
     """
     training = protocol.training
-    own, full = batches_of(n, training.batch), batches_of(n_full, training.batch)
+    own, full = batches_of(n, batch_of(training)), batches_of(n_full, batch_of(training))
     steps = training.steps
     if steps is None:
-        steps = full * (training.epochs or default_epochs(n_full, training.batch))
+        steps = full * (training.epochs or default_epochs(n_full, batch_of(training)))
     if protocol.length is SharedLength.EPOCHS:
         steps = max(1, round(steps * own / full))
     looks = protocol.evaluations

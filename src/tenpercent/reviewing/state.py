@@ -67,9 +67,12 @@ class StoredCut:
                 "does not know which: keep them here by a decision."
             )
         if settings.locked:
-            notes.append(
-                f"The stored selection is cut around {counted(settings.locked, 'locked image')}; this page shows the "
-                "groups without."
+            locked = counted(settings.locked, "locked image")
+            notes = [f"In the stored selection: {note}" for note in notes]
+            notes.insert(
+                0,
+                f"The stored selection is cut around {locked}. This page shows the groups without, and a cut that is "
+                "stored here no longer knows them.",
             )
         return cls(
             keep=settings.keep or max(1, selected.kept) / max(1, images),

@@ -67,6 +67,13 @@ class SourceRecord:
         """True if the source holds ready vectors."""
         return self.kind == "vectors"
 
+    @property
+    def decisions_by(self) -> str:
+        """Return how decisions follow ready vectors that are read again, for a message; "" for images."""
+        if not self.has_vectors:
+            return ""
+        return "; decisions hold by id" if self.taken.get("ids") else "; decisions hold by row number"
+
     def differences(self, now: SourceRecord) -> str:
         """Return what differs from the source as it is now, with both values; "" for the same images, read alike."""
         then_limit, limit = (each.options.get("max_pixels") or "the default" for each in (self, now))

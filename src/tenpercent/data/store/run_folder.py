@@ -67,7 +67,7 @@ class RunFolder(RunPaths):
         if differ := known.differences(source):
             raise RunFolderError(
                 f"{self.path} holds a run of {known.spec}, made from other input: {differ}; choose another --out, "
-                "or start over with --reread"
+                f"or start over with --reread{known.decisions_by}"
             )
 
     def command(self, source: str = "") -> str:

@@ -18,7 +18,9 @@ export function startHistory() {
 async function drawHistory() {
   if (state.view !== "decisions") return;
   const answer = await get("api/decisions", { limit: LIMIT });
-  const held = answer.decisions.filter((decision) => !decision.undone).length;
+  const held = answer.decisions.filter((decision) => !decision.undone);
+  const answers = held.filter(({ kind }) => ["same", "different"].includes(kind)).length;
+  const counts = [several(held.length - answers, "decision"), ...(answers ? [several(answers, "answer")] : [])].join(" and ");
   const total = answer.total ?? answer.decisions.length;
   const more = total - answer.decisions.length;
   byId("view-decisions").replaceChildren(
@@ -29,7 +31,7 @@ async function drawHistory() {
       button("Undo the last", { icon: "undo", key: "u", onclick: () => undo(), disabled: !answer.undo }),
       button("Redo", { icon: "redo", key: "y", onclick: () => redo(), disabled: !answer.redo }),
     ),
-    el("p", { class: "quiet" }, total === 0 ? "" : `${several(held, "decision")} in force${more > 0 ? `; the ${count(more)} oldest are not shown` : ""}. Stored in decisions.sqlite in the run folder.`),
+    el("p", { class: "quiet" }, total === 0 ? "" : `${counts} in force${more > 0 ? `; the ${count(more)} oldest are not shown` : ""}. Stored in decisions.sqlite in the run folder.`),
     total === 0 ? nothing() : el("ol", { class: "history" }, answer.decisions.map(line)),
   );
 }
