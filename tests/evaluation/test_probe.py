@@ -131,7 +131,7 @@ def test_runs_are_tested_on_the_test_split_embedded_by_their_own_network(
     assert [row["embedding"] for row in table(out)] == ["a", "a", "b", "b"]
     record = json.loads((out / "probe.json").read_text())
     assert record["rows"][1]["width"] == 64 and "scikit-learn" in record["versions"]
-    monkeypatch.delattr(network, "extract")  # nothing is embedded twice
+    monkeypatch.delattr(network, "extract_into")  # nothing is embedded twice
     assert tp.probe(runs, layers=("start", "end"), out=out) == found
 
 
