@@ -129,5 +129,5 @@ def seen(chromium: Any, address: str) -> Iterator[Any]:
     opened = look(chromium, address)
     opened.ready()
     yield opened
-    opened.page.context.close()
+    opened.leave()
     assert opened.faults == []

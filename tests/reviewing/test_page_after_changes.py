@@ -37,7 +37,7 @@ def opened(chromium: Any, many: Path, tmp_path: Path) -> Any:
         found = look(chromium, address)
         found.ready()
         yield found
-        found.page.context.close()
+        found.leave()
         assert found.faults == []
 
 
