@@ -83,7 +83,7 @@ def by_another(seen: Look) -> None:
             }
         }"""
     )
-    other.page.context.close()
+    other.leave()
     seen.wait("document.querySelector('#decision-count').textContent === '2'")
 
 
@@ -291,12 +291,12 @@ def test_orders_are_offered_where_they_tell_groups_apart(seen: Look, chromium: A
         other = look(chromium, address)
         other.ready()
         other.becomes(lambda: "conflict" in offered(other), True)
-        other.page.context.close()
+        other.leave()
 
 
 @pytest.mark.parametrize("width", [390, 800, 1280, 1600])
 def test_the_hint_of_the_search_is_whole(chromium: Any, address: str, width: int) -> None:
-    opened = look(chromium, address, viewport={"width": width, "height": 800})
+    opened = look(chromium, address, width=width, height=800)
     opened.ready()
     room = opened.page.evaluate(
         """(() => {
@@ -309,7 +309,7 @@ def test_the_hint_of_the_search_is_whole(chromium: Any, address: str, width: int
         })()"""
     )
     assert room >= 0
-    opened.page.context.close()
+    opened.leave()
 
 
 # ---- a folder that is gone -----------------------------------------------------------------------------------------
@@ -341,4 +341,4 @@ def test_a_run_whose_folder_is_gone_says_so_and_shows_names(chromium: Any, tmp_p
         page.keyboard.press("k")
         opened.wait("document.querySelector('#decision-count').textContent === '1'")
         assert opened.faults == []
-        page.context.close()
+        opened.leave()

@@ -109,7 +109,7 @@ def test_a_second_tab_follows(seen: Look, chromium: Any, address: str) -> None:
     seen.page.keyboard.press("p")
     other.wait(f"document.querySelector('#feed .tile.kept[data-p=\"{position}\"]')")
     other.becomes(other.page.locator("#decision-count").inner_text, "1")
-    other.page.context.close()
+    other.leave()
 
 
 def test_of_two_contrary_decisions_the_second_sees_the_first(seen: Look, chromium: Any, address: str) -> None:
@@ -125,7 +125,7 @@ def test_of_two_contrary_decisions_the_second_sees_the_first(seen: Look, chromiu
     sent = """([origin, p]) => fetch('api/decisions', {method: 'POST', headers: {'Content-Type': 'application/json'},
         body: JSON.stringify({kind: 'remove', images: [p], note: 'a double', seen: 0, origin})}).then(a => a.status)"""
     assert other.page.evaluate(sent, [origin, position]) == 200
-    other.page.context.close()
+    other.leave()
     seen.page.keyboard.press("k")
     seen.page.get_by_role("heading", name="decided otherwise").wait_for()
     assert "a double" in seen.page.locator("dialog").inner_text()
@@ -161,7 +161,7 @@ def test_a_decision_outlasts_kill_9_and_a_new_embedding(chromium: Any, made: Pat
         opened.click(other)
         opened.page.get_by_role("button", name="Make representative").click()
         opened.page.locator("#decision-count").get_by_text("1", exact=True).wait_for()
-    opened.page.context.close()
+    opened.leave()
     shutil.rmtree(run / "embeddings")  # as embed says, where there are embeddings made with other settings
     tp.embed(made.parent / "photos", out=run, embedder=columns)
     tp.cluster(run, 0.6)
@@ -171,5 +171,5 @@ def test_a_decision_outlasts_kill_9_and_a_new_embedding(chromium: Any, made: Pat
         opened.ready()
         opened.becomes(opened.page.locator("#decision-count").inner_text, "1")
         assert opened.api(f"api/images/{other}?keep=0.75")["representative"] == other
-        opened.page.context.close()
+        opened.leave()
     assert tp.Selection.load(run / "selection.parquet").kept_by_id[other]

@@ -225,13 +225,13 @@ def test_a_list_longer_than_browsers_allow_is_reached_to_its_end(seen: Look) -> 
 
 @pytest.mark.parametrize("width", [360, 768, 2560])
 def test_no_width_scrolls_sideways(chromium: Any, address: str, width: int) -> None:
-    opened = look(chromium, address, viewport={"width": width, "height": 800})
+    opened = look(chromium, address, width=width, height=800)
     opened.ready()
     opened.tiles(0).nth(1).click()
     opened.page.locator(".image-name").wait_for()
     for part in ("document.documentElement", "document.querySelector('.panel').parentNode"):
         assert opened.page.evaluate(f"{part}.scrollWidth <= {part}.clientWidth")
-    opened.page.context.close()
+    opened.leave()
 
 
 def test_dark_is_dark_and_the_toggle_holds(chromium: Any, address: str) -> None:
@@ -244,14 +244,14 @@ def test_dark_is_dark_and_the_toggle_holds(chromium: Any, address: str) -> None:
     opened.page.reload()
     opened.ready()
     assert opened.page.evaluate(ground) == "rgb(251, 251, 250)"
-    opened.page.context.close()
+    opened.leave()
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 360)])
 def test_axe_finds_nothing(chromium: Any, address: str, scheme: str, width: int) -> None:
     reason = "this test needs axe-playwright-python"
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=reason).Axe()
-    opened = look(chromium, address, color_scheme=scheme, viewport={"width": width, "height": 860})
+    opened = look(chromium, address, color_scheme=scheme, width=width, height=860)
     page = opened.page
     opened.ready()
 
@@ -275,7 +275,7 @@ def test_axe_finds_nothing(chromium: Any, address: str, scheme: str, width: int)
     opened.tiles(0).nth(1).click()
     page.locator(".image-name").wait_for()
     check("an image")
-    page.context.close()
+    opened.leave()
 
 
 def test_what_is_exported_is_what_is_on_screen(seen: Look, run: Path) -> None:
@@ -309,7 +309,7 @@ def test_who_wants_no_motion_sees_none(chromium: Any, address: str) -> None:
         opened.page.get_by_role("button", name="Copy: Command").click()
         toast = opened.page.locator(".toast").first
         assert toast.evaluate("toast => getComputedStyle(toast).animationName") == name
-        opened.page.context.close()
+        opened.leave()
 
 
 def test_a_server_that_is_gone_is_told_and_found_again(chromium: Any, run: Path) -> None:
@@ -320,12 +320,12 @@ def test_a_server_that_is_gone_is_told_and_found_again(chromium: Any, run: Path)
     opened.page.get_by_text("The server does not answer").first.wait_for()
     with served(run, port):
         opened.page.get_by_text("The server does not answer").wait_for(state="detached")
-        opened.page.context.close()
+        opened.leave()
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (800, 700), (1280, 700)])
 def test_the_bars_leave_room_and_cover_no_field(chromium: Any, address: str, width: int, height: int) -> None:
-    seen = look(chromium, address, viewport={"width": width, "height": height})
+    seen = look(chromium, address, width=width, height=height)
     seen.ready()
     page = seen.page
     page.evaluate("scrollTo(0, 600)")
@@ -346,7 +346,7 @@ def test_the_bars_leave_room_and_cover_no_field(chromium: Any, address: str, wid
     assert shown[0] and shown[1]
     covered = shown[0]["y"] + shown[0]["height"] + height - shown[1]["y"]
     assert covered < 0.4 * height
-    page.context.close()
+    seen.leave()
 
 
 def test_a_name_breaks_after_a_separator(seen: Look) -> None:

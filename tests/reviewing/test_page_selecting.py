@@ -312,7 +312,7 @@ def test_an_address_that_fills_up_beyond_the_tree_lets_fewer_go(chromium: Any, a
     opened.wait("document.querySelector('#counts b')?.textContent === '30 kept'")
     opened.becomes(lambda: opened.page.locator(".card:not(.waiting)").count() > 3, True)
     assert opened.faults == []
-    opened.page.context.close()
+    opened.leave()
 
 
 def test_what_was_said_of_a_cut_goes_with_it(seen: Look) -> None:
@@ -489,7 +489,7 @@ def test_why_an_image_is_not_in_the_list_is_said(seen: Look) -> None:
     ):
         name = seen.api(f"api/images/{position}?keep=0.75")["id"]
         page.locator("#find-image").fill(name)
-        page.locator("#find-list [role=option]").first.wait_for()
+        page.locator("#find-list").get_by_title(name, exact=True).wait_for()  # no option of the search before
         page.keyboard.press("Enter")
         page.get_by_text(words).wait_for()
         if position == alone:
@@ -529,7 +529,7 @@ def test_long_names_take_the_room_there_is(chromium: Any, tmp_path: Path, end: s
         assert name.inner_text().startswith("n02123045_") and name.inner_text().endswith(end)
         assert "…" not in name.inner_text()
         assert name.evaluate("node => node.scrollHeight <= node.clientHeight")
-        opened.page.context.close()
+        opened.leave()
 
 
 def test_groups_are_not_accepted_while_images_of_others_are_selected(seen: Look) -> None:
@@ -545,7 +545,7 @@ def test_groups_are_not_accepted_while_images_of_others_are_selected(seen: Look)
 
 @pytest.mark.parametrize("keys", ["r", "g", "a", "m", "c", "f", "3r"])
 def test_what_is_out_of_sight_is_not_decided_about(keys: str, chromium: Any, address: str) -> None:
-    opened = look(chromium, address, viewport={"width": 900, "height": 500})
+    opened = look(chromium, address, width=900, height=500)
     opened.ready()
     page = opened.page
     opened.tiles(0).nth(1).click()
@@ -556,7 +556,7 @@ def test_what_is_out_of_sight_is_not_decided_about(keys: str, chromium: Any, add
         page.keyboard.press(key)
     page.get_by_text("not on screen").wait_for()
     assert page.locator("dialog").count() == 0 and decided(opened) == []
-    page.context.close()
+    opened.leave()
 
 
 def test_a_key_may_come_before_the_panel_shows_its_image(seen: Look) -> None:
@@ -601,7 +601,7 @@ def test_axe_finds_nothing_in_what_is_new(chromium: Any, address: str, scheme: s
     page.locator("[data-view=removed]").click()
     page.locator(".pair").first.wait_for()
     check("removed images")
-    page.context.close()
+    opened.leave()
 
 
 def test_a_selection_ends_where_another_view_begins(seen: Look) -> None:

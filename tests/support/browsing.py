@@ -183,13 +183,12 @@ class Look:
         return str(self.page.locator("#counts").inner_text())
 
 
-def look(opened: Any, address: str, **context: Any) -> Look:
-    """Open a page in a browser: one that was left, or in a context of its own."""
-    if SPARE and not context:
-        page = SPARE.pop()
-    else:
-        page = opened.new_context(**{"viewport": {"width": 1280, "height": 860}, **context}).new_page()
+def look(opened: Any, address: str, width: int = 1280, height: int = 860, **media: str) -> Look:
+    """Open a page in a browser, one that was left if there is one; `media` are color_scheme and reduced_motion."""
+    page = SPARE.pop() if SPARE else opened.new_context().new_page()
     page.set_default_timeout(PATIENCE)
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(**{"color_scheme": "light", "reduced_motion": "no-preference", **media})
     found = Look(page, address)
     page.goto(address)
     return found
