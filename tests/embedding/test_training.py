@@ -396,7 +396,7 @@ def test_settings_come_back_from_json(tmp_path: Path) -> None:
     weights.write_bytes(b"a")
     for given_settings in (
         Supervised(depth=20, precision="bf16"),
-        Timm("vit", weights=weights, finetune=True),
+        Timm("vit", weights=weights, finetune=True, batch=32),
     ):
         content = json.loads(json.dumps(given_settings.as_json()))
         assert type(given_settings).from_json(content) == given_settings
