@@ -7,8 +7,6 @@ import errno
 import json
 import os
 import random
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,6 +17,7 @@ import pandas as pd
 import pytest
 
 import tenpercent as tp
+from forked import command, start_command
 from tenpercent.data.store.files import own_folder, write_text
 from tenpercent.data.store.remains import held, is_abandoned, remains
 from tenpercent.errors import RunFolderError, UsageError
@@ -40,10 +39,6 @@ def run(photos: Path, tmp_path: Path) -> Path:
 
 def snapshot(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def command(*words: object) -> list[str]:
-    return [sys.executable, "-m", "tenpercent", *map(str, words)]
 
 
 def killed_export(run: Path, form: str, to: Path, at: int) -> bool:
@@ -111,16 +106,13 @@ def test_the_same_export_completes_wherever_it_was_killed(form: str, run: Path, 
 def test_exports_killed_at_random_moments_from_outside(run: Path, tmp_path: Path) -> None:
     to, chance = tmp_path / "out" / "kept", random.Random(0)
     for _ in range(3):
-        process = subprocess.Popen(command("export", run, "--format", "folder", "--to", to))
-        time.sleep(chance.uniform(0.3, 1.5))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process = start_command("export", run, "--format", "folder", "--to", to)
+        time.sleep(chance.uniform(0.05, 0.4))
+        process.kill()
         if to.exists():
             break
     if not to.exists():
-        done = subprocess.run(
-            command("export", run, "--format", "folder", "--to", to), capture_output=True, text=True
-        )
+        done = command("export", run, "--format", "folder", "--to", to)
         assert done.returncode == 0, done.stderr
     tp.export(run, "folder", tmp_path / "whole")
     assert snapshot(to) == snapshot(tmp_path / "whole")

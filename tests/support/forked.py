@@ -17,6 +17,7 @@ from typing import Any
 from tenpercent.cli.main import main
 
 LOADED = (
+    "exporting.targets",
     "embedding.extract",
     "embedding.training",
     "evaluation.stage",
