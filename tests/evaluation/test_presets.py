@@ -97,7 +97,7 @@ def test_the_presets_keep_their_fingerprints() -> None:
         "article-fashion": "7ea4866da3eaee8d",
         "fast": "4dfbc96178c0b3c2",
         "quick": "dab94b30a94284f4",
-        "fashion-fast": "97800b99c321665e",
+        "fashion-fast": "6bf42ba776b8a664",
         "digits": "5a461cbc7990adb0",
     }
 
