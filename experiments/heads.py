@@ -4,8 +4,8 @@
 
 FOLDER holds CIFAR-10 as Parquet, or Fashion-MNIST as idx files, with the splits train and test. The images are embedded
 by the network that comes with the package; each step is a command that is printed, with the seconds that it took. With
-`--to` the results are copied there as `heads-NAME.parquet`, and times and machine as `heads-NAME.json`. Called again,
-it resumes.
+`--to` the results are copied there as `heads-NAME.parquet`, times and machine as `heads-NAME.json`. Called again, it
+resumes.
 """
 
 from __future__ import annotations
