@@ -14,7 +14,8 @@ to the minimum, not the minimum: the weight decay is scaled along.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,7 @@ class Features:
     penalty: Doubles
 
     @classmethod
-    def of(cls, vectors: npt.NDArray[np.floating], weight_decay: float) -> Features:
+    def of(cls, vectors: npt.NDArray[np.floating[Any]], weight_decay: float) -> Features:
         """Prepare vectors.
 
         Args:
@@ -68,30 +69,40 @@ class Features:
             weight_decay: about that of the heads; it sets the scale, not the result.
         """
         n, d = vectors.shape
-        mean, square = np.zeros(d), np.zeros((d, d))
-        for start in range(0, n, ROWS):
-            block = vectors[start : start + ROWS].astype(np.float64)
-            mean += block.sum(axis=0)
-        mean /= n
-        for start in range(0, n, ROWS):
-            block = vectors[start : start + ROWS] - mean
-            square += block.T @ block
-        std = np.sqrt(np.diag(square) / n)
+        parts = list(in_batches(n, ROWS))
+        mean = sum((vectors[rows].sum(axis=0, dtype=np.float64) for rows in parts), np.zeros(d)) / n
+        square = sum((((vectors[rows] - mean) ** 2).sum(axis=0) for rows in parts), np.zeros(d))
+        std = np.sqrt(square / n)
         std[std == 0] = 1.0
-        variance, axes = np.linalg.eigh(square / n / np.outer(std, std))
-        scale = 1 / np.sqrt(np.maximum(variance, 0) + weight_decay / CURVATURE)
-        penalty = np.append(scale**2, 0.0)
-        found = cls(np.empty((0, d + 1), np.float32), mean, std, axes * scale, penalty)
-        return cls(found.of_others(vectors), mean, std, axes * scale, penalty)
+        covariance = np.zeros((d, d))
 
-    def of_others(self, vectors: npt.NDArray[np.floating]) -> Floats:
+        def part(rows: slice) -> Floats:
+            block = _standardised(vectors[rows], mean, std)
+            return block.T @ block
+
+        with one_blas_thread():
+            for product in in_threads(part, parts, cpus()):
+                covariance += product
+        variance, axes = np.linalg.eigh(covariance / n)
+        scale = 1 / np.sqrt(np.maximum(variance, 0) + weight_decay / CURVATURE)
+        empty = cls(np.empty((0, d + 1), np.float32), mean, std, axes * scale, np.append(scale**2, 0.0))
+        return replace(empty, values=empty.of_others(vectors))
+
+    def of_others(self, vectors: npt.NDArray[np.floating[Any]]) -> Floats:
         """Return other vectors, prepared by the same numbers: float32[m, d + 1]."""
         found = np.ones((len(vectors), len(self.mean) + 1), dtype=np.float32)
-        into = (self.scaled / self.std[:, None]).astype(np.float32)
-        for start in range(0, len(vectors), ROWS):
-            rows = slice(start, start + ROWS)
-            found[rows, :-1] = (vectors[rows] - self.mean).astype(np.float32) @ into
+        into = self.scaled.astype(np.float32)
+
+        def part(rows: slice) -> None:
+            found[rows, :-1] = _standardised(vectors[rows], self.mean, self.std) @ into
+
+        with one_blas_thread():
+            list(in_threads(part, in_batches(len(vectors), ROWS), cpus()))
         return found
+
+
+def _standardised(vectors: npt.NDArray[np.floating[Any]], mean: Doubles, std: Doubles) -> Floats:
+    return np.asarray((vectors - mean) / std, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
