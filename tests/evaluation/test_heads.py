@@ -94,6 +94,9 @@ def test_a_head_is_the_same_alone_and_among_others_and_by_any_number_of_threads(
     both = fit(features, labels, 3, chosen, [1e-3, 1e-3])
     alone = fit(features, labels, 3, chosen[1:], [1e-3])
     assert np.abs(both.weights[:, 1] - alone.weights[:, 0]).max() < 1e-3
+    again = fit(features, labels, 3, chosen, [1e-3, 1e-3], both.weights[:, 0])
+    assert np.abs(both.weights - again.weights).max() < 1e-2
+    assert again.steps[0] < both.steps[0] / 2
     monkeypatch.setattr("tenpercent.evaluation.heads.regression.cpus", lambda: 1)
     assert np.array_equal(fit(features, labels, 3, chosen, [1e-3, 1e-3]).weights, both.weights)
 

@@ -28,6 +28,7 @@ MOST_PIECE = 1 << 28  # pairs walked at once
 
 # Cost of a step on one thread of an ordinary CPU, in seconds: these choose the faster way and nothing else.
 PAIR_SECONDS = 2.5e-7  # to find, sort and walk a pair
+SCATTERED_SECONDS = 6e-10  # of a coordinate in the exact dissimilarity of a pair that was found somewhere
 COORDINATE_SECONDS = 1.5e-10  # of the exact dissimilarities of the dense end
 ENTRY_SECONDS = 1e-8  # of its matrix
 
@@ -187,7 +188,7 @@ class _Growth:
         left, end = max(n - self.done, 1), max(n - self.wanted, 0.5)
         share = math.log(end / n) / math.log(min(left, n - 0.5) / n)
         pairs = min(self.sample.pairs(self.reached) * share**2, n * (n - 1) / 2)
-        sparse = pairs * PAIR_SECONDS
+        sparse = pairs * (PAIR_SECONDS + width * SCATTERED_SECONDS)
         dense = n * n / 2 * width * COORDINATE_SECONDS + left * left * ENTRY_SECONDS
         needed = dense_bytes(left, n, width, threads=self.task.resources.workers)
         return dense < sparse and needed < self.budget.bytes

@@ -77,8 +77,10 @@ def run_trial(
     n_classes = len(pool.tested)
     labels, truth = pool.labels[train], pool.labels[test]
     rows: list[dict[str, Any]] = []
+    everything = np.ones((1, len(train)), dtype=bool)
+    start = fit(features, labels, n_classes, everything, [weight_decay]).weights[:, 0]
     for part in _batches(len(trials), features.values.shape[1] * n_classes):
-        heads = fit(features, labels, n_classes, chosen[part], [weight_decay] * len(chosen[part]))
+        heads = fit(features, labels, n_classes, chosen[part], [weight_decay] * len(chosen[part]), start)
         if short := int((heads.steps >= MOST_STEPS).sum()):
             log.warning("%s ended after %d steps, short of the minimum", counted(short, "head"), MOST_STEPS)
         for at, kept in enumerate(chosen[part]):
