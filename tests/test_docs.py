@@ -418,3 +418,22 @@ def test_the_figures_of_the_pretrained_network_are_those_measured() -> None:
     for one in tuned["contestants"].values():
         assert f"in {100 * one['knn']:.1f}% " in page and f"{one['cpu_seconds']} CPU seconds" in page
         assert one["knn_high"] - one["knn"] < 0.025
+
+
+def test_the_figures_of_heads_are_those_of_their_results() -> None:
+    page = (ROOT / "docs" / "evidence" / "heads-cifar10.md").read_text(encoding="utf-8")
+    (evidence,) = gather(pq.read_table(ROOT / "docs" / "evidence" / "heads-cifar10.parquet"))
+    seconds = json.loads((ROOT / "docs" / "evidence" / "heads-cifar10.json").read_text("utf-8"))["seconds"]
+    assert f"took {sum(seconds.values()):.0f} s" in page
+    semantic = evidence.result("semantic", 0.9, "end")
+    assert semantic is not None
+    shown = difference_text(evidence.against_full(semantic)).lstrip("−")
+    assert f"at 90% it loses {shown} points" in (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+
+
+def test_the_correlation_of_shared_seeds_is_the_one_measured() -> None:
+    page = (ROOT / "docs" / "heads.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "docs" / "data" / "shared_seeds.json").read_text("utf-8"))
+    said = f"correlated by {found['correlation']:.2f} ({found['trials']} seeds, 95% interval −{-found['low']:.2f} to"
+    assert said in page
+    assert f"{found['high']:.2f}; `experiments/shared_seeds.py`" in page

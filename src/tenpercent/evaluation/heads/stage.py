@@ -114,15 +114,16 @@ class HeadEvaluation:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
-                write_text(path, json.dumps(chosen_weight_decay(self.pool), indent=2) + "\n")
+                chosen = chosen_weight_decay(self.pool)
+                write_text(path, json.dumps(chosen, indent=2) + "\n")
+                log.info(
+                    "weight decay of all heads: %.2g, by a fifth of the training images of the first re-split",
+                    chosen["weight_decay"],
+                )
         try:
-            found = float(parsed(path.read_bytes(), WeightDecayRecord)["weight_decay"])
+            return float(parsed(path.read_bytes(), WeightDecayRecord)["weight_decay"])
         except (OSError, ValueError) as error:
             raise damaged(path, error) from None
-        log.info(
-            "weight decay of all heads: %.2g, by a fifth of the training images of the first re-split", found
-        )
-        return found
 
 
 def check_heads(run: RunFolder, request: EvaluationRequest) -> None:
