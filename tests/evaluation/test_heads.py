@@ -166,6 +166,16 @@ def test_more_splits_cannot_overcome_the_sampling_of_the_images() -> None:
     assert 2 < few < 20
 
 
+def test_too_few_images_are_not_called_too_few_trials() -> None:
+    found = compare([0.90, 0.91, 0.89, 0.90], [0.90, 0.90, 0.90, 0.91], 0.2, 0.2)
+    said = finding(found, "Keeping 90%")
+    assert said == (
+        "Keeping 90%: too few images to rule out a 0.2-point loss; more splits of these would not decide"
+    )
+    clear = compare([0.90, 0.91, 0.90], [0.90, 0.905, 0.90], 2.0, 0.01)
+    assert "too few" not in finding(clear, "Keeping 90%")
+
+
 def test_equal_differences_have_no_interval() -> None:
     found = compare([0.9, 0.8], [0.8, 0.7], 0.2, 0.2)
     assert (found.verdict, found.half) == (Verdict.UNKNOWN, None)

@@ -132,7 +132,7 @@ def finding(found: Comparison, subject: str) -> str:
         subject: what is done, e.g. ``Keeping 90%``.
     """
     verdict, margin = found.verdict, points_text(found.margin)
-    enough = _would("decide", found.needed, found.overlap)
+    few, enough = _few(found, found.needed), _would("decide", found.needed, found.overlap)
     if verdict is Verdict.UNKNOWN:
         return f"{subject} can’t be tested: {found.missing}{enough or '; train 2 or more per arm'}"
     return {
@@ -140,8 +140,8 @@ def finding(found: Comparison, subject: str) -> str:
         Verdict.AS_GOOD: f"{subject} is as good as the full set, within {margin}",
         Verdict.SMALL_LOSS: f"{subject} loses accuracy, but less than {margin}",
         Verdict.WORSE: f"{subject} loses more than {margin}",
-        Verdict.LOSS: f"{subject} loses accuracy; too few trials to tell whether less than {margin}{enough}",
-        Verdict.OPEN: f"{subject}: too few trials to rule out a {found.margin:g}-point loss{enough}",
+        Verdict.LOSS: f"{subject} loses accuracy; too few {few} to tell whether less than {margin}{enough}",
+        Verdict.OPEN: f"{subject}: too few {few} to rule out a {found.margin:g}-point loss{enough}",
     }[verdict]
 
 
@@ -155,7 +155,7 @@ def against_random(found: Comparison) -> str:
     if found.equivalent:
         return f"Within {points_text(found.margin)} of {SAME_SIZE}: {amount}"
     enough = _would("show a difference this large", found.needed_to_differ, found.overlap)
-    return f"Too few trials to tell it from {SAME_SIZE}: {amount}{enough}"
+    return f"Too few {_few(found, found.needed_to_differ)} to tell it from {SAME_SIZE}: {amount}{enough}"
 
 
 def _subject(result: ArmResult) -> str:
@@ -188,11 +188,16 @@ def _numbers(evidence: Evidence, result: ArmResult, found: Comparison) -> str:
     return f"{difference_text(found)} points, 95% interval, {trials}{test}"
 
 
+def _few(found: Comparison, needed: int | None) -> str:
+    """Return what there is too little of: of re-splits, more trials may not help, as the images are the same."""
+    return "images" if found.overlap is not None and needed is not None and needed > MOST_NEEDED else "trials"
+
+
 def _would(what: str, needed: int | None, overlap: float | None) -> str:
     """Return "; about 525 per arm would decide"; empty where the number is not known."""
     if overlap is not None and needed is not None:
         if needed > MOST_NEEDED:
-            return f"; more splits would not {what}, more images would"
+            return f"; more splits of these would not {what}"
         return f"; about {needed:,} splits would {what}"
     if needed is not None and needed > MOST_NEEDED:
         return f"; more than {MOST_NEEDED:,} per arm would be needed to {what}"
