@@ -32,6 +32,7 @@ from tenpercent.reporting.evidence.statistics import (
     summary,
     visible_difference,
 )
+from tenpercent.reporting.evidence.verdicts import finding
 
 linear = pytest.importorskip("sklearn.linear_model")
 
