@@ -74,7 +74,8 @@ def check_labelled_images(run: RunFolder) -> None:
     source = run.source
     if picture_options(source) is None:
         raise UsageError(
-            f"{run.path} was made of vectors ({source.spec}) and has no images to train on; evaluate a run of images"
+            f"{run.path} was made of vectors ({source.spec}) and has no images to train on; take heads on its vectors "
+            "(--network head), or evaluate a run of images"
         )
     if not source.class_names:
         raise no_labels(f"the images of {run.path}")
