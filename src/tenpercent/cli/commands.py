@@ -231,7 +231,7 @@ def evaluate(arguments: Namespace) -> None:
         )
     request = request_of(arguments, trials)
     if arguments.dry_run:
-        from .dry_run import plan_evaluation
+        from .dry_run_evaluation import plan_evaluation
 
         _say(str(plan_evaluation(arguments.run, request, protocol, searched=bool(arguments.find))))
         return
@@ -263,7 +263,7 @@ def _evaluate_by_heads(arguments: Namespace) -> None:
 
     request = request_of(arguments, EvaluationRequest().trials)
     if arguments.dry_run:
-        from .dry_run import plan_heads
+        from .dry_run_evaluation import plan_heads
 
         _say(str(plan_heads(arguments.run, request, searched=bool(arguments.find))))
         return

@@ -1,9 +1,8 @@
-"""Dry runs of `run`, `embed` and `evaluate`: the plan and its estimated cost. Nothing is written."""
+"""Dry runs of `run` and `embed`: the plan and its estimated cost. Nothing is written."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -27,20 +26,14 @@ from ..embedding.stage import describe, update_of
 from ..embedding.timing import IdleTimer, fastest
 from ..embedding.update import check_update
 from ..errors import bytes_text, counted, duration_text, require
-from ..evaluation.preparation import EvaluationRequest, Preparation
-from ..evaluation.presets import preset
 from ..linkage.threads import cpus
 from ..tree.cut import Cut, check_cut
 from ..tree.memory_limit import checked_memory
-from .quicker_ways import LONG, PRESET, WORTH, quicker, suits
+from .quicker_ways import quicker
 
 if TYPE_CHECKING:
     from ..embedding.by_labels import ByLabels
     from ..embedding.encoders import Embedder
-    from ..embedding.estimate import Sample
-    from ..evaluation.forecast import TrainingForecast
-    from ..evaluation.presets import Protocol
-    from ..evaluation.trials import Trial
 
 
 # Seconds on a machine that adds up a million numbers in `REFERENCE`; others take longer in proportion.
@@ -49,7 +42,6 @@ TORCH = 3.0  # more, to load torch
 REPORT = 1.2  # for a report without its pictures
 REFERENCE = 0.012
 LIBRARIES = 300 * 2**20  # bytes that a process takes without images, vectors or a network
-HEAD_FILE = 12_000  # bytes of the results of a head
 PICTURES = 100  # about as many are in a report, two for each removed image in a small one
 
 
@@ -143,161 +135,6 @@ def plan_embedding(
     place = run_folder_of(source, out)
     options, opened = open_for_run(source, options, place, reread=reread)
     return _embedding(source, opened, RunFolder.at(place), embedder, holdout, options, reread=reread)[0]
-
-
-def plan_evaluation(
-    what: str | Path, request: EvaluationRequest, protocol: Protocol, *, searched: bool = False
-) -> DryRun:
-    """Estimate the training runs of an evaluation; nothing is trained or written.
-
-    Args:
-        what, request, protocol: as for `evaluation.evaluate`, with its errors.
-        searched: plan for `evaluation.find`, which needs those of two arms, and fewer than all.
-    """
-    require("torch", "images")
-    from ..embedding.estimate import Sample
-    from ..evaluation.stage import searched_arm
-    from ..evaluation.trials import FULL
-
-    timer, run = IdleTimer(), RunFolder.open(what)
-    arms = {FULL, searched_arm(request)} if searched else set(request.arms)
-    ready = Preparation.of(run, request)
-    ready.check(protocol)
-    trials = [one for one in ready.trials if not searched or one.arm in arms]
-    left = [one for one in trials if not ready.results.done(one, ready.key(protocol))]
-    sample = Sample.of(ready.images, protocol.training, ready.embeddings.rows)
-    seconds, together, found = _training_runs(ready, protocol, sample, left, searched)
-    most = " at most, as a search ends once it is decided" if searched else ""
-    steps = [
-        f"source    {ready.images.spec}: {counted(len(ready.embeddings), 'image')}, tested on "
-        f"{len(ready.test_set.rows):,} ({ready.test_set.name})",
-        f"evaluate  {counted(len(trials), 'training run')}: {len(trials) - len(left):,} done, "
-        f"{len(left):,} to do{most}",
-        f"evaluate  {found.words}" + (f", {together} training runs at once" if together > 1 else ""),
-    ]
-    for one in dict.fromkeys(replace(one, trial=0) for one in left):
-        count = sum(replace(each, trial=0) == one for each in left)
-        name = str(one).partition(",")[0]
-        steps.append(f"evaluate  {name}: {count:,} of about {duration_text(found.seconds[one.fraction])}")
-    notes = timer.busy()
-    if left and seconds > LONG:
-        notes = [*_quicker_evaluations(ready, protocol, sample, left, seconds), *notes]
-    more = _preparation(run, ready, steps) if left else 0.0
-    start, reporting = slowness() * (START + TORCH), slowness() * REPORT
-    steps.append(f"report    about {duration_text(reporting)}: {run.report}")
-    return DryRun(
-        seconds=start + seconds + more + reporting,
-        steps=tuple(steps),
-        start=start,
-        memory_bytes=together * found.memory_bytes if left else 0,
-        disk_bytes=len(left) * found.row_bytes + (together * found.checkpoint_bytes if left else 0),
-        notes=tuple(notes),
-    )
-
-
-def plan_heads(what: str | Path, request: EvaluationRequest, *, searched: bool = False) -> DryRun:
-    """Estimate an evaluation by heads on frozen vectors; nothing is written.
-
-    Args:
-        what, request: as for `heads.stage.evaluate_by_heads`, with its errors.
-        searched: plan for `heads.stage.find_by_heads`.
-    """
-    from ..evaluation.heads.pool import PART, test_set
-    from ..evaluation.heads.regression import seconds_of
-    from ..evaluation.heads.stage import check_heads
-    from ..evaluation.heads.trial import GRID, memory_of
-    from ..evaluation.stage import searched_arm
-    from ..evaluation.trials import FULL, plan_trials
-    from ..selection.stored import load_embeddings
-
-    timer, run = IdleTimer(), RunFolder.open(what)
-    check_heads(run, request)
-    embeddings, tested = load_embeddings(run), test_set(run, request)
-    arms = (FULL, searched_arm(request)) if searched else request.arms
-    heads, n = len(plan_trials(arms, request.keep, 1)), len(embeddings)
-    n_tested = round(PART * n) if tested is None else len(tested.rows)
-    trained = n - n_tested if tested is None else n
-    classes, width = len(embeddings.class_names), embeddings.width
-    tree = clustering_seconds(trained, width, classes)
-    fitted = seconds_of(trained, width, heads * classes)
-    seconds = request.trials * (tree + fitted) + seconds_of(trained, width, len(GRID) * classes)
-    begin, reporting = slowness() * START, slowness() * REPORT
-    steps = [
-        f"source    {run.source.spec}: {counted(n, 'image')}; a trial tests {n_tested:,} "
-        f"({'a fifth of them' if tested is None else f'as many as in: {tested.name}'})",
-        f"evaluate  {counted(heads * request.trials, 'head')}, {counted(request.trials, 'trial')} of "
-        f"{heads:,}{' at most, as a search ends once it is decided' if searched else ''}: a trial takes about "
-        f"{duration_text(tree + fitted)}",
-        f"report    about {duration_text(reporting)}: {run.report}",
-    ]
-    embedded = 0.0
-    if tested is not None:
-        embedded = n_tested * run.require(Stage.EMBED).seconds / n
-        steps.insert(
-            1, f"embed     the {n_tested:,} test images, unless that is done: about {duration_text(embedded)}"
-        )
-    return DryRun(
-        seconds=begin + embedded + seconds + reporting,
-        steps=tuple(steps),
-        start=begin,
-        memory_bytes=LIBRARIES
-        + embeddings.vectors.nbytes
-        + memory_of(trained, width, heads * classes, classes),
-        disk_bytes=request.trials * heads * HEAD_FILE,
-        notes=tuple(timer.busy()),
-    )
-
-
-def _training_runs(
-    ready: Preparation, protocol: Protocol, sample: Sample, left: Sequence[Trial], searched: bool
-) -> tuple[float, int, TrainingForecast]:
-    """Return the seconds of all training runs left, the number made at once, and the forecast of one."""
-    from ..evaluation.forecast import forecast
-    from ..evaluation.stage import threads_of_each
-    from ..evaluation.training import as_recorded, at_once
-
-    protocol = as_recorded(protocol, ready.precision_path(protocol))
-    most = 1 if searched else at_once(sample.found.pixels.size, sample.n, protocol)
-    together = max(1, min(most, len(left)))
-    fractions = sorted({one.fraction for one in left} | {1.0})
-    threads = threads_of_each(min(most, len(ready.trials)))
-    found = forecast(sample, protocol, len(ready.test_set.rows), fractions, threads)
-    trained = sum(found.seconds[one.fraction] for one in left) / together
-    return trained + (together * found.read if left else 0.0), together, found
-
-
-def _quicker_evaluations(
-    ready: Preparation, protocol: Protocol, sample: Sample, left: Sequence[Trial], seconds: float
-) -> list[str]:
-    """Return lines on quicker ways: the quick preset where the images are of its size, and half as many trials."""
-    found, quick = [], preset(PRESET)
-    other_network = getattr(protocol.training, "network", None) != quick.training.network
-    if other_network and suits(sample.found.pixels.size):
-        other = _training_runs(ready, quick.protocol, sample, ready.trials, False)[0]
-        found.append((f"--preset {PRESET}", other, "narrow network, few epochs: lower accuracy"))
-    half = ready.request.trials // 2
-    share = sum(one.trial < half for one in left) / len(left)
-    if share:
-        found.append((f"--trials {half}", seconds * share, "wider intervals; more can be added later"))
-    return [
-        f"quicker   {flags}: about {duration_text(time)} ({but})"
-        for flags, time, but in found
-        if time < WORTH * seconds
-    ]
-
-
-def _preparation(run: RunFolder, ready: Preparation, steps: list[str]) -> float:
-    """Return the seconds of the trees and embeddings that training runs still need, and add lines on them."""
-    seconds = 0.0
-    if run.stage(Stage.CLUSTER) is None:
-        classes = len(ready.embeddings.class_names) if ready.arms.trees.within == "class" else 1
-        seconds = clustering_seconds(len(ready.embeddings), ready.embeddings.width, classes)
-        steps.append(f"cluster   {counted(classes, 'class')}: at most {duration_text(seconds)}")
-    more = ready.request.embeddings - 1
-    if more:
-        each = run.require(Stage.EMBED).seconds
-        steps.append(f"embed     {more:,} more, about {duration_text(each)} each, as long as the first took")
-    return seconds + more * each if more else seconds
 
 
 def _embedding(
