@@ -89,6 +89,25 @@ def test_filters_orders_and_search(seen: Look) -> None:
     seen.wait(f"document.activeElement.dataset.p === '{wanted['p']}'")
 
 
+def test_enter_before_the_answer_takes_no_image_of_an_earlier_search(seen: Look) -> None:
+    page = seen.page
+    seen.tiles(0).first.wait_for()
+    first, second = (seen.api("api/groups?keep=0.75")["groups"][at]["members"][0] for at in (0, -1))
+    page.locator("#find-image").fill(first["id"])
+    page.locator("#find-list [role=option]").first.wait_for()
+    waiting: list[Any] = []
+    # The answer stays away until Enter was pressed.
+    page.route("**/api/search*", lambda route: waiting.append(route))
+    page.locator("#find-image").fill(second["id"])
+    seen.becomes(lambda: len(waiting), 1)
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "find-image"
+    for request in waiting:
+        request.continue_()
+    seen.wait(f"document.activeElement.dataset.p === '{second['p']}'")
+    page.unroute("**/api/search*")  # other tests take this tab
+
+
 def test_names_are_text_and_never_markup(seen: Look) -> None:
     page = seen.page
     seen.tiles(0).first.wait_for()

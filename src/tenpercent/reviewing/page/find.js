@@ -11,6 +11,7 @@ const LIMIT = 20;
 const asking = new Latest();
 let found = [];
 let at = -1;
+let entered = false; // Enter came before the answer: its first image is shown then
 
 export function startFind() {
   const field = el("input", {
@@ -35,6 +36,9 @@ export function startFind() {
 }
 
 async function look(text) {
+  found = []; // those of another text are no answer to this one
+  at = -1;
+  entered = false;
   if (!text.trim()) {
     close();
     return;
@@ -43,8 +47,8 @@ async function look(text) {
     const answer = await asking.run((signal) => get("api/search", { text: text.trim(), limit: LIMIT }, signal));
     if (document.activeElement !== byId("find-image")) return;
     found = answer.images;
-    at = -1;
-    draw(answer.total);
+    if (entered && found.length) choose(0);
+    else draw(answer.total);
   } catch (error) {
     if (!isAbort(error)) close();
   }
@@ -89,9 +93,10 @@ function onKey(event) {
     [...byId("find-list").children].forEach((node, number) => node.setAttribute("aria-selected", String(number === at)));
     byId(`find-${at}`).scrollIntoView({ block: "nearest" });
     event.target.setAttribute("aria-activedescendant", `find-${at}`);
-  } else if (key === "Enter" && found.length) {
+  } else if (key === "Enter") {
     event.preventDefault();
-    choose(Math.max(0, at));
+    if (found.length) choose(Math.max(0, at));
+    else entered = true;
   }
 }
 
