@@ -421,14 +421,27 @@ def test_the_figures_of_the_pretrained_network_are_those_measured() -> None:
 
 
 def test_the_figures_of_heads_are_those_of_their_results() -> None:
-    page = (ROOT / "docs" / "evidence" / "heads-cifar10.md").read_text(encoding="utf-8")
-    (evidence,) = gather(pq.read_table(ROOT / "docs" / "evidence" / "heads-cifar10.parquet"))
-    seconds = json.loads((ROOT / "docs" / "evidence" / "heads-cifar10.json").read_text("utf-8"))["seconds"]
-    assert f"took {sum(seconds.values()):.0f} s" in page
-    semantic = evidence.result("semantic", 0.9, "end")
-    assert semantic is not None
-    shown = difference_text(evidence.against_full(semantic)).lstrip("−")
-    assert f"at 90% it loses {shown} points" in (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    pages = {name: ROOT / "docs" / "evidence" / f"heads-{name}.md" for name in ("cifar10", "fashion")}
+    seconds = json.loads(pages["cifar10"].with_suffix(".json").read_text("utf-8"))["seconds"]
+    assert f"took {sum(seconds.values()):.0f} s" in pages["cifar10"].read_text(encoding="utf-8")
+    summary = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    fashion = pages["fashion"].read_text(encoding="utf-8")
+
+    def shown(name: str, arm: str, fraction: float) -> str:
+        (evidence,) = gather(pq.read_table(pages[name].with_suffix(".parquet")))
+        result = evidence.result(arm, fraction, "" if arm == "random" else "end")
+        assert result is not None
+        return difference_text(evidence.against_full(result))
+
+    assert f"90% loses {shown('cifar10', 'semantic', 0.9).lstrip('−')} points" in summary
+    assert f"points ({shown('fashion', 'semantic', 0.9)}), and 80%" in summary
+    for arm, fraction in (("semantic", 0.9), ("semantic", 0.8), ("random", 0.9)):
+        assert f"({shown('fashion', arm, fraction)})" in fashion
+    (evidence,) = gather(pq.read_table(pages["fashion"].with_suffix(".parquet")))
+    result = evidence.result("semantic", 0.8, "end")
+    worst = None if result is None else evidence.worst_class(result)
+    assert worst is not None and worst.beyond_chance and worst.code == 4  # coats
+    assert f"coats, {difference_text(worst.comparison).lstrip('−')} points" in fashion
 
 
 def test_the_correlation_of_shared_seeds_is_the_one_measured() -> None:
