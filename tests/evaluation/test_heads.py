@@ -17,10 +17,12 @@ import tenpercent as tp
 from tenpercent.cli.main import main
 from tenpercent.data.store.results import read_results
 from tenpercent.data.store.run_folder import RunFolder
+from tenpercent.decisions.log import DecisionLog
+from tenpercent.decisions.rows import ImageName, Kind
 from tenpercent.errors import UsageError
 from tenpercent.evaluation.heads.pool import Pool
 from tenpercent.evaluation.heads.regression import Features, fit
-from tenpercent.evaluation.heads.stage import evaluate_by_heads, find_by_heads
+from tenpercent.evaluation.heads.stage import HeadEvaluation, evaluate_by_heads, find_by_heads
 from tenpercent.evaluation.heads.trial import run_trial
 from tenpercent.evaluation.preparation import EvaluationRequest
 from tenpercent.evaluation.trials import Trial, plan_trials
@@ -247,6 +249,16 @@ def test_trials_of_one_split_count_once(vectors_run: Path) -> None:
     assert {len(one.done) for one in gather(same)[0].results} == {1}
 
 
+def test_heads_say_what_of_the_selection_they_ignore(
+    vectors_run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    evaluate_by_heads(vectors_run, request())
+    assert "ignored" not in caplog.text
+    DecisionLog(vectors_run).add(Kind.REMOVE, [ImageName("000")])
+    evaluate_by_heads(vectors_run, request())
+    assert "decisions about images are ignored by heads" in caplog.text
+
+
 def test_a_search_by_heads_ends_and_says_where(vectors_run: Path) -> None:
     evaluation, ended = find_by_heads(
         vectors_run, request(keep=(0.9, 0.5), arms=("full", "semantic"), trials=6), margin=20.0
@@ -282,6 +294,17 @@ def test_a_run_of_photos_is_tested_on_its_held_out_images(
     assert set(zip(*(found.own[name].to_pylist() for name in ("tested", "pool")), strict=True)) == {(12, 36)}
     assert "as many of each class as in: held out" in caplog.text
     assert caplog.text.count("by the network of") == 1  # the second call finds their vectors
+
+
+def test_heads_take_the_layer_that_the_run_was_clustered_by(photos: Path, tmp_path: Path) -> None:
+    embedder = tp.SelfSupervised(depth=8, steps=1, batch=16, dim=8, precision="float32")
+    run = tmp_path / "run"
+    tp.run(str(photos), out=run, embedder=embedder, holdout=0.25, cut=tp.Cut(0.5, layer="middle"))
+    ready = HeadEvaluation.of(run, request())
+    assert (ready.trees.layer, ready.pool.embeddings.layer) == ("middle", "middle")
+    middle = tp.Embeddings.load(run, "middle")
+    assert ready.pool.embeddings.width == middle.width != tp.Embeddings.load(run).width
+    assert set(evaluate_by_heads(run, request()).own["layer"].to_pylist()) == {"middle", "end"}
 
 
 def test_test_images_that_equal_training_images_are_counted(

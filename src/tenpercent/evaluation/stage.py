@@ -166,6 +166,11 @@ def _warn(run: RunFolder, protocol: Protocol) -> None:
     side = run.require(Stage.EMBED).settings.made_by.get("side")
     if side is not None and not isinstance(settings, Timm) and settings.side != side:
         log.warning("the embedding saw photos at %d pixels; train on the same with --side %d", side, side)
+    warn_of_ignored(run)
+
+
+def warn_of_ignored(run: RunFolder) -> None:
+    """Warn of images that the run's own selection keeps and an evaluation does not."""
     selected = run.stage(Stage.SELECT)
     if selected is not None and selected.settings.keep_ids:
         log.warning(

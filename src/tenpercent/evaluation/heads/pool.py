@@ -9,16 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ...data.sources.options import MAX_PIXELS, SourceOptions
 from ...data.store.embeddings import Embeddings, Ints
 from ...data.store.files import fingerprint
 from ...data.store.run_folder import RunFolder, Stage
-from ...embedding.by_run import embed_by_run
-from ...embedding.identity import borrowed, is_trained
+from ...embedding.identity import is_trained
 from ...errors import UsageError, counted
 from ...selection.stored import open_images
 from ..evaluation_set import EvaluationSet, evaluation_set
 from ..preparation import EvaluationRequest, no_labels
+from ..probing.candidates import embedded
 
 log = logging.getLogger("tenpercent")
 
@@ -52,11 +51,6 @@ class Pool:
     def n_tested(self) -> int:
         """Number of test images of a trial."""
         return int(self.tested.sum())
-
-    @property
-    def n_trained(self) -> int:
-        """Number of training images of a trial, of which an arm takes some."""
-        return len(self.embeddings) - self.n_tested
 
     def split(self, trial: int) -> tuple[Ints, Ints]:
         """Return the training and the test images of a trial, int64 each, ascending: drawn class by class.
@@ -107,7 +101,8 @@ def pool_of(run: RunFolder, embeddings: Embeddings, request: EvaluationRequest) 
         parts = np.where(sizes < SMALLEST, 0, np.maximum(1, np.floor(PART * sizes + 0.5))).astype(np.int64)
         found = Pool(ours, parts, "a fifth of the images", fingerprint([embeddings.origin, PART]))
     else:
-        theirs = _labelled(_embedded(run, tested), tested.name)
+        folder = embedded(run, tested, run.path / "test")
+        theirs = _labelled(Embeddings.load(folder.embeddings, embeddings.layer), tested.name)
         _check_apart(ours, theirs, tested.name)
         counts = np.bincount(theirs.labels, minlength=len(ours.class_names))  # type: ignore[arg-type]
         about = fingerprint([embeddings.origin, tested.source.fingerprint, tested.source.split, len(theirs)])
@@ -141,16 +136,6 @@ def test_set(run: RunFolder, request: EvaluationRequest) -> EvaluationSet | None
             "out, and each trial tests a fifth of the images"
         )
     return evaluation_set(run, images, request.test, request.test_options)
-
-
-def _embedded(run: RunFolder, tested: EvaluationSet) -> Embeddings:
-    """Embed the test images by the network of a run, unless that is done, in a folder of the run."""
-    source = tested.source.part(tested.rows)
-    rules, limit = source.decoding.rules, source.decoding.max_pixels
-    own = [] if limit == MAX_PIXELS else [limit]  # other images may be rejected
-    options = SourceOptions(rules=rules, max_pixels=limit if own else None)
-    to = run.path / "test" / fingerprint([borrowed(run), source.fingerprint, *own])
-    return Embeddings.load(embed_by_run(run, source, options, to).embeddings)
 
 
 def _labelled(embeddings: Embeddings, name: str) -> Embeddings:
@@ -201,6 +186,7 @@ def _together(ours: Embeddings, theirs: Embeddings) -> Embeddings:
         vectors=np.concatenate([_rows(ours), _rows(theirs)])[order],
         labels=np.concatenate([ours.labels, theirs.labels])[order],
         class_names=ours.class_names,
+        layer=ours.layer,
         sizes=None if without else np.concatenate([ours.sizes, theirs.sizes])[order],
     )
 

@@ -16,16 +16,18 @@ from ...data.store.files import fingerprint, remove_temporaries, write_text
 from ...data.store.run_folder import RunFolder, Stage
 from ...data.store.tables import damaged
 from ...data.store.typed import parsed
+from ...decisions.log import DecisionLog
 from ...errors import LockedError, UsageError, counted
 from ...progress import bar
 from ...selection.stored import load_embeddings
+from ...tree.cut import Rule
 from ..arms import check_arms
 from ..claims import Claims
 from ..experiment import missing, progress_of
 from ..other_trees import Trees
 from ..preparation import EvaluationRequest
 from ..results import Results
-from ..stage import Evaluation, checked_margin, searched_arm
+from ..stage import Evaluation, checked_margin, searched_arm, warn_of_ignored
 from ..trials import FULL, Trial, plan_trials
 from .pool import Pool, pool_of
 from .trial import GRID, VALIDATED, chosen_weight_decay, run_trial
@@ -77,9 +79,10 @@ class HeadEvaluation:
         """
         run = RunFolder.open(what)
         check_heads(run, request)
-        embeddings = load_embeddings(run)
-        pool = pool_of(run, embeddings, request)
-        trees = Trees(run, ignore_decisions=True)
+        _warn(run)
+        embeddings, trees = load_embeddings(run), Trees(run, ignore_decisions=True)
+        own = embeddings if trees.layer == embeddings.layer else load_embeddings(run, trees.layer)
+        pool = pool_of(run, own, request)
         origin = fingerprint([run.source.fingerprint, pool.about])
         results = Results(run, f"{run.source.fingerprint}-{embeddings.origin}")
         key = fingerprint([HEAD, VERSION, list(GRID), VALIDATED, origin, trees.within, trees.cut])
@@ -201,8 +204,23 @@ def find_by_heads(
         tried += own
 
 
+def _warn(run: RunFolder) -> None:
+    """Warn of what the run's own selection has that heads ignore, as each trial selects from other images."""
+    warn_of_ignored(run)
+    if DecisionLog(run.path).active():
+        log.warning(
+            "decisions about images are ignored by heads: every trial selects again by the tree alone"
+        )
+    selected = run.stage(Stage.SELECT)
+    if selected is not None and selected.settings.representative != Rule.CENTRE:
+        log.warning(
+            "--representative %s is ignored by heads: the image nearest to the centre of its group is kept",
+            selected.settings.representative,
+        )
+
+
 def _report(ready: HeadEvaluation, left: int) -> None:
-    """Say what is fitted on what, and what the run's own selection has that heads ignore."""
+    """Say what is fitted on what."""
     pool = ready.pool
     log.info(
         "%sheads on frozen vectors: every trial splits %s again, %s of them to test on (as many of each class as in: "

@@ -84,7 +84,7 @@ def of_run(path: Path, layers: Sequence[str], test: str | None, out: Path) -> li
         if note:
             return [of_vectors(name, one, note) for one in found]
     tested = evaluation_set(run, images, test, SourceOptions())
-    folder = _embedded(run, tested, out)
+    folder = embedded(run, tested, out)
     candidates = []
     for train, layer in zip(found, layers, strict=True):
         other = Embeddings.load(folder.embeddings, layer)
@@ -155,7 +155,7 @@ def timm_run(model: Timm, images: str | None, runs: Sequence[Path], out: Path) -
     return to
 
 
-def _embedded(run: RunFolder, tested: EvaluationSet, out: Path) -> RunFolder:
+def embedded(run: RunFolder, tested: EvaluationSet, out: Path) -> RunFolder:
     """Embed the test images by the network of a run, unless that is done; return their folder."""
     source = tested.source.part(tested.rows)
     rules, limit = source.decoding.rules, source.decoding.max_pixels
