@@ -16,6 +16,7 @@ Each message is one line that names the value, the limit and the remedy.
 
 from __future__ import annotations
 
+import copyreg
 import errno
 import importlib
 import importlib.util
@@ -28,6 +29,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]")
@@ -47,6 +49,10 @@ class TenpercentError(Exception):
             self.add_note(
                 f"In Python, as arguments, or as fields of SourceOptions, Cut and the embedder: {names}"
             )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the message and attributes: classes below take other arguments than the message."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class UsageError(TenpercentError, ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from ...errors import RunFolderError, UsageError, cant_write
 from .checksums import ABOUT, CHECKSUMS, of_table
 from .remains import TEMPORARY, held, remove_remains
 
+_OURS = secrets.token_hex(4)  # processes of two machines may have the same number
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -25,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         RunFolderError: the disk is full or the folder can't be written.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{_OURS}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()

@@ -1,0 +1,162 @@
+"""Runner of tasks in processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from ..errors import TenpercentError, UsageError
+from ..linkage.memory import Resources
+from ..linkage.threads import cpus
+from .task import RETRIES, Capacity, Finished, Share, Task, answer, killed_again
+
+MOST = 256  # processes: more would only fill the memory
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Processes of this machine as the place for tasks.
+
+    Attributes:
+        workers: their number, from 1 to 256.
+    """
+
+    workers: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.workers <= MOST:
+            raise UsageError(f"--workers is {self.workers}; it must be from 1 to {MOST}")
+
+    @contextmanager
+    def opened(self, folder: Path) -> Iterator[OwnProcesses]:
+        """Keep processes, which start with their first task and end with this context, or with this process."""
+        runner = OwnProcesses(self.workers)
+        try:
+            yield runner
+        finally:
+            runner.end()
+
+
+@dataclass(eq=False)
+class OwnProcesses:
+    """Processes of this machine, each with a pipe of its own: where one is killed, its task alone is done again."""
+
+    workers: int
+    _idle: list[_Worker] = field(default_factory=list)
+
+    def capacity(self, memory: int | None) -> Capacity:
+        """See `Runner`."""
+        whole = Resources(memory=memory).bytes
+        each = Share(max(1, cpus() // self.workers), whole // self.workers)
+        return Capacity(self.workers, each, Share(cpus(), whole))
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+        """See `Runner`; tasks that take the whole machine come first, one after the other."""
+        yield from self._run([task for task in tasks if task.alone], 1)
+        yield from self._run([task for task in tasks if not task.alone], self.workers)
+
+    def _run(self, tasks: Sequence[Task], most: int) -> Iterator[Finished]:
+        pending, kills = deque(tasks), Counter[Path]()
+        running: dict[Connection, tuple[_Worker, Task]] = {}
+        try:
+            while pending or running:
+                while pending and len(running) < most:
+                    worker, task = self._idle.pop() if self._idle else _Worker(), pending.popleft()
+                    worker.begin(task)
+                    running[worker.connection] = worker, task
+                for connection in wait(list(running)):
+                    assert isinstance(connection, Connection)
+                    worker, task = running.pop(connection)
+                    try:
+                        error = worker.finish()
+                    except EOFError:
+                        kills[task.output] += 1
+                        worker.kill()
+                        if kills[task.output] > RETRIES:
+                            raise killed_again(task) from None
+                        pending.appendleft(task)
+                    else:
+                        self._idle.append(worker)
+                        yield Finished(task, error)
+        finally:
+            for worker, _ in running.values():
+                worker.kill()
+
+    def end(self) -> None:
+        """End the processes."""
+        while self._idle:
+            self._idle.pop().kill()
+
+
+class _Worker:
+    """Process that does tasks, one after the other. It is spawned: the fork of a process with threads may hang."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()  # so that its death ends the pipe
+        self._ready = False
+
+    def begin(self, task: Task) -> None:
+        """Give it a task."""
+        with suppress(ConnectionError):  # it was killed meanwhile, which `finish` tells
+            self.connection.send(task)
+
+    def finish(self) -> TenpercentError | None:
+        """Wait for the end of its task, and return the error that the task met.
+
+        Raises:
+            EOFError: it was killed.
+            TenpercentError: it did not start.
+            Exception: the task's function has a fault.
+        """
+        try:
+            self._ready = self._ready or self.connection.recv() is None
+            error: Exception | None = self.connection.recv()
+        except (EOFError, ConnectionError):
+            self._process.join()
+            if not self._ready and self._process.exitcode == 1:  # Python's own, after a traceback
+                raise TenpercentError(
+                    'a process for tasks did not start, see above; in a script, begin below if __name__ == "__main__":'
+                ) from None
+            raise EOFError from None
+        if error is None or isinstance(error, TenpercentError):
+            return error
+        raise error
+
+    def kill(self) -> None:
+        """End it at once; its task leaves no file."""
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
+
+
+def _serve(connection: Connection) -> None:
+    """Do the tasks that come, until the process that sends them has ended."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the parent too, which ends this one
+    connection.send(None)
+    while True:
+        try:
+            connection.send(answer(connection.recv()))
+        except (EOFError, ConnectionError):
+            return
+        except Exception as error:  # noqa: BLE001 – raised again where the task was asked for
+            connection.send(error)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
