@@ -91,11 +91,6 @@ def test_an_image_that_took_no_part_is_explained(run: Path, capsys: pytest.Captu
     assert "took no part: it was rejected" in capsys.readouterr().err
 
 
-def test_an_array_is_refused_with_the_remedy() -> None:
-    with pytest.raises(UsageError, match="from_numpy"):
-        tp.cluster(np.eye(3))  # type: ignore[arg-type]
-
-
 def test_the_same_bytes_for_shuffled_vectors(tmp_path: Path) -> None:
     generator = np.random.default_rng(3)
     rows = np.repeat(generator.standard_normal((30, 6)).astype(np.float32), 2, axis=0)

@@ -21,10 +21,10 @@ torch = pytest.importorskip("torch")
 vision = pytest.importorskip("torchvision.datasets")
 
 
-def lines_of_readme() -> str:
+def lines_of_readme(block: int = 0) -> str:
     found: list[str] = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(found) == 1
-    return found[0]
+    assert len(found) == 2
+    return found[block]
 
 
 @pytest.fixture
@@ -99,6 +99,17 @@ def test_the_second_way_of_the_first_line(photos: Path) -> None:
     order = np.random.default_rng(1).permutation(len(dataset))
     with pytest.raises(UsageError, match="rows differ"):
         selection.subset(torch.utils.data.Subset(dataset, order))
+
+
+def test_the_line_for_own_vectors() -> None:
+    pandas = pytest.importorskip("pandas")
+    vectors, names = np.random.default_rng(2).normal(size=(60, 4)), [f"{row}.jpg" for row in range(60)]
+    known = {"tp": tp, "vectors": vectors, "y": list(CLASSES) * EACH, "names": names}
+    exec(
+        compile(lines_of_readme(1), str(README), "exec"),
+        made := {**known, "frame": pandas.DataFrame({"n": names})},
+    )
+    assert sorted(made["frame"]["n"]) == made["selection"].kept.tolist() and len(made["frame"]) == 54
 
 
 # ---- what the command prints -----------------------------------------------------------------------------------------

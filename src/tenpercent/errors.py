@@ -157,8 +157,8 @@ def disk_remedy(error: OSError) -> str:
     return "free some space there"
 
 
-def require(module: str, extra: str) -> ModuleType:
-    """Import `module`, or raise `MissingExtraError` naming the extra that brings it."""
+def require(module: str, extra: str = "") -> ModuleType:
+    """Import `module`, or raise `MissingExtraError` naming the extra that brings it, or else its package."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -176,5 +176,5 @@ def require_installed(package: str, extra: str) -> None:
 
 def _missing(package: str, extra: str) -> MissingExtraError:
     return MissingExtraError(
-        f"{package} is not installed; install it with: pip install 'tenpercent[{extra}]'"
+        f"{package} is not installed; install it with: pip install {repr(f'tenpercent[{extra}]') if extra else package}"
     )

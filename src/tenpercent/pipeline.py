@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from .data.sources.changes import Change, check_not_skipped, said_change, takes_it
+from .data.sources.changes import Change, check_not_skipped, takes_it
+from .data.sources.given import as_embeddings, is_place, with_columns
 from .data.sources.options import SourceOptions
 from .data.sources.run_name import run_folder_of
 from .data.sources.run_source import open_for_run
-from .data.sources.source import ImageSource
 from .data.store.checks import as_path
-from .data.store.embeddings import Embeddings
 from .data.store.ids import as_text, find_id
-from .data.store.left_out import check_takes_part, read_rejected
+from .data.store.left_out import check_takes_part
 from .data.store.run_folder import RunFolder, Stage
 from .decisions.log import ANSWERS, DecisionLog
+from .embedding.choice import check_vectors_alone
 from .embedding.settings import by_name
 from .embedding.stage import embed_opened
 from .errors import StageError, UsageError
@@ -35,7 +35,6 @@ if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
     from .exporting import ExportFormat, ExportSummary
     from .selection.explanation import Explanation
     from .selection.selection import Selection
-    from .selection.stored import OpenRun
     from .selection.strategies.strategy import Strategy
     from .tree.cut import Within
     from .tree.merges import Merges
@@ -44,10 +43,13 @@ log = logging.getLogger("tenpercent")
 
 
 def run(
-    source: str | Path,
+    source: Any,
     *,
     out: str | Path | None = None,
     keep: float | None = None,
+    labels: Any = None,
+    ids: Any = None,
+    embeddings: Any = None,
     embedder: Embedder | ByLabels | str | None = None,
     holdout: float = 0.0,
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
@@ -58,10 +60,15 @@ def run(
     """Embed, cluster, select and report: all stages, each resumed if it was interrupted.
 
     Args:
-        source: a folder, ``hf:NAME``, ``torchvision:NAME``, ``digits``, Parquet or ready vectors.
+        source: a folder, ``hf:NAME``, ``torchvision:NAME``, ``digits``, Parquet or ready vectors, by name; or vectors
+            themselves, in any form that `given_vectors` takes. Without `out` these are clustered in memory, and nothing
+            is written.
         out: the run folder; created, or resumed if it exists. None for ``runs/`` and the name of the source:
             ``runs/photos`` for ``data/photos/``, ``runs/cifar10`` for ``hf:uoft-cs/cifar10``.
-        keep: the fraction kept, in (0, 1]; default 0.9. A shortcut for ``cut=Cut(keep=keep)``.
+        keep: the fraction kept, in (0, 1], or the number kept, from 2 up; default 0.9. A shortcut for
+            ``cut=Cut(keep=keep)``.
+        labels, ids: of vectors, one a row; or names of columns of the source.
+        embeddings: name of the source's column of vectors.
         embedder: `Supervised` (the default for small labelled images), `Pretrained` (for all others),
             `SelfSupervised`, `Timm`, each also by name with its defaults, as at ``--embedder``: ``"pretrained"``,
             ``"timm:NAME"``; a torch module or a function.
@@ -73,7 +80,7 @@ def run(
             results move to ``earlier/`` in the run folder, decisions stay.
 
     Returns:
-        The selection, stored in the run folder beside the report.
+        The selection; stored in the run folder, beside the report, where there is one.
 
     Raises:
         UsageError: a value out of its range, or one that has no meaning for the source; `SourceError` for the source.
@@ -82,6 +89,17 @@ def run(
     """
     cut, embedder = one_cut(cut, keep), by_name(embedder)
     allowed = checked_memory(memory)
+    options, values = with_columns(options, labels=labels, ids=ids, embeddings=embeddings)
+    if not is_place(source) and out is None:
+        from .selection.by_tree import select_vectors
+
+        check_vectors_alone("what is given", embedder, holdout)
+        return select_vectors(as_embeddings(source, options, **values), cut, allowed)
+    if values:
+        raise UsageError(
+            f"{' and '.join(values)} given beside {source}, which is read from its place; give the name of a column, "
+            "or options=SourceOptions(labels=FILE, ids=FILE)"
+        )
     folder = run_folder_of(source, out)
     options, opened = open_for_run(source, options, folder, reread=reread)
     check_cut(cut, opened)
@@ -89,18 +107,19 @@ def run(
     if out is None:
         log.warning("writing to %s", folder)  # a program that named no folder sees it too
     made = embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
+    from .reporting.stage import report_run
     from .selection.stage import cluster_beyond, select_run
     from .selection.stored import OpenRun
 
     opened_run = OpenRun.embedded(made, opened)
     cluster_beyond(opened_run, cut, allowed)
     selection = select_run(opened_run, cut, allowed)
-    _report_run(opened_run)
+    report_run(opened_run)
     return selection
 
 
 def cluster(
-    what: str | Path | Embeddings,
+    what: Any,
     keep: float | None = None,
     *,
     threshold: float | None = None,
@@ -111,8 +130,10 @@ def cluster(
     """Build the first merges of the complete-linkage tree, to the requested depth.
 
     Args:
-        what: embeddings, or a run folder, which then stores the merges.
-        keep: the smallest fraction that the tree must be able to keep; 0.5 where neither it nor `threshold` is given.
+        what: embeddings, or vectors in any form that `given_vectors` takes; or a run folder, which then stores the
+            merges.
+        keep: the smallest fraction, or number of images, that the tree must be able to keep; 0.5 where neither
+            it nor `threshold` is given.
         threshold: the height that it must reach, instead of `keep`.
         within: ``class`` or ``all``; None for class by class where there are labels.
         layer: for a run folder, the layer of the vectors: ``start``, ``middle`` or ``end`` (the default); embeddings
@@ -130,9 +151,10 @@ def cluster(
     allowed = checked_memory(memory)
     keep = DEPTH if keep is None and threshold is None else keep
     depth = Cut(keep, threshold, within=within, layer=layer)
-    if isinstance(what, Embeddings):
-        check_layer(layer, what)
-        return cluster_embeddings(what, depth, Resources(memory=allowed))
+    if not is_place(what):
+        vectors = as_embeddings(what)
+        check_layer(layer, vectors)
+        return cluster_embeddings(vectors, depth, Resources(memory=allowed))
     from .selection.stage import cluster_run
     from .selection.stored import OpenRun
 
@@ -140,7 +162,7 @@ def cluster(
 
 
 def select(
-    what: str | Path | Merges,
+    what: Any,
     cut: Cut | None = None,
     *,
     keep: float | None = None,
@@ -151,9 +173,10 @@ def select(
     """Cut a tree and keep one image of each group; if the cut is deeper than the tree, the tree is deepened first.
 
     Args:
-        what: merges, or a run folder, which then stores the selection.
+        what: merges; embeddings, or vectors in any form that `given_vectors` takes, which are clustered as deep as that
+            needs; or a run folder, which then stores the selection.
         cut: the cut; default keep 0.9. Its `within` and `layer`, where given, must be those of the clustering.
-        keep: the fraction kept, a shortcut for ``cut=Cut(keep=keep)``.
+        keep: the fraction kept, or the number, a shortcut for ``cut=Cut(keep=keep)``.
         locked: images that must stay because they are labelled already, by id: a shortcut for ``Cut(locked=...)``.
         memory: memory limit for clustering further, in bytes or as ``"4GiB"``; None for half of free memory.
         ignore_decisions: cut as if there were no decisions.
@@ -164,6 +187,7 @@ def select(
         MemoryBudgetError: the cut needs more memory: says what fits.
     """
     from .selection.by_tree import select as select_merges
+    from .selection.by_tree import select_vectors
     from .selection.stage import select_run
     from .selection.stored import OpenRun, describe_change
     from .tree.merges import Merges
@@ -171,6 +195,8 @@ def select(
     cut, allowed = one_cut(cut, keep, locked), checked_memory(memory)
     if isinstance(what, Merges):
         return select_merges(what, cut, allowed)
+    if not is_place(what):
+        return select_vectors(as_embeddings(what), cut, allowed)
     run = OpenRun.open(what)
     selection = select_run(run, cut, allowed, ignore_decisions=ignore_decisions)
     if changed := describe_change(run.folder):
@@ -179,7 +205,7 @@ def select(
 
 
 def select_by(
-    what: str | Path | Embeddings,
+    what: Any,
     keep: float | None = None,
     *,
     strategy: Strategy | str,
@@ -191,7 +217,8 @@ def select_by(
     """Choose the images to keep by another strategy than the tree: docs/strategies.md compares them.
 
     Args:
-        what: embeddings, or a run folder, which then stores the selection. For a clustered run folder, its layer and
+        what: embeddings, vectors in any form that `given_vectors` takes, or a run folder, which then stores the
+            selection. For a clustered run folder, its layer and
             `within` are used.
         strategy: ``random``, ``kcenter``, ``graph-remove``, ``graph-add``, ``semdedup``, ``ccs``, ``spread``,
             ``mixed`` or ``semantic``; some take a value, ``"mixed:0.3"``.
@@ -208,8 +235,8 @@ def select_by(
 
     chosen = CheckedStrategy.of(strategy)
     how: dict[str, Any] = {"strategy": chosen, "threshold": threshold, "seed": seed, "scores": scores}
-    if isinstance(what, Embeddings):
-        return select_embeddings(what, keep, within=within, **how)
+    if not is_place(what):
+        return select_embeddings(as_embeddings(what), keep, within=within, **how)
     folder = RunFolder.open(what)
     folder.require(Stage.EMBED)
     if any(one.kind not in ANSWERS for one in DecisionLog(folder.path).active()):
@@ -251,64 +278,10 @@ def report(
         UsageError: a margin out of its range.
         StageError: the run folder holds no selection.
     """
+    from .reporting.stage import report_run
     from .selection.stored import OpenRun
 
-    return _report_run(OpenRun.open(what), margin, ignore_decisions=ignore_decisions, protocol=protocol)
-
-
-def _report_run(
-    run: OpenRun,
-    margin: float | None = None,
-    *,
-    ignore_decisions: bool = False,
-    protocol: str | None = None,
-) -> Path:
-    """Write the report of an open run."""
-    from .data.store.results import read_results
-    from .reporting.report import ReportInput, write_report
-    from .selection.current import current_selection, cut_since
-
-    folder = run.folder
-    with folder.lock(Stage.REPORT):
-        clock = Stopwatch()
-        folder.require(Stage.SELECT)
-        merges = run.decided(ignore=ignore_decisions)
-        cut = cut_since(run, ignore_decisions=ignore_decisions)
-        merges = merges if cut is None else merges.deepened(cut)
-        selection = current_selection(run, merges, cut)
-        images, changed = _images_of(run)
-        results = read_results(folder)
-        given = ReportInput(
-            merges.embeddings,
-            merges,
-            selection,
-            images,
-            read_rejected(folder),
-            folder.read(),
-            results,
-            margin,
-            changed,
-            path=folder.path,
-        )
-        write_report(folder.report, given)
-        if results is not None:
-            from .reporting.evidence.section import write_evidence
-
-            write_evidence(folder.evidence, results, selection.class_names, margin, protocol)
-        folder.record(Stage.REPORT, {}, clock.seconds)
-    return folder.report
-
-
-def _images_of(run: OpenRun) -> tuple[ImageSource | None, str]:
-    """Return the images of a run as far as they still exist, and what has changed, which is logged too."""
-    try:
-        images, change = run.present() or (None, Change())
-    except (UsageError, StageError) as gone:
-        log.warning("the report has no pictures: %s", gone)
-        return None, str(gone)
-    if images is not None and change:
-        log.warning("%s", said_change(change, run.folder))
-    return images, str(change)
+    return report_run(OpenRun.open(what), margin, ignore_decisions=ignore_decisions, protocol=protocol)
 
 
 def explain(what: str | Path, name: str | int) -> Explanation:

@@ -173,12 +173,15 @@ def test_leaks_within_a_similarity_are_questioned(vectors: Path) -> None:
 @pytest.mark.parametrize(
     ("keep", "remedy"),
     [
-        (90, "for 90 percent give 0.9"),
+        (90.0, "for 90 percent give 0.9, for 90 images the int 90"),
+        (1, "give 1.0 for all, or a number from 2 up"),
+        (500, "there are [0-9]+; give at most"),
         (62.5, "for 62.5 percent give 0.625"),
         (0, "every class keeps at least one image"),
         (-0.5, "above 0 and at most 1"),
         (float("nan"), "above 0 and at most 1"),
         (float("inf"), "above 0 and at most 1"),
+        (-1, "above 0 and at most 1"),
         (10**400, "above 0 and at most 1"),
         ("0.9", "above 0 and at most 1"),
         (True, "above 0 and at most 1"),

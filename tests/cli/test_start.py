@@ -53,4 +53,4 @@ def test_help_states_the_defaults_of_the_library() -> None:
     assert f"(default: {EvaluationRequest().embeddings})" in help_of("evaluate", "--embeddings")
     assert f"(default: {signature(tp.run).parameters['holdout'].default:g})" in help_of("run", "--holdout")
     assert f"--find {' '.join(map(str, SEARCHED))})" in help_of("evaluate", "--keep")
-    assert f"up to 1 (default: {tp.Cut().keep})" in help_of("run", "--keep")
+    assert f"from 2 up (default: {tp.Cut().keep})" in help_of("run", "--keep")

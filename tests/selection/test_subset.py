@@ -404,7 +404,7 @@ def test_what_is_no_data_set_is_refused_in_one_line() -> None:
         def __iter__(self) -> Any:
             return iter(range(N))
 
-    refused(selection, pandas.DataFrame({"a": range(N)}), r"frame\[selection\.row_mask\]")
+    refused(selection, pandas.DataFrame({"a": range(N)}), r"selection\.apply\(frame\)")
     refused(selection, {"train": one(), "test": one()}, "one data set, not a dict of train, test")
     refused(selection, data.DataLoader(one(), batch_size=1), r"loader\.dataset")
     refused(selection, Stream(), "with a length, not Stream")

@@ -47,7 +47,7 @@ def run(arguments: Namespace) -> None:
     from ..reporting.summary import describe_run
 
     request = {
-        **given(arguments, tp.run, "keep"),
+        **given(arguments, tp.run, "keep", "labels", "ids"),  # `options` has the files of these
         "options": options_of(arguments),
         "embedder": embedder_of(arguments),
         "cut": cut_of(arguments),

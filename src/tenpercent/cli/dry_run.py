@@ -97,6 +97,7 @@ def plan(
     folder = RunFolder.at(place)
     embedding = _embedding(source, opened, folder, embedder, holdout, options, reread=reread, layer=cut.layer)
     first, n, width = embedding
+    cut = cut.among(n)
     by_class = opened.labels is not None and str(cut.within) != "all"
     classes = max(len(opened.class_names), 1) if by_class else 1
     clustering = clustering_seconds(n, width, classes)

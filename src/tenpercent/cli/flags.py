@@ -28,6 +28,11 @@ def fraction(text: str) -> float:
     return number(text.rstrip("% ")) / 100 if text.endswith("%") else number(text)
 
 
+def share(text: str) -> float:
+    """Return a flag's text as a number of images where it is whole, else as a fraction."""
+    return int(text) if text.isdecimal() and len(text) < LONGEST else fraction(text)
+
+
 def path(text: str) -> Path:
     """Return a flag's text as a path; an empty one, which would be the current folder, is refused."""
     if not text.strip():
@@ -53,6 +58,7 @@ def _shown(text: str) -> str:
 # By the placeholder of a value in the help; any other value is text.
 TYPES: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("FRACTION",), fraction),
+    "KEEP": share,
     **dict.fromkeys(("HEIGHT", "POINTS"), number),
     **dict.fromkeys(("N", "LAYERS", "PIXELS", "PORT"), whole),
     **dict.fromkeys(("FILE", "FOLDER", "PATH", "RUN"), path),
@@ -262,8 +268,8 @@ CUT = group(
     one_of(
         flag(
             "--keep",
-            "FRACTION",
-            "fraction to keep, above 0 and up to 1 (default: {tree.cut:DEFAULT_KEEP})",
+            "KEEP",
+            "fraction to keep, above 0 and up to 1.0, or number of images from 2 up (default: {tree.cut:DEFAULT_KEEP})",
         ),
         flag(
             "--threshold",

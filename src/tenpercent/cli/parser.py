@@ -70,8 +70,9 @@ COMMANDS = (
             one_of(
                 flag(
                     "--keep",
-                    "FRACTION",
-                    "smallest fraction that the tree must be able to keep (default: {tree.cut:DEPTH})",
+                    "KEEP",
+                    "smallest fraction, or number of images, that the tree must be able to keep (default: "
+                    "{tree.cut:DEPTH})",
                 ),
                 flag("--threshold", "HEIGHT", "instead of --keep: height that the tree must reach"),
             ),

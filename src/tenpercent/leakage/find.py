@@ -25,7 +25,7 @@ from .compared_set import ComparedSet
 from .pairs import NOT_SAME, ImagePairs, MatchKind, SimilarPairs
 from .pictures import same_pictures
 from .result import Leaks
-from .sets import Spec, open_test, open_train, vectors_of
+from .sets import open_test, open_train, vectors_of
 
 if TYPE_CHECKING:
     from ..embedding.by_labels import ByLabels
@@ -41,8 +41,8 @@ SAMPLE = 50_000  # training images that this is measured on, evenly spaced in id
 
 
 def leaks(
-    train: Spec,
-    test: Spec | None = None,
+    train: Any,
+    test: Any = None,
     *,
     threshold: float | None = None,
     embedder: Embedder | ByLabels | str | None = None,
@@ -55,7 +55,8 @@ def leaks(
     """Find the test images with a near-duplicate in the training set, exactly: every pair within the threshold.
 
     Args:
-        train: the training set: a run folder, a source of images or of vectors, or embeddings.
+        train: the training set: a run folder, a source of images or of vectors, embeddings, or vectors in any form that
+            `given_vectors` takes.
         test: the test set, likewise; None for the split `test` of the training set's own source, or else `validation`.
         threshold: the largest dissimilarity of near-duplicates by vector; None for 0, or without the images of both
             sets for the height within which 1% of the different training images have another one. Equal files, and

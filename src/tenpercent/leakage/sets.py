@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..data.sources.changes import said_change
 from ..data.sources.classes import renamed, same_classes
 from ..data.sources.first_line import account, describe_taken
+from ..data.sources.given import as_embeddings, is_place
 from ..data.sources.huggingface import names_split, without_split
 from ..data.sources.opening import open_source
 from ..data.sources.options import SourceOptions
@@ -54,16 +55,24 @@ class OpenedSet(NamedTuple):
     content: Content
 
 
-def open_train(spec: Spec, options: SourceOptions) -> OpenedSet:
+def open_train(spec: Any, options: SourceOptions) -> OpenedSet:
     """Open the training set.
 
     Raises:
         UsageError, RunFolderError: it can't be opened, or the options don't apply to it.
     """
+    spec, options = _taken(spec, options)
     return OpenedSet("TRAIN", spec, options, _opened(spec, options))
 
 
-def open_test(spec: Spec | None, options: SourceOptions, train: OpenedSet) -> OpenedSet:
+def _taken(spec: Any, options: SourceOptions) -> tuple[Spec, SourceOptions]:
+    """Return a path, or what is passed instead as embeddings, with the options that are left for it."""
+    if is_place(spec):
+        return spec, options
+    return as_embeddings(spec, options), SourceOptions(rules=options.rules)
+
+
+def open_test(spec: Any, options: SourceOptions, train: OpenedSet) -> OpenedSet:
     """Open the test set: of a source with splits the split `test`, unless `options` names another.
 
     Args:
@@ -75,6 +84,7 @@ def open_test(spec: Spec | None, options: SourceOptions, train: OpenedSet) -> Op
         UsageError, RunFolderError: it can't be opened, has no such split, or is the training set itself.
     """
     options = replace(options, rules=_rules(train))
+    spec, options = _taken(spec, options)
     if spec is None:
         options.allow("the test split of TRAIN's own source", "split")
         return _other_split((options.split,) if options.split else ("test", "validation"), train)
@@ -98,7 +108,6 @@ def open_test(spec: Spec | None, options: SourceOptions, train: OpenedSet) -> Op
 
 def _opened(spec: Spec, options: SourceOptions) -> Content:
     if isinstance(spec, Embeddings):
-        options.allow("embeddings")
         return spec
     if (as_path(spec, "a set of images") / "run.json").is_file():
         options.allow("a run folder")

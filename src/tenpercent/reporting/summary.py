@@ -52,6 +52,8 @@ def describe_request(selection: Selection) -> str:
     by = "" if selection.strategy == "semantic" else f" by {selection.strategy}"
     if settings.get("threshold") is not None:
         return f"Asked to group images up to {settings['threshold']:g} apart{by}"
+    if settings.get("count") is not None:
+        return f"Asked to keep {counted(settings['count'], 'image')}{by}"
     return f"Asked to keep {100 * settings['keep']:.4g}%{by}"
 
 

@@ -58,7 +58,8 @@ def select_by(
 
     Args:
         embeddings: the vectors.
-        keep: the fraction of images to keep, in (0, 1]; 0.9 where neither it nor `threshold` is given.
+        keep: the fraction of images to keep, in (0, 1], or their number, from 2 up; 0.9 where neither it nor
+            `threshold` is given.
         strategy: its name, with a value after a colon where it has one (``"mixed:0.3"``).
         threshold: instead, of ``semantic``, ``kcenter`` and ``graph-remove``: the dissimilarity to stop at.
         within: ``class`` (default where there are labels) or ``all``.
@@ -72,7 +73,8 @@ def select_by(
         MemoryBudgetError: the tree of ``semantic``, ``spread`` or ``mixed`` needs more memory; the message says what
             fits.
     """
-    chosen, cut = CheckedStrategy.of(strategy), Cut(keep, threshold, within=within)
+    chosen = CheckedStrategy.of(strategy)
+    cut = Cut(keep, threshold, within=within).among(len(embeddings))
     if cut.threshold is not None and chosen.name not in STOPS_AT_THRESHOLD:
         raise UsageError(
             f"strategy {chosen.name} does not support a threshold ({cut.threshold:g}); give keep instead"

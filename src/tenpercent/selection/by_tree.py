@@ -11,9 +11,9 @@ from ..data.store.files import fingerprint
 from ..data.store.ids import positions_of
 from ..errors import UsageError, counted
 from ..linkage.memory import Resources
-from ..tree.cut import Cut, Rule, rule_words
+from ..tree.cut import Cut, Rule, check_cut, rule_words
 from ..tree.memory_limit import checked_memory
-from ..tree.merges import Merges
+from ..tree.merges import Merges, cluster
 from ..tree.partition import Partition
 from ..tree.representatives import representatives
 from ..tree.steps import Bools
@@ -37,6 +37,7 @@ def select(merges: Merges, cut: Cut, memory: int | str | None = None) -> Selecti
             (`Embeddings.shared`) and have changed, which are read once for that.
         MemoryBudgetError: the cut needs more memory; the message says what fits.
     """
+    asked, cut = cut, cut.among(len(merges.embeddings))
     if cut.representative != Rule.CENTRE and merges.embeddings.preference is None:
         merges = preferring(merges, cut.representative)
     embeddings, resources = merges.embeddings, Resources(memory=checked_memory(memory))
@@ -77,12 +78,13 @@ def select(merges: Merges, cut: Cut, memory: int | str | None = None) -> Selecti
         dissimilarity=dissimilarity,
         group_diameter=part.diameter[part.group],
         classes=_class_cuts(deep, part.taken, kept),
-        settings=_settings(merges, cut, len(wanted), embeddings.ids[locked].tolist()),
+        settings=_settings(merges, asked, len(wanted), embeddings.ids[locked].tolist()),
         notes=(
             *(() if around is None else around.notes),
             *_rule_notes(embeddings, part, cut),
             *part.notes,
             *_asked_notes(len(wanted), len(extra)),
+            *_count_notes(asked, len(embeddings)),
         ),
         origin=embeddings.origin,
         length=embeddings.length,
@@ -91,10 +93,17 @@ def select(merges: Merges, cut: Cut, memory: int | str | None = None) -> Selecti
     )
 
 
+def select_vectors(embeddings: Embeddings, cut: Cut, memory: int | str | None = None) -> Selection:
+    """Cluster embeddings as deep as a cut needs, and select: see `select`."""
+    check_cut(cut, embeddings)
+    depth = Cut(cut.keep, cut.threshold, within=cut.within)
+    return select(cluster(embeddings, depth, Resources(memory=checked_memory(memory))), cut, memory)
+
+
 def _settings(merges: Merges, cut: Cut, asked: int, locked: list[str]) -> dict[str, Any]:
     """Return the settings that a selection records."""
     settings: dict[str, Any] = {
-        "keep": cut.keep,
+        "keep": cut.among(len(merges.embeddings)).keep,
         "threshold": cut.threshold,
         "budget": None if cut.keep is None else str(cut.budget),
         "within": str(merges.within),
@@ -102,6 +111,8 @@ def _settings(merges: Merges, cut: Cut, asked: int, locked: list[str]) -> dict[s
         "min_per_class": cut.min_per_class,
         "keep_ids": asked,
     }
+    if isinstance(cut.keep, int):
+        settings["count"] = cut.keep
     if cut.holds_height:
         settings["hold"] = str(cut.hold)
     if cut.representative != Rule.CENTRE:
@@ -147,3 +158,10 @@ def _asked_notes(asked: int, extra: int) -> tuple[str, ...]:
         return ()
     said = f"{counted(asked - extra, 'representative')}, {extra:,} kept in addition"
     return (f"keep_ids names {counted(asked, 'image')}: {said}",)
+
+
+def _count_notes(cut: Cut, images: int) -> tuple[str, ...]:
+    """Return a note where a number to keep could be meant as percent."""
+    if not isinstance(cut.keep, int) or not cut.keep <= 100 < images:
+        return ()
+    return (f"keep {cut.keep} is a number of images; {cut.keep} percent is {cut.keep / 100:g}",)

@@ -17,8 +17,9 @@ from ..data.store.embeddings import Embeddings
 from ..data.store.files import write_table
 from ..data.store.ids import as_given, as_text, find_id, positions_of
 from ..data.store.tables import check
-from ..errors import UsageError, quoted
+from ..errors import UsageError, quoted, require
 from ..tree.stage_files import read_stage, stored_file
+from .applied import applied
 from .arrays import ClassCut, SelectionArrays
 from .explanation import Explanation, explain
 from .notebook import selection_html
@@ -26,6 +27,7 @@ from .selection_file import FORMAT, LAYOUT, claims, length_beside
 from .subset import checked_subset
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch.utils.data import Dataset, Subset
 
 
@@ -117,6 +119,40 @@ class Selection(SelectionArrays):
             UsageError: the dataset has another length, or other labels.
         """
         return checked_subset(self, dataset)
+
+    def apply(self, data: Any) -> Any:
+        """Return what has one row an image, in the order of the source, without the rows that don't stay.
+
+        Args:
+            data: a frame of pandas or Polars, an Arrow table or column, a `datasets.Dataset`, a torch data set or
+                tensor, an array, a list or a tuple; the result is of the same kind (of a torch data set, a `Subset`).
+
+        Raises:
+            UsageError: it has another number of rows, or other files or labels, or is none of these.
+        """
+        return applied(self, data)
+
+    def to_arrow(self) -> pa.Table:
+        """Return `table` in the order of the source: one row an image that has a vector, its row in column ``row``."""
+        return self.table.sort_by("row")
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return `to_arrow` as a frame of pandas.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        require("pandas")
+        frame: pd.DataFrame = self.to_arrow().to_pandas()
+        return frame
+
+    def to_polars(self) -> Any:
+        """Return `to_arrow` as a frame of Polars.
+
+        Raises:
+            MissingExtraError: Polars is not installed.
+        """
+        return require("polars").from_arrow(self.to_arrow())
 
     def with_source(self, spec: str, options: dict[str, Any], length: int) -> Selection:
         """Return the same selection with its source: for pictures in a notebook, and the length for `subset`."""

@@ -28,6 +28,7 @@ log = logging.getLogger("tenpercent")
 def cluster_beyond(run: OpenRun, cut: Cut, memory: int | None) -> None:
     """Cluster deeper than the cut, so that the report can show what lies beyond it; small sets far beyond it."""
     depth = Cut(cut.keep, cut.threshold, within=cut.within, layer=cut.layer)
+    cut = cut.among(len(run.embeddings(cut.layer or "end")))
     if cut.keep is None:
         cluster_run(run, depth, memory, find_gap=True)
         return
@@ -45,6 +46,7 @@ def cluster_run(run: OpenRun, depth: Cut, allowed: int | None, *, find_gap: bool
     folder.require(Stage.EMBED)
     with folder.lock(Stage.CLUSTER, Stage.SELECT, Stage.REPORT):
         embeddings = run.embeddings(depth.layer or "end")
+        depth = depth.among(len(embeddings))
         clock = Stopwatch()
         stored = stored_merges(folder, embeddings, depth.within)
         if stored is not None and stored.covers(depth):
@@ -91,15 +93,16 @@ def select_run(run: OpenRun, cut: Cut, allowed: int | None, *, ignore_decisions:
         _check_clustered_so(folder, merges, cut)
         cut = grown(cut, folder, merges.embeddings)
         merges = preferring(merges, cut.representative, run)
-        if not cut.locked and not merges.covers(cut):  # around locked images the rest has a tree of its own
+        reach = cut.among(len(merges.embeddings))
+        if not cut.locked and not merges.covers(reach):  # around locked images the rest has a tree of its own
             with folder.lock(Stage.CLUSTER):
                 deepening = Stopwatch()
                 log.info("the stored tree is not deep enough; deepening it")
                 bare = merges.bare
-                merges = merges.deepened(cut, resources)
+                merges = merges.deepened(reach, resources)
                 # The record of the clustering stays: both files are of one tree, and a kill leaves one of them.
                 folder.forget(Stage.SELECT)
-                store_merges(folder, merges, deepening, bare, keep=cut.keep, threshold=cut.threshold)
+                store_merges(folder, merges, deepening, bare, keep=reach.keep, threshold=reach.threshold)
         _check_named(folder, merges, cut)
         selection = select_merges(merges, cut, allowed)
         confirm(selection, cut.threshold)

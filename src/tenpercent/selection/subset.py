@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.sources.dataset_rows import DatasetLabels, DatasetRows, dataset_rows
 from ..data.store.embeddings import Ints, Strings
 from ..errors import UsageError, counted, require
 from .arrays import SelectionArrays
-from .dataset_rows import DatasetLabels, dataset_rows
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset, Subset
@@ -23,7 +23,7 @@ REMEDY = "give the data set that it was made from, in the same order"
 
 
 def checked_subset(selection: SelectionArrays, dataset: Dataset[Any]) -> Subset[Any]:
-    """Return the kept images of `dataset`, in the order of the source.
+    """Return the kept images of `dataset`, in the order of the source, with ``targets`` and ``classes`` where known.
 
     The length must be the source's. Where the data set names files (see `dataset_rows`), they
     must be those of the selection, as far as both paths go. Where it has labels, they must be the same class: by name
@@ -33,7 +33,23 @@ def checked_subset(selection: SelectionArrays, dataset: Dataset[Any]) -> Subset[
         UsageError: they are not the same; the message names the first row that differs.
     """
     data: Any = require("torch.utils.data", "images")
-    _check_length(selection, _length(dataset))
+    check_length(selection, _length(dataset))
+    found = check_rows(selection, dataset)
+    subset: Any = data.Subset(dataset, selection.rows.tolist())
+    if found.labels:  # as torchvision's data sets have them, for samplers and code that counts classes
+        subset.targets = found.labels[0].codes[selection.rows].tolist()
+        if found.labels[0].names is not None:
+            subset.classes = list(found.labels[0].names)
+    made: Subset[Any] = subset
+    return made
+
+
+def check_rows(selection: SelectionArrays, dataset: Any) -> DatasetRows:
+    """Return a data set's description of its rows, once it agrees with the selection.
+
+    Raises:
+        UsageError: see `checked_subset`.
+    """
     found = dataset_rows(dataset)
     compared = [
         _check_files(selection, found.files),
@@ -44,14 +60,13 @@ def checked_subset(selection: SelectionArrays, dataset: Dataset[Any]) -> Subset[
             "the data set (%s) has no files or labels to compare with the selection: only its length was checked",
             type(dataset).__name__,
         )
-    subset: Subset[Any] = data.Subset(dataset, selection.rows.tolist())
-    return subset
+    return found
 
 
 def _length(dataset: Any) -> int:
     kind = type(dataset).__name__
     if hasattr(dataset, "iloc"):
-        raise UsageError(f"subset takes a data set, not a {kind}; for a frame use frame[selection.row_mask]")
+        raise UsageError(f"subset takes a data set, not a {kind}; for a frame use selection.apply(frame)")
     if isinstance(dataset, dict):
         raise UsageError(
             f"subset takes one data set, not a {kind} of {', '.join(map(str, dataset))}; give one of them"
@@ -66,13 +81,14 @@ def _length(dataset: Any) -> int:
         ) from None
 
 
-def _check_length(selection: SelectionArrays, length: int) -> None:
+def check_length(selection: SelectionArrays, length: int) -> None:
+    """Raise `UsageError` where what is to be cut has another number of rows than the source."""
     least = int(selection.source_rows.max()) + 1
     if length < least or (selection.length is not None and length != selection.length):
         wanted = f"at least {least:,}" if selection.length is None else f"{selection.length:,}"
         raise UsageError(
             f"the dataset has {counted(length, 'image')}, the source of this selection {wanted}; give the dataset of "
-            "the same files (torchvision's ImageFolder takes hidden files, and passes over formats such as GIF)"
+            "the same images (torchvision's ImageFolder takes hidden files, and passes over formats such as GIF)"
         )
 
 

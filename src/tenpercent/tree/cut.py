@@ -63,7 +63,8 @@ class Cut:
     """Cut of the tree, with its constraints.
 
     Attributes:
-        keep: the fraction of images kept, in (0, 1]; 0.9 where neither it nor `threshold` is given.
+        keep: the fraction of images kept, a float in (0, 1], or their number, an int from 2 up; 0.9 where neither it
+            nor `threshold` is given.
         threshold: take every merge with height ≤ this, in [0, 2], instead of `keep`.
         budget: ``class`` (the default) keeps the same fraction of every class, by largest remainder; ``global`` takes
             the lowest merges of all classes together. Has no effect on a threshold.
@@ -130,7 +131,21 @@ class Cut:
         """Return the number of images out of `n` that `keep` requests."""
         if self.keep is None:
             raise ValueError("a threshold asks for no number of images")
-        return round(self.keep * n)
+        return self.keep if isinstance(self.keep, int) else round(self.keep * n)
+
+    def among(self, n: int) -> Cut:
+        """Return the cut of `n` images, with a number to keep as the fraction that keeps exactly as many.
+
+        Raises:
+            UsageError: there are fewer.
+        """
+        if not isinstance(self.keep, int):
+            return self
+        if self.keep > n:
+            raise UsageError(
+                f"keep is {self.keep:,} images, but there are {n:,}; give at most {n}, or 1.0 for all"
+            )
+        return replace(self, keep=self.keep / n)
 
 
 def one_cut(cut: Cut | None, keep: float | None, locked: Iterable[str | int] | None = None) -> Cut:
@@ -155,6 +170,7 @@ def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:
         UsageError: one of `keep_ids` or `locked` is not in the source, more are locked than may be kept, or the source
             lacks the requested labels or layer.
     """
+    cut = cut.among(len(opened))
     if cut.within is Within.CLASS and opened.labels is None:
         raise UsageError("within is 'class', but the images have no labels; use within 'all' or give labels")
     if isinstance(opened, Embeddings) and cut.layer not in (None, "end"):
@@ -222,16 +238,23 @@ def check_layer(layer: str | None, embeddings: Embeddings) -> None:
 
 
 def checked_keep(keep: object) -> float:
-    """Return `keep` as a float.
+    """Return `keep` as a float, or a number of images as an int.
 
     Raises:
-        UsageError: it is not a number in (0, 1].
+        UsageError: it is neither a number in (0, 1] nor a whole one from 2 up.
     """
     value = _real(keep)
+    if isinstance(keep, Integral) and value is not None and value >= 1:
+        if int(keep) == 1:
+            raise UsageError(
+                "keep is 1, which could be all images or one; give 1.0 for all, or a number from 2 up"
+            )
+        return int(keep)
     if value is None or not 0 < value <= 1:
         remedy = ", e.g. 0.9 to keep nine images in ten"
         if value is not None and 1 < value <= 100:
             remedy = f"; for {value:g} percent give {value / 100:g}"
+            remedy += f", for {value:g} images the int {value:g}" if value.is_integer() else ""
         elif value == 0:
             remedy = ", as every class keeps at least one image; give 0.1, for example"
         raise UsageError(f"keep is {keep!r}; it must be a number above 0 and at most 1{remedy}")

@@ -169,7 +169,7 @@ def cluster(embeddings: Embeddings, cut: Cut | None = None, resources: Resources
         UsageError: ``within="class"`` without labels.
         MemoryBudgetError: the depth needs more memory: says what fits.
     """
-    cut = cut or Cut(keep=DEPTH)
+    cut = (cut or Cut(keep=DEPTH)).among(len(embeddings))
     return uncut(embeddings, cut.within).deepened(cut, resources)
 
 

@@ -93,7 +93,7 @@ def vectors_from_table(
         UsageError: what `Embeddings.from_numpy` refuses.
     """
     found = Embeddings.from_numpy(
-        _matrix(vectors, n, name, spec),
+        matrix_of(vectors, n, name, spec),
         labels=rows.labels,
         ids=rows.ids,
         class_names=rows.class_names or None,
@@ -102,7 +102,7 @@ def vectors_from_table(
     return replace(found, taken=rows.taken, shared=False)
 
 
-def _matrix(pieces: Iterable[pa.Array], n: int, name: str, spec: str) -> npt.NDArray[Any]:
+def matrix_of(pieces: Iterable[pa.Array], n: int, name: str, spec: str) -> npt.NDArray[Any]:
     """Return a column of n lists as a matrix; float64 stays so, others become float32.
 
     Null values become nan, as does a whole row that is null or empty. Each piece is converted by itself: all values

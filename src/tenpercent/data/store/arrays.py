@@ -17,7 +17,6 @@ Vectors = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 _PLAIN = frozenset((str, bytes, int, float, bool, type(None)))
 _REMEDIES = {  # by the package that a type comes from
-    "torch": "tensor.detach().cpu().float().numpy()",
     "tensorflow": "tensor.numpy()",
     "pandas": "frame.to_numpy(dtype='float32')",
     "polars": "frame.to_numpy()",
@@ -42,10 +41,20 @@ def as_array(values: object, name: str) -> Array:
     if isinstance(values, np.memmap):
         return values
     try:
-        return np.asarray(values)
+        return np.asarray(_readable(values))
     except Exception as error:  # other libraries' conversions raise nearly anything
         reason = one_line(error).partition(". ")[0]
         raise _no_array(values, name, f" ({reason})") from error
+
+
+def _readable(values: Any) -> Any:
+    """Return tensors as NumPy can read them: without gradient, on the CPU, and short floats as float32."""
+    if isinstance(values, list | tuple) and values and hasattr(values[0], "detach"):
+        return [_readable(value) for value in values]
+    if not hasattr(values, "detach"):
+        return values
+    tensor = values.detach().cpu()
+    return tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
 
 
 def refuse_masked(values: object, name: str) -> None:
@@ -128,12 +137,9 @@ def checked_vectors(values: object) -> tuple[Vectors, bool]:
     Raises:
         UsageError: not a matrix of real numbers, or an empty one.
     """
-    given = as_array(values, "vectors")
+    given = _stacked(as_array(values, "vectors"))
     if given.ndim != 2:
-        hint = ": of a column of vectors, numpy.stack(column)" if given.dtype.kind == "O" else ""
-        raise UsageError(
-            f"vectors have shape {given.shape}; they must be a matrix [n, d], one row per image{hint}"
-        )
+        raise UsageError(f"vectors have shape {given.shape}; they must be a matrix [n, d], one row per image")
     if given.dtype.kind not in "fiu":
         raise UsageError(f"vectors have dtype {given.dtype}; they must be real numbers, such as float32")
     if given.shape[0] == 0 or given.shape[1] == 0:
@@ -141,6 +147,26 @@ def checked_vectors(values: object) -> tuple[Vectors, bool]:
     double = given.dtype.kind == "f" and given.dtype.itemsize >= 8
     array: Any = given.astype(np.float64 if double else np.float32, copy=False)
     return array, isinstance(values, list | tuple) or not np.may_share_memory(array, given)
+
+
+def _stacked(column: Array) -> Array:
+    """Return a column of vectors as a matrix, a missing vector as nan; anything else as it is.
+
+    Raises:
+        UsageError: they have different lengths.
+    """
+    if column.ndim != 1 or column.dtype.kind != "O" or not any(map(_is_nested, column)):
+        return column
+    rows = [None if is_missing(value) else as_array(value, "vectors") for value in column]
+    first, known = next((row, value) for row, value in enumerate(rows) if value is not None)
+    missing = np.full(known.shape, np.nan, np.float32)
+    for row, value in enumerate(rows):
+        if value is not None and value.shape != missing.shape:
+            raise UsageError(
+                f"the vector of row {row} has shape {value.shape}, that of row {first} {missing.shape}; all vectors "
+                "must have the same length"
+            )
+    return np.stack([missing if value is None else value for value in rows])
 
 
 def unshared(array: Vectors) -> tuple[Vectors, bool]:

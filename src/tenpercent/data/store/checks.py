@@ -12,7 +12,7 @@ _INSTEAD = {  # by the name of the type
     "Merges": "of merges take tp.select(merges, keep=0.9)",
     "Selection": "of a selection take its own methods (explain, subset, save, row_mask)",
 }
-_VECTORS = "of vectors take tp.cluster(tp.Embeddings.from_numpy(vectors)), of files their path"
+_VECTORS = "of vectors take tp.run(vectors, keep=0.9), of files their path"
 
 
 def as_path(value: object, what: str) -> Path:

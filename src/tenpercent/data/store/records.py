@@ -146,7 +146,10 @@ class ClusterSettings:
 
 @dataclass(frozen=True)
 class CutSettings:
-    """Settings of the cut of a selection; those from `strategy` on of other strategies than the tree."""
+    """Settings of the cut of a selection; those from `strategy` to `guarantee` of other strategies than the tree.
+
+    `count` is the number of images to keep, where that was given instead of the fraction.
+    """
 
     keep: float | None
     threshold: float | None
@@ -164,6 +167,7 @@ class CutSettings:
     seed: int | None = None
     radius: float | None = None
     guarantee: str = ""
+    count: int | None = None
 
 
 @dataclass(frozen=True)

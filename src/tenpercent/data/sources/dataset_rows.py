@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ..data.sources.columns import LABEL_NAMES
-from ..data.sources.tables import has_path, paths_of
-from ..data.store.arrays import one_a_row
-from ..data.store.embeddings import Ints, Strings
-from ..data.store.labels import plain
-from ..errors import UsageError
+from ...errors import UsageError
+from ..store.arrays import one_a_row
+from ..store.embeddings import Ints, Strings
+from ..store.labels import plain
+from .columns import LABEL_NAMES
+from .tables import has_path, paths_of
 
 _LABELS = ("targets", "labels", "_labels", "y")  # of torchvision's data sets, one a row
 _PAIRS = ("samples", "_samples", "imgs")  # (file, label) a row
