@@ -7,9 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tenpercent.linkage import dense
-from tenpercent.linkage.dense import dense_bytes, dense_merges
+from tenpercent.linkage import dense, farthest
+from tenpercent.linkage.dense import dense_merges
 from tenpercent.linkage.distances import dissimilarities, fixed
+from tenpercent.linkage.farthest import farthest_bytes, farthest_pairs
 from tenpercent.linkage.walk import singletons, walk
 
 
@@ -17,7 +18,8 @@ from tenpercent.linkage.walk import singletons, walk
 def small_blocks():
     """Let few points be many bands."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dense, "BAND", 16)
+        patch.setattr(farthest, "BAND", 16)
+        patch.setattr(farthest, "WIDE", 24)
         yield
 
 
@@ -122,19 +124,46 @@ def test_dissimilarities_have_the_same_bits(width):
     rng = np.random.default_rng(width)
     points = rng.normal(size=(150, width)) * 10.0 ** rng.integers(-3, 4, size=(150, 1))
     each = fixed(np.arange(150))
-    far, codes = dense._farthest_pairs(fixed(points, np.float64), each, each, 2)
+    far, codes, wrong, _ = farthest_pairs(fixed(points, np.float64), each, each, 2, exact=True)
     i, j = np.triu_indices(150, 1)
     assert far[i, j].tobytes() == dissimilarities(points, i, j).tobytes()
+    assert wrong == 0.0
     assert np.array_equal(codes[i, j], i * 150 + j)
     assert np.array_equal(far, far.T)
     assert np.array_equal(codes, codes.T)
 
 
+@pytest.mark.parametrize("spread", [1.0, 1e-3, 1e-9])
+def test_products_are_as_wrong_as_they_say_and_name_the_farthest_pairs(spread):
+    # Clusters of several points, around one far from the origin, where float32 sees little of the differences.
+    rng = np.random.default_rng(3)
+    points = 0.1 + spread * rng.normal(size=(300, 40))
+    cluster = fixed(np.sort(rng.integers(0, 50, 300)))
+    given = fixed(points, np.float64), fixed(np.arange(300)), cluster
+    found, exact = farthest_pairs(*given, 2), farthest_pairs(*given, 1, exact=True)
+    off = ~np.eye(len(found.height), dtype=bool)
+    assert np.array_equal(found.code[off], exact.code[off])
+    error = np.abs(found.height[off] - exact.height[off]).max()
+    assert found.wrong / 1000 < error <= found.wrong < 1e-3 * spread**2
+
+
+def test_where_products_can_t_tell_all_are_computed_exactly():
+    points, each = np.eye(200), fixed(np.arange(200))  # all are equally far from each other
+    alone = farthest_pairs(points, each, each, 1)
+    assert alone is not None  # each pair is alone in its place, so there is nothing to compare yet
+    assert dense._merged(points, alone) is None
+    assert farthest_pairs(points, each, fixed(np.repeat(np.arange(2), 100)), 1) is None
+    assert farthest_pairs(points * 1e200, each, each, 1) is None  # beyond float32
+    i, j, d = sorted_pairs(points)
+    for root in (np.arange(200), np.repeat(np.arange(50), 4)):
+        assert_merges(dense_merges(points, root), i, j, d, by_definition(root, i, j, []))
+
+
 @pytest.mark.parametrize("code", [np.uint32, np.int64])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_larger_clusters_over_several_panels(code, threads, monkeypatch):
-    monkeypatch.setattr(dense, "_code_type", lambda n: np.dtype(code))
-    monkeypatch.setattr(dense, "BAND", 100)
+    monkeypatch.setattr(farthest, "code_type", lambda n: np.dtype(code))
+    monkeypatch.setattr(farthest, "BAND", 100)
     rng = np.random.default_rng(8)
     points = some_points(400, 3, 5, 8)
     root = rng.permutation(np.concatenate([np.arange(40), np.zeros(150, int), rng.integers(0, 40, 210)]))
@@ -178,6 +207,6 @@ def test_the_memory_is_what_it_says():
     dense_merges(copy, np.arange(600))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak <= dense_bytes(600, 600, 32)
-    assert dense_bytes(600, 600, 32) < 1.2 * peak
-    assert dense_bytes(100, 1 << 17, 8) - dense_bytes(100, 1 << 17, 8, threads=0) < 1 << 20
+    assert peak <= farthest_bytes(600, 600, 32)
+    assert farthest_bytes(600, 600, 32) < 1.2 * peak
+    assert farthest_bytes(100, 1 << 17, 8) - farthest_bytes(100, 1 << 17, 8, threads=0) < 1 << 20

@@ -229,7 +229,7 @@ def test_a_tree_in_little_memory_is_the_same_tree(tmp_path, metric, threads):
 def test_a_walk_that_was_stopped_goes_on_where_it_stood(tmp_path, monkeypatch, metric, apart):
     vectors = np.random.default_rng(14).permutation(np.indices((10, 10, 10)).reshape(3, -1).T + 1.0)
     monkeypatch.setattr(growth, "MOST_PIECE", 5_000)  # pairs, so that a shell is walked in many pieces
-    monkeypatch.setattr(growth._Growth, "dense_pays", lambda _: False)
+    monkeypatch.setattr(growth._Growth, "dense_pays", lambda *_: False)
 
     def clustered(merges, folder=tmp_path):
         resources = Resources(threads=1, scratch=folder)
@@ -270,7 +270,7 @@ def test_a_walk_that_was_stopped_goes_on_where_it_stood(tmp_path, monkeypatch, m
 def test_a_walk_that_stands_within_a_shell_never_goes_beyond_a_height(tmp_path, monkeypatch):
     vectors = np.random.default_rng(14).permutation(np.indices((10, 10, 10)).reshape(3, -1).T + 1.0)
     monkeypatch.setattr(growth, "MOST_PIECE", 5_000)
-    monkeypatch.setattr(growth._Growth, "dense_pays", lambda _: False)
+    monkeypatch.setattr(growth._Growth, "dense_pays", lambda *_: False)
     monkeypatch.setattr(scratch, "SECONDS", 0.0)
     undisturbed = first_merges(vectors, merges=900, resources=Resources(threads=1))
     walked = 0

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tenpercent as tp
+from tenpercent.linkage.points import Points
+from tenpercent.linkage.sample import sample_pairs
 from tenpercent.reporting.curves import curves_of, extremes
 from tenpercent.reporting.gallery import class_groups, largest, members_shown, spread, tightest
 from tenpercent.reporting.tables import class_words, group_sizes, groups_of, redundancy_table
@@ -155,15 +157,16 @@ def test_a_search_that_would_find_too_much_narrows_or_says_no() -> None:
     generator = np.random.default_rng(3)
     units = generator.standard_normal((300, 4))
     units /= np.linalg.norm(units, axis=1, keepdims=True)
-    assert affordable_radius(units, 0.01, 10**6) == 0.01
-    narrowed = affordable_radius(units, 2.0, 500)
+    sample = sample_pairs(Points.of(units))
+    assert affordable_radius(sample, 0.01, 10**6) == 0.01
+    narrowed = affordable_radius(sample, 2.0, 500)
     assert narrowed is not None
     assert narrowed < 2.0
     d = 1 - units @ units.T
     pairs = np.count_nonzero(np.triu(d <= narrowed, 1))
     assert 250 <= pairs <= 1000
     equal = np.tile(units[:1], (300, 1))
-    assert affordable_radius(equal, 0.5, 100) is None
+    assert affordable_radius(sample_pairs(Points.of(equal)), 0.5, 100) is None
 
 
 def test_the_search_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,8 +28,8 @@ from slow_strategies import (
 )
 from tenpercent.cli.main import main
 from tenpercent.errors import StageError, UsageError
-from tenpercent.linkage.dense import COLUMNS
 from tenpercent.linkage.distances import dissimilarities, unit_vectors
+from tenpercent.linkage.farthest import COLUMNS
 from tenpercent.linkage.rows import fill_rows, grid_of
 from tenpercent.selection.by_strategy import TREE_DEPTH
 from tenpercent.selection.nearest import nearest_kept

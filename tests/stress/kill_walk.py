@@ -43,7 +43,7 @@ def clustered(path: Path, scratch: Path | None) -> None:
     from tenpercent.linkage.memory import Resources
 
     kept.SECONDS = pairs.SECONDS = KEPT_EVERY
-    growth._Growth.dense_pays = lambda self: False  # type: ignore[method-assign]
+    growth._Growth.dense_pays = lambda *_: False  # type: ignore[method-assign]
     vectors = np.load(path, mmap_mode="r")
     resources = Resources(memory=MEMORY_A_ROW * len(vectors), threads=2, scratch=scratch)
     found = first_merges(vectors, merges=int(DEPTH * len(vectors)), resources=resources)

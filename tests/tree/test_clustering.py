@@ -76,7 +76,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Watched]:
 @pytest.fixture
 def sparse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sets so small would be finished densely, which counts nothing."""
-    monkeypatch.setattr(growth._Growth, "dense_pays", lambda _: False)
+    monkeypatch.setattr(growth._Growth, "dense_pays", lambda *_: False)
 
 
 @pytest.mark.parametrize("tied", [False, True])

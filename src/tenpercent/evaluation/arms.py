@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,6 +63,7 @@ class Arms:
     trees: ArmTrees
     least: float
     lists: dict[str, Ints]
+    _cuts: dict[tuple[float, int, str], npt.NDArray[np.bool_]] = field(default_factory=dict)
 
     def positions(self, trial: Trial, seed: int) -> Ints:
         """Return the images that a trial trains on: int64[k], ascending, those with a label.
@@ -122,7 +123,12 @@ class Arms:
         return np.flatnonzero(kept_by(tree, cut, strategy, seed))
 
     def _kept(self, fraction: float, embedding: int, layer: str) -> npt.NDArray[np.bool_]:
-        return select(self.merges(embedding, layer), Cut(fraction, **self.trees.cut)).kept_by_id
+        """Return which images a tree keeps; each cut is made once, for `semantic` and for the shares of `random`."""
+        key = (fraction, embedding, layer)
+        if key not in self._cuts:
+            tree = self.merges(embedding, layer)
+            self._cuts[key] = select(tree, Cut(fraction, **self.trees.cut)).kept_by_id
+        return self._cuts[key]
 
     def _random(self, fraction: float, seed: int) -> Ints:
         """Draw as many images of each class as the selection keeps; over all images where it has no classes."""

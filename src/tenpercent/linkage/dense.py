@@ -1,7 +1,8 @@
 """Dense end of a deep cut: the remaining clusters, finished from the matrix of all their farthest pairs.
 
 When most is merged, the pairs that a walk would need fill most of the matrix of all pairs. Then it is faster to find
-the farthest pair (d, i, j) of every two of the m remaining clusters, and to build the rest of the tree from it.
+the farthest pair (d, i, j) of every two of the m remaining clusters (`farthest.py`), and to build the rest of the tree
+from it.
 
 **Why it is the same tree.** The matrix holds what complete linkage compares, and (A ∪ B, C) has the larger of the keys
 of (A, C) and (B, C). Follow nearest neighbours from any cluster: each step's key is smaller than the one before, so the
@@ -15,23 +16,14 @@ a cluster with nothing else left around it is done, for unions are at infinity t
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ..progress import bar
 from .distances import Doubles, Positions, fixed
+from .farthest import Codes, FarthestPairs, exact_of, farthest_pairs
 from .kernels import inner, kernel
-from .threads import in_threads
-
-Codes = npt.NDArray[Any]  # i·n + j of a pair: uint32 where that is enough, else int64; ordered as (i, j)
-COLUMNS = 128  # pairs of one row that are summed side by side …
-ROWS = 32  # … for so many rows, one after the other, …
-CHUNK = 16  # … so many coordinates of the columns at a time: they stay in the innermost cache
-BAND = 256  # points, about, whose rows one thread computes at a time
-TILE = 32  # rows and columns transposed at a time
 
 
 class DenseMerges(NamedTuple):
@@ -40,16 +32,6 @@ class DenseMerges(NamedTuple):
     i: Codes
     j: Codes
     d: Doubles
-
-
-def dense_bytes(clusters: int, points: int, width: int, *, threads: int = 1) -> int:
-    """Return the bytes that the dense end takes: two matrices, the points as float64, and a tile per thread."""
-    matrices = (8 + _code_type(points).itemsize) * clusters * clusters
-    return matrices + points * (8 * width + 96) + threads * 8 * COLUMNS * (width + ROWS + 2)
-
-
-def _code_type(points: int) -> np.dtype[Any]:
-    return np.dtype(np.uint32 if points <= 1 << 16 else np.int64)
 
 
 def dense_merges(
@@ -78,15 +60,21 @@ def dense_merges(
         return DenseMerges(none, none, np.empty(0))
     cluster = np.unique(root, return_inverse=True)[1]
     order = np.argsort(cluster, kind="stable")
-    height, code = _farthest_pairs(fixed(units, np.float64), fixed(order), fixed(cluster[order]), threads)
-    if apart is not None and len(apart):
-        x, y = cluster[np.asarray(apart)].T
-        height[x, y] = height[y, x] = np.inf
-    d, pair = np.empty(len(height)), np.empty(len(height), dtype=code.dtype)
-    count = _chain(height, code, d, pair)
-    d, pair = d[:count], pair[:count].astype(np.int64)
+    given = fixed(units, np.float64), fixed(order), fixed(cluster[order])
+    x, y = cluster[np.asarray(apart)].T if apart is not None and len(apart) else (cluster[:0], cluster[:0])
+
+    def merged(exact: bool) -> tuple[Doubles, npt.NDArray[np.int64]] | None:
+        farthest = farthest_pairs(*given, threads, exact=exact)
+        if farthest is None:
+            return None
+        farthest.height[x, y] = farthest.height[y, x] = np.inf
+        return _merged(given[0], farthest)
+
+    found = merged(exact=False) or merged(exact=True)
+    assert found is not None  # nothing is in doubt where all is exact
+    d, pair = found
     first = np.lexsort((pair, d))
-    if until is not None and until < count:
+    if until is not None and until < len(d):
         first = (
             first[: int(np.searchsorted(d[first], d[first][until - 1], side="right"))] if until else first[:0]
         )
@@ -94,178 +82,95 @@ def dense_merges(
     return DenseMerges(pair // n, pair % n, d)
 
 
-def _farthest_pairs(
-    units: Doubles, order: Positions, cluster: Positions, threads: int
-) -> tuple[Doubles, Codes]:
-    """Return d and i·n + j of the farthest pair of every two clusters: float64[m, m] and integers[m, m].
-
-    Args:
-        units: float64[n, d], the points.
-        order: int32[n], the points cluster by cluster, ascending within each.
-        cluster: int32[n], the cluster of each of these, ascending.
-        threads: number of threads.
-    """
-    n, m = len(order), int(cluster[-1]) + 1
-    height = np.full((m, m), -1.0)
-    code = np.zeros((m, m), dtype=_code_type(n))
-    starts = np.searchsorted(cluster, np.arange(m + 1))
-    edges = np.unique(np.searchsorted(starts, np.append(np.arange(0, n, BAND), n))).tolist()
-
-    def fold(band: tuple[int, int]) -> int:
-        first, last = band
-        _fold(units, order, cluster, starts, first, last, height, code)
-        rows, after = int(starts[last] - starts[first]), int(n - starts[last])
-        return rows * (rows - 1) // 2 + rows * after
-
-    with bar(n * (n - 1) // 2, "Comparing", "pairs") as shown:
-        for pairs in in_threads(fold, list(pairwise(edges)), threads):
-            shown.update(pairs)
-    _mirror(height, code)
-    return height, code
+def _merged(units: Doubles, farthest: FarthestPairs) -> tuple[Doubles, npt.NDArray[np.int64]] | None:
+    """Merge all clusters; return the keys in the order of the chains, None where too many are in doubt."""
+    d, pair = np.empty(len(farthest.height)), np.empty(len(farthest.height), dtype=np.int64)
+    count = _chain(units, farthest.height, farthest.code, farthest.wrong, farthest.left, d, pair)
+    return None if count < 0 else (d[:count], pair[:count])
 
 
 # ---- kernels: no fastmath, so neither reordered nor fused --------------------------------------------------------
 
 
 @kernel
-def _fold(
+def _chain(
     units: Doubles,
-    order: Positions,
-    cluster: Positions,
-    starts: npt.NDArray[np.int64],
-    first: int,
-    last: int,
     height: Doubles,
     code: Codes,
-) -> None:
-    """Find the farthest pairs of clusters first … last − 1 with all later ones."""
-    n, width = units.shape
-    panel, sums = np.zeros((width, COLUMNS)), np.empty((ROWS, COLUMNS))
-    farthest, which = np.empty(COLUMNS), np.empty(COLUMNS, dtype=np.int64)
-    for begin in range(starts[first + 1], n, COLUMNS):
-        end = min(begin + COLUMNS, n)
-        for c in range(begin, end):
-            for k in range(width):
-                panel[k, c - begin] = units[order[c], k]
-        for top in range(starts[first], starts[last], ROWS):
-            if cluster[top] >= cluster[end - 1]:
-                break
-            rows = order[top : min(top + ROWS, starts[last])]
-            _add_squares(units, rows, panel, sums)
-            r = 0
-            while r < len(rows):
-                a, begun = cluster[top + r], r
-                while r < len(rows) and cluster[top + r] == a:
-                    _take_farther(sums[r], rows[r], farthest, which, r == begun)
-                    r += 1
-                for c in range(max(begin, starts[a + 1]), end):
-                    d, b = farthest[c - begin], cluster[c]
-                    if d >= height[a, b]:
-                        i, j = which[c - begin], order[c]
-                        pair = min(i, j) * n + max(i, j)
-                        if d > height[a, b] or pair > np.int64(code[a, b]):
-                            height[a, b] = d
-                            code[a, b] = pair
+    wrong: float,
+    most: int,
+    d: Doubles,
+    pair: npt.NDArray[np.int64],
+) -> int:
+    """Merge along chains of nearest neighbours; fill `d` and `pair` with the keys.
 
-
-@inner
-def _take_farther(sums: Doubles, point: int, farthest: Doubles, which: Codes, begin: bool) -> None:
-    """Store half of the sums and their point where they are not nearer than the stored ones.
-
-    With equal d, the key of a later point with the same partner is the larger, and the points come in order.
+    Returns:
+        The number of merges; −1 where more than `most` dissimilarities would have to be computed exactly.
     """
-    if begin:
-        farthest[:] = -1.0
-    for c in range(COLUMNS):
-        half, most, best = 0.5 * sums[c], farthest[c], which[c]
-        farther = half >= most
-        farthest[c] = half if farther else most
-        which[c] = point if farther else best
-
-
-@inner
-def _add_squares(units: Doubles, rows: Positions, panel: Doubles, sums: Doubles) -> None:
-    """Fill sums[r, c] with Σ (u − v)² of units[rows[r]] and column c of the panel, in the order of the coordinates.
-
-    Each sum is a lane of its own, added to in that order, so it has the bits of a loop over one pair, and neighbouring
-    lanes become one vector instruction. Four coordinates are taken at a time, so that sums are fetched less often.
-    """
-    width = len(panel)
-    sums[:] = 0.0
-    for begin in range(0, width, CHUNK):
-        end = min(begin + CHUNK, width)
-        for r in range(len(rows)):
-            row, total = units[rows[r]], sums[r]
-            k = begin
-            while k + 4 <= end:
-                w, x, y, z = row[k], row[k + 1], row[k + 2], row[k + 3]
-                one, two, three, four = panel[k], panel[k + 1], panel[k + 2], panel[k + 3]
-                for c in range(COLUMNS):
-                    e, f, g, h = w - one[c], x - two[c], y - three[c], z - four[c]
-                    total[c] = (((total[c] + e * e) + f * f) + g * g) + h * h
-                k += 4
-            while k < end:
-                x, one = row[k], panel[k]
-                for c in range(COLUMNS):
-                    e = x - one[c]
-                    total[c] += e * e
-                k += 1
-
-
-@kernel
-def _mirror(height: Doubles, code: Codes) -> None:
-    m = len(height)
-    for top in range(0, m, TILE):
-        for left in range(top, m, TILE):
-            for a in range(top, min(top + TILE, m)):
-                for b in range(max(left, a + 1), min(left + TILE, m)):
-                    height[b, a] = height[a, b]
-                    code[b, a] = code[a, b]
-
-
-@kernel
-def _chain(height: Doubles, code: Codes, d: Doubles, pair: Codes) -> int:
-    """Merge along chains of nearest neighbours; fill `d` and `pair` with the keys, return the number of merges."""
     m = len(height)
     left = np.arange(m)  # the clusters that may still merge, in the first `size` places
     size = m
     chain = np.empty(m + 1, dtype=np.int64)
     length = 0
     merged = 0
+    computed = 0
     while size > 1:
+        if computed > most:
+            return -1
         if length == 0:
             chain[0] = left[0]
             length = 1
         x = chain[length - 1]
-        y = -1
+        y, nearest, second = -1, np.inf, np.inf
         for at in range(size):
             c = left[at]
-            if c != x and (
-                y < 0
-                or height[x, c] < height[x, y]
-                or (height[x, c] == height[x, y] and code[x, c] < code[x, y])
-            ):
-                y = c
-        if height[x, y] == np.inf:  # only at the beginning of a chain: no other has come to it
+            h = height[x, c]
+            if c != x and h < nearest:
+                y, nearest, second = c, h, nearest
+            elif c != x and h < second:
+                second = h
+        if y < 0:  # only at the beginning of a chain: no other has come to it
             size = _without(left, size, x)
             length = 0
             continue
+        if second <= nearest + 2.0 * wrong:  # others may be nearer in truth
+            first = y
+            for at in range(size):
+                c = left[at]
+                if c != x and c != first and height[x, c] <= nearest + 2.0 * wrong:
+                    computed += 2
+                    if _is_farther(units, code[x, y], code[x, c], wrong):
+                        y = c
         if length < 2 or y != chain[length - 2]:
             chain[length] = y
             length += 1
             continue
-        d[merged], pair[merged] = height[x, y], code[x, y]
+        pair[merged] = code[x, y]
+        d[merged] = exact_of(units, pair[merged]) if wrong > 0.0 else height[x, y]
         merged += 1
         length -= 2
         size = _without(left, size, x)
         for at in range(size):  # y represents both from now on
             c = left[at]
-            if c != y and (
-                height[x, c] > height[y, c] or (height[x, c] == height[y, c] and code[x, c] > code[y, c])
-            ):
-                height[y, c] = height[c, y] = height[x, c]
+            if c == y:
+                continue
+            one, other = height[x, c], height[y, c]
+            farther = one > other
+            if one < np.inf and abs(one - other) <= 2.0 * wrong:
+                computed += 2
+                farther = _is_farther(units, code[x, c], code[y, c], wrong)
+            if farther:
+                height[y, c] = height[c, y] = one
                 code[y, c] = code[c, y] = code[x, c]
     return merged
+
+
+@inner
+def _is_farther(units: Doubles, pair: int, other: int, wrong: float) -> bool:
+    """Return whether a pair has the larger key, of two whose stored dissimilarities do not tell."""
+    one, two = np.int64(pair), np.int64(other)
+    d, e = (exact_of(units, one), exact_of(units, two)) if wrong > 0.0 else (0.0, 0.0)
+    return bool(d > e or (d == e and one > two))
 
 
 @inner

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .components import united
-from .dense import dense_bytes, dense_merges
+from .dense import dense_merges
 from .distances import Doubles
+from .farthest import farthest_bytes
 from .memory import MemoryBudgetError, Resources
 from .neighbors import PairSearch
 from .pairs import BYTES_IN_MEMORY, RECORD, Pairs
@@ -29,8 +30,10 @@ MOST_PIECE = 1 << 28  # pairs walked at once
 # Cost of a step on one thread of an ordinary CPU, in seconds: these choose the faster way and nothing else.
 PAIR_SECONDS = 2.5e-7  # to find, sort and walk a pair
 SCATTERED_SECONDS = 6e-10  # of a coordinate in the exact dissimilarity of a pair that was found somewhere
-COORDINATE_SECONDS = 1.5e-10  # of the exact dissimilarities of the dense end
-ENTRY_SECONDS = 1e-8  # of its matrix
+PRODUCT_SECONDS = (
+    3e-11  # of a coordinate in products of float32, by which pairs are searched for, densely too
+)
+ENTRY_SECONDS = 2e-8  # of its matrix
 
 EDGES = 0.75  # the fraction of the memory for counted pairs of clusters
 LIVE = 0.5  # of n points and E pairs there are about LIVE · √(E·n) of them at a time, on real embeddings
@@ -38,6 +41,10 @@ BYTES_PER_THREAD = 12 << 20  # products, what the filter passes and what of it i
 ROWS_OF_TILE = 1024  # at most, and as many columns; candidates are searched for in blocks of as many
 BYTES_PER_COORDINATE = 28  # of a row and a column in float32 and float64, and of a candidate
 LEAST = 4 << 20  # below, pairs would come in too many small files
+
+AT_ONCE = (
+    1 << 30
+)  # bytes: a search takes less memory, so larger matrices wait until it has merged what is near
 
 SHALLOW = 0.6  # up to this fraction of merges the nearest neighbours of a sample tell the radius
 BEGINNING = (0.5, 2.1)  # of deeper cuts: about this fraction first, and then what pays
@@ -104,11 +111,12 @@ def grow(task: GrowthTask, start: GrowthStart) -> GrowthResult:
     if growth.done >= growth.wanted or growth.whole():
         return growth.grown()
     radius = growth.begin()
-    while not growth.walk_to(radius):
-        if growth.dense_pays():
-            growth.finish_densely()
-            break
-        radius = growth.wider()
+    dense = growth.dense_pays(radius)
+    while not dense and not growth.walk_to(radius):
+        if not (dense := growth.dense_pays(growth.reached)):
+            radius = growth.wider()
+    if dense:
+        growth.finish_densely()
     growth.scratch.clear()
     return growth.grown()
 
@@ -180,18 +188,27 @@ class _Growth:
         self.above = self.reached
         return radius
 
-    def dense_pays(self) -> bool:
-        """Return whether the dense end is the faster way to the remaining merges, and fits."""
+    def dense_pays(self, radius: float) -> bool:
+        """Return whether the dense end is the faster way to the remaining merges, and fits.
+
+        Args:
+            radius: of the search, so far or next.
+        """
         if self.task.merges is None:
             return False
-        n, width = self.n, self.task.points.width
+        n, width, begins = self.n, self.task.points.width, not self.done
         left, end = max(n - self.done, 1), max(n - self.wanted, 0.5)
-        share = math.log(end / n) / math.log(min(left, n - 0.5) / n)
-        pairs = min(self.sample.pairs(self.reached) * share**2, n * (n - 1) / 2)
-        sparse = pairs * (PAIR_SECONDS + width * SCATTERED_SECONDS)
-        dense = n * n / 2 * width * COORDINATE_SECONDS + left * left * ENTRY_SECONDS
-        needed = dense_bytes(left, n, width, threads=self.task.resources.workers)
-        return dense < sparse and needed < self.budget.bytes
+        pairs, searches = self.sample.pairs(radius), 1
+        if begins:
+            searches = 1 if self.wanted <= SHALLOW * n else 2
+        else:
+            share = math.log(end / n) / math.log(min(left, n - 0.5) / n)
+            pairs = min(pairs * share**2, n * (n - 1) / 2)
+        products = n * n / 2 * width * PRODUCT_SECONDS  # of a search, where cells leave nothing out
+        sparse = searches * products + pairs * (PAIR_SECONDS + width * SCATTERED_SECONDS)
+        needed = farthest_bytes(left, n, width, threads=self.task.resources.workers)
+        fits = needed < min(self.budget.bytes, AT_ONCE if begins else math.inf)
+        return fits and products + left * left * ENTRY_SECONDS < sparse
 
     # ---- what fits -----------------------------------------------------------------------------------------------
 

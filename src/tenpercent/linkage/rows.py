@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .dense import COLUMNS, ROWS, _add_squares
 from .distances import Doubles, Positions
+from .farthest import COLUMNS, ROWS, add_squares
 from .kernels import kernel
 
 Panels = npt.NDArray[np.float64]  # [p, d, COLUMNS]: points as columns, side by side
@@ -58,7 +58,7 @@ def fill_rows(units: Doubles, rows: Positions, panels: Panels, n: int, sums: Dou
         end = min(begin + COLUMNS, n)
         for top in range(0, len(rows), ROWS):
             some = rows[top : top + ROWS]
-            _add_squares(units, some, panels[p], sums)
+            add_squares(units, some, panels[p], sums)
             for r in range(len(some)):
                 for c in range(begin, end):
                     found[top + r, c] = 0.5 * sums[r, c - begin]

@@ -12,12 +12,13 @@ from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Vectors
 from ..linkage.neighbors import neighbor_graph
 from ..linkage.points import Points
+from ..linkage.sample import PairSample, sample_pairs
+from ..linkage.threads import cpus
 from .tables import Bools, Floats, Ints
 
 MOST_IMAGES = 120_000  # beyond this all pairs take longer than a reader of a report should wait
 MOST_PAIRS = 4_000_000  # pairs of any labels that the search may gather
 MOST_LOOKED_AT = 300  # nearest pairs, whose images a report reads and compares
-SAMPLE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ def find_unlike_pairs(vectors: Vectors, labels: Ints, radius: float) -> UnlikePa
     if n > MOST_IMAGES:
         return f"Not searched for: comparing all pairs of {n:,} images takes too long (the limit is {MOST_IMAGES:,})."
     points = Points.of(vectors)
-    affordable = affordable_radius(points.take(np.arange(n)), radius, MOST_PAIRS)
+    affordable = affordable_radius(sample_pairs(points, cpus()), radius, MOST_PAIRS)
     if affordable is None:
         return (
             f"Not searched for: so many images are equal that there are more than {MOST_PAIRS:,} equal pairs."
@@ -88,29 +89,21 @@ def near_identical(
     return near, len(looked_at)
 
 
-def affordable_radius(units: Floats, radius: float, pairs: int) -> float | None:
+def affordable_radius(sample: PairSample, radius: float, pairs: int) -> float | None:
     """Return the largest radius up to `radius` within which a sample expects no more than `pairs` pairs.
 
     Args:
-        units: float64[n, d], unit vectors.
+        sample: of all pairs.
         radius: the radius wanted.
         pairs: how many pairs may be expected.
 
     Returns:
         The radius, or None where equal vectors alone make more than that.
     """
-    n = len(units)
-    rows = np.unique(np.linspace(0, max(n - 1, 0), min(n, SAMPLE)).round().astype(np.int64))
-    near: list[Floats] = []
-    for row in rows.tolist():
-        d = np.maximum(1.0 - units @ units[row], 0.0)
-        d[row] = np.inf
-        near.append(d[d <= radius])
-    found = np.sort(np.concatenate(near)) if near else np.empty(0)
-    allowed = int(pairs * 2 * len(rows) / max(n, 1))
-    if len(found) <= allowed:
+    if sample.pairs(radius) <= pairs:
         return radius
-    fits = float(found[allowed]) * (1 - 1e-6)
+    below = int(np.searchsorted(sample.cumulative, pairs, side="right"))
+    fits = float(sample.edges[below - 1]) if below else 0.0
     return fits if fits > 1e-12 else None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...data.store.embeddings import Ints
+from ...data.store.embeddings import Ints, in_batches
 from ...data.store.results import DONE
 from ...errors import counted
 from ...selection.by_strategy import depth_for
@@ -20,7 +20,7 @@ from ...tree.merges import Merges, cluster
 from ..arms import Arms
 from ..trials import FULL, RANDOM, Trial
 from .pool import Pool
-from .regression import MOST_STEPS, Bools, Doubles, Features, Floats, Heads, fit
+from .regression import MOST_STEPS, ROWS, Bools, Doubles, Features, Floats, Heads, fit
 
 log = logging.getLogger("tenpercent")
 
@@ -83,8 +83,10 @@ def run_trial(
         heads = fit(features, labels, n_classes, chosen[part], [weight_decay] * len(chosen[part]), start)
         if short := int((heads.steps >= MOST_STEPS).sum()):
             log.warning("%s ended after %d steps, short of the minimum", counted(short, "head"), MOST_STEPS)
+        right = _right(heads, features.values, labels)
         for at, kept in enumerate(chosen[part]):
-            rows.append(_row(heads, at, (features.values, labels, kept), (tested, truth)))
+            removed = float(right[~kept, at].mean()) if not kept.all() else None
+            rows.append({**_row(heads, at, tested, truth), "removed_accuracy": removed})
     seconds = (time.perf_counter() - begun) / len(trials)
     about = {"split": pool.name_of(number), "tested": len(test), "pool": len(train), "seconds": seconds}
     return [
@@ -121,21 +123,21 @@ def memory_of(n: int, width: int, columns: int, n_classes: int) -> int:
     return 2 * n * (width + 1) * 4 + together
 
 
-def _row(
-    heads: Heads, at: int, trained: tuple[Floats, Ints, Bools], tested: tuple[Floats, Ints]
-) -> dict[str, Any]:
-    """Return the results of one head."""
-    weights = heads.weights[:, at]
-    values, truth = tested
-    logits = (values @ weights).astype(np.float64)
+def _right(heads: Heads, values: Floats, labels: Ints) -> Bools:
+    """Return which images each head classifies correctly, bool[n, h]."""
+    width, h, c = heads.weights.shape
+    flat = heads.weights.reshape(width, h * c)
+    parts = in_batches(len(values), ROWS)
+    guesses = [(values[rows] @ flat).reshape(-1, h, c).argmax(axis=2) for rows in parts]
+    return np.asarray(np.concatenate(guesses) == labels[:, None])
+
+
+def _row(heads: Heads, at: int, values: Floats, truth: Ints) -> dict[str, Any]:
+    """Return the results of one head on the images that it is tested on."""
+    logits = (values @ heads.weights[:, at]).astype(np.float64)
     right = logits.argmax(axis=1) == truth
     counts = np.bincount(truth, minlength=logits.shape[1])
     by_class = np.bincount(truth[right], minlength=len(counts)) / np.where(counts, counts, np.nan)
-    all_values, labels, kept = trained
-    removed = ~kept
-    of_removed = None
-    if removed.any():
-        of_removed = float(((all_values[removed] @ weights).argmax(axis=1) == labels[removed]).mean())
     accuracy = float(right.mean())
     return {
         "accuracy": accuracy,
@@ -144,7 +146,6 @@ def _row(
         "loss": float(heads.loss[at]),
         "test_loss": float(cross_entropy(logits, truth).mean()),
         "class_accuracy": by_class.tolist(),
-        "removed_accuracy": of_removed,
         "steps": int(heads.steps[at]),
     }
 

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...data.store.embeddings import Ints
-from ...linkage.dense import COLUMNS, ROWS
 from ...linkage.distances import Doubles, Positions
+from ...linkage.farthest import COLUMNS, ROWS
 from ...linkage.kernels import inner, kernel
 from ...linkage.rows import Panels, fill_rows, grid_of
 from ...tree.steps import Floats

@@ -17,8 +17,8 @@ import math
 import numpy as np
 
 from ...data.store.embeddings import Ints
-from ...linkage.dense import COLUMNS, ROWS, _add_squares
 from ...linkage.distances import Doubles, Positions
+from ...linkage.farthest import COLUMNS, ROWS, add_squares
 from ...linkage.kernels import kernel
 from ...linkage.rows import Panels, grid_of
 from ...tree.representatives import representatives
@@ -72,7 +72,7 @@ def _chosen(
                 break
             while seen[p] < k:
                 some = chosen[seen[p] : min(seen[p] + ROWS, k)]
-                _add_squares(units, some, panels[p], sums)
+                add_squares(units, some, panels[p], sums)
                 for r in range(len(some)):
                     for c in range(COLUMNS):
                         nearest[p, c] = min(nearest[p, c], 0.5 * sums[r, c])

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...data.store.embeddings import Ints
-from ...linkage.dense import COLUMNS, ROWS
 from ...linkage.distances import Doubles, unit_vectors
+from ...linkage.farthest import COLUMNS, ROWS
 from ...linkage.kernels import kernel
 from ...linkage.rows import fill_rows, grid_of
 from ...tree.steps import Floats
