@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brute_force import CELLS, all_points, bad_cells, cells_around
+from tenpercent.linkage import candidates as candidates_module
 from tenpercent.linkage import cells as cells_module
-from tenpercent.linkage.cells import Candidates, Cells, find_homes, make_cells, one_cell
+from tenpercent.linkage.candidates import Candidates
+from tenpercent.linkage.cells import Cells, find_homes, make_cells, one_cell
 from tenpercent.linkage.distances import dissimilarities
 from tenpercent.linkage.filters import relative_margin
 from tenpercent.linkage.points import Points
@@ -176,8 +178,8 @@ def test_groups_blocks_and_threads_find_the_same_candidates(monkeypatch):
 
     whole = {within: found(within, 1) for within in (True, False)}
     assert 0 < sum(map(len, whole[True])) < 25 * 100
-    monkeypatch.setattr(cells_module, "GROUP", 4)
-    monkeypatch.setattr(cells_module, "BLOCK", 7)
+    monkeypatch.setattr(candidates_module, "GROUP", 4)
+    monkeypatch.setattr(candidates_module, "BLOCK", 7)
     for within in (True, False):
         assert found(within, 3) == whole[within]
 

@@ -18,6 +18,7 @@ from brute_force import (
     pairs_between,
     pairs_within,
 )
+from tenpercent.linkage import candidates as candidates_module
 from tenpercent.linkage import cells as cells_module
 from tenpercent.linkage.cells import one_cell
 from tenpercent.linkage.filters import SinglesFilter
@@ -83,7 +84,7 @@ def test_cells_tiles_and_threads_change_no_bit(metric, monkeypatch):
     radius = float(np.quantile(pairs_within(points)[2], 0.01))
     pairs = pairs_within(points, radius)
     assert len(pairs[2]) > 10_000
-    monkeypatch.setattr(cells_module, "GROUP", 5)
+    monkeypatch.setattr(candidates_module, "GROUP", 5)
     for kind in CELLS:
         cells = bad_cells(kind, points, rng)
         for rows, columns, threads in ((256, 1024, 1), (50, 40, 3), (2000, 2000, 2)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tenpercent.linkage.cells import Cells, _divide, one_cell
+from tenpercent.linkage.cells import Cells, divide, one_cell
 from tenpercent.linkage.distances import dissimilarities
 from tenpercent.linkage.neighbors import NeighborGraph
 from tenpercent.linkage.points import Points
@@ -50,7 +50,7 @@ def assert_graph_is(graph: NeighborGraph, pairs: Found) -> None:
 def cells_around(points: Points, centres: npt.ArrayLike, middle: npt.ArrayLike = 0.0) -> Cells:
     """Divide points by the nearest of any centres, as good as float32 sees them from any middle."""
     middle = np.broadcast_to(np.asarray(middle, dtype=np.float64), (points.width,)).copy()
-    return _divide(points, (np.asarray(centres) - middle).astype(np.float32), middle, left=1.0, threads=1)
+    return divide(points, (np.asarray(centres) - middle).astype(np.float32), middle, left=1.0, threads=1)
 
 
 def bad_cells(kind: str, points: Points, rng: np.random.Generator) -> Cells:

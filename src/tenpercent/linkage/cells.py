@@ -19,14 +19,13 @@ the first grows by ε(x, c). The centres decide how much is left to compare, nev
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import local
 from typing import NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from .distances import Doubles, Positions
 from .filters import TINY, WIDEST, relative_margin
@@ -35,7 +34,6 @@ from .points import Indices, PointMemory, Points, Singles
 from .threads import in_threads
 
 BLOCK = 1024
-GROUP = 256  # centres handled together
 SEED = 0
 ROUNDS = 4  # of k-means; more change little
 # Rough cost of a step, in float32 multiplications, the same everywhere: it affects the choice, never the result.
@@ -130,7 +128,7 @@ def one_cell(points: Points) -> Cells:
         centres=np.zeros((1, points.width), dtype=np.float32),
         order=np.arange(n, dtype=np.int32),
         starts=np.asarray([0, n]),
-        middle=points.take(_drawn(points, 1024)).mean(axis=0) if n else np.zeros(points.width),
+        middle=points.take(drawn(n, 1024)).mean(axis=0) if n else np.zeros(points.width),
         home=CellAssignment(
             np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.float32), np.zeros(1, dtype=np.float32)
         ),
@@ -148,40 +146,63 @@ def make_cells(points: Points, radius: float, rows: int, threads: int) -> Cells:
         rows: number of points that each is compared with: their own number, or that of another set.
         threads: number of threads.
     """
-    n = len(points)
     whole = one_cell(points)
-    if points.width > WIDEST:  # the errors of distances to centres are not known
-        return whole
-    plain = n * rows * (points.width + TILE_COST / (256 * 1024))
-    if plain < WORTHWHILE or not np.isfinite(radius):
-        return whole
+
+    def sample(size: int) -> Singles:
+        return points.seen_from(whole.middle, drawn(len(points), size)).singles
+
+    chosen = choose_centres(sample, len(points), points.width, rows, radius)
+    return whole if chosen is None else divide(points, chosen.centres, whole.middle, chosen.left, threads)
+
+
+class Centres(NamedTuple):
+    """Centres of cells: float32[c, d], relative to a middle; and the share of pairs that they probably leave."""
+
+    centres: Singles
+    left: float
+
+
+def choose_centres(
+    sample: Callable[[int], Singles], n: int, width: int, rows: int, radius: float
+) -> Centres | None:
+    """Choose as many centres as pay; None where a comparison of everything costs less.
+
+    Args:
+        sample: returns so many of the n points, or all, drawn with a fixed seed, relative to their middle.
+        n, width: number of points to divide, and of their coordinates.
+        rows, radius: see `make_cells`.
+    """
+    plain = n * rows * (width + TILE_COST / (256 * 1024))
+    # Beyond WIDEST coordinates the errors of distances to centres are not known.
+    if width > WIDEST or plain < WORTHWHILE or not np.isfinite(radius):
+        return None
     count = 1 << round(np.log2(1.4 * np.sqrt(n)))
-    drawn = max(8 * count, 2048)
-    if points.width > WIDE:
-        drawn = max(min(drawn, SAMPLE_BYTES // (4 * points.width)), 2 * count)
-    sample = points.seen_from(whole.middle, _drawn(points, drawn)).singles
-    centres = _k_means(sample, count)
-    left = _share_left(sample, centres, np.sqrt(2.0 * radius))
+    size = max(8 * count, 2048)
+    if width > WIDE:
+        size = max(min(size, SAMPLE_BYTES // (4 * width)), 2 * count)
+    seen = sample(size)
+    centres = k_means(seen, count)
+    left = _share_left(seen, centres, np.sqrt(2.0 * radius))
     products = 3 * count * max(n, rows) + left * n * rows
-    if products * points.width + TILE_COST * count * (1 + left * rows / 256) > 0.7 * plain:
-        return whole
-    return _divide(points, centres, whole.middle, left, threads)
+    if products * width + TILE_COST * count * (1 + left * rows / 256) > 0.7 * plain:
+        return None
+    return Centres(centres, left)
 
 
-def _drawn(points: Points, size: int) -> Indices:
-    n = len(points)
+def drawn(n: int, size: int) -> Indices:
+    """Return `size` of n positions, or all, drawn with a fixed seed, in order."""
     return np.sort(np.random.default_rng(SEED).choice(n, min(n, size), replace=False))
 
 
 def _share_left(sample: Singles, centres: Singles, t: float) -> float:
     """Return the fraction of a sample's pairs that the tests leave, estimated from some of its rows."""
-    squares = _squares(sample, centres)
+    squares = squares_to(sample, centres)
     own = squares.argmin(axis=1)
     nearest = squares[np.arange(len(sample)), own]
     reach = np.zeros(len(centres), dtype=np.float32)
     np.maximum.at(reach, own, nearest)
     size = np.bincount(own, minlength=len(centres))
-    apart = np.sqrt(np.maximum(_squares(centres, centres), 0.0))
+    apart = np.sqrt(np.maximum(squares_to(centres, centres), 0.0))
     rows = slice(None, None, max(1, len(sample) // 1024))
     squares, own, nearest = squares[rows], own[rows], nearest[rows]
     near = squares <= (np.sqrt(np.maximum(reach, 0.0)) + np.float32(t)) ** 2
@@ -189,13 +210,13 @@ def _share_left(sample: Singles, centres: Singles, t: float) -> float:
     return float((near @ size).sum() / (len(own) * len(sample)))
 
 
-def _k_means(sample: Singles, count: int) -> Singles:
-    """Run a few rounds of Lloyd's algorithm: the centres affect only the speed."""
+def k_means(sample: Singles, count: int) -> Singles:
+    """Return `count` centres after a few rounds of Lloyd's algorithm: they affect only the speed."""
     centres = sample[np.random.default_rng(SEED).choice(len(sample), count, replace=False)]
-    halves = _halves(sample)
+    halves = halves_of(sample)
     own, square = np.empty(len(sample), dtype=np.int32), np.empty(len(sample), dtype=np.float32)
     for _ in range(ROUNDS):
-        _nearest(sample @ centres.T, halves, _halves(centres), own, square)
+        _nearest(sample @ centres.T, halves, halves_of(centres), own, square)
         size = np.bincount(own, minlength=count)
         order = np.argsort(own, kind="stable")
         filled = size > 0
@@ -206,37 +227,55 @@ def _k_means(sample: Singles, count: int) -> Singles:
     return centres
 
 
-def _squares(points: Singles, centres: Singles) -> Singles:
+def squares_to(points: Singles, centres: Singles) -> Singles:
     """Return squared distances, float32[n, c], with an error of at most ε."""
     squares: Singles = points @ centres.T
     squares *= np.float32(-2.0)
-    squares += 2 * _halves(points)[:, None]
-    squares += 2 * _halves(centres)
+    squares += 2 * halves_of(points)[:, None]
+    squares += 2 * halves_of(centres)
     return squares
 
 
-def _divide(points: Points, centres: Singles, middle: Doubles, left: float, threads: int) -> Cells:
+def divide(points: Points, centres: Singles, middle: Doubles, left: float, threads: int) -> Cells:
+    """Return the cells of points around given centres, float32[c, d], relative to `middle`."""
     home = find_homes(points, centres, middle, threads)
     farthest = np.zeros(len(centres), dtype=np.float32)
     np.maximum.at(farthest, home.cell, home.square)
-    # Wide cells first: points look for partners in the later, narrower cells, where fewer of them are candidates.
-    rank = np.argsort(-farthest, kind="stable")
+    rank = wide_first(farthest)
     cell = np.argsort(rank).astype(np.int32)[home.cell]
-    order = _by_cell(cell).astype(np.int32)
+    order = by_cell(cell).astype(np.int32)
     return Cells(
         centres=centres[rank],
         order=order,
         starts=np.searchsorted(cell[order], np.arange(len(centres) + 1)),
         middle=middle,
         home=CellAssignment(cell, home.square, home.farthest[rank]),
-        reach=np.sqrt(
-            farthest[rank] + _errors(home.farthest, _halves(centres), points.width).diagonal()[rank]
-        ),
+        reach=reach_of(farthest, home.farthest, centres)[rank],
         left=left,
     )
 
 
-def _by_cell(cells: Positions) -> Indices:
+def wide_first(farthest: Singles) -> Indices:
+    """Return the cells, those with the largest squared distance of a member first.
+
+    Points look for partners in the later, narrower cells, where fewer of them are candidates.
+    """
+    return np.argsort(-farthest, kind="stable")
+
+
+def reach_of(farthest: Singles, halves: Singles, centres: Singles) -> Doubles:
+    """Return at least the distance from each centre to its farthest member: float64[c].
+
+    Args:
+        farthest: float32[c], the largest squared distance of a member, as computed.
+        halves: float32[c], the largest ½|x|² of the members.
+        centres: float32[c, d].
+    """
+    reach: Doubles = np.sqrt(farthest + own_errors(halves, halves_of(centres), centres.shape[1]))
+    return reach
+
+
+def by_cell(cells: Positions) -> Indices:
     """Return a stable order that sorts cells: in 16 bits, for which numpy counts instead of comparing.
 
     There are no more than 2¹⁶ cells, for 2³¹ points.
@@ -249,8 +288,8 @@ def find_homes(points: Points, centres: Singles, middle: Doubles, threads: int) 
     cell = np.empty(len(points), dtype=np.int32)
     square = np.empty(len(points), dtype=np.float32)
     half = np.empty(len(points), dtype=np.float32)
-    halves = _halves(centres)
-    space = _ThreadMemory()
+    halves = halves_of(centres)
+    space = CellMemory()
 
     def look(start: int) -> None:
         end = min(start + BLOCK, len(points))
@@ -267,25 +306,31 @@ def find_homes(points: Points, centres: Singles, middle: Doubles, threads: int) 
     return CellAssignment(cell, square, farthest)
 
 
-def _errors(farthest: Singles, centres: Singles, width: int) -> Doubles:
+def square_errors(farthest: Singles, centres: Singles, width: int) -> Doubles:
     """Return the largest error ε of squared distances: float64[o, c], of a point in cell o and centre c.
 
     Args:
-        farthest: float32[c], the largest ½|x|² of the points of each cell.
+        farthest: float32[o], the largest ½|x|² of the points of each cell.
         centres: float32[c], ½|c|² of each centre.
         width: number of values per point.
     """
-    far = np.sqrt(farthest.astype(np.float64) + TINY)[:, None] + np.sqrt(centres.astype(np.float64) + TINY)
+    return own_errors(farthest[:, None], centres, width)
+
+
+def own_errors(farthest: Singles, centres: Singles, width: int) -> Doubles:
+    """Return the largest error ε of squared distances to each cell's own centre; see `square_errors`."""
+    far = np.sqrt(farthest.astype(np.float64) + TINY) + np.sqrt(centres.astype(np.float64) + TINY)
     errors: Doubles = 2.0 * relative_margin(width) * 1.01 * far**2 + TINY
     return errors
 
 
-def _halves(singles: Singles) -> Singles:
+def halves_of(singles: Singles) -> Singles:
+    """Return half the squared length of each row, in float32."""
     halves: Singles = np.einsum("ij,ij->i", singles, singles) * np.float32(0.5)
     return halves
 
 
-class _ThreadMemory(local):
+class CellMemory(local):
     """Scratch memory of each thread."""
 
     def __init__(self) -> None:
@@ -294,11 +339,13 @@ class _ThreadMemory(local):
         self._listed = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32)
 
     def list(self, size: int) -> tuple[Positions, Positions]:
+        """Return two arrays of int32[size], which the thread's next call reuses."""
         if len(self._listed[0]) < size:
             self._listed = np.empty(size, dtype=np.int32), np.empty(size, dtype=np.int32)
         return self._listed
 
     def fit(self, rows: int, columns: int) -> Singles:
+        """Return float32[rows, columns], which the thread's next call reuses."""
         if len(self._products) < rows * columns:
             self._products = np.empty(rows * columns, dtype=np.float32)
         return self._products[: rows * columns].reshape(rows, columns)
@@ -316,110 +363,3 @@ def _nearest(products: Singles, halves: Singles, others: Singles, cell: Position
         cell[r] = at
         nearest = np.float32(2.0) * (halves[r] + best)
         square[r] = nearest if nearest > np.float32(0.0) else np.float32(0.0)
-
-
-# ---- candidates --------------------------------------------------------------------------------------------------
-
-
-class Candidates:
-    """Search, for groups of cells, for the points that can have a partner in them."""
-
-    def __init__(self, cells: Cells, points: Points, radius: float, *, within: bool, threads: int) -> None:
-        """Find the cell of each point.
-
-        Args:
-            cells: cells of the points among which partners are sought.
-            points: the possible candidates.
-            radius: a dissimilarity, ½|x − y|².
-            within: `points` are those in the cells; then only those of earlier cells than the given one are candidates.
-            threads: number of threads.
-        """
-        self.cells, self.points, self.within, self.threads = cells, points, within, threads
-        self.order = cells.order if within else np.arange(len(points), dtype=np.int32)
-        self.space = _ThreadMemory()
-        if len(cells) == 1:
-            return
-        self.home = cells.home if within else find_homes(points, cells.centres, cells.middle, threads)
-        self.halves = _halves(cells.centres)
-        mine = _errors(self.home.farthest, self.halves, points.width)  # of x: [its cell, the other centre]
-        theirs = _errors(
-            cells.home.farthest, self.halves, points.width
-        ).T  # of y: [the other centre, its cell]
-        between = _errors(self.halves, self.halves, points.width)
-        t = np.sqrt(2.0 * radius) * (1.0 + 1e-6)
-        apart = np.sqrt(np.maximum(_squares(cells.centres, cells.centres), 0.0) + between) * (1.0 + 1e-6)
-        self.reach = _up((cells.reach + t) ** 2 + mine)
-        wrong = mine + mine.diagonal()[:, None] + theirs + theirs.diagonal()
-        self.bisector = _up(2.0 * t * apart + wrong)
-
-    def groups(self) -> Iterator[range]:
-        """Yield ranges of cells, the last first."""
-        for end in range(len(self.cells), 0, -GROUP):
-            yield range(max(0, end - GROUP), end)
-
-    def of(self, group: range) -> list[Positions]:
-        """Return the candidates of each cell of a group: int32[k], in arbitrary order."""
-        if len(self.cells) == 1:
-            return [self.order[:0] if self.within else self.order]
-        last = int(self.cells.starts[group.stop]) if self.within else len(self.points)
-        found = list(
-            in_threads(lambda start: self._look(start, last, group), range(0, last, BLOCK), self.threads)
-        )
-        cells = np.concatenate([cell for cell, _ in found])
-        points = np.concatenate([point for _, point in found])
-        points = points[_by_cell(cells)]
-        return np.split(points, np.cumsum(np.bincount(cells, minlength=len(group)))[:-1])
-
-    def _look(self, start: int, last: int, group: range) -> tuple[Positions, Positions]:
-        """Return the pairs of a cell (counted from the group's first) and a candidate among some points."""
-        positions = self.order[start : min(start + BLOCK, last)]
-        seen = self.points.seen_from(self.cells.middle, positions, self.space.points)
-        products = self.space.fit(len(positions), len(group))
-        columns = slice(group.start, group.stop)
-        np.matmul(seen.singles, self.cells.centres[columns].T, out=products)
-        row, cell = self.space.list(products.size)
-        count = _near(
-            products,
-            seen.halves,
-            self.halves[columns],
-            self.home.cell[positions],
-            self.home.square[positions],
-            self.reach[:, columns],
-            self.bisector[:, columns],
-            group.start if self.within else -1,
-            row,
-            cell,
-        )
-        return cell[:count].copy(), positions[row[:count]]
-
-
-def _up(values: npt.NDArray[np.floating]) -> Singles:
-    """Round up to float32, and a little more, for the one addition that follows."""
-    return np.nextafter((values * (1.0 + 2.0**-22)).astype(np.float32), np.float32(np.inf))
-
-
-@kernel
-def _near(
-    products: Singles,
-    halves: Singles,
-    others: Singles,
-    home: Positions,
-    square: Singles,
-    reach: Singles,
-    bisector: Singles,
-    first: int,
-    row: Positions,
-    cell: Positions,
-) -> int:
-    """List the rows and columns that pass both tests; return how many. With first ≥ 0, only cells beyond the home."""
-    count = 0
-    for r in range(products.shape[0]):
-        own = home[r]
-        near = square[r] * np.float32(1.0000005)
-        begin = own + 1 - first if first >= 0 and own >= first else 0
-        for c in range(begin, products.shape[1]):
-            distance = np.float32(2.0) * (halves[r] + (others[c] - products[r, c]))
-            row[count] = r
-            cell[count] = c
-            count += 1 if (distance <= reach[own, c]) & (distance <= near + bisector[own, c]) else 0
-    return count

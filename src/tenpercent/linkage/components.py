@@ -43,17 +43,28 @@ def shares(component: Positions, i: Positions, threads: int) -> Shares | None:
         uint16[n], the thread of each point; None where one component has nearly all pairs.
     """
     work = np.bincount(component[i], minlength=len(component))
-    if work.max() > MOSTLY * len(i):
-        return None
+    return None if work.max() > MOSTLY * len(i) else dealt(work, threads)[component]
+
+
+def dealt(work: npt.NDArray[np.int64], threads: int) -> Shares:
+    """Distribute components by the number of their pairs.
+
+    Args:
+        work: int64[n], the number of pairs of each component, at its root.
+        threads: number of shares, at most 2¹⁶.
+
+    Returns:
+        uint16[n], the share of each component at its root; 0 for those without pairs.
+    """
     order = np.argsort(-work, kind="stable")[: np.count_nonzero(work)]
-    dealt = np.arange(len(order)) % threads
-    load = np.bincount(dealt[LARGE:], weights=work[order[LARGE:]], minlength=threads)
+    own = np.arange(len(order)) % threads
+    load = np.bincount(own[LARGE:], weights=work[order[LARGE:]], minlength=threads)
     for c, pairs in enumerate(work[order[:LARGE]]):
-        dealt[c] = load.argmin()
-        load[dealt[c]] += pairs
-    share = np.zeros(len(component), dtype=np.uint16)
-    share[order] = dealt
-    return share[component]
+        own[c] = load.argmin()
+        load[own[c]] += pairs
+    share = np.zeros(len(work), dtype=np.uint16)
+    share[order] = own
+    return share
 
 
 @kernel

@@ -18,8 +18,9 @@ from .distances import Doubles
 from .farthest import farthest_bytes
 from .memory import MemoryBudgetError, Resources
 from .neighbors import PairSearch
-from .pairs import BYTES_IN_MEMORY, RECORD, Pairs
+from .pairs import BYTES_IN_MEMORY, RECORD, Pairs, without
 from .points import Indices, Points
+from .radii import LIVE, dense_pays, edges_of, first_radius, wider_radius
 from .sample import sample_pairs
 from .scratch import DistanceShell, Scratch, WalkCheckpoint
 from .walk import BYTES_PER_EDGE, Clusters, PairCounts, counted, restored, walk
@@ -27,16 +28,7 @@ from .walk import BYTES_PER_EDGE, Clusters, PairCounts, counted, restored, walk
 BYTES_PER_POINT = 160  # for points, cells and clusters
 MOST_PIECE = 1 << 28  # pairs walked at once
 
-# Cost of a step on one thread of an ordinary CPU, in seconds: these choose the faster way and nothing else.
-PAIR_SECONDS = 2.5e-7  # to find, sort and walk a pair
-SCATTERED_SECONDS = 6e-10  # of a coordinate in the exact dissimilarity of a pair that was found somewhere
-PRODUCT_SECONDS = (
-    3e-11  # of a coordinate in products of float32, by which pairs are searched for, densely too
-)
-ENTRY_SECONDS = 2e-8  # of its matrix
-
 EDGES = 0.75  # the fraction of the memory for counted pairs of clusters
-LIVE = 0.5  # of n points and E pairs there are about LIVE · √(E·n) of them at a time, on real embeddings
 BYTES_PER_THREAD = 12 << 20  # products, what the filter passes and what of it is near, candidates
 ROWS_OF_TILE = 1024  # at most, and as many columns; candidates are searched for in blocks of as many
 BYTES_PER_COORDINATE = 28  # of a row and a column in float32 and float64, and of a candidate
@@ -45,9 +37,6 @@ LEAST = 4 << 20  # below, pairs would come in too many small files
 AT_ONCE = (
     1 << 30
 )  # bytes: a search takes less memory, so larger matrices wait until it has merged what is near
-
-SHALLOW = 0.6  # up to this fraction of merges the nearest neighbours of a sample tell the radius
-BEGINNING = (0.5, 2.1)  # of deeper cuts: about this fraction first, and then what pays
 
 
 @dataclass(frozen=True)
@@ -148,13 +137,7 @@ class _Growth:
         self.scratch = Scratch(task.resources.scratch, task.points, task.apart)
         if (standing := self.scratch.standing()) is not None and self._take_up(standing):
             return standing.shell.radius if self.reached < standing.shell.radius else self.wider()
-        fraction = self.wanted / self.n
-        if task.merges is None:
-            radius = task.limit
-        elif fraction <= SHALLOW:
-            radius = self.sample.radius_of(fraction)
-        else:
-            radius = self.sample.radius_of(*BEGINNING)
+        radius = task.limit if task.merges is None else first_radius(self.sample, self.wanted)
         if radius <= self.reached and task.merges is not None:
             return self.wider()
         self._check(radius)
@@ -172,18 +155,9 @@ class _Growth:
         return True
 
     def wider(self) -> float:
-        """Return a wider radius, from the growth of the merges with the pairs so far.
-
-        The log-odds of the fraction merged grow with the logarithm of the pairs, the faster the deeper, on all
-        embeddings examined: the slope so far overestimates the pairs that are needed, a little.
-        """
-        n = self.n
-        pairs = max(self.sample.pairs(self.reached), n / 4)
+        """Return a wider radius; the next shell begins where this one ends."""
         heights = np.concatenate([d for _, _, d in self.merges])
-        half = int(np.searchsorted(heights, self.sample.radius(pairs / 2), side="right"))
-        slope = max((_log_odds(self.done / n) - _log_odds(half / n)) / math.log(2.0), 0.3)
-        factor = math.exp((_log_odds(self.wanted / n) - _log_odds(self.done / n)) / slope) * 1.2
-        radius = max(self.sample.radius(pairs * min(max(factor, 2.0), 8.0)), 1.2 * self.reached)
+        radius = wider_radius(self.sample, self.wanted, self.reached, heights)
         self._check(radius)
         self.above = self.reached
         return radius
@@ -196,35 +170,23 @@ class _Growth:
         """
         if self.task.merges is None:
             return False
-        n, width, begins = self.n, self.task.points.width, not self.done
-        left, end = max(n - self.done, 1), max(n - self.wanted, 0.5)
-        pairs, searches = self.sample.pairs(radius), 1
-        if begins:
-            searches = 1 if self.wanted <= SHALLOW * n else 2
-        else:
-            share = math.log(end / n) / math.log(min(left, n - 0.5) / n)
-            pairs = min(pairs * share**2, n * (n - 1) / 2)
-        products = n * n / 2 * width * PRODUCT_SECONDS  # of a search, where cells leave nothing out
-        sparse = searches * products + pairs * (PAIR_SECONDS + width * SCATTERED_SECONDS)
-        needed = farthest_bytes(left, n, width, threads=self.task.resources.workers)
+        begins, threads = not self.done, self.task.resources.workers
+        left = max(self.n - self.done, 1)
+        needed = farthest_bytes(left, self.n, self.task.points.width, threads=threads)
         fits = needed < min(self.budget.bytes, AT_ONCE if begins else math.inf)
-        return fits and products + left * left * ENTRY_SECONDS < sparse
+        return fits and dense_pays(self.sample, self.wanted, self.done, radius, self.task.points.width)
 
     # ---- what fits -----------------------------------------------------------------------------------------------
 
     def _check(self, radius: float) -> None:
         """Raise with what a depth needs, and what would fit, before any pair is collected for it."""
         pairs = self.sample.pairs(radius)
-        if self._edges(pairs) > self.budget.edges:
+        if edges_of(pairs, self.n) > self.budget.edges:
             fitting = self.sample.radius(self.budget.edges**2 / (LIVE**2 * self.n))
-            raise self._too_deep(self._edges(pairs), self.sample.merges(fitting))
+            raise self._too_deep(edges_of(pairs, self.n), self.sample.merges(fitting))
         beyond = (pairs - self.sample.pairs(self.reached) - self.budget.pairs) * RECORD.itemsize
         if beyond > 0:
             self.scratch.check(beyond)
-
-    def _edges(self, pairs: float) -> float:
-        """Return the approximate number of counted pairs of clusters: on real embeddings no more than this."""
-        return min(pairs, LIVE * math.sqrt(pairs * self.n))
 
     def _too_deep(self, edges: float, fits: int) -> MemoryBudgetError:
         task, budget = self.task, self.budget
@@ -244,7 +206,7 @@ class _Growth:
         stop = math.inf
         with self.scratch.store(join, self.budget.pairs) as store:
             for pairs in store.pieces():
-                rest = self._free(_between(pairs, self.reached, math.inf))
+                rest = without(_between(pairs, self.reached, math.inf), self.codes, self.n)
                 if math.isinf(stop) and self._walk(rest, task.merges):
                     self.reached = float(self.merges[-1][2][-1])
                     stop = self._level(self.reached)
@@ -295,15 +257,6 @@ class _Growth:
         self._add(i[:end], j[:end], d[:end])
         self.dense = True
 
-    def _free(self, pairs: Pairs) -> Pairs:
-        """Leave out the pairs that must never merge."""
-        if not len(self.codes):
-            return pairs
-        code = pairs.i.astype(np.int64) * self.n + pairs.j
-        at = np.minimum(np.searchsorted(self.codes, code), len(self.codes) - 1)
-        free = self.codes[at] != code
-        return Pairs(pairs.i[free], pairs.j[free], pairs.d[free])
-
     def _so_far(self) -> tuple[Indices, Indices, Doubles]:
         """Return i, j and d of all merges."""
         i, j, d = (np.concatenate(column) for column in zip(*self.merges, strict=True))
@@ -336,10 +289,6 @@ def _between(pairs: Pairs, above: float, upto: float) -> Pairs:
     """Return those of sorted pairs with above < d ≤ upto."""
     part = slice(*(int(np.searchsorted(pairs.d, end, side="right")) for end in (above, upto)))
     return Pairs(pairs.i[part], pairs.j[part], pairs.d[part])
-
-
-def _log_odds(fraction: float) -> float:
-    return math.log(max(fraction, 1e-9) / max(1.0 - fraction, 1e-9))
 
 
 # ---- resources ---------------------------------------------------------------------------------------------------

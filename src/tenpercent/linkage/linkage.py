@@ -97,7 +97,7 @@ def first_merges(
     """
     points = Points.of(vectors, metric)
     n = len(points)
-    _check_depth(n, merges, height)
+    check_depth(n, merges, height)
     equal = collapse(points.first_equals(), cannot_link)
     if len(equal.points) < n:
         points = points.subset(equal.points)
@@ -126,7 +126,8 @@ def first_merges(
     )
 
 
-def _check_depth(n: int, merges: int | None, height: float | None) -> None:
+def check_depth(n: int, merges: int | None, height: float | None) -> None:
+    """Raise `UsageError` unless one of them is given, and n vectors have as many merges."""
     if (merges is None) == (height is None):
         raise UsageError(f"merges is {merges!r} and height {height!r}; give one of them")
     if merges is not None and not 0 <= merges <= max(n - 1, 0):

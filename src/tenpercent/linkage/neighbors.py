@@ -13,7 +13,8 @@ import numpy as np
 from ..errors import TenpercentError
 from ..progress import bar
 from .accelerators import best_filter
-from .cells import Candidates, Cells, make_cells
+from .candidates import Candidates, OtherCells
+from .cells import Cells, make_cells
 from .distances import Doubles, Positions
 from .exact import UnitMemory, pairs_within
 from .filters import PairFilter
@@ -142,6 +143,7 @@ class PairSearch:
     Attributes:
         left, right, radius, above, threads, multiply: see `neighbor_graph` and `near_pairs`.
         room: bytes that all tiles may take beyond those of `SinglesFilter`.
+        others: cells of `left`, where they are known and others than those of `right`.
         space: scratch memory of each thread.
     """
 
@@ -152,6 +154,7 @@ class PairSearch:
     threads: int
     multiply: PairFilter | None = None
     room: float = math.inf
+    others: OtherCells | None = None
     space: _ThreadMemory = field(default_factory=_ThreadMemory)
 
     @property
@@ -202,7 +205,14 @@ class PairSearch:
         multiply = self.filter(cells)
         number = 0
         with bar(pairs, "Comparing", "pairs") as shown, one_blas_thread():
-            candidates = Candidates(cells, self.left, self.radius, within=self.within, threads=self.threads)
+            candidates = Candidates(
+                cells,
+                self.left,
+                self.radius,
+                within=self.within,
+                threads=self.threads,
+                others=self.others,
+            )
             for group in candidates.groups():
                 places = [
                     place for cell in reversed(group) for place in self._places(cells, cell, multiply.columns)

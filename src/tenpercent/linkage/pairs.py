@@ -7,7 +7,8 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -96,24 +97,8 @@ class PairStore:
             return
         runs = [np.load(file, mmap_mode="r") for file in self._files]
         if len(recent.d):
-            runs.append(_records(recent))
-        places = [0] * len(runs)
-        step = max(1, self.room // len(runs))
-        while any(place < len(run) for place, run in zip(places, runs, strict=True)):
-            # No sorted file has more than `step` below the smallest of the values a step ahead.
-            ahead = [
-                run["d"][min(place + step, len(run)) - 1]
-                for place, run in zip(places, runs, strict=True)
-                if place < len(run)
-            ]
-            upto = min(ahead)
-            ends = [
-                place + int(np.searchsorted(run["d"][place:], upto, side="right"))
-                for place, run in zip(places, runs, strict=True)
-            ]
-            part = np.concatenate([run[a:b] for run, a, b in zip(runs, places, ends, strict=True)])
-            places = ends
-            yield in_order(Pairs(part["i"].copy(), part["j"].copy(), part["d"].copy()))
+            runs.append(records_of(recent))
+        yield from merged(runs, self.room)
 
     def _write(self) -> None:
         """Write the recent pairs into a sorted file of their own."""
@@ -124,7 +109,7 @@ class PairStore:
         size = len(recent.d) * RECORD.itemsize
         try:
             with (folder / "unfinished").open("wb") as file:
-                np.save(file, _records(recent))
+                np.save(file, records_of(recent))
                 file.flush()
                 os.fsync(file.fileno())
             (folder / "unfinished").replace(path)
@@ -182,7 +167,38 @@ def in_order(pairs: Pairs) -> Pairs:
     return Pairs(i[order], j[order], d[order])
 
 
-def _records(pairs: Pairs) -> npt.NDArray[np.void]:
+def merged(runs: Sequence[npt.NDArray[np.void]], room: int) -> Iterator[Pairs]:
+    """Yield all pairs of sorted runs in increasing (d, i, j), about `room` at a time; ties in d together."""
+    places = [0] * len(runs)
+    step = max(1, room // max(len(runs), 1))
+    while any(place < len(run) for place, run in zip(places, runs, strict=True)):
+        # No sorted run has more than `step` below the smallest of the values a step ahead.
+        ahead = [
+            run["d"][min(place + step, len(run)) - 1]
+            for place, run in zip(places, runs, strict=True)
+            if place < len(run)
+        ]
+        upto = min(ahead)
+        ends = [
+            bisect_right(run["d"], upto, lo=place) for place, run in zip(places, runs, strict=True)
+        ]  # not by numpy, which would copy the column
+        part = np.concatenate([run[a:b] for run, a, b in zip(runs, places, ends, strict=True)])
+        places = ends
+        yield in_order(Pairs(part["i"].copy(), part["j"].copy(), part["d"].copy()))
+
+
+def without(pairs: Pairs, codes: npt.NDArray[np.int64], n: int) -> Pairs:
+    """Leave out the pairs of some codes i · n + j, which are sorted."""
+    if not len(codes):
+        return pairs
+    code = pairs.i.astype(np.int64) * n + pairs.j
+    at = np.minimum(np.searchsorted(codes, code), len(codes) - 1)
+    free = codes[at] != code
+    return Pairs(pairs.i[free], pairs.j[free], pairs.d[free])
+
+
+def records_of(pairs: Pairs) -> npt.NDArray[np.void]:
+    """Return pairs as an array of `RECORD`."""
     records = np.empty(len(pairs.d), dtype=RECORD)
     records["i"], records["j"], records["d"] = pairs
     return records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
@@ -17,6 +18,7 @@ from .kernels import kernel
 Singles = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int32]
 Indices = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
 
 BLOCK, BLOCK_BYTES = 4096, 128 << 20  # rows, and bytes of them, made at a time where all are needed once
 
@@ -147,7 +149,7 @@ class Points:
         _seen_from(self.rows, self.at[positions], self.divisors, centre, singles, halves)
         return CentredPoints(singles, halves)
 
-    def hashes(self) -> npt.NDArray[np.uint64]:
+    def hashes(self) -> Hashes:
         """Return a hash of each point's bits: uint64[n], equal for equal points."""
         codes = np.empty(len(self), dtype=np.uint64)
         size = rows_at_a_time(self.width)
@@ -158,27 +160,37 @@ class Points:
 
     def first_equals(self) -> Indices:
         """Return for each point the first position that holds an equal point: int64[n]."""
-        codes, size = self.hashes(), rows_at_a_time(self.width)
-        order = np.argsort(codes, kind="stable")
-        first = np.arange(len(self), dtype=np.int64)
-        head = np.append(True, np.diff(codes[order]) != 0)[: len(order)]
-        # Each point of a run with one hash is compared with the first of its run.
-        others, heads = order[~head], order[head][np.cumsum(head) - 1][~head]
-        while len(others):  # once, but where different points have one hash
-            same = np.concatenate(
-                [
-                    (self.take(others[k : k + size]) == self.take(heads[k : k + size])).all(axis=1)
-                    for k in range(0, len(others), size)
-                ]
-            )
-            first[others[same]] = heads[same]
-            others, heads = others[~same], heads[~same]
-            # What is left of a run has another first: the earliest of it.
-            if len(others):
-                fresh = np.append(True, heads[1:] != heads[:-1])
-                heads = others[fresh][np.cumsum(fresh) - 1]
-                others, heads = others[~fresh], heads[~fresh]
-        return first
+        return first_equals(self.hashes(), self.take, rows_at_a_time(self.width))
+
+
+def first_equals(codes: Hashes, take: Callable[[Indices], Doubles], size: int) -> Indices:
+    """Return for each point the first position that holds an equal point: int64[n].
+
+    Args:
+        codes: uint64[n], a hash of each point.
+        take: returns the points at some positions, float64[k, d].
+        size: number of points to take at a time.
+    """
+    order = np.argsort(codes, kind="stable")
+    first = np.arange(len(codes), dtype=np.int64)
+    head = np.append(True, np.diff(codes[order]) != 0)[: len(order)]
+    # Each point of a run with one hash is compared with the first of its run.
+    others, heads = order[~head], order[head][np.cumsum(head) - 1][~head]
+    while len(others):  # once, but where different points have one hash
+        same = np.concatenate(
+            [
+                (take(others[k : k + size]) == take(heads[k : k + size])).all(axis=1)
+                for k in range(0, len(others), size)
+            ]
+        )
+        first[others[same]] = heads[same]
+        others, heads = others[~same], heads[~same]
+        # What is left of a run has another first: the earliest of it.
+        if len(others):
+            fresh = np.append(True, heads[1:] != heads[:-1])
+            heads = others[fresh][np.cumsum(fresh) - 1]
+            others, heads = others[~fresh], heads[~fresh]
+    return first
 
 
 def rows_at_a_time(width: int, most: int = BLOCK) -> int:

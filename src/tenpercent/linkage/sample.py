@@ -5,7 +5,9 @@ Nothing here affects the result: a sample only chooses the initial radius, and e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -66,13 +68,37 @@ def sample_pairs(points: Points, threads: int = 1) -> PairSample:
         points: n ≥ 2.
         threads: number of threads.
     """
-    n = len(points)
-    size = min(n, ROWS)
-    drawn = np.sort(np.random.default_rng(0).choice(n, size, replace=False))
-    middle = points.take(drawn).mean(axis=0)
-    sampled = points.seen_from(middle, drawn)
+    drawn = drawn_rows(len(points))
+    some = points.subset(drawn)
+    return gathered(len(points), [look_at(points, some, drawn, threads)])
 
-    def look(mine: range) -> tuple[Singles, Indices]:
+
+def drawn_rows(n: int) -> Indices:
+    """Return the positions of the sampled rows, in order."""
+    return np.sort(np.random.default_rng(0).choice(n, min(n, ROWS), replace=False))
+
+
+class Look(NamedTuple):
+    """Comparison of sampled rows with some points: their nearest, and the number of each class of dissimilarities."""
+
+    nearest: Singles
+    counts: Indices
+
+
+def look_at(points: Points, some: Points, drawn: Indices, threads: int = 1) -> Look:
+    """Compare sampled rows with points.
+
+    Args:
+        points: some or all.
+        some: the sampled rows.
+        drawn: int64[s], their positions in `points`; below 0 for those that are not there.
+        threads: number of threads.
+    """
+    n, size = len(points), len(some)
+    middle = some.take(np.arange(size)).mean(axis=0)
+    sampled = some.seen_from(middle, np.arange(size))
+
+    def look(mine: range) -> Look:
         nearest = np.full(size, np.inf, dtype=np.float32)
         counts = np.zeros(1 << 15, dtype=np.int64)  # by the upper 16 bits of a float32: 128 classes an octave
         space = PointMemory()
@@ -82,19 +108,28 @@ def sample_pairs(points: Points, threads: int = 1) -> PairSample:
             inside = np.flatnonzero((drawn >= start) & (drawn < start + BLOCK))
             products[inside, drawn[inside] - start] = -np.inf  # a point is not its own neighbour
             _count_classes(products, products.view(np.int32), sampled.halves, block.halves, nearest, counts)
-        return nearest, counts
+        return Look(nearest, counts)
 
     starts = range(0, n, BLOCK)
     shares = [starts[k::threads] for k in range(threads)]
     with one_blas_thread():
-        all_nearest, all_counts = zip(*in_threads(look, shares, threads), strict=True)
-    nearest, counts = np.min(all_nearest, axis=0), np.sum(all_counts, axis=0)
+        return _together(list(in_threads(look, shares, threads)))
+
+
+def gathered(n: int, looks: Sequence[Look]) -> PairSample:
+    """Return the estimates for n points from comparisons with all of them, a part each."""
+    nearest, counts = _together(looks)
+    size = len(nearest)
     codes = np.arange(len(counts), dtype=np.uint32)
     edges = ((codes + 1) << 16).view(np.float32)
     last = int(np.flatnonzero(counts)[-1]) + 1 if counts.any() else 1
     cumulative = np.asarray(np.cumsum(counts)[:last] * (n / (2.0 * size)), dtype=np.float64)
-    nearest.sort()
-    return PairSample(n, nearest, edges[:last].astype(np.float64), cumulative)
+    return PairSample(n, np.sort(nearest), edges[:last].astype(np.float64), cumulative)
+
+
+def _together(looks: Sequence[Look]) -> Look:
+    nearest, counts = zip(*looks, strict=True)
+    return Look(np.min(nearest, axis=0), np.sum(counts, axis=0))
 
 
 @kernel

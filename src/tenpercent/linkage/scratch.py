@@ -66,14 +66,7 @@ class Scratch:
 
     def check(self, size: float) -> None:
         """Raise `ScratchError` where so many bytes would not fit on the disk."""
-        folder = Path(tempfile.gettempdir()) if self.folder is None else self.folder
-        there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-        free = shutil.disk_usage(there).free
-        if size > free:
-            raise ScratchError(
-                f"about {bytes_text(size)} of pairs outgrow the memory, and {folder} has {bytes_text(free)} free; "
-                "free space there, give more --memory, or ask for fewer merges"
-            )
+        check_disk(Path(tempfile.gettempdir()) if self.folder is None else self.folder, size)
 
     def store(self, join: PairSearch, room: int) -> PairStore:
         """Return a store with all pairs of a join."""
@@ -147,6 +140,17 @@ class Scratch:
         """Remove what is no longer needed."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def check_disk(folder: Path, size: float) -> None:
+    """Raise `ScratchError` where so many bytes of pairs would not fit on the disk."""
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if size > free:
+        raise ScratchError(
+            f"about {bytes_text(size)} of pairs outgrow the memory, and {folder} has {bytes_text(free)} free; "
+            "free space there, give more --memory, or ask for fewer merges"
+        )
 
 
 def _kept(path: Path, join: PairSearch) -> Cells:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.store.embeddings import Vectors
-from ..linkage.growth import BEGINNING, EDGES, LEAST, LIVE, SHALLOW, GrowthTask, MemoryShares
+from ..linkage.growth import EDGES, LEAST, GrowthTask, MemoryShares
 from ..linkage.memory import Resources
 from ..linkage.points import Points
+from ..linkage.radii import LIVE, edges_of, first_radius
 from ..linkage.sample import sample_pairs
 from ..linkage.walk import BYTES_PER_EDGE
 
@@ -43,9 +44,7 @@ def forecast(vectors: Vectors, merges: int, resources: Resources) -> Forecast:
     none = np.empty((0, 2), dtype=np.int64)
     task = GrowthTask(points=points, apart=none, merges=merges, limit=math.inf, resources=resources)
     budget, sample = MemoryShares.of(task), sample_pairs(points)
-    first = sample.radius_of(merges / n) if merges <= SHALLOW * n else sample.radius_of(*BEGINNING)
-    pairs = sample.pairs(first)
-    edges = min(pairs, LIVE * math.sqrt(pairs * n))
+    edges = edges_of(sample.pairs(first_radius(sample, merges)), n)
     reachable = sample.radius(budget.edges**2 / (LIVE**2 * n))
     fits = n - 1 if math.isinf(reachable) else sample.merges(reachable)
     return Forecast(budget.base + max(int(edges * BYTES_PER_EDGE / EDGES), LEAST), fits)
