@@ -1,0 +1,379 @@
+"""Complete linkage of more vectors than fit into memory, as tasks: the first merges of all of them together.
+
+The same tree as that of `linkage.first_merges`, which this follows step by step. What that does in arrays is done in
+files here, by the functions of `linkage/pieces/`; this process does only what takes a few bytes a vector.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data.store.embeddings import Ints
+from ..data.store.files import replacing
+from ..linkage.cells import choose_centres, drawn, k_means
+from ..linkage.components import Shares, united
+from ..linkage.dense import dense_bytes
+from ..linkage.equal_rows import EqualRows
+from ..linkage.linkage import Linkage, check_depth
+from ..linkage.memory import MemoryBudgetError
+from ..linkage.pairs import RECORD, Pairs, joined
+from ..linkage.pieces.arrays import load, save
+from ..linkage.pieces.homes import GroupedCells, homes, route
+from ..linkage.pieces.join import join
+from ..linkage.pieces.plan import EDGES, Pieces
+from ..linkage.pieces.rows import collapse_found, equal_rows, hash_rows, look
+from ..linkage.pieces.shares import (
+    NOBODY,
+    Standing,
+    connected,
+    finish_densely,
+    put_together,
+    shared,
+    split,
+    walk_share,
+    work_of,
+)
+from ..linkage.points import Points, Singles
+from ..linkage.radii import LIVE, dense_pays, edges_of, first_radius, wider_radius
+from ..linkage.sample import Look, PairSample, drawn_rows, gathered
+from ..linkage.scratch import check_disk
+from ..linkage.walk import BYTES_PER_EDGE, Counts, PairCounts
+from ..progress import bar
+from ..tasks.task import Runner, Task
+
+MIDDLE = 1024  # points of which the middle of all is taken
+
+
+@dataclass(frozen=True, eq=False)
+class AllTogether:
+    """Vectors to cluster.
+
+    Attributes:
+        vectors: a .npy file of float32 or float64 [n, d].
+        merges, height, cannot_link, after: see `linkage.first_merges`.
+    """
+
+    vectors: Path
+    merges: int | None = None
+    height: float | None = None
+    cannot_link: Ints | None = None
+    after: Linkage | None = None
+
+
+def first_merges_by_tasks(job: AllTogether, pieces: Pieces, folder: Path, runner: Runner) -> Linkage:
+    """Return the first merges of complete linkage under cosine dissimilarity.
+
+    Args:
+        job: the vectors, and how deep.
+        pieces: into how many pieces all is cut.
+        folder: for the files of the tasks; those that are there are not done again.
+        runner: where the tasks are done.
+
+    Raises:
+        UsageError: see `linkage.first_merges`.
+        MemoryBudgetError: the counts of one component don't fit into the memory of a task.
+        ScratchError: the pairs would not fit on the disk.
+    """
+    n = len(np.load(job.vectors, mmap_mode="r"))
+    check_depth(n, job.merges, job.height)
+    place = _Place(job.vectors, folder, pieces, runner, n)
+    equal = place.collapsed(job.cannot_link)
+    more = None if job.merges is None else max(job.merges - len(equal.a), 0)
+    limit = math.inf if job.height is None else job.height
+    growth = _Growth(place, equal, more, limit, _begun(job, equal))
+    growth.grow()
+    (i, j, d), counts = growth.standing
+    heights = np.concatenate([np.zeros(len(equal.a)), d])
+    whole = growth.whole()
+    complete_to = (float(heights[-1]) if len(heights) else 0.0) if job.height is None else job.height
+    return Linkage(
+        np.concatenate([equal.a, i]),
+        np.concatenate([equal.b, j]),
+        heights,
+        math.inf if whole else complete_to,
+        None if whole or growth.dense else counts,
+    )
+
+
+class _Begun(NamedTuple):
+    """State to resume from: all pairs up to `reached` are walked."""
+
+    standing: Standing
+    reached: float
+
+
+def _begun(job: AllTogether, equal: EqualRows) -> _Begun:
+    """Return the end of an earlier result, if it can be resumed, else the very start; see `linkage._start`."""
+    none, after = np.empty(0, dtype=np.int32), job.after
+    beyond = (
+        after is None
+        or after.counted is None
+        or (len(after) >= job.merges if job.merges is not None else after.complete_to > (job.height or 0.0))
+    )
+    if beyond or after is None or after.counted is None:
+        counts = PairCounts(none, none, none.astype(np.int64))
+        return _Begun(Standing(Pairs(none, none, np.empty(0)), counts), 0.0)
+    own = slice(len(equal.a), None)
+    merges = Pairs(after.a[own].astype(np.int32), after.b[own].astype(np.int32), after.height[own])
+    return _Begun(Standing(merges, after.counted), after.complete_to)
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where the tasks are done, and their files."""
+
+    vectors: Path
+    folder: Path
+    pieces: Pieces
+    runner: Runner
+    n: int
+
+    @cached_property
+    def rows(self) -> npt.NDArray[Any]:
+        """All rows, mapped."""
+        rows: npt.NDArray[Any] = np.load(self.vectors, mmap_mode="r")
+        return rows
+
+    def do(self, name: str, tasks: Sequence[Task]) -> list[Path]:
+        """Do tasks, and return their files."""
+        with bar(len(tasks), name, "tasks") as shown:
+            for finished in self.runner.run(tasks):
+                if finished.error is not None:
+                    raise finished.error
+                shown.update()
+        return [task.output for task in tasks]
+
+    def each(
+        self,
+        name: str,
+        function: Callable[..., None],
+        inputs: Sequence[tuple[Path, ...]],
+        own: Sequence[dict[str, int]],
+        **settings: Any,
+    ) -> list[Path]:
+        """Do a task for each of some inputs, with settings of its own and those of all."""
+        tasks = []
+        for number, (paths, its) in enumerate(zip(inputs, own, strict=True)):
+            called = partial(function, **its, **settings)
+            tasks.append(Task(f"{name} {number}", called, paths, self.folder / name / f"{number:05d}"))
+        return self.do(name, tasks)
+
+    def shards(
+        self, name: str, function: Callable[..., None], inputs: Sequence[tuple[Path, ...]], **settings: Any
+    ) -> list[Path]:
+        """Do a task for each shard."""
+        own = [{"start": start, "stop": stop} for start, stop in self.pieces.shards(self.n)]
+        return self.each(name, function, inputs, own, **settings)
+
+    def write(self, name: str, *arrays: npt.ArrayLike) -> Path:
+        """Write a file of this process."""
+        with replacing(self.folder / name) as temporary:
+            save(temporary, *arrays)
+        return self.folder / name
+
+    def collapsed(self, cannot_link: Ints | None) -> EqualRows:
+        """Merge equal rows: see `collapse_found`."""
+        count = len(self.pieces.shards(self.n))
+        hashes = self.shards("hashes", hash_rows, [(self.vectors,)] * count, buckets=count)
+        buckets = [{"bucket": bucket} for bucket in range(count)]
+        found = self.each("equal", equal_rows, [(self.vectors, *hashes)] * count, buckets)
+        none = np.empty(0, dtype=np.int64)
+        others, heads = (
+            np.concatenate(column) for column in zip((none, none), *map(load, found), strict=True)
+        )
+        return collapse_found(self.n, others, heads, cannot_link)
+
+
+class _Growth:
+    """State of the growth, as in `linkage/growth.py`: merges and counts after all pairs up to `reached`."""
+
+    def __init__(
+        self, place: _Place, equal: EqualRows, merges: int | None, limit: float, begun: _Begun
+    ) -> None:
+        self.place, self.merges, self.limit = place, merges, limit
+        self.standing, self.reached = begun
+        self.apart = equal.apart
+        self.points = np.delete(np.arange(place.n, dtype=np.int32), equal.a)
+        self.wanted = len(self.points) if merges is None else merges
+        self.dense = False
+        (i, j, _), (a, b, _) = self.standing
+        self.component = united(np.arange(place.n, dtype=np.int32), i, j, a, b)
+        self.equal = equal
+
+    @property
+    def done(self) -> int:
+        """Number of merges so far."""
+        return len(self.standing.merges.d)
+
+    def grow(self) -> None:
+        """Walk shell by shell until there are enough merges."""
+        if self.done >= self.wanted or self.whole():
+            return
+        place = self.place
+        self.dropped = place.write("dropped", np.sort(self.equal.a))
+        self.codes = place.write("apart", self.apart[:, 0] * place.n + self.apart[:, 1])
+        self.sample = self._sampled()
+        radius = self.limit if self.merges is None else first_radius(self.sample, self.wanted)
+        if radius <= self.reached and self.merges is not None:
+            radius = self._wider()
+        while not self.walk_to(radius):
+            if self._dense_pays():
+                self._finish_densely()
+                break
+            radius = self._wider()
+
+    def _sampled(self) -> PairSample:
+        """Compare some points with all."""
+        place = self.place
+        some = place.write("sample", self.points[drawn_rows(len(self.points))])
+        count = len(place.pieces.shards(place.n))
+        found = place.shards("looks", look, [(place.vectors, self.dropped, some)] * count)
+        return gathered(len(self.points), [Look(*load(path)) for path in found])
+
+    def _wider(self) -> float:
+        return wider_radius(self.sample, self.wanted, self.reached, self.standing.merges.d)
+
+    def walk_to(self, radius: float) -> bool:
+        """Walk all pairs up to a radius; return whether the work is complete."""
+        shell = f"shell-{self.reached.hex()}-{radius.hex()}"
+        check_disk(
+            self.place.folder,
+            2 * RECORD.itemsize * (self.sample.pairs(radius) - self.sample.pairs(self.reached)),
+        )
+        pairs = self._pairs(shell, radius)
+        self.component = connected(self.component, pairs)
+        walked = self._walked(shell, pairs, radius)
+        d = walked.merges.d
+        enough = self.merges is not None and len(d) >= self.merges
+        if enough:
+            radius = float(d[self.wanted - 1])
+            walked = self._walked(shell, pairs, radius)
+        self.standing, self.reached = walked, radius
+        return enough or self.merges is None or math.isinf(radius) or self.whole()
+
+    def _pairs(self, shell: str, radius: float) -> list[Path]:
+        """Find the pairs of a shell: return a file for each group of cells."""
+        place = self.place
+        middle = self._some(MIDDLE).take(np.arange(min(MIDDLE, len(self.points)))).mean(axis=0)
+
+        def sample(size: int) -> Singles:
+            some = self._some(size)
+            return some.seen_from(middle, np.arange(len(some))).singles
+
+        groups, n = place.pieces.groups, len(self.points)
+        chosen = choose_centres(sample, n, place.rows.shape[1], n, radius)
+        centres = k_means(sample(8 * groups), min(groups, n)) if chosen is None else chosen.centres
+        file = place.write(f"{shell}/centres", centres, middle)
+        shard, threads = (place.vectors, self.dropped), place.pieces.threads
+        count = len(place.pieces.shards(place.n))
+        at_home = place.shards(f"{shell}/homes", homes, [(*shard, file)] * count, threads=threads)
+        grouped = GroupedCells.of(centres, middle, at_home, groups)
+        cells = place.write(f"{shell}/cells", *grouped)
+        inputs = [(*shard, cells, home) for home in at_home]
+        routes = place.shards(f"{shell}/routes", route, inputs, radius=radius, threads=threads)
+        own = [{"group": group} for group in np.unique(grouped.group).tolist()]
+        return place.each(
+            f"{shell}/pairs",
+            join,
+            [(place.vectors, cells, self.codes, *routes)] * len(own),
+            own,
+            above=self.reached,
+            radius=radius,
+            memory=place.pieces.memory,
+            left=1.0 if chosen is None else chosen.left,
+            threads=threads,
+        )
+
+    def _some(self, size: int) -> Points:
+        """Return some points, drawn with a fixed seed."""
+        return Points.of(self.place.rows[self.points[drawn(len(self.points), size)]])
+
+    def _walked(self, shell: str, pairs: list[Path], upto: float) -> Standing:
+        """Walk the pairs of a shell up to a dissimilarity, component by component."""
+        place = self.place
+        work = work_of(self.component, pairs)
+        total = int(work.sum())
+        edges = edges_of(total, len(self.points)) + len(self.standing.counts.a)
+        count = place.pieces.shares(edges, total)
+        share = shared(self.component, work, count)
+        self._check(share, work, count)
+        files = (
+            place.write(f"{shell}/shares", share),
+            place.write(f"{shell}/before", *self.standing.merges, *self.standing.counts),
+        )
+        parts = place.each(
+            f"{shell}/parts", split, [(path, files[0]) for path in pairs], [{"count": count}] * len(pairs)
+        )
+        walks = place.each(
+            f"{shell}/walks-{upto.hex()}",
+            walk_share,
+            [(*files, *parts)] * count,
+            [{"mine": mine} for mine in range(count)],
+            upto=upto,
+            memory=place.pieces.memory,
+        )
+        untouched = Standing(self.standing.merges, self.standing.part(share, NOBODY).counts)
+        return put_together([untouched, *map(Standing.load, walks)])
+
+    def _check(self, share: Shares, work: Counts, count: int) -> None:
+        """Raise with what a share needs, and what would fit, where one component has too many pairs."""
+        memory = EDGES * self.place.pieces.memory
+        pairs = np.bincount(share[work > 0], weights=work[work > 0], minlength=count)
+        points = np.bincount(share[share != NOBODY], minlength=count)
+        needed = max(
+            edges_of(a, b) * BYTES_PER_EDGE for a, b in zip(pairs.tolist(), points.tolist(), strict=True)
+        )
+        if needed > memory:
+            n = len(self.points)
+            fitting = self.sample.radius((memory / BYTES_PER_EDGE) ** 2 / (LIVE**2 * n))
+            asked = f"height {self.limit:.6g}" if self.merges is None else f"{self.merges:,} merges"
+            raise MemoryBudgetError(
+                asked,
+                needed=int(needed / EDGES),
+                allowed=self.place.pieces.memory,
+                fits=self.sample.merges(fitting),
+                n=n,
+            )
+
+    def _dense_pays(self) -> bool:
+        """Return whether the dense end is the faster way, and fits into one machine."""
+        if self.merges is None:
+            return False
+        n, width, (threads, memory) = len(self.points), self.place.rows.shape[1], self.place.pieces.alone
+        pays = dense_pays(self.sample, self.wanted, self.done, self.reached, width)
+        return pays and dense_bytes(max(n - self.done, 1), n, width, threads=threads) < memory
+
+    def _finish_densely(self) -> None:
+        """Make the remaining merges from the matrix of all clusters."""
+        place, (threads, _) = self.place, self.place.pieces.alone
+        before = place.write(
+            f"dense/before-{self.reached.hex()}", *self.standing.merges, *self.standing.counts
+        )
+        apart = place.write("dense/apart", self.apart)
+        end = place.folder / f"dense/end-{self.reached.hex()}"
+        called = partial(finish_densely, threads=threads)
+        inputs = (place.vectors, self.dropped, before, apart)
+        (found,) = place.do("dense", [Task("the dense end", called, inputs, end, alone=True)])
+        i, j, d = load(found)
+        more = self.wanted - self.done
+        last = len(d) if more > len(d) else int(np.searchsorted(d, d[more - 1], side="right"))
+        merges = joined([self.standing.merges, Pairs(i[:last], j[:last], d[:last])])
+        self.standing, self.dense = self.standing._replace(merges=merges), True
+
+    def whole(self) -> bool:
+        """Return whether no two clusters may merge: there is one, or any two hold a pair apart."""
+        left = len(self.points) - self.done
+        pairs = left * (left - 1) // 2
+        if pairs > len(self.apart):
+            return False
+        root = united(np.arange(self.place.n, dtype=np.int32), *self.standing.merges[:2])
+        a, b = root[self.apart.T]
+        return len(np.unique(np.minimum(a, b).astype(np.int64) * self.place.n + np.maximum(a, b))) == pairs
