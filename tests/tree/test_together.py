@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +18,10 @@ from tenpercent.errors import UsageError
 from tenpercent.linkage import cells as cells_module
 from tenpercent.linkage.linkage import Linkage, first_merges
 from tenpercent.linkage.memory import MemoryBudgetError
+from tenpercent.linkage.neighbors import neighbor_graph
+from tenpercent.linkage.pieces.homes import grouped, routed
 from tenpercent.linkage.pieces.plan import Pieces
+from tenpercent.linkage.points import Points
 from tenpercent.linkage.reference import complete_linkage
 from tenpercent.tasks.task import Capacity, Finished, Share, Task, perform
 from tenpercent.tree.together import AllTogether, first_merges_by_tasks
@@ -53,9 +55,8 @@ def by_tasks(vectors, pieces: Pieces, seed: int = 0, **depth) -> Linkage:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vectors.npy"
         np.save(path, vectors)
-        return first_merges_by_tasks(
-            AllTogether(path, **depth), pieces, Path(folder) / "work", AnyOrder(seed)
-        )
+        job = AllTogether(path, **depth)
+        return first_merges_by_tasks(job, pieces, Path(folder) / "work", AnyOrder(seed))
 
 
 def same(found: Linkage, expected: Linkage) -> None:
@@ -71,7 +72,9 @@ def cut_into(n: int, seed: int, memory: int = ROOM) -> Pieces:
     """Any numbers of pieces."""
     rng = np.random.default_rng(seed)
     alone = (1, int(rng.choice([0, ROOM])))
-    return Pieces(int(rng.integers(1, n + 1)), int(rng.integers(1, 9)), int(rng.integers(1, 5)), memory, 1, alone)
+    return Pieces(
+        int(rng.integers(1, n + 1)), int(rng.integers(1, 9)), int(rng.integers(1, 5)), memory, 1, alone
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,7 +86,7 @@ def cells_always_pay():
         yield
 
 
-@settings(deadline=None, max_examples=some(40))
+@settings(deadline=None, max_examples=some(25))
 @given(
     vectors=hard_inputs(most=50, widest=8),
     cut=st.floats(0, 1),
@@ -105,7 +108,7 @@ def test_the_tree_is_the_reference(vectors, cut, kind, seed):
     assert up_to(tree, height) == len(found)
 
 
-@settings(deadline=None, max_examples=some(12))
+@settings(deadline=None, max_examples=some(8))
 @given(
     kind=st.sampled_from(["grid", "twins", "multiples", "last bit", "single", "balls"]),
     n=st.integers(300, 1500),
@@ -118,3 +121,127 @@ def test_many_vectors_full_of_ties_and_copies(kind, n, width, seed, keep):
     pieces = cut_into(n // 3, seed)
     wanted = n - round(keep * n)
     same(by_tasks(vectors, pieces, seed, merges=wanted), first_merges(vectors, merges=wanted))
+
+
+@settings(deadline=None, max_examples=some(4))
+@given(
+    kind=st.sampled_from(["grid", "twins", "balls"]),
+    seed=st.integers(0, 10**9),
+    cuts=st.lists(st.floats(0.3, 1), min_size=2, max_size=3),
+)
+def test_a_deeper_cut_resumes_from_what_is_known(kind, seed, cuts):
+    vectors = hard_vectors(kind, 300, 5, seed)
+    apart = constraints("few", vectors, seed)
+    known = None
+    for keep in sorted(cuts, reverse=True):
+        wanted = 300 - round(keep * 300)
+        found = by_tasks(vectors, cut_into(300, seed), merges=wanted, cannot_link=apart, after=known)
+        same(found, first_merges(vectors, merges=wanted, cannot_link=apart))
+        known = found
+
+
+def balls(n: int, seed: int = 0):
+    """Vectors in many directions, near to others and far from most."""
+    rng = np.random.default_rng(seed)
+    middles = rng.normal(size=(40, 16))
+    return (middles[rng.integers(0, 40, n)] + 0.4 * rng.normal(size=(n, 16))).astype(np.float32)
+
+
+def test_little_memory_means_more_pieces_and_the_same_bytes():
+    vectors = balls(3000)
+    expected = first_merges(vectors, merges=300)
+    little = Pieces(
+        shard=700, groups=7, together=2, memory=150_000
+    )  # pairs are spilled, guests come a few at a time
+    same(by_tasks(vectors, little, merges=300), expected)
+    with pytest.raises(
+        MemoryBudgetError, match=r"of 3,000 vectors needs about .* may be used; .*give more memory"
+    ):
+        by_tasks(vectors, replace(little, memory=30_000), merges=2400)
+
+
+def test_a_driver_that_was_killed_resumes_from_the_files_there_are(tmp_path):
+    vectors = balls(2000)
+    np.save(tmp_path / "vectors.npy", vectors)
+    pieces = Pieces(shard=600, groups=5, together=2, memory=ROOM)
+    job = AllTogether(tmp_path / "vectors.npy", merges=500)
+
+    class Killed(AnyOrder):
+        def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+            for finished in super().run([task for task in tasks if not task.output.exists()]):
+                yield finished
+                if len(self.done) == 7:
+                    raise KeyboardInterrupt
+
+    done = []
+    while True:
+        runner = Killed(len(done))
+        try:
+            found = first_merges_by_tasks(job, pieces, tmp_path / "work", runner)
+            break
+        except KeyboardInterrupt:
+            done += runner.done
+    assert len(done) > 20
+    assert len(set(done)) == len(done)  # nothing is done twice
+    same(found, first_merges(vectors, merges=500))
+
+
+def test_a_pair_is_compared_in_one_group_only_and_points_visit_few():
+    vectors = balls(4000)
+    pieces = Pieces(shard=1500, groups=8, together=2, memory=ROOM)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "vectors.npy"
+        np.save(path, vectors)
+        first_merges_by_tasks(AllTogether(path, merges=200), pieces, Path(folder), AnyOrder(0))
+        (shell,) = Path(folder).glob("*/shell-*")
+        found = [np.load(file) for file in sorted((shell / "pairs").iterdir())]
+        routes = [routed(file) for file in sorted((shell / "routes").iterdir())]
+    assert sum(len(part) > 0 for part in found) > 4
+    keys = np.concatenate([part["i"].astype(np.int64) * 4000 + part["j"] for part in found])
+    assert len(keys) == len(np.unique(keys))
+    graph = neighbor_graph(Points.of(vectors), float.fromhex(shell.name.partition("-to-")[2]))
+    assert np.array_equal(np.sort(keys), np.sort(graph.i.astype(np.int64) * 4000 + graph.j))
+    members = np.concatenate([own.at for own, _ in routes])
+    assert np.array_equal(np.sort(members), np.arange(4000))
+    assert 0 < sum(len(guests.at) for _, guests in routes) < 4000 * 3
+
+
+def test_groups_of_cells_are_neighbours_with_as_many_points_each():
+    rng = np.random.default_rng(3)
+    centres = np.repeat(np.eye(8, dtype=np.float32) * 10, 16, axis=0)
+    centres += 0.1 * rng.normal(size=centres.shape).astype(np.float32)
+    group = grouped(centres, np.full(128, 5), 8)
+    assert np.bincount(group).tolist() == [16] * 8
+    assert all(len(np.unique(group[k : k + 16])) == 1 for k in range(0, 128, 16))
+    size = rng.integers(0, 100, 128)
+    points = np.bincount(grouped(centres, size, 5), weights=size)
+    assert len(points) == 5
+    assert points.max() < 1.5 * points.mean()
+    assert grouped(centres[:2], size[:2], 5).max() < 5
+
+
+def test_the_plan_cuts_to_the_memory_of_a_task():
+    one, gib = (1, 1 << 30), 1 << 30
+    few = Pieces.of((10**6, 64), 4, 2, one, one)
+    many = Pieces.of((10**7, 64), 4, 2, one, one)
+    assert few.groups == 4
+    assert many.groups * many.memory * 0.3 > 10**7 * (256 + 64)
+    assert many.groups > few.groups
+    assert Pieces.of((10**7, 64), 4, 2, (1, 2 * gib), one).groups < many.groups
+    assert few.shards(10**6)[-1] == (900_000, 10**6)
+    with pytest.raises(
+        MemoryBudgetError, match=r"any clustering of 1,000,000 vectors needs about .* 10 MiB may be used"
+    ):
+        Pieces.of((10**6, 64), 4, 2, (1, 10 << 20), one)
+
+
+@pytest.mark.parametrize("depth", [{"merges": 9}, {"merges": 1, "height": 0.1}, {}, {"height": -1.0}])
+def test_a_depth_that_there_is_not_is_refused(depth):
+    with pytest.raises(UsageError):
+        by_tasks(balls(9), cut_into(9, 0), **depth)
+
+
+def test_real_vectors_all_together(cifar10):
+    vectors = np.load(cifar10 / "resnet32-train.npy")[::2]
+    pieces = Pieces(shard=9000, groups=6, together=2, memory=ROOM)
+    same(by_tasks(vectors, pieces, merges=2500), first_merges(vectors, merges=2500))

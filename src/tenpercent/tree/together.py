@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ..data.store.embeddings import Ints
 from ..data.store.files import replacing
 from ..linkage.cells import choose_centres, drawn, k_means
-from ..linkage.components import Shares, united
+from ..linkage.components import MOSTLY, Shares, united
 from ..linkage.dense import dense_bytes
 from ..linkage.equal_rows import EqualRows
 from ..linkage.linkage import Linkage, check_depth
@@ -84,7 +84,7 @@ def first_merges_by_tasks(job: AllTogether, pieces: Pieces, folder: Path, runner
     """
     n = len(np.load(job.vectors, mmap_mode="r"))
     check_depth(n, job.merges, job.height)
-    place = _Place(job.vectors, folder, pieces, runner, n)
+    place = _Place(job.vectors, folder / f"cut-{pieces.shard}-{pieces.groups}", pieces, runner, n)
     equal = place.collapsed(job.cannot_link)
     more = None if job.merges is None else max(job.merges - len(equal.a), 0)
     limit = math.inf if job.height is None else job.height
@@ -243,19 +243,20 @@ class _Growth:
 
     def walk_to(self, radius: float) -> bool:
         """Walk all pairs up to a radius; return whether the work is complete."""
-        shell = f"shell-{self.reached.hex()}-{radius.hex()}"
+        shell = f"shell-{self.reached.hex()}-to-{radius.hex()}"
         check_disk(
             self.place.folder,
             2 * RECORD.itemsize * (self.sample.pairs(radius) - self.sample.pairs(self.reached)),
         )
         pairs = self._pairs(shell, radius)
         self.component = connected(self.component, pairs)
-        walked = self._walked(shell, pairs, radius)
+        walked, stopped = self._walked(shell, pairs, radius)
         d = walked.merges.d
         enough = self.merges is not None and len(d) >= self.merges
         if enough:
             radius = float(d[self.wanted - 1])
-            walked = self._walked(shell, pairs, radius)
+            if not stopped:  # the merges up to here are right whatever came later, but the counts went on
+                walked, _ = self._walked(shell, pairs, radius)
         self.standing, self.reached = walked, radius
         return enough or self.merges is None or math.isinf(radius) or self.whole()
 
@@ -296,32 +297,41 @@ class _Growth:
         """Return some points, drawn with a fixed seed."""
         return Points.of(self.place.rows[self.points[drawn(len(self.points), size)]])
 
-    def _walked(self, shell: str, pairs: list[Path], upto: float) -> Standing:
-        """Walk the pairs of a shell up to a dissimilarity, component by component."""
-        place = self.place
-        work = work_of(self.component, pairs)
-        total = int(work.sum())
+    def _walked(self, shell: str, pairs: list[Path], upto: float) -> tuple[Standing, bool]:
+        """Walk the pairs of a shell up to a dissimilarity, component by component.
+
+        Returns:
+            The state after them, and whether it is that after the merges wanted: where one component has nearly all
+            pairs, one walk takes everything and stops by itself.
+        """
+        place, total = self.place, int((work := work_of(self.component, pairs)).sum())
+        alone = int(work.max()) > MOSTLY * total
         edges = edges_of(total, len(self.points)) + len(self.standing.counts.a)
-        count = place.pieces.shares(edges, total)
+        count = 1 if alone else place.pieces.shares(edges, total)
         share = shared(self.component, work, count)
         self._check(share, work, count)
         files = (
-            place.write(f"{shell}/shares", share),
+            place.write(f"{shell}/shares-{count}", share),
             place.write(f"{shell}/before", *self.standing.merges, *self.standing.counts),
         )
         parts = place.each(
-            f"{shell}/parts", split, [(path, files[0]) for path in pairs], [{"count": count}] * len(pairs)
+            f"{shell}/parts-{count}",
+            split,
+            [(path, files[0]) for path in pairs],
+            [{"count": count}] * len(pairs),
         )
+        until = self.wanted - self.done if alone and self.merges is not None else None
         walks = place.each(
-            f"{shell}/walks-{upto.hex()}",
+            f"{shell}/walks-{upto.hex()}-{count}-{until}",
             walk_share,
             [(*files, *parts)] * count,
             [{"mine": mine} for mine in range(count)],
             upto=upto,
             memory=place.pieces.memory,
+            until=until,
         )
         untouched = Standing(self.standing.merges, self.standing.part(share, NOBODY).counts)
-        return put_together([untouched, *map(Standing.load, walks)])
+        return put_together([untouched, *map(Standing.load, walks)]), alone
 
     def _check(self, share: Shares, work: Counts, count: int) -> None:
         """Raise with what a share needs, and what would fit, where one component has too many pairs."""

@@ -110,7 +110,9 @@ def split(inputs: Sequence[Path], output: Path, *, count: int) -> None:
     file.flush()
 
 
-def walk_share(inputs: Sequence[Path], output: Path, *, mine: int, upto: float, memory: int) -> None:
+def walk_share(
+    inputs: Sequence[Path], output: Path, *, mine: int, upto: float, memory: int, until: int | None = None
+) -> None:
     """Walk the pairs of one share.
 
     Args:
@@ -120,6 +122,7 @@ def walk_share(inputs: Sequence[Path], output: Path, *, mine: int, upto: float, 
         mine: its number.
         upto: only pairs up to this dissimilarity are walked.
         memory: bytes that this may take.
+        until: stop at so many merges, as `walk` does; None to walk all.
     """
     path, before, *files = inputs
     (share,) = load(path)
@@ -131,11 +134,16 @@ def walk_share(inputs: Sequence[Path], output: Path, *, mine: int, upto: float, 
     merges, counts = Standing.load(before).part(share, mine)
     known = PairCounts(local(counts.a), local(counts.b), counts.seen)
     clusters = restored(len(own), local(merges.i), local(merges.j), known)
-    found = []
+    found: list[Pairs] = []
+    done = 0
     runs = [_run(np.load(file, mmap_mode="r"), share, mine, upto) for file in files]
     for pairs in merged(runs, max(1, int(PAIRS * memory) // BYTES_IN_MEMORY)):
-        closing, clusters = walk(clusters, local(pairs.i), local(pairs.j))
+        left = None if until is None else until - done
+        closing, clusters = walk(clusters, local(pairs.i), local(pairs.j), pairs.d, until=left)
         found.append(_some(pairs, closing))
+        done += len(closing)
+        if until is not None and done >= until:
+            break
         if (needed := len(clusters.a) * BYTES_PER_EDGE) > EDGES * memory:
             allowed = int(EDGES * memory)
             raise MemoryBudgetError("the walk", needed=2 * needed, allowed=allowed, fits=0, n=len(share))
