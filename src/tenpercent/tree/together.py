@@ -20,8 +20,8 @@ from ..data.store.embeddings import Ints
 from ..data.store.files import replacing
 from ..linkage.cells import choose_centres, drawn, k_means
 from ..linkage.components import MOSTLY, Shares, united
-from ..linkage.dense import dense_bytes
 from ..linkage.equal_rows import EqualRows
+from ..linkage.farthest import farthest_bytes
 from ..linkage.linkage import Linkage, check_depth
 from ..linkage.memory import MemoryBudgetError
 from ..linkage.pairs import RECORD, Pairs, joined
@@ -359,7 +359,7 @@ class _Growth:
             return False
         n, width, (threads, memory) = len(self.points), self.place.rows.shape[1], self.place.pieces.alone
         pays = dense_pays(self.sample, self.wanted, self.done, self.reached, width)
-        return pays and dense_bytes(max(n - self.done, 1), n, width, threads=threads) < memory
+        return pays and farthest_bytes(max(n - self.done, 1), n, width, threads=threads) < memory
 
     def _finish_densely(self) -> None:
         """Make the remaining merges from the matrix of all clusters."""
