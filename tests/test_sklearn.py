@@ -73,7 +73,7 @@ ZERO_ROW = {"check_estimators_dtypes": "cosine: a row of its integers is zero an
 
 
 @parametrize_with_checks(
-    [CompleteLinkage(metric="euclidean"), CompleteLinkage(metric="cosine")],
+    [CompleteLinkage(metric="euclidean", linkage="complete"), CompleteLinkage(metric="cosine")],
     expected_failed_checks=lambda estimator: ZERO_ROW if estimator.metric == "cosine" else {},
 )
 def test_scikit_learns_checks(estimator: CompleteLinkage, check: Any) -> None:
@@ -383,7 +383,8 @@ def test_data_frames_pipelines_and_clones() -> None:
     assert fitted.n_features_in_ == 4
     assert np.array_equal(fitted.labels_, CompleteLinkage(3).fit_predict(iris.data.to_numpy()))
     again = clone(fitted).set_params(n_clusters=None, distance_threshold=0.01)
-    assert again.get_params() == {"n_clusters": None, "distance_threshold": 0.01, "metric": "cosine"}
+    given = {"n_clusters": None, "distance_threshold": 0.01, "metric": "cosine", "linkage": "complete"}
+    assert again.get_params() == given
     assert not hasattr(again, "labels_")
     assert repr(again) == "CompleteLinkage(distance_threshold=0.01, n_clusters=None)"
     steps = make_pipeline(StandardScaler(), CompleteLinkage(3, metric="euclidean"))
@@ -431,6 +432,7 @@ def test_representatives_with_weights_train_a_model() -> None:
             "'distance_threshold' parameter of CompleteLinkage must",
         ),
         ({"metric": "manhattan"}, "'metric' parameter of CompleteLinkage must be a str among"),
+        ({"linkage": "average"}, "'linkage' parameter of CompleteLinkage must be a str among {'complete'}"),
         ({"n_clusters": 11}, r"more clusters than samples: n_clusters=11, n_samples=10\."),
     ],
 )

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .data.sources.changes import Change, check_not_skipped, takes_it
 from .data.sources.given import as_embeddings, is_place, with_columns
+from .data.sources.given_file import stored_given
 from .data.sources.options import SourceOptions
 from .data.sources.run_name import run_folder_of
 from .data.sources.run_source import open_for_run
@@ -62,13 +63,14 @@ def run(
     Args:
         source: a folder, ``hf:NAME``, ``torchvision:NAME``, ``digits``, Parquet or ready vectors, by name; or vectors
             themselves, in any form that `given_vectors` takes. Without `out` these are clustered in memory, and nothing
-            is written.
+            is written; with it they are stored in the run folder.
         out: the run folder; created, or resumed if it exists. None for ``runs/`` and the name of the source:
             ``runs/photos`` for ``data/photos/``, ``runs/cifar10`` for ``hf:uoft-cs/cifar10``.
         keep: the fraction kept, in (0, 1], or the number kept, from 2 up; default 0.9. A shortcut for
             ``cut=Cut(keep=keep)``.
         labels, ids: of vectors, one a row; or names of columns of the source.
-        embeddings: name of the source's column of vectors.
+        embeddings: name of the source's column of vectors; or, beside a folder of images, its vectors: in the order of
+            the source, or with their paths in it as `ids`.
         embedder: `Supervised` (the default for small labelled images), `Pretrained` (for all others),
             `SelfSupervised`, `Timm`, each also by name with its defaults, as at ``--embedder``: ``"pretrained"``,
             ``"timm:NAME"``; a torch module or a function.
@@ -95,12 +97,10 @@ def run(
 
         check_vectors_alone("what is given", embedder, holdout)
         return select_vectors(as_embeddings(source, options, **values), cut, allowed)
-    if values:
-        raise UsageError(
-            f"{' and '.join(values)} given beside {source}, which is read from its place; give the name of a column, "
-            "or options=SourceOptions(labels=FILE, ids=FILE)"
-        )
     folder = run_folder_of(source, out)
+    if values or not is_place(source):
+        check_vectors_alone("what is given", embedder, holdout)
+        source, options = stored_given(source, options, folder, values, reread=reread)
     options, opened = open_for_run(source, options, folder, reread=reread)
     check_cut(cut, opened)
     check_grows(cut, folder)

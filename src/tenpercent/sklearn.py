@@ -45,6 +45,7 @@ class CompleteLinkage(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sci
         n_clusters: number of clusters to find, from 1 to the number of rows; None where `distance_threshold` is given.
         distance_threshold: instead, merge while the height is below this; clusters at it or above stay apart.
         metric: ``cosine`` (1 − cos, for which no row may be zero) or ``euclidean``.
+        linkage: ``complete``, so that code written for ``AgglomerativeClustering`` need not change.
 
     Attributes:
         labels_: int64[n], the cluster of each row, numbered in the order in which they first appear.
@@ -71,6 +72,7 @@ class CompleteLinkage(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sci
         "n_clusters": [Interval(Integral, 1, None, closed="left"), None],
         "distance_threshold": [Interval(Real, 0, None, closed="left"), None],
         "metric": [StrOptions({"cosine", "euclidean"})],
+        "linkage": [StrOptions({"complete"})],
     }
 
     labels_: Ints
@@ -82,11 +84,17 @@ class CompleteLinkage(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sci
     group_sizes_: Ints
 
     def __init__(
-        self, n_clusters: int | None = 2, *, distance_threshold: float | None = None, metric: str = "cosine"
+        self,
+        n_clusters: int | None = 2,
+        *,
+        distance_threshold: float | None = None,
+        metric: str = "cosine",
+        linkage: str = "complete",
     ) -> None:
         self.n_clusters = n_clusters
         self.distance_threshold = distance_threshold
         self.metric = metric
+        self.linkage = linkage
 
     def fit(self, X: npt.ArrayLike, y: object = None) -> Self:
         """Cluster the rows of X.

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from ...errors import UsageError, nearest, one_line
 from ..store.arrays import as_array, python_value
-from ..store.embeddings import Embeddings
+from ..store.embeddings import Embeddings, row_ids
+from ..store.ids import as_given
 from .arrow_types import can_be_vector, is_number
 from .columns import ID_NAMES, LABEL_NAMES, find_columns
 from .dataset_rows import dataset_rows
@@ -40,6 +41,7 @@ class GivenVectors:
         class_names: the name of each code; None where labels are names of their own.
         taken: what was taken from where, as in `Embeddings.taken`.
         drop_bad_rows: as for `Embeddings.from_numpy`.
+        pictures: the file of each row's image, absolute; None for none.
     """
 
     vectors: Any
@@ -48,6 +50,29 @@ class GivenVectors:
     class_names: Sequence[str] | None = None
     taken: Mapping[str, str] = field(default_factory=dict)
     drop_bad_rows: bool = False
+    pictures: Sequence[str] | None = None
+
+    @classmethod
+    def of(cls, embeddings: Embeddings) -> GivenVectors:
+        """Return embeddings as they would be given, in the order of their rows.
+
+        Raises:
+            UsageError: rows of their source have no vector.
+        """
+        n, order = len(embeddings), np.argsort(embeddings.rows)
+        if embeddings.length not in (None, n):
+            raise UsageError(
+                f"these embeddings lack {embeddings.length - n:,} of {embeddings.length:,} rows; give the vectors "
+                "themselves, with drop_bad_rows"
+            )
+        ids = None if np.array_equal(embeddings.ids, row_ids(n)) else embeddings.ids[order]
+        return cls(
+            embeddings.vectors[order],
+            None if embeddings.labels is None else embeddings.labels[order],
+            None if ids is None else as_given(ids, embeddings.number_ids),
+            embeddings.class_names or None,
+            embeddings.taken,
+        )
 
     def embeddings(self) -> Embeddings:
         """Return them as embeddings.
@@ -81,17 +106,9 @@ def as_embeddings(
     Raises:
         UsageError: it holds none.
     """
-    if isinstance(source, Embeddings):
+    if isinstance(source, Embeddings) and not values:
         options.allow("embeddings")
-        if values:
-            raise UsageError(
-                f"{' and '.join(values)} given beside embeddings, which have their own; leave them out"
-            )
         return source
-    if "embeddings" in values:
-        raise UsageError(
-            "embeddings given beside vectors; give one of them, or the name of a column of vectors"
-        )
     found = given_vectors(source, options, **values).embeddings()
     log.info("%s", describe_taken(account(found)))
     return found
@@ -121,19 +138,31 @@ def with_columns(options: SourceOptions, **given: Any) -> tuple[SourceOptions, d
     return options, {name: value for name, value in given.items() if value is not None}
 
 
-def given_vectors(source: Any, options: SourceOptions, labels: Any = None, ids: Any = None) -> GivenVectors:
+def given_vectors(
+    source: Any, options: SourceOptions, *, labels: Any = None, ids: Any = None, embeddings: Any = None
+) -> GivenVectors:
     """Take the vectors, labels and ids from an object.
 
     Args:
-        source: an array or tensor [n, d]; a column or list of n vectors; a frame, Arrow table or `datasets.Dataset`
-            with a column of vectors, found as in a Parquet file, or with numbers only; a torch data set whose items
-            are vectors or begin with one.
+        source: embeddings; an array or tensor [n, d]; a column or list of n vectors; a frame, Arrow table or
+            `datasets.Dataset` with a column of vectors, found as in a Parquet file, or with numbers only; a torch data
+            set whose items are vectors or begin with one.
         options: names of columns, and `drop_bad_rows`.
         labels, ids: one a row; None for those of the object.
+        embeddings: None: these are for images, see `given_file.stored_given`.
 
     Raises:
         UsageError: it holds no vectors, or a choice of columns is wrong or ambiguous.
     """
+    if embeddings is not None:
+        raise UsageError(
+            "embeddings given beside vectors; give one of them, or the name of a column of vectors"
+        )
+    if isinstance(source, Embeddings):
+        options.allow("embeddings")
+        if labels is not None or ids is not None:
+            raise UsageError("labels or ids given beside embeddings, which have their own; leave them out")
+        return GivenVectors.of(source)
     options.allow(
         "vectors that a program passes", "label_column", "id_column", "embedding_column", "drop_bad_rows"
     )

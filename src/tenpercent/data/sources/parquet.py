@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from ...errors import SourceError
 from ..store.embeddings import Embeddings, row_ids
+from ..store.files import read_metadata
 from .arrow_types import can_be_id
 from .columns import SPLIT_NAMES, find_columns
 from .options import SourceOptions
@@ -64,7 +65,9 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
     rows = read_rows(columns, files.columns, str(spec), options.rules, inside)
     if columns.vector is not None:
         pieces, drop = files.pieces(columns.vector), options.drop_bad_rows
-        return vectors_from_table(rows, columns.vector, pieces, files.rows, str(spec), drop_bad_rows=drop)
+        found = vectors_from_table(rows, columns.vector, pieces, files.rows, str(spec), drop_bad_rows=drop)
+        numbers = read_metadata(paths[0]).get("number_ids", False) if spec.is_file() else False
+        return replace(found, number_ids=bool(numbers))
     held = RowGroups(files, columns.image or "")
 
     def read(row: int) -> Raw:

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -34,7 +34,7 @@ from .typed import built, parsed_format
 
 FORMAT = 1
 PLACES = ("data_dir", "labels", "ids")  # options of sources that are paths
-STAY = ("run.json", "decisions.sqlite", "locks", "earlier")  # not moved by `set_aside`
+STAY = ("run.json", "given.parquet", "decisions.sqlite", "locks", "earlier")  # not moved by `set_aside`
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,8 @@ class RunFolder(RunPaths):
             RunFolderError: see `read`.
         """
         found: SourceRecord = built(SourceRecord, self.read()["source"])
+        if Path(found.spec).name == self.given.name and self.given.exists():  # it moves with the folder
+            return replace(found, spec=str(self.given.resolve()))
         return found
 
     def read(self) -> dict[str, Any]:

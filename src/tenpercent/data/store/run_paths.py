@@ -30,6 +30,11 @@ class RunPaths:
         return self.path / "rejected.parquet"
 
     @property
+    def given(self) -> Path:
+        """Table of the vectors that a program passed, where the run is made of such."""
+        return self.path / "given.parquet"
+
+    @property
     def holdout(self) -> Path:
         """Table of images held out before embedding: id, row, label."""
         return self.path / "holdout.parquet"
