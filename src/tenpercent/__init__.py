@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .selection.comparison import compare
     from .selection.label_next import NextImages, next_images
     from .selection.selection import Selection
+    from .tasks.on_ray import Ray
+    from .tasks.processes import Processes
     from .tree.cut import Cut
     from .tree.merges import Merges
 
@@ -41,6 +43,8 @@ __all__ = [
     "Merges",
     "NextImages",
     "Pretrained",
+    "Processes",
+    "Ray",
     "Selection",
     "SelfSupervised",
     "SourceOptions",
@@ -71,6 +75,8 @@ _PLACES = {
     "Merges": "tree.merges",
     "NextImages": "selection.label_next",
     "Pretrained": "embedding.settings",
+    "Processes": "tasks.processes",
+    "Ray": "tasks.on_ray",
     "Selection": "selection.selection",
     "SelfSupervised": "embedding.settings",
     "SourceOptions": "data.sources.options",

@@ -33,7 +33,7 @@ from typing import Any
 
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]")
-_COMMAND = re.compile(r"\btenpercent [a-z]+\b[^;]*")  # its flags are its own
+_COMMAND = re.compile(r"\b(?:tenpercent|ray) [a-z]+\b[^;]*")  # its flags are its own
 
 
 class TenpercentError(Exception):

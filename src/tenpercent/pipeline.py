@@ -27,6 +27,7 @@ from .embedding.stage import embed_opened
 from .errors import StageError, UsageError
 from .progress import Stopwatch
 from .selection.confirmation import confirm
+from .tasks.task import running_on
 from .tree.cut import DEPTH, Cut, check_cut, check_grows, check_layer, one_cut
 from .tree.memory_limit import checked_memory
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
     from .selection.explanation import Explanation
     from .selection.selection import Selection
     from .selection.strategies.strategy import Strategy
+    from .tasks.task import Engine
     from .tree.cut import Within
     from .tree.merges import Merges
 
@@ -57,6 +59,7 @@ def run(
     cut: Cut | None = None,
     memory: int | str | None = None,
     reread: bool = False,
+    engine: Engine | None = None,
 ) -> Selection:
     """Embed, cluster, select and report: all stages, each resumed if it was interrupted.
 
@@ -80,6 +83,7 @@ def run(
         memory: memory limit for clustering, in bytes or as ``"4GiB"``; None for half of free memory.
         reread: read the source of an existing run again, by the rules of this version (docs/sources.md); earlier
             results move to ``earlier/`` in the run folder, decisions stay.
+        engine: the place for clustering and embedding: `Ray`, `Processes`; None for this process. Same result.
 
     Returns:
         The selection; stored in the run folder, beside the report, where there is one.
@@ -96,6 +100,7 @@ def run(
         from .selection.by_tree import select_vectors
 
         check_vectors_alone("what is given", embedder, holdout)
+        _check_has_files(engine)
         return select_vectors(as_embeddings(source, options, **values), cut, allowed)
     folder = run_folder_of(source, out)
     if values or not is_place(source):
@@ -106,14 +111,15 @@ def run(
     check_grows(cut, folder)
     if out is None:
         log.warning("writing to %s", folder)  # a program that named no folder sees it too
-    made = embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
-    from .reporting.stage import report_run
-    from .selection.stage import cluster_beyond, select_run
-    from .selection.stored import OpenRun
+    with running_on(engine, folder):
+        made = embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
+        from .reporting.stage import report_run
+        from .selection.stage import cluster_beyond, select_run
+        from .selection.stored import OpenRun
 
-    opened_run = OpenRun.embedded(made, opened)
-    cluster_beyond(opened_run, cut, allowed)
-    selection = select_run(opened_run, cut, allowed)
+        opened_run = OpenRun.embedded(made, opened)
+        cluster_beyond(opened_run, cut, allowed)
+        selection = select_run(opened_run, cut, allowed)
     report_run(opened_run)
     return selection
 
@@ -126,6 +132,7 @@ def cluster(
     within: Within | str | None = None,
     layer: str | None = None,
     memory: int | str | None = None,
+    engine: Engine | None = None,
 ) -> Merges:
     """Build the first merges of the complete-linkage tree, to the requested depth.
 
@@ -139,6 +146,7 @@ def cluster(
         layer: for a run folder, the layer of the vectors: ``start``, ``middle`` or ``end`` (the default); embeddings
             have one layer, and another is an error.
         memory: memory limit for clustering, in bytes or as ``"4GiB"``; None for half of free memory.
+        engine: for a run folder, the place for clustering: `Ray`, `Processes`; None for this process. Same result.
 
     Raises:
         UsageError: a value out of its range, or a layer that the embeddings lack.
@@ -154,11 +162,20 @@ def cluster(
     if not is_place(what):
         vectors = as_embeddings(what)
         check_layer(layer, vectors)
+        _check_has_files(engine)
         return cluster_embeddings(vectors, depth, Resources(memory=allowed))
     from .selection.stage import cluster_run
     from .selection.stored import OpenRun
 
-    return cluster_run(OpenRun.open(what), depth, allowed)
+    opened = OpenRun.open(what)
+    with running_on(engine, opened.folder.path):
+        return cluster_run(opened, depth, allowed)
+
+
+def _check_has_files(engine: Engine | None) -> None:
+    """Raise `UsageError` for an engine where there is no run folder: its tasks are files."""
+    if engine is not None:
+        raise UsageError(f"{engine} works on the files of a run folder; give one, or leave out engine")
 
 
 def select(

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from shuffled import Shuffled
 from tenpercent.data.decoding.decode import Unreadable, decode_for
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.options import Decoding
@@ -22,7 +23,8 @@ from tenpercent.data.store.records import SourceRecord
 from tenpercent.data.store.run_folder import RunFolder, Stage
 from tenpercent.embedding import one_by_one
 from tenpercent.embedding.one_by_one import embed_each
-from tenpercent.errors import StageError, TenpercentError
+from tenpercent.errors import SourceError, StageError, TenpercentError
+from tenpercent.tasks.task import Runner
 
 
 class Means:
@@ -45,11 +47,11 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def embed(folder: Path, to: Path, encoder: Means) -> dict[str, object]:
+def embed(folder: Path, to: Path, encoder: Means, runner: Runner | None = None) -> dict[str, object]:
     source = open_source(folder)
     run = RunFolder.create(to, SourceRecord(str(folder), source.fingerprint))
     with run.lock(Stage.EMBED):
-        return embed_each(source, run, encoder, np.arange(len(source)), {"embedder": "means"})
+        return embed_each(source, run, encoder, np.arange(len(source)), {"embedder": "means"}, runner)
 
 
 def contents(run: Path) -> dict[str, bytes]:
@@ -201,3 +203,32 @@ def test_after_the_first_images_a_run_says_how_long_all_take(
     with caplog.at_level("INFO", "tenpercent"):
         embed(photos, tmp_path / "run", Means())
     assert [line for line in caplog.messages if line.startswith("embedding takes about ")]
+
+
+def test_parts_made_by_tasks_have_the_bytes_of_one_process(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_by_one, "_network", Means)
+    embed(photos, tmp_path / "one", Means())
+    for seed in (1, 2):
+        engine, run = Shuffled(seed), tmp_path / f"tasks {seed}"
+        summary = embed(photos, run, Means(), engine)
+        assert contents(run) == contents(tmp_path / "one") and len(engine.done) == 5
+        assert (summary["n"], summary["rejected"], summary["extracted"]) == (48, 1, 49)
+    # each continues what the other began
+    (run / "embeddings" / "part-00003.parquet").unlink()
+    engine = Shuffled()
+    assert embed(photos, run, Means(), engine)["extracted"] == 10
+    assert [task.output.name for task in engine.done] == ["part-00003.parquet"]
+    (run / "embeddings" / "part-00001.parquet").unlink()
+    assert embed(photos, run, Means())["extracted"] == 10
+    assert contents(run) == contents(tmp_path / "one")
+
+
+def test_a_machine_that_sees_other_images_is_told(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_by_one, "_network", Means)
+    engine = Shuffled(before=lambda _: (photos / "cat" / "00.png").unlink(missing_ok=True))
+    with pytest.raises(SourceError, match=r"holds other images on .*; let all machines see the same"):
+        embed(photos, tmp_path / "run", Means(), engine)

@@ -12,6 +12,7 @@ from .values import (
     by_heads,
     cut_of,
     embedder_of,
+    engine_of,
     given,
     options_of,
     options_of_both,
@@ -52,12 +53,13 @@ def run(arguments: Namespace) -> None:
         "embedder": embedder_of(arguments),
         "cut": cut_of(arguments),
     }
+    engine = engine_of(arguments)
     if arguments.dry_run:
         from .dry_run import plan
 
         _say(str(plan(**request)))
         return
-    tp.run(**request)
+    tp.run(**request, engine=engine)
     _say(describe_run(run_folder_of(arguments.source, arguments.out)))
 
 
@@ -70,19 +72,20 @@ def embed(arguments: Namespace) -> None:
         "options": options_of(arguments),
         "embedder": embedder_of(arguments),
     }
+    engine = engine_of(arguments)
     if arguments.dry_run:
         from .dry_run import plan_embedding
 
         _say(str(plan_embedding(**request)))
         return
-    embeddings = tp.embed(**request)
+    embeddings = tp.embed(**request, engine=engine)
     place = run_folder_of(arguments.source, arguments.out)
     _say(f"{counted(len(embeddings), 'image')} embedded, {counted(embeddings.width, 'value')} each: {place}")
 
 
 def cluster(arguments: Namespace) -> None:
     """Build the exact tree of merges, down to a depth."""
-    merges = tp.cluster(arguments.run, **given(arguments, tp.cluster))
+    merges = tp.cluster(arguments.run, **given(arguments, tp.cluster), engine=engine_of(arguments))
     found = f"{counted(len(merges), 'merge')} of {counted(len(merges.embeddings), 'image')}"
     _say(f"{found}: {arguments.run / 'merges.parquet'}")
 

@@ -155,6 +155,20 @@ COLUMNS = (
     flag("--data-dir", "FOLDER", "torchvision: folder of its data sets"),
 )
 RUN = flag("run", "RUN", "run folder")
+ENGINE = group(
+    "place",
+    one_of(
+        flag("--workers", "N", "work in N processes of this machine"),
+        flag(
+            "--ray",
+            "ADDRESS",
+            "work on a cluster of Ray: its address, or auto for the one around; without ADDRESS one is started on this "
+            "machine (docs/scale.md)",
+            nargs="?",
+            const="local",
+        ),
+    ),
+)
 SOURCE = (
     flag("source", "SOURCE", "images or existing vectors, see below"),
     flag(

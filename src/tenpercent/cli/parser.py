@@ -19,6 +19,7 @@ from .flags import (
     CUT,
     DRY_RUN,
     EMBEDDER,
+    ENGINE,
     IGNORE_DECISIONS,
     LABEL_FILE,
     LAYER,
@@ -61,8 +62,8 @@ COMMANDS = (
         commands.demo,
         (flag("--out", "RUN", "run folder (default: runs/demo)", default=Path("runs/demo")),),
     ),
-    Command(commands.run, (*SOURCE, EMBEDDER, LAYER, WITHIN, MEMORY, CUT, DRY_RUN), SOURCES),
-    Command(commands.embed, (*SOURCE, EMBEDDER, DRY_RUN), SOURCES),
+    Command(commands.run, (*SOURCE, EMBEDDER, LAYER, WITHIN, MEMORY, CUT, ENGINE, DRY_RUN), SOURCES),
+    Command(commands.embed, (*SOURCE, EMBEDDER, ENGINE, DRY_RUN), SOURCES),
     Command(
         commands.cluster,
         (
@@ -79,6 +80,7 @@ COMMANDS = (
             WITHIN,
             LAYER,
             MEMORY,
+            ENGINE,
         ),
     ),
     Command(commands.select, (RUN, MEMORY, CUT, IGNORE_DECISIONS, STRATEGY)),

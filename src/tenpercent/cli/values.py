@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..embedding.by_labels import ByLabels
     from ..embedding.encoders import Embedder
     from ..evaluation.stage import EvaluationRequest
+    from ..tasks.task import Engine
     from ..tree.cut import Cut
 
 
@@ -79,6 +80,19 @@ def embedder_of(arguments: Namespace) -> Embedder | ByLabels | None:
         )
     lengths = {"steps": None, "epochs": None} if {"steps", "epochs"} & {*flags} else {}
     return replace(preset(arguments.preset).training, **{**lengths, **flags})
+
+
+def engine_of(arguments: Namespace) -> Engine | None:
+    """Return the place that the flags ask for; None for this process."""
+    if arguments.workers is not None:
+        from ..tasks.processes import Processes
+
+        return Processes(arguments.workers)
+    if arguments.ray is not None:
+        from ..tasks.on_ray import Ray
+
+        return Ray(arguments.ray)
+    return None
 
 
 def cut_of(arguments: Namespace) -> Cut:

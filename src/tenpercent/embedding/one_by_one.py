@@ -7,27 +7,34 @@ other, and no more pictures are in memory than there are threads.
 from __future__ import annotations
 
 import logging
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from tqdm.auto import tqdm
 
 from ..data.decoding.decode import decode_for, measures
+from ..data.sources.options import SourceOptions
+from ..data.sources.run_source import open_recorded
 from ..data.sources.source import ImageSource, Unreadable, content_hash
 from ..data.store.embeddings import Ints, in_batches
-from ..data.store.files import read_metadata
-from ..data.store.part_files import Part, part_files, part_layout, without_flaws, write_part
+from ..data.store.files import read_metadata, remove_temporaries
+from ..data.store.part_files import Part, part_files, part_layout, part_path, save_part, without_flaws
 from ..data.store.rejected import REJECTED, Rejected, write_rejected
 from ..data.store.run_folder import RunFolder
 from ..data.store.tables import count_rows, read_checked
-from ..errors import SourceError, StageError, counted, duration_text, reason_of
+from ..errors import SourceError, StageError, TenpercentError, counted, duration_text, reason_of
 from ..linkage.threads import cpus
 from ..progress import bar
+from ..tasks.task import Runner, Task
 from .origin import Origin
+from .pretrained import PretrainedNetwork
 from .reading import check_most, in_order
 from .timing import IdleTimer
 
@@ -75,7 +82,12 @@ class _Encoded:
 
 
 def embed_each(
-    source: ImageSource, run: RunFolder, encoder: ImageEncoder, rows: Ints, embedder: dict[str, Any]
+    source: ImageSource,
+    run: RunFolder,
+    encoder: ImageEncoder,
+    rows: Ints,
+    embedder: dict[str, Any],
+    runner: Runner | None = None,
 ) -> dict[str, Any]:
     """Embed the images of `source` at `rows` into a run folder, or resume that.
 
@@ -88,6 +100,7 @@ def embed_each(
         encoder: the network.
         rows: int64[n], rows of the images, in the order of the source.
         embedder: identity of the encoder, as stored in the run folder.
+        runner: the place where parts are made, each by a task that opens the run's source itself; None for here.
 
     Returns:
         A summary for ``run.json``.
@@ -103,34 +116,39 @@ def embed_each(
     origin.check(run)
     origin.write(run, None)
     about, started, fresh = origin.about(source), time.perf_counter(), 0
-    rejected: list[Rejected] = []
-    whole = {path.name: path for path in part_files(run.embeddings)}
-    done = sum(count_rows(path) for path in whole.values())
-    if whole:
+    gone: dict[Path, list[Rejected]] = {}  # of each part
+    done = sum(count_rows(path) for path in part_files(run.embeddings))
+    if done:
         log.info("embedding resumed: %s of %s images are on disk", f"{done:,}", f"{len(rows):,}")
+    parts = {
+        part_path(run.embeddings, number): rows[cut] for number, cut in enumerate(in_batches(len(rows), PART))
+    }
     with bar(len(rows), "embedding", "images") as progress:
-        for number, cut in enumerate(in_batches(len(rows), PART)):
-            path = whole.get(f"part-{number:05d}.parquet")
-            if path is not None and _is_unchanged(run, source, path, origin):
-                rejected += (Rejected(*one) for one in read_metadata(path).get(REJECTED, []))
-                progress.update(cut.stop - cut.start)
-                continue
-            began, found = time.perf_counter(), []
-            for one in in_order(
-                lambda row: encoded(source, row, encoder), rows[cut].tolist(), AHEAD * cpus()
-            ):
-                found.append(one)
-                progress.update(1)
-                if fresh == 0 and len(found) == FIRST:
-                    each = (time.perf_counter() - began) / FIRST
-                    log.info("embedding takes about %s", duration_text(each * (len(rows) - done)))
-            part, gone = _part(source, found, encoder.width)
-            rejected += gone
-            fresh += len(found)
-            check_most(rejected, len(rows), source, "can't be used")
-            write_part(
-                run.embeddings, number, part, {**about, REJECTED: list(map(astuple, gone))} if gone else about
-            )
+        left = {}
+        for path, own in parts.items():
+            if path.exists() and _is_unchanged(run, source, path, origin):
+                gone[path] = _rejected(path)
+                progress.update(len(own))
+            else:
+                path.unlink(missing_ok=True)
+                left[path] = own
+
+        made = (
+            _parts_here(source, encoder, left, about, progress)
+            if runner is None
+            else _parts_by_tasks(run, origin.source, left, about, progress, runner)
+        )
+        for path in made:
+            gone[path] = _rejected(path)
+            fresh += len(left[path])
+            try:
+                check_most(
+                    [one for path in parts for one in gone.get(path, ())], len(rows), source, "can't be used"
+                )
+            except TenpercentError:
+                path.unlink()  # so that its images are read again once they are repaired
+                raise
+    rejected = [one for path in parts for one in gone.get(path, ())]
     write_rejected(run.rejected, rejected)
     seconds = time.perf_counter() - started
     return {
@@ -140,6 +158,91 @@ def embed_each(
         "extracted": fresh,
         "images_per_second": round(fresh / max(seconds, 1e-9), 1),
     }
+
+
+def _parts_here(
+    source: ImageSource,
+    encoder: ImageEncoder,
+    parts: Mapping[Path, Ints],
+    about: dict[str, Any],
+    progress: tqdm[Any],
+) -> Iterator[Path]:
+    """Make part files of the images at some rows, and yield each."""
+    began, count, total = time.perf_counter(), 0, sum(map(len, parts.values()))
+    for path, rows in parts.items():
+        found = []
+        for one in in_order(lambda row: encoded(source, row, encoder), rows.tolist(), AHEAD * cpus()):
+            found.append(one)
+            progress.update(1)
+            count += 1
+            if count == FIRST:
+                each = (time.perf_counter() - began) / FIRST
+                log.info("embedding takes about %s", duration_text(each * total))
+        _save(path, source, found, encoder.width, about)
+        yield path
+
+
+def _parts_by_tasks(
+    run: RunFolder,
+    source: str,
+    parts: Mapping[Path, Ints],
+    about: dict[str, Any],
+    progress: tqdm[Any],
+    runner: Runner,
+) -> Iterator[Path]:
+    """Let part files of the images at some rows be made by tasks, and yield each; `source` is its fingerprint."""
+    threads = runner.capacity(None).each.threads
+    tasks = {
+        Task(
+            f"part {path.stem[-5:]} of the embeddings",
+            partial(_embed_part, rows.tolist(), about, source, threads),
+            (run.json_path.absolute(),),
+            path.absolute(),
+        ): path
+        for path, rows in parts.items()
+    }
+    for task, error in runner.run(list(tasks)):
+        if error is not None:
+            raise error
+        progress.update(len(parts[tasks[task]]))
+        yield tasks[task]
+    remove_temporaries(run.embeddings)  # of processes that were killed
+
+
+def _embed_part(
+    rows: Sequence[int],
+    about: dict[str, Any],
+    source: str,
+    threads: int,
+    inputs: Sequence[Path],
+    output: Path,
+) -> None:
+    """Embed images of the source that a run folder names by the pretrained network, into one part file."""
+    images, network = _source_of(inputs[0].parent, source), _network()
+    found = in_order(lambda row: encoded(images, row, network), rows, AHEAD * threads, threads)
+    _save(output, images, list(found), network.width, about)
+
+
+@cache
+def _source_of(path: Path, fingerprint: str) -> ImageSource:
+    """Open the source of a run, once in a process.
+
+    Raises:
+        SourceError: it is not there, or has other images.
+    """
+    run = RunFolder.open(path)
+    opened = open_recorded(run, SourceOptions.from_json(run.source.options))
+    if not isinstance(opened, ImageSource) or opened.fingerprint != fingerprint:
+        raise SourceError(
+            f"{run.source.spec} holds other images on {socket.gethostname()} than where the run was begun; "
+            "let all machines see the same"
+        )
+    return opened
+
+
+@cache
+def _network() -> PretrainedNetwork:
+    return PretrainedNetwork()
 
 
 def encoded(source: ImageSource, row: int, encoder: ImageEncoder) -> _Encoded:
@@ -169,6 +272,18 @@ def seconds_each(source: ImageSource, encoder: ImageEncoder, rows: Ints) -> floa
     for row in sample:
         encoded(source, row, encoder)
     return timer.seconds / len(sample)
+
+
+def _save(
+    path: Path, source: ImageSource, found: Sequence[_Encoded], width: int, about: dict[str, Any]
+) -> None:
+    """Write a part file, with the rejected images in its metadata."""
+    part, gone = _part(source, found, width)
+    save_part(path, part, {**about, REJECTED: list(map(astuple, gone))} if gone else about)
+
+
+def _rejected(path: Path) -> list[Rejected]:
+    return [Rejected(*one) for one in read_metadata(path).get(REJECTED, [])]
 
 
 def _part(source: ImageSource, found: Sequence[_Encoded], width: int) -> tuple[Part, list[Rejected]]:

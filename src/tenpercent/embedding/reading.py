@@ -17,10 +17,13 @@ Result = TypeVar("Result")
 
 
 def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], ahead: int
+    function: Callable[[Item], Result], items: Iterable[Item], ahead: int, threads: int | None = None
 ) -> Generator[Result, None, None]:
-    """Yield ``function(item)`` for each item in order; threads work at most `ahead` items before the caller."""
-    with ThreadPoolExecutor(cpus(), thread_name_prefix="decode") as pool:
+    """Yield ``function(item)`` for each item in order; threads work at most `ahead` items before the caller.
+
+    Without `threads` there is one a CPU.
+    """
+    with ThreadPoolExecutor(threads or cpus(), thread_name_prefix="decode") as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:

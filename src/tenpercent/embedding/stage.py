@@ -23,6 +23,7 @@ from ..data.store.rejected import write_rejected
 from ..data.store.run_folder import RunFolder, Stage
 from ..errors import require
 from ..progress import Stopwatch
+from ..tasks.task import current_runner, running_on
 from .begun import begin_again, follow_source, forget_images, note_images
 from .by_labels import ByLabels
 from .choice import check_vectors_alone, default_embedder, identity_of, recorded_embedder, settled
@@ -32,6 +33,7 @@ from .settings import Pretrained, SelfSupervised, Timm, by_name
 from .update import Update, check_same_embedder, finish_update, needed_update, update
 
 if TYPE_CHECKING:  # torch is loaded where it is needed
+    from ..tasks.task import Engine
     from .encoders import Embedder
 
 log = logging.getLogger("tenpercent")
@@ -45,6 +47,7 @@ def embed(
     holdout: float = 0.0,
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     reread: bool = False,
+    engine: Engine | None = None,
 ) -> Embeddings:
     """Embed a source into a run folder, or resume that.
 
@@ -57,7 +60,8 @@ def embed(
     options, opened = open_for_run(source, options, folder, reread=reread)
     if out is None:
         log.warning("writing to %s", folder)  # a program that named no folder sees it too
-    run = embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
+    with running_on(engine, folder):
+        run = embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
     if isinstance(opened, Embeddings):
         return opened
     return Embeddings.load(run.embeddings, length=len(opened))
@@ -167,7 +171,7 @@ def _extraction(
 
         network, identity = PretrainedNetwork(), chosen.as_json()
         log.info("embedding by a pretrained network (EfficientNet-Lite0, ImageNet)")
-        return identity, lambda run: embed_each(opened, run, network, rows, identity)
+        return identity, lambda run: embed_each(opened, run, network, rows, identity, current_runner())
     require("torch", "images")
     from .encoders import embedder_json
     from .extract import check_embedder, check_labels, embed_source

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from tqdm.auto import tqdm
+
 from ..errors import TenpercentError, UsageError
 from ..linkage.memory import Resources
 from ..linkage.threads import cpus
@@ -143,6 +145,7 @@ class _Worker:
 
 def _serve(connection: Connection) -> None:
     """Do the tasks that come, until the process that sends them has ended."""
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a kill would leave there
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the parent too, which ends this one
     connection.send(None)

@@ -32,8 +32,8 @@ class Task:
         name: what it makes, in words: ``class 3``.
         function: a function of a module, or a `functools.partial` of one with plain settings; it is called with the
             inputs and the path to write. Equal inputs and settings give equal bytes.
-        inputs: the files it reads.
-        output: the file it makes; its name holds the fingerprint of inputs and settings.
+        inputs: the files it reads, by absolute paths: another machine may do it.
+        output: the file it makes, likewise; its name holds the fingerprint of inputs and settings.
         alone: whether it takes all CPUs and all memory of a machine.
     """
 

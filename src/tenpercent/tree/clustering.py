@@ -82,7 +82,7 @@ def cluster_classes(
         found = {job.depth: linkage for job in jobs if (linkage := finished.find(job.depth)) is not None}
     left = sorted((job for job in jobs if job.depth not in found), key=lambda job: -len(job.members))
     try:
-        with _shown(left) as progress, one_blas_thread():
+        with shown(left) as progress, one_blas_thread():
             for job, linkage in _clustered(vectors, left, cut, resources, finished):
                 found[job.depth] = linkage
                 if finished is not None:
@@ -96,7 +96,7 @@ def cluster_classes(
     return [found[job.depth] for job in jobs]
 
 
-def _shown(jobs: Sequence[ClassJob]) -> tqdm[Any]:
+def shown(jobs: Sequence[ClassJob]) -> tqdm[Any]:
     """Return one progress bar for several classes; a single class draws its own."""
     with quiet(len(jobs) < 2 or is_quiet()):
         return bar(sum(job.pairs for job in jobs), "Clustering", "pairs")
@@ -110,7 +110,7 @@ def _clustered(
     finished: FinishedClasses | None,
 ) -> Iterator[tuple[ClassJob, Linkage]]:
     """Yield each class with its result, as they finish; `jobs` come largest first."""
-    large = _large(jobs, resources.workers)
+    large = number_of_large(jobs, resources.workers)
     alone, queue = deque(jobs[:large]), deque(jobs[large:])
     workers = min(resources.workers, len(queue))
     whole = replace(resources, memory=resources.bytes)
@@ -122,9 +122,9 @@ def _clustered(
             if alone and not running:
                 job = alone.popleft()
                 try:
-                    linkage = _alone(vectors, job, whole, finished)
+                    linkage = cluster_alone(vectors, job, whole, finished)
                 except MemoryBudgetError as error:
-                    raise _too_deep(error, vectors, [job, *alone, *queue], cut, whole) from None
+                    raise for_the_cut(error, vectors, [job, *alone, *queue], cut, whole) from None
                 yield job, linkage
                 continue
             while queue and not alone and len(running) < workers:
@@ -143,7 +143,7 @@ def _clustered(
         pool.shutdown(cancel_futures=True)
 
 
-def _large(jobs: Sequence[ClassJob], threads: int) -> int:
+def number_of_large(jobs: Sequence[ClassJob], threads: int) -> int:
     """Return how many of `jobs`, largest first, are better done alone: too large, or more than a thread's part."""
     if min(len(jobs), threads) < 2:
         return len(jobs)
@@ -155,7 +155,7 @@ def _large(jobs: Sequence[ClassJob], threads: int) -> int:
     return len(jobs)
 
 
-def _alone(
+def cluster_alone(
     vectors: Vectors, job: ClassJob, resources: Resources, finished: FinishedClasses | None
 ) -> Linkage:
     """Cluster one class with all resources, but with fewer threads where their own memory is too much."""
@@ -188,7 +188,7 @@ def _merges_of(
             scratch = finished.scratch(job.depth.code)
     try:
         return first_merges(
-            _rows(vectors, job),
+            rows_of(vectors, job),
             merges=job.depth.merges,
             height=job.depth.height,
             cannot_link=job.apart,
@@ -201,11 +201,11 @@ def _merges_of(
         raise RunFolderError(f"{cant_write(scratch, error)}, and the same command resumes") from error
 
 
-def _rows(vectors: Vectors, job: ClassJob) -> Vectors:
+def rows_of(vectors: Vectors, job: ClassJob) -> Vectors:
     return vectors if len(job.members) == len(vectors) else vectors[job.members]
 
 
-def _too_deep(
+def for_the_cut(
     error: MemoryBudgetError,
     vectors: Vectors,
     jobs: Sequence[ClassJob],
@@ -216,7 +216,7 @@ def _too_deep(
     needed, left = error.needed, (error.n - error.fits + 1) / len(jobs[0].members)
     for job in jobs[1:] if error.fits else ():
         if job.depth.merges:
-            expected = forecast(_rows(vectors, job), job.depth.merges, replace(resources, threads=1))
+            expected = forecast(rows_of(vectors, job), job.depth.merges, replace(resources, threads=1))
             needed = max(needed, expected.needed)
             if expected.fits < job.depth.merges:
                 left = max(left, 1 - (expected.fits - 1) / len(job.members))

@@ -12,6 +12,8 @@ from ..data.store.embeddings import Ints
 from ..linkage.linkage import Linkage
 from ..linkage.memory import MemoryBudgetError, Resources
 from ..linkage.walk import PairCounts
+from ..tasks.task import current_runner
+from .class_tasks import cluster_by_tasks
 from .clustering import ClassJob, cluster_classes
 from .cut import Cut
 from .finished_classes import ClassDepth, FinishedClasses
@@ -74,7 +76,11 @@ def deepened(merges: Table, cut: Cut, resources: Resources) -> Table:
             }
             finished = FinishedClasses(resources.scratch, what)
         jobs = _jobs(merges, requests)
-        found = cluster_classes(merges.embeddings.vectors, jobs, cut, resources, finished)
+        vectors, runner = merges.embeddings.vectors, current_runner()
+        if finished is None or runner is None:
+            found = cluster_classes(vectors, jobs, cut, resources, finished)
+        else:
+            found = cluster_by_tasks(vectors, jobs, cut, resources.memory, finished, runner)
         merges = _joined(merges, jobs, found)
     return merges
 

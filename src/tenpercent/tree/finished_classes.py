@@ -71,17 +71,25 @@ class FinishedClasses:
         parts = sorted(self.folder.glob("part-*.parquet"))
         self._next = len(parts)
         self._found: dict[ClassDepth, Linkage] = {}
-        for part in parts:
-            self._found.update(_read(part))
         self._of_class: dict[int, list[Linkage]] = {}
-        for depth, linkage in self._found.items():
-            self._of_class.setdefault(depth.code, []).append(linkage)
+        for part in parts:
+            self.take(part)
         self._fresh: list[tuple[ClassDepth, Linkage]] = []
         self._written = time.monotonic()
 
     def find(self, depth: ClassDepth) -> Linkage | None:
         """Return the result of a request, or None where it is not finished."""
         return self._found.get(depth)
+
+    def take(self, part: Path) -> None:
+        """Take over the classes of a part file, e.g. that of a task.
+
+        Raises:
+            StageError: it is damaged.
+        """
+        for depth, linkage in read_part(part).items():
+            self._found[depth] = linkage
+            self._of_class.setdefault(depth.code, []).append(linkage)
 
     def shallower(self, depth: ClassDepth) -> list[Linkage]:
         """Return the results of the class for shallower requests, to resume from.
@@ -116,14 +124,17 @@ class FinishedClasses:
             RunFolderError: the disk is full; what was written before is kept.
         """
         if self._fresh:
-            write_table(
-                self.folder / f"part-{self._next:05d}.parquet", _table(self._fresh), {"format": FORMAT}
-            )
+            write_part(self.folder / f"part-{self._next:05d}.parquet", self._fresh)
             self._next += 1
             for depth, _ in self._fresh:
                 shutil.rmtree(self.scratch(depth.code), ignore_errors=True)
             self._fresh.clear()
         self._written = time.monotonic()
+
+
+def write_part(path: Path, finished: Sequence[tuple[ClassDepth, Linkage]]) -> None:
+    """Write classes with their requested depth as a part file, whole or not at all."""
+    write_table(path, _table(finished), {"format": FORMAT})
 
 
 def _table(finished: Sequence[tuple[ClassDepth, Linkage]]) -> pa.Table:
@@ -150,7 +161,12 @@ def _arrays(linkage: Linkage) -> dict[str, Any]:
     return dict(zip(TYPES, [linkage.a, linkage.b, linkage.height, *edges], strict=True))
 
 
-def _read(part: Path) -> dict[ClassDepth, Linkage]:
+def read_part(part: Path) -> dict[ClassDepth, Linkage]:
+    """Return the classes of a part file.
+
+    Raises:
+        StageError: it is damaged.
+    """
     table, _ = read_checked(part, LAYOUT)
     table, plain = table.combine_chunks(), [column.name for column in PLAIN]
     lists = {name: table[name].combine_chunks() for name in TYPES}

@@ -126,11 +126,20 @@ class Part:
 
 
 def write_part(folder: Path, number: int, part: Part, about: dict[str, Any]) -> None:
-    """Write one part file, whole or not at all.
+    """Write one part file into the run's ``embeddings`` folder: see `save_part`."""
+    save_part(part_path(folder, number), part, about)
+
+
+def part_path(folder: Path, number: int) -> Path:
+    """Return the path of a part file; parts are numbered from 0 in the order of the source."""
+    return folder / f"part-{number:05d}.parquet"
+
+
+def save_part(path: Path, part: Part, about: dict[str, Any]) -> None:
+    """Write a part file, whole or not at all.
 
     Args:
-        folder: the run's ``embeddings`` folder.
-        number: parts are numbered from 0 in the order of the source.
+        path: the file.
         part: the vectors with their images.
         about: ``origin`` (what made them), ``class_names`` and ``labelled``; the same for all parts.
     """
@@ -145,7 +154,7 @@ def write_part(folder: Path, number: int, part: Part, about: dict[str, Any]) -> 
         columns |= {name: pa.array(part.sizes[:, at], pa.int64()) for at, name in enumerate(SIZES)}
     for layer, vectors in part.layers.items():
         columns[layer] = vector_column(vectors)
-    write_table(folder / f"part-{number:05d}.parquet", pa.table(columns), {"format": FORMAT, **about})
+    write_table(path, pa.table(columns), {"format": FORMAT, **about})
 
 
 def without_flaws(part: Part) -> tuple[Part, list[Rejected]]:

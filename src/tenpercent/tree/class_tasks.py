@@ -1,0 +1,116 @@
+"""Clustering of classes as tasks, each from a file of the class's vectors to a part file of finished classes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.store.embeddings import Vectors
+from ..data.store.files import fingerprint, replacing
+from ..errors import RunFolderError, cant_write
+from ..linkage.linkage import Linkage
+from ..linkage.memory import MemoryBudgetError, Resources
+from ..linkage.threads import one_blas_thread
+from ..tasks.task import Capacity, Runner, Share, Task
+from .clustering import ClassJob, cluster_alone, for_the_cut, number_of_large, rows_of, shown
+from .cut import Cut
+from .finished_classes import ClassDepth, FinishedClasses, read_part, write_part
+
+
+def cluster_by_tasks(
+    vectors: Vectors,
+    jobs: Sequence[ClassJob],
+    cut: Cut,
+    memory: int | None,
+    finished: FinishedClasses,
+    runner: Runner,
+) -> list[Linkage]:
+    """Cluster classes, one task each, to the requested depth.
+
+    A large class takes a machine for itself, as does one that needs more memory than its share; others are done side
+    by side. This does not affect the result: its bytes are those of `clustering.cluster_classes`.
+
+    Args:
+        vectors, jobs, cut: see there.
+        memory: bytes that may be used on each machine; None for half of what is free.
+        finished: classes finished by an interrupted run. Its folder also holds the files of the tasks.
+        runner: the place where they are done.
+
+    Returns:
+        The result of each class, in the order of `jobs`.
+
+    Raises:
+        MemoryBudgetError: one class alone needs more than the memory of a machine.
+        TenpercentError: see `Runner.run`; finished classes stay.
+    """
+    capacity = runner.capacity(memory)
+    left = sorted(
+        (job for job in jobs if finished.find(job.depth) is None), key=lambda job: -len(job.members)
+    )
+    large = number_of_large(left, capacity.together)
+    tasks = {_task(vectors, job, finished, capacity, alone=at < large): job for at, job in enumerate(left)}
+    with shown(left) as progress:
+        while tasks:
+            too_large = []
+            for task, error in runner.run(list(tasks)):
+                job = tasks[task]
+                if error is None:
+                    finished.take(task.output)
+                    progress.update(job.pairs)
+                elif not isinstance(error, MemoryBudgetError):
+                    raise error
+                elif not task.alone:
+                    too_large.append(job)
+                else:
+                    others = [one for one in left if one is not job and finished.find(one.depth) is None]
+                    resources = Resources(memory=capacity.alone.memory)
+                    raise for_the_cut(error, vectors, [job, *others], cut, resources) from None
+            tasks = {_task(vectors, job, finished, capacity, alone=True): job for job in too_large}
+    return [linkage for job in jobs if (linkage := finished.find(job.depth)) is not None]
+
+
+def _task(
+    vectors: Vectors, job: ClassJob, finished: FinishedClasses, capacity: Capacity, *, alone: bool
+) -> Task:
+    """Return the task of a class, its inputs written. The folder's name tells what the vectors and decisions are."""
+    depth, folder = job.depth, finished.folder.absolute()
+    rows = folder / f"class-{depth.code}.npy"
+    _save(rows, lambda: rows_of(vectors, job))
+    inputs = [rows]
+    if job.apart is not None and len(job.apart):
+        inputs.append(folder / f"apart-{depth.code}.npy")
+        _save(inputs[-1], lambda: job.apart)
+    known = max([*finished.shallower(depth), *([job.after] if job.after else [])], key=len, default=None)
+    if known is not None:
+        inputs.append(folder / f"known-{depth.code}-{len(known)}.parquet")
+        write_part(inputs[-1], [(depth, known)])
+    made = folder / f"part-{depth.code}-{fingerprint(list(map(str, depth)))}.parquet"
+    function = partial(_cluster_class, depth, capacity.alone if alone else capacity.each)
+    return Task(f"class {depth.code}", function, tuple(inputs), made, alone)
+
+
+def _save(path: Path, made: Callable[[], Any]) -> None:
+    """Write an array unless its file is there."""
+    if not path.exists():
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, made())
+
+
+def _cluster_class(depth: ClassDepth, share: Share, inputs: Sequence[Path], output: Path) -> None:
+    """Cluster the class whose vectors are in the first file; those that follow hold pairs and a known result."""
+    vectors = np.load(inputs[0], mmap_mode="r")
+    apart = next((np.load(path) for path in inputs[1:] if path.suffix == ".npy"), None)
+    found = [one for path in inputs[1:] if path.suffix == ".parquet" for one in read_part(path).values()]
+    job = ClassJob(depth, np.arange(len(vectors)), found[0] if found else None, apart)
+    try:
+        with one_blas_thread():
+            linkage = cluster_alone(vectors, job, Resources(share.memory, share.threads), None)
+    except OSError as error:
+        spilled = Path(error.filename or tempfile.gettempdir())  # on this machine, not in the run folder
+        raise RunFolderError(f"{cant_write(spilled, error)}, and the same command resumes") from error
+    write_part(output, [(depth, linkage)])
