@@ -187,18 +187,22 @@ class OnRay:
 
     def _seen_by(self, nodes: Sequence[dict[str, Any]], probe: Path) -> Iterator[dict[str, str] | str]:
         """Yield the versions of each machine, or in words why it is not fit."""
+        ours = _versions()
         strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         look = self._ray.remote(num_cpus=0, max_retries=RETRIES)(_look)
         begun = [
             look.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(probe)
             for node in nodes
         ]
-        for one in begun:
+        for node, one in zip(nodes, begun, strict=True):
             try:
                 yield self._ray.get(one, timeout=CHECKED)
             except self._ray.exceptions.GetTimeoutError:
                 yield f"did not answer within {CHECKED:.0f} s; see that it is free and sees {probe.parent}"
             except self._ray.exceptions.RayError as error:
+                if node["NodeID"] not in {living["NodeID"] for living in self._nodes()}:
+                    yield ours  # it is lost meanwhile, so nothing will be done there
+                    continue
                 last = str(error).strip().splitlines()[-1]
                 yield f"can't run tenpercent ({one_line(last, 200)}); install the same there as here"
 

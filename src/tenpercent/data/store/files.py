@@ -28,6 +28,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         RunFolderError: the disk is full or the folder can't be written.
     """
+    if path.suffix == TEMPORARY:  # of a file that whoever calls replaces
+        yield path
+        return
     temporary = path.with_name(f"{path.name}.{os.getpid()}-{_OURS}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
