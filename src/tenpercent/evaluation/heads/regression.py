@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-TOLERANCE = 1e-4  # of a gradient, against the one at the start
+TOLERANCE = 3e-4  # of a gradient, against the one at the start
 MOST_STEPS = 300
 HISTORY = 10  # pairs of steps and gradients
 ROWS = 4096  # vectors a product: their logits stay in the cache
@@ -38,6 +38,7 @@ CURVATURE = 0.05  # of the cross-entropy, about: the mean of p (1 − p) over im
 SUFFICIENT = 1e-4  # of the decrease that the gradient promises
 SMALLEST_STEP = 1e-6
 ROUNDING = 1e-7  # of a function value in float32
+WORTH_COPYING = 0.7  # of the images: below, those that any head is trained on are put together
 USUAL_STEPS = 35  # of the heads on vectors of a pretrained network
 SOME = 256  # columns of a product that is timed
 TIMED = 0.2  # seconds
@@ -147,23 +148,26 @@ def fit(
     steps, losses = np.zeros(h, dtype=np.int64), np.zeros(h)
     live = np.arange(h)  # the heads that are not done
 
-    def evaluated(new: Doubles) -> tuple[Doubles, Doubles, Doubles]:
-        return _evaluated(features.values, labels, share[:, live], new, decay[live])
+    seen = _Seen(features.values, labels, share)
 
-    value, gradient, losses[:] = evaluated(weights)
+    def evaluated(heads: Ints, new: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+        return _evaluated(seen, heads, new, decay[heads])
+
+    value, gradient, losses[:] = evaluated(live, weights)
     small, memory = TOLERANCE * _norm(gradient), _Memory()
     if start is not None:
         weights[:] = start
-        value, gradient, losses[:] = evaluated(weights)
+        value, gradient, losses[:] = evaluated(live, weights)
     while len(live) and steps.max() < MOST_STEPS:
         direction = memory.direction(gradient)
         promised, step = SUFFICIENT * _dot(direction, gradient), np.ones(len(live))
-        while True:  # halve the steps that are too long; all heads are evaluated together
-            new = weights[live] + step[:, None, None] * direction
-            new_value, new_gradient, loss = evaluated(new)
-            short = (new_value > value + step * promised + ROUNDING * abs(value)) & (step > SMALLEST_STEP)
-            if not short.any():
-                break
+        new_value, new_gradient, loss = np.empty_like(value), np.empty_like(gradient), np.empty_like(value)
+        new, short = np.empty_like(direction), np.arange(len(live))
+        while len(short):  # halve the steps that are too long
+            new[short] = weights[live[short]] + step[short, None, None] * direction[short]
+            new_value[short], new_gradient[short], loss[short] = evaluated(live[short], new[short])
+            allowed = value[short] + step[short] * promised[short] + ROUNDING * abs(value[short])
+            short = short[(new_value[short] > allowed) & (step[short] > SMALLEST_STEP)]
             step[short] /= 2
         memory.add(new - weights[live], new_gradient - gradient)
         weights[live], losses[live] = new, loss
@@ -171,6 +175,7 @@ def fit(
         going = _norm(new_gradient) > small[live]
         live, value, gradient = live[going], new_value[going], new_gradient[going]
         memory.keep(going)
+        seen = seen.of(live)
     return Heads(np.ascontiguousarray(weights.transpose(1, 0, 2), dtype=np.float32), steps, losses)
 
 
@@ -189,11 +194,33 @@ def seconds_of(n: int, width: int, columns: int) -> float:
     return USUAL_STEPS * 2 * each * n * columns / cpus()
 
 
+class _Seen(NamedTuple):
+    """Images that some heads are trained on.
+
+    Attributes:
+        values: float32[n, d + 1].
+        labels: int64[n].
+        share: float32[n, h], of an image in the mean of each head's.
+    """
+
+    values: Floats
+    labels: Ints
+    share: Floats
+
+    def of(self, heads: Ints) -> _Seen:
+        """Leave out the images of none of the given heads, where these are so many that copying the others pays."""
+        used = self.share[:, heads].any(axis=1)
+        if not len(heads) or used.mean() > WORTH_COPYING:
+            return self
+        return _Seen(self.values[used], self.labels[used], self.share[used])
+
+
 def _evaluated(
-    values: Floats, labels: Ints, share: Floats, weights: Doubles, decay: Doubles
+    seen: _Seen, heads: Ints, weights: Doubles, decay: Doubles
 ) -> tuple[Doubles, Doubles, Doubles]:
-    """Return function value float64[h], gradient float64[h, d + 1, c] and cross-entropy float64[h]."""
+    """Return function value float64[h], gradient float64[h, d + 1, c] and cross-entropy float64[h] of some heads."""
     h, width, c = weights.shape
+    values, labels, share = seen.values, seen.labels, seen.share[:, heads]
     flat = np.ascontiguousarray(weights.transpose(1, 0, 2), dtype=np.float32).reshape(width, h * c)
     gradient, loss = np.zeros((width, h * c)), np.zeros(h)
 
