@@ -202,6 +202,28 @@ def leaks(arguments: Namespace) -> None:
         _say(line)
 
 
+def check(arguments: Namespace) -> None:
+    """Fail where a run holds more redundant images, or leaking test images, than may be."""
+    from ..checking.formats import write_junit, write_markdown
+    from ..checking.limits import Limits, check_leaks, check_redundant, require_kept
+
+    limits = Limits(arguments.max_redundant, arguments.threshold, arguments.max_leaks)
+    if limits.leaks is None:
+        refuse(arguments, ["test", "test_split", "test_labels"], "a check without --max-leaks")
+    outcomes = []
+    if limits.redundant is not None:
+        outcomes.append(check_redundant(arguments.run, limits))
+    if limits.leaks is not None:
+        options = options_of(arguments, "test_")
+        outcomes.append(check_leaks(arguments.run, limits, arguments.test, options, arguments.out))
+    for outcome in outcomes:
+        _say(str(outcome))
+    for path, write in ((arguments.junit, write_junit), (arguments.summary, write_markdown)):
+        if path is not None:
+            write(path, arguments.run, outcomes)
+    require_kept(arguments.run, outcomes)
+
+
 def probe(arguments: Namespace) -> None:
     """Compare how well embeddings separate classes, on images they were not trained on."""
     from ..evaluation.probing.comparison import VectorFile

@@ -226,6 +226,30 @@ COMMANDS = (
         f"TRAIN and TEST are run folders or sources. {SOURCES}",
     ),
     Command(
+        commands.check,
+        (
+            RUN,
+            flag("--max-redundant", "FRACTION", "largest share of images that may be redundant: 0.05 or 5%%"),
+            flag(
+                "--threshold",
+                "HEIGHT",
+                "dissimilarity up to which images are redundant (default: that of RUN's selection, if it has one)",
+            ),
+            flag("--max-leaks", "N", "most test images that may have a near-duplicate in RUN"),
+            flag("--test", "SOURCE", "test set for --max-leaks (default: the test split of RUN's source)"),
+            flag("--test-split", "NAME", "split of --test (default: test)"),
+            flag("--test-labels", "FILE", f"folders: {LABEL_FILE}; vectors: a label per row, .npy or .txt"),
+            flag(
+                "--out",
+                "FOLDER",
+                "folder for the page of leaks and new embeddings (default: runs/leaks)",
+                default=Path("runs/leaks"),
+            ),
+            flag("--junit", "FILE", "write the result as JUnit XML; an older file is replaced"),
+            flag("--summary", "FILE", "write the result as Markdown; an older file is replaced"),
+        ),
+    ),
+    Command(
         commands.probe,
         (
             flag("runs", "RUN", "run folders with labels", nargs="*"),
