@@ -30,7 +30,7 @@ Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-TOLERANCE = 3e-4  # of a gradient, against the one at the start
+TOLERANCE = 1e-4  # of a gradient, against the one at the start
 MOST_STEPS = 300
 HISTORY = 10  # pairs of steps and gradients
 ROWS = 4096  # vectors a product: their logits stay in the cache
@@ -148,7 +148,7 @@ def fit(
     steps, losses = np.zeros(h, dtype=np.int64), np.zeros(h)
     live = np.arange(h)  # the heads that are not done
 
-    seen = _Seen(features.values, labels, share)
+    seen = _Seen(features.values, labels, share).of(live)
 
     def evaluated(heads: Ints, new: Doubles) -> tuple[Doubles, Doubles, Doubles]:
         return _evaluated(seen, heads, new, decay[heads])

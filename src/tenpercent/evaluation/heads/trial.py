@@ -28,6 +28,7 @@ GRID = tuple(10.0 ** (-power / 2) for power in range(1, 12))  # of weight decays
 VALIDATED = 0.2  # of each class of the first trial's training images, to choose the weight decay by
 BATCH_BYTES = 3 << 30  # of heads that are fitted together
 HEAD_BYTES = 30 * 8  # of a weight, with the history of its steps
+FEW = 0.2  # of the images: a product of all images for these heads would be mostly in vain
 TOP = 5  # guesses, where there are more than `MANY` classes
 MANY = 10
 
@@ -76,17 +77,18 @@ def run_trial(
     tested = features.of_others(pool.embeddings.vectors[test])
     n_classes = len(pool.tested)
     labels, truth = pool.labels[train], pool.labels[test]
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = [{} for _ in trials]
     everything = np.ones((1, len(train)), dtype=bool)
     start = fit(features, labels, n_classes, everything, [weight_decay]).weights[:, 0]
-    for part in _batches(len(trials), features.values.shape[1] * n_classes):
-        heads = fit(features, labels, n_classes, chosen[part], [weight_decay] * len(chosen[part]), start)
+    for part in _batches(chosen, features.values.shape[1] * n_classes):
+        heads = fit(features, labels, n_classes, chosen[part], [weight_decay] * len(part), start)
         if short := int((heads.steps >= MOST_STEPS).sum()):
             log.warning("%s ended after %d steps, short of the minimum", counted(short, "head"), MOST_STEPS)
         right = _right(heads, features.values, labels)
-        for at, kept in enumerate(chosen[part]):
-            removed = float(right[~kept, at].mean()) if not kept.all() else None
-            rows.append({**_row(heads, at, tested, truth), "removed_accuracy": removed})
+        for at, place in enumerate(part.tolist()):
+            removed = right[~chosen[place], at]
+            own_row = {"removed_accuracy": float(removed.mean()) if len(removed) else None}
+            rows[place] = {**_row(heads, at, tested, truth), **own_row}
     seconds = (time.perf_counter() - begun) / len(trials)
     about = {"split": pool.name_of(number), "tested": len(test), "pool": len(train), "seconds": seconds}
     return [
@@ -104,10 +106,17 @@ def _depth(trial: Trial) -> float:
     return depth_for(trial.fraction, CheckedStrategy.of(trial.arm))
 
 
-def _batches(count: int, weights: int) -> list[slice]:
-    """Return slices of heads that fit into memory together."""
+def _batches(chosen: Bools, weights: int) -> list[Ints]:
+    """Return numbers of heads that are fitted together: as many as fit into memory, those of few images apart.
+
+    Args:
+        chosen: bool[h, n], the images of each head.
+        weights: number of a head's weights.
+    """
     size = max(1, BATCH_BYTES // (HEAD_BYTES * weights))
-    return [slice(start, start + size) for start in range(0, count, size)]
+    few = chosen.mean(axis=1) < FEW
+    groups = (np.flatnonzero(few), np.flatnonzero(~few))
+    return [group[start : start + size] for group in groups for start in range(0, len(group), size)]
 
 
 def memory_of(n: int, width: int, columns: int, n_classes: int) -> int:
@@ -186,9 +195,10 @@ def chosen_weight_decay(pool: Pool) -> dict[str, Any]:
     features = Features.of(inner.embeddings.vectors[used], float(np.sqrt(GRID[0] * GRID[-1])))
     values = features.of_others(inner.embeddings.vectors[validated])
     losses = []
-    for part in _batches(len(GRID), features.values.shape[1] * len(sizes)):
-        grid = GRID[part]
-        heads = fit(features, labels[used], len(sizes), np.ones((len(grid), len(used)), dtype=bool), grid)
+    everything = np.ones((len(GRID), len(used)), dtype=bool)
+    for part in _batches(everything, features.values.shape[1] * len(sizes)):
+        grid = [GRID[at] for at in part]
+        heads = fit(features, labels[used], len(sizes), everything[part], grid)
         for at in range(len(grid)):
             logits = (values @ heads.weights[:, at]).astype(np.float64)
             losses.append(float(cross_entropy(logits, labels[validated]).mean()))
