@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
-from reviewing import BASE, TOKEN, Page, page, raw, run_of_vectors
+from reviewing import BASE, TOKEN, Page, call, page, raw, run_of_vectors
 from tenpercent.reviewing.app import make_app
 from tenpercent.reviewing.guard import HEADERS, cookie_name
 from tenpercent.reviewing.requests import MOST_BODY
@@ -292,7 +291,7 @@ def test_a_page_that_leaves_before_its_body_has_come_is_no_failure(app: Starlett
     cookie = f"{cookie_name(TOKEN)}={TOKEN}".encode()
     headers = [(b"host", b"localhost"), (b"cookie", cookie), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": "/api/undo", "query_string": b"", "headers": headers}
-    asyncio.run(app(scope, receive, send))
+    call(app, scope, receive, send)
     assert told[0] == 400
 
 

@@ -1,4 +1,4 @@
-"""A real browser before the real server: both for a module of tests, a page for each test."""
+"""A real browser before the real server: one browser for all tests, a server for each."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ ARGUMENTS = (
     "--disable-gpu-compositing",
 )
 SPARE: list[Any] = []  # a page of the open browser that somebody has left
+PORTS = [0]  # of the servers so far; 0 is any
 SCRIPT = "<script>window.hacked = 1;document.title = 'hacked'"
 MARKUP = "<img src=x onerror='window.hacked = 2'>"
 PATIENCE = 10_000  # ms: a slow machine is no failure
@@ -58,11 +59,20 @@ def make_run(folder: Path) -> Path:
 
 
 @contextmanager
-def served(run: Path, port: int = 0) -> Iterator[str]:
-    """Serve a run in a thread; gives the address that opens it."""
+def served(run: Path, port: int | None = None) -> Iterator[str]:
+    """Serve a run in a thread; gives the address that opens it, with the port of the server before if it is free.
+
+    A browser that meets the same address again starts no process for it, and has compiled its scripts.
+    """
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    try:
+        listener.bind(("127.0.0.1", PORTS[-1] if port is None else port))
+    except OSError:
+        if port is not None:
+            raise
+        listener.bind(("127.0.0.1", 0))
+    PORTS.append(listener.getsockname()[1])
     listener.listen()  # a browser that is faster than the server waits instead of being refused
     config = uvicorn.Config(make_app(run, TOKEN), log_level="warning", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)

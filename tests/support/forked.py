@@ -9,10 +9,13 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tenpercent.cli.main import main
 
@@ -32,7 +35,7 @@ _context = multiprocessing.get_context("forkserver" if FORKING else "spawn")
 if FORKING:
     # Not this process: it may have threads, and locks that they hold.
     _context.set_forkserver_preload(
-        ["torch._dynamo", "lightning_fabric", *(f"tenpercent.{name}" for name in LOADED)]
+        ["torch._dynamo", "lightning_fabric", *(f"tenpercent.{name}" for name in LOADED), "warmed"]
     )
 
 
@@ -63,6 +66,7 @@ class Started:
 def start(function: Callable[..., None], *arguments: object) -> Started:
     """Call a function of a module in a process of its own, in this one's folder and environment."""
     said = Path(tempfile.mkdtemp())
+    _have_it_loaded()
     words = (said, Path.cwd(), dict(os.environ), function, arguments)
     process = _context.Process(target=_child, args=words)
     process.start()
@@ -77,6 +81,17 @@ def start_command(*words: object) -> Started:
 def command(*words: object) -> subprocess.CompletedProcess[str]:
     """Run ``tenpercent`` with such arguments until it ends."""
     return start_command(*words).wait()
+
+
+@cache
+def _have_it_loaded() -> None:
+    """Start the process to fork from, which finds `warmed` by its environment alone."""
+    if FORKING:
+        from multiprocessing import forkserver
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+            forkserver.ensure_running()
 
 
 def _child(

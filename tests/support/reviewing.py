@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from urllib.parse import unquote
 import numpy as np
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 
 import tenpercent as tp
 from tenpercent.data.sources.options import SourceOptions
@@ -70,8 +71,14 @@ def raw(app: Starlette, path: str) -> int:
         "http_version": "1.1",
         "scheme": "http",
     }
-    asyncio.run(app(scope, receive, send))
+    call(app, scope, receive, send)
     return status[0]
+
+
+def call(app: Starlette, scope: Scope, receive: Receive, send: Send) -> None:
+    """Call an application in a thread of its own: this one's loop is Playwright's where a browser is open."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, app(scope, receive, send)).result()
 
 
 @contextmanager
