@@ -22,10 +22,11 @@ types: .venv/.installed
 layers: .venv/.installed
 	$(BIN)/lint-imports
 
-# Two workers of one thread each: threads of two workers that wait for each other on two cores cost ten times.
-# Each begins with half of the files, so that what a file makes for its tests is made once; who is done first takes of the rest.
+# Workers of one thread each: threads of two workers that wait for each other on two cores cost ten times. Three, for one often waits
+# for a process or a page. Each begins with a third of the files, so that what a file makes for its tests is made once; who is done
+# first takes of the rest.
 unit: .venv/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 
 # Ten times as many random examples, kills at random moments, and every kind of damage.
 stress: .venv/.installed

@@ -6,6 +6,8 @@ import gc
 import os
 import pickle
 import shutil
+import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """Let what was imported go at the end: some of it reports what is left of it."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def no_further_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no evaluation start further processes, each of which loads torch again, unless its test says so."""
@@ -40,6 +47,25 @@ def figures_drawn_once() -> None:
 
     for name in ("sizes_figure", "curve_figure", "removal_figure"):
         setattr(report, name, remembered(getattr(report, name)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def precisions_measured_once() -> None:
+    """Let one process time each network in each precision once: a tenth of a second for each, of each training."""
+    precision = sys.modules.get("tenpercent.embedding.precision")  # where no test loads torch, none trains
+    if precision is None:
+        return
+    measure, found = precision._seconds, defaultdict(list)
+
+    def call(network: Any, choice: Any, *where: Any) -> float:
+        times = found[f"{network}{choice}{where}"]
+        if len(times) <= precision.ROUNDS:
+            times.append(measure(network, choice, *where))
+            return times[-1]
+        times.append(times.pop(0))
+        return times[-1]
+
+    precision._seconds = call
 
 
 def remembered(function: Callable[..., str]) -> Callable[..., str]:

@@ -151,7 +151,7 @@ MEANWHILE = """
         wanted = [heights(seed) for seed in range(2)]
         done = threading.Event()
         def work():
-            large = embeddings(9000, 5)
+            large = embeddings(5000, 5)
             while not done.is_set():
                 tp.cluster(large, 0.8)
         thread = threading.Thread(target=work)
@@ -166,7 +166,7 @@ MEANWHILE = """
 """
 POOLS = {
     "fork": 'multiprocessing.get_context("fork").Pool(2).map',
-    "spawn": 'multiprocessing.get_context("spawn").Pool(2).map',
+    "spawn": 'multiprocessing.get_context("spawn").Pool(1).map',
     "threads": "multiprocessing.pool.ThreadPool(2).map",
     "joblib": "(lambda work, these: joblib.Parallel(2)(joblib.delayed(work)(one) for one in these))",
 }
@@ -208,7 +208,7 @@ def test_clustering_in_the_workers_of_a_data_loader() -> None:
         wanted = [Sizes()[place] for place in range(4)]
         done = threading.Event()
         def work():
-            large = embeddings(9000)
+            large = embeddings(5000)
             while not done.is_set(): tp.cluster(large, 0.8)
         thread = threading.Thread(target=work)
         thread.start()

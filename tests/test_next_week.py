@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from examples import STRIDE
 from tenpercent.cli.dry_run import plan
 from tenpercent.cli.main import main
 from tenpercent.data.sources.changes import RecordedImages, compare
@@ -260,7 +261,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_same_command_finishes(
         assert (place / "run/earlier/1/selection.parquet").exists()
         shutil.rmtree(place / "run")
         shutil.copytree(place / "before", place / "run")
-        last += 1
+        last += STRIDE
     assert last > 20
 
 

@@ -29,6 +29,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 
 import tenpercent as tp
 import tenpercent.sklearn
+from examples import some
 from tenpercent.linkage.reference import complete_linkage
 from tenpercent.sklearn import CompleteLinkage
 from tenpercent.tree.merges import cluster
@@ -151,7 +152,7 @@ def test_the_clusters_are_agglomerative_clusterings(name: str, metric: str) -> N
     X = SETS[name]
     cuts = clear_cuts(X, metric)
     assert min(cuts) == TIED.get((name, metric), 1)
-    for k in [*list(cuts)[:: max(1, len(cuts) // 12)], *list(cuts)[-5:]]:
+    for k in [*list(cuts)[:: max(1, len(cuts) // some(6))], *list(cuts)[-5:]]:
         below, above = cuts[k]
         ours = CompleteLinkage(n_clusters=k, metric=metric).fit(X)
         theirs = AgglomerativeClustering(
@@ -195,7 +196,7 @@ def grid(n: int, width: int, seed: int) -> Floats:
     st.sampled_from(METRICS),
     st.floats(0, 1),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=some(40), deadline=None)
 def test_n_clusters_takes_exactly_the_first_merges(
     n: int, width: int, seed: int, metric: str, part: float
 ) -> None:
@@ -210,7 +211,7 @@ def test_n_clusters_takes_exactly_the_first_merges(
 
 
 @given(st.integers(2, 24), st.integers(1, 3), st.integers(0, 2**32 - 1), st.sampled_from(METRICS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=some(30), deadline=None)
 def test_the_threshold_is_strict_to_the_last_bit(n: int, width: int, seed: int, metric: str) -> None:
     X = grid(n, width, seed)
     tree = complete_linkage(X, metric=metric)
@@ -333,7 +334,7 @@ def test_cosine_representatives_are_the_images_that_a_selection_keeps() -> None:
 
 
 @given(st.integers(1, 24), st.integers(1, 3), st.integers(0, 2**32 - 1), st.floats(0, 1), st.booleans())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=some(40), deadline=None)
 def test_euclidean_representatives_are_nearest_to_the_mean(
     n: int, width: int, seed: int, part: float, single: bool
 ) -> None:

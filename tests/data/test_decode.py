@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from examples import some
 from tenpercent.data.decoding.decode import Unreadable, decode, extensions
 from tenpercent.data.decoding.thumbnails import data_uri, thumbnail
 from tenpercent.data.sources.source import ImageSource
@@ -135,7 +136,7 @@ def test_what_is_no_image_has_a_reason(raw: bytes) -> None:
     assert str(caught.value) and "\n" not in str(caught.value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=some(30), deadline=None)
 @given(st.sampled_from(["JPEG", "PROGRESSIVE", "PNG", "WEBP", "TIFF", "BMP", "GIF"]), st.floats(0, 0.999))
 def test_a_truncated_file_is_rejected_never_half_read(kind: str, part: float) -> None:
     options: dict[str, object] = {"progressive": True} if kind == "PROGRESSIVE" else {}
@@ -154,7 +155,7 @@ def test_half_a_jpeg_is_rejected() -> None:
         decode(JPEG[: len(JPEG) // 2])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=some(40), deadline=None)
 @given(st.sampled_from(["JPEG", "PNG", "GIF", "TIFF", "WEBP"]), st.data())
 def test_damaged_bytes_give_pixels_or_a_reason(kind: str, data: st.DataObject) -> None:
     raw = bytearray(encoded(PHOTO, kind))

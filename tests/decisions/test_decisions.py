@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tenpercent as tp
+from examples import some
 from hard_vectors import CONSTRAINTS, constraints, hard_inputs
 from tenpercent.cli.main import main
 from tenpercent.data.store.run_folder import RunFolder
@@ -235,7 +236,7 @@ def test_an_image_that_moved_is_known_by_its_content(tmp_path: Path) -> None:
 # ---- the tree under them -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=some(75), deadline=None)
 @given(
     hard_inputs(most=40),
     st.sampled_from(CONSTRAINTS),
@@ -293,7 +294,7 @@ def test_a_pair_that_never_met_changes_nothing_and_others_only_their_class() -> 
 # ---- the cut under them ------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=some(30), deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0.9, 0.6, 0.4]), st.sampled_from(["class", "global"]))
 def test_the_number_kept_stays_where_it_can(seed: int, keep: float, budget: str) -> None:
     rng = np.random.default_rng(seed)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tenpercent as tp
+from examples import some
 from tenpercent.cli.main import main
 from tenpercent.decisions.constraints import Constraints
 from tenpercent.decisions.log import DecisionLog, ImageName, Kind
@@ -25,7 +26,7 @@ def drawn(seed: int, labelled: bool) -> tp.Embeddings:
     return tp.Embeddings.from_numpy(rows, labels=rng.integers(0, 3, 30) if labelled else None)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=some(30))
 @given(
     seed=st.integers(0, 10**6),
     labelled=st.booleans(),

@@ -361,7 +361,7 @@ def test_an_estimate_writes_nothing_and_says_what_would_be_done(tmp_path: Path, 
         "module": (net(), 8, "Sequential"),
         "function": (mean_colours, 3, "mean_colours"),
     }[kind]
-    found = estimate(Sample.of(source, embedder, rows_of(source)), embedder)  # type: ignore[arg-type]
+    found = estimate(Sample.of(source, embedder, rows_of(source)), embedder, 0.0)  # type: ignore[arg-type]
     assert found.width == width and word in " ".join(found.notes)
     assert "300 images of" in found.notes[0]
     assert found.seconds == pytest.approx(sum(found.stages.values())) and found.seconds > 0

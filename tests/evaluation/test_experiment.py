@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import socket
 import time
@@ -17,7 +16,9 @@ import numpy as np
 import pytest
 
 import tenpercent as tp
+from forked import start
 from tenpercent.data.store.files import write_table
+from tenpercent.data.store.results import read_trainings
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import StageError, TrainingFailedError, UsageError
 from tenpercent.evaluation import claims as claiming
@@ -336,6 +337,25 @@ def test_results_of_other_images_or_versions_are_refused(tmp_path: Path) -> None
         results_in(tmp_path).rebuild()
 
 
+def test_a_file_is_read_again_only_where_another_process_has_changed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, read = results_in(tmp_path), []
+
+    def reading(path: Path, about: str) -> Any:
+        read.append(path)
+        return read_trainings(path, about)
+
+    monkeypatch.setattr("tenpercent.evaluation.results.read_trainings", reading)
+    run_trials(PLAN[:3], arms_of(embeddings()), results, "p", Trainer())
+    assert sorted(read) == sorted(tmp_path.glob("trainings/*.parquet"))
+    results.path(PLAN[1], "p").unlink()
+    run_trials(PLAN[:3], arms_of(embeddings()), results_in(tmp_path), "p", lambda *_: Outcome(accuracy=0.25))
+    read.clear()
+    assert results.read()["accuracy"].to_pylist().count(0.25) == 1
+    assert read == [results.path(PLAN[1], "p")]
+
+
 def test_rows_are_packed_without_loss() -> None:
     random = np.random.default_rng(0)
     for n in (1, 7, 8, 9, 1000):
@@ -423,13 +443,9 @@ def share(folder: Path, number: int) -> None:
 
 
 def test_processes_share_the_trials(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=share, args=(tmp_path, number)) for number in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
+    for process in [start(share, tmp_path, number) for number in range(2)]:
+        done = process.wait()
+        assert done.returncode == 0, done.stderr
     seeds = "".join(path.read_text() for path in tmp_path.glob("notes-*")).split()
     assert len(seeds) == len(set(seeds)) == 15
     assert len(results_in(tmp_path).rebuild()) == 15

@@ -24,6 +24,7 @@ from PIL import Image
 from torch import nn
 
 import tenpercent as tp
+from examples import some
 from tenpercent.cli.main import main
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.errors import RunFolderError, SourceError, StageError, TenpercentError, UsageError
@@ -99,7 +100,7 @@ def grid(count: int, seed: int, width: int = 3) -> np.ndarray:
 # ---- the join -----------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=some(30))
 @given(n=st.integers(1, 40), m=st.integers(1, 30), seed=st.integers(0, 10**6), at=st.floats(0, 1))
 def test_every_pair_within_the_threshold_and_no_other(n: int, m: int, seed: int, at: float) -> None:
     train, test = grid(n, seed), grid(m, seed + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tenpercent.reporting.unlike import UnlikePairs, near_identical
 Picture = Image.Image
 
 
+@cache
 def scene(seed: int, side: int = 96) -> Picture:
     """A picture with detail of every size, as photographs have: noise whose power falls with frequency."""
     noise = np.random.default_rng(seed).standard_normal((3, side, side))

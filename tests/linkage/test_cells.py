@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brute_force import CELLS, all_points, bad_cells, cells_around
+from examples import some
 from tenpercent.linkage import candidates as candidates_module
 from tenpercent.linkage import cells as cells_module
 from tenpercent.linkage.candidates import Candidates
@@ -89,7 +90,7 @@ def test_homes_are_nearest_but_for_what_float32_can_not_see(middle):
 # ---- candidates --------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=some(50))
 @given(
     n=st.integers(2, 40),
     width=st.integers(1, 4),
@@ -110,7 +111,7 @@ def test_no_partner_is_left_out_within_a_set(n, width, kind, metric, quantile, s
         assert not lost
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=some(50))
 @given(
     sizes=st.tuples(st.integers(1, 20), st.integers(1, 30)),
     width=st.integers(1, 4),

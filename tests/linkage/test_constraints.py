@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from examples import some
 from hard_vectors import (
     CONSTRAINTS,
     METRICS,
@@ -87,7 +88,7 @@ def test_five_equal_rows(pairs, merges, points, apart):
         assert found.apart.tolist() == apart
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=some(75))
 @given(vectors=hard_inputs(most=40, widest=2), kind=kinds, seed=seeds)
 def test_nothing_changes_after_the_collapse(vectors, kind, seed):
     pairs = constraints(kind, vectors, seed)
@@ -157,7 +158,7 @@ def test_what_is_no_pair_of_positions_is_refused(pairs, message):
 # ---- the engine --------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=some(75))
 @given(vectors=hard_inputs(), metric=metrics, kind=kinds, seed=seeds, cut=st.floats(0, 1))
 @example(vectors=np.ones((9, 3)), metric="cosine", kind="among equals", seed=3, cut=0.4)
 @example(vectors=np.ones((9, 3)), metric="cosine", kind="all", seed=3, cut=0.4)
@@ -205,7 +206,7 @@ def test_a_few_hundred_vectors_under_constraints(kind, n, width, limits, metric,
         assert_same(found, tree, *first_of(tree, wanted))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=some(30))
 @given(
     vectors=hard_inputs(most=50),
     metric=metrics,

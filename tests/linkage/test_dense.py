@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from examples import some
 from tenpercent.linkage import dense, farthest
 from tenpercent.linkage.dense import dense_merges
 from tenpercent.linkage.distances import dissimilarities, fixed
@@ -70,7 +71,7 @@ def some_apart(n, count, seed):
     return sorted(pairs)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=some(50))
 @given(
     points=st.builds(
         some_points, st.integers(1, 60), st.integers(1, 7), st.integers(1, 6), st.integers(0, 10**6)

@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 
+from examples import some
 from hard_vectors import (
     METRICS,
     assert_same,
@@ -43,7 +44,7 @@ def heights_near(tree, merges):
     return {height, max(0.0, float(np.nextafter(height, -1))), float(np.nextafter(height, math.inf))}
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=some(75))
 @given(vectors=hard_inputs(), metric=metrics, cut=st.floats(0, 1))
 @example(vectors=np.ones((7, 3)), metric="cosine", cut=0.5)
 @example(vectors=np.zeros((7, 3)), metric="euclidean", cut=0.5)
@@ -118,7 +119,7 @@ def test_groups_and_representatives_are_those_of_the_reference(vectors, cut):
 # ---- going on from a shallower tree ------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=some(40))
 @given(
     vectors=hard_inputs(most=50),
     metric=metrics,

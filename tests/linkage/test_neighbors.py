@@ -18,6 +18,7 @@ from brute_force import (
     pairs_between,
     pairs_within,
 )
+from examples import some
 from tenpercent.linkage import candidates as candidates_module
 from tenpercent.linkage import cells as cells_module
 from tenpercent.linkage.cells import one_cell
@@ -53,7 +54,7 @@ def some_radii(d):
 # ---- one set -----------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=some(40))
 @given(
     n=st.integers(0, 70),
     width=st.integers(1, 8),
@@ -231,7 +232,7 @@ def test_a_tight_ball_is_told_apart_by_the_filter():
 # ---- two sets ----------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=some(30))
 @given(
     sizes=st.tuples(st.integers(0, 40), st.integers(0, 60)),
     width=st.integers(1, 6),

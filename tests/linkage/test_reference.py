@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist, squareform
 
+from examples import some
 from hard_vectors import CONSTRAINTS, METRICS, constraints, hard_inputs
 from tenpercent.errors import UsageError
 from tenpercent.linkage.distances import dissimilarities, unit_vectors
@@ -122,7 +123,7 @@ def by_definition(vectors, metric, forbidden):
     return merges
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=some(40))
 @given(
     vectors=hard_inputs(most=14, widest=4),
     metric=st.sampled_from(METRICS),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from examples import some
 from tenpercent.errors import TenpercentError
 from tenpercent.linkage import components
 from tenpercent.linkage import walk as walks
@@ -89,7 +90,7 @@ def threads_for_few():
         yield
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=some(60))
 @given(graph=graphs, cuts=st.lists(st.floats(0, 1), max_size=4), threads=st.sampled_from([1, 2, 3]))
 @example(graph=(1, *grid_pairs(1, 1, 1, 0)), cuts=[0.5], threads=2)
 @example(graph=(60, *grid_pairs(60, 1, 1, 0)), cuts=[0.1, 0.9], threads=2)
@@ -113,7 +114,7 @@ def test_a_walk_in_any_parts_is_the_definition(graph, cuts, threads):
     assert_same(clusters, whole)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=some(60))
 @given(graph=graphs, begun=st.floats(0, 1), until=st.floats(0, 1.2), threads=st.sampled_from([1, 3]))
 def test_a_walk_stops_at_a_height(graph, begun, until, threads):
     n, i, j, d = graph
@@ -138,7 +139,7 @@ def test_a_walk_stops_at_a_height(graph, begun, until, threads):
     assert_stands(last, n, i, j, closing, len(i))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=some(30))
 @given(graph=graphs, cut=st.floats(0, 1), threads=st.sampled_from([1, 2]))
 def test_what_was_counted_is_enough_to_go_on(graph, cut, threads):
     n, i, j, _ = graph

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tenpercent as tp
+from examples import some
 from tenpercent.decisions.constraints import Constraints
 from tenpercent.reviewing.forest import MergeForest
 from tenpercent.reviewing.groups import CutGroups, DecisionFilter, GroupFilter, GroupOrder
@@ -51,7 +52,7 @@ def cuts(draw: st.DrawFn) -> tuple[Merges, Partition, CutGroups]:
     return merges, partition, CutGroups(merges, forest, partition.taken, touched)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=some(75))
 @given(found=cuts())
 def test_the_groups_are_those_of_the_cut(found: tuple[Merges, Partition, CutGroups]) -> None:
     _, partition, groups = found
@@ -70,7 +71,7 @@ def test_the_groups_are_those_of_the_cut(found: tuple[Merges, Partition, CutGrou
         assert one == other
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=some(50))
 @given(found=cuts(), data=st.data())
 def test_who_stands_for_some_groups_is_who_stands_in_the_cut(
     found: tuple[Merges, Partition, CutGroups], data: st.DataObject
@@ -88,7 +89,7 @@ def test_who_stands_for_some_groups_is_who_stands_in_the_cut(
         np.testing.assert_array_equal(one, other)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=some(50))
 @given(found=cuts())
 def test_what_is_said_of_groups_follows_from_their_images(found: tuple[Merges, Partition, CutGroups]) -> None:
     merges, partition, groups = found
@@ -127,7 +128,7 @@ def keys(groups: CutGroups, name: int, order: GroupOrder) -> tuple[Any, ...]:
     }[order]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=some(75))
 @given(
     found=cuts(),
     order=st.sampled_from(GroupOrder),

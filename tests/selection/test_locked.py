@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tenpercent as tp
+from examples import some
 from tenpercent.cli.main import main
 from tenpercent.data.store.run_folder import RunFolder, Stage
 from tenpercent.decisions.constraints import Constraints
@@ -83,7 +84,7 @@ drawings = given(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=some(75))
 @drawings
 def test_a_threshold_cuts_around_locked_images(seed: int, classes: int, locked: set[int], cut: float) -> None:
     embeddings = drawn(seed, classes)
@@ -104,7 +105,7 @@ def test_a_threshold_cuts_around_locked_images(seed: int, classes: int, locked: 
         expect(selection, embeddings, own, gone, merges)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=some(75))
 @drawings
 def test_a_count_is_met_exactly_at_a_height_that_the_definition_allows(
     seed: int, classes: int, locked: set[int], cut: float
@@ -152,7 +153,7 @@ def test_a_count_is_met_exactly_at_a_height_that_the_definition_allows(
         assert taken == remove or all(far > height for far, x, _ in near if x not in gone)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=some(30))
 @drawings
 def test_decisions_hold_in_the_rest(seed: int, classes: int, locked: set[int], cut: float) -> None:
     embeddings = drawn(seed, classes)
@@ -181,7 +182,7 @@ def test_decisions_hold_in_the_rest(seed: int, classes: int, locked: set[int], c
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=some(30))
 @given(seed=st.integers(0, 10**6), among=st.sets(st.integers(0, N - 1), min_size=1))
 def test_the_nearest_of_some_images_is_exact(seed: int, among: set[int]) -> None:
     vectors = drawn(seed, 0).vectors

@@ -16,6 +16,7 @@ from PIL import Image, ImageFilter
 from sklearn.datasets import load_sample_images
 
 import tenpercent as tp
+from examples import some
 from stored_runs import unpack
 from tenpercent.cli.main import main
 from tenpercent.decisions.constraints import Constraints
@@ -33,7 +34,7 @@ def valued(embeddings: tp.Embeddings, values: np.ndarray) -> tp.Embeddings:
     return replace(embeddings, preference=made)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=some(30))
 @given(seed=st.integers(0, 10**6), threshold=st.floats(0, 0.5), decided=st.booleans())
 def test_the_largest_value_represents_and_all_others_are_within_the_cut(
     seed: int, threshold: float, decided: bool
