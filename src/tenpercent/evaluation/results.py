@@ -36,6 +36,7 @@ class Results:
         """
         self.run, self.about = run, about
         self.folder = run.path / "trainings"
+        self._parts: dict[Path, tuple[tuple[int, int, int], pa.Table]] = {}
 
     def path(self, trial: Trial, protocol: str) -> Path:
         """Return the file of a trial under a protocol, given by its fingerprint."""
@@ -85,10 +86,18 @@ class Results:
         Raises:
             StageError: a file is damaged, of a newer format, or of other images.
         """
-        parts = [read_trainings(path, self.about) for path in sorted(self.folder.glob("*.parquet"))]
+        parts = [self._part(path) for path in sorted(self.folder.glob("*.parquet"))]
         keys = ("protocol", "arm", "layer", "embedding", "fraction", "trial")
         table = pa.concat_tables(parts) if parts else SCHEMA.empty_table()
         return table.sort_by([(key, "ascending") for key in keys])
+
+    def _part(self, path: Path) -> pa.Table:
+        """Return the rows of a file, read again only where it has changed: each training run added asks for all."""
+        found = path.stat()
+        state = found.st_ino, found.st_mtime_ns, found.st_size
+        if path not in self._parts or self._parts[path][0] != state:
+            self._parts[path] = state, read_trainings(path, self.about)
+        return self._parts[path][1]
 
     def rebuild(self) -> pa.Table:
         """Make ``results.parquet`` from the files of all training runs; return the table.
