@@ -23,6 +23,9 @@ class Shuffled:
     before: Callable[[Task], None] = lambda _: None
     done: list[Task] = field(default_factory=list)
 
+    def size(self, memory: int | None) -> Capacity:
+        return self.capacity(memory)
+
     @contextmanager
     def opened(self, _: Path) -> Iterator[Shuffled]:
         yield self

@@ -57,7 +57,7 @@ def run(arguments: Namespace) -> None:
     if arguments.dry_run:
         from .dry_run import plan
 
-        _say(str(plan(**request)))
+        _say(str(plan(**request, engine=engine)))
         return
     tp.run(**request, engine=engine)
     _say(describe_run(run_folder_of(arguments.source, arguments.out)))
@@ -76,7 +76,7 @@ def embed(arguments: Namespace) -> None:
     if arguments.dry_run:
         from .dry_run import plan_embedding
 
-        _say(str(plan_embedding(**request)))
+        _say(str(plan_embedding(**request, engine=engine)))
         return
     embeddings = tp.embed(**request, engine=engine)
     place = run_folder_of(arguments.source, arguments.out)

@@ -29,11 +29,13 @@ from ..errors import bytes_text, counted, duration_text, require
 from ..linkage.threads import cpus
 from ..tree.cut import Cut, check_cut
 from ..tree.memory_limit import checked_memory
+from .dry_run_tasks import class_sizes, spread_clustering
 from .quicker_ways import quicker
 
 if TYPE_CHECKING:
     from ..embedding.by_labels import ByLabels
     from ..embedding.encoders import Embedder
+    from ..tasks.task import Capacity, Engine
 
 
 # Seconds on a machine that adds up a million numbers in `REFERENCE`; others take longer in proportion.
@@ -84,6 +86,7 @@ def plan(
     cut: Cut | None = None,
     memory: int | str | None = None,
     reread: bool = False,
+    engine: Engine | None = None,
 ) -> DryRun:
     """Estimate a run from a short sample of its source; the arguments are those of `pipeline.run`.
 
@@ -95,7 +98,9 @@ def plan(
     options, opened = open_for_run(source, options, place, reread=reread)
     check_cut(cut, opened)
     folder = RunFolder.at(place)
-    embedding = _embedding(source, opened, folder, embedder, holdout, options, reread=reread, layer=cut.layer)
+    size = None if engine is None else engine.size(allowed)
+    asked = (embedder, holdout, options, size)
+    embedding = _embedding(source, opened, folder, *asked, reread=reread, layer=cut.layer)
     first, n, width = embedding
     cut = cut.among(n)
     by_class = opened.labels is not None and str(cut.within) != "all"
@@ -106,6 +111,10 @@ def plan(
         *first.steps,
         f"cluster   {n:,} × {width} values {where}: at most {duration_text(clustering)}",
     ]
+    if size is not None:
+        of_classes = class_sizes(opened, n, by_class)
+        spread = spread_clustering(of_classes, 4 * width, clustering, size)
+        steps, clustering = [*steps, spread.step], spread.seconds
     if isinstance(opened, Embeddings):
         needed, note = clustering_memory(opened, cut, allowed)
         steps.append(f"cluster   {note}")
@@ -131,11 +140,14 @@ def plan_embedding(
     holdout: float = 0.0,
     options: SourceOptions = SourceOptions(),  # noqa: B008 – frozen
     reread: bool = False,
+    engine: Engine | None = None,
 ) -> DryRun:
     """Estimate the first stage alone; arguments and errors are those of `plan`."""
     place = run_folder_of(source, out)
     options, opened = open_for_run(source, options, place, reread=reread)
-    return _embedding(source, opened, RunFolder.at(place), embedder, holdout, options, reread=reread)[0]
+    size = None if engine is None else engine.size(None)
+    asked = (embedder, holdout, options, size)
+    return _embedding(source, opened, RunFolder.at(place), *asked, reread=reread)[0]
 
 
 def _embedding(
@@ -145,6 +157,7 @@ def _embedding(
     embedder: Embedder | ByLabels | None,
     holdout: float,
     options: SourceOptions,
+    size: Capacity | None,
     *,
     reread: bool,
     layer: str | None = None,
@@ -176,7 +189,7 @@ def _embedding(
             done.layers.get(layer or "end", done.layers["end"]),
         )
     if isinstance(chosen, Pretrained):
-        return _one_by_one(opened, rows, first, timer)
+        return _one_by_one(opened, rows, first, timer, size)
     require("torch", "images")
     from ..embedding.estimate import Sample, estimate
 
@@ -225,18 +238,28 @@ def slowness() -> float:
     return fastest(partial(sum, range(1_000_000)), 0.1) / REFERENCE
 
 
-def _one_by_one(source: ImageSource, rows: Ints, first: str, timer: IdleTimer) -> tuple[DryRun, int, int]:
+def _one_by_one(
+    source: ImageSource, rows: Ints, first: str, timer: IdleTimer, size: Capacity | None
+) -> tuple[DryRun, int, int]:
     """Estimate the embedding of images by the pretrained network; see `_embedding`."""
-    from ..embedding.one_by_one import ROW_BYTES, seconds_each
+    from ..embedding.one_by_one import PART, ROW_BYTES, seconds_each
     from ..embedding.pretrained import PretrainedNetwork
 
     network, threads, n = PretrainedNetwork(), cpus(), len(rows)
+    tasks = -(-n // PART)
+    spread: tuple[str, ...] = ()
+    if size is not None:
+        threads = size.each.threads * min(size.together, tasks)
+        spread = (
+            f"tasks     {counted(tasks, 'task')}, one a part file of {PART:,} images; {size.together} at once",
+        )
     each = seconds_each(source, network, rows)
     seconds = n * each / threads
     embedding = DryRun(
         steps=(
             first,
             f"embed     pretrained (EfficientNet-Lite0, ImageNet), {network.width:,} values, {counted(threads, 'CPU')}",
+            *spread,
             f"embed     about {duration_text(seconds)}",
         ),
         seconds=slowness() * START + seconds,

@@ -27,6 +27,7 @@ from ..errors import (
     require,
 )
 from ..linkage.threads import cpus
+from .processes import Processes
 from .task import RETRIES, Capacity, Finished, Share, Task, answer, killed_again
 
 LOCAL = "local"
@@ -34,9 +35,7 @@ SETTINGS = b"\x04"  # the type of the frame that both sides of HTTP/2, which gRP
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0\0\0\0\0"
 ANSWERS = 10.0  # seconds in which an address must answer
 CHECKED = 120.0  # seconds in which all machines must have been checked: each starts Python for it
-PATIENCE = (
-    30.0  # seconds without a finished task after which it is looked whether there is a machine for them
-)
+PATIENCE = 30.0  # seconds without a finished task, after which to see whether there are machines
 
 log = logging.getLogger("tenpercent")
 
@@ -54,28 +53,40 @@ class Ray:
 
     @contextmanager
     def opened(self, folder: Path) -> Iterator[OnRay]:
-        """Connect to the cluster, or use the connection that there is, and check its machines.
+        """Connect to the cluster, and check its machines.
 
         Raises:
             MissingExtraError: Ray is not installed.
             UsageError: the address does not answer.
             TenpercentError: a machine has other versions, or does not see the folder.
         """
-        os.environ.setdefault(
-            "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0"
-        )  # it would rebuild the workers' environments
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray = require("ray", "ray")
-        ours = not ray.is_initialized()
-        if ours:
-            _connect(ray, self.address)
-        try:
+        with _connected(self.address) as ray:
             runner = OnRay(ray)
             runner.check(folder)
             yield runner
-        finally:
-            if ours:
-                ray.shutdown()
+
+    def size(self, memory: int | None) -> Capacity:
+        """See `Engine`; a cluster on this machine is not started for it."""
+        if self.address == LOCAL:
+            return Processes(cpus()).size(memory)
+        with _connected(self.address) as ray:
+            return OnRay(ray).capacity(memory)
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    """Connect to a cluster, or use the connection that this program has."""
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else it rebuilds the workers' environments
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray = require("ray", "ray")
+    ours = not ray.is_initialized()
+    if ours:
+        _connect(ray, address)
+    try:
+        yield ray
+    finally:
+        if ours:
+            ray.shutdown()
 
 
 def _connect(ray: Any, address: str) -> None:
@@ -122,8 +133,18 @@ class OnRay:
         self._answer = ray.remote(max_retries=RETRIES)(answer)
 
     def _nodes(self) -> list[dict[str, Any]]:
-        """Return the living nodes that have CPUs."""
-        return [node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+        """Return the living nodes that have CPUs.
+
+        Raises:
+            TenpercentError: there is none.
+        """
+        found = [node for node in self._ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+        if not found:
+            raise TenpercentError(
+                "the cluster of Ray has no machine with CPUs; add one with: ray start --address ADDRESS; then give the "
+                "same command again: it resumes"
+            )
+        return found
 
     def capacity(self, memory: int | None) -> Capacity:
         """See `Runner`; a task that is alone takes no more than the smallest node has, so any can do it."""
@@ -144,10 +165,8 @@ class OnRay:
         try:
             while running:
                 done, _ = self._ray.wait(list(running), timeout=PATIENCE)
-                if not done and not self._nodes():
-                    raise TenpercentError(
-                        "no machine is left in the cluster; add one, then give the same command again: it resumes"
-                    )
+                if not done:
+                    self._nodes()  # raises where no machine is left
                 for one in done:
                     task = running.pop(one)
                     try:
@@ -168,10 +187,6 @@ class OnRay:
             TenpercentError: the first that does not, by name.
         """
         nodes, ours = self._nodes(), _versions()
-        if not nodes:
-            raise TenpercentError(
-                "the cluster has no machine with CPUs; add one with: ray start --address ADDRESS"
-            )
         with _probe(folder) as probe:
             for node, found in zip(nodes, self._seen_by(nodes, probe), strict=True):
                 name = f"machine {node['NodeManagerHostname']} ({node['NodeManagerAddress']})"

@@ -37,6 +37,10 @@ class Processes:
         if not 1 <= self.workers <= MOST:
             raise UsageError(f"--workers is {self.workers}; it must be from 1 to {MOST}")
 
+    def size(self, memory: int | None) -> Capacity:
+        """See `Engine`; more processes than there are CPUs do no more at once."""
+        return OwnProcesses(min(self.workers, cpus())).capacity(memory)
+
     @contextmanager
     def opened(self, folder: Path) -> Iterator[OwnProcesses]:
         """Keep processes, which start with their first task and end with this context, or with this process."""

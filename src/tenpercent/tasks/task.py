@@ -91,6 +91,10 @@ class Runner(Protocol):
 class Engine(Protocol):
     """Choice of the place where tasks are done."""
 
+    def size(self, memory: int | None) -> Capacity:
+        """Return its size, as `Runner.capacity` does, without starting anything that lasts."""
+        ...
+
     def opened(self, folder: Path) -> AbstractContextManager[Runner]:
         """Start or join it, for files in `folder`, and leave it at the end.
 

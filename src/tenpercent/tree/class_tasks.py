@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.store.embeddings import Vectors
+from ..data.store.embeddings import Ints, Vectors
 from ..data.store.files import fingerprint, replacing
 from ..errors import RunFolderError, cant_write
 from ..linkage.linkage import Linkage
@@ -72,6 +72,12 @@ def cluster_by_tasks(
                     raise for_the_cut(error, vectors, [job, *others], cut, resources) from None
             tasks = {_task(vectors, job, finished, capacity, alone=True): job for job in too_large}
     return [linkage for job in jobs if (linkage := finished.find(job.depth)) is not None]
+
+
+def number_alone(sizes: Sequence[int] | Ints, capacity: Capacity) -> int:
+    """Return how many of some classes, largest first, get a machine for themselves."""
+    jobs = [ClassJob(ClassDepth(0, None, None), np.broadcast_to(np.int64(0), int(size))) for size in sizes]
+    return number_of_large(jobs, capacity.together)
 
 
 def _task(

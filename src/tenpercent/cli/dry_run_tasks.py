@@ -1,0 +1,54 @@
+"""Dry runs of work that is spread: its tasks, what they move, and how long they take together."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..data.sources.source import ImageSource
+from ..data.store.embeddings import Embeddings, Ints
+from ..errors import bytes_text, counted, duration_text
+from ..linkage.threads import cpus
+from ..tasks.task import Capacity
+from ..tree.class_tasks import number_alone
+
+
+class SpreadClustering(NamedTuple):
+    """Clustering that is spread: a line for the plan, and its seconds."""
+
+    step: str
+    seconds: float
+
+
+def spread_clustering(sizes: Ints, row_bytes: int, here: float, capacity: Capacity) -> SpreadClustering:
+    """Estimate clustering by tasks.
+
+    Args:
+        sizes: int64[c], images of each class.
+        row_bytes: bytes of a vector.
+        here: seconds that this machine takes at most with all of its CPUs.
+        capacity: the size of the place.
+    """
+    sizes = np.sort(sizes[sizes > 1])[::-1]
+    pairs = sizes * (sizes - 1) / 2
+    alone = number_alone(sizes, capacity)
+    work = here * cpus()  # of one CPU
+    threads = np.where(np.arange(len(sizes)) < alone, capacity.alone.threads, capacity.each.threads)
+    longest = float((pairs / max(pairs.sum(), 1) / threads).max(initial=0))
+    seconds = work * max(longest, 1 / (capacity.together * capacity.each.threads))
+    large = f" ({alone} with a machine for itself)" if alone else ""
+    moved, memory = bytes_text(int(sizes.sum()) * row_bytes), bytes_text(capacity.alone.memory)
+    classes = counted(len(sizes), "class")
+    step = (
+        f"tasks     {classes} to cluster, a task each{large}, {capacity.together} at once: at most "
+        f"{duration_text(seconds)}; {moved} through the run folder; up to {memory} a machine beside its vectors"
+    )
+    return SpreadClustering(step, seconds)
+
+
+def class_sizes(opened: ImageSource | Embeddings, n: int, by_class: bool) -> Ints:
+    """Return the sizes of the classes of n images, or n alone."""
+    if not by_class or opened.labels is None:
+        return np.array([n])
+    return np.unique(opened.labels, return_counts=True)[1]

@@ -1,0 +1,50 @@
+"""Dry runs of work that is spread: what they say of tasks is what the run does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tenpercent as tp
+from shuffled import Shuffled
+from tenpercent.cli.dry_run import plan
+from tenpercent.cli.dry_run_tasks import spread_clustering
+from tenpercent.cli.main import main
+from tenpercent.linkage.threads import cpus
+from tenpercent.tasks.task import Capacity, Share
+
+TEN = Capacity(10, Share(1, 1 << 30), Share(4, 4 << 30))
+
+
+def test_the_tasks_of_the_plan_are_those_of_the_run(vectors: Path, tmp_path: Path) -> None:
+    request = {"out": tmp_path / "run", "options": tp.SourceOptions(labels=vectors.with_name("labels.npy"))}
+    engine = Shuffled()
+    said = str(plan(vectors, **request, engine=engine))
+    found = re.search(
+        r"tasks     (\d+) classes to cluster, a task each \((\d+) with a machine for itself\), 3 at", said
+    )
+    assert found is not None and "300 MiB a machine" in said and "1.9 KiB through the run folder" in said
+    assert not (tmp_path / "run").exists()
+    tp.run(vectors, **request, keep=1.0, engine=engine)
+    first = {task.name: task.alone for task in reversed(engine.done)}
+    assert (len(first), sum(first.values())) == (int(found[1]), int(found[2]))
+
+
+def test_time_is_that_of_the_longest_task_or_of_all_together() -> None:
+    alike = spread_clustering(np.full(100, 100), 256, 60.0, TEN)
+    assert alike.seconds == pytest.approx(60 * cpus() / 10)
+    one = spread_clustering(np.array([100]), 256, 60.0, TEN)
+    assert one.seconds == pytest.approx(60 * cpus() / 4)
+
+
+def test_a_dry_run_starts_nothing(vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--ray"], ["--workers", "64"]):
+        assert main(["run", str(vectors), "--out", str(tmp_path / "run"), "--dry-run", *words]) == 0
+        assert (
+            f"1 class to cluster, a task each (1 with a machine for itself), {cpus()} at once"
+            in capsys.readouterr().out
+        )
+    assert not (tmp_path / "run").exists()
