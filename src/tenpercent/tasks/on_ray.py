@@ -90,19 +90,24 @@ def _connected(address: str) -> Iterator[Any]:
 
 
 def _connect(ray: Any, address: str) -> None:
-    """Connect to a cluster, or start one."""
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    """Connect to a cluster, or start one.
+
+    Raises:
+        UsageError: the address does not answer.
+        TenpercentError: Ray did not start, or refuses: its own reason.
+    """
+    how: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
     if address == LOCAL:
         log.info("starting Ray on this machine")
-        ray.init(address=LOCAL, num_cpus=cpus(), include_dashboard=False, **quiet)
-        return
-    _check_answers(address)
+        how |= {"num_cpus": cpus(), "include_dashboard": False}
+    else:
+        _check_answers(address)
     try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UsageError(
-            f"{address}: {one_line(error, 200)}; start a cluster with: ray start --head"
-        ) from None
+        ray.init(**how)
+    except (OSError, RuntimeError, ValueError) as error:
+        remedy = "see that it runs (ray status), and that RAY_AUTH_MODE and the token here are the cluster's"
+        remedy = "try again when this machine is less busy" if address == LOCAL else remedy
+        raise TenpercentError(f"Ray at {address}: {one_line(error, 300)}; {remedy}") from None
 
 
 def _check_answers(address: str) -> None:
