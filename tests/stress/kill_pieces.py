@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from kill_walk import rows
 
+from kill_walk import rows
 from tenpercent.linkage.linkage import Linkage, first_merges
 from tenpercent.linkage.pieces.plan import Pieces
 from tenpercent.tasks.processes import Processes

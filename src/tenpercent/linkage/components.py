@@ -56,7 +56,8 @@ def dealt(work: npt.NDArray[np.int64], threads: int) -> Shares:
     Returns:
         uint16[n], the share of each component at its root; 0 for those without pairs.
     """
-    order = np.argsort(-work, kind="stable")[: np.count_nonzero(work)]
+    some = np.flatnonzero(work)
+    order = some[np.argsort(-work[some], kind="stable")]
     own = np.arange(len(order)) % threads
     load = np.bincount(own[LARGE:], weights=work[order[LARGE:]], minlength=threads)
     for c, pairs in enumerate(work[order[:LARGE]]):

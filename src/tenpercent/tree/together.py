@@ -74,7 +74,7 @@ def first_merges_by_tasks(job: AllTogether, pieces: Pieces, folder: Path, runner
     Args:
         job: the vectors, and how deep.
         pieces: into how many pieces all is cut.
-        folder: for the files of the tasks; those that are there are not done again.
+        folder: for the files of the tasks with these vectors and `cannot_link`; those there are not made again.
         runner: where the tasks are done.
 
     Raises:
@@ -142,9 +142,9 @@ class _Place:
         rows: npt.NDArray[Any] = np.load(self.vectors, mmap_mode="r")
         return rows
 
-    def do(self, name: str, tasks: Sequence[Task]) -> list[Path]:
+    def do(self, said: str, tasks: Sequence[Task]) -> list[Path]:
         """Do tasks, and return their files."""
-        with bar(len(tasks), name, "tasks") as shown:
+        with bar(len(tasks), said.capitalize(), "tasks") as shown:
             for finished in self.runner.run(tasks):
                 if finished.error is not None:
                     raise finished.error
@@ -154,24 +154,35 @@ class _Place:
     def each(
         self,
         name: str,
+        said: str,
         function: Callable[..., None],
         inputs: Sequence[tuple[Path, ...]],
         own: Sequence[dict[str, int]],
         **settings: Any,
     ) -> list[Path]:
-        """Do a task for each of some inputs, with settings of its own and those of all."""
+        """Do a task for each of some inputs, with settings of its own and those of all.
+
+        Args:
+            name: of the folder for their files.
+            said: what they do, in words.
+            function, inputs, own, settings: the function, and what it is called with.
+        """
         tasks = []
         for number, (paths, its) in enumerate(zip(inputs, own, strict=True)):
             called = partial(function, **its, **settings)
-            tasks.append(Task(f"{name} {number}", called, paths, self.folder / name / f"{number:05d}"))
-        return self.do(name, tasks)
+            tasks.append(Task(f"{said} {number}", called, paths, self.folder / name / f"{number:05d}"))
+        return self.do(said, tasks)
 
     def shards(
-        self, name: str, function: Callable[..., None], inputs: Sequence[tuple[Path, ...]], **settings: Any
+        self, name: str, said: str, function: Callable[..., None], *inputs: Path | list[Path], **settings: Any
     ) -> list[Path]:
-        """Do a task for each shard."""
-        own = [{"start": start, "stop": stop} for start, stop in self.pieces.shards(self.n)]
-        return self.each(name, function, inputs, own, **settings)
+        """Do a task for each shard; of a list of inputs each takes its own."""
+        own = self.pieces.shards(self.n)
+        columns = [[each] * len(own) if isinstance(each, Path) else each for each in inputs]
+        bounds = [{"start": start, "stop": stop} for start, stop in own]
+        return self.each(
+            name, f"{said} shard", function, list(zip(*columns, strict=True)), bounds, **settings
+        )
 
     def write(self, name: str, *arrays: npt.ArrayLike) -> Path:
         """Write a file of this process."""
@@ -182,9 +193,9 @@ class _Place:
     def collapsed(self, cannot_link: Ints | None) -> EqualRows:
         """Merge equal rows: see `collapse_found`."""
         count = len(self.pieces.shards(self.n))
-        hashes = self.shards("hashes", hash_rows, [(self.vectors,)] * count, buckets=count)
-        buckets = [{"bucket": bucket} for bucket in range(count)]
-        found = self.each("equal", equal_rows, [(self.vectors, *hashes)] * count, buckets)
+        hashes = self.shards("hashes", "hashing", hash_rows, self.vectors, buckets=count)
+        inputs, buckets = [(self.vectors, *hashes)] * count, [{"bucket": bucket} for bucket in range(count)]
+        found = self.each("equal", "comparing equal rows", equal_rows, inputs, buckets)
         none = np.empty(0, dtype=np.int64)
         others, heads = (
             np.concatenate(column) for column in zip((none, none), *map(load, found), strict=True)
@@ -234,8 +245,7 @@ class _Growth:
         """Compare some points with all."""
         place = self.place
         some = place.write("sample", self.points[drawn_rows(len(self.points))])
-        count = len(place.pieces.shards(place.n))
-        found = place.shards("looks", look, [(place.vectors, self.dropped, some)] * count)
+        found = place.shards("looks", "sampling", look, place.vectors, self.dropped, some)
         return gathered(len(self.points), [Look(*load(path)) for path in found])
 
     def _wider(self) -> float:
@@ -274,15 +284,16 @@ class _Growth:
         centres = k_means(sample(8 * groups), min(groups, n)) if chosen is None else chosen.centres
         file = place.write(f"{shell}/centres", centres, middle)
         shard, threads = (place.vectors, self.dropped), place.pieces.threads
-        count = len(place.pieces.shards(place.n))
-        at_home = place.shards(f"{shell}/homes", homes, [(*shard, file)] * count, threads=threads)
+        at_home = place.shards(f"{shell}/homes", "finding cells of", homes, *shard, file, threads=threads)
         grouped = GroupedCells.of(centres, middle, at_home, groups)
         cells = place.write(f"{shell}/cells", *grouped)
-        inputs = [(*shard, cells, home) for home in at_home]
-        routes = place.shards(f"{shell}/routes", route, inputs, radius=radius, threads=threads)
+        routes = place.shards(
+            f"{shell}/routes", "routing", route, *shard, cells, at_home, radius=radius, threads=threads
+        )
         own = [{"group": group} for group in np.unique(grouped.group).tolist()]
         return place.each(
             f"{shell}/pairs",
+            "comparing group",
             join,
             [(place.vectors, cells, self.codes, *routes)] * len(own),
             own,
@@ -316,6 +327,7 @@ class _Growth:
         )
         parts = place.each(
             f"{shell}/parts-{count}",
+            "sorting pairs of group",
             split,
             [(path, files[0]) for path in pairs],
             [{"count": count}] * len(pairs),
@@ -323,6 +335,7 @@ class _Growth:
         until = self.wanted - self.done if alone and self.merges is not None else None
         walks = place.each(
             f"{shell}/walks-{upto.hex()}-{count}-{until}",
+            "merging share",
             walk_share,
             [(*files, *parts)] * count,
             [{"mine": mine} for mine in range(count)],
@@ -371,7 +384,7 @@ class _Growth:
         end = place.folder / f"dense/end-{self.reached.hex()}"
         called = partial(finish_densely, threads=threads)
         inputs = (place.vectors, self.dropped, before, apart)
-        (found,) = place.do("dense", [Task("the dense end", called, inputs, end, alone=True)])
+        (found,) = place.do("finishing densely", [Task("finishing densely", called, inputs, end, alone=True)])
         i, j, d = load(found)
         more = self.wanted - self.done
         last = len(d) if more > len(d) else int(np.searchsorted(d, d[more - 1], side="right"))

@@ -50,8 +50,10 @@ def join(
     points = Points.of(rows[at])
     cells = grouped.cells(own, cell, square, left)
 
+    room = PAIRS * memory  # for larger tiles too, as the pairs come afterwards
+
     def found() -> Iterator[Pairs]:
-        search = PairSearch(points, None, radius, above, threads)
+        search = PairSearch(points, None, radius, above, threads, room=room)
         for _, (i, j, d) in search.parts(cells):
             yield Pairs(at[i], at[j], d)
         if not len(at):
@@ -61,7 +63,9 @@ def join(
         for start in range(0, len(all_away), size):
             some = slice(start, start + size)
             away, others = all_away[some], grouped.others(own, all_cells[some], all_squares[some])
-            visit = PairSearch(Points.of(rows[away]), points, radius, above, threads, others=others)
+            visit = PairSearch(
+                Points.of(rows[away]), points, radius, above, threads, room=room, others=others
+            )
             for _, (i, j, d) in visit.parts(cells):
                 yield Pairs(np.minimum(away[i], at[j]), np.maximum(away[i], at[j]), d)
 
