@@ -70,9 +70,10 @@ def merges_of(tree: Merges, cut: tp.Cut, folder: Path, engine: Engine | None = N
     keep=st.sampled_from([0.9, 0.5, 0.2]),
     together=st.integers(1, 9),
     decided=st.booleans(),
+    alone=st.sampled_from([5, 10_000]),
 )
 def test_neither_order_nor_number_of_machines_shows(
-    kind: str, sizes: list[int], seed: int, keep: float, together: int, decided: bool
+    kind: str, sizes: list[int], seed: int, keep: float, together: int, decided: bool, alone: int
 ) -> None:
     random = np.random.default_rng(seed)
     labels = random.permutation(np.repeat(np.arange(len(sizes)), sizes))
@@ -81,7 +82,8 @@ def test_neither_order_nor_number_of_machines_shows(
         apart = np.unique(np.sort(random.integers(0, len(labels), (9, 2)), axis=1), axis=0)
         tree = tree.under(Constraints(apart[apart[:, 0] < apart[:, 1]], np.array([0])))
     engine = Shuffled(seed, Capacity(together, Share(1, 100 << 20), Share(3, 300 << 20)))
-    with TemporaryDirectory() as place:
+    with TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(class_tasks, "ALONE", alone)  # images: larger classes are done in pieces
         expected = merges_of(tree, tp.Cut(keep), Path(place) / "one")
         assert merges_of(tree, tp.Cut(keep), Path(place) / "many", engine) == expected
 
@@ -172,6 +174,40 @@ def test_a_class_too_large_for_its_share_gets_a_machine(labelled: dict[str, Any]
     }
     (share,) = (task.function.args[1] for task in engine.done if task.alone)  # type: ignore[attr-defined]
     assert share == engine.capacity_is.alone
+
+
+def test_all_together_are_done_in_pieces_by_all_tasks(
+    vectors: Path, tmp_path: Path, processes: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(class_tasks, "ALONE", 50)
+    tp.run(vectors, out=tmp_path / "one", keep=0.8)
+    tp.run(vectors, out=tmp_path / "many", keep=0.8, engine=processes)
+    engine = Shuffled()
+    tp.run(vectors, out=tmp_path / "shuffled", keep=0.8, engine=engine)
+    assert stored(tmp_path / "many") == stored(tmp_path / "shuffled") == stored(tmp_path / "one")
+    assert {"comparing group 0", "merging share 0"} <= {task.name for task in engine.done}
+    assert not (tmp_path / "many" / "scratch").exists()
+    for name, place in (("one", None), ("many", processes)):  # deeper, from counts
+        tp.cluster(tmp_path / name, 0.3, engine=place)
+    assert stored(tmp_path / "many") == stored(tmp_path / "one")
+
+
+def test_classes_that_fit_no_machine_are_done_in_pieces(
+    labelled: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(class_tasks, "ALONE", 20)
+    tp.embed(**labelled, out=tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "one")
+    tp.cluster(tmp_path / "one", 0.5)
+
+    def before(task: Task) -> None:
+        if task.name == "class 1":
+            raise MemoryBudgetError("it", needed=9, allowed=8, fits=3, n=20)
+
+    engine = Shuffled(before=before)
+    tp.cluster(tmp_path / "run", 0.5, engine=engine)
+    assert {"class 0", "class 2", "comparing group 0"} <= {task.name for task in engine.done}
+    assert stored(tmp_path / "run") == stored(tmp_path / "one")
 
 
 def test_what_fits_no_machine_is_said_of_the_cut(labelled: dict[str, Any], tmp_path: Path) -> None:
