@@ -70,7 +70,7 @@ def merges_of(tree: Merges, cut: tp.Cut, folder: Path, engine: Engine | None = N
     keep=st.sampled_from([0.9, 0.5, 0.2]),
     together=st.integers(1, 9),
     decided=st.booleans(),
-    alone=st.sampled_from([5, 10_000]),
+    alone=st.sampled_from([30, 10_000]),
 )
 def test_neither_order_nor_number_of_machines_shows(
     kind: str, sizes: list[int], seed: int, keep: float, together: int, decided: bool, alone: int
@@ -206,7 +206,7 @@ def test_classes_that_fit_no_machine_are_done_in_pieces(
 
     engine = Shuffled(before=before)
     tp.cluster(tmp_path / "run", 0.5, engine=engine)
-    assert {"class 0", "class 2", "comparing group 0"} <= {task.name for task in engine.done}
+    assert {"class 2", "comparing group 0"} <= {task.name for task in engine.done}
     assert stored(tmp_path / "run") == stored(tmp_path / "one")
 
 

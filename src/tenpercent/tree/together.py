@@ -22,6 +22,7 @@ from ..linkage.cells import choose_centres, drawn, k_means
 from ..linkage.components import MOSTLY, Shares, united
 from ..linkage.equal_rows import EqualRows
 from ..linkage.farthest import farthest_bytes
+from ..linkage.growth import AT_ONCE
 from ..linkage.linkage import Linkage, check_depth
 from ..linkage.memory import MemoryBudgetError
 from ..linkage.pairs import RECORD, Pairs, joined
@@ -235,11 +236,12 @@ class _Growth:
         radius = self.limit if self.merges is None else first_radius(self.sample, self.wanted)
         if radius <= self.reached and self.merges is not None:
             radius = self._wider()
-        while not self.walk_to(radius):
-            if self._dense_pays():
-                self._finish_densely()
-                break
-            radius = self._wider()
+        dense = self._dense_pays(radius)
+        while not dense and not self.walk_to(radius):
+            if not (dense := self._dense_pays(self.reached)):
+                radius = self._wider()
+        if dense:
+            self._finish_densely()
 
     def _sampled(self) -> PairSample:
         """Compare some points with all."""
@@ -366,13 +368,14 @@ class _Growth:
                 n=n,
             )
 
-    def _dense_pays(self) -> bool:
-        """Return whether the dense end is the faster way, and fits into one machine."""
+    def _dense_pays(self, radius: float) -> bool:
+        """Return whether the dense end is the faster way, and fits into one machine; see `linkage/growth.py`."""
         if self.merges is None:
             return False
         n, width, (threads, memory) = len(self.points), self.place.rows.shape[1], self.place.pieces.alone
-        pays = dense_pays(self.sample, self.wanted, self.done, self.reached, width)
-        return pays and farthest_bytes(max(n - self.done, 1), n, width, threads=threads) < memory
+        needed = farthest_bytes(max(n - self.done, 1), n, width, threads=threads)
+        fits = needed < min(memory, math.inf if self.done else AT_ONCE)
+        return fits and dense_pays(self.sample, self.wanted, self.done, radius, width)
 
     def _finish_densely(self) -> None:
         """Make the remaining merges from the matrix of all clusters."""
