@@ -38,6 +38,12 @@ def test_time_is_that_of_the_longest_task_or_of_all_together() -> None:
     assert alike.seconds == pytest.approx(60 * cpus() / 10)
     one = spread_clustering(np.array([100]), 256, 60.0, TEN)
     assert one.seconds == pytest.approx(60 * cpus() / 4)
+    large = spread_clustering(np.array([100, 1_000_000, 9_000]), 256, 60.0, TEN)
+    assert large.seconds == pytest.approx(60 * cpus() / 10)
+    assert (
+        "3 classes to cluster, a task each (1 in pieces by all, 2 with a machine for itself), 10"
+        in large.step
+    )
 
 
 def test_a_dry_run_starts_nothing(vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from ..data.store.embeddings import Embeddings, Ints
 from ..errors import bytes_text, counted, duration_text
 from ..linkage.threads import cpus
 from ..tasks.task import Capacity
-from ..tree.class_tasks import number_alone
+from ..tree.class_tasks import number_large
 
 
 class SpreadClustering(NamedTuple):
@@ -32,16 +32,20 @@ def spread_clustering(sizes: Ints, row_bytes: int, here: float, capacity: Capaci
     """
     sizes = np.sort(sizes[sizes > 1])[::-1]
     pairs = sizes * (sizes - 1) / 2
-    alone = number_alone(sizes, capacity)
+    in_pieces, alone = number_large(sizes, capacity)
     work = here * cpus()  # of one CPU
-    threads = np.where(np.arange(len(sizes)) < alone, capacity.alone.threads, capacity.each.threads)
+    threads = np.full(len(sizes), capacity.each.threads)
+    threads[: in_pieces + alone] = capacity.alone.threads
+    threads[:in_pieces] = capacity.together * capacity.each.threads
     longest = float((pairs / max(pairs.sum(), 1) / threads).max(initial=0))
     seconds = work * max(longest, 1 / (capacity.together * capacity.each.threads))
-    large = f" ({alone} with a machine for itself)" if alone else ""
+    ways = ((in_pieces, "in pieces by all"), (alone, "with a machine for itself"))
+    large = ", ".join(f"{count} {way}" for count, way in ways if count)
+    each = f"a task each ({large})" if large else "a task each"
     moved, memory = bytes_text(int(sizes.sum()) * row_bytes), bytes_text(capacity.alone.memory)
     classes = counted(len(sizes), "class")
     step = (
-        f"tasks     {classes} to cluster, a task each{large}, {capacity.together} at once: at most "
+        f"tasks     {classes} to cluster, {each}, {capacity.together} at once: at most "
         f"{duration_text(seconds)}; {moved} through the run folder; up to {memory} a machine beside its vectors"
     )
     return SpreadClustering(step, seconds)

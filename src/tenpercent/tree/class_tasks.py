@@ -88,10 +88,11 @@ def cluster_by_tasks(
     return [linkage for job in jobs if (linkage := finished.find(job.depth)) is not None]
 
 
-def number_alone(sizes: Sequence[int] | Ints, capacity: Capacity) -> int:
-    """Return how many of some classes, largest first, get a machine for themselves."""
+def number_large(sizes: Sequence[int] | Ints, capacity: Capacity) -> tuple[int, int]:
+    """Return how many of some classes, largest first, are done in pieces, and how many then get a machine each."""
     jobs = [ClassJob(ClassDepth(0, None, None), np.broadcast_to(np.int64(0), int(size))) for size in sizes]
-    return number_of_large(jobs, capacity.together)
+    in_pieces = number_of_pieces(jobs, capacity.together)
+    return in_pieces, number_of_large(jobs[in_pieces:], capacity.together)
 
 
 def number_of_pieces(jobs: Sequence[ClassJob], together: int) -> int:
