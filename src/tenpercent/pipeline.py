@@ -354,6 +354,12 @@ def export(
     from .selection.stored import OpenRun
 
     run, chosen = OpenRun.open(what), ExportFormat(format)
+    where = run.folder.source.options.get("where")
+    if where is not None and chosen is ExportFormat.INDICES:
+        raise UsageError(
+            f"{run.folder.path} holds the rows where {where}, whose numbers are not those of the whole table; export "
+            "csv, with their ids"
+        )
     cut = cut_since(run, ignore_decisions=ignore_decisions)
     merges = None if cut is None else run.decided(ignore=ignore_decisions)
     selection = current_selection(run, merges, cut)

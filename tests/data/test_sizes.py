@@ -237,14 +237,14 @@ def test_more_than_2_31_values_are_taken_piece_by_piece(monkeypatch: pytest.Monk
     }[kind]()
     times = 2_600_000_000 // (rows * width) + 1
     monkeypatch.setattr(vectors, "_room", lambda n, width, _: _Sink(n, width))
-    found: Any = vectors._matrix(pa.chunked_array([piece] * times).chunks, rows * times, "emb", "x")
+    found: Any = vectors.matrix_of(pa.chunked_array([piece] * times).chunks, rows * times, "emb", "x")
     assert found.rows == rows * times and rows * times * width > 2**31
     last = pa.array([[1.0]], piece.type) if kind != "fixed" else None
     if last is not None:
         with pytest.raises(
             SourceError, match=f"row {rows * times} of column emb has 1 values, row 0 has 2,048"
         ):
-            vectors._matrix([*([piece] * times), last], rows * times + 1, "emb", "x")
+            vectors.matrix_of([*([piece] * times), last], rows * times + 1, "emb", "x")
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_a_page_that_differs_from_its_checksum_is_no_vector(tmp_path: Path) -> N
 
 def test_a_slice_of_a_column_is_its_own_rows() -> None:
     whole = pa.array([[float(row), 1.0] for row in range(10)], pa.list_(pa.float32(), 2))
-    assert vectors._matrix([whole.slice(3, 4)], 4, "emb", "x")[:, 0].tolist() == [3, 4, 5, 6]
+    assert vectors.matrix_of([whole.slice(3, 4)], 4, "emb", "x")[:, 0].tolist() == [3, 4, 5, 6]
 
 
 # ---- wide vectors --------------------------------------------------------------------------------------------------

@@ -184,6 +184,14 @@ SOURCE = (
             "split of the source (default: train); none: folders named like splits are classes",
         ),
         *COLUMNS,
+        flag(
+            "--where",
+            "CONDITION",
+            "Parquet: take the rows where it is true, e.g. \"weather = 'night' and score > 0.5\"",
+        ),
+        flag(
+            "--by", "NAME", "Parquet: column whose values take the place of the class: camera, site, patient"
+        ),
         flag("--labels", "FILE", f"folders: {LABEL_FILE}; vectors: a label per row, .npy or .txt"),
         flag("--ids", "FILE", "vectors: an id per row, .npy or .txt"),
         switch(

@@ -44,7 +44,7 @@ def default_embedder(source: ImageSource, asked: Embedder | ByLabels | None = No
     By nearest neighbours on 10,000 images of CIFAR-10 the pretrained network beats a short training without labels
     (docs/embeddings.md), so images without labels get it whatever their size.
     """
-    labelled = source.labels is not None
+    labelled = source.has_classes
     if isinstance(asked, ByLabels):
         trained = asked.settled(labelled, source.spec)
         if isinstance(default_embedder(source), Pretrained):

@@ -165,8 +165,10 @@ def check_labels(source: ImageSource, embedder: Embedder, rows: Ints) -> None:
     remedy = "use --embedder pretrained or selfsupervised"
     if isinstance(embedder, Timm):
         remedy = "leave out --finetune"
-    if source.labels is None:
-        raise UsageError(f"{source.spec} has no labels to train on; {remedy}")
+    if source.labels is None or not source.has_classes:
+        raise UsageError(
+            f"{source.spec} has no labels to train on{'' if source.labels is None else ' (--by)'}; {remedy}"
+        )
     codes = np.unique(source.labels[rows])
     codes = codes[codes >= 0]
     if len(codes) < 2:

@@ -79,6 +79,16 @@ def check_labelled_images(run: RunFolder) -> None:
         )
     if not source.class_names:
         raise no_labels(f"the images of {run.path}")
+    check_classes(run)
+
+
+def check_classes(run: RunFolder) -> None:
+    """Raise `UsageError` where the classes of a run are values that its images are grouped by (``--by``)."""
+    if "by" in run.source.taken:
+        raise UsageError(
+            f"the images of {run.path} are grouped by column {run.source.options['by']}, whose values are no classes "
+            "to train on; evaluate a run made without --by"
+        )
 
 
 def no_labels(images: str) -> UsageError:

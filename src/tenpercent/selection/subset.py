@@ -83,6 +83,12 @@ def _length(dataset: Any) -> int:
 
 def check_length(selection: SelectionArrays, length: int) -> None:
     """Raise `UsageError` where what is to be cut has another number of rows than the source."""
+    where = ((selection.source or {}).get("options") or {}).get("where")
+    if where is not None and length != selection.length:
+        raise UsageError(
+            f"the dataset has {counted(length, 'image')}, this selection was made of the {selection.length:,} rows "
+            f"where {where}; give those rows"
+        )
     least = int(selection.source_rows.max()) + 1
     if length < least or (selection.length is not None and length != selection.length):
         wanted = f"at least {least:,}" if selection.length is None else f"{selection.length:,}"

@@ -85,6 +85,14 @@ def can_be_label(kind: pa.DataType) -> bool:
     return can_be_id(kind) or pa.types.is_boolean(plain(kind)) or pa.types.is_null(plain(kind))
 
 
+def can_group(kind: pa.DataType) -> bool:
+    """Return whether images can be grouped by the values: those that can be labels, times, and lists of such."""
+    inner = plain(kind)
+    if pa.types.is_list(inner) or pa.types.is_large_list(inner):
+        return not pa.types.is_floating(inner.value_type) and can_group(inner.value_type)
+    return can_be_label(kind) or bool(pa.types.is_temporal(inner))
+
+
 def can_be_id(kind: pa.DataType) -> bool:
     """Return whether the values can be ids: text, bytes that are text, numbers, or UUIDs."""
     fixed = bool(pa.types.is_fixed_size_binary(plain(kind)))

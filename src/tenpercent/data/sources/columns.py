@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ...errors import SourceError, nearest
 from . import columns_0_1
-from .arrow_types import can_be_id, can_be_image, can_be_label, can_be_vector
+from .arrow_types import can_be_id, can_be_image, can_be_label, can_be_vector, can_group
 from .classes import listed, told_apart
 from .options import NO_COLUMN, SourceOptions
 
@@ -38,6 +38,7 @@ class TableColumns:
     Attributes:
         image, label, vector, id: names, None where there is none. With a vector, the image is shown beside it.
         class_names: the class names that the table declares, else None.
+        by: whether the label column is one that images are to be grouped by, whatever it holds.
         id_asked: the id column that was requested, "none" for row numbers; None for a usual one, or paths of images.
         remarks: remarks on the choice, by content, as in `ImageSource.taken`.
     """
@@ -48,6 +49,7 @@ class TableColumns:
     id: str | None
     class_names: tuple[str, ...] | None
     id_asked: str | None = None
+    by: bool = False
     remarks: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -122,11 +124,14 @@ def find_columns(schema: pa.Schema, options: SourceOptions, spec: str) -> TableC
         return TableColumns(image, label, vector, ids, names)
     remarks: dict[str, str] = {}
     image, vector = _image_and_vector(table, options, remarks)
-    label = _find_label(table, options, (image, vector), remarks)
+    if options.by is not None:
+        label = table.requested(options.by, table.fitting(can_group), "groups", "--by")
+    else:
+        label = _find_label(table, options, (image, vector), remarks)
     declared = None if label is None else declared_classes(schema, label, spec)
     ids = _find_id(table, options)
     names = None if declared is None else told_apart(declared)
-    return TableColumns(image, label, vector, ids, names, options.id_column, remarks)
+    return TableColumns(image, label, vector, ids, names, options.id_column, options.by is not None, remarks)
 
 
 def _image_and_vector(
@@ -184,8 +189,16 @@ def _find_label(
         raise SourceError(
             f"{table.spec}: column {usual[0]} holds {table.schema.field(usual[0]).type}, which can't be labels; name "
             f"the labels with {flag} {rivals[0] if rivals else 'OTHER'}, or take none with {flag} none"
+            f"{_several(table, usual[0])}"
         )
     return table.only([name for name in usual if name.lower() == usual[0].lower()], "labels", flag)
+
+
+def _several(table: _Table, name: str) -> str:
+    """Return the remedy where a column holds several labels an image."""
+    if not can_group(table.schema.field(name).type):
+        return ""
+    return f": all are clustered together then; --by {name} clusters images of equal sets"
 
 
 def _mention(fitting: list[str], remarks: dict[str, str]) -> None:

@@ -164,7 +164,12 @@ def given_vectors(
             raise UsageError("labels or ids given beside embeddings, which have their own; leave them out")
         return GivenVectors.of(source)
     options.allow(
-        "vectors that a program passes", "label_column", "id_column", "embedding_column", "drop_bad_rows"
+        "vectors that a program passes",
+        "label_column",
+        "id_column",
+        "embedding_column",
+        "drop_bad_rows",
+        "by",
     )
     if isinstance(source, Mapping):
         raise UsageError(

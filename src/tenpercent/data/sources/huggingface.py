@@ -23,6 +23,7 @@ from .source import ImageSource, Raw
 from .splits import choose_split, split_of_folder
 from .tables import bytes_of, has_path, ids_of, paths_of, read_rows
 from .vectors import vectors_from_table
+from .where import part_where, rows_where
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,13 @@ def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddi
     cells: Any = None if columns.image is None else _undecoded(dataset, columns.image)
     paths = None if columns.image is None else _paths_as_ids(cells, columns.image, folder)
     rows = read_rows(columns, table, spec, options.rules, paths)
+    where = None
+    if options.where is not None:
+        where = rows_where(options.where, dataset.features.arrow_schema, table, spec)
     if columns.vector is not None:
         pieces = table([columns.vector])[columns.vector].chunks
         found = vectors_from_table(
-            rows, columns.vector, pieces, len(dataset), spec, drop_bad_rows=options.drop_bad_rows
+            rows, columns.vector, pieces, len(dataset), spec, drop_bad_rows=options.drop_bad_rows, where=where
         )
         return replace(found, taken={**found.taken, **configuration})
     image = columns.image or ""
@@ -95,7 +99,7 @@ def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddi
     def read(row: int) -> Raw:
         return bytes_of(cells[row][image], folder)
 
-    return ImageSource(
+    source = ImageSource(
         spec=spec,
         ids=rows.ids or tuple(row_ids(len(dataset)).tolist()),
         paths=(None,) * len(dataset),
@@ -108,6 +112,7 @@ def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddi
         image_column=image,
         taken=rows.taken | configuration,
     )
+    return source if where is None else part_where(source, *where)
 
 
 def _undecoded(dataset: Any, image: str) -> Any:

@@ -27,7 +27,16 @@ from .vectors import open_npy
 
 __all__ = ["ImageSource", "SourceOptions", "open_source", "open_split"]
 
-_COLUMNS = ("image_column", "label_column", "embedding_column", "id_column", "max_pixels", "drop_bad_rows")
+_COLUMNS = (
+    "image_column",
+    "label_column",
+    "embedding_column",
+    "id_column",
+    "max_pixels",
+    "drop_bad_rows",
+    "where",
+    "by",
+)
 
 
 PARQUET, NPY = (".parquet", ".pq"), ".npy"

@@ -51,6 +51,8 @@ class SourceOptions:
         ids: `.npy`: ids, one per vector: `.npy`, or `.txt` with one per line.
         follow_links: folders: follow links that lead out of the folder.
         max_pixels: images of more pixels are rejected; None for `MAX_PIXELS`.
+        where: Parquet and `hf:`: take the rows for which this condition on their columns is true, as SQL has it.
+        by: Parquet and `hf:`: the column whose values take the place of the classes: images are clustered within each.
         drop_bad_rows: vectors: set aside rows without a direction (zero, nan, infinite) instead of refusing them.
         rules: rules for reading: `RULES`, or 1 for run folders of version 0.1. Recorded with a run.
     """
@@ -65,6 +67,8 @@ class SourceOptions:
     ids: Path | None = None
     follow_links: bool = False
     max_pixels: int | None = None
+    where: str | None = None
+    by: str | None = None
     drop_bad_rows: bool = False
     rules: int = RULES
 
@@ -72,8 +76,13 @@ class SourceOptions:
         for name in PLACES:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, as_path(getattr(self, name), name))
-        for name in ("split", "image_column", "label_column", "embedding_column", "id_column"):
+        for name in ("split", "image_column", "label_column", "embedding_column", "id_column", "by", "where"):
             check_kind(getattr(self, name), (str, type(None)), name, "a name, or None")
+        if self.by is not None and self.label_column not in (None, NO_COLUMN):
+            raise UsageError(
+                f"by is {self.by!r} and takes the place of the classes, but label_column is {self.label_column!r}; "
+                "give one of them"
+            )
         if self.max_pixels is not None and (not isinstance(self.max_pixels, int) or self.max_pixels < 1):
             raise UsageError(f"max_pixels is {self.max_pixels!r}; give a whole number of pixels above 0")
 

@@ -21,6 +21,7 @@ from .source import ImageSource, Raw
 from .splits import choose_split, split_of_file, splits_of_folders
 from .tables import bytes_of, has_path, ids_of, paths_of, read_rows
 from .vectors import vectors_from_table
+from .where import part_where, rows_where
 
 
 def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> ImageSource | Embeddings:
@@ -63,9 +64,12 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
     if columns.image is not None and has_path(files.schema().field(columns.image).type):
         inside = ids_of(paths_of(files.columns([f"{columns.image}.path"])[columns.image]), folder)
     rows = read_rows(columns, files.columns, str(spec), options.rules, inside)
+    where = None if options.where is None else rows_where(options.where, schema, files.columns, str(spec))
     if columns.vector is not None:
         pieces, drop = files.pieces(columns.vector), options.drop_bad_rows
-        found = vectors_from_table(rows, columns.vector, pieces, files.rows, str(spec), drop_bad_rows=drop)
+        found = vectors_from_table(
+            rows, columns.vector, pieces, files.rows, str(spec), drop_bad_rows=drop, where=where
+        )
         numbers = read_metadata(paths[0]).get("number_ids", False) if spec.is_file() else False
         return replace(found, number_ids=bool(numbers))
     held = RowGroups(files, columns.image or "")
@@ -73,7 +77,7 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
     def read(row: int) -> Raw:
         return bytes_of(held[row], folder)
 
-    return ImageSource(
+    source = ImageSource(
         spec=str(spec),
         ids=rows.ids or tuple(row_ids(files.rows).tolist()),
         paths=(None,) * files.rows,
@@ -87,6 +91,7 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
         image_column=columns.image,
         taken=rows.taken,
     )
+    return source if where is None else part_where(source, *where)
 
 
 def _undivided(files: ParquetFiles, schema: pa.Schema) -> dict[str, str]:

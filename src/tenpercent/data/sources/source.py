@@ -67,6 +67,11 @@ class ImageSource:
         return f"ImageSource({self.spec!r}, {counted(len(self), 'image')}, {classes}{split})"
 
     @property
+    def has_classes(self) -> bool:
+        """True if images have labels that are classes, not values to be grouped by (`SourceOptions.by`)."""
+        return self.labels is not None and "by" not in self.taken
+
+    @property
     def fingerprint(self) -> str:
         """Fingerprint of the ids, labels and class names: the same for the same source, wherever it lies."""
         labels = None if self.labels is None else self.labels.tolist()

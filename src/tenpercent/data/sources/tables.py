@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from ...errors import SourceError, UsageError, one_line
 from ..store.labels import Ints, Labels, none_words, number_labels, plain
 from . import columns_0_1
-from .arrow_types import can_be_id, is_bytes, is_number, is_text, plain_column
+from .arrow_types import can_be_id, can_be_label, is_bytes, is_number, is_text, plain_column
 from .classes import refuse_case_twins
 from .columns import TableColumns
 from .source import Unreadable
@@ -66,7 +66,10 @@ def read_rows(
     if columns.vector is not None and columns.image is not None:
         taken["pictures"] = f"pictures from {taken.pop('images')}"
     labels = Labels(None, ())
-    if columns.label is not None:
+    if columns.label is not None and columns.by:
+        values = read([columns.label])[columns.label]
+        labels, taken["by"] = groups_of(values, columns.class_names, columns.label, spec)
+    elif columns.label is not None:
         values = read([columns.label])[columns.label]
         labels = labels_of(values, columns.class_names, columns.label, spec, rules)
     if labels.remark:
@@ -145,7 +148,12 @@ def _as_text(column: pa.ChunkedArray) -> list[str | None]:
 
 
 def labels_of(
-    column: pa.ChunkedArray, class_names: tuple[str, ...] | None, name: str, spec: str, rules: int
+    column: pa.ChunkedArray,
+    class_names: tuple[str, ...] | None,
+    name: str,
+    spec: str,
+    rules: int,
+    remedy: str = OTHER_LABELS,
 ) -> Labels:
     """Return a column as labels: text in its sort order, numbers by `number_labels`, bool as two classes.
 
@@ -154,6 +162,7 @@ def labels_of(
         class_names: the name of each code where the table declares them.
         name, spec: names of the column and the table, for messages.
         rules: the rules for reading.
+        remedy: what to do where they can't be labels.
 
     Raises:
         SourceError: values that can't be labels, numbers below -1 or beyond the names, names that differ by case only.
@@ -175,9 +184,29 @@ def labels_of(
     except (UsageError, pa.ArrowException) as error:
         reason = one_line(error).partition("; ")[0]  # without its remedy: for a table it is another
         raise SourceError(
-            f"{spec}: column {name} holds {column.type}, which can't be labels: {reason}; {OTHER_LABELS}"
+            f"{spec}: column {name} holds {column.type}, which can't be labels: {reason}; {remedy}"
         ) from None
     return _text_labels(names, spec)
+
+
+def groups_of(
+    column: pa.ChunkedArray, class_names: tuple[str, ...] | None, name: str, spec: str
+) -> tuple[Labels, str]:
+    """Return the values of a column as classes, whatever it holds, and how they are used, in words.
+
+    Times are classes by their text, lists by the set of their values.
+    """
+    said = f"column {name} takes the place of the class (--by)"
+    kind = plain_column(column).type
+    if can_be_label(column.type):
+        return labels_of(column, class_names, name, spec, 2, "group by another column (--by)"), said
+    lists = pa.types.is_nested(kind)
+    values = [
+        None if value is None else " + ".join(sorted({str(one) for one in value})) if lists else str(value)
+        for value in plain_column(column).to_pylist()
+    ]
+    said += ": images of equal sets are clustered together" if lists else ""
+    return _text_labels(pa.chunked_array([pa.array(values, pa.large_string())]), spec), said
 
 
 def _text_labels(column: pa.ChunkedArray, spec: str) -> Labels:

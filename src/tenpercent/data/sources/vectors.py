@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ...errors import SourceError, UsageError, one_line
-from ..store.embeddings import Embeddings
+from ..store.embeddings import Embeddings, row_ids
 from ..store.labels import Labels, label_codes, number_labels, plain
 from . import columns_0_1
 from .arrow_types import plain_column
@@ -76,7 +76,14 @@ def _file_labels(given: npt.NDArray[Any], what: str, rules: int) -> Labels:
 
 
 def vectors_from_table(
-    rows: Rows, name: str, vectors: Iterable[pa.Array], n: int, spec: str, *, drop_bad_rows: bool
+    rows: Rows,
+    name: str,
+    vectors: Iterable[pa.Array],
+    n: int,
+    spec: str,
+    *,
+    drop_bad_rows: bool,
+    where: tuple[npt.NDArray[np.int64], str] | None = None,
 ) -> Embeddings:
     """Create embeddings from the vectors of a table's column.
 
@@ -87,19 +94,26 @@ def vectors_from_table(
         n: number of rows.
         spec: name of the table in messages.
         drop_bad_rows: set aside bad rows (`Embeddings.from_numpy`), including null and empty ones.
+        where: the rows to take, and the words for that (`where.rows_where`); None for all.
 
     Raises:
         SourceError: a vector has another length than the first.
         UsageError: what `Embeddings.from_numpy` refuses.
     """
+    matrix, labels, ids, taken = matrix_of(vectors, n, name, spec), rows.labels, rows.ids, rows.taken
+    if where is not None:
+        chosen, taken = where[0], {**taken, "where": where[1]}
+        matrix, labels = matrix[chosen], None if labels is None else labels[chosen]
+        names = row_ids(n) if ids is None else np.asarray(ids, dtype=object)
+        ids = tuple(names[chosen].tolist())
     found = Embeddings.from_numpy(
-        matrix_of(vectors, n, name, spec),
-        labels=rows.labels,
-        ids=rows.ids,
+        matrix,
+        labels=labels,
+        ids=ids,
         class_names=rows.class_names or None,
         drop_bad_rows=drop_bad_rows,
     )
-    return replace(found, taken=rows.taken, shared=False)
+    return replace(found, taken=taken, shared=False)
 
 
 def matrix_of(pieces: Iterable[pa.Array], n: int, name: str, spec: str) -> npt.NDArray[Any]:

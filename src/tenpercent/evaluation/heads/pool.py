@@ -16,7 +16,7 @@ from ...embedding.identity import is_trained
 from ...errors import UsageError, counted
 from ...selection.stored import open_images
 from ..evaluation_set import EvaluationSet, evaluation_set
-from ..preparation import EvaluationRequest, no_labels
+from ..preparation import EvaluationRequest, check_classes, no_labels
 from ..probing.candidates import embedded
 
 log = logging.getLogger("tenpercent")
@@ -94,6 +94,7 @@ def pool_of(run: RunFolder, embeddings: Embeddings, request: EvaluationRequest) 
     """
     if embeddings.labels is None or not (embeddings.labels >= 0).any():
         raise no_labels(f"the embedded images of {run.path}")
+    check_classes(run)
     tested = test_set(run, request)
     ours = _labelled(embeddings, "training")
     if tested is None:
