@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tenpercent as tp
-from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.data.store.files import read_metadata, write_table
 from tenpercent.errors import StageError, UsageError
@@ -329,29 +328,6 @@ def test_a_comparison_counts_each_image_once() -> None:
     assert "40 images" in repr(found) and f"{len(found.both)}" in str(found)
     with pytest.raises(UsageError, match="40 and 39 images and differ in 1"):
         compare(a, plain(order=np.arange(39)))
-
-
-def test_reprs_say_the_counts_and_escape_ids() -> None:
-    vectors = np.array([[1, 0], [1, 1e-4], [0, 1]])
-    selection = tp.select(
-        cluster(Embeddings.from_numpy(vectors, ids=["<b>'\"&", "b", "c"])), tp.Cut(threshold=0.1)
-    )
-    assert repr(selection) == "Selection(2 of 3 images kept, 1 removed, redundant groups: 1 (largest 2))"
-    html = selection._repr_html_()
-    assert "2 of 3 images kept" in html and "&lt;b&gt;&#x27;&quot;&amp;" in html and "<b>'" not in html
-
-
-def test_a_notebook_shows_pictures_where_the_source_opens() -> None:
-    random = np.random.default_rng(0)
-    ids = tp.open_source("digits").ids[:50]
-    embeddings = Embeddings.from_numpy(random.normal(size=(50, 3)), ids=ids)
-    selection = tp.select(cluster(embeddings), keep=0.5).with_source(
-        "digits", SourceOptions().as_json(), 1437
-    )
-    html = selection._repr_html_()
-    assert 2 <= html.count("<img src='data:image/png;base64,") <= 48
-    gone = selection.with_source("/nowhere/at/all", {}, 50)._repr_html_()
-    assert "<img" not in gone and "no pictures: " in gone
 
 
 def test_a_selection_is_frozen() -> None:
