@@ -67,7 +67,7 @@ CASES: list[tuple[str, Callable[[Path], Path | str], dict[str, Any], str]] = [
         "no folder",
         named("ROOT/photos"),
         {},
-        "no such file or folder: '.*photos'; give a folder, a .parquet or .npy",
+        "no such file or folder: '.*photos'; give a folder, a video, a .parquet or .npy",
     ),
     ("no name", named(""), {}, "no such file or folder: ''; give a folder"),
     ("a word near a name", named("digit"), {}, "did you mean digits"),
@@ -97,7 +97,7 @@ CASES: list[tuple[str, Callable[[Path], Path | str], dict[str, Any], str]] = [
         "1 .cr2 image that can't be read here; convert the images to JPEG or PNG",
     ),
     ("archives", files("a.zip", "b.zip"), {}, "skipped: 2 .zip archives; unpack the archives"),
-    ("videos", files("a.mp4"), {}, "skipped: 1 .mp4 video; extract images from the videos"),
+    ("videos", files("a.mp4"), {}, r"holds no video that can be read \(broken or not a video"),
     ("no extensions", files("a", "b"), {}, "2 files without an extension; add the extension of their format"),
     ("not fetched", files("a.png.dvc"), {}, "1 file in DVC that is not here; fetch the files with dvc pull"),
     (

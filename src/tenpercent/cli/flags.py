@@ -59,7 +59,7 @@ def _shown(text: str) -> str:
 TYPES: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("FRACTION",), fraction),
     "KEEP": share,
-    **dict.fromkeys(("HEIGHT", "POINTS"), number),
+    **dict.fromkeys(("HEIGHT", "POINTS", "RATE"), number),
     **dict.fromkeys(("N", "LAYERS", "PIXELS", "PORT"), whole),
     **dict.fromkeys(("FILE", "FOLDER", "PATH", "RUN"), path),
 }
@@ -152,6 +152,12 @@ COLUMNS = (
         "--drop-bad-rows",
         "vectors: set aside rows that are zero, nan or infinite in RUN/rejected.parquet instead of refusing them",
     ),
+    flag(
+        "--fps",
+        "RATE",
+        "videos: frames to take a second, by their times (default: {data.sources.options:FPS}); takes the videos of a "
+        "folder that holds images too",
+    ),
     flag("--data-dir", "FOLDER", "torchvision: folder of its data sets"),
 )
 RUN = flag("run", "RUN", "run folder")
@@ -190,7 +196,9 @@ SOURCE = (
             "Parquet: take the rows where it is true, e.g. \"weather = 'night' and score > 0.5\"",
         ),
         flag(
-            "--by", "NAME", "Parquet: column whose values take the place of the class: camera, site, patient"
+            "--by",
+            "NAME",
+            "Parquet: column whose values take the place of the class: camera, site, patient; videos: clip",
         ),
         flag("--labels", "FILE", f"folders: {LABEL_FILE}; vectors: a label per row, .npy or .txt"),
         flag("--ids", "FILE", "vectors: an id per row, .npy or .txt"),
@@ -278,8 +286,8 @@ EMBEDDER = group(
 LAYER = flag("--layer", "start|middle|end", "layer whose vectors are clustered (default: end)")
 WITHIN = flag(
     "--within",
-    "class|all",
-    "cluster class by class (default if there are labels) or all images together",
+    "class|clip|all",
+    "cluster class by class (default if there are labels), with run video by video, or all images together",
 )
 MEMORY = flag(
     "--memory", "SIZE", "memory limit for clustering, e.g. 4GiB or 4G (default: half of free memory)"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..tasks.task import Engine
     from ..tree.cut import Cut
 
+CLIP = "clip"  # --within clip is --by clip
+
 
 def given(arguments: Namespace, function: Callable[..., Any], *without: str) -> dict[str, Any]:
     """Return the flags given that a function or class takes, by name; its own defaults hold for the others."""
@@ -33,6 +35,10 @@ def options_of(arguments: Namespace, side: str = "") -> SourceOptions:
     from ..data.sources.options import SourceOptions
 
     own = {name: getattr(arguments, f"{side}{name}", None) for name in ("split", "labels", "ids")}
+    if getattr(arguments, "within", None) == CLIP:
+        if arguments.by not in (None, CLIP):
+            raise UsageError(f"--within {CLIP} and --by {arguments.by} exclude each other; give one of them")
+        own["by"] = CLIP
     return SourceOptions(**{**given(arguments, SourceOptions), **own})
 
 
@@ -112,6 +118,7 @@ def cut_of(arguments: Namespace) -> Cut:
 def within_of(arguments: Namespace) -> str | None:
     """Return ``within``: as asked, else ``all`` where a preset groups all images together."""
     asked: str | None = getattr(arguments, "within", None)
+    asked = "class" if asked == CLIP else asked
     name = getattr(arguments, "preset", None)
     if asked is not None or name is None:
         return asked

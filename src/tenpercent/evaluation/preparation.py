@@ -86,8 +86,8 @@ def check_classes(run: RunFolder) -> None:
     """Raise `UsageError` where the classes of a run are values that its images are grouped by (``--by``)."""
     if "by" in run.source.taken:
         raise UsageError(
-            f"the images of {run.path} are grouped by column {run.source.options['by']}, whose values are no classes "
-            "to train on; evaluate a run made without --by"
+            f"the images of {run.path} are grouped by {run.source.options['by']}, whose values are no classes to "
+            "train on; evaluate a run made without --by"
         )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import numpy.typing as npt
 
 from ...errors import SourceError
 from .annotations import ENDINGS, Annotations, find_annotations, read_annotations
@@ -18,6 +19,8 @@ from .listing import NO_IMAGES, Listing, no_images
 from .options import NO_COLUMN, SourceOptions
 from .source import ImageSource, Raw
 from .splits import choose_split
+
+Ints = npt.NDArray[np.int64]
 
 TEXT_FOLDERS = frozenset({"annotations", "annotation", "labels", "lists", "meta", "devkit"})
 _OLD_SPLITS = ("train", "val", "validation", "test")  # by rules 1, where `train` is among them
@@ -34,28 +37,16 @@ def open_folder(listing: Listing, options: SourceOptions) -> ImageSource:
     Raises:
         SourceError: no images, no such split, or class names that a case-insensitive file system would treat as equal.
     """
-    root, split, skipped = listing.root, options.split, Counter(listing.skipped)
+    root, skipped = listing.root, Counter(listing.skipped)
     if listing.parquets:
         skipped["Parquet files"] += len(listing.parquets)
     if not listing.images:
         raise no_images(root, skipped)
-    counts = Counter(path.rpartition("/")[0] for path in listing.images)
-    read_folders = _old_layout if listing.rules == 1 else read_layout
-    layout = read_folders(counts.keys(), split, str(root))
-    outside = sum(counts[folder] for folder in layout.outside)
-    if outside:
+    layout, files, classes = arranged(listing, listing.images, options)
+    if outside := sum(path.rpartition("/")[0] in layout.outside for path in listing.images):
         skipped["images outside the splits"] += outside
-    class_of = layout.class_of
-    keyed = sorted(
-        (class_of[folder], name, path)
-        for path in listing.images
-        for folder, _, name in (path.rpartition("/"),)
-        if folder in class_of
-    )
-    if not keyed:
+    if not files:
         raise no_images(root, skipped)
-    files = [path for _, _, path in keyed]
-    classes = [kind for kind, _, _ in keyed]
     said = Annotations()
     if options.label_column == NO_COLUMN:
         classes = [""] * len(files)
@@ -64,11 +55,8 @@ def open_folder(listing: Listing, options: SourceOptions) -> ImageSource:
         classes = [(said.classes or {}).get(path, "") for path in files]
     if said.classes and any((root / path) == said.file for path in listing.texts):
         skipped -= Counter({NO_IMAGES: 1})
-    names = sorted(set(classes) - {""})
-    remedy = "rename one of the two folders, or move their images into one"
-    refuse_case_twins(names, str(root), remedy, forms=listing.rules != 1)
-    codes = {name: code for code, name in enumerate(names)} | {"": -1}
-    ids = tuple(_printable(path) for path in files)
+    names, labels = coded(listing, classes)
+    ids = tuple(printable(path) for path in files)
     if len(set(ids)) < len(ids):
         raise SourceError(
             f"{root} holds two files whose names look the same once written in UTF-8; rename one"
@@ -81,14 +69,51 @@ def open_folder(listing: Listing, options: SourceOptions) -> ImageSource:
         spec=str(root),
         ids=ids,
         paths=ids,
-        labels=np.array([codes[name] for name in classes], dtype=np.int64) if names else None,
-        class_names=tuple(_printable(name) for name in names),
+        labels=labels,
+        class_names=names,
         read=read,
         split=layout.split,
         skipped=dict(skipped),
         splits=layout.splits,
         taken=_taken(listing, layout, names, said),
     )
+
+
+def arranged(
+    listing: Listing, paths: Sequence[str], options: SourceOptions
+) -> tuple[FolderLayout, list[str], list[str]]:
+    """Return the layout of a folder, and the files that are taken with the class of each, "" for none, in their order.
+
+    Args:
+        listing: the folder.
+        paths: the files of one kind in it.
+        options: those for the folder.
+    """
+    read_folders = _old_layout if listing.rules == 1 else read_layout
+    folders = {path.rpartition("/")[0] for path in paths}
+    layout = read_folders(folders, options.split, str(listing.root))
+    class_of = layout.class_of
+    keyed = sorted(
+        (class_of[folder], name, path)
+        for path in paths
+        for folder, _, name in (path.rpartition("/"),)
+        if folder in class_of
+    )
+    return layout, [path for _, _, path in keyed], [kind for kind, _, _ in keyed]
+
+
+def coded(listing: Listing, classes: Sequence[str]) -> tuple[tuple[str, ...], Ints | None]:
+    """Return the names of the classes, and the code of each file, int64[n], −1 for none; None without classes.
+
+    Raises:
+        SourceError: names that a case-insensitive file system would treat as equal.
+    """
+    names = sorted(set(classes) - {""})
+    remedy = "rename one of the two folders, or move their images into one"
+    refuse_case_twins(names, str(listing.root), remedy, forms=listing.rules != 1)
+    codes = {name: code for code, name in enumerate(names)} | {"": -1}
+    labels = np.array([codes[name] for name in classes], dtype=np.int64) if names else None
+    return tuple(printable(name) for name in names), labels
 
 
 def _annotations(listing: Listing, files: list[str], options: SourceOptions) -> Annotations:
@@ -154,15 +179,17 @@ def _old_layout(folders: Collection[str], asked: str | None, spec: str) -> Folde
     )
 
 
-def _taken(listing: Listing, layout: FolderLayout, names: list[str], labels: Annotations) -> dict[str, str]:
+def _taken(
+    listing: Listing, layout: FolderLayout, names: Collection[str], labels: Annotations
+) -> dict[str, str]:
     """Describe in words what is not obvious about the images taken."""
     said = {}
     if labels.classes and labels.file is not None:
-        said["labels"] = _printable(labels.file.name)
+        said["labels"] = printable(labels.file.name)
     elif labels.remark:
-        said["unlabelled"] = _printable(labels.remark)
+        said["unlabelled"] = printable(labels.remark)
     elif names and layout.silent:
-        levels = ", ".join(_printable(name) for name in layout.silent)
+        levels = ", ".join(printable(name) for name in layout.silent)
         said["labels"] = f"folders without the shared level{'s' if len(layout.silent) > 1 else ''} {levels}"
     if layout.crossed:
         said["splits"] = "splits from the folders within the class folders"
@@ -171,6 +198,6 @@ def _taken(listing: Listing, layout: FolderLayout, names: list[str], labels: Ann
     return said
 
 
-def _printable(path: str) -> str:
+def printable(path: str) -> str:
     """Return a path as valid UTF-8; invalid bytes become backslash escapes."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -42,6 +42,7 @@ class Listing:
         rules: see `SourceOptions.rules`.
         images, parquets: posix paths relative to it.
         texts: likewise, files that may give the classes of images.
+        videos: likewise; these are counted in `skipped` too, as for a folder of images.
         skipped: what was skipped, with counts.
         followed: number of followed links that lead out.
     """
@@ -52,6 +53,7 @@ class Listing:
     images: list[str] = field(default_factory=list)
     parquets: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    videos: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     followed: int = 0
     _kinds: dict[str, str] = field(default_factory=dict, repr=False)
@@ -70,6 +72,8 @@ class Listing:
             self.skipped[kind] += 1
             if kind is NO_IMAGES and ending.lower() in ENDINGS:
                 self.texts.append(path)
+            elif kind.endswith(VIDEOS):
+                self.videos.append(path)
 
 
 def _kind_by_ending(ending: str) -> str:
@@ -203,9 +207,9 @@ _ARCHIVES = frozenset(
     .zip .tar .gz .tgz .bz2 .xz .zst .7z .rar .tfrecord .tfrecords .h5 .hdf5 .lmdb
     """.split()  # noqa: SIM905
 )
-_VIDEOS = frozenset(
+VIDEO_ENDINGS = frozenset(
     """
-    .mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .flv .mts .m2ts .3gp
+    .mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .asf .flv .f4v .ts .mts .m2ts .mxf .ogv .vob .3gp
     """.split()  # noqa: SIM905
 )
 
@@ -229,7 +233,6 @@ _REMEDIES = (
     (POINTERS, "fetch the files with dvc pull"),
     (UNREAD, "convert the images to JPEG or PNG"),
     (ARCHIVES, "unpack the archives"),
-    (VIDEOS, "extract images from the videos"),
     (NO_ENDING, "add the extension of their format to the file names, such as .jpg"),
 )
 
@@ -244,7 +247,7 @@ def kind_of(ending: str) -> str:
         return f"{ending} {UNREAD}"
     if ending in _ARCHIVES:
         return f"{ending} {ARCHIVES}"
-    if ending in _VIDEOS:
+    if ending in VIDEO_ENDINGS:
         return f"{ending} {VIDEOS}"
     return NO_IMAGES if ending else NO_ENDING
 

@@ -17,13 +17,14 @@ from .folder import open_folder
 from .huggingface import Address, open_huggingface, without_split
 from .idx_files import has_idx_files, open_idx
 from .library_sets import open_digits, open_torchvision
-from .listing import list_folder, no_images
+from .listing import VIDEO_ENDINGS, Listing, list_folder, no_images
 from .mixed_folder import means_pictures
 from .options import NO_COLUMN, SourceOptions
 from .parquet import open_parquet
 from .source import ImageSource
 from .splits import NoSplitError, choose_split
 from .vectors import open_npy
+from .videos import open_videos
 
 __all__ = ["ImageSource", "SourceOptions", "open_source", "open_split"]
 
@@ -37,10 +38,10 @@ _COLUMNS = (
     "where",
     "by",
 )
-
+_VIDEOS = ("split", "label_column", "max_pixels", "fps", "by")
 
 PARQUET, NPY = (".parquet", ".pq"), ".npy"
-FILES = (*PARQUET, NPY)
+FILES = (*PARQUET, NPY, *sorted(VIDEO_ENDINGS))
 
 
 class Prefix(StrEnum):
@@ -54,8 +55,8 @@ def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> I
     """Open a source of images, or of existing vectors.
 
     Args:
-        spec: a folder of images or of idx files, a Parquet file or folder, a `.npy` file,
-            ``hf:NAME[:CONFIGURATION][:SPLIT]``, ``torchvision:NAME`` or ``digits``. A `Path`, or
+        spec: a folder of images or of idx files, a video or a folder of videos, a Parquet file or folder, a `.npy`
+            file, ``hf:NAME[:CONFIGURATION][:SPLIT]``, ``torchvision:NAME`` or ``digits``. A `Path`, or
             a string with a slash, is always a path.
         options: those that apply to this kind of source.
 
@@ -188,8 +189,8 @@ def split_prefix(spec: str | Path) -> tuple[Prefix | None, str]:
 def _missing(name: str) -> str:
     close = nearest(name, ["digits"])
     return (
-        f"no such file or folder: {name!r}; give a folder, a .parquet or .npy file, hf:NAME, torchvision:NAME or "
-        f"digits{close}"
+        f"no such file or folder: {name!r}; give a folder, a video, a .parquet or .npy file, hf:NAME, "
+        f"torchvision:NAME or digits{close}"
     )
 
 
@@ -197,6 +198,9 @@ def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embed
     if any((folder / mark).is_file() for mark in ("state.json", "dataset_dict.json")):
         raise SourceError(f"{folder} was written by save_to_disk; open it as hf:{folder}")
     listing = list_folder(folder, options)
+    if listing.videos and (options.fps is not None or not listing.images + listing.parquets):
+        options.allow("a folder of videos", *_VIDEOS, "follow_links")
+        return open_videos(listing, options)
     if means_pictures(listing, options):
         alone = options if options.image_column != NO_COLUMN else replace(options, image_column=None)
         alone.allow("a folder of images", "split", "follow_links", "max_pixels", "labels", "label_column")
@@ -224,6 +228,9 @@ def _open_file(path: Path, options: SourceOptions) -> ImageSource | Embeddings:
         if options.split is not None:
             choose_split(options.split, (), str(path))
         return open_npy(path, options)
+    if ending in VIDEO_ENDINGS:
+        options.allow("a video", *_VIDEOS)
+        return open_videos(Listing(path.parent, rules=options.rules, videos=[path.name]), options, path)
     raise SourceError(
-        f"{path} is a file, not a folder; give the folder of the images, or a .parquet or .npy file"
+        f"{path} is a file, not a folder; give the folder of the images, a video, or a .parquet or .npy file"
     )

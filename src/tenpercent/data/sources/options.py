@@ -16,6 +16,8 @@ RULES = (
     2  # how this version reads sources and pixels; run folders of 0.1 have no number and are read by rules 1
 )
 MAX_PIXELS = 2**30 // 4 // 3  # Pillow's own limit, 89,478,485
+FPS = 1.0
+MOST_FPS = 1000  # times are in thousandths of a second
 NO_COLUMN = "none"  # a column name that means no column
 
 
@@ -53,7 +55,9 @@ class SourceOptions:
         max_pixels: images of more pixels are rejected; None for `MAX_PIXELS`.
         where: Parquet and `hf:`: take the rows for which this condition on their columns is true, as SQL has it.
         by: Parquet and `hf:`: the column whose values take the place of the classes: images are clustered within each.
+            Videos: ``"clip"``.
         drop_bad_rows: vectors: set aside rows without a direction (zero, nan, infinite) instead of refusing them.
+        fps: videos: frames to take a second, by their times; None for `FPS`.
         rules: rules for reading: `RULES`, or 1 for run folders of version 0.1. Recorded with a run.
     """
 
@@ -70,6 +74,7 @@ class SourceOptions:
     where: str | None = None
     by: str | None = None
     drop_bad_rows: bool = False
+    fps: float | None = None
     rules: int = RULES
 
     def __post_init__(self) -> None:
@@ -85,6 +90,11 @@ class SourceOptions:
             )
         if self.max_pixels is not None and (not isinstance(self.max_pixels, int) or self.max_pixels < 1):
             raise UsageError(f"max_pixels is {self.max_pixels!r}; give a whole number of pixels above 0")
+        if self.fps is not None:
+            check_kind(self.fps, (int, float), "fps", "frames a second, such as 1 or 0.5")
+            object.__setattr__(self, "fps", float(self.fps))
+            if not 1 / MOST_FPS <= self.fps <= MOST_FPS:
+                raise UsageError(f"fps is {self.fps:g}; give a number from {1 / MOST_FPS:g} to {MOST_FPS:,}")
 
     @property
     def decoding(self) -> Decoding:
