@@ -73,7 +73,7 @@ def cut_into(n: int, seed: int) -> Pieces:
     rng = np.random.default_rng(seed)
     alone = (1, int(rng.choice([0, ROOM])))
     shard, groups, together = rng.integers((max(1, n // 8), 1, 1), (n + 1, 9, 5)).tolist()
-    return Pieces(shard, groups, together, ROOM, 1, alone)
+    return Pieces(shard, groups, together, ROOM, alone=alone)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -149,14 +149,15 @@ def balls(n: int, seed: int = 0):
 def test_little_memory_means_more_pieces_and_the_same_bytes():
     vectors = balls(3000)
     expected = first_merges(vectors, merges=300)
-    little = Pieces(
-        shard=700, groups=7, together=2, memory=150_000
-    )  # pairs are spilled, guests come a few at a time
+    # Pairs are spilled, and guests come a few at a time.
+    little = Pieces(shard=700, groups=7, together=2, memory=150_000, beside=10**6)
     same(by_tasks(vectors, little, merges=300), expected)
-    with pytest.raises(
-        MemoryBudgetError, match=r"of 3,000 vectors needs about .* may be used; .*give more memory"
-    ):
-        by_tasks(vectors, replace(little, memory=30_000), merges=2400)
+    for memory in (20_000, 30_000):
+        with pytest.raises(
+            MemoryBudgetError, match=r"needs about .* may be used; .*give more memory"
+        ) as caught:
+            by_tasks(vectors, replace(little, memory=memory), merges=2400)
+        assert caught.value.needed > caught.value.allowed == 10**6 + memory
 
 
 def test_a_driver_that_was_killed_resumes_from_the_files_there_are(tmp_path):

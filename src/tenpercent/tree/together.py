@@ -343,6 +343,7 @@ class _Growth:
             [{"mine": mine} for mine in range(count)],
             upto=upto,
             memory=place.pieces.memory,
+            beside=place.pieces.beside,
             until=until,
         )
         untouched = Standing(self.standing.merges, self.standing.part(share, NOBODY).counts)
@@ -350,20 +351,16 @@ class _Growth:
 
     def _check(self, share: Shares, work: Counts, count: int) -> None:
         """Raise with what a share needs, and what would fit, where one component has too many pairs."""
-        memory = EDGES * self.place.pieces.memory
+        pieces, n = self.place.pieces, len(self.points)
         pairs = np.bincount(share[work > 0], weights=work[work > 0], minlength=count)
         points = np.bincount(share[share != NOBODY], minlength=count)
-        needed = max(
-            edges_of(a, b) * BYTES_PER_EDGE for a, b in zip(pairs.tolist(), points.tolist(), strict=True)
-        )
-        if needed > memory:
-            n = len(self.points)
-            fitting = self.sample.radius((memory / BYTES_PER_EDGE) ** 2 / (LIVE**2 * n))
-            asked = f"height {self.limit:.6g}" if self.merges is None else f"{self.merges:,} merges"
+        needed = max(map(edges_of, pairs.tolist(), points.tolist())) * BYTES_PER_EDGE / EDGES
+        if needed > pieces.memory:
+            fitting = self.sample.radius((EDGES * pieces.memory / BYTES_PER_EDGE) ** 2 / (LIVE**2 * n))
             raise MemoryBudgetError(
-                asked,
-                needed=int(needed / EDGES),
-                allowed=self.place.pieces.memory,
+                f"height {self.limit:.6g}" if self.merges is None else f"{self.merges:,} merges",
+                needed=pieces.beside + int(needed),
+                allowed=pieces.beside + pieces.memory,
                 fits=self.sample.merges(fitting),
                 n=n,
             )

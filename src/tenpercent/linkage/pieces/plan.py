@@ -28,7 +28,8 @@ class Pieces:
         shard: rows of a shard.
         groups: number of groups of cells.
         together: tasks done at once, and so the least number of shares of the components.
-        memory: bytes of one task, beside what every task takes.
+        memory: bytes of one task …
+        beside: … and those that every task takes beside them.
         threads: of one task.
         alone: threads and bytes of a task that has a machine for itself.
     """
@@ -37,6 +38,7 @@ class Pieces:
     groups: int
     together: int
     memory: int
+    beside: int = 0
     threads: int = 1
     alone: tuple[int, int] = (1, 0)
 
@@ -71,7 +73,9 @@ class Pieces:
             raise MemoryBudgetError("any clustering", needed=beside + LEAST, allowed=memory, fits=0, n=n)
         least = n * (row + BESIDE) / (ROWS * left)
         groups = 1 if width > WIDEST else max(math.ceil(least), min(2 * together, math.ceil(n / SMALL)))
-        return cls(min(SHARD, max(1, math.ceil(n / together))), groups, together, left, threads, alone)
+        return cls(
+            min(SHARD, max(1, math.ceil(n / together))), groups, together, left, beside, threads, alone
+        )
 
     def shards(self, n: int) -> list[tuple[int, int]]:
         """Return where each shard of n rows begins and ends."""

@@ -111,7 +111,14 @@ def split(inputs: Sequence[Path], output: Path, *, count: int) -> None:
 
 
 def walk_share(
-    inputs: Sequence[Path], output: Path, *, mine: int, upto: float, memory: int, until: int | None = None
+    inputs: Sequence[Path],
+    output: Path,
+    *,
+    mine: int,
+    upto: float,
+    memory: int,
+    beside: int = 0,
+    until: int | None = None,
 ) -> None:
     """Walk the pairs of one share.
 
@@ -121,7 +128,8 @@ def walk_share(
         output: the `Standing` after, of this share: its new merges alone, and its counts.
         mine: its number.
         upto: only pairs up to this dissimilarity are walked.
-        memory: bytes that this may take.
+        memory: bytes that this may take …
+        beside: … and those that it takes whatever the pairs are.
         until: stop at so many merges, as `walk` does; None to walk all.
     """
     path, before, *files = inputs
@@ -144,9 +152,9 @@ def walk_share(
         done += len(closing)
         if until is not None and done >= until:
             break
-        if (needed := len(clusters.a) * BYTES_PER_EDGE) > EDGES * memory:
-            allowed = int(EDGES * memory)
-            raise MemoryBudgetError("the walk", needed=2 * needed, allowed=allowed, fits=0, n=len(share))
+        if (needed := len(clusters.a) * BYTES_PER_EDGE / EDGES) > memory:  # and there is more to come
+            needed, allowed = beside + 2 * int(needed), beside + memory
+            raise MemoryBudgetError("the walk", needed=needed, allowed=allowed, fits=0, n=len(share))
     Standing(joined(found), PairCounts(own[clusters.a], own[clusters.b], clusters.seen)).save(output)
 
 
