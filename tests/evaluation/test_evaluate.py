@@ -21,6 +21,7 @@ from PIL import Image
 
 import tenpercent as tp
 from forked import start, start_command
+from shuffled import Shuffled
 from tenpercent.cli.main import main
 from tenpercent.cli.parser import build_parser
 from tenpercent.cli.values import request_of
@@ -33,7 +34,8 @@ from tenpercent.embedding.precision import Choice
 from tenpercent.embedding.recipe import Flip, Recipe
 from tenpercent.embedding.settings import Precision
 from tenpercent.errors import TrainingFailedError, UsageError
-from tenpercent.evaluation import experiment, stage, training
+from tenpercent.evaluation import experiment, stage, training, trial_tasks
+from tenpercent.evaluation.claims import Claims
 from tenpercent.evaluation.evaluation_set import given_set
 from tenpercent.evaluation.preparation import Preparation
 from tenpercent.evaluation.presets import Protocol
@@ -113,6 +115,53 @@ def test_what_is_there_is_not_trained_again_and_more_adds_to_it(run: Path) -> No
     more = evaluate(run, EvaluationRequest(keep=(0.8,), arms=("kcenter",), trials=1), SHORT)
     assert len(more.table) == 7 and more.progress.done == 1
     assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def test_trainings_as_tasks_come_to_the_same(run: Path, tmp_path: Path) -> None:
+    request = EvaluationRequest(keep=(0.5,), trials=2)
+    expected = [row for row in evaluate(run, request, SHORT).own.to_pylist() if row["arm"] in request.arms]
+    spread = Path(shutil.copytree(run, tmp_path / "run"))
+    for row in sorted((spread / "trainings").glob("*-*.parquet")):
+        if not row.name.startswith("full-1.0-000-"):
+            row.unlink()
+    engine = Shuffled()
+    found = evaluate(spread, request, SHORT, engine)
+    assert found.progress.done == len(engine.done) + 1 == len(expected)
+    assert {task.gpu for task in engine.done} == {True}
+    for row, other in zip(found.own.to_pylist(), expected, strict=True):
+        for name in ("arm", "fraction", "trial", "seed", "n", "kept", "steps", "status"):
+            assert row[name] == other[name]
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)
+    assert not list(spread.rglob("*.partial")) and not list((spread / "trainings").glob("*.claim"))
+
+
+def test_a_training_of_another_process_is_waited_for(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spread = Path(shutil.copytree(run, tmp_path / "run"))
+    gone = sorted((spread / "trainings").glob("full-*.parquet"))[0]
+    elsewhere = gone.rename(tmp_path / gone.name)
+    claims = Claims(spread / "trainings")
+    waited = []
+
+    def finished(_: float) -> None:
+        waited.append(1)
+        shutil.copy(elsewhere, gone)
+
+    monkeypatch.setattr(trial_tasks.time, "sleep", finished)
+    with claims.claim(gone.stem) as ours:
+        assert ours
+        found = evaluate(spread, EvaluationRequest(keep=(0.5,), trials=2), SHORT, Shuffled())
+    assert waited == [1] and found.progress.done == 6
+    assert gone.read_bytes() == elsewhere.read_bytes()
+
+
+@pytest.mark.parametrize("words", [["--find"], ["--network", "head"]])
+def test_what_is_not_spread_refuses_machines(
+    run: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(run), *words, "--workers", "2"]) == 2
+    assert "--workers has no meaning for" in capsys.readouterr().err
 
 
 def test_what_is_known_is_said_and_shown(run: Path) -> None:

@@ -9,6 +9,7 @@ import tenpercent as tp
 
 from ..errors import UsageError, counted, quoted
 from .values import (
+    ENGINES,
     by_heads,
     cut_of,
     embedder_of,
@@ -246,6 +247,8 @@ def evaluate(arguments: Namespace) -> None:
     if by_heads(arguments):
         _evaluate_by_heads(arguments)
         return
+    if arguments.find:
+        refuse(arguments, ENGINES, "--find, which makes one training run after the other")
     protocol, trials = protocol_of(arguments.run, arguments.preset)
     protocol = protocol.override(**given(arguments, protocol.override))
     if arguments.finetune:
@@ -264,7 +267,7 @@ def evaluate(arguments: Namespace) -> None:
         evaluation, ended = find(arguments.run, request, protocol, arguments.margin)
         _say(f"{ended.sentence}\n")
     else:
-        evaluation = evaluate(arguments.run, request, protocol)
+        evaluation = evaluate(arguments.run, request, protocol, engine_of(arguments))
     _say(finish(arguments.run, evaluation, arguments.margin))
 
 
@@ -282,6 +285,7 @@ def _confirming(arguments: Namespace, fraction: float | None) -> str:
 
 def _evaluate_by_heads(arguments: Namespace) -> None:
     """Fit heads on the run's frozen vectors."""
+    refuse(arguments, ENGINES, "heads, which are fitted here")
     from ..evaluation.heads.stage import evaluate_by_heads, find_by_heads
     from ..evaluation.preparation import EvaluationRequest
     from ..evaluation.stage import finish

@@ -330,6 +330,7 @@ COMMANDS = (
                 "search for the smallest fraction of --keep whose loss stays within --margin with 95%% confidence, "
                 "with up to --trials training runs per fraction",
             ),
+            ENGINE,
             DRY_RUN,
             group(
                 "evaluation set",

@@ -88,6 +88,9 @@ def embedder_of(arguments: Namespace) -> Embedder | ByLabels | None:
     return replace(preset(arguments.preset).training, **{**lengths, **flags})
 
 
+ENGINES = ("workers", "ray")  # the flags that ask for one
+
+
 def engine_of(arguments: Namespace) -> Engine | None:
     """Return the place that the flags ask for; None for this process."""
     if arguments.workers is not None:

@@ -28,6 +28,7 @@ from .presets import Protocol, preset
 from .trials import FULL, RANDOM, SEMANTIC, Trial
 
 if TYPE_CHECKING:
+    from ..tasks.task import Engine
     from .experiment import Trainer, TrialProgress
     from .find import SearchResult
 
@@ -57,7 +58,9 @@ class Evaluation:
         return self.table.filter(pc.field("protocol") == self.protocol)
 
 
-def evaluate(what: str | Path, request: EvaluationRequest, protocol: Protocol) -> Evaluation:
+def evaluate(
+    what: str | Path, request: EvaluationRequest, protocol: Protocol, engine: Engine | None = None
+) -> Evaluation:
     """Train once for each arm, fraction and trial, and store the results.
 
     Training runs differ only in their images and seeds. Stored ones are not repeated; an interrupted one resumes from
@@ -67,13 +70,15 @@ def evaluate(what: str | Path, request: EvaluationRequest, protocol: Protocol) -
         what: a run folder of labelled images.
         request: the comparison.
         protocol: the training settings.
+        engine: the place for training runs: `Ray`, `Processes`; each then takes one CPU, or a GPU where there are
+            some. None for this process and others of this machine.
 
     Raises:
         UsageError: no labels, nothing to test on, an unknown arm or network, or a fraction out of its range.
         MissingExtraError: torch is not installed.
         StageError: the folder holds results of other images or of a newer version.
     """
-    from .experiment import missing, progress_of, run_trials
+    from .experiment import missing, progress_of
 
     run = RunFolder.open(what)
     ready = Preparation.of(run, request)
@@ -81,8 +86,6 @@ def evaluate(what: str | Path, request: EvaluationRequest, protocol: Protocol) -
     left = missing(trials, results, key)
     if left:
         ready.check(protocol)
-        from ..embedding.loop import threads
-
         test = ready.test_set
         log.info(
             "%s; testing on %s (%s)",
@@ -93,17 +96,32 @@ def evaluate(what: str | Path, request: EvaluationRequest, protocol: Protocol) -
         ready.report_decisions()
         _warn(run, protocol)
         ready.make_trees()
-        train, most = ready.trainer(protocol)
-        # By the trials asked for, not those left: the last bits of the weights depend on it.
-        own, together = threads_of_each(min(most, len(trials))), min(most, left)
-        if together > 1:
-            log.info("%d training runs at once; the lines below are of one of them", together)
-        with threads(own):
-            with _other_processes((what, request, protocol, own), together - 1):
-                run_trials(trials, ready.arms, results, key, train)
-            # Results left by another process, however it ended.
-            run_trials(trials, ready.arms, results, key, train)
+        if engine is None:
+            _train_here(what, ready, protocol, left)
+        else:
+            from .trial_tasks import train_by_tasks
+
+            with engine.opened(run.path) as runner:
+                train_by_tasks(ready, protocol, runner)
     return Evaluation(results.rebuild(), progress_of(trials, results, key), key)
+
+
+def _train_here(what: str | Path, ready: Preparation, protocol: Protocol, left: int) -> None:
+    """Train what is missing in this process, and in others of this machine where that is quicker."""
+    from ..embedding.loop import threads
+    from .experiment import run_trials
+
+    trials, arms, results, key = ready.trials, ready.arms, ready.results, ready.key(protocol)
+    train, most = ready.trainer(protocol)
+    # By the trials asked for, not those left: the last bits of the weights depend on it.
+    own, together = threads_of_each(min(most, len(trials))), min(most, left)
+    if together > 1:
+        log.info("%d training runs at once; the lines below are of one of them", together)
+    with threads(own):
+        with _other_processes((what, ready.request, protocol, own), together - 1):
+            run_trials(trials, arms, results, key, train)
+        # Results left by another process, however it ended.
+        run_trials(trials, arms, results, key, train)
 
 
 def protocol_of(what: str | Path, name: str | None) -> tuple[Protocol, int]:

@@ -163,8 +163,11 @@ class OnRay:
     def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
         """See `Runner`."""
         errors, alone = self._ray.exceptions, self.capacity(None).alone.threads
+        gpus = any(node["Resources"].get("GPU") for node in self._nodes())
         running = {
-            self._answer.options(num_cpus=alone if task.alone else 1, name=task.name).remote(task): task
+            self._answer.options(
+                num_cpus=alone if task.alone else 1, num_gpus=int(gpus and task.gpu), name=task.name
+            ).remote(task): task
             for task in sorted(tasks, key=lambda task: not task.alone)
         }
         try:

@@ -35,6 +35,7 @@ class Task:
         inputs: the files it reads, by absolute paths: another machine may do it.
         output: the file it makes, likewise; its name holds the fingerprint of inputs and settings.
         alone: whether it takes all CPUs and all memory of a machine.
+        gpu: whether it takes a GPU where the machines of a cluster have some.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Task:
     inputs: tuple[Path, ...]
     output: Path
     alone: bool = False
+    gpu: bool = False
 
 
 class Share(NamedTuple):
