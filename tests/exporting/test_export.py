@@ -388,7 +388,7 @@ def test_indices_and_csv_say_what_kind_of_target_they_make(photos: ImageSource, 
 
 def test_an_unknown_format_names_those_there_are(photos: ImageSource, tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"'folders'; it must be one of indices, folder, csv, hf; did you mean folder"
+        UsageError, match=r"'folders'; it must be one of indices, folder, csv, hf, times, cut; did you mean folder"
     ):
         export(selection_of(photos, KEPT), None, "folders", tmp_path / "kept")
 

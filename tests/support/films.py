@@ -28,6 +28,7 @@ def film(
     rate: int = 10,
     times: Sequence[float] | None = None,
     turned: int = 0,
+    keys: int = 20,
     options: dict[str, str] | None = None,
 ) -> Path:
     """Write a video that shows each scene for some seconds; a white bar in it grows with the frames.
@@ -39,12 +40,13 @@ def film(
         rate: frames a second.
         times: seconds of each frame, instead of even ones.
         turned: degrees by which players are to turn it counterclockwise.
+        keys: frames from one key frame to the next.
         options: of the container.
     """
     codec = {".avi": "mpeg4", ".webm": "libvpx-vp9"}.get(path.suffix, "libx264")
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", container_options=options or {}) as container:
-        stream = container.add_stream(codec, rate=rate, options={"g": "20", "crf": "18"})
+        stream = container.add_stream(codec, rate=rate, options={"g": str(keys), "crf": "18"})
         stream.width, stream.height = SIZE
         stream.pix_fmt, stream.codec_context.time_base = "yuv420p", UNIT
         if turned:

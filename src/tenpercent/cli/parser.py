@@ -157,8 +157,9 @@ COMMANDS = (
             RUN,
             flag(
                 "--format",
-                "indices|folder|csv|hf",
-                "row numbers (.npy, .txt), class folders, a table of all images, or a Hugging Face data set",
+                "indices|folder|csv|hf|times|cut",
+                "row numbers (.npy, .txt), class folders, a table of all images, a Hugging Face data set; of videos "
+                "the times of kept frames, or a list for ffmpeg of what is kept",
                 required=True,
             ),
             flag("--to", "PATH", "file or folder to write; nothing is overwritten", required=True),

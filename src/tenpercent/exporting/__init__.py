@@ -32,7 +32,8 @@ def export(
         format: `indices` (``indices.npy``, int64[k], and ``indices.txt``: row numbers in the source),
             `folder` (a subfolder a class; hard links to the source's files where that is possible),
             `csv` (a row a kept image, with all columns of ``selection.table``),
-            `hf` (a folder for ``datasets.load_from_disk`` and a Parquet file beside it).
+            `hf` (a folder for ``datasets.load_from_disk`` and a Parquet file beside it); of videos `times` (a table of
+            the kept frames' times) and `cut` (a list of the kept stretches for ffmpeg).
         to: the folder to make, the file for `csv`; written whole or not at all, and never over anything.
         without: ids of missing images; `folder` and `hf` leave them out.
 
@@ -40,12 +41,13 @@ def export(
         The summary of the files written.
 
     Raises:
-        UsageError: `to` exists or lies within the source; `folder` or `hf` of ready vectors.
+        UsageError: `to` exists or lies within the source; an image format of ready vectors; `times` or
+            `cut` of other images than videos.
         MissingExtraError: `hf` without the package `datasets`.
         StageError: the source is not the one the selection was made from.
         TenpercentError: an image can no longer be read, the disk is full, or `to` can't be written.
     """
-    from . import folder, hf, rows
+    from . import folder, hf, rows, times
 
     format = ExportFormat(format)  # noqa: A001
     to = to if to.name else to.absolute()  # "." has no name, and files are written under one or beside it
@@ -61,4 +63,8 @@ def export(
         )
     kept = kept.without(without)
     kept.check(source)
+    if format is ExportFormat.TIMES:
+        return times.write_times(kept, source, to)
+    if format is ExportFormat.CUT:
+        return times.write_cut(kept, source, to)
     return (folder.write_folder if format is ExportFormat.FOLDER else hf.write_dataset)(kept, source, to)

@@ -19,6 +19,8 @@ class ExportFormat(StrEnum):
     FOLDER = "folder"
     CSV = "csv"
     HF = "hf"
+    TIMES = "times"
+    CUT = "cut"
 
     @property
     def has_images(self) -> bool:

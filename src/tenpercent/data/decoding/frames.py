@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -104,6 +105,43 @@ def stamp(milliseconds: int) -> str:
     """Return a time as ``00:01:23.400``."""
     seconds, parts = divmod(milliseconds, PARTS)
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{parts:03d}"
+
+
+def stamped(name: str) -> tuple[str, int] | None:
+    """Return the video and the milliseconds of a frame's id; None where it is none."""
+    found = re.fullmatch(r"(.+)#(\d\d+):(\d\d):(\d\d)\.(\d\d\d)", name, re.DOTALL)
+    if found is None:
+        return None
+    hours, minutes, seconds, parts = map(int, found.groups()[1:])
+    return found[1], ((hours * 60 + minutes) * 60 + seconds) * PARTS + parts
+
+
+def cut_points(path: Path, pieces: Sequence[tuple[int, int | None]]) -> list[tuple[float, float | None]]:
+    """Return where pieces of a video begin and end for FFmpeg, which compares ends with times of decoding.
+
+    Args:
+        path: the video.
+        pieces: of each the milliseconds at which it begins, and at which what follows it does; None for the end.
+
+    Returns:
+        Of each the time of its first frame, and the decoding time of the first packet that is not of it, in seconds of
+        the file. The last frames of a piece are missing where they are stored after that packet.
+
+    Raises:
+        Unreadable, MissingExtraError: see `clip_times`.
+    """
+    times, found = clip_times(path), []
+    with require("av", EXTRA).open(str(path)) as container:
+        stored = [
+            (times.milliseconds(one.pts), one.dts)
+            for one in container.demux(_stream(container))
+            if one.size and None not in (one.pts, one.dts)
+        ]
+    for begin, end in pieces:
+        first = next(time for time in times.frames.tolist() if times.milliseconds(time) >= begin)
+        last = None if end is None else next((dts for at, dts in stored if at >= end), None)
+        found.append((float(first * times.unit), None if last is None else float(last * times.unit)))
+    return found
 
 
 @dataclass(frozen=True)
