@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from .data.sources.changes import Change, check_not_skipped, takes_it
+from .data.sources.changes import Change, check_not_skipped, said_change, takes_it
 from .data.sources.given import as_embeddings, is_place, with_columns
 from .data.sources.given_file import stored_given
 from .data.sources.options import SourceOptions
@@ -28,7 +28,7 @@ from .errors import StageError, UsageError
 from .progress import Stopwatch
 from .selection.confirmation import confirm
 from .tasks.task import running_on
-from .tree.cut import DEPTH, Cut, check_cut, check_grows, check_layer, one_cut
+from .tree.cut import DEPTH, Cut, check_cut, check_grows, check_layer, one_cut, scoped
 from .tree.memory_limit import checked_memory
 
 if TYPE_CHECKING:  # numba and torch are loaded by the stage that needs them
@@ -107,6 +107,7 @@ def run(
         check_vectors_alone("what is given", embedder, holdout)
         source, options = stored_given(source, options, folder, values, reread=reread)
     options, opened = open_for_run(source, options, folder, reread=reread)
+    cut = scoped(cut, opened.taken)
     check_cut(cut, opened)
     check_grows(cut, folder)
     if out is None:
@@ -169,7 +170,7 @@ def cluster(
 
     opened = OpenRun.open(what)
     with running_on(engine, opened.folder.path):
-        return cluster_run(opened, depth, allowed)
+        return cluster_run(opened, scoped(depth, opened.folder.source.taken), allowed)
 
 
 def _check_has_files(engine: Engine | None) -> None:
@@ -336,7 +337,7 @@ def export(
 
     Args:
         what: a run folder.
-        format: ``indices``, ``folder``, ``csv`` or ``hf``; of videos also ``times`` or ``cut``.
+        format: ``indices``, ``folder``, ``csv`` or ``hf``; of videos also ``times`` or ``cut``, of boxes ``coco``.
         to: the path to write to; nothing there is overwritten.
         ignore_decisions: write the cut as if there were no decisions.
 
@@ -366,6 +367,8 @@ def export(
     source, change, notes = None, Change(), []
     try:
         source, change = run.present(closely=chosen.has_images) or (None, Change())
+        if change and chosen.has_annotations:
+            raise StageError(said_change(change, run.folder))
     except (UsageError, StageError) as gone:
         if chosen.has_images:
             raise
@@ -380,4 +383,6 @@ def export(
     notes += describe_change(change, selection.ids[selection.kept_by_id].tolist(), chosen)
     if change and source is not None:
         notes.append(f"{takes_it(run.folder)}.")
-    return replace(found, notes=(*found.notes, *notes, *describe_left_out(run.folder.path)))
+    if run.folder.source.noun == "image" or not chosen.has_annotations:
+        notes += describe_left_out(run.folder.path)
+    return replace(found, notes=(*found.notes, *notes))

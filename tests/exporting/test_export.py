@@ -62,6 +62,7 @@ def photos(tmp_path: Path) -> ImageSource:
         file.write_bytes(picture(number * 20, "JPEG" if path.lower().endswith("jpg") else "PNG"))
     return ImageSource(
         spec=str(tmp_path / "photos"),
+        folder=tmp_path / "photos",
         ids=tuple(paths),
         paths=tuple(paths),
         labels=np.array([label for _, label in where], dtype=np.int64),
@@ -388,7 +389,8 @@ def test_indices_and_csv_say_what_kind_of_target_they_make(photos: ImageSource, 
 
 def test_an_unknown_format_names_those_there_are(photos: ImageSource, tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"'folders'; it must be one of indices, folder, csv, hf, times, cut; did you mean folder"
+        UsageError,
+        match=r"'folders'; it must be one of indices, folder, csv, hf, times, cut, coco; did you mean folder",
     ):
         export(selection_of(photos, KEPT), None, "folders", tmp_path / "kept")
 

@@ -27,7 +27,7 @@ from ..embedding.timing import IdleTimer, fastest
 from ..embedding.update import check_update
 from ..errors import bytes_text, counted, duration_text, require
 from ..linkage.threads import cpus
-from ..tree.cut import Cut, check_cut
+from ..tree.cut import Cut, check_cut, scoped
 from ..tree.memory_limit import checked_memory
 from .dry_run_tasks import class_sizes, spread_clustering
 from .quicker_ways import quicker
@@ -96,6 +96,7 @@ def plan(
     """
     cut, allowed, place = cut or Cut(), checked_memory(memory), run_folder_of(source, out)
     options, opened = open_for_run(source, options, place, reread=reread)
+    cut = scoped(cut, opened.taken)
     check_cut(cut, opened)
     folder = RunFolder.at(place)
     size = None if engine is None else engine.size(allowed)

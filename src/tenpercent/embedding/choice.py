@@ -57,6 +57,8 @@ def default_embedder(source: ImageSource, asked: Embedder | ByLabels | None = No
         return fine_tuned(replace(asked, side=side, batch=asked.batch or few), labelled)
     if asked is not None:
         return asked
+    if source.annotations:  # boxes are cut out of photos, and an image has several
+        return Pretrained()
     return Supervised() if labelled and not are_photos(source) else Pretrained()
 
 

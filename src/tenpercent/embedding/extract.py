@@ -167,7 +167,7 @@ def check_labels(source: ImageSource, embedder: Embedder, rows: Ints) -> None:
         remedy = "leave out --finetune"
     if source.labels is None or not source.has_classes:
         raise UsageError(
-            f"{source.spec} has no labels to train on{'' if source.labels is None else ' (--by)'}; {remedy}"
+            f"{source.spec} has no labels to train on{'' if source.labels is None else ' (they are groups)'}; {remedy}"
         )
     codes = np.unique(source.labels[rows])
     codes = codes[codes >= 0]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..data.sources.changes import Change, RecordedImages, compare
 from ..data.sources.holdout import split_again, write_holdout
+from ..data.sources.opening import place_of
 from ..data.sources.options import SourceOptions
 from ..data.sources.source import ImageSource
 from ..data.store.added import moved_twice, read_added, write_added
@@ -74,7 +75,7 @@ def needed_update(run: RunFolder, source: ImageSource) -> Update | None:
         return None
     was, gone = run.source.spec, len(change.gone)
     other_place = was != source.spec
-    if gone == n or (other_place and (2 * gone >= n or Path(was).exists())):
+    if gone == n or (other_place and (2 * gone >= n or place_of(was).exists())):
         raise RunFolderError(
             f"{run.path} holds a run of {was}, not of {source.spec}, which has other images: {change}; choose another "
             "--out"

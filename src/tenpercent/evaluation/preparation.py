@@ -13,7 +13,7 @@ import numpy as np
 
 from ..data.sources.options import SourceOptions
 from ..data.sources.pictures import picture_options
-from ..data.sources.source import ImageSource
+from ..data.sources.source import SETS, ImageSource
 from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.files import fingerprint
 from ..data.store.run_folder import RunFolder, Stage
@@ -88,6 +88,11 @@ def check_classes(run: RunFolder) -> None:
         raise UsageError(
             f"the images of {run.path} are grouped by {run.source.options['by']}, whose values are no classes to "
             "train on; evaluate a run made without --by"
+        )
+    if SETS in run.source.taken:
+        raise UsageError(
+            f"the labels of {run.path} are sets of classes, not classes to train on; evaluate a run of its objects "
+            "(--unit object)"
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data.sources.boxes.opening import BoxFormat
 from ..errors import UsageError
 from .kept import Kept
 from .summary import ExportFormat, ExportSummary, describe_change
@@ -33,7 +34,8 @@ def export(
             `folder` (a subfolder a class; hard links to the source's files where that is possible),
             `csv` (a row a kept image, with all columns of ``selection.table``),
             `hf` (a folder for ``datasets.load_from_disk`` and a Parquet file beside it); of videos `times` (a table of
-            the kept frames' times) and `cut` (a list of the kept stretches for ffmpeg).
+            the kept frames' times) and `cut` (a list of the kept stretches for ffmpeg); `coco` (the annotations of such
+            a source without the images that went, and the images).
         to: the folder to make, the file for `csv`; written whole or not at all, and never over anything.
         without: ids of missing images; `folder` and `hf` leave them out.
 
@@ -47,7 +49,7 @@ def export(
         StageError: the source is not the one the selection was made from.
         TenpercentError: an image can no longer be read, the disk is full, or `to` can't be written.
     """
-    from . import folder, hf, rows, times
+    from . import annotated_set, folder, hf, rows, times
 
     format = ExportFormat(format)  # noqa: A001
     to = to if to.name else to.absolute()  # "." has no name, and files are written under one or beside it
@@ -61,6 +63,8 @@ def export(
             f"this run was made from ready vectors: it has no images for the format {format.value!r}; "
             f"choose --format indices or csv"
         )
+    if format.has_annotations:
+        return annotated_set.write_annotated_set(selection, source, BoxFormat(format), to)
     kept = kept.without(without)
     kept.check(source)
     if format is ExportFormat.TIMES:

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from ..data.sources.folder_layout import plain_names
+from ..data.sources.options import Unit
 from ..data.sources.source import ImageSource
 from ..progress import bar
 from .encoded import gone, named, read_encoded
@@ -66,19 +67,15 @@ def class_folders(class_names: list[str | None], root: Path, taken: FreeNames) -
 
 def write_image(source: ImageSource, row: int, folder: Path, names: FreeNames) -> str:
     """Put one image into `folder`; return the way: ``linked``, ``copied``, ``followed`` (a link) or ``written``."""
-    path = source.paths[row]
+    path = source.paths[row] if source.unit is Unit.IMAGE else None  # a part of a file is written as its own
     name = safe_name(PurePosixPath(path or source.ids[row]).name)
-    place = Path(source.spec, path or "")
+    place = Path(source.folder or source.spec, path or "")
     if path is not None and place.is_file():
-        file, target = place.resolve(), folder / names.free(name)
         try:
-            file.open("rb").close()
+            place.open("rb").close()
         except OSError as error:
             raise gone(source, row, error) from error
-        if file == place:
-            return link_or_copy(file, target)
-        shutil.copyfile(file, target)  # a link would let a change here change a store shared by others
-        return "followed"
+        return put(place, folder / names.free(name))
     data = read_encoded(source, row)
     try:
         name = named(data, name)
@@ -86,6 +83,15 @@ def write_image(source: ImageSource, row: int, folder: Path, names: FreeNames) -
         raise gone(source, row, error) from error
     (folder / names.free(shortened(name))).write_bytes(data)
     return "written"
+
+
+def put(file: Path, target: Path) -> str:
+    """Make `target` another name of `file`, or a copy; return the way: ``linked``, ``copied`` or ``followed``."""
+    real = file.resolve()
+    if real == file:
+        return link_or_copy(real, target)
+    shutil.copyfile(real, target)  # a link would let a change here change a store shared by others
+    return "followed"
 
 
 def link_or_copy(file: Path, target: Path) -> str:

@@ -21,11 +21,17 @@ class ExportFormat(StrEnum):
     HF = "hf"
     TIMES = "times"
     CUT = "cut"
+    COCO = "coco"
 
     @property
     def has_images(self) -> bool:
         """True where it holds the images themselves."""
-        return self in (ExportFormat.FOLDER, ExportFormat.HF)
+        return self in (ExportFormat.FOLDER, ExportFormat.HF, ExportFormat.COCO)
+
+    @property
+    def has_annotations(self) -> bool:
+        """True where it holds the annotations that the images were made of."""
+        return self is ExportFormat.COCO
 
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:

@@ -47,7 +47,7 @@ def check_free(*targets: Path) -> None:
 
 def check_outside(target: Path, source: ImageSource) -> None:
     """Raise `UsageError` where `target` lies in the folder of `source`, which would then hold it."""
-    root = Path(source.spec)
+    root = source.folder or Path(source.spec)
     if root.is_dir() and target.resolve().is_relative_to(root.resolve()):
         raise UsageError(f"{target} lies within the source {root} and would add to it; choose a --to outside")
 

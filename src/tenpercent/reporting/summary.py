@@ -15,6 +15,7 @@ from ..data.store.results import read_results
 from ..data.store.run_folder import RunFolder, Stage
 from ..errors import counted, quoted, shown
 from ..selection.selection import Selection
+from ..selection.whole_images import redundant_images
 from ..tree.gap import describe_gap, said_height
 from ..tree.merges_file import read_heights
 
@@ -29,13 +30,15 @@ def describe_selection(run: str | Path, selection: Selection) -> str:
         selection: the selection.
     """
     folder = RunFolder.open(run)
-    n, removed = len(selection), len(selection.removed)
+    n, removed, noun = len(selection), len(selection.removed), folder.source.noun
     lines = [
-        f"{describe_request(selection)}: removed {removed:,} of {counted(n, 'image')} ({removed / n:.1%}), "
+        f"{describe_request(selection, noun)}: removed {removed:,} of {counted(n, noun)} ({removed / n:.1%}), "
         f"kept {n - removed:,}{_describe_rounding(selection)}."
     ]
     if removed:
-        lines.append(_describe_groups(selection))
+        lines.append(_describe_groups(selection, noun))
+    if noun == "object":
+        lines.append(describe_images_of(selection))
     if selection.strategy == "semantic":
         selected = folder.stage(Stage.SELECT)
         scale = describe_scale(selection, None if selected is None else selected.mean_dissimilarity)
@@ -46,14 +49,21 @@ def describe_selection(run: str | Path, selection: Selection) -> str:
     return "\n".join([*lines, *selection.notes])
 
 
-def describe_request(selection: Selection) -> str:
+def describe_images_of(selection: Selection) -> str:
+    """Return what a selection of objects means for their images."""
+    n, redundant = len(set(selection.table["path"].to_pylist())), len(redundant_images(selection))
+    said = f"{redundant:,} ({redundant / n:.1%}) keep none of them and {'is' if redundant == 1 else 'are'} redundant"
+    return f"Of {counted(n, 'image')} with objects, {said}; {n - redundant:,} stay."
+
+
+def describe_request(selection: Selection, noun: str = "image") -> str:
     """Return what was asked for: a fraction is a quota, not a finding."""
     settings = selection.settings
     by = "" if selection.strategy == "semantic" else f" by {selection.strategy}"
     if settings.get("threshold") is not None:
-        return f"Asked to group images up to {settings['threshold']:g} apart{by}"
+        return f"Asked to group {noun}s up to {settings['threshold']:g} apart{by}"
     if settings.get("count") is not None:
-        return f"Asked to keep {counted(settings['count'], 'image')}{by}"
+        return f"Asked to keep {counted(settings['count'], noun)}{by}"
     return f"Asked to keep {100 * settings['keep']:.4g}%{by}"
 
 
@@ -82,7 +92,7 @@ def describe_scale(selection: Selection, mean: float | None) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _describe_groups(selection: Selection) -> str:
+def _describe_groups(selection: Selection, noun: str) -> str:
     gone = ~selection.kept_by_id
     groups = len(np.unique(selection.group[gone]))
     largest = int(selection.group_size.max(initial=1))
@@ -91,8 +101,8 @@ def _describe_groups(selection: Selection) -> str:
     without = int(gone.sum()) - int(represented.sum())
     but = f", except {without:,} removed by decision with nothing kept in their place" if without else ""
     return (
-        f"They are in {counted(groups, 'group')}, the largest of {counted(largest, 'image')}; every removed "
-        f"image is within {said_height(farthest)} of the one kept for it{but}."
+        f"They are in {counted(groups, 'group')}, the largest of {counted(largest, noun)}; every removed "
+        f"{noun} is within {said_height(farthest)} of the one kept for it{but}."
     )
 
 
@@ -131,7 +141,7 @@ def describe_rejected(run: str | Path) -> list[str]:
     first = [f"  {shown(one['id'])}: {shown(one['reason'])}" for one in table.slice(0, SHOWN).to_pylist()]
     more = len(table) - len(first)
     rest = [f"  … and {more:,} more, with the reasons: {folder.rejected}"] if more else []
-    return [f"{counted(len(table), 'image')} rejected:", *first, *rest]
+    return [f"{counted(len(table), folder.source.noun)} rejected:", *first, *rest]
 
 
 def describe_left_out(run: str | Path) -> list[str]:

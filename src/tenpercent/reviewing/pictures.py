@@ -8,7 +8,6 @@ import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -74,7 +73,7 @@ class OriginalImages:
         assert self.source is not None  # else it would have no state
         row = int(self.rows[position])
         file = self.file(position)
-        root = os.path.realpath(self.source.spec)
+        root = os.path.realpath(self.source.folder or "")
         # Where listing the folder followed no link out of it, one may have been put in a file's place since.
         if (
             not self.follow_links
@@ -86,14 +85,10 @@ class OriginalImages:
 
     def file(self, position: int) -> Path | None:
         """Return the file of an image; None where the source is not a folder, or the name had to be rewritten."""
-        if self.source is None or not self._is_folder or self.rows[position] < 0:
+        if self.source is None or self.source.folder is None or self.rows[position] < 0:
             return None
         path = self.source.paths[int(self.rows[position])]
-        return None if path is None or "\\x" in path else Path(self.source.spec) / path
-
-    @cached_property
-    def _is_folder(self) -> bool:
-        return self.source is not None and self.source.columns is None and Path(self.source.spec).is_dir()
+        return None if path is None or "\\x" in path else self.source.folder / path
 
     def state(self, position: int) -> str:
         """Return the state of an image's file, for comparison: its time and size, "" where it is not a file.

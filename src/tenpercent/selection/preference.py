@@ -200,9 +200,9 @@ def _taken(source: ImageSource, row: int) -> float:
     try:
         time = _taken_by_camera(source.read(row), source.decoding.max_pixels)
         path = source.paths[row]
-        if time is not None or path is None:
+        if time is not None or path is None or source.folder is None:
             return np.nan if time is None else time
-        local = datetime.fromtimestamp((Path(source.spec) / path).stat().st_mtime)  # as cameras write it
+        local = datetime.fromtimestamp((source.folder / path).stat().st_mtime)  # as cameras write it
         return local.replace(tzinfo=UTC).timestamp()
     except (OSError, Unreadable):
         return np.nan  # said with the selection

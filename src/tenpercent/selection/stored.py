@@ -18,6 +18,7 @@ from ..data.sources.changes import (
     said_change,
     takes_it,
 )
+from ..data.sources.opening import FILES, place_of
 from ..data.sources.options import SourceOptions
 from ..data.sources.pictures import picture_fingerprint, picture_options
 from ..data.sources.run_source import open_recorded
@@ -179,13 +180,18 @@ def open_present(folder: RunFolder, *, closely: bool = False) -> tuple[ImageSour
 def describe_change(folder: RunFolder) -> str:
     """Return one line on what has changed in a run's folder of images; "" for nothing, or for other sources."""
     source = folder.source
-    if picture_options(source) is None or not Path(source.spec).is_dir():
+    if picture_options(source) is None or not _is_compared(place_of(source.spec)):
         return ""
     try:
         _, change = open_present(folder)
     except (UsageError, StageError) as gone:
         return str(gone)
     return said_change(change, folder) if change else ""
+
+
+def _is_compared(place: Path) -> bool:
+    """Return whether changes of a source are known without reading its images: of folders, and of annotations."""
+    return place.exists() and place.suffix.lower() not in FILES
 
 
 def check_known_by_that_name(folder: RunFolder, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from numbers import Integral, Real
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..data.sources.source import ImageSource
+from ..data.sources.source import SETS, ImageSource
 from ..data.store.checks import check_kind
 from ..data.store.embeddings import LAYERS, Embeddings
 from ..data.store.ids import positions_of
@@ -161,6 +161,16 @@ def one_cut(cut: Cut | None, keep: float | None, locked: Iterable[str | int] | N
         if alone is not None and within:
             raise UsageError(f"{name} is {alone!r:.60} beside cut, which says it too; give it once")
     return cut if locked is None else replace(cut, locked=locked)
+
+
+def scoped(cut: Cut, taken: Mapping[str, str]) -> Cut:
+    """Return the cut with the scope that its source has by default: sets of classes are not classes.
+
+    Args:
+        cut: as asked for.
+        taken: see `ImageSource.taken`.
+    """
+    return replace(cut, within=Within.ALL) if cut.within is None and SETS in taken else cut
 
 
 def check_cut(cut: Cut, opened: ImageSource | Embeddings) -> None:

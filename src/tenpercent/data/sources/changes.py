@@ -22,6 +22,7 @@ from ..store.records import SourceRecord
 from ..store.run_folder import RunFolder, Stage
 from ..store.tables import read_checked
 from .listing import UNREAD, kind_of
+from .options import Unit
 from .source import ImageSource, Raw, Unreadable, content_hash, hash_of
 
 SHOWN = 3  # images named per kind of change
@@ -159,8 +160,8 @@ def takes_it(run: RunFolder) -> str:
 
 
 def is_folder(source: ImageSource) -> bool:
-    """Return whether the images are files of a folder, identified by name."""
-    return source.columns is None and Path(source.spec).is_dir() and None not in source.paths
+    """Return whether the images are files of a folder, or parts of such, identified by name."""
+    return source.folder is not None and None not in source.paths
 
 
 def compare(known: RecordedImages, now: ImageSource, *, closely: bool = False) -> Change:
@@ -221,6 +222,9 @@ class _Contents:
         self.known, self._now, self._closely = known, now, closely
         self._files = is_folder(now)
         self._trusted = not self._files and self._is_table_untouched()
+        self._drawn = 0.0  # when the annotations were touched that say which part of a file an image is
+        if now.unit is Unit.OBJECT:
+            self._drawn = max(file.stat().st_mtime for file in now.annotations)
         self.unreadable: set[int] = set()
 
     def _is_table_untouched(self) -> bool:
@@ -259,10 +263,13 @@ class _Contents:
         if not self._files:
             return None, None
         try:
-            found = Path(self._now.spec, self._now.paths[place] or "").stat()
+            found = Path(self._now.folder or "", self._now.paths[place] or "").stat()
         except OSError:
             return None, None  # reading it reports the reason
-        return found.st_size, max(found.st_mtime, found.st_ctime) if self._closely else found.st_mtime
+        written = max(found.st_mtime, found.st_ctime) if self._closely else found.st_mtime
+        return (
+            (None, max(written, self._drawn)) if self._now.unit is Unit.OBJECT else (found.st_size, written)
+        )
 
     def size(self, place: int) -> int | None:
         """Return the size of a file; None where it is not a file, or gone."""

@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import counted
 from ..store.embeddings import Embeddings
 from ..store.records import SourceRecord
+from .options import Unit
 from .source import ImageSource
 
 _SINGULAR = (  # of what is counted, and of the hint behind it
@@ -36,7 +37,8 @@ def account(opened: ImageSource | Embeddings) -> SourceRecord:
         taken=dict(opened.taken),
     )
     if isinstance(opened, ImageSource):
-        return replace(found, split=opened.split, skipped=opened.skipped)
+        unit = {} if opened.unit is Unit.IMAGE else {"unit": str(opened.unit)}
+        return replace(found, split=opened.split, skipped=opened.skipped, options=unit)
     gone = len(opened.rejected)
     return replace(found, kind="vectors", n=found.n + gone, width=opened.width, rejected=gone)
 
@@ -60,7 +62,7 @@ def describe_taken(about: SourceRecord) -> str:
 
 def _counted(about: SourceRecord) -> str:
     if not about.has_vectors:
-        return counted(about.n, "image")
+        return counted(about.n, about.noun)
     width = "" if about.width is None else f" of {counted(about.width, 'value')}"
     gone = f" ({about.rejected:,} set aside: zero or not finite)" if about.rejected else ""
     return f"{counted(about.n, 'vector')}{width}{gone}"
@@ -72,7 +74,7 @@ def _classes(about: SourceRecord, whence: str) -> str:
         return "no labels"
     used = names if about.classes_used is None else about.classes_used
     many = counted(names, "class")
-    without = f" ({counted(about.unlabelled, 'image')} without a label)" if about.unlabelled else ""
+    without = f" ({counted(about.unlabelled, about.noun)} without a label)" if about.unlabelled else ""
     return f"{many if used >= names else f'{used:,} of {many}'}{whence}{without}"
 
 

@@ -76,6 +76,7 @@ def open_folder(listing: Listing, options: SourceOptions) -> ImageSource:
         skipped=dict(skipped),
         splits=layout.splits,
         taken=_taken(listing, layout, names, said),
+        folder=root,
     )
 
 

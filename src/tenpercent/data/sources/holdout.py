@@ -14,6 +14,7 @@ from ...errors import UsageError
 from ..store.embeddings import Ints
 from ..store.files import write_table
 from ..store.run_folder import RunFolder
+from .options import Unit
 from .source import ImageSource, hash_of
 
 
@@ -30,6 +31,11 @@ def split_holdout(source: ImageSource, fraction: float) -> tuple[Ints, Ints]:
     """
     if not (isinstance(fraction, (int, float)) and 0 <= fraction < 1):
         raise UsageError(f"--holdout is {fraction}; it must be a fraction from 0 up to, but not including, 1")
+    if fraction and source.unit is Unit.OBJECT:
+        raise UsageError(
+            f"--holdout {fraction:g} would put objects of one image on both sides; leave out --holdout or "
+            "--unit object"
+        )
     labels = np.zeros(len(source), dtype=np.int64) if source.labels is None else source.labels
     return draw_holdout(source.ids, labels, fraction)
 

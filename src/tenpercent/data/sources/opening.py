@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import SourceError, nearest
 from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings
+from .boxes.opening import BoxFormat, open_annotated
 from .classes import renamed, same_classes
 from .folder import open_folder
 from .huggingface import Address, open_huggingface, without_split
@@ -49,6 +50,10 @@ class Prefix(StrEnum):
 
     HF = "hf"
     TORCHVISION = "torchvision"
+    COCO = BoxFormat.COCO.value
+
+
+ANNOTATED = (Prefix.COCO,)
 
 
 def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> ImageSource | Embeddings:  # noqa: B008
@@ -56,8 +61,8 @@ def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> I
 
     Args:
         spec: a folder of images or of idx files, a video or a folder of videos, a Parquet file or folder, a `.npy`
-            file, ``hf:NAME[:CONFIGURATION][:SPLIT]``, ``torchvision:NAME`` or ``digits``. A `Path`, or
-            a string with a slash, is always a path.
+            file, ``hf:NAME[:CONFIGURATION][:SPLIT]``, ``torchvision:NAME``, ``coco:FILE.json`` or ``digits``. A
+            `Path`, or a string with a slash, is always a path.
         options: those that apply to this kind of source.
 
     Returns:
@@ -89,6 +94,8 @@ def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
     if prefix is Prefix.TORCHVISION:
         options.allow("torchvision: sources", "split", "data_dir", "max_pixels")
         return open_torchvision(name, options.data_dir, options.split, options.decoding)
+    if prefix in ANNOTATED:
+        return open_annotated(BoxFormat(prefix), Path(name), options)
     if spec == "digits":
         options.allow("digits", "split")
         return open_digits(options.split)
@@ -111,7 +118,15 @@ def absolute(spec: str | Path) -> str:
     if prefix is Prefix.HF:
         return str(Address.of(name))
     path = Path(name).expanduser()
+    if prefix in ANNOTATED:
+        return f"{prefix}:{path.resolve()}"
     return str(path.resolve() if path.is_dir() else _located(path))
+
+
+def place_of(spec: str | Path) -> Path:
+    """Return the file or folder that a source is read from; one of that name is not there for a name of a library."""
+    prefix, name = split_prefix(spec)
+    return Path(name if prefix in ANNOTATED else spec)
 
 
 def _located(path: Path) -> Path:
@@ -190,7 +205,7 @@ def _missing(name: str) -> str:
     close = nearest(name, ["digits"])
     return (
         f"no such file or folder: {name!r}; give a folder, a video, a .parquet or .npy file, hf:NAME, "
-        f"torchvision:NAME or digits{close}"
+        f"torchvision:NAME, coco:FILE or digits{close}"
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, get_type_hints
 
-from ...errors import RunFolderError, UsageError
+from ...errors import RunFolderError, UsageError, nearest
 from ..store.checks import as_path, check_kind
 from ..store.run_folder import PLACES
 from ..store.typed import problem
@@ -34,6 +35,13 @@ class Decoding:
     max_pixels: int = MAX_PIXELS
 
 
+class Unit(StrEnum):
+    """What is one image of an annotated set."""
+
+    IMAGE = "image"
+    OBJECT = "object"
+
+
 @dataclass(frozen=True)
 class SourceOptions:
     """Options of a source; each applies to some kinds of sources only, and is refused for others.
@@ -56,6 +64,8 @@ class SourceOptions:
         where: Parquet and `hf:`: take the rows for which this condition on their columns is true, as SQL has it.
         by: Parquet and `hf:`: the column whose values take the place of the classes: images are clustered within each.
             Videos: ``"clip"``.
+        images: annotations: the folder of the images; None for one beside them.
+        unit: annotations: `Unit`; None for whole images.
         drop_bad_rows: vectors: set aside rows without a direction (zero, nan, infinite) instead of refusing them.
         fps: videos: frames to take a second, by their times; None for `FPS`.
         rules: rules for reading: `RULES`, or 1 for run folders of version 0.1. Recorded with a run.
@@ -73,6 +83,8 @@ class SourceOptions:
     max_pixels: int | None = None
     where: str | None = None
     by: str | None = None
+    images: Path | None = None
+    unit: str | None = None
     drop_bad_rows: bool = False
     fps: float | None = None
     rules: int = RULES
@@ -87,6 +99,10 @@ class SourceOptions:
             raise UsageError(
                 f"by is {self.by!r} and takes the place of the classes, but label_column is {self.label_column!r}; "
                 "give one of them"
+            )
+        if self.unit is not None and self.unit not in list(Unit):
+            raise UsageError(
+                f"unit is {self.unit!r}; it must be {' or '.join(Unit)}{nearest(self.unit, Unit)}"
             )
         if self.max_pixels is not None and (not isinstance(self.max_pixels, int) or self.max_pixels < 1):
             raise UsageError(f"max_pixels is {self.max_pixels!r}; give a whole number of pixels above 0")

@@ -11,7 +11,7 @@ from ..store.checks import as_path
 from ..store.embeddings import Embeddings
 from ..store.run_folder import RunFolder
 from .listing import NoImagesError
-from .opening import absolute, check_options, open_source
+from .opening import absolute, check_options, open_source, place_of
 from .options import RULES, SourceOptions
 from .rereading import differences
 from .source import ImageSource
@@ -26,7 +26,7 @@ def open_recorded(run: RunFolder, options: SourceOptions) -> ImageSource | Embed
         SourceError: it has moved, or its folder was emptied; the message says how to name its new place.
     """
     spec = run.source.spec
-    if Path(spec).is_absolute() and not Path(spec).exists():
+    if place_of(spec).is_absolute() and not place_of(spec).exists():
         raise moved(run)
     try:
         return open_source(spec, options)
@@ -37,7 +37,7 @@ def open_recorded(run: RunFolder, options: SourceOptions) -> ImageSource | Embed
 def moved(run: RunFolder) -> SourceError:
     """Return the error for a run's source that is not in its place."""
     spec = run.source.spec
-    now = "holds no images now" if Path(spec).exists() else "is not there"
+    now = "holds no images now" if place_of(spec).exists() else "is not there"
     return SourceError(
         f"{spec}, which {run.path} was made of, {now}; report, select and exports as csv or indices still "
         f"work; if it was moved, name the new place once: {run.command('PLACE')}"
@@ -76,7 +76,7 @@ def open_for_run(
     try:
         opened = open_source(source, options)
     except SourceError as error:
-        lost = isinstance(error, NoImagesError) or not Path(about.spec).exists()
+        lost = isinstance(error, NoImagesError) or not place_of(about.spec).exists()
         if lost and absolute(source) == about.spec:
             raise moved(folder) from None
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,9 @@ import pyarrow as pa
 
 from ...errors import counted
 from ..store.files import fingerprint
-from .options import Decoding
+from .options import Decoding, Unit
 
+SETS = "sets"  # in `ImageSource.taken`, where labels are the sets of an image's classes
 Raw = bytes | npt.NDArray[np.generic]  # an encoded image, or its pixels: [h, w] or [h, w, channels]
 
 
@@ -40,6 +42,9 @@ class ImageSource:
         decoding: settings by which the result of `read` becomes pixels (`decode.decode`).
         taken: what was taken for labels, ids and images, in words: {"labels": "column label"}.
         image_column: the column of `columns` that holds the images; None where the source is not a table.
+        folder: the folder that `paths` lie in; None where they are not files.
+        unit: object where an image is a part of its file, as `annotations` say.
+        annotations: the files that say which images there are; empty where these are listed.
         among: number of images of which more than half must be readable; 0 for these alone.
     """
 
@@ -56,6 +61,9 @@ class ImageSource:
     decoding: Decoding = field(default=Decoding(), repr=False)
     taken: Mapping[str, str] = field(default_factory=dict, repr=False)
     image_column: str | None = field(default=None, repr=False)
+    folder: Path | None = field(default=None, repr=False)
+    unit: Unit = field(default=Unit.IMAGE, repr=False)
+    annotations: tuple[Path, ...] = field(default=(), repr=False)
     among: int = field(default=0, repr=False)
 
     def __len__(self) -> int:
@@ -69,7 +77,7 @@ class ImageSource:
     @property
     def has_classes(self) -> bool:
         """True if images have labels that are classes, not values to be grouped by (`SourceOptions.by`)."""
-        return self.labels is not None and "by" not in self.taken
+        return self.labels is not None and not {"by", SETS} & self.taken.keys()
 
     @property
     def fingerprint(self) -> str:

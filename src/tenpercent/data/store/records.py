@@ -68,6 +68,11 @@ class SourceRecord:
         return self.kind == "vectors"
 
     @property
+    def noun(self) -> str:
+        """What one row of the source is: an image, or an object in one."""
+        return "object" if self.options.get("unit") == "object" else "image"
+
+    @property
     def decisions_by(self) -> str:
         """Return how decisions follow ready vectors that are read again, for a message; "" for images."""
         if not self.has_vectors:

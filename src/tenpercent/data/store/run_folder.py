@@ -33,7 +33,7 @@ from .tables import CHANGED, damaged, whole
 from .typed import built, parsed_format
 
 FORMAT = 1
-PLACES = ("data_dir", "labels", "ids")  # options of sources that are paths
+PLACES = ("data_dir", "labels", "ids", "images")  # options of sources that are paths
 STAY = ("run.json", "given.parquet", "decisions.sqlite", "locks", "earlier")  # not moved by `set_aside`
 
 
