@@ -290,7 +290,7 @@ def number(value: float) -> str:
 
 def breakable(name: str) -> Markup:
     """Return a name that may break after its folders and words, so that CSS need not break it anywhere."""
-    return Markup(re.sub(r"([/_\- ]+)(?=[^/_\- ])", r"\1<wbr>", str(escape(name))))
+    return Markup(re.sub(r"([/_\-# ]+)(?=[^/_\-# ])", r"\1<wbr>", str(escape(name))))
 
 
 @cache

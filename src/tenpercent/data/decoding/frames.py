@@ -22,6 +22,7 @@ Ints = npt.NDArray[np.int64]
 
 EXTRA = "video"  # of the package, which brings PyAV
 SKIPPED = 16  # frames that are rather decoded than skipped by a jump, which empties the decoder
+HELD = 16  # frames in memory, and at least two a CPU: a page shows neighbours together
 LATE = 1.0  # seconds that a video may end before the length that it states
 PARTS = 1000  # of a second, in which times are given
 
@@ -49,6 +50,10 @@ class ClipTimes:
     def milliseconds(self, time: int) -> int:
         """Return a frame's time since the start, rounded down."""
         return int((time * self.unit - self.start) * PARTS // 1)
+
+    def key_before(self, time: int) -> int:
+        """Return the time of the last key frame up to a time, else of the first one."""
+        return int(self.keys[max(int(np.searchsorted(self.keys, time, "right")) - 1, 0)])
 
     def sampled(self, rate: float) -> list[int]:
         """Return the times of the first frame in each interval of 1 / `rate` seconds that has one."""
@@ -156,7 +161,7 @@ class ForwardReader:
     """Reader of chosen frames of videos, for several threads.
 
     One video is open at a time. Frames asked for in about the order of the list are decoded forwards, each once; for
-    others it jumps to the key frame before. A frame is the same either way. At most two frames a CPU are held.
+    others it jumps to the key frame before, and holds those it passes. A frame is the same either way.
     """
 
     def __init__(
@@ -164,7 +169,7 @@ class ForwardReader:
     ) -> None:
         """Set the files, the times of each or why it can't be read, and the frames to choose from, in order."""
         self._paths, self._times, self._frames = paths, times, frames
-        self._ahead = 2 * (os.cpu_count() or 1)
+        self._ahead = max(HELD, 2 * (os.cpu_count() or 1))
         self._held: OrderedDict[int, Any] = OrderedDict()  # row -> frame, or the reason why there is none
         self._next = 0
         self._decoder: _Decoder | None = None
@@ -181,7 +186,7 @@ class ForwardReader:
         with self._lock:
             if row not in self._held:
                 near = 0 <= row - self._next < self._ahead  # other threads ask for those between in a moment
-                for one in range(self._next if near else row, row + 1):
+                for one in range(self._next if near else self._passed_to(row), row + 1):
                     self._held[one] = self._decoded(one)
                     if len(self._held) > self._ahead:
                         self._held.popitem(last=False)
@@ -190,6 +195,18 @@ class ForwardReader:
         if isinstance(found, str):
             raise Unreadable(found)
         return _upright(*found)
+
+    def _passed_to(self, row: int) -> int:
+        """Return the first of the frames to hold that are passed on the way from the key frame before a frame."""
+        clip, time = self._frames[row].clip, self._frames[row].time
+        times, first = self._times[clip], row
+        key = time if isinstance(times, str) else times.key_before(time)
+        while first > 0 and row - first + 1 < self._ahead:
+            before = self._frames[first - 1]
+            if before.clip != clip or before.time < key:
+                break
+            first -= 1
+        return first
 
     def _decoded(self, row: int) -> Any:
         frame = self._frames[row]
@@ -257,7 +274,7 @@ class _Decoder:
         return found
 
     def _reached(self, time: int) -> Any:
-        key = int(self._times.keys[max(int(np.searchsorted(self._times.keys, time, "right")) - 1, 0)])
+        key = self._times.key_before(time)
         here, there = np.searchsorted(self._times.frames, [self._at, key]).tolist()
         if self._from > time or there - here > SKIPPED:
             self._container.seek(key, stream=self._stream)

@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 import { shortened } from "./words.js";
 
-const PIECES = /[^\s_.,/\\-]*[\s_.,/\\-]+|[^\s_.,/\\-]+/gu; // each with the separators after it
+const PIECES = /[^\s_.,#/\\-]*[\s_.,#/\\-]+|[^\s_.,#/\\-]+/gu; // each with the separators after it
 
 const pieces = (text) => text.match(PIECES) ?? [text];
 
