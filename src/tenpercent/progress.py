@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
+from tqdm import TqdmWarning
+
+# In a notebook without widgets the bars are text, which is no news for a person.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", TqdmWarning)
+    from tqdm.auto import tqdm
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 _watcher: ContextVar[Callable[[float], None] | None] = ContextVar("watcher", default=None)

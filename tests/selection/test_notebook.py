@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,16 @@ def test_groups_are_taken_evenly_by_their_diameter_and_that_is_said() -> None:
         "group"
         not in tp.run(np.eye(3), keep=1.0)._repr_html_().partition("</style>")[2].partition("groups: 0")[2]
     )
+
+
+def test_a_notebook_without_widgets_gets_no_warning() -> None:
+    script = (
+        "import sys, types; found = types.SimpleNamespace(config={'IPKernelApp': 1})\n"
+        "sys.modules['IPython'] = types.SimpleNamespace(get_ipython=lambda: found)\n"
+        "import tenpercent.progress"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_the_slider_moves_through_the_groups(tmp_path: Path) -> None:
