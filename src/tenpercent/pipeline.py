@@ -337,7 +337,7 @@ def export(
 
     Args:
         what: a run folder.
-        format: ``indices``, ``folder``, ``csv`` or ``hf``; of videos also ``times`` or ``cut``, of boxes ``coco``.
+        format: ``indices``, ``folder``, ``csv`` or ``hf``; of videos also ``times`` or ``cut``, of boxes their own.
         to: the path to write to; nothing there is overwritten.
         ignore_decisions: write the cut as if there were no decisions.
 

@@ -200,12 +200,16 @@ SOURCE = (
             "NAME",
             "Parquet: column whose values take the place of the class: camera, site, patient; videos: clip",
         ),
-        flag("--images", "FOLDER", "coco: folder of the images (default: beside the annotations)"),
+        flag(
+            "--images",
+            "FOLDER",
+            "coco, yolo: folder where their paths begin (default: beside the annotations)",
+        ),
         flag(
             "--unit",
             "image|object",
-            "coco: cluster images (default), all together or, --within class, by the set of their classes; "
-            "or objects, each box with a margin, class by class",
+            "coco, yolo, voc: cluster images (default), all together or, with --within class, by the set of "
+            "their classes; or objects, each box with a margin, class by class",
         ),
         flag("--labels", "FILE", f"folders: {LABEL_FILE}; vectors: a label per row, .npy or .txt"),
         flag("--ids", "FILE", "vectors: an id per row, .npy or .txt"),

@@ -45,7 +45,7 @@ SOURCE is one of
   hf:NAME[:SPLIT]     a data set of the Hugging Face hub, or a local one
   FILE.parquet        a Parquet file or folder in the Hugging Face image layout, or with a column of vectors
   torchvision:NAME    a data set of torchvision, below --data-dir
-  coco:FILE.json      images with boxes: annotations of COCO
+  coco:FILE.json      images with boxes: annotations of COCO; yolo:data.yaml and voc:FOLDER likewise
   digits              1,797 handwritten digits that come with scikit-learn
   VECTORS.npy         existing vectors, with --labels and --ids if there are any"""
 
@@ -158,9 +158,10 @@ COMMANDS = (
             RUN,
             flag(
                 "--format",
-                "indices|folder|csv|hf|times|cut|coco",
+                "indices|folder|csv|hf|times|cut|coco|yolo|voc",
                 "row numbers (.npy, .txt), class folders, a table of all images, a Hugging Face data set; of videos "
-                "the times of kept frames, or a list for ffmpeg of what is kept; of a coco: source its annotations",
+                "the times of kept frames, or a list for ffmpeg of what is kept; of a coco:, yolo: or voc: "
+                "source its annotations",
                 required=True,
             ),
             flag("--to", "PATH", "file or folder to write; nothing is overwritten", required=True),

@@ -34,8 +34,8 @@ def export(
             `folder` (a subfolder a class; hard links to the source's files where that is possible),
             `csv` (a row a kept image, with all columns of ``selection.table``),
             `hf` (a folder for ``datasets.load_from_disk`` and a Parquet file beside it); of videos `times` (a table of
-            the kept frames' times) and `cut` (a list of the kept stretches for ffmpeg); `coco` (the annotations of such
-            a source without the images that went, and the images).
+            the kept frames' times) and `cut` (a list of the kept stretches for ffmpeg); `coco`, `yolo` and `voc` (the
+            annotations of such a source without the images that went, and the images).
         to: the folder to make, the file for `csv`; written whole or not at all, and never over anything.
         without: ids of missing images; `folder` and `hf` leave them out.
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import posixpath
+import shutil
 from collections import Counter
 from collections.abc import Collection
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
+from ..data.sources.boxes.annotated import Annotated
 from ..data.sources.boxes.opening import BoxFormat, read_annotated
+from ..data.sources.boxes.voc import ANNOTATIONS, SETS
+from ..data.sources.boxes.yolo import listed, places_of, read_yaml
 from ..data.sources.changes import some
 from ..data.sources.opening import place_of
 from ..data.sources.options import SourceOptions
 from ..data.sources.source import ImageSource
-from ..errors import TenpercentError, UsageError, counted, reason_of, shown
+from ..errors import TenpercentError, UsageError, counted, reason_of, require, shown
 from ..progress import bar
 from ..selection.whole_images import images_kept
 from .folder import notes, put
@@ -44,16 +49,18 @@ def write_annotated_set(
         )
     check_free(to)
     check_outside(to, source)
-    options = SourceOptions(split=source.split or None, images=source.folder)
+    options = SourceOptions(
+        split=source.split or None, images=None if kind is BoxFormat.VOC else source.folder
+    )
     found, how = read_annotated(kind, place_of(source.spec), options), Counter[str]()
     kept, missing = images_kept(selection, found.files, source.unit), set(found.missing)
     stay = [file for file in kept if file not in missing]
     with building(to) as temporary, bar(len(stay), "Writing images", "images") as progress:
         root = temporary / "kept"
         root.mkdir()
-        said = [_write_coco(place_of(source.spec), set(stay), root)]
+        said = [_WRITERS[kind](source, found, set(stay), root)]
         for file in stay:
-            target = root / "images" / file
+            target = root / ("images" if kind is BoxFormat.COCO else "") / file
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 (found.root / file).open("rb").close()
@@ -72,8 +79,9 @@ def write_annotated_set(
     return ExportSummary(ExportFormat(kind), (done,), len(stay), (*said, *notes(how, [], Counter())))
 
 
-def _write_coco(path: Path, stay: Collection[str], to: Path) -> str:
+def _write_coco(source: ImageSource, found: Annotated, stay: Collection[str], to: Path) -> str:
     """Write ``annotations.json``: every entry as it was, to the byte, without the images that are not to stay."""
+    (path,) = found.sources
     import msgspec
 
     from ..data.sources.boxes.annotated import checked_path
@@ -96,3 +104,57 @@ def _write_coco(path: Path, stay: Collection[str], to: Path) -> str:
             file.write(b"[" + b",\n".join(lists[key]) + b"]" if key in lists else value)
         file.write(b"}\n")
     return f"{len(left):,} of {counted(len(boxes), 'annotation')} are of these images"
+
+
+def _write_yolo(source: ImageSource, found: Annotated, stay: Collection[str], to: Path) -> str:
+    """Write the data.yaml for what stays of the split that was read, and the text files of boxes, as they were.
+
+    The other splits stay where they are, under absolute paths.
+    """
+    yaml: Any = require("yaml", "boxes")
+    path = place_of(source.spec)
+    content = read_yaml(path)
+    content.pop("path", None)
+    for split in found.splits:
+        places = places_of(content, split)
+        if split != found.split:
+            there = [str(found.root / place) for place in places]
+            content[split] = there if len(there) > 1 else there[0]
+            continue
+        for part in places:
+            (to / part).parent.mkdir(parents=True, exist_ok=True)
+            if (found.root / part).is_dir():
+                (to / part).mkdir(exist_ok=True)
+            else:
+                above = "/".join([".."] * (len(PurePosixPath(posixpath.normpath(part)).parts) - 1)) or "."
+                lines = [f"{above}/{file}\n" for file in listed(found.root, part, path) if file in stay]
+                (to / part).write_text("".join(lines), encoding="utf-8")
+    (to / path.name).write_text(
+        yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
+    return _write_own(found, stay, to)
+
+
+def _write_voc(source: ImageSource, found: Annotated, stay: Collection[str], to: Path) -> str:
+    """Write the XML files as they were, and the list of the split that was read."""
+    if found.split:
+        names = [Path(own or "") for file, own in zip(found.files, found.own, strict=True) if file in stay]
+        above = Path(ANNOTATIONS if (found.root / ANNOTATIONS).is_dir() else "")
+        sets = to / SETS / f"{found.split}.txt"
+        sets.parent.mkdir(parents=True)
+        lines = [f"{name.relative_to(above).with_suffix('').as_posix()}\n" for name in names]
+        sets.write_text("".join(lines), encoding="utf-8")
+    return _write_own(found, stay, to)
+
+
+def _write_own(found: Annotated, stay: Collection[str], to: Path) -> str:
+    """Copy the annotation file of each image that stays."""
+    for file, own in zip(found.files, found.own, strict=True):
+        if own is not None and file in stay:
+            (to / own).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found.root / own, to / own)
+    left = sum(found.files[image] in stay for image in found.image.tolist())
+    return f"{left:,} of {counted(len(found.image), 'annotation')} are of these images"
+
+
+_WRITERS = {BoxFormat.COCO: _write_coco, BoxFormat.YOLO: _write_yolo, BoxFormat.VOC: _write_voc}

@@ -22,16 +22,18 @@ class ExportFormat(StrEnum):
     TIMES = "times"
     CUT = "cut"
     COCO = "coco"
+    YOLO = "yolo"
+    VOC = "voc"
 
     @property
     def has_images(self) -> bool:
         """True where it holds the images themselves."""
-        return self in (ExportFormat.FOLDER, ExportFormat.HF, ExportFormat.COCO)
+        return self in (ExportFormat.FOLDER, ExportFormat.HF) or self.has_annotations
 
     @property
     def has_annotations(self) -> bool:
         """True where it holds the annotations that the images were made of."""
-        return self is ExportFormat.COCO
+        return self in (ExportFormat.COCO, ExportFormat.YOLO, ExportFormat.VOC)
 
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Embeddings
 from ..data.store.files import write_text
+from ..data.store.records import noun_of
 from ..selection.nearest import nearest_outside
 from ..selection.selection import Selection
 from ..tree.gap import describe_gap, find_gap, mean_dissimilarity
@@ -27,7 +28,7 @@ from .figures import curve_figure, removal_figure, sizes_figure
 from .gallery import GroupCard, Thumbnails, clean, page_template
 from .provenance import provenance, training_accuracy
 from .removal import levels, removal_curve
-from .summary import describe_request, describe_scale
+from .summary import describe_images_of, describe_request, describe_scale
 from .tables import Floats, Ints, class_words, group_sizes, groups_of, redundancy_table
 from .unlike import UnlikePairs, each_once, find_unlike_pairs, near_identical
 
@@ -129,6 +130,7 @@ class _Page:
         """Return the counts and the guarantee."""
         selection, groups, gone = self.selection, self.groups, ~self.selection.kept_by_id
         source = self.given.run.get("source", {})
+        noun = noun_of(source.get("options", {}))
         mean = mean_dissimilarity(self.given.embeddings.vectors) if self.semantic else None
         return {
             "spec": clean(str(source.get("spec", "these vectors"))),
@@ -146,7 +148,9 @@ class _Page:
             "widest": float(groups.diameter.max(initial=0.0)),
             "notes": [clean(note) for note in selection.notes],
             "within": selection.settings["within"],
-            "asked": clean(describe_request(selection)),
+            "noun": noun,
+            "images_of": describe_images_of(selection) if noun == "object" else "",
+            "asked": clean(describe_request(selection, noun)),
             "scale": describe_scale(selection, mean) if self.semantic else "",
         }
 

@@ -51,9 +51,11 @@ class Prefix(StrEnum):
     HF = "hf"
     TORCHVISION = "torchvision"
     COCO = BoxFormat.COCO.value
+    YOLO = BoxFormat.YOLO.value
+    VOC = BoxFormat.VOC.value
 
 
-ANNOTATED = (Prefix.COCO,)
+ANNOTATED = (Prefix.COCO, Prefix.YOLO, Prefix.VOC)
 
 
 def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> ImageSource | Embeddings:  # noqa: B008
@@ -61,8 +63,8 @@ def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> I
 
     Args:
         spec: a folder of images or of idx files, a video or a folder of videos, a Parquet file or folder, a `.npy`
-            file, ``hf:NAME[:CONFIGURATION][:SPLIT]``, ``torchvision:NAME``, ``coco:FILE.json`` or ``digits``. A
-            `Path`, or a string with a slash, is always a path.
+            file, ``hf:NAME[:CONFIGURATION][:SPLIT]``, ``torchvision:NAME``, ``coco:FILE.json``,
+            ``yolo:data.yaml``, ``voc:FOLDER`` or ``digits``. A `Path`, or a string with a slash, is always a path.
         options: those that apply to this kind of source.
 
     Returns:
@@ -205,7 +207,7 @@ def _missing(name: str) -> str:
     close = nearest(name, ["digits"])
     return (
         f"no such file or folder: {name!r}; give a folder, a video, a .parquet or .npy file, hf:NAME, "
-        f"torchvision:NAME, coco:FILE or digits{close}"
+        f"torchvision:NAME, coco:FILE, yolo:FILE, voc:FOLDER or digits{close}"
     )
 
 

@@ -64,8 +64,8 @@ class SourceOptions:
         where: Parquet and `hf:`: take the rows for which this condition on their columns is true, as SQL has it.
         by: Parquet and `hf:`: the column whose values take the place of the classes: images are clustered within each.
             Videos: ``"clip"``.
-        images: annotations: the folder of the images; None for one beside them.
-        unit: annotations: `Unit`; None for whole images.
+        images: `coco:` and `yolo:`: the folder where paths begin; None for one beside the annotations.
+        unit: `coco:`, `yolo:` and `voc:`: `Unit`; None for whole images.
         drop_bad_rows: vectors: set aside rows without a direction (zero, nan, infinite) instead of refusing them.
         fps: videos: frames to take a second, by their times; None for `FPS`.
         rules: rules for reading: `RULES`, or 1 for run folders of version 0.1. Recorded with a run.

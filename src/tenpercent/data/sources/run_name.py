@@ -33,7 +33,7 @@ def run_folder_of(source: str | Path, out: str | Path | None = None) -> Path:
     path = Path(text).expanduser().absolute()
     path = path.resolve() if path.name == ".." else path
     name = re.split(r"[/\\]", path.name.rstrip("\\"))[-1]  # a path as Windows writes it is one name here
-    if path.suffix.lower() in FILES or prefix is Prefix.COCO:
+    if path.suffix.lower() in FILES or prefix in (Prefix.COCO, Prefix.YOLO):
         name = Path(name).stem
     if not name.strip(". "):
         raise UsageError(f"the source {source} has no name to call a run folder by; give one with --out")

@@ -70,7 +70,7 @@ class SourceRecord:
     @property
     def noun(self) -> str:
         """What one row of the source is: an image, or an object in one."""
-        return "object" if self.options.get("unit") == "object" else "image"
+        return noun_of(self.options)
 
     @property
     def decisions_by(self) -> str:
@@ -124,6 +124,11 @@ class SourceRecord:
             "options": dict(self.options),
             "holdout": self.holdout,
         }
+
+
+def noun_of(options: Mapping[str, object]) -> str:
+    """Return what one row of a source is that was opened with options: an image, or an object in one."""
+    return "object" if options.get("unit") == "object" else "image"
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,9 @@ class Crops:
                 f"{top:g} to {bottom:g}"
             )
         across, down = MARGIN * (right - left), MARGIN * (bottom - top)
-        columns = slice(max(floor(left - across), 0), min(ceil(right + across), width))
-        rows = slice(max(floor(top - down), 0), min(ceil(bottom + down), height))
+        # Rounded first: fractions of a side give 9.999999 pixels for 10.
+        columns = slice(max(floor(round(left - across, 6)), 0), min(ceil(round(right + across, 6)), width))
+        rows = slice(max(floor(round(top - down, 6)), 0), min(ceil(round(bottom + down, 6)), height))
         return np.ascontiguousarray(pixels[rows, columns])
 
     def _pixels(self, image: int) -> RGB:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -14,25 +15,36 @@ from ..options import SourceOptions, Unit
 from ..source import SETS, ImageSource, Raw
 from .annotated import Annotated, checked_files, read_file
 from .crops import Crops
+from .voc import read_voc
+from .yolo import read_yolo
 
 
 class BoxFormat(StrEnum):
     """Formats of annotations."""
 
     COCO = "coco"
+    YOLO = "yolo"
+    VOC = "voc"
 
 
 def read_annotated(kind: BoxFormat, path: Path, options: SourceOptions) -> Annotated:
     """Return the images of annotation files, and their boxes; see `open_annotated`."""
-    require("msgspec", "boxes")
-    from .coco import read_coco
-
     try:
         path = path.expanduser().resolve(strict=True)
     except OSError as error:
         raise SourceError(f"{path} can't be read: {reason_of(error)}; give {_GIVE[kind]}") from None
-    found = {BoxFormat.COCO: read_coco}[kind](path, options)
-    return checked_files(found, str(path))
+    return checked_files(_reader(kind)(path, options), str(path))
+
+
+def _reader(kind: BoxFormat) -> Callable[[Path, SourceOptions], Annotated]:
+    if kind is BoxFormat.YOLO:
+        return read_yolo
+    if kind is BoxFormat.VOC:
+        return read_voc
+    require("msgspec", "boxes")
+    from .coco import read_coco
+
+    return read_coco
 
 
 def open_annotated(kind: BoxFormat, path: Path, options: SourceOptions) -> ImageSource:
@@ -48,7 +60,8 @@ def open_annotated(kind: BoxFormat, path: Path, options: SourceOptions) -> Image
             their folder.
         MissingExtraError: the extra `boxes` is not installed.
     """
-    options.allow(f"{kind}: sources", "images", "unit", "follow_links", "max_pixels")
+    own = {BoxFormat.COCO: ("images",), BoxFormat.YOLO: ("images", "split"), BoxFormat.VOC: ("split",)}[kind]
+    options.allow(f"{kind}: sources", *own, "unit", "follow_links", "max_pixels")
     found = read_annotated(kind, path, options)
     opened = _by_object(found, options) if options.unit == Unit.OBJECT else _by_image(found, options)
     taken = {**opened.taken, **({"faults": faults} if (faults := found.faults()) else {})}
@@ -116,4 +129,6 @@ def _by_object(found: Annotated, options: SourceOptions) -> ImageSource:
 
 _GIVE = {
     BoxFormat.COCO: "the JSON file of the annotations",
+    BoxFormat.YOLO: "the data.yaml of the set",
+    BoxFormat.VOC: "the folder with Annotations and JPEGImages",
 }
