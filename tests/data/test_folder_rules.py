@@ -420,7 +420,7 @@ def test_images_that_can_not_be_read_here_are_named_by_ending(
             ("1.nef", "1.xmp", "2.xmp"),
             r"2 files that are not images, 1 \.nef image that .*; convert the images to JPEG",
         ),
-        (("set.zip",), r"1 \.zip archive; unpack the archives"),
+        (("set.rar",), r"1 \.rar archive; unpack the archives"),
         (("0001", "0002"), r"2 files without an extension; add the extension"),
         (("x.txt",), r"1 file that is not an image; give a folder that holds image files"),
         (("images.dvc",), r"1 file in DVC that is not here; fetch the files with dvc pull"),

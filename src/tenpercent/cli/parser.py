@@ -41,6 +41,7 @@ SOURCES = """\
 SOURCE is one of
   FOLDER              images, in a subfolder per class or unlabelled; folders such as train/ and Testing/ are splits
                       or idx files such as train-images-idx3-ubyte.gz, as MNIST and Fashion-MNIST come
+  FILE.zip, FILE.tar  an archive of images, read in place, or a folder of them, such as the shards of WebDataset
   VIDEO               a video, or a folder of videos, of which --fps frames a second are taken
   hf:NAME[:SPLIT]     a data set of the Hugging Face hub, or a local one
   FILE.parquet        a Parquet file or folder in the Hugging Face image layout, or with a column of vectors

@@ -42,7 +42,7 @@ class Listing:
         rules: see `SourceOptions.rules`.
         images, parquets: posix paths relative to it.
         texts: likewise, files that may give the classes of images.
-        videos: likewise; these are counted in `skipped` too, as for a folder of images.
+        videos, archives: likewise; these are counted in `skipped` too, as for a folder of images.
         skipped: what was skipped, with counts.
         followed: number of followed links that lead out.
     """
@@ -54,6 +54,7 @@ class Listing:
     parquets: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     videos: list[str] = field(default_factory=list)
+    archives: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     followed: int = 0
     _kinds: dict[str, str] = field(default_factory=dict, repr=False)
@@ -74,6 +75,8 @@ class Listing:
                 self.texts.append(path)
             elif kind.endswith(VIDEOS):
                 self.videos.append(path)
+            elif ending.lower() in READ_IN_PLACE:
+                self.archives.append(path)
 
 
 def _kind_by_ending(ending: str) -> str:
@@ -212,6 +215,8 @@ VIDEO_ENDINGS = frozenset(
     .mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .asf .flv .f4v .ts .mts .m2ts .mxf .ogv .vob .3gp
     """.split()  # noqa: SIM905
 )
+
+READ_IN_PLACE = (".zip", ".tar")
 
 UNREAD = "images that can't be read here"
 ARCHIVES = "archives"

@@ -12,13 +12,14 @@ import numpy as np
 from ...errors import SourceError, nearest
 from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings
+from .archives import open_archives
 from .boxes.opening import BoxFormat, open_annotated
 from .classes import renamed, same_classes
 from .folder import open_folder
 from .huggingface import Address, open_huggingface, without_split
 from .idx_files import has_idx_files, open_idx
 from .library_sets import open_digits, open_torchvision
-from .listing import VIDEO_ENDINGS, Listing, list_folder, no_images
+from .listing import READ_IN_PLACE, VIDEO_ENDINGS, Listing, list_folder, no_images
 from .mixed_folder import means_pictures
 from .options import NO_COLUMN, SourceOptions
 from .parquet import open_parquet
@@ -39,10 +40,12 @@ _COLUMNS = (
     "where",
     "by",
 )
+_ARCHIVES = ("split", "label_column", "max_pixels")
 _VIDEOS = ("split", "label_column", "max_pixels", "fps", "by")
 
+PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 PARQUET, NPY = (".parquet", ".pq"), ".npy"
-FILES = (*PARQUET, NPY, *sorted(VIDEO_ENDINGS))
+FILES = (*PARQUET, NPY, *READ_IN_PLACE, *sorted(VIDEO_ENDINGS))
 
 
 class Prefix(StrEnum):
@@ -62,9 +65,10 @@ def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> I
     """Open a source of images, or of existing vectors.
 
     Args:
-        spec: a folder of images or of idx files, a video or a folder of videos, a Parquet file or folder, a `.npy`
-            file, ``hf:NAME[:CONFIGURATION][:SPLIT]``, ``torchvision:NAME``, ``coco:FILE.json``,
-            ``yolo:data.yaml``, ``voc:FOLDER`` or ``digits``. A `Path`, or a string with a slash, is always a path.
+        spec: a folder of images or of idx files, a video or a folder of videos, a zip or tar file or a folder of
+            them, a Parquet file or folder, a `.npy` file, ``hf:NAME[:CONFIGURATION][:SPLIT]``, ``torchvision:NAME``,
+            ``coco:FILE.json``, ``yolo:data.yaml``, ``voc:FOLDER`` or ``digits``. A `Path`, or a string with a slash,
+            is always a path.
         options: those that apply to this kind of source.
 
     Returns:
@@ -225,6 +229,9 @@ def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embed
     if not listing.parquets and has_idx_files(folder):
         options.allow("a folder of idx files", "split")
         return open_idx(folder, options.split)
+    if not listing.parquets and listing.archives:
+        options.allow("a folder of archives", *_ARCHIVES, "follow_links")
+        return open_archives([folder / path for path in sorted(listing.archives)], folder, options)
     if not listing.parquets:
         raise no_images(folder, listing.skipped)
     options.allow("a folder of Parquet files", "split", "follow_links", *_COLUMNS)
@@ -245,9 +252,14 @@ def _open_file(path: Path, options: SourceOptions) -> ImageSource | Embeddings:
         if options.split is not None:
             choose_split(options.split, (), str(path))
         return open_npy(path, options)
+    if ending in READ_IN_PLACE:
+        options.allow("an archive", *_ARCHIVES)
+        return open_archives([path], path, options)
     if ending in VIDEO_ENDINGS:
         options.allow("a video", *_VIDEOS)
         return open_videos(Listing(path.parent, rules=options.rules, videos=[path.name]), options, path)
+    if ending in PACKED:
+        raise SourceError(f"{path} is packed as a whole, so no image in it can be read alone; unpack it once")
     raise SourceError(
         f"{path} is a file, not a folder; give the folder of the images, a video, or a .parquet or .npy file"
     )

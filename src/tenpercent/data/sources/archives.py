@@ -1,0 +1,170 @@
+"""Archives as sources: images in zip and tar files, among them the shards of WebDataset, with their labels."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ...errors import SourceError, UsageError, counted, one_line
+from ..store.labels import label_codes
+from .archive_files import ArchiveFile, open_archive
+from .columns import LABEL_NAMES
+from .folder import Ints, coded, printable
+from .folder_layout import FolderLayout, read_layout
+from .listing import LEFT_BEHIND, NO_IMAGES, Listing, no_images
+from .options import NO_COLUMN, SourceOptions
+from .source import ImageSource, Raw, Unreadable
+
+CLS, JSON = ".cls", ".json"
+NAMED = 3  # archives that a remark names
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image: its archive, its path there, and the class of its folder."""
+
+    archive: ArchiveFile
+    name: str
+    kind: str = ""
+
+
+def open_archives(files: Sequence[Path], spec: Path, options: SourceOptions) -> ImageSource:
+    """Open the images in archives, in the order of their classes, archives and paths.
+
+    The class of an image is in the file of its name that ends with ``.cls`` or ``.json``, as WebDataset has it, where
+    there are such files; else it is its folder, as for a folder of images.
+
+    Args:
+        files: the archives, sorted.
+        spec: the archive, or the folder that holds them.
+        options: `split`, `label_column` (also the field of ``.json``) and `max_pixels`.
+
+    Raises:
+        SourceError: one is no archive; no images, no such split; labels that can't be such.
+    """
+    archives = [open_archive(file) for file in files]
+    skipped: Counter[str] = Counter()
+    found = [_Image(archive, name) for archive in archives for name in _images(archive, skipped)]
+    if not found:
+        raise no_images(spec, skipped)
+    layout = read_layout({_folder(one.name) for one in found}, options.split, str(spec))
+    images = sorted(
+        (
+            _Image(one.archive, one.name, layout.class_of[_folder(one.name)])
+            for one in found
+            if _folder(one.name) in layout.class_of
+        ),
+        key=lambda one: (one.kind, str(one.archive.path), one.name),
+    )
+    names, codes, taken = _labels(images, spec, options, skipped)
+    ids = tuple(printable(_id(one, spec)) for one in images)
+    if len(set(ids)) < len(ids):
+        raise SourceError(
+            f"{spec} holds two files whose names look the same once written in UTF-8; rename one"
+        )
+
+    def read(row: int) -> Raw:
+        return images[row].archive.read(images[row].name)
+
+    return ImageSource(
+        spec=str(spec),
+        ids=ids,
+        paths=(None,) * len(ids),
+        labels=codes,
+        class_names=names,
+        read=read,
+        split=layout.split,
+        skipped={what: count for what, count in skipped.items() if count},
+        splits=layout.splits,
+        taken=taken | _remarks(archives, layout, spec),
+    )
+
+
+def _images(archive: ArchiveFile, skipped: Counter[str]) -> list[str]:
+    """Return the images in an archive, and count what is skipped."""
+    listing = Listing(archive.path)
+    for name in archive.names:
+        parts = PurePosixPath(name).parts
+        if any(part.startswith(".") or part.lower() in LEFT_BEHIND for part in parts):
+            skipped["hidden files"] += 1
+        else:
+            listing.add(name)
+    skipped.update(listing.skipped + Counter({"Parquet files": len(listing.parquets)}))
+    return listing.images
+
+
+def _labels(
+    images: Sequence[_Image], spec: Path, options: SourceOptions, skipped: Counter[str]
+) -> tuple[tuple[str, ...], Ints | None, dict[str, str]]:
+    """Return the class names, the code of each image, and the words for where they come from."""
+    if options.label_column == NO_COLUMN:
+        return (), None, {}
+    archives = {one.archive for one in images}
+    beside = {(archive, name) for archive in archives for name in archive.names if name.endswith((CLS, JSON))}
+    ending = CLS if options.label_column is None and any(name.endswith(CLS) for _, name in beside) else JSON
+    sides = [(one.archive, f"{_key(one.name)}{ending}") for one in images]
+    if beside.isdisjoint(sides):
+        names, codes = coded(Listing(spec), [one.kind for one in images])
+        return names, codes, {}
+    found = [_value(*side, options.label_column) if side in beside else (None, "") for side in sides]
+    skipped[NO_IMAGES] -= len(beside.intersection(sides))
+    fields = {field for _, field in found} - {""}
+    what = f"{ending} files" + (f", field {', '.join(sorted(fields))}" if fields else "")
+    try:
+        codes, names = label_codes([value for value, _ in found], None, len(found))
+    except UsageError as error:
+        raise SourceError(
+            f"{spec}: the labels in {what} can't be used: {one_line(error)}; name another field with --label-column, "
+            f"or take none with --label-column {NO_COLUMN}"
+        ) from None
+    return names, codes, {"labels": what} if codes is not None else {}
+
+
+def _value(archive: ArchiveFile, name: str, field: str | None) -> tuple[str | int | None, str]:
+    """Return the label in a file beside an image, and the field of JSON that it is in.
+
+    Raises:
+        SourceError: the file can't be read.
+    """
+    try:
+        text = archive.read(name).decode("utf-8-sig").strip()
+        if name.endswith(CLS):
+            return int(text) if text.lstrip("-").isdecimal() else text or None, ""
+        content = json.loads(text)
+    except Unreadable:
+        return None, ""  # the archive ends in it, which is said
+    except ValueError as error:
+        raise SourceError(
+            f"{name} in {archive.path} can't be read ({one_line(error)}); repair it, or take no labels with "
+            f"--label-column {NO_COLUMN}"
+        ) from None
+    if not isinstance(content, Mapping):
+        return content, ""
+    known = {key.lower(): key for key in content}
+    usual = next((known[one] for one in LABEL_NAMES if one in known), None) if field is None else field
+    return (None, "") if usual is None else (content.get(usual), usual)
+
+
+def _remarks(archives: Sequence[ArchiveFile], layout: FolderLayout, spec: Path) -> dict[str, str]:
+    broken = [archive.remark for archive in archives if archive.remark]
+    more = f" and {counted(len(broken) - NAMED, 'other')}" if len(broken) > NAMED else ""
+    said = {"damage": f"{'; '.join(broken[:NAMED])}{more}"} if broken else {}
+    return said if spec.is_file() else {"images": counted(len(archives), "archive"), **said}
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _key(name: str) -> str:
+    """Return what the files of one sample share: the path up to the first dot of the name."""
+    folder, slash, file = name.rpartition("/")
+    return f"{folder}{slash}{file.partition('.')[0]}"
+
+
+def _id(image: _Image, spec: Path) -> str:
+    path = image.archive.path
+    return image.name if path == spec else f"{path.relative_to(spec).as_posix()}/{image.name}"
