@@ -32,7 +32,7 @@ unit: .venv/.installed
 stress: .venv/.installed
 	TENPERCENT_EXAMPLES=10 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $$(grep -rl 'from examples import' tests --include='test_*.py')
 	$(BIN)/python tests/stress/damage_runs.py --share 1
-	set -e; for script in kill_stages kill_trainings kill_walk kill_pieces; do $(BIN)/python tests/stress/$$script.py; done
+	set -e; for script in kill_stages kill_trainings kill_walk kill_pieces fault_ray; do $(BIN)/python tests/stress/$$script.py; done
 
 docs: .venv/.installed
 	$(BIN)/python tools/make_cli.py

@@ -22,6 +22,7 @@ from ..tasks.task import Capacity, Runner, Share, Task
 from .clustering import ALONE, ClassJob, cluster_alone, for_the_cut, number_of_large, rows_of, shown
 from .cut import Cut
 from .finished_classes import ClassDepth, FinishedClasses, read_part, write_part
+from .steps import ALL
 from .together import AllTogether, first_merges_by_tasks
 
 
@@ -167,7 +168,8 @@ def _task(
         inputs.append(folder / f"known-{depth.code}-{len(known)}.parquet")
         write_part(inputs[-1], [(depth, known)])
     function = partial(_cluster_class, depth, capacity.alone if alone else capacity.each)
-    return Task(f"class {depth.code}", function, tuple(inputs), _made(job, finished), alone)
+    name = "all images" if depth.code == ALL else f"class {depth.code}"
+    return Task(name, function, tuple(inputs), _made(job, finished), alone)
 
 
 def _save(path: Path, made: Callable[[], Any]) -> None:
