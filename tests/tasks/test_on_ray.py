@@ -23,6 +23,7 @@ from tenpercent.errors import MissingExtraError, RunFolderError, TenpercentError
 from tenpercent.tasks import on_ray
 from tenpercent.tasks.on_ray import OnRay
 from tenpercent.tasks.task import RETRIES, Task, complete
+from tenpercent.tree import class_tasks, together
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'tenpercent[ray]'")
 
@@ -92,6 +93,23 @@ def test_a_run_on_three_nodes_has_the_bytes_of_one_process(
     one, three = ({path.name for path in (tmp_path / name).iterdir()} for name in ("one", "three"))
     assert one == three > {"merges.parquet", "selection.parquet"}
     for name in one - {"run.json", "report.html", "locks"}:  # which hold times
+        assert (tmp_path / "three" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+def test_all_together_on_three_nodes_have_the_bytes_of_one_process(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(class_tasks, "ALONE", 1000)  # images: more are done in pieces
+    rows = np.random.default_rng(1).integers(1, 9, (4000, 4)).astype(np.float32)
+    np.save(tmp_path / "v.npy", rows)
+    words = [str(tmp_path / "v.npy"), "--keep", "0.7"]
+    assert main(["run", *words, "--out", str(tmp_path / "one")]) == 0
+    done = []
+    each = together.first_merges_by_tasks
+    monkeypatch.setattr(class_tasks, "first_merges_by_tasks", lambda *a: done.append(a) or each(*a))
+    assert main(["run", *words, "--out", str(tmp_path / "three"), "--ray", cluster.address]) == 0
+    assert done
+    for name in ("merges.parquet", "selection.parquet"):
         assert (tmp_path / "three" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
 
 
