@@ -89,9 +89,7 @@ def one_engine(path: Path, merges: int, workers: int, memory: int, *, in_pieces:
             files = [file for file in folder.rglob("*") if file.is_file()]
             said = {"groups": pieces.groups, "files": sum(file.stat().st_size for file in files)}
     else:
-        found = first_merges(
-            rows, merges=merges, resources=Resources(memory=workers * memory, threads=workers)
-        )
+        found = first_merges(rows, merges=merges, resources=Resources(threads=workers))
         seconds = time.perf_counter() - begun
     digest = hashlib.sha256(b"".join(part.tobytes() for part in (found.a, found.b, found.height)))
     used = sum(os.times()[:4])  # of this process, and of those it has waited for
@@ -123,6 +121,22 @@ def described(row: dict[str, Any]) -> str:
         f"in {pieces['groups']} groups {pieces['seconds']:.1f} s ({pieces['processor']:.1f}), driver {driver}, "
         f"worker {worker}, files {files} | {times:.2f} times ({work:.2f}), the same bytes"
     )
+
+
+def page_table(measured: dict[str, Any]) -> str:
+    """Return the table of docs/scale.md."""
+    lines = [
+        "| vectors | groups | CPU seconds, whole and in pieces | memory, whole | driver | largest worker | files |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in measured["rungs"]:
+        alone, pieces = row["memory"], row["pieces"]
+        sizes = (alone["driver"], pieces["driver"], pieces["worker"], pieces["files"])
+        memory = " | ".join(f"{size / 2**20:,.0f} MiB" for size in sizes)
+        lines.append(
+            f"| {row['n']:,} | {pieces['groups']} | {alone['processor']:.0f} and {pieces['processor']:.0f} | {memory} |"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ import groups  # noqa: E402
 import made  # noqa: E402
 import make_speed  # noqa: E402
 import measure  # noqa: E402
+import pieces  # noqa: E402
 import speed_plot  # noqa: E402
 import speed_targets  # noqa: E402
 from growth import growth_line  # noqa: E402
@@ -226,6 +227,16 @@ def test_the_page_is_made_from_the_json() -> None:
     assert page == make_speed.put(page, make_speed.render(result, make_speed.PLOT.exists())), (
         "docs/speed.md is old; run: python tools/make_speed.py"
     )
+
+
+def test_the_table_of_pieces_is_made_from_the_json() -> None:
+    measured = json.loads((ROOT / "benchmarks" / "pieces.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    assert pieces.page_table(measured) in page
+    assert measured["machine"] in page
+    growth = measured["exponents"]
+    assert f"n^{growth['memory']:.2f} in memory and n^{growth['pieces']:.2f} in pieces" in page
+    assert all(row["memory"]["sha256"] == row["pieces"]["sha256"] for row in measured["rungs"])
 
 
 def rows_with(seconds: float, sklearn: float) -> dict[str, Any]:
