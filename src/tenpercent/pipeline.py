@@ -13,6 +13,7 @@ import numpy.typing as npt
 from .data.sources.changes import Change, check_not_skipped, said_change, takes_it
 from .data.sources.given import as_embeddings, is_place, with_columns
 from .data.sources.given_file import stored_given
+from .data.sources.given_images import holds_images, stored_images
 from .data.sources.options import SourceOptions
 from .data.sources.run_name import run_folder_of
 from .data.sources.run_source import open_for_run
@@ -66,7 +67,8 @@ def run(
     Args:
         source: a folder, ``hf:NAME``, ``torchvision:NAME``, ``digits``, Parquet or ready vectors, by name; or vectors
             themselves, in any form that `given_vectors` takes. Without `out` these are clustered in memory, and nothing
-            is written; with it they are stored in the run folder.
+            is written; with it they are stored in the run folder. With it also a `datasets.Dataset` of images, which
+            are copied there, or a torch data set of image files.
         out: the run folder; created, or resumed if it exists. None for ``runs/`` and the name of the source:
             ``runs/photos`` for ``data/photos/``, ``runs/cifar10`` for ``hf:uoft-cs/cifar10``.
         keep: the fraction kept, in (0, 1], or the number kept, from 2 up; default 0.9. A shortcut for
@@ -103,7 +105,9 @@ def run(
         _check_has_files(engine)
         return select_vectors(as_embeddings(source, options, **values), cut, allowed)
     folder = run_folder_of(source, out)
-    if values or not is_place(source):
+    if holds_images(source, options):
+        source = stored_images(source, options, RunFolder.at(folder), values, reread=reread)
+    elif values or not is_place(source):
         check_vectors_alone("what is given", embedder, holdout)
         source, options = stored_given(source, options, folder, values, reread=reread)
     options, opened = open_for_run(source, options, folder, reread=reread)

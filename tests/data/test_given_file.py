@@ -141,3 +141,48 @@ def test_vectors_that_do_not_fit_the_images_are_refused(photos: Path, tmp_path: 
             tp.run(**{"source": photos, **given}, out=tmp_path / "run")
         assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+# ---- images ------------------------------------------------------------------------------------------------------
+
+
+def test_a_torch_data_set_of_image_files_is_a_source(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    vision = pytest.importorskip("torchvision.datasets")
+    folder = vision.ImageFolder(photos, transform=lambda picture: 1 / 0)  # its items are never asked for
+    found = tp.run(folder, out=tmp_path / "run", keep=0.5, embedder=as_vectors)
+    assert found.class_names == ("ant", "bee") and set(found.kept) <= set(tp.open_source(photos).ids)
+    assert "data:image" in (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    subset = found.apply(folder)
+    assert subset.targets == [folder.targets[row] for row in found.rows]
+    tp.run(folder, out=tmp_path / "run", keep=0.6, embedder=as_vectors)
+    other = vision.ImageFolder(photos, target_transform=None)
+    other.samples = other.imgs = other.samples[::-1]
+    other.targets = other.targets[::-1]
+    with pytest.raises(RunFolderError, match="a run of another data set"):
+        tp.run(other, out=tmp_path / "run", embedder=as_vectors)
+    for given, said in (({"labels": LABELS}, "labels given beside a data set of images"), ({}, "out=RUN")):
+        with pytest.raises(UsageError, match=said):
+            tp.run(vision.ImageFolder(photos), out=tmp_path / "other" if given else None, **given)
+
+
+def test_a_dataset_of_images_is_a_source_with_all_its_columns(photos: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    files = sorted(map(str, photos.rglob("*.png")))
+    made = datasets.Dataset.from_dict({"image": files, "label": [0, 1] * (N // 2), "note": files})
+    made = made.cast_column("image", datasets.Image())
+    made = made.cast_column("label", datasets.ClassLabel(names=["x", "y"]))
+    found = tp.run(made, out=tmp_path / "run", keep=0.5, embedder=as_vectors)
+    assert found.class_names == ("x", "y") and len(found.kept) == N // 2
+    assert found.apply(made)["note"] == [files[row] for row in found.rows]
+    tp.run(made, out=tmp_path / "run", keep=0.6, embedder=as_vectors)
+    with pytest.raises(RunFolderError, match="a run of another data set"):
+        tp.run(made.select(range(9)), out=tmp_path / "run", embedder=as_vectors)
+    assert main(["export", str(tmp_path / "run"), "--format", "hf", "--to", str(tmp_path / "kept")]) == 0
+    assert "note" in datasets.load_from_disk(tmp_path / "kept").features
+    with pytest.raises(UsageError, match=r"embed the images by tp\.run\(dataset, out=RUN\)"):
+        tp.run(made)
+
+
+def as_vectors(images: Any) -> Any:
+    return images.reshape(len(images), -1).astype(np.float32) + np.arange(1, 1 + images[0].size)

@@ -16,7 +16,7 @@ from ...errors import UsageError, nearest, one_line
 from ..store.arrays import as_array, python_value
 from ..store.embeddings import Embeddings, row_ids
 from ..store.ids import as_given
-from .arrow_types import can_be_vector, is_number
+from .arrow_types import can_be_image, can_be_vector, is_number
 from .columns import ID_NAMES, LABEL_NAMES, find_columns
 from .dataset_rows import dataset_rows
 from .first_line import account, describe_taken
@@ -189,7 +189,7 @@ def given_vectors(
             "array with one value per row"
         )
     else:
-        found = _of_dataset(source) if _is_dataset(source) else GivenVectors(source)
+        found = _of_dataset(source) if is_dataset(source) else GivenVectors(source)
     return replace(
         found,
         labels=found.labels if labels is None else labels,
@@ -232,14 +232,16 @@ def _table_maker(source: Any) -> Callable[[], pa.Table] | None:
 
 
 def _of_table(table: pa.Table, options: SourceOptions) -> GivenVectors:
-    numbers = options.embedding_column is None and not any(can_be_vector(one.type) for one in table.schema)
+    numbers = options.embedding_column is None and not any(
+        can_be_vector(one.type) or can_be_image(one.type) for one in table.schema
+    )
     if numbers:
         table, options = _as_column(table, options)
     columns = find_columns(table.schema, options, TABLE)
     if columns.vector is None:
         raise UsageError(
-            f"{TABLE} holds images in column {columns.image}; name its column of vectors (--embedding-column), or give "
-            "the images as a source of their own"
+            f"{TABLE} holds images in column {columns.image}; name its column of vectors (--embedding-column), or "
+            "embed the images by tp.run(dataset, out=RUN)"
         )
     rows = read_rows(replace(columns, image=None), table.select, TABLE, options.rules)
     vectors = matrix_of(table[columns.vector].chunks, len(table), columns.vector, TABLE)
@@ -288,7 +290,8 @@ def _as_column(table: pa.Table, options: SourceOptions) -> tuple[pa.Table, Sourc
 # ---- torch data sets ---------------------------------------------------------------------------------------------
 
 
-def _is_dataset(source: Any) -> bool:
+def is_dataset(source: Any) -> bool:
+    """Return whether this is a torch data set; torch is not loaded for that."""
     data: Any = sys.modules.get("torch.utils.data")
     return data is not None and isinstance(source, data.Dataset)
 
@@ -311,7 +314,7 @@ def _of_dataset(dataset: Any) -> GivenVectors:
             said = tuple(getattr(first, "shape", ())) or type(first).__name__
             raise UsageError(
                 f"the items of {kind} hold no vectors ({said}); for images give their folder, a Parquet file, "
-                "hf:NAME or torchvision:NAME"
+                "hf:NAME or torchvision:NAME, or, of a data set of image files, tp.run(dataset, out=RUN)"
             )
         vectors.append(as_array(first, "vectors"))
         others.append(python_value(second))

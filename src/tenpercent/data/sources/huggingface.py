@@ -108,7 +108,7 @@ def open_huggingface(name: str, options: SourceOptions) -> ImageSource | Embeddi
         read=read,
         split=chosen,
         splits=splits,
-        columns=lambda rows: _reader(dataset, rows),
+        columns=lambda rows: rows_of(dataset, rows),
         image_column=image,
         taken=rows.taken | configuration,
     )
@@ -129,7 +129,7 @@ def _said(dataset: Any) -> dict[str, str]:
     return {} if name.startswith("default") else {"configuration": f"configuration {name}"}
 
 
-def _reader(dataset: Any, rows: npt.NDArray[np.int64]) -> pa.RecordBatchReader:
+def rows_of(dataset: Any, rows: npt.NDArray[np.int64]) -> pa.RecordBatchReader:
     """Return all columns of the given rows, in batches; images in files beside it are returned as bytes."""
     embedded = require("datasets.table", "images").embed_table_storage
     taken = dataset.select(rows).with_format("arrow")
