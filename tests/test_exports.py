@@ -15,6 +15,8 @@ NAMES = [
     "Merges",
     "NextImages",
     "Pretrained",
+    "Processes",
+    "Ray",
     "Selection",
     "SelfSupervised",
     "SourceOptions",

@@ -177,7 +177,7 @@ def test_values_to_group_by_are_no_classes_to_train_on(
     table: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch")
-    with pytest.raises(UsageError, match=r"no labels to train on \(--by\)"):
+    with pytest.raises(UsageError, match=r"no labels to train on \(they are groups\)"):
         tp.embed("cars.parquet", out="x", embedder="supervised", options=tp.SourceOptions(by="camera"))
     options = tp.SourceOptions(by="camera", embedding_column="vec")
     tp.run("cars.parquet", out="run", options=options)
