@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from pycocotools.coco import COCO
 
 import tenpercent as tp
 from tenpercent.cli.main import main
+from tenpercent.data.decoding.decode import decode
+from tenpercent.data.sources.boxes import crops
 from tenpercent.data.sources.boxes.crops import MARGIN
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.source import ImageSource, Unreadable
@@ -315,3 +319,21 @@ def test_changed_boxes_bring_a_run_up_to_date(tmp_path: Path) -> None:
     kept, new = (tp.Embeddings.load(tmp_path / name / "embeddings") for name in ("run", "fresh"))
     np.testing.assert_array_equal(kept.vectors, new.vectors)
     assert fresh.ids.tolist() == selection.ids.tolist()
+
+
+def test_a_replaced_image_is_decoded_again(tmp_path: Path) -> None:
+    """A server of the review page lives on while files change."""
+    source = opened(coco(tmp_path), unit="object")
+    before = source.read(0)
+    noise(8).save(tmp_path / "images" / "a.png")
+    os.utime(tmp_path / "images" / "a.png", (1, 1))
+    assert isinstance(before, np.ndarray) and not np.array_equal(source.read(0), before)
+
+
+def test_each_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(crops, "decode", lambda raw, how: calls.append(raw) or decode(raw, how))
+    source = opened(coco(tmp_path), unit="object")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(source.read, [0, 1] * 8))
+    assert len(calls) == 1

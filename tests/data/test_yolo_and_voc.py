@@ -134,6 +134,18 @@ def test_wrong_lines_are_named(tmp_path: Path, line: str, said: str) -> None:
     assert said in str(refused.value)
 
 
+def test_classes_may_have_any_numbers(tmp_path: Path) -> None:
+    """As labelformat writes them, which takes the ids of COCO's categories."""
+    spec = yolo(tmp_path, a="90 .5 .5 .2 .2", b="7 .5 .5 .2 .2", c="")
+    (tmp_path / "data.yaml").write_text("train: images/train\nnames: {90: dog, 7: cat}\n")
+    source = opened(spec, unit="object")
+    assert (
+        source.class_names == ("cat", "dog")
+        and source.labels is not None
+        and source.labels.tolist() == [1, 0]
+    )
+
+
 @pytest.mark.parametrize("place", ["../images", "/images", "images/test"])
 def test_places_outside_the_folder_are_refused(tmp_path: Path, place: str) -> None:
     with pytest.raises(SourceError, match="--images"):
@@ -156,7 +168,7 @@ def test_damaged_sets_are_one_line(tmp_path: Path) -> None:
     for text, said in (
         ("names: [a", "is not a data.yaml: while parsing"),
         ("names: 3", "it has no names"),
-        ("names: {1: a}", "number them from 0"),
+        ("names: {a: 1}", "give whole numbers"),
     ):
         (tmp_path / "yolo" / "data.yaml").write_text(text)
         with pytest.raises(SourceError, match=said):

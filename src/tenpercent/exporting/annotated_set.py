@@ -101,7 +101,10 @@ def _write_coco(source: ImageSource, found: Annotated, stay: Collection[str], to
     with (to / "annotations.json").open("wb") as file:
         for number, (key, value) in enumerate(content.items()):
             file.write((b",\n" if number else b"{") + msgspec.json.encode(key) + b": ")
-            file.write(b"[" + b",\n".join(lists[key]) + b"]" if key in lists else value)
+            for place, one in enumerate(lists.get(key, ())):  # not joined first: there may be millions
+                file.write(b",\n" if place else b"[")
+                file.write(one)
+            file.write(value if key not in lists else b"]" if lists[key] else b"[]")
         file.write(b"}\n")
     return f"{len(left):,} of {counted(len(boxes), 'annotation')} are of these images"
 

@@ -151,7 +151,7 @@ class _Page:
             "noun": noun,
             "images_of": describe_images_of(selection) if noun == "object" else "",
             "asked": clean(describe_request(selection, noun)),
-            "scale": describe_scale(selection, mean) if self.semantic else "",
+            "scale": describe_scale(selection, mean, noun) if self.semantic else "",
         }
 
     def evidence(self) -> dict[str, Any] | None:

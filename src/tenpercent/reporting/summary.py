@@ -41,7 +41,7 @@ def describe_selection(run: str | Path, selection: Selection) -> str:
         lines.append(describe_images_of(selection))
     if selection.strategy == "semantic":
         selected = folder.stage(Stage.SELECT)
-        scale = describe_scale(selection, None if selected is None else selected.mean_dissimilarity)
+        scale = describe_scale(selection, None if selected is None else selected.mean_dissimilarity, noun)
         lines += [f"{scale}."] if scale else []
         if folder.stage(Stage.CLUSTER) and folder.merges.exists():
             heights = read_heights(folder.merges)
@@ -75,19 +75,20 @@ def _describe_rounding(selection: Selection) -> str:
     return f" ({100 * keep:.4g}% of {n:,} is {keep * n:.4g})"
 
 
-def describe_scale(selection: Selection, mean: float | None) -> str:
+def describe_scale(selection: Selection, mean: float | None, noun: str = "image") -> str:
     """Return the height of the last merge beside the mean dissimilarity of two images, in two digits each.
 
     Args:
         selection: one that was cut from a tree.
         mean: see `mean_dissimilarity`; None where it is not known.
+        noun: what the selection is of.
     """
     said = []
     if not selection.kept_by_id.all():
         height = max(cut.height for cut in selection.classes)
         said.append(f"the last merge is at {said_height(height)} (1 − cosine)")
     if mean is not None:
-        said.append(f"two images of this set are {said_height(mean)} apart on average")
+        said.append(f"two {noun}s of this set are {said_height(mean)} apart on average")
     words = "; ".join(said)
     return words[:1].upper() + words[1:]
 

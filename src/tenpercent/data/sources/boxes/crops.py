@@ -27,7 +27,7 @@ class Crops:
     def __init__(self, annotated: Annotated, decoding: Decoding, *, follow_links: bool) -> None:
         """Take the images, and how they are read."""
         self._annotated, self._decoding, self._follow = annotated, decoding, follow_links
-        self._decoded: OrderedDict[int, Future[RGB]] = OrderedDict()
+        self._decoded: OrderedDict[tuple[int, int], Future[RGB]] = OrderedDict()
         self._lock = Lock()
 
     def __call__(self, box: int) -> RGB:
@@ -62,14 +62,16 @@ class Crops:
         return np.ascontiguousarray(pixels[rows, columns])
 
     def _pixels(self, image: int) -> RGB:
-        """Return the pixels of an image, decoded by the first thread that asks."""
+        """Return the pixels of an image as its file is now, decoded by the first thread that asks."""
+        root, file = self._annotated.root, self._annotated.files[image]
+        key = image, (root / file).stat().st_mtime_ns
         with self._lock:
-            known = self._decoded.get(image)
-            future = known or self._decoded.setdefault(image, Future())
-            self._decoded.move_to_end(image)
+            known = self._decoded.get(key)
+            future = known or self._decoded.setdefault(key, Future())
+            self._decoded.move_to_end(key)
         if known is None:
             try:
-                raw = read_file(self._annotated.root, self._annotated.files[image], follow_links=self._follow)
+                raw = read_file(root, file, follow_links=self._follow)
                 future.set_result(decode(raw, self._decoding))
             except BaseException as error:  # noqa: BLE001 – each thread that waits for it gets the same
                 future.set_exception(error)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ....errors import SourceError, one_line, reason_of, require, shown
 from ...decoding.decode import extensions
+from ..classes import told_apart
 from ..options import SourceOptions
 from ..splits import choose_split
 from .annotated import Annotated, checked_path
@@ -42,7 +43,7 @@ def read_yolo(path: Path, options: SourceOptions) -> Annotated:
         (image, *box)
         for image, labels in enumerate(own)
         if labels is not None
-        for box in _boxes(root / labels, len(names), pose="kpt_shape" in content)
+        for box in _boxes(root / labels, list(names), pose="kpt_shape" in content)
     ]
     table = np.array(rows, np.float64).reshape(-1, 7)
     whole = table[:, :3].astype(np.int64)
@@ -50,9 +51,9 @@ def read_yolo(path: Path, options: SourceOptions) -> Annotated:
         root=root,
         files=files,
         sizes=np.zeros((len(files), 2), np.int64),
-        class_names=names,
+        class_names=told_apart(tuple(names.values())),
         image=whole[:, 0],
-        kind=whole[:, 1],
+        kind=np.searchsorted(list(names), whole[:, 1]),
         number=whole[:, 2],
         corners=table[:, 3:],
         crowd=np.zeros(len(table), np.bool_),
@@ -76,7 +77,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else one_line(error, 200)
         raise SourceError(f"{path} is not a data.yaml: {reason}; give the data.yaml of the set") from None
-    if not isinstance(content, dict) or not isinstance(content.get("names"), list | dict):
+    if (
+        not isinstance(content, dict)
+        or not isinstance(content.get("names"), list | dict)
+        or not content["names"]
+    ):
         raise SourceError(
             f"{path} is not a data.yaml: it has no names of classes; give the data.yaml of the set"
         )
@@ -114,15 +119,13 @@ def listed(root: Path, place: str, path: Path) -> Iterator[str]:
         )
 
 
-def _names(content: dict[str, Any], path: Path) -> tuple[str, ...]:
-    """Return the class names in the order of their numbers."""
+def _names(content: dict[str, Any], path: Path) -> dict[int, str]:
+    """Return the name of each class by its number, in the order of the numbers."""
     names = content["names"]
     numbered = names if isinstance(names, dict) else dict(enumerate(names))
-    if sorted(numbered) != list(range(len(numbered))):
-        raise SourceError(
-            f"{path} numbers its classes {shown(sorted(numbered, key=str))[:80]}; number them from 0"
-        )
-    return tuple(str(numbered[code]) for code in range(len(numbered)))
+    if not all(isinstance(number, int) for number in numbered):
+        raise SourceError(f"{path} numbers its classes {shown(list(numbered))[:80]}; give whole numbers")
+    return {number: str(numbered[number]) for number in sorted(numbered)}
 
 
 def _labels_of(root: Path, file: str) -> str | None:
@@ -133,12 +136,15 @@ def _labels_of(root: Path, file: str) -> str | None:
     return labels if (root / labels).is_file() else None
 
 
-def _boxes(file: Path, classes: int, *, pose: bool) -> Iterator[tuple[int, int, float, float, float, float]]:
+def _boxes(
+    file: Path, classes: list[int], *, pose: bool
+) -> Iterator[tuple[int, int, float, float, float, float]]:
     """Yield class, line and left, top, right and bottom of each box of an image."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{file} can't be read: {reason_of(error)}; repair it") from None
+    known = set(classes)
     for number, line in enumerate(lines, 1):
         parts = line.split()
         if not parts:
@@ -146,12 +152,12 @@ def _boxes(file: Path, classes: int, *, pose: bool) -> Iterator[tuple[int, int, 
         try:
             kind, values = int(parts[0]), [float(part) for part in parts[1:]]
         except ValueError:
-            kind, values = -1, []
+            kind, values = classes[0] - 1, []
         is_box = len(values) == 4 or (pose and len(values) > 4)
-        if not 0 <= kind < classes or not (is_box or (len(values) >= 6 and len(values) % 2 == 0)):
+        if kind not in known or not (is_box or (len(values) >= 6 and len(values) % 2 == 0)):
             raise SourceError(
-                f"{file} line {number} is {shown(line)[:60]!r}; give a class from 0 to {classes - 1}, then the box as "
-                "four numbers, or a polygon"
+                f"{file} line {number} is {shown(line)[:60]!r}; give a class from {classes[0]} to {classes[-1]}, then "
+                "the box as four numbers, or a polygon"
             )
         if is_box:
             x, y, width, height = values[:4]
