@@ -139,6 +139,20 @@ def test_a_deeper_cut_resumes_from_what_is_known(kind, seed, cuts):
         known = found
 
 
+def test_a_component_without_new_pairs_keeps_its_counts():
+    angles = np.deg2rad([0, 25, 50, 120, 152])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    known = None
+    for height, merges in (
+        (0.1, 1),
+        (0.2, 2),
+        (0.4, 3),
+    ):  # the first three go on only when the other two are done
+        known = by_tasks(vectors, cut_into(5, 0), height=height, after=known)
+        assert len(known) == merges
+        same(known, first_merges(vectors, height=height))
+
+
 def balls(n: int, seed: int = 0):
     """Vectors in many directions, near to others and far from most."""
     rng = np.random.default_rng(seed)
