@@ -182,7 +182,7 @@ def test_values_to_group_by_are_no_classes_to_train_on(
     options = tp.SourceOptions(by="camera", embedding_column="vec")
     tp.run("cars.parquet", out="run", options=options)
     assert main(["evaluate", "run", "--network", "head"]) == 2
-    assert "grouped by column camera, whose values are no classes to train on" in capsys.readouterr().err
+    assert "grouped by camera, whose values are no classes to train on" in capsys.readouterr().err
 
 
 def test_several_labels_an_image_are_no_class_and_the_ways_out_are_named(table: Path) -> None:
