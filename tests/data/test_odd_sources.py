@@ -67,7 +67,7 @@ CASES: list[tuple[str, Callable[[Path], Path | str], dict[str, Any], str]] = [
         "no folder",
         named("ROOT/photos"),
         {},
-        "no such file or folder: '.*photos'; give a folder, a video, a .parquet or .npy",
+        "no such file or folder: '.*photos'; give a folder, a video, an archive, a .parquet or .npy",
     ),
     ("no name", named(""), {}, "no such file or folder: ''; give a folder"),
     ("a word near a name", named("digit"), {}, "did you mean digits"),

@@ -210,7 +210,7 @@ def split_prefix(spec: str | Path) -> tuple[Prefix | None, str]:
 def _missing(name: str) -> str:
     close = nearest(name, ["digits"])
     return (
-        f"no such file or folder: {name!r}; give a folder, a video, a .parquet or .npy file, hf:NAME, "
+        f"no such file or folder: {name!r}; give a folder, a video, an archive, a .parquet or .npy file, hf:NAME, "
         f"torchvision:NAME, coco:FILE, yolo:FILE, voc:FOLDER or digits{close}"
     )
 
@@ -261,5 +261,6 @@ def _open_file(path: Path, options: SourceOptions) -> ImageSource | Embeddings:
     if ending in PACKED:
         raise SourceError(f"{path} is packed as a whole, so no image in it can be read alone; unpack it once")
     raise SourceError(
-        f"{path} is a file, not a folder; give the folder of the images, a video, or a .parquet or .npy file"
+        f"{path} is a file, not a folder; give the folder of the images, a video, an archive, or a .parquet or .npy "
+        "file"
     )
