@@ -19,8 +19,10 @@ from tenpercent.cli.main import main
 from tenpercent.data.decoding.decode import decode
 from tenpercent.data.sources.boxes import crops
 from tenpercent.data.sources.boxes.crops import MARGIN
+from tenpercent.data.sources.changes import RecordedImages, compare
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.source import ImageSource, Unreadable
+from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import SourceError, UsageError
 
 SIDE = 100  # of the images, in pixels
@@ -337,3 +339,16 @@ def test_each_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(source.read, [0, 1] * 8))
     assert len(calls) == 1
+
+
+def test_a_moved_box_is_another_object_in_the_same_file(tmp_path: Path) -> None:
+    spec = coco(tmp_path)
+    tp.run(spec, out=tmp_path / "run", options=tp.SourceOptions(unit="object"), keep=1.0)
+    for image in (tmp_path / "images").rglob("*.png"):
+        os.utime(image, (1, 1))  # long before the run
+    content = json.loads((tmp_path / "boxes.json").read_text())
+    content["annotations"][1]["bbox"] = [0, 0, 90, 90]
+    (tmp_path / "boxes.json").write_text(json.dumps(content))
+    known = RecordedImages.of(RunFolder.open(tmp_path / "run"))
+    assert known is not None
+    assert compare(known, opened(spec, unit="object")).replaced == ("a.png#2",)
