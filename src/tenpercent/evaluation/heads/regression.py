@@ -125,7 +125,7 @@ def fit(
     features: Features,
     labels: Ints,
     n_classes: int,
-    chosen: Bools,
+    chosen: Bools | Doubles,
     weight_decay: Sequence[float] | Doubles,
     start: Floats | None = None,
 ) -> Heads:
@@ -135,7 +135,7 @@ def fit(
         features: of n images.
         labels: int64[n], codes below `n_classes`.
         n_classes: c.
-        chosen: bool[h, n], the images of each head; at least one each.
+        chosen: bool[h, n], the images of each head, at least one each; or float64[h, n], their weights in the loss.
         weight_decay: [h], each above 0.
         start: float32[d + 1, c], the weights to start from, such as those of the head of all images; None for zeros. It
             saves steps and changes nothing else.
