@@ -70,10 +70,13 @@ def _eightfold(terms: Floats) -> float:
 def plain_kmeans(units: Floats, start: Floats) -> tuple[list[int], Floats]:
     """Return the cluster of each image and the centroids; one whose images add up to nothing stays where it is."""
     centroids, before = np.array(start), [-1] * len(units)
+
+    def nearest() -> npt.NDArray[np.int64]:
+        both = np.concatenate([centroids, units])
+        return plain_matrix(both)[len(centroids) :, : len(centroids)].argmin(axis=1)
+
     for _ in range(100):
-        of = plain_matrix(np.concatenate([centroids, units]))[len(centroids) :, : len(centroids)].argmin(
-            axis=1
-        )
+        of = nearest()
         if of.tolist() == before:
             break
         before = of.tolist()
@@ -83,7 +86,10 @@ def plain_kmeans(units: Floats, start: Floats) -> tuple[list[int], Floats]:
                 total = total + unit
             if total.any():
                 centroids[cluster] = unit_vectors(total[None])[0]
-    return before, centroids
+    return (
+        nearest().tolist(),
+        centroids,
+    )  # of the centroids that come out, also where it went round in circles
 
 
 def plain_semdedup(units: Floats, start: Floats, count: int) -> list[int]:
