@@ -89,7 +89,7 @@ def test_the_report_of_unlabelled_images_says_nothing_of_classes(unlabelled: Pat
     tp.run(unlabelled, out=tmp_path / "run", keep=0.8, embedder=flat)
     text = text_of(tmp_path / "run")
     assert "ifferent labels" not in text and "whatever its class" not in text and "another label" not in text
-    assert "1 images" not in text
+    assert not re.search(r"(?<![\d.,])1 images\b", text)
 
 
 def test_one_is_one_everywhere(tmp_path: Path) -> None:
