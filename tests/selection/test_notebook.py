@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 import tenpercent as tp
 from tenpercent.data.sources.options import SourceOptions
@@ -73,25 +71,21 @@ def test_a_notebook_without_widgets_gets_no_warning() -> None:
     assert done.stderr == ""
 
 
-def test_the_slider_moves_through_the_groups(tmp_path: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("the browser tests need Chromium")
+def test_the_slider_moves_through_the_groups(chromium: Any, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
     page = tmp_path / "cell.html"
     page.write_text(f"<!doctype html>{many()._repr_html_()}{many()._repr_html_()}", encoding="utf-8")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        opened: Any = browser.new_page()
-        opened.goto(page.as_uri())
-        first, second = opened.locator("body > div").all()
-        visible = first.locator(".group:visible")
-        playwright.expect(visible).to_have_count(3)
-        widest = first.locator("output").inner_text()
-        assert widest.endswith(str(visible.last.get_attribute("data-diameter")))
-        first.locator("input").fill("0")
-        tightest = f"diameter {visible.first.get_attribute('data-diameter')} to "
-        playwright.expect(first.locator("output")).to_contain_text(tightest)
-        assert first.locator(".group").first.is_visible() and first.locator(".group").last.is_hidden()
-        playwright.expect(second.locator("output")).to_have_text(widest)  # each cell has its own
-        browser.close()
+    opened = chromium.new_page()
+    opened.goto(page.as_uri())
+    first, second = opened.locator("body > div").all()
+    visible = first.locator(".group:visible")
+    expect(visible).to_have_count(3)
+    widest = first.locator("output").inner_text()
+    assert widest.endswith(str(visible.last.get_attribute("data-diameter")))
+    first.locator("input").fill("0")
+    tightest = f"diameter {visible.first.get_attribute('data-diameter')} to "
+    expect(first.locator("output")).to_contain_text(tightest)
+    assert first.locator(".group").first.is_visible() and first.locator(".group").last.is_hidden()
+    expect(second.locator("output")).to_have_text(widest)  # each cell has its own
+    opened.close()

@@ -48,6 +48,11 @@ DATA: dict[str, Any] = {
     "data_dir": "data",
     "labels": "labels.npy",
     "ids": "ids.npy",
+    "where": "score > 0.5",
+    "by": "camera",
+    "images": "images",
+    "unit": "image",
+    "fps": 1.0,
 }
 EMBEDDER: dict[str, Any] = {
     "name": "supervised",
@@ -69,7 +74,7 @@ EMBEDDER: dict[str, Any] = {
     "precision": "float32",
 }
 TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", dict: "a table"}
-FILES = ("data_dir", "labels", "ids", "weights")  # keys whose values are paths
+FILES = ("data_dir", "labels", "ids", "images", "weights")  # keys whose values are paths
 
 
 @dataclass(frozen=True)
