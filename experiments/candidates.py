@@ -1,6 +1,6 @@
 """A strategy for every fraction: candidates by heads on frozen vectors, paired by re-split with a random draw.
 
-    python experiments/candidates.py RUN [--splits 10] [--first 100] [--out runs/candidates] [--to docs/evidence]
+    python experiments/candidates.py RUN [--splits 10] [--first 100] [--out runs/candidates] [--to docs/data]
 
 RUN is a run folder with vectors that never saw the labels (experiments/heads.py makes one). Wanted is a strategy that
 is no worse than a random draw by 0.2 points at 95 and 90%, and better from 70% down. Beside `semantic` and `spread`:
@@ -70,7 +70,7 @@ def main() -> None:
         rows += json.loads(done.read_text("utf-8"))
         print(f"split {number} is done", flush=True)
     table = pa.Table.from_pylist(rows)
-    print_table(table, ready.pool)
+    print("\n".join(lines_of(table, overlap(ready.pool))))
     if given.to is not None:
         write_table(given.to / f"candidates-{given.name}.parquet", table, {"overlap": overlap(ready.pool)})
 
@@ -199,21 +199,22 @@ def overlap(pool: Pool) -> float:
     return pool.n_tested / (len(pool.embeddings) - pool.n_tested)
 
 
-def print_table(table: pa.Table, pool: Pool) -> None:
-    """Print each arm's mean accuracy, and its difference from a random draw with its 95% interval, in points."""
+def lines_of(table: pa.Table, overlap: float) -> list[str]:
+    """Return each arm's mean accuracy, and its difference from a random draw with its 95% interval, in points."""
     found: dict[tuple[str, float], list[float]] = {}
     for row in table.to_pylist():
         found.setdefault((row["arm"], row["keep"]), []).append(row["accuracy"])
-    print(f"    kept  arm            accuracy  vs. random ({len(found[FULL, 1.0])} splits)")
+    lines = ["kept  arm            accuracy  vs. random"]
     for (arm, keep), values in sorted(found.items(), key=lambda one: (-one[0][1], one[0][0])):
         said = ""
         if arm not in (FULL, "random"):
-            tested = compare(values, found["random", keep], overlap=overlap(pool))
+            tested = compare(values, found["random", keep], overlap=overlap)
             half = (
                 (tested.high - tested.low) / 2 if tested.high is not None and tested.low is not None else 0.0
             )
             said = f"{tested.difference:+.2f} ± {half:.2f}"
-        print(f"    {100 * keep:3.0f}%  {arm:13}  {100 * np.mean(values):8.2f}  {said}".rstrip())
+        lines.append(f"{100 * keep:3.0f}%  {arm:13}  {100 * np.mean(values):8.2f}  {said}".rstrip())
+    return lines
 
 
 if __name__ == "__main__":

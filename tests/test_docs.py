@@ -163,6 +163,17 @@ def test_the_tables_of_the_evidence_are_those_of_its_trainings(trainings: Path) 
     assert "\n".join(f"    {line}".rstrip() for line in table) in page
 
 
+def test_the_table_of_the_candidates_is_that_of_their_accuracies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "experiments")
+    table = pq.read_table(ROOT / "docs" / "data" / "candidates-cifar10.parquet")
+    page = (ROOT / "docs" / "evidence" / "candidates.md").read_text(encoding="utf-8")
+    lines = load(ROOT / "experiments" / "candidates.py").lines_of(table, 10_000 / 50_000)
+    assert "\n".join(f"    {line}" for line in lines) in page
+    assert len(set(table["split"].to_pylist())) == 8
+    differ = [line.rsplit("  ", 1)[1].split(" ± ") for line in lines if "±" in line]
+    assert not any(float(mean) > float(half) for mean, half in differ)
+
+
 def test_the_figures_of_the_evidence_are_those_of_its_trainings() -> None:
     said = " ".join((ROOT / "docs" / "evidence" / "cifar10.md").read_text(encoding="utf-8").split())
     rows = pq.read_table(ROOT / "docs" / "evidence" / "cifar10.parquet").to_pylist()
