@@ -147,9 +147,10 @@ def test_a_disk_that_fills_up_while_pairs_spill(
     assert done.returncode == 1, said
     errors = [line for line in said.splitlines() if "error" in line.lower()]
     assert len(errors) == 1 and "Traceback" not in said
-    # The write that failed says so, or the look at the disk before pairs or before the next shell.
+    # The write of the run or of pairs that failed says so, or the look at the disk before the next shell.
     assert re.search(
-        r"No space left on device.*; free|pairs outgrow the memory, and .* free; free space",
+        r"No space left on device \(.* free\); free|MiB of pairs can't be written to .*: No space left on device; free "
+        r"space there|pairs outgrow the memory, and .* free; free space",
         errors[0],
     )
     (small_disk / "filler").unlink()

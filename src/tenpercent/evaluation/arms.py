@@ -63,7 +63,7 @@ class Arms:
     trees: ArmTrees
     least: float
     lists: dict[str, Ints]
-    _cuts: dict[tuple[float, int, str], npt.NDArray[np.bool_]] = field(default_factory=dict)
+    _cuts: dict[tuple[float, int, str], npt.NDArray[np.bool_]] = field(default_factory=dict, init=False)
 
     def positions(self, trial: Trial, seed: int) -> Ints:
         """Return the images that a trial trains on: int64[k], ascending, those with a label.

@@ -87,8 +87,8 @@ def run_trial(
         right = _right(heads, features.values, labels)
         for at, place in enumerate(part.tolist()):
             removed = right[~chosen[place], at]
-            own_row = {"removed_accuracy": float(removed.mean()) if len(removed) else None}
-            rows[place] = {**_row(heads, at, tested, truth), **own_row}
+            rows[place] = _row(heads, at, tested, truth)
+            rows[place]["removed_accuracy"] = float(removed.mean()) if len(removed) else None
     seconds = (time.perf_counter() - begun) / len(trials)
     about = {"split": pool.name_of(number), "tested": len(test), "pool": len(train), "seconds": seconds}
     return [
