@@ -341,7 +341,8 @@ def export(
 
     Args:
         what: a run folder.
-        format: ``indices``, ``folder``, ``csv`` or ``hf``; of videos also ``times`` or ``cut``, of boxes their own.
+        format: ``indices``, ``folder``, ``csv``, ``hf`` or ``webdataset``; of videos also ``times`` or ``cut``, of
+            boxes their own.
         to: the path to write to; nothing there is overwritten.
         ignore_decisions: write the cut as if there were no decisions.
 

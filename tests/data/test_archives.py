@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import json
 import tarfile
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,36 +12,12 @@ from test_sources import labels, opened, png
 
 import tenpercent as tp
 from films import scene
+from packed import shard, tarred, zipped
 from tenpercent.data.sources.first_line import account, describe_taken
 from tenpercent.data.sources.source import Unreadable
 from tenpercent.errors import SourceError, UsageError
 
 FILES = {"cat/1.png": png(1), "cat/2.png": png(2), "dog/1.png": png(3)}
-
-
-def zipped(path: Path, files: Mapping[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return path
-
-
-def tarred(path: Path, files: Mapping[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as archive:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return path
-
-
-def shard(path: Path, numbers: range, label: str = "cls") -> Path:
-    files: dict[str, bytes] = {}
-    for number in numbers:
-        files[f"{number:04d}.png"] = png(number)
-        text = json.dumps({"label": f"kind {number % 3}", "url": "x"}) if label == "json" else str(number % 3)
-        files[f"{number:04d}.{label}"] = text.encode()
-    return tarred(path, files)
 
 
 @pytest.mark.parametrize("make", [zipped, tarred])
@@ -70,13 +43,13 @@ def test_splits_in_an_archive(tmp_path: Path) -> None:
 
 
 def test_shards_of_webdataset_with_their_labels(tmp_path: Path) -> None:
-    shard(tmp_path / "shard-000.tar", range(4)), shard(tmp_path / "shard-001.tar", range(4, 7))
+    shard(tmp_path / "shard-000.tar", range(4), png), shard(tmp_path / "shard-001.tar", range(4, 7), png)
     source = opened(tmp_path)
     assert source.ids[0] == "shard-000.tar/0000.png" and source.ids[-1] == "shard-001.tar/0006.png"
     assert source.class_names == ("0", "1", "2") and labels(source) == [0, 1, 2, 0, 1, 2, 0]
     said = "7 images from 2 archives, 3 classes from .cls files"
     assert describe_taken(account(source)) == said
-    alone = opened(shard(tmp_path / "shard-002.tar", range(3), "json"))
+    alone = opened(shard(tmp_path / "shard-002.tar", range(3), png, "json"))
     assert (
         alone.class_names == ("kind 0", "kind 1", "kind 2")
         and alone.taken["labels"] == ".json files, field label"
@@ -86,7 +59,7 @@ def test_shards_of_webdataset_with_their_labels(tmp_path: Path) -> None:
 
 
 def test_a_cut_shard_names_the_file_it_ends_in_and_keeps_those_before(tmp_path: Path) -> None:
-    path = shard(tmp_path / "shard-000.tar", range(5))
+    path = shard(tmp_path / "shard-000.tar", range(5), png)
     with tarfile.open(path) as tar:
         place = tar.getmember("0003.png")
     data = path.read_bytes()

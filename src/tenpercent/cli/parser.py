@@ -159,8 +159,9 @@ COMMANDS = (
             RUN,
             flag(
                 "--format",
-                "indices|folder|csv|hf|times|cut|coco|yolo|voc",
-                "row numbers (.npy, .txt), class folders, a table of all images, a Hugging Face data set; of videos "
+                "indices|folder|csv|hf|webdataset|times|cut|coco|yolo|voc",
+                "row numbers (.npy, .txt), class folders, a table of all images, a Hugging Face data set, tar files "
+                "of WebDataset; of videos "
                 "the times of kept frames, or a list for ffmpeg of what is kept; of a coco:, yolo: or voc: "
                 "source its annotations",
                 required=True,

@@ -35,9 +35,10 @@ def export(
             `csv` (a row a kept image, with all columns of ``selection.table``),
             `hf` (a folder for ``datasets.load_from_disk`` and a Parquet file beside it); of videos `times` (a table of
             the kept frames' times) and `cut` (a list of the kept stretches for ffmpeg); `coco`, `yolo` and `voc` (the
-            annotations of such a source without the images that went, and the images).
+            annotations of such a source without the images that went, and the images);
+            `webdataset` (a folder of tar files, a sample a kept image).
         to: the folder to make, the file for `csv`; written whole or not at all, and never over anything.
-        without: ids of missing images; `folder` and `hf` leave them out.
+        without: ids of missing images; `folder`, `hf` and `webdataset` leave them out.
 
     Returns:
         The summary of the files written.
@@ -49,7 +50,7 @@ def export(
         StageError: the source is not the one the selection was made from.
         TenpercentError: an image can no longer be read, the disk is full, or `to` can't be written.
     """
-    from . import annotated_set, folder, hf, rows, times
+    from . import annotated_set, folder, hf, rows, times, webdataset
 
     format = ExportFormat(format)  # noqa: A001
     to = to if to.name else to.absolute()  # "." has no name, and files are written under one or beside it
@@ -71,4 +72,6 @@ def export(
         return times.write_times(kept, source, to)
     if format is ExportFormat.CUT:
         return times.write_cut(kept, source, to)
+    if format is ExportFormat.WEBDATASET:
+        return webdataset.write_shards(kept, source, to)
     return (folder.write_folder if format is ExportFormat.FOLDER else hf.write_dataset)(kept, source, to)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ from ..errors import StageError
 
 if TYPE_CHECKING:
     from ..selection.selection import Selection
+
+
+ABOUT = ("id", "class_name", "group", "group_size", "group_diameter")  # what formats tell of a kept image
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +54,13 @@ class Kept:
     def class_names(self) -> list[str | None]:
         """Class of each image; None for an image without a label."""
         return list(self.table["class_name"].to_pylist())
+
+    def about(self) -> Iterator[dict[str, Any]]:
+        """Yield of each image what formats tell of it: id, class and group, as far as they are known."""
+        table = self.table.select([name for name in ABOUT if name in self.table.column_names])
+        for batch in table.to_batches(max_chunksize=1000):  # as objects they take much more memory
+            for entry in batch.to_pylist():
+                yield {name: value for name, value in entry.items() if value is not None}
 
     def check(self, source: ImageSource) -> None:
         """Raise `StageError` where these rows are not of `source`."""

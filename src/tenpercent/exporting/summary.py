@@ -24,11 +24,12 @@ class ExportFormat(StrEnum):
     COCO = "coco"
     YOLO = "yolo"
     VOC = "voc"
+    WEBDATASET = "webdataset"
 
     @property
     def has_images(self) -> bool:
         """True where it holds the images themselves."""
-        return self in (ExportFormat.FOLDER, ExportFormat.HF) or self.has_annotations
+        return self not in (ExportFormat.INDICES, ExportFormat.CSV, ExportFormat.TIMES, ExportFormat.CUT)
 
     @property
     def has_annotations(self) -> bool:

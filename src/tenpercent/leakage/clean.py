@@ -57,7 +57,7 @@ def export_clean(test: ComparedSet, kept: Bools, format: ExportFormat | str, to:
         TenpercentError: an image can no longer be read, the disk is full, or `to` can't be written.
     """
     format = check_export(format, to)  # noqa: A001
-    if test.source is None and format in (ExportFormat.FOLDER, ExportFormat.HF):
+    if test.source is None and format.has_images:
         raise UsageError(
             f"{test.spec} has no images to write in the format {str(format)!r}; choose --export indices or csv"
         )

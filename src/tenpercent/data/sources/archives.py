@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,7 +16,7 @@ from .folder import Ints, coded, printable
 from .folder_layout import FolderLayout, read_layout
 from .listing import LEFT_BEHIND, NO_IMAGES, Listing, no_images
 from .options import NO_COLUMN, SourceOptions
-from .source import ImageSource, Raw, Unreadable
+from .source import ImageSource, Raw, Sample, Unreadable
 
 CLS, JSON = ".cls", ".json"
 NAMED = 3  # archives that a remark names
@@ -69,6 +69,16 @@ def open_archives(files: Sequence[Path], spec: Path, options: SourceOptions) -> 
     def read(row: int) -> Raw:
         return images[row].archive.read(images[row].name)
 
+    def sample(row: int) -> Sample:
+        archive, name = images[row].archive, images[row].name
+        within = archive.path.name if archive.path == spec else archive.path.relative_to(spec).as_posix()
+        key = _key(name)
+        if archive not in samples:
+            samples[archive] = _samples(archive)
+        return Sample(within, name, key, samples[archive][key], archive.read)
+
+    samples: dict[ArchiveFile, Mapping[str, Sequence[str]]] = {}
+
     return ImageSource(
         spec=str(spec),
         ids=ids,
@@ -80,6 +90,7 @@ def open_archives(files: Sequence[Path], spec: Path, options: SourceOptions) -> 
         skipped={what: count for what, count in skipped.items() if count},
         splits=layout.splits,
         taken=taken | _remarks(archives, layout, spec),
+        sample=sample,
     )
 
 
@@ -163,6 +174,14 @@ def _key(name: str) -> str:
     """Return what the files of one sample share: the path up to the first dot of the name."""
     folder, slash, file = name.rpartition("/")
     return f"{folder}{slash}{file.partition('.')[0]}"
+
+
+def _samples(archive: ArchiveFile) -> Mapping[str, Sequence[str]]:
+    """Return the paths in an archive by what those of one sample share."""
+    found = defaultdict(list)
+    for name in archive.names:
+        found[_key(name)].append(name)
+    return found
 
 
 def _id(image: _Image, spec: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +21,25 @@ Raw = bytes | npt.NDArray[np.generic]  # an encoded image, or its pixels: [h, w]
 
 class Unreadable(Exception):  # noqa: N818  a verdict on one image, which never stops a run
     """Error of an image that can't be read; the message is the reason, for a person."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The files in an archive that belong to one image: those whose names differ from the first dot on.
+
+    Attributes:
+        archive: path of the archive within the source.
+        image: path of the image in the archive.
+        key: what the paths of the files share.
+        names: the paths.
+        read: path -> bytes. Raises OSError or `Unreadable` where that file can't be read.
+    """
+
+    archive: str
+    image: str
+    key: str
+    names: Sequence[str]
+    read: Callable[[str], bytes]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,6 +64,7 @@ class ImageSource:
         folder: the folder that `paths` lie in; None where they are not files.
         unit: object where an image is a part of its file, as `annotations` say.
         annotations: the files that say which images there are; empty where these are listed.
+        sample: row -> the files that belong to that image; None where the source has no archives.
         among: number of images of which more than half must be readable; 0 for these alone.
     """
 
@@ -64,6 +84,7 @@ class ImageSource:
     folder: Path | None = field(default=None, repr=False)
     unit: Unit = field(default=Unit.IMAGE, repr=False)
     annotations: tuple[Path, ...] = field(default=(), repr=False)
+    sample: Callable[[int], Sample] | None = field(default=None, repr=False)
     among: int = field(default=0, repr=False)
 
     def __len__(self) -> int:
@@ -86,7 +107,7 @@ class ImageSource:
         return fingerprint([list(self.ids), labels, list(self.class_names), self.split])
 
     def part(self, rows: npt.NDArray[np.int64]) -> ImageSource:
-        """Return the images at some rows as a source; the rows of a table can't be read whole from it."""
+        """Return the images at some rows as a source; rows of a table and samples of archives can't be read from it."""
         return replace(
             self,
             ids=tuple(self.ids[row] for row in rows),
@@ -94,6 +115,7 @@ class ImageSource:
             labels=None if self.labels is None else self.labels[rows],
             read=lambda row: self.read(int(rows[row])),
             columns=None,
+            sample=None,
         )
 
 
