@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .leakage.find import leaks
     from .leakage.result import Leaks
     from .pipeline import cluster, explain, export, report, run, select, select_by
+    from .reviewing.inline import open_review
     from .selection.comparison import compare
     from .selection.label_next import NextImages, next_images
     from .selection.selection import Selection
@@ -58,6 +59,7 @@ __all__ = [
     "export",
     "leaks",
     "next_images",
+    "open_review",
     "open_source",
     "probe",
     "report",
@@ -90,6 +92,7 @@ _PLACES = {
     "export": "pipeline",
     "leaks": "leakage.find",
     "next_images": "selection.label_next",
+    "open_review": "reviewing.inline",
     "open_source": "data.sources.opening",
     "probe": "evaluation.probing.comparison",
     "report": "pipeline",

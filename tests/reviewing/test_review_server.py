@@ -762,7 +762,7 @@ def test_a_taken_port_is_passed_over_unless_it_was_asked_for(run: Path) -> None:
             serve(run, port, browser=False)
         old, module.PORT = module.PORT, port
         try:
-            with module._listening("127.0.0.1", None) as found:
+            with module.listen("127.0.0.1", None)[0] as found:
                 assert found.getsockname()[1] > port
         finally:
             module.PORT = old

@@ -37,13 +37,16 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(run_folder: Path, token: str, hosts: Iterable[str] = ()) -> Starlette:
+def make_app(
+    run_folder: Path, token: str, hosts: Iterable[str] = (), framed_by: str | None = None
+) -> Starlette:
     """Return the application that serves one run folder.
 
     Args:
         run_folder: the run.
         token: the secret that opens it.
         hosts: names allowed in ``Host`` beside those of the loopback (see `Guard`).
+        framed_by: the one origin whose pages may show the page in a frame.
 
     Raises:
         TenpercentError: the run can't be opened.
@@ -67,7 +70,7 @@ def make_app(run_folder: Path, token: str, hosts: Iterable[str] = ()) -> Starlet
 
     app = Starlette(
         routes=[Route("/", page), Route("/page/{name:path}", page), *map(route, CALLS)],
-        middleware=[Middleware(Guard, token=token, hosts=tuple(hosts))],
+        middleware=[Middleware(Guard, token=token, hosts=tuple(hosts), framed_by=framed_by)],
         exception_handlers={
             TenpercentError: _told,
             OSError: _of_the_disk,

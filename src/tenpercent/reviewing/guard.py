@@ -7,7 +7,7 @@ import hmac
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -21,9 +21,12 @@ READS = frozenset({"GET", "HEAD"})
 HOST = re.compile(r"(\[[0-9a-f.:]+\]|[^\s,/?#@:\[\]]+)(:[0-9]{0,5})?")  # a name and an optional port
 USUAL = {"http": 80, "https": 443}  # ports
 
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
+)
 HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "content-security-policy": f"{POLICY}'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
@@ -46,7 +49,9 @@ class Guard:
     The printed address carries the token once; it is answered with a cookie and the address without it.
     """
 
-    def __init__(self, app: ASGIApp, token: str, hosts: Iterable[str] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, token: str, hosts: Iterable[str] = (), framed_by: str | None = None
+    ) -> None:
         """Wrap an application.
 
         Args:
@@ -55,7 +60,11 @@ class Guard:
             hosts: names allowed in ``Host`` beside those of this machine's loopback; ``0.0.0.0`` allows
                 all numeric addresses, and this machine's own names: a foreign page whose name is pointed here (DNS
                 rebinding) still comes under that name.
+            framed_by: the one origin whose pages may show this one in a frame, checked by the caller; None for none.
         """
+        self._headers = {**HEADERS, "cache-control": "no-store"}
+        if framed_by is not None:
+            self._headers["content-security-policy"] = POLICY + framed_by
         self._app, self._token, self._cookie = app, token.encode(), cookie_name(token)
         named = {host.strip("[]").lower() for host in hosts}
         self._any = bool(named & ANY)
@@ -67,7 +76,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            await (self._own_answer(scope) or self._app)(scope, receive, _with_headers(send))
+            await (self._own_answer(scope) or self._app)(scope, receive, _with_headers(send, self._headers))
         else:
             await send({"type": "websocket.close", "code": 1008})
 
@@ -146,13 +155,13 @@ def _is_address(name: str) -> bool:
     return False
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, usual: Mapping[str, str]) -> Send:
     """Return `send`, which adds the headers that every answer has."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in {**HEADERS, "cache-control": "no-store"}.items():
+            for name, value in usual.items():
                 headers.setdefault(name, value)
         await send(message)
 

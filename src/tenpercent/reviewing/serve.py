@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -9,7 +10,7 @@ import socket
 import sys
 import webbrowser
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -55,17 +56,18 @@ def serve(
     from .app import make_app
 
     token = secrets.token_urlsafe(32)
-    with _listening(host, port) as listener:
+    with ExitStack() as held:
+        listeners = [held.enter_context(listener) for listener in listen(host, port)]
         hosts = () if host in LOOPBACK else (host,)
         app = make_app(Path(run), token, hosts)
-        address = _address(host, listener.getsockname()[1], token)
+        address = page_address(host, listeners[0].getsockname()[1], token)
         if hosts:
             log.warning(
                 "listening on %s: whoever reaches this machine with the address below can see the images and decide; "
                 "the connection is not encrypted",
                 host,
             )
-        server = _server(uvicorn, app)
+        server = make_server(uvicorn, app)
         say(address)
         sys.stdout.flush()  # a program may be waiting for it
         if browser:  # it may be faster than the server: requests to a listening socket wait
@@ -73,10 +75,10 @@ def serve(
         with suppress(
             KeyboardInterrupt
         ):  # the server has ended by then: it handles the signal, and passes it on last
-            server.run(sockets=[listener])
+            server.run(sockets=listeners)
 
 
-def _server(uvicorn: Any, app: Starlette) -> Any:
+def make_server(uvicorn: Any, app: Starlette) -> Any:
     """Return a server that closes the pages' event streams before it ends."""
 
     class Server(uvicorn.Server):  # type: ignore[misc]
@@ -98,30 +100,50 @@ def _server(uvicorn: Any, app: Starlette) -> Any:
     return Server(config)
 
 
-def _listening(host: str, port: int | None) -> socket.socket:
-    """Return a socket that listens on a free port.
+def listen(host: str, port: int | None) -> list[socket.socket]:
+    """Return sockets that listen on a free port: on both addresses of ``localhost``, else one.
 
     Raises:
         UsageError: there is none, or the one asked for is in use.
     """
     if port is not None and not 0 <= port <= 65_535:
         raise UsageError(f"--port is {port}; it must be from 0 (any free one) to 65,535")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for tried in [port] if port is not None else range(PORT, PORT + TRIED):
-        # Named as TCP: else asyncio leaves Nagle's algorithm on, and each answer waits 40 ms for its second half.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((host.strip("[]"), tried))
-            listener.listen(128)
-            return listener
+            return _bound(host.strip("[]"), tried)
         except OSError as error:
-            listener.close()
             if isinstance(error, socket.gaierror) or port is not None:
                 raise UsageError(_why(host, tried, error)) from None
             last = _why(host, tried, error)
     raise UsageError(f"no port from {PORT} to {PORT + TRIED - 1} is free ({last}); give one with --port")
+
+
+def _bound(host: str, port: int) -> list[socket.socket]:
+    first = _listener(host, port)
+    if host != "localhost":
+        return [first]
+    try:  # a browser asks there too, with the token: nobody else may answer
+        return [first, _listener("::1", first.getsockname()[1])]
+    except OSError as error:
+        if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            return [first]  # no IPv6 here
+        first.close()
+        raise
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Named as TCP: else asyncio leaves Nagle's algorithm on, and each answer waits 40 ms for its second half.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _why(host: str, port: int, error: OSError) -> str:
@@ -130,7 +152,7 @@ def _why(host: str, port: int, error: OSError) -> str:
     return f"can't listen on {host}:{port} ({error.strerror}); give another --port, or leave it out for a free one"
 
 
-def _address(host: str, port: int, token: str) -> str:
+def page_address(host: str, port: int, token: str) -> str:
     """Return the address to open: by loopback where the server listens to all."""
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/?token={token}"

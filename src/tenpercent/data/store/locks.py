@@ -28,20 +28,19 @@ class LockHolder:
 
 
 @contextmanager
-def stage_lock(run: Path, stage: str) -> Iterator[None]:
+def stage_lock(run: Path, stage: str, remedy: str = "wait for it or choose another --out") -> Iterator[None]:
     """Hold a stage of a run folder.
 
     Raises:
         LockedError: another process holds it; the message names it.
     """
     folder = _folder(run)
-    lock, holder = FileLock(folder / f"{stage}.lock"), folder / f"{stage}.holder.json"
+    # Whichever thread ends the stage may release it.
+    lock, holder = FileLock(folder / f"{stage}.lock", thread_local=False), folder / f"{stage}.holder.json"
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise LockedError(
-            f"{run}: the {stage} stage is held by {_said(holder)}; wait for it or choose another --out"
-        ) from None
+        raise LockedError(f"{run}: the {stage} stage is held by {_said(holder)}; {remedy}") from None
     try:
         who = LockHolder(os.getpid(), socket.gethostname(), time.strftime("%H:%M:%S"))
         write_text(holder, json.dumps(asdict(who)))
