@@ -16,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.functional import avg_pool2d
 from torch.nn.functional import cross_entropy
 
 from tenpercent.embedding import loop
@@ -460,6 +461,25 @@ def test_the_first_layer_of_fast_whitens_the_images_it_is_given() -> None:
     np.testing.assert_allclose((flat.T @ flat / len(flat)).numpy(), np.eye(12), atol=0.1)
     torch.testing.assert_close(out[:, 12:], -out[:, :12])
     assert {name: found.shape[1] for name, found in network.features(images).items()} == network.widths
+
+
+@pytest.mark.parametrize("tint", [0.0, 1e-4, 1e-3, 1e-2, 0.1])
+def test_whitened_grey_images_have_no_output_of_rounding_errors(tint: float) -> None:
+    random = torch.Generator().manual_seed(0)
+    grey = avg_pool2d(torch.randn(40, 1, 34, 32, generator=random), 2).expand(-1, 3, -1, -1)
+    images = grey + tint * torch.randn(40, 3, 17, 16, generator=random)
+    network = FastNetwork(4)
+    network.whiten(images)
+    with torch.no_grad():
+        out = network.whitening(images)
+    assert float(out.square().mean((0, 2, 3)).min()) > 0.05
+    torch.testing.assert_close(out[:, 12:], -out[:, :12])
+
+
+def test_whitened_images_of_one_colour_are_finite() -> None:
+    network = FastNetwork(4)
+    network.whiten(torch.zeros(40, 3, 17, 16))
+    assert network.whitening.weight.isfinite().all()
 
 
 def test_fast_is_trained_all_but_its_first_layer_and_embeds(tmp_path: Path) -> None:

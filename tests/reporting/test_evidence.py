@@ -508,6 +508,19 @@ def everything() -> list[dict[str, Any]]:
     return [*rows, failed("semantic", 0.8, 3, "loss is nan <b>& more</b>")]
 
 
+def test_training_runs_that_give_one_class_are_named() -> None:
+    rows = experiment(trials=3, fractions=(0.9,))
+    assert "learned nothing" not in describe_evidence(table(rows))
+    dead = {"accuracy": 0.1, "class_accuracy": [0.0, 1.0, *[0.0] * 7, float("nan")]}
+    there = [row | dead if row["arm"] == "random" and row["trial"] != 1 else row for row in rows]
+    said = (
+        "2 training runs learned nothing: they gave all test images one class, and count in the means "
+        "(random at 90%, trial 1; random at 90%, trial 3)."
+    )
+    assert said in describe_evidence(table(there))
+    assert said in Page(render(replace(digits(n=60), results=table(there)))).text
+
+
 def test_the_report_has_a_section_where_there_are_trainings() -> None:
     material = digits(n=60)
     rows = [*everything(), *(row | {"protocol": "zz"} for row in moved({0.9: 0.0}, trials=1))]

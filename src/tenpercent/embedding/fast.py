@@ -17,6 +17,9 @@ LEAST = 16  # pixels per side: three poolings leave one
 PATCH = 2  # pixels per side of the patches that the first layer whitens
 SCALE = 1 / 9  # of the logits
 NOISE = 5e-4  # added to the variances of the patches, so that the faintest are not amplified
+FAINT = (
+    NOISE / 10
+)  # directions of less variance are not used: grey images have 4 that vary, and 8 of rounding errors
 FORGETTING = 0.1  # weight of the newest batch in the running statistics
 
 
@@ -62,7 +65,9 @@ class FastNetwork(nn.Module):
     def whiten(self, images: torch.Tensor) -> None:
         """Set the first layer so that its outputs over the patches of these images are uncorrelated, of variance 1.
 
-        Each direction occurs twice, with both signs, as a GELU follows.
+        Each direction occurs twice, with both signs, as a GELU follows. Where some are fainter than `FAINT`, as for grey
+        images, the others occur again in their place, the strongest first: the layers that follow would amplify rounding
+        errors, and their gradients explode.
 
         Args:
             images: float32[k, 3, h, w], normalised.
@@ -71,6 +76,10 @@ class FastNetwork(nn.Module):
         flat = patches.reshape(-1, 3 * PATCH * PATCH)
         variances, directions = torch.linalg.eigh(flat.T @ flat / len(flat))
         filters = (directions / (variances + NOISE).sqrt()).T.reshape(-1, 3, PATCH, PATCH).float()
+        faint = min(int((variances < FAINT).sum()), len(filters) - 1)
+        if faint:
+            strongest = filters.flip(0)[: len(filters) - faint]
+            filters[:faint] = strongest[torch.arange(faint) % len(strongest)]
         with torch.no_grad():
             self.whitening.weight.copy_(torch.cat([filters, -filters]))
 

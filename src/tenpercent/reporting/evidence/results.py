@@ -48,6 +48,10 @@ class ArmResult:
         """Name of the arm, with the layer where it is not the last."""
         return self.arm if self.layer in ("", "end") else f"{self.arm} ({self.layer})"
 
+    def run_name(self, row: dict[str, Any]) -> str:
+        """Return the words for one of the training runs."""
+        return f"{self.name} at {100 * self.fraction:g}%, trial {row['trial'] + 1}"
+
     @property
     def overlap(self) -> float | None:
         """Of re-splits, test images per training image; None for independent training runs."""
@@ -190,10 +194,16 @@ class Evidence:
     def failures(self) -> tuple[str, ...]:
         """Failed training runs with their reasons, one line each."""
         return tuple(
-            f"{result.name} at {100 * result.fraction:g}%, trial {row['trial'] + 1}: "
-            f"{row.get('reason') or 'no accuracy'}"
+            f"{result.run_name(row)}: {row.get('reason') or 'no accuracy'}"
             for result in self.results
             for row in result.failed
+        )
+
+    @property
+    def unlearned(self) -> tuple[str, ...]:
+        """Completed training runs that gave all test images one class; they count in the means."""
+        return tuple(
+            result.run_name(row) for result in self.results for row in result.done if _gives_one_class(row)
         )
 
     @property
@@ -287,3 +297,11 @@ def _result(arm: str, layer: str, fraction: float, rows: list[dict[str, Any]]) -
 
 def _is_done(row: dict[str, Any]) -> bool:
     return str(row["status"]) == "done" and row["accuracy"] is not None and bool(np.isfinite(row["accuracy"]))
+
+
+def _gives_one_class(row: dict[str, Any]) -> bool:
+    """Return whether the network gave all test images one class: right for all of it, and for no other image."""
+    found = sorted(
+        value for value in row.get("class_accuracy") or [] if value is not None and np.isfinite(value)
+    )
+    return len(found) > 1 and found[-1] == 1 and found[-2] == 0

@@ -16,7 +16,7 @@ from .formats import points_text
 from .results import Evidence, gather
 from .statistics import MARGIN
 from .table import csv_table, interval_name, latex_table, markdown_table, table_rows, text_table
-from .verdicts import headline, power, remarks, verdicts
+from .verdicts import headline, power, remarks, unlearned, verdicts
 
 FAILURES = 20  # named; of more only the number is given
 FORMER = (
@@ -60,6 +60,7 @@ def describe_evidence(
             [f"{about}:", *(f"  {line}" for line in further)] if further else [],
             [said] if (said := power(evidence)) else [],
             [f"{len(evidence.failures)} failed: {'; '.join(evidence.failures)}"] * bool(evidence.failures),
+            [said] if (said := unlearned(evidence)) else [],
         ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
@@ -110,6 +111,7 @@ def _block(evidence: Evidence, name: str, class_names: Sequence[str], run: dict[
         "remarks": [_unbroken(remark) for remark in further],
         "failures": [clean(line) for line in evidence.failures[:FAILURES]],
         "failed": len(evidence.failures),
+        "unlearned": clean(unlearned(evidence)),
     }
 
 

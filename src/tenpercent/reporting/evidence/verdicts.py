@@ -27,6 +27,7 @@ from .formats import (
 from .results import BASELINES, FULL, RANDOM, SEMANTIC, ArmResult, Evidence
 from .statistics import MOST_NEEDED, Comparison, Verdict, visible_difference
 
+NAMED = 20  # training runs that learned nothing; of more only the number is given
 UNTESTED = "untested"
 WORDS = {
     Verdict.BETTER: "better",
@@ -224,6 +225,20 @@ def power(evidence: Evidence) -> str:
         f"{what} by {spread:.2f} points (standard deviation): {trials} {'per arm' if overlap is None else 'splits'} "
         f"show a true difference of {visible_difference(spread, trials, overlap):.2f} points four times out of five, a "
         "smaller one less often."
+    )
+
+
+def unlearned(evidence: Evidence) -> str:
+    """Name the training runs that learned nothing; empty where there are none."""
+    runs = evidence.unlearned
+    if not runs:
+        return ""
+    one = len(runs) == 1
+    more = f"; {len(runs) - NAMED} more" if len(runs) > NAMED else ""
+    return (
+        f"{counted(len(runs), 'training run')} learned nothing: {'it' if one else 'they'} gave all test images one class, "
+        f"and {'counts' if one else 'count'} in the means ({'; '.join(runs[:NAMED])}{more}). Mostly the learning rate is "
+        "too high for these images."
     )
 
 
