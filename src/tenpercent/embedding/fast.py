@@ -65,9 +65,9 @@ class FastNetwork(nn.Module):
     def whiten(self, images: torch.Tensor) -> None:
         """Set the first layer so that its outputs over the patches of these images are uncorrelated, of variance 1.
 
-        Each direction occurs twice, with both signs, as a GELU follows. Where some are fainter than `FAINT`, as for grey
-        images, the others occur again in their place, the strongest first: the layers that follow would amplify rounding
-        errors, and their gradients explode.
+        Each direction occurs twice, with both signs, as a GELU follows. Where some are fainter than `FAINT`, as in grey
+        images, the others occur again in their place, the strongest first: normalisation would amplify their rounding
+        errors, and gradients explode.
 
         Args:
             images: float32[k, 3, h, w], normalised.

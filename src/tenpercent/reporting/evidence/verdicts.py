@@ -236,9 +236,9 @@ def unlearned(evidence: Evidence) -> str:
     one = len(runs) == 1
     more = f"; {len(runs) - NAMED} more" if len(runs) > NAMED else ""
     return (
-        f"{counted(len(runs), 'training run')} learned nothing: {'it' if one else 'they'} gave all test images one class, "
-        f"and {'counts' if one else 'count'} in the means ({'; '.join(runs[:NAMED])}{more}). Mostly the learning rate is "
-        "too high for these images."
+        f"{counted(len(runs), 'training run')} learned nothing: {'it' if one else 'they'} gave all test images one "
+        f"class, and {'counts' if one else 'count'} in the means ({'; '.join(runs[:NAMED])}{more}). Mostly the "
+        "learning rate is too high for these images."
     )
 
 
