@@ -30,6 +30,7 @@ NAMES = [
     "export",
     "leaks",
     "next_images",
+    "open_review",
     "open_source",
     "probe",
     "report",

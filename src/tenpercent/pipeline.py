@@ -372,7 +372,7 @@ def export(
     source, change, notes = None, Change(), []
     try:
         source, change = run.present(closely=chosen.has_images) or (None, Change())
-        if change and chosen.has_annotations:
+        if change and chosen.has_boxes and source is not None and source.annotations:
             raise StageError(said_change(change, run.folder))
     except (UsageError, StageError) as gone:
         if chosen.has_images:
@@ -388,6 +388,6 @@ def export(
     notes += describe_change(change, selection.ids[selection.kept_by_id].tolist(), chosen)
     if change and source is not None:
         notes.append(f"{takes_it(run.folder)}.")
-    if run.folder.source.noun == "image" or not chosen.has_annotations:
+    if run.folder.source.noun == "image" or not chosen.has_boxes:
         notes += describe_left_out(run.folder.path)
     return replace(found, notes=(*found.notes, *notes))

@@ -102,6 +102,29 @@ def test_lists_and_splits_of_voc(tmp_path: Path) -> None:
     assert len(opened(f"voc:{tmp_path / 'out'}")) == 2
 
 
+def test_masks_of_voc_go_with_their_images(tmp_path: Path) -> None:
+    spec = voc(tmp_path / "set")
+    masks = [f"{kind}/{name}.png" for kind in ("SegmentationClass", "SegmentationObject") for name in "abd"]
+    for number, mask in enumerate(masks):
+        save(tmp_path / "set" / mask, noise(number))
+    for sets, names in (("Main", "abc"), ("Segmentation", "abd")):
+        (tmp_path / "set" / "ImageSets" / sets).mkdir(parents=True)
+        (tmp_path / "set" / "ImageSets" / sets / "train.txt").write_text(
+            "".join(f"{name}\n" for name in names)
+        )
+    tp.run(spec, out=tmp_path / "run", cut=tp.Cut(threshold=0.001), options=tp.SourceOptions(split="train"))
+    summary = tp.export(tmp_path / "run", "voc", tmp_path / "out")
+    stay = sorted(path.stem for path in (tmp_path / "out" / "Annotations").iterdir())
+    there = {mask: (tmp_path / "set" / mask).read_bytes() for mask in masks if Path(mask).stem in stay}
+    written = {mask for mask in masks if (tmp_path / "out" / mask).exists()}
+    assert written == there.keys() and all(
+        (tmp_path / "out" / mask).read_bytes() == there[mask] for mask in there
+    )
+    assert f"and {len(there)} masks" in str(summary)
+    listed = (tmp_path / "out" / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
+    assert listed == [name for name in stay if name in "ab"]
+
+
 def test_lists_of_yolo_are_written_without_what_went(tmp_path: Path) -> None:
     spec = yolo(tmp_path / "set", train="lists/train.txt")
     (tmp_path / "set" / "lists").mkdir()

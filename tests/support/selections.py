@@ -33,4 +33,5 @@ def selection_of(source: ImageSource, kept: set[int]) -> Any:
         "dissimilarity": pa.array(np.linspace(0, 0.1, len(order))),
         "group_diameter": pa.array(np.zeros(len(order))),
     }
-    return SimpleNamespace(table=pa.table(columns))
+    ids = np.array([source.ids[row] for row in order], dtype=object)
+    return SimpleNamespace(table=pa.table(columns), ids=ids, kept_by_id=columns["kept"].to_numpy(False))

@@ -34,11 +34,12 @@ def export(
             `folder` (a subfolder a class; hard links to the source's files where that is possible),
             `csv` (a row a kept image, with all columns of ``selection.table``),
             `hf` (a folder for ``datasets.load_from_disk`` and a Parquet file beside it); of videos `times` (a table of
-            the kept frames' times) and `cut` (a list of the kept stretches for ffmpeg); `coco`, `yolo` and `voc` (the
-            annotations of such a source without the images that went, and the images);
-            `webdataset` (a folder of tar files, a sample a kept image).
-        to: the folder to make, the file for `csv`; written whole or not at all, and never over anything.
-        without: ids of missing images; `folder`, `hf` and `webdataset` leave them out.
+            the kept frames' times) and `cut` (a list of the kept stretches for ffmpeg); `coco`, `yolo` and `voc` (of a
+            source with boxes these and the images); `webdataset` (a folder of tar files, a sample a kept image),
+            `labelstudio` (a folder with a list of tasks and the images), `cvat` (a zip file), `fiftyone` (a folder with
+            all images, also the removed ones).
+        to: the folder to make, the file for `csv` and `cvat`; written whole or not at all, and never over anything.
+        without: ids of missing images; formats with images leave them out.
 
     Returns:
         The summary of the files written.
@@ -50,7 +51,8 @@ def export(
         StageError: the source is not the one the selection was made from.
         TenpercentError: an image can no longer be read, the disk is full, or `to` can't be written.
     """
-    from . import annotated_set, folder, hf, rows, times, webdataset
+    from . import annotated_set, annotators, fiftyone, folder, hf, rows, times, webdataset
+    from .boxed import boxed_set
 
     format = ExportFormat(format)  # noqa: A001
     to = to if to.name else to.absolute()  # "." has no name, and files are written under one or beside it
@@ -74,4 +76,11 @@ def export(
         return times.write_cut(kept, source, to)
     if format is ExportFormat.WEBDATASET:
         return webdataset.write_shards(kept, source, to)
+    if format is ExportFormat.LABELSTUDIO:
+        return annotators.write_labelstudio(boxed_set(selection, kept, source), to)
+    if format is ExportFormat.CVAT:
+        return annotators.write_cvat(boxed_set(selection, kept, source), to)
+    if format is ExportFormat.FIFTYONE:
+        every = Kept.of(selection, all_images=True).without(without)
+        return fiftyone.write_fiftyone(boxed_set(selection, every, source, all_images=True), to)
     return (folder.write_folder if format is ExportFormat.FOLDER else hf.write_dataset)(kept, source, to)

@@ -5,22 +5,24 @@ from __future__ import annotations
 import posixpath
 import shutil
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ..data.sources.boxes.annotated import Annotated
-from ..data.sources.boxes.opening import BoxFormat, read_annotated
-from ..data.sources.boxes.voc import ANNOTATIONS, SETS
+from ..data.sources.boxes.opening import BoxFormat
+from ..data.sources.boxes.voc import ANNOTATIONS, MASK_SETS, MASKS, SETS
 from ..data.sources.boxes.yolo import listed, places_of, read_yaml
 from ..data.sources.changes import some
 from ..data.sources.opening import place_of
-from ..data.sources.options import SourceOptions
 from ..data.sources.source import ImageSource
 from ..errors import TenpercentError, UsageError, counted, reason_of, require, shown
 from ..progress import bar
 from ..selection.whole_images import images_kept
+from .boxed import annotations_of, boxed_set
+from .converted import write_converted
 from .folder import notes, put
+from .kept import Kept
 from .summary import ExportFormat, ExportSummary
 from .targets import building, check_free, check_outside, place
 
@@ -33,26 +35,24 @@ def write_annotated_set(
 ) -> ExportSummary:
     """Write the folder `to`: the annotations of the images that stay, unchanged, and these images.
 
+    Annotations of another format are converted, as far as that format has what they have.
+
     Of a selection of objects, an image stays unless all of its objects went, with all of its annotations: a detector
     that is trained on it must know every object there.
 
     Raises:
-        UsageError: the source has annotations of another format, or none; `to` is not empty or lies within the source.
+        UsageError: the source has no annotations; `to` is not empty or lies within the source.
         TenpercentError: an image can't be read, or `to` can't be written.
     """
-    own = source.spec.partition(":")[0] if source.annotations else ""
-    if own != kind:
-        remedy = f"--format {own}, and convert that with labelformat" if own else "--format folder, csv or hf"
+    if not source.annotations:
         raise UsageError(
-            f"--format {kind} writes annotations of a source, and this is not of that format: {source.spec}; choose "
-            f"{remedy}"
+            f"--format {kind} writes the boxes of a source, and {source.spec} has none; choose --format folder or hf"
         )
     check_free(to)
     check_outside(to, source)
-    options = SourceOptions(
-        split=source.split or None, images=None if kind is BoxFormat.VOC else source.folder
-    )
-    found, how = read_annotated(kind, place_of(source.spec), options), Counter[str]()
+    if source.spec.partition(":")[0] != kind:
+        return write_converted(boxed_set(selection, Kept.of(selection), source), kind, to)
+    found, how = annotations_of(source), Counter[str]()
     kept, missing = images_kept(selection, found.files, source.unit), set(found.missing)
     stay = [file for file in kept if file not in missing]
     with building(to) as temporary, bar(len(stay), "Writing images", "images") as progress:
@@ -139,15 +139,30 @@ def _write_yolo(source: ImageSource, found: Annotated, stay: Collection[str], to
 
 
 def _write_voc(source: ImageSource, found: Annotated, stay: Collection[str], to: Path) -> str:
-    """Write the XML files as they were, and the list of the split that was read."""
-    if found.split:
-        names = [Path(own or "") for file, own in zip(found.files, found.own, strict=True) if file in stay]
-        above = Path(ANNOTATIONS if (found.root / ANNOTATIONS).is_dir() else "")
-        sets = to / SETS / f"{found.split}.txt"
-        sets.parent.mkdir(parents=True)
-        lines = [f"{name.relative_to(above).with_suffix('').as_posix()}\n" for name in names]
-        sets.write_text("".join(lines), encoding="utf-8")
-    return _write_own(found, stay, to)
+    """Write the XML files as they were, masks of segmentation, and the lists of the split that was read."""
+    above = Path(ANNOTATIONS if (found.root / ANNOTATIONS).is_dir() else "")
+    own = (Path(own or "") for file, own in zip(found.files, found.own, strict=True) if file in stay)
+    names = [name.relative_to(above).with_suffix("").as_posix() for name in own]
+    masks = 0
+    for mask in (f"{folder}/{name}.png" for folder in MASKS for name in names):
+        if (found.root / mask).is_file():
+            (to / mask).parent.mkdir(parents=True, exist_ok=True)
+            put(found.root / mask, to / mask)
+            masks += 1
+    _write_list(to / SETS / f"{found.split}.txt", names if found.split else [])
+    segmented = found.root / MASK_SETS / f"{found.split}.txt"
+    if segmented.is_file():
+        listed = set(segmented.read_text(encoding="utf-8").split())
+        _write_list(to / MASK_SETS / segmented.name, [name for name in names if name in listed])
+    said = f" and {counted(masks, 'mask')}" if masks else ""
+    return f"{_write_own(found, stay, to)}{said}"
+
+
+def _write_list(file: Path, names: Sequence[str]) -> None:
+    """Write a list of images, unless it is empty."""
+    if names:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
 
 def _write_own(found: Annotated, stay: Collection[str], to: Path) -> str:

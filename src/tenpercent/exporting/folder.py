@@ -45,7 +45,7 @@ def write_folder(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
         names = {root: beside, **{folder: FreeNames() for folder in folders.values()}}
         for row, class_name in zip(kept.rows.tolist(), kept.class_names, strict=True):
             folder = root if class_name is None else folders[class_name]
-            how[write_image(source, row, folder, names[folder])] += 1
+            how[write_image(source, row, folder, names[folder])[0]] += 1
             progress.update(1)
         endings = Counter(file.suffix.lower() for folder in folders.values() for file in folder.iterdir())
         (done,) = place({root: to})
@@ -65,8 +65,11 @@ def class_folders(class_names: list[str | None], root: Path, taken: FreeNames) -
     return folders
 
 
-def write_image(source: ImageSource, row: int, folder: Path, names: FreeNames) -> str:
-    """Put one image into `folder`; return the way: ``linked``, ``copied``, ``followed`` (a link) or ``written``."""
+def write_image(source: ImageSource, row: int, folder: Path, names: FreeNames) -> tuple[str, Path]:
+    """Put one image into `folder`; return the way and the file.
+
+    The way is ``linked``, ``copied``, ``followed`` (a link) or ``written``.
+    """
     path = source.paths[row] if source.unit is Unit.IMAGE else None  # a part of a file is written as its own
     name = safe_name(PurePosixPath(path or source.ids[row]).name)
     place = Path(source.folder or source.spec, path or "")
@@ -75,14 +78,16 @@ def write_image(source: ImageSource, row: int, folder: Path, names: FreeNames) -
             place.open("rb").close()
         except OSError as error:
             raise gone(source, row, error) from error
-        return put(place, folder / names.free(name))
+        target = folder / names.free(name)
+        return put(place, target), target
     data = read_encoded(source, row)
     try:
         name = named(data, name)
     except OSError as error:
         raise gone(source, row, error) from error
-    (folder / names.free(shortened(name))).write_bytes(data)
-    return "written"
+    target = folder / names.free(shortened(name))
+    target.write_bytes(data)
+    return "written", target
 
 
 def put(file: Path, target: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,19 +23,19 @@ ABOUT = ("id", "class_name", "group", "group_size", "group_diameter")  # what fo
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """The kept images.
+    """The kept images; where a format has all of them, these.
 
     Attributes:
-        table: the selection's columns, one row a kept image, in the order of the source.
+        table: the selection's columns, one row an image, in the order of the source.
     """
 
     table: pa.Table
 
     @classmethod
-    def of(cls, selection: Selection) -> Kept:
-        """Take the kept rows of `selection.table`, sorted by their row in the source."""
+    def of(cls, selection: Selection, *, all_images: bool = False) -> Kept:
+        """Take the kept rows of `selection.table`, or all, sorted by their row in the source."""
         table = selection.table
-        return cls(table.filter(pc.field("kept")).sort_by("row"))
+        return cls((table if all_images else table.filter(pc.field("kept"))).sort_by("row"))
 
     def without(self, gone: Collection[str]) -> Kept:
         """Return the rows without the given ids."""
@@ -55,9 +55,9 @@ class Kept:
         """Class of each image; None for an image without a label."""
         return list(self.table["class_name"].to_pylist())
 
-    def about(self) -> Iterator[dict[str, Any]]:
-        """Yield of each image what formats tell of it: id, class and group, as far as they are known."""
-        table = self.table.select([name for name in ABOUT if name in self.table.column_names])
+    def about(self, columns: Sequence[str] = ABOUT) -> Iterator[dict[str, Any]]:
+        """Yield of each image what formats tell of it, by column: id, class and group, as far as they are known."""
+        table = self.table.select([name for name in columns if name in self.table.column_names])
         for batch in table.to_batches(max_chunksize=1000):  # as objects they take much more memory
             for entry in batch.to_pylist():
                 yield {name: value for name, value in entry.items() if value is not None}

@@ -19,12 +19,15 @@ class ExportFormat(StrEnum):
     FOLDER = "folder"
     CSV = "csv"
     HF = "hf"
+    WEBDATASET = "webdataset"
+    LABELSTUDIO = "labelstudio"
+    CVAT = "cvat"
+    FIFTYONE = "fiftyone"
     TIMES = "times"
     CUT = "cut"
     COCO = "coco"
     YOLO = "yolo"
     VOC = "voc"
-    WEBDATASET = "webdataset"
 
     @property
     def has_images(self) -> bool:
@@ -32,8 +35,17 @@ class ExportFormat(StrEnum):
         return self not in (ExportFormat.INDICES, ExportFormat.CSV, ExportFormat.TIMES, ExportFormat.CUT)
 
     @property
+    def has_boxes(self) -> bool:
+        """True where it holds the boxes of a source that has some."""
+        return self.has_annotations or self in (
+            ExportFormat.LABELSTUDIO,
+            ExportFormat.CVAT,
+            ExportFormat.FIFTYONE,
+        )
+
+    @property
     def has_annotations(self) -> bool:
-        """True where it holds the annotations that the images were made of."""
+        """True where it is a format of annotations."""
         return self in (ExportFormat.COCO, ExportFormat.YOLO, ExportFormat.VOC)
 
     @classmethod

@@ -13,6 +13,7 @@ from ..splits import choose_split
 from .annotated import Annotated, checked_path
 
 ANNOTATIONS, IMAGES, SETS = "Annotations", "JPEGImages", "ImageSets/Main"
+MASKS, MASK_SETS = ("SegmentationClass", "SegmentationObject"), "ImageSets/Segmentation"
 
 
 def read_voc(path: Path, options: SourceOptions) -> Annotated:
