@@ -21,6 +21,7 @@ import measure  # noqa: E402
 import pieces  # noqa: E402
 import speed_plot  # noqa: E402
 import speed_targets  # noqa: E402
+import stages  # noqa: E402
 from growth import growth_line  # noqa: E402
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -227,6 +228,11 @@ def test_the_page_is_made_from_the_json() -> None:
     assert page == make_speed.put(page, make_speed.render(result, make_speed.PLOT.exists())), (
         "docs/speed.md is old; run: python tools/make_speed.py"
     )
+
+
+def test_the_table_of_stages_is_made_from_the_json() -> None:
+    measured = json.loads((ROOT / "benchmarks" / "stages.json").read_text(encoding="utf-8"))
+    assert stages.page_table(measured) in (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_pieces_is_made_from_the_json() -> None:

@@ -7,9 +7,13 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tenpercent.data.store import embeddings as embeddings_module
+from tenpercent.data.store import files
+from tenpercent.data.store import ids as ids_module
 from tenpercent.data.store.embeddings import Embeddings, row_ids
 from tenpercent.data.store.files import replacing
 from tenpercent.data.store.part_files import Part, part_files, write_part
@@ -158,6 +162,32 @@ def test_row_ids_sort_as_rows() -> None:
     assert ids == sorted(ids)
     assert ids[:2] == ["0000", "0001"]
     assert row_ids(1).tolist() == ["0"]
+
+
+def test_ids_are_made_and_hashed_alike_however_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(0).normal(size=(25, 3))
+    found = Embeddings.from_numpy(vectors)
+    for size in (1, 7, 25):
+        monkeypatch.setattr(ids_module, "AT_ONCE", size)
+        monkeypatch.setattr(embeddings_module, "AT_ONCE", size)
+        again = Embeddings.from_numpy(vectors)
+        assert again.ids.tolist() == found.ids.tolist() == [f"{row:02}" for row in range(25)]
+        assert again.origin == found.origin
+
+
+@pytest.mark.parametrize("rows", [1, 6, 12, 13])
+def test_a_table_written_in_parts_has_the_same_bytes(
+    rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "ROW_GROUP", 6)
+    table = pa.table({"id": [str(n % 4) for n in range(rows)], "a": [None, *range(1, rows)]})
+    files.write_table(tmp_path / "whole.parquet", table, {"format": 1})
+    files.write_parts(
+        tmp_path / "parts.parquet", (table.slice(at, 6) for at in range(0, rows, 6)), {"format": 1}
+    )
+    assert (tmp_path / "parts.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert pq.read_table(tmp_path / "parts.parquet").equals(table)
+    assert pq.read_metadata(tmp_path / "parts.parquet").num_row_groups == -(-rows // 6)
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,18 @@ def test_the_file_comes_back_equal(tmp_path: Path, classes: int) -> None:
     assert (tmp_path / "again.parquet").read_bytes() == path.read_bytes()
 
 
+def test_a_selection_of_many_row_groups_is_the_same_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selection = tp.select(cluster(some()), tp.Cut(0.6))
+    selection.save(tmp_path / "one.parquet")
+    monkeypatch.setattr("tenpercent.selection.selection.ROW_GROUP", 7)  # groups reach from one to another
+    selection.save(tmp_path / "many.parquet")
+    assert pq.read_metadata(tmp_path / "many.parquet").num_row_groups == 6
+    assert pq.read_table(tmp_path / "many.parquet").equals(pq.read_table(tmp_path / "one.parquet"))
+    assert Selection.load(tmp_path / "many.parquet").table.equals(selection.table)
+
+
 def test_a_file_that_can_not_serve_says_why(tmp_path: Path) -> None:
     path = tmp_path / "selection.parquet"
     with pytest.raises(StageError, match="does not exist; make it with: tenpercent select"):

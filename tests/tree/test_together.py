@@ -6,8 +6,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +21,8 @@ from tenpercent.linkage import cells as cells_module
 from tenpercent.linkage.linkage import Linkage, first_merges
 from tenpercent.linkage.memory import MemoryBudgetError
 from tenpercent.linkage.neighbors import neighbor_graph
-from tenpercent.linkage.pieces.homes import grouped, routed
+from tenpercent.linkage.pairs import RECORD
+from tenpercent.linkage.pieces.homes import Routed, grouped, routed
 from tenpercent.linkage.pieces.plan import Pieces
 from tenpercent.linkage.points import Points
 from tenpercent.linkage.reference import complete_linkage
@@ -200,24 +203,73 @@ def test_a_driver_that_was_killed_resumes_from_the_files_there_are(tmp_path):
     same(found, first_merges(vectors, merges=500))
 
 
-def test_a_pair_is_compared_in_one_group_only_and_points_visit_few():
-    vectors = balls(4000)
-    pieces = Pieces(shard=1500, groups=8, together=2, memory=ROOM)
+class Comparison(NamedTuple):
+    """What one shell left: the pairs of each group, and who goes where, a shard each."""
+
+    pairs: dict[int, npt.NDArray[np.void]]
+    routes: list[tuple[Routed, Routed]]
+    radius: float
+
+
+def compared(vectors, pieces: Pieces, **depth) -> Comparison:
+    """Cluster in one shell, and return how its pairs were found."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vectors.npy"
         np.save(path, vectors)
-        first_merges_by_tasks(AllTogether(path, merges=200), pieces, Path(folder), AnyOrder(0))
+        first_merges_by_tasks(AllTogether(path, **depth), pieces, Path(folder), AnyOrder(0))
         (shell,) = Path(folder).glob("*/shell-*")
-        found = [np.load(file) for file in sorted((shell / "pairs").iterdir())]
-        routes = [routed(file) for file in sorted((shell / "routes").iterdir())]
-    assert sum(len(part) > 0 for part in found) > 4
-    keys = np.concatenate([part["i"].astype(np.int64) * 4000 + part["j"] for part in found])
-    assert len(keys) == len(np.unique(keys))
-    graph = neighbor_graph(Points.of(vectors), float.fromhex(shell.name.partition("-to-")[2]))
-    assert np.array_equal(np.sort(keys), np.sort(graph.i.astype(np.int64) * 4000 + graph.j))
-    members = np.concatenate([own.at for own, _ in routes])
-    assert np.array_equal(np.sort(members), np.arange(4000))
-    assert 0 < sum(len(guests.at) for _, guests in routes) < 4000 * 3
+        return Comparison(
+            {int(file.name): np.load(file) for file in (shell / "pairs").iterdir()},
+            [routed(file) for file in sorted((shell / "routes").iterdir())],
+            float.fromhex(shell.name.partition("-to-")[2]),
+        )
+
+
+def assert_all_pairs_once(vectors, found: Comparison) -> None:
+    """The files of all groups hold each near pair once, in order."""
+    members = np.sort(np.concatenate([own.at for own, _ in found.routes]))
+    graph = neighbor_graph(Points.of(vectors).subset(members), found.radius)
+    expected = np.rec.fromarrays([graph.d, members[graph.i], members[graph.j]], dtype=RECORD)
+    assert np.array_equal(np.sort(np.concatenate(list(found.pairs.values()))), np.sort(expected))
+    for pairs in found.pairs.values():
+        assert np.array_equal(pairs, np.sort(pairs))
+
+
+@settings(deadline=None, max_examples=some(12))
+@given(
+    kind=st.sampled_from(["grid", "single", "twins", "last bit"]),
+    n=st.integers(20, 200),
+    width=st.integers(2, 4),
+    seed=st.integers(0, 10**9),
+    height=st.sampled_from([0.05, 0.3, 1.0, 1.9]),
+)
+def test_each_pair_is_found_once_though_points_have_partners_in_all_groups(kind, n, width, seed, height):
+    vectors = hard_vectors(kind, n, width, seed)
+    if len(np.unique(Points.of(vectors).hashes())) > 1:
+        assert_all_pairs_once(vectors, compared(vectors, cut_into(n, seed), height=height))
+
+
+def test_pairs_cross_any_two_groups_in_both_directions():
+    vectors = np.random.default_rng(0).normal(size=(600, 3))
+    found = compared(vectors, Pieces(shard=180, groups=4, together=2, memory=ROOM), height=0.2)
+    assert_all_pairs_once(vectors, found)
+    home, visits = np.empty(600, dtype=np.int64), np.zeros(600, dtype=np.int64)
+    for own, guests in found.routes:
+        home[own.at] = np.repeat(np.arange(4), np.diff(own.starts))
+        np.add.at(visits, guests.at, 1)
+    assert np.sum(visits > 1) > 100
+    across = {
+        (home[point], group) for group, pairs in found.pairs.items() for point in (*pairs["i"], *pairs["j"])
+    }
+    assert across == {(one, other) for one in range(4) for other in range(4)}
+
+
+def test_points_visit_few_groups_where_neighbours_are_near():
+    vectors = balls(4000)
+    found = compared(vectors, Pieces(shard=1500, groups=8, together=2, memory=ROOM), merges=200)
+    assert_all_pairs_once(vectors, found)
+    assert sum(len(pairs) > 0 for pairs in found.pairs.values()) > 4
+    assert 0 < sum(len(guests.at) for _, guests in found.routes) < 4000 * 3
 
 
 def test_groups_of_cells_are_neighbours_with_as_many_points_each():

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..data.store.checks import check_kind
-from ..data.store.embeddings import Embeddings
-from ..data.store.files import write_table
+from ..data.store.embeddings import Embeddings, in_batches
+from ..data.store.files import ROW_GROUP, write_parts
 from ..data.store.ids import as_given, as_text, find_id, positions_of
 from ..data.store.tables import check
 from ..errors import UsageError, quoted, require
@@ -52,24 +52,26 @@ class Selection(SelectionArrays):
         given = as_given(self.ids, self.number_ids)
         return self._table(pa.array(given) if given.dtype.kind == "i" else pa.array(self.ids, pa.string()))
 
-    def _table(self, ids: pa.Array) -> pa.Table:
-        n = len(self)
-        labels = self.codes
+    def _table(self, ids: pa.Array, part: slice = slice(None)) -> pa.Table:
+        """Return `table`, or a part of it, with the ids of all images."""
+        labels, representative = self.codes[part], self.representative[part]
         names = pa.array([*self.class_names, None], pa.string())  # the last for −1
-        locked = {} if self.locked is None else {"locked": pa.array(self.locked)}
+        locked = {} if self.locked is None else {"locked": pa.array(self.locked[part])}
         return pa.table(
             {
-                "id": ids,
-                "row": pa.array(self.source_rows, pa.int64()),
-                "path": pa.nulls(n, pa.string()) if self.paths is None else pa.array(self.paths, pa.string()),
+                "id": ids[part],
+                "row": pa.array(self.source_rows[part], pa.int64()),
+                "path": pa.nulls(len(labels), pa.string())
+                if self.paths is None
+                else pa.array(self.paths[part], pa.string()),
                 "label": pa.array(labels, pa.int64()),
                 "class_name": names.take(pa.array(np.where(labels < 0, len(self.class_names), labels))),
-                "kept": pa.array(self.kept_by_id),
-                "group": pa.array(self.group, pa.int64()),
-                "group_size": pa.array(self.group_size, pa.int64()),
-                "representative": ids.take(pa.array(self.representative, mask=self.representative < 0)),
-                "dissimilarity": pa.array(self.dissimilarity, mask=self.representative < 0),
-                "group_diameter": pa.array(self.group_diameter),
+                "kept": pa.array(self.kept_by_id[part]),
+                "group": pa.array(self.group[part], pa.int64()),
+                "group_size": pa.array(self.group_size[part], pa.int64()),
+                "representative": ids.take(pa.array(representative, mask=representative < 0)),
+                "dissimilarity": pa.array(self.dissimilarity[part], mask=representative < 0),
+                "group_diameter": pa.array(self.group_diameter[part]),
                 **locked,
             }
         )
@@ -180,7 +182,8 @@ class Selection(SelectionArrays):
             about["length"] = self.length
         if self.number_ids:
             about["number_ids"] = True
-        write_table(Path(path), self._table(pa.array(self.ids, pa.string())), about)
+        ids, n = pa.array(self.ids, pa.string()), len(self)
+        write_parts(Path(path), (self._table(ids, part) for part in in_batches(n, ROW_GROUP)), about)
 
     @classmethod
     def load(cls, path: str | Path, embeddings: Embeddings | None = None) -> Selection:
@@ -197,12 +200,11 @@ class Selection(SelectionArrays):
         table, about = read_stage(
             path, LAYOUT, embeddings, f"tenpercent select {quoted(path.parent)} --keep 0.9"
         )
-        paths = np.asarray(table["path"].to_pylist(), dtype=object)
-        names = table["representative"]
+        names, paths = table["representative"], table["path"]
         found = cls(
-            ids=np.asarray(table["id"].to_pylist(), dtype=object),
+            ids=table["id"].to_numpy(),
             source_rows=table["row"].to_numpy(),
-            paths=None if table["path"].null_count == len(table) else paths,
+            paths=None if paths.null_count == len(table) else paths.to_numpy(),
             labels=table["label"].to_numpy() if about["labelled"] else None,
             class_names=tuple(about["class_names"]),
             kept_by_id=table["kept"].to_numpy(),

@@ -16,7 +16,7 @@ Values = Callable[[Ints], Floats]
 
 TIE = 1e-12  # closeness to the centre that counts as equal
 LARGER = 1.1  # times the size of another file: a smaller difference says nothing of which is the original
-BLOCK_BYTES = 256 * 2**20  # unit vectors held at a time, unless one group alone has more
+BLOCK_BYTES = 64 * 2**20  # unit vectors held at a time, unless one group alone has more
 
 
 def groups_of(n: int, a: Ints, b: Ints) -> Ints:

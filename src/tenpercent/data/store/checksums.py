@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,21 @@ def of_file(path: Path) -> str:
     """Return the checksums of a table, as `of_table` gives them, or of the bytes of another file."""
     if path.suffix != ".parquet":
         return checksum(path.read_bytes())
-    table = pq.read_table(path)
-    return of_table((table.schema.metadata or {}).get(ABOUT, b""), table)
+    with pq.ParquetFile(
+        path
+    ) as file:  # a column at a time: all of them may take more memory than making them
+        schema = file.schema_arrow
+        columns = (file.read(columns=[name]).column(0) for name in schema.names)
+        return _joined((schema.metadata or {}).get(ABOUT, b""), columns)
 
 
 def of_table(about: bytes, table: pa.Table) -> str:
     """Return the checksums of the metadata and of each column in order, joined by full stops."""
-    return ".".join([checksum(about), *(checksum(column) for column in table.columns)])
+    return _joined(about, table.columns)
+
+
+def _joined(about: bytes, columns: Iterable[pa.ChunkedArray]) -> str:
+    return ".".join([checksum(about), *map(checksum, columns)])
 
 
 def recorded(path: Path) -> str | None:

@@ -19,8 +19,8 @@ from .arrays import Vectors as Vectors
 from .arrays import checked_vectors, unshared
 from .checks import as_path
 from .files import fingerprint
+from .ids import AT_ONCE, as_ids, check_unique
 from .ids import Strings as Strings
-from .ids import as_ids, check_unique
 from .ids import row_ids as row_ids
 from .labels import label_codes
 from .part_files import part_files, part_layout, read_parts, sizes_of, stored_layers
@@ -195,7 +195,9 @@ class Embeddings:
             flaws: uint8[n], filled with the `Flaw` of each vector; None to skip this check.
         """
         digest = hashlib.blake2b(digest_size=8)
-        digest.update("\0".join(self.ids.tolist()).encode("utf-8", "surrogatepass"))
+        for part in in_batches(len(self), AT_ONCE):
+            names = "\0".join(self.ids[part].tolist())
+            digest.update(f"{chr(0) if part.start else ''}{names}".encode("utf-8", "surrogatepass"))
         if self.labels is not None:
             digest.update(self.labels.tobytes())
             digest.update("\0".join(self.class_names).encode("utf-8", "surrogatepass"))

@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ...errors import RunFolderError, UsageError, cant_write
 from .checksums import ABOUT, CHECKSUMS, of_table
 from .remains import TEMPORARY, held, remove_remains
 
+ROW_GROUP = 1 << 20  # rows written at a time
 _OURS = secrets.token_hex(4)  # processes of two machines may have the same number
 
 
@@ -70,8 +72,23 @@ def write_table(path: Path, table: pa.Table, metadata: dict[str, Any], *, checks
     about = {ABOUT: json.dumps(metadata, sort_keys=True).encode()}
     if checksums:
         about[CHECKSUMS] = of_table(about[ABOUT], table).encode()
-    with replacing(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(about), temporary, compression="zstd", store_schema=True)
+    _write(path, iter([table]), about)
+
+
+def write_parts(path: Path, parts: Iterator[pa.Table], metadata: dict[str, Any]) -> None:
+    """Write a table, to the same bytes as `write_table`, from parts of `ROW_GROUP` rows; the last may have fewer."""
+    _write(path, parts, {ABOUT: json.dumps(metadata, sort_keys=True).encode()})
+
+
+def _write(path: Path, parts: Iterator[pa.Table], about: dict[bytes, bytes]) -> None:
+    first = next(parts)
+    schema = first.schema.with_metadata(about)
+    with (
+        replacing(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", store_schema=True) as writer,
+    ):
+        for part in chain([first], parts):
+            writer.write_table(part, row_group_size=ROW_GROUP)
 
 
 def own_folder(folder: Path, record: str, outputs: Sequence[str], version: int, what: str) -> Path:

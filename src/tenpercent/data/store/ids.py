@@ -19,18 +19,24 @@ from .checks import check_kind
 
 Strings = npt.NDArray[np.object_]  # Python strings: ids differ in length too much for a fixed width
 
+AT_ONCE = 1 << 17  # ids made or hashed at a time: of many, what that takes beside them counts
 NEAREST_AMONG = 20_000  # ids searched for a suggestion; beyond, those nearest in order
 _SAID_AS_TEXT = (uuid.UUID, datetime.date, datetime.datetime, np.datetime64)
 
 
 def row_ids(n: int) -> Strings:
     """Return the row numbers 0 … n−1 as strings, zero-padded so that string order is row order."""
-    width = len(str(max(n - 1, 0)))
-    codes, rest = np.empty((n, width), dtype=np.uint32), np.arange(n)
-    for place in reversed(range(width)):  # digit by digit: formatting each number takes five times as long
-        rest, digit = np.divmod(rest, 10)
-        codes[:, place] = digit + ord("0")
-    return np.asarray(codes.view(f"U{width}")[:, 0], dtype=object)
+    width, names = len(str(max(n - 1, 0))), np.empty(n, dtype=object)
+    for start in range(0, n, AT_ONCE):
+        rest = np.arange(start, min(start + AT_ONCE, n))
+        codes = np.empty((len(rest), width), dtype=np.uint32)
+        for place in reversed(
+            range(width)
+        ):  # digit by digit: formatting each number takes five times as long
+            rest, digit = np.divmod(rest, 10)
+            codes[:, place] = digit + ord("0")
+        names[start : start + AT_ONCE] = codes.view(f"U{width}")[:, 0]
+    return names
 
 
 def as_ids(ids: object, n: int) -> tuple[Strings, bool]:
