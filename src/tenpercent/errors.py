@@ -33,6 +33,7 @@ from typing import Any
 
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]")
+_IMAGE = re.compile(r"(?<![\w.-])(an )?(image)(?=s?\b(?!-))", re.IGNORECASE)
 _COMMAND = re.compile(r"\b(?:tenpercent|ray) [a-z]+\b[^;]*")  # its flags are its own
 
 
@@ -110,6 +111,17 @@ def counted(n: int, noun: str) -> str:
     """Return a number with its noun: ``1 image``, ``1,437 images``, ``2 classes``."""
     plural = f"{noun}{'es' if noun.endswith('s') else 's'}"
     return f"{n:,} {noun if n == 1 else plural}"
+
+
+def worded(text: str, noun: str) -> str:
+    """Return a text of this package, without names of others, that says another noun than "image": object or frame."""
+
+    def put(found: re.Match[str]) -> str:
+        article, word = found.groups(default="")
+        a = article and article[0] + ("n " if noun[0] in "aeiou" else " ")
+        return a + (noun.capitalize() if word[0].isupper() else noun)
+
+    return text if noun == "image" else _IMAGE.sub(put, text)
 
 
 def bytes_text(size: float) -> str:

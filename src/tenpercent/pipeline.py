@@ -270,7 +270,7 @@ def select_by(
         if within is None and clustered is not None:
             within = clustered.settings.within
         selection = select_embeddings(embeddings, keep, within=within, **how)
-        confirm(selection, threshold)
+        confirm(selection, threshold, folder.source.noun)
         store_selection(folder, selection, embeddings, clock)
     return with_source(selection, folder)
 
@@ -327,7 +327,7 @@ def explain(what: str | Path, name: str | int) -> Explanation:
         check_takes_part(folder, text)
         check_known_by_that_name(folder, text)
         check_not_skipped(folder.source, text)
-    return selection.explain(name, embeddings)
+    return replace(selection.explain(name, embeddings), noun=folder.source.noun)
 
 
 def export(
@@ -385,9 +385,12 @@ def export(
         as_path(to, "the target of an export"),
         without={*change.gone, *change.replaced},
     )
-    notes += describe_change(change, selection.ids[selection.kept_by_id].tolist(), chosen)
+    noun = run.folder.source.noun
+    if noun == "object" and chosen.has_boxes:  # it holds the images of the objects
+        noun = "image"
+    notes += describe_change(change, selection.ids[selection.kept_by_id].tolist(), chosen, noun)
     if change and source is not None:
         notes.append(f"{takes_it(run.folder)}.")
-    if run.folder.source.noun == "image" or not chosen.has_boxes:
+    if noun == run.folder.source.noun:
         notes += describe_left_out(run.folder.path)
-    return replace(found, notes=(*found.notes, *notes))
+    return replace(found, notes=(*found.notes, *notes), noun=noun)

@@ -201,6 +201,6 @@ def test_a_similarity_is_guessed_only_where_it_would_be_one(threshold: float, me
     )
     asked: list[str] = []
     with confirmed_by(asked.append):
-        confirm(selection, threshold)
+        confirm(selection, threshold, "image")
     assert "removes 19 of 20 images" in asked[0]
     assert ("if you mean a similarity" in asked[0]) is meant

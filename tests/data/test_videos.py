@@ -90,7 +90,7 @@ def test_one_frame_a_second_by_time(tmp_path: Path) -> None:
     assert source.ids[1] == "clip.mp4#00:00:01.000" and source.labels is None
     assert times(source) == [f"00:00:{second:02d}.000" for second in range(6)]
     assert shown(source, "ABC") == "AABCCA"
-    assert describe_taken(account(source)) == "6 images from 1 video at 1 frame a second, no labels"
+    assert describe_taken(account(source)) == "6 frames from 1 video at 1 frame a second, no labels"
     assert source.fingerprint != opened(tmp_path / "clip.mp4", fps=0.5).fingerprint
 
 
@@ -220,7 +220,7 @@ def test_videos_one_by_one(tmp_path: Path) -> None:
     assert not source.has_classes
     said = describe_taken(account(source))
     assert (
-        said == "6 images from 3 videos at 1 frame a second, 3 classes; each video takes the place of a class"
+        said == "6 frames from 3 videos at 1 frame a second, 3 classes; each video takes the place of a class"
     )
     with pytest.raises(
         UsageError, match="--by camera does not apply to videos; --by clip clusters video by video"

@@ -34,7 +34,7 @@ def test_the_first_screen_says_what_it_is_and_shows_the_groups(seen: Look) -> No
     assert "token" not in page.url
     seen.becomes(page.locator("h1").inner_text, "Asked to keep 75%: 12 of 48 images go")
     lead = page.locator("#lead").inner_text()
-    assert lead.startswith("The last merge is at ") and "framed in green is kept" in lead
+    assert lead.startswith("The last merge is at ") and "outlined in green is kept" in lead
     assert page.locator("#keep-number").input_value() == "75.0"
     first = seen.tiles(0).first
     assert first.locator(".role").inner_text() == "kept"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
+from pathlib import Path
 
 import tenpercent as tp
 
@@ -81,13 +82,19 @@ def embed(arguments: Namespace) -> None:
         return
     embeddings = tp.embed(**request, engine=engine)
     place = run_folder_of(arguments.source, arguments.out)
-    _say(f"{counted(len(embeddings), 'image')} embedded, {counted(embeddings.width, 'value')} each: {place}")
+    _say(f"{_images(place, len(embeddings))} embedded, {counted(embeddings.width, 'value')} each: {place}")
+
+
+def _images(run: Path, count: int) -> str:
+    from ..data.store.run_folder import RunFolder
+
+    return counted(count, RunFolder.open(run).source.noun)
 
 
 def cluster(arguments: Namespace) -> None:
     """Build the exact tree of merges, down to a depth."""
     merges = tp.cluster(arguments.run, **given(arguments, tp.cluster), engine=engine_of(arguments))
-    found = f"{counted(len(merges), 'merge')} of {counted(len(merges.embeddings), 'image')}"
+    found = f"{counted(len(merges), 'merge')} of {_images(arguments.run, len(merges.embeddings))}"
     _say(f"{found}: {arguments.run / 'merges.parquet'}")
 
 

@@ -226,7 +226,7 @@ def _update(
     seconds = fresh / float(facts.get("images_per_second") or done.n / max(done.seconds, 1e-9))
     steps = (
         f"source    {folder.source.spec}: {taken}; since it was embedded: {change}",
-        f"embed     {counted(fresh, 'image')} by the run's own network, about {duration_text(seconds)}",
+        f"embed     {counted(fresh, folder.source.noun)} by the run's own network, about {duration_text(seconds)}",
     )
     disk, begin = n * 4 * sum(done.layers.values()), slowness() * START
     update = DryRun(steps, begin + seconds, memory_bytes=MEMORY + disk, disk_bytes=disk, start=begin)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..data.sources.changes import Change, some
-from ..errors import UsageError, counted, nearest
+from ..errors import UsageError, counted, nearest, worded
 
 
 class ExportFormat(StrEnum):
@@ -56,13 +56,19 @@ class ExportFormat(StrEnum):
         raise UsageError(f"--format is {value!r}; it must be one of {', '.join(known)}{close}")
 
 
-def describe_change(change: Change, kept: Collection[str], format: ExportFormat) -> list[str]:  # noqa: A002
+def describe_change(
+    change: Change,
+    kept: Collection[str],
+    format: ExportFormat,  # noqa: A002
+    noun: str = "image",
+) -> list[str]:
     """Return notes on an export whose source has changed, a sentence each.
 
     Args:
         change: the changes.
         kept: ids of the images that the selection keeps.
         format: the format written.
+        noun: what one of its images is called.
     """
     if not change:
         return []
@@ -82,7 +88,11 @@ def describe_change(change: Change, kept: Collection[str], format: ExportFormat)
         ("New to the run, and not exported", "image", change.new),
         ("Changed since it was embedded", "removed image", set(change.replaced) - mine),
     )
-    return [f"{what}: {counted(len(names), noun)} ({some(names)})." for what, noun, names in told if names]
+    return [
+        f"{what}: {counted(len(names), worded(one, noun))} ({some(names)})."
+        for what, one, names in told
+        if names
+    ]
 
 
 @dataclass(frozen=True)
@@ -94,13 +104,15 @@ class ExportSummary:
         paths: the files or folders written.
         images: number of images in them.
         notes: further notes, a sentence each.
+        noun: what one image is called.
     """
 
     format: ExportFormat
     paths: tuple[Path, ...]
     images: int
     notes: tuple[str, ...] = ()
+    noun: str = "image"
 
     def __str__(self) -> str:
-        wrote = f"{counted(self.images, 'kept image')} -> {' and '.join(map(str, self.paths))}"
+        wrote = f"{counted(self.images, f'kept {self.noun}')} -> {' and '.join(map(str, self.paths))}"
         return "\n".join([wrote, *self.notes])

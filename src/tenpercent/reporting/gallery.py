@@ -10,14 +10,14 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from ..data.decoding.decode import Unreadable
 from ..data.decoding.thumbnails import data_uri, thumbnail
 from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Embeddings
-from ..errors import counted
+from ..errors import counted, worded
 from ..selection.arrays import SelectionArrays
 from .tables import SelectionGroups, class_words
 
@@ -166,6 +166,7 @@ class Thumbnails:
         source: where the images are, or None.
         embeddings: the images' ids, labels, rows and sizes.
         budget: how many bytes of pictures the page may carry.
+        noun: what one image is called.
         spent: how many it carries.
         left_out: how many pictures found no room.
         unreadable: why a picture can't be made, by position.
@@ -174,6 +175,7 @@ class Thumbnails:
     source: ImageSource | None
     embeddings: Embeddings
     budget: int
+    noun: str = "image"
     spent: int = 0
     left_out: int = 0
     unreadable: dict[int, str] = field(default_factory=dict)
@@ -202,11 +204,11 @@ class Thumbnails:
         """Return the picture of one image with its caption; without a picture where the page's budget is spent."""
         label = "" if self.embeddings.labels is None else clean(self.class_of(position))
         name = clean(str(self.embeddings.ids[position]))
-        alt = f"{role.capitalize()} image {shortened(name, 60)}" + (
+        alt = f"{role.capitalize()} {self.noun} {shortened(name, 60)}" + (
             f", {shortened(label, 60)}" if label else ""
         )
         if dissimilarity is not None:
-            alt += f", dissimilarity {number(dissimilarity)} to the kept image"
+            alt += f", dissimilarity {number(dissimilarity)} to the kept {self.noun}"
         self.fetch([position])
         picture = self._made.get(position)
         if picture is not None and self.spent + len(picture) > self.budget:
@@ -294,10 +296,19 @@ def breakable(name: str) -> Markup:
 
 
 @cache
-def page_template(name: str, **filters: Callable[..., object]) -> Template:
-    """Return a template of a page, compiled once, with the filters that all pages share, and `filters` of its own."""
+def page_template(name: str, noun: str = "image", **filters: Callable[..., object]) -> Template:
+    """Return a template of a page, compiled once, with the filters that all pages share, and `filters` of its own.
+
+    Where it says "image" it says `noun`: what one image of its run is called.
+    """
+
+    def load(part: str) -> str:
+        source, _, _ = files.get_source(environment, part)
+        return source if part.endswith(".css") else worded(source, noun)
+
+    files = PackageLoader("tenpercent.reporting")
     environment = Environment(
-        loader=PackageLoader("tenpercent.reporting"),
+        loader=FunctionLoader(load),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

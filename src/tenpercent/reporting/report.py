@@ -16,7 +16,7 @@ from markupsafe import Markup
 from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Embeddings
 from ..data.store.files import write_text
-from ..data.store.records import noun_of
+from ..errors import worded
 from ..selection.nearest import nearest_outside
 from ..selection.selection import Selection
 from ..tree.gap import describe_gap, find_gap, mean_dissimilarity
@@ -88,7 +88,7 @@ def write_report(path: Path, given: ReportInput) -> None:
 def render(given: ReportInput) -> str:
     """Return the report as HTML."""
     page = _Page(given)
-    return page_template("report.html.j2").render(page=page, **page.sections())
+    return page_template("report.html.j2", page.noun).render(page=page, **page.sections())
 
 
 class _Page:
@@ -98,7 +98,8 @@ class _Page:
         self.given = given
         self.selection = selection = given.selection
         self.groups = groups_of(selection)
-        self.thumbnails = Thumbnails(given.source, given.embeddings, PICTURES)
+        self.noun = str(given.run.get("source", {}).get("noun", "image"))
+        self.thumbnails = Thumbnails(given.source, given.embeddings, PICTURES, self.noun)
         self.labelled = bool(np.any(selection.codes >= 0))
         self.mixed_groups = selection.settings["within"] == "all" and self.labelled
         self.semantic = selection.strategy == "semantic"
@@ -107,6 +108,9 @@ class _Page:
     def heights(self) -> Floats:
         """Heights of the merges, ascending, as far as all classes have theirs."""
         return complete_heights(self.given.merges.height, self.given.merges.complete_to)
+
+    def _figure(self, svg: str) -> Markup:
+        return Markup(worded(svg, self.noun))
 
     def sections(self) -> dict[str, Any]:
         """Return the template's data, by name."""
@@ -129,8 +133,7 @@ class _Page:
     def found(self) -> dict[str, Any]:
         """Return the counts and the guarantee."""
         selection, groups, gone = self.selection, self.groups, ~self.selection.kept_by_id
-        source = self.given.run.get("source", {})
-        noun = noun_of(source.get("options", {}))
+        source, noun = self.given.run.get("source", {}), self.noun
         mean = mean_dissimilarity(self.given.embeddings.vectors) if self.semantic else None
         return {
             "spec": clean(str(source.get("spec", "these vectors"))),
@@ -146,9 +149,8 @@ class _Page:
             "farthest": float(selection.dissimilarity[gone & selection.represented].max(initial=0.0)),
             "outside": int((~selection.represented).sum()),
             "widest": float(groups.diameter.max(initial=0.0)),
-            "notes": [clean(note) for note in selection.notes],
+            "notes": [clean(worded(note, noun)) for note in selection.notes],
             "within": selection.settings["within"],
-            "noun": noun,
             "images_of": describe_images_of(selection) if noun == "object" else "",
             "asked": clean(describe_request(selection, noun)),
             "scale": describe_scale(selection, mean, noun) if self.semantic else "",
@@ -168,7 +170,9 @@ class _Page:
         shown = {group for shelf in shelves for group in shelf.groups}
         labels = groups.label[groups.redundant]
         views: dict[str, Any] = {
-            "shelves": [(shelf.title, shelf.about, self._cards(shelf.groups)) for shelf in shelves],
+            "shelves": [
+                (shelf.title, worded(shelf.about, self.noun), self._cards(shelf.groups)) for shelf in shelves
+            ],
             "equal": int(np.count_nonzero(groups.diameter[groups.redundant] == 0)),
             "with_groups": len(np.unique(labels)),
         }
@@ -207,8 +211,8 @@ class _Page:
             cards = [self.thumbnails.group(cut, groups, one, self.labelled, gallery.IN_A_ROW) for one in last]
             shown.append((threshold, len(cut.removed), len(cut.removed) / n, cards))
         return {
-            "wide": Markup(removal_figure(curve, "removal", removed, knee, width=760)),
-            "narrow": Markup(removal_figure(curve, "removal-s", removed, knee, width=340)),
+            "wide": self._figure(removal_figure(curve, "removal", removed, knee, width=760)),
+            "narrow": self._figure(removal_figure(curve, "removal-s", removed, knee, width=340)),
             "knee": None if knee is None else (float(curve.threshold[knee]), float(curve.fraction[knee])),
             "levels": shown,
         }
@@ -246,7 +250,7 @@ class _Page:
             return {"overall": "", "panels": [], "rows": [], "too_many": 0}
         ends = {"largest": int(sizes[-1]), "most": int(counts.max())}
         overall = [
-            Markup(sizes_figure(sizes, counts, name, width=width, **ends))
+            self._figure(sizes_figure(sizes, counts, name, width=width, **ends))
             for name, width in (("sizes", 560), ("sizes-s", 320))
         ]
         codes = np.unique(groups.label[groups.redundant]).tolist() if self.labelled else []
@@ -258,7 +262,7 @@ class _Page:
                 (
                     self._class(code),
                     int(count.sum()),
-                    Markup(sizes_figure(found, count, f"sizes{code}", **ends)),
+                    self._figure(sizes_figure(found, count, f"sizes{code}", **ends)),
                 )
                 for code, (found, count) in each.items()
             ]
@@ -284,10 +288,12 @@ class _Page:
             for name, at in (("high", high), ("low", low))
         }
         return {
-            "wide": Markup(curve_figure(curves, "curve", high=high, low=low, width=760)),
-            "narrow": Markup(curve_figure(curves, "curve-s", high=high, low=low, width=340)),
+            "wide": self._figure(curve_figure(curves, "curve", high=high, low=low, width=760)),
+            "narrow": self._figure(curve_figure(curves, "curve-s", high=high, low=low, width=340)),
             "curves": len(curves),
-            "gap": clean(describe_gap(self.heights, len(self.selection))) if len(self.heights) else "",
+            "gap": clean(worded(describe_gap(self.heights, len(self.selection)), self.noun))
+            if len(self.heights)
+            else "",
             **marked,
         }
 
@@ -300,7 +306,7 @@ class _Page:
         tenth = height_at(given.merges, round(0.1 * len(codes)))
         found = find_unlike_pairs(given.embeddings.vectors, codes, min(radius, tenth))
         if isinstance(found, str):
-            return {"refused": found, "pairs": []}
+            return {"refused": worded(found, self.noun), "pairs": []}
         gap = find_gap(self.heights) if self.semantic else None
         threshold = None if gap is None else gap.threshold
         near, looked_at = near_identical(found, threshold, given.source, given.embeddings.rows)

@@ -13,7 +13,7 @@ from ..data.store.added import read_added
 from ..data.store.left_out import read_held_out, read_rejected
 from ..data.store.results import read_results
 from ..data.store.run_folder import RunFolder, Stage
-from ..errors import counted, quoted, shown
+from ..errors import counted, quoted, shown, worded
 from ..selection.selection import Selection
 from ..selection.whole_images import redundant_images
 from ..tree.gap import describe_gap, said_height
@@ -45,8 +45,8 @@ def describe_selection(run: str | Path, selection: Selection) -> str:
         lines += [f"{scale}."] if scale else []
         if folder.stage(Stage.CLUSTER) and folder.merges.exists():
             heights = read_heights(folder.merges)
-            lines += [describe_gap(heights, n)] if len(heights) else []
-    return "\n".join([*lines, *selection.notes])
+            lines += [worded(describe_gap(heights, n), noun)] if len(heights) else []
+    return "\n".join([*lines, *(worded(note, noun) for note in selection.notes)])
 
 
 def describe_images_of(selection: Selection) -> str:
@@ -147,8 +147,13 @@ def describe_rejected(run: str | Path) -> list[str]:
 
 def describe_left_out(run: str | Path) -> list[str]:
     """Return a line each on images that an export leaves out beside the removed ones: unreadable, and held out."""
-    held_out = _count(read_held_out(RunFolder.open(run)))
-    said = [f"{counted(held_out, 'image')} held out for evaluation, and not exported."] if held_out else []
+    folder = RunFolder.open(run)
+    held_out = _count(read_held_out(folder))
+    said = (
+        [f"{counted(held_out, folder.source.noun)} held out for evaluation, and not exported."]
+        if held_out
+        else []
+    )
     return [*describe_rejected(run), *said]
 
 

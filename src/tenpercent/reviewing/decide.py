@@ -11,6 +11,7 @@ import numpy as np
 from ..data.store.embeddings import Ints
 from ..decisions.log import ConflictError, Decision, ImageName, Kind
 from ..decisions.meaning import places
+from ..errors import counted
 from ..tree.cut import Cut, Hold
 from .groups import CutGroups
 from .listing import fitting, group_views, with_missing
@@ -87,8 +88,8 @@ def _check_one_a_group(state: RunState, cut: Cut, positions: list[int]) -> None:
             ids, size = state.embeddings.ids, int(groups.size(np.asarray([group]))[0])
             raise RequestError(
                 400,
-                f"{ids[seen[group]]} and {ids[position]} are in one group of {size:,} images, and a group has one "
-                "representative; leave one of the two out",
+                f"{ids[seen[group]]} and {ids[position]} are in one group of "
+                f"{counted(size, state.run.source.noun)}, and a group has one representative; leave one of the two out",
             )
         seen[group] = position
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..data.store.results import read_results
 from ..data.store.run_folder import RunFolder
 from ..decisions.log import Decision, ImageName
-from ..errors import TenpercentError
+from ..errors import TenpercentError, worded
 from ..tree.cut import Cut
 from ..tree.gap import FEWEST, describe_exact, exact_duplicates, find_gap
 from ..tree.merges_file import complete_heights
@@ -31,6 +31,7 @@ MOST_NAMED = 20  # images of a decision in a list of decisions
 def run_view(state: RunState) -> dict[str, Any]:
     """Return the data that the page needs first."""
     embeddings, stored = state.embeddings, state.stored_cut
+    noun = state.run.source.noun
     notes = [*stored.notes, *(line for line in (state.originals.note, state.damaged) if line)]
     if state.unmatched:
         notes.append(f"Decisions name {state.unmatched:,} images that are not in this run; they are kept.")
@@ -39,6 +40,7 @@ def run_view(state: RunState) -> dict[str, Any]:
         "name": state.run.path.resolve().name,
         "origin": embeddings.origin,
         "n": len(embeddings),
+        "noun": noun,
         "has_images": state.originals.source is not None,
         "images_note": state.originals.note,
         "labelled": embeddings.labels is not None,
@@ -64,7 +66,7 @@ def run_view(state: RunState) -> dict[str, Any]:
         "command": commands(state, state.checked(stored.keep, None)),
         "commands_prefix": prefix,
         "accuracy": accuracy(state.run),
-        "notes": notes,
+        "notes": [worded(note, noun) for note in notes],
     }
 
 
@@ -73,7 +75,7 @@ def gap_view(state: RunState) -> dict[str, Any]:
     heights = complete_heights(state.bare.height, state.bare.complete_to)
     found, exact = find_gap(heights), exact_duplicates(heights)
     return {
-        "exact": f"{describe_exact(exact)}." if exact else "",
+        "exact": worded(f"{describe_exact(exact)}.", state.run.source.noun) if exact else "",
         "found": None if found is None else {**asdict(found), "threshold": found.threshold},
         "looked_to": float(heights[-1 - FEWEST]) if len(heights) - exact > FEWEST + 1 else None,
         "whole": bool(np.isinf(state.bare.complete_to).all()),
@@ -126,7 +128,7 @@ def _cut_view(state: RunState, cut: Cut) -> dict[str, Any]:
         "largest": int(groups.size(groups.redundant).max(initial=1)),
         "height": groups.height,
         "covered": True,
-        "notes": list(notes),
+        "notes": [worded(note, state.run.source.noun) for note in notes],
         "version": state.version,
         "classes": _kept_by_class(state, groups),
         **commands(state, cut),

@@ -31,14 +31,14 @@ def confirmed_by(ask: Callable[[str], None]) -> Iterator[None]:
         _confirmed.reset(token)
 
 
-def confirm(selection: SelectionArrays, threshold: float | None) -> None:
+def confirm(selection: SelectionArrays, threshold: float | None, noun: str) -> None:
     """Ask for confirmation of a selection by threshold that removes more than half of the images."""
     n, kept = len(selection), len(selection.kept)
     if threshold is None or n - kept <= MOST * n:
         return
     said = (
-        f"--threshold {threshold:g} removes {n - kept:,} of {counted(n, 'image')} ({(n - kept) / n:.1%}): it is a "
-        f"dissimilarity (1 − cosine) and groups images down to a similarity of {1 - threshold:.6g}"
+        f"--threshold {threshold:g} removes {n - kept:,} of {counted(n, noun)} ({(n - kept) / n:.1%}): it is a "
+        f"dissimilarity (1 − cosine) and groups {noun}s down to a similarity of {1 - threshold:.6g}"
     )
     _confirmed.get()(said + similarity_hint(threshold))
 

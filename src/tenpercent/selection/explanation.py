@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data.store.embeddings import Embeddings
-from ..errors import shown
+from ..errors import counted, shown, worded
 from ..tree.cut import Rule, rule_words
 from ..tree.gap import precise_height
 from .arrays import SelectionArrays
@@ -53,6 +53,7 @@ class Explanation:
         strategy: how the images were chosen.
         locked: whether it had to stay (`Cut.locked`).
         rule: the rule for representatives (`Cut.representative`).
+        noun: what one image is called: image, object or frame.
     """
 
     id: str | int
@@ -69,47 +70,51 @@ class Explanation:
     strategy: str = "semantic"
     locked: bool = False
     rule: str = Rule.CENTRE
+    noun: str = "image"
 
     def __str__(self) -> str:
         lines = [self._verdict(), *self._group(), self._cut()]
         if self.outside is not None:
             far = precise_height(self.outside.dissimilarity)
-            lines.append(f"The nearest image outside the group is {self.outside.describe(True)}, at {far}.")
+            lines.append(
+                f"The nearest {self.noun} outside the group is {self.outside.describe(True)}, at {far}."
+            )
         return "\n".join(lines)
 
     __repr__ = __str__
 
     def _verdict(self) -> str:
         name = shown(self.id) if self.class_name is None else f"{shown(self.id)} (class {self.class_name})"
-        size = f"group {self.group}, {len(self.members):,} images"
+        size = f"group {self.group}, {counted(len(self.members), self.noun)}"
         if self.representative is None:
-            return f"{name} is removed by decision, and no kept image represents it: it is outside the guarantee."
+            return f"{name} is removed by decision, and no kept {self.noun} represents it: it is outside the guarantee."
         if self.locked:
-            rest = f" it represents {size}" if len(self.members) > 1 else " no image is removed for it"
+            rest = f" it represents {size}" if len(self.members) > 1 else f" no {self.noun} is removed for it"
             return f"{name} is kept, being locked:{rest}."
         if len(self.members) == 1:
-            return f"{name} is kept: no other image is in its group."
+            return f"{name} is kept: no other {self.noun} is in its group."
         if self.id == self.representative:
             return f"{name} is kept: it represents {size}."
         if self.kept:
             why = "because it was asked for or decided"
             return f"{name} is kept {why}; it is in {size}, which {shown(self.representative)} represents."
         far = precise_height(self.dissimilarity)
-        by = f"{'locked image ' if self.members[0].locked else ''}{shown(self.representative)}"
+        by = f"{f'locked {self.noun} ' if self.members[0].locked else ''}{shown(self.representative)}"
         return f"{name} is removed: {by} represents it, at dissimilarity {far} ({size})."
 
     def _group(self) -> list[str]:
         if len(self.members) == 1:
             return []
         known = self.representative is not None
+        rule = worded(f" Of each group the {rule_words(self.rule)} is kept.", self.noun)
         lines = [
-            f"No two images of the group are farther apart than {precise_height(self.diameter)}."
-            + (f" Of each group the {rule_words(self.rule)} is kept." if self.rule != Rule.CENTRE else "")
+            f"No two {self.noun}s of the group are farther apart than {precise_height(self.diameter)}."
+            + (rule if self.rule != Rule.CENTRE else "")
             + (f" From {shown(self.representative)}:" if known else "")
         ]
         for member in self.members[:SHOWN]:
             far = precise_height(member.dissimilarity) if known else "–"
-            here = "  <- this image" if member.id == self.id else ""
+            here = f"  <- this {self.noun}" if member.id == self.id else ""
             lines.append(f"  {far:>8}  {member.describe(self.within_all)}{here}")
         if len(self.members) > SHOWN:
             lines.append(f"  … and {len(self.members) - SHOWN:,} more")
@@ -117,14 +122,14 @@ class Explanation:
 
     def _cut(self) -> str:
         if self.within_all:
-            where = "among all images"
+            where = f"among all {self.noun}s"
         else:
-            where = "among images without a label" if self.class_name is None else "in this class"
+            where = f"among {self.noun}s without a label" if self.class_name is None else "in this class"
         far = precise_height(self.cut_height)
         if self.strategy != "semantic":
             return (
-                f"Images were chosen by {self.strategy}; {where}, no removed image is farther than {far} from its "
-                "representative."
+                f"{self.noun.capitalize()}s were chosen by {self.strategy}; {where}, no removed {self.noun} is "
+                f"farther than {far} from its representative."
             )
         if self.cut_height == 0 and len(self.members) == 1:
             return f"Nothing farther apart than 0 was merged {where}."

@@ -52,7 +52,7 @@ def cluster_run(run: OpenRun, depth: Cut, allowed: int | None, *, find_gap: bool
         if stored is not None and stored.covers(depth):
             folder.clear_scratch()  # a process killed after the merges were complete may have left it
             return stored
-        n, width = counted(len(embeddings), "image"), counted(embeddings.width, "value")
+        n, width = counted(len(embeddings), folder.source.noun), counted(embeddings.width, "value")
         log.info("clustering %s, %s each", n, width)
         resources = Resources(memory=allowed, scratch=folder.scratch)
         known = uncut(embeddings, depth.within) if stored is None else stored
@@ -105,7 +105,7 @@ def select_run(run: OpenRun, cut: Cut, allowed: int | None, *, ignore_decisions:
                 store_merges(folder, merges, deepening, bare, keep=reach.keep, threshold=reach.threshold)
         _check_named(folder, merges, cut)
         selection = select_merges(merges, cut, allowed)
-        confirm(selection, cut.threshold)
+        confirm(selection, cut.threshold, folder.source.noun)
         store_selection(folder, selection, merges.embeddings, clock)
     return with_source(selection, folder)
 

@@ -11,7 +11,6 @@ import numpy as np
 from ...errors import counted
 from ..store.embeddings import Embeddings
 from ..store.records import SourceRecord
-from .options import Unit
 from .source import ImageSource
 
 _SINGULAR = (  # of what is counted, and of the hint behind it
@@ -37,8 +36,7 @@ def account(opened: ImageSource | Embeddings) -> SourceRecord:
         taken=dict(opened.taken),
     )
     if isinstance(opened, ImageSource):
-        unit = {} if opened.unit is Unit.IMAGE else {"unit": str(opened.unit)}
-        return replace(found, split=opened.split, skipped=opened.skipped, options=unit)
+        return replace(found, split=opened.split, skipped=opened.skipped, noun=opened.noun)
     gone = len(opened.rejected)
     return replace(found, kind="vectors", n=found.n + gone, width=opened.width, rejected=gone)
 

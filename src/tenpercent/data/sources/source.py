@@ -65,6 +65,7 @@ class ImageSource:
         unit: object where an image is a part of its file, as `annotations` say.
         annotations: the files that say which images there are; empty where these are listed.
         sample: row -> the files that belong to that image; None where the source has no archives.
+        noun: what one of them is called: an image, an object in one, a frame of a video.
         among: number of images of which more than half must be readable; 0 for these alone.
     """
 
@@ -85,6 +86,7 @@ class ImageSource:
     unit: Unit = field(default=Unit.IMAGE, repr=False)
     annotations: tuple[Path, ...] = field(default=(), repr=False)
     sample: Callable[[int], Sample] | None = field(default=None, repr=False)
+    noun: str = "image"
     among: int = field(default=0, repr=False)
 
     def __len__(self) -> int:
@@ -93,7 +95,7 @@ class ImageSource:
     def __repr__(self) -> str:
         classes = "no labels" if self.labels is None else counted(len(self.class_names), "class")
         split = f", split {self.split!r}" if self.split else ""
-        return f"ImageSource({self.spec!r}, {counted(len(self), 'image')}, {classes}{split})"
+        return f"ImageSource({self.spec!r}, {counted(len(self), self.noun)}, {classes}{split})"
 
     @property
     def has_classes(self) -> bool:

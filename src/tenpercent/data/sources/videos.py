@@ -75,6 +75,7 @@ def open_videos(listing: Listing, options: SourceOptions, file: Path | None = No
         labels=None if codes is None else codes[np.array([frame.clip for frame in frames])],
         class_names=class_names,
         read=reader.read,
+        noun="frame",
         split=layout.split,
         skipped=_skipped(listing),
         splits=layout.splits,

@@ -44,6 +44,7 @@ class SourceRecord:
         pictures: fingerprint of the images beside ready vectors.
         options: `SourceOptions` as JSON.
         holdout: the fraction of images held out.
+        noun: what one of its images is called, as in `ImageSource.noun`.
     """
 
     spec: str
@@ -61,16 +62,12 @@ class SourceRecord:
     pictures: str | None = None
     options: Mapping[str, str | bool | float | None] = field(default_factory=dict)
     holdout: float = 0.0
+    noun: str = "image"
 
     @property
     def has_vectors(self) -> bool:
         """True if the source holds ready vectors."""
         return self.kind == "vectors"
-
-    @property
-    def noun(self) -> str:
-        """What one row of the source is: an image, or an object in one."""
-        return noun_of(self.options)
 
     @property
     def decisions_by(self) -> str:
@@ -123,12 +120,8 @@ class SourceRecord:
             **({"rejected": self.rejected} if self.rejected else {}),
             "options": dict(self.options),
             "holdout": self.holdout,
+            **({} if self.noun == "image" else {"noun": self.noun}),
         }
-
-
-def noun_of(options: Mapping[str, object]) -> str:
-    """Return what one row of a source is that was opened with options: an image, or an object in one."""
-    return "object" if options.get("unit") == "object" else "image"
 
 
 @dataclass(frozen=True)

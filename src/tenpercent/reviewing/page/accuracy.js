@@ -3,7 +3,7 @@
 import { lowest, place } from "./cut.js";
 import { byId, el, svg } from "./dom.js";
 import { onChange, state } from "./state.js";
-import { percent, several } from "./words.js";
+import { percent, several, worded } from "./words.js";
 
 const HEIGHT = 88; // pixels
 const EDGE = 14; // of it above and below the points
@@ -52,7 +52,7 @@ function draw() {
   );
   const key = arms.map((arm, number) => el("li", { class: `arm${(number % 7) + 1}` }, svg("svg", { class: "swatch", viewBox: "-6 -6 12 12", "aria-hidden": "true" }, mark(number, 0, 0)), arm));
   figure.replaceChildren(
-    el("figcaption", {}, el("b", {}, "Accuracy"), " when trained on what is kept", el("ul", { class: "key" }, key, full && el("li", {}, el("i", { class: "dash" }), `all images, ${percent(full.mean)}`))),
+    el("figcaption", {}, el("b", {}, "Accuracy"), " when trained on what is kept", el("ul", { class: "key" }, key, full && el("li", {}, el("i", { class: "dash" }), worded`all images, ${percent(full.mean)}`))),
     chart,
   );
   cursor();

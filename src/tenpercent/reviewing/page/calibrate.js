@@ -7,7 +7,7 @@ import { deepen } from "./deeper.js";
 import { button, el, openDialog } from "./dom.js";
 import { say } from "./notices.js";
 import { state } from "./state.js";
-import { count, percent, roughly, several } from "./words.js";
+import { count, percent, roughly, several, worded } from "./words.js";
 
 /** Open the questions; they resume where they were left. */
 export async function calibrate() {
@@ -64,7 +64,7 @@ export async function calibrate() {
 
   function said(progressed) {
     const { answers, images, threshold, low, high, removed, fewest, most, highest } = asked;
-    if (!answers) return [`${progressed}. Answer by what the images are for: would one of them do?`];
+    if (!answers) return [worded`${progressed}. Answer by what the images are for: would one of them do?`];
     if (asked.beyond) return [`${progressed}. They are the same for you up to ${roughly(highest)}, where the tree ends: deepen it to continue.`];
     if (asked.below) return [`${progressed}. No pair is the same for you so far; only exact duplicates would go.`];
     const ends = fewest < most ? `${count(fewest)} to ${several(most, "image")}` : several(most, "image");

@@ -1,10 +1,10 @@
-// One group as a card: a line about it and a row of its images, the kept one first and framed in green.
+// One group as a card: a line about it and a row of its images, the kept one first and outlined in green.
 
 import { picture } from "./api.js";
 import { el, icon } from "./dom.js";
 import { breakable, fitted, linesOf } from "./names.js";
 import { state, targets } from "./state.js";
-import { className, count, dissimilarity, fileName, KINDS, several, shortened } from "./words.js";
+import { KINDS, className, count, dissimilarity, fileName, several, shortened, worded } from "./words.js";
 
 /** The card of a group, or an empty one of the same height where it is still on its way. */
 export function card(group, index, total, fits, side, room) {
@@ -21,18 +21,18 @@ export function card(group, index, total, fits, side, room) {
       "header",
       {},
       el("h3", { id: title, title: name }, el("bdi", {}, name)),
-      el("span", { class: "about" }, `${several(group.size, "image")} · `, el("span", { title: "diameter: the largest dissimilarity between two images of the group" }, dissimilarity(group.diameter))),
+      el("span", { class: "about" }, `${several(group.size, "image")} · `, el("span", { title: worded("diameter: the largest dissimilarity between two images of the group") }, dissimilarity(group.diameter))),
       el(
         "span",
         { class: "badges" }, // on the card’s edge: beside the name they would cut it
-        group.conflict && el("span", { class: "badge warn", title: "Images of this group carry different labels" }, icon("labels"), "labels differ"),
+        group.conflict && el("span", { class: "badge warn", title: worded("Images of this group carry different labels") }, icon("labels"), "labels differ"),
         group.accepted ? el("span", { class: "badge good" }, icon("check"), "accepted") : group.decided && el("span", { class: "badge" }, "decided"),
       ),
       el("span", { class: "card-tools" }, tool("accept", "check", "Accept this group (a)", group.accepted), tool("whole", "double", "Keep the whole group (g)")),
     ),
     el(
       "div",
-      { class: `tiles ${roomy ? "roomy" : ""}`, role: "listbox", "aria-multiselectable": "true", "aria-orientation": "horizontal", "aria-label": `Images of the group ${name}` },
+      { class: `tiles ${roomy ? "roomy" : ""}`, role: "listbox", "aria-multiselectable": "true", "aria-orientation": "horizontal", "aria-label": worded`Images of the group ${name}` },
       tiles.map((member) => tile(member, side, group.conflict, roomy ? { ...room, letters: 2 * room.letters } : room)),
     ),
     rest > 0 && el("button", { type: "button", class: "more", data: { more: group.key } }, el("b", {}, `+${count(rest)}`), el("span", {}, "show all")),

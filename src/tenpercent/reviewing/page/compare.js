@@ -7,7 +7,7 @@ import { button, el, openDialog } from "./dom.js";
 import { breakable } from "./names.js";
 import { say } from "./notices.js";
 import { cutting } from "./state.js";
-import { className, count, dissimilarity } from "./words.js";
+import { className, count, dissimilarity, worded } from "./words.js";
 
 const TURN = 700; // ms an image stays while they turn by themselves: slower than three a second, which can harm
 
@@ -15,12 +15,12 @@ const TURN = 700; // ms an image stays while they turn by themselves: slower tha
 export async function comparing(turns) {
   const images = aimed();
   if (!images) return null;
-  if (images.length > 2) return say(`Compare takes two images; ${count(images.length)} are selected.`, { bad: true });
+  if (images.length > 2) return say(worded`Compare takes two images; ${count(images.length)} are selected.`, { bad: true });
   if (images.length === 2) return compare(...images, { turns });
   const [position] = images;
   const [image, group] = await Promise.all([get(`api/images/${position}`, cutting()), get(`api/groups/${position}`, { ...cutting(), limit: 200 })]);
   const other = partner(image, group);
-  return other === null ? say("There is no other image to compare with.", { bad: true }) : compare(position, other, { turns });
+  return other === null ? say(worded("There is no other image to compare with."), { bad: true }) : compare(position, other, { turns });
 }
 
 /** With which image one is compared: its representative, else the member farthest from it, else its neighbour outside. */
@@ -41,7 +41,7 @@ export async function compare(one, other, { turns = false } = {}) {
   }
   let timer = null;
   let front = 0;
-  const { dialog, body } = openDialog("Two images", { wide: true, className: "compare", onclose: () => clearInterval(timer) });
+  const { dialog, body } = openDialog(worded("Two images"), { wide: true, className: "compare", onclose: () => clearInterval(timer) });
   const figures = images.map((image) =>
     el(
       "figure",

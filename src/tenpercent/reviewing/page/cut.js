@@ -5,7 +5,7 @@ import { byId, el } from "./dom.js";
 import * as feed from "./feed.js";
 import { banner, say, settled } from "./notices.js";
 import { cutting, onChange, set, state } from "./state.js";
-import { count, hundredfold, percent, several } from "./words.js";
+import { count, hundredfold, percent, several, worded } from "./words.js";
 
 const BEYOND = 0.08; // of the slider leads deeper than the tree reaches: there it offers to deepen
 const slider = byId("keep-slider");
@@ -73,7 +73,7 @@ export const refresh = () => refreshing.follow(true);
 async function refreshed() {
   const run = await get("api/run");
   if (run.origin !== state.run.origin) {
-    banner("origin", "The images were embedded again since this page was opened.", { words: "Load the page again", onclick: () => location.reload() });
+    banner("origin", worded("The images were embedded again since this page was opened."), { words: "Load the page again", onclick: () => location.reload() });
     return;
   }
   settled(run.version);
@@ -101,7 +101,7 @@ function beyond(asked, deepest) {
   const { run } = state;
   if (asked.hold === "count" && asked.keep * run.n >= run.deepest_held * run.n - 0.5) {
     set({ hold: "height" });
-    say("The tree ends here, so fewer images are removed than asked.", { version: run.version });
+    say(worded("The tree ends here, so fewer images are removed than asked."), { version: run.version });
     return load(cutting());
   }
   set({ deeper: { keep: asked.keep ?? null, deepest }, ...(asked.keep === undefined ? { keep: lowest() } : {}) });

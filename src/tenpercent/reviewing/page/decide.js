@@ -6,23 +6,22 @@ import { conflict, withNote } from "./decide-dialogs.js";
 import { advancing, known } from "./feed.js";
 import { say, settled } from "./notices.js";
 import { cutting, set, state, targets } from "./state.js";
-import { count, decided, effect, KINDS } from "./words.js";
+import { KINDS, count, decided, effect, worded } from "./words.js";
 
 const MOST = 1000; // images of one decision, as the server has it
 
 /** What can be decided about some images: {kind, images}, or what is missing. */
 export function possible(kind, images) {
-  if (images.length > MOST) return `One decision names at most ${count(MOST)} images; ${count(images.length)} are selected.`;
+  if (images.length > MOST) return worded`One decision names at most ${count(MOST)} images; ${count(images.length)} are selected.`;
   if (kind === "apart" && images.length === 1) {
     const other = state.looked?.p === images[0] ? state.looked.representative : null;
     if (other !== null && other !== undefined && other !== images[0]) return { kind, images: [images[0], other] };
-    return "Select the two images that must never share a group.";
+    return worded("Select the two images that must never share a group.");
   }
-  if (kind === "apart" && images.length !== 2) return `Never together takes two images; ${count(images.length)} are selected.`;
+  if (kind === "apart" && images.length !== 2) return worded`Never together takes two images; ${count(images.length)} are selected.`;
   return { kind, images };
 }
 
-const UNSEEN = "The current image is not on screen; click one first.";
 
 /** Whether an image is on screen: in the panel, or where it is listed. */
 function seen(position) {
@@ -37,8 +36,8 @@ function seen(position) {
 /** The images that a key acts on: those selected, else the one looked at where it is seen. Otherwise says why not. */
 export function aimed() {
   const images = targets();
-  if (!images.length) say("Select an image first.", { bad: true });
-  else if (!state.selected.size && !seen(images[0])) say(UNSEEN, { bad: true });
+  if (!images.length) say(worded("Select an image first."), { bad: true });
+  else if (!state.selected.size && !seen(images[0])) say(worded("The current image is not on screen; click one first."), { bad: true });
   else return images;
   return null;
 }
@@ -67,7 +66,7 @@ function aimedGroup() {
   const images = aimed();
   if (!images) return null;
   if (!state.selected.size) return state.looked?.p === images[0] ? state.looked.group.key : (known(images[0])?.key ?? images[0]);
-  say("This acts on a whole group, but images are selected; clear the selection first (Esc).", { bad: true });
+  say(worded("This acts on a whole group, but images are selected; clear the selection first (Esc)."), { bad: true });
   return null;
 }
 
@@ -76,7 +75,7 @@ async function ofGroup(kind, key, note) {
   try {
     const images = await membersOf(key);
     if (kind === "keep" && images.length > MOST) {
-      return say(`One decision names at most ${count(MOST)} images, and this group has more; keep them in parts.`, { bad: true });
+      return say(worded`One decision names at most ${count(MOST)} images, and this group has more; keep them in parts.`, { bad: true });
     }
     return await send(kind, images.slice(0, MOST), note);
   } catch (error) {

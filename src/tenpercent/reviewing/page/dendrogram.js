@@ -4,7 +4,7 @@ import { picture } from "./api.js";
 import { svg } from "./dom.js";
 import { nameOf } from "./feed.js";
 import { state } from "./state.js";
-import { dissimilarity } from "./words.js";
+import { dissimilarity, worded } from "./words.js";
 
 const WIDTH = 380;
 const AXIS = 22; // pixels under the tree for its scale
@@ -26,7 +26,7 @@ export function dendrogram(group, active, choose) {
     return line;
   });
   const leaves = order.map((position, number) => leafAt(position, y(number), leaf, pictured, position === active, position === group.representative, choose));
-  const words = `Dendrogram: ${order.length} images, the first merge at ${dissimilarity(merges[0]?.[4])}, the last at ${dissimilarity(highest)}`;
+  const words = worded`Dendrogram: ${order.length} images, the first merge at ${dissimilarity(merges[0]?.[4])}, the last at ${dissimilarity(highest)}`;
   return svg(
     "svg",
     { class: "dendrogram", viewBox: `0 0 ${WIDTH} ${height + AXIS}`, role: "group", "aria-label": words },

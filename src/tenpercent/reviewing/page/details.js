@@ -9,7 +9,7 @@ import { learn } from "./feed.js";
 import { breakable } from "./names.js";
 import { pick, pickable, show } from "./pick.js";
 import { state } from "./state.js";
-import { bytes, className, count, decided, dissimilarity, KINDS, several, shortened, time, typically } from "./words.js";
+import { KINDS, bytes, className, count, decided, dissimilarity, several, shortened, time, typically, worded } from "./words.js";
 
 export function details(image, group) {
   learn(group);
@@ -27,7 +27,7 @@ export function details(image, group) {
 function head(image) {
   return el(
     "section",
-    { class: "looked", "aria-label": "Image" },
+    { class: "looked", "aria-label": worded("Image") },
     el("div", { class: `big ${image.role.replace(" ", "-")}` }, large(image)),
     el("h2", { class: "image-name" }, el("bdi", {}, breakable(image.id))),
     verdict(image),
@@ -51,7 +51,7 @@ const link = (words, onclick) => el("button", { type: "button", class: "link", o
 function actions(image, group) {
   const off = (kind) => {
     const what = possible(kind, [image.p]);
-    return typeof what === "string" ? { "aria-disabled": "true", title: what } : { title: KINDS[kind].about };
+    return typeof what === "string" ? { "aria-disabled": "true", title: what } : { title: worded(KINDS[kind].about) };
   };
   const act = (kind, words, key) => button(words, { icon: KINDS[kind].icon, key, onclick: () => decide(kind, "", [image.p]), data: { action: kind }, ...off(kind) });
   const other = partner(image, group);
@@ -67,7 +67,7 @@ function actions(image, group) {
     group.size > 1 && button(group.accepted ? "Accepted" : "Accept group", { icon: "check", key: "a", onclick: () => accept(group.key), data: { action: "accept" }, "aria-pressed": String(group.accepted) }),
     button("With note …", { icon: "note", key: "m", onclick: decideWithNote, data: { action: "note" } }),
     other !== null && button("Compare", { icon: "side", key: "c", onclick: () => compare(image.p, other), data: { action: "compare" } }),
-    el("p", { class: "quiet selecting-only" }, "Decisions now apply to the selected images, shown in the bar below."),
+    el("p", { class: "quiet selecting-only" }, worded("Decisions now apply to the selected images, shown in the bar below.")),
   );
 }
 
@@ -86,7 +86,7 @@ function made(image) {
 
 function members(image, group) {
   if (group.size === 1) return null;
-  const row = el("div", { class: "member-tiles", role: "listbox", "aria-multiselectable": "true", "aria-label": "All images of the group" }, group.members.map((member) => tile(member)));
+  const row = el("div", { class: "member-tiles", role: "listbox", "aria-multiselectable": "true", "aria-label": worded("All images of the group") }, group.members.map((member) => tile(member)));
   markTiles(row);
   pickable(row, { opens: false });
   const left = group.size - group.members.length;
@@ -117,7 +117,7 @@ function outside(image) {
   return el(
     "section",
     { "aria-labelledby": "outside-title" },
-    el("h3", { id: "outside-title" }, "Nearest image outside the group"),
+    el("h3", { id: "outside-title" }, worded("Nearest image outside the group")),
     el(
       "div",
       { class: "outside" },
@@ -128,7 +128,7 @@ function outside(image) {
         el("b", {}, dissimilarity(near.d)),
         near.class_name !== null && el("span", { class: "line" }, el("bdi", {}, className(near.class_name))),
         el("bdi", { class: "quiet line", title: near.id }, shortened(near.id, 48)),
-        nearer && el("span", { class: "quiet line" }, "Nearer than the representative, but too far from another image of this group, or of another class."),
+        nearer && el("span", { class: "quiet line" }, worded("Nearer than the representative, but too far from another image of this group, or of another class.")),
         link("Compare", () => compare(image.p, near.p)),
       ),
     ),

@@ -4,7 +4,7 @@ import { download, post } from "./api.js";
 import { button, byId, el, icon, openDialog } from "./dom.js";
 import { say } from "./notices.js";
 import { cutting, state } from "./state.js";
-import { count, dissimilarity, percent, several } from "./words.js";
+import { count, dissimilarity, percent, several, worded } from "./words.js";
 
 export function startExport() {
   byId("export").addEventListener("click", open);
@@ -26,7 +26,7 @@ function open() {
       "section",
       {},
       el("h3", {}, "As a file"),
-      el("p", { class: "actions" }, file("selection.csv", "All images (CSV)"), file("kept.txt", "Ids of kept images (text)")),
+      el("p", { class: "actions" }, file("selection.csv", worded("All images (CSV)")), file("kept.txt", worded("Ids of kept images (text)"))),
     ),
     el("section", {}, el("h3", {}, "As a command"), lines("Command", cut.cli)),
     el("section", {}, el("h3", {}, "In Python"), lines("Python", cut.python)),

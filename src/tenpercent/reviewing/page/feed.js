@@ -4,7 +4,7 @@ import { get, isAbort, Latest } from "./api.js";
 import { card, markTiles, stretch } from "./card.js";
 import { byId, el } from "./dom.js";
 import { cutting, onChange, remembered, set, state } from "./state.js";
-import { fileName } from "./words.js";
+import { fileName, worded } from "./words.js";
 import { Viewport } from "./viewport.js";
 
 const PAGE = 30;
@@ -44,7 +44,7 @@ export const learn = (group) => {
 export const learnNames = (images) => {
   for (const { p, id } of images) members.set(p, { key: undefined, ...members.get(p), id });
 };
-export const nameOf = (position) => members.get(position)?.id ?? `image ${position}`;
+export const nameOf = (position) => members.get(position)?.id ?? worded`image ${position}`;
 export const length = () => total ?? 0;
 export const columns = () => view.columns;
 

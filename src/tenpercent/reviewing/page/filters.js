@@ -4,7 +4,7 @@ import { step } from "./cut.js";
 import { button, byId, el } from "./dom.js";
 import { filtered, setTileSize, tileSize } from "./feed.js";
 import { onChange, state } from "./state.js";
-import { className, count } from "./words.js";
+import { className, count, worded } from "./words.js";
 
 const NONE = { class: "", min_size: "", max_size: "", text: "", decided: "any" };
 const ORDERS = {
@@ -33,7 +33,7 @@ export function startFilters() {
   form.append(
     el("label", { class: "field", id: "class-field" }, el("span", {}, "Class"), el("select", { id: "filter-class", onchange: (event) => filtered({ class: event.target.value }) })),
     el("label", { class: "field wide" }, el("span", {}, "Path contains"), typed("text", { type: "search", maxlength: 400 })),
-    el("fieldset", { class: "field sizes" }, el("legend", {}, "Images in group"), typed("min_size", whole("at least")), el("span", { "aria-hidden": "true" }, "–"), typed("max_size", whole("at most"))),
+    el("fieldset", { class: "field sizes" }, el("legend", {}, worded("Images in group")), typed("min_size", whole("at least")), el("span", { "aria-hidden": "true" }, "–"), typed("max_size", whole("at most"))),
     choice("Decided", "decided", { any: "any", no: "not yet", yes: "decided" }),
     el("label", { class: "field" }, el("span", {}, "Pictures"), sizes()),
     button("Clear", { kind: "quiet clear", onclick: clearFilters, id: "clear-filters" }),
@@ -116,13 +116,13 @@ function box(why) {
     return el("div", { class: "empty", data: { why } }, el("h3", {}, "No group passes the filters"), el("p", {}, "Change or clear them to see the groups of this cut."), button("Clear the filters", { onclick: clearFilters }));
   }
   if (why === "one") {
-    return el("div", { class: "empty", data: { why } }, el("h3", {}, "There is one image"), el("p", {}, "There is nothing to compare it with, so it is kept."));
+    return el("div", { class: "empty", data: { why } }, el("h3", {}, worded("There is one image")), el("p", {}, "There is nothing to compare it with, so it is kept."));
   }
   return el(
     "div",
     { class: "empty", data: { why } },
     el("h3", {}, "There are no groups at this cut"),
-    el("p", {}, "Every image stands alone. Keep fewer, and the images most alike are grouped first."),
+    el("p", {}, worded("Every image stands alone. Keep fewer, and the images most alike are grouped first.")),
     button("Keep 1% fewer", { kind: "strong", onclick: () => step(-1, 10) }),
   );
 }

@@ -5,7 +5,7 @@ import { byId, el, icon } from "./dom.js";
 import { speak } from "./notices.js";
 import { show } from "./pick.js";
 import { state } from "./state.js";
-import { className, count, several, shortened } from "./words.js";
+import { className, count, several, shortened, worded } from "./words.js";
 
 const LIMIT = 20;
 const asking = new Latest();
@@ -18,11 +18,11 @@ export function startFind() {
     id: "find-image",
     type: "search",
     role: "combobox",
-    "aria-label": "Find an image",
+    "aria-label": worded("Find an image"),
     "aria-expanded": "false",
     "aria-controls": "find-list",
     "aria-autocomplete": "list",
-    placeholder: "Find an image",
+    placeholder: worded("Find an image"),
     autocomplete: "off",
     spellcheck: "false",
     maxlength: 400,
@@ -31,7 +31,7 @@ export function startFind() {
     onfocus: (event) => look(event.target.value),
     onblur: () => setTimeout(close, 150), // a click on the list comes after the blur
   });
-  const list = el("ul", { id: "find-list", class: "find-list", role: "listbox", "aria-label": "Images found", hidden: true });
+  const list = el("ul", { id: "find-list", class: "find-list", role: "listbox", "aria-label": worded("Images found"), hidden: true });
   byId("find").append(icon("search"), field, list);
 }
 
@@ -66,7 +66,7 @@ function draw(total) {
     ),
   );
   const left = total - found.length;
-  const rest = found.length === 0 ? "No image name contains this." : left > 0 ? `and ${count(left)} more; type more to narrow the list` : "";
+  const rest = found.length === 0 ? worded("No image name contains this.") : left > 0 ? `and ${count(left)} more; type more to narrow the list` : "";
   list.replaceChildren(...options, ...(rest ? [el("li", { class: "rest", role: "option", "aria-disabled": "true", "aria-selected": "false" }, rest)] : []));
   list.hidden = false;
   byId("find-image").setAttribute("aria-expanded", "true");

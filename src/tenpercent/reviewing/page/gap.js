@@ -5,7 +5,7 @@ import { cutAt, place } from "./cut.js";
 import { deepen } from "./deeper.js";
 import { button, byId, el } from "./dom.js";
 import { onChange, state } from "./state.js";
-import { count, roughly, typically } from "./words.js";
+import { count, roughly, typically, worded } from "./words.js";
 
 const FARTHER = 3; // times as many removed as the tree reaches is where it is looked next
 
@@ -27,7 +27,7 @@ function draw() {
   }
 }
 
-const images = (many) => (many === 1 ? "1 image has a near-duplicate" : `${count(many)} images have a near-duplicate`);
+const images = (many) => (many === 1 ? worded("1 image has a near-duplicate") : worded`${count(many)} images have a near-duplicate`);
 
 function told(gap) {
   const words = `There is a gap: ${images(gap.merges)}, up to ${roughly(gap.below)} apart; the next pair is ${roughly(gap.above)} apart.`;

@@ -3,7 +3,7 @@
 import { byId, el } from "./dom.js";
 import { speak } from "./notices.js";
 import { onChange, state } from "./state.js";
-import { count, dissimilarity, percent, roughly, several } from "./words.js";
+import { count, dissimilarity, percent, roughly, several, worded } from "./words.js";
 
 export function startHeadline() {
   onChange("cut deeper", tell);
@@ -24,15 +24,15 @@ const beyond = ({ keep }) => (keep === null ? `Dissimilarity ${dissimilarity(sta
 /** What was asked for, and what goes by it: a fraction is a quota, not a finding. */
 function result({ removed, keep, threshold }) {
   const { n } = state.run;
-  if (n === 1) return removed ? "The only image is removed" : "The only image is kept";
-  const asked = threshold === null ? `Asked to keep ${percent(keep, n)}` : `Asked to group images up to ${threshold} apart`;
-  return `${asked}: ${removed ? `${count(removed)} of ${count(n)} images ${removed === 1 ? "goes" : "go"}` : `all ${count(n)} images stay`}`;
+  if (n === 1) return removed ? worded("The only image is removed") : worded("The only image is kept");
+  const asked = threshold === null ? `Asked to keep ${percent(keep, n)}` : worded`Asked to group images up to ${threshold} apart`;
+  return `${asked}: ${removed ? worded`${count(removed)} of ${count(n)} images ${removed === 1 ? "goes" : "go"}` : worded`all ${count(n)} images stay`}`;
 }
 
 function lead({ redundant_groups: groups, height, largest }) {
-  if (state.run.n === 1) return ["This run has one image, so there is nothing to compare."];
+  if (state.run.n === 1) return [worded("This run has one image, so there is nothing to compare.")];
   if (!groups) return [];
-  return [`The last merge is at ${roughly(height)}. `, el("span", { class: "how" }, `In each group the image framed in green is kept and the others are removed; the largest holds ${several(largest, "image")}.`)];
+  return [`The last merge is at ${roughly(height)}. `, el("span", { class: "how" }, worded`In each group the image outlined in green is kept and the others are removed; the largest holds ${several(largest, "image")}.`)];
 }
 
 const counts = (cut) => [
@@ -46,7 +46,7 @@ function progress(cut) {
   const done = cut.decided_groups + cut.parted;
   const all = cut.redundant_groups + cut.parted;
   const bar = el("progress", { max: Math.max(1, all), value: done, "aria-label": "Groups decided about" });
-  return all ? [bar, el("span", { title: "Groups with a decision about one of their images, and pairs that decisions have left without a group" }, `${count(done)} of ${count(all)} decided`)] : [];
+  return all ? [bar, el("span", { title: worded("Groups with a decision about one of their images, and pairs that decisions have left without a group") }, `${count(done)} of ${count(all)} decided`)] : [];
 }
 
 function notes(cut) {

@@ -6,6 +6,7 @@ import { accept, decide, decideWithNote, redo, undo, whole } from "./decide.js";
 import { button, byId, el, openDialog } from "./dom.js";
 import { clearSelection } from "./pick.js";
 import { remembered, set, state } from "./state.js";
+import { worded } from "./words.js";
 
 const KEYS = [
   { id: "ArrowKeys", keys: ["←", "→", "↑", "↓"], words: "go from image to image, from group to group", part: "Look" },
@@ -73,7 +74,7 @@ export function keysList(ids) {
 }
 
 const table = (keys) =>
-  el("dl", { class: "keys" }, keys.map(({ keys: names, words }) => [el("dt", {}, names.map((name) => el("kbd", {}, name))), el("dd", {}, words)]));
+  el("dl", { class: "keys" }, keys.map(({ keys: names, words }) => [el("dt", {}, names.map((name) => el("kbd", {}, name))), el("dd", {}, worded(words))]));
 
 function help() {
   const { body } = openDialog("Help and keys", { wide: true });
@@ -83,7 +84,7 @@ function help() {
     el(
       "div",
       { class: "prose" },
-      el("p", {}, "The fraction kept is what you ask for, not a finding: the images most alike are grouped first, until it is reached. Of each group the representative, framed in green, is kept and the others are removed; whether they show the same is yours to judge. No two images of a group are farther apart than its diameter, a dissimilarity: 1 − the cosine of their vectors, 0 for equal ones. A gap in the heights, where there is one, separates copies from everything else."),
+      el("p", {}, worded("The fraction kept is what you ask for, not a finding: the images most alike are grouped first, until it is reached. Of each group the representative, outlined in green, is kept and the others are removed; whether they show the same is yours to judge. No two images of a group are farther apart than its diameter, a dissimilarity: 1 − the cosine of their vectors, 0 for equal ones. A gap in the heights, where there is one, separates copies from everything else.")),
       el("p", {}, "Decisions are stored at once and persist: at every fraction, after clustering again and for another embedding. No file is deleted."),
     ),
     el("div", { class: "key-parts" }, ["Look", "Decide", "Page"].map((part) => el("section", {}, el("h3", {}, part), table(KEYS.filter((key) => key.part === part))))),

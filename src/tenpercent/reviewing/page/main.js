@@ -23,6 +23,7 @@ import { startRefill } from "./refill.js";
 import { startRemoved } from "./removed.js";
 import { startSelectionBar } from "./selection-bar.js";
 import { onChange, remembered, set, state } from "./state.js";
+import { worded } from "./words.js";
 
 const THEMES = { auto: "system", light: "light", dark: "dark" };
 
@@ -43,6 +44,8 @@ async function start() {
   }
   const before = place();
   set({ run, version: run.version, keep: before.keep ?? run.keep, threshold: before.threshold, hold: before.hold, filter: { ...state.filter, ...before.filter }, view: before.view ?? "groups" });
+  for (const node of document.querySelectorAll("[aria-label]")) node.setAttribute("aria-label", worded(node.getAttribute("aria-label")));
+  byId("threshold-label").title = worded(byId("threshold-label").title);
   for (const wake of [startViews, startFeed, startFilters, startFind, startPick, startPanel, startSelectionBar, startHistory, startMap, startExport, startKeys, startRefill, startRemoved, startAccuracy, startDeeper, startHeadline, startCut, startGap, startEvents]) wake();
   await reload();
   if (before.image !== null && before.image < run.n) {

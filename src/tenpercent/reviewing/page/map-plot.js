@@ -12,7 +12,7 @@ import { within } from "./points.js";
 import { Raster } from "./raster.js";
 import { Scatter } from "./scatter.js";
 import { cutting, onChange, remembered, state, targets } from "./state.js";
-import { className, count, dissimilarity, several, shortened } from "./words.js";
+import { className, count, dissimilarity, several, shortened, worded } from "./words.js";
 
 const NEAR = 14; // pixels within which a point is meant
 const LEGEND = 14; // classes that are named beside the map
@@ -22,7 +22,7 @@ export class MapPlot {
   constructor(method) {
     this.data = new MapData();
     this.camera = new Camera();
-    this.canvas = el("canvas", { class: "points", tabindex: 0, role: "application", "aria-roledescription": "map", "aria-label": `Map of ${several(state.run.n, "image")}: arrow keys move it, plus and minus zoom, Enter picks the image in the middle` });
+    this.canvas = el("canvas", { class: "points", tabindex: 0, role: "application", "aria-roledescription": "map", "aria-label": worded`Map of ${several(state.run.n, "image")}: arrow keys move it, plus and minus zoom, Enter picks the image in the middle` });
     this.over = el("canvas", { class: "over", "aria-hidden": "true" });
     this.tip = el("div", { class: "tip", hidden: true });
     this.legend = el("ul", { class: "legend", "aria-label": "Colours" });
@@ -41,10 +41,10 @@ export class MapPlot {
   }
 
   nodes() {
-    const modes = { class: "class", kept: "kept and removed", group: "group of the current image" };
+    const modes = { class: "class", kept: "kept and removed", group: worded("group of the current image") };
     if (!state.run.labelled) delete modes.class;
     const colour = el("select", { id: "map-colour", onchange: (event) => this.setMode(event.target.value) }, Object.entries(modes).map(([value, words]) => el("option", { value, selected: value === this.mode }, words)));
-    this.lasso = button("Lasso", { icon: "lasso", "aria-pressed": "false", title: "Draw a line around images to select them (or drag with Alt)", onclick: () => this.setLasso(!this.lassoing) });
+    this.lasso = button("Lasso", { icon: "lasso", "aria-pressed": "false", title: worded("Draw a line around images to select them (or drag with Alt)"), onclick: () => this.setLasso(!this.lassoing) });
     const zoom = (words, name, times) => el("button", { type: "button", class: "icon-button", "aria-label": words, title: words, onclick: () => { this.camera.enlarge(times); this.draw(); } }, icon(name));
     return [
       el(
@@ -57,7 +57,7 @@ export class MapPlot {
         el("span", { class: "zoom" }, zoom("Zoom in", "plus", 1.5), zoom("Zoom out", "minus", 1 / 1.5), el("button", { type: "button", class: "icon-button", "aria-label": "Show all", title: "Show all", onclick: () => { this.camera.fit(); this.draw(); } }, icon("fit"))),
       ),
       el("div", { class: "plot" }, this.canvas, this.over, this.tip, this.legend),
-      el("p", { class: "quiet" }, `Nearby points are similar images; large distances mean little. ${this.aboutMethod ?? ""}`),
+      el("p", { class: "quiet" }, worded`Nearby points are similar images; large distances mean little. ${worded(this.aboutMethod ?? "")}`),
     ];
   }
 
@@ -246,7 +246,7 @@ export class MapPlot {
 
   select(found, adding) {
     const all = adding ? [...new Set([...state.selected, ...found])] : found;
-    if (!all.length) say("No image is inside.");
+    if (!all.length) say(worded("No image is inside."));
     else pickAll(all);
   }
 
@@ -263,7 +263,7 @@ export class MapPlot {
       const left = (many ?? classes.length) - entries.length;
       if (left > 0) entries.push(el("li", {}, `and ${count(left)} more`));
     } else if (this.mode === "group") {
-      entries = state.active === null ? [el("li", {}, "Click an image to see its group.")] : [entry("var(--kept)", "kept"), entry("var(--outside)", "removed"), entry("var(--faint)", "other groups")];
+      entries = state.active === null ? [el("li", {}, worded("Click an image to see its group."))] : [entry("var(--kept)", "kept"), entry("var(--outside)", "removed"), entry("var(--faint)", "other groups")];
     } else entries = [entry("var(--faint)", "kept"), entry("var(--outside)", "removed")];
     this.legend.replaceChildren(...entries);
   }

@@ -6,7 +6,7 @@ import { MapPlot } from "./map-plot.js";
 import { say } from "./notices.js";
 import { Progress } from "./progress.js";
 import { onChange, state } from "./state.js";
-import { percent } from "./words.js";
+import { percent, worded } from "./words.js";
 
 const progress = new Progress("api/map", "Computing the map", mapEvent);
 
@@ -59,8 +59,8 @@ function show(job) {
       el(
         "div",
         { class: "offer" },
-        el("h3", {}, job.state === "failed" ? "The map could not be computed" : "All images on a map"),
-        el("p", { dir: "auto" }, job.state === "failed" ? job.error : "Similar images are near each other. The map is computed once, by UMAP, and stored in the run folder: about a minute for 50,000 images."),
+        el("h3", {}, job.state === "failed" ? "The map could not be computed" : worded("All images on a map")),
+        el("p", { dir: "auto" }, job.state === "failed" ? job.error : worded("Similar images are near each other. The map is computed once, by UMAP, and stored in the run folder: about a minute for 50,000 images.")),
         go,
       ),
     );

@@ -7,6 +7,7 @@ import { details } from "./details.js";
 import { clearFilters, filtering } from "./filters.js";
 import { keysList } from "./keys.js";
 import { cutting, onChange, set, state } from "./state.js";
+import { worded } from "./words.js";
 
 const REST = 70; // ms on an image before its details are asked for: arrow keys run over many
 const wide = matchMedia("(min-width: 68rem)");
@@ -44,7 +45,7 @@ function openSheet({ group }) {
   }
   if (sheet) return;
   const before = document.activeElement;
-  sheet = el("dialog", { class: "sheet", "aria-label": "The current image" }, el("button", { type: "button", class: "icon-button sheet-close", "aria-label": "Close", onclick: () => sheet.close() }, icon("close")), panel);
+  sheet = el("dialog", { class: "sheet", "aria-label": worded("The current image") }, el("button", { type: "button", class: "icon-button sheet-close", "aria-label": "Close", onclick: () => sheet.close() }, icon("close")), panel);
   sheet.addEventListener("close", () => {
     sheet.remove();
     sheet = null;
@@ -81,7 +82,7 @@ async function reloadPanel() {
     asking.stop();
     shownFor = null;
     set({ looked: null });
-    panel.replaceChildren(el("p", { class: "quiet" }, "The tree does not reach this cut yet, so no image has a group."));
+    panel.replaceChildren(el("p", { class: "quiet" }, worded("The tree does not reach this cut yet, so no image has a group.")));
     return;
   }
   try {
@@ -112,7 +113,7 @@ function hint() {
       "section",
       { class: "hint" },
       el("h2", {}, "Review the groups"),
-      el("p", {}, "Click an image to see it large, with its group and the reason. Decisions persist: they hold at every fraction and after the next run."),
+      el("p", {}, worded("Click an image to see it large, with its group and the reason. Decisions persist: they hold at every fraction and after the next run.")),
       keysList(["ArrowKeys", "prefer", "keep", "remove", "apart", "accept", "undo"]),
       button("All keys", { kind: "quiet", key: "?", onclick: () => byId("help").click() }),
     ),

@@ -7,7 +7,7 @@ import * as feed from "./feed.js";
 import { clearFilters } from "./filters.js";
 import { say } from "./notices.js";
 import { cutting, onChange, set, state } from "./state.js";
-import { several } from "./words.js";
+import { several, worded } from "./words.js";
 
 let anchor = null; // where a row of several begins
 
@@ -23,7 +23,7 @@ export function startPick() {
 /** Let a button begin and end selecting several. */
 export function severalBy(button) {
   const draw = () => button.setAttribute("aria-pressed", String(state.severally));
-  button.title = "Each click adds an image to the selection or takes it out, as with Ctrl or ⌘";
+  button.title = worded("Each click adds an image to the selection or takes it out, as with Ctrl or ⌘");
   button.addEventListener("click", () => set({ severally: !state.severally }));
   onChange("severally", draw);
   draw();
@@ -133,7 +133,7 @@ export async function show(position, { list = true } = {}) {
   try {
     if (await feed.jump(position)) return;
     const { size } = await get(`api/groups/${position}`, { ...cutting(), limit: 1 });
-    if (size === 1) say("This image is alone at this cut; the list shows groups of two or more.");
+    if (size === 1) say(worded("This image is alone at this cut; the list shows groups of two or more."));
     else say(`The filters hide its group of ${several(size, "image")}.`, { action: { words: "Clear the filters", onclick: () => clearFilters().then(() => show(position)) } });
   } catch (error) {
     if (error instanceof ApiError) say(error.message, { bad: true });

@@ -6,7 +6,7 @@ import { deepen } from "./deeper.js";
 import { button, byId, el } from "./dom.js";
 import { pick } from "./pick.js";
 import { cutting, onChange, state } from "./state.js";
-import { count, dissimilarity, effect, fileName, named, percent, shortened } from "./words.js";
+import { count, dissimilarity, effect, fileName, named, percent, shortened, worded } from "./words.js";
 
 const REST = 120; // ms after the last cut: the slider runs over many
 const asking = new Latest();
@@ -50,7 +50,7 @@ function told(change) {
   const more = further.n_instead - further.n_back;
   if (more <= 0) return own;
   if (state.hold === "count") return [...own, button(`Remove ${count(more)} fewer instead`, { icon: "undo", onclick: () => holdTo("height") })];
-  const others = further.n_instead === 1 ? "this image" : `these ${count(further.n_instead)}`;
+  const others = further.n_instead === 1 ? worded("this image") : `these ${count(further.n_instead)}`;
   const stays = further.n_back ? `, and ${named(further.back, further.n_back)} kept` : "";
   return [...own, el("p", {}, `To keep ${goal} as asked, ${others} would be removed too${stays}:`), list(further), button(`Remove ${count(more)} more, to keep ${goal}`, { icon: "remove", onclick: () => holdTo("count") })];
 }

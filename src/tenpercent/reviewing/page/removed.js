@@ -6,7 +6,7 @@ import { byId, button, el } from "./dom.js";
 import { learnNames } from "./feed.js";
 import { pickable, severalBy } from "./pick.js";
 import { cutting, onChange, state } from "./state.js";
-import { several } from "./words.js";
+import { several, worded } from "./words.js";
 
 const PAGE = 60;
 const asking = new Latest();
@@ -16,7 +16,7 @@ const more = button("Show more", { onclick: () => add(list.children.length).catc
 
 export function startRemoved() {
   const choose = severalBy(button("Select several", { icon: "several", kind: "several" }));
-  byId("view-removed").append(el("div", { class: "bar" }, el("h2", { id: "removed-title" }, "Removed images"), about, choose), list, more);
+  byId("view-removed").append(el("div", { class: "bar" }, el("h2", { id: "removed-title" }, worded("Removed images")), about, choose), list, more);
   pickable(list, { between: (one, other) => stretch([...list.querySelectorAll(".tile.removed")].map((node) => Number(node.dataset.p)), one, other) });
   onChange("view cut deeper", () => draw().catch(told));
   onChange("active selected severally", () => markTiles(list));
@@ -40,7 +40,7 @@ async function add(offset) {
   if (!offset) list.replaceChildren();
   list.append(...images.map(pair));
   more.hidden = list.children.length >= total;
-  about.textContent = total ? `${several(total, "image")}, those farthest from their representative first` : "No image is removed at this cut.";
+  about.textContent = total ? `${several(total, "image")}, those farthest from their representative first` : worded("No image is removed at this cut.");
   markTiles(list);
   if (focused >= 0 && !offset) [...list.querySelectorAll(".tile")].slice(0, focused + 1).at(-1)?.focus({ preventScroll: true });
 }

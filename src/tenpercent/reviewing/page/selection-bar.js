@@ -8,7 +8,7 @@ import { nameOf } from "./feed.js";
 import { speak } from "./notices.js";
 import { clearSelection, pick } from "./pick.js";
 import { onChange, state } from "./state.js";
-import { count, fileName, several, shortened } from "./words.js";
+import { count, fileName, several, shortened, worded } from "./words.js";
 
 const SHOWN = 6; // pictures of those selected, at most
 
@@ -24,7 +24,7 @@ function draw() {
   document.documentElement.classList.toggle("with-bar", !bar.hidden);
   if (bar.hidden) return;
   if (!images.length) {
-    bar.replaceChildren(el("div", { class: "which" }, el("b", {}, "None selected"), el("span", { class: "quiet" }, "Click images to select."), button("Done", { kind: "quiet", key: "Esc", onclick: clearSelection })));
+    bar.replaceChildren(el("div", { class: "which" }, el("b", {}, "None selected"), el("span", { class: "quiet" }, worded("Click images to select.")), button("Done", { kind: "quiet", key: "Esc", onclick: clearSelection })));
     return;
   }
   const act = (kind, words, key, name) => {

@@ -7,8 +7,19 @@ const SUPERSCRIPT = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴",
 
 export const count = (number) => WHOLE.format(number);
 
+/**
+ * A text of this page with the run's own word for an image: object or frame. As a tag it leaves the values alone, which
+ * may be names of files and classes.
+ */
+export function worded(text, ...values) {
+  const noun = state.run?.noun ?? "image";
+  const a = /^[aeiou]/u.test(noun) ? "n " : " ";
+  const put = (part) => (noun === "image" ? part : part.replace(/\b([Aa])n (?=image)/gu, `$1${a}`).replace(/image/gu, noun).replace(/Image/gu, noun[0].toUpperCase() + noun.slice(1)));
+  return typeof text === "string" ? put(text) : String.raw({ raw: text.map(put) }, ...values);
+}
+
 /** "1 image", "12 images". */
-export const several = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+export const several = (number, one, many = `${one}s`) => `${count(number)} ${worded(number === 1 ? one : many)}`;
 
 /** A dissimilarity with four decimals, or in powers of ten where these would hide it. */
 export function dissimilarity(value) {
@@ -24,7 +35,7 @@ export function dissimilarity(value) {
 export const roughly = (value) => (value >= 0.001 ? String(Number(value.toPrecision(2))) : dissimilarity(value));
 
 /** The scale of this set's dissimilarities, for they differ from embedding to embedding. */
-export const typically = () => (state.run.typical === null ? "" : `Two images of this set are ${roughly(state.run.typical)} apart on average.`);
+export const typically = () => (state.run.typical === null ? "" : worded`Two images of this set are ${roughly(state.run.typical)} apart on average.`);
 
 /** A fraction times 100 with as many decimals as tell neighbouring cuts of n images apart, at most three. */
 export function hundredfold(fraction, n = 1000) {
@@ -101,5 +112,5 @@ const are = (number) => (number === 1 ? "is" : "are");
 export function effect({ back, n_back: kept, instead, n_instead: gone }) {
   const goes = gone ? `${named(instead, gone)} ${are(gone)} removed instead` : "";
   if (!kept) return goes;
-  return `${named(back, kept)} ${are(kept)} kept now; ${goes || "no other image is removed instead"}`;
+  return `${named(back, kept)} ${are(kept)} kept now; ${goes || worded("no other image is removed instead")}`;
 }

@@ -124,6 +124,7 @@ def _by_object(found: Annotated, options: SourceOptions) -> ImageSource:
         read=Crops(found, options.decoding, follow_links=options.follow_links),
         taken={"objects": f"in {counted(drawn, 'image')}{without}"},
         unit=Unit.OBJECT,
+        noun="object",
     )
 
 
