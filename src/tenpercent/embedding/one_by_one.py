@@ -28,6 +28,7 @@ from ..data.store.files import read_metadata, remove_temporaries
 from ..data.store.part_files import Part, part_files, part_layout, part_path, save_part, without_flaws
 from ..data.store.rejected import REJECTED, Rejected, write_rejected
 from ..data.store.run_folder import RunFolder
+from ..data.store.stamps import read_stamps, write_stamps
 from ..data.store.tables import count_rows, read_checked
 from ..errors import SourceError, StageError, TenpercentError, counted, duration_text, reason_of
 from ..linkage.threads import cpus
@@ -112,7 +113,7 @@ def embed_each(
     """
     if len(rows) == 0:
         raise SourceError(f"{source.spec} has no images to embed; name a source that has some")
-    origin = Origin.of(source, rows, embedder)
+    origin, source = Origin.of(source, rows, embedder), source.reading(rows)
     origin.check(run)
     origin.write(run, None)
     about, started, fresh = origin.about(source), time.perf_counter(), 0
@@ -123,15 +124,17 @@ def embed_each(
     parts = {
         part_path(run.embeddings, number): rows[cut] for number, cut in enumerate(in_batches(len(rows), PART))
     }
+    stamps = read_stamps(run.stamps)
     with bar(len(rows), "embedding", "images") as progress:
         left = {}
         for path, own in parts.items():
-            if path.exists() and _is_unchanged(run, source, path, origin):
+            if path.exists() and _is_unchanged(run, source, path, origin, stamps):
                 gone[path] = _rejected(path)
                 progress.update(len(own))
             else:
                 path.unlink(missing_ok=True)
                 left[path] = own
+        write_stamps(run.stamps, source.ids, source.stamps)  # what is there is of these
 
         made = (
             _parts_here(source, encoder, left, about, progress)
@@ -304,7 +307,9 @@ def _part(source: ImageSource, found: Sequence[_Encoded], width: int) -> tuple[P
     return left, sorted([*unread, *flawed], key=lambda one: one.row)
 
 
-def _is_unchanged(run: RunFolder, source: ImageSource, path: Path, origin: Origin) -> bool:
+def _is_unchanged(
+    run: RunFolder, source: ImageSource, path: Path, origin: Origin, stamps: Mapping[str, str]
+) -> bool:
     """Return whether the images of a part file are still the same, and say which is not.
 
     Raises:
@@ -315,6 +320,11 @@ def _is_unchanged(run: RunFolder, source: ImageSource, path: Path, origin: Origi
         raise StageError(
             f"{path} was made with other settings or of other images; delete it to embed them again"
         )
+    if source.stamps is not None and all(
+        stamp != "" and stamp == stamps.get(name)
+        for name, stamp in ((source.ids[row], source.stamps[row]) for row in table["row"].to_pylist())
+    ):
+        return True
     now = in_order(lambda row: _hash(source, row), table["row"].to_pylist(), AHEAD * cpus())
     for name, before, after in zip(table["id"].to_pylist(), table["hash"].to_pylist(), now, strict=True):
         if before != after:

@@ -204,6 +204,7 @@ def scan(
     """
     if len(rows) == 0:
         raise SourceError(f"{source.spec} has no images to embed; name a source that has some")
+    source = source.reading(rows)
     limit = memory_for_pixels() if memory_limit is None else memory_limit
     square = size or (side or LARGE, side or LARGE)
     smallest = 0 if size else SMALL  # up to it images wait for the size that most have

@@ -21,6 +21,7 @@ from ..data.store.part_files import stored_count
 from ..data.store.records import EmbedSettings, SourceRecord
 from ..data.store.rejected import write_rejected
 from ..data.store.run_folder import RunFolder, Stage
+from ..data.store.stamps import write_stamps
 from ..errors import require
 from ..progress import Stopwatch
 from ..tasks.task import current_runner, running_on
@@ -78,9 +79,25 @@ def embed_opened(
     reread: bool = False,
 ) -> RunFolder:
     """Embed a source that is open already, and return its run folder: see `embed`."""
-    clock = Stopwatch()
     about = describe(source, opened, options, holdout)
     log.info("%s", describe_taken(about))
+    folder = _embed_described(source, opened, out, embedder, about, reread=reread)
+    if isinstance(opened, ImageSource):
+        write_stamps(folder.stamps, opened.ids, opened.stamps)
+    return folder
+
+
+def _embed_described(
+    source: str | Path,
+    opened: ImageSource | Embeddings,
+    out: str | Path,
+    embedder: Embedder | ByLabels | None,
+    about: SourceRecord,
+    *,
+    reread: bool,
+) -> RunFolder:
+    """Embed a source whose description is known: see `embed_opened`."""
+    clock, holdout = Stopwatch(), about.holdout
     if reread:
         _set_aside(RunFolder(Path(out)), opened, about)
     else:

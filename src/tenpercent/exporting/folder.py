@@ -36,6 +36,7 @@ def write_folder(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
     """
     check_free(to)
     check_outside(to, source)
+    source = source.reading(kept.rows)
     how: Counter[str] = Counter()
     with building(to) as temporary, bar(len(kept), "Writing images", "images") as progress:
         root = temporary / "kept"

@@ -42,6 +42,7 @@ def write_dataset(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
     parquet = to.with_name(f"{to.name}.parquet")
     check_free(parquet)
     check_outside(to, source)
+    source = source.reading(kept.rows)
     with building(to) as temporary, quiet_datasets(datasets, always=True):
         folder, table, file = temporary / "dataset", temporary / "rows.arrow", temporary / "rows.parquet"
         write_rows(datasets, rows_of(datasets, kept, source), len(kept), table, file)

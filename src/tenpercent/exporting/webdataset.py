@@ -37,6 +37,7 @@ def write_shards(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
     """
     check_free(to)
     check_outside(to, source)
+    source = source.reading(kept.rows)
     with building(to) as temporary, bar(len(kept), "Writing images", "images") as progress:
         root = temporary / "kept"
         root.mkdir()

@@ -17,10 +17,12 @@ from ..data.decoding.decode import Unreadable
 from ..data.decoding.thumbnails import data_uri, thumbnail
 from ..data.sources.source import ImageSource
 from ..data.store.embeddings import Embeddings
+from ..embedding.reading import in_order
 from ..errors import counted, worded
 from ..selection.arrays import SelectionArrays
 from .tables import SelectionGroups, class_words
 
+FETCHES = 16  # images of a store fetched at a time
 SIDE = 160  # pixels of a thumbnail; shown at 112, so that it is sharp on a dense screen
 CARDS = 16  # pictures of one group, the kept one included
 IN_A_ROW = 8  # of them, where groups of a class stand one above the other
@@ -190,13 +192,23 @@ class Thumbnails:
         if self.source is None:
             return
         rows = self.embeddings.rows
-        for position in sorted(
-            {*positions} - self._made.keys() - self.unreadable.keys(), key=rows.__getitem__
+        wanted = sorted({*positions} - self._made.keys() - self.unreadable.keys(), key=rows.__getitem__)
+        threads = FETCHES if self.source.stamps is not None else 1
+        for position, made in zip(
+            wanted, in_order(self._thumbnail, wanted, 2 * threads, threads), strict=True
         ):
-            try:
-                self._made[position] = data_uri(thumbnail(self.source, int(rows[position]), SIDE))
-            except (OSError, Unreadable) as error:
-                self.unreadable[position] = clean(str(error))
+            if isinstance(made, str):
+                self._made[position] = made
+            else:
+                self.unreadable[position] = clean(str(made))
+
+    def _thumbnail(self, position: int) -> str | Exception:
+        """Return a thumbnail as data URI, or the error of an image that can't be read."""
+        assert self.source is not None
+        try:
+            return data_uri(thumbnail(self.source, int(self.embeddings.rows[position]), SIDE))
+        except (OSError, Unreadable) as error:
+            return error
 
     def card(
         self, position: int, role: str, dissimilarity: float | None = None, with_class: bool = False

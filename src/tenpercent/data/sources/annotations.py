@@ -7,10 +7,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 
 from ...errors import SourceError, counted, reason_of
 from .columns import LABEL_NAMES
+from .remote.place import Place
 
 TEXTS = (".txt", ".csv", ".tsv")
 ENDINGS = (*TEXTS, ".mat")  # the last can't be read, and is named in messages
@@ -36,13 +36,13 @@ class Annotations:
         remark: why no classes are taken from it, in words; "" where they are.
     """
 
-    file: Path | None = None
+    file: Place | None = None
     classes: Mapping[str, str] | None = None
     remark: str = ""
 
 
 def find_annotations(
-    files: Iterable[Path], images: Sequence[str], folders: Collection[str], column: str | None = None
+    files: Iterable[Place], images: Sequence[str], folders: Collection[str], column: str | None = None
 ) -> Annotations:
     """Return the labels of images from the file that names nearly all of them.
 
@@ -71,7 +71,7 @@ def find_annotations(
     return sure[0]
 
 
-def read_annotations(file: Path, images: Sequence[str], column: str | None = None) -> Annotations:
+def read_annotations(file: Place, images: Sequence[str], column: str | None = None) -> Annotations:
     """Return the labels that a file gives images.
 
     Args:
@@ -119,7 +119,7 @@ class _Names:
         return found[0] if len(found) == 1 else None
 
 
-def _is_selection(file: Path) -> bool:
+def _is_selection(file: Place) -> bool:
     """Whether a file is an exported selection: it names the images, but was made of them."""
     if file.suffix.lower() != ".csv":
         return False
@@ -127,7 +127,7 @@ def _is_selection(file: Path) -> bool:
         return set(next(csv.reader([text.readline()]), ())) >= _OWN
 
 
-def _read(file: Path, names: _Names, column: str | None = None) -> Annotations | None:
+def _read(file: Place, names: _Names, column: str | None = None) -> Annotations | None:
     """Return the labels that a file gives images, or None where its first lines name none."""
     if file.suffix.lower() not in TEXTS:
         return Annotations(
@@ -189,7 +189,7 @@ def _label_column(rows: Rows, header: list[str] | None, place: int, asked: str |
     return boxed[0] if len(boxed) == 1 else f"has no column with a label's name {offered}"
 
 
-def _classes(file: Path, rows: Rows, place: int, which: int, names: _Names) -> Annotations:
+def _classes(file: Place, rows: Rows, place: int, which: int, names: _Names) -> Annotations:
     """Return the class of each image that is named, once or several times with the same class."""
     pairs = [(names.find(row[place]), row[which].strip()) for row in rows if len(row) > max(place, which)]
     boxed = [_BOXED.fullmatch(label) for _, label in pairs]

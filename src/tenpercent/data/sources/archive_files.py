@@ -6,13 +6,15 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from pathlib import Path
 from typing import Protocol
 
 from ...errors import SourceError, one_line
+from .remote.place import Place, RemotePath
 from .source import Unreadable
+from .tar_lists import Member, read_members, write_members
 
 ZIP = ".zip"
+BESIDE = (".cls", ".json")  # labels beside images, kept with the list of a remote tar file
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -33,7 +35,7 @@ class ArchiveFile(Protocol):
         remark: what is wrong with it, in words; "" for nothing.
     """
 
-    path: Path
+    path: Place
     names: list[str]
     remark: str
 
@@ -47,7 +49,7 @@ class ArchiveFile(Protocol):
         ...
 
 
-def open_archive(path: Path) -> ArchiveFile:
+def open_archive(path: Place) -> ArchiveFile:
     """Open a zip or tar file.
 
     Raises:
@@ -64,9 +66,9 @@ def open_archive(path: Path) -> ArchiveFile:
 
 
 class _Zip:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self.path, self.remark = path, ""
-        self._zip = zipfile.ZipFile(path)  # its reads wait for each other
+        self._zip = zipfile.ZipFile(path.open("rb"))  # its reads wait for each other
         self._infos = {_plain(info.filename): info for info in self._zip.infolist() if not info.is_dir()}
         self.names = list(self._infos)
 
@@ -78,33 +80,48 @@ class _Zip:
 
 
 class _Tar:
-    def __init__(self, path: Path) -> None:
-        self.path, self.remark, last = path, "", ""
-        self._places: dict[str, tuple[int, int]] = {}
-        size = path.stat().st_size
-        with tarfile.open(path, "r:") as tar:
-            try:
-                for info in tar:
-                    if info.isreg():
-                        last = _plain(info.name)
-                        self._places[last] = (info.offset_data, info.size)
-            except tarfile.ReadError:
-                self.remark = f"{path.name} ends in the middle of {last}"
-            else:
-                if tar.offset >= size:  # a whole one ends in empty blocks
-                    self.remark = f"{path.name} has no end mark, and may lack files after {last}"
-        self.names = list(self._places)
+    def __init__(self, path: Place) -> None:
+        self.path = path
+        known = read_members(path) if isinstance(path, RemotePath) else None
+        if known is None:
+            known = _members(path)
+            if isinstance(path, RemotePath):
+                write_members(path, *known)
+        self.remark, self._members = known[1], {one.name: one for one in known[0]}
+        self.names = list(self._members)
 
     def read(self, name: str) -> bytes:
-        start, size = self._places[name]
+        one = self._members[name]
+        if one.content is not None:
+            return one.content
         with self.path.open("rb") as file:
-            file.seek(start)
-            found = file.read(size)
-        if len(found) < size:
+            file.seek(one.start)
+            found: bytes = file.read(one.size)
+        if len(found) < one.size:
             raise Unreadable(
-                f"{self.path.name} ends in the middle of it, after {len(found):,} of {size:,} bytes"
+                f"{self.path.name} ends in the middle of it, after {len(found):,} of {one.size:,} bytes"
             )
         return found
+
+
+def _members(path: Place) -> tuple[list[Member], str]:
+    """Return the files in a tar file, of a remote one with the labels among them, and what is wrong with it."""
+    found: list[Member] = []
+    remote, remark, size = isinstance(path, RemotePath), "", path.stat().st_size or 0
+    with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        try:
+            for info in tar:
+                if info.isreg():
+                    whole = remote and info.name.endswith(BESIDE) and info.offset_data + info.size <= size
+                    held = tar.extractfile(info) if whole else None
+                    content = None if held is None else held.read()
+                    found.append(Member(_plain(info.name), info.offset_data, info.size, content))
+        except tarfile.ReadError:
+            remark = f"{path.name} ends in the middle of {found[-1].name if found else 'its first file'}"
+        else:
+            if tar.offset >= size:  # a whole one ends in empty blocks
+                remark = f"{path.name} has no end mark, and may lack files after {found[-1].name if found else 'none'}"
+    return found, remark
 
 
 def _plain(name: str) -> str:

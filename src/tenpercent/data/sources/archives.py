@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from ...errors import SourceError, UsageError, counted, one_line
+from ...progress import bar
 from ..store.labels import label_codes
 from .archive_files import ArchiveFile, open_archive
 from .columns import LABEL_NAMES
@@ -16,10 +18,12 @@ from .folder import Ints, coded, printable
 from .folder_layout import FolderLayout, read_layout
 from .listing import LEFT_BEHIND, NO_IMAGES, Listing, no_images
 from .options import NO_COLUMN, SourceOptions
+from .remote.place import Place, RemotePath, inside
 from .source import ImageSource, Raw, Sample, Unreadable
 
 CLS, JSON = ".cls", ".json"
 NAMED = 3  # archives that a remark names
+THREADS = 4  # archives listed at a time
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class _Image:
     kind: str = ""
 
 
-def open_archives(files: Sequence[Path], spec: Path, options: SourceOptions) -> ImageSource:
+def open_archives(files: Sequence[Place], spec: Place, options: SourceOptions) -> ImageSource:
     """Open the images in archives, in the order of their classes, archives and paths.
 
     The class of an image is in the file of its name that ends with ``.cls`` or ``.json``, as WebDataset has it, where
@@ -45,7 +49,7 @@ def open_archives(files: Sequence[Path], spec: Path, options: SourceOptions) -> 
     Raises:
         SourceError: one is no archive; no images, no such split; labels that can't be such.
     """
-    archives = [open_archive(file) for file in files]
+    archives = _opened(files)
     skipped: Counter[str] = Counter()
     found = [_Image(archive, name) for archive in archives for name in _images(archive, skipped)]
     if not found:
@@ -71,7 +75,7 @@ def open_archives(files: Sequence[Path], spec: Path, options: SourceOptions) -> 
 
     def sample(row: int) -> Sample:
         archive, name = images[row].archive, images[row].name
-        within = archive.path.name if archive.path == spec else archive.path.relative_to(spec).as_posix()
+        within = archive.path.name if archive.path == spec else inside(archive.path, spec)
         key = _key(name)
         if archive not in samples:
             samples[archive] = _samples(archive)
@@ -91,7 +95,21 @@ def open_archives(files: Sequence[Path], spec: Path, options: SourceOptions) -> 
         splits=layout.splits,
         taken=taken | _remarks(archives, layout, spec),
         sample=sample,
+        stamps=tuple(
+            one.archive.path.stat().stamp for one in images if isinstance(one.archive.path, RemotePath)
+        )
+        or None,
     )
+
+
+def _opened(files: Sequence[Place]) -> list[ArchiveFile]:
+    """Open archives, some at a time: listing those of a store takes long."""
+    found = []
+    with ThreadPoolExecutor(THREADS) as pool, bar(len(files), "Listing archives", "archives") as progress:
+        for archive in pool.map(open_archive, files):
+            found.append(archive)
+            progress.update(1)
+    return found
 
 
 def _images(archive: ArchiveFile, skipped: Counter[str]) -> list[str]:
@@ -108,7 +126,7 @@ def _images(archive: ArchiveFile, skipped: Counter[str]) -> list[str]:
 
 
 def _labels(
-    images: Sequence[_Image], spec: Path, options: SourceOptions, skipped: Counter[str]
+    images: Sequence[_Image], spec: Place, options: SourceOptions, skipped: Counter[str]
 ) -> tuple[tuple[str, ...], Ints | None, dict[str, str]]:
     """Return the class names, the code of each image, and the words for where they come from."""
     if options.label_column == NO_COLUMN:
@@ -159,7 +177,7 @@ def _value(archive: ArchiveFile, name: str, field: str | None) -> tuple[str | in
     return (None, "") if usual is None else (content.get(usual), usual)
 
 
-def _remarks(archives: Sequence[ArchiveFile], layout: FolderLayout, spec: Path) -> dict[str, str]:
+def _remarks(archives: Sequence[ArchiveFile], layout: FolderLayout, spec: Place) -> dict[str, str]:
     broken = [archive.remark for archive in archives if archive.remark]
     more = f" and {counted(len(broken) - NAMED, 'other')}" if len(broken) > NAMED else ""
     said = {"damage": f"{'; '.join(broken[:NAMED])}{more}"} if broken else {}
@@ -184,6 +202,6 @@ def _samples(archive: ArchiveFile) -> Mapping[str, Sequence[str]]:
     return found
 
 
-def _id(image: _Image, spec: Path) -> str:
+def _id(image: _Image, spec: Place) -> str:
     path = image.archive.path
-    return image.name if path == spec else f"{path.relative_to(spec).as_posix()}/{image.name}"
+    return image.name if path == spec else f"{inside(path, spec)}/{image.name}"

@@ -20,8 +20,10 @@ from ..store.left_out import read_held_out, read_rejected
 from ..store.part_files import part_files, part_layout
 from ..store.records import SourceRecord
 from ..store.run_folder import RunFolder, Stage
+from ..store.stamps import read_stamps
 from ..store.tables import read_checked
 from .listing import UNREAD, kind_of
+from .opening import place_of
 from .options import Unit
 from .source import ImageSource, Raw, Unreadable, content_hash, hash_of
 
@@ -42,6 +44,7 @@ class RecordedImages:
         held_out: of each image held out the hash, None where it is not known, as in older runs.
         since: seconds since 1970, when reading began: a file written later may have changed.
         taken: what was taken for the images, as in `ImageSource.taken`.
+        stamps: by id, of images in a store: see `ImageSource.stamps`.
     """
 
     ids: Mapping[int, str]
@@ -52,6 +55,7 @@ class RecordedImages:
     since: float
     taken: str = ""
     held_out: Mapping[int, str | None] = field(default_factory=dict)
+    stamps: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, run: RunFolder) -> RecordedImages | None:
@@ -87,7 +91,15 @@ class RecordedImages:
             return None
         since = timegm(strptime(done.finished, "%Y-%m-%dT%H:%M:%SZ")) - done.seconds - 1
         return cls(
-            ids, labels, source.class_names, hashes, sizes, since, source.taken.get("images", ""), held
+            ids,
+            labels,
+            source.class_names,
+            hashes,
+            sizes,
+            since,
+            source.taken.get("images", ""),
+            held,
+            read_stamps(run.stamps),
         )
 
     def is_held_out(self, row: int) -> bool:
@@ -160,8 +172,8 @@ def takes_it(run: RunFolder) -> str:
 
 
 def is_folder(source: ImageSource) -> bool:
-    """Return whether the images are files of a folder, or parts of such, identified by name."""
-    return source.folder is not None and None not in source.paths
+    """Return whether the images are files of a folder, or parts of such, identified by name; also of a store."""
+    return (source.folder is not None or source.stamps is not None) and None not in source.paths
 
 
 def compare(known: RecordedImages, now: ImageSource, *, closely: bool = False) -> Change:
@@ -232,7 +244,9 @@ class _Contents:
         same_ids = [*self._now.ids] == [self.known.ids.get(row) for row in range(len(self._now))]
         if not same_ids or self._now.taken.get("images", "") != self.known.taken:
             return False
-        path = Path(self._now.spec)
+        path = place_of(self._now.spec)
+        if self._now.stamps is not None:
+            return False  # each stamp is compared
         files = [path, *path.rglob("*")] if path.exists() else []  # nothing is known of files elsewhere
         return all(max(one.stat().st_mtime, one.stat().st_ctime) < self.known.since for one in files)
 
@@ -241,7 +255,7 @@ class _Contents:
         other, unsure = set(), []
         for row, place in there:
             known = self.known.hash_of(row)
-            if self._trusted or (known is None and self.known.is_held_out(row)):
+            if self._trusted or self._is_stamped(place) or (known is None and self.known.is_held_out(row)):
                 continue
             was, (size, written) = self.known.sizes.get(row), self._stat(place)
             touched = written is None or written >= self.known.since
@@ -258,12 +272,17 @@ class _Contents:
                 progress.update(1)
         return [pair for pair in there if pair in other]
 
+    def _is_stamped(self, place: int) -> bool:
+        """Return whether the store says of an image's file what it said when its content was compared last."""
+        stamp = "" if self._now.stamps is None else self._now.stamps[place]
+        return stamp != "" and stamp == self.known.stamps.get(self._now.ids[place])
+
     def _stat(self, place: int) -> tuple[int | None, float | None]:
         """Return the size of a file, and when it was touched; None where it is not a file, or gone."""
-        if not self._files:
+        if not self._files or self._now.folder is None:
             return None, None
         try:
-            found = Path(self._now.folder or "", self._now.paths[place] or "").stat()
+            found = Path(self._now.folder, self._now.paths[place] or "").stat()
         except OSError:
             return None, None  # reading it reports the reason
         written = max(found.st_mtime, found.st_ctime) if self._closely else found.st_mtime
@@ -333,6 +352,7 @@ def as_recorded(known: RecordedImages, now: ImageSource, change: Change) -> Imag
         else None,
         class_names=known.class_names,
         read=read,
+        stamps=None,
     )
 
 

@@ -6,7 +6,7 @@ import os
 import posixpath
 from collections import Counter
 from collections.abc import Collection, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from .classes import refuse_case_twins
 from .folder_layout import FolderLayout, read_layout
 from .listing import NO_IMAGES, Listing, no_images
 from .options import NO_COLUMN, SourceOptions
+from .remote.place import Place, RemotePath
 from .source import ImageSource, Raw
 from .splits import choose_split
 
@@ -62,6 +63,8 @@ def open_folder(listing: Listing, options: SourceOptions) -> ImageSource:
             f"{root} holds two files whose names look the same once written in UTF-8; rename one"
         )
 
+    remote = root if isinstance(root, RemotePath) else None
+
     def read(row: int) -> Raw:
         return (root / files[row]).read_bytes()
 
@@ -71,12 +74,13 @@ def open_folder(listing: Listing, options: SourceOptions) -> ImageSource:
         paths=ids,
         labels=labels,
         class_names=names,
-        read=read,
+        read=read if remote is None else remote.ahead(files),
         split=layout.split,
         skipped=dict(skipped),
         splits=layout.splits,
         taken=_taken(listing, layout, names, said),
-        folder=root,
+        folder=None if isinstance(root, RemotePath) else root,
+        stamps=None if remote is None else remote.stamps(files),
     )
 
 
@@ -135,7 +139,7 @@ def _annotations(listing: Listing, files: list[str], options: SourceOptions) -> 
     return found
 
 
-def _texts_near(listing: Listing, files: list[str]) -> list[Path]:
+def _texts_near(listing: Listing, files: list[str]) -> list[Place]:
     """Return the text files in the folder of all images, above, or in a folder for such files there; nearest first.
 
     Files for a single image each (``1.txt`` of ``1.jpg``) are left out.
@@ -143,14 +147,14 @@ def _texts_near(listing: Listing, files: list[str]) -> list[Path]:
     shared = posixpath.commonpath([posixpath.dirname(path) for path in files])
     above = {"", shared, *(str(folder) for folder in PurePosixPath(shared).parents)} - {"."}
     stems = {posixpath.splitext(path)[0] for path in files}
-    found = []
+    found: list[Place] = []
     for text in sorted(listing.texts, key=lambda text: (-text.count("/"), text)):
         folder = posixpath.dirname(text)
         if posixpath.basename(folder).lower() in TEXT_FOLDERS:
             folder = posixpath.dirname(folder)
         if folder in above and posixpath.splitext(text)[0] not in stems:
             found.append(listing.root / text)
-    if shared:
+    if shared or isinstance(listing.root, RemotePath):
         return found
     outside = [folder for folder in listing.root.parent.iterdir() if folder.name.lower() in TEXT_FOLDERS]
     near = [text for folder in (listing.root.parent, *outside) for text in folder.glob("[!.]*")]

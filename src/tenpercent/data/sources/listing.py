@@ -14,6 +14,7 @@ from ..decoding.decode import extensions
 from .annotations import ENDINGS
 from .first_line import describe_skipped
 from .options import RULES, SourceOptions
+from .remote.place import Place
 
 # Folders that systems and programs leave among images, in lower case: thumbnails, resource forks, recycle bins.
 LEFT_BEHIND = frozenset(
@@ -37,7 +38,7 @@ class Listing:
     """Files under a folder.
 
     Attributes:
-        root: the folder, absolute, links resolved.
+        root: the folder, absolute, links resolved; or the folder of a store.
         follow_links: whether links that lead out of it are followed.
         rules: see `SourceOptions.rules`.
         images, parquets: posix paths relative to it.
@@ -47,7 +48,7 @@ class Listing:
         followed: number of followed links that lead out.
     """
 
-    root: Path
+    root: Place
     follow_links: bool = False
     rules: int = RULES
     images: list[str] = field(default_factory=list)
@@ -94,7 +95,7 @@ def list_folder(root: Path, options: SourceOptions = SourceOptions()) -> Listing
         SourceError: the folder or one below it can't be read.
     """
     listing = Listing(root.resolve(), options.follow_links, options.rules)
-    _walk(listing, "", (os.path.realpath(listing.root),))
+    _walk(listing, "", (os.path.realpath(str(listing.root)),))
     return listing
 
 
@@ -102,7 +103,7 @@ def _walk(listing: Listing, folder: str, above: tuple[str, ...]) -> None:
     """Add the content of `folder` (relative, "" for the root); `above` are the real paths from the root down to it."""
     folders: list[tuple[str, str]] = []
     pointers: list[str] = []
-    entries = _entries(listing.root / folder)
+    entries = _entries(Path(str(listing.root), folder))
     names = {entry.name for entry in entries}
     if (
         folder and listing.rules != 1 and {"run.json", "locks"} <= names
@@ -184,7 +185,7 @@ class NoImagesError(SourceError):
     """A folder holds no images."""
 
 
-def no_images(root: Path, skipped: Mapping[str, int]) -> NoImagesError:
+def no_images(root: Place, skipped: Mapping[str, int]) -> NoImagesError:
     """Return an error that says what a folder holds instead of images, and what to do about it."""
     plain = {
         noun.partition(" (")[0]: count for noun, count in skipped.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +11,7 @@ from ...errors import SourceError, counted
 from .arrow_types import can_be_image
 from .listing import Listing
 from .options import NO_COLUMN, SourceOptions
+from .remote.place import Place, opened
 
 _TABLE_OPTIONS = frozenset({"image_column", "label_column", "embedding_column", "id_column", "drop_bad_rows"})
 
@@ -41,10 +41,10 @@ def means_pictures(listing: Listing, options: SourceOptions) -> bool:
     )
 
 
-def _image_columns(path: Path) -> list[str]:
+def _image_columns(path: Place) -> list[str]:
     """Return the columns of a Parquet file that can hold images; none if it can't be read."""
     try:
-        schema = pq.read_schema(path)
+        schema = pq.read_schema(opened(path))
     except (OSError, pa.ArrowException):
         return []
     return [column.name for column in schema if can_be_image(column.type)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 
-from ...errors import SourceError, nearest
+from ...errors import SourceError, UsageError, nearest
 from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings
 from .archives import open_archives
@@ -23,6 +24,10 @@ from .listing import READ_IN_PLACE, VIDEO_ENDINGS, Listing, list_folder, no_imag
 from .mixed_folder import means_pictures
 from .options import NO_COLUMN, SourceOptions
 from .parquet import open_parquet
+from .patterns import before_braces, expanded, has_braces
+from .remote.listing import find_remote, list_remote
+from .remote.place import Place
+from .remote.store import is_remote, without_secrets
 from .source import ImageSource
 from .splits import NoSplitError, choose_split
 from .vectors import open_npy
@@ -66,9 +71,10 @@ def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> I
 
     Args:
         spec: a folder of images or of idx files, a video or a folder of videos, a zip or tar file or a folder of
-            them, a Parquet file or folder, a `.npy` file, ``hf:NAME[:CONFIGURATION][:SPLIT]``, ``torchvision:NAME``,
-            ``coco:FILE.json``, ``yolo:data.yaml``, ``voc:FOLDER`` or ``digits``. A `Path`, or a string with a slash,
-            is always a path.
+            them, a Parquet file or folder, several of such files by braces (``shard-{000..009}.tar``), the address of
+            images, archives or Parquet (``s3://bucket/photos``), a `.npy` file,
+            ``hf:NAME[:CONFIGURATION][:SPLIT]``, ``torchvision:NAME``, ``coco:FILE.json``, ``yolo:data.yaml``,
+            ``voc:FOLDER`` or ``digits``. A `Path`, or another string with a slash, is always a path.
         options: those that apply to this kind of source.
 
     Returns:
@@ -91,6 +97,8 @@ def check_options(options: object) -> None:
 
 
 def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
+    if is_remote(spec):
+        return _open_remote(str(spec), options)
     prefix, name = split_prefix(spec)
     if prefix is not None and not name.strip():
         raise SourceError(f"{spec} names no data set; give {prefix}:NAME")
@@ -107,6 +115,8 @@ def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
         return open_digits(options.split)
     path = Path(name).expanduser()
     try:
+        if has_braces(name) and not path.exists():
+            return _open_several(path, options)
         if not name or not path.exists():
             raise SourceError(_missing(name))
         if path.is_dir():
@@ -118,8 +128,36 @@ def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
     return _open_file(_located(path), options)
 
 
+def _open_remote(spec: str, options: SourceOptions) -> ImageSource | Embeddings:
+    """Open what lies in a store; the source's name is without what gives access to it."""
+    if options.follow_links:
+        raise UsageError(
+            f"--follow-links does not apply to {without_secrets(spec)}: a store has no links; leave it out"
+        )
+    place, files = find_remote(spec)
+    found = (
+        _open_files(files, place, options) if files else _open_listing(list_remote(place, options), options)
+    )
+    return replace(found, spec=without_secrets(spec)) if isinstance(found, ImageSource) else found
+
+
+def _open_several(name: Path, options: SourceOptions) -> ImageSource | Embeddings:
+    """Open the files that a name with braces stands for."""
+    files: list[Place] = [Path(one) for one in expanded(absolute(name))]
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise SourceError(
+            f"{len(missing):,} of the {len(files):,} files that {name} names are not there, first {missing[0]}; bring "
+            "them, or name those that are there"
+        )
+    found = _open_files(files, place_of(name).resolve(), options)
+    return replace(found, spec=absolute(name)) if isinstance(found, ImageSource) else found
+
+
 def absolute(spec: str | Path) -> str:
-    """Return the name that opens a source of files or of `datasets` from any working directory."""
+    """Return the name that opens a source of files or of `datasets` from any working directory, without passwords."""
+    if is_remote(spec):
+        return without_secrets(str(spec))
     prefix, name = split_prefix(spec)
     if prefix is Prefix.HF:
         return str(Address.of(name))
@@ -130,9 +168,15 @@ def absolute(spec: str | Path) -> str:
 
 
 def place_of(spec: str | Path) -> Path:
-    """Return the file or folder that a source is read from; one of that name is not there for a name of a library."""
+    """Return the file or folder that a source is read from; of files named by braces, the folder above all.
+
+    One of that name is not there for a name of a library, or an address.
+    """
+    if is_remote(spec):
+        return Path(spec)
     prefix, name = split_prefix(spec)
-    return Path(name if prefix in ANNOTATED else spec)
+    path = Path(name if prefix in ANNOTATED else spec)
+    return Path(before_braces(name)[0] or ".") if has_braces(name) and not path.exists() else path
 
 
 def _located(path: Path) -> Path:
@@ -218,7 +262,12 @@ def _missing(name: str) -> str:
 def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embeddings:
     if any((folder / mark).is_file() for mark in ("state.json", "dataset_dict.json")):
         raise SourceError(f"{folder} was written by save_to_disk; open it as hf:{folder}")
-    listing = list_folder(folder, options)
+    return _open_listing(list_folder(folder, options), options)
+
+
+def _open_listing(listing: Listing, options: SourceOptions) -> ImageSource | Embeddings:
+    """Open the files of a folder: those of the kind that it holds."""
+    folder = listing.root
     if listing.videos and (options.fps is not None or not listing.images + listing.parquets):
         options.allow("a folder of videos", *_VIDEOS, "follow_links")
         return open_videos(listing, options)
@@ -226,7 +275,7 @@ def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embed
         alone = options if options.image_column != NO_COLUMN else replace(options, image_column=None)
         alone.allow("a folder of images", "split", "follow_links", "max_pixels", "labels", "label_column")
         return open_folder(listing, alone)
-    if not listing.parquets and has_idx_files(folder):
+    if not listing.parquets and isinstance(folder, Path) and has_idx_files(folder):
         options.allow("a folder of idx files", "split")
         return open_idx(folder, options.split)
     if not listing.parquets and listing.archives:
@@ -242,19 +291,30 @@ def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embed
     return replace(opened, skipped={**listing.skipped, **opened.skipped, **images})
 
 
+def _open_files(files: Sequence[Place], place: Place, options: SourceOptions) -> ImageSource | Embeddings:
+    """Open files named one by one, all Parquet or all archives; `place` is their folder, or the one file."""
+    endings, spec = {file.suffix.lower() for file in files}, files[0] if len(files) == 1 else place
+    if endings <= {*PARQUET}:
+        options.allow("a Parquet file", "split", *_COLUMNS)
+        return open_parquet(files, spec, options)
+    if endings <= {*READ_IN_PLACE}:
+        options.allow("an archive", *_ARCHIVES)
+        return open_archives(files, spec, options)
+    raise SourceError(
+        f"{files[0]} is not read where it is: Parquet files, .tar and .zip files, and folders of these or of images "
+        "are; fetch it, and name it on disk"
+    )
+
+
 def _open_file(path: Path, options: SourceOptions) -> ImageSource | Embeddings:
     ending = path.suffix.lower()
-    if ending in PARQUET:
-        options.allow("a Parquet file", "split", *_COLUMNS)
-        return open_parquet([path], path, options)
+    if ending in (*PARQUET, *READ_IN_PLACE):
+        return _open_files([path], path, options)
     if ending == NPY:
         options.allow("a .npy file", "split", "labels", "ids", "drop_bad_rows")
         if options.split is not None:
             choose_split(options.split, (), str(path))
         return open_npy(path, options)
-    if ending in READ_IN_PLACE:
-        options.allow("an archive", *_ARCHIVES)
-        return open_archives([path], path, options)
     if ending in VIDEO_ENDINGS:
         options.allow("a video", *_VIDEOS)
         return open_videos(Listing(path.parent, rules=options.rules, videos=[path.name]), options, path)

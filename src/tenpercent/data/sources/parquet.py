@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PurePath
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,7 @@ from .arrow_types import can_be_id
 from .columns import SPLIT_NAMES, find_columns
 from .options import SourceOptions
 from .parquet_files import ParquetFiles
+from .remote.place import Place, RemotePath, inside, opened
 from .row_groups import RowGroups
 from .source import ImageSource, Raw
 from .splits import choose_split, split_of_file, splits_of_folders
@@ -24,7 +26,7 @@ from .vectors import vectors_from_table
 from .where import part_where, rows_where
 
 
-def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> ImageSource | Embeddings:
+def open_parquet(paths: Sequence[Place], spec: Place, options: SourceOptions) -> ImageSource | Embeddings:
     """Open Parquet files: images, or vectors where there are no images or `embedding_column` says so.
 
     If a folder has a file of the split `train`, the files of one split are taken (`splits.split_of_file`).
@@ -38,11 +40,11 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
     Raises:
         SourceError: not Parquet, no rows, no such split, ambiguous or wrong columns, labels out of range.
     """
-    paths = sorted(paths)
+    paths = sorted(paths, key=lambda path: PurePath(str(path)))
     chosen, outside = "", 0
     splits: tuple[str, ...] = ()
     if spec.is_dir():
-        split_of = {path: split_of_file(path.relative_to(spec).as_posix(), options.rules) for path in paths}
+        split_of = {path: split_of_file(inside(path, spec), options.rules) for path in paths}
         known = tuple(sorted({name for name in split_of.values() if name}))
         if "train" in known or options.split is not None:
             chosen, splits = choose_split(options.split, known, str(spec)), known
@@ -60,17 +62,20 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
         columns = replace(columns, remarks={**columns.remarks, **_undivided(files, schema)})
     held_by = (columns.image, columns.vector, columns.label, columns.id)
     files.check([name for name in dict.fromkeys(held_by) if name is not None], str(spec))
-    inside = None
+    named = None
     if columns.image is not None and has_path(files.schema().field(columns.image).type):
-        inside = ids_of(paths_of(files.columns([f"{columns.image}.path"])[columns.image]), folder)
-    rows = read_rows(columns, files.columns, str(spec), options.rules, inside)
+        named = ids_of(
+            paths_of(files.columns([f"{columns.image}.path"])[columns.image]),
+            folder if isinstance(folder, Path) else None,
+        )
+    rows = read_rows(columns, files.columns, str(spec), options.rules, named)
     where = None if options.where is None else rows_where(options.where, schema, files.columns, str(spec))
     if columns.vector is not None:
         pieces, drop = files.pieces(columns.vector), options.drop_bad_rows
         found = vectors_from_table(
             rows, columns.vector, pieces, files.rows, str(spec), drop_bad_rows=drop, where=where
         )
-        numbers = read_metadata(paths[0]).get("number_ids", False) if spec.is_file() else False
+        numbers = read_metadata(opened(paths[0])).get("number_ids", False) if spec.is_file() else False
         return replace(found, number_ids=bool(numbers))
     held = RowGroups(files, columns.image or "")
 
@@ -90,8 +95,16 @@ def open_parquet(paths: Sequence[Path], spec: Path, options: SourceOptions) -> I
         columns=files.reader,
         image_column=columns.image,
         taken=rows.taken,
+        stamps=_stamps(files),
     )
     return source if where is None else part_where(source, *where)
+
+
+def _stamps(files: ParquetFiles) -> tuple[str, ...] | None:
+    """Return the stamp of the file of each row; None for files on disk."""
+    held = zip(files.paths, files.metadata, strict=True)
+    found = [[path.stat().stamp] * footer.num_rows for path, footer in held if isinstance(path, RemotePath)]
+    return tuple(chain.from_iterable(found)) or None
 
 
 def _undivided(files: ParquetFiles, schema: pa.Schema) -> dict[str, str]:

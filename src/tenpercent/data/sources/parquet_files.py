@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,13 @@ import pyarrow.parquet as pq
 from ...errors import SourceError, one_line
 from .arrow_types import plain_column, same_kind, without_views
 from .columns import declared_classes
+from .remote.place import Place, RemotePath, inside, opened
 from .splits import partition_of
 
 BATCH = 100  # rows read at a time where all columns are wanted: images are large
 PIECE_BYTES, PIECE_ROWS = 16 * 2**20, 4096  # of a column of numbers read at a time
-CHECKED: dict[str, Any] = {"memory_map": True, "page_checksum_verification": True}
+BUFFER = 2**20  # of a remote file read at a time; whole chunks of columns may be large
+THREADS = 8  # files of which footers and columns of labels are read at a time
 
 
 @dataclass(frozen=True)
@@ -34,23 +36,24 @@ class ParquetFiles:
         partitions: columns from the names of folders, one value per file.
     """
 
-    paths: tuple[Path, ...]
+    paths: tuple[Place, ...]
     metadata: tuple[pq.FileMetaData, ...]
     starts: npt.NDArray[np.int64]
     groups: tuple[tuple[int, int], ...]
     partitions: Mapping[str, pa.Array] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, paths: Sequence[Path], root: Path | None = None) -> ParquetFiles:
+    def open(cls, paths: Sequence[Place], root: Place | None = None) -> ParquetFiles:
         """Read the footers; folders below `root` named ``NAME=VALUE`` are columns.
 
         Raises:
             SourceError: a file that is not Parquet or can't be read.
         """
-        metadata = tuple(_footer(path) for path in paths)
+        with ThreadPoolExecutor(THREADS) as pool:
+            metadata = tuple(pool.map(_footer, paths))
         groups = tuple((f, g) for f, footer in enumerate(metadata) for g in range(footer.num_row_groups))
         sizes = [metadata[f].row_group(g).num_rows for f, g in groups]
-        named = [] if root is None else [path.relative_to(root) for path in paths]
+        named = [] if root is None else [inside(path, root) for path in paths]
         own = {name for footer in metadata for name in footer.schema.to_arrow_schema().names}
         partitions = {name: held for name, held in _partitions(named).items() if name not in own}
         return cls(tuple(paths), metadata, np.cumsum([0, *sizes], dtype=np.int64), groups, partitions)
@@ -106,7 +109,8 @@ class ParquetFiles:
         Raises:
             SourceError: a file is damaged, or the columns of two files can't be combined.
         """
-        tables = [self._columns(file, names) for file in range(len(self.paths))]
+        with ThreadPoolExecutor(THREADS) as pool:
+            tables = list(pool.map(lambda file: self._columns(file, names), range(len(self.paths))))
         try:
             return pa.concat_tables(tables, promote_options="permissive")
         except pa.ArrowException as error:
@@ -119,7 +123,7 @@ class ParquetFiles:
         own = [name for name in names if name not in self.partitions]
         path, rows = self.paths[file], self.metadata[file].num_rows
         try:
-            table = pq.ParquetFile(path, page_checksum_verification=True).read(columns=own)
+            table = pq.ParquetFile(opened(path), page_checksum_verification=True).read(columns=own)
         except (OSError, pa.ArrowException) as error:
             raise _damaged(path, error) from None
         read = {name: plain_column(table[name]) for name in table.column_names}
@@ -136,8 +140,8 @@ class ParquetFiles:
         """
         for path, footer in zip(self.paths, self.metadata, strict=True):
             try:
-                with pq.ParquetFile(path, **CHECKED, metadata=footer) as opened:
-                    for batch in opened.iter_batches(_rows_at_a_time(footer, name), columns=[name]):
+                with parquet_file(path, footer) as file:
+                    for batch in file.iter_batches(_rows_at_a_time(footer, name), columns=[name]):
                         yield batch.column(0)
             except (OSError, pa.ArrowException) as error:
                 raise _damaged(path, error) from None
@@ -154,8 +158,8 @@ class ParquetFiles:
     def _batches(self, rows: npt.NDArray[np.int64], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         start = 0
         for file, (path, footer) in enumerate(zip(self.paths, self.metadata, strict=True)):
-            with pq.ParquetFile(path, metadata=footer, memory_map=True) as opened:
-                for batch in opened.iter_batches(batch_size=BATCH):
+            with parquet_file(path, footer, checked=False) as held:
+                for batch in held.iter_batches(batch_size=BATCH):
                     first, end = np.searchsorted(rows, [start, start + len(batch)])
                     if first < end:
                         found = pa.table(batch).cast(without_views(batch.schema))  # views do not support take
@@ -167,18 +171,24 @@ class ParquetFiles:
                     start += len(batch)
 
 
+def parquet_file(path: Place, footer: pq.FileMetaData, *, checked: bool = True) -> pq.ParquetFile:
+    """Open a Parquet file for reading in order; a remote one is not read in whole chunks."""
+    how: dict[str, Any] = {"buffer_size": BUFFER} if isinstance(path, RemotePath) else {"memory_map": True}
+    return pq.ParquetFile(opened(path), metadata=footer, page_checksum_verification=checked, **how)
+
+
 def _type_in(schema: pa.Schema, name: str) -> pa.DataType | None:
     return schema.field(name).type if schema.names.count(name) == 1 else None
 
 
-def _footer(path: Path) -> pq.FileMetaData:
+def _footer(path: Place) -> pq.FileMetaData:
     try:
-        return pq.read_metadata(path)
+        return pq.read_metadata(opened(path))
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, error) from None
 
 
-def _damaged(path: Path, error: Exception) -> SourceError:
+def _damaged(path: Place, error: Exception) -> SourceError:
     reason = getattr(error, "strerror", None) or one_line(error)
     return SourceError(f"{path} can't be read as Parquet ({reason}); give a whole Parquet file")
 
@@ -201,9 +211,9 @@ def leaves(group: pq.RowGroupMetaData, column: str) -> list[pq.ColumnChunkMetaDa
 # ---- columns written as folders, `label=cat/part-0.parquet`, as Hive, Spark, pandas and Polars do ------------------
 
 
-def _partitions(paths: Sequence[Path]) -> dict[str, pa.Array]:
+def _partitions(paths: Sequence[str]) -> dict[str, pa.Array]:
     """Return the columns in folder names: one value per file, whole numbers where all are, else text."""
-    found = [partition_of(path.as_posix()) for path in paths]
+    found = [partition_of(path) for path in paths]
     names = sorted({name for each in found for name in each})
     return {name: _typed([each.get(name) for each in found]) for name in names}
 

@@ -7,7 +7,6 @@ import tempfile
 from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -15,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...errors import SourceError, one_line
-from .parquet_files import CHECKED, ParquetFiles, leaves
+from .parquet_files import ParquetFiles, leaves, parquet_file
+from .remote.place import Place
 from .source import Unreadable
 
 CACHE_BYTES = 512 * 2**20  # decoded rows kept for random access: a set of this size is read from disk once
@@ -67,6 +67,9 @@ class RowGroups:
             except Unreadable as error:
                 self._failed[number] = group.decoded, str(error)
                 raise
+            except SourceError:  # a store is out of reach: the next call begins anew
+                self._bytes -= self._held.pop(number).bytes
+                raise
             finally:
                 self._bytes += group.bytes - before
             if group.bytes > before:
@@ -95,7 +98,7 @@ class _Group:
         bytes: size of the blocks in memory.
     """
 
-    def __init__(self, path: Path, footer: pq.FileMetaData, number: int, column: str) -> None:
+    def __init__(self, path: Place, footer: pq.FileMetaData, number: int, column: str) -> None:
         self._path, self._footer, self._number, self._column = path, footer, number, column
         self._copy: _Copy | None = None
         self._failed = ""
@@ -150,7 +153,7 @@ class _Group:
         return True
 
 
-def _blocks(path: Path, footer: pq.FileMetaData, number: int, column: str) -> Iterator[pa.RecordBatch]:
+def _blocks(path: Place, footer: pq.FileMetaData, number: int, column: str) -> Iterator[pa.RecordBatch]:
     """Yield one column of a row group in blocks.
 
     Raises:
@@ -160,7 +163,7 @@ def _blocks(path: Path, footer: pq.FileMetaData, number: int, column: str) -> It
     rows, done = _rows_at_a_time(footer.row_group(number), column), 0
     while done < total:
         try:
-            with pq.ParquetFile(path, **CHECKED, metadata=footer) as opened:
+            with parquet_file(path, footer) as opened:
                 passed = 0
                 for block in opened.iter_batches(rows, row_groups=[number], columns=[column]):
                     fresh = block.slice(max(done - passed, 0))

@@ -8,7 +8,9 @@ from pathlib import Path
 from ...errors import UsageError
 from ..store.checks import as_path
 from .huggingface import Address
-from .opening import FILES, Prefix, split_prefix
+from .opening import FILES, Prefix, absolute, split_prefix
+from .patterns import before_braces, has_braces
+from .remote.store import is_remote
 
 RUNS = Path("runs")
 
@@ -27,9 +29,12 @@ def run_folder_of(source: str | Path, out: str | Path | None = None) -> Path:
         return as_path(out, "the run folder (out)")
     if not isinstance(source, str):
         as_path(source, "a source")
-    prefix, text = split_prefix(source)
+    prefix, text = (None, absolute(source)) if is_remote(source) else split_prefix(source)
     if prefix is Prefix.HF:
         text = Address.of(text).name
+    if has_braces(text) and not Path(text).exists():
+        folder, begin = before_braces(text)
+        text = begin or folder
     path = Path(text).expanduser().absolute()
     path = path.resolve() if path.name == ".." else path
     name = re.split(r"[/\\]", path.name.rstrip("\\"))[-1]  # a path as Windows writes it is one name here

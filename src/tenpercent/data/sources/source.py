@@ -14,6 +14,7 @@ import pyarrow as pa
 from ...errors import counted
 from ..store.files import fingerprint
 from .options import Decoding, Unit
+from .remote.ahead import ReadAhead
 
 SETS = "sets"  # in `ImageSource.taken`, where labels are the sets of an image's classes
 Raw = bytes | npt.NDArray[np.generic]  # an encoded image, or its pixels: [h, w] or [h, w, channels]
@@ -66,6 +67,8 @@ class ImageSource:
         annotations: the files that say which images there are; empty where these are listed.
         sample: row -> the files that belong to that image; None where the source has no archives.
         noun: what one of them is called: an image, an object in one, a frame of a video.
+        stamps: of each image what the store says of its file, which changes when its content does; "" where it says
+            nothing; None for files on disk.
         among: number of images of which more than half must be readable; 0 for these alone.
     """
 
@@ -88,6 +91,7 @@ class ImageSource:
     sample: Callable[[int], Sample] | None = field(default=None, repr=False)
     noun: str = "image"
     among: int = field(default=0, repr=False)
+    stamps: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -108,6 +112,10 @@ class ImageSource:
         labels = None if self.labels is None else self.labels.tolist()
         return fingerprint([list(self.ids), labels, list(self.class_names), self.split])
 
+    def reading(self, rows: npt.NDArray[np.int64]) -> ImageSource:
+        """Return the source for reading some rows in this order, and no others: those of a store are fetched ahead."""
+        return replace(self, read=self.read.only(rows.tolist())) if isinstance(self.read, ReadAhead) else self
+
     def part(self, rows: npt.NDArray[np.int64]) -> ImageSource:
         """Return the images at some rows as a source; rows of a table and samples of archives can't be read from it."""
         return replace(
@@ -115,6 +123,7 @@ class ImageSource:
             ids=tuple(self.ids[row] for row in rows),
             paths=tuple(self.paths[row] for row in rows),
             labels=None if self.labels is None else self.labels[rows],
+            stamps=None if self.stamps is None else tuple(self.stamps[row] for row in rows),
             read=lambda row: self.read(int(rows[row])),
             columns=None,
             sample=None,

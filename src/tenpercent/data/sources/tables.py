@@ -17,6 +17,7 @@ from . import columns_0_1
 from .arrow_types import can_be_id, can_be_label, is_bytes, is_number, is_text, plain_column
 from .classes import refuse_case_twins
 from .columns import TableColumns
+from .remote.place import Place
 from .source import Unreadable
 
 SEVERAL = 20  # classes that a small sample of a large set may well have with one image each
@@ -241,7 +242,7 @@ def _numbers(column: pa.ChunkedArray) -> tuple[Ints, npt.NDArray[np.bool_]]:
 # ---- cells that hold an image: a struct of bytes and path, or plain bytes -------------------------------------------
 
 
-def bytes_of(cell: object, folder: Path | None) -> bytes:
+def bytes_of(cell: object, folder: Place | None) -> bytes:
     """Return the encoded image of a cell; if it holds a path only, the bytes of that file, relative to `folder`.
 
     Raises:

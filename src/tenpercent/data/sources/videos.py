@@ -42,10 +42,11 @@ def open_videos(listing: Listing, options: SourceOptions, file: Path | None = No
     layout, files, classes = arranged(listing, listing.videos, options)
     if options.label_column == NO_COLUMN:
         classes = [""] * len(files)
+    folder = Path(str(listing.root))
     times: list[ClipTimes | str] = []
     with bar(len(files), "Listing frames", "videos") as progress:
         for name in files:
-            times.append(_times(listing.root / name))
+            times.append(_times(folder / name))
             progress.update(1)
     frames = [
         Frame(clip, time)
@@ -54,7 +55,7 @@ def open_videos(listing: Listing, options: SourceOptions, file: Path | None = No
     ]
     names = [printable(name) for name in files]
     ids = tuple(_id(names[frame.clip], times[frame.clip], frame.time) for frame in frames)
-    spec = listing.root if file is None else file
+    spec = folder if file is None else file
     if all(isinstance(known, str) for known in times):
         why = times[0] if times else "none lies in the split that was taken"
         raise SourceError(
@@ -67,7 +68,7 @@ def open_videos(listing: Listing, options: SourceOptions, file: Path | None = No
     class_names, codes = (
         coded(listing, classes) if options.by is None else (tuple(names), np.arange(len(names)))
     )
-    reader = ForwardReader([listing.root / name for name in files], times, frames)
+    reader = ForwardReader([folder / name for name in files], times, frames)
     return ImageSource(
         spec=str(spec),
         ids=ids,

@@ -8,7 +8,7 @@ from .files import write_text
 from .remains import remove_tree
 from .run_folder import STAY, RunFolder, Stage
 
-CACHES = ("scratch", "pictures", "review")  # made again when they are needed
+CACHES = ("scratch", "pictures", "review", "stamps.parquet")  # made again when they are needed
 
 
 def is_prepared(run: RunFolder) -> bool:

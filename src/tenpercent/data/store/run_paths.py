@@ -45,6 +45,11 @@ class RunPaths:
         return self.path / "added.parquet"
 
     @property
+    def stamps(self) -> Path:
+        """Table of what a store said of each image: id, stamp. Without it the images are read again."""
+        return self.path / "stamps.parquet"
+
+    @property
     def update(self) -> Path:
         """Folder of what an update has prepared, until it takes the place of what was there."""
         return self.path / "update"

@@ -34,6 +34,7 @@ MAKERS = {  # by a file's name, else by its folder's: what to do about damage
     "rejected.parquet": "delete it, then make it again with: tenpercent embed SOURCE --out {run}",
     "holdout.parquet": "delete it, then make it again with: tenpercent embed SOURCE --out {run}",
     "sharpness.parquet": "delete it: the images are then read again",
+    "stamps.parquet": "delete it: the images are then read again",
     "results.parquet": "delete it, then make it again with: tenpercent evaluate {run}",
     "embeddings": "delete it, then make it again with: tenpercent embed SOURCE --out {run}",
     "begun": "delete it: its images are embedded again",

@@ -1,0 +1,1 @@
+"""Sources in object stores and at web addresses, read through fsspec."""
