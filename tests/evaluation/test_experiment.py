@@ -27,6 +27,7 @@ from tenpercent.evaluation.claims import Claims
 from tenpercent.evaluation.experiment import TrialProgress, missing, progress_of, run_trials
 from tenpercent.evaluation.results import Results, packed, unpacked
 from tenpercent.evaluation.trials import Trial, plan_trials
+from tenpercent.selection import by_strategy
 
 PLAN = plan_trials(("full", "random", "semantic"), (0.9, 0.5), 3)
 
@@ -257,6 +258,25 @@ def test_every_strategy_is_an_arm(arm: str) -> None:
     chosen = [arms.positions(Trial(0, 0, "end", 0.5, arm), seed) for seed in (3, 3)]
     expected = tp.select_by(found, 0.5, strategy=arm, seed=3).kept_by_id
     assert chosen[0].tolist() == chosen[1].tolist() == np.flatnonzero(expected).tolist()
+
+
+@pytest.mark.parametrize("arm", ["kcenter", "graph-add"])
+def test_an_arm_that_grows_step_by_step_is_chosen_once_a_class(
+    arm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    chosen = by_strategy._Task.chosen
+    monkeypatch.setattr(
+        by_strategy._Task, "chosen", lambda self, one: (made.append(one.code), chosen(self, one))[1]
+    )
+    found = embeddings()
+    arms = arms_of(found)
+    classes = len(set(found.labels.tolist()))  # type: ignore[union-attr]
+    for keep, again in ((0.5, classes), (0.9, classes), (0.3, 0), (0.9, 0)):
+        expected = np.flatnonzero(tp.select_by(found, keep, strategy=arm).kept_by_id)
+        made.clear()
+        assert arms.positions(Trial(0, 0, "end", keep, arm), 3).tolist() == expected.tolist()
+        assert len(made) == again
 
 
 # ---- training runs and their results ---------------------------------------------------------------------------------

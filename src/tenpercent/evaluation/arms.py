@@ -64,6 +64,7 @@ class Arms:
     least: float
     lists: dict[str, Ints]
     _cuts: dict[tuple[float, int, str], npt.NDArray[np.bool_]] = field(default_factory=dict, init=False)
+    _orders: dict[tuple[str, int, str], dict[int, Ints]] = field(default_factory=dict, init=False)
 
     def positions(self, trial: Trial, seed: int) -> Ints:
         """Return the images that a trial trains on: int64[k], ascending, those with a label.
@@ -120,7 +121,8 @@ class Arms:
             tree = uncut(tree.embeddings, tree.within)
         depth, cut = depth_for(trial.fraction, strategy), Cut(trial.fraction, within=tree.within)
         tree = tree.deepened(Cut(depth, within=tree.within))
-        return np.flatnonzero(kept_by(tree, cut, strategy, seed))
+        known = self._orders.setdefault((trial.arm, trial.embedding, trial.layer), {})
+        return np.flatnonzero(kept_by(tree, cut, strategy, seed, known))
 
     def _kept(self, fraction: float, embedding: int, layer: str) -> npt.NDArray[np.bool_]:
         """Return which images a tree keeps; each cut is made once, for `semantic` and for the shares of `random`."""

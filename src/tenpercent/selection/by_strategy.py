@@ -39,6 +39,7 @@ TREE_DEPTH = (
 
 
 ALONG_TREE = (Strategy.SPREAD, Strategy.MIXED)
+STEP_BY_STEP = (Strategy.KCENTER, Strategy.GRAPH_ADD)  # the first of a larger choice are the smaller one
 
 
 def select_by(
@@ -95,7 +96,9 @@ def select_by(
     return _selection(task, classes, kept, (representative, dissimilarity, diameter))
 
 
-def kept_by(tree: Merges, cut: Cut, strategy: CheckedStrategy, seed: int) -> npt.NDArray[np.bool_]:
+def kept_by(
+    tree: Merges, cut: Cut, strategy: CheckedStrategy, seed: int, known: dict[int, Ints] | None = None
+) -> npt.NDArray[np.bool_]:
     """Return the images that `select_by` keeps, bool[n] in id order, without their representatives.
 
     Args:
@@ -103,13 +106,15 @@ def kept_by(tree: Merges, cut: Cut, strategy: CheckedStrategy, seed: int) -> npt
         cut: by `keep`.
         strategy: any but ``ccs``.
         seed: of the draw.
+        known: for a strategy `STEP_BY_STEP`, what earlier calls for this tree found, by class code, int64[k] in the
+            order of choice; longer choices are added. None to choose anew.
     """
     if strategy.name is Strategy.SEMANTIC:
         return select(tree, cut).kept_by_id
     assert cut.keep is not None
     taken = tree.taken(Cut(depth_for(cut.keep, strategy), within=cut.within))
     trimmed = replace(tree, a=tree.a[taken], b=tree.b[taken], height=tree.height[taken])
-    return _Task(tree.embeddings, strategy, cut, trimmed, None, seed).kept(_classes(tree, cut))
+    return _Task(tree.embeddings, strategy, cut, trimmed, None, seed, known).kept(_classes(tree, cut))
 
 
 def depth_for(keep: float, strategy: CheckedStrategy) -> float:
@@ -141,6 +146,7 @@ class _Task:
     Attributes:
         merges: the tree to draw along; empty where the strategy needs none.
         scores: float64[n] in id order, or None.
+        known: see `kept_by`.
     """
 
     embeddings: Embeddings
@@ -149,15 +155,24 @@ class _Task:
     merges: Merges
     scores: Floats | None
     seed: int
+    known: dict[int, Ints] | None = None
 
     def kept(self, classes: Sequence[OneClass]) -> npt.NDArray[np.bool_]:
         """Return the images that stay, bool[n]."""
         kept = np.zeros(len(self.embeddings), dtype=bool)
         # The search for near pairs has threads of its own.
         threads = 1 if self.strategy.name is Strategy.GRAPH_REMOVE else cpus()
-        for one, stay in zip(classes, in_threads(self.chosen, classes, threads), strict=True):
+        for one, stay in zip(classes, in_threads(self.chosen_once, classes, threads), strict=True):
             kept[one.members[stay]] = True
         return kept
+
+    def chosen_once(self, one: OneClass) -> Ints:
+        """Return what `chosen` does, from an earlier choice where that was as long."""
+        if self.known is None or self.strategy.name not in STEP_BY_STEP:
+            return self.chosen(one)
+        if len(self.known.get(one.code, ())) < one.count:
+            self.known[one.code] = self.chosen(one)
+        return self.known[one.code][: one.count]
 
     def chosen(self, one: OneClass) -> Ints:
         """Return which of a class's images stay, as positions among them."""
