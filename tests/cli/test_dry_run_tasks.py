@@ -11,7 +11,7 @@ import pytest
 import tenpercent as tp
 from shuffled import Shuffled
 from tenpercent.cli.dry_run import plan
-from tenpercent.cli.dry_run_tasks import spread_clustering
+from tenpercent.cli.dry_run_tasks import describe_training_tasks, spread_clustering
 from tenpercent.cli.main import main
 from tenpercent.linkage.threads import cpus
 from tenpercent.tasks.task import Capacity, Share
@@ -44,6 +44,12 @@ def test_time_is_that_of_the_longest_task_or_of_all_together() -> None:
         "3 classes to cluster, a task each (1 in pieces by all, 2 with a machine for itself), 10"
         in large.step
     )
+
+
+def test_training_runs_take_a_gpu_each_where_there_are_some() -> None:
+    assert describe_training_tasks(6, TEN) == "6 training runs, a task each, 10 at once: one CPU each"
+    said = describe_training_tasks(6, TEN._replace(gpus=2))
+    assert said == "6 training runs, a task each, 2 at once: a GPU each, of 2; timed here"
 
 
 def test_a_dry_run_starts_nothing(vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

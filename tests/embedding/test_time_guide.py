@@ -390,7 +390,10 @@ def test_a_dry_run_of_an_evaluation_counts_what_is_there_and_writes_nothing(
     for arm in ("full", "random 90%", "semantic 90%"):
         assert re.search(rf"evaluate  {arm}: 2 of about [0-9.]+ s\n", said)
     assert "resnet-8: 4 steps of 64 images at" in said and "images/s; float32" in said
-    assert "of memory" in said and "Nothing was written" in said
+    assert "of memory" in said and "Nothing was written" in said and "a task each" not in said
+    assert main([*words, "--trials", "2", "--dry-run", "--workers", "1"]) == 0
+    spread = capsys.readouterr().out
+    assert "tasks     6 training runs, a task each, 1 at once: one CPU each\n" in spread
     assert files_of(run) == before
     assert main([*words, "--trials", "1"]) == 0
     trained = files_of(run)

@@ -23,6 +23,7 @@ from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.data.store.run_folder import RunFolder, Stage
 from tenpercent.decisions.constraints import Constraints
 from tenpercent.errors import LockedError, RunFolderError, UsageError
+from tenpercent.linkage import pairs
 from tenpercent.linkage.memory import MemoryBudgetError, Resources
 from tenpercent.tasks.task import Capacity, Engine, Runner, Share, Task, running_on
 from tenpercent.tree import class_tasks, clustering
@@ -256,6 +257,21 @@ def test_the_second_driver_is_told_who_works(
     run = RunFolder.open(tmp_path / "run")
     with run.lock(Stage.CLUSTER), pytest.raises(LockedError, match="the cluster stage is held by process"):
         tp.cluster(tmp_path / "run", 0.5, engine=processes)
+
+
+def test_what_a_task_spills_goes_to_the_run_folder(
+    labelled: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tp.embed(**labelled, out=tmp_path / "run")
+    monkeypatch.setattr(clustering, "MAY_SPILL", 0.0)
+    monkeypatch.setattr(pairs, "SECONDS", -1.0)  # whatever is found is written
+    spilled: list[Path] = []
+    where = pairs.PairStore._where
+    monkeypatch.setattr(pairs.PairStore, "_where", lambda store: spilled.append(where(store)) or spilled[-1])
+    tp.cluster(tmp_path / "run", 0.5, engine=Shuffled())
+    assert len(spilled) >= 3
+    assert all((tmp_path / "run" / "scratch") in place.parents for place in spilled)
+    assert not (tmp_path / "run" / "scratch").exists()
 
 
 def test_an_engine_without_a_run_folder_is_refused(processes: Engine) -> None:

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from examples import some
 from hard_vectors import CONSTRAINTS, assert_same, constraints, first_of, hard_inputs, hard_vectors, up_to
 from tenpercent.errors import UsageError
+from tenpercent.linkage import accelerators
 from tenpercent.linkage import cells as cells_module
+from tenpercent.linkage.filters import SinglesFilter
 from tenpercent.linkage.linkage import Linkage, first_merges
 from tenpercent.linkage.memory import MemoryBudgetError
 from tenpercent.linkage.neighbors import neighbor_graph
@@ -53,13 +55,14 @@ class AnyOrder:
             yield Finished(tasks[at])
 
 
-def by_tasks(vectors, pieces: Pieces, seed: int = 0, **depth) -> Linkage:
-    """Cluster in a folder of its own."""
+def by_tasks(vectors, pieces: Pieces, place: int | AnyOrder = 0, **depth) -> Linkage:
+    """Cluster in a folder of its own, at a place for tasks or one of a seed."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vectors.npy"
         np.save(path, vectors)
         job = AllTogether(path, **depth)
-        return first_merges_by_tasks(job, pieces, Path(folder) / "work", AnyOrder(seed))
+        runner = AnyOrder(place) if isinstance(place, int) else place
+        return first_merges_by_tasks(job, pieces, Path(folder) / "work", runner)
 
 
 def same(found: Linkage, expected: Linkage) -> None:
@@ -270,6 +273,41 @@ def test_points_visit_few_groups_where_neighbours_are_near():
     assert_all_pairs_once(vectors, found)
     assert sum(len(pairs) > 0 for pairs in found.pairs.values()) > 4
     assert 0 < sum(len(guests.at) for _, guests in found.routes) < 4000 * 3
+
+
+def test_groups_are_compared_on_a_gpu_where_that_is_worth_it(monkeypatch):
+    """With numpy's filter in the place of a GPU's."""
+
+    class Counted(SinglesFilter):
+        calls = 0
+
+        def near(self, *tile):
+            Counted.calls += 1
+            return super().near(*tile)
+
+        def tile_bytes(self, width):
+            return 1000
+
+    vectors, asked = balls(2000), {False: set(), True: set()}
+    monkeypatch.setattr(accelerators, "_on_gpu", Counted)
+    monkeypatch.setattr(accelerators, "_is_there", lambda: True)
+
+    class Asked(AnyOrder):
+        def run(self, tasks):
+            for task in tasks:
+                asked[task.gpu].add(task.name.rpartition(" ")[0])
+            return super().run(tasks)
+
+    def found(worth):
+        monkeypatch.setattr(accelerators, "WORTH_IMPORTING", worth)
+        monkeypatch.setattr(accelerators, "WORTH_LOOKING", worth)
+        return by_tasks(vectors, Pieces(shard=700, groups=4, together=2, memory=ROOM), Asked(0), merges=200)
+
+    expected = found(1e18)
+    assert not asked[True] and not Counted.calls
+    same(found(0), expected)
+    assert asked[True] == {"comparing group"} and "routing shard" in asked[False]
+    assert Counted.calls > 4
 
 
 def test_groups_of_cells_are_neighbours_with_as_many_points_each():

@@ -268,7 +268,8 @@ def evaluate(arguments: Namespace) -> None:
     if arguments.dry_run:
         from .dry_run_evaluation import plan_evaluation
 
-        _say(str(plan_evaluation(arguments.run, request, protocol, searched=bool(arguments.find))))
+        engine, searched = engine_of(arguments), bool(arguments.find)
+        _say(str(plan_evaluation(arguments.run, request, protocol, engine, searched=searched)))
         return
     if arguments.find:
         evaluation, ended = find(arguments.run, request, protocol, arguments.margin)

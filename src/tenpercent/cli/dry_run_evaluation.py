@@ -13,6 +13,7 @@ from ..errors import counted, duration_text, require
 from ..evaluation.preparation import EvaluationRequest, Preparation
 from ..evaluation.presets import preset
 from .dry_run import LIBRARIES, REPORT, START, TORCH, DryRun, clustering_seconds, slowness
+from .dry_run_tasks import describe_training_tasks
 from .quicker_ways import LONG, PRESET, WORTH, suits
 
 if TYPE_CHECKING:
@@ -20,17 +21,23 @@ if TYPE_CHECKING:
     from ..evaluation.forecast import TrainingForecast
     from ..evaluation.presets import Protocol
     from ..evaluation.trials import Trial
+    from ..tasks.task import Capacity, Engine
 
 HEAD_FILE = 12_000  # bytes of the results of a head
 
 
 def plan_evaluation(
-    what: str | Path, request: EvaluationRequest, protocol: Protocol, *, searched: bool = False
+    what: str | Path,
+    request: EvaluationRequest,
+    protocol: Protocol,
+    engine: Engine | None = None,
+    *,
+    searched: bool = False,
 ) -> DryRun:
     """Estimate the training runs of an evaluation; nothing is trained or written.
 
     Args:
-        what, request, protocol: as for `evaluation.evaluate`, with its errors.
+        what, request, protocol, engine: as for `evaluation.evaluate`, with its errors.
         searched: plan for `evaluation.find`, which needs those of two arms, and fewer than all.
     """
     require("torch", "images")
@@ -45,7 +52,9 @@ def plan_evaluation(
     trials = [one for one in ready.trials if not searched or one.arm in arms]
     left = [one for one in trials if not ready.results.done(one, ready.key(protocol))]
     sample = Sample.of(ready.images, protocol.training, ready.embeddings.rows)
-    seconds, together, found = _training_runs(ready, protocol, sample, left, searched)
+    size = None if engine is None else engine.size(None)
+    seconds, together, found = _training_runs(ready, protocol, sample, left, searched, size)
+    here = together if size is None else min(together, size.alone.threads)  # on one machine
     most = " at most, as a search ends once it is decided" if searched else ""
     steps = [
         f"source    {ready.images.spec}: {counted(len(ready.embeddings), 'image')}, tested on "
@@ -54,13 +63,15 @@ def plan_evaluation(
         f"{len(left):,} to do{most}",
         f"evaluate  {found.words}" + (f", {together} training runs at once" if together > 1 else ""),
     ]
+    if size is not None and left:
+        steps.append(f"tasks     {describe_training_tasks(len(left), size)}")
     for one in dict.fromkeys(replace(one, trial=0) for one in left):
         count = sum(replace(each, trial=0) == one for each in left)
         name = str(one).partition(",")[0]
         steps.append(f"evaluate  {name}: {count:,} of about {duration_text(found.seconds[one.fraction])}")
     notes = timer.busy()
     if left and seconds > LONG:
-        notes = [*_quicker_evaluations(ready, protocol, sample, left, seconds), *notes]
+        notes = [*_quicker_evaluations(ready, protocol, sample, left, seconds, size), *notes]
     more = _preparation(run, ready, steps) if left else 0.0
     start, reporting = slowness() * (START + TORCH), slowness() * REPORT
     steps.append(f"report    about {duration_text(reporting)}: {run.report}")
@@ -68,7 +79,7 @@ def plan_evaluation(
         seconds=start + seconds + more + reporting,
         steps=tuple(steps),
         start=start,
-        memory_bytes=together * found.memory_bytes if left else 0,
+        memory_bytes=here * found.memory_bytes if left else 0,
         disk_bytes=len(left) * found.row_bytes + (together * found.checkpoint_bytes if left else 0),
         notes=tuple(notes),
     )
@@ -128,7 +139,12 @@ def plan_heads(what: str | Path, request: EvaluationRequest, *, searched: bool =
 
 
 def _training_runs(
-    ready: Preparation, protocol: Protocol, sample: Sample, left: Sequence[Trial], searched: bool
+    ready: Preparation,
+    protocol: Protocol,
+    sample: Sample,
+    left: Sequence[Trial],
+    searched: bool,
+    size: Capacity | None,
 ) -> tuple[float, int, TrainingForecast]:
     """Return the seconds of all training runs left, the number made at once, and the forecast of one."""
     from ..evaluation.forecast import forecast
@@ -137,22 +153,29 @@ def _training_runs(
 
     protocol = as_recorded(protocol, ready.precision_path(protocol))
     most = 1 if searched else at_once(sample.found.pixels.size, sample.n, protocol)
+    threads = threads_of_each(min(most, len(ready.trials)))
+    if size is not None:
+        most, threads = size.gpus or size.together, 1
     together = max(1, min(most, len(left)))
     fractions = sorted({one.fraction for one in left} | {1.0})
-    threads = threads_of_each(min(most, len(ready.trials)))
     found = forecast(sample, protocol, len(ready.test_set.rows), fractions, threads)
     trained = sum(found.seconds[one.fraction] for one in left) / together
     return trained + (together * found.read if left else 0.0), together, found
 
 
 def _quicker_evaluations(
-    ready: Preparation, protocol: Protocol, sample: Sample, left: Sequence[Trial], seconds: float
+    ready: Preparation,
+    protocol: Protocol,
+    sample: Sample,
+    left: Sequence[Trial],
+    seconds: float,
+    size: Capacity | None,
 ) -> list[str]:
     """Return lines on quicker ways: the quick preset where the images are of its size, and half as many trials."""
     found, quick = [], preset(PRESET)
     other_network = getattr(protocol.training, "network", None) != quick.training.network
     if other_network and suits(sample.found.pixels.size):
-        other = _training_runs(ready, quick.protocol, sample, ready.trials, False)[0]
+        other = _training_runs(ready, quick.protocol, sample, ready.trials, False, size)[0]
         found.append((f"--preset {PRESET}", other, "narrow network, few epochs: lower accuracy"))
     half = ready.request.trials // 2
     share = sum(one.trial < half for one in left) / len(left)

@@ -51,6 +51,12 @@ def spread_clustering(sizes: Ints, row_bytes: int, here: float, capacity: Capaci
     return SpreadClustering(step, seconds)
 
 
+def describe_training_tasks(count: int, capacity: Capacity) -> str:
+    """Return in words how training runs are spread."""
+    each = f"a GPU each, of {capacity.gpus:,}; timed here" if capacity.gpus else "one CPU each"
+    return f"{counted(count, 'training run')}, a task each, {capacity.gpus or capacity.together:,} at once: {each}"
+
+
 def class_sizes(opened: ImageSource | Embeddings, n: int, by_class: bool) -> Ints:
     """Return the sizes of the classes of n images, or n alone."""
     if not by_class or opened.labels is None:

@@ -182,6 +182,11 @@ class TorchFilter:
         return self._torch.cat(products) - y.halves[c] >= limits[r]
 
 
+def worth_accelerating(width: int, products: float) -> bool:
+    """Return whether so many products of vectors of `width` values are worth the start of a GPU."""
+    return width <= WIDEST and width * products >= WORTH_IMPORTING
+
+
 def accelerated(width: int) -> TorchFilter | None:
     """Return the filter that is faster here than numpy's float32, if there is one.
 

@@ -153,17 +153,18 @@ class OnRay:
 
     def capacity(self, memory: int | None) -> Capacity:
         """See `Runner`; a task that is alone takes no more than the smallest node has, so any can do it."""
-        sizes = [
-            (int(node["Resources"]["CPU"]), memory or int(node["Resources"]["memory"]) // 2)
-            for node in self._nodes()
-        ]
+        nodes = [node["Resources"] for node in self._nodes()]
+        sizes = [(int(node["CPU"]), memory or int(node["memory"]) // 2) for node in nodes]
         a_cpu, least = min(size // threads for threads, size in sizes), min(threads for threads, _ in sizes)
-        return Capacity(sum(threads for threads, _ in sizes), Share(1, a_cpu), Share(least, a_cpu * least))
+        gpus = sum(int(node.get("GPU", 0)) for node in nodes)
+        return Capacity(
+            sum(threads for threads, _ in sizes), Share(1, a_cpu), Share(least, a_cpu * least), gpus
+        )
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
         """See `Runner`."""
-        errors, alone = self._ray.exceptions, self.capacity(None).alone.threads
-        gpus = any(node["Resources"].get("GPU") for node in self._nodes())
+        errors, size = self._ray.exceptions, self.capacity(None)
+        alone, gpus = size.alone.threads, bool(size.gpus)
         running = {
             self._answer.options(
                 num_cpus=alone if task.alone else 1, num_gpus=int(gpus and task.gpu), name=task.name

@@ -60,11 +60,13 @@ class Capacity(NamedTuple):
         together: number of tasks done at once.
         each: the share of one of them.
         alone: the share of a task that is `Task.alone`.
+        gpus: number of GPUs, of which a task that is `Task.gpu` takes one; 0 where tasks are given none.
     """
 
     together: int
     each: Share
     alone: Share
+    gpus: int = 0
 
 
 class Finished(NamedTuple):

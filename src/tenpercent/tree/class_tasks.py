@@ -13,7 +13,6 @@ import numpy as np
 
 from ..data.store.embeddings import Ints, Vectors
 from ..data.store.files import fingerprint, replacing
-from ..errors import RunFolderError, cant_write
 from ..linkage.linkage import Linkage
 from ..linkage.memory import MemoryBudgetError, Resources
 from ..linkage.pieces.plan import Pieces
@@ -185,10 +184,7 @@ def _cluster_class(depth: ClassDepth, share: Share, inputs: Sequence[Path], outp
     apart = next((np.load(path) for path in inputs[1:] if path.suffix == ".npy"), None)
     found = [one for path in inputs[1:] if path.suffix == ".parquet" for one in read_part(path).values()]
     job = ClassJob(depth, np.arange(len(vectors)), found[0] if found else None, apart)
-    try:
-        with one_blas_thread():
-            linkage = cluster_alone(vectors, job, Resources(share.memory, share.threads), None)
-    except OSError as error:
-        spilled = Path(error.filename or tempfile.gettempdir())  # on this machine, not in the run folder
-        raise RunFolderError(f"{cant_write(spilled, error)}, and the same command resumes") from error
+    with tempfile.TemporaryDirectory(dir=output.parent) as place, one_blas_thread():
+        spilled = FinishedClasses(Path(place), {})  # its own: another machine may do the same task
+        linkage = cluster_alone(vectors, job, Resources(share.memory, share.threads), spilled)
     write_part(output, [(depth, linkage)])

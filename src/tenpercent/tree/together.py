@@ -7,17 +7,15 @@ files here, by the functions of `linkage/pieces/`; this process does only what t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..data.store.embeddings import Ints
-from ..data.store.files import replacing
+from ..linkage.accelerators import worth_accelerating
 from ..linkage.cells import choose_centres, drawn, k_means
 from ..linkage.components import MOSTLY, Shares, united
 from ..linkage.equal_rows import EqualRows
@@ -26,11 +24,11 @@ from ..linkage.growth import AT_ONCE
 from ..linkage.linkage import Linkage, check_depth
 from ..linkage.memory import MemoryBudgetError
 from ..linkage.pairs import RECORD, Pairs, joined
-from ..linkage.pieces.arrays import load, save
+from ..linkage.pieces.arrays import load
 from ..linkage.pieces.homes import GroupedCells, homes, route
 from ..linkage.pieces.join import join
 from ..linkage.pieces.plan import EDGES, Pieces
-from ..linkage.pieces.rows import collapse_found, equal_rows, hash_rows, look
+from ..linkage.pieces.rows import look
 from ..linkage.pieces.shares import (
     NOBODY,
     Standing,
@@ -47,8 +45,8 @@ from ..linkage.radii import LIVE, dense_pays, edges_of, first_radius, wider_radi
 from ..linkage.sample import Look, PairSample, drawn_rows, gathered
 from ..linkage.scratch import check_disk
 from ..linkage.walk import BYTES_PER_EDGE, Counts, PairCounts
-from ..progress import bar
 from ..tasks.task import Runner, Task
+from .task_place import TaskPlace
 
 MIDDLE = 1024  # points of which the middle of all is taken
 
@@ -85,7 +83,7 @@ def first_merges_by_tasks(job: AllTogether, pieces: Pieces, folder: Path, runner
     """
     n = len(np.load(job.vectors, mmap_mode="r"))
     check_depth(n, job.merges, job.height)
-    place = _Place(job.vectors, folder / f"cut-{pieces.shard}-{pieces.groups}", pieces, runner, n)
+    place = TaskPlace(job.vectors, folder / f"cut-{pieces.shard}-{pieces.groups}", pieces, runner, n)
     equal = place.collapsed(job.cannot_link)
     more = None if job.merges is None else max(job.merges - len(equal.a), 0)
     limit = math.inf if job.height is None else job.height
@@ -127,88 +125,11 @@ def _begun(job: AllTogether, equal: EqualRows) -> _Begun:
     return _Begun(Standing(merges, after.counted), after.complete_to)
 
 
-@dataclass(frozen=True, eq=False)
-class _Place:
-    """Where the tasks are done, and their files."""
-
-    vectors: Path
-    folder: Path
-    pieces: Pieces
-    runner: Runner
-    n: int
-
-    @cached_property
-    def rows(self) -> npt.NDArray[Any]:
-        """All rows, mapped."""
-        rows: npt.NDArray[Any] = np.load(self.vectors, mmap_mode="r")
-        return rows
-
-    def do(self, said: str, tasks: Sequence[Task]) -> list[Path]:
-        """Do tasks, and return their files."""
-        with bar(len(tasks), said.capitalize(), "tasks") as shown:
-            for finished in self.runner.run(tasks):
-                if finished.error is not None:
-                    raise finished.error
-                shown.update()
-        return [task.output for task in tasks]
-
-    def each(
-        self,
-        name: str,
-        said: str,
-        function: Callable[..., None],
-        inputs: Sequence[tuple[Path, ...]],
-        own: Sequence[dict[str, int]],
-        **settings: Any,
-    ) -> list[Path]:
-        """Do a task for each of some inputs, with settings of its own and those of all.
-
-        Args:
-            name: of the folder for their files.
-            said: what they do, in words.
-            function, inputs, own, settings: the function, and what it is called with.
-        """
-        tasks = []
-        for number, (paths, its) in enumerate(zip(inputs, own, strict=True)):
-            called = partial(function, **its, **settings)
-            tasks.append(Task(f"{said} {number}", called, paths, self.folder / name / f"{number:05d}"))
-        return self.do(said, tasks)
-
-    def shards(
-        self, name: str, said: str, function: Callable[..., None], *inputs: Path | list[Path], **settings: Any
-    ) -> list[Path]:
-        """Do a task for each shard; of a list of inputs each takes its own."""
-        own = self.pieces.shards(self.n)
-        columns = [[each] * len(own) if isinstance(each, Path) else each for each in inputs]
-        bounds = [{"start": start, "stop": stop} for start, stop in own]
-        return self.each(
-            name, f"{said} shard", function, list(zip(*columns, strict=True)), bounds, **settings
-        )
-
-    def write(self, name: str, *arrays: npt.ArrayLike) -> Path:
-        """Write a file of this process."""
-        with replacing(self.folder / name) as temporary:
-            save(temporary, *arrays)
-        return self.folder / name
-
-    def collapsed(self, cannot_link: Ints | None) -> EqualRows:
-        """Merge equal rows: see `collapse_found`."""
-        count = len(self.pieces.shards(self.n))
-        hashes = self.shards("hashes", "hashing", hash_rows, self.vectors, buckets=count)
-        inputs, buckets = [(self.vectors, *hashes)] * count, [{"bucket": bucket} for bucket in range(count)]
-        found = self.each("equal", "comparing equal rows", equal_rows, inputs, buckets)
-        none = np.empty(0, dtype=np.int64)
-        others, heads = (
-            np.concatenate(column) for column in zip((none, none), *map(load, found), strict=True)
-        )
-        return collapse_found(self.n, others, heads, cannot_link)
-
-
 class _Growth:
     """State of the growth, as in `linkage/growth.py`: merges and counts after all pairs up to `reached`."""
 
     def __init__(
-        self, place: _Place, equal: EqualRows, merges: int | None, limit: float, begun: _Begun
+        self, place: TaskPlace, equal: EqualRows, merges: int | None, limit: float, begun: _Begun
     ) -> None:
         self.place, self.merges, self.limit = place, merges, limit
         self.standing, self.reached = begun
@@ -216,8 +137,8 @@ class _Growth:
         self.points = np.delete(np.arange(place.n, dtype=np.int32), equal.a)
         self.wanted = len(self.points) if merges is None else merges
         self.dense = False
-        (i, j, _), (a, b, _) = self.standing
-        self.component = united(np.arange(place.n, dtype=np.int32), i, j, a, b)
+        known, counts = self.standing
+        self.component = united(np.arange(place.n, dtype=np.int32), *known[:2], *counts[:2])
         self.equal = equal
 
     @property
@@ -293,16 +214,18 @@ class _Growth:
             f"{shell}/routes", "routing", route, *shard, cells, at_home, radius=radius, threads=threads
         )
         own = [{"group": group} for group in np.unique(grouped.group).tolist()]
+        left = 1.0 if chosen is None else chosen.left
         return place.each(
             f"{shell}/pairs",
             "comparing group",
             join,
             [(place.vectors, cells, self.codes, *routes)] * len(own),
             own,
+            gpu=worth_accelerating(place.rows.shape[1], left * n * n / 2 / len(own)),
             above=self.reached,
             radius=radius,
             memory=place.pieces.memory,
-            left=1.0 if chosen is None else chosen.left,
+            left=left,
             threads=threads,
         )
 
