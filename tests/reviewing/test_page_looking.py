@@ -139,6 +139,9 @@ def test_a_reload_comes_back_to_the_same_place(seen: Look) -> None:
     page.reload()
     seen.wait("document.querySelector('#counts b')?.textContent === '38 kept'")
     seen.wait(f"document.querySelector('#feed .tile.active')?.dataset.p === '{position}'")
+    kept = "performance.getEntriesByType('resource').filter(one => one.name.includes('/page/'))"
+    assert page.evaluate(f"{kept}.map(one => one.transferSize).filter(bytes => bytes > 0)") == []
+    assert page.evaluate(f"{kept}.length") > 40
 
 
 def test_two_images_beside_each_other_and_by_turns(seen: Look) -> None:
@@ -182,8 +185,8 @@ def test_the_map_is_laid_out_and_a_lasso_selects(seen: Look, monkeypatch: pytest
 
 def test_points_are_found_as_a_plain_search_finds_them(seen: Look) -> None:
     found = seen.page.evaluate(
-        """async () => {
-            const { Grid, within } = await import("./page/points.js");
+        """async (file) => {
+            const { Grid, within } = await import(file);
             let seed = 7;
             const draw = () => (seed = (seed * 48271) % 2147483647) % 65536;
             const points = Uint16Array.from({ length: 6000 }, () => (draw() >> 8) << 8);  // ties in plenty
@@ -206,15 +209,16 @@ def test_points_are_found_as_a_plain_search_finds_them(seen: Look) -> None:
                 && points[2 * p + 1] > 9999 && points[2 * p + 1] < 30001;
             const expected = [...Array(3000).keys()].filter(inside);
             return [wrong, box.length > 0 && box.join() === expected.join()];
-        }"""
+        }""",
+        seen.module("points.js"),
     )
     assert found == [0, True]
 
 
 def test_a_list_longer_than_browsers_allow_is_reached_to_its_end(seen: Look) -> None:
     found = seen.page.evaluate(
-        """async () => {
-            const { Viewport } = await import("./page/viewport.js");
+        """async (file) => {
+            const { Viewport } = await import(file);
             const root = document.querySelector("#feed");
             root.replaceChildren();
             const view = new Viewport(root, () => {});
@@ -235,7 +239,8 @@ def test_a_list_longer_than_browsers_allow_is_reached_to_its_end(seen: Look) -> 
             view.toIndex(count / 2, count);
             const [from, to] = view.range(count);
             return { height, end, near: end - near, first, middle: from <= count / 2 && count / 2 < to };
-        }"""
+        }""",
+        seen.module("viewport.js"),
     )
     assert found["height"] < 10_000_000
     assert (found["end"], found["first"], found["middle"]) == (900_000, 0, True)
@@ -373,13 +378,14 @@ def test_the_bars_leave_room_and_cover_no_field(chromium: Any, address: str, wid
 def test_a_name_breaks_after_a_separator(seen: Look) -> None:
     seen.tiles(0).first.wait_for()
     lines = seen.page.evaluate(
-        """async () => {
-            const { fitted, linesOf } = await import("./page/names.js");
+        """async (file) => {
+            const { fitted, linesOf } = await import(file);
             return [
                 linesOf("IMG_078_bright.jpg", 13), linesOf("IMG_078_bright.jpg", 12), linesOf("abcdefghij", 4),
                 fitted("IMG_078_bright.jpg", { letters: 12, lines: 2 }),
                 fitted("abcdefghijklmnopqrstuvwxyz", { letters: 4, lines: 2 }),
             ];
-        }"""
+        }""",
+        seen.module("names.js"),
     )
     assert lines == [2, 2, 3, "IMG_078_bright.jpg", "ab…vwxyz"]

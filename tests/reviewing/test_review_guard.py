@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +16,12 @@ from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
 from reviewing import BASE, TOKEN, Page, call, page, raw, run_of_vectors
-from tenpercent.reviewing.app import make_app
+from tenpercent.reviewing.app import FOLDER, make_app, page_files
 from tenpercent.reviewing.guard import HEADERS, cookie_name
 from tenpercent.reviewing.requests import MOST_BODY
 
 POSTS = ("/api/decisions", "/api/undo", "/api/redo", "/api/map", "/api/deepen", "/api/select")
+SCRIPT = next(f"/page/{name}" for name in page_files(TOKEN) if name.endswith("/api.js"))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +92,7 @@ def test_a_wrong_token_opens_nothing(stranger: TestClient, token: str) -> None:
     [
         "/",
         "/api/run",
-        "/page/api.js",
+        SCRIPT,
         "/api/images/0/picture",
         "/download/kept.txt",
         "/api/openapi.json",
@@ -103,7 +106,7 @@ def test_nothing_answers_without_the_token(stranger: TestClient, path: str) -> N
     assert TOKEN not in answer.text
 
 
-@pytest.mark.parametrize("path", ["/api/run?token=" + TOKEN, "/page/api.js?token=" + TOKEN])
+@pytest.mark.parametrize("path", ["/api/run?token=" + TOKEN, SCRIPT + "?token=" + TOKEN])
 def test_the_token_counts_at_the_front_door_alone(stranger: TestClient, path: str) -> None:
     assert stranger.get(path).status_code == 403
 
@@ -304,13 +307,36 @@ def test_a_value_without_a_letter_is_not_given(opened: Page) -> None:
     assert line == "limit is '1e1'; give a whole number from 1 to 200"
 
 
+# ---- what a browser may keep --------------------------------------------------------------------------------------
+
+
+def test_a_browser_keeps_files_that_no_other_server_can_have_given_it(opened: Page, tmp_path: Path) -> None:
+    """Whatever listened here before may have left anything in the browser, under any address it could guess."""
+    assert opened.client.get(SCRIPT).headers["cache-control"] == "private, max-age=31536000, immutable"
+    for path in ("/", "/api/run"):
+        assert opened.client.get(path).headers["cache-control"] == "no-store"
+    shutil.copytree(FOLDER, tmp_path / "page")
+    assert set(page_files(TOKEN, tmp_path / "page")) == set(page_files(TOKEN))
+    (tmp_path / "page" / "api.js").write_text("// another version")
+    for others in (page_files("another token"), page_files(TOKEN, tmp_path / "page")):
+        assert set(others) & set(page_files(TOKEN)) == {"index.html"}
+
+
+def test_all_scripts_are_named_at_once(opened: Page) -> None:
+    """Found by their imports alone, they would come one after the other."""
+    index = opened.client.get("/").text
+    scripts = {name for name in page_files(TOKEN) if name.endswith(".js")}
+    assert len(scripts) > 40
+    assert sorted(re.findall(r'(?:src|modulepreload" href)="page/(.+?\.js)"', index)) == sorted(scripts)
+
+
 # ---- what every answer forbids -------------------------------------------------------------------------------------
 
 
 def test_every_answer_carries_the_headers(opened: Page, stranger: TestClient) -> None:
     asked = [
         "/",
-        "/page/api.js",
+        SCRIPT,
         "/page/none",
         "/api/run",
         "/api/cut?keep=2",
@@ -360,6 +386,8 @@ def test_a_failure_of_the_server_carries_them_too(run: Path, monkeypatch: pytest
         "/page/index.html%00.js",
         "/page/./index.html",
         "/page/page_files.py",
+        "/page/api.js",
+        SCRIPT.replace("/api.js", "/../api.js"),
         "//etc/passwd",
         "/api/images/../../run.json",
         "/api/images/%2e%2e%2f%2e%2e%2frun.json/picture",
@@ -370,7 +398,7 @@ def test_a_failure_of_the_server_carries_them_too(run: Path, monkeypatch: pytest
     ],
 )
 def test_no_path_of_a_client_leads_anywhere(app: Starlette, path: str) -> None:
-    assert raw(app, "/api/run") == raw(app, "/page/index.html") == 200
+    assert raw(app, "/api/run") == raw(app, "/page/index.html") == raw(app, SCRIPT) == 200
     assert raw(app, path) in (400, 404)
 
 

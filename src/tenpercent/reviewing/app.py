@@ -51,7 +51,7 @@ def make_app(
     Raises:
         TenpercentError: the run can't be opened.
     """
-    review, page = Review(run_folder), _page()
+    review, page = Review(run_folder), _page(token)
     computing, drawing = anyio.CapacityLimiter(AT_ONCE), anyio.CapacityLimiter(AT_ONCE)
 
     @contextlib.asynccontextmanager
@@ -130,32 +130,45 @@ async def _body(request: Request) -> bytes:
     return body
 
 
-def _page() -> Endpoint:
-    files = page_files()
+def _page(token: str) -> Endpoint:
+    files = page_files(token)
 
     async def endpoint(request: Request) -> Response:
         file = files.get(request.path_params.get("name", "index.html"))
         if file is None:
             raise HTTPException(404)
-        if request.headers.get(TAG) == file.headers["etag"]:
-            kept = {name: file.headers[name] for name in ("etag", "cache-control")}
-            return Response(status_code=304, headers=kept)
         return file
 
     return endpoint
 
 
-def page_files(folder: Path = FOLDER) -> dict[str, Response]:
-    """Read the page's files once, by name: a client's name is looked up among them, never used as a path."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.suffix in KINDS and not any(part.startswith((".", "_")) for part in name.split("/")):
-            data = path.read_bytes()
-            tag = hashlib.blake2b(data, digest_size=16).hexdigest()
-            headers = {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache"}
-            found[name] = Response(data, media_type=KINDS[path.suffix], headers=headers)
-    return found
+def page_files(token: str, folder: Path = FOLDER) -> dict[str, Response]:
+    """Read the page's files once, by name: a client's name is looked up among them, never used as a path.
+
+    All but ``index.html`` lie in a folder whose name changes with their contents, so that a browser keeps them
+    without asking again, and with the token: no server before this one can have put anything there. All modules
+    are named in ``index.html``, else a browser finds them one import after the other.
+    """
+    read = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in KINDS and not path.name.startswith((".", "_"))
+    }
+    seal = hashlib.blake2b(token.encode(), digest_size=16)
+    for name, data in read.items():
+        seal.update(b"%b %d " % (name.encode(), len(data)) + data)
+    place, index = seal.hexdigest(), read.pop("index.html").decode()
+    imported = [name for name in read if name.endswith(".js") and f"page/{name}" not in index]
+    links = "\n".join(f'<link rel="modulepreload" href="page/{name}">' for name in imported)
+    index = index.replace("<!-- modules -->", links).replace('"page/', f'"page/{place}/')
+    kept = {"Cache-Control": "private, max-age=31536000, immutable"}
+    return {
+        "index.html": Response(index, media_type="text/html"),
+        **{
+            f"{place}/{name}": Response(data, headers=kept, media_type=KINDS[Path(name).suffix])
+            for name, data in read.items()
+        },
+    }
 
 
 # ---- errors --------------------------------------------------------------------------------------------------------
