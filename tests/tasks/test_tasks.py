@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -50,6 +52,25 @@ def full(_: Sequence[Path], output: Path) -> None:
 
 def faulty(_: Sequence[Path], __: Path) -> None:
     raise ZeroDivisionError("a fault")
+
+
+class Unpicklable(Exception):
+    """Exception that can be sent, and not be made again from its message."""
+
+    def __init__(self, row: int, column: int) -> None:
+        super().__init__(f"row {row}")
+
+
+def odd(_: Sequence[Path], __: Path) -> None:
+    raise Unpicklable(3, 4)
+
+
+def waiting(other: Path, _: Sequence[Path], output: Path) -> None:
+    """End when another task has, or after half a minute."""
+    end = time.monotonic() + 30
+    while not other.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    output.write_text("done")
 
 
 def some(folder: Path, count: int) -> list[Task]:
@@ -121,6 +142,27 @@ def test_a_fault_of_a_function_is_raised_as_it_is(two: OwnProcesses, tmp_path: P
     with pytest.raises(ZeroDivisionError, match="a fault"):
         complete(two, [Task("a", faulty, (), tmp_path / "out"), *some(tmp_path, 3)])
     complete(two, some(tmp_path, 3))
+
+
+def test_a_fault_comes_with_its_traceback_and_its_process_ends(tmp_path: Path) -> None:
+    before = multiprocessing.active_children()
+    with (
+        Processes(1).opened(tmp_path) as fresh,
+        pytest.raises(RuntimeError, match="Unpicklable: row 3") as found,
+    ):
+        complete(fresh, [Task("a", odd, (), tmp_path / "out")])
+    assert "in odd" in "".join(found.value.__notes__)
+    assert set(multiprocessing.active_children()) <= set(before)
+
+
+def test_no_process_waits_for_the_first_task_of_another(tmp_path: Path) -> None:
+    last = tmp_path / "out-2"
+    tasks = [
+        Task("long", partial(waiting, last), (), tmp_path / "long"),
+        *(Task(f"{n}", twice, (), tmp_path / f"out-{n}") for n in range(3)),
+    ]
+    with Processes(2).opened(tmp_path) as fresh:
+        assert [one.task.name for one in fresh.run(tasks)][-1] == "long"
 
 
 def test_stages_find_the_place_only_within_its_context(tmp_path: Path) -> None:

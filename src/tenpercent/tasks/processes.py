@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
+import traceback
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Literal
 
 from tqdm.auto import tqdm
 
@@ -20,6 +23,7 @@ from ..linkage.memory import Resources
 from ..linkage.threads import cpus
 from .task import RETRIES, Capacity, Finished, Share, Task, answer, killed_again
 
+STARTED: Literal["started"] = "started"  # a process says so before its first task
 MOST = 256  # processes: more would only fill the memory
 
 
@@ -80,18 +84,21 @@ class OwnProcesses:
                     running[worker.connection] = worker, task
                 for connection in wait(list(running)):
                     assert isinstance(connection, Connection)
-                    worker, task = running.pop(connection)
+                    worker, task = running[connection]
                     try:
-                        error = worker.finish()
+                        said = worker.receive()
                     except EOFError:
+                        del running[connection]
                         kills[task.output] += 1
                         worker.kill()
                         if kills[task.output] > RETRIES:
                             raise killed_again(task) from None
                         pending.appendleft(task)
-                    else:
+                        continue
+                    if said != STARTED:
+                        del running[connection]
                         self._idle.append(worker)
-                        yield Finished(task, error)
+                        yield Finished(task, said)
         finally:
             for worker, _ in running.values():
                 worker.kill()
@@ -111,15 +118,15 @@ class _Worker:
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()  # so that its death ends the pipe
-        self._ready = False
+        self._started = False
 
     def begin(self, task: Task) -> None:
         """Give it a task."""
-        with suppress(ConnectionError):  # it was killed meanwhile, which `finish` tells
+        with suppress(ConnectionError):  # it was killed meanwhile, which `receive` tells
             self.connection.send(task)
 
-    def finish(self) -> TenpercentError | None:
-        """Wait for the end of its task, and return the error that the task met.
+    def receive(self) -> Literal["started"] | TenpercentError | None:
+        """Wait for what it says: first that it has started, then at the end of a task the error that it met.
 
         Raises:
             EOFError: it was killed.
@@ -127,18 +134,18 @@ class _Worker:
             Exception: the task's function has a fault.
         """
         try:
-            self._ready = self._ready or self.connection.recv() is None
-            error: Exception | None = self.connection.recv()
+            said: Literal["started"] | Exception | None = self.connection.recv()
         except (EOFError, ConnectionError):
             self._process.join()
-            if not self._ready and self._process.exitcode == 1:  # Python's own, after a traceback
+            if not self._started and self._process.exitcode == 1:  # Python's own, after a traceback
                 raise TenpercentError(
                     'a process for tasks did not start, see above; in a script, begin below if __name__ == "__main__":'
                 ) from None
             raise EOFError from None
-        if error is None or isinstance(error, TenpercentError):
-            return error
-        raise error
+        self._started = True
+        if isinstance(said, Exception) and not isinstance(said, TenpercentError):
+            raise said
+        return said
 
     def kill(self) -> None:
         """End it at once; its task leaves no file."""
@@ -152,14 +159,24 @@ def _serve(connection: Connection) -> None:
     tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a kill would leave there
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the parent too, which ends this one
-    connection.send(None)
+    connection.send(STARTED)
     while True:
         try:
             connection.send(answer(connection.recv()))
         except (EOFError, ConnectionError):
             return
         except Exception as error:  # noqa: BLE001 – raised again where the task was asked for
-            connection.send(error)
+            connection.send(_sendable(error))
+
+
+def _sendable(error: Exception) -> Exception:
+    """Return a fault with its traceback as a note; as a `RuntimeError` where pickle can't pass it on."""
+    try:
+        found: Exception = pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 – nearly anything, such as a missing argument
+        found = RuntimeError(f"{type(error).__name__}: {error}")
+    found.add_note("".join(traceback.format_exception(error)))
+    return found
 
 
 def _end_with_parent() -> None:
