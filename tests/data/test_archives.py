@@ -104,6 +104,14 @@ def test_refusals(tmp_path: Path) -> None:
     bad = tarred(tmp_path / "bad.tar", {"1.png": png(1), "1.json": b"{"})
     with pytest.raises(SourceError, match=r"1.json in .*bad.tar can't be read .*--label-column none"):
         opened(bad)
+    deep = tarred(tmp_path / "deep.tar", {"1.png": png(1), "1.json": b"[" * 10**5})
+    with pytest.raises(SourceError, match=r"1.json in .*deep.tar can't be read .*recursion"):
+        opened(deep)
+    named = tarred(tmp_path / "named.tar", {"1.png": png(1), "1.json": b'{"kind": 3}'})
+    with pytest.raises(SourceError, match=r"no .json file .* has the field of --label-column kin"):
+        opened(named, label_column="kin")
+    with pytest.raises(SourceError, match=r"pets.zip has no .json files .* --label-column kind"):
+        opened(path, label_column="kind")
     with pytest.raises(SourceError, match=r"none.zip holds no images; skipped: 1 file that is not an image"):
         opened(zipped(tmp_path / "none.zip", {"a.txt": b""}))
 

@@ -154,11 +154,11 @@ def test_faults_are_counted_and_named(tmp_path: Path) -> None:
     annotations += [annotation(id=9, iscrowd=1), {"id": 8, "image_id": 0, "category_id": 7}]
     images = [
         {"id": place, "file_name": name, "width": 100, "height": 100}
-        for place, name in enumerate(["a.png", "x.png"])
+        for place, name in enumerate(["a.png", "x.png", "x" * 5000])
     ]
     source = opened(coco(tmp_path, images=images, annotations=annotations))
     assert source.taken["faults"] == (
-        "1 image missing (x.png); 1 box without an area (a.png#0); 1 box outside its image (a.png#1); "
+        f"2 images missing (x.png, {'x' * 5000}); 1 box without an area (a.png#0); 1 box outside its image (a.png#1); "
         "1 box beyond an edge of its image, which cuts it (a.png#2); "
         "1 region of several objects (crowd), which is not an object (a.png#9)"
     )
@@ -166,7 +166,7 @@ def test_faults_are_counted_and_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../a.png", "x/../../a.png", "/a.png", "..\\a.png", "C:\\a.png", "\\a.png", ""]
+    "name", ["../a.png", "x/../../a.png", "/a.png", "..\\a.png", "C:\\a.png", "\\a.png", "", "a\0.png"]
 )
 def test_paths_that_leave_the_folder_are_refused(tmp_path: Path, name: str) -> None:
     save(tmp_path / "a.png", noise(1))
@@ -213,6 +213,14 @@ def test_links_out_of_the_folder_are_followed_if_asked(tmp_path: Path) -> None:
                 path.parent, images=[{"id": i, "file_name": "a.png"} for i in (0, 1)], annotations=[]
             ),
             "has two images with the file a.png",
+        ),
+        (
+            lambda path: coco(path.parent, annotations=[annotation(id=2**63)]),
+            "Expected `int` <= 9223372036854775807 - at `$.annotations[0].id`",
+        ),
+        (
+            lambda path: coco(path.parent, images=[{"id": 0, "file_name": "a.png", "width": 1e30}]),
+            "Expected `float` < 2147483648.0 - at `$.images[0].width`",
         ),
         (lambda path: coco(path.parent, images=[], annotations=[]), "names no images"),
         (
@@ -339,6 +347,16 @@ def test_each_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(source.read, [0, 1] * 8))
     assert len(calls) == 1
+
+
+def test_an_image_that_could_not_be_read_for_a_moment_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = opened(coco(tmp_path), unit="object")
+    with monkeypatch.context() as full, pytest.raises(OSError, match="too many open files"):
+        full.setattr(Path, "read_bytes", lambda _: (_ for _ in ()).throw(OSError("too many open files")))
+        source.read(0)
+    assert isinstance(source.read(0), np.ndarray)
 
 
 def test_a_moved_box_is_another_object_in_the_same_file(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_boxes import noise, opened, save
 
@@ -167,6 +168,51 @@ def test_classes_may_have_any_numbers(tmp_path: Path) -> None:
         and source.labels is not None
         and source.labels.tolist() == [1, 0]
     )
+
+
+@pytest.mark.parametrize("path", ["/elsewhere", "../elsewhere"])
+def test_a_folder_that_is_named_takes_the_place_of_the_one_in_the_file(tmp_path: Path, path: str) -> None:
+    spec = yolo(tmp_path)
+    content = (tmp_path / "data.yaml").read_text(encoding="utf-8")
+    (tmp_path / "data.yaml").write_text(content.replace("path: .", f"path: {path}"), encoding="utf-8")
+    with pytest.raises(SourceError, match="--images"):
+        opened(spec)
+    assert len(opened(spec, images=tmp_path)) == len(IMAGES)
+
+
+def test_endless_boxes_are_cut_at_the_edges_of_their_images(tmp_path: Path) -> None:
+    source = opened(yolo(tmp_path, a="0 .5 .5 inf 1e999\n"), unit="object")
+    whole = source.read(0)
+    assert isinstance(whole, np.ndarray) and whole.shape == (100, 100, 3)
+    assert "1 box beyond an edge of its image, which cuts it" in source.taken["faults"]
+
+
+def test_lists_may_hold_any_names(tmp_path: Path) -> None:
+    spec = voc(tmp_path / "voc")
+    for folder, ending in (("Annotations", ".xml"), ("JPEGImages", ".png")):
+        (tmp_path / "voc" / folder / f"b{ending}").rename(tmp_path / "voc" / folder / f"b\x85 1 c{ending}")
+    text = XML.format(name="b\x85 1 c", objects="")
+    (tmp_path / "voc" / "Annotations" / "b\x85 1 c.xml").write_text(text, encoding="utf-8")
+    names = tmp_path / "voc" / "ImageSets" / "Main" / "train.txt"
+    names.parent.mkdir(parents=True)
+    names.write_text("\ufeffa  1\r\nb\x85 1 c -1\r\n", encoding="utf-8")
+    assert opened(spec).ids == ("JPEGImages/a.png", "JPEGImages/b\x85 1 c.png")
+    names.write_bytes(b"\xe9\n")
+    with pytest.raises(SourceError, match=r"train\.txt can't be read: 'utf-8' codec"):
+        opened(spec)
+    spec = yolo(tmp_path / "yolo", train="list.txt")
+    (tmp_path / "yolo" / "list.txt").write_bytes(b"images/train/\xe9.png\n")
+    with pytest.raises(SourceError, match=r"list\.txt can't be read: 'utf-8' codec"):
+        opened(spec)
+
+
+@pytest.mark.parametrize("width", ["nan", "inf", "1e30"])
+def test_sizes_of_no_image_are_named(tmp_path: Path, width: str) -> None:
+    spec = voc(tmp_path)
+    path = tmp_path / "Annotations" / "a.xml"
+    path.write_text(path.read_text().replace("<width>100", f"<width>{width}"))
+    with pytest.raises(SourceError, match=rf"a\.xml has '{width}' as size/width; give a number of pixels"):
+        opened(spec)
 
 
 @pytest.mark.parametrize("place", ["../images", "/images", "images/test"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,15 @@ SELECTION = tp.run(
     V, keep=0.7, ids=range(N, 0, -1), labels=LABELS, options=tp.SourceOptions(drop_bad_rows=True)
 )
 ROWS = SELECTION.rows.tolist()
+
+
+class Coordinates:
+    """Something with rows that can't be taken one by one, as a `coo_matrix` of SciPy."""
+
+    shape = (N, 2)
+
+    def __getitem__(self, rows: Any) -> Any:
+        raise TypeError("not subscriptable")
 
 
 def test_the_kind_stays_and_the_rows_are_those_kept() -> None:
@@ -47,6 +57,7 @@ def test_the_kind_stays_and_the_rows_are_those_kept() -> None:
     for data, listed in cases:
         found = SELECTION.apply(data)
         assert type(found) is type(data) and listed(found) == ROWS
+    assert SELECTION.apply(range(N)) == SELECTION.apply(deque(range(N))) == ROWS
 
 
 def test_frames_of_polars_stay_such() -> None:
@@ -97,6 +108,9 @@ def test_a_data_set_of_other_images_is_refused() -> None:
         (None, "not to NoneType"),
         (np.float64(3), "not to float64"),
         (iter([1]), "not to list_iterator"),
+        (np.array(3), "not to ndarray"),
+        (dict.fromkeys(range(N)).items(), "not to dict_items"),
+        (Coordinates(), "not to Coordinates"),
     ],
 )
 def test_what_has_no_row_an_image_is_refused_in_one_line(data: Any, said: str) -> None:

@@ -54,7 +54,7 @@ def faulty(_: Sequence[Path], __: Path) -> None:
     raise ZeroDivisionError("a fault")
 
 
-class Unpicklable(Exception):
+class UnpicklableError(Exception):
     """Exception that can be sent, and not be made again from its message."""
 
     def __init__(self, row: int, column: int) -> None:
@@ -62,7 +62,7 @@ class Unpicklable(Exception):
 
 
 def odd(_: Sequence[Path], __: Path) -> None:
-    raise Unpicklable(3, 4)
+    raise UnpicklableError(3, 4)
 
 
 def waiting(other: Path, _: Sequence[Path], output: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_fault_comes_with_its_traceback_and_its_process_ends(tmp_path: Path) -
     before = multiprocessing.active_children()
     with (
         Processes(1).opened(tmp_path) as fresh,
-        pytest.raises(RuntimeError, match="Unpicklable: row 3") as found,
+        pytest.raises(RuntimeError, match="UnpicklableError: row 3") as found,
     ):
         complete(fresh, [Task("a", odd, (), tmp_path / "out")])
     assert "in odd" in "".join(found.value.__notes__)

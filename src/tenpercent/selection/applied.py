@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import UsageError
@@ -17,7 +17,7 @@ def applied(selection: SelectionArrays, data: Any) -> Any:
     Args:
         selection: of the images that are its rows.
         data: a frame of pandas or Polars, an Arrow table or column, a `datasets.Dataset`, a torch data set or tensor,
-            an array, a sparse matrix, a list or a tuple.
+            an array, a sparse matrix, a tuple, or another sequence, which becomes a list.
 
     Raises:
         UsageError: it has another number of rows; it is none of these; or, where it has files or labels, they are not
@@ -27,14 +27,18 @@ def applied(selection: SelectionArrays, data: Any) -> Any:
         return checked_subset(selection, data)
     rows = selection.rows
     check_length(selection, _length(data))
-    if isinstance(data, list | tuple):
-        return type(data)(data[row] for row in rows)
+    if isinstance(data, Sequence):
+        kept = [data[row] for row in rows]
+        return tuple(kept) if isinstance(data, tuple) else kept
     if hasattr(data, "features") and hasattr(data, "select"):  # of `datasets`
         check_rows(selection, data)
         return data.select(rows)
     if type(data).__module__.partition(".")[0] == "pyarrow":
         return data.take(rows)
-    return data.iloc[rows] if hasattr(data, "iloc") else data[rows]
+    try:
+        return data.iloc[rows] if hasattr(data, "iloc") else data[rows]
+    except TypeError:
+        raise _no_rows(data) from None
 
 
 def _is_dataset(data: Any) -> bool:
@@ -48,14 +52,16 @@ def _length(data: Any) -> int:
             f"{type(data).__name__} holds several sets ({', '.join(map(str, data)) or 'none'}); apply the selection to "
             "the one that it was made from"
         )
-    shape = getattr(data, "shape", None)
-    if (
-        isinstance(data, str | bytes)
-        or not hasattr(data, "__getitem__")
-        or not (shape or hasattr(data, "__len__"))
-    ):
-        raise UsageError(
-            f"a selection is applied to what has one row an image (a frame, array, list or data set), not to "
-            f"{type(data).__name__}; its rows are selection.rows"
-        )
-    return int(shape[0]) if shape else len(data)
+    try:
+        if isinstance(data, str | bytes) or not hasattr(data, "__getitem__"):
+            raise _no_rows(data)
+        return int(data.shape[0]) if getattr(data, "shape", ()) else len(data)
+    except TypeError:  # of what has no length
+        raise _no_rows(data) from None
+
+
+def _no_rows(data: Any) -> UsageError:
+    return UsageError(
+        f"a selection is applied to what has one row an image (a frame, array, list or data set), not to "
+        f"{type(data).__name__}; its rows are selection.rows"
+    )

@@ -135,12 +135,21 @@ def _labels(
     beside = {(archive, name) for archive in archives for name in archive.names if name.endswith((CLS, JSON))}
     ending = CLS if options.label_column is None and any(name.endswith(CLS) for _, name in beside) else JSON
     sides = [(one.archive, f"{_key(one.name)}{ending}") for one in images]
+    asked = f"--label-column {options.label_column}"
     if beside.isdisjoint(sides):
+        if options.label_column is not None:
+            raise SourceError(
+                f"{spec} has no {JSON} files beside its images to take {asked} from; leave it out"
+            )
         names, codes = coded(Listing(spec), [one.kind for one in images])
         return names, codes, {}
     found = [_value(*side, options.label_column) if side in beside else (None, "") for side in sides]
     skipped[NO_IMAGES] -= len(beside.intersection(sides))
     fields = {field for _, field in found} - {""}
+    if options.label_column is not None and options.label_column not in fields:
+        raise SourceError(
+            f"no {JSON} file beside the images of {spec} has the field of {asked}; name another"
+        )
     what = f"{ending} files" + (f", field {', '.join(sorted(fields))}" if fields else "")
     try:
         codes, names = label_codes([value for value, _ in found], None, len(found))
@@ -165,7 +174,7 @@ def _value(archive: ArchiveFile, name: str, field: str | None) -> tuple[str | in
         content = json.loads(text)
     except Unreadable:
         return None, ""  # the archive ends in it, which is said
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SourceError(
             f"{name} in {archive.path} can't be read ({one_line(error)}); repair it, or take no labels with "
             f"--label-column {NO_COLUMN}"
@@ -173,8 +182,8 @@ def _value(archive: ArchiveFile, name: str, field: str | None) -> tuple[str | in
     if not isinstance(content, Mapping):
         return content, ""
     known = {key.lower(): key for key in content}
-    usual = next((known[one] for one in LABEL_NAMES if one in known), None) if field is None else field
-    return (None, "") if usual is None else (content.get(usual), usual)
+    usual = next((known[one] for one in LABEL_NAMES if one in known), "") if field is None else field
+    return (content[usual], usual) if usual and usual in content else (None, "")
 
 
 def _remarks(archives: Sequence[ArchiveFile], layout: FolderLayout, spec: Place) -> dict[str, str]:

@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ....errors import SourceError, counted, shown
+from ....errors import SourceError, counted, reason_of, shown
 from ..source import Unreadable
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Corners = npt.NDArray[np.float64]
 
-_OUT = re.compile(r"^$|^[\\/]|^[A-Za-z]:|(^|[\\/])\.\.([\\/]|$)")
+_OUT = re.compile(r"^$|\0|^[\\/]|^[A-Za-z]:|(^|[\\/])\.\.([\\/]|$)")
+SIDE = 2**31  # pixels, more than any image has
 NAMED = 3  # images or boxes named per fault
 OVER = 1.0  # pixels that a box may reach beyond its image: rounding, and formats that count from 1
 OVER_RELATIVE = 0.01
@@ -80,7 +81,7 @@ class Annotated:
     @cached_property
     def missing(self) -> list[str]:
         """Images without a file."""
-        return [file for file in self.files if not (self.root / file).is_file()]
+        return [file for file in self.files if not os.path.isfile(self.root / file)]  # noqa: PTH113 – false for any name
 
     def faults(self) -> str:
         """Return what is wrong with images and boxes, with counts and some names; "" for nothing.
@@ -120,6 +121,18 @@ def _said(what: str, names: Iterable[str], count: int) -> str:
     first = [name for name, _ in zip(names, range(NAMED), strict=False)]
     more = ", …" if count > len(first) else ""
     return f"{counted(count, noun)} {rest} ({', '.join(map(shown, first))}{more})"
+
+
+def text_lines(path: Path) -> list[str]:
+    """Return the lines of a text file, parted by newlines alone: paths may hold rarer separators.
+
+    Raises:
+        SourceError: it can't be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path} can't be read: {reason_of(error)}; repair it") from None
 
 
 def checked_path(name: str, where: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import mmap
+import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -13,10 +13,12 @@ import numpy as np
 from ....errors import SourceError, one_line
 from ..classes import told_apart
 from ..options import SourceOptions
-from .annotated import Annotated, checked_path
+from .annotated import SIDE, Annotated, checked_path
 
-Read = TypeVar("Read")
+Read = typing.TypeVar("Read")
 Key = int | str
+_Side = typing.Annotated[float, msgspec.Meta(ge=0, lt=SIDE)]
+_Number = typing.Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class CocoImage(msgspec.Struct, gc=False):
@@ -24,8 +26,8 @@ class CocoImage(msgspec.Struct, gc=False):
 
     id: Key
     file_name: str
-    width: float | None = None
-    height: float | None = None
+    width: _Side | None = None
+    height: _Side | None = None
 
 
 class CocoCategory(msgspec.Struct, gc=False):
@@ -40,7 +42,7 @@ class CocoAnnotation(msgspec.Struct, gc=False):
 
     image_id: Key
     category_id: Key
-    id: int | None = None
+    id: _Number | None = None
     bbox: tuple[float, float, float, float] | None = None
     iscrowd: int | bool = 0
 

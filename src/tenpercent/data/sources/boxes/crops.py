@@ -57,8 +57,8 @@ class Crops:
             )
         across, down = MARGIN * (right - left), MARGIN * (bottom - top)
         # Rounded first: fractions of a side give 9.999999 pixels for 10.
-        columns = slice(max(floor(round(left - across, 6)), 0), min(ceil(round(right + across, 6)), width))
-        rows = slice(max(floor(round(top - down, 6)), 0), min(ceil(round(bottom + down, 6)), height))
+        columns = slice(floor(round(max(left - across, 0), 6)), ceil(round(min(right + across, width), 6)))
+        rows = slice(floor(round(max(top - down, 0), 6)), ceil(round(min(bottom + down, height), 6)))
         return np.ascontiguousarray(pixels[rows, columns])
 
     def _pixels(self, image: int) -> RGB:
@@ -75,6 +75,9 @@ class Crops:
                 future.set_result(decode(raw, self._decoding))
             except BaseException as error:  # noqa: BLE001 – each thread that waits for it gets the same
                 future.set_exception(error)
+                if not isinstance(error, Unreadable):  # it may be readable the next time
+                    with self._lock:
+                        self._decoded.pop(key, None)
             self._make_room()
         return future.result()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,8 +11,9 @@ import numpy as np
 from ....errors import SourceError, one_line, reason_of
 from ..options import SourceOptions
 from ..splits import choose_split
-from .annotated import Annotated, checked_path
+from .annotated import SIDE, Annotated, checked_path, text_lines
 
+_MARK = re.compile(r"\s+-?[01]\s*$")  # behind a name: whether the image shows a class
 ANNOTATIONS, IMAGES, SETS = "Annotations", "JPEGImages", "ImageSets/Main"
 MASKS, MASK_SETS = ("SegmentationClass", "SegmentationObject"), "ImageSets/Segmentation"
 
@@ -30,10 +32,8 @@ def read_voc(path: Path, options: SourceOptions) -> Annotated:
     known = tuple(sorted(file.stem for file in (path / SETS).glob("*.txt") if "_" not in file.stem))
     split = choose_split(options.split, known, str(path)) if known or options.split else ""
     if split:
-        lines = (path / SETS / f"{split}.txt").read_text(encoding="utf-8").splitlines()
-        own = tuple(
-            checked_path(f"{line.split()[0]}.xml", f"{SETS}/{split}.txt") for line in lines if line.strip()
-        )
+        names = (_MARK.sub("", line).strip() for line in text_lines(path / SETS / f"{split}.txt"))
+        own = tuple(checked_path(f"{name}.xml", f"{SETS}/{split}.txt") for name in names if name)
     else:
         own = tuple(
             sorted(file.relative_to(path / marks).as_posix() for file in (path / marks).rglob("*.xml"))
@@ -89,6 +89,9 @@ def _number(element: ElementTree.Element, place: str, file: Path, missing: float
     """Return a number in an element, or `missing` where there is none."""
     text = element.findtext(place)
     try:
-        return missing if text is None and missing is not None else float(text or "")
+        found = missing if text is None and missing is not None else float(text or "")
+        if not abs(found) < SIDE:
+            raise ValueError(text)
     except ValueError:
         raise SourceError(f"{file} has {text!r} as {place}; give a number of pixels") from None
+    return found

@@ -13,7 +13,7 @@ from ...decoding.decode import extensions
 from ..classes import told_apart
 from ..options import SourceOptions
 from ..splits import choose_split
-from .annotated import Annotated, checked_path
+from .annotated import Annotated, checked_path, text_lines
 
 SPLITS = ("train", "val", "test")
 
@@ -33,8 +33,8 @@ def read_yolo(path: Path, options: SourceOptions) -> Annotated:
     names = _names(content, path)
     known = [split for split in SPLITS if content.get(split)]
     split = choose_split(options.split, known, str(path))
-    begin = path.parent / checked_path(str(content.get("path") or "."), str(path))
-    root = (options.images or begin).expanduser().resolve()
+    begin = options.images or path.parent / checked_path(str(content.get("path") or "."), str(path))
+    root = begin.expanduser().resolve()
     files = tuple(
         dict.fromkeys(file for place in places_of(content, split) for file in listed(root, place, path))
     )
@@ -106,11 +106,10 @@ def listed(root: Path, place: str, path: Path) -> Iterator[str]:
         )
         yield from sorted(file.relative_to(root).as_posix() for file in found)
     elif at.suffix == ".txt" and at.is_file():
-        lines = at.read_text(encoding="utf-8").splitlines()
         above = at.parent.relative_to(root)
         yield from (
             checked_path((above / line.strip()).as_posix() if line[0] not in "/\\" else line, str(at))
-            for line in lines
+            for line in text_lines(at)
             if line.strip()
         )
     else:
@@ -140,12 +139,8 @@ def _boxes(
     file: Path, classes: list[int], *, pose: bool
 ) -> Iterator[tuple[int, int, float, float, float, float]]:
     """Yield class, line and left, top, right and bottom of each box of an image."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{file} can't be read: {reason_of(error)}; repair it") from None
     known = set(classes)
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text_lines(file), 1):
         parts = line.split()
         if not parts:
             continue
