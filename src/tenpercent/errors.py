@@ -34,6 +34,8 @@ from typing import Any
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]")
 _IMAGE = re.compile(r"(?<![\w.-])(an )?(image)(?=s?\b(?!-))", re.IGNORECASE)
+_PASSWORD = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@")
+_QUERY = re.compile(r"(\bhttps?://[^\s'\"?]*)\?[^\s'\"]*", re.IGNORECASE)  # which may be a signature
 _COMMAND = re.compile(r"\b(?:tenpercent|ray) [a-z]+\b[^;]*")  # its flags are its own
 
 
@@ -43,6 +45,7 @@ class TenpercentError(Exception):
     exit_status = 1
 
     def __init__(self, *said: object) -> None:
+        said = tuple(without_secrets(one) if isinstance(one, str) else one for one in said)
         super().__init__(*said)
         flags = _FLAG.findall(_COMMAND.sub("", " ".join(map(str, said))))
         if flags:
@@ -100,6 +103,11 @@ def one_line(error: object, most: int | None = None) -> str:
 def shown(name: object) -> str:
     """Return a name with control characters escaped: it stays on its line, and no terminal obeys it."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), str(name))
+
+
+def without_secrets(text: str) -> str:
+    """Return an address, or a text with addresses, without passwords and without the queries of web addresses."""
+    return _QUERY.sub(r"\1", _PASSWORD.sub("", text))
 
 
 def quoted(path: object) -> str:

@@ -17,6 +17,7 @@ from tenpercent.data.sources.first_line import account, describe_taken
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.options import SourceOptions
 from tenpercent.data.sources.remote import ahead
+from tenpercent.data.sources.remote import store as remote_store
 from tenpercent.data.sources.run_name import run_folder_of
 from tenpercent.data.sources.source import ImageSource, Unreadable
 from tenpercent.data.store.embeddings import Embeddings
@@ -258,6 +259,9 @@ def test_folders_and_archives_on_the_web(tmp_path: Path, monkeypatch: pytest.Mon
         assert same(remote, opened(folder)) and remote.stamps is not None and all(remote.stamps)
         assert same(opened(f"{web}/pets.zip"), opened(tmp_path / "pets.zip"))
         assert len(opened(f"{web}/a-{{0..1}}.tar")) == 6
+    monkeypatch.setattr(remote_store, "FIRST_PAUSE", 0.0)
+    with web_server(tmp_path, broken=10) as web:
+        assert same(opened(f"{web}/pets/"), opened(folder)) and len(opened(f"{web}/a-{{0..1}}.tar")) == 6
     monkeypatch.setattr(ahead, "BLOCK", 1024)
     with web_server(tmp_path, ranges=False) as web:
         assert same(opened(f"{web}/pets/"), opened(folder))

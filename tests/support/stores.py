@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,19 +74,21 @@ def upload(folder: Path, address: str) -> str:
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Files of a folder, in ranges unless told otherwise; `token` must be in the query where there is one."""
+    """Files of a folder, in ranges unless told otherwise; `token` must be in the query where there is one.
 
-    ranges, token = True, ""
+    Every `broken`-th request is answered with 500.
+    """
+
+    ranges, token, broken = True, "", 0
+    count = itertools.count(1)
 
     def log_message(self, *_: Any) -> None: ...
 
     def do_GET(self) -> None:
-        path, _, query = self.path.partition("?")
-        if self.token and query != f"X-Amz-Signature={self.token}":
-            return self.send_error(403)
-        self.path = path
+        if self._is_refused():
+            return None
         wanted = self.headers.get("Range", "")
-        file = Path(self.translate_path(path))
+        file = Path(self.translate_path(self.path))
         if not (wanted and self.ranges and file.is_file()):
             return super().do_GET()
         first, _, last = wanted.removeprefix("bytes=").partition("-")
@@ -97,17 +100,21 @@ class _Handler(SimpleHTTPRequestHandler):
         return None
 
     def do_HEAD(self) -> None:
-        path, _, query = self.path.partition("?")
-        if self.token and query != f"X-Amz-Signature={self.token}":
-            return self.send_error(403)
-        self.path = path
-        return super().do_HEAD()
+        return None if self._is_refused() else super().do_HEAD()
+
+    def _is_refused(self) -> bool:
+        self.path, _, query = self.path.partition("?")
+        wrong = 403 if self.token and query != f"X-Amz-Signature={self.token}" else 0
+        wrong = 500 if self.broken and next(self.count) % self.broken == 0 else wrong
+        if wrong:
+            self.send_error(wrong)
+        return wrong > 0
 
 
 @contextmanager
-def web_server(folder: Path, *, ranges: bool = True, token: str = "") -> Iterator[str]:
-    """Serve a folder on this machine, and yield its address."""
-    handler = type("Handler", (_Handler,), {"ranges": ranges, "token": token})
+def web_server(folder: Path, **how: Any) -> Iterator[str]:
+    """Serve a folder on this machine as a `_Handler` does, and yield its address."""
+    handler = type("Handler", (_Handler,), how)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:

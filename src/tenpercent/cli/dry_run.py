@@ -25,7 +25,7 @@ from ..embedding.settings import Pretrained
 from ..embedding.stage import describe, update_of
 from ..embedding.timing import IdleTimer, fastest
 from ..embedding.update import check_update
-from ..errors import bytes_text, counted, duration_text, require
+from ..errors import bytes_text, counted, duration_text, require, without_secrets
 from ..linkage.threads import cpus
 from ..tree.cut import Cut, check_cut, scoped
 from ..tree.memory_limit import checked_memory
@@ -176,7 +176,7 @@ def _embedding(
         done = folder.stage(Stage.EMBED)
     if isinstance(opened, Embeddings):
         check_vectors_alone(source, embedder, holdout)
-        steps = (f"source    {source}: {taken}; nothing to embed",)
+        steps = (f"source    {without_secrets(str(source))}: {taken}; nothing to embed",)
         found = DryRun(steps, begin, memory_bytes=opened.vectors.nbytes, start=begin)
         return found, len(opened), opened.width
     timer = IdleTimer()

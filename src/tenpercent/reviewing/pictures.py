@@ -24,7 +24,7 @@ from ..data.sources.pictures import picture_options
 from ..data.sources.source import ImageSource, Raw
 from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.run_folder import RunFolder
-from ..errors import TenpercentError
+from ..errors import SourceError, TenpercentError
 from ..selection.stored import open_present
 
 log = logging.getLogger("tenpercent")
@@ -66,7 +66,8 @@ class OriginalImages:
         """Return an image as stored.
 
         Raises:
-            MissingImageError: it is missing, or a link leads out of the folder of images and the run followed none.
+            MissingImageError: it is missing or out of reach, or a link leads out of the folder of images and the run
+                followed none.
             Unreadable, OSError: it can't be read.
         """
         self.state(position)
@@ -81,7 +82,10 @@ class OriginalImages:
             and not os.path.realpath(file).startswith(root.rstrip(os.sep) + os.sep)
         ):
             raise MissingImageError("the image is a link that leads out of the folder of images")
-        return self.source.read(row)
+        try:
+            return self.source.read(row)
+        except SourceError as error:  # a store that can't be reached now
+            raise MissingImageError(str(error)) from None
 
     def file(self, position: int) -> Path | None:
         """Return the file of an image; None where the source is not a folder, or the name had to be rewritten."""

@@ -113,13 +113,13 @@ def _beside_images(
     """Return vectors with the ids, classes and files of the images that they are of, in the order of the source.
 
     Raises:
-        UsageError: it is no folder of image files, or there is not one vector for each image.
+        UsageError: it is no folder of image files on disk, or there is not one vector for each image.
     """
     opened = open_source(source, options)
-    if not isinstance(opened, ImageSource) or None in opened.paths:
+    if not isinstance(opened, ImageSource) or None in opened.paths or opened.stamps is not None:
         raise UsageError(
-            f"embeddings given beside {source}, which is no folder of image files; add them to its table as a column, "
-            "and give the column's name"
+            f"embeddings given beside {source}, which is no folder of image files on disk; add them to its table as a "
+            "column, and give the column's name"
         )
     vectors = open_source(vectors) if isinstance(vectors, Path) else vectors
     given = given_vectors(vectors, SourceOptions(), labels=labels, ids=ids)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import SourceError, UsageError, nearest
+from ...errors import SourceError, UsageError, nearest, without_secrets
 from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings
 from .archives import open_archives
@@ -27,7 +27,7 @@ from .parquet import open_parquet
 from .patterns import before_braces, expanded, has_braces
 from .remote.listing import find_remote, list_remote
 from .remote.place import Place
-from .remote.store import is_remote, without_secrets
+from .remote.store import is_remote
 from .source import ImageSource
 from .splits import NoSplitError, choose_split
 from .vectors import open_npy
@@ -131,9 +131,7 @@ def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
 def _open_remote(spec: str, options: SourceOptions) -> ImageSource | Embeddings:
     """Open what lies in a store; the source's name is without what gives access to it."""
     if options.follow_links:
-        raise UsageError(
-            f"--follow-links does not apply to {without_secrets(spec)}: a store has no links; leave it out"
-        )
+        raise UsageError(f"--follow-links does not apply to {spec}: a store has no links; leave it out")
     place, files = find_remote(spec)
     found = (
         _open_files(files, place, options) if files else _open_listing(list_remote(place, options), options)

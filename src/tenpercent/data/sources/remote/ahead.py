@@ -48,7 +48,7 @@ class ReadAhead:
         self._order = range(len(sizes)) if order is None else order
         self._place = {number: place for place, number in enumerate(self._order)}
         self._coming: dict[int, Future[bytes]] = {}
-        self._last, self._next, self._in_order = -1, 0, 0
+        self._last, self._next, self._in_order = -1, 0, 0 if order is None else NEAR
         self._lock = Lock()
 
     def only(self, order: Sequence[int]) -> ReadAhead:

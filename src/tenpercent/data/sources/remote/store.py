@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
-from ....errors import SourceError, counted, duration_text, one_line, require
+from ....errors import SourceError, counted, duration_text, one_line, require, without_secrets
 
 PACKAGES = {  # by scheme: the package that reads it, beside fsspec, and where its credentials come from
     "s3": (
@@ -29,7 +29,6 @@ WEB = ("http", "https")
 TRIES, FIRST_PAUSE = 6, 0.25  # the pauses between add up to 8 s
 LIBRARY_TRIES = 3  # of s3fs, gcsfs and adlfs, which try several times themselves
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_SECRETS = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@|(?<=[^\s?'\"])\?[^\s'\"]*=[^\s'\"]*")
 _RAISED_BY = ("aiohttp", "aiobotocore", "botocore", "gcsfs", "google", "azure", "fsspec", "asyncio")
 _given: dict[
     str, str
@@ -39,11 +38,6 @@ _given: dict[
 def is_remote(spec: object) -> bool:
     """Return whether the name of a source is an address, such as ``s3://bucket/photos``."""
     return isinstance(spec, str) and _SCHEME.match(spec) is not None
-
-
-def without_secrets(text: str) -> str:
-    """Return an address, or a text with addresses, without passwords and the queries that may be signatures."""
-    return _SECRETS.sub("", text)
 
 
 @dataclass(frozen=True)
@@ -187,9 +181,7 @@ def filesystem(address: str) -> Any:
     scheme = scheme_of(address)
     if scheme not in PACKAGES:
         known = ", ".join(f"{name}://" for name in PACKAGES)
-        raise SourceError(
-            f"{without_secrets(address)} begins with {scheme}://, which is not read (known: {known})"
-        )
+        raise SourceError(f"{address} begins with {scheme}://, which is not read (known: {known})")
     fsspec: Any = require("fsspec", "remote")
     package = PACKAGES[scheme][0]
     require(package, "remote" if package == "aiohttp" else "")
