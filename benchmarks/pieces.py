@@ -29,6 +29,9 @@ import numpy as np
 import psutil
 from made import more_rows, near_neighbours, real, write_rows
 
+from tenpercent.linkage.pieces.plan import Pieces
+from tenpercent.tree.piece_forecast import NearPairs, PiecesForecast
+
 EVERY = 0.02  # seconds between two looks at the memory
 GIB = 1 << 30
 
@@ -70,7 +73,6 @@ def one_engine(path: Path, merges: int, workers: int, memory: int, *, in_pieces:
     """Cluster once, and return seconds, memory and what came out."""
     from tenpercent.linkage.linkage import first_merges
     from tenpercent.linkage.memory import Resources
-    from tenpercent.linkage.pieces.plan import Pieces
     from tenpercent.tasks.processes import Processes
     from tenpercent.tree.together import AllTogether, first_merges_by_tasks
 
@@ -139,6 +141,24 @@ def page_table(measured: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def forecast(measured: dict[str, Any], row: dict[str, Any], width: int = 64) -> dict[str, float]:
+    """Return what the plan of a dry run says of a measured size, by the names of what was measured."""
+    each = (1, measured["memory"])
+    pieces = Pieces.of((row["n"], width), 4, measured["workers"], each, each)
+    said = PiecesForecast.of((row["n"], width), 4, NearPairs(**row["search"]), pieces)
+    return {"processor": said.seconds, "files": said.files, "driver": said.driver, "worker": said.task}
+
+
+def worst(measured: dict[str, Any]) -> float:
+    """Return the largest factor between the plan and what was measured, at any size."""
+    factors = [
+        said / row["pieces"][name]
+        for row in measured["rungs"]
+        for name, said in forecast(measured, row).items()
+    ]
+    return max(max(factors), 1 / min(factors))
+
+
 def main() -> None:
     """Measure the ladder."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -172,9 +192,10 @@ def main() -> None:
         path = given.scratch / f"made-{vectors.shape[1]}-{n}.npy"
         if not path.exists():
             write_rows(path, (n, vectors.shape[1]), more_rows(vectors, near_neighbours(vectors, labels), n))
-        row: dict[str, Any] = {"n": n}
+        merges = n - round(given.keep * n)
+        row: dict[str, Any] = {"n": n, "search": NearPairs.of(np.load(path, mmap_mode="r"), merges)._asdict()}
         for engine in ("memory", "pieces"):
-            call = [sys.executable, __file__, "--one", str(path), str(n - round(given.keep * n)), engine]
+            call = [sys.executable, __file__, "--one", str(path), str(merges), engine]
             call += ["--workers", str(given.workers), "--memory", str(given.memory)]
             row[engine] = json.loads(
                 subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True).stdout

@@ -18,11 +18,18 @@ import groups  # noqa: E402
 import made  # noqa: E402
 import make_speed  # noqa: E402
 import measure  # noqa: E402
+import paper  # noqa: E402
 import pieces  # noqa: E402
 import speed_plot  # noqa: E402
 import speed_targets  # noqa: E402
+import spread  # noqa: E402
 import stages  # noqa: E402
 from growth import growth_line  # noqa: E402
+
+from tenpercent.linkage.neighbors import neighbor_graph  # noqa: E402
+from tenpercent.linkage.points import Points  # noqa: E402
+from tenpercent.linkage.radii import first_radius  # noqa: E402
+from tenpercent.linkage.sample import sample_pairs  # noqa: E402
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
@@ -233,6 +240,35 @@ def test_the_page_is_made_from_the_json() -> None:
 def test_the_table_of_stages_is_made_from_the_json() -> None:
     measured = json.loads((ROOT / "benchmarks" / "stages.json").read_text(encoding="utf-8"))
     assert stages.page_table(measured) in (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+
+
+def test_the_plan_of_pieces_is_within_a_factor_of_two_of_what_was_measured() -> None:
+    measured = json.loads((ROOT / "benchmarks" / "pieces.json").read_text(encoding="utf-8"))
+    assert len(measured["rungs"]) >= 3
+    assert pieces.worst(measured) < 2
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    assert f"within a factor of {pieces.worst(measured):.1f} of what was measured" in page
+
+
+def test_the_search_of_a_plan_is_that_of_the_engine(digits: tuple[Any, Any]) -> None:
+    vectors = np.concatenate(list(made.more_rows(digits[0], made.near_neighbours(*digits), 9_000)))
+    found = pieces.NearPairs.of(vectors, 900)
+    true = neighbor_graph(Points.of(vectors), first_radius(sample_pairs(Points.of(vectors)), 900))
+    assert len(true) / 2 < found.pairs < 2 * len(true)
+    assert found.centres == 128 and 0 < found.left < 0.2
+    assert pieces.NearPairs.of(digits[0], 100)[1:] == (1.0, 1)  # too few for cells to pay
+
+
+def test_the_tables_of_what_is_left_and_of_large_sizes_are_made_from_the_json() -> None:
+    measured = json.loads((ROOT / "benchmarks" / "spread.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    assert spread.page_table(measured["sets"]) in page
+    assert paper.page_table(measured) in page
+
+
+def test_what_is_left_and_visited_is_measured_on_any_vectors(digits: tuple[Any, Any]) -> None:
+    found = spread.measured(digits[0].astype(np.float32), 0.9, 4)
+    assert found["n"] == len(digits[0]) and 0 < found["left"] <= 1 and 1 <= found["visits"] <= 4
 
 
 def test_the_table_of_pieces_is_made_from_the_json() -> None:

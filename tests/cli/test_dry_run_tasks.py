@@ -15,6 +15,7 @@ from tenpercent.cli.dry_run_tasks import describe_training_tasks, spread_cluster
 from tenpercent.cli.main import main
 from tenpercent.linkage.threads import cpus
 from tenpercent.tasks.task import Capacity, Share
+from tenpercent.tree import class_tasks
 
 TEN = Capacity(10, Share(1, 1 << 30), Share(4, 4 << 30))
 
@@ -31,6 +32,21 @@ def test_the_tasks_of_the_plan_are_those_of_the_run(vectors: Path, tmp_path: Pat
     tp.run(vectors, **request, keep=1.0, engine=engine)
     first = {task.name: task.alone for task in reversed(engine.done)}
     assert (len(first), sum(first.values())) == (int(found[1]), int(found[2]))
+
+
+def test_the_plan_of_pieces_says_groups_files_and_memory(
+    vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(class_tasks, "ALONE", 50)
+    engine = Shuffled()
+    found = plan(vectors, out=tmp_path / "run", engine=engine)
+    said = re.search(
+        r"(\d+) groups? of cells: about .* of files beside the vectors; 81 MiB in this process", str(found)
+    )
+    assert said is not None
+    assert found.memory_bytes > 3 * (80 << 20)  # this process, and the two tasks that a machine does at once
+    tp.run(vectors, out=tmp_path / "run", engine=engine)
+    assert len({task.name for task in engine.done if task.name.startswith("comparing group")}) == int(said[1])
 
 
 def test_time_is_that_of_the_longest_task_or_of_all_together() -> None:

@@ -20,7 +20,7 @@ from tenpercent.errors import UsageError
 from tenpercent.linkage import accelerators
 from tenpercent.linkage import cells as cells_module
 from tenpercent.linkage.filters import SinglesFilter
-from tenpercent.linkage.linkage import Linkage, first_merges
+from tenpercent.linkage.linkage import Linkage, check_depth, first_merges
 from tenpercent.linkage.memory import MemoryBudgetError
 from tenpercent.linkage.neighbors import neighbor_graph
 from tenpercent.linkage.pairs import RECORD
@@ -343,6 +343,12 @@ def test_the_plan_cuts_to_the_memory_of_a_task():
 def test_a_depth_that_there_is_not_is_refused(depth):
     with pytest.raises(UsageError):
         by_tasks(balls(9), cut_into(9, 0), **depth)
+
+
+def test_more_vectors_than_32_bits_can_number_are_refused():
+    check_depth(2**31 - 1, 5, None)
+    with pytest.raises(UsageError, match=r"2,147,483,648 vectors are more than the 2,147,483,647"):
+        check_depth(2**31, 5, None)
 
 
 def test_real_vectors_all_together(cifar10):

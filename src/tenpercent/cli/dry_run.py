@@ -27,9 +27,10 @@ from ..embedding.timing import IdleTimer, fastest
 from ..embedding.update import check_update
 from ..errors import bytes_text, counted, duration_text, require, without_secrets
 from ..linkage.threads import cpus
+from ..selection.stage import keep_beyond
 from ..tree.cut import Cut, check_cut, scoped
 from ..tree.memory_limit import checked_memory
-from .dry_run_tasks import class_sizes, spread_clustering
+from .dry_run_tasks import class_sizes, spread_clustering, spread_pieces
 from .quicker_ways import quicker
 
 if TYPE_CHECKING:
@@ -112,11 +113,16 @@ def plan(
         *first.steps,
         f"cluster   {n:,} × {width} values {where}: at most {duration_text(clustering)}",
     ]
+    in_pieces = False
     if size is not None:
         of_classes = class_sizes(opened, n, by_class)
         spread = spread_clustering(of_classes, 4 * width, clustering, size)
         steps, clustering = [*steps, spread.step], spread.seconds
-    if isinstance(opened, Embeddings):
+        in_pieces = not by_class and spread.in_pieces > 0
+    if size is not None and cut.keep is not None and in_pieces and isinstance(opened, Embeddings):
+        expected = spread_pieces(opened.vectors, n - round(keep_beyond(cut.keep) * n), size)
+        steps, clustering, needed = [*steps, expected.step], expected.seconds, expected.memory
+    elif isinstance(opened, Embeddings):
         needed, note = clustering_memory(opened, cut, allowed)
         steps.append(f"cluster   {note}")
     else:

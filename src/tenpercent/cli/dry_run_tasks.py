@@ -7,18 +7,21 @@ from typing import NamedTuple
 import numpy as np
 
 from ..data.sources.source import ImageSource
-from ..data.store.embeddings import Embeddings, Ints
+from ..data.store.embeddings import Embeddings, Ints, Vectors
 from ..errors import bytes_text, counted, duration_text
+from ..linkage.pieces.plan import Pieces
 from ..linkage.threads import cpus
 from ..tasks.task import Capacity
 from ..tree.class_tasks import number_large
+from ..tree.piece_forecast import NearPairs, PiecesForecast
 
 
 class SpreadClustering(NamedTuple):
-    """Clustering that is spread: a line for the plan, and its seconds."""
+    """Clustering that is spread: a line for the plan, its seconds, and the number of classes cut into pieces."""
 
     step: str
     seconds: float
+    in_pieces: int
 
 
 def spread_clustering(sizes: Ints, row_bytes: int, here: float, capacity: Capacity) -> SpreadClustering:
@@ -48,7 +51,34 @@ def spread_clustering(sizes: Ints, row_bytes: int, here: float, capacity: Capaci
         f"tasks     {classes} to cluster, {each}, {capacity.together} at once: at most "
         f"{duration_text(seconds)}; {moved} through the run folder; up to {memory} a machine beside its vectors"
     )
-    return SpreadClustering(step, seconds)
+    return SpreadClustering(step, seconds, in_pieces)
+
+
+class SpreadPieces(NamedTuple):
+    """Clustering in pieces: a line for the plan, its seconds, and the bytes that all processes of a machine take."""
+
+    step: str
+    seconds: float
+    memory: int
+
+
+def spread_pieces(vectors: Vectors, merges: int, capacity: Capacity) -> SpreadPieces:
+    """Estimate the clustering of all vectors together in pieces, from a sample of them.
+
+    Raises:
+        MemoryBudgetError: a task's memory is not enough for anything.
+    """
+    together, each, alone, _ = capacity
+    pieces = Pieces.of(vectors.shape, vectors.itemsize, together, each, alone)
+    expected = PiecesForecast.of(vectors.shape, vectors.itemsize, NearPairs.of(vectors, merges), pieces)
+    seconds = expected.seconds / (together * each.threads)
+    step = (
+        f"tasks     {counted(pieces.groups, 'group')} of cells: about {duration_text(seconds)}; "
+        f"{bytes_text(expected.files)} of files beside the vectors; {bytes_text(expected.driver)} in this process, "
+        f"{bytes_text(expected.task)} a task"
+    )
+    here = min(together, max(1, alone.threads // each.threads))
+    return SpreadPieces(step, seconds, expected.driver + here * expected.task)
 
 
 def describe_training_tasks(count: int, capacity: Capacity) -> str:

@@ -126,8 +126,15 @@ def first_merges(
     )
 
 
+MOST = 2**31 - 1  # positions are of 32 bits
+
+
 def check_depth(n: int, merges: int | None, height: float | None) -> None:
-    """Raise `UsageError` unless one of them is given, and n vectors have as many merges."""
+    """Raise `UsageError` unless one of them is given, n vectors have as many merges, and 32 bits tell them apart."""
+    if n > MOST:
+        raise UsageError(
+            f"{n:,} vectors are more than the {MOST:,} that can be clustered together; give a part of them"
+        )
     if (merges is None) == (height is None):
         raise UsageError(f"merges is {merges!r} and height {height!r}; give one of them")
     if merges is not None and not 0 <= merges <= max(n - 1, 0):

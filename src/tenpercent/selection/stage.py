@@ -32,12 +32,16 @@ def cluster_beyond(run: OpenRun, cut: Cut, memory: int | None) -> None:
     if cut.keep is None:
         cluster_run(run, depth, memory, find_gap=True)
         return
-    beyond = round(cut.keep - min(0.05, (1 - cut.keep) / 2, cut.keep / 2), 6)
     try:
-        cluster_run(run, replace(depth, keep=beyond), memory, find_gap=True)
+        cluster_run(run, replace(depth, keep=keep_beyond(cut.keep)), memory, find_gap=True)
     except MemoryBudgetError:
         cluster_run(run, depth, memory)
         log.info("the tree ends at the cut: deeper would not fit into memory")
+
+
+def keep_beyond(keep: float) -> float:
+    """Return the fraction that the tree of a run is made for, where `keep` is cut."""
+    return round(keep - min(0.05, (1 - keep) / 2, keep / 2), 6)
 
 
 def cluster_run(run: OpenRun, depth: Cut, allowed: int | None, *, find_gap: bool = False) -> Merges:
