@@ -217,13 +217,14 @@ def check(arguments: Namespace) -> None:
 
     limits = Limits(arguments.max_redundant, arguments.threshold, arguments.max_leaks)
     if limits.leaks is None:
-        refuse(arguments, ["test", "test_split", "test_labels"], "a check without --max-leaks")
+        refuse(arguments, ["test", "test_split", "test_labels", "reread"], "a check without --max-leaks")
     outcomes = []
     if limits.redundant is not None:
         outcomes.append(check_redundant(arguments.run, limits))
     if limits.leaks is not None:
         options = options_of(arguments, "test_")
-        outcomes.append(check_leaks(arguments.run, limits, arguments.test, options, arguments.out))
+        again = given(arguments, check_leaks, "run", "test", "out")
+        outcomes.append(check_leaks(arguments.run, limits, arguments.test, options, arguments.out, **again))
     for outcome in outcomes:
         _say(str(outcome))
     for path, write in ((arguments.junit, write_junit), (arguments.summary, write_markdown)):

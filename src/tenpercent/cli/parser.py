@@ -15,6 +15,7 @@ from .. import __version__
 from ..errors import nearest
 from . import commands
 from .flags import (
+    AGAIN,
     COLUMNS,
     CUT,
     DRY_RUN,
@@ -227,6 +228,7 @@ COMMANDS = (
                         flag(f"--{side}-ids", "FILE", "vectors: an id per row, .npy or .txt"),
                     )
                 ),
+                AGAIN,
                 *COLUMNS,
             ),
             EMBEDDER,
@@ -253,6 +255,7 @@ COMMANDS = (
                 "folder for the page of leaks and new embeddings (default: runs/leaks)",
                 default=Path("runs/leaks"),
             ),
+            AGAIN,
             flag("--junit", "FILE", "write the result as JUnit XML; an older file is replaced"),
             flag("--summary", "FILE", "write the result as Markdown; an older file is replaced"),
         ),
