@@ -519,7 +519,7 @@ def test_the_clean_test_set_is_exported(format_: str, photos: Path, tmp_path: Pa
         "indices": lambda: [f"{row}" for row in np.load(to / "indices.npy")],
         "folder": lambda: sorted(path.relative_to(to).as_posix() for path in to.rglob("*.*")),
         "csv": lambda: pd.read_csv(to)["id"].tolist(),
-        "hf": lambda: pq.read_table(tmp_path / "clean.parquet")["id"].to_pylist(),
+        "hf": lambda: pq.read_table(to / "data")["id"].to_pylist(),
     }
     ids = [
         f"test/{path}"

@@ -193,8 +193,7 @@ def next(arguments: Namespace) -> None:  # noqa: A001 – the command's name
 
 def export(arguments: Namespace) -> None:
     """Write the kept images in another tool's format."""
-    ignore = arguments.ignore_decisions
-    _say(str(tp.export(arguments.run, arguments.format, arguments.to, ignore_decisions=bool(ignore))))
+    _say(str(tp.export(arguments.run, **given(arguments, tp.export, "what"))))
 
 
 def leaks(arguments: Namespace) -> None:
