@@ -287,6 +287,7 @@ def test_hf_leaves_the_bars_of_datasets_as_they_were(photos: ImageSource, tmp_pa
 # ---- what can go wrong -------------------------------------------------------------------------------------------
 
 ALL = [ExportFormat.INDICES, ExportFormat.FOLDER, ExportFormat.CSV, ExportFormat.HF]
+PICTURED = [ExportFormat(one) for one in ("folder", "hf", "webdataset", "labelstudio", "cvat", "fiftyone")]
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -334,14 +335,14 @@ def test_an_empty_folder_is_filled(photos: ImageSource, tmp_path: Path, kind: Ex
     assert any((tmp_path / "kept").iterdir())
 
 
-@pytest.mark.parametrize("kind", [ExportFormat.FOLDER, ExportFormat.HF])
+@pytest.mark.parametrize("kind", PICTURED)
 def test_ready_vectors_have_no_images(photos: ImageSource, tmp_path: Path, kind: ExportFormat) -> None:
     with pytest.raises(UsageError, match="choose --format indices or csv"):
         export(selection_of(photos, KEPT), None, kind, tmp_path / "kept")
     assert sorted(tmp_path.iterdir()) == [tmp_path / "photos"]
 
 
-@pytest.mark.parametrize("kind", [ExportFormat.FOLDER, ExportFormat.HF])
+@pytest.mark.parametrize("kind", PICTURED)
 def test_an_export_into_its_own_source_is_refused(
     photos: ImageSource, tmp_path: Path, kind: ExportFormat
 ) -> None:
@@ -349,7 +350,7 @@ def test_an_export_into_its_own_source_is_refused(
         export(selection_of(photos, KEPT), photos, kind, tmp_path / "photos" / "cat" / "kept")
 
 
-@pytest.mark.parametrize("kind", [ExportFormat.FOLDER, ExportFormat.HF])
+@pytest.mark.parametrize("kind", PICTURED)
 def test_an_image_that_is_gone_leaves_nothing_half_written(
     photos: ImageSource, tmp_path: Path, kind: ExportFormat
 ) -> None:
@@ -359,7 +360,7 @@ def test_an_image_that_is_gone_leaves_nothing_half_written(
     assert sorted(tmp_path.iterdir()) == [tmp_path / "photos"]
 
 
-@pytest.mark.parametrize("kind", [ExportFormat.FOLDER, ExportFormat.HF])
+@pytest.mark.parametrize("kind", PICTURED)
 def test_another_source_is_refused(photos: ImageSource, tmp_path: Path, kind: ExportFormat) -> None:
     other = replace(photos, ids=("new.png", *photos.ids[:-1]))
     with pytest.raises(StageError, match=r"row 0 was 'cat/z\.png', is 'new\.png'"):

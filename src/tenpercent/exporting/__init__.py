@@ -85,6 +85,7 @@ def export(
         return annotators.write_cvat(boxed_set(selection, kept, source), to)
     if format is ExportFormat.FIFTYONE:
         every = Kept.of(selection, all_images=True).without(without)
+        every.check(source)
         return fiftyone.write_fiftyone(boxed_set(selection, every, source, all_images=True), to)
     if format is ExportFormat.FOLDER:
         return folder.write_folder(kept, source, to)
