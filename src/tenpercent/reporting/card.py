@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from ..data.sources.opening import split_prefix
 from ..data.store.run_folder import PLACES, RunFolder, Stage
 from ..errors import counted
 from ..selection.selection import Selection
@@ -47,6 +46,7 @@ def data_card(folder: RunFolder, selection: Selection, title: str) -> str:
     guarantee = (
         f"every removed {noun} that has a representative is no farther than {farthest} (1 − cosine) from it"
     )
+    words = ["tenpercent", "run", public_name(source.spec), *_flags(selection.settings, source.options)]
     return f"""---
 tags:
 - tenpercent
@@ -54,21 +54,25 @@ tags:
 
 # {title}
 
-What tenpercent{version} kept of {_public(source.spec)}. {describe_request(selection, noun)}: removed {removed:,} of
+What tenpercent{version} kept of {public_name(source.spec)}. {describe_request(selection, noun)}: removed {removed:,} of
 {counted(n, noun)} ({removed / n:.1%}), kept {n - removed:,}. {describe_groups(selection, noun) if removed else ""}
 
 - Method: {method}. Vectors: {vectors}.
 - Fractions: {(n - removed) / n:.2%} kept, {removed / n:.2%} removed.
 - Guarantee: {guarantee}.
-- Command: `tenpercent run {shlex.join([_public(source.spec), *_flags(selection.settings, source.options)])}`{beside}
+- Command: `{shlex.join(words)}`{beside}
 """
 
 
-def _public(spec: str) -> str:
-    """Return the name of a source without the folders above it."""
-    prefix, rest = split_prefix(spec)
-    own = rest if prefix == "hf" and not rest.startswith("/") else rest.rstrip("/").rpartition("/")[2]
-    return own if prefix is None else f"{prefix}:{own}"
+def public_name(spec: str) -> str:
+    """Return the name of a source without the folders above it, and of an address without its query."""
+    prefix, colon, rest = spec.partition(":")
+    if not colon or "/" in prefix or rest.startswith("//"):
+        prefix, rest = "", spec
+    if prefix == "hf" and not rest.startswith("/"):
+        return spec
+    last = rest.partition("?")[0].rstrip("/").rpartition("/")[2]
+    return f"{prefix}:{last}" if prefix else last
 
 
 def _flags(settings: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
