@@ -107,9 +107,13 @@ def write_vectors(folder: Path) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """48 small colour images in 2 class folders, one of them broken, beside a text file."""
+    """See `write_photos`."""
+    return write_photos(tmp_path / "photos")
+
+
+def write_photos(folder: Path) -> Path:
+    """Write 48 small colour images in 2 class folders, one of them broken, beside a text file."""
     generator = np.random.default_rng(1)
-    folder = tmp_path / "photos"
     for label, name in enumerate(["cat", "dog"]):
         (folder / name).mkdir(parents=True)
         base = generator.integers(0, 256, (12, 16, 16, 3))

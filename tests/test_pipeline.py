@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import tenpercent as tp
+from conftest import write_photos
 from tenpercent.cli.main import main
 from tenpercent.data.sources.holdout import split_holdout
 from tenpercent.data.sources.opening import open_source
@@ -21,10 +22,22 @@ QUICK = tp.Supervised(depth=8, epochs=2, batch=16, precision="float32")
 STORED = ("selection.parquet", "merges.parquet", "rejected.parquet", "embeddings/part-00000.parquet")
 
 
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photos(tmp_path_factory.mktemp("made") / "photos")
+
+
+@pytest.fixture(scope="module")
+def made(photos: Path) -> Path:
+    """A run of them; not to be changed."""
+    tp.run(photos, out=photos.parent / "run", keep=0.75, embedder=QUICK)
+    return photos.parent / "run"
+
+
 @pytest.fixture
-def run(photos: Path, tmp_path: Path) -> Path:
-    tp.run(photos, out=tmp_path / "run", keep=0.75, embedder=QUICK)
-    return tmp_path / "run"
+def run(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(made, tmp_path / "run"))
 
 
 def test_a_run_writes_what_it_says(run: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import write_photos
 from forked import start
 from tenpercent import Supervised
 from tenpercent.cli import quicker_ways
@@ -366,12 +368,19 @@ def test_a_precision_that_was_measured_is_the_one_of_a_dry_run(tmp_path: Path) -
 # ---- a dry run of an evaluation --------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def run(photos: Path, tmp_path: Path) -> Path:
-    out = tmp_path / "run"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("made") / "run"
+    photos = write_photos(out.parent / "photos")
     quick = ["--depth", "8", "--epochs", "1", "--batch", "16", "--precision", "float32"]
     assert main(["run", str(photos), "--out", str(out), "--holdout", "0.3", "--quiet", *quick]) == 0
     return out
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(made, tmp_path / "run"))
 
 
 def files_of(folder: Path) -> dict[str, tuple[bytes, int]]:

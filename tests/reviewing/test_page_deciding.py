@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 import tenpercent as tp
 from browsing import Look, look
+from forked import start_command
 
 
 def representative_of(seen: Look, position: int) -> int | None:
@@ -138,14 +139,15 @@ def test_of_two_contrary_decisions_the_second_sees_the_first(seen: Look, chromiu
 @contextmanager
 def killed_at_the_end(run: Path) -> Iterator[str]:
     """Serve in a process of its own, and end that with kill -9; gives the address."""
-    call = f"from tenpercent.reviewing.serve import serve; serve({str(run)!r}, 0, browser=False)"
-    process = subprocess.Popen([sys.executable, "-c", call], stdout=subprocess.PIPE, text=True)
+    server = start_command("review", run, "--port", 0, "--no-browser")
+    written = server.said / "out"
     try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
+        while not (found := re.search(r"(http://\S+)\n", written.read_text() if written.exists() else "")):
+            assert not server.ended(), server.wait().stderr
+            time.sleep(0.02)
+        yield found[1]
     finally:
-        process.kill()
-        process.wait()
+        server.kill()
 
 
 def columns(images: Any) -> np.ndarray:

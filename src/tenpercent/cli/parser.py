@@ -15,7 +15,6 @@ from .. import __version__
 from ..errors import nearest
 from . import commands
 from .flags import (
-    AGAIN,
     COLUMNS,
     CUT,
     DRY_RUN,
@@ -169,13 +168,7 @@ COMMANDS = (
                 "source its annotations, in any of these formats",
                 required=True,
             ),
-            flag("--to", "PATH", "file or folder to write; nothing is overwritten"),
-            flag(
-                "--push",
-                "NAME",
-                "with --format hf, instead of --to: a data set on the Hugging Face hub, private, with a data card",
-            ),
-            switch("--public", "let everybody see what is pushed"),
+            flag("--to", "PATH", "file or folder to write; nothing is overwritten", required=True),
             IGNORE_DECISIONS,
         ),
     ),
@@ -234,7 +227,6 @@ COMMANDS = (
                         flag(f"--{side}-ids", "FILE", "vectors: an id per row, .npy or .txt"),
                     )
                 ),
-                AGAIN,
                 *COLUMNS,
             ),
             EMBEDDER,
@@ -261,7 +253,6 @@ COMMANDS = (
                 "folder for the page of leaks and new embeddings (default: runs/leaks)",
                 default=Path("runs/leaks"),
             ),
-            AGAIN,
             flag("--junit", "FILE", "write the result as JUnit XML; an older file is replaced"),
             flag("--summary", "FILE", "write the result as Markdown; an older file is replaced"),
         ),

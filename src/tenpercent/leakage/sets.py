@@ -190,8 +190,6 @@ def vectors_of(
     embedder: Embedder | ByLabels | None,
     out: Path | None,
     layer: str | None,
-    *,
-    reread: bool = False,
 ) -> tuple[ComparedSet, ComparedSet]:
     """Embed the sets not embedded yet, by one network; return both with their vectors.
 
@@ -200,7 +198,6 @@ def vectors_of(
         embedder: for images that no run has embedded; None for a network trained on the training set's labels.
         out: the folder whose ``train`` and ``test`` become run folders of the sets embedded here.
         layer: the layer whose vectors to take; None for the last.
-        reread: embed anew what has changed since.
 
     Raises:
         UsageError: images beside ready vectors, or an embedder where there is nothing to embed with it.
@@ -208,9 +205,9 @@ def vectors_of(
     """
     _check_pair(train, test, embedder, out)
     if isinstance(train.content, ImageSource):
-        train = _embedded(train, test, embedder, out, reread)
+        train = _embedded(train, test, embedder, out)
     if isinstance(test.content, ImageSource):
-        test = _embedded(test, train, embedder, out, reread)
+        test = _embedded(test, train, embedder, out)
     left, right = _compared_set(train, layer), _compared_set(test, layer)
     _check_comparable(left, right)
     right = _with_classes_of(left, right)
@@ -255,7 +252,7 @@ def _is_vectors(opened: Content) -> bool:
 
 
 def _embedded(
-    one: OpenedSet, other: OpenedSet, embedder: Embedder | ByLabels | None, out: Path | None, reread: bool
+    one: OpenedSet, other: OpenedSet, embedder: Embedder | ByLabels | None, out: Path | None
 ) -> OpenedSet:
     """Embed the images of one set, by the network of the other one where that is embedded already."""
     assert isinstance(one.content, ImageSource)
@@ -263,11 +260,10 @@ def _embedded(
     to = out / one.role.lower()
     if not isinstance(other.content, RunFolder):
         assert not isinstance(one.spec, Embeddings)
-        embed(one.spec, out=to, embedder=embedder, options=one.options, reread=reread)
+        embed(one.spec, out=to, embedder=embedder, options=one.options)
         return one._replace(content=RunFolder.open(to))
     log.info("%s: %s", one.role, describe_taken(account(one.content)))
-    embedded = embed_by_run(other.content, one.content, one.options, to, embedder, reread=reread)
-    return one._replace(content=embedded)
+    return one._replace(content=embed_by_run(other.content, one.content, one.options, to, embedder))
 
 
 def _compared_set(one: OpenedSet, layer: str | None) -> ComparedSet:
