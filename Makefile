@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types layers unit stress docs lock recompile clean
+.PHONY: demo test checks lint types layers unit stress docs lock recompile clean
 .DEFAULT_GOAL := demo
 # Where the environment forbids compiled modules, each of hundreds of processes would compile torch again: 3 s.
 unexport PYTHONDONTWRITEBYTECODE
@@ -10,7 +10,12 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: .venv/.installed
 	@$(BIN)/tenpercent demo --out runs/demo
 
-test: lint types layers unit
+# The checks beside each other, and the first time beside what the tests import, then the tests.
+test: .venv/.installed
+	@$(MAKE) --no-print-directory -j 2 checks .venv/.imported
+	@$(MAKE) --no-print-directory unit
+
+checks: lint types layers
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
@@ -49,6 +54,10 @@ docs: .venv/.installed
 	  few = numpy.random.default_rng(0).normal(size=(300, 8)).astype('f4'); \
 	  tp.select(tp.cluster(tp.Embeddings.from_numpy(few), keep=0.1), keep=0.5)"
 	@touch $@
+
+# What the tests import, compiled once, or each of their three workers would compile all of it: 27 s of CPU.
+.venv/.imported: .venv/.installed
+	@$(BIN)/python -m pytest --collect-only -qq >$@ || { cat $@; rm $@; exit 1; }
 
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
