@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,16 @@ def test_a_trial_tests_as_many_of_each_class_and_its_number_alone_decides_which(
     assert np.bincount(one.labels[test]).tolist() == [20, 20, 20]
     assert np.array_equal(pool().split(4)[1], test)
     assert not np.array_equal(one.split(5)[1], test)
+
+
+def test_a_part_of_images_has_their_files() -> None:
+    whole = pool(n=20)
+    names = np.array([f"{number}.jpg" for number in range(20)], dtype=object)
+    found = replace(whole, embeddings=replace(whole.embeddings, paths=names, hashes=names)).part(
+        np.array([2, 7])
+    )
+    assert found.paths is not None and found.paths.tolist() == ["2.jpg", "7.jpg"]
+    assert found.hashes is not None and found.hashes.tolist() == ["2.jpg", "7.jpg"]
 
 
 def test_all_arms_of_a_trial_share_its_split_and_take_what_they_should() -> None:

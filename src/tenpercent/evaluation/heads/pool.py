@@ -78,6 +78,8 @@ class Pool:
             rows=own.rows[at],
             vectors=own.vectors[at],
             labels=self.labels[at],
+            paths=None if own.paths is None else own.paths[at],
+            hashes=None if own.hashes is None else own.hashes[at],
             sizes=None if own.sizes is None else own.sizes[at],
             origin="",
         )
