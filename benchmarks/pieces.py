@@ -3,6 +3,9 @@
     python benchmarks/pieces.py --data FOLDER [--rows 300000 1300000 3000000] [--keep 0.9] [--workers 2] [--memory 1.5]
                                 [--json FILE]
 
+A measurement that was killed resumes: what is done is kept in --scratch, also the tasks of an unfinished clustering in
+pieces, of which then only what was left is measured, as "resumed" in the JSON says.
+
 The vectors are made of CIFAR-10's (`made.py`), once. The two engines work on one file, one after the other, each in a
 process of its own and, in pieces, its workers; both have as many CPUs. Memory is RssAnon, looked at every 20 ms: what
 no file can bring back, so without the vectors, which both map. The merges must be the same bytes. The last line is the
@@ -17,6 +20,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -81,15 +85,18 @@ def one_engine(path: Path, merges: int, workers: int, memory: int, *, in_pieces:
     peaks.start()
     begun = time.perf_counter()
     if in_pieces:
-        with tempfile.TemporaryDirectory(dir=path.parent) as name:
-            folder = Path(name)
-            each = (1, memory)
-            pieces = Pieces.of(rows.shape, rows.itemsize, workers, each, each)
-            with Processes(workers).opened(folder) as runner:
-                found = first_merges_by_tasks(AllTogether(path, merges=merges), pieces, folder, runner)
-            seconds = time.perf_counter() - begun
-            files = [file for file in folder.rglob("*") if file.is_file()]
-            said = {"groups": pieces.groups, "files": sum(file.stat().st_size for file in files)}
+        folder, each = path.with_suffix(f".{merges}"), (1, memory)
+        resumed = folder.exists()
+        folder.mkdir(exist_ok=True)
+        pieces = Pieces.of(rows.shape, rows.itemsize, workers, each, each)
+        with Processes(workers).opened(folder) as runner:
+            found = first_merges_by_tasks(AllTogether(path, merges=merges), pieces, folder, runner)
+        seconds = time.perf_counter() - begun
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        said = {"groups": pieces.groups, "files": sum(file.stat().st_size for file in files)}
+        if resumed:
+            said["resumed"] = True  # seconds and memory are those since
+        shutil.rmtree(folder)
     else:
         found = first_merges(rows, merges=merges, resources=Resources(threads=workers))
         seconds = time.perf_counter() - begun
@@ -195,11 +202,15 @@ def main() -> None:
         merges = n - round(given.keep * n)
         row: dict[str, Any] = {"n": n, "search": NearPairs.of(np.load(path, mmap_mode="r"), merges)._asdict()}
         for engine in ("memory", "pieces"):
+            done = path.with_suffix(f".{engine}-{merges}-{given.workers}-{memory}.json")
+            if done.exists():
+                row[engine] = json.loads(done.read_text())
+                continue
             call = [sys.executable, __file__, "--one", str(path), str(merges), engine]
             call += ["--workers", str(given.workers), "--memory", str(given.memory)]
-            row[engine] = json.loads(
-                subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True).stdout
-            )
+            found = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True)
+            row[engine] = json.loads(found.stdout)
+            done.write_text(found.stdout)
         assert row["memory"]["sha256"] == row["pieces"]["sha256"]
         rungs.append(row)
         print(described(row), flush=True)

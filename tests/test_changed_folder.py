@@ -111,7 +111,7 @@ def test_a_data_set_of_what_is_left(place: Path) -> None:
     lost, *there = kept(place)
     (place / "photos" / lost).unlink()
     export(place / "run", "hf", place / "kept")
-    found = datasets.load_from_disk(place / "kept")
+    found = datasets.Dataset(pq.read_table(place / "kept" / "data" / "train-00000-of-00001.parquet"))
     assert sorted(found["id"]) == sorted(there)
     names = found.features["label"].names
     assert [names[code] for code in found["label"]] == [name.partition("/")[0] for name in found["id"]]
@@ -216,7 +216,7 @@ def test_an_export_holds_nothing_but_what_was_embedded(place: Path, how: str, fo
     if format == "folder":
         assert exported(place) == sorted(there)
     else:
-        assert sorted(pq.read_table(place / "kept.parquet", columns=["id"])["id"].to_pylist()) == sorted(
+        assert sorted(pq.read_table(place / "kept" / "data", columns=["id"])["id"].to_pylist()) == sorted(
             there
         )
 

@@ -7,6 +7,8 @@ import importlib.util
 import json
 import re
 import shlex
+import subprocess
+import textwrap
 from pathlib import Path
 from statistics import mean, stdev
 from types import ModuleType
@@ -55,6 +57,13 @@ def code_lines(page: Path) -> list[str]:
 
 def calls(page: Path) -> list[str]:
     return [line for line in code_lines(page) if line.startswith("tenpercent ")]
+
+
+def test_scripts_of_the_pages_are_ones_that_a_shell_reads() -> None:
+    text = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"^    #!/bin/bash\n(?:    .*\n)+", text, re.MULTILINE)
+    assert len(script.splitlines()) <= 10
+    subprocess.run(["bash", "-n"], input=textwrap.dedent(script), text=True, check=True)
 
 
 def test_the_page_of_commands_is_current() -> None:

@@ -15,10 +15,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from forked import command, start_command
+from selections import selection_of
+from tenpercent.data.sources.opening import open_source
+from tenpercent.data.sources.source import ImageSource
 from tenpercent.decisions.log import DecisionLog, ImageName, Kind
-from tenpercent.errors import RunFolderError
+from tenpercent.errors import RunFolderError, TenpercentError
+from tenpercent.exporting import export
 
 STORED = ("selection.parquet", "merges.parquet", "rejected.parquet", "embeddings/part-00000.parquet")
 QUICK = ["--keep", "0.75", "--depth", "8", "--epochs", "2", "--batch", "16", "--precision", "float32"]
@@ -103,6 +108,23 @@ def test_trainings_on_a_full_disk(photos: Path, small_disk: Path) -> None:
     # From memory: a thread of the Parquet reader may keep a file open after it was read, and the disk busy.
     results = pq.read_table(pa.BufferReader((out / "results.parquet").read_bytes()))
     assert results["status"].to_pylist() == ["done"] * 2
+
+
+@pytest.mark.parametrize("form", ["webdataset", "cvat", "hf", "labelstudio", "fiftyone"])
+def test_an_export_on_a_full_disk(form: str, tmp_path: Path, small_disk: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
+    for number, image in enumerate(pixels):  # 12 KB each
+        Image.fromarray(image).save(tmp_path / "photos" / f"{number}.png")
+    source = open_source(tmp_path / "photos")
+    assert isinstance(source, ImageSource)
+    selection = selection_of(source, set(range(8)))
+    resize(small_disk, "64k")
+    with pytest.raises(TenpercentError, match=r"No space left on device .*; free some space"):
+        export(selection, source, form, small_disk / "kept")
+    assert list(small_disk.iterdir()) == []
+    resize(small_disk, "8m")
+    assert export(selection, source, form, small_disk / "kept").images == 8
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029\u2066-\u206
 _IMAGE = re.compile(r"(?<![\w.-])(an )?(image)(?=s?\b(?!-))", re.IGNORECASE)
 _PASSWORD = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@")
 _QUERY = re.compile(r"(\bhttps?://[^\s'\"?]*)\?[^\s'\"]*", re.IGNORECASE)  # which may be a signature
-_COMMAND = re.compile(r"\b(?:tenpercent|ray) [a-z]+\b[^;]*")  # its flags are its own
+_COMMAND = re.compile(r"\b(?:tenpercent|ray|pip) [a-z]+\b[^;]*")  # its flags are its own
 
 
 class TenpercentError(Exception):
@@ -47,9 +47,8 @@ class TenpercentError(Exception):
     def __init__(self, *said: object) -> None:
         said = tuple(without_secrets(one) if isinstance(one, str) else one for one in said)
         super().__init__(*said)
-        flags = _FLAG.findall(_COMMAND.sub("", " ".join(map(str, said))))
-        if flags:
-            names = ", ".join(dict.fromkeys(flag.replace("-", "_") for flag in flags))
+        if flags := flags_named(" ".join(map(str, said))):
+            names = ", ".join(flag.replace("-", "_") for flag in flags)
             self.add_note(
                 f"In Python, as arguments, or as fields of SourceOptions, Cut and the embedder: {names}"
             )
@@ -87,6 +86,11 @@ class LockedError(RunFolderError):
 
 class StageError(RunFolderError):
     """A stage is missing, or its files were made with other settings."""
+
+
+def flags_named(message: str) -> list[str]:
+    """Return the options that a message names without dashes, each once, but for those of commands in it."""
+    return list(dict.fromkeys(_FLAG.findall(_COMMAND.sub("", message))))
 
 
 def nearest(name: object, known: Iterable[str], limit: int = 3) -> str:

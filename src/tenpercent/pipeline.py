@@ -333,9 +333,11 @@ def explain(what: str | Path, name: str | int) -> Explanation:
 def export(
     what: str | Path,
     format: ExportFormat | str,  # noqa: A002 – the flag's name
-    to: str | Path,
+    to: str | Path | None = None,
     *,
     ignore_decisions: bool = False,
+    push: str | None = None,
+    public: bool = False,
 ) -> ExportSummary:
     """Write the kept images of a run in another tool's format.
 
@@ -345,6 +347,8 @@ def export(
             boxes their own.
         to: the path to write to; nothing there is overwritten.
         ignore_decisions: write the cut as if there were no decisions.
+        push: instead of `to`, for ``hf``: the name of a data set on the Hugging Face hub, with nothing in it.
+        public: make that data set public; by default it is private.
 
     Returns:
         What was written and what was left out, as text by ``str``.
@@ -353,13 +357,22 @@ def export(
         UsageError: an unknown format, or a path at which something exists.
         StageError: the run folder holds no selection.
     """
-    from .exporting import ExportFormat, describe_change
+    from .exporting import ExportFormat, HubSet, describe_change
     from .exporting import export as write
+    from .exporting import push as write_to_hub
+    from .reporting.card import data_card
     from .reporting.summary import describe_left_out
     from .selection.current import current_selection, cut_since
     from .selection.stored import OpenRun
 
     run, chosen = OpenRun.open(what), ExportFormat(format)
+    if (
+        (to is None) == (push is None)
+        or (push is None and public)
+        or (push and chosen is not ExportFormat.HF)
+    ):
+        raise UsageError("give --to PATH, or --format hf --push NAME, with --public if everybody may see it")
+    target = run.folder.path / "push" if to is None else as_path(to, "the target of an export")
     where = run.folder.source.options.get("where")
     if where is not None and chosen is ExportFormat.INDICES:
         raise UsageError(
@@ -378,13 +391,12 @@ def export(
         if chosen.has_images:
             raise
         notes = [f"The source was not looked at: {gone}."]
-    found = write(
-        selection,
-        source,
-        chosen,
-        as_path(to, "the target of an export"),
-        without={*change.gone, *change.replaced},
-    )
+    without = {*change.gone, *change.replaced}
+    card = data_card(run.folder, selection, push or target.name) if chosen is ExportFormat.HF else ""
+    if push is None:
+        found = write(selection, source, chosen, target, without, card)
+    else:
+        found = write_to_hub(selection, source, HubSet(push, not public, target), without, card)
     noun = run.folder.source.noun
     if noun == "object" and chosen.has_boxes:  # it holds the images of the objects
         noun = "image"

@@ -26,7 +26,7 @@ from selections import selection_of
 from tenpercent.data.sources.opening import open_source
 from tenpercent.data.sources.source import ImageSource
 from tenpercent.errors import StageError, TenpercentError, UsageError
-from tenpercent.exporting import ExportFormat, export, folder
+from tenpercent.exporting import ExportFormat, export, folder, hf
 from tenpercent.exporting.kept import Kept
 from tenpercent.exporting.names import FreeNames, safe_name
 
@@ -244,15 +244,18 @@ def test_names_are_given_out_once_whatever_their_case() -> None:
 # ---- Hugging Face ------------------------------------------------------------------------------------------------
 
 
-def test_hf_is_read_by_datasets_from_disk_and_from_parquet(photos: ImageSource, tmp_path: Path) -> None:
+def loaded(to: Path) -> datasets.Dataset:
+    """The data set as its one file of Parquet declares it."""
+    return datasets.Dataset(pq.read_table(to / "data" / "train-00000-of-00001.parquet"))
+
+
+def test_hf_is_read_by_datasets(photos: ImageSource, tmp_path: Path) -> None:
     to = tmp_path / "kept"
     summary = export(selection_of(photos, KEPT | {4}), photos, ExportFormat.HF, to)
-    assert summary.paths == (to, tmp_path / "kept.parquet")
-    saved = datasets.load_from_disk(str(to))
-    parquet = datasets.load_dataset(
-        "parquet", data_files=str(tmp_path / "kept.parquet"), split="train", cache_dir=str(tmp_path / "cache")
-    )
-    for found in (saved, parquet):
+    assert summary.paths == (to,)
+    whole = datasets.load_dataset(str(to), cache_dir=str(tmp_path / "cache"))
+    assert list(whole) == ["train"]
+    for found in (whole["train"], loaded(to)):
         assert found.features == datasets.Features(
             id=datasets.Value("string"),
             image=datasets.Image(),
@@ -270,7 +273,7 @@ def test_hf_of_unlabelled_pixels(tmp_path: Path) -> None:
     images = [np.full((4, 4), value, dtype=np.uint8) for value in range(3)]
     source = in_memory(images)
     export(selection_of(source, {2, 1}), source, ExportFormat.HF, tmp_path / "kept")
-    found = datasets.load_from_disk(str(tmp_path / "kept"))
+    found = loaded(tmp_path / "kept")
     assert found.column_names == ["id", "image"]
     assert [np.asarray(image).max() for image in found["image"]] == [1, 2]
 
@@ -284,6 +287,7 @@ def test_hf_leaves_the_bars_of_datasets_as_they_were(photos: ImageSource, tmp_pa
 # ---- what can go wrong -------------------------------------------------------------------------------------------
 
 ALL = [ExportFormat.INDICES, ExportFormat.FOLDER, ExportFormat.CSV, ExportFormat.HF]
+PICTURED = [ExportFormat(one) for one in ("folder", "hf", "webdataset", "labelstudio", "cvat", "fiftyone")]
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -310,11 +314,18 @@ def test_the_current_folder_is_refused_like_any_other(
     assert sorted(tmp_path.iterdir()) == [tmp_path / "photos"]
 
 
-def test_hf_refuses_a_parquet_file_that_is_there(photos: ImageSource, tmp_path: Path) -> None:
-    (tmp_path / "kept.parquet").write_text("mine")
-    with pytest.raises(UsageError, match=r"kept\.parquet exists already"):
-        export(selection_of(photos, KEPT), photos, ExportFormat.HF, tmp_path / "kept")
-    assert not (tmp_path / "kept").exists()
+def test_hf_of_many_bytes_is_in_several_files_with_the_same_bytes_each_time(
+    photos: ImageSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hf, "FILE_BYTES", 1)
+    monkeypatch.setattr(hf, "BATCH", 3)
+    for name in ("first", "second"):
+        export(selection_of(photos, KEPT | {4}), photos, ExportFormat.HF, tmp_path / name)
+    first, second = (sorted((tmp_path / name / "data").iterdir()) for name in ("first", "second"))
+    assert [file.name for file in first] == ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]
+    assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
+    whole = datasets.load_dataset(str(tmp_path / "first"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert whole["id"][:] == [photos.ids[row] for row in [0, 1, 3, 4, 5]]
 
 
 @pytest.mark.parametrize("kind", [ExportFormat.INDICES, ExportFormat.FOLDER, ExportFormat.HF])
@@ -324,14 +335,14 @@ def test_an_empty_folder_is_filled(photos: ImageSource, tmp_path: Path, kind: Ex
     assert any((tmp_path / "kept").iterdir())
 
 
-@pytest.mark.parametrize("kind", [ExportFormat.FOLDER, ExportFormat.HF])
+@pytest.mark.parametrize("kind", PICTURED)
 def test_ready_vectors_have_no_images(photos: ImageSource, tmp_path: Path, kind: ExportFormat) -> None:
     with pytest.raises(UsageError, match="choose --format indices or csv"):
         export(selection_of(photos, KEPT), None, kind, tmp_path / "kept")
     assert sorted(tmp_path.iterdir()) == [tmp_path / "photos"]
 
 
-@pytest.mark.parametrize("kind", [ExportFormat.FOLDER, ExportFormat.HF])
+@pytest.mark.parametrize("kind", PICTURED)
 def test_an_export_into_its_own_source_is_refused(
     photos: ImageSource, tmp_path: Path, kind: ExportFormat
 ) -> None:
@@ -339,7 +350,7 @@ def test_an_export_into_its_own_source_is_refused(
         export(selection_of(photos, KEPT), photos, kind, tmp_path / "photos" / "cat" / "kept")
 
 
-@pytest.mark.parametrize("kind", [ExportFormat.FOLDER, ExportFormat.HF])
+@pytest.mark.parametrize("kind", PICTURED)
 def test_an_image_that_is_gone_leaves_nothing_half_written(
     photos: ImageSource, tmp_path: Path, kind: ExportFormat
 ) -> None:
@@ -349,7 +360,7 @@ def test_an_image_that_is_gone_leaves_nothing_half_written(
     assert sorted(tmp_path.iterdir()) == [tmp_path / "photos"]
 
 
-@pytest.mark.parametrize("kind", [ExportFormat.FOLDER, ExportFormat.HF])
+@pytest.mark.parametrize("kind", PICTURED)
 def test_another_source_is_refused(photos: ImageSource, tmp_path: Path, kind: ExportFormat) -> None:
     other = replace(photos, ids=("new.png", *photos.ids[:-1]))
     with pytest.raises(StageError, match=r"row 0 was 'cat/z\.png', is 'new\.png'"):
@@ -403,7 +414,9 @@ def test_kept_is_sorted_by_row_whatever_the_ids(photos: ImageSource) -> None:
 
 def test_parquet_carries_its_features_without_datasets(photos: ImageSource, tmp_path: Path) -> None:
     export(selection_of(photos, KEPT), photos, ExportFormat.HF, tmp_path / "kept")
-    assert b"huggingface" in pq.read_schema(tmp_path / "kept.parquet").metadata
+    assert (
+        b"huggingface" in pq.read_schema(tmp_path / "kept" / "data" / "train-00000-of-00001.parquet").metadata
+    )
 
 
 # ---- sources that are tables already -------------------------------------------------------------------------------
@@ -443,13 +456,6 @@ def check_table(found: datasets.Dataset, table: datasets.Dataset) -> None:
     assert found[0]["img"].size == (6, 5)
 
 
-def read_both(to: Path, cache: Path) -> list[datasets.Dataset]:
-    parquet = datasets.load_dataset(
-        "parquet", data_files=f"{to}.parquet", split="train", cache_dir=str(cache)
-    )
-    return [datasets.load_from_disk(str(to)), parquet]
-
-
 def test_hf_keeps_all_columns_and_features_of_parquet(table: datasets.Dataset, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     table.select(range(3)).to_parquet(tmp_path / "in" / "a.parquet", batch_size=2)
@@ -457,8 +463,7 @@ def test_hf_keeps_all_columns_and_features_of_parquet(table: datasets.Dataset, t
     source = open_source(tmp_path / "in")
     assert isinstance(source, ImageSource)
     export(selection_of(source, TABLE_KEPT), source, ExportFormat.HF, tmp_path / "kept")
-    for found in read_both(tmp_path / "kept", tmp_path / "cache"):
-        check_table(found, table)
+    check_table(loaded(tmp_path / "kept"), table)
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
@@ -470,8 +475,7 @@ def test_hf_keeps_all_columns_and_features_of_a_data_set(
     source = open_source(f"hf:{tmp_path / 'in'}")
     assert isinstance(source, ImageSource)
     export(selection_of(source, TABLE_KEPT), source, ExportFormat.HF, tmp_path / "kept")
-    for found in read_both(tmp_path / "kept", tmp_path / "cache"):
-        check_table(found, table)
+    check_table(loaded(tmp_path / "kept"), table)
 
 
 def test_hf_takes_in_the_files_that_a_data_set_names(
@@ -485,9 +489,8 @@ def test_hf_takes_in_the_files_that_a_data_set_names(
     expected = [source.read(row) for row in (0, 2)]
     export(selection_of(source, {0, 2}), source, ExportFormat.HF, tmp_path / "kept")
     shutil.rmtree(tmp_path / "photos")
-    for found in read_both(tmp_path / "kept", tmp_path / "cache"):
-        raw = found.cast_column("image", datasets.Image(decode=False))
-        assert [image["bytes"] for image in raw["image"]] == expected
+    raw = loaded(tmp_path / "kept").cast_column("image", datasets.Image(decode=False))
+    assert [image["bytes"] for image in raw["image"]] == expected
 
 
 def test_parquet_without_features_gets_its_images_declared(tmp_path: Path) -> None:
@@ -502,7 +505,7 @@ def test_parquet_without_features_gets_its_images_declared(tmp_path: Path) -> No
     source = open_source(tmp_path / "in.parquet")
     assert isinstance(source, ImageSource)
     export(selection_of(source, {0, 2}), source, ExportFormat.HF, tmp_path / "kept")
-    found = datasets.load_from_disk(str(tmp_path / "kept"))
+    found = loaded(tmp_path / "kept")
     assert found.features == datasets.Features(image=datasets.Image(), label=datasets.Value("string"))
     assert found["label"][:] == ["ant", "ant"]
     assert found[1]["image"].getpixel((0, 0)) == (2, 253, 1)
@@ -539,7 +542,7 @@ def test_parquet_that_names_files_is_exported_with_their_bytes(photos: ImageSour
     source = open_source(tmp_path / "photos" / "in.parquet")
     assert isinstance(source, ImageSource)
     export(selection_of(source, {0, 2}), source, ExportFormat.HF, tmp_path / "kept")
-    found = datasets.load_from_disk(str(tmp_path / "kept")).cast_column("image", datasets.Image(decode=False))
+    found = loaded(tmp_path / "kept").cast_column("image", datasets.Image(decode=False))
     assert [image["bytes"] for image in found["image"]] == [photos.read(0), photos.read(2)]
     assert found["n"][:] == [1, 3]
 
@@ -551,6 +554,6 @@ def test_parquet_files_of_different_columns_keep_all_of_them(table: datasets.Dat
     source = open_source(tmp_path / "in")
     assert isinstance(source, ImageSource)
     export(selection_of(source, TABLE_KEPT), source, ExportFormat.HF, tmp_path / "kept")
-    found = datasets.load_from_disk(str(tmp_path / "kept"))
+    found = loaded(tmp_path / "kept")
     assert found.features == table.features
     assert [taken is None for taken in found["taken"]] == [False, True, True, True]

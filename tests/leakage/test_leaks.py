@@ -519,7 +519,7 @@ def test_the_clean_test_set_is_exported(format_: str, photos: Path, tmp_path: Pa
         "indices": lambda: [f"{row}" for row in np.load(to / "indices.npy")],
         "folder": lambda: sorted(path.relative_to(to).as_posix() for path in to.rglob("*.*")),
         "csv": lambda: pd.read_csv(to)["id"].tolist(),
-        "hf": lambda: pq.read_table(tmp_path / "clean.parquet")["id"].to_pylist(),
+        "hf": lambda: pq.read_table(to / "data")["id"].to_pylist(),
     }
     ids = [
         f"test/{path}"
@@ -689,3 +689,19 @@ def test_columns_are_named_for_the_set_that_is_a_source(photos: Path, tmp_path: 
     assert (
         main(["leaks", str(tmp_path / "run"), "--image-column", "picture", "--out", str(tmp_path / "x")]) == 2
     )
+
+
+def test_a_test_set_that_has_changed_is_embedded_anew_on_request(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tp.run(photos / "train", out=tmp_path / "run", embedder=pixels)
+    asked = {"embedder": pixels, "threshold": 0.05, "out": tmp_path / "out"}
+    before = tp.leaks(tmp_path / "run", photos / "test", **asked)
+    (photos / "test/dog/new.png").write_bytes(encoded(noise(77)))
+    with pytest.raises(RunFolderError, match=r"the number of images was .*start over with --reread"):
+        tp.leaks(tmp_path / "run", photos / "test", **asked)
+    found = tp.leaks(tmp_path / "run", photos / "test", **asked, reread=True)
+    assert len(found.test) == len(before.test) + 1
+    assert (tmp_path / "out/test/earlier/1").is_dir()
+    assert len(tp.leaks(tmp_path / "run", photos / "test", **asked, reread=True).test) == len(found.test)
+    assert not (tmp_path / "out/test/earlier/2").exists()

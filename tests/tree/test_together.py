@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from examples import some
 from hard_vectors import CONSTRAINTS, assert_same, constraints, first_of, hard_inputs, hard_vectors, up_to
-from tenpercent.errors import UsageError
+from tenpercent.errors import RunFolderError, UsageError
 from tenpercent.linkage import accelerators
 from tenpercent.linkage import cells as cells_module
 from tenpercent.linkage.filters import SinglesFilter
@@ -32,6 +32,7 @@ from tenpercent.tasks.task import Capacity, Finished, Share, Task, perform
 from tenpercent.tree.together import AllTogether, first_merges_by_tasks
 
 ROOM = 1 << 28
+FULL = Path("/dev/full")
 
 
 class AnyOrder:
@@ -343,6 +344,25 @@ def test_the_plan_cuts_to_the_memory_of_a_task():
 def test_a_depth_that_there_is_not_is_refused(depth):
     with pytest.raises(UsageError):
         by_tasks(balls(9), cut_into(9, 0), **depth)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize("stage", ["hashing", "comparing group", "sorting pairs", "merging share"])
+def test_a_full_disk_is_one_line_in_every_task(tmp_path, monkeypatch, stage):
+    np.save(tmp_path / "vectors.npy", balls(500))
+    opened = Path.open
+
+    class OnFullDisk(AnyOrder):
+        def run(self, tasks):
+            with monkeypatch.context() as patch:
+                if tasks[0].name.startswith(stage):
+                    patch.setattr(Path, "open", lambda path, how: opened(FULL if how == "wb" else path, how))
+                yield from super().run(tasks)
+
+    job = AllTogether(tmp_path / "vectors.npy", merges=100)
+    with pytest.raises(RunFolderError, match=r"can't write .*: No space left on device"):
+        first_merges_by_tasks(job, Pieces(200, 3, 2, ROOM), tmp_path / "work", OnFullDisk(0))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_more_vectors_than_32_bits_can_number_are_refused():

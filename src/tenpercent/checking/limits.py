@@ -114,7 +114,13 @@ def check_redundant(run: str | Path, limits: Limits) -> Outcome:
 
 
 def check_leaks(
-    run: str | Path, limits: Limits, test: str | Path | None, options: SourceOptions, out: str | Path
+    run: str | Path,
+    limits: Limits,
+    test: str | Path | None,
+    options: SourceOptions,
+    out: str | Path,
+    *,
+    reread: bool = False,
 ) -> Outcome:
     """Count the test images that have a near-duplicate among those of a run: see `leakage.find.leaks`.
 
@@ -124,11 +130,12 @@ def check_leaks(
         test: the test set; None for the test split of the run's own source.
         options: of the test set.
         out: the folder for the page that shows them, and for new embeddings.
+        reread: embed a test set anew that has changed since.
     """
     from ..leakage.find import leaks
 
     assert limits.leaks is not None
-    found = leaks(run, test, test_options=options, out=out)
+    found = leaks(run, test, test_options=options, out=out, reread=reread)
     ids, pairs = found.ids.tolist(), found.pairs
     others = found.train.embeddings.ids[pairs.j[found.surest]].tolist()
     return Outcome(

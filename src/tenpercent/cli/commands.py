@@ -193,8 +193,7 @@ def next(arguments: Namespace) -> None:  # noqa: A001 – the command's name
 
 def export(arguments: Namespace) -> None:
     """Write the kept images in another tool's format."""
-    ignore = arguments.ignore_decisions
-    _say(str(tp.export(arguments.run, arguments.format, arguments.to, ignore_decisions=bool(ignore))))
+    _say(str(tp.export(arguments.run, **given(arguments, tp.export, "what"))))
 
 
 def leaks(arguments: Namespace) -> None:
@@ -217,13 +216,14 @@ def check(arguments: Namespace) -> None:
 
     limits = Limits(arguments.max_redundant, arguments.threshold, arguments.max_leaks)
     if limits.leaks is None:
-        refuse(arguments, ["test", "test_split", "test_labels"], "a check without --max-leaks")
+        refuse(arguments, ["test", "test_split", "test_labels", "reread"], "a check without --max-leaks")
     outcomes = []
     if limits.redundant is not None:
         outcomes.append(check_redundant(arguments.run, limits))
     if limits.leaks is not None:
         options = options_of(arguments, "test_")
-        outcomes.append(check_leaks(arguments.run, limits, arguments.test, options, arguments.out))
+        again = given(arguments, check_leaks, "run", "test", "out")
+        outcomes.append(check_leaks(arguments.run, limits, arguments.test, options, arguments.out, **again))
     for outcome in outcomes:
         _say(str(outcome))
     for path, write in ((arguments.junit, write_junit), (arguments.summary, write_markdown)):

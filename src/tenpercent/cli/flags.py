@@ -125,6 +125,10 @@ def one_of(*flags: Flag) -> Group:
 
 
 LABEL_FILE = "text file with a file name and a class per line"
+AGAIN = switch(
+    "--reread",
+    "embed a set anew that has changed since FOLDER was made; its earlier vectors move to FOLDER/…/earlier",
+)
 COLUMNS = (
     flag(
         "--image-column",

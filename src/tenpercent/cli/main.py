@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..errors import TenpercentError, UsageError, cant_write, disk_remedy, one_line, reason_of
+from .named_options import placed
 from .parser import parse
 
 log = logging.getLogger("tenpercent")
@@ -42,7 +43,7 @@ def _call(arguments: argparse.Namespace) -> int:
         with quiet(bool(arguments.quiet)), _confirmed(arguments):
             arguments.function(arguments)
     except TenpercentError as error:
-        return _fail(str(error), error.exit_status)
+        return _fail(placed(str(error), arguments.command), error.exit_status)
     except KeyboardInterrupt:
         return _fail("stopped; the same command resumes", 130)
     except BrokenPipeError:

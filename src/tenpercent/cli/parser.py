@@ -15,6 +15,7 @@ from .. import __version__
 from ..errors import nearest
 from . import commands
 from .flags import (
+    AGAIN,
     COLUMNS,
     CUT,
     DRY_RUN,
@@ -168,7 +169,13 @@ COMMANDS = (
                 "source its annotations, in any of these formats",
                 required=True,
             ),
-            flag("--to", "PATH", "file or folder to write; nothing is overwritten", required=True),
+            flag("--to", "PATH", "file or folder to write; nothing is overwritten"),
+            flag(
+                "--push",
+                "NAME",
+                "with --format hf, instead of --to: a data set on the Hugging Face hub, private, with a data card",
+            ),
+            switch("--public", "let everybody see what is pushed"),
             IGNORE_DECISIONS,
         ),
     ),
@@ -227,6 +234,7 @@ COMMANDS = (
                         flag(f"--{side}-ids", "FILE", "vectors: an id per row, .npy or .txt"),
                     )
                 ),
+                AGAIN,
                 *COLUMNS,
             ),
             EMBEDDER,
@@ -253,6 +261,7 @@ COMMANDS = (
                 "folder for the page of leaks and new embeddings (default: runs/leaks)",
                 default=Path("runs/leaks"),
             ),
+            AGAIN,
             flag("--junit", "FILE", "write the result as JUnit XML; an older file is replaced"),
             flag("--summary", "FILE", "write the result as Markdown; an older file is replaced"),
         ),

@@ -31,6 +31,8 @@ def embed_by_run(
     options: SourceOptions,
     to: Path,
     embedder: Embedder | ByLabels | None = None,
+    *,
+    reread: bool = False,
 ) -> RunFolder:
     """Embed other images by the network of a run, unless that is done; return the folder of their vectors.
 
@@ -40,12 +42,16 @@ def embed_by_run(
         options: those that the source was opened with.
         to: the folder.
         embedder: needed where the run's is a module or a function, which no folder can store.
+        reread: set aside what the folder holds where that is of other images.
 
     Raises:
         StageError, UsageError: see `of_run.embed_like`.
     """
     made_by = borrowed(run)
-    folder = RunFolder.create(to, replace(account(source), options=options.as_json()))
+    about = replace(account(source), options=options.as_json())
+    if reread and (old := RunFolder.at(to)).json_path.exists() and old.source.differences(about):
+        old.set_aside(about)
+    folder = RunFolder.create(to, about)
     if is_borrowed(folder, made_by):
         return folder
     log.info("embedding %s of %s by the network of %s", counted(len(source), "image"), source.spec, run.path)

@@ -18,7 +18,7 @@ from ..data.store.embeddings import Embeddings, Ints
 from ..data.store.files import fingerprint
 from ..data.store.run_folder import RunFolder, Stage
 from ..embedding.settings import Supervised
-from ..errors import StageError, UsageError, require
+from ..errors import StageError, UsageError, quoted, require
 from .trials import FULL, RANDOM, SEMANTIC, Trial, plan_trials
 
 if TYPE_CHECKING:
@@ -87,12 +87,18 @@ def check_classes(run: RunFolder) -> None:
     if "by" in run.source.taken:
         raise UsageError(
             f"the images of {run.path} are grouped by {run.source.options['by']}, whose values are no classes to "
-            "train on; evaluate a run made without --by"
+            "train on; train networks on its selection as a list, in a run of the same images by class: "
+            f"tenpercent export {quoted(run.path)} --format indices --to kept; "
+            "tenpercent evaluate OTHER --preset NAME --arms full random by=kept/indices.npy"
         )
     if SETS in run.source.taken:
         raise UsageError(
             f"the labels of {run.path} are sets of classes, not classes to train on; evaluate a run of its objects "
-            "(--unit object)"
+            "(tenpercent run --unit object)"
+        )
+    if run.source.noun == "object":
+        log.warning(
+            "training runs classify the boxes, they do not find them: this is no proof for a detector"
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..data.sources.boxes.opening import BoxFormat
 from ..errors import UsageError
+from .hub import HubSet
 from .kept import Kept
 from .summary import ExportFormat, ExportSummary, describe_change
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from ..data.sources.source import ImageSource
     from ..selection.selection import Selection
 
-__all__ = ["ExportFormat", "ExportSummary", "describe_change", "export"]
+__all__ = ["ExportFormat", "ExportSummary", "HubSet", "describe_change", "export", "push"]
 
 
 def export(
@@ -24,6 +25,7 @@ def export(
     format: ExportFormat | str,  # noqa: A002
     to: Path,
     without: Collection[str] = (),
+    card: str = "",
 ) -> ExportSummary:
     """Write the kept images of `selection`, in the order of the source.
 
@@ -33,13 +35,14 @@ def export(
         format: `indices` (``indices.npy``, int64[k], and ``indices.txt``: row numbers in the source),
             `folder` (a subfolder a class; hard links to the source's files where that is possible),
             `csv` (a row a kept image, with all columns of ``selection.table``),
-            `hf` (a folder for ``datasets.load_from_disk`` and a Parquet file beside it); of videos `times` (a table of
+            `hf` (a folder of Parquet files for ``datasets.load_dataset``); of videos `times` (a table of
             the kept frames' times) and `cut` (a list of the kept stretches for ffmpeg); `coco`, `yolo` and `voc` (of a
             source with boxes these and the images); `webdataset` (a folder of tar files, a sample a kept image),
             `labelstudio` (a folder with a list of tasks and the images), `cvat` (a zip file), `fiftyone` (a folder with
             all images, also the removed ones).
         to: the folder to make, the file for `csv` and `cvat`; written whole or not at all, and never over anything.
         without: ids of missing images; formats with images leave them out.
+        card: the text of the ``README.md`` of `hf`; "" for none.
 
     Returns:
         The summary of the files written.
@@ -82,5 +85,27 @@ def export(
         return annotators.write_cvat(boxed_set(selection, kept, source), to)
     if format is ExportFormat.FIFTYONE:
         every = Kept.of(selection, all_images=True).without(without)
+        every.check(source)
         return fiftyone.write_fiftyone(boxed_set(selection, every, source, all_images=True), to)
-    return (folder.write_folder if format is ExportFormat.FOLDER else hf.write_dataset)(kept, source, to)
+    if format is ExportFormat.FOLDER:
+        return folder.write_folder(kept, source, to)
+    return hf.write_dataset(kept, source, to, card)
+
+
+def push(
+    selection: Selection,
+    source: ImageSource | None,
+    to: HubSet,
+    without: Collection[str] = (),
+    card: str = "",
+) -> ExportSummary:
+    """Push the kept images of `selection` to the Hugging Face hub; see `hub.push_dataset`."""
+    from .hub import push_dataset
+
+    if source is None:
+        raise UsageError(
+            "this run was made from ready vectors: it has no images to push; choose --format csv"
+        )
+    kept = Kept.of(selection).without(without)
+    kept.check(source)
+    return push_dataset(kept, source, to, card)

@@ -107,8 +107,8 @@ def write_cvat(boxed: BoxedSet, to: Path) -> ExportSummary:
                 xml.flush()
                 _pack(pack, temporary / "annotations.xml", "annotations.xml")
         (done,) = place({temporary / "kept.zip": to})
-    said = "in CVAT, make a project with these classes as labels, and import the file there as CVAT 1.1"
-    return ExportSummary(ExportFormat.CVAT, (done,), len(boxed), (*boxed.notes(), said))
+    said = "in CVAT, make a project with the classes as labels, and import the file there as CVAT 1.1"
+    return ExportSummary(ExportFormat.CVAT, (done,), len(boxed), (*boxed.notes(packed=True), said))
 
 
 def _head(boxed: BoxedSet) -> Iterator[str]:

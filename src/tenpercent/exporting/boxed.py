@@ -177,9 +177,9 @@ class BoxedSet:
                 kind = found.class_names[found.kind[box]]
                 yield Box(kind, (left, top, right, bottom), known.get(found.name(box), {}))
 
-    def notes(self) -> tuple[str, ...]:
-        """Return notes on the images that were written, and on what was left out."""
-        said = list(notes(self.how, [], Counter()))
+    def notes(self, *, packed: bool = False) -> tuple[str, ...]:
+        """Return notes on the images that were written, as files or packed into one, and on what was left out."""
+        said = [] if packed else list(notes(self.how, [], Counter()))
         if self.found is None:
             return tuple(said)
         said.insert(
@@ -207,7 +207,7 @@ class BoxedSet:
 def boxed_set(selection: Selection, kept: Kept, source: ImageSource, *, all_images: bool = False) -> BoxedSet:
     """Return the images to write: the kept ones or all, and of annotated ones the whole images with all their boxes."""
     if not source.annotations:
-        return BoxedSet(source, kept)
+        return BoxedSet(source.reading(kept.rows), kept)
     found = annotations_of(source)
     keeps, missing = set(images_kept(selection, found.files, source.unit)), set(found.missing)
     known = set(found.files) if source.unit is Unit.OBJECT else set(kept.table["id"].to_pylist())

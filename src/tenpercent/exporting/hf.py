@@ -1,9 +1,10 @@
-"""The kept images as a Hugging Face data set: a folder for `load_from_disk` and a Parquet file beside it."""
+"""The kept images as a Hugging Face data set: Parquet files and a data card, in a folder or pushed to the hub."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,50 +24,62 @@ from .targets import building, check_free, check_outside, place
 
 BATCH = 100  # rows of a row group: images are large, and the Hub's own files have small ones
 BATCH_BYTES = 64 << 20
+FILE_BYTES = 500_000_000
 
 
-def write_dataset(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
-    """Write the folder `to` for ``datasets.load_from_disk`` and the file ``to.parquet``.
+def write_dataset(kept: Kept, source: ImageSource, to: Path, card: str = "") -> ExportSummary:
+    """Write the folder `to` for ``datasets.load_dataset``: ``data/train-00000-of-00001.parquet`` and a ``README.md``.
 
     A source that is a table keeps all its columns and features. Of others the columns are ``id``,
     ``image`` (the original bytes, PNG where it came as pixels) and, where there are labels, ``label``
     with the names of the classes.
 
+    Args:
+        kept: the images.
+        source: where they come from.
+        to: the folder.
+        card: the text of ``README.md``; none is written where it is empty.
+
     Raises:
-        UsageError: one of the two exists, or `to` lies within the source.
+        UsageError: `to` is not empty, or lies within the source.
         MissingExtraError: the package `datasets` is not installed.
         TenpercentError: an image can't be read, or `to` can't be written.
     """
     datasets = require("datasets", "export")
     check_free(to)
-    parquet = to.with_name(f"{to.name}.parquet")
-    check_free(parquet)
     check_outside(to, source)
-    source = source.reading(kept.rows)
-    with building(to) as temporary, quiet_datasets(datasets, always=True):
-        folder, table, file = temporary / "dataset", temporary / "rows.arrow", temporary / "rows.parquet"
-        write_rows(datasets, rows_of(datasets, kept, source), len(kept), table, file)
-        datasets.Dataset.from_file(str(table)).save_to_disk(folder)
-        paths = place({folder: to, file: parquet})
+    with building(to) as temporary:
+        fill(datasets, kept, source, temporary / "kept", card)
+        paths = place({temporary / "kept": to})
     return ExportSummary(ExportFormat.HF, paths, len(kept))
 
 
-def write_rows(datasets: Any, rows: pa.RecordBatchReader, n: int, table: Path, file: Path) -> None:
-    """Write n rows as an Arrow stream, which `datasets` opens without a copy, and as Parquet."""
-    schema = features(datasets, rows.schema).arrow_schema
-    with (
-        pa.OSFile(str(table), "wb") as sink,
-        pa.ipc.new_stream(sink, schema) as arrow,
-        pq.ParquetWriter(file, schema) as parquet,
-        bar(n, "Writing images", "images") as progress,
-    ):
-        for batch in rows:
-            if len(batch) == 0:
-                continue  # `datasets` can't read a file whose first row group is empty
-            typed = datasets.table.table_cast(pa.Table.from_batches([batch], rows.schema), schema)
-            arrow.write_table(typed)
-            parquet.write_table(typed)
-            progress.update(len(typed))
+def fill(datasets: Any, kept: Kept, source: ImageSource, folder: Path, card: str) -> None:
+    """Write Parquet files of `FILE_BYTES` each, before compression, and the card into a new folder."""
+    source = source.reading(kept.rows)
+    (folder / "data").mkdir(parents=True)
+    if card:
+        (folder / "README.md").write_text(card, encoding="utf-8")
+    split = source.split if re.fullmatch(r"\w+", source.split) else "train"
+    with quiet_datasets(datasets, always=True), bar(len(kept), "Writing images", "images") as progress:
+        rows = rows_of(datasets, kept, source)
+        schema = features(datasets, rows.schema).arrow_schema
+        files = [folder / "data" / "0.parquet"]
+        with ExitStack() as current:
+            parquet, size = current.enter_context(pq.ParquetWriter(files[0], schema)), 0
+            for batch in rows:
+                if len(batch) == 0:
+                    continue  # `datasets` can't read a file whose first row group is empty
+                if size >= FILE_BYTES:
+                    current.close()
+                    files.append(folder / "data" / f"{len(files)}.parquet")
+                    parquet, size = current.enter_context(pq.ParquetWriter(files[-1], schema)), 0
+                typed = datasets.table.table_cast(pa.Table.from_batches([batch], rows.schema), schema)
+                parquet.write_table(typed)
+                size += typed.nbytes
+                progress.update(len(typed))
+        for number, file in enumerate(files):
+            file.rename(file.with_name(f"{split}-{number:05d}-of-{len(files):05d}.parquet"))
 
 
 def features(datasets: Any, schema: pa.Schema) -> Any:

@@ -51,6 +51,7 @@ def leaks(
     test_options: SourceOptions = SourceOptions(),  # noqa: B008
     layer: str | None = None,
     memory: int | str | None = None,
+    reread: bool = False,
 ) -> Leaks:
     """Find the test images with a near-duplicate in the training set, exactly: every pair within the threshold.
 
@@ -68,6 +69,7 @@ def leaks(
         train_options, test_options: column names, split and the like.
         layer: of run folders, the layer whose vectors to take: ``start``, ``middle`` or ``end`` (the default).
         memory: limit for the pairs, in bytes or as ``"4GiB"``; None for half of the free memory.
+        reread: embed a set anew that has changed since `out` was made; its earlier vectors move to ``earlier/``.
 
     Raises:
         UsageError: a set that can't be opened, images beside ready vectors, a threshold out of its range, or so wide
@@ -81,7 +83,7 @@ def leaks(
     folder = None if out is None else own_folder(Path(out), RECORD, (PAGE, TABLE), FORMAT, "leaks")
     first = open_train(train, train_options)
     second = open_test(test, test_options, first)
-    both = vectors_of(first, second, by_name(embedder), folder, layer)
+    both = vectors_of(first, second, by_name(embedder), folder, layer, reread=reread)
     found = compare(*both, threshold, allowed)
     if folder is not None:
         from .page import write_page

@@ -190,6 +190,8 @@ def vectors_of(
     embedder: Embedder | ByLabels | None,
     out: Path | None,
     layer: str | None,
+    *,
+    reread: bool = False,
 ) -> tuple[ComparedSet, ComparedSet]:
     """Embed the sets not embedded yet, by one network; return both with their vectors.
 
@@ -198,6 +200,7 @@ def vectors_of(
         embedder: for images that no run has embedded; None for a network trained on the training set's labels.
         out: the folder whose ``train`` and ``test`` become run folders of the sets embedded here.
         layer: the layer whose vectors to take; None for the last.
+        reread: embed anew what has changed since.
 
     Raises:
         UsageError: images beside ready vectors, or an embedder where there is nothing to embed with it.
@@ -205,9 +208,9 @@ def vectors_of(
     """
     _check_pair(train, test, embedder, out)
     if isinstance(train.content, ImageSource):
-        train = _embedded(train, test, embedder, out)
+        train = _embedded(train, test, embedder, out, reread)
     if isinstance(test.content, ImageSource):
-        test = _embedded(test, train, embedder, out)
+        test = _embedded(test, train, embedder, out, reread)
     left, right = _compared_set(train, layer), _compared_set(test, layer)
     _check_comparable(left, right)
     right = _with_classes_of(left, right)
@@ -252,7 +255,7 @@ def _is_vectors(opened: Content) -> bool:
 
 
 def _embedded(
-    one: OpenedSet, other: OpenedSet, embedder: Embedder | ByLabels | None, out: Path | None
+    one: OpenedSet, other: OpenedSet, embedder: Embedder | ByLabels | None, out: Path | None, reread: bool
 ) -> OpenedSet:
     """Embed the images of one set, by the network of the other one where that is embedded already."""
     assert isinstance(one.content, ImageSource)
@@ -260,10 +263,11 @@ def _embedded(
     to = out / one.role.lower()
     if not isinstance(other.content, RunFolder):
         assert not isinstance(one.spec, Embeddings)
-        embed(one.spec, out=to, embedder=embedder, options=one.options)
+        embed(one.spec, out=to, embedder=embedder, options=one.options, reread=reread)
         return one._replace(content=RunFolder.open(to))
     log.info("%s: %s", one.role, describe_taken(account(one.content)))
-    return one._replace(content=embed_by_run(other.content, one.content, one.options, to, embedder))
+    embedded = embed_by_run(other.content, one.content, one.options, to, embedder, reread=reread)
+    return one._replace(content=embedded)
 
 
 def _compared_set(one: OpenedSet, layer: str | None) -> ComparedSet:

@@ -36,7 +36,7 @@ def describe_selection(run: str | Path, selection: Selection) -> str:
         f"kept {n - removed:,}{_describe_rounding(selection)}."
     ]
     if removed:
-        lines.append(_describe_groups(selection, noun))
+        lines.append(describe_groups(selection, noun))
     if noun == "object":
         lines.append(describe_images_of(selection))
     if selection.strategy == "semantic":
@@ -93,7 +93,8 @@ def describe_scale(selection: Selection, mean: float | None, noun: str = "image"
     return words[:1].upper() + words[1:]
 
 
-def _describe_groups(selection: Selection, noun: str) -> str:
+def describe_groups(selection: Selection, noun: str) -> str:
+    """Return how removed images are grouped, and the greatest dissimilarity of one to its representative."""
     gone = ~selection.kept_by_id
     groups = len(np.unique(selection.group[gone]))
     largest = int(selection.group_size.max(initial=1))

@@ -33,6 +33,9 @@ BLOCK_BYTES = 32 * 2**20  # of vectors checked at a time
 Ints = npt.NDArray[np.int64]
 
 
+EACH = ("ids", "rows", "vectors", "labels", "paths", "hashes", "sizes")  # arrays with one entry an image
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Embeddings:
     """One vector per image, in id order.
@@ -80,7 +83,7 @@ class Embeddings:
 
     def __post_init__(self) -> None:
         n = len(self.ids)
-        for name in ("ids", "rows", "vectors", "labels", "paths", "hashes", "sizes"):
+        for name in EACH:
             value = getattr(self, name)
             if value is None:
                 continue

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ...data.store.embeddings import Embeddings, Ints
+from ...data.store.embeddings import EACH, Embeddings, Ints
 from ...data.store.files import fingerprint
 from ...data.store.run_folder import RunFolder, Stage
 from ...embedding.identity import is_trained
@@ -72,17 +72,8 @@ class Pool:
     def part(self, at: Ints) -> Embeddings:
         """Return the embeddings of some of the images, positions ascending."""
         own = self.embeddings
-        return replace(
-            own,
-            ids=own.ids[at],
-            rows=own.rows[at],
-            vectors=own.vectors[at],
-            labels=self.labels[at],
-            paths=None if own.paths is None else own.paths[at],
-            hashes=None if own.hashes is None else own.hashes[at],
-            sizes=None if own.sizes is None else own.sizes[at],
-            origin="",
-        )
+        known = {name: value for name in EACH if (value := getattr(own, name)) is not None}
+        return replace(own, **{name: value[at] for name, value in known.items()}, origin="")
 
 
 def pool_of(run: RunFolder, embeddings: Embeddings, request: EvaluationRequest) -> Pool:
@@ -100,6 +91,10 @@ def pool_of(run: RunFolder, embeddings: Embeddings, request: EvaluationRequest) 
     tested = test_set(run, request)
     ours = _labelled(embeddings, "training")
     if tested is None:
+        if run.source.noun == "object":
+            log.warning(
+                "objects of one image are trained and tested on in one trial: accuracies are too high"
+            )
         sizes = np.bincount(ours.labels, minlength=len(ours.class_names))  # type: ignore[arg-type]
         parts = np.where(sizes < SMALLEST, 0, np.maximum(1, np.floor(PART * sizes + 0.5))).astype(np.int64)
         found = Pool(ours, parts, "a fifth of the images", fingerprint([embeddings.origin, PART]))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ..pairs import RECORD
 
 Array = npt.NDArray[Any]
 
@@ -16,6 +18,12 @@ def save(path: Path, *arrays: npt.ArrayLike) -> None:
     with path.open("wb") as file:
         for array in arrays:
             np.save(file, np.asarray(array))
+
+
+def write_header(file: IO[bytes], count: int) -> None:
+    """Write the beginning of a .npy file of so many pairs."""
+    header = {"descr": np.lib.format.dtype_to_descr(RECORD), "fortran_order": False, "shape": (count,)}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def load(path: Path) -> list[Array]:

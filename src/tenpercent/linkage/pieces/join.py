@@ -10,9 +10,9 @@ import numpy as np
 
 from ..distances import Positions
 from ..neighbors import PairSearch
-from ..pairs import BYTES_IN_MEMORY, RECORD, Pairs, PairStore, records_of, without
+from ..pairs import BYTES_IN_MEMORY, Pairs, PairStore, records_of, without
 from ..points import Points, Singles
-from .arrays import load
+from .arrays import load, write_header
 from .homes import GroupedCells, Routed, routed
 from .plan import BESIDE, GUESTS, PAIRS
 
@@ -86,7 +86,6 @@ def _of_group(parts: Sequence[Routed], group: int) -> tuple[Positions, Positions
 
 def _write(output: Path, count: int, pieces: Iterator[Pairs]) -> None:
     with output.open("wb") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(RECORD), "fortran_order": False, "shape": (count,)}
-        np.lib.format.write_array_header_1_0(file, header)
+        write_header(file, count)
         for pairs in pieces:
             file.write(records_of(pairs).tobytes())

@@ -17,7 +17,7 @@ from ..memory import MemoryBudgetError
 from ..pairs import BYTES_IN_MEMORY, RECORD, Pairs, in_order, joined, merged
 from ..points import Points
 from ..walk import BYTES_PER_EDGE, Counts, PairCounts, restored, walk
-from .arrays import load, save
+from .arrays import load, save, write_header
 from .plan import EDGES, PAIRS
 
 BLOCK = 1 << 20  # pairs read at a time
@@ -99,15 +99,17 @@ def split(inputs: Sequence[Path], output: Path, *, count: int) -> None:
     size = np.zeros(count, dtype=np.int64)
     for records in blocks(pairs):
         size += np.bincount(share[records["i"]], minlength=count)
-    file = np.lib.format.open_memmap(output, "w+", RECORD, (int(size.sum()),))
     end = np.cumsum(size) - size
-    for records in blocks(pairs):
-        own = share[records["i"]]
-        for mine in np.unique(own).tolist():
-            part = records[own == mine]
-            file[end[mine] : end[mine] + len(part)] = part
-            end[mine] += len(part)
-    file.flush()
+    with output.open("wb") as file:  # not mapped: a full disk would kill the process without a word
+        write_header(file, int(size.sum()))
+        start = file.tell()
+        for records in blocks(pairs):
+            own = share[records["i"]]
+            for mine in np.unique(own).tolist():
+                part = records[own == mine]
+                file.seek(start + int(end[mine]) * RECORD.itemsize)
+                file.write(part.tobytes())
+                end[mine] += len(part)
 
 
 def walk_share(
