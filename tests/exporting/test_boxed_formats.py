@@ -108,7 +108,7 @@ def test_boxes_become_those_of_another_format_and_back(
     assert said[:2] == ("converted from coco", "5 of 7 annotations are boxes of these images")
     assert "1 renamed: another image has the same name but for its ending" in said
     assert "left out: 1 missing image, 1 crowd region, 1 empty annotation" in said
-    assert said[-1] == "of the source this format has boxes alone, not segmentation of 1 annotation"
+    assert said[-1] == "boxes only, without segmentation of 1 annotation"
     back = opened(f"{form}:{tmp_path / 'out'}{'/data.yaml' if form == 'yolo' else ''}")
     assert back.split == "train" and "faults" not in back.taken
     summary = kept_as(back, "coco", tmp_path / "again", {0, 1, 2, 3})
@@ -139,7 +139,7 @@ def test_polygons_and_marks_of_objects_are_counted(tmp_path: Path) -> None:
     xml = f"<annotation><filename>a.png</filename><object><name>x</name>{marks}{box}</object></annotation>"
     (tmp_path / "set" / "Annotations" / "a.xml").write_text(xml)
     notes = kept_as(opened(f"voc:{tmp_path / 'set'}"), "coco", tmp_path / "out", {0}).notes
-    said = "of the source this format has boxes alone, not difficult of 1 annotation, part of 1 annotation"
+    said = "boxes only, without difficult of 1 annotation, part of 1 annotation"
     assert notes[-1] == said
     kept_as(opened(f"voc:{tmp_path / 'set'}"), "yolo", tmp_path / "yolo", {0})
     (tmp_path / "yolo" / "labels" / "train" / "a.txt").write_text("0 .1 .1 .5 .1 .5 .5\n")

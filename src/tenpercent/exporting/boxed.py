@@ -200,7 +200,7 @@ class BoxedSet:
         beyond = beyond_boxes(self.source, self.found).most_common()
         if beyond:
             fields = ", ".join(f"{what} of {counted(count, 'annotation')}" for what, count in beyond)
-            said.append(f"of the source this format has boxes alone, not {fields}")
+            said.append(f"boxes only, without {fields}")
         return tuple(said)
 
 
