@@ -121,7 +121,7 @@ def quoted(path: object) -> str:
 
 def counted(n: int, noun: str) -> str:
     """Return a number with its noun: ``1 image``, ``1,437 images``, ``2 classes``."""
-    plural = f"{noun}{'es' if noun.endswith('s') else 's'}"
+    plural = f"{noun}es" if noun.endswith(("s", "x", "sh", "tch")) else f"{noun}s"
     return f"{n:,} {noun if n == 1 else plural}"
 
 

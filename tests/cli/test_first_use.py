@@ -47,6 +47,7 @@ def run_at(folder: Path) -> Path:
 def test_a_count_agrees_with_its_noun(number: int, said: str) -> None:
     assert counted(number, "class") == said
     assert counted(1, "epoch") == "1 epoch" and counted(3, "epoch") == "3 epochs"
+    assert counted(2, "stretch") == "2 stretches" and counted(2, "box") == "2 boxes"
 
 
 @pytest.mark.parametrize("place", ["runs/x", "run", "a/b/c"])
@@ -135,7 +136,7 @@ def test_a_full_disk_is_told_in_our_words_with_what_is_free(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] No space left on device")
 
-    monkeypatch.setattr("pyarrow.parquet.write_table", full)
+    monkeypatch.setattr("pyarrow.parquet.ParquetWriter", full)
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
     with pytest.raises(RunFolderError) as said:
         write_table(tmp_path / "new" / "a.parquet", pa.table({"x": [1]}), {})

@@ -163,8 +163,8 @@ COMMANDS = (
             flag(
                 "--format",
                 "indices|folder|csv|hf|webdataset|labelstudio|cvat|fiftyone|times|cut|coco|yolo|voc",
-                "row numbers (.npy, .txt), class folders, a table of all images, a Hugging Face data set, tar files "
-                "of WebDataset, tasks of Label Studio, a zip file for CVAT, all images for FiftyOne; of videos "
+                "row numbers (.npy, .txt), class folders, a table of the kept images, a Hugging Face data set, tar "
+                "files of WebDataset, tasks of Label Studio, a zip file for CVAT, all images for FiftyOne; of videos "
                 "the times of kept frames, or a list for ffmpeg of what is kept; of a coco:, yolo: or voc: "
                 "source its annotations, in any of these formats",
                 required=True,
