@@ -482,6 +482,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run_all() -> int:
     """Run the script."""
+    sys.path.append(str(STORED.parent))  # where `reviewing` lies, which pytest finds by itself
     arguments = parser().parse_args()
     folder = Path(tempfile.mkdtemp(prefix="damage-runs-"))
     old = unpacked(folder) / "runs" / "photos"
