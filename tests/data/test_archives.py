@@ -78,6 +78,24 @@ def test_a_cut_shard_names_the_file_it_ends_in_and_keeps_those_before(tmp_path: 
     assert said in describe_taken(account(opened(tmp_path)))
 
 
+def test_links_in_a_tar_file_are_the_files_that_they_lead_to(tmp_path: Path) -> None:
+    """As tar stores the second of two names of one file, which folders of exports and annexes are full of."""
+    path = tarred(tmp_path / "pets.tar", {f"./{name}": data for name, data in FILES.items()})
+    with tarfile.open(path, "a") as tar:
+        for name, kind, target in (
+            ("./new/1.png", tarfile.LNKTYPE, "./dog/1.png"),
+            ("./new/2.png", tarfile.SYMTYPE, "../cat/2.png"),
+            ("./new/3.png", tarfile.SYMTYPE, "/etc/passwd"),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, target
+            tar.addfile(info)
+    source = opened(path)
+    assert source.ids == (*FILES, "new/1.png", "new/2.png")
+    assert [source.read(row) for row in (3, 4)] == [FILES["dog/1.png"], FILES["cat/2.png"]]
+    assert source.taken["damage"] == "1 link of pets.tar left out: not to a file in it"
+
+
 def test_damage_in_a_zip_is_that_of_one_image(tmp_path: Path) -> None:
     path = zipped(tmp_path / "pets.zip", FILES)
     with zipfile.ZipFile(path) as archive:

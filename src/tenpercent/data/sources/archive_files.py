@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import lzma
+import posixpath
 import tarfile
 import zipfile
 import zlib
 from typing import Protocol
 
-from ...errors import SourceError, one_line
+from ...errors import SourceError, counted, one_line
 from .remote.place import Place, RemotePath
 from .source import Unreadable
 from .tar_lists import Member, read_members, write_members
@@ -107,6 +108,7 @@ class _Tar:
 def _members(path: Place) -> tuple[list[Member], str]:
     """Return the files in a tar file, of a remote one with the labels among them, and what is wrong with it."""
     found: list[Member] = []
+    links: dict[str, str] = {}  # of hard and symbolic ones, the path that they lead to
     remote, remark, size = isinstance(path, RemotePath), "", path.stat().st_size or 0
     with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
         try:
@@ -116,12 +118,21 @@ def _members(path: Place) -> tuple[list[Member], str]:
                     held = tar.extractfile(info) if whole else None
                     content = None if held is None else held.read()
                     found.append(Member(_plain(info.name), info.offset_data, info.size, content))
+                elif info.islnk() or info.issym():
+                    begin = posixpath.dirname(info.name) if info.issym() else ""
+                    target = posixpath.normpath(posixpath.join(begin, info.linkname))
+                    links[_plain(info.name)] = _plain(target)
         except tarfile.ReadError:
             remark = f"{path.name} ends in the middle of {found[-1].name if found else 'its first file'}"
         else:
             if tar.offset >= size:  # a whole one ends in empty blocks
                 remark = f"{path.name} has no end mark, and may lack files after {found[-1].name if found else 'none'}"
-    return found, remark
+    known = {one.name: one for one in found}
+    inside = [known[target]._replace(name=name) for name, target in links.items() if target in known]
+    if lost := len(links) - len(inside):
+        said = f"{counted(lost, 'link')} of {path.name} left out: not to a file in it"
+        remark = f"{remark}; {said}" if remark else said
+    return found + inside, remark
 
 
 def _plain(name: str) -> str:
