@@ -47,6 +47,32 @@ class FarthestPairs(NamedTuple):
     left: int
 
 
+class _Clustered(NamedTuple):
+    """Points cluster by cluster.
+
+    Attributes:
+        units: float64[n, d], the points.
+        order: int32[n], the points cluster by cluster, ascending within each.
+        cluster: int32[n], the cluster of each of these, ascending.
+        starts: int64[m + 1], where each cluster begins in them.
+    """
+
+    units: Doubles
+    order: Positions
+    cluster: Positions
+    starts: npt.NDArray[np.int64]
+
+
+class _Tile(NamedTuple):
+    """Products of the points from place `top` on with those from place `left` on, and half the squares of both."""
+
+    top: int
+    left: int
+    products: npt.NDArray[np.float32]
+    halves: npt.NDArray[np.float32]
+    others: npt.NDArray[np.float32]
+
+
 def farthest_bytes(clusters: int, points: int, width: int, *, threads: int = 1) -> int:
     """Return the bytes that the farthest pairs take: two matrices, the points twice, and a tile per thread."""
     matrices = (8 + code_type(points).itemsize) * clusters * clusters
@@ -78,6 +104,7 @@ def farthest_pairs(
     height = np.full((m, m), -np.inf)
     code = np.zeros((m, m), dtype=code_type(n))
     starts = np.searchsorted(cluster, np.arange(m + 1))
+    points = _Clustered(units, order, cluster, starts)
     edges = np.unique(np.searchsorted(starts, np.append(np.arange(0, n, BAND), n))).tolist()
     products = None if exact else _Products.of(units, order)
     if products is not None and not math.isfinite(products.wrong):
@@ -89,9 +116,9 @@ def farthest_pairs(
         rows, after = int(starts[last] - starts[first]), int(n - starts[last])
         pairs, computed = rows * (rows - 1) // 2 + rows * after, 0
         if products is None:
-            _fold(units, order, cluster, starts, first, last, height, code)
+            _fold(points, first, last, height, code)
         else:
-            computed = products.fold(units, order, cluster, starts, band, left, height, code)
+            computed = products.fold(points, band, left, height, code)
         return pairs, computed
 
     with bar(n * (n - 1) // 2, "Comparing", "pairs") as shown, one_blas_thread():
@@ -125,27 +152,15 @@ class _Products(NamedTuple):
         largest = float(halves.max()) + TINY
         return cls(singles, halves, 4.0 * relative_margin(units.shape[1]) * largest + 2.0 * TINY)
 
-    def fold(
-        self,
-        units: Doubles,
-        order: Positions,
-        cluster: Positions,
-        starts: npt.NDArray[np.int64],
-        band: tuple[int, int],
-        most: int,
-        height: Doubles,
-        code: Codes,
-    ) -> int:
+    def fold(self, points: _Clustered, band: tuple[int, int], most: int, height: Doubles, code: Codes) -> int:
         """Find the farthest pairs of some clusters with all later ones; return how many were computed exactly."""
-        first, last = int(starts[band[0]]), int(starts[band[1]])
-        count, begin = 0, int(starts[band[0] + 1])
-        for top, left in product(range(first, last, BAND), range(begin, len(order), WIDE)):
+        first, last = int(points.starts[band[0]]), int(points.starts[band[1]])
+        count, begin = 0, int(points.starts[band[0] + 1])
+        for top, left in product(range(first, last, BAND), range(begin, len(points.order), WIDE)):
             rows, columns = slice(top, min(top + BAND, last)), slice(left, left + WIDE)
-            inner_products = self.singles[rows] @ self.singles[columns].T
-            seen = (inner_products, self.halves[rows], self.halves[columns])
-            count += _fold_products(
-                units, order, cluster, starts, top, left, *seen, self.wrong, most - count, height, code
-            )
+            products = self.singles[rows] @ self.singles[columns].T
+            tile = _Tile(top, left, products, self.halves[rows], self.halves[columns])
+            count += _fold_products(points, tile, self.wrong, most - count, height, code)
             if count > most:
                 break
         return count
@@ -167,21 +182,11 @@ def exact_of(units: Doubles, pair: int) -> float:
 
 @kernel
 def _fold_products(
-    units: Doubles,
-    order: Positions,
-    cluster: Positions,
-    starts: npt.NDArray[np.int64],
-    top: int,
-    left: int,
-    products: npt.NDArray[np.float32],
-    halves: npt.NDArray[np.float32],
-    others: npt.NDArray[np.float32],
-    wrong: float,
-    most: int,
-    height: Doubles,
-    code: Codes,
+    points: _Clustered, tile: _Tile, wrong: float, most: int, height: Doubles, code: Codes
 ) -> int:
     """Take farther pairs of a tile; return how many were compared exactly, soon after it is more than `most`."""
+    units, order, cluster, starts = points
+    top, left, products, halves, others = tile
     n, computed = len(units), 0
     for r in range(len(products)):
         a, half, point = cluster[top + r], np.float64(halves[r]), np.int64(order[top + r])
@@ -204,17 +209,9 @@ def _fold_products(
 
 
 @kernel
-def _fold(
-    units: Doubles,
-    order: Positions,
-    cluster: Positions,
-    starts: npt.NDArray[np.int64],
-    first: int,
-    last: int,
-    height: Doubles,
-    code: Codes,
-) -> None:
+def _fold(points: _Clustered, first: int, last: int, height: Doubles, code: Codes) -> None:
     """Find the farthest pairs of clusters first … last − 1 with all later ones."""
+    units, order, cluster, starts = points
     n, width = units.shape
     panel, sums = np.zeros((width, COLUMNS)), np.empty((ROWS, COLUMNS))
     farthest, which = np.empty(COLUMNS), np.empty(COLUMNS, dtype=np.int64)
