@@ -127,17 +127,9 @@ class Candidates:
         columns = slice(group.start, group.stop)
         np.matmul(seen.singles, self.cells.centres[columns].T, out=products)
         row, cell = self.space.list(products.size)
-        count = _near(
-            products,
-            seen.halves,
-            self.halves[columns],
-            self.home.cell[positions],
-            self.home.square[positions],
-            *limits,
-            group.start if self.within else -1,
-            row,
-            cell,
-        )
+        home = self.home.cell[positions], self.home.square[positions]
+        distances = products, seen.halves, self.halves[columns]
+        count = _near(distances, home, limits, group.start if self.within else -1, row, cell)
         return cell[:count].copy(), positions[row[:count]]
 
 
@@ -148,18 +140,23 @@ def _up(values: npt.NDArray[np.floating]) -> Singles:
 
 @kernel
 def _near(
-    products: Singles,
-    halves: Singles,
-    others: Singles,
-    home: Positions,
-    square: Singles,
-    reach: Singles,
-    bisector: Singles,
+    distances: tuple[Singles, Singles, Singles],
+    at_home: tuple[Positions, Singles],
+    limits: tuple[Singles, Singles],
     first: int,
     row: Positions,
     cell: Positions,
 ) -> int:
-    """List the rows and columns that pass both tests; return how many. With first ≥ 0, only cells beyond the home."""
+    """List the rows and columns that pass both tests; return how many. With first ≥ 0, only cells beyond the home.
+
+    Args:
+        distances: products of points and centres, float32[r, c], and half their squares, float32[r] and float32[c].
+        at_home: the cell of each point, int32[r], and its squared distance to that cell's centre, float32[r].
+        limits: what a squared distance may be by each test, float32[o, c], for each cell at home; see `_limits`.
+        first: number of the first of these cells; −1 for all.
+        row, cell: filled.
+    """
+    (products, halves, others), (home, square), (reach, bisector) = distances, at_home, limits
     count = 0
     for r in range(products.shape[0]):
         own = home[r]

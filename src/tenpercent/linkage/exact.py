@@ -76,30 +76,27 @@ def pairs_within(
         radius: … and those beyond this one.
         within: whether both are of one set: the smaller position then comes first.
     """
-    d = np.empty(len(near[0]), dtype=np.float64)
-    i, j = np.empty(len(d), dtype=np.int32), np.empty(len(d), dtype=np.int32)
-    if not len(d):
-        return Pairs(i, j, d)
-    count = _pairs_within(left, right, fixed(near[0]), fixed(near[1]), above, radius, within, i, j, d)
-    return Pairs(
-        i[:count].copy(), j[:count].copy(), d[:count].copy()
-    )  # what the filter passed may be much more
+    n = len(near[0])
+    found = Pairs(np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32), np.empty(n))
+    if not n:
+        return found
+    count = _pairs_within(left, right, (fixed(near[0]), fixed(near[1])), above, radius, within, found)
+    # What the filter passed may be much more.
+    return Pairs(found.i[:count].copy(), found.j[:count].copy(), found.d[:count].copy())
 
 
 @kernel
 def _pairs_within(
     left: Side,
     right: Side,
-    r: Positions,
-    c: Positions,
+    near: tuple[Positions, Positions],
     above: float,
     radius: float,
     within: bool,
-    i: Positions,
-    j: Positions,
-    d: Doubles,
+    into: Pairs,
 ) -> int:
-    """Fill `i`, `j` and `d`; return the number of pairs selected."""
+    """Fill `into`; return the number of pairs selected."""
+    (r, c), (i, j, d) = near, into
     _make(left, r)
     _make(right, c)
     half_squares(left.exact, right.exact, r, c, d)
