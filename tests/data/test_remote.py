@@ -240,6 +240,19 @@ def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
         open_source("gs://bucket/photos")
 
 
+def test_a_library_that_needs_credentials_to_begin_with(
+    store: type[TestStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise ValueError("Must provide an account!")
+
+    monkeypatch.setattr(store, "__init__", refused)
+    with pytest.raises(
+        SourceError, match=r"pets can't be opened \(Must provide an account!\); fsspec takes credentials"
+    ):
+        open_source(PLACE)
+
+
 def test_links_do_not_apply(store: type[TestStore]) -> None:
     with pytest.raises(UsageError, match="--follow-links does not apply to memory://bucket/pets"):
         opened(PLACE, follow_links=True)

@@ -29,7 +29,7 @@ WEB = ("http", "https")
 TRIES, FIRST_PAUSE = 6, 0.25  # the pauses between add up to 8 s
 LIBRARY_TRIES = 3  # of s3fs, gcsfs and adlfs, which try several times themselves
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_RAISED_BY = ("aiohttp", "aiobotocore", "botocore", "gcsfs", "google", "azure", "fsspec", "asyncio")
+_RAISED_BY = ("aiohttp", "aiobotocore", "botocore", "gcsfs", "google", "adlfs", "azure", "fsspec", "asyncio")
 _given: dict[
     str, str
 ] = {}  # by address without secrets: as it was given to this process, for opening it again
@@ -175,7 +175,7 @@ def filesystem(address: str) -> Any:
     """Return fsspec's filesystem for an address.
 
     Raises:
-        SourceError: its scheme is not known.
+        SourceError: its scheme is not known, or it needs credentials to begin with.
         MissingExtraError: its package is not installed.
     """
     scheme = scheme_of(address)
@@ -185,7 +185,15 @@ def filesystem(address: str) -> Any:
     fsspec: Any = require("fsspec", "remote")
     package = PACKAGES[scheme][0]
     require(package, "remote" if package == "aiohttp" else "")
-    fs = fsspec.filesystem(scheme)
+    try:
+        fs = fsspec.filesystem(scheme)
+    except Exception as error:
+        if not (_is_of_store(error) or isinstance(error, ValueError)):
+            raise
+        raise SourceError(
+            f"{address} can't be opened ({one_line(error, 300).rstrip('. ')}); {package} takes credentials from "
+            f"{PACKAGES[scheme][1]}"
+        ) from None
     fs.invalidate_cache()
     return fs
 
