@@ -97,15 +97,14 @@ def describe_groups(selection: Selection, noun: str) -> str:
     """Return how removed images are grouped, and the greatest dissimilarity of one to its representative."""
     gone = ~selection.kept_by_id
     groups = len(np.unique(selection.group[gone]))
-    largest = int(selection.group_size.max(initial=1))
+    largest = counted(int(selection.group_size[gone].max(initial=1)), noun)
+    where = f"{counted(groups, 'group')}, the largest of {largest}" if groups > 1 else f"a group of {largest}"
+    they = "It is" if gone.sum() == 1 else "They are"
     represented = gone & (selection.representative >= 0)
     farthest = float(selection.dissimilarity[represented].max(initial=0.0))
     without = int(gone.sum()) - int(represented.sum())
     but = f", except {without:,} removed by decision with nothing kept in their place" if without else ""
-    return (
-        f"They are in {counted(groups, 'group')}, the largest of {counted(largest, noun)}; every removed "
-        f"{noun} is within {said_height(farthest)} of the one kept for it{but}."
-    )
+    return f"{they} in {where}; every removed {noun} is within {said_height(farthest)} of the one kept for it{but}."
 
 
 def describe_run(run: str | Path) -> str:
