@@ -219,6 +219,7 @@ def test_the_table_of_the_evidence_page_is_that_of_its_trainings() -> None:
     page = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
     shown = [
+        ("fashion", 0.9),
         ("cifar10", 0.9),
         ("fifth", 0.9),
         ("fifth", 0.8),
@@ -236,6 +237,32 @@ def test_the_table_of_the_evidence_page_is_that_of_its_trainings() -> None:
         trials = str(len(mine.done)) + f", {len(random.done)} random" * (len(mine.done) != len(random.done))
         cells = [f"{100 * fraction:g}%", *map(difference_text, against), trials, WORDS[full.verdict]]
         assert row.endswith(f" | {' | '.join(cells)} |")
+
+
+def test_the_figures_of_fashion_are_those_of_its_trainings() -> None:
+    page = (ROOT / "docs" / "evidence" / "fashion.md").read_text(encoding="utf-8")
+    said = " ".join(page.split())
+    table = pq.read_table(ROOT / "docs" / "evidence" / "fashion.parquet")
+    (evidence,) = gather(table)
+    words = describe_evidence(table)
+    for arm in ("semantic", "pretrained-90", "random"):
+        result = evidence.result(arm, 0.9, "" if arm == "random" else "end")
+        assert result is not None
+        found = evidence.against_full(result)
+        assert found is not None and found.verdict.holds
+        assert f"({difference_text(found)})" in said
+        if arm != "random":
+            assert f"({difference_text(evidence.against_random(result))})" in said
+    removed = re.search(
+        r"Of the removed images (.+?%) are classified correctly; of those removed at random (.+?%)", words
+    )
+    assert removed is not None and f"{removed[1]} of the removed images" in said and removed[2] in said
+    losses = re.search(
+        r"−(0[\d.]+ ± [\d.]+) against random subsets, −(0[\d.]+ ± [\d.]+) against the full set", words
+    )
+    assert losses is not None and f"({losses[1]})" in said and f"by {losses[2]};" in said
+    for summary in (said, (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")):
+        assert f"{len(table)} training runs" in summary
 
 
 def test_the_figures_of_the_fifth_are_those_of_its_trainings() -> None:
