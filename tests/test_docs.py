@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import textwrap
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from types import ModuleType
 
 import pyarrow as pa
@@ -261,6 +261,8 @@ def test_the_figures_of_fashion_are_those_of_its_trainings() -> None:
         r"−(0[\d.]+ ± [\d.]+) against random subsets, −(0[\d.]+ ± [\d.]+) against the full set", words
     )
     assert losses is not None and f"({losses[1]})" in said and f"by {losses[2]};" in said
+    seconds = median(row["seconds"] for row in table.to_pylist())
+    assert f"a median of {seconds:.0f} s of training" in said
     for summary in (said, (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")):
         assert f"{len(table)} training runs" in summary
 

@@ -34,7 +34,10 @@ from typing import Any
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]")
 _IMAGE = re.compile(r"(?<![\w.-])(an )?(image)(?=s?\b(?!-))", re.IGNORECASE)
-_PASSWORD = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@")
+# On the web a name alone may be a token; az://CONTAINER@ACCOUNT is none.
+_PASSWORD = re.compile(
+    r"(?<=://)[^/@\s]*:[^/@\s]*@|(?<=\bhttps://)[^/@\s]+@|(?<=\bhttp://)[^/@\s]+@", re.IGNORECASE
+)
 _QUERY = re.compile(r"(\bhttps?://[^\s'\"?]*)\?[^\s'\"]*", re.IGNORECASE)  # which may be a signature
 _COMMAND = re.compile(r"\b(?:tenpercent|ray|pip) [a-z]+\b[^;]*")  # its flags are its own
 

@@ -21,7 +21,7 @@ from tenpercent.data.sources.remote import store as remote_store
 from tenpercent.data.sources.run_name import run_folder_of
 from tenpercent.data.sources.source import ImageSource, Unreadable
 from tenpercent.data.store.embeddings import Embeddings
-from tenpercent.errors import MissingExtraError, SourceError, UsageError
+from tenpercent.errors import MissingExtraError, SourceError, UsageError, without_secrets
 
 pytest.importorskip("fsspec", reason="fsspec is not installed")
 
@@ -161,6 +161,27 @@ def test_braces_name_several_files(
         open_source(f"{place}/shard-{{002..003}}.tar")
     with pytest.raises(SourceError, match="names 1,000,001 files, above 100,000; name their folder"):
         open_source(f"{place}/shard-{{0..1000000}}.tar")
+    with pytest.raises(SourceError, match="names 10,000,000,000 files, above 100,000; name their folder"):
+        open_source(f"{place}/{{0..99999}}/shard-{{0..99999}}.tar")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("https://a:b@host/x?sign=1", "https://host/x"),
+        ("https://token@host/x", "https://host/x"),
+        ("read HTTP://token@host/x now", "read HTTP://host/x now"),
+        ("s3://key:word@bucket/x", "s3://bucket/x"),
+        (
+            "abfs://container@account.dfs.core.windows.net/x",
+            "abfs://container@account.dfs.core.windows.net/x",
+        ),
+        ("s3://bucket/me@home.png", "s3://bucket/me@home.png"),
+        ("https://host/me@home.png", "https://host/me@home.png"),
+    ],
+)
+def test_messages_have_no_passwords_tokens_or_signatures(given: str, said: str) -> None:
+    assert without_secrets(given) == str(SourceError(given)) == said
 
 
 def test_a_store_that_fails_every_tenth_time(store: type[TestStore], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -234,6 +235,8 @@ def test_fiftyone_gets_all_images_with_what_became_of_them(tmp_path: Path) -> No
         assert sample["tags"] == ["kept" if row in KEPT else "removed"]
         assert sample.get("ground_truth", {}).get("label") == ("cat" if row < 5 else None)
         assert "id" not in sample
+    summary = export(selection, replace(source, noun="frame"), "fiftyone", tmp_path / "frames")
+    assert summary.notes[0].startswith("with them 2 removed frames")
 
 
 def test_objects_in_fiftyone_have_fields_of_their_own(source: ImageSource, tmp_path: Path) -> None:

@@ -17,9 +17,8 @@ LEAST = 16  # pixels per side: three poolings leave one
 PATCH = 2  # pixels per side of the patches that the first layer whitens
 SCALE = 1 / 9  # of the logits
 NOISE = 5e-4  # added to the variances of the patches, so that the faintest are not amplified
-FAINT = (
-    NOISE / 10
-)  # directions of less variance are not used: grey images have 4 that vary, and 8 of rounding errors
+# Directions of less variance are not used: grey images have 4 that vary, and 8 of rounding errors.
+FAINT = NOISE / 10
 FORGETTING = 0.1  # weight of the newest batch in the running statistics
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from ..data.sources.boxes.annotated import Annotated
+from ..data.sources.boxes.annotated import Annotated, text_lines
 from ..data.sources.boxes.opening import BoxFormat
 from ..data.sources.boxes.voc import ANNOTATIONS, MASK_SETS, MASKS, SETS
 from ..data.sources.boxes.yolo import listed, places_of, read_yaml
@@ -17,14 +17,13 @@ from ..data.sources.changes import some
 from ..data.sources.opening import place_of
 from ..data.sources.source import ImageSource
 from ..errors import TenpercentError, UsageError, counted, reason_of, require, shown
-from ..progress import bar
 from ..selection.whole_images import images_kept
 from .boxed import annotations_of, boxed_set
 from .converted import write_converted
 from .folder import notes, put
 from .kept import Kept
 from .summary import ExportFormat, ExportSummary
-from .targets import building, check_free, check_outside, place
+from .targets import check_target, new_folder
 
 if TYPE_CHECKING:
     from ..selection.selection import Selection
@@ -48,16 +47,13 @@ def write_annotated_set(
         raise UsageError(
             f"--format {kind} writes the boxes of a source, and {source.spec} has none; choose --format folder or hf"
         )
-    check_free(to)
-    check_outside(to, source)
+    check_target(to, source)
     if source.spec.partition(":")[0] != kind:
         return write_converted(boxed_set(selection, Kept.of(selection), source), kind, to)
     found, how = annotations_of(source), Counter[str]()
     kept, missing = images_kept(selection, found.files, source.unit), set(found.missing)
     stay = [file for file in kept if file not in missing]
-    with building(to) as temporary, bar(len(stay), "Writing images", "images") as progress:
-        root = temporary / "kept"
-        root.mkdir()
+    with new_folder(to, len(stay)) as (root, done):
         said = [_WRITERS[kind](source, found, set(stay), root)]
         for file in stay:
             target = root / ("images" if kind is BoxFormat.COCO else "") / file
@@ -70,13 +66,12 @@ def write_annotated_set(
                     "run again"
                 ) from error
             how[put(found.root / file, target)] += 1
-            progress.update(1)
-        (done,) = place({root: to})
+            done(1)
     if len(stay) < len(kept):
         said.append(
             f"{counted(len(kept) - len(stay), 'image')} missing and left out ({some(missing.intersection(kept))})"
         )
-    return ExportSummary(ExportFormat(kind), (done,), len(stay), (*said, *notes(how, [], Counter())))
+    return ExportSummary(ExportFormat(kind), (to,), len(stay), (*said, *notes(how, [], Counter())))
 
 
 def _write_coco(source: ImageSource, found: Annotated, stay: Collection[str], to: Path) -> str:
@@ -152,8 +147,8 @@ def _write_voc(source: ImageSource, found: Annotated, stay: Collection[str], to:
     _write_list(to / SETS / f"{found.split}.txt", names if found.split else [])
     segmented = found.root / MASK_SETS / f"{found.split}.txt"
     if segmented.is_file():
-        listed = set(segmented.read_text(encoding="utf-8").split())
-        _write_list(to / MASK_SETS / segmented.name, [name for name in names if name in listed])
+        own_lines = {line.strip() for line in text_lines(segmented)}
+        _write_list(to / MASK_SETS / segmented.name, [name for name in names if name in own_lines])
     said = f" and {counted(masks, 'mask')}" if masks else ""
     return f"{_write_own(found, stay, to)}{said}"
 

@@ -16,7 +16,7 @@ from ..progress import bar
 from .boxed import BoxedImage, BoxedSet
 from .kept import ABOUT
 from .summary import ExportFormat, ExportSummary
-from .targets import building, check_free, check_outside, place
+from .targets import building, check_target, new_folder, place
 
 LOCAL = "/data/local-files/?d="  # Label Studio's address of a file below its document root
 BEGINNING = (1980, 1, 1, 0, 0, 0)  # the time of every file in a zip, so that it has the same bytes each time
@@ -31,18 +31,14 @@ def write_labelstudio(boxed: BoxedSet, to: Path) -> ExportSummary:
         UsageError: `to` is not empty or lies within the source.
         TenpercentError: an image can't be read, or `to` can't be written.
     """
-    check_free(to)
-    check_outside(to, boxed.source)
-    with building(to) as temporary, bar(len(boxed), "Writing images", "images") as progress:
-        root = temporary / "kept"
-        root.mkdir()
-        images = boxed.written(root / "images", ABOUT, progress.update)
+    check_target(to, boxed.source)
+    with new_folder(to, len(boxed)) as (root, done):
+        images = boxed.written(root / "images", ABOUT, done)
         folder = f"{to.absolute().name}/images/"
         write_array(root / "tasks.json", (_task(one, folder) for one in images))
         _write_interface(root / "labels.xml", boxed)
-        (done,) = place({root: to})
-    said = f"set LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT to {done.absolute().parent}, and import {done}/tasks.json"
-    return ExportSummary(ExportFormat.LABELSTUDIO, (done,), len(boxed), (*boxed.notes(), said))
+    said = f"set LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT to {to.absolute().parent}, and import {to}/tasks.json"
+    return ExportSummary(ExportFormat.LABELSTUDIO, (to,), len(boxed), (*boxed.notes(), said))
 
 
 def write_array(file: Path, entries: Iterable[Any], before: str = "[", after: str = "]\n") -> None:
@@ -92,8 +88,7 @@ def write_cvat(boxed: BoxedSet, to: Path) -> ExportSummary:
     """
     if to.is_dir():
         raise UsageError(f"--to {to} is a folder, but cvat is one file; name a .zip file in it")
-    check_free(to)
-    check_outside(to, boxed.source)
+    check_target(to, boxed.source)
     with building(to) as temporary, bar(len(boxed), "Writing images", "images") as progress:
         images = temporary / "images"
         with (temporary / "annotations.xml").open("w", encoding="utf-8") as xml:

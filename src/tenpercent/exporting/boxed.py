@@ -99,6 +99,11 @@ class BoxedSet:
         return len(self.kept) if self.found is None else len(self.files)
 
     @property
+    def noun(self) -> str:
+        """The word for one of them: annotated ones are images, also where their objects were selected."""
+        return self.source.noun if self.found is None else "image"
+
+    @property
     def class_names(self) -> list[str]:
         """The names of the classes of boxes, else of images."""
         if self.found is not None:

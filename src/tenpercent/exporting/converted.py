@@ -11,10 +11,9 @@ from xml.etree import ElementTree
 from ..data.sources.boxes.opening import BoxFormat
 from ..data.sources.boxes.voc import ANNOTATIONS, IMAGES, SETS
 from ..errors import require
-from ..progress import bar
 from .boxed import BoxedImage, BoxedSet
 from .summary import ExportFormat, ExportSummary
-from .targets import building, place
+from .targets import new_folder
 
 
 def write_converted(boxed: BoxedSet, kind: BoxFormat, to: Path) -> ExportSummary:
@@ -26,14 +25,11 @@ def write_converted(boxed: BoxedSet, kind: BoxFormat, to: Path) -> ExportSummary
     """
     split = boxed.source.split or "train"
     folder = {BoxFormat.COCO: "images", BoxFormat.YOLO: f"images/{split}", BoxFormat.VOC: IMAGES}[kind]
-    with building(to) as temporary, bar(len(boxed), "Writing images", "images") as progress:
-        root = temporary / "kept"
-        root.mkdir()
-        images = boxed.written(root / folder, ("id",), progress.update)
+    with new_folder(to, len(boxed)) as (root, done):
+        images = boxed.written(root / folder, ("id",), done)
         _WRITERS[kind](images, boxed.class_names, split, root)
-        (done,) = place({root: to})
     said = f"converted from {boxed.source.spec.partition(':')[0]}"
-    return ExportSummary(ExportFormat(kind), (done,), len(boxed), (said, *boxed.notes()))
+    return ExportSummary(ExportFormat(kind), (to,), len(boxed), (said, *boxed.notes()))
 
 
 def _write_coco(images: Iterable[BoxedImage], class_names: list[str], split: str, root: Path) -> None:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import counted
-from ..progress import bar
 from .annotators import write_array
 from .boxed import Box, BoxedImage, BoxedSet
 from .kept import ABOUT
 from .summary import ExportFormat, ExportSummary
-from .targets import building, check_free, check_outside, place
+from .targets import check_target, new_folder
 
 FIELDS = (*ABOUT, "kept", "representative", "dissimilarity", "locked")
 
@@ -28,19 +27,17 @@ def write_fiftyone(boxed: BoxedSet, to: Path) -> ExportSummary:
         UsageError: `to` is not empty or lies within the source.
         TenpercentError: an image can't be read, or `to` can't be written.
     """
-    check_free(to)
-    check_outside(to, boxed.source)
-    with building(to) as temporary, bar(len(boxed), "Writing images", "images") as progress:
-        root = temporary / "kept"
-        root.mkdir()
+    check_target(to, boxed.source)
+    kept: list[bool] = []
+    with new_folder(to, len(boxed)) as (root, done):
         metadata = json.dumps({"name": to.absolute().name, "media_type": "image"}, ensure_ascii=False)
         (root / "metadata.json").write_text(f"{metadata}\n", encoding="utf-8")
-        kept: list[bool] = []
-        images = (_counted(one, kept) for one in boxed.written(root / "data", FIELDS, progress.update))
+        images = (_counted(one, kept) for one in boxed.written(root / "data", FIELDS, done))
         write_array(root / "samples.json", map(_sample, images), '{"samples": [', "]}\n")
-        (done,) = place({root: to})
-    said = f"with them {counted(len(kept) - sum(kept), 'removed image')}, so that both can be looked at"
-    return ExportSummary(ExportFormat.FIFTYONE, (done,), sum(kept), (said, *boxed.notes()))
+    said = (
+        f"with them {counted(len(kept) - sum(kept), f'removed {boxed.noun}')}, so that both can be looked at"
+    )
+    return ExportSummary(ExportFormat.FIFTYONE, (to,), sum(kept), (said, *boxed.notes()))
 
 
 def _counted(one: BoxedImage, kept: list[bool]) -> BoxedImage:

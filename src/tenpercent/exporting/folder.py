@@ -11,12 +11,11 @@ from pathlib import Path, PurePosixPath
 from ..data.sources.folder_layout import plain_names
 from ..data.sources.options import Unit
 from ..data.sources.source import ImageSource
-from ..progress import bar
 from .encoded import gone, named, read_encoded
 from .kept import Kept
 from .names import FreeNames, safe_name, shortened
 from .summary import ExportFormat, ExportSummary
-from .targets import building, check_free, check_outside, place
+from .targets import check_target, new_folder
 
 # The suffixes that torchvision's ImageFolder reads; it skips all others silently.
 IMAGE_FOLDER = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
@@ -34,23 +33,19 @@ def write_folder(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
         UsageError: `to` is not empty or lies within the source.
         TenpercentError: an image can't be read, or `to` can't be written.
     """
-    check_free(to)
-    check_outside(to, source)
+    check_target(to, source)
     source = source.reading(kept.rows)
     how: Counter[str] = Counter()
-    with building(to) as temporary, bar(len(kept), "Writing images", "images") as progress:
-        root = temporary / "kept"
-        root.mkdir()
+    with new_folder(to, len(kept)) as (root, done):
         beside = FreeNames()
         folders = class_folders(kept.class_names, root, beside)
         names = {root: beside, **{folder: FreeNames() for folder in folders.values()}}
         for row, class_name in zip(kept.rows.tolist(), kept.class_names, strict=True):
             folder = root if class_name is None else folders[class_name]
             how[write_image(source, row, folder, names[folder])[0]] += 1
-            progress.update(1)
+            done(1)
         endings = Counter(file.suffix.lower() for folder in folders.values() for file in folder.iterdir())
-        (done,) = place({root: to})
-    return ExportSummary(ExportFormat.FOLDER, (done,), len(kept), notes(how, kept.class_names, endings))
+    return ExportSummary(ExportFormat.FOLDER, (to,), len(kept), notes(how, kept.class_names, endings))
 
 
 def class_folders(class_names: list[str | None], root: Path, taken: FreeNames) -> dict[str, Path]:

@@ -20,7 +20,7 @@ from ..progress import bar
 from .encoded import read_encoded
 from .kept import Kept
 from .summary import ExportFormat, ExportSummary
-from .targets import building, check_free, check_outside, place
+from .targets import building, check_target, place
 
 BATCH = 100  # rows of a row group: images are large, and the Hub's own files have small ones
 BATCH_BYTES = 64 << 20
@@ -46,8 +46,7 @@ def write_dataset(kept: Kept, source: ImageSource, to: Path, card: str = "") -> 
         TenpercentError: an image can't be read, or `to` can't be written.
     """
     datasets = require("datasets", "export")
-    check_free(to)
-    check_outside(to, source)
+    check_target(to, source)
     with building(to) as temporary:
         fill(datasets, kept, source, temporary / "kept", card)
         paths = place({temporary / "kept": to})

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from ..data.sources.source import ImageSource
 from ..data.store.remains import TEMPORARY, held, remains, remove_tree
 from ..errors import TenpercentError, UsageError, cant_write
+from ..progress import bar
 from .names import shortened
 
 log = logging.getLogger("tenpercent")
@@ -50,6 +51,27 @@ def check_outside(target: Path, source: ImageSource) -> None:
     root = source.folder or Path(source.spec)
     if root.is_dir() and target.resolve().is_relative_to(root.resolve()):
         raise UsageError(f"{target} lies within the source {root} and would add to it; choose a --to outside")
+
+
+def check_target(target: Path, source: ImageSource) -> None:
+    """Raise `UsageError` where `target` exists, or lies in the folder of `source`."""
+    check_free(target)
+    check_outside(target, source)
+
+
+@contextmanager
+def new_folder(target: Path, images: int) -> Iterator[tuple[Path, Callable[[int], object]]]:
+    """Yield an empty folder that becomes `target` at the end, and what to call with each number of images written.
+
+    Raises:
+        UsageError: `target` has come into being meanwhile.
+        TenpercentError: see `building`.
+    """
+    with building(target) as temporary, bar(images, "Writing images", "images") as progress:
+        root = temporary / "kept"
+        root.mkdir()
+        yield root, progress.update
+        place({root: target})
 
 
 @contextmanager

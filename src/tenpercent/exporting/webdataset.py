@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,12 +13,11 @@ from typing import Any
 from ..data.decoding.decode import Unreadable
 from ..data.sources.source import ImageSource, Sample
 from ..errors import counted
-from ..progress import bar
 from .encoded import gone, named, read_encoded
 from .kept import Kept
 from .names import FreeNames
 from .summary import ExportFormat, ExportSummary
-from .targets import building, check_free, check_outside, place
+from .targets import check_target, new_folder
 
 SHARD_BYTES = 2**30  # of a shard's files, where the source has no shards of its own
 
@@ -35,19 +34,15 @@ def write_shards(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
         UsageError: `to` is not empty or lies within the source.
         TenpercentError: an image can't be read, or `to` can't be written.
     """
-    check_free(to)
-    check_outside(to, source)
+    check_target(to, source)
     source = source.reading(kept.rows)
-    with building(to) as temporary, bar(len(kept), "Writing images", "images") as progress:
-        root = temporary / "kept"
-        root.mkdir()
-        write = _write_new if source.sample is None else _write_own
-        said = write(kept, source, root, progress)
-        (done,) = place({root: to})
-    return ExportSummary(ExportFormat.WEBDATASET, (done,), len(kept), tuple(said))
+    write = _write_new if source.sample is None else _write_own
+    with new_folder(to, len(kept)) as (root, done):
+        said = write(kept, source, root, done)
+    return ExportSummary(ExportFormat.WEBDATASET, (to,), len(kept), tuple(said))
 
 
-def _write_new(kept: Kept, source: ImageSource, root: Path, progress: Any) -> list[str]:
+def _write_new(kept: Kept, source: ImageSource, root: Path, done: Callable[[int], object]) -> list[str]:
     """Write numbered samples into numbered shards; return a note on them."""
     shards, size = 0, SHARD_BYTES
     with ExitStack() as current:
@@ -61,11 +56,11 @@ def _write_new(kept: Kept, source: ImageSource, root: Path, progress: Any) -> li
             for ending, content in files.items():
                 _add(tar, f"{row:09d}{ending}", content)
             size += sum(map(len, files.values()))
-            progress.update(1)
+            done(1)
     return [counted(shards, "shard")]
 
 
-def _write_own(kept: Kept, source: ImageSource, root: Path, progress: Any) -> list[str]:
+def _write_own(kept: Kept, source: ImageSource, root: Path, done: Callable[[int], object]) -> list[str]:
     """Write a shard for each archive with a kept image; return notes on them."""
     assert source.sample is not None
     found = [
@@ -84,7 +79,7 @@ def _write_own(kept: Kept, source: ImageSource, root: Path, progress: Any) -> li
                 written.add((last, sample.key))
                 for name, content in _files(source, row, sample, about):
                     _add(tar, name, content)
-            progress.update(1)
+            done(1)
     stay = set(kept.rows.tolist())
     others = (source.sample(row) for row in range(len(source)) if row not in stay)
     along = sum((other.archive, other.key) in written for other in others)
@@ -109,9 +104,9 @@ def _files(
 def _labels(source: ImageSource, row: int, about: Mapping[str, Any]) -> dict[str, bytes]:
     """Return what is written beside an image, by ending."""
     text = json.dumps(about, ensure_ascii=False).encode()
-    labelled = source.labels is not None and "class_name" in about
-    number = {".cls": str(source.labels[row]).encode()} if labelled and source.labels is not None else {}
-    return {**number, ".json": text}
+    if source.labels is None or "class_name" not in about:
+        return {".json": text}
+    return {".cls": str(source.labels[row]).encode(), ".json": text}
 
 
 def _ending(source: ImageSource, row: int, data: bytes) -> str:

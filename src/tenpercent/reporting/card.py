@@ -26,9 +26,8 @@ def data_card(folder: RunFolder, selection: Selection, title: str) -> str:
     """
     source, noun, n, removed = folder.source, folder.source.noun, len(selection), len(selection.removed)
     gone = ~selection.kept_by_id & (selection.representative >= 0)
-    farthest = float(
-        selection.dissimilarity[gone].max(initial=0.0)
-    )  # every digit, since rounding may go below it
+    # Every digit, since rounding may go below it.
+    farthest = float(selection.dissimilarity[gone].max(initial=0.0))
     embedded = folder.stage(Stage.EMBED)
     made_by = {} if embedded is None else embedded.settings.made_by
     vectors = ", ".join(

@@ -16,9 +16,8 @@ from ..linkage.sample import sample_pairs
 
 # Measured by benchmarks/pieces.py, as those of `radii.py` on one thread of an ordinary CPU.
 TEST_SECONDS = 2e-9  # beside the coordinates of a product: it is tested, and read and written for that
-CENTRES = (
-    3  # times that a point is compared with all centres: for its home, its group's guests, and its candidates
-)
+# Times that a point is compared with all centres: for its home, its group's guests, and its candidates.
+CENTRES = 3
 PROCESS = 80 << 20  # bytes of a process without any points
 START = 2.0  # seconds of a process to load libraries and compiled code
 DRIVER_POINT = 140  # bytes of a point in the process that gives out the tasks, at its peak

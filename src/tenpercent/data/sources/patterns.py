@@ -6,7 +6,7 @@ import re
 
 from ...errors import SourceError, shown
 
-MOST = 100_000  # files that one pair of braces may stand for
+MOST = 100_000  # files that a name may stand for
 _BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 
 
@@ -19,25 +19,24 @@ def expanded(name: str) -> list[str]:
     """Return the names that one stands for, as a shell does: ``{000..009}`` keeps its zeros, ``{a,b}`` is a list.
 
     Raises:
-        SourceError: a range has more than `MOST` numbers.
+        SourceError: it names more than `MOST` files.
     """
     found = _BRACES.search(name)
     if found is None:
         return [name]
     first, last, listed = found.groups()
+    rest = expanded(name[found.end() :])
+    step = 0 if listed is not None else 1 if int(first) <= int(last) else -1
+    numbers = range(int(first), int(last) + step, step) if step else range(0)
+    count = len(rest) * (len(numbers) if step else listed.count(",") + 1)
+    if count > MOST:
+        raise SourceError(f"{shown(name)} names {count:,} files, above {MOST:,}; name their folder")
     if listed is not None:
         chosen = listed.split(",")
     else:
-        step = 1 if int(first) <= int(last) else -1
-        numbers = range(int(first), int(last) + step, step)
-        if len(numbers) > MOST:
-            raise SourceError(
-                f"{shown(name)} names {len(numbers):,} files, above {MOST:,}; name their folder"
-            )
         zeros = any(len(end) > 1 and end.startswith("0") for end in (first, last))
         width = max(len(first), len(last)) if zeros else 1
         chosen = [f"{number:0{width}d}" for number in numbers]
-    rest = expanded(name[found.end() :])
     return [f"{name[: found.start()]}{one}{more}" for one in chosen for more in rest]
 
 

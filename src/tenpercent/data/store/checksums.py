@@ -27,9 +27,8 @@ def of_file(path: Path) -> str:
     """Return the checksums of a table, as `of_table` gives them, or of the bytes of another file."""
     if path.suffix != ".parquet":
         return checksum(path.read_bytes())
-    with pq.ParquetFile(
-        path
-    ) as file:  # a column at a time: all of them may take more memory than making them
+    # A column at a time: all of them may take more memory than making them.
+    with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         columns = (file.read(columns=[name]).column(0) for name in schema.names)
         return _joined((schema.metadata or {}).get(ABOUT, b""), columns)

@@ -30,9 +30,8 @@ def row_ids(n: int) -> Strings:
     for start in range(0, n, AT_ONCE):
         rest = np.arange(start, min(start + AT_ONCE, n))
         codes = np.empty((len(rest), width), dtype=np.uint32)
-        for place in reversed(
-            range(width)
-        ):  # digit by digit: formatting each number takes five times as long
+        # Digit by digit: formatting each number takes five times as long.
+        for place in reversed(range(width)):
             rest, digit = np.divmod(rest, 10)
             codes[:, place] = digit + ord("0")
         names[start : start + AT_ONCE] = codes.view(f"U{width}")[:, 0]

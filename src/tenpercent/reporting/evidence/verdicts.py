@@ -237,8 +237,8 @@ def unlearned(evidence: Evidence) -> str:
     more = f"; {len(runs) - NAMED} more" if len(runs) > NAMED else ""
     return (
         f"{counted(len(runs), 'training run')} learned nothing: {'it' if one else 'they'} gave all test images one "
-        f"class, and {'counts' if one else 'count'} in the means ({'; '.join(runs[:NAMED])}{more}). Mostly the "
-        "learning rate is too high for these images."
+        f"class, and {'counts' if one else 'count'} in the means ({'; '.join(runs[:NAMED])}{more}). They say "
+        "little about the images: look at their loss, and try a lower learning rate."
     )
 
 

@@ -92,9 +92,8 @@ class Blocks:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._held: OrderedDict[tuple[str, int], Future[bytes]] = OrderedDict()
-        self._last: dict[
-            str, tuple[int, int]
-        ] = {}  # of each object: its last block, and reads in a row near it
+        # Of each object: its last block, and reads in a row near it.
+        self._last: dict[str, tuple[int, int]] = {}
         self._lock = Lock()
 
     def read(self, name: str, start: int, size: int) -> bytes:

@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from threading import Event
 from typing import Any
 
 from ....errors import SourceError, counted, duration_text, one_line, require, without_secrets
@@ -30,9 +29,8 @@ TRIES, FIRST_PAUSE = 6, 0.25  # the pauses between add up to 8 s
 LIBRARY_TRIES = 3  # of s3fs, gcsfs and adlfs, which try several times themselves
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _RAISED_BY = ("aiohttp", "aiobotocore", "botocore", "gcsfs", "google", "adlfs", "azure", "fsspec", "asyncio")
-_given: dict[
-    str, str
-] = {}  # by address without secrets: as it was given to this process, for opening it again
+# By address without secrets: as it was given to this process, for opening it again.
+_given: dict[str, str] = {}
 
 
 def is_remote(spec: object) -> bool:
@@ -79,7 +77,6 @@ class Store:
     url: str
     query: str = ""
     entries: dict[str, Entry] = field(default_factory=dict)
-    _down: Event = field(default_factory=Event)
 
     @classmethod
     def at(cls, address: str) -> Store:
@@ -142,14 +139,11 @@ class Store:
                     raise
                 failed, again = self._failure(error, name), left and _may_pass(error)
             else:
-                self._down.clear()
                 return found
             if not again:
                 break
-            self._down.wait(pause * random.uniform(0.75, 1.25))
+            time.sleep(pause * random.uniform(0.75, 1.25))
             pause *= 2
-        else:
-            self._down.set()  # others that wait need not
         if isinstance(failed, SourceError) and left < tries - 1:
             times, waited = counted(tries - left, "attempt"), duration_text(time.monotonic() - began)
             raise SourceError(f"{failed} ({times} in {waited})")
