@@ -145,6 +145,7 @@ def _checked(origin: str, run: Path) -> str:
         if found.scheme == "http" and found.hostname in NAMES and found.username is None:
             return f"http://{found.hostname}" + (f":{found.port}" if found.port not in (None, 80) else "")
     raise UsageError(
-        f"origin is {origin!r}; a frame works in notebooks at http://localhost:PORT or http://127.0.0.1:PORT; "
+        f"origin is {origin!r}; a frame works in notebooks at http://localhost:PORT or http://127.0.0.1:PORT, "
+        "without a user name; "
         f"elsewhere run: tenpercent review {quoted(run)}, and open its address in a tab"
     )
