@@ -29,9 +29,11 @@ from tenpercent.linkage.pieces.plan import Pieces
 from tenpercent.linkage.points import Points
 from tenpercent.linkage.reference import complete_linkage
 from tenpercent.tasks.task import Capacity, Finished, Share, Task, perform
+from tenpercent.tree import together
 from tenpercent.tree.together import AllTogether, first_merges_by_tasks
 
 ROOM = 1 << 28
+ENOUGH = 300_000
 FULL = Path("/dev/full")
 
 
@@ -179,6 +181,25 @@ def test_little_memory_means_more_pieces_and_the_same_bytes():
         ) as caught:
             by_tasks(vectors, replace(little, memory=memory), merges=2400)
         assert caught.value.needed > caught.value.allowed == 10**6 + memory
+
+
+def test_a_walk_that_ends_by_itself_needs_the_memory_it_takes_and_not_that_of_all_pairs_found(monkeypatch):
+    """As with 10 million vectors, where the first radius held three times the pairs that were needed."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(2000, 6)).astype(np.float32)  # one component
+    expected = first_merges(vectors, merges=900)
+    radius = together.first_radius
+    monkeypatch.setattr(together, "first_radius", lambda *given: 3 * radius(*given))
+    pieces = Pieces(shard=700, groups=4, together=2, memory=ENOUGH, beside=10**6)
+    same(by_tasks(vectors, pieces, merges=900), expected)
+    with pytest.raises(MemoryBudgetError, match="so deep a cut of 2,000 vectors needs about") as caught:
+        by_tasks(vectors, replace(pieces, memory=ENOUGH // 8), merges=900)
+    assert caught.value.needed > caught.value.allowed == 10**6 + ENOUGH // 8
+    assert 0 < caught.value.fits < 900
+    same(
+        by_tasks(vectors, replace(pieces, memory=ENOUGH // 8), merges=caught.value.fits),
+        first_merges(vectors, merges=caught.value.fits),
+    )
 
 
 def test_a_driver_that_was_killed_resumes_from_the_files_there_are(tmp_path):

@@ -156,7 +156,8 @@ def walk_share(
             break
         if (needed := len(clusters.a) * BYTES_PER_EDGE / EDGES) > memory:  # and there is more to come
             needed, allowed = beside + 2 * int(needed), beside + memory
-            raise MemoryBudgetError("the walk", needed=needed, allowed=allowed, fits=0, n=len(share))
+            fits = len(merges.i) + done - len(closing)
+            raise MemoryBudgetError("so deep a cut", needed=needed, allowed=allowed, fits=fits, n=len(share))
     Standing(joined(found), PairCounts(own[clusters.a], own[clusters.b], clusters.seen)).save(output)
 
 
