@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,3 +157,22 @@ def test_a_run_folder_as_the_source_is_no_source(here: Path, vectors: Path) -> N
     tp.embed(vectors)
     with pytest.raises(UsageError, match=str(Path("runs") / vectors.stem)):
         tp.embed(Path("runs") / vectors.stem)
+
+
+def test_a_run_folder_is_no_source_and_holds_no_other(here: Path, vectors: Path) -> None:
+    photos = images(here / "photos")
+    tp.run(photos, out="photos/run", keep=0.5, embedder=flat)
+    assert (
+        tp.run(photos, out="photos/run", keep=0.5, embedder=flat).table.num_rows == 4
+    )  # its thumbnails are not taken
+    with pytest.raises(
+        UsageError, match=r"run is a run folder, not a source; .*: tenpercent run .*photos --out"
+    ):
+        tp.run("photos/run", out="other")
+    with pytest.raises(
+        UsageError, match=r"^photos/run/inner lies in the run folder .*photos/run, whose files"
+    ):
+        tp.run(vectors, out="photos/run/inner")
+    shutil.rmtree(here / "photos" / "run" / "locks")  # as a copy without empty folders lacks it
+    assert tp.run(photos, out="more", keep=0.5, embedder=flat).table.num_rows == 4
+    assert RunFolder(Path("more")).source.skipped == {"run folders": 1}

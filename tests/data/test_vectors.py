@@ -51,6 +51,21 @@ def test_npy_in_fortran_order(tmp_path: Path, vectors: np.ndarray) -> None:
     assert np.array_equal(opened(saved(tmp_path / "v.npy", np.asfortranarray(vectors))).vectors, vectors)
 
 
+def test_ids_and_labels_in_text_files_are_parted_by_newlines_alone(
+    tmp_path: Path, vectors: np.ndarray
+) -> None:
+    path = saved(tmp_path / "v.npy", vectors)
+    names = [f"{row:02d}\u2028\x0b.png" for row in range(12)]
+    (tmp_path / "ids.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    (tmp_path / "labels.txt").write_bytes("a\u2028b\r\n\r\n".encode() * 6)
+    found = opened(path, ids=tmp_path / "ids.txt", labels=tmp_path / "labels.txt")
+    assert found.ids.tolist() == names and found.class_names == ("a\u2028b",)
+    assert found.labels is not None and found.labels.tolist() == [0, -1] * 6
+    (tmp_path / "none.txt").write_text("")
+    with pytest.raises(UsageError, match="0"):
+        opened(path, ids=tmp_path / "none.txt")
+
+
 def test_labels_and_ids_from_npy_and_text(tmp_path: Path, vectors: np.ndarray) -> None:
     path = saved(tmp_path / "v.npy", vectors)
     codes = saved(tmp_path / "codes.npy", np.arange(12) % 3 - 1)

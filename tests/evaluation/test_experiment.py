@@ -160,7 +160,7 @@ def test_images_without_a_label_are_not_trained_on() -> None:
 
 
 def test_lists_of_rows_and_ids(tmp_path: Path) -> None:
-    ids = [f"cats/{9 - k}.png" for k in range(10)]
+    ids = [f"cats/{9 - k}\u2028.png" for k in range(10)]
     found = tp.Embeddings.from_numpy(np.random.default_rng(0).normal(size=(10, 4)), ids=ids)
     np.save(tmp_path / "rows.npy", np.asarray([7, 0, 3]))
     np.save(tmp_path / "ids.npy", np.asarray([ids[7], ids[0], ids[3]]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -221,7 +222,7 @@ def _entries(path: Path) -> list[Any]:
         return [one.decode() if isinstance(one, bytes) else one for one in array.tolist()]
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix == ".csv":
-        rows = list(csv.DictReader(text.splitlines()))
+        rows = list(csv.DictReader(io.StringIO(text)))
         column = next((name for name in ("row", "id") if rows and name in rows[0]), None)
         if rows and column is None:
             raise ValueError(f"its columns are {', '.join(rows[0])}")

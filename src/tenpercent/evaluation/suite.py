@@ -146,7 +146,7 @@ def describe_suite(folder: Path) -> str:
     from ..reporting.evidence.formats import signed
 
     lines = [HEADS]
-    for row in csv.DictReader((folder / "table.csv").read_text(encoding="utf-8").splitlines()):
+    for row in csv.DictReader(io.StringIO((folder / "table.csv").read_text(encoding="utf-8"))):
         std = f" ± {100 * float(row['std']):.2f}" if row["std"] else ""
         against = (row[name] for name in ("against_full", "against_random"))
         first, second = (signed(float(one), 2) if one else "–" for one in against)

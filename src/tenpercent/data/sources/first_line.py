@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import counted
 from ..store.embeddings import Embeddings
 from ..store.records import SourceRecord
-from .source import ImageSource
+from .source import SETS, ImageSource
 
 _SINGULAR = (  # of what is counted, and of the hint behind it
     (r"(?<!-)\b(image|file|folder|video|archive|link|vector)s\b", r"\1"),
@@ -71,7 +71,7 @@ def _classes(about: SourceRecord, whence: str) -> str:
     if not names:
         return "no labels"
     used = names if about.classes_used is None else about.classes_used
-    many = counted(names, "class")
+    many = counted(names, "class set" if SETS in about.taken else "class")
     without = f" ({counted(about.unlabelled, about.noun)} without a label)" if about.unlabelled else ""
     return f"{many if used >= names else f'{used:,} of {many}'}{whence}{without}"
 

@@ -6,7 +6,7 @@ import os
 import posixpath
 from collections import Counter
 from collections.abc import Collection, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -201,6 +201,17 @@ def _taken(
     if listing.followed:
         said["links"] = f"{listing.followed:,} links that lead out of the folder followed"
     return said
+
+
+def named_file(folder: Path, name: str) -> Path:
+    """Return the file in a folder whose path is `name` once written in UTF-8 (`printable`)."""
+    path = folder
+    for part in PurePosixPath(name).parts:
+        plain = path / part
+        if not plain.exists() and path.is_dir():
+            plain = next((one for one in path.iterdir() if printable(one.name) == part), plain)
+        path = plain
+    return path
 
 
 def printable(path: str) -> str:

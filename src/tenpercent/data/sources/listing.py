@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ...errors import SourceError
 from ..decoding.decode import extensions
+from ..store.run_folder import is_run_folder
 from .annotations import ENDINGS
 from .first_line import describe_skipped
 from .options import RULES, SourceOptions
@@ -105,10 +106,8 @@ def _walk(listing: Listing, folder: str, above: tuple[str, ...]) -> None:
     pointers: list[str] = []
     entries = _entries(Path(str(listing.root), folder))
     names = {entry.name for entry in entries}
-    if (
-        folder and listing.rules != 1 and {"run.json", "locks"} <= names
-    ):  # a run's thumbnails are not part of a source
-        listing.skipped["run folders"] += 1
+    if folder and listing.rules != 1 and is_run_folder(Path(str(listing.root), folder)):
+        listing.skipped["run folders"] += 1  # its thumbnails are not part of a source
         return
     for entry in entries:
         name = entry.name

@@ -13,6 +13,7 @@ import numpy as np
 from ...errors import SourceError, UsageError, nearest, without_secrets
 from ..store.checks import as_path, check_kind
 from ..store.embeddings import Embeddings
+from ..store.run_folder import RunFolder, is_run_folder
 from .archives import open_archives
 from .boxes.opening import BoxFormat, open_annotated
 from .classes import renamed, same_classes
@@ -268,6 +269,11 @@ def _open_listing(listing: Listing, options: SourceOptions) -> ImageSource | Emb
     folder = listing.root
     if listing.videos and (options.fps is not None or not listing.images + listing.parquets):
         options.allow("a folder of videos", *_VIDEOS, "follow_links")
+    if options.rules > 1 and is_run_folder(folder):
+        raise SourceError(
+            f"{folder} is a run folder, not a source; name what it was made of, or bring it up to date: "
+            f"{RunFolder(folder).command()}"
+        )
         return open_videos(listing, options)
     if means_pictures(listing, options):
         alone = options if options.image_column != NO_COLUMN else replace(options, image_column=None)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...errors import UsageError
 from ..store.checks import as_path
+from ..store.run_folder import is_run_folder
 from .huggingface import Address
 from .opening import FILES, Prefix, absolute, split_prefix
 from .patterns import before_braces, has_braces
@@ -23,10 +24,15 @@ def run_folder_of(source: str | Path, out: str | Path | None = None) -> Path:
     ``runs/CIFAR10``.
 
     Raises:
-        UsageError: the source is not a path, or has no name, as the root of a disk.
+        UsageError: the source is not a path, or has no name, as the root of a disk; `out` lies in a run folder.
     """
     if out is not None:
-        return as_path(out, "the run folder (out)")
+        asked = as_path(out, "the run folder (out)")
+        if (above := next(filter(is_run_folder, asked.absolute().parents), None)) is not None:
+            raise UsageError(
+                f"{asked} lies in the run folder {above}, whose files are its own; choose another --out"
+            )
+        return asked
     if not isinstance(source, str):
         as_path(source, "a source")
     prefix, text = (None, absolute(source)) if is_remote(source) else split_prefix(source)

@@ -212,7 +212,9 @@ def _one_a_row(path: Path) -> npt.NDArray[Any]:
             f"{path} ends with {path.suffix!r}; give a .npy file, or a .txt file with one entry a line"
         )
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        # Parted at newlines alone: ids and names of classes may hold the rarer separators of `splitlines`.
+        text = path.read_text(encoding="utf-8-sig")
+        lines = text.removesuffix("\n").split("\n") if text else []
     except OSError as error:
         raise SourceError(
             f"{path} can't be read ({error.strerror}); give a text file with one entry a line"

@@ -37,6 +37,18 @@ PLACES = ("data_dir", "labels", "ids", "images")  # options of sources that are 
 STAY = ("run.json", "given.parquet", "decisions.sqlite", "locks", "earlier")  # not moved by `set_aside`
 
 
+def is_run_folder(folder: Path) -> bool:
+    """Return whether a folder holds a run; its empty folder of locks may have been lost on the way here."""
+    record = folder / "run.json"
+    if not record.is_file() or (folder / "locks").is_dir():
+        return record.is_file()
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"format", "source", "stages"} <= content.keys()
+
+
 @dataclass(frozen=True)
 class RunFolder(RunPaths):
     """Files of one run. Opening a run folder writes nothing; `create` makes it."""

@@ -88,10 +88,7 @@ def _by_image(found: Annotated, options: SourceOptions) -> ImageSource:
     names = told_apart(tuple(" + ".join(found.class_names[kind] for kind in one) for one in known))
     codes = {one: code for code, one in enumerate(known)} | {(): -1}
 
-    def read(row: int) -> Raw:
-        return read_file(found.root, found.files[row], follow_links=options.follow_links)
-
-    taken = {"labels": f"the sets of their {counted(len(np.unique(found.kind)), 'class')}"}
+    taken = {"labels": counted(len(np.unique(found.kind)), "class")}
     return ImageSource(
         spec="",
         ids=found.files,
