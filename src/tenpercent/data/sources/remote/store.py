@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import random
 import re
 import time
@@ -12,14 +13,18 @@ from typing import Any
 
 from ....errors import SourceError, counted, duration_text, one_line, require, without_secrets
 
+_AZURE = (
+    "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, _SAS_TOKEN or "
+    "az login; AZURE_STORAGE_ANON=true reads a public container"
+)
 PACKAGES = {  # by scheme: the package that reads it, beside fsspec, and where its credentials come from
     "s3": (
         "s3fs",
         "the environment, ~/.aws or the machine's role; FSSPEC_S3_ANON=true reads a public bucket",
     ),
     "gs": ("gcsfs", "gcloud auth application-default login; FSSPEC_GS_TOKEN=anon reads a public bucket"),
-    "az": ("adlfs", "AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, _SAS_TOKEN or az login"),
-    "abfs": ("adlfs", "AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, _SAS_TOKEN or az login"),
+    "az": ("adlfs", _AZURE),
+    "abfs": ("adlfs", _AZURE),
     "https": ("aiohttp", "the address itself or ~/.netrc"),
     "http": ("aiohttp", "the address itself or ~/.netrc"),
     "memory": ("fsspec", "nowhere"),
@@ -87,6 +92,8 @@ class Store:
             MissingExtraError: its package is not installed.
         """
         known = without_secrets(address)
+        if not known.partition("://")[2].strip("/") and scheme_of(address) != "memory":
+            raise SourceError(f"{known} names no bucket or host; give {scheme_of(address)}://NAME/FOLDER")
         if known == address:
             address = _given.get(known, address)
         else:
@@ -156,8 +163,9 @@ class Store:
         where = self.named(name)
         if isinstance(error, FileNotFoundError) or status == 404:
             return FileNotFoundError(errno.ENOENT, "the object is not there any more", where)
-        if isinstance(error, PermissionError) or status in (401, 403) or "redential" in type(error).__name__:
+        if isinstance(error, PermissionError) or status in (401, 403) or _is_of_credentials(error):
             package, whence = PACKAGES[scheme_of(self.url)]
+            reason = reason.partition(". ")[0]
             return SourceError(
                 f"{where}: no permission to read it ({reason}); {package} takes credentials from {whence}; the same "
                 "command resumes"
@@ -179,10 +187,17 @@ def filesystem(address: str) -> Any:
     fsspec: Any = require("fsspec", "remote")
     package = PACKAGES[scheme][0]
     require(package, "remote" if package == "aiohttp" else "")
+    for name in (
+        package,
+        "azure",
+        "google",
+    ):  # these log warnings and tracebacks of each call; what fails is said here
+        if logging.getLogger(name).level == logging.NOTSET:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         fs = fsspec.filesystem(scheme)
     except Exception as error:
-        if not (_is_of_store(error) or isinstance(error, ValueError)):
+        if not _is_of_store(error):
             raise
         raise SourceError(
             f"{address} can't be opened ({one_line(error, 300).rstrip('. ')}); {package} takes credentials from "
@@ -199,7 +214,8 @@ def scheme_of(address: str) -> str:
 
 def _is_of_store(error: Exception) -> bool:
     """Return whether an error is one of the store or the way to it, not of a program."""
-    return isinstance(error, OSError | EOFError) or type(error).__module__.partition(".")[0] in _RAISED_BY
+    plain = OSError | EOFError | ValueError | RuntimeError  # the last two of gcsfs, for a bad request
+    return isinstance(error, plain) or type(error).__module__.partition(".")[0] in _RAISED_BY
 
 
 def _cause(error: Exception) -> Exception:
@@ -215,9 +231,15 @@ def _may_pass(error: Exception) -> bool:
     status = _status(error)
     if status is not None:
         return status in (408, 425, 429) or status >= 500
-    lasting = FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError
-    words = ("redential", "Validation", "InvalidURL", "Certificate")
-    return not isinstance(error, lasting) and not any(word in type(error).__name__ for word in words)
+    lasting = FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError | ValueError
+    words = ("Validation", "InvalidURL", "Certificate")
+    named = any(word in type(error).__name__ for word in words)
+    return not (isinstance(error, lasting) or named or _is_of_credentials(error))
+
+
+def _is_of_credentials(error: Exception) -> bool:
+    """Return whether a library has found no credentials that it can use."""
+    return any(word in type(error).__name__ for word in ("redential", "Authentication"))
 
 
 def _status(error: BaseException) -> int | None:
@@ -230,4 +252,6 @@ def _status(error: BaseException) -> int | None:
         value = getattr(error, name, None)
         if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
             return int(value)
+    if str(error).startswith("Forbidden"):  # gcsfs
+        return 403
     return None if error.__cause__ is None else _status(error.__cause__)
