@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 from test_export import KEPT, in_memory, picture
@@ -107,6 +108,12 @@ def test_boxes_become_those_of_another_format_and_back(
     assert summary.images == 4
     said = summary.notes
     assert said[:2] == ("converted from coco", "5 of 7 annotations are boxes of these images")
+    if form == "yolo":
+        assert said[2].startswith(
+            "data.yaml names these images as train and as val: name other images as val"
+        )
+        known = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text(encoding="utf-8"))
+        assert (known["train"], known["val"]) == ("images/train", "images/train")
     assert "1 renamed: another image has the same name but for its ending" in said
     assert "left out: 1 missing image, 1 crowd region, 1 empty annotation" in said
     assert said[-1] == "boxes only, without segmentation of 1 annotation"

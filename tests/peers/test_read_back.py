@@ -128,3 +128,38 @@ def test_fiftyone_reads_cvat_s_and_label_studio_s_boxes(boxed: ImageSource, tmp_
         _, box = import_label_studio_annotation(result)
         wanted = [left / 100, top / 80, (right - left) / 100, (bottom - top) / 80]
         assert box.label == "cat" and box.bounding_box == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("kind", ["coco", "yolo"])
+def test_ultralytics_reads_both_splits(
+    kind: str, boxed: ImageSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("YOLO_OFFLINE", "true")
+    pytest.importorskip("ultralytics")
+    from ultralytics.data.dataset import YOLODataset
+    from ultralytics.data.utils import check_det_dataset
+
+    source, rows = boxed, {0, 2}
+    if kind == "yolo":  # its own format, of which the other split stays where it is
+        export(selection_of(boxed, {0, 1, 2}), boxed, "yolo", tmp_path / "set-2")
+        for folder, name in (("images", "b.png"), ("labels", "b.txt")):
+            (tmp_path / "set-2" / folder / "val").mkdir()
+            (tmp_path / "set-2" / folder / "train" / name).rename(tmp_path / "set-2" / folder / "val" / name)
+        content = "train: images/train\nval: images/val\nnames: {0: cat}\n"
+        (tmp_path / "set-2" / "data.yaml").write_text(content)
+        source, rows = opened(f"yolo:{tmp_path / 'set-2' / 'data.yaml'}"), {0}
+    export(selection_of(source, rows), source, "yolo", tmp_path / "out")
+    data = check_det_dataset(str(tmp_path / "out" / "data.yaml"), autodownload=False)
+    read = {
+        split: {
+            Path(one["im_file"]).name: one["bboxes"].tolist()
+            for one in YOLODataset(img_path=data[split], data=data, task="detect", imgsz=64).labels
+        }
+        for split in ("train", "val")
+    }
+    both = ({"a.png", "c.png"}, {"a.png", "c.png"}) if kind == "coco" else ({"a.png"}, {"b.png"})
+    assert (read["train"].keys(), read["val"].keys()) == both and data["names"] == {0: "cat"}
+    left, top, right, bottom = BOXES["a.png"]
+    wanted = [(left + right) / 200, (top + bottom) / 160, (right - left) / 100, (bottom - top) / 80]
+    assert read["train"]["a.png"] == [pytest.approx(wanted)]

@@ -10,10 +10,13 @@ from xml.etree import ElementTree
 
 from ..data.sources.boxes.opening import BoxFormat
 from ..data.sources.boxes.voc import ANNOTATIONS, IMAGES, SETS
+from ..data.sources.boxes.yolo import SPLITS
 from ..errors import require
 from .boxed import BoxedImage, BoxedSet
 from .summary import ExportFormat, ExportSummary
 from .targets import new_folder
+
+SPLIT_REMEDY = "name other images as val before training by it"
 
 
 def write_converted(boxed: BoxedSet, kind: BoxFormat, to: Path) -> ExportSummary:
@@ -28,8 +31,10 @@ def write_converted(boxed: BoxedSet, kind: BoxFormat, to: Path) -> ExportSummary
     with new_folder(to, len(boxed)) as (root, done):
         images = boxed.written(root / folder, ("id",), done)
         _WRITERS[kind](images, boxed.class_names, split, root)
-    said = f"converted from {boxed.source.spec.partition(':')[0]}"
-    return ExportSummary(ExportFormat(kind), (to,), len(boxed), (said, *boxed.notes()))
+    said = [f"converted from {boxed.source.spec.partition(':')[0]}", *boxed.notes()]
+    if kind is BoxFormat.YOLO:
+        said.insert(2, f"data.yaml names these images as train and as val: {SPLIT_REMEDY}")
+    return ExportSummary(ExportFormat(kind), (to,), len(boxed), tuple(said))
 
 
 def _write_coco(images: Iterable[BoxedImage], class_names: list[str], split: str, root: Path) -> None:
@@ -53,7 +58,7 @@ def _write_coco(images: Iterable[BoxedImage], class_names: list[str], split: str
 
 
 def _write_yolo(images: Iterable[BoxedImage], class_names: list[str], split: str, root: Path) -> None:
-    """Write ``data.yaml`` and a text file for each image with a box."""
+    """Write ``data.yaml``, with both splits that training by it takes, and a text file for each image with a box."""
     yaml: Any = require("yaml", "boxes")
     codes = {name: code for code, name in enumerate(class_names)}
     for one in images:
@@ -64,9 +69,11 @@ def _write_yolo(images: Iterable[BoxedImage], class_names: list[str], split: str
             lines.append(f"{codes[box.kind]} {places}\n")
         if lines:
             _placed(root / "labels" / split, one.file, ".txt").write_text("".join(lines), encoding="utf-8")
-    content = {split: f"images/{split}", "names": dict(enumerate(class_names))}
+    known = {name: f"images/{split}" for name in dict.fromkeys(("train", "val", split)) if name in SPLITS}
+    content = {**known, "names": dict(enumerate(class_names))}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    (root / "data.yaml").write_text(text, encoding="utf-8")
+    said = f"# train and val are the same images here: {SPLIT_REMEDY}\n"
+    (root / "data.yaml").write_text(said + text, encoding="utf-8")
 
 
 def _write_voc(images: Iterable[BoxedImage], class_names: list[str], split: str, root: Path) -> None:
