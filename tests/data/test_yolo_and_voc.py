@@ -9,6 +9,7 @@ import pytest
 from test_boxes import noise, opened, save
 
 import tenpercent as tp
+from tenpercent.data.sources.first_line import account, describe_taken
 from tenpercent.errors import SourceError, UsageError
 
 IMAGES = ("a", "b", "c", "d")  # c shows what b does; d has no boxes
@@ -101,6 +102,30 @@ def test_lists_and_splits_of_voc(tmp_path: Path) -> None:
     tp.run(spec, out=tmp_path / "run", cut=tp.Cut(threshold=0.001))
     tp.export(tmp_path / "run", "voc", tmp_path / "out")
     assert len(opened(f"voc:{tmp_path / 'out'}")) == 2
+
+
+def test_lists_of_voc_with_an_underscore(tmp_path: Path) -> None:
+    spec = voc(tmp_path)
+    sets = tmp_path / "ImageSets" / "Main"
+    sets.mkdir(parents=True)
+    (sets / "train_small.txt").write_text("a\nb\n")
+    (sets / "cat_train_small.txt").write_text("a  1\nb -1\n")
+    assert opened(spec, split="train_small").ids == ("JPEGImages/a.png", "JPEGImages/b.png")
+    assert opened(spec).splits == ("train_small",)
+
+
+def test_an_image_that_yolo_lists_twice_is_taken_once_and_said(tmp_path: Path) -> None:
+    spec = yolo(tmp_path, "[images/train, more.txt]")
+    (tmp_path / "more.txt").write_text("./images/train/a.png\n./images/val/v.png\n")
+    source = opened(spec)
+    assert len(source) == 5 and source.skipped == {"images that are listed again": 1}
+    assert describe_taken(account(source)).endswith("skipped: 1 image that is listed again")
+
+
+def test_one_set_of_two_classes(tmp_path: Path) -> None:
+    spec = yolo(tmp_path, b="0 .3 .4 .4 .4\n1 .3 .4 .4 .4\n", c="1 .3 .4 .4 .4\n0 .3 .4 .4 .4\n")
+    said = describe_taken(account(opened(spec)))
+    assert said.startswith("4 images, 1 class set from 2 classes (1 image without a label); split train; ")
 
 
 def test_masks_of_voc_go_with_their_images(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -14,9 +16,11 @@ import tenpercent as tp
 from films import film, scene_of
 from tenpercent.data.decoding.frames import stamp, stamped
 from tenpercent.data.sources.opening import open_source
-from tenpercent.errors import UsageError
+from tenpercent.data.sources.source import ImageSource
+from tenpercent.errors import TenpercentError, UsageError
 from tenpercent.exporting import ExportFormat
-from tenpercent.exporting.times import _check
+from tenpercent.exporting.kept import Kept
+from tenpercent.exporting.times import _check, write_cut
 
 SCENES = "ABCBAD"  # 2 s each
 
@@ -67,6 +71,36 @@ def played(path: Path) -> str:
     with av.open(str(path), format="concat", options={"safe": "0"}) as container:
         shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     return "".join(scene_of(pixels, "ABCDE") for pixels in shown)
+
+
+def test_a_cut_of_a_video_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    (clips / os.fsdecode(b"caf\xe9")).mkdir(parents=True)
+    film(tmp_path / "plain.mp4", "ABA", each=2, keys=10).rename(clips / os.fsdecode(b"caf\xe9/cl\xe9.mp4"))
+    run = run_of(clips, 2)
+    tp.export(run, "times", tmp_path / "kept.csv")
+    assert "caf\\xe9/cl\\xe9.mp4" in (tmp_path / "kept.csv").read_text()
+    tp.export(run, "cut", tmp_path / "kept.ffconcat")
+    assert set(played(tmp_path / "kept.ffconcat")) == {"A", "B"}
+
+
+def test_a_video_that_has_shrunk(tmp_path: Path) -> None:
+    clip = film(tmp_path / "clips" / "one.mp4", "ABCD", each=2, keys=10)
+    run = run_of(tmp_path / "clips", 4)
+    film(clip, "A", each=2, keys=10)
+    with pytest.raises(
+        TenpercentError,
+        match=r"one\.mp4 can't be read: it has changed: it ends at 00:00:02.000, before its frame at",
+    ):
+        write_cut(Kept.of(tp.Selection.load(run / "selection.parquet")), whole_source(run), tmp_path / "kept")
+
+
+def whole_source(run: Path) -> ImageSource:
+    """Return what the source of a run was, as one opened before a change still says."""
+    names, _ = columns(run)
+    source = open_source(run.parent / "clips")
+    assert isinstance(source, ImageSource)
+    return replace(source, ids=tuple(names))
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ SOURCE = (
         flag(
             "--images",
             "FOLDER",
-            "coco, yolo: folder where their paths begin (default: beside the annotations)",
+            "coco, yolo: folder where their paths begin, or its address (default: beside the annotations)",
         ),
         flag(
             "--unit",

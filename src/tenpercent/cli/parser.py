@@ -46,10 +46,10 @@ SOURCE is one of
   VIDEO               a video, or a folder of videos, of which --fps frames a second are taken
   hf:NAME[:SPLIT]     a data set of the Hugging Face hub, or a local one
   FILE.parquet        a Parquet file or folder in the Hugging Face image layout, or with a column of vectors
-  s3://BUCKET/FOLDER  images, archives or Parquet in a store; also gs://, az:// and https://
+  s3://BUCKET/FOLDER  images, archives, Parquet, videos or .npy in a store; also gs://, az:// and https://
   'A-{000..099}.tar'  several archives or Parquet files, here or in a store (quotes keep the braces)
   torchvision:NAME    a data set of torchvision, below --data-dir
-  coco:FILE.json      images with boxes: annotations of COCO; yolo:data.yaml and voc:FOLDER likewise
+  coco:FILE.json      images with boxes: annotations of COCO; yolo:data.yaml and voc:FOLDER likewise; or an address
   digits              1,797 handwritten digits that come with scikit-learn
   VECTORS.npy         existing vectors, with --labels and --ids if there are any"""
 

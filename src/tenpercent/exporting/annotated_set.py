@@ -14,11 +14,11 @@ from ..data.sources.boxes.opening import BoxFormat
 from ..data.sources.boxes.voc import ANNOTATIONS, MASK_SETS, MASKS, SETS
 from ..data.sources.boxes.yolo import listed, places_of, read_yaml
 from ..data.sources.changes import some
-from ..data.sources.opening import place_of
+from ..data.sources.remote.place import Place, RemotePath
 from ..data.sources.source import ImageSource
-from ..errors import TenpercentError, UsageError, counted, reason_of, require, shown
+from ..errors import UsageError, counted, require
 from ..selection.whole_images import images_kept
-from .boxed import annotations_of, boxed_set
+from .boxed import boxed_set, put_image
 from .converted import write_converted
 from .folder import notes, put
 from .kept import Kept
@@ -50,22 +50,17 @@ def write_annotated_set(
     check_target(to, source)
     if source.spec.partition(":")[0] != kind:
         return write_converted(boxed_set(selection, Kept.of(selection), source), kind, to)
-    found, how = annotations_of(source), Counter[str]()
+    assert source.annotated is not None
+    found: Annotated = source.annotated()
+    how = Counter[str]()
     kept, missing = images_kept(selection, found.files, source.unit), set(found.missing)
     stay = [file for file in kept if file not in missing]
     with new_folder(to, len(stay)) as (root, done):
         said = [_WRITERS[kind](source, found, set(stay), root)]
+        folder = root / ("images" if kind is BoxFormat.COCO else "")
+        read, number = found.reader(follow_links=True), {file: at for at, file in enumerate(found.files)}
         for file in stay:
-            target = root / ("images" if kind is BoxFormat.COCO else "") / file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                (found.root / file).open("rb").close()
-            except OSError as error:
-                raise TenpercentError(
-                    f"the image {shown(file)} of {source.spec} can't be read: {reason_of(error)}; bring it back or "
-                    "run again"
-                ) from error
-            how[put(found.root / file, target)] += 1
+            how[put_image(source, found, number[file], read, folder / file)] += 1
             done(1)
     if len(stay) < len(kept):
         said.append(
@@ -107,10 +102,10 @@ def _write_coco(source: ImageSource, found: Annotated, stay: Collection[str], to
 def _write_yolo(source: ImageSource, found: Annotated, stay: Collection[str], to: Path) -> str:
     """Write the data.yaml for what stays of the split that was read, and the text files of boxes, as they were.
 
-    The other splits stay where they are, under absolute paths.
+    The other splits stay where they are, under absolute paths or addresses.
     """
     yaml: Any = require("yaml", "boxes")
-    path = place_of(source.spec)
+    path = found.sources[0]
     content = read_yaml(path)
     content.pop("path", None)
     for split in found.splits:
@@ -125,32 +120,43 @@ def _write_yolo(source: ImageSource, found: Annotated, stay: Collection[str], to
                 (to / part).mkdir(exist_ok=True)
             else:
                 above = "/".join([".."] * (len(PurePosixPath(posixpath.normpath(part)).parts) - 1)) or "."
-                lines = [f"{above}/{file}\n" for file in listed(found.root, part, path) if file in stay]
+                lines = [
+                    f"{above}/{file}\n" for file in listed(found.root, found.home, part, path) if file in stay
+                ]
                 (to / part).write_text("".join(lines), encoding="utf-8")
     (to / path.name).write_text(
         yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8"
     )
-    return _write_own(found, stay, to)
+    others = [split for split in found.splits if split != found.split]
+    away = f"; in data.yaml {' and '.join(others)} names an address: fetch its images, and name their folder"
+    return _write_own(found, stay, to) + (away if others and isinstance(found.root, RemotePath) else "")
 
 
 def _write_voc(source: ImageSource, found: Annotated, stay: Collection[str], to: Path) -> str:
     """Write the XML files as they were, masks of segmentation, and the lists of the split that was read."""
-    above = Path(ANNOTATIONS if (found.root / ANNOTATIONS).is_dir() else "")
+    above = Path(ANNOTATIONS if (found.home / ANNOTATIONS).is_dir() else "")
     own = (Path(own or "") for file, own in zip(found.files, found.own, strict=True) if file in stay)
     names = [name.relative_to(above).with_suffix("").as_posix() for name in own]
     masks = 0
     for mask in (f"{folder}/{name}.png" for folder in MASKS for name in names):
         if (found.root / mask).is_file():
             (to / mask).parent.mkdir(parents=True, exist_ok=True)
-            put(found.root / mask, to / mask)
+            _put_mask(found.root / mask, to / mask)
             masks += 1
     _write_list(to / SETS / f"{found.split}.txt", names if found.split else [])
-    segmented = found.root / MASK_SETS / f"{found.split}.txt"
+    segmented = found.home / MASK_SETS / f"{found.split}.txt"
     if segmented.is_file():
         own_lines = {line.strip() for line in text_lines(segmented)}
         _write_list(to / MASK_SETS / segmented.name, [name for name in names if name in own_lines])
     said = f" and {counted(masks, 'mask')}" if masks else ""
     return f"{_write_own(found, stay, to)}{said}"
+
+
+def _put_mask(mask: Place, target: Path) -> None:
+    if isinstance(mask, Path):
+        put(mask, target)
+    else:
+        target.write_bytes(mask.read_bytes())
 
 
 def _write_list(file: Path, names: Sequence[str]) -> None:
@@ -165,7 +171,7 @@ def _write_own(found: Annotated, stay: Collection[str], to: Path) -> str:
     for file, own in zip(found.files, found.own, strict=True):
         if own is not None and file in stay:
             (to / own).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(found.root / own, to / own)
+            shutil.copyfile(found.home / own, to / own)
     left = sum(found.files[image] in stay for image in found.image.tolist())
     return f"{left:,} of {counted(len(found.image), 'annotation')} are of these images"
 

@@ -12,11 +12,10 @@ from xml.etree import ElementTree
 import numpy as np
 
 from ..data.decoding.decode import Unreadable, measures
-from ..data.sources.boxes.annotated import Annotated
-from ..data.sources.boxes.opening import BoxFormat, read_annotated
+from ..data.sources.boxes.annotated import Annotated, text_lines
+from ..data.sources.boxes.opening import BoxFormat
 from ..data.sources.boxes.voc import IMAGES
-from ..data.sources.opening import place_of
-from ..data.sources.options import Decoding, SourceOptions, Unit
+from ..data.sources.options import Decoding, Unit
 from ..data.sources.source import ImageSource
 from ..errors import TenpercentError, counted, reason_of, shown
 from ..selection.whole_images import images_kept
@@ -143,6 +142,7 @@ class BoxedSet:
         assert found is not None
         known = {about["id"]: about for about in self.kept.about(columns)}
         first = np.searchsorted(found.image, np.arange(len(found.files) + 1)).tolist()
+        read = found.reader(follow_links=True)
         for image, file in enumerate(found.files):
             if file not in stay:
                 continue
@@ -152,15 +152,11 @@ class BoxedSet:
             free = names.free(stem)
             self.how[RENAMED] += free != stem
             target = images / (free + path.suffix)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            self.how[put_image(self.source, found, image, read, target)] += 1
             try:
-                size = measures((found.root / file).read_bytes(), ANY_SIZE)[:2]
-            except (OSError, Unreadable) as error:
-                reason = reason_of(error) if isinstance(error, OSError) else error
-                raise TenpercentError(
-                    f"the image {shown(file)} of {self.source.spec} can't be read: {reason}; bring it back or run again"
-                ) from error
-            self.how[put(found.root / file, target)] += 1
+                size = measures(target.read_bytes(), ANY_SIZE)[:2]
+            except Unreadable as error:
+                raise not_read(self.source, file, error) from error
             said = found.sizes[image]
             self.how[OTHER_SIZE] += bool(said.all() and tuple(said.tolist()) != size)
             boxes = list(self._boxes(found, range(*first[image : image + 2]), size, known))
@@ -213,7 +209,8 @@ def boxed_set(selection: Selection, kept: Kept, source: ImageSource, *, all_imag
     """Return the images to write: the kept ones or all, and of annotated ones the whole images with all their boxes."""
     if not source.annotations:
         return BoxedSet(source.reading(kept.rows), kept)
-    found = annotations_of(source)
+    assert source.annotated is not None
+    found: Annotated = source.annotated()
     keeps, missing = set(images_kept(selection, found.files, source.unit)), set(found.missing)
     known = set(found.files) if source.unit is Unit.OBJECT else set(kept.table["id"].to_pylist())
     chosen = [file for file in found.files if file in (known if all_images else keeps)]
@@ -221,20 +218,41 @@ def boxed_set(selection: Selection, kept: Kept, source: ImageSource, *, all_imag
     return BoxedSet(source, kept, found, files, keeps, len(chosen) - len(files))
 
 
-def annotations_of(source: ImageSource) -> Annotated:
-    """Read the annotations of a source again, with all that they say of its images."""
-    kind = BoxFormat(source.spec.partition(":")[0])
-    options = SourceOptions(
-        split=source.split or None, images=None if kind is BoxFormat.VOC else source.folder
+def put_image(
+    source: ImageSource, found: Annotated, image: int, read: Callable[[int], bytes], target: Path
+) -> str:
+    """Put an annotated image into a folder, and return the way: see `folder.put`; ``written`` from a store.
+
+    Raises:
+        TenpercentError: it can't be read.
+    """
+    path = found.root / found.files[image]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        content = b"" if isinstance(path, Path) else read(image)
+        if isinstance(path, Path):
+            path.open("rb").close()
+    except OSError as error:
+        raise not_read(source, found.files[image], error) from error
+    if isinstance(path, Path):
+        return put(path, target)
+    target.write_bytes(content)
+    return "written"
+
+
+def not_read(source: ImageSource, file: str, error: Exception) -> TenpercentError:
+    """Return the error of an annotated image that can't be read."""
+    reason = reason_of(error) if isinstance(error, OSError) else error
+    return TenpercentError(
+        f"the image {shown(file)} of {source.spec} can't be read: {reason}; bring it back or run again"
     )
-    return read_annotated(kind, place_of(source.spec), options)
 
 
 def beyond_boxes(source: ImageSource, found: Annotated) -> Counter[str]:
     """Count what annotations have beside a class and a box, such as polygons, by the name of the field."""
     kind = BoxFormat(source.spec.partition(":")[0])
     if kind is BoxFormat.YOLO:
-        lines = (line for file in found.sources[1:] for line in file.read_text(encoding="utf-8").splitlines())
+        lines = (line for file in found.sources[1:] for line in text_lines(file))
         return Counter(["polygon or pose"] * sum(len(line.split()) > 5 for line in lines))
     if kind is BoxFormat.VOC:
         objects = (one for file in found.sources for one in ElementTree.parse(file).iterfind("object"))

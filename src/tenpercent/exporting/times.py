@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -11,8 +12,10 @@ import pyarrow as pa
 from pyarrow import csv
 
 from ..data.decoding.frames import PARTS, cut_points, stamp, stamped
+from ..data.sources.folder import named_file
+from ..data.sources.remote.store import is_remote
 from ..data.sources.source import ImageSource, Unreadable
-from ..errors import TenpercentError, UsageError, counted, quoted
+from ..errors import TenpercentError, UsageError, counted, quoted, reason_of, shown
 from .kept import Kept
 from .rows import formula_notes
 from .summary import ExportFormat, ExportSummary
@@ -57,24 +60,32 @@ def write_cut(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
         TenpercentError: a video can't be read.
     """
     _check(source, ExportFormat.CUT, to)
+    if is_remote(source.spec):
+        raise UsageError(
+            f"ffmpeg can't read {source.spec}; fetch the videos and name their folder once (tenpercent run FOLDER "
+            "--out RUN), or choose --format times"
+        )
     lines = ["ffconcat version 1.0"]
     for video, pieces in _pieces(kept, source):
-        path = Path(source.spec) / video if Path(source.spec).is_dir() else Path(source.spec)
+        path = named_file(Path(source.spec), video) if Path(source.spec).is_dir() else Path(source.spec)
         if path.suffix.lower() in UNSOUGHT:
             raise UsageError(
-                f"{path} can't be cut at a time; convert it first, ffmpeg -i {path.name} -c copy {path.stem}.mkv, and "
-                "run on that, or choose --format times"
+                f"{shown(path)} can't be cut at a time; convert it first, ffmpeg -i {shown(path.name)} -c copy "
+                f"{shown(path.stem)}.mkv, and run on that, or choose --format times"
             )
         try:
             points = cut_points(path, pieces)
         except (OSError, Unreadable) as error:
-            raise TenpercentError(f"{path} can't be read: {error}; bring it back or run again") from None
+            reason = reason_of(error) if isinstance(error, OSError) else error
+            raise TenpercentError(
+                f"{shown(path)} can't be read: {reason}; bring it back or run again"
+            ) from None
         name = str(path).replace("'", "'\\''")
         for begin, end in points:
             lines += [f"file '{name}'", f"inpoint {_micro(begin)}"]
             lines += [] if end is None else [f"outpoint {_micro(end)}"]
     with building(to) as temporary:
-        (temporary / "cut").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (temporary / "cut").write_bytes(os.fsencode("\n".join(lines) + "\n"))
         paths = place({temporary / "cut": to})
     many = counted(sum(line.startswith("file ") for line in lines), "stretch")
     return ExportSummary(

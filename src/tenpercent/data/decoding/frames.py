@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import one_line, require
+from ..sources.remote.place import Place, opened
 from ..sources.source import Unreadable
 
 Ints = npt.NDArray[np.int64]
@@ -66,7 +67,7 @@ class ClipTimes:
         return chosen
 
 
-def clip_times(path: Path) -> ClipTimes:
+def clip_times(path: Place) -> ClipTimes:
     """Read the times of a video's frames from its packets.
 
     A packet that is cut off, as at the end of an unfinished download, is left out.
@@ -78,7 +79,7 @@ def clip_times(path: Path) -> ClipTimes:
     av = require("av", EXTRA)
     found, keys, cut = [], [], False
     try:
-        with av.open(str(path)) as container:
+        with av.open(opened(path)) as container:
             stream = _stream(container)
             for packet in container.demux(stream):
                 if packet.size and packet.is_corrupt:
@@ -143,7 +144,11 @@ def cut_points(path: Path, pieces: Sequence[tuple[int, int | None]]) -> list[tup
             if one.size and None not in (one.pts, one.dts)
         ]
     for begin, end in pieces:
-        first = next(time for time in times.frames.tolist() if times.milliseconds(time) >= begin)
+        first = next((time for time in times.frames.tolist() if times.milliseconds(time) >= begin), None)
+        if first is None:
+            raise Unreadable(
+                f"it has changed: it ends at {stamp(times.end)}, before its frame at {stamp(begin)}"
+            )
         last = None if end is None else next((dts for at, dts in stored if at >= end), None)
         found.append((float(first * times.unit), None if last is None else float(last * times.unit)))
     return found
@@ -165,7 +170,7 @@ class ForwardReader:
     """
 
     def __init__(
-        self, paths: Sequence[Path], times: Sequence[ClipTimes | str], frames: Sequence[Frame]
+        self, paths: Sequence[Place], times: Sequence[ClipTimes | str], frames: Sequence[Frame]
     ) -> None:
         """Set the files, the times of each or why it can't be read, and the frames to choose from, in order."""
         self._paths, self._times, self._frames = paths, times, frames
@@ -231,13 +236,13 @@ class _Decoder:
     By several threads, until a frame is missing: these lose frames beside damaged ones.
     """
 
-    def __init__(self, path: Path, times: ClipTimes) -> None:
+    def __init__(self, path: Place, times: ClipTimes) -> None:
         self._av = require("av", EXTRA)
         self._path, self._times, self._threads = path, times, True
         self._open()
 
     def _open(self) -> None:
-        self._container = self._av.open(str(self._path))
+        self._container = self._av.open(opened(self._path))
         self._stream = _stream(self._container)
         self._stream.thread_type = "AUTO" if self._threads else "NONE"
         self.aspect = self._stream.sample_aspect_ratio or Fraction(1)

@@ -26,8 +26,9 @@ from .mixed_folder import means_pictures
 from .options import NO_COLUMN, SourceOptions
 from .parquet import open_parquet
 from .patterns import before_braces, expanded, has_braces
+from .remote.fetched import fetched
 from .remote.listing import find_remote, list_remote
-from .remote.place import Place
+from .remote.place import Place, RemotePath
 from .remote.store import is_remote
 from .source import ImageSource
 from .splits import NoSplitError, choose_split
@@ -110,7 +111,7 @@ def _open(spec: str | Path, options: SourceOptions) -> ImageSource | Embeddings:
         options.allow("torchvision: sources", "split", "data_dir", "max_pixels")
         return open_torchvision(name, options.data_dir, options.split, options.decoding)
     if prefix in ANNOTATED:
-        return open_annotated(BoxFormat(prefix), Path(name), options)
+        return open_annotated(BoxFormat(prefix), name, options)
     if spec == "digits":
         options.allow("digits", "split")
         return open_digits(options.split)
@@ -160,10 +161,17 @@ def absolute(spec: str | Path) -> str:
     prefix, name = split_prefix(spec)
     if prefix is Prefix.HF:
         return str(Address.of(name))
+    if prefix in ANNOTATED and is_remote(name):
+        return without_secrets(f"{prefix}:{name}")
     path = Path(name).expanduser()
     if prefix in ANNOTATED:
         return f"{prefix}:{path.resolve()}"
     return str(path.resolve() if path.is_dir() else _located(path))
+
+
+def in_store(spec: str | Path) -> bool:
+    """Return whether a source is read from an address: images, or annotations."""
+    return is_remote(spec) or (isinstance(spec, str) and is_remote(split_prefix(spec)[1]))
 
 
 def place_of(spec: str | Path) -> Path:
@@ -261,6 +269,11 @@ def _missing(name: str) -> str:
 def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embeddings:
     if any((folder / mark).is_file() for mark in ("state.json", "dataset_dict.json")):
         raise SourceError(f"{folder} was written by save_to_disk; open it as hf:{folder}")
+    if options.rules > 1 and is_run_folder(folder):
+        raise SourceError(
+            f"{folder} is a run folder, not a source; name what it was made of, or bring it up to date: "
+            f"{RunFolder(folder).command()}"
+        )
     return _open_listing(list_folder(folder, options), options)
 
 
@@ -269,11 +282,6 @@ def _open_listing(listing: Listing, options: SourceOptions) -> ImageSource | Emb
     folder = listing.root
     if listing.videos and (options.fps is not None or not listing.images + listing.parquets):
         options.allow("a folder of videos", *_VIDEOS, "follow_links")
-    if options.rules > 1 and is_run_folder(folder):
-        raise SourceError(
-            f"{folder} is a run folder, not a source; name what it was made of, or bring it up to date: "
-            f"{RunFolder(folder).command()}"
-        )
         return open_videos(listing, options)
     if means_pictures(listing, options):
         alone = options if options.image_column != NO_COLUMN else replace(options, image_column=None)
@@ -304,10 +312,26 @@ def _open_files(files: Sequence[Place], place: Place, options: SourceOptions) ->
     if endings <= {*READ_IN_PLACE}:
         options.allow("an archive", *_ARCHIVES)
         return open_archives(files, spec, options)
+    if len(files) == 1 and endings <= VIDEO_ENDINGS:
+        return _open_video(files[0], options)
+    if len(files) == 1 and endings == {NPY} and isinstance(files[0], RemotePath):
+        return _open_vectors(fetched(files[0].parent, [files[0].name]) / files[0].name, options)
     raise SourceError(
-        f"{files[0]} is not read where it is: Parquet files, .tar and .zip files, and folders of these or of images "
-        "are; fetch it, and name it on disk"
+        f"{files[0]} is not read where it is: Parquet files, .tar and .zip files, a video, a .npy file, and folders of "
+        "images, videos or the first three are; fetch it, and name it on disk"
     )
+
+
+def _open_video(file: Place, options: SourceOptions) -> ImageSource:
+    options.allow("a video", *_VIDEOS)
+    return open_videos(Listing(file.parent, rules=options.rules, videos=[file.name]), options, file)
+
+
+def _open_vectors(path: Path, options: SourceOptions) -> Embeddings:
+    options.allow("a .npy file", "split", "labels", "ids", "drop_bad_rows")
+    if options.split is not None:
+        choose_split(options.split, (), str(path))
+    return open_npy(path, options)
 
 
 def _open_file(path: Path, options: SourceOptions) -> ImageSource | Embeddings:
@@ -315,13 +339,9 @@ def _open_file(path: Path, options: SourceOptions) -> ImageSource | Embeddings:
     if ending in (*PARQUET, *READ_IN_PLACE):
         return _open_files([path], path, options)
     if ending == NPY:
-        options.allow("a .npy file", "split", "labels", "ids", "drop_bad_rows")
-        if options.split is not None:
-            choose_split(options.split, (), str(path))
-        return open_npy(path, options)
+        return _open_vectors(path, options)
     if ending in VIDEO_ENDINGS:
-        options.allow("a video", *_VIDEOS)
-        return open_videos(Listing(path.parent, rules=options.rules, videos=[path.name]), options, path)
+        return _open_video(path, options)
     if ending in PACKED:
         raise SourceError(f"{path} is packed as a whole, so no image in it can be read alone; unpack it once")
     raise SourceError(

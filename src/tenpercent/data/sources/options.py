@@ -8,10 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, get_type_hints
 
-from ...errors import RunFolderError, UsageError, nearest
+from ...errors import RunFolderError, UsageError, nearest, without_secrets
 from ..store.checks import as_path, check_kind
 from ..store.run_folder import PLACES
 from ..store.typed import problem
+from .remote.store import is_remote
 
 RULES = (
     2  # how this version reads sources and pixels; run folders of 0.1 have no number and are read by rules 1
@@ -64,7 +65,7 @@ class SourceOptions:
         where: Parquet and `hf:`: take the rows for which this condition on their columns is true, as SQL has it.
         by: Parquet and `hf:`: the column whose values take the place of the classes: images are clustered within each.
             Videos: ``"clip"``.
-        images: `coco:` and `yolo:`: the folder where paths begin; None for one beside the annotations.
+        images: `coco:` and `yolo:`: the folder where paths begin, or its address; None for one beside the annotations.
         unit: `coco:`, `yolo:` and `voc:`: `Unit`; None for whole images.
         drop_bad_rows: vectors: set aside rows without a direction (zero, nan, infinite) instead of refusing them.
         fps: videos: frames to take a second, by their times; None for `FPS`.
@@ -83,7 +84,7 @@ class SourceOptions:
     max_pixels: int | None = None
     where: str | None = None
     by: str | None = None
-    images: Path | None = None
+    images: Path | str | None = None
     unit: str | None = None
     drop_bad_rows: bool = False
     fps: float | None = None
@@ -91,8 +92,13 @@ class SourceOptions:
 
     def __post_init__(self) -> None:
         for name in PLACES:
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, as_path(getattr(self, name), name))
+            value = getattr(self, name)
+            if is_remote(value) and name != "images":
+                raise UsageError(
+                    f"{name} is {value}, which is not read where it is; fetch it, and name it on disk"
+                )
+            if value is not None and not is_remote(value):
+                object.__setattr__(self, name, as_path(value, name))
         for name in ("split", "image_column", "label_column", "embedding_column", "id_column", "by", "where"):
             check_kind(getattr(self, name), (str, type(None)), name, "a name, or None")
         if self.by is not None and self.label_column not in (None, NO_COLUMN):
@@ -138,12 +144,7 @@ class SourceOptions:
 
     def as_json(self) -> dict[str, Any]:
         """Return the options that are set, and the rules unless 1, as JSON; paths are made absolute."""
-        found: dict[str, Any] = {
-            name: str(Path(getattr(self, name)).expanduser().absolute())
-            if name in PLACES
-            else getattr(self, name)
-            for name in sorted(self.given())
-        }
+        found = {name: _plain(name, getattr(self, name)) for name in sorted(self.given())}
         return found if self.rules == 1 else {**found, "rules": self.rules}
 
     @classmethod
@@ -163,6 +164,14 @@ class SourceOptions:
                     "another --out"
                 )
         found: dict[str, Any] = {
-            name: Path(value) if name in PLACES else value for name, value in values.items()
+            name: Path(value) if name in PLACES and not is_remote(value) else value
+            for name, value in values.items()
         }
         return cls(**{"rules": 1, **found})
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return the value of an option for JSON: paths are made absolute, addresses have no secrets."""
+    if name not in PLACES:
+        return value
+    return without_secrets(value) if is_remote(value) else str(Path(value).expanduser().absolute())

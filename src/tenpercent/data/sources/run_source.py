@@ -11,9 +11,8 @@ from ..store.checks import as_path
 from ..store.embeddings import Embeddings
 from ..store.run_folder import RunFolder
 from .listing import NoImagesError
-from .opening import absolute, check_options, open_source, place_of
+from .opening import absolute, check_options, in_store, open_source, place_of
 from .options import RULES, SourceOptions
-from .remote.store import is_remote
 from .rereading import differences
 from .source import ImageSource
 
@@ -77,9 +76,7 @@ def open_for_run(
     try:
         opened = open_source(source, options)
     except SourceError as error:
-        lost = isinstance(error, NoImagesError) or not (
-            is_remote(about.spec) or place_of(about.spec).exists()
-        )
+        lost = isinstance(error, NoImagesError) or not (in_store(about.spec) or place_of(about.spec).exists())
         if lost and absolute(source) == about.spec:
             raise moved(folder) from None
         raise

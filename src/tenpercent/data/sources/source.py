@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +66,7 @@ class ImageSource:
         folder: the folder that `paths` lie in; None where they are not files.
         unit: object where an image is a part of its file, as `annotations` say.
         annotations: the files that say which images there are; empty where these are listed.
+        annotated: reads these again, with all that they say (`boxes.annotated.Annotated`); None where there are none.
         sample: row -> the files that belong to that image; None where the source has no archives.
         noun: what one of them is called: an image, an object in one, a frame of a video.
         stamps: of each image what the store says of its file, which changes when its content does; "" where it says
@@ -88,6 +90,7 @@ class ImageSource:
     folder: Path | None = field(default=None, repr=False)
     unit: Unit = field(default=Unit.IMAGE, repr=False)
     annotations: tuple[Path, ...] = field(default=(), repr=False)
+    annotated: Callable[[], Any] | None = field(default=None, repr=False)
     sample: Callable[[int], Sample] | None = field(default=None, repr=False)
     noun: str = "image"
     among: int = field(default=0, repr=False)

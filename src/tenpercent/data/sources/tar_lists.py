@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypedDict
@@ -14,6 +12,7 @@ import pyarrow as pa
 from ...errors import StageError, reason_of
 from ..store.files import write_table
 from ..store.tables import Column, Layout, read_checked
+from .remote.fetched import cache_folder, code_of
 from .remote.place import RemotePath
 
 FORMAT = 1
@@ -85,6 +84,4 @@ def _kept(path: RemotePath) -> Path | None:
     stamp = path.stat().stamp
     if not stamp:
         return None
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    code = hashlib.blake2b(f"{path}\0{stamp}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return cache / "tenpercent" / "tar" / f"{code}.parquet"
+    return cache_folder() / "tar" / f"{code_of(str(path), stamp)}.parquet"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from ...errors import SourceError, UsageError, counted, require_installed
@@ -12,6 +10,8 @@ from ..decoding.frames import EXTRA, ClipTimes, ForwardReader, Frame, clip_times
 from .folder import arranged, coded, printable
 from .listing import VIDEOS, Listing
 from .options import FPS, NO_COLUMN, SourceOptions
+from .remote.clip_lists import read_times, write_times
+from .remote.place import Place, RemotePath
 from .source import ImageSource, Unreadable
 
 CLIP = "clip"  # what frames can be grouped by
@@ -19,7 +19,7 @@ GROUPED = "each video takes the place of a class"
 NAMED = 3  # videos that a remark names
 
 
-def open_videos(listing: Listing, options: SourceOptions, file: Path | None = None) -> ImageSource:
+def open_videos(listing: Listing, options: SourceOptions, file: Place | None = None) -> ImageSource:
     """Open the videos of a listing as images: in each 1 / `options.fps` seconds the first frame, by time.
 
     The class of a frame is the folder of its video, as for images. Rows are sorted by class, video and time. A video
@@ -42,7 +42,7 @@ def open_videos(listing: Listing, options: SourceOptions, file: Path | None = No
     layout, files, classes = arranged(listing, listing.videos, options)
     if options.label_column == NO_COLUMN:
         classes = [""] * len(files)
-    folder = Path(str(listing.root))
+    folder = listing.root
     times: list[ClipTimes | str] = []
     with bar(len(files), "Listing frames", "videos") as progress:
         for name in files:
@@ -80,20 +80,35 @@ def open_videos(listing: Listing, options: SourceOptions, file: Path | None = No
         split=layout.split,
         skipped=_skipped(listing),
         splits=layout.splits,
+        stamps=_stamps(folder, files, frames),
         taken=_taken(names, times, rate) | ({} if options.by is None else {"by": GROUPED}),
     )
 
 
-def _times(path: Path) -> ClipTimes | str:
+def _times(path: Place) -> ClipTimes | str:
     """Return the times of a video's frames, or why it can't be read."""
     try:
-        return clip_times(path)
+        if not isinstance(path, RemotePath):
+            return clip_times(path)
+        known = read_times(path)
+        if known is None:
+            known = clip_times(path)
+            write_times(path, known)
+        return known
     except Unreadable as error:
         return str(error)
 
 
 def _id(name: str, known: ClipTimes | str, time: int) -> str:
     return name if isinstance(known, str) else f"{name}#{stamp(known.milliseconds(time))}"
+
+
+def _stamps(folder: Place, files: list[str], frames: list[Frame]) -> tuple[str, ...] | None:
+    """Return what a store says of the video of each frame; None for files on disk."""
+    if not isinstance(folder, RemotePath):
+        return None
+    known = folder.stamps(files)
+    return tuple(known[frame.clip] for frame in frames)
 
 
 def _skipped(listing: Listing) -> dict[str, int]:

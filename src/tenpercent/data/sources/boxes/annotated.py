@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ....errors import SourceError, counted, reason_of, shown
+from ..remote.place import Place, RemotePath
 from ..source import Unreadable
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Corners = npt.NDArray[np.float64]
+Folder = TypeVar("Folder", Path, RemotePath)
 
 _OUT = re.compile(r"^$|\0|^[\\/]|^[A-Za-z]:|(^|[\\/])\.\.([\\/]|$)")
 SIDE = 2**31  # pixels, more than any image has
@@ -32,7 +35,8 @@ class Annotated:
     """Images of a folder, and the boxes drawn in them.
 
     Attributes:
-        root: the folder of the images, absolute, links resolved.
+        root: the folder of the images, absolute, links resolved; or one of a store.
+        home: the folder on disk of annotation files; `root`, unless that is one of a store.
         files: path of each image within it, with `/` between names; unique.
         sizes: int64[n, 2], width and height as the annotations give them; 0 where they don't.
         class_names: the name of each class.
@@ -43,13 +47,14 @@ class Annotated:
         crowd: bool[k], true for a region that is marked as several objects.
         relative: whether corners are fractions.
         sources: the files that hold the annotations.
-        own: of each image, its own annotation file within `root`; empty where one file is for all.
+        own: of each image, its own annotation file within `home`; empty where one file is for all.
         split: name of the split, or "".
         splits: the names of all splits.
         skipped: what was skipped while reading, with counts.
     """
 
-    root: Path
+    root: Place
+    home: Path
     files: tuple[str, ...]
     sizes: Ints
     class_names: tuple[str, ...]
@@ -81,7 +86,37 @@ class Annotated:
     @cached_property
     def missing(self) -> list[str]:
         """Images without a file."""
-        return [file for file in self.files if not os.path.isfile(self.root / file)]  # noqa: PTH113 – false for any name
+        root = self.root
+        if isinstance(root, RemotePath):
+            return [file for file in self.files if not (root / file).is_file()]
+        return [file for file in self.files if not os.path.isfile(root / file)]  # noqa: PTH113 – false for any name
+
+    def reader(self, *, follow_links: bool) -> Callable[[int], bytes]:
+        """Return the function that reads an image by its number.
+
+        It raises `OSError` where it can't be read, and `Unreadable` for a link that leads out of the folder, unless
+        these are followed.
+        """
+        root = self.root
+        if isinstance(root, RemotePath):
+            there = [file if (root / file).is_file() else "" for file in self.files]
+            ahead = root.ahead([file for file in there if file])
+            place = dict(zip((at for at, file in enumerate(there) if file), range(len(there)), strict=False))
+            return lambda image: (
+                ahead(place[image]) if image in place else (root / self.files[image]).read_bytes()
+            )
+        return lambda image: _read_file(root, self.files[image], follow_links=follow_links)
+
+    def stamp(self, image: int) -> str | int:
+        """Return what changes when the file of an image does.
+
+        Raises:
+            OSError: it is not there.
+        """
+        path = self.root / self.files[image]
+        if isinstance(path, RemotePath):
+            return path.stat().stamp if path.is_file() else ""
+        return path.stat().st_mtime_ns
 
     def faults(self) -> str:
         """Return what is wrong with images and boxes, with counts and some names; "" for nothing.
@@ -121,6 +156,12 @@ def _said(what: str, names: Iterable[str], count: int) -> str:
     first = [name for name, _ in zip(names, range(NAMED), strict=False)]
     more = ", …" if count > len(first) else ""
     return f"{counted(count, noun)} {rest} ({', '.join(map(shown, first))}{more})"
+
+
+def images_beside(folder: Folder) -> Folder:
+    """Return the folder ``images`` beside annotations where there is one, else theirs."""
+    beside = folder / "images"
+    return beside if beside.is_dir() else folder
 
 
 def text_lines(path: Path) -> list[str]:
@@ -167,13 +208,7 @@ def checked_files(found: Annotated, where: str) -> Annotated:
     return found
 
 
-def read_file(root: Path, file: str, *, follow_links: bool) -> bytes:
-    """Return the bytes of an image.
-
-    Raises:
-        OSError: it can't be read.
-        Unreadable: it is a link that leads out of the folder, and these are not followed.
-    """
+def _read_file(root: Path, file: str, *, follow_links: bool) -> bytes:
     path = root / file
     if not follow_links and not os.path.realpath(path).startswith(f"{root}{os.sep}"):
         raise Unreadable("a link that leads out of the folder of images (--follow-links follows it)")

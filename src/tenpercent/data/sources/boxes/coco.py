@@ -13,7 +13,7 @@ import numpy as np
 from ....errors import SourceError, one_line
 from ..classes import told_apart
 from ..options import SourceOptions
-from .annotated import SIDE, Annotated, checked_path
+from .annotated import SIDE, Annotated, checked_path, images_beside
 
 Read = typing.TypeVar("Read")
 Key = int | str
@@ -105,11 +105,11 @@ def read_coco(path: Path, options: SourceOptions) -> Annotated:
             f"{path} has {counts.max()} annotations with the id {values[counts.argmax()]}; give each its own"
         )
     order = np.argsort(image[drawn], kind="stable")
-    beside = path.parent / "images"
-    folder = options.images or (beside if beside.is_dir() else path.parent)
+    folder = Path(str(options.images or images_beside(path.parent))).expanduser().resolve()
     left_out = n - len(order)
     return Annotated(
-        root=folder.expanduser().resolve(),
+        root=folder,
+        home=folder,
         files=tuple(checked_path(one.file_name, str(path)) for one in content.images),
         sizes=np.array([(one.width or 0, one.height or 0) for one in content.images], np.int64).reshape(
             -1, 2

@@ -12,7 +12,7 @@ import numpy as np
 from ...decoding.decode import RGB, decode
 from ..options import Decoding
 from ..source import Unreadable
-from .annotated import Annotated, read_file
+from .annotated import Annotated
 
 MARGIN = 0.1  # of a box's width and height, on each side, as far as the image reaches
 HELD = 2**28  # bytes of decoded images kept for the boxes to come; the last one always
@@ -26,8 +26,9 @@ class Crops:
 
     def __init__(self, annotated: Annotated, decoding: Decoding, *, follow_links: bool) -> None:
         """Take the images, and how they are read."""
-        self._annotated, self._decoding, self._follow = annotated, decoding, follow_links
-        self._decoded: OrderedDict[tuple[int, int], Future[RGB]] = OrderedDict()
+        self._annotated, self._decoding = annotated, decoding
+        self._read = annotated.reader(follow_links=follow_links)
+        self._decoded: OrderedDict[tuple[int, int | str], Future[RGB]] = OrderedDict()
         self._lock = Lock()
 
     def __call__(self, box: int) -> RGB:
@@ -63,16 +64,14 @@ class Crops:
 
     def _pixels(self, image: int) -> RGB:
         """Return the pixels of an image as its file is now, decoded by the first thread that asks."""
-        root, file = self._annotated.root, self._annotated.files[image]
-        key = image, (root / file).stat().st_mtime_ns
+        key = image, self._annotated.stamp(image)
         with self._lock:
             known = self._decoded.get(key)
             future = known or self._decoded.setdefault(key, Future())
             self._decoded.move_to_end(key)
         if known is None:
             try:
-                raw = read_file(root, file, follow_links=self._follow)
-                future.set_result(decode(raw, self._decoding))
+                future.set_result(decode(self._read(image), self._decoding))
             except BaseException as error:  # noqa: BLE001 – each thread that waits for it gets the same
                 future.set_exception(error)
                 if not isinstance(error, Unreadable):  # it may be readable the next time

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ....errors import SourceError, counted, reason_of, require
+from ....errors import SourceError, counted, reason_of, require, without_secrets
 from ..classes import told_apart
 from ..options import SourceOptions, Unit
-from ..source import SETS, ImageSource, Raw
-from .annotated import Annotated, checked_files, read_file
+from ..remote.fetched import fetched
+from ..remote.listing import find_remote
+from ..remote.place import Place, RemotePath
+from ..remote.store import is_remote
+from ..source import SETS, ImageSource
+from .annotated import Annotated, checked_files, checked_path, images_beside
 from .crops import Crops
 from .voc import read_voc
 from .yolo import read_yolo
+
+TEXTS = (".yaml", ".yml", ".txt", ".xml")
 
 
 class BoxFormat(StrEnum):
@@ -27,32 +33,80 @@ class BoxFormat(StrEnum):
     VOC = "voc"
 
 
-def read_annotated(kind: BoxFormat, path: Path, options: SourceOptions) -> Annotated:
+def read_annotated(kind: BoxFormat, name: str, options: SourceOptions) -> Annotated:
     """Return the images of annotation files, and their boxes; see `open_annotated`."""
+    if is_remote(name) or is_remote(options.images):
+        return checked_files(read_remote(kind, name, options), without_secrets(name))
     try:
-        path = path.expanduser().resolve(strict=True)
+        path = Path(name).expanduser().resolve(strict=True)
     except OSError as error:
-        raise SourceError(f"{path} can't be read: {reason_of(error)}; give {_GIVE[kind]}") from None
-    return checked_files(_reader(kind)(path, options), str(path))
+        raise SourceError(f"{name} can't be read: {reason_of(error)}; give {_GIVE[kind]}") from None
+    return checked_files(_read(kind, path, options), str(path))
 
 
-def _reader(kind: BoxFormat) -> Callable[[Path, SourceOptions], Annotated]:
+def _read(kind: BoxFormat, path: Path, options: SourceOptions, images: Place | None = None) -> Annotated:
+    """Read annotations on disk; `images` is the folder of their images, where these are in a store."""
     if kind is BoxFormat.YOLO:
-        return read_yolo
+        return read_yolo(path, options, images)
     if kind is BoxFormat.VOC:
-        return read_voc
+        return read_voc(path, options, images)
     require("msgspec", "boxes")
     from .coco import read_coco
 
-    return read_coco
+    found = read_coco(path, options)
+    return found if images is None else replace(found, root=images)
 
 
-def open_annotated(kind: BoxFormat, path: Path, options: SourceOptions) -> ImageSource:
+def read_remote(kind: BoxFormat, name: str, options: SourceOptions) -> Annotated:
+    """Read annotations of which these, or their images, are in a store: texts are copied to the user's cache first.
+
+    Raises:
+        SourceError: they can't be read, or are not of this format.
+    """
+    if options.follow_links:
+        raise SourceError(f"--follow-links does not apply to {name}: a store has no links; leave it out")
+    if kind is BoxFormat.VOC:
+        place, _ = find_remote(name)
+        return _read(kind, _texts(place), options, place)
+    path = _on_disk(name)
+    if options.images is not None and not is_remote(options.images):
+        return _read(kind, path, options)
+    begin, _ = find_remote(str(options.images or f"{name.partition('?')[0].rpartition('/')[0]}/"))
+    if kind is BoxFormat.COCO:
+        images = images_beside(begin) if options.images is None else begin
+        return _read(kind, path, replace(options, images=path.parent), images)
+    texts = _texts(begin)
+    if options.images is None:
+        return _read(kind, texts / path.name, options, begin)
+    return _read(kind, path, replace(options, images=texts), begin)
+
+
+def _on_disk(name: str) -> Path:
+    """Return a file, or the copy of a remote one.
+
+    Raises:
+        SourceError: it is not there, or is a folder.
+    """
+    if not is_remote(name):
+        return Path(name).expanduser().resolve()
+    _, files = find_remote(name)
+    if len(files) != 1:
+        raise SourceError(f"{name} is not one file; give the file of the annotations")
+    return fetched(files[0].parent, [files[0].name]) / files[0].name
+
+
+def _texts(place: RemotePath) -> Path:
+    """Return a folder on disk with the annotation files of a folder in a store, under their paths."""
+    names = [name for name in place.below() if PurePosixPath(name).suffix.lower() in TEXTS]
+    return fetched(place, sorted(checked_path(name, str(place)) for name in names))
+
+
+def open_annotated(kind: BoxFormat, name: str, options: SourceOptions) -> ImageSource:
     """Open the images of annotation files, or with ``options.unit="object"`` their boxes.
 
     Args:
         kind: the format.
-        path: the file, or for VOC the folder.
+        name: the file, or for VOC the folder; or its address.
         options: of these, `images`, `unit`, `split`, `follow_links` and `max_pixels`.
 
     Raises:
@@ -62,19 +116,32 @@ def open_annotated(kind: BoxFormat, path: Path, options: SourceOptions) -> Image
     """
     own = {BoxFormat.COCO: ("images",), BoxFormat.YOLO: ("images", "split"), BoxFormat.VOC: ("split",)}[kind]
     options.allow(f"{kind}: sources", *own, "unit", "follow_links", "max_pixels")
-    found = read_annotated(kind, path, options)
+    found = read_annotated(kind, name, options)
     opened = _by_object(found, options) if options.unit == Unit.OBJECT else _by_image(found, options)
     taken = {**opened.taken, **({"faults": faults} if (faults := found.faults()) else {})}
     return replace(
         opened,
-        spec=f"{kind}:{path.expanduser().resolve()}",
+        spec=f"{kind}:{without_secrets(name) if is_remote(name) else Path(name).expanduser().resolve()}",
         split=found.split,
         splits=found.splits,
         skipped=dict(found.skipped),
-        folder=found.root,
+        folder=None if isinstance(found.root, RemotePath) else found.root,
         annotations=found.sources,
+        annotated=partial(read_annotated, kind, name, replace(options, split=found.split or None)),
         taken=taken,
+        stamps=_stamps(found, objects=options.unit == Unit.OBJECT),
     )
+
+
+def _stamps(found: Annotated, *, objects: bool) -> tuple[str, ...] | None:
+    """Return what a store says of the file of each image, or of each object with its box; None for files on disk."""
+    if not isinstance(found.root, RemotePath):
+        return None
+    known = [str(found.stamp(image)) for image in range(len(found.files))]
+    if not objects:
+        return tuple(known)
+    boxes = zip(found.image.tolist(), found.corners.tolist(), strict=True)
+    return tuple(f"{known[image]} {corners}" if known[image] else "" for image, corners in boxes)
 
 
 def _by_image(found: Annotated, options: SourceOptions) -> ImageSource:
@@ -95,7 +162,7 @@ def _by_image(found: Annotated, options: SourceOptions) -> ImageSource:
         paths=found.files,
         labels=np.array([codes[one] for one in sets], np.int64) if known else None,
         class_names=names,
-        read=read,
+        read=found.reader(follow_links=options.follow_links),
         taken={**taken, SETS: "clustered together unless --within class asks for equal sets"}
         if known
         else {},

@@ -10,6 +10,7 @@ import numpy as np
 
 from ....errors import SourceError, one_line, reason_of
 from ..options import SourceOptions
+from ..remote.place import Place
 from ..splits import choose_split
 from .annotated import SIDE, Annotated, checked_path, text_lines
 
@@ -18,18 +19,20 @@ ANNOTATIONS, IMAGES, SETS = "Annotations", "JPEGImages", "ImageSets/Main"
 MASKS, MASK_SETS = ("SegmentationClass", "SegmentationObject"), "ImageSets/Segmentation"
 
 
-def read_voc(path: Path, options: SourceOptions) -> Annotated:
+def read_voc(path: Path, options: SourceOptions, root: Place | None = None) -> Annotated:
     """Read a folder with ``Annotations`` and ``JPEGImages``, or with XML files beside their images.
 
-    Splits are the lists in ``ImageSets/Main``; without any, all XML files are taken. VOC counts pixels from 1.
+    Splits are the lists in ``ImageSets/Main``, but for those of one class, ``cat_train.txt``; without any, all XML
+    files are taken. VOC counts pixels from 1. `root` is the folder of the images, where that is not `path`.
 
     Raises:
         SourceError: a file is not of this format, or a path leads out of the folder.
         NoSplitError: there is no such split.
     """
     marks = ANNOTATIONS if (path / ANNOTATIONS).is_dir() else ""
-    pictures = IMAGES if (path / IMAGES).is_dir() else ""
-    known = tuple(sorted(file.stem for file in (path / SETS).glob("*.txt") if "_" not in file.stem))
+    root = path if root is None else root
+    pictures = IMAGES if (root / IMAGES).is_dir() else ""
+    known = tuple(sorted(file.stem for file in (path / SETS).glob("*.txt") if not _is_of_class(file)))
     split = choose_split(options.split, known, str(path)) if known or options.split else ""
     if split:
         names = (_MARK.sub("", line).strip() for line in text_lines(path / SETS / f"{split}.txt"))
@@ -43,11 +46,11 @@ def read_voc(path: Path, options: SourceOptions) -> Annotated:
         raise SourceError(f"{path} holds no XML files; give the folder with {ANNOTATIONS} and {IMAGES}")
     files, sizes, rows, kinds, without = [], [], [], [], 0
     for image, name in enumerate(own):
-        root = _parsed(path / name)
-        file = checked_path(root.findtext("filename") or f"{Path(name).stem}.jpg", str(path / name))
+        tree = _parsed(path / name)
+        file = checked_path(tree.findtext("filename") or f"{Path(name).stem}.jpg", str(path / name))
         files.append((Path(pictures or Path(name).parent) / file).as_posix())
-        sizes.append([_number(root, f"size/{side}", path / name, 0.0) for side in ("width", "height")])
-        for number, one in enumerate(root.iterfind("object"), 1):
+        sizes.append([_number(tree, f"size/{side}", path / name, 0.0) for side in ("width", "height")])
+        for number, one in enumerate(tree.iterfind("object"), 1):
             if one.find("bndbox") is None:
                 without += 1
                 continue
@@ -59,7 +62,8 @@ def read_voc(path: Path, options: SourceOptions) -> Annotated:
     class_names = tuple(sorted(set(kinds)))
     table = np.array(rows, np.float64).reshape(-1, 6)
     return Annotated(
-        root=path,
+        root=root,
+        home=path,
         files=tuple(files),
         sizes=np.array(sizes, np.float64).astype(np.int64).reshape(-1, 2),
         class_names=class_names,
@@ -74,6 +78,12 @@ def read_voc(path: Path, options: SourceOptions) -> Annotated:
         splits=known,
         skipped=(("objects without a box", without),) if without else (),
     )
+
+
+def _is_of_class(file: Path) -> bool:
+    """Return whether a list says which images show a class: behind each name, 1 or −1."""
+    lines = [line for line in text_lines(file) if line.strip()] if "_" in file.stem else []
+    return bool(lines) and all(map(_MARK.search, lines))
 
 
 def _parsed(file: Path) -> ElementTree.Element:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,18 +12,20 @@ from ....errors import SourceError, one_line, reason_of, require, shown
 from ...decoding.decode import extensions
 from ..classes import told_apart
 from ..options import SourceOptions
+from ..remote.place import Place, RemotePath
 from ..splits import choose_split
 from .annotated import Annotated, checked_path, text_lines
 
 SPLITS = ("train", "val", "test")
 
 
-def read_yolo(path: Path, options: SourceOptions) -> Annotated:
+def read_yolo(path: Path, options: SourceOptions, images: Place | None = None) -> Annotated:
     """Read a split of a data.yaml: folders of images, or text files that list them.
 
     Its paths begin at `options.images`, by default at its own ``path``, within its folder. The boxes of
     ``images/a.jpg`` are in ``labels/a.txt``, a line each: a class, and centre and size or a polygon, as fractions of
-    the image's sides.
+    the image's sides. Where the images are elsewhere, `images` is their folder, of which `options.images`, or else that
+    of the file, holds the texts.
 
     Raises:
         SourceError: a file is not of this format, or a path leads out of the folder.
@@ -33,22 +35,24 @@ def read_yolo(path: Path, options: SourceOptions) -> Annotated:
     names = _names(content, path)
     known = [split for split in SPLITS if content.get(split)]
     split = choose_split(options.split, known, str(path))
-    begin = options.images or path.parent / checked_path(str(content.get("path") or "."), str(path))
-    root = begin.expanduser().resolve()
-    files = tuple(
-        dict.fromkeys(file for place in places_of(content, split) for file in listed(root, place, path))
-    )
-    own = tuple(_labels_of(root, file) for file in files)
+    inner = "." if options.images else checked_path(str(content.get("path") or "."), str(path))
+    home = Path(options.images or path.parent / inner).expanduser().resolve()
+    root = home if images is None else images / inner
+    named = [file for place in places_of(content, split) for file in listed(root, home, place, path)]
+    files = tuple(dict.fromkeys(named))
+    again = len(named) - len(files)
+    own = tuple(_labels_of(home, file) for file in files)
     rows = [
         (image, *box)
         for image, labels in enumerate(own)
         if labels is not None
-        for box in _boxes(root / labels, list(names), pose="kpt_shape" in content)
+        for box in _boxes(home / labels, list(names), pose="kpt_shape" in content)
     ]
     table = np.array(rows, np.float64).reshape(-1, 7)
     whole = table[:, :3].astype(np.int64)
     return Annotated(
         root=root,
+        home=home,
         files=files,
         sizes=np.zeros((len(files), 2), np.int64),
         class_names=told_apart(tuple(names.values())),
@@ -57,11 +61,12 @@ def read_yolo(path: Path, options: SourceOptions) -> Annotated:
         number=whole[:, 2],
         corners=table[:, 3:],
         crowd=np.zeros(len(table), np.bool_),
-        sources=(path, *(root / labels for labels in own if labels is not None)),
+        sources=(path, *(home / labels for labels in own if labels is not None)),
         relative=True,
         own=own,
         split=split,
         splits=tuple(known),
+        skipped=(("images that are listed again", again),) if again else (),
     )
 
 
@@ -94,19 +99,19 @@ def places_of(content: dict[str, Any], split: str) -> list[str]:
     return [str(place) for place in (places if isinstance(places, list) else [places])]
 
 
-def listed(root: Path, place: str, path: Path) -> Iterator[str]:
-    """Yield the paths of images within `root` that lie in a folder, or that a text file lists."""
+def listed(root: Place, home: Path, place: str, path: Path) -> Iterator[str]:
+    """Yield the paths of images within `root` that lie in a folder, or that a text file in `home` lists."""
     place = checked_path(place, str(path))
-    at = root / place
-    if at.is_dir():
-        found = (
-            file
-            for file in at.rglob("*")
+    at, folder = home / place, root / place
+    if folder.is_dir():
+        found = map(PurePosixPath, folder.below() if isinstance(folder, RemotePath) else _below(folder))
+        yield from sorted(
+            (PurePosixPath(place) / file).as_posix()
+            for file in found
             if file.suffix.lower() in extensions() and not file.name.startswith(".")
         )
-        yield from sorted(file.relative_to(root).as_posix() for file in found)
     elif at.suffix == ".txt" and at.is_file():
-        above = at.parent.relative_to(root)
+        above = at.parent.relative_to(home)
         yield from (
             checked_path((above / line.strip()).as_posix() if line[0] not in "/\\" else line, str(at))
             for line in text_lines(at)
@@ -116,6 +121,10 @@ def listed(root: Path, place: str, path: Path) -> Iterator[str]:
         raise SourceError(
             f"{path} names {shown(place)}, which is not in {root}; name the folder where its paths begin with --images"
         )
+
+
+def _below(folder: Path) -> Iterator[str]:
+    return (file.relative_to(folder).as_posix() for file in folder.rglob("*"))
 
 
 def _names(content: dict[str, Any], path: Path) -> dict[int, str]:

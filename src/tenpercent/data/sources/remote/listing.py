@@ -54,7 +54,6 @@ def list_remote(folder: RemotePath, options: SourceOptions) -> Listing:
             listing.skipped["hidden files"] += 1
         else:
             listing.add(name)
-    listing.videos.clear()  # they are counted as skipped
     return listing
 
 

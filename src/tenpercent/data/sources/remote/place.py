@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -35,7 +35,8 @@ class RemotePath:
         return self.store.named(self.inside)
 
     def __truediv__(self, name: str | PurePosixPath) -> RemotePath:
-        return RemotePath(str(PurePosixPath(self.inside, name)), self.store, self.blocks)
+        path = PurePosixPath(self.inside, name)
+        return RemotePath("" if path == PurePosixPath() else str(path), self.store, self.blocks)
 
     @property
     def name(self) -> str:
@@ -53,7 +54,12 @@ class RemotePath:
         return self.inside in self.store.entries
 
     def is_dir(self) -> bool:
-        return not self.is_file()
+        return not self.is_file() and (not self.inside or any(True for _ in self.below()))
+
+    def below(self) -> Iterator[str]:
+        """Yield the paths of the objects in a folder, within it."""
+        begin = f"{self.inside}/" if self.inside else ""
+        return (name.removeprefix(begin) for name in self.store.entries if name.startswith(begin))
 
     def stat(self) -> Entry:
         """Return what the store said of an object when it was listed."""
