@@ -20,6 +20,8 @@ from .classes import renamed, same_classes
 from .folder import open_folder
 from .huggingface import Address, open_huggingface, without_split
 from .idx_files import has_idx_files, open_idx
+from .lance_tables import ENDING as LANCE
+from .lance_tables import open_lance
 from .library_sets import open_digits, open_torchvision
 from .listing import READ_IN_PLACE, VIDEO_ENDINGS, Listing, list_folder, no_images
 from .mixed_folder import means_pictures
@@ -52,7 +54,7 @@ _VIDEOS = ("split", "label_column", "max_pixels", "fps", "by")
 
 PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 PARQUET, NPY = (".parquet", ".pq"), ".npy"
-FILES = (*PARQUET, NPY, *READ_IN_PLACE, *sorted(VIDEO_ENDINGS))
+FILES = (*PARQUET, NPY, LANCE, *READ_IN_PLACE, *sorted(VIDEO_ENDINGS))
 
 
 class Prefix(StrEnum):
@@ -73,8 +75,8 @@ def open_source(spec: str | Path, options: SourceOptions = SourceOptions()) -> I
 
     Args:
         spec: a folder of images or of idx files, a video or a folder of videos, a zip or tar file or a folder of
-            them, a Parquet file or folder, several of such files by braces (``shard-{000..009}.tar``), the address of
-            images, archives or Parquet (``s3://bucket/photos``), a `.npy` file,
+            them, a Parquet file or folder, several of such files by braces (``shard-{000..009}.tar``), a Lance data
+            set, a `.npy` file, the address of images, archives, Parquet, videos or `.npy` (``s3://bucket/photos``),
             ``hf:NAME[:CONFIGURATION][:SPLIT]``, ``torchvision:NAME``, ``coco:FILE.json``, ``yolo:data.yaml``,
             ``voc:FOLDER`` or ``digits``. A `Path`, or another string with a slash, is always a path.
         options: those that apply to this kind of source.
@@ -135,6 +137,8 @@ def _open_remote(spec: str, options: SourceOptions) -> ImageSource | Embeddings:
     if options.follow_links:
         raise UsageError(f"--follow-links does not apply to {spec}: a store has no links; leave it out")
     place, files = find_remote(spec)
+    if place.suffix.lower() == LANCE:
+        raise SourceError(f"{spec} is not read where it is; fetch the Lance data set, and name its folder")
     found = (
         _open_files(files, place, options) if files else _open_listing(list_remote(place, options), options)
     )
@@ -267,6 +271,9 @@ def _missing(name: str) -> str:
 
 
 def _open_directory(folder: Path, options: SourceOptions) -> ImageSource | Embeddings:
+    if folder.suffix.lower() == LANCE and (folder / "_versions").is_dir():
+        options.allow("a Lance data set", *_COLUMNS)
+        return open_lance(folder, options)
     if any((folder / mark).is_file() for mark in ("state.json", "dataset_dict.json")):
         raise SourceError(f"{folder} was written by save_to_disk; open it as hf:{folder}")
     if options.rules > 1 and is_run_folder(folder):
