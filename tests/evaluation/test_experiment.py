@@ -13,12 +13,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import tenpercent as tp
 from forked import start
 from tenpercent.data.store.files import write_table
-from tenpercent.data.store.results import read_trainings
+from tenpercent.data.store.results import SCHEMA, read_trainings
 from tenpercent.data.store.run_folder import RunFolder
 from tenpercent.errors import StageError, TrainingFailedError, UsageError
 from tenpercent.evaluation import claims as claiming
@@ -355,6 +356,20 @@ def test_results_of_other_images_or_versions_are_refused(tmp_path: Path) -> None
     path.write_bytes(b"PAR1")
     with pytest.raises(StageError, match="damaged"):
         results_in(tmp_path).rebuild()
+
+
+@pytest.mark.parametrize("old", [(0,), (1,), (0, 1)])
+def test_results_of_an_earlier_version_with_fewer_columns_are_added_to(
+    old: tuple[int, ...], tmp_path: Path
+) -> None:
+    results = results_in(tmp_path)
+    run_trials(PLAN[:2], arms_of(embeddings()), results, "p", Trainer())
+    for path in (results.path(PLAN[number], "p") for number in old):
+        fewer = pq.read_table(path).drop_columns(["split", "tested", "pool"]).replace_schema_metadata(None)
+        write_table(path, fewer, {"format": 1, "images": "images"})
+    assert run_trials(PLAN[:3], arms_of(embeddings()), results_in(tmp_path), "p", Trainer()) == 1
+    table = read_trainings(tmp_path / "results.parquet", "images")
+    assert table.column_names == SCHEMA.names and len(table) == 3
 
 
 def test_a_file_is_read_again_only_where_another_process_has_changed_it(

@@ -88,8 +88,11 @@ class Results:
         """
         parts = [self._part(path) for path in sorted(self.folder.glob("*.parquet"))]
         keys = ("protocol", "arm", "layer", "embedding", "fraction", "trial")
-        table = pa.concat_tables(parts) if parts else SCHEMA.empty_table()
-        return table.sort_by([(key, "ascending") for key in keys])
+        if not parts:
+            return SCHEMA.empty_table()
+        table = pa.concat_tables(parts, promote_options="default")  # earlier versions wrote fewer columns
+        ordered = [name for name in SCHEMA.names if name in table.column_names]
+        return table.select(ordered).sort_by([(key, "ascending") for key in keys])
 
     def _part(self, path: Path) -> pa.Table:
         """Return the rows of a file, read again only where it has changed: each training run added asks for all."""
