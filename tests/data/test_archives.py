@@ -112,6 +112,34 @@ def test_damage_in_a_zip_is_that_of_one_image(tmp_path: Path) -> None:
         opened(path)
 
 
+@pytest.mark.parametrize("make", [zipped, tarred])
+def test_labels_from_a_text_file_in_an_archive_or_beside_it(tmp_path: Path, make: type) -> None:
+    flat = {f"images/{number}.png": png(number) for number in range(4)}
+    table = "file,label\n" + "".join(
+        f"{number}.png,{'cat' if number % 2 else 'dog'}\n" for number in range(4)
+    )
+    name = f"pets{'.zip' if make is zipped else '.tar'}"
+    (tmp_path / "in").mkdir()
+    inside = opened(make(tmp_path / "in" / name, {**flat, "labels.csv": table.encode()}))
+    assert labels(inside) == [1, 0, 1, 0] and inside.class_names == ("cat", "dog") and not inside.skipped
+    assert describe_taken(account(inside)) == "4 images, 2 classes from labels.csv"
+    assert opened(tmp_path / "in" / name, label_column="none").labels is None
+    (tmp_path / "beside").mkdir()
+    path = make(tmp_path / "beside" / name, flat)
+    assert opened(path).labels is None
+    (tmp_path / "beside" / "labels.csv").write_text(table)
+    assert labels(opened(path)) == labels(opened(tmp_path / "beside")) == [1, 0, 1, 0]
+    (tmp_path / "own.csv").write_text("name,kind\n0.png,a\n1.png,b\n")
+    own = opened(path, labels=tmp_path / "own.csv", label_column="kind")
+    assert labels(own) == [0, 1, -1, -1] and own.taken["labels"] == "own.csv"
+    few = opened(make(tmp_path / name, {**flat, "labels.csv": b"file,label\n1.png,cat\n"}))
+    assert few.labels is None and "labels.csv names 1 of 4 images" in few.taken["unlabelled"]
+    with pytest.raises(
+        SourceError, match=r"text file that names them, with --label-column kin \(labels.csv has no"
+    ):
+        opened(path, label_column="kin")
+
+
 def test_refusals(tmp_path: Path) -> None:
     path = zipped(tmp_path / "pets.zip", FILES)
     with pytest.raises(UsageError, match=r"--fps 1.0 does not apply to an archive"):

@@ -215,7 +215,7 @@ SOURCE = (
             "coco, yolo, voc: cluster images (default), all together or, with --within class, by the set of "
             "their classes; or objects, each box with a margin, class by class",
         ),
-        flag("--labels", "FILE", f"folders: {LABEL_FILE}; vectors: a label per row, .npy or .txt"),
+        flag("--labels", "FILE", f"folders, archives: {LABEL_FILE}; vectors: a label per row, .npy or .txt"),
         flag("--ids", "FILE", "vectors: an id per row, .npy or .txt"),
         switch(
             "--reread",

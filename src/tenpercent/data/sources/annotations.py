@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
+import posixpath
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any, TextIO
 
 from ...errors import SourceError, counted, reason_of
 from .columns import LABEL_NAMES
@@ -14,6 +18,7 @@ from .remote.place import Place
 
 TEXTS = (".txt", ".csv", ".tsv")
 ENDINGS = (*TEXTS, ".mat")  # the last can't be read, and is named in messages
+TEXT_FOLDERS = frozenset({"annotations", "annotation", "labels", "lists", "meta", "devkit"})
 _OWN = {"id", "kept", "group", "representative"}  # headings of an exported selection
 HEAD = 20  # lines read to decide whether a file names images
 _USE = "use {} with --labels, or --test-labels for a test set"
@@ -27,6 +32,34 @@ Rows = list[list[str]]
 
 
 @dataclass(frozen=True)
+class Member:
+    """A text file in an archive, with the part of the interface of `Path` that reading labels takes.
+
+    Attributes:
+        path: in the archive.
+        read: returns its bytes.
+    """
+
+    path: str
+    read: Callable[[], bytes]
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.path).name
+
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.path).suffix
+
+    def open(self, **text: Any) -> TextIO:
+        """Open it as text."""
+        return io.TextIOWrapper(io.BytesIO(self.read()), **text)
+
+
+TextFile = Place | Member
+
+
+@dataclass(frozen=True)
 class Annotations:
     """Labels that a file gives images.
 
@@ -36,13 +69,13 @@ class Annotations:
         remark: why no classes are taken from it, in words; "" where they are.
     """
 
-    file: Place | None = None
+    file: TextFile | None = None
     classes: Mapping[str, str] | None = None
     remark: str = ""
 
 
 def find_annotations(
-    files: Iterable[Place], images: Sequence[str], folders: Collection[str], column: str | None = None
+    files: Iterable[TextFile], images: Sequence[str], folders: Collection[str], column: str | None = None
 ) -> Annotations:
     """Return the labels of images from the file that names nearly all of them.
 
@@ -98,6 +131,24 @@ def read_annotations(file: Place, images: Sequence[str], column: str | None = No
     return found
 
 
+def near(texts: Iterable[str], images: Sequence[str]) -> list[str]:
+    """Return the text files in the folder of all images, above, or in a folder for such files there; nearest first.
+
+    Files for a single image each (``1.txt`` of ``1.jpg``) are left out.
+    """
+    shared = posixpath.commonpath([posixpath.dirname(path) for path in images])
+    above = {"", shared, *(str(folder) for folder in PurePosixPath(shared).parents)} - {"."}
+    stems = {posixpath.splitext(path)[0] for path in images}
+    found = []
+    for text in sorted(texts, key=lambda text: (-text.count("/"), text)):
+        folder = posixpath.dirname(text)
+        if posixpath.basename(folder).lower() in TEXT_FOLDERS:
+            folder = posixpath.dirname(folder)
+        if folder in above and posixpath.splitext(text)[0] not in stems:
+            found.append(text)
+    return found
+
+
 class _Names:
     """Images by file name, with and without its ending."""
 
@@ -119,7 +170,7 @@ class _Names:
         return found[0] if len(found) == 1 else None
 
 
-def _is_selection(file: Place) -> bool:
+def _is_selection(file: TextFile) -> bool:
     """Whether a file is an exported selection: it names the images, but was made of them."""
     if file.suffix.lower() != ".csv":
         return False
@@ -127,7 +178,7 @@ def _is_selection(file: Place) -> bool:
         return set(next(csv.reader([text.readline()]), ())) >= _OWN
 
 
-def _read(file: Place, names: _Names, column: str | None = None) -> Annotations | None:
+def _read(file: TextFile, names: _Names, column: str | None = None) -> Annotations | None:
     """Return the labels that a file gives images, or None where its first lines name none."""
     if file.suffix.lower() not in TEXTS:
         return Annotations(
@@ -189,7 +240,7 @@ def _label_column(rows: Rows, header: list[str] | None, place: int, asked: str |
     return boxed[0] if len(boxed) == 1 else f"has no column with a label's name {offered}"
 
 
-def _classes(file: Place, rows: Rows, place: int, which: int, names: _Names) -> Annotations:
+def _classes(file: TextFile, rows: Rows, place: int, which: int, names: _Names) -> Annotations:
     """Return the class of each image that is named, once or several times with the same class."""
     pairs = [(names.find(row[place]), row[which].strip()) for row in rows if len(row) > max(place, which)]
     boxed = [_BOXED.fullmatch(label) for _, label in pairs]

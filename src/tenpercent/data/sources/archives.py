@@ -7,14 +7,16 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 from ...errors import SourceError, UsageError, counted, one_line
 from ...progress import bar
 from ..store.labels import label_codes
+from .annotations import TEXTS, Annotations, Member, TextFile, find_annotations, near, read_annotations
 from .archive_files import ArchiveFile, open_archive
 from .columns import LABEL_NAMES
-from .folder import Ints, coded, printable
+from .folder import Ints, coded, printable, texts_in
 from .folder_layout import FolderLayout, read_layout
 from .listing import LEFT_BEHIND, NO_IMAGES, Listing, no_images
 from .options import NO_COLUMN, SourceOptions
@@ -39,12 +41,12 @@ def open_archives(files: Sequence[Place], spec: Place, options: SourceOptions) -
     """Open the images in archives, in the order of their classes, archives and paths.
 
     The class of an image is in the file of its name that ends with ``.cls`` or ``.json``, as WebDataset has it, where
-    there are such files; else it is its folder, as for a folder of images.
+    there are such files; else it is its folder, or in a text file that names it, as for a folder of images.
 
     Args:
         files: the archives, sorted.
         spec: the archive, or the folder that holds them.
-        options: `split`, `label_column` (also the field of ``.json``) and `max_pixels`.
+        options: `split`, `labels`, `label_column` (also the field of ``.json``) and `max_pixels`.
 
     Raises:
         SourceError: one is no archive; no images, no such split; labels that can't be such.
@@ -135,20 +137,15 @@ def _labels(
     beside = {(archive, name) for archive in archives for name in archive.names if name.endswith((CLS, JSON))}
     ending = CLS if options.label_column is None and any(name.endswith(CLS) for _, name in beside) else JSON
     sides = [(one.archive, f"{_key(one.name)}{ending}") for one in images]
-    asked = f"--label-column {options.label_column}"
-    if beside.isdisjoint(sides):
-        if options.label_column is not None:
-            raise SourceError(
-                f"{spec} has no {JSON} files beside its images to take {asked} from; leave it out"
-            )
-        names, codes = coded(Listing(spec), [one.kind for one in images])
-        return names, codes, {}
+    if options.labels is not None or beside.isdisjoint(sides):
+        return _text_labels(images, spec, options, skipped)
     found = [_value(*side, options.label_column) if side in beside else (None, "") for side in sides]
     skipped[NO_IMAGES] -= len(beside.intersection(sides))
     fields = {field for _, field in found} - {""}
     if options.label_column is not None and options.label_column not in fields:
         raise SourceError(
-            f"no {JSON} file beside the images of {spec} has the field of {asked}; name another"
+            f"no {JSON} file beside the images of {spec} has the field of --label-column {options.label_column}; "
+            "name another"
         )
     what = f"{ending} files" + (f", field {', '.join(sorted(fields))}" if fields else "")
     try:
@@ -159,6 +156,50 @@ def _labels(
             f"or take none with --label-column {NO_COLUMN}"
         ) from None
     return names, codes, {"labels": what} if codes is not None else {}
+
+
+def _text_labels(
+    images: Sequence[_Image], spec: Place, options: SourceOptions, skipped: Counter[str]
+) -> tuple[tuple[str, ...], Ints | None, dict[str, str]]:
+    """Return the same where no files beside the images have labels: by folders, else by a text file that names them."""
+    kinds, said = [one.kind for one in images], Annotations()
+    ids = [_id(one, spec) for one in images]
+    if options.labels is not None:
+        said = read_annotations(options.labels.expanduser(), ids, options.label_column)
+    elif options.label_column is not None or not any(kinds):
+        folders = {part for one in images for part in one.name.split("/")[:-1]}
+        said = find_annotations(_texts_near(images, spec), ids, folders, options.label_column)
+    if options.label_column is not None and said.classes is None:
+        why = f" ({said.remark})" if said.remark else ""
+        raise SourceError(
+            f"{spec} has no {JSON} files beside its images, nor a text file that names them, with --label-column "
+            f"{options.label_column}{why}; leave it out"
+        )
+    if said.classes is not None and said.file is not None:
+        skipped[NO_IMAGES] -= isinstance(said.file, Member)
+        kinds, taken = [said.classes.get(one, "") for one in ids], {"labels": printable(said.file.name)}
+    else:
+        taken = {"unlabelled": printable(said.remark)} if said.remark else {}
+    return *coded(Listing(spec), kinds), taken
+
+
+def _texts_near(images: Sequence[_Image], spec: Place) -> list[TextFile]:
+    """Return the text files that may give the classes of images: in their archives, and beside these on disk."""
+    found: list[TextFile] = []
+    for archive in dict.fromkeys(one.archive for one in images):
+        own = [one.name for one in images if one.archive is archive]
+        samples = set(map(_key, own))  # whose text files are each for one image, as captions are
+        texts = [name for name in archive.names if name.lower().endswith(TEXTS) and _key(name) not in samples]
+        found += [Member(name, partial(_content, archive, name)) for name in near(texts, own)]
+    folder = spec if spec.is_dir() else spec.parent
+    return [*found, *texts_in(folder)] if isinstance(folder, Path) else found
+
+
+def _content(archive: ArchiveFile, name: str) -> bytes:
+    try:
+        return archive.read(name)
+    except Unreadable:
+        return b""  # the archive ends in it, which is said
 
 
 def _value(archive: ArchiveFile, name: str, field: str | None) -> tuple[str | int | None, str]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import SourceError
-from .annotations import ENDINGS, Annotations, find_annotations, read_annotations
+from .annotations import ENDINGS, TEXT_FOLDERS, Annotations, find_annotations, near, read_annotations
 from .classes import refuse_case_twins
 from .folder_layout import FolderLayout, read_layout
 from .listing import NO_IMAGES, Listing, no_images
@@ -23,7 +23,6 @@ from .splits import choose_split
 
 Ints = npt.NDArray[np.int64]
 
-TEXT_FOLDERS = frozenset({"annotations", "annotation", "labels", "lists", "meta", "devkit"})
 _OLD_SPLITS = ("train", "val", "validation", "test")  # by rules 1, where `train` is among them
 
 
@@ -140,25 +139,17 @@ def _annotations(listing: Listing, files: list[str], options: SourceOptions) -> 
 
 
 def _texts_near(listing: Listing, files: list[str]) -> list[Place]:
-    """Return the text files in the folder of all images, above, or in a folder for such files there; nearest first.
-
-    Files for a single image each (``1.txt`` of ``1.jpg``) are left out.
-    """
+    """Return the text files near the images in a listing, and beside it where it holds them directly; nearest first."""
+    found: list[Place] = [listing.root / text for text in near(listing.texts, files)]
     shared = posixpath.commonpath([posixpath.dirname(path) for path in files])
-    above = {"", shared, *(str(folder) for folder in PurePosixPath(shared).parents)} - {"."}
-    stems = {posixpath.splitext(path)[0] for path in files}
-    found: list[Place] = []
-    for text in sorted(listing.texts, key=lambda text: (-text.count("/"), text)):
-        folder = posixpath.dirname(text)
-        if posixpath.basename(folder).lower() in TEXT_FOLDERS:
-            folder = posixpath.dirname(folder)
-        if folder in above and posixpath.splitext(text)[0] not in stems:
-            found.append(listing.root / text)
-    if shared or isinstance(listing.root, RemotePath):
-        return found
-    outside = [folder for folder in listing.root.parent.iterdir() if folder.name.lower() in TEXT_FOLDERS]
-    near = [text for folder in (listing.root.parent, *outside) for text in folder.glob("[!.]*")]
-    return [*found, *sorted(text for text in near if text.suffix.lower() in ENDINGS and text.is_file())]
+    return found if shared or isinstance(listing.root, RemotePath) else found + texts_in(listing.root.parent)
+
+
+def texts_in(folder: Path) -> list[Place]:
+    """Return the text files in a folder, and in those in it that are for such files."""
+    inside = [one for one in folder.iterdir() if one.name.lower() in TEXT_FOLDERS]
+    texts = [text for place in (folder, *inside) for text in place.glob("[!.]*")]
+    return sorted(text for text in texts if text.suffix.lower() in ENDINGS and text.is_file())
 
 
 def _old_layout(folders: Collection[str], asked: str | None, spec: str) -> FolderLayout:

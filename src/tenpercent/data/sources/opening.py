@@ -49,7 +49,7 @@ _COLUMNS = (
     "where",
     "by",
 )
-_ARCHIVES = ("split", "label_column", "max_pixels")
+_ARCHIVES = ("split", "labels", "label_column", "max_pixels")
 _VIDEOS = ("split", "label_column", "max_pixels", "fps", "by")
 
 PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")

@@ -56,8 +56,8 @@ class SourceOptions:
         embedding_column: Parquet and `hf:`: take the vectors of this column instead of images.
         id_column: Parquet and `hf:`: the column that holds the ids, ``"none"`` for row numbers; None to find it.
         data_dir: `torchvision:`: the folder that holds its data sets.
-        labels: `.npy`: labels, one per vector: `.npy`, or `.txt` with one per line. Folders: a text file with the name
-            and class of an image per line; None for one beside or above the images, where there are no class
+        labels: `.npy`: labels, one per vector: `.npy`, or `.txt` with one per line. Folders, archives: a text file with
+            the name and class of an image per line; None for one beside or above the images, where there are no class
             folders.
         ids: `.npy`: ids, one per vector: `.npy`, or `.txt` with one per line.
         follow_links: folders: follow links that lead out of the folder.
