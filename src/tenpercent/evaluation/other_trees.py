@@ -99,7 +99,7 @@ class Trees:
         first = kind.from_json(stored)
         if isinstance(first, SelfSupervised) and first.side_open:
             first = replace(first, side=LARGE)  # its meaning where it was set, which may differ here
-        folder = self._run.path / "embeddings-again" / str(embedding)
+        folder = self._run.embeddings_again / str(embedding)
         log.info("embedding %d, with seed %d", embedding + 1, first.seed + embedding)
         embed(
             about.spec,

@@ -8,6 +8,7 @@ from pathlib import Path
 from ...errors import UsageError
 from ..store.checks import as_path
 from ..store.run_folder import is_run_folder
+from ..store.run_paths import RunPaths
 from .huggingface import Address
 from .opening import FILES, Prefix, absolute, split_prefix
 from .patterns import before_braces, has_braces
@@ -24,11 +25,13 @@ def run_folder_of(source: str | Path, out: str | Path | None = None) -> Path:
     ``runs/CIFAR10``.
 
     Raises:
-        UsageError: the source is not a path, or has no name, as the root of a disk; `out` lies in a run folder.
+        UsageError: the source is not a path, or has no name, as the root of a disk; `out` lies in a run folder and is
+            not one of its embeddings with other seeds.
     """
     if out is not None:
         asked = as_path(out, "the run folder (out)")
-        if (above := next(filter(is_run_folder, asked.absolute().parents), None)) is not None:
+        above = next(filter(is_run_folder, asked.absolute().parents), None)
+        if above is not None and asked.absolute().parent != RunPaths(above).embeddings_again:
             raise UsageError(
                 f"{asked} lies in the run folder {above}, whose files are its own; choose another --out"
             )

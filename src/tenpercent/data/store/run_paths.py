@@ -55,6 +55,11 @@ class RunPaths:
         return self.path / "update"
 
     @property
+    def embeddings_again(self) -> Path:
+        """Folder of the runs whose embeddings an evaluation has trained with other seeds, one a number from 1."""
+        return self.path / "embeddings-again"
+
+    @property
     def training(self) -> Path:
         """Folder of the embedding network's weights, checkpoint, settings and curve."""
         return self.path / "training"
