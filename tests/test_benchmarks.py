@@ -279,6 +279,9 @@ def test_the_table_of_pieces_is_made_from_the_json() -> None:
     growth = measured["exponents"]
     assert f"n^{growth['memory']:.2f} in memory and n^{growth['pieces']:.2f} in pieces" in page
     assert all(row["memory"]["sha256"] == row["pieces"]["sha256"] for row in measured["rungs"])
+    largest = measured["rungs"][-1]
+    by_clock = [f"{largest[engine]['seconds']:.0f} s" for engine in ("memory", "pieces")]
+    assert f"{largest['n']:,} vectors took {by_clock[0]} in memory and\n{by_clock[1]} in pieces" in page
 
 
 def rows_with(seconds: float, sklearn: float) -> dict[str, Any]:

@@ -61,21 +61,22 @@ class PairSample:
         return int(self.points * (1.0 - (1.0 - within) ** (1.0 / 2.8)) * 0.9)
 
 
-def sample_pairs(points: Points, threads: int = 1) -> PairSample:
+def sample_pairs(points: Points, threads: int = 1, rows: int = ROWS) -> PairSample:
     """Compare points drawn with a fixed seed with all points.
 
     Args:
         points: n ≥ 2.
         threads: number of threads.
+        rows: number of points drawn.
     """
-    drawn = drawn_rows(len(points))
+    drawn = drawn_rows(len(points), rows)
     some = points.subset(drawn)
     return gathered(len(points), [look_at(points, some, drawn, threads)])
 
 
-def drawn_rows(n: int) -> Indices:
+def drawn_rows(n: int, rows: int = ROWS) -> Indices:
     """Return the positions of the sampled rows, in order."""
-    return np.sort(np.random.default_rng(0).choice(n, min(n, ROWS), replace=False))
+    return np.sort(np.random.default_rng(0).choice(n, min(n, rows), replace=False))
 
 
 class Look(NamedTuple):

@@ -22,6 +22,7 @@ PROCESS = 80 << 20  # bytes of a process without any points
 START = 2.0  # seconds of a process to load libraries and compiled code
 DRIVER_POINT = 140  # bytes of a point in the process that gives out the tasks, at its peak
 FILE_POINT = 40  # bytes of a point in files: hashes, home, the groups it goes to
+COUNTED = 512  # points whose pairs are counted: a few points have most pairs, and 128 may miss all of those
 FILE_PAIR = 2 * RECORD.itemsize  # by group, and by share
 
 
@@ -42,8 +43,8 @@ class NearPairs(NamedTuple):
     def of(cls, vectors: Vectors, merges: int) -> Self:
         """Estimate the search for so many merges, by comparing some vectors with all."""
         points = Points.of(vectors)
-        n, sample = len(points), sample_pairs(points)
-        radius, middle = first_radius(sample, merges), points.take(drawn(n, 1024)).mean(axis=0)
+        n, radius = len(points), first_radius(sample_pairs(points), merges)
+        middle, sample = points.take(drawn(n, 1024)).mean(axis=0), sample_pairs(points, rows=COUNTED)
 
         def some(size: int) -> Singles:
             return points.seen_from(middle, drawn(n, size)).singles
