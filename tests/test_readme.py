@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +139,33 @@ def test_the_command_prints_what_the_readme_shows(photos: Path, capsys: pytest.C
     lines = [line for line in (said.err + said.out).splitlines() if line.strip() and line != again]
     shown = [line for line in printed_in_readme() if not line.startswith(TRAINING)]
     assert [shape(line) for line in lines] == [shape(line) for line in shown]
+
+
+# ---- the commands after it -------------------------------------------------------------------------------------------
+
+SERVES = "review"  # until somebody stops it: tests/reviewing
+FAILS = "check"  # with status 1 where more images are redundant than its limit
+
+
+def commands_in_readme() -> list[list[str]]:
+    """The commands that README names after its first one, without `tenpercent`."""
+    text = README.read_text(encoding="utf-8")
+    (block,) = re.findall(r"same command. Then:\n\n((?:    .*\n)+)", text)
+    return [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
+
+
+def test_each_command_of_the_readme_works_after_its_first(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(tmp_path / "runs")
+    shutil.copytree(photos, tmp_path / "photos-test")
+    for path in sorted((tmp_path / "photos-test").rglob("*.png")):
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    assert main(["run", "photos/", "--embedder", "pretrained"]) == 0
+    typed = commands_in_readme()
+    assert len(typed) == 7
+    for words in typed:
+        if words[0] == SERVES:
+            continue
+        given = [word.replace("0/0130.png", "ant/00.png") for word in words]
+        assert main(given) in ((0, 1) if words[0] == FAILS else (0,)), (given, capsys.readouterr().err)

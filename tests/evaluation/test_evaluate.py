@@ -403,7 +403,9 @@ def test_trainings_may_begin_from_the_weights_of_a_model(photos: Path, tmp_path:
 
 def test_nothing_to_test_on_names_both_flags(photos: Path, tmp_path: Path) -> None:
     out = embedded(photos / "train", tmp_path / "run")
-    with pytest.raises(UsageError, match=r"--test SOURCE, or start a new run with --holdout"):
+    with pytest.raises(
+        UsageError, match=r"--test SOURCE, or .*: tenpercent run \S+ --out OTHER --holdout 0.1"
+    ):
         evaluate(out, EvaluationRequest(), SHORT)
     found = evaluate(
         out, EvaluationRequest(keep=(0.5,), arms=("full",), trials=1, test=str(photos / "test")), SHORT

@@ -152,7 +152,7 @@ def test_arms_of_one_trial_are_named_as_untested() -> None:
     rows = moved({0.9: 0.0}) + [row for row in moved({0.5: -1.0}, arm="mine") if row["fraction"] < 1][:1]
     told, untested = verdicts(evidence(rows))
     assert [verdict.result.name for verdict in told] == ["semantic"]
-    assert untested == "Not tested, since too few trials have no interval: mine."
+    assert untested == "Not tested: mine (one trial has no interval)."
     assert untested in describe_evidence(table(rows)) and block(rows)["untested"] == untested
     assert [row["verdict"] for row in table_rows(evidence(rows))] == ["–", "holds", "untested"]
     only, note = verdicts(evidence(moved({0.9: 0.0}, trials=1)))

@@ -164,7 +164,11 @@ def test_no_significant_difference_is_not_as_good() -> None:
         ([0.9], [0.91], "one trial has no interval; train 2 or more per arm"),
         ([0.9], FULL, "one trial has no interval; about "),
         ([0.9, 0.9], FULL, "all 2 trials of one arm are equal, so the spread is unknown; about "),
-        ([0.9, 0.9], [0.91, 0.91], "all 2 trials of one arm are equal, so the spread is unknown; train 2"),
+        (
+            [0.9, 0.9],
+            [0.91, 0.91],
+            "all 2 trials of one arm are equal, so the spread is unknown; add trials, or ",
+        ),
     ],
 )
 def test_without_spread_there_is_no_interval_and_the_sentence_says_so(
@@ -176,6 +180,14 @@ def test_without_spread_there_is_no_interval_and_the_sentence_says_so(
     for text in (difference_text(comparison), against_random(comparison)):
         assert "±" not in text
     assert comparison.missing in against_random(comparison)
+
+
+def test_re_splits_without_spread_are_not_told_to_train_as_many_as_they_have() -> None:
+    comparison = compare(FULL, FULL, 0.2, overlap=0.25)
+    assert finding(comparison, "Keeping 90%") == (
+        f"Keeping 90% can’t be tested: the difference is the same in all {len(FULL)} trials, so its spread is unknown; "
+        "add trials, or test on more images"
+    )
 
 
 def test_a_comparison_needs_a_margin_above_zero() -> None:

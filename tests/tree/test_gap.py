@@ -55,12 +55,16 @@ def test_the_threshold_takes_the_copies_and_nothing_else() -> None:
 @pytest.mark.parametrize("exact", [0.0, 3e-10])
 def test_exact_duplicates_are_counted_apart_and_make_no_gap(exact: float) -> None:
     rest = np.linspace(0.3, 0.6, 60)
-    for count, verb in ((1, "1 image is an exact duplicate"), (5, "5 images are exact duplicates")):
+    for count, verb, them in (
+        (1, "1 image is an exact duplicate", "it"),
+        (5, "5 images are exact duplicates", "them"),
+    ):
         found = np.concatenate([np.full(count, exact), rest])
         assert find_gap(found) is None
         threshold = "0" if exact == 0 else "1e-09"
         said = describe_gap(found, 100)
-        assert f"{verb} of another (equal vectors); --threshold {threshold} removes no more. The" in said
+        removes = f"--threshold {threshold} removes {them} and no other"
+        assert f"{verb} of another (equal vectors); {removes}. The" in said
         assert (
             "other merges have no gap up to 0.58: no threshold up to there tells copies from the rest."
             in said
@@ -171,7 +175,9 @@ def test_the_report_names_what_was_asked_and_the_gap_below_the_curve(vectors: Pa
 
 
 def test_where_all_vectors_are_equal_that_is_said_and_not_that_no_gap_tells_them_apart() -> None:
-    said = "19 images are exact duplicates of another (equal vectors); --threshold 0 removes no more."
+    said = (
+        "19 images are exact duplicates of another (equal vectors); --threshold 0 removes them and no other."
+    )
     assert describe_gap(np.zeros(19), 20) == said
 
 

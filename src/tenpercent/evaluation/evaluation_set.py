@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def evaluation_set(
     if found is None:
         raise UsageError(
             f"{images.spec} has no {_without_labels(about.spec, of_images, images)}; name labelled images with "
-            "--test SOURCE, or start a new run with --holdout 0.1"
+            f"--test SOURCE, or hold images out: tenpercent run {shlex.quote(about.spec)} --out OTHER --holdout 0.1"
         )
     return found
 

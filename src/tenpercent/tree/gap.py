@@ -132,7 +132,13 @@ def describe_gap(heights: Floats, images: int) -> str:
     """
     exact = exact_duplicates(heights)
     threshold = "0" if exact and heights[exact - 1] == 0 else f"{LOWEST:g}"
-    said = [f"{describe_exact(exact)}; --threshold {threshold} removes no more."] if exact else []
+    said = (
+        [
+            f"{describe_exact(exact)}; --threshold {threshold} removes {'it' if exact == 1 else 'them'} and no other."
+        ]
+        if exact
+        else []
+    )
     if exact < len(heights):
         said.append(_describe_others(heights, exact, images))
     return " ".join(said)

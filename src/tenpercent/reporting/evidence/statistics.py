@@ -324,6 +324,10 @@ def _why_no_interval(a: Floats, b: Floats, overlap: float | None) -> str:
     if min(len(a), len(b)) == 1:
         return "one trial has no interval"
     if overlap is not None:
-        return f"all {len(a)} trials differ alike, so the spread is unknown" if np.ptp(a - b) == 0 else ""
+        return (
+            f"the difference is the same in all {len(a)} trials, so its spread is unknown"
+            if np.ptp(a - b) == 0
+            else ""
+        )
     equal = next((side for side in (a, b) if np.ptp(side) == 0), None)
     return "" if equal is None else f"all {len(equal)} trials of one arm are equal, so the spread is unknown"

@@ -52,6 +52,7 @@ class ArmVerdict:
         word: the verdict in one word: better, holds, loses, open or untested.
         headline: the verdict without numbers, a sentence or two.
         sentences: the same with its numbers, and the comparison with random subsets.
+        missing: the reason why it can't be tested, if so.
     """
 
     result: ArmResult
@@ -59,6 +60,7 @@ class ArmVerdict:
     word: str
     headline: str
     sentences: tuple[str, ...]
+    missing: str = ""
 
 
 def main_arm(evidence: Evidence) -> str | None:
@@ -94,8 +96,10 @@ def verdicts(evidence: Evidence) -> tuple[tuple[ArmVerdict, ...], str]:
     arms = sorted((arm for arm in evidence.arms if arm != FULL), key=lambda arm: arm != first)
     found = [verdict for arm in arms if (verdict := arm_verdict(evidence, arm)) is not None]
     told = tuple(verdict for verdict in found if verdict.word != UNTESTED or verdict is found[0])
-    untested = ", ".join(verdict.result.name for verdict in found if verdict not in told)
-    return told, f"Not tested, since too few trials have no interval: {untested}." if untested else ""
+    untested = ", ".join(
+        f"{verdict.result.name} ({verdict.missing})" for verdict in found if verdict not in told
+    )
+    return told, f"Not tested: {untested}." if untested else ""
 
 
 def arm_verdict(evidence: Evidence, arm: str) -> ArmVerdict | None:
@@ -122,6 +126,7 @@ def arm_verdict(evidence: Evidence, arm: str) -> ArmVerdict | None:
         word=WORDS[told[0][1].verdict],
         headline=" ".join(f"{text}." for text in texts),
         sentences=tuple(sentences),
+        missing=told[0][1].missing,
     )
 
 
@@ -135,7 +140,9 @@ def finding(found: Comparison, subject: str) -> str:
     verdict, margin = found.verdict, points_text(found.margin)
     few, enough = _few(found, found.needed), _would("decide", found.needed, found.overlap)
     if verdict is Verdict.UNKNOWN:
-        return f"{subject} can’t be tested: {found.missing}{enough or '; train 2 or more per arm'}"
+        single = min(found.trials, found.reference_trials) == 1
+        remedy = "; train 2 or more per arm" if single else "; add trials, or test on more images"
+        return f"{subject} can’t be tested: {found.missing}{enough or remedy}"
     return {
         Verdict.BETTER: f"{subject} is better than the full set",
         Verdict.AS_GOOD: f"{subject} is as good as the full set, within {margin}",
