@@ -30,7 +30,7 @@ import tenpercent as tp
 from tenpercent.data.store.embeddings import Embeddings
 from tenpercent.data.store.files import write_table, write_text
 from tenpercent.evaluation.heads.pool import Pool
-from tenpercent.evaluation.heads.regression import Features, fit
+from tenpercent.evaluation.heads.regression import Features, Start, fit
 from tenpercent.evaluation.heads.stage import HeadEvaluation
 from tenpercent.evaluation.preparation import EvaluationRequest
 from tenpercent.linkage.distances import unit_vectors
@@ -85,7 +85,7 @@ def accuracies(ready: HeadEvaluation, number: int) -> list[dict[str, object]]:
     features, n_classes = Features.of(own.vectors, decay), len(pool.tested)
     tested, truth = features.of_others(pool.embeddings.vectors[test]), pool.labels[test]
     weights = np.array([each for _, _, each in arms])
-    start = fit(features, pool.labels[train], n_classes, weights[:1], [decay]).weights[:, 0]
+    start = Start.of_all(features, pool.labels[train], n_classes, decay)
     heads = fit(features, pool.labels[train], n_classes, weights, [decay] * len(arms), start)
     return [
         {

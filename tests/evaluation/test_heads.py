@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from tenpercent.decisions.log import DecisionLog
 from tenpercent.decisions.rows import ImageName, Kind
 from tenpercent.errors import UsageError
 from tenpercent.evaluation.heads.pool import Pool
-from tenpercent.evaluation.heads.regression import Features, fit
+from tenpercent.evaluation.heads.regression import Features, Heads, Start, fit
 from tenpercent.evaluation.heads.stage import HeadEvaluation, evaluate_by_heads, find_by_heads
 from tenpercent.evaluation.heads.trial import run_trial
 from tenpercent.evaluation.preparation import EvaluationRequest
@@ -70,22 +71,38 @@ def request(**more: Any) -> EvaluationRequest:
     return EvaluationRequest(**{"keep": (0.5,), "trials": 3, **more})
 
 
+def probabilities(features: Features, heads: Heads, at: int) -> Floats:
+    """Of the images, by one head; weights are compared by them, since a bias more for all classes changes nothing."""
+    logits = (features.values @ heads.weights[:, at]).astype(np.float64)
+    found = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(found / found.sum(axis=1, keepdims=True))
+
+
+def difference(features: Features, heads: Heads, others: Heads) -> float:
+    """Return by how much the probabilities of an image differ at most."""
+    numbers = range(heads.weights.shape[1])
+    return max(
+        float(np.abs(probabilities(features, heads, at) - probabilities(features, others, at)).max())
+        for at in numbers
+    )
+
+
 # --- the minimum -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("started", [False, True])
 @pytest.mark.parametrize("weight_decay", [1e-1, 1e-3, 1e-5])
-def test_heads_are_the_minimum_that_scikit_learn_finds(weight_decay: float) -> None:
+def test_heads_are_the_minimum_that_scikit_learn_finds(weight_decay: float, started: bool) -> None:
     vectors, labels = classes_of_points(600, 12, 4)
     chosen = np.random.default_rng(1).random((3, 600)) < np.array([[1.1], [0.5], [0.2]])
     features = Features.of(vectors, 1e-3)
-    heads = fit(features, labels, 4, chosen, [weight_decay] * 3)
+    start = Start.of_all(features, labels, 4, weight_decay) if started else None
+    heads = fit(features, labels, 4, chosen, [weight_decay] * 3, start)
     scaled = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
     for at, own in enumerate(chosen):
         theirs = linear.LogisticRegression(C=1 / (weight_decay * own.sum()), max_iter=10_000, tol=1e-10)
         theirs.fit(scaled[own], labels[own])
-        logits = (features.values @ heads.weights[:, at]).astype(np.float64)
-        found = np.exp(logits - logits.max(axis=1, keepdims=True))
-        found /= found.sum(axis=1, keepdims=True)
+        found = probabilities(features, heads, at)
         assert np.abs(found - theirs.predict_proba(scaled)).max() < 2e-3
 
 
@@ -98,11 +115,40 @@ def test_a_head_is_the_same_alone_and_among_others_and_by_any_number_of_threads(
     both = fit(features, labels, 3, chosen, [1e-3, 1e-3])
     alone = fit(features, labels, 3, chosen[1:], [1e-3])
     assert np.abs(both.weights[:, 1] - alone.weights[:, 0]).max() < 1e-3
-    again = fit(features, labels, 3, chosen, [1e-3, 1e-3], both.weights[:, 0])
+    start = Start.at(features, both.weights[:, 0], 1e-3)
+    again = fit(features, labels, 3, chosen, [1e-3, 1e-3], start)
     assert np.abs(both.weights - again.weights).max() < 1e-2
     assert again.steps[0] < both.steps[0] / 2
-    monkeypatch.setattr("tenpercent.evaluation.heads.regression.cpus", lambda: 1)
+    for module in ("regression", "curvature"):
+        monkeypatch.setattr(f"tenpercent.evaluation.heads.{module}.cpus", lambda: 1)
     assert np.array_equal(fit(features, labels, 3, chosen, [1e-3, 1e-3]).weights, both.weights)
+    start = Start.at(features, both.weights[:, 0], 1e-3)
+    assert np.array_equal(fit(features, labels, 3, chosen, [1e-3, 1e-3], start).weights, again.weights)
+
+
+def test_knowing_the_curvature_saves_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, labels = classes_of_points(2000, 40, 5, apart=0.2)
+    features, chosen = Features.of(vectors, 1e-3), np.random.default_rng(1).random((4, 2000)) < 0.5
+    known = Start.of_all(features, labels, 5, 1e-3)
+    monkeypatch.setattr("tenpercent.evaluation.heads.curvature.MOST_BYTES", 0)
+    unknown = Start.at(features, known.weights, 1e-3)
+    assert unknown.curvature.inverse is None
+    with_it, without = (fit(features, labels, 5, chosen, [1e-3] * 4, one) for one in (known, unknown))
+    assert difference(features, with_it, without) < 2e-3
+    assert with_it.steps.mean() < 0.75 * without.steps.mean()
+
+
+def test_a_curvature_has_a_class_that_no_image_is_of_and_more_images_than_it_counts_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tenpercent.evaluation.heads.curvature.UNSURE", 20)
+    vectors, labels = classes_of_points(500, 10, 3)
+    features = Features.of(vectors, 1e-3)
+    start = Start.of_all(features, labels, 4, 1e-3)
+    assert start.curvature.inverse is not None and np.isfinite(start.curvature.inverse).all()
+    chosen = np.ones((1, 500), dtype=bool)
+    heads = fit(features, labels, 4, chosen, [1e-3], start)
+    assert difference(features, heads, fit(features, labels, 4, chosen, [1e-3])) < 2e-3
 
 
 def test_equal_values_and_separable_classes_have_heads() -> None:
@@ -153,6 +199,26 @@ def test_a_head_of_all_images_is_the_arm_full() -> None:
     trials = [Trial(0, 0, "end", 1.0, "full"), Trial(0, 0, "end", 0.999999, "random")]
     (_, full), (_, all_of_them) = run_trial(pool(), trials, 1e-3, ({"budget": "class"}, "class"))
     assert (full["accuracy"], full["n"]) == (all_of_them["accuracy"], all_of_them["n"])
+
+
+def test_a_trial_that_fails_closes_its_bar(vectors_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+
+    def full(*given: Any) -> None:
+        raise OSError("no space left on device")
+
+    class Shown(nullcontext[None]):
+        def __exit__(self, *error: object) -> None:
+            closed.append(True)
+
+        def close(self) -> None:
+            closed.append(True)
+
+    monkeypatch.setattr("tenpercent.evaluation.heads.stage.bar", lambda *given: Shown())
+    monkeypatch.setattr("tenpercent.evaluation.heads.stage.run_trial", full)
+    with pytest.raises(OSError, match="no space"):
+        evaluate_by_heads(vectors_run, request())
+    assert closed
 
 
 # --- statistics ------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ the same images give the same head, and another start would give it too.
 A product with the columns of one head is bound by reading the vectors from memory, a product with those of all
 heads by arithmetic; so a head on few images costs as much as one on many. Vectors are rotated and scaled first, by the
 eigenvectors of their covariance, so that the function is about equally curved in all directions. This changes the path
-to the minimum, not the minimum: the weight decay is scaled along.
+to the minimum, not the minimum: the weight decay is scaled along. Where heads start from one that is fitted, the
+curvature there (`curvature.py`) shortens the path again.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ...data.store.embeddings import in_batches
 from ...embedding.timing import fastest
 from ...linkage.kernels import kernel
 from ...linkage.threads import cpus, in_threads, one_blas_thread
+from .curvature import FLAT, Curvature
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -34,12 +36,12 @@ TOLERANCE = 1e-4  # of a gradient, against the one at the start
 MOST_STEPS = 300
 HISTORY = 10  # pairs of steps and gradients
 ROWS = 4096  # vectors a product: their logits stay in the cache
-CURVATURE = 0.05  # of the cross-entropy, about: the mean of p (1 − p) over images and classes
 SUFFICIENT = 1e-4  # of the decrease that the gradient promises
 SMALLEST_STEP = 1e-6
 ROUNDING = 1e-7  # of a function value in float32
 WORTH_COPYING = 0.7  # of the images: below, those that any head is trained on are put together
 USUAL_STEPS = 35  # of the heads on vectors of a pretrained network
+SOME_OF = 8  # images: every eighth is enough for a start
 SOME = 256  # columns of a product that is timed
 TIMED = 0.2  # seconds
 
@@ -85,7 +87,7 @@ class Features:
             for product in in_threads(part, parts, cpus()):
                 covariance += product
         variance, axes = np.linalg.eigh(covariance / n)
-        scale = 1 / np.sqrt(np.maximum(variance, 0) + weight_decay / CURVATURE)
+        scale = 1 / np.sqrt(np.maximum(variance, 0) + weight_decay / FLAT)
         empty = cls(np.empty((0, d + 1), np.float32), mean, std, axes * scale, np.append(scale**2, 0.0))
         return replace(empty, values=empty.of_others(vectors))
 
@@ -121,13 +123,42 @@ class Heads:
     loss: Doubles
 
 
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where heads start: it saves steps and changes nothing else.
+
+    Attributes:
+        weights: float32[d + 1, c], of a head like them.
+        curvature: there.
+    """
+
+    weights: Floats
+    curvature: Curvature
+
+    @classmethod
+    def at(cls, features: Features, weights: Floats, weight_decay: float) -> Start:
+        """Start from weights, float32[d + 1, c], which are those of a head with this weight decay."""
+        return cls(weights, Curvature.at(features.values, weights, weight_decay * features.penalty))
+
+    @classmethod
+    def of_all(cls, features: Features, labels: Ints, n_classes: int, weight_decay: float) -> Start:
+        """Return the head of all images, itself started from that of some."""
+        n, start = len(labels), None
+        for each in (SOME_OF, 1):
+            images = (np.arange(n) % each == 0)[None]
+            heads = fit(features, labels, n_classes, images, [weight_decay], start)
+            start = cls.at(features, heads.weights[:, 0], weight_decay)
+        assert start is not None
+        return start
+
+
 def fit(
     features: Features,
     labels: Ints,
     n_classes: int,
     chosen: Bools | Doubles,
     weight_decay: Sequence[float] | Doubles,
-    start: Floats | None = None,
+    start: Start | None = None,
 ) -> Heads:
     """Fit heads, each on some of the images.
 
@@ -137,8 +168,7 @@ def fit(
         n_classes: c.
         chosen: bool[h, n], the images of each head, at least one each; or float64[h, n], their weights in the loss.
         weight_decay: [h], each above 0.
-        start: float32[d + 1, c], the weights to start from, such as those of the head of all images; None for zeros. It
-            saves steps and changes nothing else.
+        start: such as the head of all images; None for zeros.
     """
     h = len(chosen)
     width = features.values.shape[1]
@@ -154,9 +184,9 @@ def fit(
         return _evaluated(seen, heads, new, decay[heads])
 
     value, gradient, losses[:] = evaluated(live, weights)
-    small, memory = TOLERANCE * _norm(gradient), _Memory()
+    small, memory = TOLERANCE * _norm(gradient), _Memory(Curvature() if start is None else start.curvature)
     if start is not None:
-        weights[:] = start
+        weights[:] = start.weights
         value, gradient, losses[:] = evaluated(live, weights)
     while len(live) and steps.max() < MOST_STEPS:
         direction = memory.direction(gradient)
@@ -269,16 +299,21 @@ def _residuals(logits, labels, share, loss):  # type: ignore[no-untyped-def]
 class _Memory:
     """The last steps of all heads, and the directions that follow from them."""
 
-    def __init__(self) -> None:
+    def __init__(self, curvature: Curvature) -> None:
+        self.curvature = curvature
         self.pairs: list[tuple[Doubles, Doubles, Doubles]] = []
+        self.scale: Doubles | None = None  # of the curvature for each head, by its last step
 
     def add(self, moved: Doubles, turned: Doubles) -> None:
         """Remember a step of each head: how far weights and gradient moved."""
-        self.pairs = [*self.pairs, (moved, turned, _dot(moved, turned))][-HISTORY:]
+        dot = _dot(moved, turned)
+        self.pairs = [*self.pairs, (moved, turned, dot)][-HISTORY:]
+        self.scale = _ratio(dot, _dot(turned, self.curvature.solved(turned)))
 
     def keep(self, heads: Bools) -> None:
         """Forget the heads that are done."""
         self.pairs = [(moved[heads], turned[heads], dot[heads]) for moved, turned, dot in self.pairs]
+        self.scale = None if self.scale is None else self.scale[heads]
 
     def direction(self, gradient: Doubles) -> Doubles:
         """Return where to go: the two loops of L-BFGS."""
@@ -287,11 +322,9 @@ class _Memory:
         for moved, turned, dot in reversed(self.pairs):
             factors.append(_ratio(_dot(moved, q), dot))
             q -= factors[-1][:, None, None] * turned
-        if self.pairs:
-            _, turned, dot = self.pairs[-1]
-            q *= _ratio(dot, _dot(turned, turned))[:, None, None]
-        else:
-            q /= CURVATURE
+        q = self.curvature.solved(q)
+        if self.scale is not None:
+            q *= self.scale[:, None, None]
         for (moved, turned, dot), factor in zip(self.pairs, reversed(factors), strict=True):
             q += (factor - _ratio(_dot(turned, q), dot))[:, None, None] * moved
         return -q

@@ -99,17 +99,22 @@ class HeadEvaluation:
             return
         weight_decay = self._weight_decay()
         claims = Claims(self.results.folder)
-        shown = bar(len(numbers), "heads", "re-split")
-        for number in numbers:
-            with claims.claim(f"heads-{number:03d}-{self.key}") as ours:
-                own = [one for one in trials if one.trial == number and not self.results.done(one, self.key)]
-                if ours and own:
-                    for one in own:
-                        remove_temporaries(self.results.path(one, self.key))
-                    done = run_trial(self.pool, own, weight_decay, (self.trees.cut, self.trees.within))
-                    self.results.add_all(done, self.key)
-            shown.update()
-        shown.close()
+        with bar(len(numbers), "heads", "re-split") as shown:
+            for number in numbers:
+                with claims.claim(f"heads-{number:03d}-{self.key}") as ours:
+                    own = [
+                        one for one in trials if one.trial == number and not self.results.done(one, self.key)
+                    ]
+                    if ours and own:
+                        self._run_one(own, weight_decay)
+                shown.update()
+
+    def _run_one(self, own: Sequence[Trial], weight_decay: float) -> None:
+        """Fit and store the heads of one trial number."""
+        for one in own:
+            remove_temporaries(self.results.path(one, self.key))
+        done = run_trial(self.pool, own, weight_decay, (self.trees.cut, self.trees.within))
+        self.results.add_all(done, self.key)
 
     def _weight_decay(self) -> float:
         """Return the weight decay of all heads, chosen once and stored."""

@@ -19,8 +19,9 @@ from ...tree.cut import Cut
 from ...tree.merges import Merges, cluster
 from ..arms import Arms
 from ..trials import FULL, RANDOM, Trial
+from .curvature import curvature_bytes
 from .pool import Pool
-from .regression import MOST_STEPS, ROWS, Bools, Doubles, Features, Floats, Heads, fit
+from .regression import MOST_STEPS, ROWS, Bools, Doubles, Features, Floats, Heads, Start, fit
 
 log = logging.getLogger("tenpercent")
 
@@ -78,8 +79,7 @@ def run_trial(
     n_classes = len(pool.tested)
     labels, truth = pool.labels[train], pool.labels[test]
     rows: list[dict[str, Any]] = [{} for _ in trials]
-    everything = np.ones((1, len(train)), dtype=bool)
-    start = fit(features, labels, n_classes, everything, [weight_decay]).weights[:, 0]
+    start = Start.of_all(features, labels, n_classes, weight_decay)
     for part in _batches(chosen, features.values.shape[1] * n_classes):
         heads = fit(features, labels, n_classes, chosen[part], [weight_decay] * len(part), start)
         if short := int((heads.steps >= MOST_STEPS).sum()):
@@ -120,7 +120,7 @@ def _batches(chosen: Bools, weights: int) -> list[Ints]:
 
 
 def memory_of(n: int, width: int, columns: int, n_classes: int) -> int:
-    """Return about the bytes that a trial takes beside the vectors: two copies of them, and the heads of a batch.
+    """Return about the bytes that a trial takes beside the vectors: two copies of them, curvature, a batch of heads.
 
     Args:
         n: number of training images.
@@ -129,7 +129,7 @@ def memory_of(n: int, width: int, columns: int, n_classes: int) -> int:
         n_classes: of these.
     """
     together = min(columns * width * HEAD_BYTES, max(BATCH_BYTES, n_classes * width * HEAD_BYTES))
-    return 2 * n * (width + 1) * 4 + together
+    return 2 * n * (width + 1) * 4 + curvature_bytes(width + 1, n_classes) + together
 
 
 def _right(heads: Heads, values: Floats, labels: Ints) -> Bools:
