@@ -88,7 +88,8 @@ class Annotated:
         """Images without a file."""
         root = self.root
         if isinstance(root, RemotePath):
-            return [file for file in self.files if not (root / file).is_file()]
+            there = zip(self.files, root.entries(self.files), strict=True)
+            return [file for file, entry in there if entry is None]
         return [file for file in self.files if not os.path.isfile(root / file)]  # noqa: PTH113 – false for any name
 
     def reader(self, *, follow_links: bool) -> Callable[[int], bytes]:
@@ -99,9 +100,9 @@ class Annotated:
         """
         root = self.root
         if isinstance(root, RemotePath):
-            there = [file if (root / file).is_file() else "" for file in self.files]
-            ahead = root.ahead([file for file in there if file])
-            place = dict(zip((at for at, file in enumerate(there) if file), range(len(there)), strict=False))
+            there = [at for at, entry in enumerate(root.entries(self.files)) if entry is not None]
+            ahead = root.ahead([self.files[at] for at in there])
+            place = {at: number for number, at in enumerate(there)}
             return lambda image: (
                 ahead(place[image]) if image in place else (root / self.files[image]).read_bytes()
             )

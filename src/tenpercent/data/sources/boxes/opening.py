@@ -12,7 +12,7 @@ import numpy as np
 from ....errors import SourceError, counted, reason_of, require, without_secrets
 from ..classes import told_apart
 from ..options import SourceOptions, Unit
-from ..remote.fetched import fetched
+from ..remote.fetched import code_of_bytes, fetched
 from ..remote.listing import find_remote
 from ..remote.place import Place, RemotePath
 from ..remote.store import is_remote
@@ -137,11 +137,11 @@ def _stamps(found: Annotated, *, objects: bool) -> tuple[str, ...] | None:
     """Return what a store says of the file of each image, or of each object with its box; None for files on disk."""
     if not isinstance(found.root, RemotePath):
         return None
-    known = [str(found.stamp(image)) for image in range(len(found.files))]
+    known = ["" if entry is None else entry.stamp for entry in found.root.entries(found.files)]
     if not objects:
         return tuple(known)
-    boxes = zip(found.image.tolist(), found.corners.tolist(), strict=True)
-    return tuple(f"{known[image]} {corners}" if known[image] else "" for image, corners in boxes)
+    boxes = zip(found.image.tolist(), map(bytes, found.corners), strict=True)
+    return tuple(f"{known[image]} {code_of_bytes(box)}" if known[image] else "" for image, box in boxes)
 
 
 def _by_image(found: Annotated, options: SourceOptions) -> ImageSource:

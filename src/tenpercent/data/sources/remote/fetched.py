@@ -23,7 +23,12 @@ def cache_folder() -> Path:
 
 def code_of(*texts: str) -> str:
     """Return a name in the cache for some texts."""
-    return hashlib.blake2b("\0".join(texts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return code_of_bytes("\0".join(texts).encode("utf-8", "surrogatepass"))
+
+
+def code_of_bytes(content: bytes) -> str:
+    """Return 32 hexadecimal digits for some bytes."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def fetched(place: RemotePath, names: Sequence[str]) -> Path:

@@ -61,6 +61,11 @@ class RemotePath:
         begin = f"{self.inside}/" if self.inside else ""
         return (name.removeprefix(begin) for name in self.store.entries if name.startswith(begin))
 
+    def entries(self, names: Sequence[str]) -> list[Entry | None]:
+        """Return what the store said of objects below, by plain paths; None of those that are not there."""
+        begin = f"{self.inside}/" if self.inside else ""  # no path is made of each: there may be millions
+        return [self.store.entries.get(f"{begin}{name}") for name in names]
+
     def stat(self) -> Entry:
         """Return what the store said of an object when it was listed."""
         return self.store.entries[self.inside]
@@ -77,7 +82,8 @@ class RemotePath:
 
     def ahead(self, names: Sequence[str]) -> Callable[[int], bytes]:
         """Return the function that reads one of some objects, and fetches those after it before they are wanted."""
-        inside = [(self / name).inside for name in names]
+        begin = f"{self.inside}/" if self.inside else ""
+        inside = [f"{begin}{name}" for name in names]
         sizes = [self.store.entries[name].st_size or 0 for name in inside]
         return ReadAhead(lambda at: self.store.get(inside[at]), sizes)
 
