@@ -77,7 +77,7 @@ def one_engine(path: Path, merges: int, workers: int, memory: int, *, in_pieces:
     """Cluster once, and return seconds, memory and what came out."""
     from tenpercent.linkage.linkage import first_merges
     from tenpercent.linkage.memory import Resources
-    from tenpercent.tasks.processes import Processes
+    from tenpercent.tasks.processes import OwnProcesses
     from tenpercent.tree.together import AllTogether, first_merges_by_tasks
 
     rows = np.load(path, mmap_mode="r")
@@ -89,8 +89,9 @@ def one_engine(path: Path, merges: int, workers: int, memory: int, *, in_pieces:
         resumed = folder.exists()
         folder.mkdir(exist_ok=True)
         pieces = Pieces.of(rows.shape, rows.itemsize, workers, each, each)
-        with Processes(workers).opened(folder) as runner:
-            found = first_merges_by_tasks(AllTogether(path, merges=merges), pieces, folder, runner)
+        runner = OwnProcesses(workers)  # also more than there are CPUs
+        found = first_merges_by_tasks(AllTogether(path, merges=merges), pieces, folder, runner)
+        runner.end()
         seconds = time.perf_counter() - begun
         files = [file for file in folder.rglob("*") if file.is_file()]
         said = {"groups": pieces.groups, "files": sum(file.stat().st_size for file in files)}

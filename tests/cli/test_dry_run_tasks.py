@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tenpercent.cli.dry_run import plan
 from tenpercent.cli.dry_run_tasks import describe_training_tasks, spread_clustering
 from tenpercent.cli.main import main
 from tenpercent.linkage.threads import cpus
-from tenpercent.tasks.task import Capacity, Share
+from tenpercent.tasks.task import Capacity, Share, Task
 from tenpercent.tree import class_tasks
 
 TEN = Capacity(10, Share(1, 1 << 30), Share(4, 4 << 30))
@@ -44,9 +45,32 @@ def test_the_plan_of_pieces_says_groups_files_and_memory(
         r"(\d+) groups? of cells: about .* of files beside the vectors; 81 MiB in this process", str(found)
     )
     assert said is not None
+    alone = plan(vectors, out=tmp_path / "run")
+    assert found.disk_bytes - alone.disk_bytes > 60 * (8 * 4 + 40)  # vectors, and what is known of each
     assert found.memory_bytes > 3 * (80 << 20)  # this process, and the two tasks that a machine does at once
     tp.run(vectors, out=tmp_path / "run", engine=engine)
     assert len({task.name for task in engine.done if task.name.startswith("comparing group")}) == int(said[1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_disk_of_the_plan_is_what_the_run_has_in_scratch(dtype: type, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((3_000, 16))
+    rows[2_400:] = rows[:600] + 0.01
+    np.save(tmp_path / "v.npy", rows.astype(dtype))
+    np.save(tmp_path / "l.npy", np.arange(3_000) % 600 % 7)
+    request: dict[str, Any] = {"out": tmp_path / "run"}
+    request["options"] = tp.SourceOptions(labels=tmp_path / "l.npy")
+    most = 0
+
+    def look(_: Task) -> None:
+        nonlocal most
+        files = (tmp_path / "run" / "scratch").rglob("*.npy")
+        most = max(most, sum(file.stat().st_size for file in files))
+
+    engine = Shuffled(before=look)
+    here, there = (plan(tmp_path / "v.npy", **request, engine=place) for place in (None, engine))
+    tp.run(tmp_path / "v.npy", **request, engine=engine)
+    assert 0.99 * most < there.disk_bytes - here.disk_bytes <= most  # beside the merges, and without headers
 
 
 def test_time_is_that_of_the_longest_task_or_of_all_together() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from inspect import signature
@@ -55,14 +54,3 @@ def test_help_states_the_defaults_of_the_library() -> None:
     assert f"(default: {signature(tp.run).parameters['holdout'].default:g})" in help_of("run", "--holdout")
     assert f"--find {' '.join(map(str, SEARCHED))})" in help_of("evaluate", "--keep")
     assert f"from 2 up (default: {tp.Cut().keep})" in help_of("run", "--keep")
-
-
-def test_a_terminal_that_lacks_a_character_is_no_fault() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tenpercent", "presets"],
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "n / (C \\xb7 n_c)" in done.stdout

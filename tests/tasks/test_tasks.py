@@ -16,14 +16,16 @@ import pytest
 from tenpercent.embedding.origin import OtherOriginError
 from tenpercent.errors import RunFolderError, TenpercentError, UsageError
 from tenpercent.linkage.memory import MemoryBudgetError
+from tenpercent.tasks import processes
 from tenpercent.tasks.processes import OwnProcesses, Processes
 from tenpercent.tasks.task import RETRIES, Task, complete, current_runner, perform, running_on
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnProcesses]:
-    with Processes(2).opened(tmp_path_factory.mktemp("two")) as runner:
-        yield runner
+def two() -> Iterator[OwnProcesses]:
+    runner = OwnProcesses(2)  # also on a machine of one CPU
+    yield runner
+    runner.end()
 
 
 def twice(inputs: Sequence[Path], output: Path) -> None:
@@ -161,8 +163,9 @@ def test_no_process_waits_for_the_first_task_of_another(tmp_path: Path) -> None:
         Task("long", partial(waiting, last), (), tmp_path / "long"),
         *(Task(f"{n}", twice, (), tmp_path / f"out-{n}") for n in range(3)),
     ]
-    with Processes(2).opened(tmp_path) as fresh:
-        assert [one.task.name for one in fresh.run(tasks)][-1] == "long"
+    fresh = OwnProcesses(2)
+    assert [one.task.name for one in fresh.run(tasks)][-1] == "long"
+    fresh.end()
 
 
 def test_stages_find_the_place_only_within_its_context(tmp_path: Path) -> None:
@@ -185,6 +188,21 @@ def test_the_same_task_may_be_done_twice(tmp_path: Path) -> None:
 def test_a_number_of_processes_out_of_range_is_refused(workers: int) -> None:
     with pytest.raises(UsageError, match=rf"--workers is {workers}; it must be from 1 to 256"):
         Processes(workers)
+
+
+def test_no_more_processes_than_cpus_are_planned_and_started(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "cpus", lambda: 3)
+    caplog.set_level("INFO", "tenpercent")
+    for workers in (2, 3, 4, 256):
+        caplog.clear()
+        engine = Processes(workers)
+        with engine.opened(tmp_path) as runner:
+            assert runner.capacity(1 << 30) == engine.size(1 << 30)
+        assert engine.size(1 << 30).together == min(workers, 3)
+        said = f"working in 3 processes, one a CPU, not in {workers}"
+        assert caplog.messages == ([said] if workers > 3 else [])
 
 
 def test_errors_keep_their_attributes_between_processes() -> None:

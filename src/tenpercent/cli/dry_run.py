@@ -113,15 +113,17 @@ def plan(
         *first.steps,
         f"cluster   {n:,} × {width} values {where}: at most {duration_text(clustering)}",
     ]
-    in_pieces = False
+    in_pieces, scratch = False, 0
     if size is not None:
         of_classes = class_sizes(opened, n, by_class)
-        spread = spread_clustering(of_classes, 4 * width, clustering, size)
-        steps, clustering = [*steps, spread.step], spread.seconds
+        value = opened.vectors.itemsize if isinstance(opened, Embeddings) else 4
+        spread = spread_clustering(of_classes, value * width, clustering, size)
+        steps, clustering, scratch = [*steps, spread.step], spread.seconds, spread.files
         in_pieces = not by_class and spread.in_pieces > 0
     if size is not None and cut.keep is not None and in_pieces and isinstance(opened, Embeddings):
         expected = spread_pieces(opened.vectors, n - round(keep_beyond(cut.keep) * n), size)
         steps, clustering, needed = [*steps, expected.step], expected.seconds, expected.memory
+        scratch += expected.files
     elif isinstance(opened, Embeddings):
         needed, note = clustering_memory(opened, cut, allowed)
         steps.append(f"cluster   {note}")
@@ -135,7 +137,7 @@ def plan(
         steps=tuple(steps),
         seconds=first.seconds + clustering + reporting,
         memory_bytes=max(first.memory_bytes, LIBRARIES + needed),
-        disk_bytes=first.disk_bytes + n * 100,
+        disk_bytes=first.disk_bytes + n * 100 + scratch,
     )
 
 

@@ -17,11 +17,19 @@ from ..tree.piece_forecast import NearPairs, PiecesForecast
 
 
 class SpreadClustering(NamedTuple):
-    """Clustering that is spread: a line for the plan, its seconds, and the number of classes cut into pieces."""
+    """Clustering that is spread.
+
+    Attributes:
+        step: a line for the plan.
+        seconds: approximate time.
+        in_pieces: number of classes that are cut into pieces.
+        files: bytes of the vectors in `scratch/`, which the tasks read.
+    """
 
     step: str
     seconds: float
     in_pieces: int
+    files: int
 
 
 def spread_clustering(sizes: Ints, row_bytes: int, here: float, capacity: Capacity) -> SpreadClustering:
@@ -45,21 +53,30 @@ def spread_clustering(sizes: Ints, row_bytes: int, here: float, capacity: Capaci
     ways = ((in_pieces, "in pieces by all"), (alone, "with a machine for itself"))
     large = ", ".join(f"{count} {way}" for count, way in ways if count)
     each = f"a task each ({large})" if large else "a task each"
-    moved, memory = bytes_text(int(sizes.sum()) * row_bytes), bytes_text(capacity.alone.memory)
+    files, memory = int(sizes.sum()) * row_bytes, bytes_text(capacity.alone.memory)
     classes = counted(len(sizes), "class")
     step = (
         f"tasks     {classes} to cluster, {each}, {capacity.together} at once: at most "
-        f"{duration_text(seconds)}; {moved} through the run folder; up to {memory} a machine beside its vectors"
+        f"{duration_text(seconds)}; {bytes_text(files)} through the run folder; up to {memory} a machine beside "
+        "its vectors"
     )
-    return SpreadClustering(step, seconds, in_pieces)
+    return SpreadClustering(step, seconds, in_pieces, files)
 
 
 class SpreadPieces(NamedTuple):
-    """Clustering in pieces: a line for the plan, its seconds, and the bytes that all processes of a machine take."""
+    """Clustering in pieces.
+
+    Attributes:
+        step: a line for the plan.
+        seconds: approximate time.
+        memory: bytes that all processes of a machine take.
+        files: bytes in `scratch/` beside the vectors.
+    """
 
     step: str
     seconds: float
     memory: int
+    files: int
 
 
 def spread_pieces(vectors: Vectors, merges: int, capacity: Capacity) -> SpreadPieces:
@@ -78,7 +95,7 @@ def spread_pieces(vectors: Vectors, merges: int, capacity: Capacity) -> SpreadPi
         f"{bytes_text(expected.task)} a task"
     )
     here = min(together, max(1, alone.threads // each.threads))
-    return SpreadPieces(step, seconds, expected.driver + here * expected.task)
+    return SpreadPieces(step, seconds, expected.driver + here * expected.task, expected.files)
 
 
 def describe_training_tasks(count: int, capacity: Capacity) -> str:

@@ -168,7 +168,7 @@ RUN = flag("run", "RUN", "run folder")
 ENGINE = group(
     "place",
     one_of(
-        flag("--workers", "N", "work in N processes of this machine"),
+        flag("--workers", "N", "work in N processes of this machine, at most one a CPU"),
         flag(
             "--ray",
             "ADDRESS",

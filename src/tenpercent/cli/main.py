@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import io
 import logging
 import os
 import sys
@@ -93,6 +92,4 @@ def _fail(message: str, status: int) -> int:
 
 def entry_point() -> NoReturn:
     """Run the ``tenpercent`` command."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks stops no command
-        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main())

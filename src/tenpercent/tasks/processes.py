@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import pickle
@@ -18,7 +19,7 @@ from typing import Literal
 
 from tqdm.auto import tqdm
 
-from ..errors import TenpercentError, UsageError
+from ..errors import TenpercentError, UsageError, counted
 from ..linkage.memory import Resources
 from ..linkage.threads import cpus
 from .task import RETRIES, Capacity, Finished, Share, Task, answer, killed_again
@@ -26,13 +27,15 @@ from .task import RETRIES, Capacity, Finished, Share, Task, answer, killed_again
 STARTED: Literal["started"] = "started"  # a process says so before its first task
 MOST = 256  # processes: more would only fill the memory
 
+log = logging.getLogger("tenpercent")
+
 
 @dataclass(frozen=True)
 class Processes:
     """Processes of this machine as the place for tasks.
 
     Attributes:
-        workers: their number, from 1 to 256.
+        workers: their number, from 1 to 256; no more are started than there are CPUs.
     """
 
     workers: int
@@ -41,14 +44,21 @@ class Processes:
         if not 1 <= self.workers <= MOST:
             raise UsageError(f"--workers is {self.workers}; it must be from 1 to {MOST}")
 
+    @property
+    def started(self) -> int:
+        """Number of processes that are started: more than there are CPUs would only share the memory."""
+        return min(self.workers, cpus())
+
     def size(self, memory: int | None) -> Capacity:
-        """See `Engine`; more processes than there are CPUs do no more at once."""
-        return OwnProcesses(min(self.workers, cpus())).capacity(memory)
+        """See `Engine`."""
+        return OwnProcesses(self.started).capacity(memory)
 
     @contextmanager
     def opened(self, folder: Path) -> Iterator[OwnProcesses]:
         """Keep processes, which start with their first task and end with this context, or with this process."""
-        runner = OwnProcesses(self.workers)
+        if self.started < self.workers:
+            log.info("working in %s, one a CPU, not in %d", counted(self.started, "process"), self.workers)
+        runner = OwnProcesses(self.started)
         try:
             yield runner
         finally:
