@@ -97,6 +97,7 @@ def disturbed(run: Path, address: str, cluster: Any, chance: random.Random, most
                 time.sleep(chance.uniform(0, 2))
                 kind = chance.choice(FAULTS)
                 done[kind] += fault(kind, cluster, driver, chance)
+                print(f"  {time.strftime('%H:%M:%S')} {kind}", flush=True)
             time.sleep(0.05)
         _, said = driver.communicate()
         if driver.returncode == 0:
