@@ -18,6 +18,7 @@ import groups  # noqa: E402
 import made  # noqa: E402
 import make_speed  # noqa: E402
 import measure  # noqa: E402
+import overhead  # noqa: E402
 import paper  # noqa: E402
 import pieces  # noqa: E402
 import speed_plot  # noqa: E402
@@ -269,6 +270,12 @@ def test_the_tables_of_what_is_left_and_of_large_sizes_are_made_from_the_json() 
 def test_what_is_left_and_visited_is_measured_on_any_vectors(digits: tuple[Any, Any]) -> None:
     found = spread.measured(digits[0].astype(np.float32), 0.9, 4)
     assert found["n"] == len(digits[0]) and 0 < found["left"] <= 1 and 1 <= found["visits"] <= 4
+
+
+def test_what_ray_adds_is_said_from_the_json_and_at_most_three_seconds() -> None:
+    measured = json.loads((ROOT / "benchmarks" / "overhead.json").read_text(encoding="utf-8"))
+    assert overhead.sentence(measured) in (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    assert all(through - without <= 3 for without, through in measured["pairs"])
 
 
 def test_the_table_of_pieces_is_made_from_the_json() -> None:
