@@ -34,7 +34,8 @@ def photograph(address: str) -> None:
     """Open the page, look at an image of the first group, and write what is seen."""
     with sync_playwright() as started:
         chromium = started.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--hide-scrollbars"]
+            executable_path=shutil.which("chromium-headless-shell") or shutil.which("chromium"),
+            args=["--no-sandbox", "--hide-scrollbars"],
         )
         page = chromium.new_page(viewport=SIZE, color_scheme="light")
         page.goto(address)

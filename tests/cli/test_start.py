@@ -54,3 +54,25 @@ def test_help_states_the_defaults_of_the_library() -> None:
     assert f"(default: {signature(tp.run).parameters['holdout'].default:g})" in help_of("run", "--holdout")
     assert f"--find {' '.join(map(str, SEARCHED))})" in help_of("evaluate", "--keep")
     assert f"from 2 up (default: {tp.Cut().keep})" in help_of("run", "--keep")
+
+
+def test_a_terminal_that_lacks_a_character_is_no_fault() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tenpercent", "presets"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "n / (C \\xb7 n_c)" in done.stdout
+
+
+def test_file_names_that_are_not_utf_8_are_refused_at_once() -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    called = [sys.executable, "-m", "tenpercent", "--version"]
+    done = subprocess.run(called, env={**os.environ, **plain}, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == "tenpercent: error: file names are encoded as ascii here, not utf-8; set PYTHONUTF8=1\n"
+    )

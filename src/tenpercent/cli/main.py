@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import logging
 import os
 import sys
@@ -92,4 +93,8 @@ def _fail(message: str, status: int) -> int:
 
 def entry_point() -> NoReturn:
     """Run the ``tenpercent`` command."""
+    if (encoding := sys.getfilesystemencoding()) != "utf-8":  # a run folder would seem damaged
+        sys.exit(_fail(f"file names are encoded as {encoding} here, not utf-8; set PYTHONUTF8=1", 2))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks stops no command
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main())
