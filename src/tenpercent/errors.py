@@ -149,10 +149,13 @@ def bytes_text(size: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration in words: ``0.4 s``, ``31 s``, ``4.2 min`` or ``1.9 h``."""
+    """Return a duration in words: ``0.4 s``, ``31 s``, ``4.2 min``, ``1.9 h`` or ``354 days``."""
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{round(max(seconds, 0.1), 1):g} s"
-    return f"{round(seconds / 60, 1):g} min" if seconds < 5400 else f"{round(seconds / 3600, 1):g} h"
+    if seconds < 360_000:
+        return f"{round(seconds / 60, 1):g} min" if seconds < 5400 else f"{round(seconds / 3600, 1):g} h"
+    days = seconds / 86_400
+    return f"{days:.0f} days" if days >= 10 else f"{round(days, 1):g} days"
 
 
 def reason_of(error: Exception) -> str:

@@ -262,8 +262,8 @@ def test_the_cost_and_when_it_is_paid_back() -> None:
 
 
 def test_durations() -> None:
-    given = (0.44, 31.4, 99.4, 100, 252, 5399, 5400, 90_000)
-    said = ["0.4 s", "31 s", "99 s", "1.7 min", "4.2 min", "90 min", "1.5 h", "25 h"]
+    given = (0.44, 31.4, 99.4, 100, 252, 5399, 5400, 90_000, 392_400, 30_624_840)
+    said = ["0.4 s", "31 s", "99 s", "1.7 min", "4.2 min", "90 min", "1.5 h", "25 h", "4.5 days", "354 days"]
     assert [duration_text(seconds) for seconds in given] == said
 
 
