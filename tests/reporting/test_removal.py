@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import starmap
+from weakref import ref
+
 import numpy as np
 import pytest
 
 import tenpercent as tp
 from tenpercent.decisions.constraints import Constraints
 from tenpercent.reporting.removal import RemovalCurve, levels, removal_curve
+from tenpercent.selection.selection import Selection
 
 
 def tree(labels: bool, decided: bool) -> tp.Merges:
@@ -41,11 +45,21 @@ def test_the_curve_is_what_its_cuts_say(labels: bool, decided: bool) -> None:
 
 def test_levels_are_cuts_in_two_digits_that_the_tree_reaches() -> None:
     merges = tree(labels=False, decided=False)
-    found = levels(merges)
+    found = list(levels(merges))
     assert len(found) == 4
     assert [threshold for threshold, _ in found] == sorted({float(f"{t:.2g}") for t, _ in found})
     for threshold, cut in found:
         assert cut.settings["threshold"] == threshold <= merges.height[-1]
+
+
+def test_levels_are_made_one_after_the_other() -> None:
+    before: list[ref[Selection]] = []
+
+    def held(threshold: float, cut: Selection) -> int:
+        before.append(ref(cut))
+        return sum(one() is not None for one in before)
+
+    assert list(starmap(held, levels(tree(labels=False, decided=False)))) == [1, 1, 1, 1]
 
 
 def curve_of(largest: list[float]) -> RemovalCurve:

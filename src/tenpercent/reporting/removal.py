@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,20 +70,24 @@ def removal_curve(merges: Merges) -> RemovalCurve:
         apart[members.members] = np.nan_to_num(members.dissimilarity)  # none is kept: removed by decision
         before = part.taken
         removed = apart[gone]
+        del part, members  # before those of the next cut are made
         found.append((gone.mean(), removed.max(initial=0.0), removed.mean() if len(removed) else 0.0))
     fraction, largest, mean = np.array(found).reshape(-1, 3).T
     return RemovalCurve(thresholds, fraction, largest, mean)
 
 
-def levels(merges: Merges) -> list[tuple[float, Selection]]:
-    """Return four cuts from shallow to deep with their thresholds in two digits; fewer where some group nothing."""
+def levels(merges: Merges) -> Iterator[tuple[float, Selection]]:
+    """Return four cuts from shallow to deep with their thresholds in two digits; fewer where some group nothing.
+
+    Each is made when it is asked for, and held by nobody but its user.
+    """
     heights = without_exact(complete_heights(merges.height, merges.complete_to))
     if not len(heights):
-        return []
+        return iter(())
     places = {max(0, round(share * len(heights)) - 1) for share in LEVELS}
     thresholds = sorted({_rounded_down(float(heights[place])) for place in places})
     cuts = ((threshold, select(merges, Cut(threshold=threshold))) for threshold in thresholds)
-    return [(threshold, cut) for threshold, cut in cuts if cut.group_size.max() > 1]
+    return filter(lambda found: found[1].group_size.max() > 1, cuts)
 
 
 def _rounded_down(height: float) -> float:

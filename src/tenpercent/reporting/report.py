@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +140,8 @@ class _Page:
             "spec": clean(str(source.get("spec", "these vectors"))),
             "folder": clean(shlex.quote(str(self.given.path))),
             "n": len(selection),
-            "kept": len(selection.kept),
-            "removed": len(selection.removed),
+            "kept": len(selection) - int(gone.sum()),
+            "removed": int(gone.sum()),
             "redundant": len(groups.redundant),
             "largest": int(groups.size.max(initial=0)),
             "classes": len(np.unique(selection.codes[selection.codes >= 0])),
@@ -202,20 +203,22 @@ class _Page:
         curve = removal_curve(merges)
         if len(curve.threshold) < 2:
             return None
-        removed = len(self.selection.removed) / n
+        removed = int((~self.selection.kept_by_id).sum()) / n
         knee = curve.knee
-        shown = []
-        for threshold, cut in levels(merges):
-            groups = groups_of(cut)
-            last = gallery.tightest(groups)[: -AT_A_LEVEL - 1 : -1]
-            cards = [self.thumbnails.group(cut, groups, one, self.labelled, gallery.IN_A_ROW) for one in last]
-            shown.append((threshold, len(cut.removed), len(cut.removed) / n, cards))
         return {
             "wide": self._figure(removal_figure(curve, "removal", removed, knee, width=760)),
             "narrow": self._figure(removal_figure(curve, "removal-s", removed, knee, width=340)),
             "knee": None if knee is None else (float(curve.threshold[knee]), float(curve.fraction[knee])),
-            "levels": shown,
+            # One at a time: each has arrays of all images.
+            "levels": list(starmap(self._level, levels(merges))),
         }
+
+    def _level(self, threshold: float, cut: Selection) -> tuple[float, int, float, list[GroupCard]]:
+        """Return a cut's threshold, what it removes, and cards of the groups merged last."""
+        groups, removed = groups_of(cut), int((~cut.kept_by_id).sum())
+        last = gallery.tightest(groups)[: -AT_A_LEVEL - 1 : -1]
+        cards = [self.thumbnails.group(cut, groups, one, self.labelled, gallery.IN_A_ROW) for one in last]
+        return threshold, removed, removed / len(cut), cards
 
     def triples(self) -> list[dict[str, Any]]:
         """Return a kept image, a removed one, and the image nearest to the kept one outside (the paper, Fig. 12)."""

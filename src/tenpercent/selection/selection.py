@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..data.store.checks import check_kind
-from ..data.store.embeddings import Embeddings, in_batches
+from ..data.store.embeddings import Embeddings, Ints, Strings, in_batches
 from ..data.store.files import ROW_GROUP, write_parts
-from ..data.store.ids import as_given, as_text, find_id, positions_of
+from ..data.store.ids import AT_ONCE, as_given, as_text, find_id, positions_of
 from ..data.store.tables import check
 from ..errors import UsageError, quoted, require
 from ..tree.stage_files import read_stage, stored_file
@@ -202,7 +202,7 @@ class Selection(SelectionArrays):
         )
         names, paths = table["representative"], table["path"]
         found = cls(
-            ids=table["id"].to_numpy(),
+            ids=_known_ids(table["id"], embeddings),
             source_rows=table["row"].to_numpy(),
             paths=None if paths.null_count == len(table) else paths.to_numpy(),
             labels=table["label"].to_numpy() if about["labelled"] else None,
@@ -210,10 +210,7 @@ class Selection(SelectionArrays):
             kept_by_id=table["kept"].to_numpy(),
             group=table["group"].to_numpy(),
             group_size=table["group_size"].to_numpy(),
-            representative=pc.index_in(names, table["id"].combine_chunks())
-            .fill_null(-1)
-            .to_numpy()
-            .astype(np.int64),
+            representative=_places(names, table["id"]),
             dissimilarity=table["dissimilarity"].to_numpy(),
             group_diameter=table["group_diameter"].to_numpy(),
             classes=tuple(
@@ -236,3 +233,29 @@ class Selection(SelectionArrays):
             *claims(found),
         )
         return found
+
+
+def _known_ids(column: pa.ChunkedArray, embeddings: Embeddings | None) -> Strings:
+    """Return a column of ids; where they are those of the embeddings, these, as text takes 72 bytes an image."""
+    if embeddings is not None and len(embeddings) == len(column):
+        parts = in_batches(len(column), AT_ONCE)
+        if all(column[part].to_pylist() == embeddings.ids[part].tolist() for part in parts):
+            return embeddings.ids
+    return np.asarray(column.to_numpy(), dtype=object)
+
+
+def _places(names: pa.ChunkedArray, ids: pa.ChunkedArray) -> Ints:
+    """Return the position of each name among the ids, int64[n]; −1 for null, and where there is none.
+
+    Most images represent themselves, so a table of the other names takes a small part of one of all ids.
+    """
+    own = pc.fill_null(pc.equal(names, ids), False).to_numpy()
+    found = np.where(own, np.arange(len(ids)), -1)
+    others = names.filter(pa.array(~own))
+    wanted = pc.unique(others).drop_null()
+    at = pc.fill_null(pc.index_in(ids, wanted), -1).to_numpy()
+    place = np.full(len(wanted) + 1, -1)
+    place[at] = np.arange(len(ids))
+    place[-1] = -1  # of null, and of ids that are not wanted
+    found[~own] = place[pc.fill_null(pc.index_in(others, wanted), -1).to_numpy()]
+    return found

@@ -120,12 +120,13 @@ def store_selection(
     """Store a selection and its record."""
     folder.forget(Stage.SELECT)
     replace(selection, length=None).save(folder.selection)  # run.json has it
+    kept = int(selection.kept_by_id.sum())
     folder.record(
         Stage.SELECT,
         dict(selection.settings),
         clock.seconds,
-        kept=len(selection.kept),
-        removed=len(selection.removed),
+        kept=kept,
+        removed=len(selection) - kept,
         notes=list(selection.notes),
         mean_dissimilarity=mean_dissimilarity(embeddings.vectors),
     )
