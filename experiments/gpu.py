@@ -160,6 +160,7 @@ class DevicePixels:
     """Images on the device: uint8[m, 3, h, w]."""
 
     kept: torch.Tensor
+    noun: str = "image"
 
     @classmethod
     def of(cls, pixels: PixelSource) -> DevicePixels:

@@ -379,7 +379,7 @@ def test_explain_says_why_a_file_was_passed_over(place: Path, name: str, why: st
         explain(place / "run", name)
     assert f"{name} took no part: it was skipped (" in str(refused.value)
     assert why in str(refused.value)
-    with pytest.raises(UsageError, match="no such image"):
+    with pytest.raises(UsageError, match="no such id"):
         explain(place / "run", "cat/never.png")
 
 

@@ -450,7 +450,7 @@ def test_a_row_is_found_by_its_number_where_ids_are_row_numbers() -> None:
 def test_a_number_is_no_row_where_ids_are_something_else() -> None:
     own = Embeddings.from_numpy(vectors(3), ids=["01", "05", "07"])
     selection = tp.select(tp.cluster(own), keep=1.0)
-    with pytest.raises(UsageError, match="no such image"):
+    with pytest.raises(UsageError, match="no such id"):
         selection.explain("5")  # row 1, which is not the row 5
     assert selection.explain("05").id == "05"
 
@@ -655,7 +655,7 @@ def test_a_row_that_took_no_part_is_said_to_be_one() -> None:
         with pytest.raises(UsageError, match=rf"^row {int(row)} took no part"):
             selection.explain(row)
     assert selection.explain(1).id == "01"
-    with pytest.raises(UsageError, match="no such image"):
+    with pytest.raises(UsageError, match="no such id"):
         selection.explain(40)
 
 

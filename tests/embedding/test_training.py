@@ -41,6 +41,8 @@ class KilledError(Exception):
 class Images:
     """Images in memory, in the place of `pixels.Pixels`; `stop_after` batches of training they break off."""
 
+    noun = "image"
+
     def __init__(self, array: npt.NDArray[np.uint8], stop_after: int | None = None) -> None:
         self.array = array
         self.size = (array.shape[1], array.shape[2])

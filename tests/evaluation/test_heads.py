@@ -413,7 +413,7 @@ def test_vectors_that_know_the_labels_prove_nothing(photos: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"arms": ("full", "mine=list.txt")}, "splits all images again"),
+        ({"arms": ("full", "mine=list.txt")}, "splits all of them again"),
         ({"layers": ("middle",)}, "--layer and --embeddings"),
         ({"embeddings": 2}, "--layer and --embeddings"),
         ({"arms": ("full", "semantc")}, "semantic"),

@@ -47,6 +47,8 @@ class KilledError(Exception):
 class Images:
     """Images in memory, in the place of `pixels.Pixels`; before the batch `stop_after` they break off."""
 
+    noun = "image"
+
     def __init__(self, array: Bytes, stop_after: int | None = None) -> None:
         self.array = array
         self.size = (array.shape[1], array.shape[2])

@@ -364,7 +364,7 @@ def test_without_a_test_split_the_validation_split_is_taken(
     assert f"TEST: the split val of {photos}" in caplog.text
     assert found.test.spec.endswith("split val")
     (photos / "val").rename(photos / "holidays")
-    with pytest.raises(SourceError, match=r"no split 'test' or 'validation'; give the test set as TEST"):
+    with pytest.raises(SourceError, match=r"no split 'test' or 'validation'; give the test set, or"):
         tp.leaks(photos / "train", embedder=pixels, out=tmp_path / "none")
 
 

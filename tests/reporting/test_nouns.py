@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 import tenpercent as tp
 from films import film
 from reviewing import flat, page
+from tenpercent import progress
 from tenpercent.cli.main import main
 from tenpercent.errors import worded
 
@@ -26,6 +28,7 @@ MEANT = (
     "taken.",
     "in 4 images",
     "Of 4 images with",
+    "objects of one image are",
     "pixels ",
 )
 
@@ -91,6 +94,60 @@ def test_commands_call_them_so(run: tuple[Path, str], capsys: pytest.CaptureFixt
         said = capsys.readouterr().out
         assert wrong(said) == [], call
         assert f"{noun}" in said or call[0] in ("report", "info"), call
+
+
+def test_commands_that_train_compare_and_check_call_them_so(
+    run: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, noun = run
+    first = str(tp.select(folder, keep=0.75).ids[0])
+    (tmp_path / "locked.txt").write_text(f"{first}\n")
+    answers = iter("yyyynnnnq")
+    monkeypatch.setattr("builtins.input", lambda _: next(answers))
+    locked = ["--locked", str(tmp_path / "locked.txt")]
+    limits = ["--max-redundant", "0", "--threshold", "0.9", "--junit", str(tmp_path / "junit.xml")]
+    other = folder.with_name("other")
+    shutil.copytree(folder, other, dirs_exist_ok=True)
+    calls = [
+        (0, ["next", str(folder), *locked, "--n", "2"]),
+        (2, ["next", str(folder), *locked, "--n", "99"]),
+        (2, ["explain", str(folder), "unknown"]),
+        (0, ["calibrate", str(folder)]),
+        (1, ["check", str(folder), *limits, "--summary", str(tmp_path / "summary.md")]),
+        (2, ["check", str(folder), "--max-redundant", "0"]),
+        (0, ["leaks", str(folder), str(other), "--out", str(tmp_path / "leaks")]),
+    ]
+    if noun == "object":
+        monkeypatch.chdir(tmp_path)
+        calls.append((0, ["evaluate", str(folder), "--network", "head", "--trials", "3", "--keep", "0.75"]))
+        calls.append((0, ["evaluate", str(folder), "--network", "head", "--dry-run"]))
+    for status, call in calls:
+        assert main(call) == status, call
+        said = capsys.readouterr()
+        assert wrong(said.out + said.err) == [], call
+    for name in ("junit.xml", "summary.md"):
+        written = (tmp_path / name).read_text(encoding="utf-8")
+        assert f"redundant {noun}s" in written and wrong(written) == []
+    page = (tmp_path / "leaks" / "leaks.html").read_text(encoding="utf-8")
+    assert f"test {noun}s have a near-duplicate" in page
+
+
+def test_bars_count_them_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    units = set()
+    draw = progress._bar
+
+    def drawn(kind: Any, total: int, description: str, unit: str, initial: int) -> Any:
+        units.add(unit)
+        return draw(kind, total, description, unit, initial)
+
+    monkeypatch.setattr(progress, "_bar", drawn)
+    tp.run(out=tmp_path / "run", keep=0.75, embedder=flat, **objects(tmp_path))
+    tp.select(tmp_path / "run", tp.Cut(keep=0.75, representative="sharpest"))
+    tp.export(tmp_path / "run", "folder", tmp_path / "kept")
+    assert {"objects"} <= units <= {"objects", "pairs"}
+    units.clear()
+    tp.export(tmp_path / "run", "coco", tmp_path / "coco")  # writes whole images
+    assert "images" in units
 
 
 def test_the_report_calls_them_so(run: tuple[Path, str]) -> None:

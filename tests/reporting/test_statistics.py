@@ -186,7 +186,7 @@ def test_re_splits_without_spread_are_not_told_to_train_as_many_as_they_have() -
     comparison = compare(FULL, FULL, 0.2, overlap=0.25)
     assert finding(comparison, "Keeping 90%") == (
         f"Keeping 90% can’t be tested: the difference is the same in all {len(FULL)} trials, so its spread is unknown; "
-        "add trials, or test on more images"
+        "add trials, or a larger test set"
     )
 
 

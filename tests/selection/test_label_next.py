@@ -126,7 +126,7 @@ def test_the_command_lists_and_writes_them(tmp_path: Path, capsys: pytest.Captur
         (["--n", "5", "--locked", str(tmp_path / "none.txt")], "names no images; give one id per line"),
         (
             ["--n", "5", "--locked", str(tmp_path / "gone.txt")],
-            "locked '40', '41', '42' and 1 more: no such image",
+            "locked '40', '41', '42' and 1 more: no such id",
         ),
         (["--n", "5", "--strategy", "random"], "strategy random does not start from labelled images"),
         (["--n", "5", "--strategy", "kcentre"], "did you mean kcenter"),

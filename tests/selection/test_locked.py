@@ -203,7 +203,7 @@ def test_what_has_no_meaning_beside_locked_images_is_one_line() -> None:
         ),
         (tp.Cut(0.9, locked=ids, budget="global"), "budget is 'global', .*; leave it out, or"),
         (tp.Cut(0.9, locked=ids, hold="height"), "hold is 'height', .*; leave it out, or"),
-        (tp.Cut(0.9, locked=["x", "y", "z", "u", "v"]), "locked 'u', 'v', 'x' and 2 more: no such image"),
+        (tp.Cut(0.9, locked=["x", "y", "z", "u", "v"]), "locked 'u', 'v', 'x' and 2 more: no such id"),
         (tp.Cut(0.9, locked="abc"), "locked is a string"),
         (tp.Cut(0.9, grow=True), "grow is for a run folder"),
     ):
@@ -227,7 +227,7 @@ def test_ids_are_found_in_another_unicode_normal_form_unless_that_is_open() -> N
         chosen = tp.select(merges, tp.Cut(0.7, locked=[other], keep_ids=[other]))
         assert chosen.ids[chosen.locked].tolist() == [name]
     merges = uncut(tp.Embeddings.from_numpy(rows, ids=["a.jpg", "\u212b.jpg", "A\u030a.jpg"]))
-    with pytest.raises(UsageError, match="no such image among 3"):
+    with pytest.raises(UsageError, match="no such id among 3"):
         tp.select(merges, keep=0.7, locked=["\u00c5.jpg"])
 
 
@@ -282,7 +282,7 @@ def test_what_is_wrong_with_locked_ids_is_one_line(
     (tmp_path / "most.txt").write_text("\n".join(map(str, range(58))))
     before = (run / "selection.parquet").read_bytes()
     for name, said in (
-        ("gone.txt", "locked '100', '101', '102' and 1 more: no such image among 60"),
+        ("gone.txt", "locked '100', '101', '102' and 1 more: no such id among 60"),
         ("no.csv", "give a table with a column id"),
         ("empty.txt", "names no images; give one id per line, or leave out --locked"),
         (

@@ -163,7 +163,7 @@ def test_keep_ids_stay_beside_their_groups_representative() -> None:
 
 @pytest.mark.parametrize("wanted", [["image 3"], ["nothing like it", "image 003"], ["a", "b", "c", "d", "e"]])
 def test_unknown_ids_are_refused_with_the_nearest(wanted: list[str]) -> None:
-    with pytest.raises(UsageError, match="no such image among 40") as caught:
+    with pytest.raises(UsageError, match="no such id among 40") as caught:
         tp.select(cluster(some(), tp.Cut(keep=1.0)), tp.Cut(1.0, keep_ids=wanted))
     said = str(caught.value)
     assert ("did you mean image 0" in said) == (wanted[0] == "image 3")
@@ -267,7 +267,7 @@ def test_explanations_say_who_stands_for_whom() -> None:
     assert "no other image is in its group" in str(alone) and "Nothing farther apart than 0" in str(alone)
     assert alone.outside is not None and alone.outside.class_name == "x"
     assert selection.explain("e").outside is None
-    with pytest.raises(UsageError, match="the id 'f': no such image"):
+    with pytest.raises(UsageError, match="the id 'f': no such id"):
         selection.explain("f")
 
 

@@ -147,7 +147,7 @@ def test_ids_that_are_no_group_are_refused_with_the_reason() -> None:
         group_linkage(cluster(line(), tp.Cut(keep=0.8)), "c")
     with pytest.raises(UsageError, match="names no image"):
         group_linkage(merges, [])
-    with pytest.raises(UsageError, match=r"'f'.*no such image"):
+    with pytest.raises(UsageError, match=r"'f'.*no such id"):
         group_linkage(merges, ["a", "f"])
 
 

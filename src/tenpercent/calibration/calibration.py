@@ -68,9 +68,9 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if not len(self.heights):
-            folder = self.log.path.parent
+            folder, noun = self.log.path.parent, self.merges.embeddings.noun
             raise UsageError(
-                f"the tree of {folder} has no merges of unequal images to ask about; cluster deeper: "
+                f"the tree of {folder} has no merges of unequal {noun}s to ask about; cluster deeper: "
                 f"tenpercent cluster {quoted(folder)} --keep 0.3"
             )
 
@@ -171,6 +171,7 @@ class Calibration:
             highest,
             bool(np.isinf(self.merges.complete_to).all()),
             self.log.path.parent,
+            self.merges.embeddings.noun,
         )
 
     @property

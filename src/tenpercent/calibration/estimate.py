@@ -25,6 +25,7 @@ class ThresholdEstimate:
             complete.
         whole: whether the tree ends there because it is complete.
         folder: the run folder.
+        noun: what one of the images is called.
     """
 
     answers: int
@@ -39,6 +40,7 @@ class ThresholdEstimate:
     highest: float
     whole: bool
     folder: Path
+    noun: str = "image"
 
     @property
     def beyond(self) -> bool:
@@ -64,7 +66,7 @@ class ThresholdEstimate:
         if self.below:
             return (
                 f"{after}: no pair is the same for you, not even the most alike ({said_height(self.lowest)} apart). "
-                "Only images with equal vectors would go."
+                f"Only {self.noun}s with equal vectors would go."
             )
         n = self.images
         ends = f"{self.fewest:,} to {self.most:,}" if self.fewest < self.most else "as many"
@@ -76,6 +78,6 @@ class ThresholdEstimate:
             remedy = f"Take it: tenpercent select {quoted(self.folder)} --threshold {self.threshold:g}"
         return (
             f"{after}: the same up to {said_height(self.threshold)} ({between}).\n"
-            f"That removes {self.removed:,} of {counted(n, 'image')} ({self.removed / n:.1%}); at the ends of the "
+            f"That removes {self.removed:,} of {counted(n, self.noun)} ({self.removed / n:.1%}); at the ends of the "
             f"interval {ends}. {remedy}"
         )

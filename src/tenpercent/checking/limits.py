@@ -66,7 +66,7 @@ class Outcome:
     """What was found of one limit.
 
     Attributes:
-        name: what is limited: ``redundant images`` or ``leaking test images``.
+        name: what is limited: ``redundant images`` or ``leaking test images``, or objects or frames.
         kept: whether the limit is kept.
         found: what was found, in words.
         limit: the limit, in words.
@@ -103,11 +103,11 @@ def check_redundant(run: str | Path, limits: Limits) -> Outcome:
         _own_threshold(opened.folder) if limits.threshold is None else checked_threshold(limits.threshold)
     )
     selection = select(opened.decided(), Cut(threshold=threshold))
-    n, removed = len(selection), len(selection.removed)
+    n, removed, noun = len(selection), len(selection.removed), opened.folder.source.noun
     return Outcome(
-        "redundant images",
+        f"redundant {noun}s",
         removed / n <= limits.redundant,
-        f"{removed:,} of {counted(n, 'image')} ({100 * removed / n:.4g}%) are redundant up to {threshold:g}",
+        f"{removed:,} of {counted(n, noun)} ({100 * removed / n:.4g}%) are redundant up to {threshold:g}",
         f"at most {100 * limits.redundant:.4g}% may be",
         tuple(_groups(selection)),
     )
@@ -138,10 +138,11 @@ def check_leaks(
     found = leaks(run, test, test_options=options, out=out, reread=reread)
     ids, pairs = found.ids.tolist(), found.pairs
     others = found.train.embeddings.ids[pairs.j[found.surest]].tolist()
+    noun = found.noun
     return Outcome(
-        "leaking test images",
+        f"leaking test {noun}s",
         len(found) <= limits.leaks,
-        f"{len(found):,} of {counted(len(found.test), 'test image')} have a near-duplicate in the training set",
+        f"{len(found):,} of {counted(len(found.test), f'test {noun}')} have a near-duplicate in the training set",
         f"at most {limits.leaks:,} may",
         tuple(
             f"{one} in the test set, {other} in training"
@@ -162,7 +163,9 @@ def _own_threshold(folder: RunFolder) -> float:
     if settings is None or settings.strategy != SEMANTIC or settings.threshold is None:
         cut = "has no threshold of its own"
         if settings is not None and settings.keep is not None:
-            cut = f"was cut by keep {settings.keep:g}, a quota that goes whatever the images are"
+            cut = (
+                f"was cut by keep {settings.keep:g}, a quota that goes whatever the {folder.source.noun}s are"
+            )
         raise UsageError(
             f"{folder.path} {cut}; give --threshold, e.g. one found by: tenpercent calibrate {quoted(folder.path)}"
         )

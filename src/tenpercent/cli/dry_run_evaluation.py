@@ -57,7 +57,7 @@ def plan_evaluation(
     here = together if size is None else min(together, size.alone.threads)  # on one machine
     most = " at most, as a search ends once it is decided" if searched else ""
     steps = [
-        f"source    {ready.images.spec}: {counted(len(ready.embeddings), 'image')}, tested on "
+        f"source    {ready.images.spec}: {counted(len(ready.embeddings), ready.images.noun)}, tested on "
         f"{len(ready.test_set.rows):,} ({ready.test_set.name})",
         f"evaluate  {counted(len(trials), 'training run')}: {len(trials) - len(left):,} done, "
         f"{len(left):,} to do{most}",
@@ -113,7 +113,7 @@ def plan_heads(what: str | Path, request: EvaluationRequest, *, searched: bool =
     seconds = request.trials * (tree + fitted) + seconds_of(trained, width, len(GRID) * classes)
     begin, reporting = slowness() * START, slowness() * REPORT
     steps = [
-        f"source    {run.source.spec}: {counted(n, 'image')}; a trial tests {n_tested:,} "
+        f"source    {run.source.spec}: {counted(n, embeddings.noun)}; a trial tests {n_tested:,} "
         f"({'a fifth of them' if tested is None else f'as many as in: {tested.name}'})",
         f"evaluate  {counted(heads * request.trials, 'head')}, {counted(request.trials, 'trial')} of "
         f"{heads:,}{' at most, as a search ends once it is decided' if searched else ''}: a trial takes about "
@@ -124,7 +124,9 @@ def plan_heads(what: str | Path, request: EvaluationRequest, *, searched: bool =
     if tested is not None:
         embedded = n_tested * run.require(Stage.EMBED).seconds / n
         steps.insert(
-            1, f"embed     the {n_tested:,} test images, unless that is done: about {duration_text(embedded)}"
+            1,
+            f"embed     the {counted(n_tested, f'test {embeddings.noun}')}, unless that is done: about "
+            f"{duration_text(embedded)}",
         )
     return DryRun(
         seconds=begin + embedded + seconds + reporting,

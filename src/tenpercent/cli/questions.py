@@ -18,8 +18,9 @@ def ask(run: Path) -> Calibration:
     """Ask about pairs until the threshold is found, or the person stops; answers are stored one by one."""
     calibration, sheet = Calibration.open(run), run / "calibration.png"
     images = _images(run)
+    noun = calibration.merges.embeddings.noun
     print(
-        "Are the two images of a pair the same for your purpose? y yes, n no, u undo, q stop (answers are kept)."
+        f"Are the two {noun}s of a pair the same for your purpose? y yes, n no, u undo, q stop (answers are kept)."
     )
     while not calibration.done:
         batch, first = calibration.questions(AT_ONCE), len(calibration.answered) + 1

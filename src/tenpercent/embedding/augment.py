@@ -27,6 +27,11 @@ class PixelSource(Protocol):
     """Images of one size, as in `pixels.Pixels`."""
 
     @property
+    def noun(self) -> str:
+        """What one of them is called: see `ImageSource.noun`."""
+        ...
+
+    @property
     def size(self) -> Size:
         """Height and width."""
         ...

@@ -54,7 +54,9 @@ def embed_by_run(
     folder = RunFolder.create(to, about)
     if is_borrowed(folder, made_by):
         return folder
-    log.info("embedding %s of %s by the network of %s", counted(len(source), "image"), source.spec, run.path)
+    log.info(
+        "embedding %s of %s by the network of %s", counted(len(source), source.noun), source.spec, run.path
+    )
     stored = run.require(Stage.EMBED).settings.embedder
     if isinstance(stored, dict) and stored["embedder"] == "pretrained":
         if embedder is not None and not isinstance(embedder, Pretrained):

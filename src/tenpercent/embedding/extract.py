@@ -20,7 +20,7 @@ from ..data.store.part_files import Part, part_files, stored_layers, without_fla
 from ..data.store.rejected import REJECTED, Rejected, write_rejected
 from ..data.store.run_folder import RunFolder
 from ..data.store.unfinished_part import UnfinishedPart
-from ..errors import TenpercentError, UsageError
+from ..errors import TenpercentError, UsageError, counted
 from ..progress import bar
 from .encoders import (
     Embedder,
@@ -210,9 +210,9 @@ def extract(
     }
     done = n - count
     if done and count:
-        log.info("extraction resumed: %s of %s images are on disk", f"{done:,}", f"{n:,}")
+        log.info("extraction resumed: %s of %s are on disk", f"{done:,}", counted(n, source.noun))
     words = f"extracting, {done:,} resumed" if done else "extracting"
-    with bar(n, words, "images", initial=done) as progress:
+    with bar(n, words, f"{source.noun}s", initial=done) as progress:
         for number, cut in parts.items():
             vectors = {layer: [kept[number][layer]] if kept[number] else [] for layer in encoder.layers}
             begun.begin(_count(kept[number]))

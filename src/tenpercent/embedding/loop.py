@@ -52,11 +52,13 @@ class MappedPixels:
         path: a file that contains only uint8[m, h, w, 3].
         count: m.
         size: height and width.
+        noun: what one of them is called.
     """
 
     path: Path
     count: int
     size: Size
+    noun: str = "image"
 
     @classmethod
     def write(cls, pixels: PixelSource, path: Path) -> Self:
@@ -66,7 +68,7 @@ class MappedPixels:
         with replacing(path) as temporary, temporary.open("wb") as file:
             for images in pixels.batches(order):
                 file.write(images.permute(0, 2, 3, 1).contiguous().numpy().data)
-        return cls(path, count, size)
+        return cls(path, count, size, pixels.noun)
 
     def __len__(self) -> int:
         return self.count
@@ -219,7 +221,7 @@ def _run(fabric: TrainingProcess, job: TrainingJob) -> str | None:
     total, done = job.images_after(length.steps), job.images_after(at.step)
     words = f"training, {math.ceil(length.steps / length.batches)} epochs"
     started = saved = time.perf_counter()
-    with bar(total, words, "images", initial=min(done, total)) as progress:
+    with bar(total, words, f"{job.pixels.noun}s", initial=min(done, total)) as progress:
         for number, places, drawn, images in _batches(job, task, at.step, fabric):
             rate = learning_rate(number, length.steps, settings.rate, settings.recipe)
             for group, factor in zip(optimizer.param_groups, factors, strict=True):

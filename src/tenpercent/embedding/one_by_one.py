@@ -120,12 +120,12 @@ def embed_each(
     gone: dict[Path, list[Rejected]] = {}  # of each part
     done = sum(count_rows(path) for path in part_files(run.embeddings))
     if done:
-        log.info("embedding resumed: %s of %s images are on disk", f"{done:,}", f"{len(rows):,}")
+        log.info("embedding resumed: %s of %s are on disk", f"{done:,}", counted(len(rows), source.noun))
     parts = {
         part_path(run.embeddings, number): rows[cut] for number, cut in enumerate(in_batches(len(rows), PART))
     }
     stamps = read_stamps(run.stamps)
-    with bar(len(rows), "embedding", "images") as progress:
+    with bar(len(rows), "embedding", f"{source.noun}s") as progress:
         left = {}
         for path, own in parts.items():
             if path.exists() and _is_unchanged(run, source, path, origin, stamps):

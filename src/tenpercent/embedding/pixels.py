@@ -57,6 +57,11 @@ class Pixels:
         return len(self.rows)
 
     @property
+    def noun(self) -> str:
+        """What one image is called: see `ImageSource.noun`."""
+        return self.source.noun
+
+    @property
     def in_memory(self) -> bool:
         """True if all pixels are kept in memory."""
         return self.kept is not None
@@ -212,7 +217,7 @@ def scan(
     images: list[_DecodedImage] = []
     rejected: list[Rejected] = []
     chunks = (rows[start : start + CHUNK].tolist() for start in range(0, len(rows), CHUNK))
-    with bar(len(rows), "reading", "images") as progress:
+    with bar(len(rows), "reading", f"{source.noun}s") as progress:
         for chunk in in_order(
             lambda part: [look(source, row, square, smallest) for row in part], chunks, ahead=4 * cpus()
         ):

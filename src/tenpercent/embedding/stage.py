@@ -65,7 +65,7 @@ def embed(
         run = embed_opened(source, opened, folder, embedder, holdout, options, reread=reread)
     if isinstance(opened, Embeddings):
         return opened
-    return Embeddings.load(run.embeddings, length=len(opened))
+    return replace(Embeddings.load(run.embeddings, length=len(opened)), noun=opened.noun)
 
 
 def embed_opened(

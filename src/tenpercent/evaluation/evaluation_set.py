@@ -20,7 +20,7 @@ from ..data.sources.splits import NoSplitError, split_of_folder
 from ..data.store.embeddings import Embeddings, Strings
 from ..data.store.left_out import read_held_out
 from ..data.store.run_folder import RunFolder
-from ..errors import SourceError, UsageError, quoted
+from ..errors import SourceError, UsageError, counted, quoted
 
 log = logging.getLogger("tenpercent")
 
@@ -68,18 +68,20 @@ def evaluation_set(
     found = None if of_images is None else own_set(about.spec, of_images, images)
     if found is None:
         raise UsageError(
-            f"{images.spec} has no {_without_labels(about.spec, of_images, images)}; name labelled images with "
-            f"--test SOURCE, or hold images out: tenpercent run {shlex.quote(about.spec)} --out OTHER --holdout 0.1"
+            f"{images.spec} has no {_without_labels(about.spec, of_images, images)}; name labelled {images.noun}s "
+            f"with --test SOURCE, or hold {images.noun}s out: tenpercent run {shlex.quote(about.spec)} --out OTHER "
+            "--holdout 0.1"
         )
     return found
 
 
-def check_apart(trained_on: Strings, tested_on: Strings, name: str) -> None:
+def check_apart(trained_on: Strings, tested_on: Strings, name: str, noun: str = "image") -> None:
     """Warn where images to test on are among those to train on, byte for byte.
 
     Args:
         trained_on, tested_on: hashes of the images' contents.
         name: of the images to test on.
+        noun: what one of them is called.
 
     Raises:
         UsageError: all of them are.
@@ -87,15 +89,16 @@ def check_apart(trained_on: Strings, tested_on: Strings, name: str) -> None:
     same, n = int(np.isin(tested_on, trained_on).sum()), len(tested_on)
     if 0 < same == n:
         raise UsageError(
-            f"all {n:,} images to test on ({name}) are images of the training set; give others with --test SOURCE"
+            f"all {n:,} {noun}s to test on ({name}) are {noun}s of the training set; give others with --test SOURCE"
         )
     if same:
         log.warning(
-            "%s of %s images to test on (%s) are among the training images, file for file: results are too good; "
+            "%s of %s to test on (%s) are among the training %ss, file for file: results are too good; "
             "tenpercent leaks finds them",
             f"{same:,}",
-            f"{n:,}",
+            counted(n, noun),
             name,
+            noun,
         )
 
 
@@ -161,7 +164,9 @@ def _opened(spec: str, options: SourceOptions, images: ImageSource) -> ImageSour
     if isinstance(found, Embeddings):
         raise SourceError(f"--test {spec} holds vectors; networks are tested on images, so give their source")
     if (found.spec, found.split) == (images.spec, images.split):
-        raise UsageError(f"--test {spec} is the training set itself; give images that are not trained on")
+        raise UsageError(
+            f"--test {spec} is the training set itself; give {images.noun}s that are not trained on"
+        )
     matched = with_classes(found, images.class_names)
     log.info("testing on %s: %s", spec, describe_taken(account(replace(found, taken=matched.taken))))
     return matched
@@ -173,27 +178,28 @@ def _labelled(
     if source.labels is None:
         why = f" ({source.taken['unlabelled']})" if "unlabelled" in source.taken else ""
         raise UsageError(
-            f"the images to test on ({name}) have no labels{why}; put them into one folder per class, or give "
+            f"the {images.noun}s to test on ({name}) have no labels{why}; put them into one folder per class, or give "
             "--test-labels FILE with a file name and a class per line"
         )
     rows = np.arange(len(source)) if rows is None else rows
     rows = rows[source.labels[rows] >= 0]
     if not len(rows):
         raise UsageError(
-            f"none of the images to test on ({name}) has a label; give others with --test SOURCE"
+            f"none of the {images.noun}s to test on ({name}) has a label; give others with --test SOURCE"
         )
     used, known = np.unique(source.labels[rows]), len(images.class_names)
     unknown = [source.class_names[code] for code in used if code >= known]
     if unknown:
-        raise UsageError(_other_classes(name, unknown, len(used), images.class_names))
+        raise UsageError(_other_classes(name, unknown, len(used), images))
     return EvaluationSet(source, rows, name)
 
 
-def _other_classes(name: str, unknown: list[str], used: int, known: tuple[str, ...]) -> str:
+def _other_classes(name: str, unknown: list[str], used: int, images: ImageSource) -> str:
     """Return the message for test images of classes that the training images lack; it names both."""
-    which = f"classes that the training images lack: {listed(unknown)}"
+    noun = images.noun
+    which = f"classes that the training {noun}s lack: {listed(unknown)}"
     some = f"{which}" if len(unknown) == used else f"{len(unknown):,} of {used:,} {which}"
     return (
-        f"the images to test on ({name}) have {some}; the training images have {listed(known)}; name the classes "
-        "alike, or leave those images out"
+        f"the {noun}s to test on ({name}) have {some}; the training {noun}s have {listed(images.class_names)}; name "
+        f"the classes alike, or leave those {noun}s out"
     )

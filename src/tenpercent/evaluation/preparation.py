@@ -78,7 +78,7 @@ def check_labelled_images(run: RunFolder) -> None:
             "(--network head), or evaluate a run of images"
         )
     if not source.class_names:
-        raise no_labels(f"the images of {run.path}")
+        raise no_labels(f"the {source.noun}s of {run.path}")
     check_classes(run)
 
 
@@ -96,6 +96,10 @@ def check_classes(run: RunFolder) -> None:
             f"the labels of {run.path} are sets of classes, not classes to train on; evaluate a run of its objects "
             "(tenpercent run --unit object)"
         )
+
+
+def warn_of_boxes(run: RunFolder) -> None:
+    """Warn of what training runs on objects don't prove."""
     if run.source.noun == "object":
         log.warning(
             "training runs classify the boxes, they do not find them: this is no proof for a detector"
@@ -150,9 +154,10 @@ class Preparation:
         from .results import Results
 
         check_labelled_images(run)
+        warn_of_boxes(run)
         images, embeddings = open_images(run), load_embeddings(run)
         if embeddings.labels is None or not (embeddings.labels >= 0).any():
-            raise no_labels(f"the embedded images of {run.path}")
+            raise no_labels(f"the embedded {images.noun}s of {run.path}")
         names, lists = _split_arms(request.arms, embeddings)
         check_arms(names)
         test_set = evaluation_set(run, images, request.test, request.test_options)
@@ -196,11 +201,14 @@ class Preparation:
         if not self.decisions:
             return
         log.info(
-            "decisions about images apply to %s; %s draws as many images of each class", SEMANTIC, RANDOM
+            "decisions about %ss apply to %s; %s draws as many of each class",
+            self.images.noun,
+            SEMANTIC,
+            RANDOM,
         )
         others = {trial.arm for trial in self.trials} - {FULL, RANDOM, SEMANTIC} - set(self.arms.lists)
         if others:
-            log.warning("decisions about images do not apply to %s", ", ".join(sorted(others)))
+            log.warning("decisions about %ss do not apply to %s", self.images.noun, ", ".join(sorted(others)))
 
     def make_trees(self) -> None:
         """Make the trees that trials are chosen by: embeddings take long, and one process alone makes them."""
@@ -237,7 +245,7 @@ class Preparation:
                 f"the image {seen.rejected[0].id!r} was readable when it was embedded and is not now "
                 f"({seen.rejected[0].reason}); restore it, or start a new run"
             )
-        check_apart(np.asarray(seen.hashes), np.asarray(test.hashes), self.test_set.name)
+        check_apart(np.asarray(seen.hashes), np.asarray(test.hashes), self.test_set.name, self.images.noun)
         for rejected in test.rejected:
             log.warning("not tested on %s: %s", rejected.id, rejected.reason)
         assert self.embeddings.labels is not None

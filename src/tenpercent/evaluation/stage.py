@@ -90,7 +90,7 @@ def evaluate(
         log.info(
             "%s; testing on %s (%s)",
             counted(left, "training run"),
-            counted(len(test.rows), "image"),
+            counted(len(test.rows), test.source.noun),
             test.name,
         )
         ready.report_decisions()
@@ -190,12 +190,13 @@ def _warn(run: RunFolder, protocol: Protocol) -> None:
 def warn_of_ignored(run: RunFolder) -> None:
     """Warn of images that the run's own selection keeps and an evaluation does not."""
     selected = run.stage(Stage.SELECT)
-    if selected is not None and selected.settings.keep_ids:
-        log.warning(
-            "the %d images of --keep-ids are ignored here: the tree alone selects", selected.settings.keep_ids
-        )
-    if selected is not None and selected.settings.locked:
-        log.warning("the %d locked images are ignored here: the tree alone selects", selected.settings.locked)
+    if selected is None:
+        return
+    noun, ignored = run.source.noun, "ignored here: the tree alone selects"
+    if count := selected.settings.keep_ids:
+        log.warning("%s of --keep-ids %s", counted(count, noun), ignored)
+    if count := selected.settings.locked:
+        log.warning("%s %s", counted(count, f"locked {noun}"), ignored)
 
 
 def find(
@@ -301,7 +302,7 @@ def finish(what: str | Path, evaluation: Evaluation, margin: float | None = None
     lines = [describe_evidence(evaluation.own, margin, names, content)]
     lines += [f"{trial}: {who} is training it." for trial, who in progress.elsewhere]
     if run.stage(Stage.SELECT) is None:
-        write_evidence(run.evidence, evaluation.table, names, margin, key)
+        write_evidence(run.evidence, evaluation.table, names, margin, key, run.source.noun)
         lines.append(f"Tables and figures: {run.evidence}")
     else:
         try:

@@ -32,7 +32,7 @@ def write_labelstudio(boxed: BoxedSet, to: Path) -> ExportSummary:
         TenpercentError: an image can't be read, or `to` can't be written.
     """
     check_target(to, boxed.source)
-    with new_folder(to, len(boxed)) as (root, done):
+    with new_folder(to, len(boxed), boxed.noun) as (root, done):
         images = boxed.written(root / "images", ABOUT, done)
         folder = f"{to.absolute().name}/images/"
         write_array(root / "tasks.json", (_task(one, folder) for one in images))
@@ -89,7 +89,7 @@ def write_cvat(boxed: BoxedSet, to: Path) -> ExportSummary:
     if to.is_dir():
         raise UsageError(f"--to {to} is a folder, but cvat is one file; name a .zip file in it")
     check_target(to, boxed.source)
-    with building(to) as temporary, bar(len(boxed), "Writing images", "images") as progress:
+    with building(to) as temporary, bar(len(boxed), "Writing", f"{boxed.noun}s") as progress:
         images = temporary / "images"
         with (temporary / "annotations.xml").open("w", encoding="utf-8") as xml:
             xml.writelines(_head(boxed))

@@ -28,7 +28,7 @@ def write_converted(boxed: BoxedSet, kind: BoxFormat, to: Path) -> ExportSummary
     """
     split = boxed.source.split or "train"
     folder = {BoxFormat.COCO: "images", BoxFormat.YOLO: f"images/{split}", BoxFormat.VOC: IMAGES}[kind]
-    with new_folder(to, len(boxed)) as (root, done):
+    with new_folder(to, len(boxed), boxed.noun) as (root, done):
         images = boxed.written(root / folder, ("id",), done)
         _WRITERS[kind](images, boxed.class_names, split, root)
     said = [f"converted from {boxed.source.spec.partition(':')[0]}", *boxed.notes()]

@@ -29,7 +29,7 @@ def write_fiftyone(boxed: BoxedSet, to: Path) -> ExportSummary:
     """
     check_target(to, boxed.source)
     kept: list[bool] = []
-    with new_folder(to, len(boxed)) as (root, done):
+    with new_folder(to, len(boxed), boxed.noun) as (root, done):
         metadata = json.dumps({"name": to.absolute().name, "media_type": "image"}, ensure_ascii=False)
         (root / "metadata.json").write_text(f"{metadata}\n", encoding="utf-8")
         images = (_counted(one, kept) for one in boxed.written(root / "data", FIELDS, done))

@@ -36,7 +36,7 @@ def write_folder(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
     check_target(to, source)
     source = source.reading(kept.rows)
     how: Counter[str] = Counter()
-    with new_folder(to, len(kept)) as (root, done):
+    with new_folder(to, len(kept), source.noun) as (root, done):
         beside = FreeNames()
         folders = class_folders(kept.class_names, root, beside)
         names = {root: beside, **{folder: FreeNames() for folder in folders.values()}}

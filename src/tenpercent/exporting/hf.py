@@ -60,7 +60,7 @@ def fill(datasets: Any, kept: Kept, source: ImageSource, folder: Path, card: str
     if card:
         (folder / "README.md").write_text(card, encoding="utf-8")
     split = source.split if re.fullmatch(r"\w+", source.split) else "train"
-    with quiet_datasets(datasets, always=True), bar(len(kept), "Writing images", "images") as progress:
+    with quiet_datasets(datasets, always=True), bar(len(kept), "Writing", f"{source.noun}s") as progress:
         rows = rows_of(datasets, kept, source)
         schema = features(datasets, rows.schema).arrow_schema
         files = [folder / "data" / "0.parquet"]

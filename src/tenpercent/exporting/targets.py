@@ -60,14 +60,21 @@ def check_target(target: Path, source: ImageSource) -> None:
 
 
 @contextmanager
-def new_folder(target: Path, images: int) -> Iterator[tuple[Path, Callable[[int], object]]]:
+def new_folder(
+    target: Path, images: int, noun: str = "image"
+) -> Iterator[tuple[Path, Callable[[int], object]]]:
     """Yield an empty folder that becomes `target` at the end, and what to call with each number of images written.
+
+    Args:
+        target: the folder to be.
+        images: their number.
+        noun: what one of them is called.
 
     Raises:
         UsageError: `target` has come into being meanwhile.
         TenpercentError: see `building`.
     """
-    with building(target) as temporary, bar(images, "Writing images", "images") as progress:
+    with building(target) as temporary, bar(images, "Writing", f"{noun}s") as progress:
         root = temporary / "kept"
         root.mkdir()
         yield root, progress.update

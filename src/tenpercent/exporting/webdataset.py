@@ -37,7 +37,7 @@ def write_shards(kept: Kept, source: ImageSource, to: Path) -> ExportSummary:
     check_target(to, source)
     source = source.reading(kept.rows)
     write = _write_new if source.sample is None else _write_own
-    with new_folder(to, len(kept)) as (root, done):
+    with new_folder(to, len(kept), source.noun) as (root, done):
         said = write(kept, source, root, done)
     return ExportSummary(ExportFormat.WEBDATASET, (to,), len(kept), tuple(said))
 

@@ -101,7 +101,11 @@ def compare(
     """Find the near-duplicates of two embedded sets; see `leaks`."""
     from .join import DistinctVectors
 
-    log.info("comparing %s test images with %s training images", f"{len(test):,}", f"{len(train):,}")
+    log.info(
+        "comparing %s with %s",
+        counted(len(test), f"test {test.embeddings.noun}"),
+        counted(len(train), f"training {train.embeddings.noun}"),
+    )
     left, right = (DistinctVectors.among(one.embeddings.vectors) for one in (test, train))
     limit = _closest(right) if threshold is None else threshold
     pairs = _pairs(train, test, (left, right), limit, memory)
@@ -115,8 +119,8 @@ def compare(
     notes = [*_notes(train, test)]
     if threshold is None and len(train) > SAMPLE:
         notes.append(
-            f"How close training images are to each other was measured on {SAMPLE:,} of {len(train):,}, evenly spaced "
-            "by id."
+            f"How close training {train.embeddings.noun}s are to each other was measured on {SAMPLE:,} of "
+            f"{len(train):,}, evenly spaced by id."
         )
     if threshold is not None and len(np.unique(pairs.i)) > len(test) / 2:
         notes += _similarity_meant(threshold)
@@ -182,7 +186,7 @@ def _notes(train: ComparedSet, test: ComparedSet) -> Iterator[str]:
         for count, why in ((len(one.rejected or ()), "rejected"), (one.held_out, "held out")):
             if count:
                 verb = "was" if count == 1 else "were"
-                yield f"{counted(count, f'{what} image')} {verb} {why} and not compared."
+                yield f"{counted(count, f'{what} {one.embeddings.noun}')} {verb} {why} and not compared."
     if train.network is None or test.network is None:
         yield "Ready vectors: assumed to come from one network."
     if train.embeddings.hashes is None or test.embeddings.hashes is None:
@@ -208,13 +212,14 @@ def _picture_notes(train: ComparedSet, test: ComparedSet) -> Iterator[str]:
             "only where their vectors are within the threshold, and many are not."
         )
         return
-    for what, one in (("training", train), ("test", test)):
+    for side, one in (("training", train), ("test", test)):
+        what = f"{side} {one.embeddings.noun}"
         if one.unreadable:
-            yield f"{counted(one.unreadable, f'{what} image')} could not be read again; compared by vector only."
+            yield f"{counted(one.unreadable, what)} could not be read again; compared by vector only."
         flat = int(np.count_nonzero(one.pictures.flat())) - one.unreadable if one.pictures is not None else 0
         if flat:
             yield (
-                f"{counted(flat, f'{what} image')} without enough detail for a perceptual hash (almost one colour, or "
+                f"{counted(flat, what)} without enough detail for a perceptual hash (almost one colour, or "
                 f"below {TINY} pixels a side)."
             )
     yield (

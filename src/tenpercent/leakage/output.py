@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import TenpercentError, UsageError, counted
+from ..errors import TenpercentError, UsageError, counted, worded
 from ..exporting import ExportFormat
 from ..exporting.rows import formula_notes
 from .clean import check_export
@@ -71,7 +71,7 @@ def write_output(found: Leaks, wanted: RequestedOutput) -> Iterator[str]:
         yield str(found.export(wanted.format, wanted.to))
     if wanted.allowed is not None and len(found) > wanted.allowed:
         raise LeaksError(
-            f"{len(found):,} test images have a near-duplicate in the training set{_found_by(found)}, more than "
+            f"{len(found):,} test {found.noun}s have a near-duplicate in the training set{_found_by(found)}, more than "
             f"--fail-above {wanted.allowed:,}; take them out of either set, or allow more"
         )
 
@@ -81,8 +81,8 @@ def describe_leaks(found: Leaks, out: Path | None) -> str:
     n, train = len(found.test), len(found.train)
     have = "has" if len(found) == 1 else "have"
     lines = [
-        f"{len(found):,} of {counted(n, 'test image')} ({found.share:.2%}) {have} a near-duplicate among "
-        f"{counted(train, 'training image')}{_found_by(found)}."
+        f"{len(found):,} of {counted(n, f'test {found.noun}')} ({found.share:.2%}) {have} a near-duplicate among "
+        f"{counted(train, f'training {found.noun}')}{_found_by(found)}."
     ]
     lines += [*_other_labels(found), *_similar(found), *found.notes]
     if out is not None:
@@ -109,10 +109,11 @@ def _similar(found: Leaks) -> Iterator[str]:
     """Yield the number of test images with merely similar vectors, if there are any."""
     if found.similar is not None and found.similar.images:
         threshold, verb = found.similar.threshold, "is" if found.similar.images == 1 else "are"
-        yield (
+        yield worded(
             f"{counted(found.similar.images, 'other test image')} {verb} within {threshold} of a training image by "
             "vector, as close as the closest 1% of the training images are to another one, but not the same picture by "
-            f"perceptual hash. Review them on the page; --threshold {threshold} counts them."
+            f"perceptual hash. Review them on the page; --threshold {threshold} counts them.",
+            found.noun,
         )
 
 

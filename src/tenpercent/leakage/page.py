@@ -57,7 +57,9 @@ def write_page(path: Path, found: Leaks, record: dict[str, Any]) -> None:
 
 def render(found: Leaks, record: dict[str, Any]) -> str:
     """Return the page as HTML."""
-    return page_template("leaks.html.j2", percent="{:.2%}".format).render(**_sections(found, record))
+    return page_template("leaks.html.j2", found.noun, percent="{:.2%}".format).render(
+        **_sections(found, record)
+    )
 
 
 def _sections(found: Leaks, record: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +99,7 @@ class _Cards:
     def __init__(self, found: Leaks) -> None:
         self.found = found
         self.test, self.train = (
-            Thumbnails(one.source, one.embeddings, PICTURES[name])
+            Thumbnails(one.source, one.embeddings, PICTURES[name], found.noun)
             for one, name in ((found.test, "test"), (found.train, "train"))
         )
 
@@ -122,7 +124,7 @@ class _Cards:
 
     def _near_duplicate(self, pairs: ImagePairs, at: int) -> ImageCard:
         d, kind = float(pairs.dissimilarity[at]), MatchKind(int(pairs.kind[at]))
-        said = f"dissimilarity {number(d)} to the test image"
+        said = f"dissimilarity {number(d)} to the test {self.found.noun}"
         if kind is MatchKind.FILE:
             said += ", the same file"
         elif kind is MatchKind.PICTURE and pairs.bits is not None:

@@ -59,6 +59,12 @@ class Leaks:
         return self.test.embeddings.ids[self.pairs.i[self.surest]]
 
     @property
+    def noun(self) -> str:
+        """What one image of both sets is called; image where they differ."""
+        ours, theirs = self.test.embeddings.noun, self.train.embeddings.noun
+        return ours if ours == theirs else "image"
+
+    @property
     def share(self) -> float:
         """Share of test images that leak."""
         return len(self) / len(self.test)
@@ -185,8 +191,8 @@ class Leaks:
 
     def __repr__(self) -> str:
         return (
-            f"Leaks({len(self):,} of {len(self.test):,} test images have a near-duplicate among {len(self.train):,} "
-            f"training images within {self.threshold:.6g}, {len(self.pairs):,} pairs)"
+            f"Leaks({len(self):,} of {len(self.test):,} test {self.noun}s have a near-duplicate among "
+            f"{len(self.train):,} training {self.noun}s within {self.threshold:.6g}, {len(self.pairs):,} pairs)"
         )
 
 

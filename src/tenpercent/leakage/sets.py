@@ -100,8 +100,8 @@ def open_test(spec: Any, options: SourceOptions, train: OpenedSet) -> OpenedSet:
     same = isinstance(spec, str | Path) and isinstance(train.spec, str | Path)
     if same and _place(spec) == _place(train.spec) and _split(opened) == _split(train.content):
         raise UsageError(
-            f"TRAIN and TEST are both {spec}, where every image would be its own near-duplicate; give another TEST, "
-            "or, of a source with splits, another --test-split"
+            f"TRAIN and TEST are both {spec}, where each would be its own near-duplicate; give another TEST, or, of a "
+            "source with splits, another --test-split"
         )
     return OpenedSet("TEST", spec, options, opened)
 
@@ -123,7 +123,7 @@ def _other_split(splits: tuple[str, ...], train: OpenedSet) -> OpenedSet:
         spec, options = source.spec, SourceOptions.from_json(source.options)
         opened = open_source(spec, options)
     missing = (
-        f"{spec} has no split {' or '.join(map(repr, splits))}; give the test set as TEST, or name another split with "
+        f"{spec} has no split {' or '.join(map(repr, splits))}; give the test set, or name another split with "
         "--test-split"
     )
     if isinstance(spec, Embeddings) or (isinstance(opened, ImageSource) and not opened.splits):

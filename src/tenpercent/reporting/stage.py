@@ -53,7 +53,9 @@ def report_run(
         if results is not None:
             from .evidence.section import write_evidence
 
-            write_evidence(folder.evidence, results, selection.class_names, margin, protocol)
+            write_evidence(
+                folder.evidence, results, selection.class_names, margin, protocol, folder.source.noun
+            )
         folder.record(Stage.REPORT, {}, clock.seconds)
     return folder.report
 

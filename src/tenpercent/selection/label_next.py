@@ -46,6 +46,7 @@ class NextImages:
         nearest: the id of that image.
         locked: number of images labelled already.
         strategy: the name of the strategy.
+        noun: what one of the images is called.
     """
 
     ids: npt.NDArray[Any]
@@ -53,14 +54,15 @@ class NextImages:
     nearest: npt.NDArray[Any]
     locked: int
     strategy: str
+    noun: str = "image"
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __str__(self) -> str:
         lines = [
-            f"{counted(len(self), 'image')} to label next, by {self.strategy} from {self.locked:,} labelled, each with "
-            "the dissimilarity to the nearest image before it:"
+            f"{counted(len(self), self.noun)} to label next, by {self.strategy} from {self.locked:,} labelled, each "
+            f"with the dissimilarity to the nearest {self.noun} before it:"
         ]
         rows = zip(self.ids.tolist(), self.dissimilarity.tolist(), self.nearest.tolist(), strict=True)
         for (image, far, near), _ in zip(rows, range(SHOWN), strict=False):
@@ -107,7 +109,7 @@ def next_images(
     chosen = _checked(strategy)
     embeddings, merges = _opened(what)
     there = positions_of(embeddings.ids, locked, "locked", embeddings.rows)
-    _check(n, len(there), len(embeddings))
+    _check(n, len(there), embeddings)
     others = np.setdiff1d(np.arange(len(embeddings)), there, assume_unique=True)
     nearest, near = np.arange(len(embeddings)), np.full(len(embeddings), CHOSEN)
     nearest[others], near[others] = nearest_among(embeddings.vectors, others, there)
@@ -138,17 +140,18 @@ def _opened(what: str | Path | Embeddings) -> tuple[Embeddings, Merges | None]:
     return (run.embeddings(), None) if merges is None else (merges.embeddings, merges)
 
 
-def _check(n: object, locked: int, images: int) -> None:
+def _check(n: object, locked: int, embeddings: Embeddings) -> None:
+    images, noun = len(embeddings), embeddings.noun
     if isinstance(n, bool) or not isinstance(n, Integral) or int(n) < 1:
         raise UsageError(f"n is {n!r}; it must be a whole number of at least 1")
     if not locked:
         raise UsageError(
-            "locked names no image; give at least one that is labelled, or begin with: "
+            f"locked names no {noun}; give at least one that is labelled, or begin with: "
             "tenpercent select RUN --strategy kcenter"
         )
     if int(n) > images - locked:
         raise UsageError(
-            f"n is {n:,}, but {locked:,} of {counted(images, 'image')} {'is' if locked == 1 else 'are'} locked; "
+            f"n is {n:,}, but {locked:,} of {counted(images, noun)} {'is' if locked == 1 else 'are'} locked; "
             f"ask for at most {images - locked:,}"
         )
 
@@ -173,4 +176,4 @@ def _next_images(
         if far[at] < near[k]:
             nearest[k], near[k] = images[at], far[at]
     ids, by = (as_given(embeddings.ids[positions], embeddings.number_ids) for positions in (images, nearest))
-    return NextImages(ids, near, by, locked, str(strategy))
+    return NextImages(ids, near, by, locked, str(strategy), embeddings.noun)

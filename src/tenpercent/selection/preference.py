@@ -161,7 +161,7 @@ def _sharpnesses(source: ImageSource, embeddings: Embeddings, path: Path) -> Val
         names = [str(at) for at in positions.tolist()] if hashes is None else hashes[positions].tolist()
         new = [at for at, name in zip(positions.tolist(), names, strict=True) if name not in known]
         with (
-            bar(len(new), "Measuring sharpness", "images") as shown,
+            bar(len(new), "Measuring sharpness", f"{source.noun}s") as shown,
             ThreadPoolExecutor(os.cpu_count()) as pool,
         ):
             found = []

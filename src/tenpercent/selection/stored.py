@@ -110,10 +110,10 @@ def load_embeddings(folder: RunFolder, layer: str = "end") -> Embeddings:
         n = folder.require(Stage.EMBED).n
         if len(found) != n:
             raise StageError(
-                f"{folder.embeddings} holds {len(found):,} of {n:,} images; make the others again with: "
+                f"{folder.embeddings} holds {len(found):,} of {counted(n, source.noun)}; make the others again with: "
                 f"{folder.command()}"
             )
-        return found
+        return replace(found, noun=source.noun)
     if layer != "end":
         raise UsageError(f"ready vectors have no layer {layer!r}; leave out --layer")
     opened = open_recorded(folder, SourceOptions.from_json(source.options))

@@ -265,7 +265,7 @@ class _Contents:
                 other.add((row, place))
             elif touched:
                 unsure.append((row, place))
-        with bar(len(unsure), "Comparing images", "images") as progress:
+        with bar(len(unsure), "Comparing", f"{self._now.noun}s") as progress:
             for row, place in unsure:
                 if self.hash(place) not in (None, self.known.hash_of(row)):
                     other.add((row, place))

@@ -62,7 +62,7 @@ def small_pictures(
     """
     parts: list[SmallPictures] = []
     gone = 0
-    with bar(len(rows), "reading", "images") as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with bar(len(rows), "reading", f"{source.noun}s") as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
         for number, cut in enumerate(in_batches(len(rows), PART)):
             path = None if folder is None else folder / f"part-{number:05d}.parquet"
             images = fingerprint([source.decoding.rules, *contents[cut]])

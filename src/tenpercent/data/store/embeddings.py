@@ -50,6 +50,7 @@ class Embeddings:
         hashes: str[n], a hash of each image's bytes, or None for ready vectors.
         layer: the layer of the network that the vectors come from.
         origin: a fingerprint of what made the vectors, which `merges.parquet` repeats.
+        noun: what one of the images is called, as in `ImageSource.noun`.
         taken: for ready vectors, what was taken from where, as in `ImageSource.taken`.
         length: number of rows of the source, including those without a vector (unreadable, held out); None where
             unknown.
@@ -73,6 +74,7 @@ class Embeddings:
     hashes: Strings | None = None
     layer: str = "end"
     origin: str = ""
+    noun: str = "image"
     taken: Mapping[str, str] = field(default_factory=dict)
     length: int | None = None
     number_ids: bool = False

@@ -167,7 +167,7 @@ def positions_of(
             else ids[max(0, place - NEAREST_AMONG // 2) : place + NEAREST_AMONG // 2]
         )
         meant = nearest(unknown[0], near.tolist()) or (f"; ids look like {ids[0]!r}" if len(ids) else "")
-        raise UsageError(f"{name} {first_of(unknown)}: no such image among {len(ids):,}{meant}")
+        raise UsageError(f"{name} {first_of(unknown)}: no such id among {len(ids):,}{meant}")
     return np.unique(found)
 
 

@@ -16,7 +16,7 @@ from ...embedding.identity import is_trained
 from ...errors import UsageError, counted
 from ...selection.stored import open_images
 from ..evaluation_set import EvaluationSet, evaluation_set
-from ..preparation import EvaluationRequest, check_classes, no_labels
+from ..preparation import EvaluationRequest, check_classes, no_labels, warn_of_boxes
 from ..probing.candidates import embedded
 
 log = logging.getLogger("tenpercent")
@@ -86,8 +86,9 @@ def pool_of(run: RunFolder, embeddings: Embeddings, request: EvaluationRequest) 
         StageError: the run is not embedded, or its network is missing.
     """
     if embeddings.labels is None or not (embeddings.labels >= 0).any():
-        raise no_labels(f"the embedded images of {run.path}")
+        raise no_labels(f"the embedded {embeddings.noun}s of {run.path}")
     check_classes(run)
+    warn_of_boxes(run)
     tested = test_set(run, request)
     ours = _labelled(embeddings, "training")
     if tested is None:
@@ -97,7 +98,7 @@ def pool_of(run: RunFolder, embeddings: Embeddings, request: EvaluationRequest) 
             )
         sizes = np.bincount(ours.labels, minlength=len(ours.class_names))  # type: ignore[arg-type]
         parts = np.where(sizes < SMALLEST, 0, np.maximum(1, np.floor(PART * sizes + 0.5))).astype(np.int64)
-        found = Pool(ours, parts, "a fifth of the images", fingerprint([embeddings.origin, PART]))
+        found = Pool(ours, parts, f"a fifth of the {ours.noun}s", fingerprint([embeddings.origin, PART]))
     else:
         folder = embedded(run, tested, run.path / "test")
         theirs = _labelled(Embeddings.load(folder.embeddings, embeddings.layer), tested.name)
@@ -131,7 +132,7 @@ def test_set(run: RunFolder, request: EvaluationRequest) -> EvaluationSet | None
     if not can_embed:
         raise UsageError(
             f"--test {request.test} can't be embedded: a run folder can't store the embedder of {run.path}; leave it "
-            "out, and each trial tests a fifth of the images"
+            f"out, and each trial tests a fifth of the {run.source.noun}s"
         )
     return evaluation_set(run, images, request.test, request.test_options)
 
@@ -143,7 +144,10 @@ def _labelled(embeddings: Embeddings, name: str) -> Embeddings:
     without = len(embeddings) - len(known)
     if without:
         log.info(
-            "%s of %s without a label left out (%s)", f"{without:,}", counted(len(embeddings), "image"), name
+            "%s of %s without a label left out (%s)",
+            f"{without:,}",
+            counted(len(embeddings), embeddings.noun),
+            name,
         )
     return Pool(embeddings, known[:0], "", "").part(known)
 
@@ -154,16 +158,17 @@ def _check_apart(ours: Embeddings, theirs: Embeddings, name: str) -> None:
     same = sum(row.tobytes() in known for row in _rows(theirs))
     if same == len(theirs):
         raise UsageError(
-            f"all {same:,} images to test on ({name}) have the vectors of training images; give others with "
-            "--test SOURCE"
+            f"all {same:,} {ours.noun}s to test on ({name}) have the vectors of training {ours.noun}s; give others "
+            "with --test SOURCE"
         )
     if same:
         log.warning(
-            "%s of %s images to test on (%s) have the same vectors as training images: results are too good; "
+            "%s of %s to test on (%s) have the same vectors as training %s: results are too good; "
             "tenpercent leaks finds them",
             f"{same:,}",
-            f"{len(theirs):,}",
+            counted(len(theirs), ours.noun),
             name,
+            f"{ours.noun}s",
         )
 
 
@@ -185,6 +190,7 @@ def _together(ours: Embeddings, theirs: Embeddings) -> Embeddings:
         labels=np.concatenate([ours.labels, theirs.labels])[order],
         class_names=ours.class_names,
         layer=ours.layer,
+        noun=ours.noun,
         sizes=None if without else np.concatenate([ours.sizes, theirs.sizes])[order],
     )
 
@@ -199,14 +205,17 @@ def _checked(pool: Pool, run: RunFolder) -> Pool:
     trained = int((sizes - pool.tested > 0).sum())
     if trained < 2:
         raise UsageError(
-            f"a head separates classes, at least 2, and the labelled images of {run.path} have {trained}; start a run "
-            "of images of more classes"
+            f"a head separates classes, at least 2, and the labelled {run.source.noun}s of {run.path} have {trained}; "
+            "start a run of more classes"
         )
     if not pool.n_tested:
         raise UsageError(
-            f"no class of {run.path} has {SMALLEST} images, one to train on and one to test; give more images per class"
+            f"no class of {run.path} has {SMALLEST} {run.source.noun}s, one to train on and one to test; give "
+            "more per class"
         )
     few = int(((sizes > 0) & (pool.tested == 0)).sum())
     if few:
-        log.warning("%s too small to test: all of their images are trained on", counted(few, "class"))
+        log.warning(
+            "%s too small to test: all of their %ss are trained on", counted(few, "class"), run.source.noun
+        )
     return pool

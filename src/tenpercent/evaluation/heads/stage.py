@@ -16,7 +16,7 @@ from ...data.store.files import fingerprint, remove_temporaries, write_text
 from ...data.store.run_folder import RunFolder, Stage
 from ...data.store.tables import damaged
 from ...data.store.typed import parsed
-from ...decisions.log import DecisionLog
+from ...decisions.log import ANSWERS, DecisionLog
 from ...errors import LockedError, UsageError, counted
 from ...progress import bar
 from ...selection.stored import load_embeddings
@@ -125,8 +125,9 @@ class HeadEvaluation:
                 chosen = chosen_weight_decay(self.pool)
                 write_text(path, json.dumps(chosen, indent=2) + "\n")
                 log.info(
-                    "weight decay of all heads: %.2g, by a fifth of the training images of the first re-split",
+                    "weight decay of all heads: %.2g, by a fifth of the training %ss of the first re-split",
                     chosen["weight_decay"],
+                    self.pool.embeddings.noun,
                 )
         try:
             return float(parsed(path.read_bytes(), WeightDecayRecord)["weight_decay"])
@@ -144,8 +145,8 @@ def check_heads(run: RunFolder, request: EvaluationRequest) -> None:
     lists = [arm for arm in request.arms if "=" in arm]
     if lists:
         raise UsageError(
-            f"--arms {lists[0]} names images, and every trial of heads splits all images again; train networks on it "
-            "with --preset NAME"
+            f"--arms {lists[0]} names {run.source.noun}s, and every trial of heads splits all of them again; "
+            "train networks on it with --preset NAME"
         )
     if request.layers or request.embeddings > 1:
         raise UsageError(
@@ -212,15 +213,17 @@ def find_by_heads(
 def _warn(run: RunFolder) -> None:
     """Warn of what the run's own selection has that heads ignore, as each trial selects from other images."""
     warn_of_ignored(run)
-    if DecisionLog(run.path).active():
+    noun = run.source.noun
+    if any(one.kind not in ANSWERS for one in DecisionLog(run.path).active()):
         log.warning(
-            "decisions about images are ignored by heads: every trial selects again by the tree alone"
+            "decisions about %ss are ignored by heads: every trial selects again by the tree alone", noun
         )
     selected = run.stage(Stage.SELECT)
     if selected is not None and selected.settings.representative != Rule.CENTRE:
         log.warning(
-            "--representative %s is ignored by heads: the image nearest to the centre of its group is kept",
+            "--representative %s is ignored by heads: the %s nearest to the centre of its group is kept",
             selected.settings.representative,
+            noun,
         )
 
 
@@ -231,7 +234,7 @@ def _report(ready: HeadEvaluation, left: int) -> None:
         "%sheads on frozen vectors: every trial splits %s again, %s of them to test on (as many of each class as in: "
         "%s)",
         f"{left:,} " if left else "",
-        counted(len(pool.embeddings), "image"),
+        counted(len(pool.embeddings), pool.embeddings.noun),
         f"{pool.n_tested:,}",
         pool.test_set,
     )

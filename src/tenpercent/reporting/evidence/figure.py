@@ -186,7 +186,7 @@ def _draw(
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(value, 6):g}%"))
     axes.grid(axis="y", color=colours.get(RULE, RULE), linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.set_xlabel("training images kept")
+    axes.set_xlabel(f"training {evidence.noun}s kept")
     axes.set_ylabel("test accuracy")
 
 

@@ -155,11 +155,13 @@ class Evidence:
         protocol: the fingerprint of the settings that all of them share.
         results: by fraction, the largest first; within a fraction `full` and `semantic` first, `random` last.
         margin: the loss in points that is still accepted.
+        noun: what one of the images is called.
     """
 
     protocol: str
     results: tuple[ArmResult, ...]
     margin: float
+    noun: str = "image"
 
     @cached_property
     def _known(self) -> dict[tuple[str, str, float], ArmResult]:
@@ -242,12 +244,13 @@ class Evidence:
         return None if reference is None else result.compared(reference, self.margin)
 
 
-def gather(table: pa.Table, margin: float = MARGIN) -> tuple[Evidence, ...]:
+def gather(table: pa.Table, margin: float = MARGIN, noun: str = "image") -> tuple[Evidence, ...]:
     """Gather the training runs of a table of results by protocol, arm, layer and fraction.
 
     Args:
         table: one row a training run, with the columns of ``results.parquet``.
         margin: the loss in points that is still accepted.
+        noun: what one of the images is called.
 
     Returns:
         One a protocol, the one with the most completed training runs first.
@@ -267,7 +270,7 @@ def gather(table: pa.Table, margin: float = MARGIN) -> tuple[Evidence, ...]:
         key = (arm, "" if arm in BASELINES else str(row["layer"] or ""), fraction)
         gathered.setdefault(str(row["protocol"]), {}).setdefault(key, []).append(row)
     found = [
-        Evidence(protocol, tuple(_result(*key, rows[key]) for key in sorted(rows, key=_order)), margin)
+        Evidence(protocol, tuple(_result(*key, rows[key]) for key in sorted(rows, key=_order)), margin, noun)
         for protocol, rows in gathered.items()
     ]
     return tuple(sorted(found, key=lambda evidence: (-evidence.trials, evidence.protocol)))

@@ -42,7 +42,7 @@ def describe_evidence(
         class_names: the name of each code; a code without one is shown as its number.
         run: the content of ``run.json``, for the seconds of its stages; None where they are not known.
     """
-    found = gather(table, MARGIN if margin is None else margin)
+    found = gather(table, MARGIN if margin is None else margin, _noun(run or {}))
     if not found:
         return "No training run has finished yet."
     names = [clean(name) for name in class_names]
@@ -65,6 +65,11 @@ def describe_evidence(
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
 
+def _noun(run: Mapping[str, Any]) -> str:
+    """Return what one image of a run is called, by the content of ``run.json``."""
+    return str(run.get("source", {}).get("noun", "image"))
+
+
 def section(
     table: pa.Table, run: dict[str, Any], class_names: Sequence[str], margin: float | None = None
 ) -> dict[str, Any] | None:
@@ -76,7 +81,7 @@ def section(
         class_names: the name of each code.
         margin: the loss in points that is still accepted; None for the usual one.
     """
-    found = gather(table, MARGIN if margin is None else margin)
+    found = gather(table, MARGIN if margin is None else margin, _noun(run))
     names = [clean(name) for name in class_names]
     blocks = [_block(one, f"evidence{number}", names, run) for number, one in enumerate(found)]
     return {"blocks": blocks, "margin": points_text(found[0].margin)} if blocks else None
@@ -160,6 +165,7 @@ def write_evidence(
     class_names: Sequence[str] = (),
     margin: float | None = None,
     protocol: str | None = None,
+    noun: str = "image",
 ) -> None:
     """Write the table and the figure for papers: table.md, table.tex, table.csv, accuracy.svg and accuracy.png.
 
@@ -171,11 +177,12 @@ def write_evidence(
         class_names: the name of each code.
         margin: the loss in points that is still accepted; None for the usual one.
         protocol: its fingerprint; None, or one without a training run, for that with the most.
+        noun: what one of the images is called.
 
     Raises:
         RunFolderError: it can't be written.
     """
-    found = gather(table, MARGIN if margin is None else margin)
+    found = gather(table, MARGIN if margin is None else margin, noun)
     if not found:
         return
     chosen = next((evidence for evidence in found if evidence.protocol == protocol), found[0])

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 
+from ...errors import worded
 from .formats import (
     NONE,
     accuracy_text,
@@ -72,9 +73,13 @@ def _cells(evidence: Evidence, result: ArmResult) -> tuple[str, ...]:
     )
 
 
+def _heads(evidence: Evidence) -> tuple[str, ...]:
+    return tuple(worded(head, evidence.noun) for head in HEADS)
+
+
 def text_table(evidence: Evidence) -> str:
     """Return the table for a terminal."""
-    lines = [HEADS, *(tuple(row.values()) for row in table_rows(evidence))]
+    lines = [_heads(evidence), *(tuple(row.values()) for row in table_rows(evidence))]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     sides = ["<" if head in WORDY else ">" for head in HEADS]
     return "\n".join(
@@ -89,7 +94,7 @@ def markdown_table(evidence: Evidence, note: str = "") -> str:
     """Return the table in Markdown, with the meaning of its numbers and `note` below."""
     body = [[cell.replace("|", "\\|") for cell in row.values()] for row in table_rows(evidence)]
     rule = ["---" if head in WORDY else "---:" for head in HEADS]
-    lines = [f"| {' | '.join(line)} |" for line in (HEADS, rule, *body)]
+    lines = [f"| {' | '.join(line)} |" for line in (_heads(evidence), rule, *body)]
     return "\n".join([*lines, "", caption(evidence, note), ""])
 
 
@@ -97,7 +102,7 @@ def latex_table(evidence: Evidence, note: str = "") -> str:
     """Return the table in LaTeX, likewise; it needs the package booktabs."""
     heads, *body = [
         " & ".join(map(_latex, line)) + r" \\"
-        for line in (HEADS, *(row.values() for row in table_rows(evidence)))
+        for line in (_heads(evidence), *(row.values() for row in table_rows(evidence)))
     ]
     columns = "".join("l" if head in WORDY else "r" for head in HEADS)
     return "\n".join(

@@ -141,7 +141,7 @@ def finding(found: Comparison, subject: str) -> str:
     few, enough = _few(found, found.needed), _would("decide", found.needed, found.overlap)
     if verdict is Verdict.UNKNOWN:
         single = min(found.trials, found.reference_trials) == 1
-        remedy = "; train 2 or more per arm" if single else "; add trials, or test on more images"
+        remedy = "; train 2 or more per arm" if single else "; add trials, or a larger test set"
         return f"{subject} can’t be tested: {found.missing}{enough or remedy}"
     return {
         Verdict.BETTER: f"{subject} is better than the full set",
@@ -240,12 +240,12 @@ def unlearned(evidence: Evidence) -> str:
     runs = evidence.unlearned
     if not runs:
         return ""
-    one = len(runs) == 1
+    one, noun = len(runs) == 1, evidence.noun
     more = f"; {len(runs) - NAMED} more" if len(runs) > NAMED else ""
     return (
-        f"{counted(len(runs), 'training run')} learned nothing: {'it' if one else 'they'} gave all test images one "
+        f"{counted(len(runs), 'training run')} learned nothing: {'it' if one else 'they'} gave all test {noun}s one "
         f"class, and {'counts' if one else 'count'} in the means ({'; '.join(runs[:NAMED])}{more}). They say "
-        "little about the images: look at their loss, and try a lower learning rate."
+        f"little about the {noun}s: look at their loss, and try a lower learning rate."
     )
 
 
@@ -273,9 +273,9 @@ def remarks(evidence: Evidence, class_names: Sequence[str], run: Mapping[str, An
     ]
     said = [
         _worst_class(evidence, result, class_names),
-        _removed(result, random),
+        _removed(evidence, result, random),
         _test_loss(result, others),
-        _best_epoch(result, full),
+        _best_epoch(evidence, result, full),
         "" if full is None or evidence.heads or result.arm in BASELINES else cost(result, full, run),
     ]
     return f"{result.name} at {percent(result.fraction)}", [sentence for sentence in said if sentence]
@@ -295,13 +295,13 @@ def _worst_class(evidence: Evidence, result: ArmResult, class_names: Sequence[st
     return f"No class loses more than the worst of {worst.classes} would by chance (largest loss: {said})."
 
 
-def _removed(result: ArmResult, random: ArmResult | None) -> str:
+def _removed(evidence: Evidence, result: ArmResult, random: ArmResult | None) -> str:
     found = result.summary("removed_accuracy")
     other = None if random is None or random is result else random.summary("removed_accuracy")
     if found is None:
         return ""
     drawn = "" if other is None else f"; of those removed at random {accuracy_text(other)}%"
-    return f"Of the removed images {accuracy_text(found)}% are classified correctly{drawn}."
+    return f"Of the removed {evidence.noun}s {accuracy_text(found)}% are classified correctly{drawn}."
 
 
 def _test_loss(result: ArmResult, others: Sequence[tuple[ArmResult, str]]) -> str:
@@ -315,14 +315,14 @@ def _test_loss(result: ArmResult, others: Sequence[tuple[ArmResult, str]]) -> st
     return f"Test loss {loss_text(own)}: {differences} (below zero is better)."
 
 
-def _best_epoch(result: ArmResult, full: ArmResult | None) -> str:
+def _best_epoch(evidence: Evidence, result: ArmResult, full: ArmResult | None) -> str:
     """Return the article's measure, where it is another than the accuracy at the end."""
     best = result.summary("best_accuracy")
     if best is None or np.array_equal(result.values("best_accuracy"), result.values("accuracy")):
         return ""
     reference = None if full is None else full.summary("best_accuracy")
     other = "" if reference is None else f", of the full set {accuracy_text(reference)}%"
-    return f"Best epoch {accuracy_text(best)}%{other}; optimistic, since the test images choose the epoch."
+    return f"Best epoch {accuracy_text(best)}%{other}; optimistic, since the test {evidence.noun}s choose the epoch."
 
 
 def cost(result: ArmResult, full: ArmResult, run: Mapping[str, Any]) -> str:
