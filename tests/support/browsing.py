@@ -25,7 +25,7 @@ from tenpercent.reviewing.app import make_app
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 
-# Without a window's parts a page takes a third less CPU.
+# Without a window's parts a page takes less CPU.
 BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")
 CHROMIUM = os.environ.get("TENPERCENT_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
 # WebGL without a GPU; all else is drawn without it, which takes a quarter less.

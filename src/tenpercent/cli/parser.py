@@ -45,7 +45,8 @@ SOURCE is one of
   FILE.zip, FILE.tar  an archive of images, read in place, or a folder of them, such as the shards of WebDataset
   VIDEO               a video, or a folder of videos, of which --fps frames a second are taken
   hf:NAME[:SPLIT]     a data set of the Hugging Face hub, or a local one
-  FILE.parquet        a Parquet file or folder in the Hugging Face image layout, or with a column of vectors; X.lance
+  FILE.parquet        a Parquet file or folder in the Hugging Face image layout, or with a column of vectors;
+                      or a Lance data set, X.lance
   s3://BUCKET/FOLDER  images, archives, Parquet, videos or .npy in a store; also gs://, az:// and https://
   'A-{000..099}.tar'  several archives or Parquet files, here or in a store (quotes keep the braces)
   torchvision:NAME    a data set of torchvision, below --data-dir
